@@ -1,0 +1,27 @@
+/* Small files of the pool directory: read whole, replaced atomically, checked for their mode. */
+#ifndef COFFER_BASE_FILE_H
+#define COFFER_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+/* Reads a regular file of at most `size_max` bytes. On success *data (malloc'ed, one zero byte behind) and *size are
+ * the caller's. */
+enum error file_read(const char *path, size_t size_max, void **data, size_t *size) CHECKED;
+
+/* Writes path.new with mode 0600, syncs it, renames it over `path`, syncs the directory: after a crash `path` is the
+ * old or the new file, whole. */
+enum error file_replace(const char *path, const void *data, size_t size) CHECKED;
+
+/* The same, but fails with ERROR_EXISTS where `path` exists (O_EXCL). */
+enum error file_create(const char *path, const void *data, size_t size) CHECKED;
+
+/* ERROR_ACCESS where group or others may read or write `path`. */
+enum error file_check_private(const char *path) CHECKED;
+
+/* Formats "dir/name" into a malloc'ed string; NULL when out of memory. */
+char *file_join(const char *directory, const char *name) CHECKED;
+
+#endif

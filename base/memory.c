@@ -1,0 +1,57 @@
+/*
+ * Memory: sizes are checked for overflow here, once, so that callers may multiply what a disk told them. A size of 0
+ * gives memory of its own as well: NULL always means that there was none left. No state, no locks.
+ */
+#include "base/memory.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#define ALIGNMENT 4096
+
+void *memory_zeroed(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX)
+        return NULL;
+    return calloc(1, MAX(bytes, (size_t)1));
+}
+
+void *memory_aligned(size_t size)
+{
+    if (size > PTRDIFF_MAX - ALIGNMENT)
+        return NULL;
+    return aligned_alloc(ALIGNMENT, ROUND_UP(MAX(size, (size_t)1), ALIGNMENT));
+}
+
+void *memory_map(size_t size)
+{
+    if (size > PTRDIFF_MAX)
+        return NULL;
+    void *start =
+        mmap(NULL, MAX(size, (size_t)1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
+}
+
+void memory_unmap(void *start, size_t size)
+{
+    if (start == NULL)
+        return;
+    int result = munmap(start, MAX(size, (size_t)1));
+    ASSERT(result == 0);
+}
+
+void memory_cleanse(void *start, size_t size)
+{
+    if (size > 0)
+        explicit_bzero(start, size);
+}
+
+int memory_compare_constant_time(const void *a, const void *b, size_t size)
+{
+    const volatile uint8_t *left = a, *right = b;
+    uint8_t difference = 0;
+    for (size_t i = 0; i < size; i++)
+        difference |= left[i] ^ right[i];
+    return difference;
+}

@@ -1,0 +1,163 @@
+/*
+ * Threads, locks and waiting on POSIX threads; the simulator links its own file in this one's place.
+ *
+ * Each thread keeps a list of the mutexes that it holds. Taking one whose rank is not above all of them stops the
+ * process, in release as well: that is a deadlock which only has not happened yet, and the check costs a few compares.
+ * For the same reason a thread may wait only with the mutex that it took last: waking takes it again.
+ * No locks of its own: the list belongs to the thread.
+ */
+#include "base/thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+#define HELD_MAX        16 /* more than there are ranks */
+#define NAME_LENGTH_MAX 15 /* the kernel's */
+#define BACKGROUND_NICE 10
+
+static _Thread_local const struct mutex *held[HELD_MAX];
+static _Thread_local size_t held_count;
+
+/* The ranks held rise along the list, so its end is their maximum. */
+static void held_push(const struct mutex *mutex)
+{
+    ASSERT(held_count < HELD_MAX);
+    ASSERT(held_count == 0 || held[held_count - 1]->rank < mutex->rank);
+    held[held_count++] = mutex;
+}
+
+static void held_remove(const struct mutex *mutex)
+{
+    size_t index = held_count;
+    while (index > 0 && held[index - 1] != mutex)
+        index--;
+    ASSERT(index > 0);
+    for (; index < held_count; index++)
+        held[index - 1] = held[index];
+    held_count--;
+}
+
+static void must(int result)
+{
+    ASSERT(result == 0);
+}
+
+void mutex_init(struct mutex *mutex, enum mutex_rank rank)
+{
+    mutex->rank = (int)rank;
+    must(pthread_mutex_init(&mutex->os, NULL));
+}
+
+void mutex_deinit(struct mutex *mutex)
+{
+    must(pthread_mutex_destroy(&mutex->os));
+}
+
+void mutex_lock(struct mutex *mutex) NO_THREAD_SAFETY_ANALYSIS
+{
+    held_push(mutex);
+    must(pthread_mutex_lock(&mutex->os));
+}
+
+void mutex_unlock(struct mutex *mutex) NO_THREAD_SAFETY_ANALYSIS
+{
+    held_remove(mutex);
+    must(pthread_mutex_unlock(&mutex->os));
+}
+
+void condition_init(struct condition *condition)
+{
+    pthread_condattr_t attributes;
+    must(pthread_condattr_init(&attributes));
+    must(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC));
+    must(pthread_cond_init(&condition->os, &attributes));
+    must(pthread_condattr_destroy(&attributes));
+}
+
+void condition_deinit(struct condition *condition)
+{
+    must(pthread_cond_destroy(&condition->os));
+}
+
+static void must_be_innermost(const struct mutex *mutex)
+{
+    ASSERT(held_count > 0 && held[held_count - 1] == mutex);
+}
+
+void condition_wait(struct condition *condition, struct mutex *mutex)
+{
+    must_be_innermost(mutex);
+    must(pthread_cond_wait(&condition->os, &mutex->os));
+}
+
+bool condition_wait_until(struct condition *condition, struct mutex *mutex, uint64_t deadline)
+{
+    must_be_innermost(mutex);
+    deadline = MIN(deadline, (uint64_t)INT64_MAX);
+    struct timespec time = {.tv_sec = (time_t)(deadline / CLOCK_SECOND), .tv_nsec = (long)(deadline % CLOCK_SECOND)};
+    int result = pthread_cond_timedwait(&condition->os, &mutex->os, &time);
+    ASSERT(result == 0 || result == ETIMEDOUT);
+    return result == 0;
+}
+
+void condition_signal(struct condition *condition)
+{
+    must(pthread_cond_signal(&condition->os));
+}
+
+void condition_broadcast(struct condition *condition)
+{
+    must(pthread_cond_broadcast(&condition->os));
+}
+
+static void *thread_main(void *argument)
+{
+    struct thread *thread = argument;
+    thread->run(thread->argument);
+    ASSERT(held_count == 0);
+    return NULL;
+}
+
+/* Signals that ask the process for something go to the thread that waits for them, never to one of these; those that
+ * a thread raises by a fault of its own stay open. */
+static void signals_of_threads(sigset_t *signals)
+{
+    static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    must(sigfillset(signals));
+    for (size_t i = 0; i < COUNT_OF(own_faults); i++)
+        must(sigdelset(signals, own_faults[i]));
+}
+
+enum error thread_start(struct thread *thread, const char *name, void (*run)(void *), void *argument)
+{
+    ASSERT(strlen(name) <= NAME_LENGTH_MAX);
+    thread->run = run;
+    thread->argument = argument;
+
+    sigset_t blocked, before;
+    signals_of_threads(&blocked);
+    must(pthread_sigmask(SIG_BLOCK, &blocked, &before));
+    int result = pthread_create(&thread->os, NULL, thread_main, thread);
+    must(pthread_sigmask(SIG_SETMASK, &before, NULL));
+    if (result != 0)
+        return error_from_errno(result, "start of the thread \"%s\"", name);
+    pthread_setname_np(thread->os, name);
+    return ERROR_NONE;
+}
+
+void thread_join(struct thread *thread)
+{
+    must(pthread_join(thread->os, NULL));
+}
+
+/* On Linux the "process" whose niceness is set is the thread. A refusal costs speed, not correctness. */
+void thread_lower_priority(void)
+{
+    (void)!setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
+}
