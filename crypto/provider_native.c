@@ -1,0 +1,208 @@
+/*
+ * The native provider's two seals.
+ *
+ *   file         the KDK stands in the file, whose mode is its only protection
+ *   passphrase   wrapped = KWP(scrypt(passphrase, salt, N, r, p), KDK)
+ *
+ * The file is input like any other: mode, format, id, seal and costs are checked before scrypt runs, since costs
+ * decide how much memory and time are spent. What comes out counts only when the KCV fits. The file is created whole
+ * or not at all and never rewritten, so a crash leaves either no key or the key. No locks, no state.
+ */
+#include "crypto/provider_native.h"
+
+#include <openssl/evp.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "crypto/arena.h"
+#include "crypto/openssl_error.h"
+#include "crypto/sealed_key.h"
+
+#define SCRYPT_R     8
+#define SCRYPT_P     1
+#define SCRYPT_SLACK (1u << 20) /* OpenSSL counts a little more than the table of 128 * N * r bytes */
+
+static enum error passphrase_check(const struct provider_config *config, const struct provider_secret *secret,
+                                   enum error missing)
+{
+    if (secret == NULL || secret->passphrase == NULL)
+        return error_explain(missing, "provider %s needs a passphrase", config->name);
+    if (secret->passphrase_size == 0)
+        return error_explain(ERROR_INVALID, "the passphrase is empty");
+    if (secret->passphrase_size > PASSPHRASE_MAX)
+        return error_explain(ERROR_TOO_LARGE, "the passphrase is longer than %d bytes", PASSPHRASE_MAX);
+    return ERROR_NONE;
+}
+
+static enum error costs_check(const struct provider_config *config, const struct sealed_key *sealed)
+{
+    if (sealed->scrypt_log2_n < SCRYPT_LOG2_N_FLOOR || sealed->scrypt_log2_n > SCRYPT_LOG2_N_CEILING ||
+        sealed->scrypt_r != SCRYPT_R || sealed->scrypt_p != SCRYPT_P)
+        return error_explain(ERROR_UNSUPPORTED,
+                             "%s: scrypt costs N = 2^%u, r = %u, p = %u are refused (2^%d to 2^%d, %d, %d)",
+                             config->path, sealed->scrypt_log2_n, sealed->scrypt_r, sealed->scrypt_p,
+                             SCRYPT_LOG2_N_FLOOR, SCRYPT_LOG2_N_CEILING, SCRYPT_R, SCRYPT_P);
+    return ERROR_NONE;
+}
+
+static enum error passphrase_stretch(const struct sealed_key *sealed, const struct provider_secret *secret,
+                                     uint8_t wrap_key[KEY_SIZE])
+{
+    uint64_t table = UINT64_C(128) * SCRYPT_R << sealed->scrypt_log2_n;
+    if (EVP_PBE_scrypt(secret->passphrase, secret->passphrase_size, sealed->salt, sizeof(sealed->salt),
+                       UINT64_C(1) << sealed->scrypt_log2_n, SCRYPT_R, SCRYPT_P, table + SCRYPT_SLACK, wrap_key,
+                       KEY_SIZE) != 1)
+        return error_from_openssl("run scrypt over the passphrase");
+    return ERROR_NONE;
+}
+
+static enum error kcv_check(const struct provider_config *config, const struct sealed_key *sealed,
+                            const uint8_t kdk[KEY_SIZE])
+{
+    uint8_t kcv[KCV_SIZE];
+    TRY(kcv_derive(kdk, sealed->provider, kcv));
+    if (memory_compare_constant_time(kcv, sealed->kcv, KCV_SIZE) != 0)
+        return error_explain(ERROR_CORRUPT, "%s is damaged: the key does not fit its check value", config->path);
+    return ERROR_NONE;
+}
+
+static enum error sealed_key_store(const struct provider_config *config, const struct sealed_key *sealed)
+{
+    char *text = arena_allocate(SEALED_KEY_TEXT_MAX);
+    if (text == NULL)
+        return ERROR_NO_MEMORY;
+    size_t size = 0;
+    enum error error = sealed_key_encode(sealed, text, &size);
+    if (error == ERROR_NONE)
+        error = file_create(config->path, text, size);
+    arena_free(text);
+    return error;
+}
+
+static enum error sealed_key_read(const struct provider_config *config, struct sealed_key *sealed)
+{
+    void *text = NULL;
+    size_t size = 0;
+    TRY(file_check_private(config->path));
+    TRY(file_read(config->path, SEALED_KEY_TEXT_MAX, &text, &size));
+    enum error error = sealed_key_decode(text, size, sealed);
+    memory_cleanse(text, size);
+    free(text);
+    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "%s", config->path);
+}
+
+static enum error sealed_key_load(const struct provider_config *config, enum seal seal, struct sealed_key *sealed)
+{
+    TRY(sealed_key_read(config, sealed));
+    if (!uuid_equal(sealed->provider, config->id))
+        return error_explain(ERROR_FOREIGN, "%s is not of provider %s: it has another id", config->path, config->name);
+    if (sealed->seal != seal)
+        return error_explain(ERROR_INVALID, "%s is sealed by %s, but the conf says seal = %s", config->path,
+                             seal_name(sealed->seal), seal_name(seal));
+    return ERROR_NONE;
+}
+
+static enum error file_seal_create(const struct provider_config *config, const struct provider_secret *secret,
+                                   uint8_t kdk[KEY_SIZE])
+{
+    (void)secret;
+    struct sealed_key sealed = {.seal = SEAL_FILE, .provider = config->id};
+    enum error error = key_generate(sealed.kdk);
+    if (error == ERROR_NONE)
+        error = kcv_derive(sealed.kdk, config->id, sealed.kcv);
+    if (error == ERROR_NONE)
+        error = sealed_key_store(config, &sealed);
+    if (error == ERROR_NONE)
+        memcpy(kdk, sealed.kdk, KEY_SIZE);
+    memory_cleanse(&sealed, sizeof(sealed));
+    return error;
+}
+
+static enum error file_seal_open(const struct provider_config *config, const struct provider_secret *secret,
+                                 uint8_t kdk[KEY_SIZE])
+{
+    (void)secret;
+    struct sealed_key sealed;
+    enum error error = sealed_key_load(config, SEAL_FILE, &sealed);
+    if (error == ERROR_NONE)
+        error = kcv_check(config, &sealed, sealed.kdk);
+    if (error == ERROR_NONE)
+        memcpy(kdk, sealed.kdk, KEY_SIZE);
+    memory_cleanse(&sealed, sizeof(sealed));
+    return error;
+}
+
+static enum error passphrase_wrap(struct sealed_key *sealed, const struct provider_secret *secret,
+                                  const uint8_t kdk[KEY_SIZE])
+{
+    uint8_t wrap_key[KEY_SIZE];
+    random_bytes(sealed->salt, sizeof(sealed->salt));
+    enum error error = passphrase_stretch(sealed, secret, wrap_key);
+    if (error == ERROR_NONE)
+        error = bytes_wrap(wrap_key, kdk, KEY_SIZE, sealed->wrapped);
+    memory_cleanse(wrap_key, sizeof(wrap_key));
+    return error;
+}
+
+static enum error passphrase_unwrap(const struct sealed_key *sealed, const struct provider_secret *secret,
+                                    uint8_t kdk[KEY_SIZE])
+{
+    uint8_t wrap_key[KEY_SIZE];
+    enum error error = passphrase_stretch(sealed, secret, wrap_key);
+    if (error == ERROR_NONE)
+        error = bytes_unwrap(wrap_key, sealed->wrapped, sizeof(sealed->wrapped), kdk);
+    memory_cleanse(wrap_key, sizeof(wrap_key));
+    return error;
+}
+
+static enum error passphrase_seal_create(const struct provider_config *config, const struct provider_secret *secret,
+                                         uint8_t kdk[KEY_SIZE])
+{
+    TRY(passphrase_check(config, secret, ERROR_INVALID));
+    struct sealed_key sealed = {.seal = SEAL_PASSPHRASE,
+                                .provider = config->id,
+                                .scrypt_log2_n = SCRYPT_LOG2_N_DEFAULT,
+                                .scrypt_r = SCRYPT_R,
+                                .scrypt_p = SCRYPT_P};
+    uint8_t fresh[KEY_SIZE];
+    enum error error = key_generate(fresh);
+    if (error == ERROR_NONE)
+        error = kcv_derive(fresh, config->id, sealed.kcv);
+    if (error == ERROR_NONE)
+        error = passphrase_wrap(&sealed, secret, fresh);
+    if (error == ERROR_NONE)
+        error = sealed_key_store(config, &sealed);
+    if (error == ERROR_NONE)
+        memcpy(kdk, fresh, KEY_SIZE);
+    memory_cleanse(fresh, sizeof(fresh));
+    return error;
+}
+
+static enum error passphrase_seal_open(const struct provider_config *config, const struct provider_secret *secret,
+                                       uint8_t kdk[KEY_SIZE])
+{
+    TRY(passphrase_check(config, secret, ERROR_LOCKED));
+    struct sealed_key sealed;
+    TRY(sealed_key_load(config, SEAL_PASSPHRASE, &sealed));
+    uint8_t found[KEY_SIZE];
+    enum error error = costs_check(config, &sealed);
+    if (error == ERROR_NONE)
+        error = passphrase_unwrap(&sealed, secret, found);
+    if (error == ERROR_NONE)
+        error = kcv_check(config, &sealed, found);
+    if (error == ERROR_NONE)
+        memcpy(kdk, found, KEY_SIZE);
+    memory_cleanse(found, sizeof(found));
+    return error == ERROR_WRONG_KEY ? error_explain(error, "wrong passphrase for %s", config->path) : error;
+}
+
+const struct provider_ops provider_native_file = {
+    .type = "native", .seal = "file", .needs_passphrase = false, .create = file_seal_create, .open = file_seal_open};
+
+const struct provider_ops provider_native_passphrase = {.type = "native",
+                                                        .seal = "passphrase",
+                                                        .needs_passphrase = true,
+                                                        .create = passphrase_seal_create,
+                                                        .open = passphrase_seal_open};

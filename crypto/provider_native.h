@@ -1,0 +1,10 @@
+/* The native provider: the KDK sealed in a file of the pool directory. */
+#ifndef COFFER_CRYPTO_PROVIDER_NATIVE_H
+#define COFFER_CRYPTO_PROVIDER_NATIVE_H
+
+#include "crypto/provider.h"
+
+extern const struct provider_ops provider_native_file;
+extern const struct provider_ops provider_native_passphrase;
+
+#endif

@@ -1,0 +1,218 @@
+/*
+ * Encoding and decoding of a sealed KDK's file, the only code that knows its fields. Decoding accepts exactly one
+ * spelling of each value (base64 is encoded again and compared), so that whatever passes is what encode would write.
+ * Copies of the KDK live in the caller's buffers or are wiped here. The file is written once, whole, by
+ * base/file.h: a crash leaves it there or not.
+ */
+#include "crypto/sealed_key.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/endian.h"
+#include "base/memory.h"
+#include "crypto/flat_json.h"
+#include "crypto/openssl_error.h"
+
+#define VERSION            1
+#define CHECKSUM_SIZE      8
+#define BYTES_MAX          SEALED_KEY_WRAPPED_SIZE /* the longest value in base64 */
+#define BASE64_SIZE(bytes) (((bytes) + 2) / 3 * 4)
+#define BASE64_MAX         BASE64_SIZE(BYTES_MAX)
+#define HEX_MAX            16
+
+struct checked_fields {
+    le32 version, seal;
+    struct uuid provider;
+    uint8_t kcv[KCV_SIZE];
+    le32 scrypt_log2_n, scrypt_r, scrypt_p;
+    uint8_t salt[SEALED_KEY_SALT_SIZE];
+    uint8_t wrapped[SEALED_KEY_WRAPPED_SIZE];
+};
+_Static_assert(sizeof(struct checked_fields) == 8 + 16 + 8 + 12 + 32 + 40, "the checksum covers no padding");
+
+const char *seal_name(enum seal seal)
+{
+    return seal == SEAL_FILE ? "file" : "passphrase";
+}
+
+static void hex_encode(const uint8_t *bytes, size_t size, char text[HEX_MAX + 1])
+{
+    for (size_t i = 0; i < size; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static enum error checksum_compute(const struct sealed_key *sealed, char text[HEX_MAX + 1])
+{
+    struct checked_fields fields = {
+        .version = le32_make(VERSION),
+        .seal = le32_make(sealed->seal),
+        .provider = sealed->provider,
+        .scrypt_log2_n = le32_make(sealed->scrypt_log2_n),
+        .scrypt_r = le32_make(sealed->scrypt_r),
+        .scrypt_p = le32_make(sealed->scrypt_p),
+    };
+    memcpy(fields.kcv, sealed->kcv, sizeof(fields.kcv));
+    memcpy(fields.salt, sealed->salt, sizeof(fields.salt));
+    memcpy(fields.wrapped, sealed->wrapped, sizeof(fields.wrapped));
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    if (EVP_Q_digest(NULL, "SHA256", NULL, &fields, sizeof(fields), digest, NULL) != 1)
+        return error_from_openssl("compute a checksum");
+    hex_encode(digest, CHECKSUM_SIZE, text);
+    return ERROR_NONE;
+}
+
+static int passphrase_fields_print(const struct sealed_key *sealed, char *text, size_t room)
+{
+    char salt[BASE64_MAX + 1], wrapped[BASE64_MAX + 1];
+    EVP_EncodeBlock((uint8_t *)salt, sealed->salt, sizeof(sealed->salt));
+    EVP_EncodeBlock((uint8_t *)wrapped, sealed->wrapped, sizeof(sealed->wrapped));
+    return snprintf(text, room,
+                    "  \"scrypt_log2_n\": %u,\n  \"scrypt_r\": %u,\n  \"scrypt_p\": %u,\n"
+                    "  \"salt\": \"%s\",\n  \"wrapped\": \"%s\",\n",
+                    sealed->scrypt_log2_n, sealed->scrypt_r, sealed->scrypt_p, salt, wrapped);
+}
+
+/* Not by printf, which would leave a copy of the key on the ordinary heap or stack. */
+static int kdk_field_print(const struct sealed_key *sealed, char *text, size_t room)
+{
+    static const char before[] = "  \"kdk\": \"", after[] = "\",\n";
+    size_t size = sizeof(before) - 1 + BASE64_SIZE(KEY_SIZE) + sizeof(after) - 1;
+    ASSERT(room > size);
+    memcpy(text, before, sizeof(before) - 1);
+    EVP_EncodeBlock((uint8_t *)text + sizeof(before) - 1, sealed->kdk, KEY_SIZE);
+    memcpy(text + size - (sizeof(after) - 1), after, sizeof(after));
+    return (int)size;
+}
+
+enum error sealed_key_encode(const struct sealed_key *sealed, char text[SEALED_KEY_TEXT_MAX], size_t *size)
+{
+    char provider[UUID_TEXT_SIZE], kcv[HEX_MAX + 1], checksum[HEX_MAX + 1];
+    uuid_format(sealed->provider, provider);
+    hex_encode(sealed->kcv, KCV_SIZE, kcv);
+    TRY(checksum_compute(sealed, checksum));
+    int used = snprintf(text, SEALED_KEY_TEXT_MAX,
+                        "{\n  \"version\": %d,\n  \"provider\": \"%s\",\n  \"seal\": \"%s\",\n  \"kcv\": \"%s\",\n",
+                        VERSION, provider, seal_name(sealed->seal), kcv);
+    used += (sealed->seal == SEAL_FILE ? kdk_field_print : passphrase_fields_print)(
+        sealed, text + used, (size_t)(SEALED_KEY_TEXT_MAX - used));
+    used += snprintf(text + used, (size_t)(SEALED_KEY_TEXT_MAX - used), "  \"checksum\": \"%s\"\n}\n", checksum);
+    ASSERT(used < SEALED_KEY_TEXT_MAX);
+    *size = (size_t)used;
+    return ERROR_NONE;
+}
+
+static enum error bytes_take(struct flat_object *object, const char *name, uint8_t *bytes, size_t size)
+{
+    struct flat_text text;
+    TRY(flat_text_take(object, name, &text));
+    uint8_t decoded[BASE64_MAX];
+    char again[BASE64_MAX + 1];
+    bool valid =
+        text.size == BASE64_SIZE(size) && EVP_DecodeBlock(decoded, (const uint8_t *)text.start, (int)text.size) > 0;
+    if (valid) {
+        EVP_EncodeBlock((uint8_t *)again, decoded, (int)size);
+        valid = memory_compare_constant_time(again, text.start, text.size) == 0;
+    }
+    if (valid)
+        memcpy(bytes, decoded, size);
+    memory_cleanse(decoded, sizeof(decoded));
+    memory_cleanse(again, sizeof(again));
+    return valid ? ERROR_NONE : error_explain(ERROR_CORRUPT, "\"%s\" is not %zu bytes in base64", name, size);
+}
+
+static int hex_digit(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+static enum error kcv_take(struct flat_object *object, uint8_t kcv[KCV_SIZE])
+{
+    struct flat_text text;
+    TRY(flat_text_take(object, "kcv", &text));
+    for (size_t i = 0; i < KCV_SIZE; i++) {
+        int high = text.size == 2 * KCV_SIZE ? hex_digit(text.start[2 * i]) : -1;
+        int low = text.size == 2 * KCV_SIZE ? hex_digit(text.start[2 * i + 1]) : -1;
+        if (high < 0 || low < 0)
+            return error_explain(ERROR_CORRUPT, "\"kcv\" is not %d hexadecimal digits", 2 * KCV_SIZE);
+        kcv[i] = (uint8_t)(high << 4 | low);
+    }
+    return ERROR_NONE;
+}
+
+static enum error version_take(struct flat_object *object)
+{
+    uint32_t version;
+    TRY(flat_number_take(object, "version", &version));
+    if (version > VERSION)
+        return error_explain(ERROR_NEWER_FORMAT, "written by a newer version of Coffer (format %u, known is %u)",
+                             version, VERSION);
+    return version == VERSION ? ERROR_NONE : error_explain(ERROR_CORRUPT, "there is no format %u", version);
+}
+
+static enum error provider_take(struct flat_object *object, struct uuid *provider)
+{
+    struct flat_text text;
+    char string[UUID_TEXT_SIZE] = "";
+    TRY(flat_text_take(object, "provider", &text));
+    if (text.size == UUID_TEXT_SIZE - 1)
+        memcpy(string, text.start, text.size);
+    if (uuid_parse(string, provider) != ERROR_NONE)
+        return error_explain(ERROR_CORRUPT, "\"provider\" is not a UUID");
+    return ERROR_NONE;
+}
+
+static enum error seal_take(struct flat_object *object, enum seal *seal)
+{
+    struct flat_text text;
+    TRY(flat_text_take(object, "seal", &text));
+    if (!flat_text_equal(text, seal_name(SEAL_FILE)) && !flat_text_equal(text, seal_name(SEAL_PASSPHRASE)))
+        return error_explain(ERROR_CORRUPT, "\"seal\" is neither file nor passphrase");
+    *seal = flat_text_equal(text, seal_name(SEAL_FILE)) ? SEAL_FILE : SEAL_PASSPHRASE;
+    return ERROR_NONE;
+}
+
+static enum error passphrase_fields_take(struct flat_object *object, struct sealed_key *sealed)
+{
+    TRY(flat_number_take(object, "scrypt_log2_n", &sealed->scrypt_log2_n));
+    TRY(flat_number_take(object, "scrypt_r", &sealed->scrypt_r));
+    TRY(flat_number_take(object, "scrypt_p", &sealed->scrypt_p));
+    TRY(bytes_take(object, "salt", sealed->salt, sizeof(sealed->salt)));
+    return bytes_take(object, "wrapped", sealed->wrapped, sizeof(sealed->wrapped));
+}
+
+static enum error checksum_check(struct flat_object *object, const struct sealed_key *sealed)
+{
+    struct flat_text text;
+    char expected[HEX_MAX + 1];
+    TRY(flat_text_take(object, "checksum", &text));
+    TRY(checksum_compute(sealed, expected));
+    return flat_text_equal(text, expected) ? ERROR_NONE : error_explain(ERROR_CORRUPT, "the checksum does not fit");
+}
+
+static enum error fields_take(struct flat_object *object, struct sealed_key *sealed)
+{
+    TRY(version_take(object));
+    TRY(provider_take(object, &sealed->provider));
+    TRY(seal_take(object, &sealed->seal));
+    TRY(kcv_take(object, sealed->kcv));
+    TRY(sealed->seal == SEAL_FILE ? bytes_take(object, "kdk", sealed->kdk, KEY_SIZE)
+                                  : passphrase_fields_take(object, sealed));
+    TRY(checksum_check(object, sealed));
+    return flat_object_finish(object);
+}
+
+enum error sealed_key_decode(const char *text, size_t size, struct sealed_key *sealed)
+{
+    struct flat_object object;
+    TRY(flat_object_parse(text, size, &object));
+    struct sealed_key found = {0};
+    enum error error = fields_take(&object, &found);
+    if (error == ERROR_NONE)
+        *sealed = found;
+    memory_cleanse(&found, sizeof(found));
+    return error;
+}
