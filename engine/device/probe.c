@@ -1,0 +1,176 @@
+/*
+ * What a path carries, before it becomes a device of a pool, and its removal for `--overwrite`.
+ *
+ * libblkid knows file systems, partition tables, RAID and LVM members, swap; Coffer's own superblock is told by its
+ * first bytes; mounts and holders by exclusive.c. A signature that libblkid finds ambivalent (two at once) counts as
+ * something, and so does one with a wrong checksum: it may be somebody's damaged data.
+ *
+ * Wiping clears both ends, where superblocks and partition tables stand, then whatever libblkid still finds, and
+ * believes itself only when a fresh probe finds nothing. A crash in between leaves a path that still carries something,
+ * or nothing; the wipe can be repeated.
+ */
+#include <blkid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "engine/device/device.h"
+#include "engine/device/exclusive.h"
+
+/* At each end: covers all that keeps copies at the end of a disk (GPT, RAID, ZFS labels) and Coffer's own copies. */
+#define WIPE_BYTES  (UINT64_C(16) << 20)
+#define WIPE_PIECE  ((size_t)1 << 20)
+/* More signatures than this on one device are not signatures any more. */
+#define WIPE_ROUNDS 64
+
+static void probe_free_scope(blkid_probe *probe)
+{
+    if (*probe != NULL)
+        blkid_free_probe(*probe);
+}
+#define AUTO_PROBE __attribute__((cleanup(probe_free_scope)))
+
+static blkid_probe probe_make(int file)
+{
+    blkid_probe probe = blkid_new_probe();
+    if (probe == NULL)
+        return NULL;
+    if (blkid_probe_set_device(probe, file, 0, 0) != 0) {
+        blkid_free_probe(probe);
+        return NULL;
+    }
+    blkid_probe_enable_superblocks(probe, 1);
+    blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_USAGE |
+                                                 BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_BADCSUM);
+    blkid_probe_enable_partitions(probe, 1);
+    blkid_probe_set_partitions_flags(probe, BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
+    return probe;
+}
+
+static bool carries_coffer(int file)
+{
+    char magic[sizeof(DEVICE_COFFER_MAGIC) - 1];
+    return pread(file, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
+           memcmp(magic, DEVICE_COFFER_MAGIC, sizeof(magic)) == 0;
+}
+
+bool device_is_coffer(const char *path)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0)
+        return false;
+    bool found = carries_coffer(file);
+    close(file);
+    return found;
+}
+
+static const char *probe_value(blkid_probe probe, const char *name)
+{
+    const char *value = NULL;
+    return blkid_probe_lookup_value(probe, name, &value, NULL) == 0 ? value : NULL;
+}
+
+static enum error name_what_was_found(const char *path, blkid_probe probe)
+{
+    const char *type = probe_value(probe, "TYPE"), *table = probe_value(probe, "PTTYPE");
+    const char *label = probe_value(probe, "LABEL");
+    const char *advice = "name it with --overwrite to destroy that";
+    if (type != NULL && label != NULL)
+        return error_explain(ERROR_NOT_EMPTY, "%s carries %s with the label '%s': %s", path, type, label, advice);
+    if (type != NULL)
+        return error_explain(ERROR_NOT_EMPTY, "%s carries %s: %s", path, type, advice);
+    return error_explain(ERROR_NOT_EMPTY, "%s carries a partition table (%s): %s", path, table != NULL ? table : "?",
+                         advice);
+}
+
+static enum error check_signatures(const char *path, int file)
+{
+    if (carries_coffer(file))
+        return error_explain(ERROR_NOT_EMPTY,
+                             "%s belongs to a Coffer pool: name it with --overwrite to destroy what it holds", path);
+    AUTO_PROBE blkid_probe probe = probe_make(file);
+    if (probe == NULL)
+        return error_explain(ERROR_IO, "%s cannot be examined for what it carries", path);
+    switch (blkid_do_safeprobe(probe)) {
+    case 0:
+        return name_what_was_found(path, probe);
+    case 1:
+        return ERROR_NONE;
+    case -2:
+        return error_explain(ERROR_NOT_EMPTY,
+                             "%s carries several things at once: name it with --overwrite to destroy them", path);
+    default:
+        return error_explain(ERROR_IO, "%s cannot be read to see what it carries", path);
+    }
+}
+
+enum error device_probe_empty(const char *path)
+{
+    TRY(exclusive_check_holders(path));
+    struct opened_file opened;
+    TRY(exclusive_open(path, O_RDONLY, &opened));
+    enum error error = check_signatures(path, opened.file);
+    close(opened.file);
+    return error;
+}
+
+static int clear_range(int file, uint64_t offset, uint64_t size)
+{
+    AUTO_FREE void *zeros = memory_zeroed(1, WIPE_PIECE);
+    if (zeros == NULL)
+        return ENOMEM;
+    for (uint64_t end = offset + size; offset < end;) {
+        ssize_t written = pwrite(file, zeros, MIN(end - offset, WIPE_PIECE), (off_t)offset);
+        if (written == 0 || (written < 0 && errno != EINTR))
+            return written < 0 ? errno : EIO;
+        offset += written > 0 ? (uint64_t)written : 0;
+    }
+    return 0;
+}
+
+static int clear_ends(const struct opened_file *opened)
+{
+    uint64_t size = MIN(opened->size, WIPE_BYTES);
+    int number = clear_range(opened->file, 0, size);
+    return number != 0 ? number : clear_range(opened->file, opened->size - size, size);
+}
+
+/* What stands elsewhere than at the ends. */
+static enum error clear_signatures(const char *path, int file)
+{
+    AUTO_PROBE blkid_probe probe = probe_make(file);
+    if (probe == NULL)
+        return error_explain(ERROR_IO, "%s cannot be examined for what it carries", path);
+    for (int round = 0; round < WIPE_ROUNDS && blkid_do_probe(probe) == 0; round++)
+        if (blkid_do_wipe(probe, 0) != 0)
+            return error_explain(ERROR_IO, "%s: a signature cannot be wiped", path);
+    return ERROR_NONE;
+}
+
+static enum error wipe(const char *path, const struct opened_file *opened)
+{
+    int number = clear_ends(opened);
+    if (number != 0)
+        return error_from_errno(number, "wipe %s", path);
+    TRY(clear_signatures(path, opened->file));
+    if (fsync(opened->file) != 0)
+        return error_from_errno(errno, "wipe %s", path);
+    /* Else the kernel keeps the partitions of a table that is gone; a device that cannot have any refuses. */
+    if (opened->block)
+        (void)ioctl(opened->file, BLKRRPART);
+    return check_signatures(path, opened->file);
+}
+
+enum error device_wipe_signatures(const char *path)
+{
+    TRY(exclusive_check_holders(path));
+    struct opened_file opened;
+    TRY(exclusive_open(path, O_RDWR, &opened));
+    enum error error = wipe(path, &opened);
+    close(opened.file);
+    return error;
+}
