@@ -1,0 +1,119 @@
+/*
+ * Admission: what a commit needs before it may be made, so that it cannot fail or wait once it began, and so that the
+ * merge of all that is in the tables always has space.
+ *
+ * The reserve is the larger of a tenth of the raw space and what the merge could need, plus some segments; ordinary
+ * writes stop at it, what only frees may use half of it, the merge all. Slots that wait for views, discard or wipe are
+ * not free.
+ */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/group/view.h"
+
+#define RESERVE_SEGMENTS 8u       /* for the cleaner */
+#define OPEN_SEGMENTS 8u          /* open, prepared and reserved ones of all logs */
+#define PAGE_BYTES (BLOCK_SIZE + 64u)
+#define HOPELESS_TIME CLOCK_SECOND
+
+/* Bytes that merging this table can write at most: a leaf for each sheaf and a page of counts for each point (not more
+ * than there are), pages of places and fingerprints for the births, inner nodes. */
+static uint64_t merge_bytes(const struct group *group, const struct recent *recent)
+{
+    uint64_t count_pages = group->cids.end / (BLOCK_SIZE / 4) + 1;
+    uint64_t sheaves = recent_sheaves_count(recent);
+    uint64_t counts = MIN(2 * recent_points_count(recent) + sheaves, count_pages);
+    uint64_t births = recent_births_count(recent) / 64 + sheaves / 64;
+    return (sheaves + counts + 2 * births + 64) * PAGE_BYTES * 9 / 8;
+}
+
+static uint64_t merge_segments(const struct group *group)
+{
+    const struct view *view = group->view;
+    uint64_t bytes = merge_bytes(group, view->active) + (view->frozen ? merge_bytes(group, view->frozen) : 0);
+    bytes += 2 * (uint64_t)group->segments.count * sizeof(struct segment_entry_format);
+    return bytes / segment_size(&group->segments) + 1 + OPEN_SEGMENTS;
+}
+
+uint64_t group_reserve_segments(const struct group *group)
+{
+    return MAX(group->segments.count / 10, RESERVE_SEGMENTS + OPEN_SEGMENTS);
+}
+
+enum error group_room(struct group *group, uint32_t blocks, bool frees)
+{
+    (void)blocks;
+    if (group_is_fenced(group))
+        return ERROR_FENCED;
+    if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready(&group->journal))
+        return ERROR_AGAIN;
+    uint64_t merge = merge_segments(group), reserve = group_reserve_segments(group);
+    uint64_t needed = frees ? MAX(merge, reserve / 2) : MAX(merge + RESERVE_SEGMENTS, reserve);
+    return group->segments.free_total > needed ? ERROR_NONE : ERROR_NO_SPACE;
+}
+
+/* What group_room() lacked comes by a merge (table), by a write (buffer) or by the keeper (segment). */
+enum error group_wait_room(struct group *group)
+{
+    if (group_is_fenced(group))
+        return ERROR_FENCED;
+    mutex_lock(&group->lock);
+    bool table = recent_room(group->view->active) < RECENT_BATCH_ROOM;
+    bool segment = group->journal.prepared == SEGMENT_NONE;
+    mutex_unlock(&group->lock);
+    if (table)
+        return group_publish(group);
+    if (segment) {
+        /* Not left to the keeper alone, which may be the one that waits here. */
+        enum error error = log_prepare(&group->journal);
+        if (error && error != ERROR_NO_SPACE)
+            return error;
+        mutex_lock(&group->lock);
+        bool prepared = group->journal.prepared != SEGMENT_NONE;
+        mutex_unlock(&group->lock);
+        if (prepared) {
+            group_room_changed(group);
+            return ERROR_NONE;
+        }
+        mutex_lock(&group->section->mutex);
+        condition_wait_until(&group->section->changed, &group->section->mutex, clock_monotonic() + 20 * CLOCK_MILLISECOND);
+        mutex_unlock(&group->section->mutex);
+        return ERROR_NONE;
+    }
+    return log_wait_buffer(&group->journal);
+}
+
+enum error group_wait_space(struct group *group)
+{
+    mutex_lock(&group->lock);
+    bool hopeless = group->hopeless_since && clock_monotonic() - group->hopeless_since < HOPELESS_TIME;
+    uint32_t before = group->segments.free_total;
+    mutex_unlock(&group->lock);
+    if (hopeless)
+        return ERROR_NO_SPACE;
+    /* The first publish counts what died, the second frees it. */
+    TRY(group_publish(group));
+    TRY(group_publish(group));
+    mutex_lock(&group->lock);
+    bool gained = group->segments.free_total > before;
+    group->hopeless_since = gained ? 0 : clock_monotonic();
+    mutex_unlock(&group->lock);
+    return gained ? ERROR_NONE : ERROR_NO_SPACE;
+}
+
+void group_throttle(struct group *group)
+{
+    mutex_lock(&group->lock);
+    const struct view *view = group->view;
+    uint64_t capacity = recent_capacity(view->active), room = recent_room(view->active);
+    bool merging = view->frozen || !group->table_ready;
+    uint64_t permille = capacity ? (capacity - MIN(room, capacity)) * 1000 / capacity : 0;
+    mutex_unlock(&group->lock);
+    if (!merging || permille < 500)
+        return;
+    uint64_t work = atomic_load(&group->merge_work), progress = MIN(atomic_load(&group->merge_progress), work);
+    uint64_t done = work ? progress * 1000 / work : 1000;
+    /* Fill beyond half is held up against what the merge has done of its part. */
+    uint64_t fill = (permille - 500) * 2;
+    if (fill > done)
+        clock_sleep((fill - done) * 4 * 1000); /* at most 4 ms a batch */
+}

@@ -1,0 +1,210 @@
+/*
+ * What the rewriting of maps does to counts, places and live bytes. Changes are derived from differences of leaves, kept
+ * in a list of fixed size, and applied sorted by CID: each page of counts is then touched once per round.
+ *
+ * A chunk whose count goes from 0 to positive adds its share to the live bytes of its segment, and takes it away when it
+ * returns to 0. A count that reaches its end sticks: such a chunk is never freed. Within a round a count may pass 0 and
+ * come back; segments are freed only at the publish.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/merge.h"
+#include "engine/group/view.h"
+
+#define COUNTS_PER_PAGE (BLOCK_SIZE / sizeof(le32))
+#define COUNT_STUCK UINT32_MAX
+
+enum error change_note(struct merge *merge, struct map_entry entry, int delta, bool birth, bool is_node)
+{
+    if (merge->change_count == CHANGES_MAX)
+        TRY(changes_apply(merge));
+    merge->changes[merge->change_count++] =
+        (struct change){.entry = entry, .delta = delta, .birth = birth, .is_node = is_node};
+    return ERROR_NONE;
+}
+
+static int change_order(const void *a, const void *b)
+{
+    uint64_t x = entry_cid(((const struct change *)a)->entry), y = entry_cid(((const struct change *)b)->entry);
+    return x < y ? -1 : x > y;
+}
+
+/* One change for each CID: the sum. A birth's entry, being the newest place, wins. */
+static size_t changes_sum(struct change *changes, size_t count)
+{
+    size_t sums = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct change *last = sums ? &changes[sums - 1] : NULL;
+        if (last && entry_cid(last->entry) == entry_cid(changes[i].entry)) {
+            last->delta += changes[i].delta;
+            if (changes[i].birth) {
+                last->birth = 1;
+                last->entry = changes[i].entry;
+            }
+        } else {
+            changes[sums++] = changes[i];
+        }
+    }
+    return sums;
+}
+
+/* The numbers of the pages that a sorted list touches; births only where asked. */
+static size_t pages_of(const struct change *changes, size_t count, size_t per_page, bool births_only, uint64_t *pages)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t page = entry_cid(changes[i].entry) / per_page;
+        if (births_only && !changes[i].birth)
+            continue;
+        if (n == 0 || pages[n - 1] != page)
+            pages[n++] = page;
+    }
+    return n;
+}
+
+struct cursor {
+    const struct change *next, *end;
+};
+
+static enum error places_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
+                               uint8_t *page)
+{
+    struct cursor *cursor = context;
+    (void)merge;
+    (void)cleared;
+    memcpy(page, old, BLOCK_SIZE);
+    for (; cursor->next < cursor->end; cursor->next++) {
+        uint64_t cid = entry_cid(cursor->next->entry);
+        if (cid / MAP_LEAF_ENTRIES > number)
+            break;
+        if (cursor->next->birth)
+            entry_encode(cursor->next->entry, (struct map_entry_format *)page + cid % MAP_LEAF_ENTRIES);
+    }
+    return ERROR_NONE;
+}
+
+static void chunk_live_change(struct merge *merge, const struct change *change, int sign)
+{
+    struct group *group = merge->group;
+    if (!change->is_node)
+        merge->chunks_live += (uint64_t)(int64_t)sign;
+    mutex_lock(&group->lock);
+    uint32_t index = segment_find(&group->segments, entry_serial(change->entry));
+    ASSERT(index != SEGMENT_NONE);
+    segment_live_add(&group->segments, index, sign * (int64_t)entry_share_bytes(change->entry));
+    mutex_unlock(&group->lock);
+}
+
+static enum error counts_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
+                               uint8_t *page)
+{
+    struct cursor *cursor = context;
+    le32 *counts = (le32 *)page;
+    (void)cleared;
+    memcpy(page, old, BLOCK_SIZE);
+    for (; cursor->next < cursor->end; cursor->next++) {
+        const struct change *change = cursor->next;
+        uint64_t cid = entry_cid(change->entry);
+        if (cid / COUNTS_PER_PAGE > number)
+            break;
+        uint32_t before = le32_get(counts[cid % COUNTS_PER_PAGE]);
+        if (before == COUNT_STUCK)
+            continue;
+        int64_t after = (int64_t)before + change->delta;
+        if (after < 0)
+            return error_explain(ERROR_CORRUPT, "the count of chunk %llu would fall to %lld", (unsigned long long)cid,
+                                 (long long)after);
+        uint32_t count = after >= COUNT_STUCK ? COUNT_STUCK : (uint32_t)after;
+        counts[cid % COUNTS_PER_PAGE] = le32_make(count);
+        if ((before == 0) != (count == 0))
+            chunk_live_change(merge, change, count ? +1 : -1);
+    }
+    return ERROR_NONE;
+}
+
+static enum error table_update(struct merge *merge, enum table table, const uint64_t *pages, size_t count, leaf_apply *apply,
+                               void *context)
+{
+    struct tree tree = tree_of_table(table, &merge->roots[table - 1]);
+    struct tree_update update = {.tree = &tree, .numbers = pages, .count = count, .apply = apply, .context = context};
+    TRY(tree_update(merge, &update));
+    merge->roots[table - 1] = tree.root;
+    return ERROR_NONE;
+}
+
+enum error changes_apply(struct merge *merge)
+{
+    struct change *changes = merge->changes;
+    if (merge->change_count == 0)
+        return ERROR_NONE;
+    qsort(changes, merge->change_count, sizeof *changes, change_order);
+    size_t count = changes_sum(changes, merge->change_count);
+    AUTO_FREE uint64_t *pages = malloc(count * sizeof *pages);
+    if (!pages)
+        return ERROR_NO_MEMORY;
+    struct cursor places = {changes, changes + count}, counts = places;
+    size_t n = pages_of(changes, count, MAP_LEAF_ENTRIES, true, pages);
+    if (n)
+        TRY(table_update(merge, TABLE_PLACES, pages, n, places_apply, &places));
+    n = pages_of(changes, count, COUNTS_PER_PAGE, false, pages);
+    TRY(table_update(merge, TABLE_COUNTS, pages, n, counts_apply, &counts));
+    merge->change_count = 0;
+    return ERROR_NONE;
+}
+
+/* ---- births of data chunks ------------------------------------------------------------------------------------------- */
+
+struct births {
+    const struct sheaf **sheaves;
+    size_t next, count;
+};
+
+static enum error birth_places_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
+                                     uint8_t *page)
+{
+    struct births *births = context;
+    const struct sheaf *sheaf = births->sheaves[births->next++];
+    (void)merge;
+    (void)cleared;
+    ASSERT(sheaf->number == number);
+    memcpy(page, old, BLOCK_SIZE);
+    for (unsigned i = 0; i < sheaf->count; i++)
+        entry_encode(sheaf_births(sheaf)[i].entry, (struct map_entry_format *)page + sheaf_indices(sheaf)[i]);
+    return ERROR_NONE;
+}
+
+static enum error birth_fingerprints_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old,
+                                           bool cleared, uint8_t *page)
+{
+    struct births *births = context;
+    const struct sheaf *sheaf = births->sheaves[births->next++];
+    (void)merge;
+    (void)cleared;
+    ASSERT(sheaf->number == number);
+    memcpy(page, old, BLOCK_SIZE);
+    for (unsigned i = 0; i < sheaf->count; i++)
+        memcpy(page + (size_t)sheaf_indices(sheaf)[i] * FINGERPRINT_SIZE, &sheaf_births(sheaf)[i].fingerprint,
+               FINGERPRINT_SIZE);
+    return ERROR_NONE;
+}
+
+enum error births_merge(struct merge *merge)
+{
+    const struct sheaf **sheaves;
+    size_t count;
+    TRY(recent_sorted(merge->view->frozen, true, &sheaves, &count));
+    uint64_t *pages = malloc((count + 1) * sizeof *pages);
+    enum error error = pages ? ERROR_NONE : ERROR_NO_MEMORY;
+    for (size_t i = 0; i < count && !error; i++)
+        pages[i] = sheaves[i]->number;
+    struct births places = {sheaves, 0, count}, fingerprints = places;
+    if (!error && count)
+        error = table_update(merge, TABLE_PLACES, pages, count, birth_places_apply, &places);
+    if (!error && count)
+        error = table_update(merge, TABLE_FINGERPRINTS, pages, count, birth_fingerprints_apply, &fingerprints);
+    free(pages);
+    free(sheaves);
+    return error;
+}

@@ -1,0 +1,65 @@
+/*
+ * The checkpoint record: where everything is, in one block, in the clear (numbers and places only), closed by an HMAC
+ * under K_log over pool, group, device, own position and number. Four positions a device, two at each end, taken in
+ * turn; it is written to every device of the group, and the newest valid one on any of them counts, since all devices
+ * were flushed before the first was written. A crash while one is written leaves the one before.
+ */
+#ifndef COFFER_ENGINE_GROUP_CHECKPOINT_H
+#define COFFER_ENGINE_GROUP_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/device/device.h"
+#include "engine/group/entry.h"
+#include "engine/group/format.h"
+#include "engine/group/keyring.h"
+#include "engine/group/superblock.h"
+
+struct joint {
+    uint8_t tag[16];
+    struct place next;
+};
+
+struct root {
+    struct node_pointer pointer;
+    uint8_t height;
+};
+
+struct checkpoint {
+    uint64_t number;
+    uint64_t sequence;
+    uint64_t epoch;
+    uint64_t serial_lease, component_lease, cid_end;
+    uint64_t time;
+    struct root roots[TABLE_LAST]; /* by table number less one */
+    uint64_t release_first, release_end;
+    uint64_t chunks_live, blocks_mapped;
+    struct place start;
+    uint8_t start_tag[16];
+    unsigned joint_count;
+    struct joint joints[JOINTS_MAX];
+    unsigned table_segment_count;
+    struct segment_reference table_segments[TABLE_SEGMENTS_MAX];
+};
+
+/* Encode and decode one record; decode checks magic, version, own position, identity, MAC (the key by its number; not
+ * below superblock->log_key_demanded), bounds of all counts, reserved bytes. Errors: NOT_FOUND (no magic), NEWER_FORMAT,
+ * FOREIGN, FORGED (MAC), CORRUPT. */
+enum error checkpoint_encode(const struct checkpoint *checkpoint, const struct superblock *superblock,
+                             const struct keyring *keyring, uint32_t copy, struct checkpoint_format *out) CHECKED;
+enum error checkpoint_decode(const struct checkpoint_format *in, const struct superblock *superblock,
+                             const struct keyring *keyring, uint32_t copy, struct checkpoint *checkpoint) CHECKED;
+
+/* The newest valid record of one device; ERROR_CORRUPT where none is. */
+enum error checkpoint_read(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
+                           struct checkpoint *checkpoint) CHECKED;
+/* Where a copy stands on its device, and the copy that a number takes its turn in. */
+uint64_t checkpoint_offset(const struct superblock *superblock, uint32_t copy);
+uint32_t checkpoint_copy(uint64_t number);
+/* Writes the record at the position of its number; no flush. */
+enum error checkpoint_write(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
+                            const struct checkpoint *checkpoint) CHECKED;
+
+#endif

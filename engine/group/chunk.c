@@ -1,0 +1,124 @@
+/*
+ * Chunks of units: through the cache, one read a unit. You are in the read path: recent table -> tree -> CHUNKS: cache,
+ * else unit from log buffer or device -> decrypt -> tag -> decompress.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+#include "dedup/unit.h"
+#include "engine/group/group.h"
+#include "engine/group/item.h"
+
+#define READS_MAX 256
+
+struct unit_read {
+    size_t first, count; /* of the reads that want chunks of it */
+};
+
+struct chunks_context {
+    struct group *group;
+    struct chunk_read **reads;
+};
+
+static struct cache_key chunk_key(struct map_entry entry)
+{
+    return (struct cache_key){entry_serial(entry), entry_offset(entry), entry_index(entry)};
+}
+
+static void damage_report(struct group *group, const struct map_entry *entry, enum error error)
+{
+    atomic_fetch_add(&group->totals.read_errors, 1);
+    message(MESSAGE_ERROR, "group %s: unit at serial %llu offset %u (chunk %llu): %s", group_name(group),
+            (unsigned long long)entry_serial(*entry), entry_offset(*entry), (unsigned long long)entry_cid(*entry),
+            error_sentence(error));
+}
+
+static enum error unit_decode(const struct item_read *read, uint8_t *out, unsigned *count)
+{
+    *count = read->header->count;
+    if (*count < 1 || *count > UNIT_CHUNKS_MAX || read->header->codec > STORED_ZSTD)
+        return ERROR_CORRUPT;
+    return unit_decompress((enum codec)read->header->codec, read->stored, read->stored_size, out, *count);
+}
+
+static enum error chunk_take(const struct item_read *read, const uint8_t *bytes, unsigned count, struct chunk_read *chunk)
+{
+    unsigned index = entry_index(chunk->entry);
+    if (index >= count || count != entry_count(chunk->entry))
+        return ERROR_CORRUPT;
+    le40 cid;
+    memcpy(&cid, read->descriptors + index * sizeof cid, sizeof cid);
+    if (le40_get(cid) != entry_cid(chunk->entry))
+        return ERROR_CORRUPT;
+    memcpy(chunk->out, bytes + (size_t)index * CHUNK_SIZE, CHUNK_SIZE);
+    return ERROR_NONE;
+}
+
+static void unit_done(struct item_read *read, void *context)
+{
+    struct chunks_context *chunks = context;
+    struct unit_read *unit = read->owner;
+    uint8_t bytes[UNIT_CHUNKS_MAX * CHUNK_SIZE];
+    unsigned count = 0;
+    enum error error = read->error;
+    if (!error)
+        error = unit_decode(read, bytes, &count);
+    for (size_t i = unit->first; i < unit->first + unit->count; i++) {
+        struct chunk_read *chunk = chunks->reads[i];
+        chunk->error = error ? error : chunk_take(read, bytes, count, chunk);
+        if (chunk->error == ERROR_NOT_FOUND)
+            chunk->error = ERROR_CORRUPT;
+        if (chunk->error)
+            damage_report(chunks->group, &chunk->entry, chunk->error);
+    }
+    if (error)
+        return;
+    for (unsigned i = 0; i < count; i++)
+        cache_add(chunks->group->chunks, (struct cache_key){read->serial, read->offset, i}, bytes + (size_t)i * CHUNK_SIZE);
+}
+
+static bool same_unit(struct map_entry a, struct map_entry b)
+{
+    return entry_serial(a) == entry_serial(b) && entry_offset(a) == entry_offset(b);
+}
+
+static void chunks_read_some(struct group *group, struct chunk_read *reads, size_t count)
+{
+    struct chunk_read *missing[READS_MAX];
+    struct unit_read units[READS_MAX];
+    struct item_read items[READS_MAX];
+    size_t n = 0, unit_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        reads[i].error = ERROR_NONE;
+        if (!cache_copy(group->chunks, chunk_key(reads[i].entry), reads[i].out))
+            missing[n++] = &reads[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct map_entry entry = missing[i]->entry;
+        if (i > 0 && same_unit(missing[i - 1]->entry, entry)) {
+            units[unit_count - 1].count++;
+            continue;
+        }
+        units[unit_count] = (struct unit_read){i, 1};
+        items[unit_count] = (struct item_read){
+            .serial = entry_serial(entry),
+            .offset = entry_offset(entry),
+            .length = entry_length(entry),
+            .kind = ITEM_UNIT,
+            .owner = &units[unit_count],
+        };
+        unit_count++;
+    }
+    items_read(group, items, unit_count, unit_done, &(struct chunks_context){group, missing});
+}
+
+enum error chunks_read(struct group *group, struct chunk_read *reads, size_t count)
+{
+    enum error error = ERROR_NONE;
+    for (size_t first = 0; first < count; first += READS_MAX)
+        chunks_read_some(group, reads + first, MIN(count - first, READS_MAX));
+    for (size_t i = 0; i < count && !error; i++)
+        error = reads[i].error;
+    return error;
+}

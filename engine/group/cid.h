@@ -1,0 +1,45 @@
+/*
+ * The allocator of CIDs. Data gets runs from pages of 256 CIDs, map nodes get singles and aligned pairs from pages of
+ * their own. Fresh pages come from the end; pages of which at least half is free again are collected by the merge
+ * thread, ahead of the commit section (cids_refill). A page is in `opened` from its first birth until the freeze that
+ * holds its last births is published, and is not collected meanwhile.
+ *
+ * Locks: under the group's lock. A crash forgets what was handed out and not entered; replay raises `end` above all it
+ * saw, and pages that it saw births in are opened.
+ */
+#ifndef COFFER_ENGINE_GROUP_CID_H
+#define COFFER_ENGINE_GROUP_CID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define CID_PAGE 256
+#define CID_REFILLS_MAX 256 /* collected pages kept ready: 32,768 CIDs and more */
+
+struct cid_page {
+    uint64_t page;
+    uint64_t free[4]; /* bitmap */
+};
+
+struct cids {
+    uint64_t end;                 /* first page-aligned CID never handed out */
+    struct cid_page data, nodes;  /* pages that are being handed out */
+    struct cid_page refills[CID_REFILLS_MAX];
+    size_t refill_count;
+    uint64_t refill_cursor;       /* page at which the next collection begins */
+};
+
+void cids_init(struct cids *cids, uint64_t end);
+/* A run of `count` (1 to 16) consecutive CIDs of one page; 0 where the space of CIDs is used up. */
+uint64_t cids_take_run(struct cids *cids, unsigned count);
+/* One CID for a leaf / the even one of a pair for an inner node. */
+uint64_t cids_take_node(struct cids *cids, bool pair);
+/* Enters a collected page; false where enough are kept. */
+bool cids_refill(struct cids *cids, const struct cid_page *page);
+/* Replay saw this CID. */
+void cids_saw(struct cids *cids, uint64_t cid);
+
+#endif

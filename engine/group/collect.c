@@ -1,0 +1,90 @@
+/*
+ * Collecting CIDs for another life: pages of which at least half are free, found by a cursor over the tables, ahead of
+ * the commit section. A CID is free when its count is 0 and its segment is gone; a page with births that are not
+ * published is left alone. A crash forgets what was collected, which is only a hint.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/tree.h"
+#include "engine/group/view.h"
+
+#define PAGES_PER_ROUND 512
+#define COUNT_PAGES_RATIO 4 /* pages of 256 CIDs in a page of counts */
+
+static bool has_births(const struct view *view, uint64_t cid)
+{
+    return recent_birth_page(view->active, cid) || (view->frozen && recent_birth_page(view->frozen, cid));
+}
+
+/* Under the group's lock. */
+static unsigned free_find(struct group *group, const le32 *counts, const struct map_entry_format *places, uint64_t page,
+                          struct cid_page *out)
+{
+    unsigned count = 0;
+    *out = (struct cid_page){.page = page};
+    if (page == group->cids.data.page || page == group->cids.nodes.page || has_births(group->view, page * CID_PAGE))
+        return 0;
+    for (unsigned i = 0; i < CID_PAGE; i++) {
+        struct map_entry place = entry_decode(&places[i]);
+        bool gone = entry_is_hole(place) || segment_find(&group->segments, entry_serial(place)) == SEGMENT_NONE;
+        if (le32_get(counts[i]) == 0 && gone) {
+            out->free[i / 64] |= UINT64_C(1) << (i % 64);
+            count++;
+        }
+    }
+    return count;
+}
+
+static bool is_collected(const struct cids *cids, uint64_t page)
+{
+    for (size_t i = 0; i < cids->refill_count; i++)
+        if (cids->refills[i].page == page)
+            return true;
+    return false;
+}
+
+static enum error page_collect(struct group *group, const struct view *view, uint64_t page)
+{
+    struct tree counts = tree_of_table(TABLE_COUNTS, view_root(view, TABLE_COUNTS));
+    struct tree places = tree_of_table(TABLE_PLACES, view_root(view, TABLE_PLACES));
+    static const uint8_t zero[BLOCK_SIZE];
+    uint64_t count_page = page / COUNT_PAGES_RATIO;
+    struct cache_block *count_block, *place_block;
+    struct cid_page found;
+    TRY(tree_leaves(group, &counts, &count_page, &count_block, 1));
+    enum error error = tree_leaves(group, &places, &page, &place_block, 1);
+    if (error) {
+        tree_put(group, &count_block, 1);
+        return error;
+    }
+    const uint8_t *count_bytes = count_block ? cache_bytes(count_block) : zero;
+    const uint8_t *place_bytes = place_block ? cache_bytes(place_block) : zero;
+    mutex_lock(&group->lock);
+    unsigned free_count = free_find(group, (const le32 *)count_bytes + page % COUNT_PAGES_RATIO * CID_PAGE,
+                                    (const struct map_entry_format *)place_bytes, page, &found);
+    if (free_count >= CID_PAGE / 2 && !is_collected(&group->cids, page))
+        (void)cids_refill(&group->cids, &found);
+    mutex_unlock(&group->lock);
+    tree_put(group, &count_block, 1);
+    tree_put(group, &place_block, 1);
+    return ERROR_NONE;
+}
+
+void cids_collect(struct group *group)
+{
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    uint64_t end = group->checkpoint.cid_end / CID_PAGE, cursor = group->cids.refill_cursor;
+    size_t kept = group->cids.refill_count;
+    mutex_unlock(&group->lock);
+    for (unsigned i = 0; i < PAGES_PER_ROUND && end > 1 && kept < CID_REFILLS_MAX / 2; i++) {
+        cursor = cursor + 1 >= end ? 1 : cursor + 1;
+        if (page_collect(group, view, cursor))
+            break; /* a page that cannot be read is reported where it is needed */
+    }
+    mutex_lock(&group->lock);
+    group->cids.refill_cursor = cursor;
+    mutex_unlock(&group->lock);
+    view_put(group, view);
+}

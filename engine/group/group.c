@@ -1,0 +1,436 @@
+/*
+ * Opening and closing a group, and its state.
+ *
+ * An open goes: newest checkpoint record of all devices; segment table; replay; flush of all devices (what was read may
+ * lie in a volatile cache); a record with the same roots, new leases and one more joint, durable before anything else is
+ * written; the journal's new segment; threads. A crash between any two of these finds the record before.
+ */
+#include "engine/group/group.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "engine/group/replay.h"
+#include "engine/group/tree.h"
+#include "engine/group/view.h"
+
+#define JOURNAL_BUFFERS 8
+#define JOURNAL_BUFFER_BYTES (1u << 20)
+#define META_BUFFERS 4
+#define META_BUFFER_BYTES (512u << 10)
+#define SEGMENT_KEYS_CACHED 16384
+
+/* ---- small state ------------------------------------------------------------------------------------------------------ */
+
+const char *group_name(const struct group *group) { return group->config.name; }
+
+uint64_t group_generation(struct group *group, enum segment_kind kind)
+{
+    return kind == SEGMENT_JOURNAL ? group->generation : group->generation - 1;
+}
+
+uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint32_t avoid)
+{
+    uint32_t index = segment_take(&group->segments, kind, SLOT_RESERVED, avoid);
+    if (index == SEGMENT_NONE)
+        return SEGMENT_NONE;
+    const struct keyring *keyring = group->keyrings[segment_device(&group->segments, index)];
+    const struct keyring_slot *dek = keyring_current(keyring, KEY_KIND_DEK);
+    const struct keyring_slot *k_log = keyring_current(keyring, KEY_KIND_LOG);
+    ASSERT(k_log && (dek || !keyring->encrypted));
+    group->segments.table[index].key_slot = keyring->encrypted ? dek->number : 0;
+    group->segments.table[index].log_key = (uint8_t)k_log->number;
+    return index;
+}
+
+struct place group_place(struct group *group, uint32_t segment, uint32_t block)
+{
+    ASSERT(segment != SEGMENT_NONE);
+    return (struct place){
+        .serial = group->segments.table[segment].serial,
+        .device = segment_device(&group->segments, segment),
+        .slot = segment_slot(&group->segments, segment),
+        .offset = block,
+    };
+}
+
+void group_figures(struct group *group, struct group_figures *figures)
+{
+    struct segments *segments = &group->segments;
+    mutex_lock(&group->lock);
+    *figures = (struct group_figures){
+        .segment_bytes = segment_size(segments),
+        .segments = segments->count,
+        .segments_free = segments->free_total,
+        .segments_reserve = group_reserve_segments(group),
+        .chunks_live = group->checkpoint.chunks_live,
+        .blocks_mapped = group->checkpoint.blocks_mapped,
+        .journal_bytes = group->journal.bytes,
+        .checkpoint_time = group->checkpoint.time,
+        .memory_used = group->memory_used,
+    };
+    for (uint32_t i = 0; i < segments->count; i++) {
+        const struct segment *segment = &segments->table[i];
+        bool data = segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD;
+        *(data ? &figures->live_data_bytes : &figures->live_meta_bytes) += segment->live + segment->pages;
+    }
+    mutex_unlock(&group->lock);
+}
+
+/* ---- the published state ------------------------------------------------------------------------------------------------ */
+
+static enum error checkpoint_newest(struct group *group)
+{
+    enum error first = ERROR_NONE;
+    bool found = false;
+    for (uint32_t d = 0; d < group->device_count; d++) {
+        struct checkpoint checkpoint;
+        enum error error = checkpoint_read(group->devices[d], &group->superblocks[d], group->keyrings[d], &checkpoint);
+        if (error && !first)
+            first = error;
+        if (!error && (!found || checkpoint.number > group->checkpoint.number)) {
+            group->checkpoint = checkpoint;
+            found = true;
+        }
+    }
+    if (found && first)
+        message(MESSAGE_WARNING, "group %s: %s; the record of another device is used", group_name(group),
+                error_sentence(first));
+    return found ? ERROR_NONE : first;
+}
+
+/* Segments that hold pages of the segment table come from the record, all others from the table. */
+static enum error holders_adopt(struct group *group)
+{
+    for (unsigned i = 0; i < group->checkpoint.table_segment_count; i++) {
+        const struct segment_reference *reference = &group->checkpoint.table_segments[i];
+        struct segment segment = {
+            .serial = reference->serial,
+            .salt = reference->salt,
+            .birth_salt = reference->birth_salt,
+            .key_slot = reference->key_slot,
+            .log_key = reference->log_key,
+            .kind = SEGMENT_META,
+            .state = SLOT_SEALED,
+        };
+        if (segment_adopt(&group->segments, reference->device, reference->slot, &segment))
+            return error_explain(ERROR_CORRUPT, "group %s: the checkpoint record names impossible segments", group_name(group));
+    }
+    return ERROR_NONE;
+}
+
+static enum error segment_page_load(struct group *group, uint64_t number, const uint8_t *page)
+{
+    const struct segment_entry_format *entries = (const struct segment_entry_format *)page;
+    struct segments *segments = &group->segments;
+    uint32_t device = (uint32_t)(number / segments->pages_of_device);
+    uint32_t first = (uint32_t)(number % segments->pages_of_device) * 128;
+    for (uint32_t i = 0; i < 128; i++) {
+        struct segment segment;
+        bool sound;
+        if (!segment_entry_decode(&entries[i], &segment, &sound))
+            continue;
+        enum error error = sound ? segment_adopt(segments, device, first + i, &segment) : ERROR_CORRUPT;
+        if (error)
+            return error_explain(ERROR_CORRUPT, "group %s: the segment table has an impossible entry", group_name(group));
+        struct segment *known = &segments->table[segment_find(segments, segment.serial)];
+        known->live = segment.live;
+        known->kind = segment.kind;
+    }
+    return ERROR_NONE;
+}
+
+/* Counts a page of the segment table in memory: the table does not count its own pages. */
+static void page_count(struct group *group, const struct node_pointer *pointer)
+{
+    uint64_t serials[2] = {entry_serial(pointer->first), pointer->second_serial};
+    for (int i = 0; i < 2; i++) {
+        uint32_t index = serials[i] ? segment_find(&group->segments, serials[i]) : SEGMENT_NONE;
+        if (index != SEGMENT_NONE)
+            group->segments.table[index].pages += entry_length(pointer->first) * GRAIN_SIZE;
+    }
+}
+
+static enum error segment_node_load(struct group *group, struct node_pointer pointer, unsigned level, uint64_t number)
+{
+    struct node_read read = {.pointer = pointer, .identity = {ITEM_PAGE, TABLE_SEGMENTS, number, (uint8_t)level}};
+    page_count(group, &pointer);
+    TRY(nodes_read(group, &read, 1));
+    enum error error = ERROR_NONE;
+    const uint8_t *bytes = cache_bytes(read.block);
+    if (level == 0) {
+        mutex_lock(&group->lock);
+        error = segment_page_load(group, number, bytes);
+        mutex_unlock(&group->lock);
+    }
+    for (unsigned i = 0; level > 0 && i < NODE_FANOUT && !error; i++) {
+        struct node_pointer child = pointer_decode((const struct node_pointer_format *)bytes + i);
+        if (!entry_is_hole(child.first))
+            error = segment_node_load(group, child, level - 1, number * NODE_FANOUT + i);
+    }
+    nodes_put(group, &read, 1);
+    return error;
+}
+
+static enum error segments_load(struct group *group)
+{
+    const struct root *root = &group->checkpoint.roots[TABLE_SEGMENTS - 1];
+    TRY(holders_adopt(group));
+    if (!entry_is_hole(root->pointer.first))
+        TRY(segment_node_load(group, root->pointer, root->height, 0));
+    memset(group->segments.dirty, 0, (size_t)group->segments.device_count * group->segments.pages_of_device);
+    return ERROR_NONE;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------------------------------- */
+
+/* Of `memory`: an eighth for each recent table, the index as configured, the buffers, the rest for caches. */
+static enum error memory_take(struct group *group)
+{
+    const struct group_config *config = &group->config;
+    uint32_t slots[GROUP_DEVICES];
+    for (uint32_t d = 0; d < group->device_count; d++)
+        slots[d] = group->superblocks[d].slot_count;
+    TRY(segments_init(&group->segments, group->device_count, slots, group->superblocks[0].segment_shift));
+    uint64_t buffers = 2ull * JOURNAL_BUFFERS * JOURNAL_BUFFER_BYTES + JOURNAL_BUFFERS * LOG_RECORDS_BYTES +
+                       4ull * META_BUFFERS * META_BUFFER_BYTES;
+    uint64_t tables = config->memory / 8;
+    uint64_t fixed = buffers + 2 * tables + config->index_memory + group->segments.count * sizeof(struct segment) +
+                     CHANGES_BYTES + SEGMENT_KEYS_CACHED * 192;
+    uint64_t floor = 2ull * CACHE_BLOCKS_MIN * BLOCK_SIZE;
+    if (fixed + floor > config->memory)
+        return error_explain(ERROR_NO_MEMORY, "`memory` is too small for this pool: set it to at least %llu MiB in coffer.conf",
+                             (unsigned long long)((fixed + floor) >> 20) + 1);
+    uint64_t caches = config->memory - fixed;
+    TRY(cache_create(caches * 5 / 8, &group->nodes));
+    TRY(cache_create(caches * 3 / 8, &group->chunks));
+    TRY(recent_create(tables, &group->tables[0]));
+    TRY(recent_create(tables, &group->tables[1]));
+    TRY(index_create(MAX(config->index_memory, 65536), &group->index));
+    TRY(segment_key_cache_create(SEGMENT_KEYS_CACHED, &group->segment_keys));
+    TRY(log_init(&group->journal, group, SEGMENT_JOURNAL, JOURNAL_BUFFERS, JOURNAL_BUFFER_BYTES));
+    TRY(log_init(&group->meta, group, SEGMENT_META, META_BUFFERS, META_BUFFER_BYTES));
+    TRY(log_init(&group->twin, group, SEGMENT_TWIN, META_BUFFERS, META_BUFFER_BYTES));
+    group->memory_used = fixed + caches;
+    return ERROR_NONE;
+}
+
+static enum error view_first(struct group *group)
+{
+    struct view *view = memory_zeroed(1, sizeof *view);
+    if (!view)
+        return ERROR_NO_MEMORY;
+    view->active = group->tables[0];
+    memcpy(view->roots, group->checkpoint.roots, sizeof view->roots);
+    mutex_lock(&group->lock);
+    view_exchange(group, view);
+    mutex_unlock(&group->lock);
+    group->table_ready = true;
+    return ERROR_NONE;
+}
+
+static enum error flush_all(struct group *group)
+{
+    for (uint32_t d = 0; d < group->device_count; d++)
+        group_device_written(group, d);
+    return group_flush_devices(group);
+}
+
+/* The record with the joint; no slot or serial is used before it is durable. */
+static enum error joint_record(struct group *group, const struct replay_end *end)
+{
+    struct checkpoint *checkpoint = &group->checkpoint;
+    group->segments.serial_next = checkpoint->serial_lease;
+    group->segments.serial_lease = checkpoint->serial_lease + SERIAL_LEASE;
+    group->component_lease = MAX(group->component_next, checkpoint->component_lease) + SERIAL_LEASE;
+    group->component_next = MAX(group->component_next, checkpoint->component_lease);
+    mutex_lock(&group->lock);
+    group->journal.reserved = group_take_segment(group, SEGMENT_JOURNAL, UINT32_MAX);
+    mutex_unlock(&group->lock);
+    if (group->journal.reserved == SEGMENT_NONE)
+        return error_explain(ERROR_NO_SPACE, "group %s: no segment is free for the journal", group_name(group));
+    memcpy(group->journal.previous, end->tag, sizeof group->journal.previous);
+    checkpoint->number++;
+    checkpoint->epoch = group->config.epoch;
+    checkpoint->serial_lease = group->segments.serial_lease;
+    checkpoint->component_lease = group->component_lease;
+    if (checkpoint->joint_count < JOINTS_MAX) {
+        struct joint *joint = &checkpoint->joints[checkpoint->joint_count++];
+        memcpy(joint->tag, end->tag, sizeof joint->tag);
+        joint->next = group_place(group, group->journal.reserved, 1);
+    }
+    return checkpoint_record(group, checkpoint);
+}
+
+static enum error journal_begin(struct group *group, bool joints_were_full)
+{
+    if (group->view->frozen)
+        TRY(group_merge_replayed(group));
+    if (joints_were_full)
+        TRY(group_merge_once(group));
+    TRY(log_prepare(&group->journal)); /* the reserved one becomes current */
+    return log_prepare(&group->journal);
+}
+
+static enum error threads_start(struct group *group)
+{
+    TRY(thread_start(&group->keeper_thread, "keeper", group_keeper_thread, group));
+    enum error error = thread_start(&group->merge_thread, "merge", group_merge_thread, group);
+    if (error) {
+        mutex_lock(&group->thread_lock);
+        group->stopping = true;
+        condition_broadcast(&group->keeper_wake);
+        mutex_unlock(&group->thread_lock);
+        thread_join(&group->keeper_thread);
+        return error;
+    }
+    group->threads_running = true;
+    return ERROR_NONE;
+}
+
+static enum error open_steps(struct group *group)
+{
+    struct replay_end end;
+    TRY(checkpoint_newest(group));
+    TRY(memory_take(group));
+    TRY(view_first(group));
+    TRY(segments_load(group));
+    cids_init(&group->cids, group->checkpoint.cid_end);
+    group->component_next = group->checkpoint.component_lease;
+    group->generation = GENERATION_REPLAYED;
+    TRY(replay_run(group, &group->checkpoint, &end));
+    atomic_store(&group->durable, end.last_sequence);
+    group->journal.last_sequence = end.last_sequence;
+    group->active_since = group->synced_at = clock_monotonic();
+    if (group->config.read_only)
+        return ERROR_NONE;
+    bool joints_full = group->checkpoint.joint_count == JOINTS_MAX;
+    TRY(flush_all(group));
+    TRY(joint_record(group, &end));
+    TRY(journal_begin(group, joints_full));
+    return threads_start(group);
+}
+
+static void group_init(struct group *group)
+{
+    mutex_init(&group->lock, RANK_GROUP);
+    mutex_init(&group->index_lock, RANK_LEAF);
+    mutex_init(&group->sync_lock, RANK_LOG);
+    condition_init(&group->sync_changed);
+    mutex_init(&group->thread_lock, RANK_LEAF);
+    condition_init(&group->keeper_wake);
+    condition_init(&group->merge_wake);
+    condition_init(&group->merge_done);
+}
+
+static void views_free(struct group *group)
+{
+    while (group->view_oldest) {
+        struct view *view = group->view_oldest;
+        group->view_oldest = view->newer;
+        free(view->freed);
+        free(view);
+    }
+}
+
+static void group_free(struct group *group)
+{
+    views_free(group);
+    log_deinit(&group->journal);
+    log_deinit(&group->meta);
+    log_deinit(&group->twin);
+    segment_key_cache_destroy(group->segment_keys);
+    index_destroy(group->index);
+    recent_destroy(group->tables[0]);
+    recent_destroy(group->tables[1]);
+    cache_destroy(group->nodes);
+    cache_destroy(group->chunks);
+    segments_deinit(&group->segments);
+    for (uint32_t d = 0; d < group->device_count; d++) {
+        device_close(group->devices[d]);
+        keyring_destroy(group->keyrings[d]);
+        free(group->superblocks[d].json);
+    }
+    mutex_deinit(&group->lock);
+    mutex_deinit(&group->index_lock);
+    mutex_deinit(&group->sync_lock);
+    condition_deinit(&group->sync_changed);
+    mutex_deinit(&group->thread_lock);
+    condition_deinit(&group->keeper_wake);
+    condition_deinit(&group->merge_wake);
+    condition_deinit(&group->merge_done);
+    free(group);
+}
+
+enum error group_open(struct device **devices, struct superblock *superblocks, struct keyring **keyrings,
+                      uint32_t device_count, const struct group_config *config, struct group **out)
+{
+    struct group *group = memory_zeroed(1, sizeof *group);
+    ASSERT(device_count > 0 && device_count <= GROUP_DEVICES);
+    if (!group) {
+        for (uint32_t d = 0; d < device_count; d++) {
+            device_close(devices[d]);
+            keyring_destroy(keyrings[d]);
+            free(superblocks[d].json);
+        }
+        return ERROR_NO_MEMORY;
+    }
+    group_init(group);
+    group->config = *config;
+    group->section = config->section;
+    group->device_count = device_count;
+    memcpy(group->devices, devices, device_count * sizeof *devices);
+    memcpy(group->superblocks, superblocks, device_count * sizeof *superblocks);
+    memcpy(group->keyrings, keyrings, device_count * sizeof *keyrings);
+    enum error error = open_steps(group);
+    if (error) {
+        enum error kept = error_prefix(error, "group %s", group_name(group));
+        group_drain(group);
+        group_free(group);
+        return kept;
+    }
+    *out = group;
+    return ERROR_NONE;
+}
+
+/* Writes in flight use the buffers until the kernel gave them back. */
+void group_drain(struct group *group)
+{
+    struct log *logs[] = {&group->journal, &group->meta, &group->twin};
+    for (size_t i = 0; i < COUNT_OF(logs); i++)
+        log_drain_writes(logs[i]);
+}
+
+static void threads_stop(struct group *group)
+{
+    if (!group->threads_running)
+        return;
+    mutex_lock(&group->thread_lock);
+    group->stopping = true;
+    condition_broadcast(&group->keeper_wake);
+    condition_broadcast(&group->merge_wake);
+    condition_broadcast(&group->merge_done);
+    mutex_unlock(&group->thread_lock);
+    thread_join(&group->keeper_thread);
+    thread_join(&group->merge_thread);
+}
+
+enum error group_close(struct group *group, bool crash)
+{
+    enum error error = ERROR_NONE;
+    if (!crash && !group->config.read_only) {
+        error = group_sync(group);
+        /* The second publish frees what the first found dead. */
+        if (!error)
+            error = group_publish(group);
+        if (!error)
+            error = group_publish(group);
+    }
+    threads_stop(group);
+    group_drain(group);
+    group_free(group);
+    return error;
+}

@@ -1,0 +1,189 @@
+/*
+ * One disk group: the unit of failure, dedup and keys. This header is what engine/pool uses, and the state that the
+ * files of engine/group share.
+ *
+ * Locks, outermost first: the pool's commit section; group->lock (recent tables, views, segment table, reserving in
+ * logs, CIDs); a log's mutex; leaves. None is held across I/O, compression or encryption.
+ */
+#ifndef COFFER_ENGINE_GROUP_GROUP_H
+#define COFFER_ENGINE_GROUP_GROUP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/thread.h"
+#include "dedup/index.h"
+#include "engine/device/device.h"
+#include "engine/group/cache.h"
+#include "engine/group/checkpoint.h"
+#include "engine/group/cid.h"
+#include "engine/group/keyring.h"
+#include "engine/group/log.h"
+#include "engine/group/recent.h"
+#include "engine/group/section.h"
+#include "engine/group/segment.h"
+#include "engine/group/superblock.h"
+
+#define RECENT_BATCH_ROOM (2u << 20) /* room in the recent table that one commit can need at most */
+#define JOURNAL_BYTES_MAX (UINT64_C(512) << 20)
+#define COMPONENT_CATALOG 1
+/* Of the active table after an open: journal segments that replay walked are covered once it is published. Where replay
+ * filled both tables, the frozen one is the generation before. */
+#define GENERATION_REPLAYED 2
+
+#define GROUP_DEVICES 64
+
+struct view;
+
+#define CHANGES_BYTES (4u << 20) /* of the merge's list of changes */
+
+struct group_config {
+    struct section *section;
+    char name[64];
+    uint64_t memory;           /* of the pool's setting: this group's share */
+    uint64_t index_memory;
+    uint64_t epoch;            /* of this open */
+    bool read_only;
+    bool no_index;
+    /* Called by the merge after a checkpoint is durable: what the witness may now have seen. May be NULL. */
+    void (*published)(void *context, uint64_t checkpoint, uint64_t sequence);
+    void *context;
+};
+
+struct group_totals { /* counted since the open */
+    _Atomic uint64_t unit_bytes_in, unit_bytes_out;
+    _Atomic uint64_t chunks_written, chunks_zero, chunks_hit, chunks_false_hit, chunks_random;
+    _Atomic uint64_t checkpoints, read_errors;
+};
+
+struct group {
+    struct section *section;
+    struct group_config config;
+    uint32_t device_count;
+    struct device *devices[GROUP_DEVICES];
+    struct superblock superblocks[GROUP_DEVICES];
+    struct keyring *keyrings[GROUP_DEVICES];
+    uint8_t log_key;                       /* current number of K_log */
+    struct segment_key_cache *segment_keys;
+    struct cache *nodes;                   /* map nodes and table pages */
+    struct cache *chunks;                  /* chunks of units */
+    uint64_t memory_used;
+
+    struct mutex lock;
+    struct segments segments;
+    struct log journal, meta, twin;
+    struct view *view;                     /* the newest */
+    struct view *view_oldest;
+    struct recent *tables[2];              /* the arenas: one active, the other frozen or empty */
+    bool table_ready;                      /* the one that is not active is empty */
+    struct index *index;                   /* has a lock of its own */
+    struct mutex index_lock;
+    struct cids cids;
+    uint64_t generation;                   /* of the active table */
+    uint64_t published_generation;
+    uint64_t component_next, component_lease;
+    uint64_t active_since;                 /* clock_monotonic at the last freeze */
+    struct checkpoint checkpoint;          /* the published one; changed by the merge thread only, under the lock */
+
+    /* syncing */
+    struct mutex sync_lock;
+    struct condition sync_changed;
+    bool syncing;
+    uint64_t sync_started, sync_done;      /* numbers of syncs */
+    _Atomic uint64_t durable;              /* last sequence that a completed sync covers */
+    _Atomic bool written[GROUP_DEVICES]; /* since the device's last flush */
+    uint64_t synced_at;                    /* clock_monotonic */
+
+    _Atomic int fenced;                    /* enum error; 0: in service */
+
+    /* threads */
+    struct thread keeper_thread, merge_thread;
+    bool threads_running;
+    struct mutex thread_lock;
+    struct condition keeper_wake, merge_wake, merge_done;
+    bool stopping, merge_woken;
+    _Atomic bool keeper_needed;
+    uint64_t freezes_wanted, freezes_published; /* numbers: a freeze that was wanted at n is published when published >= n */
+    uint64_t freeze_running;
+    _Atomic uint64_t merge_progress, merge_work; /* of the merge that runs, for the throttle */
+
+    struct group_totals totals;
+    uint64_t hopeless_since; /* clock_monotonic at which waiting for space gained nothing; 0: it did */
+    uint64_t replay_bytes, replay_nanoseconds;
+};
+
+/* ---- opening and closing ----------------------------------------------------------------------------------------- */
+
+/* Devices, superblocks and keyrings become the group's (also when it fails). Replays, records the joint, starts the
+ * threads. */
+enum error group_open(struct device **devices, struct superblock *superblocks, struct keyring **keyrings,
+                      uint32_t device_count, const struct group_config *config, struct group **group) CHECKED;
+/* Publishes everything and stops; with `crash` just stops (for tests and after a fence). */
+enum error group_close(struct group *group, bool crash) CHECKED;
+void group_drain(struct group *group);
+
+/* ---- state --------------------------------------------------------------------------------------------------------- */
+
+static inline bool group_is_fenced(const struct group *group) { return atomic_load(&group->fenced) != ERROR_NONE; }
+/* Takes the group out of service: from now on everything answers ERROR_FENCED. Returns the error. */
+enum error group_fence(struct group *group, enum error error);
+static inline uint64_t group_durable(struct group *group) { return atomic_load(&group->durable); }
+/* The generation to which a segment of this kind belongs that is sealed now. Under the lock. */
+uint64_t group_generation(struct group *group, enum segment_kind kind);
+/* A reserved slot with the current keys of its device; SEGMENT_NONE. Under the lock. */
+uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint32_t avoid);
+struct place group_place(struct group *group, uint32_t segment, uint32_t block);
+void group_device_written(struct group *group, uint32_t device);
+/* Room may have come back: wakes writers that wait. Under no lock. */
+void group_room_changed(struct group *group);
+void group_keeper_wake(struct group *group);
+const char *group_name(const struct group *group); /* for messages */
+struct group_figures {
+    uint64_t segment_bytes, segments, segments_free, segments_reserve;
+    uint64_t live_data_bytes, live_meta_bytes;
+    uint64_t chunks_live, blocks_mapped;
+    uint64_t journal_bytes, checkpoint_time;
+    uint64_t memory_used;
+};
+void group_figures(struct group *group, struct group_figures *figures);
+
+/* ---- durability ---------------------------------------------------------------------------------------------------- */
+
+/* Everything committed before the call is durable when it returns. Concurrent calls share flushes. */
+enum error group_sync(struct group *group) CHECKED;
+/* Everything whose write was complete when the call began is durable when it returns. Concurrent calls share flushes. */
+enum error group_flush_devices(struct group *group) CHECKED;
+
+/* ---- committing: all within the commit section and group->lock ------------------------------------------------------- */
+
+/* ERROR_NONE where a commit of at most COMMIT_BLOCKS_MAX blocks can be made now; ERROR_AGAIN where group_wait_room() is needed
+ * first; ERROR_NO_SPACE; ERROR_FENCED. `frees` says that the commit only frees (trim, delete). */
+enum error group_room(struct group *group, uint32_t blocks, bool frees) CHECKED;
+/* Under no lock: waits for what group_room() lacked. */
+enum error group_wait_room(struct group *group) CHECKED;
+/* Under no lock, after ERROR_NO_SPACE: publishes what may free something; ERROR_NO_SPACE where nothing came of it. */
+enum error group_wait_space(struct group *group) CHECKED;
+uint64_t group_reserve_segments(const struct group *group);
+/* Waits in proportion to the fill of the active table; under no lock, before a commit. */
+void group_throttle(struct group *group);
+
+/* ---- merging ------------------------------------------------------------------------------------------------------- */
+
+/* Asks for a freeze and waits until everything committed before is published. */
+enum error group_publish(struct group *group) CHECKED;
+
+/* Merges the older of two tables that replay filled; the journal's start stays, so replay would enter it again. */
+enum error group_merge_replayed(struct group *group) CHECKED;
+/* One freeze, merge and publish, by the calling thread, where no merge thread runs. ERROR_AGAIN: not possible yet. */
+enum error group_merge_once(struct group *group) CHECKED;
+/* Writes a record to every device, and flushes. */
+enum error checkpoint_record(struct group *group, const struct checkpoint *checkpoint) CHECKED;
+/* Collects pages of CIDs that are at least half free, ahead of need. By the merge thread, between merges. */
+void cids_collect(struct group *group);
+void group_merge_wake(struct group *group);
+
+void group_merge_thread(void *group);
+void group_keeper_thread(void *group);
+
+#endif

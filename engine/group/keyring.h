@@ -1,0 +1,35 @@
+/*
+ * The unwrapped keys of one device, as its key slots hold them. Lives in the arena; wiped by keyring_destroy().
+ * Read-only once made, so any thread may look keys up without a lock.
+ */
+#ifndef COFFER_ENGINE_GROUP_KEYRING_H
+#define COFFER_ENGINE_GROUP_KEYRING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "crypto/hierarchy.h"
+
+struct keyring_slot {
+    enum key_kind kind;
+    uint32_t number;
+    bool current;
+    uint8_t key[KEY_SIZE];
+};
+
+struct keyring {
+    bool encrypted;          /* false: a plaintext pool, key slot 0 is used and no DEK exists */
+    size_t count;
+    struct keyring_slot slots[]; /* KEY_SLOTS_MAX at most */
+};
+
+/* A new keyring of a new device: K_log 1, K_pool 1 (given, as it is the pool's) and, where encrypted, DEK 1. */
+enum error keyring_create(bool encrypted, const uint8_t k_pool[KEY_SIZE], struct keyring **keyring) CHECKED;
+void keyring_destroy(struct keyring *keyring);
+/* NULL where there is none. */
+const uint8_t *keyring_find(const struct keyring *keyring, enum key_kind kind, uint32_t number);
+/* The current slot of a kind; NULL where there is none (the DEK of a plaintext pool). */
+const struct keyring_slot *keyring_current(const struct keyring *keyring, enum key_kind kind);
+
+#endif

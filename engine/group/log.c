@@ -1,0 +1,529 @@
+/*
+ * Buffers of an open log: reserving, sealing, writing, reaping. log.h tells states, locks and why a crash is harmless.
+ */
+#include "engine/group/log.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/group/group.h"
+#include "engine/group/section.h"
+
+#define APPEND_HEADER ((uint32_t)sizeof(struct append_format))
+
+enum error log_init(struct log *log, struct group *group, enum segment_kind kind, unsigned buffers, uint32_t buffer_bytes)
+{
+    *log = (struct log){
+        .group = group,
+        .kind = kind,
+        .buffer_count = buffers,
+        .buffer_bytes = buffer_bytes,
+        .segment = SEGMENT_NONE,
+        .prepared = SEGMENT_NONE,
+        .reserved = SEGMENT_NONE,
+        .predecessor = SEGMENT_NONE,
+        .avoid = UINT32_MAX,
+    };
+    mutex_init(&log->mutex, RANK_LOG);
+    condition_init(&log->changed);
+    for (unsigned i = 0; i < buffers; i++) {
+        struct log_buffer *b = &log->buffers[i];
+        b->plain = memory_aligned(buffer_bytes);
+        b->cipher = memory_aligned(buffer_bytes);
+        b->records = kind == SEGMENT_JOURNAL ? malloc(LOG_RECORDS_BYTES) : NULL;
+        if (!b->plain || !b->cipher || (kind == SEGMENT_JOURNAL && !b->records)) {
+            log_deinit(log);
+            return ERROR_NO_MEMORY;
+        }
+    }
+    return ERROR_NONE;
+}
+
+void log_deinit(struct log *log)
+{
+    for (unsigned i = 0; i < log->buffer_count; i++) {
+        if (log->buffers[i].plain)
+            memory_cleanse(log->buffers[i].plain, log->buffer_bytes);
+        free(log->buffers[i].plain);
+        free(log->buffers[i].cipher);
+        free(log->buffers[i].records);
+    }
+    if (log->buffer_count) {
+        mutex_deinit(&log->mutex);
+        condition_deinit(&log->changed);
+    }
+    log->buffer_count = 0;
+}
+
+/* ---- reserving (under the group's lock) ------------------------------------------------------------------------- */
+
+static struct log_buffer *buffer_free(struct log *log)
+{
+    struct log_buffer *found = NULL;
+    mutex_lock(&log->mutex);
+    for (unsigned i = 0; i < log->buffer_count && !found; i++)
+        if (log->buffers[i].state == BUFFER_FREE)
+            found = &log->buffers[i];
+    mutex_unlock(&log->mutex);
+    return found;
+}
+
+bool log_is_ready(struct log *log)
+{
+    unsigned free_buffers = 0;
+    mutex_lock(&log->mutex);
+    for (unsigned i = 0; i < log->buffer_count; i++)
+        free_buffers += log->buffers[i].state == BUFFER_FREE;
+    mutex_unlock(&log->mutex);
+    return free_buffers >= 2 && log->prepared != SEGMENT_NONE && log->segment != SEGMENT_NONE;
+}
+
+static void buffer_open(struct log *log)
+{
+    struct segments *segments = &log->group->segments;
+    struct log_buffer *b = buffer_free(log);
+    ASSERT(b && log->segment != SEGMENT_NONE);
+    uint64_t left = segment_size(segments) - (uint64_t)log->block * BLOCK_SIZE;
+    memset(b->plain, 0, log->buffer_bytes);
+    b->serial = segments->table[log->segment].serial;
+    b->segment = log->segment;
+    b->block = log->block;
+    b->capacity = (uint32_t)MIN(left, log->buffer_bytes);
+    b->items_end = APPEND_HEADER;
+    b->records_size = 0;
+    b->last_sequence = log->last_sequence;
+    b->opened = clock_monotonic();
+    mutex_lock(&log->mutex);
+    b->fills = 0;
+    b->reaping = false;
+    b->ticket = ++log->tickets;
+    b->state = BUFFER_OPEN;
+    mutex_unlock(&log->mutex);
+    log->open = b;
+}
+
+/* The log goes on in the prepared segment. */
+static void segment_change(struct log *log)
+{
+    struct group *group = log->group;
+    ASSERT(log->prepared != SEGMENT_NONE);
+    if (log->segment != SEGMENT_NONE) {
+        struct segment *old = &group->segments.table[log->segment];
+        old->state = SLOT_SEALED;
+        old->generation = group_generation(group, log->kind);
+        segment_dirty(&group->segments, log->segment);
+    }
+    log->predecessor = log->segment;
+    log->segment = log->prepared;
+    log->block = 1;
+    log->prepared = SEGMENT_NONE;
+    group_keeper_wake(group);
+}
+
+static void buffer_close(struct log *log, bool leave_segment)
+{
+    struct log_buffer *b = log->open;
+    struct segments *segments = &log->group->segments;
+    b->blocks = (b->items_end + b->records_size + BLOCK_SIZE - 1) / BLOCK_SIZE;
+    ASSERT(b->blocks * BLOCK_SIZE <= b->capacity);
+    log->block += b->blocks;
+    log->bytes += (uint64_t)b->blocks * BLOCK_SIZE;
+    log->last_sequence = b->last_sequence;
+    log->open = NULL;
+    if (leave_segment || (uint64_t)(segment_blocks(segments) - log->block) * BLOCK_SIZE < LOG_TAIL_BYTES)
+        segment_change(log);
+    b->next = (struct place){
+        .serial = segments->table[log->segment].serial,
+        .device = segment_device(segments, log->segment),
+        .slot = segment_slot(segments, log->segment),
+        .offset = log->block,
+    };
+    mutex_lock(&log->mutex);
+    b->state = BUFFER_CLOSED;
+    mutex_unlock(&log->mutex);
+}
+
+static bool fits(const struct log_buffer *b, size_t size, size_t record_size)
+{
+    size_t records = b->records_size + (record_size ? record_size + sizeof(struct frame_format) : 0);
+    return b->items_end + size + records <= b->capacity && records <= LOG_RECORDS_BYTES;
+}
+
+void log_reserve(struct log *log, size_t size, size_t record_size, struct log_item *item)
+{
+    size = ROUND_UP(size, GRAIN_SIZE);
+    ASSERT(size <= LOG_ITEM_BYTES_MAX && record_size <= LOG_TAIL_BYTES / 4);
+    if (log->open && !fits(log->open, size, record_size))
+        buffer_close(log, false);
+    if (!log->open)
+        buffer_open(log);
+    struct log_buffer *b = log->open;
+    *item = (struct log_item){
+        .buffer = b,
+        .at = b->plain + b->items_end,
+        .serial = b->serial,
+        .offset = b->block * BLOCK_GRAINS + b->items_end / GRAIN_SIZE,
+        .size = (uint32_t)size,
+    };
+    if (size == 0)
+        return;
+    b->items_end += (uint32_t)size;
+    mutex_lock(&log->mutex);
+    b->fills++;
+    mutex_unlock(&log->mutex);
+}
+
+void log_require_whole(struct log *log, size_t bytes)
+{
+    if (log->open && !fits(log->open, bytes, 1))
+        buffer_close(log, false);
+    if (!log->open)
+        buffer_open(log);
+    if (!fits(log->open, bytes, 1)) {
+        buffer_close(log, true);
+        buffer_open(log);
+    }
+    ASSERT(fits(log->open, bytes, 1));
+}
+
+void log_record(struct log *log, struct log_commit *commit, const void *record, size_t size)
+{
+    struct log_buffer *b = log->open;
+    if (commit->ticket != b->ticket) {
+        commit->ticket = b->ticket;
+        commit->sequence = ++commit->section->sequence;
+        b->frame = b->records_size;
+        b->last_sequence = commit->sequence;
+        struct frame_format frame = {.sequence = le64_make(commit->sequence)};
+        memcpy(b->records + b->records_size, &frame, sizeof frame);
+        b->records_size += sizeof frame;
+    }
+    memcpy(b->records + b->records_size, record, size);
+    b->records_size += (uint32_t)size;
+    struct frame_format frame;
+    memcpy(&frame, b->records + b->frame, sizeof frame);
+    frame.size = le32_make(b->records_size - b->frame - (uint32_t)sizeof frame);
+    memcpy(b->records + b->frame, &frame, sizeof frame);
+}
+
+uint64_t log_close(struct log *log, bool even_empty)
+{
+    if (!log->open && even_empty)
+        buffer_open(log);
+    if (log->open && (even_empty || log->open->items_end > APPEND_HEADER || log->open->records_size))
+        buffer_close(log, false);
+    return log->open ? log->tickets - 1 : log->tickets;
+}
+
+/* ---- filling (under no lock) ------------------------------------------------------------------------------------- */
+
+void log_nonce(uint64_t offset, enum item_kind kind, uint8_t nonce[TAG_NONCE_SIZE])
+{
+    struct tag_nonce_format format = {.offset = le64_make(offset), .kind = (uint8_t)kind};
+    memcpy(nonce, &format, TAG_NONCE_SIZE);
+}
+
+enum error log_fill(struct log *log, const struct log_item *item, const struct segment_keys *keys, enum item_kind kind,
+                    uint8_t codec, uint8_t count, const void *descriptors, size_t descriptors_size, const void *stored,
+                    size_t stored_size)
+{
+    (void)log;
+    struct item_format header = {
+        .serial = le40_make(item->serial),
+        .offset = le32_make(item->offset),
+        .kind = (uint8_t)kind,
+        .codec = codec,
+        .count = count,
+        .stored_size = le32_make((uint32_t)stored_size),
+    };
+    ASSERT(ROUND_UP(sizeof header + descriptors_size + stored_size, GRAIN_SIZE) == item->size);
+    uint8_t nonce[TAG_NONCE_SIZE];
+    log_nonce(item->offset, kind, nonce);
+    struct bulk_part parts[] = {
+        {(uint8_t *)&header + TAG_SIZE, sizeof header - TAG_SIZE},
+        {descriptors, descriptors_size},
+        {stored, stored_size},
+    };
+    TRY(bulk_tag(keys, nonce, parts, COUNT_OF(parts), header.tag));
+    size_t before = offsetof(struct item_format, kind), behind = before + sizeof header.kind;
+    memcpy(item->at, &header, before);
+    memcpy(item->at + behind, (uint8_t *)&header + behind, sizeof header - behind);
+    memcpy(item->at + sizeof header, descriptors, descriptors_size);
+    memcpy(item->at + sizeof header + descriptors_size, stored, stored_size);
+    __atomic_store_n(item->at + before, (uint8_t)kind, __ATOMIC_RELEASE);
+    return ERROR_NONE;
+}
+
+void log_filled(struct log *log, struct log_buffer *buffer)
+{
+    mutex_lock(&log->mutex);
+    ASSERT(buffer->fills > 0);
+    buffer->fills--;
+    condition_broadcast(&log->changed);
+    mutex_unlock(&log->mutex);
+}
+
+/* ---- sealing and writing ------------------------------------------------------------------------------------------ */
+
+static enum error buffer_seal(struct log *log, struct log_buffer *b)
+{
+    struct group *group = log->group;
+    uint64_t durable = group_durable(group);
+    struct append_format header = {
+        .serial = le40_make(b->serial),
+        .offset = le32_make(b->block),
+        .blocks = le32_make(b->blocks),
+        .records_offset = le32_make(b->items_end),
+        .records_size = le32_make(b->records_size),
+        .items_size = le32_make(b->items_end - APPEND_HEADER),
+        .kind = (uint8_t)log->kind,
+        .agreed = le64_make(log->kind == SEGMENT_JOURNAL ? durable : 0),
+        .durable = le64_make(log->kind == SEGMENT_JOURNAL ? durable : 0),
+        .last_sequence = le64_make(b->last_sequence),
+    };
+    memcpy(header.previous, log->previous, TAG_SIZE);
+    place_encode(&b->next, &header.next);
+    if (b->records_size)
+        memcpy(b->plain + b->items_end, b->records, b->records_size);
+    const struct segment_keys *keys;
+    mutex_lock(&group->lock);
+    struct segment_identity identity = segment_identity(&group->segments, b->segment);
+    uint64_t offset = segment_offset(&group->segments, b->segment);
+    mutex_unlock(&group->lock);
+    TRY(segment_keys_get(group, &identity, &keys));
+    uint8_t nonce[TAG_NONCE_SIZE];
+    log_nonce((uint64_t)b->block * BLOCK_GRAINS, ITEM_APPEND, nonce);
+    struct bulk_part parts[] = {
+        {(uint8_t *)&header + TAG_SIZE, sizeof header - TAG_SIZE},
+        {b->plain + b->items_end, b->records_size},
+    };
+    enum error error = bulk_tag(keys, nonce, parts, COUNT_OF(parts), header.tag);
+    memcpy(b->plain, &header, sizeof header);
+    memcpy(log->previous, header.tag, TAG_SIZE);
+    atomic_store(&log->durable_stated, durable);
+    if (!error)
+        error = bulk_encrypt(keys, b->block, b->plain, b->cipher, (size_t)b->blocks * BLOCK_SIZE);
+    segment_keys_put(group, keys);
+    if (error)
+        return error;
+    b->io = (struct device_io){
+        .device = group->devices[identity.device],
+        .operation = DEVICE_WRITE,
+        .offset = offset + (uint64_t)b->block * BLOCK_SIZE,
+        .size = (size_t)b->blocks * BLOCK_SIZE,
+        .buffer = b->cipher,
+    };
+    device_submit(&(struct device_io *){&b->io}, 1);
+    return ERROR_NONE;
+}
+
+static struct log_buffer *buffer_of(struct log *log, uint64_t ticket)
+{
+    for (unsigned i = 0; i < log->buffer_count; i++)
+        if (log->buffers[i].state != BUFFER_FREE && log->buffers[i].ticket == ticket)
+            return &log->buffers[i];
+    return NULL;
+}
+
+enum error log_advance(struct log *log)
+{
+    enum error error = ERROR_NONE;
+    mutex_lock(&log->mutex);
+    while (!error && !log->sealing) {
+        struct log_buffer *b = buffer_of(log, log->sealed + 1);
+        if (!b || b->state != BUFFER_CLOSED || b->fills)
+            break;
+        log->sealing = true;
+        mutex_unlock(&log->mutex);
+        error = buffer_seal(log, b);
+        mutex_lock(&log->mutex);
+        log->sealing = false;
+        if (!error) {
+            log->sealed++;
+            b->state = BUFFER_WRITING;
+            if (log->sealed == log->mark)
+                memcpy(log->marked_tag, log->previous, TAG_SIZE);
+        }
+        condition_broadcast(&log->changed);
+    }
+    mutex_unlock(&log->mutex);
+    return error ? group_fence(log->group, error) : ERROR_NONE;
+}
+
+/* Waits for the write of the oldest buffer in flight. */
+static enum error reap(struct log *log, struct log_buffer *b) REQUIRES(log->mutex)
+{
+    b->reaping = true;
+    mutex_unlock(&log->mutex);
+    enum error error = device_wait(&b->io);
+    /* Only now: a flush that began while the write was in flight does not cover it. */
+    group_device_written(log->group, segment_device(&log->group->segments, b->segment));
+    mutex_lock(&log->mutex);
+    b->reaping = false;
+    if (!error) {
+        log->written = b->ticket;
+        b->state = BUFFER_FREE;
+    }
+    condition_broadcast(&log->changed);
+    return error;
+}
+
+/* Waits for whatever the oldest buffer that is not written waits for. A buffer that is closed and filled is sealed
+ * here, so that nobody depends on another thread's good will. */
+static enum error step(struct log *log) REQUIRES(log->mutex)
+{
+    struct log_buffer *b = buffer_of(log, log->written + 1);
+    if (b && b->state == BUFFER_WRITING && !b->reaping)
+        return reap(log, b);
+    struct log_buffer *next = buffer_of(log, log->sealed + 1);
+    if (!log->sealing && next && next->state == BUFFER_CLOSED && next->fills == 0) {
+        mutex_unlock(&log->mutex);
+        enum error error = log_advance(log);
+        mutex_lock(&log->mutex);
+        return error;
+    }
+    condition_wait(&log->changed, &log->mutex);
+    return ERROR_NONE;
+}
+
+enum error log_wait(struct log *log, uint64_t ticket)
+{
+    enum error error = ERROR_NONE;
+    mutex_lock(&log->mutex);
+    while (!error && log->written < ticket) {
+        if (group_is_fenced(log->group))
+            error = ERROR_FENCED;
+        else
+            error = step(log);
+    }
+    mutex_unlock(&log->mutex);
+    return error ? group_fence(log->group, error) : ERROR_NONE;
+}
+
+static unsigned buffers_free(struct log *log) REQUIRES(log->mutex)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < log->buffer_count; i++)
+        count += log->buffers[i].state == BUFFER_FREE;
+    return count;
+}
+
+enum error log_wait_buffer(struct log *log)
+{
+    enum error error = ERROR_NONE;
+    mutex_lock(&log->mutex);
+    while (!error && buffers_free(log) < 2) {
+        if (group_is_fenced(log->group))
+            error = ERROR_FENCED;
+        else
+            error = step(log);
+    }
+    mutex_unlock(&log->mutex);
+    return error ? group_fence(log->group, error) : ERROR_NONE;
+}
+
+void log_drain_writes(struct log *log)
+{
+    for (unsigned i = 0; i < log->buffer_count; i++)
+        if (log->buffers[i].state == BUFFER_WRITING && device_wait(&log->buffers[i].io) == ERROR_NONE)
+            log->buffers[i].state = BUFFER_FREE;
+}
+
+void log_mark(struct log *log, uint64_t ticket)
+{
+    mutex_lock(&log->mutex);
+    log->mark = ticket;
+    if (log->sealed == ticket)
+        memcpy(log->marked_tag, log->previous, TAG_SIZE);
+    mutex_unlock(&log->mutex);
+}
+
+void log_marked_tag(struct log *log, uint8_t tag[16])
+{
+    mutex_lock(&log->mutex);
+    ASSERT(log->sealed >= log->mark);
+    memcpy(tag, log->marked_tag, TAG_SIZE);
+    mutex_unlock(&log->mutex);
+}
+
+bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, void *out)
+{
+    bool found = false;
+    mutex_lock(&log->mutex);
+again:
+    for (unsigned i = 0; i < log->buffer_count && !found; i++) {
+        struct log_buffer *b = &log->buffers[i];
+        uint64_t begin = (uint64_t)b->block * BLOCK_GRAINS;
+        uint64_t bytes = b->state == BUFFER_OPEN ? b->capacity : (uint64_t)b->blocks * BLOCK_SIZE;
+        if (b->state == BUFFER_FREE || b->serial != serial || offset < begin ||
+            (offset - begin) * GRAIN_SIZE + size > bytes)
+            continue;
+        uint8_t *at = b->plain + (offset - begin) * GRAIN_SIZE;
+        if (__atomic_load_n(at + offsetof(struct item_format, kind), __ATOMIC_ACQUIRE) == ITEM_NONE) {
+            if (group_is_fenced(log->group))
+                break; /* a fill that failed never comes */
+            (void)condition_wait_until(&log->changed, &log->mutex, clock_monotonic() + CLOCK_SECOND);
+            goto again;
+        }
+        memcpy(out, at, size);
+        found = true;
+    }
+    mutex_unlock(&log->mutex);
+    return found;
+}
+
+/* ---- segments ------------------------------------------------------------------------------------------------------ */
+
+/* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only then
+ * is it there for the log. */
+enum error log_prepare(struct log *log)
+{
+    struct group *group = log->group;
+    struct segments *segments = &group->segments;
+    bool journal = log->kind == SEGMENT_JOURNAL;
+    mutex_lock(&group->lock);
+    if (log->prepared != SEGMENT_NONE || log->preparing) {
+        mutex_unlock(&group->lock);
+        return ERROR_NONE;
+    }
+    uint32_t index = log->reserved;
+    if (index == SEGMENT_NONE)
+        index = group_take_segment(group, log->kind, log->avoid);
+    uint32_t successor = SEGMENT_NONE;
+    if (index != SEGMENT_NONE && journal)
+        successor = group_take_segment(group, log->kind, segment_device(segments, index));
+    log->reserved = journal && successor == SEGMENT_NONE ? index : successor;
+    struct segment_header header = {0};
+    if (index != SEGMENT_NONE) {
+        segments->table[index].state = SLOT_OPEN;
+        segment_dirty(segments, index);
+        header.segment = segments->table[index];
+        header.device = segment_device(segments, index);
+        header.slot = segment_slot(segments, index);
+        if (journal && log->segment != SEGMENT_NONE)
+            header.predecessor = group_place(group, log->segment, 0);
+        if (successor != SEGMENT_NONE)
+            header.successor = group_place(group, successor, 1);
+    }
+    bool possible = index != SEGMENT_NONE && (!journal || successor != SEGMENT_NONE);
+    log->preparing = possible;
+    mutex_unlock(&group->lock);
+    if (!possible)
+        return ERROR_NO_SPACE;
+    enum error error = segment_header_write(group, &header);
+    mutex_lock(&group->lock);
+    log->preparing = false;
+    if (error) {
+        mutex_unlock(&group->lock);
+        return error;
+    }
+    log->prepared = index;
+    if (log->segment == SEGMENT_NONE)
+        segment_change(log);
+    mutex_unlock(&group->lock);
+    mutex_lock(&log->mutex);
+    condition_broadcast(&log->changed);
+    mutex_unlock(&log->mutex);
+    return ERROR_NONE;
+}

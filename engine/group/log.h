@@ -1,0 +1,150 @@
+/*
+ * An open log: where items are appended. A group has a journal (whose appends carry records and are replayed), and
+ * logs for the merge (meta), for second copies (twin) and, later, for the cleaner (cold); one code for all.
+ *
+ * The life of a buffer, which is one append in the making:
+ *   FREE -> OPEN      gets a ticket and a place; items are reserved in it, records entered
+ *        -> CLOSED    nothing more is reserved; its length, and so the place of the append after it, is fixed
+ *        -> WRITING   all fills are done: header and tag made, encrypted into the second buffer, submitted
+ *        -> FREE      written. Until then readers take the plaintext from here (log_read)
+ * Buffers are sealed in order of their tickets, since a tag covers the tag before; written ones are reaped in order.
+ *
+ * Reserving, entering records and closing: under the group's lock (for the journal within the commit section as well).
+ * Filling: under no lock, between log_reserve() and log_filled(); a thread that fills must not block.
+ * Everything else: the log's own mutex inside.
+ *
+ * A crash loses what was not written and flushed; nothing that was written before is touched, since every address is
+ * written once.
+ */
+#ifndef COFFER_ENGINE_GROUP_LOG_H
+#define COFFER_ENGINE_GROUP_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/thread.h"
+#include "engine/device/device.h"
+#include "engine/group/format.h"
+#include "engine/group/segment.h"
+
+struct group;
+struct section;
+
+#define LOG_BUFFERS_MAX 8
+#define LOG_TAIL_BYTES 65536u /* less than this left in a segment: the next append goes to the next one */
+#define LOG_RECORDS_BYTES (256u << 10)
+#define LOG_ITEM_BYTES_MAX (40u << 10) /* an item, its record and the header always fit into LOG_TAIL_BYTES */
+
+enum buffer_state { BUFFER_FREE, BUFFER_OPEN, BUFFER_CLOSED, BUFFER_WRITING };
+
+struct log_buffer {
+    uint8_t *plain, *cipher, *records;
+    enum buffer_state state;
+    uint64_t ticket;
+    uint64_t serial;
+    uint32_t segment, block;     /* its place */
+    uint32_t capacity;           /* bytes, to the end of the buffer or of the segment */
+    uint32_t items_end;          /* bytes from the begin: header and items */
+    uint32_t records_size;
+    uint32_t frame;              /* offset of the last frame's header in `records` */
+    uint32_t blocks;             /* of the append, once closed */
+    struct place next;           /* once closed */
+    uint64_t last_sequence;
+    uint64_t opened;             /* clock_monotonic at the first reservation */
+    unsigned fills;
+    bool reaping;
+    struct device_io io;
+};
+
+struct log {
+    struct group *group;
+    enum segment_kind kind;
+    unsigned buffer_count;
+    uint32_t buffer_bytes;
+    struct log_buffer buffers[LOG_BUFFERS_MAX];
+    /* under the group's lock */
+    struct log_buffer *open;     /* NULL: none */
+    uint32_t segment, block;     /* place of the next append; SEGMENT_NONE before the first */
+    uint32_t prepared;           /* the segment after, header written; SEGMENT_NONE: not yet */
+    uint32_t reserved;           /* journal: the one after that */
+    bool preparing;              /* a thread writes the header of what will be `prepared` */
+    uint32_t predecessor;        /* journal: index of the segment before `prepared` */
+    uint64_t last_sequence;
+    uint64_t tickets;            /* given */
+    uint64_t bytes;              /* closed since the last freeze */
+    uint32_t avoid;              /* twin: the device not to use */
+    struct mutex mutex;
+    struct condition changed;
+    bool sealing GUARDED_BY(mutex);
+    uint64_t sealed GUARDED_BY(mutex);  /* tickets up to here are sealed */
+    uint64_t written GUARDED_BY(mutex); /* … are written */
+    uint8_t previous[16];        /* tag of the last sealed append; by whoever seals */
+    uint64_t mark GUARDED_BY(mutex); /* the ticket whose tag log_marked_tag() tells */
+    uint8_t marked_tag[16] GUARDED_BY(mutex);
+    _Atomic uint64_t durable_stated; /* `durable` of the last sealed append */
+};
+
+struct log_item {
+    struct log_buffer *buffer;
+    uint8_t *at;
+    uint64_t serial;
+    uint32_t offset; /* grains */
+    uint32_t size;   /* bytes, a multiple of a grain */
+};
+
+/* What one commit (or one call of the merge) has entered so far. */
+struct log_commit {
+    struct section *section;
+    uint64_t ticket;   /* of the buffer that holds its last frame; 0: none yet */
+    uint64_t sequence; /* of its last frame */
+};
+
+enum error log_init(struct log *log, struct group *group, enum segment_kind kind, unsigned buffers, uint32_t buffer_bytes) CHECKED;
+void log_deinit(struct log *log);
+
+/* True where a commit can go on without waiting: two free buffers, and a segment prepared. Under the group's lock. */
+bool log_is_ready(struct log *log);
+/* Makes a free buffer by waiting for the oldest write in flight (or for its sealing). Under no lock. */
+enum error log_wait_buffer(struct log *log) CHECKED;
+/* Opens the segment after the current one and writes its header, where none is prepared and no other thread is at it.
+ * Under no lock. ERROR_NO_SPACE where no slot is free. */
+enum error log_prepare(struct log *log) CHECKED;
+
+/* Reserves an item of `size` bytes (rounded up to a grain) and room for a record; closes the open buffer and opens the
+ * next where it does not fit. The caller fills item->at and calls log_filled() once per item. `size` 0: only room for a
+ * record (no log_filled). */
+void log_reserve(struct log *log, size_t size, size_t record_size, struct log_item *item);
+/* Makes sure that the next `bytes` of items and records lie in one append; an empty append names the next segment where
+ * the rest of this one is too short. May use up two buffers: log_is_ready() is needed again. */
+void log_require_whole(struct log *log, size_t bytes);
+/* Enters a record that was reserved last, in a frame of the commit. */
+void log_record(struct log *log, struct log_commit *commit, const void *record, size_t size);
+/* Writes header (its kind last), descriptors and stored bytes of an item with its tag. */
+enum error log_fill(struct log *log, const struct log_item *item, const struct segment_keys *keys, enum item_kind kind,
+                    uint8_t codec, uint8_t count, const void *descriptors, size_t descriptors_size, const void *stored,
+                    size_t stored_size) CHECKED;
+void log_filled(struct log *log, struct log_buffer *buffer);
+
+/* Closes the open buffer, where it has anything (or `even_empty`); returns the ticket that covers all so far. Under the
+ * group's lock, log_is_ready() true. Afterwards call log_advance(). */
+uint64_t log_close(struct log *log, bool even_empty);
+/* Seals and submits what can be. Under no lock. */
+enum error log_advance(struct log *log) CHECKED;
+/* Waits until all buffers up to `ticket` are written. Under no lock. */
+enum error log_wait(struct log *log, uint64_t ticket) CHECKED;
+
+/* Waits for all writes in flight, whatever became of them; for closing. */
+void log_drain_writes(struct log *log);
+
+/* Keeps the tag of the append with this ticket (the last one closed), once it is sealed. Under the group's lock. */
+void log_mark(struct log *log, uint64_t ticket);
+void log_marked_tag(struct log *log, uint8_t tag[16]);
+
+/* Copies `size` bytes at an address out of a buffer that is not written yet; false where it is in none. Waits for its
+ * fill. */
+bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, void *out);
+
+/* The nonce of a tag at an offset in grains. */
+void log_nonce(uint64_t offset, enum item_kind kind, uint8_t nonce[TAG_NONCE_SIZE]);
+
+#endif

@@ -1,0 +1,272 @@
+/*
+ * Points and ranges of the frozen table into the maps of their components, component by component, and the component
+ * table. Each difference of a leaf is a reference that came or went.
+ *
+ * The component table is rewritten as a whole page per 32 components, after all maps: a component's root, its state and
+ * what it counts of its blocks.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/merge.h"
+#include "engine/group/view.h"
+
+#define COMPONENTS_PER_PAGE (BLOCK_SIZE / sizeof(struct component_format))
+
+/* One component in the making. */
+struct component_merge {
+    uint64_t id;
+    struct component_format format;
+    int64_t mapped, random, stored; /* differences */
+    const struct sheaf **next, **end;
+};
+
+/* All components that this merge touches, by rising id. */
+struct component_list {
+    struct component_merge *items;
+    size_t count, capacity, next;
+};
+
+/* ---- one leaf ------------------------------------------------------------------------------------------------------- */
+
+static bool is_random(struct map_entry entry)
+{
+    return entry_length(entry) * GRAIN_SIZE >= entry_count(entry) * CHUNK_SIZE;
+}
+
+static void statistics_add(struct component_merge *component, struct map_entry entry, int sign)
+{
+    component->mapped += sign;
+    component->random += is_random(entry) ? sign : 0;
+    component->stored += sign * (int64_t)entry_share_bytes(entry);
+}
+
+static enum error entry_replace(struct merge *merge, struct component_merge *component, struct map_entry before,
+                                struct map_entry after)
+{
+    if (entry_equal(before, after))
+        return ERROR_NONE;
+    if (!entry_is_hole(after)) {
+        statistics_add(component, after, +1);
+        TRY(change_note(merge, after, +1, false, false));
+    }
+    if (!entry_is_hole(before)) {
+        statistics_add(component, before, -1);
+        TRY(change_note(merge, before, -1, false, false));
+    }
+    return ERROR_NONE;
+}
+
+static enum error map_leaf_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
+                                 uint8_t *leaf)
+{
+    struct component_merge *component = context;
+    struct map_entry_format *entries = (struct map_entry_format *)leaf;
+    const struct map_entry_format *before = (const struct map_entry_format *)old;
+    bool changed[MAP_LEAF_ENTRIES] = {false};
+    if (cleared)
+        memset(leaf, 0, BLOCK_SIZE);
+    else
+        memcpy(leaf, old, BLOCK_SIZE);
+    if (component->next < component->end && (*component->next)->number == number) {
+        const struct sheaf *sheaf = *component->next++;
+        for (unsigned i = 0; i < sheaf->count; i++) {
+            unsigned index = sheaf_indices(sheaf)[i];
+            changed[index] = true;
+            entry_encode(sheaf_entries(sheaf)[i], &entries[index]);
+        }
+    }
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
+        if (cleared || changed[i])
+            TRY(entry_replace(merge, component, entry_decode(&before[i]), entry_decode(&entries[i])));
+    return ERROR_NONE;
+}
+
+/* ---- one component ---------------------------------------------------------------------------------------------------- */
+
+static enum error component_get(struct merge *merge, struct component_list *list, uint64_t id, struct component_merge **out)
+{
+    if (list->count && list->items[list->count - 1].id == id) {
+        *out = &list->items[list->count - 1];
+        return ERROR_NONE;
+    }
+    ASSERT(list->count < list->capacity);
+    struct component_merge *component = &list->items[list->count];
+    *component = (struct component_merge){.id = id};
+    enum error error = view_component(merge->group, merge->view, id, &component->format);
+    if (error && error != ERROR_NOT_FOUND)
+        return error;
+    if (error == ERROR_NOT_FOUND)
+        memset(&component->format, 0, sizeof component->format);
+    list->count++;
+    *out = component;
+    return ERROR_NONE;
+}
+
+static void component_change(struct component_merge *component, const struct component_change *change)
+{
+    struct component_format *format = &component->format;
+    memcpy(format->object, change->object.bytes, sizeof format->object);
+    memcpy(format->domain, change->domain.bytes, sizeof format->domain);
+    format->base = le64_make(change->base);
+    format->birth = le64_make(change->birth);
+    format->state = change->state;
+}
+
+static le64 added(le64 value, int64_t difference)
+{
+    int64_t sum = (int64_t)le64_get(value) + difference;
+    ASSERT(sum >= 0);
+    return le64_make((uint64_t)sum);
+}
+
+static enum error component_fold(struct merge *merge, struct component_merge *component, const struct sheaf **sheaves,
+                                 size_t count, const struct hole_range *ranges, size_t range_count)
+{
+    struct component_format *format = &component->format;
+    struct tree tree = {ITEM_NODE, component->id, {pointer_decode(&format->root), format->height}};
+    AUTO_FREE uint64_t *numbers = malloc((count + 1) * sizeof *numbers);
+    if (!numbers)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = sheaves[i]->number;
+    component->next = sheaves;
+    component->end = sheaves + count;
+    struct tree_update update = {&tree, numbers, count, ranges, range_count, map_leaf_apply, component};
+    TRY(tree_update(merge, &update));
+    pointer_encode(&tree.root.pointer, &format->root);
+    format->height = tree.root.height;
+    format->mapped = added(format->mapped, component->mapped);
+    format->random = added(format->random, component->random);
+    format->stored = added(format->stored, component->stored);
+    merge->blocks_mapped += (uint64_t)component->mapped;
+    return ERROR_NONE;
+}
+
+/* A deleted component whose map is empty leaves the table. */
+static enum error component_page_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
+                                       uint8_t *page)
+{
+    struct component_list *list = context;
+    (void)merge;
+    (void)cleared;
+    memcpy(page, old, BLOCK_SIZE);
+    for (; list->next < list->count && list->items[list->next].id / COMPONENTS_PER_PAGE == number; list->next++) {
+        struct component_merge *component = &list->items[list->next];
+        uint8_t *at = page + component->id % COMPONENTS_PER_PAGE * sizeof component->format;
+        bool gone = component->format.state == COMPONENT_DELETED &&
+                    entry_is_hole(pointer_decode(&component->format.root).first);
+        if (gone)
+            memset(at, 0, sizeof component->format);
+        else
+            memcpy(at, &component->format, sizeof component->format);
+    }
+    return ERROR_NONE;
+}
+
+static enum error component_table_update(struct merge *merge, struct component_list *list)
+{
+    AUTO_FREE uint64_t *pages = malloc((list->count + 1) * sizeof *pages);
+    size_t n = 0;
+    if (!pages)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < list->count; i++) {
+        uint64_t page = list->items[i].id / COMPONENTS_PER_PAGE;
+        if (n == 0 || pages[n - 1] != page)
+            pages[n++] = page;
+    }
+    if (n == 0)
+        return ERROR_NONE;
+    struct tree tree = tree_of_table(TABLE_COMPONENTS, &merge->roots[TABLE_COMPONENTS - 1]);
+    struct tree_update update = {.tree = &tree, .numbers = pages, .count = n, .apply = component_page_apply, .context = list};
+    TRY(tree_update(merge, &update));
+    merge->roots[TABLE_COMPONENTS - 1] = tree.root;
+    return ERROR_NONE;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------------------------- */
+
+struct frozen {
+    const struct sheaf **sheaves;
+    size_t sheaf_count, sheaf_next;
+    const struct hole_range *ranges;
+    size_t range_count, range_next;
+    struct component_change *changes; /* sorted by id, later ones behind */
+    size_t change_count, change_next;
+};
+
+static uint64_t next_id(const struct frozen *frozen)
+{
+    uint64_t id = UINT64_MAX;
+    if (frozen->sheaf_next < frozen->sheaf_count)
+        id = MIN(id, frozen->sheaves[frozen->sheaf_next]->owner);
+    if (frozen->range_next < frozen->range_count)
+        id = MIN(id, frozen->ranges[frozen->range_next].component);
+    if (frozen->change_next < frozen->change_count)
+        id = MIN(id, frozen->changes[frozen->change_next].id);
+    return id;
+}
+
+static enum error component_merge_next(struct merge *merge, struct frozen *frozen, struct component_list *list, uint64_t id)
+{
+    struct component_merge *component;
+    TRY(component_get(merge, list, id, &component));
+    size_t sheaf = frozen->sheaf_next, range = frozen->range_next;
+    while (frozen->sheaf_next < frozen->sheaf_count && frozen->sheaves[frozen->sheaf_next]->owner == id)
+        frozen->sheaf_next++;
+    while (frozen->range_next < frozen->range_count && frozen->ranges[frozen->range_next].component == id)
+        frozen->range_next++;
+    while (frozen->change_next < frozen->change_count && frozen->changes[frozen->change_next].id == id)
+        component_change(component, &frozen->changes[frozen->change_next++]);
+    return component_fold(merge, component, frozen->sheaves + sheaf, frozen->sheaf_next - sheaf, frozen->ranges + range,
+                          frozen->range_next - range);
+}
+
+static int change_order(const void *a, const void *b)
+{
+    const struct component_change *x = a, *y = b;
+    if (x->id != y->id)
+        return x->id < y->id ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static enum error frozen_merge(struct merge *merge, struct frozen *frozen, struct component_list *list)
+{
+    for (uint64_t id; (id = next_id(frozen)) != UINT64_MAX;)
+        TRY(component_merge_next(merge, frozen, list, id));
+    return component_table_update(merge, list);
+}
+
+static size_t components_count_max(const struct frozen *frozen)
+{
+    size_t count = frozen->change_count + frozen->range_count;
+    for (size_t i = 0; i < frozen->sheaf_count; i++)
+        count += i == 0 || frozen->sheaves[i]->owner != frozen->sheaves[i - 1]->owner;
+    return count;
+}
+
+enum error maps_merge(struct merge *merge)
+{
+    struct recent *recent = merge->view->frozen;
+    struct frozen frozen = {0};
+    struct component_list list = {0};
+    const struct component_change *changes = recent_components(recent, &frozen.change_count);
+    frozen.ranges = recent_ranges(recent, &frozen.range_count);
+    TRY(recent_sorted(recent, false, &frozen.sheaves, &frozen.sheaf_count));
+    frozen.changes = malloc((frozen.change_count + 1) * sizeof *frozen.changes);
+    list.capacity = components_count_max(&frozen);
+    list.items = malloc((list.capacity + 1) * sizeof *list.items);
+    enum error error = frozen.changes && list.items ? ERROR_NONE : ERROR_NO_MEMORY;
+    if (!error) {
+        memcpy(frozen.changes, changes, frozen.change_count * sizeof *frozen.changes);
+        for (size_t i = 0; i < frozen.change_count; i++)
+            frozen.changes[i].order = (uint32_t)i;
+        qsort(frozen.changes, frozen.change_count, sizeof *frozen.changes, change_order);
+        error = frozen_merge(merge, &frozen, &list);
+    }
+    free(frozen.sheaves);
+    free(frozen.changes);
+    free(list.items);
+    return error;
+}

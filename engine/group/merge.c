@@ -1,0 +1,345 @@
+/*
+ * The story of a merge, from the freeze to the publish:
+ *
+ *   freeze    the active table is closed and another takes its place; the journal's next append is where replay will
+ *             begin; segments that are covered and have nothing alive become victims: from now on nobody may hit them
+ *   maps      points and ranges into the maps of their components, then the component table
+ *   chunks    births into places and fingerprints, differences of references into counts
+ *   segments  victims that are still dead are written as free; then the segment table
+ *   flush     of all devices; then the checkpoint record on each of them, and flush again
+ *   publish   the view with the new roots, in one store; what the old ones needed is given back when no view holds it
+ *
+ * A crash before the record is durable leaves the checkpoint before, whose journal still holds all that was frozen.
+ */
+#include "engine/group/merge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "engine/group/view.h"
+
+#define SEQUENCE_LOW_BITS 255u
+
+struct freeze {
+    struct view *view;     /* held by the merge */
+    uint64_t generation, sequence;
+    uint64_t ticket;       /* of the journal: everything frozen lies in appends up to it */
+    struct place start;
+    bool start_kept;       /* the checkpoint's start and sequence stay: replay will enter this table again */
+};
+
+/* ---- freeze ---------------------------------------------------------------------------------------------------------- */
+
+static bool is_victim(const struct group *group, const struct segment *segment)
+{
+    return segment->state == SLOT_SEALED && segment->generation <= group->published_generation && segment->live == 0 &&
+           segment->pages == 0;
+}
+
+static bool has_victims(const struct group *group)
+{
+    for (uint32_t i = 0; i < group->segments.count; i++)
+        if (is_victim(group, &group->segments.table[i]))
+            return true;
+    return false;
+}
+
+static struct place journal_end(struct group *group)
+{
+    struct log *journal = &group->journal;
+    return journal->segment == SEGMENT_NONE ? group_place(group, journal->reserved, 1)
+                                            : group_place(group, journal->segment, journal->block);
+}
+
+/* Under the commit section and the group's lock. */
+static void freeze_now(struct group *group, struct view *fresh, struct freeze *freeze)
+{
+    struct recent *active = group->view->active;
+    freeze->ticket = log_close(&group->journal, false);
+    freeze->start = journal_end(group);
+    freeze->start_kept = false;
+    freeze->sequence = group->section->sequence;
+    freeze->generation = group->generation++;
+    log_mark(&group->journal, freeze->ticket);
+    for (uint32_t i = 0; i < group->segments.count; i++)
+        group->segments.table[i].victim = is_victim(group, &group->segments.table[i]);
+    *fresh = *group->view;
+    fresh->freed = NULL;
+    fresh->freed_count = 0;
+    fresh->emptied = NULL;
+    fresh->frozen = active;
+    fresh->active = active == group->tables[0] ? group->tables[1] : group->tables[0];
+    group->table_ready = false;
+    group->journal.bytes = 0;
+    group->active_since = clock_monotonic();
+    view_exchange(group, fresh);
+    freeze->view = view_get(group);
+    atomic_store(&group->merge_progress, 0);
+    atomic_store(&group->merge_work, recent_sheaves_count(active) + 1);
+}
+
+/* ERROR_AGAIN where a freeze is not possible yet. */
+static enum error freeze_try(struct group *group, struct freeze *freeze)
+{
+    struct view *fresh = malloc(sizeof *fresh);
+    if (!fresh)
+        return ERROR_NO_MEMORY;
+    enum error error = ERROR_NONE;
+    mutex_lock(&group->section->mutex);
+    mutex_lock(&group->lock);
+    bool journal_ready = group->journal.segment == SEGMENT_NONE || log_is_ready(&group->journal);
+    if (!group->table_ready || group->view->frozen || !journal_ready)
+        error = ERROR_AGAIN;
+    else
+        freeze_now(group, fresh, freeze);
+    mutex_unlock(&group->lock);
+    condition_broadcast(&group->section->changed);
+    mutex_unlock(&group->section->mutex);
+    if (error)
+        free(fresh);
+    return error;
+}
+
+/* ---- publish ---------------------------------------------------------------------------------------------------------- */
+
+/* Victims that nothing came to refer to meanwhile are freed by this checkpoint. */
+static enum error victims_free(struct group *group, uint32_t **freed, size_t *count)
+{
+    struct segments *segments = &group->segments;
+    *freed = malloc((segments->count + 1) * sizeof **freed);
+    *count = 0;
+    if (!*freed)
+        return ERROR_NO_MEMORY;
+    mutex_lock(&group->lock);
+    for (uint32_t i = 0; i < segments->count; i++) {
+        struct segment *segment = &segments->table[i];
+        if (segment->victim && segment->live == 0 && segment->pages == 0) {
+            segment->state = SLOT_FREEING;
+            segment_dirty(segments, i);
+            (*freed)[(*count)++] = i;
+        }
+        segment->victim = segment->state == SLOT_FREEING;
+    }
+    mutex_unlock(&group->lock);
+    return ERROR_NONE;
+}
+
+static enum error log_drain(struct group *group, struct log *log)
+{
+    mutex_lock(&group->lock);
+    uint64_t ticket = 0;
+    bool ready = !log->open || log_is_ready(log);
+    if (ready)
+        ticket = log_close(log, false);
+    mutex_unlock(&group->lock);
+    if (!ready) {
+        TRY(log_prepare(log));
+        TRY(log_wait_buffer(log));
+        return log_drain(group, log);
+    }
+    TRY(log_advance(log));
+    return log_wait(log, ticket);
+}
+
+enum error checkpoint_record(struct group *group, const struct checkpoint *checkpoint)
+{
+    for (uint32_t d = 0; d < group->device_count; d++)
+        TRY(checkpoint_write(group->devices[d], &group->superblocks[d], group->keyrings[d], checkpoint));
+    for (uint32_t d = 0; d < group->device_count; d++)
+        group_device_written(group, d);
+    return group_flush_devices(group);
+}
+
+static void publish(struct group *group, struct merge *merge, struct freeze *freeze, const struct checkpoint *checkpoint,
+                    struct view *fresh, uint32_t *freed, size_t freed_count)
+{
+    mutex_lock(&group->section->mutex);
+    mutex_lock(&group->lock);
+    struct view *old = group->view;
+    *fresh = (struct view){.active = old->active};
+    memcpy(fresh->roots, merge->roots, sizeof fresh->roots);
+    old->freed = freed;
+    old->freed_count = freed_count;
+    old->emptied = old->frozen;
+    view_exchange(group, fresh);
+    freeze->view->references--;
+    group->checkpoint = *checkpoint;
+    group->published_generation = freeze->generation;
+    group->segments.serial_lease = checkpoint->serial_lease;
+    group->component_lease = checkpoint->component_lease;
+    mutex_unlock(&group->lock);
+    condition_broadcast(&group->section->changed);
+    mutex_unlock(&group->section->mutex);
+    atomic_fetch_add(&group->totals.checkpoints, 1);
+}
+
+static enum error fold(struct merge *merge)
+{
+    TRY(maps_merge(merge));
+    TRY(births_merge(merge));
+    return changes_apply(merge);
+}
+
+/* The journal up to the freeze must be written before the record that replaces it: births point into it. */
+static enum error merge_write(struct merge *merge, const struct freeze *freeze, struct checkpoint *checkpoint,
+                              uint32_t **freed, size_t *freed_count)
+{
+    struct group *group = merge->group;
+    TRY(log_advance(&group->journal));
+    TRY(log_wait(&group->journal, freeze->ticket));
+    TRY(fold(merge));
+    TRY(victims_free(group, freed, freed_count));
+    TRY(segments_merge(merge, checkpoint));
+    TRY(log_drain(group, &group->meta));
+    TRY(log_drain(group, &group->twin));
+    TRY(group_flush_devices(group));
+    mutex_lock(&group->lock);
+    checkpoint->number++;
+    checkpoint->epoch = group->config.epoch;
+    checkpoint->serial_lease = group->segments.serial_next + SERIAL_LEASE;
+    checkpoint->component_lease = group->component_next + SERIAL_LEASE;
+    checkpoint->cid_end = group->cids.end;
+    checkpoint->time = clock_realtime() / CLOCK_SECOND;
+    mutex_unlock(&group->lock);
+    memcpy(checkpoint->roots, merge->roots, sizeof checkpoint->roots);
+    checkpoint->chunks_live = merge->chunks_live;
+    checkpoint->blocks_mapped = merge->blocks_mapped;
+    if (!freeze->start_kept) {
+        checkpoint->sequence = freeze->sequence;
+        checkpoint->start = freeze->start;
+        log_marked_tag(&group->journal, checkpoint->start_tag);
+        checkpoint->joint_count = 0;
+    }
+    return checkpoint_record(group, checkpoint);
+}
+
+static enum error merge_run(struct group *group, struct freeze *freeze)
+{
+    struct merge merge = {
+        .group = group,
+        .view = freeze->view,
+        .birth = (freeze->sequence + SEQUENCE_LOW_BITS) & ~(uint64_t)SEQUENCE_LOW_BITS,
+        .chunks_live = group->checkpoint.chunks_live,
+        .blocks_mapped = group->checkpoint.blocks_mapped,
+        .changes = malloc(CHANGES_MAX * sizeof(struct change)),
+    };
+    struct checkpoint checkpoint = group->checkpoint;
+    struct view *fresh = malloc(sizeof *fresh);
+    uint32_t *freed = NULL;
+    size_t freed_count = 0;
+    memcpy(merge.roots, group->checkpoint.roots, sizeof merge.roots);
+    enum error error = merge.changes && fresh ? ERROR_NONE : ERROR_NO_MEMORY;
+    if (!error)
+        error = merge_write(&merge, freeze, &checkpoint, &freed, &freed_count);
+    free(merge.changes);
+    if (error) {
+        free(fresh);
+        free(freed);
+        return group_fence(group, error_prefix(error, "group %s: merge", group_name(group)));
+    }
+    publish(group, &merge, freeze, &checkpoint, fresh, freed, freed_count);
+    if (group->config.published)
+        group->config.published(group->config.context, checkpoint.number, checkpoint.sequence);
+    return ERROR_NONE;
+}
+
+enum error group_merge_once(struct group *group)
+{
+    struct freeze freeze;
+    views_reap(group);
+    TRY(freeze_try(group, &freeze));
+    TRY(merge_run(group, &freeze));
+    views_reap(group);
+    return ERROR_NONE;
+}
+
+/* Folding a table twice is harmless: counts follow from differences of leaves, and those are the same afterwards. */
+enum error group_merge_replayed(struct group *group)
+{
+    struct freeze freeze = {
+        .generation = GENERATION_REPLAYED - 1,
+        .sequence = group->section->sequence,
+        .start_kept = true,
+    };
+    mutex_lock(&group->lock);
+    freeze.view = view_get(group);
+    mutex_unlock(&group->lock);
+    TRY(merge_run(group, &freeze));
+    views_reap(group);
+    return ERROR_NONE;
+}
+
+/* ---- the thread --------------------------------------------------------------------------------------------------------- */
+
+static bool freeze_is_due(struct group *group, bool wanted)
+{
+    mutex_lock(&group->lock);
+    struct recent *active = group->view->active;
+    bool something = !recent_is_empty(active) || has_victims(group);
+    uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
+    uint64_t journal = group->journal.bytes;
+    bool due = something && (wanted || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
+                             journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
+                             clock_monotonic() - group->active_since > 30 * CLOCK_SECOND);
+    mutex_unlock(&group->lock);
+    return due;
+}
+
+/* Runs the merges that are due; with one wanted, also where nothing else asks for it. */
+static void merge_pass(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    uint64_t wanted = group->freezes_wanted;
+    bool is_wanted = wanted > group->freezes_published;
+    mutex_unlock(&group->thread_lock);
+    views_reap(group);
+    if (freeze_is_due(group, is_wanted)) {
+        enum error error = group_merge_once(group);
+        if (error) {
+            group_keeper_wake(group);
+            clock_sleep(CLOCK_MILLISECOND);
+            return;
+        }
+    }
+    cids_collect(group);
+    mutex_lock(&group->thread_lock);
+    group->freezes_published = MAX(group->freezes_published, wanted);
+    condition_broadcast(&group->merge_done);
+    mutex_unlock(&group->thread_lock);
+}
+
+void group_merge_thread(void *argument)
+{
+    struct group *group = argument;
+    thread_lower_priority();
+    mutex_lock(&group->thread_lock);
+    while (!group->stopping) {
+        if (group->freezes_wanted <= group->freezes_published && !group->merge_woken)
+            condition_wait_until(&group->merge_wake, &group->thread_lock, clock_monotonic() + CLOCK_SECOND);
+        group->merge_woken = false;
+        if (group->stopping)
+            break;
+        mutex_unlock(&group->thread_lock);
+        if (!group_is_fenced(group))
+            merge_pass(group);
+        else
+            clock_sleep(100 * CLOCK_MILLISECOND);
+        mutex_lock(&group->thread_lock);
+    }
+    mutex_unlock(&group->thread_lock);
+}
+
+enum error group_publish(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    uint64_t wanted = ++group->freezes_wanted;
+    condition_signal(&group->merge_wake);
+    while (group->freezes_published < wanted && !group_is_fenced(group) && !group->stopping)
+        condition_wait_until(&group->merge_done, &group->thread_lock, clock_monotonic() + CLOCK_SECOND);
+    bool done = group->freezes_published >= wanted;
+    mutex_unlock(&group->thread_lock);
+    return done ? ERROR_NONE : ERROR_FENCED;
+}

@@ -1,0 +1,98 @@
+/*
+ * Appending nodes and pages to the meta log, and their second copies to the twin log. Both copies have the same stored
+ * bytes, so one length serves both.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/merge.h"
+#include "engine/group/node.h"
+
+struct written {
+    uint64_t serial;
+    uint32_t offset;
+};
+
+/* Reserves in a log that only the merge writes: a segment is prepared and a buffer freed here, where needed. */
+static enum error reserve(struct group *group, struct log *log, size_t size, struct log_item *item,
+                          struct segment_identity *identity)
+{
+    for (bool done = false; !done;) {
+        if (group_is_fenced(group))
+            return ERROR_FENCED;
+        TRY(log_prepare(log));
+        TRY(log_wait_buffer(log));
+        mutex_lock(&group->lock);
+        done = log_is_ready(log);
+        if (done) {
+            log_reserve(log, size, 0, item);
+            *identity = segment_identity(&group->segments, item->buffer->segment);
+        }
+        mutex_unlock(&group->lock);
+    }
+    return ERROR_NONE;
+}
+
+static enum error append(struct group *group, struct log *log, enum item_kind kind, uint8_t codec, const void *descriptor,
+                         size_t descriptor_size, const void *stored, size_t stored_size, struct written *written)
+{
+    struct log_item item;
+    struct segment_identity identity;
+    TRY(reserve(group, log, sizeof(struct item_format) + descriptor_size + stored_size, &item, &identity));
+    const struct segment_keys *keys;
+    enum error error = segment_keys_get(group, &identity, &keys);
+    if (!error) {
+        error = log_fill(log, &item, keys, kind, codec, 1, descriptor, descriptor_size, stored, stored_size);
+        segment_keys_put(group, keys);
+    }
+    log_filled(log, item.buffer);
+    if (error)
+        return group_fence(group, error);
+    *written = (struct written){item.serial, item.offset};
+    return log_advance(log);
+}
+
+static enum error copy_write(struct merge *merge, struct node_identity identity, bool second, uint64_t cid, uint8_t codec,
+                             const void *stored, size_t stored_size, struct written *written)
+{
+    struct log *log = second ? &merge->group->twin : &merge->group->meta;
+    if (identity.kind == ITEM_PAGE) {
+        struct page_descriptor_format descriptor = {
+            .table = (uint8_t)identity.owner,
+            .level = identity.level,
+            .number = le40_make(identity.number),
+            .second = second,
+        };
+        return append(merge->group, log, ITEM_PAGE, codec, &descriptor, sizeof descriptor, stored, stored_size, written);
+    }
+    struct node_descriptor_format descriptor = {
+        .cid = le40_make(cid + second),
+        .component = le40_make(identity.owner),
+        .number = le40_make(identity.number),
+        .level = identity.level,
+    };
+    return append(merge->group, log, ITEM_NODE, codec, &descriptor, sizeof descriptor, stored, stored_size, written);
+}
+
+enum error node_write(struct merge *merge, struct node_identity identity, const uint8_t *node, bool twice, uint64_t cid,
+                      struct node_pointer *pointer)
+{
+    uint8_t stored[BLOCK_SIZE];
+    size_t stored_size;
+    uint8_t codec = node_store(identity, node, stored, &stored_size);
+    size_t descriptor_size =
+        identity.kind == ITEM_PAGE ? sizeof(struct page_descriptor_format) : sizeof(struct node_descriptor_format);
+    uint32_t length = (uint32_t)((sizeof(struct item_format) + descriptor_size + stored_size + GRAIN_SIZE - 1) / GRAIN_SIZE);
+    struct written first, second = {0};
+    TRY(copy_write(merge, identity, false, cid, codec, stored, stored_size, &first));
+    if (twice)
+        TRY(copy_write(merge, identity, true, cid, codec, stored, stored_size, &second));
+    *pointer = (struct node_pointer){
+        .first = entry_make(cid, first.serial, first.offset, length, 0, 1),
+        .second_serial = second.serial,
+        .second_offset = second.offset,
+        .birth = merge->birth,
+    };
+    cache_add(merge->group->nodes, (struct cache_key){first.serial, first.offset, 0}, node);
+    return ERROR_NONE;
+}

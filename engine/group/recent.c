@@ -1,0 +1,400 @@
+/*
+ * Sheaves in an arena, found by a chained hash of (component, leaf) or page. A sheaf that is full moves to one of twice
+ * the capacity; the old one goes to a free list of its size. References are arena offsets in units of 16 bytes.
+ *
+ * A crash here is harmless: replay enters the same records again.
+ */
+#include "engine/group/recent.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+#define ARENA_UNIT 16
+#define SHEAF_SHIFTS 9 /* capacities 1 to 256 */
+#define LEAVES_CHAINS 4096 /* that recent_leaves() goes through in a call: well below a millisecond */
+
+struct recent {
+    uint8_t *arena;
+    size_t size, used;
+    size_t freed; /* bytes in the free lists */
+    uint32_t free_lists[2][SHEAF_SHIFTS];
+    uint32_t *heads;
+    uint32_t mask;
+    size_t range_count, component_count;
+    struct hole_range *ranges; /* sorted by (component, first), disjoint, not touching */
+    struct component_change *components;
+    uint64_t points, births, sheaves;
+};
+
+static size_t sheaf_bytes(bool births, unsigned shift)
+{
+    size_t item = births ? sizeof(struct birth) : sizeof(struct map_entry);
+    return ROUND_UP(sizeof(struct sheaf) + ((item + 1) << shift), ARENA_UNIT);
+}
+
+static struct sheaf *at(const struct recent *recent, uint32_t reference)
+{
+    return (struct sheaf *)(recent->arena + (size_t)reference * ARENA_UNIT);
+}
+
+static uint32_t *head_of(const struct recent *recent, uint64_t owner, uint64_t number)
+{
+    uint64_t h = (number ^ owner << 40 ^ owner >> 24) * UINT64_C(0x9e3779b97f4a7c15);
+    return &recent->heads[(uint32_t)(h >> 32) & recent->mask];
+}
+
+enum error recent_create(size_t bytes, struct recent **out)
+{
+    struct recent *recent = memory_zeroed(1, sizeof *recent);
+    if (!recent)
+        return ERROR_NO_MEMORY;
+    uint32_t heads = 1024;
+    while ((size_t)heads * 64 < bytes)
+        heads *= 2;
+    recent->size = bytes - (size_t)heads * sizeof(uint32_t);
+    recent->mask = heads - 1;
+    recent->arena = memory_map(recent->size);
+    recent->heads = memory_map((size_t)heads * sizeof(uint32_t));
+    recent->ranges = memory_map(RECENT_RANGES_MAX * sizeof *recent->ranges);
+    recent->components = memory_map(RECENT_COMPONENTS_MAX * sizeof *recent->components);
+    if (!recent->arena || !recent->heads || !recent->ranges || !recent->components) {
+        recent_destroy(recent);
+        return ERROR_NO_MEMORY;
+    }
+    recent_clear(recent);
+    *out = recent;
+    return ERROR_NONE;
+}
+
+void recent_destroy(struct recent *recent)
+{
+    if (!recent)
+        return;
+    memory_unmap(recent->arena, recent->size);
+    memory_unmap(recent->heads, ((size_t)recent->mask + 1) * sizeof(uint32_t));
+    memory_unmap(recent->ranges, RECENT_RANGES_MAX * sizeof *recent->ranges);
+    memory_unmap(recent->components, RECENT_COMPONENTS_MAX * sizeof *recent->components);
+    free(recent);
+}
+
+void recent_clear(struct recent *recent)
+{
+    memset(recent->heads, 0, ((size_t)recent->mask + 1) * sizeof(uint32_t));
+    memset(recent->free_lists, 0, sizeof recent->free_lists);
+    recent->used = ARENA_UNIT; /* reference 0 is nobody */
+    recent->freed = 0;
+    recent->range_count = recent->component_count = 0;
+    recent->points = recent->births = recent->sheaves = 0;
+}
+
+bool recent_is_empty(const struct recent *recent)
+{
+    return recent->sheaves == 0 && recent->range_count == 0 && recent->component_count == 0;
+}
+
+size_t recent_capacity(const struct recent *recent) { return recent->size; }
+
+size_t recent_room(const struct recent *recent)
+{
+    if (recent->range_count + 64 > RECENT_RANGES_MAX || recent->component_count + 64 > RECENT_COMPONENTS_MAX)
+        return 0;
+    /* A last sheaf of births that grows to its full size must always fit. */
+    size_t last = 2 * sheaf_bytes(true, SHEAF_SHIFTS - 1);
+    size_t left = recent->size - recent->used;
+    return left > last ? left - last : 0;
+}
+
+static uint32_t sheaf_allocate(struct recent *recent, bool births, unsigned shift)
+{
+    size_t bytes = sheaf_bytes(births, shift);
+    uint32_t reference = recent->free_lists[births][shift];
+    if (reference) {
+        recent->free_lists[births][shift] = at(recent, reference)->next;
+        recent->freed -= bytes;
+    } else {
+        ASSERT(recent->used + bytes <= recent->size);
+        reference = (uint32_t)(recent->used / ARENA_UNIT);
+        recent->used += bytes;
+    }
+    struct sheaf *sheaf = at(recent, reference);
+    *sheaf = (struct sheaf){.shift = (uint8_t)shift, .births = births};
+    return reference;
+}
+
+static void sheaf_release(struct recent *recent, uint32_t reference)
+{
+    struct sheaf *sheaf = at(recent, reference);
+    sheaf->next = recent->free_lists[sheaf->births][sheaf->shift];
+    recent->free_lists[sheaf->births][sheaf->shift] = reference;
+    recent->freed += sheaf_bytes(sheaf->births, sheaf->shift);
+}
+
+/* The link that holds the sheaf's reference, or the end of its chain. Births have owner 0, which no component has. */
+static uint32_t *sheaf_link(const struct recent *recent, uint64_t owner, uint64_t number)
+{
+    uint32_t *link = head_of(recent, owner, number);
+    while (*link) {
+        struct sheaf *sheaf = at(recent, *link);
+        if (sheaf->number == number && sheaf->owner == owner)
+            break;
+        link = &sheaf->next;
+    }
+    return link;
+}
+
+static const struct sheaf *sheaf_find(const struct recent *recent, uint64_t owner, uint64_t number)
+{
+    uint32_t reference = *sheaf_link(recent, owner, number);
+    return reference ? at(recent, reference) : NULL;
+}
+
+/* The position of `index` in the sheaf, or -1. */
+static int sheaf_position(const struct sheaf *sheaf, uint8_t index)
+{
+    const uint8_t *indices = sheaf_indices(sheaf);
+    const uint8_t *found = memchr(indices, index, sheaf->count);
+    return found ? (int)(found - indices) : -1;
+}
+
+static uint32_t sheaf_grow(struct recent *recent, uint32_t reference)
+{
+    struct sheaf *old = at(recent, reference);
+    uint32_t grown = sheaf_allocate(recent, old->births, old->shift + 1u);
+    struct sheaf *sheaf = at(recent, grown);
+    size_t item = old->births ? sizeof(struct birth) : sizeof(struct map_entry);
+    sheaf->next = old->next;
+    sheaf->count = old->count;
+    sheaf->owner = old->owner;
+    sheaf->number = old->number;
+    memcpy(sheaf + 1, old + 1, item * old->count);
+    memcpy((uint8_t *)sheaf_indices(sheaf), sheaf_indices(old), old->count);
+    sheaf_release(recent, reference);
+    return grown;
+}
+
+/* The place of an item in its sheaf, which is made or grown where needed. */
+static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uint64_t number, uint8_t index, bool *is_new)
+{
+    uint32_t *link = sheaf_link(recent, owner, number);
+    if (!*link) {
+        uint32_t made = sheaf_allocate(recent, births, births ? 2 : 0);
+        at(recent, made)->owner = owner;
+        at(recent, made)->number = number;
+        *link = made;
+        recent->sheaves++;
+    }
+    struct sheaf *sheaf = at(recent, *link);
+    int position = sheaf_position(sheaf, index);
+    *is_new = position < 0;
+    if (position < 0) {
+        if (sheaf->count == 1u << sheaf->shift) {
+            *link = sheaf_grow(recent, *link);
+            sheaf = at(recent, *link);
+        }
+        position = sheaf->count++;
+        ((uint8_t *)sheaf_indices(sheaf))[position] = index;
+    }
+    size_t item = births ? sizeof(struct birth) : sizeof(struct map_entry);
+    return (uint8_t *)(sheaf + 1) + item * (size_t)position;
+}
+
+/* The first range that ends behind (component, leaf). */
+static size_t range_after(const struct recent *recent, uint64_t component, uint64_t leaf)
+{
+    size_t low = 0, high = recent->range_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        const struct hole_range *range = &recent->ranges[middle];
+        if (range->component < component || (range->component == component && range->end <= leaf))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool recent_find(const struct recent *recent, uint64_t component, uint64_t block, struct map_entry *entry)
+{
+    const struct sheaf *sheaf = sheaf_find(recent, component, block / SHEAF_ITEMS);
+    if (sheaf) {
+        int position = sheaf_position(sheaf, (uint8_t)(block % SHEAF_ITEMS));
+        if (position >= 0) {
+            *entry = sheaf_entries(sheaf)[position];
+            return true;
+        }
+    }
+    size_t n = range_after(recent, component, block / SHEAF_ITEMS);
+    if (n < recent->range_count && recent->ranges[n].component == component &&
+        recent->ranges[n].first <= block / SHEAF_ITEMS) {
+        *entry = (struct map_entry){0};
+        return true;
+    }
+    return false;
+}
+
+const struct sheaf *recent_birth_page(const struct recent *recent, uint64_t cid)
+{
+    return sheaf_find(recent, 0, cid / SHEAF_ITEMS);
+}
+
+bool recent_find_birth(const struct recent *recent, uint64_t cid, struct birth *birth)
+{
+    const struct sheaf *sheaf = recent_birth_page(recent, cid);
+    int position = sheaf ? sheaf_position(sheaf, (uint8_t)(cid % SHEAF_ITEMS)) : -1;
+    if (position < 0)
+        return false;
+    *birth = sheaf_births(sheaf)[position];
+    return true;
+}
+
+void recent_enter(struct recent *recent, uint64_t component, uint64_t block, struct map_entry entry)
+{
+    bool is_new;
+    ASSERT(component != 0);
+    struct map_entry *item =
+        sheaf_enter(recent, false, component, block / SHEAF_ITEMS, (uint8_t)(block % SHEAF_ITEMS), &is_new);
+    *item = entry;
+    recent->points += is_new;
+}
+
+void recent_enter_birth(struct recent *recent, struct map_entry entry, struct fingerprint fingerprint)
+{
+    bool is_new;
+    uint64_t cid = entry_cid(entry);
+    struct birth *item = sheaf_enter(recent, true, 0, cid / SHEAF_ITEMS, (uint8_t)(cid % SHEAF_ITEMS), &is_new);
+    *item = (struct birth){.entry = entry, .fingerprint = fingerprint};
+    recent->births += is_new;
+}
+
+static void points_remove_leaf(struct recent *recent, uint32_t *link)
+{
+    struct sheaf *sheaf = at(recent, *link);
+    uint32_t reference = *link;
+    recent->points -= sheaf->count;
+    recent->sheaves--;
+    *link = sheaf->next;
+    sheaf_release(recent, reference);
+}
+
+static void points_remove(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+{
+    if (end - first <= recent->mask) {
+        for (uint64_t leaf = first; leaf < end; leaf++) {
+            uint32_t *link = sheaf_link(recent, component, leaf);
+            if (*link)
+                points_remove_leaf(recent, link);
+        }
+        return;
+    }
+    for (uint32_t h = 0; h <= recent->mask; h++) {
+        uint32_t *link = &recent->heads[h];
+        while (*link) {
+            struct sheaf *sheaf = at(recent, *link);
+            if (sheaf->owner == component && sheaf->number >= first && sheaf->number < end)
+                points_remove_leaf(recent, link);
+            else
+                link = &sheaf->next;
+        }
+    }
+}
+
+static void range_enter(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+{
+    /* All ranges of the component that overlap or touch [first, end) become one. */
+    size_t n = range_after(recent, component, first ? first - 1 : 0);
+    size_t stop = n;
+    while (stop < recent->range_count && recent->ranges[stop].component == component && recent->ranges[stop].first <= end) {
+        first = MIN(first, recent->ranges[stop].first);
+        end = MAX(end, recent->ranges[stop].end);
+        stop++;
+    }
+    ASSERT(stop > n || recent->range_count < RECENT_RANGES_MAX);
+    memmove(&recent->ranges[n + 1], &recent->ranges[stop], (recent->range_count - stop) * sizeof *recent->ranges);
+    recent->range_count = recent->range_count - stop + n + 1;
+    recent->ranges[n] = (struct hole_range){component, first, end};
+}
+
+void recent_enter_holes(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+{
+    uint64_t leaf_first = (first + SHEAF_ITEMS - 1) / SHEAF_ITEMS, leaf_end = end / SHEAF_ITEMS;
+    struct map_entry hole = {0};
+    if (leaf_first >= leaf_end) {
+        for (uint64_t block = first; block < end; block++)
+            recent_enter(recent, component, block, hole);
+        return;
+    }
+    points_remove(recent, component, leaf_first, leaf_end);
+    range_enter(recent, component, leaf_first, leaf_end);
+    for (uint64_t block = first; block < leaf_first * SHEAF_ITEMS; block++)
+        recent_enter(recent, component, block, hole);
+    for (uint64_t block = leaf_end * SHEAF_ITEMS; block < end; block++)
+        recent_enter(recent, component, block, hole);
+}
+
+void recent_enter_component(struct recent *recent, const struct component_change *change)
+{
+    ASSERT(recent->component_count < RECENT_COMPONENTS_MAX);
+    recent->components[recent->component_count++] = *change;
+}
+
+static int sheaf_order(const void *a, const void *b)
+{
+    const struct sheaf *x = *(const struct sheaf *const *)a, *y = *(const struct sheaf *const *)b;
+    if (x->owner != y->owner)
+        return x->owner < y->owner ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+enum error recent_sorted(const struct recent *recent, bool births, const struct sheaf ***out, size_t *out_count)
+{
+    size_t count = 0;
+    const struct sheaf **sheaves = malloc((recent->sheaves + 1) * sizeof *sheaves);
+    if (!sheaves)
+        return ERROR_NO_MEMORY;
+    for (uint32_t h = 0; h <= recent->mask; h++)
+        for (uint32_t r = recent->heads[h]; r; r = at(recent, r)->next)
+            if (at(recent, r)->births == births)
+                sheaves[count++] = at(recent, r);
+    qsort(sheaves, count, sizeof *sheaves, sheaf_order);
+    *out = sheaves;
+    *out_count = count;
+    return ERROR_NONE;
+}
+
+bool recent_leaves(const struct recent *recent, uint64_t component, uint32_t *cursor,
+                   void (*leaf)(void *context, uint64_t number), void *context)
+{
+    uint32_t end = MIN(recent->mask + 1, *cursor + LEAVES_CHAINS);
+    for (; *cursor < end; ++*cursor)
+        for (uint32_t r = recent->heads[*cursor]; r; r = at(recent, r)->next)
+            if (at(recent, r)->owner == component)
+                leaf(context, at(recent, r)->number);
+    return end <= recent->mask;
+}
+
+const struct hole_range *recent_ranges(const struct recent *recent, size_t *count)
+{
+    *count = recent->range_count;
+    return recent->ranges;
+}
+
+const struct component_change *recent_components(const struct recent *recent, size_t *count)
+{
+    *count = recent->component_count;
+    return recent->components;
+}
+
+uint64_t recent_component_end(const struct recent *recent, uint64_t component)
+{
+    uint64_t end = 0;
+    for (uint32_t h = 0; h <= recent->mask; h++)
+        for (uint32_t r = recent->heads[h]; r; r = at(recent, r)->next)
+            if (at(recent, r)->owner == component)
+                end = MAX(end, (at(recent, r)->number + 1) * SHEAF_ITEMS);
+    return end;
+}
+
+uint64_t recent_points_count(const struct recent *recent) { return recent->points; }
+uint64_t recent_births_count(const struct recent *recent) { return recent->births; }
+uint64_t recent_sheaves_count(const struct recent *recent) { return recent->sheaves; }

@@ -1,0 +1,209 @@
+/*
+ * The segment table in memory. See segment.h for states and locks. A crash loses what the last published table does
+ * not say: slots opened since are free again, and those that replay walks are entered from their headers.
+ */
+#include "engine/group/segment.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/random.h"
+
+enum error segments_init(struct segments *s, uint32_t device_count, const uint32_t *slot_counts, uint32_t segment_shift)
+{
+    *s = (struct segments){.device_count = device_count, .segment_shift = segment_shift, .serial_next = 1};
+    uint32_t slots_most = 0;
+    for (uint32_t d = 0; d < device_count; d++) {
+        s->slot_first[d] = s->count;
+        s->slot_count[d] = slot_counts[d];
+        s->count += slot_counts[d];
+        s->free_count[d] = slot_counts[d];
+        slots_most = MAX(slots_most, slot_counts[d]);
+    }
+    s->free_total = s->count;
+    uint32_t heads = 64;
+    while (heads < s->count)
+        heads *= 2;
+    s->mask = heads - 1;
+    s->pages_of_device = SLOTS_MAX / 128;
+    s->table = memory_map(s->count * sizeof *s->table);
+    s->heads = memory_map(heads * sizeof *s->heads);
+    s->dirty = memory_zeroed(device_count, s->pages_of_device);
+    if (!s->table || !s->heads || !s->dirty) {
+        segments_deinit(s);
+        return ERROR_NO_MEMORY;
+    }
+    return ERROR_NONE;
+}
+
+void segments_deinit(struct segments *s)
+{
+    if (s->table)
+        memory_unmap(s->table, s->count * sizeof *s->table);
+    if (s->heads)
+        memory_unmap(s->heads, ((size_t)s->mask + 1) * sizeof *s->heads);
+    free(s->dirty);
+    s->table = NULL;
+    s->heads = NULL;
+    s->dirty = NULL;
+}
+
+uint32_t segment_device(const struct segments *s, uint32_t index)
+{
+    uint32_t d = 0;
+    while (d + 1 < s->device_count && index >= s->slot_first[d + 1])
+        d++;
+    return d;
+}
+
+uint32_t segment_slot(const struct segments *s, uint32_t index) { return index - s->slot_first[segment_device(s, index)]; }
+
+uint64_t segment_offset(const struct segments *s, uint32_t index)
+{
+    return AREA_SIZE + ((uint64_t)segment_slot(s, index) << s->segment_shift);
+}
+
+void segment_dirty(struct segments *s, uint32_t index)
+{
+    s->dirty[segment_device(s, index) * s->pages_of_device + segment_slot(s, index) / 128] = 1;
+}
+
+static uint32_t *serial_link(const struct segments *s, uint64_t serial)
+{
+    uint32_t *link = &s->heads[(uint32_t)((serial * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & s->mask];
+    while (*link && s->table[*link - 1].serial != serial)
+        link = &s->table[*link - 1].next;
+    return link;
+}
+
+uint32_t segment_find(const struct segments *s, uint64_t serial)
+{
+    uint32_t found = *serial_link(s, serial);
+    return found ? found - 1 : SEGMENT_NONE;
+}
+
+static void enter(struct segments *s, uint32_t index)
+{
+    uint32_t *link = serial_link(s, s->table[index].serial);
+    ASSERT(*link == 0);
+    s->table[index].next = 0;
+    *link = index + 1;
+    s->free_count[segment_device(s, index)]--;
+    s->free_total--;
+    segment_dirty(s, index);
+}
+
+static uint32_t device_choose(const struct segments *s, uint32_t avoid)
+{
+    uint32_t best = UINT32_MAX;
+    for (uint32_t d = 0; d < s->device_count; d++)
+        if (d != avoid && s->free_count[d] && (best == UINT32_MAX || s->free_count[d] > s->free_count[best]))
+            best = d;
+    if (best == UINT32_MAX && avoid < s->device_count && s->free_count[avoid])
+        best = avoid;
+    return best;
+}
+
+uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_state state, uint32_t avoid)
+{
+    uint32_t device = device_choose(s, avoid);
+    if (device == UINT32_MAX || s->serial_next >= s->serial_lease || s->serial_next > SERIAL_MAX)
+        return SEGMENT_NONE;
+    uint32_t slot = s->cursor[device];
+    while (s->table[s->slot_first[device] + slot].state != SLOT_FREE)
+        slot = slot + 1 == s->slot_count[device] ? 0 : slot + 1;
+    s->cursor[device] = slot + 1 == s->slot_count[device] ? 0 : slot + 1;
+    uint32_t index = s->slot_first[device] + slot;
+    s->table[index] = (struct segment){
+        .serial = s->serial_next++,
+        .salt = random_u64(),
+        .birth_salt = random_u64(),
+        .kind = (uint8_t)kind,
+        .state = (uint8_t)state,
+    };
+    enter(s, index);
+    return index;
+}
+
+enum error segment_adopt(struct segments *s, uint32_t device, uint32_t slot, const struct segment *segment)
+{
+    if (device >= s->device_count || slot >= s->slot_count[device] || segment->serial == 0)
+        return ERROR_CORRUPT;
+    uint32_t index = s->slot_first[device] + slot;
+    uint32_t known = segment_find(s, segment->serial);
+    if (known == index)
+        return ERROR_NONE;
+    if (known != SEGMENT_NONE || s->table[index].state != SLOT_FREE)
+        return ERROR_CORRUPT;
+    s->table[index] = *segment;
+    enter(s, index);
+    return ERROR_NONE;
+}
+
+void segment_free(struct segments *s, uint32_t index)
+{
+    uint32_t *link = serial_link(s, s->table[index].serial);
+    ASSERT(*link == index + 1);
+    *link = s->table[index].next;
+    s->table[index] = (struct segment){0};
+    s->free_count[segment_device(s, index)]++;
+    s->free_total++;
+    segment_dirty(s, index);
+}
+
+void segment_live_add(struct segments *s, uint32_t index, int64_t bytes)
+{
+    int64_t live = (int64_t)s->table[index].live + bytes;
+    ASSERT(live >= 0 && live <= (int64_t)segment_size(s));
+    s->table[index].live = (uint32_t)live;
+    segment_dirty(s, index);
+}
+
+struct segment_identity segment_identity(const struct segments *s, uint32_t index)
+{
+    const struct segment *segment = &s->table[index];
+    return (struct segment_identity){
+        .device = segment_device(s, index),
+        .serial = segment->serial,
+        .salt = segment->salt,
+        .birth_salt = segment->birth_salt,
+        .key_slot = segment->key_slot,
+        .log_key = segment->log_key,
+    };
+}
+
+void segment_entry_encode(const struct segment *segment, struct segment_entry_format *out)
+{
+    memset(out, 0, sizeof *out);
+    if (segment->state != SLOT_OPEN && segment->state != SLOT_SEALED)
+        return;
+    out->serial = le40_make(segment->serial);
+    out->live = le32_make(segment->live);
+    out->kind_state = (uint8_t)(segment->kind << 4 | (segment->state == SLOT_OPEN ? SEGMENT_OPEN : SEGMENT_SEALED));
+    out->key_slot = le32_make(segment->key_slot);
+    out->salt = le64_make(segment->salt);
+    out->birth_salt = le64_make(segment->birth_salt);
+    out->log_key = segment->log_key;
+}
+
+bool segment_entry_decode(const struct segment_entry_format *in, struct segment *segment, bool *sound)
+{
+    static const struct segment_entry_format zero;
+    *sound = true;
+    if (memcmp(in, &zero, sizeof zero) == 0)
+        return false;
+    unsigned kind = in->kind_state >> 4, state = in->kind_state & 15;
+    *segment = (struct segment){
+        .serial = le40_get(in->serial),
+        .live = le32_get(in->live),
+        .kind = (uint8_t)kind,
+        .state = SLOT_SEALED,
+        .key_slot = le32_get(in->key_slot),
+        .salt = le64_get(in->salt),
+        .birth_salt = le64_get(in->birth_salt),
+        .log_key = in->log_key,
+    };
+    *sound = segment->serial && kind >= SEGMENT_JOURNAL && kind <= SEGMENT_COLD && in->reserved == 0 &&
+             (state == SEGMENT_OPEN || state == SEGMENT_SEALED);
+    return true;
+}

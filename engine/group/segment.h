@@ -1,0 +1,113 @@
+/*
+ * Segments: the table of all slots of a group in memory, serial -> slot, states, live bytes, keys.
+ *
+ * A slot is FREE, RESERVED (named as the successor of a journal segment), OPEN (a log writes it), SEALED, or FREEING
+ * (the published checkpoint does not name it any more; views, discard or wipe still do). A serial is given when a slot
+ * is reserved or opened, from a lease, and never again.
+ *
+ * A segment sealed while generation g of the recent table was active (or merged) is covered once freeze g is
+ * published: every birth in it is in the chunk table and replay needs it no more. Only covered segments become victims.
+ *
+ * Locks: all of it under the group's lock, but segment_keys_get()/put(), which have a lock of their own.
+ */
+#ifndef COFFER_ENGINE_GROUP_SEGMENT_H
+#define COFFER_ENGINE_GROUP_SEGMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/thread.h"
+#include "crypto/bulk.h"
+#include "engine/group/entry.h"
+#include "engine/group/format.h"
+
+struct group;
+
+enum slot_state { SLOT_FREE, SLOT_RESERVED, SLOT_OPEN, SLOT_SEALED, SLOT_FREEING };
+
+#define SERIAL_LEASE 65536u
+#define SEGMENT_NONE UINT32_MAX
+
+struct segment {
+    uint64_t serial, salt, birth_salt;
+    uint64_t generation; /* at which it was sealed */
+    uint32_t live;       /* bytes, as of the last publish and the merge that runs */
+    uint32_t key_slot;
+    uint32_t next;       /* in the chain of its serial's hash, index + 1 */
+    uint32_t pages;      /* bytes of pages of the segment table itself, which that table does not count */
+    uint8_t kind, state, log_key;
+    bool victim;
+};
+
+struct segments {
+    uint32_t device_count, segment_shift;
+    uint32_t slot_count[64];
+    uint32_t slot_first[64];  /* index of a device's slot 0 */
+    uint32_t count;           /* slots of all devices */
+    uint32_t free_count[64], free_total;
+    uint32_t cursor[64];
+    uint64_t serial_next, serial_lease;
+    struct segment *table;
+    uint32_t *heads;
+    uint32_t mask;
+    uint8_t *dirty;           /* by page of 128 entries of TABLE_SEGMENTS, see segment_page_of() */
+    uint32_t pages_of_device;
+};
+
+enum error segments_init(struct segments *segments, uint32_t device_count, const uint32_t *slot_counts,
+                         uint32_t segment_shift) CHECKED;
+void segments_deinit(struct segments *segments);
+
+static inline uint64_t segment_size(const struct segments *s) { return UINT64_C(1) << s->segment_shift; }
+static inline uint32_t segment_blocks(const struct segments *s) { return 1u << (s->segment_shift - 12); }
+
+/* Takes a free slot of a device other than `avoid` where there is one (UINT32_MAX: none to avoid), the device with the
+ * most free slots first; gives it a serial and new salts; the caller sets its keys. SEGMENT_NONE where nothing is free or
+ * the lease is used up. */
+uint32_t segment_take(struct segments *segments, enum segment_kind kind, enum slot_state state, uint32_t avoid);
+/* Enters a slot as a table or a header says it is. ERROR_CORRUPT where the slot or serial is taken otherwise. */
+enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t slot, const struct segment *segment) CHECKED;
+void segment_free(struct segments *segments, uint32_t index);
+/* SEGMENT_NONE: gone. */
+uint32_t segment_find(const struct segments *segments, uint64_t serial);
+void segment_live_add(struct segments *segments, uint32_t index, int64_t bytes);
+void segment_dirty(struct segments *segments, uint32_t index);
+
+uint32_t segment_device(const struct segments *segments, uint32_t index);
+uint32_t segment_slot(const struct segments *segments, uint32_t index);
+/* Byte offset of the segment on its device. */
+uint64_t segment_offset(const struct segments *segments, uint32_t index);
+
+void segment_entry_encode(const struct segment *segment, struct segment_entry_format *out);
+/* False where it is free (all zero). ERROR_CORRUPT for impossible fields through *sound. */
+bool segment_entry_decode(const struct segment_entry_format *in, struct segment *segment, bool *sound);
+
+/* Keys of a segment, derived on demand and cached by (serial, salt, birth salt); put each get. */
+struct segment_key_cache;
+enum error segment_key_cache_create(size_t entries, struct segment_key_cache **cache) CHECKED;
+void segment_key_cache_destroy(struct segment_key_cache *cache);
+struct segment_identity {
+    uint32_t device; /* index */
+    uint64_t serial, salt, birth_salt;
+    uint32_t key_slot;
+    uint8_t log_key;
+};
+enum error segment_keys_get(struct group *group, const struct segment_identity *identity,
+                            const struct segment_keys **keys) CHECKED;
+void segment_keys_put(struct group *group, const struct segment_keys *keys);
+struct segment_identity segment_identity(const struct segments *segments, uint32_t index);
+
+/* Writes the header block of a segment (through the device, waits) / reads and authenticates one. */
+struct segment_header {
+    struct segment segment;
+    uint32_t device, slot;
+    struct place predecessor, successor;
+};
+enum error segment_header_write(struct group *group, const struct segment_header *header) CHECKED;
+/* ERROR_NOT_FOUND: no header of this pool's life there (unreadable magic, other serial than asked where serial != 0,
+ * bad MAC); ERROR_IO: the device could not read. */
+enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
+                               struct segment_header *header) CHECKED;
+
+#endif

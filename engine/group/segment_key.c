@@ -1,0 +1,213 @@
+/*
+ * Keys of segments, derived on demand (two derivations, 3.4 microseconds) and cached, and the header of a segment on
+ * disk. A cached set of keys is found by what it was derived from, so it is never stale.
+ */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "crypto/arena.h"
+#include "engine/group/group.h"
+
+struct cached_keys {
+    struct segment_keys keys; /* first: what callers hold */
+    struct segment_identity identity;
+    atomic_uint references;
+};
+
+struct segment_key_cache {
+    struct mutex mutex;
+    size_t count; /* a power of two; direct-mapped by serial */
+    struct cached_keys *entries[];
+};
+
+enum error segment_key_cache_create(size_t entries, struct segment_key_cache **out)
+{
+    size_t count = 64;
+    while (count < entries)
+        count *= 2;
+    struct segment_key_cache *cache = memory_zeroed(1, sizeof *cache + count * sizeof cache->entries[0]);
+    if (!cache)
+        return ERROR_NO_MEMORY;
+    cache->count = count;
+    mutex_init(&cache->mutex, RANK_KEYS);
+    *out = cache;
+    return ERROR_NONE;
+}
+
+static void keys_release(struct cached_keys *entry)
+{
+    if (entry && atomic_fetch_sub(&entry->references, 1) == 1)
+        arena_free(entry);
+}
+
+void segment_key_cache_destroy(struct segment_key_cache *cache)
+{
+    if (!cache)
+        return;
+    for (size_t i = 0; i < cache->count; i++)
+        keys_release(cache->entries[i]);
+    mutex_deinit(&cache->mutex);
+    free(cache);
+}
+
+static bool identity_equal(const struct segment_identity *a, const struct segment_identity *b)
+{
+    return a->device == b->device && a->serial == b->serial && a->salt == b->salt && a->birth_salt == b->birth_salt &&
+           a->key_slot == b->key_slot && a->log_key == b->log_key;
+}
+
+static enum error keys_derive(struct group *group, const struct segment_identity *identity, struct segment_keys *keys)
+{
+    const struct keyring *keyring = group->keyrings[identity->device];
+    struct uuid device = group->superblocks[identity->device].device;
+    const uint8_t *k_log = keyring_find(keyring, KEY_KIND_LOG, identity->log_key);
+    if (!k_log)
+        return error_explain(ERROR_CORRUPT, "segment %llu names K_log %u, which %s does not have",
+                             (unsigned long long)identity->serial, identity->log_key, group->devices[identity->device]->path);
+    TRY(segment_tag_key_derive(k_log, device, identity->serial, identity->birth_salt, keys->tag));
+    keys->id = bulk_keys_id();
+    /* Key slot 0 is plaintext: only in a pool that is plaintext by conf and floor, or below the stated limit. */
+    uint64_t limit = group->superblocks[identity->device].plaintext_serial_limit;
+    if (identity->key_slot == 0) {
+        if (keyring->encrypted && identity->serial >= limit)
+            return error_explain(ERROR_FORGED, "segment %llu of %s claims to be plaintext in an encrypted pool",
+                                 (unsigned long long)identity->serial, group->devices[identity->device]->path);
+        keys->encrypted = false;
+        return ERROR_NONE;
+    }
+    const uint8_t *dek = keyring_find(keyring, KEY_KIND_DEK, identity->key_slot);
+    if (!dek)
+        return error_explain(ERROR_CORRUPT, "segment %llu names key slot %u, which %s does not have",
+                             (unsigned long long)identity->serial, identity->key_slot,
+                             group->devices[identity->device]->path);
+    keys->encrypted = true;
+    return segment_xts_key_derive(dek, device, identity->serial, identity->salt, keys->xts);
+}
+
+enum error segment_keys_get(struct group *group, const struct segment_identity *identity, const struct segment_keys **keys)
+{
+    struct segment_key_cache *cache = group->segment_keys;
+    size_t slot = (size_t)identity->serial & (cache->count - 1);
+    mutex_lock(&cache->mutex);
+    struct cached_keys *entry = cache->entries[slot];
+    if (entry && identity_equal(&entry->identity, identity)) {
+        atomic_fetch_add(&entry->references, 1);
+        mutex_unlock(&cache->mutex);
+        *keys = &entry->keys;
+        return ERROR_NONE;
+    }
+    mutex_unlock(&cache->mutex);
+    entry = arena_allocate(sizeof *entry);
+    if (!entry)
+        return ERROR_NO_MEMORY;
+    entry->identity = *identity;
+    enum error error = keys_derive(group, identity, &entry->keys);
+    if (error) {
+        arena_free(entry);
+        return error;
+    }
+    atomic_store(&entry->references, 2);
+    mutex_lock(&cache->mutex);
+    struct cached_keys *old = cache->entries[slot];
+    cache->entries[slot] = entry;
+    mutex_unlock(&cache->mutex);
+    keys_release(old);
+    *keys = &entry->keys;
+    return ERROR_NONE;
+}
+
+void segment_keys_put(struct group *group, const struct segment_keys *keys)
+{
+    (void)group;
+    keys_release((struct cached_keys *)keys);
+}
+
+/* ---- headers ------------------------------------------------------------------------------------------------------- */
+
+static const uint8_t *header_key(struct group *group, uint32_t device, uint8_t number)
+{
+    if (number < group->superblocks[device].log_key_demanded)
+        return NULL;
+    return keyring_find(group->keyrings[device], KEY_KIND_LOG, number);
+}
+
+enum error segment_header_write(struct group *group, const struct segment_header *header)
+{
+    const struct superblock *super = &group->superblocks[header->device];
+    const struct segment *segment = &header->segment;
+    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
+    if (!block)
+        return ERROR_NO_MEMORY;
+    struct segment_format *out = block;
+    memset(out, 0, sizeof *out);
+    memcpy(out->magic, SEGMENT_MAGIC, sizeof out->magic);
+    out->version = le32_make(FORMAT_VERSION);
+    out->kind = segment->kind;
+    out->log_key = segment->log_key;
+    out->device_index = (uint8_t)header->device;
+    memcpy(out->pool, super->pool.bytes, sizeof out->pool);
+    memcpy(out->group, super->group.bytes, sizeof out->group);
+    memcpy(out->device, super->device.bytes, sizeof out->device);
+    out->serial = le64_make(segment->serial);
+    out->salt = le64_make(segment->salt);
+    out->birth_salt = le64_make(segment->birth_salt);
+    out->slot = le32_make(header->slot);
+    out->key_slot = le32_make(segment->key_slot);
+    place_encode(&header->predecessor, &out->predecessor);
+    place_encode(&header->successor, &out->successor);
+    const uint8_t *key = header_key(group, header->device, segment->log_key);
+    ASSERT(key);
+    TRY(hmac_sha256(key, out, offsetof(struct segment_format, mac), out->mac));
+    uint64_t offset = AREA_SIZE + ((uint64_t)header->slot << group->segments.segment_shift);
+    enum error error = device_write(group->devices[header->device], offset, block, BLOCK_SIZE, 0);
+    group_device_written(group, header->device);
+    return error ? group_fence(group, error) : ERROR_NONE;
+}
+
+static bool header_is_ours(struct group *group, uint32_t device, uint32_t slot, const struct segment_format *in)
+{
+    const struct superblock *super = &group->superblocks[device];
+    uint8_t mac[32];
+    if (memcmp(in->magic, SEGMENT_MAGIC, sizeof in->magic) != 0 || le32_get(in->version) != FORMAT_VERSION ||
+        in->device_index != device || le32_get(in->slot) != slot)
+        return false;
+    const uint8_t *key = header_key(group, device, in->log_key);
+    return key && hmac_sha256(key, in, offsetof(struct segment_format, mac), mac) == ERROR_NONE &&
+           memory_compare_constant_time(mac, in->mac, sizeof mac) == 0 &&
+           memcmp(in->pool, super->pool.bytes, sizeof in->pool) == 0 &&
+           memcmp(in->group, super->group.bytes, sizeof in->group) == 0 &&
+           memcmp(in->device, super->device.bytes, sizeof in->device) == 0;
+}
+
+enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
+                               struct segment_header *header)
+{
+    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
+    if (!block)
+        return ERROR_NO_MEMORY;
+    if (device >= group->device_count || slot >= group->segments.slot_count[device])
+        return ERROR_NOT_FOUND;
+    uint64_t offset = AREA_SIZE + ((uint64_t)slot << group->segments.segment_shift);
+    TRY(device_read(group->devices[device], offset, block, BLOCK_SIZE));
+    const struct segment_format *in = block;
+    if (!header_is_ours(group, device, slot, in) || (serial && le64_get(in->serial) != serial))
+        return ERROR_NOT_FOUND;
+    *header = (struct segment_header){
+        .segment =
+            {
+                .serial = le64_get(in->serial),
+                .salt = le64_get(in->salt),
+                .birth_salt = le64_get(in->birth_salt),
+                .key_slot = le32_get(in->key_slot),
+                .kind = in->kind,
+                .state = SLOT_SEALED,
+                .log_key = in->log_key,
+            },
+        .device = device,
+        .slot = slot,
+        .predecessor = place_decode(&in->predecessor),
+        .successor = place_decode(&in->successor),
+    };
+    return ERROR_NONE;
+}

@@ -1,0 +1,263 @@
+/*
+ * The four copies of a superblock on their device.
+ *
+ * A write goes: copies 0 and 1 in the head area, flush, copies 2 and 3 in the tail area, flush. Whenever it stops, one
+ * end of the device holds two whole copies of one epoch, the old or the new; the newest that verifies counts, so the
+ * change happened or did not. What a copy says is taken in two steps, see superblock.h; between them a copy is read
+ * again and decoded again, so nothing rests on what the device said the first time.
+ *
+ * An unreadable copy is a bad copy: an input/output error is passed on only where no other copy serves. No locks: the
+ * owner of the device calls from one thread.
+ */
+#include "engine/group/superblock.h"
+
+#include <inttypes.h>
+
+#include "base/memory.h"
+#include "base/size.h"
+#include "engine/group/superblock_image.h"
+
+#define FIXED_SIZE      sizeof(struct superblock_format)
+#define TAIL_COPY       (SUPERBLOCK_COPIES / 2)
+#define DEVICE_SIZE_MIN (2 * AREA_SIZE + ((uint64_t)DEVICE_SLOTS_MIN << SEGMENT_SHIFT_MIN))
+
+enum error superblock_geometry(uint64_t size, uint32_t *segment_shift, uint32_t *slot_count)
+{
+    if (size < DEVICE_SIZE_MIN) {
+        char has[32], needs[32];
+        return error_explain(ERROR_INVALID, "a device of %s is too small: at least %s are needed",
+                             size_format(size, has, sizeof has), size_format(DEVICE_SIZE_MIN, needs, sizeof needs));
+    }
+    uint64_t room = size - 2 * AREA_SIZE;
+    uint32_t shift = SEGMENT_SHIFT_MIN;
+    while (shift < SEGMENT_SHIFT_MAX && room >> shift > SLOTS_MAX)
+        shift++;
+    *segment_shift = shift;
+    *slot_count = (uint32_t)MIN(room >> shift, (uint64_t)SLOTS_MAX);
+    return ERROR_NONE;
+}
+
+/* ---- probing ----------------------------------------------------------------------------------------------------- */
+
+/* What the copies showed beside what is in the probe. */
+struct survey {
+    enum error io;        /* the first that failed to be read */
+    uint64_t size_stated; /* by a head copy that is larger than the device; 0: none */
+};
+
+/* A head copy whose fixed part is whole, but which speaks of a device larger than this one. */
+static bool is_truncated(const struct device *device, const struct superblock *head)
+{
+    return head->device_size > device->size;
+}
+
+static void copy_probe(struct device *device, uint32_t copy, uint64_t offset, struct superblock_format *fixed,
+                       struct superblock_probe *probe, struct survey *survey)
+{
+    if (offset > device->size || device->size - offset < FIXED_SIZE)
+        return;
+    enum error error = device_read(device, offset, fixed, FIXED_SIZE);
+    if (error != ERROR_NONE) {
+        survey->io = survey->io == ERROR_NONE ? error : survey->io;
+        return;
+    }
+    error = superblock_fixed_decode(fixed, copy, offset, &probe->copies[copy]);
+    if (error != ERROR_NOT_FOUND)
+        probe->magic_seen++;
+    if (error == ERROR_NEWER_FORMAT) {
+        probe->newer_format = true;
+        probe->newer_version = MAX(probe->newer_version, le32_get(fixed->version));
+    }
+    if (error != ERROR_NONE)
+        return;
+    if (is_truncated(device, &probe->copies[copy]))
+        survey->size_stated = probe->copies[copy].device_size;
+    else
+        probe->plausible[copy] = true;
+}
+
+/* Where the tail's copies are: at the end of the device, or, where it grew, at the end that the head's newest states.
+ */
+static uint64_t tail_size(const struct device *device, const struct superblock_probe *probe)
+{
+    const struct superblock *head = superblock_newest(probe);
+    return head == NULL ? device->size : head->device_size;
+}
+
+static enum error probe_verdict(const struct device *device, const struct superblock_probe *probe,
+                                const struct survey *survey)
+{
+    if (superblock_newest(probe) != NULL)
+        return ERROR_NONE;
+    if (survey->size_stated != 0)
+        return error_explain(ERROR_CORRUPT,
+                             "%s is truncated: its superblock speaks of %" PRIu64 " bytes, it has %" PRIu64,
+                             device->path, survey->size_stated, device->size);
+    if (probe->newer_format)
+        return error_explain(ERROR_NEWER_FORMAT,
+                             "%s is of format %" PRIu32 ", this Coffer knows %d: use the version that wrote it, or a "
+                             "later one",
+                             device->path, probe->newer_version, FORMAT_VERSION);
+    if (survey->io != ERROR_NONE)
+        return error_prefix(survey->io, "no superblock of %s can be read", device->path);
+    if (probe->magic_seen != 0)
+        return error_explain(ERROR_CORRUPT, "all superblock copies of %s are damaged", device->path);
+    return error_explain(ERROR_NOT_FOUND, "%s carries no Coffer superblock", device->path);
+}
+
+const struct superblock *superblock_newest(const struct superblock_probe *probe)
+{
+    const struct superblock *newest = NULL;
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        if (probe->plausible[copy] && (newest == NULL || probe->copies[copy].epoch > newest->epoch))
+            newest = &probe->copies[copy];
+    return newest;
+}
+
+enum error superblock_probe(struct device *device, struct superblock_probe *probe)
+{
+    AUTO_FREE struct superblock_format *fixed = memory_aligned(FIXED_SIZE);
+    if (fixed == NULL)
+        return ERROR_NO_MEMORY;
+    struct superblock_probe found = {0};
+    struct survey survey = {0};
+    for (uint32_t copy = 0; copy < TAIL_COPY; copy++)
+        copy_probe(device, copy, superblock_offset(0, copy), fixed, &found, &survey);
+    uint64_t size = tail_size(device, &found);
+    for (uint32_t copy = TAIL_COPY; copy < SUPERBLOCK_COPIES && size >= 2 * AREA_SIZE; copy++)
+        copy_probe(device, copy, superblock_offset(size, copy), fixed, &found, &survey);
+    TRY(probe_verdict(device, &found, &survey));
+    *probe = found;
+    return ERROR_NONE;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+/* How far an open has come. */
+struct opening {
+    uint8_t *image;
+    bool verified[SUPERBLOCK_COPIES];
+    bool unwraps;     /* some copy's key slots unwrap: the key is right */
+    enum error error; /* of copies that could not even be judged */
+};
+
+static enum error copy_load(struct device *device, const struct superblock *probed, uint32_t copy, uint8_t *image,
+                            struct superblock *superblock)
+{
+    uint64_t offset = superblock_offset(probed->device_size, copy);
+    TRY(device_read(device, offset, image, SUPERBLOCK_SIZE));
+    return superblock_fixed_decode((const struct superblock_format *)image, copy, offset, superblock);
+}
+
+static void copy_judge(struct device *device, const struct superblock_probe *probe, uint32_t copy,
+                       const uint8_t kek[KEY_SIZE], struct opening *opening)
+{
+    struct superblock superblock;
+    unsigned wrapping;
+    enum error error = copy_load(device, &probe->copies[copy], copy, opening->image, &superblock);
+    if (error == ERROR_NONE)
+        error = superblock_image_verify(opening->image, &superblock, kek, &wrapping);
+    if (error == ERROR_FORGED)
+        opening->unwraps |= superblock_image_is_wrapped_by(opening->image, &superblock, kek);
+    else if (error != ERROR_NONE)
+        opening->error = error;
+    opening->verified[copy] = error == ERROR_NONE && superblock.epoch == probe->copies[copy].epoch;
+}
+
+/* The newest copy that verified; SUPERBLOCK_COPIES where none did. */
+static uint32_t newest_verified(const struct superblock_probe *probe, const struct opening *opening, unsigned *bad)
+{
+    uint32_t newest = SUPERBLOCK_COPIES;
+    unsigned good = 0;
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+        if (!opening->verified[copy])
+            continue;
+        if (newest == SUPERBLOCK_COPIES || probe->copies[copy].epoch > probe->copies[newest].epoch) {
+            newest = copy;
+            good = 0;
+        }
+        good += probe->copies[copy].epoch == probe->copies[newest].epoch;
+    }
+    *bad = SUPERBLOCK_COPIES - good;
+    return newest;
+}
+
+static enum error none_verified(const struct device *device, const struct opening *opening)
+{
+    if (opening->unwraps)
+        return error_explain(
+            ERROR_FORGED, "the key fits %s, but no superblock copy is as it was written: damaged, forged or replaced",
+            device->path);
+    if (opening->error != ERROR_NONE)
+        return error_prefix(opening->error, "the superblock of %s", device->path);
+    return error_explain(ERROR_WRONG_KEY, "the key does not fit %s: wrong passphrase or key file", device->path);
+}
+
+static enum error read_only_check(const struct device *device, const struct superblock *superblock)
+{
+    uint64_t unknown = superblock->features_read_only & ~FEATURES_READ_ONLY_KNOWN;
+    if (unknown != 0 && !device->read_only)
+        return error_explain(ERROR_NEWER_FORMAT,
+                             "%s uses features that this Coffer does not know (0x%" PRIx64 "): it can only be read",
+                             device->path, unknown);
+    return ERROR_NONE;
+}
+
+static enum error copy_open(struct device *device, const struct superblock *probed, uint32_t copy,
+                            const uint8_t kek[KEY_SIZE], uint8_t *image, struct superblock *superblock,
+                            struct keyring **keyring)
+{
+    unsigned wrapping;
+    TRY(copy_load(device, probed, copy, image, superblock));
+    TRY(superblock_image_verify(image, superblock, kek, &wrapping));
+    TRY(read_only_check(device, superblock));
+    return superblock_image_open(image, superblock, kek, wrapping, keyring);
+}
+
+enum error superblock_open(struct device *device, const struct superblock_probe *probe, const uint8_t kek[KEY_SIZE],
+                           struct superblock *superblock, struct keyring **keyring, unsigned *copies_bad)
+{
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    if (image == NULL)
+        return ERROR_NO_MEMORY;
+    struct opening opening = {.image = image};
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        if (probe->plausible[copy])
+            copy_judge(device, probe, copy, kek, &opening);
+    unsigned bad;
+    uint32_t newest = newest_verified(probe, &opening, &bad);
+    if (newest == SUPERBLOCK_COPIES)
+        return none_verified(device, &opening);
+
+    struct superblock opened;
+    enum error error = copy_open(device, &probe->copies[newest], newest, kek, image, &opened, keyring);
+    if (error != ERROR_NONE)
+        return error_prefix(error, "the superblock of %s", device->path);
+    *superblock = opened;
+    *copies_bad = bad;
+    return ERROR_NONE;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+static enum error end_write(struct device *device, const struct superblock *superblock, const uint8_t kek[KEY_SIZE],
+                            uint32_t first, uint8_t *image)
+{
+    for (uint32_t copy = first; copy < first + TAIL_COPY; copy++) {
+        TRY(superblock_image_seal(image, superblock, kek, copy));
+        TRY(device_write(device, superblock_offset(superblock->device_size, copy), image, SUPERBLOCK_SIZE, 0));
+    }
+    return device_flush(device);
+}
+
+enum error superblock_write(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
+                            const uint8_t kek[KEY_SIZE])
+{
+    ASSERT(superblock->device_size <= device->size);
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    if (image == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(superblock_image_build(superblock, keyring, kek, image));
+    TRY(end_write(device, superblock, kek, 0, image));
+    return end_write(device, superblock, kek, TAIL_COPY, image);
+}

@@ -1,0 +1,71 @@
+/*
+ * The superblock of a device: identity, key slots with their wrappings, a JSON part. Four copies, two at each end of
+ * the device, written one after the other with a flush between the ends, so that a crash leaves a whole one; the
+ * newest copy that verifies counts. Rewritten only by key, format and set changes.
+ *
+ * Opening is in two steps, because nothing on a disk is interpreted before it is authenticated (SECURITY 4):
+ * superblock_probe() takes ids, epoch and lengths from the fixed parts (magic, version, own location, bounds, CRC);
+ * superblock_open() verifies the MAC over the whole with a KEK and unwraps the key slots.
+ */
+#ifndef COFFER_ENGINE_GROUP_SUPERBLOCK_H
+#define COFFER_ENGINE_GROUP_SUPERBLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/uuid.h"
+#include "engine/device/device.h"
+#include "engine/group/format.h"
+#include "engine/group/keyring.h"
+
+#define FEATURES_INCOMPATIBLE_KNOWN UINT64_C(0)
+#define FEATURES_READ_ONLY_KNOWN UINT64_C(0)
+
+/* What the fixed part says, decoded. */
+struct superblock {
+    struct uuid pool, group, device;
+    uint64_t epoch;
+    uint64_t device_size;
+    uint32_t segment_shift, slot_count;
+    uint32_t device_index, device_count;
+    uint64_t features_incompatible, features_read_only, features_compatible;
+    uint64_t plaintext_serial_limit;
+    struct { struct uuid provider; uint64_t kek_number, kek_salt; } wrapping; /* the present one */
+    bool encryption;
+    uint8_t fingerprint;
+    uint8_t log_key_demanded;
+    char *json; /* malloc'ed, zero-terminated, after superblock_open(); the caller's */
+};
+
+struct superblock_probe {
+    struct superblock copies[SUPERBLOCK_COPIES]; /* json NULL */
+    bool plausible[SUPERBLOCK_COPIES];           /* passed magic, version, location, bounds, CRC */
+    bool newer_format;                           /* some copy is of a newer incompatible version */
+    uint32_t newer_version;
+    unsigned magic_seen;                         /* copies that begin with the magic at all */
+};
+
+/* Segment size and slots for a device of `size` bytes; ERROR_INVALID where it is too small, saying how large it must
+ * be. */
+enum error superblock_geometry(uint64_t size, uint32_t *segment_shift, uint32_t *slot_count) CHECKED;
+
+/* Reads all copies. ERROR_NOT_FOUND: not Coffer's; ERROR_NEWER_FORMAT; ERROR_CORRUPT: magic seen, no copy whole. The
+ * tail copies are looked for at the end of the device as it is now; ERROR_CORRUPT "truncated" where a head copy states
+ * more bytes than the device has. */
+enum error superblock_probe(struct device *device, struct superblock_probe *probe) CHECKED;
+
+/* The plausible copy of the highest epoch; NULL where there is none. Not authenticated. */
+const struct superblock *superblock_newest(const struct superblock_probe *probe);
+
+/* Authenticates the plausible copies under `kek` (the public one of a plaintext pool included) and takes the newest
+ * that verifies; unwraps its key slots. ERROR_WRONG_KEY: no copy verifies and no key slot unwraps; ERROR_FORGED: slots
+ * unwrap but no MAC verifies. `*copies_bad` tells how many copies should be rewritten from the good one. */
+enum error superblock_open(struct device *device, const struct superblock_probe *probe, const uint8_t kek[KEY_SIZE],
+                           struct superblock *superblock, struct keyring **keyring, unsigned *copies_bad) CHECKED;
+
+/* Writes all copies, the head's first, flush, the tail's, flush. `json` at most SUPERBLOCK_JSON_SIZE bytes. */
+enum error superblock_write(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
+                            const uint8_t kek[KEY_SIZE]) CHECKED;
+
+#endif

@@ -1,0 +1,173 @@
+/*
+ * Durability and the group's small state: sync, fence, keeper.
+ *
+ * A flush (group_sync): close the open buffer, write, wait for all before it, flush the devices, answer. Whoever comes
+ * while a flush of devices runs shares the next one: it begins after their writes are complete.
+ */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "engine/group/view.h"
+
+#define WRITE_AGE CLOCK_SECOND       /* an open buffer is written after */
+#define SYNC_AGE (5 * CLOCK_SECOND)  /* and synced after */
+#define KEEPER_TICK (250 * CLOCK_MILLISECOND)
+
+enum error group_fence(struct group *group, enum error error)
+{
+    int expected = ERROR_NONE;
+    if (error == ERROR_NONE)
+        error = ERROR_FENCED;
+    if (atomic_compare_exchange_strong(&group->fenced, &expected, (int)error))
+        message(MESSAGE_ERROR, "group %s is out of service until it is opened again: %s", group_name(group),
+                error_sentence(error));
+    return ERROR_FENCED;
+}
+
+void group_device_written(struct group *group, uint32_t device) { atomic_store(&group->written[device], true); }
+
+static enum error devices_flush(struct group *group)
+{
+    struct device_io ios[GROUP_DEVICES];
+    size_t count = 0;
+    for (uint32_t d = 0; d < group->device_count; d++)
+        if (atomic_exchange(&group->written[d], false))
+            ios[count++] = (struct device_io){.device = group->devices[d], .operation = DEVICE_FLUSH};
+    if (count == 0)
+        return ERROR_NONE;
+    enum error error = device_run(ios, count);
+    return error ? group_fence(group, error) : ERROR_NONE;
+}
+
+/* One flush at a time: whoever finds a device's mark taken away by another must wait for that one's flush. */
+enum error group_flush_devices(struct group *group)
+{
+    enum error error = ERROR_NONE;
+    mutex_lock(&group->sync_lock);
+    uint64_t wanted = group->sync_started + 1;
+    while (group->sync_done < wanted && !error) {
+        if (group_is_fenced(group)) {
+            error = ERROR_FENCED;
+        } else if (group->syncing) {
+            condition_wait(&group->sync_changed, &group->sync_lock);
+        } else {
+            group->syncing = true;
+            uint64_t number = ++group->sync_started;
+            mutex_unlock(&group->sync_lock);
+            error = devices_flush(group);
+            mutex_lock(&group->sync_lock);
+            group->syncing = false;
+            if (!error)
+                group->sync_done = number;
+            condition_broadcast(&group->sync_changed);
+        }
+    }
+    mutex_unlock(&group->sync_lock);
+    return error;
+}
+
+static void durable_raise(struct group *group, uint64_t sequence)
+{
+    uint64_t now = atomic_load(&group->durable);
+    while (now < sequence && !atomic_compare_exchange_weak(&group->durable, &now, sequence))
+        ;
+}
+
+/* Closes the journal's open buffer, as soon as that is possible. */
+static enum error journal_close(struct group *group, bool even_empty, uint64_t *ticket, uint64_t *sequence)
+{
+    for (;;) {
+        if (group_is_fenced(group))
+            return ERROR_FENCED;
+        mutex_lock(&group->lock);
+        bool ready = (!group->journal.open && !even_empty) || log_is_ready(&group->journal);
+        if (ready) {
+            *ticket = log_close(&group->journal, even_empty);
+            *sequence = group->journal.last_sequence;
+        }
+        mutex_unlock(&group->lock);
+        if (ready)
+            return ERROR_NONE;
+        TRY(group_wait_room(group));
+    }
+}
+
+static enum error sync_journal(struct group *group, bool even_empty)
+{
+    uint64_t ticket, sequence;
+    TRY(journal_close(group, even_empty, &ticket, &sequence));
+    TRY(log_advance(&group->journal));
+    TRY(log_wait(&group->journal, ticket));
+    TRY(group_flush_devices(group));
+    durable_raise(group, sequence);
+    mutex_lock(&group->lock);
+    group->synced_at = clock_monotonic();
+    mutex_unlock(&group->lock);
+    return group_is_fenced(group) ? ERROR_FENCED : ERROR_NONE;
+}
+
+enum error group_sync(struct group *group) { return sync_journal(group, false); }
+
+/* ---- the keeper ---------------------------------------------------------------------------------------------------- */
+
+void group_keeper_wake(struct group *group)
+{
+    /* Called under the group's lock: only a flag and a signal, which need no lock of their own to be seen at last. */
+    atomic_store(&group->keeper_needed, true);
+    condition_signal(&group->keeper_wake);
+}
+
+void group_merge_wake(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    group->merge_woken = true;
+    condition_signal(&group->merge_wake);
+    mutex_unlock(&group->thread_lock);
+}
+
+void group_room_changed(struct group *group)
+{
+    mutex_lock(&group->section->mutex);
+    condition_broadcast(&group->section->changed);
+    mutex_unlock(&group->section->mutex);
+}
+
+/* An open buffer does not stay in memory for long; and what `durable` says gets onto the disk after some idle time. */
+static void journal_age(struct group *group)
+{
+    uint64_t now = clock_monotonic();
+    mutex_lock(&group->lock);
+    struct log *journal = &group->journal;
+    bool write = journal->open && now - journal->open->opened > WRITE_AGE;
+    bool idle = now - group->synced_at > SYNC_AGE;
+    bool unsynced = journal->last_sequence > group_durable(group) || (journal->open && idle);
+    bool unstated = group_durable(group) > journal->durable_stated;
+    uint64_t ticket = 0;
+    if (write && log_is_ready(journal))
+        ticket = log_close(journal, false);
+    mutex_unlock(&group->lock);
+    enum error error = ticket ? log_advance(journal) : ERROR_NONE;
+    if (!error && idle && (unsynced || unstated))
+        error = sync_journal(group, !unsynced);
+    if (error && !group_is_fenced(group))
+        message(MESSAGE_WARNING, "group %s: %s", group_name(group), error_sentence(error));
+}
+
+void group_keeper_thread(void *argument)
+{
+    struct group *group = argument;
+    mutex_lock(&group->thread_lock);
+    while (!group->stopping) {
+        if (!atomic_exchange(&group->keeper_needed, false))
+            condition_wait_until(&group->keeper_wake, &group->thread_lock, clock_monotonic() + KEEPER_TICK);
+        atomic_store(&group->keeper_needed, false);
+        mutex_unlock(&group->thread_lock);
+        if (!group_is_fenced(group)) {
+            if (log_prepare(&group->journal) == ERROR_NONE)
+                group_room_changed(group);
+            journal_age(group);
+        }
+        mutex_lock(&group->thread_lock);
+    }
+    mutex_unlock(&group->thread_lock);
+}

@@ -1,0 +1,260 @@
+/*
+ * Rewriting one tree, copy on write: every node on the way to a changed leaf is written anew, all else stays shared with
+ * the tree before. Whole subtrees that a range of holes covers are dropped; each node in them loses its reference.
+ *
+ * References: a map node's parent, or its component, holds one count of it. A node that is rewritten passes its
+ * references to children on to its successor, so only the node itself and the entries that changed are counted.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/merge.h"
+
+struct slice {
+    const uint64_t *numbers;
+    size_t count;
+    const struct hole_range *ranges;
+    size_t range_count;
+};
+
+static bool is_zero(const uint8_t *node)
+{
+    static const uint8_t zero[BLOCK_SIZE];
+    return memcmp(node, zero, BLOCK_SIZE) == 0;
+}
+
+/* ---- references of nodes and space of pages ---------------------------------------------------------------------- */
+
+static bool is_doubled(const struct tree *tree, unsigned level)
+{
+    return level > 0 || (tree->kind == ITEM_PAGE && (tree->owner == TABLE_COMPONENTS || tree->owner == TABLE_SEGMENTS));
+}
+
+static void page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign)
+{
+    struct group *group = merge->group;
+    mutex_lock(&group->lock);
+    uint32_t index = segment_find(&group->segments, serial);
+    ASSERT(index != SEGMENT_NONE);
+    if (of_segment_table)
+        group->segments.table[index].pages += (uint32_t)(sign * (int64_t)length * GRAIN_SIZE);
+    else
+        segment_live_add(&group->segments, index, sign * (int64_t)length * GRAIN_SIZE);
+    mutex_unlock(&group->lock);
+}
+
+/* A node comes (+1) or goes (-1): counts for map nodes, live bytes for pages, which nothing counts. */
+static enum error node_account(struct merge *merge, const struct tree *tree, const struct node_pointer *pointer, int sign)
+{
+    struct map_entry first = pointer->first;
+    if (tree->kind == ITEM_PAGE) {
+        bool of_segment_table = tree->owner == TABLE_SEGMENTS;
+        page_space(merge, entry_serial(first), entry_length(first), of_segment_table, sign);
+        if (pointer->second_serial)
+            page_space(merge, pointer->second_serial, entry_length(first), of_segment_table, sign);
+        return ERROR_NONE;
+    }
+    TRY(change_note(merge, first, sign, sign > 0, true));
+    if (!pointer->second_serial)
+        return ERROR_NONE;
+    struct map_entry second =
+        entry_make(entry_cid(first) + 1, pointer->second_serial, pointer->second_offset, entry_length(first), 0, 1);
+    return change_note(merge, second, sign, sign > 0, true);
+}
+
+/* The node becomes `bytes`, or nothing where they are all zero. */
+static enum error node_replace(struct merge *merge, struct tree *tree, unsigned level, uint64_t number,
+                               const uint8_t *bytes, struct node_pointer *pointer)
+{
+    if (!entry_is_hole(pointer->first))
+        TRY(node_account(merge, tree, pointer, -1));
+    if (is_zero(bytes)) {
+        *pointer = (struct node_pointer){0};
+        return ERROR_NONE;
+    }
+    uint64_t cid = 0;
+    bool twice = is_doubled(tree, level);
+    if (tree->kind == ITEM_NODE) {
+        mutex_lock(&merge->group->lock);
+        cid = cids_take_node(&merge->group->cids, twice);
+        mutex_unlock(&merge->group->lock);
+        if (cid == 0)
+            return error_explain(ERROR_NO_SPACE, "no chunk numbers left");
+    }
+    TRY(node_write(merge, (struct node_identity){tree->kind, tree->owner, number, (uint8_t)level}, bytes, twice, cid, pointer));
+    return node_account(merge, tree, pointer, +1);
+}
+
+/* ---- dropping ------------------------------------------------------------------------------------------------------ */
+
+static enum error leaf_drop(struct merge *merge, const struct tree_update *update, uint64_t number, const uint8_t *old)
+{
+    uint8_t leaf[BLOCK_SIZE];
+    return update->apply(merge, update->context, number, old, true, leaf);
+}
+
+static enum error subtree_drop(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
+                               unsigned level, uint64_t number)
+{
+    struct node_read read = {.pointer = *pointer,
+                             .identity = {update->tree->kind, update->tree->owner, number, (uint8_t)level}};
+    TRY(nodes_read(merge->group, &read, 1));
+    enum error error = ERROR_NONE;
+    if (level == 0) {
+        error = leaf_drop(merge, update, number, cache_bytes(read.block));
+    } else {
+        const struct node_pointer_format *children = (const void *)cache_bytes(read.block);
+        for (unsigned i = 0; i < NODE_FANOUT && !error; i++) {
+            struct node_pointer child = pointer_decode(&children[i]);
+            if (!entry_is_hole(child.first))
+                error = subtree_drop(merge, update, &child, level - 1, number * NODE_FANOUT + i);
+        }
+    }
+    nodes_put(merge->group, &read, 1);
+    if (!error)
+        error = node_account(merge, update->tree, pointer, -1);
+    if (!error)
+        *pointer = (struct node_pointer){0};
+    return error;
+}
+
+/* ---- rewriting ------------------------------------------------------------------------------------------------------ */
+
+/* Takes the part of a slice that lies in leaves [first, end); the slice goes on behind it. A range may be in several
+ * parts. */
+static struct slice slice_take(struct slice *rest, uint64_t first, uint64_t end)
+{
+    while (rest->range_count && rest->ranges[0].end <= first)
+        rest->ranges++, rest->range_count--;
+    struct slice part = {rest->numbers, 0, rest->ranges, 0};
+    while (part.count < rest->count && rest->numbers[part.count] < end)
+        part.count++;
+    while (part.range_count < rest->range_count && rest->ranges[part.range_count].first < end)
+        part.range_count++;
+    rest->numbers += part.count;
+    rest->count -= part.count;
+    return part;
+}
+
+static bool is_covered(struct slice slice, uint64_t first, uint64_t end)
+{
+    return slice.range_count && slice.ranges[0].first <= first && slice.ranges[0].end >= end;
+}
+
+static enum error leaf_update(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
+                              uint64_t number, struct slice slice, const struct cache_block *block)
+{
+    static const uint8_t zero[BLOCK_SIZE];
+    uint8_t leaf[BLOCK_SIZE];
+    struct node_read read = {.pointer = *pointer, .identity = {update->tree->kind, update->tree->owner, number, 0}};
+    const uint8_t *old = block ? cache_bytes(block) : zero;
+    if (!block && !entry_is_hole(pointer->first)) {
+        TRY(nodes_read(merge->group, &read, 1));
+        old = cache_bytes(read.block);
+    }
+    enum error error = update->apply(merge, update->context, number, old, is_covered(slice, number, number + 1), leaf);
+    nodes_put(merge->group, &read, 1);
+    atomic_fetch_add(&merge->group->merge_progress, 1);
+    return error ? error : node_replace(merge, update->tree, 0, number, leaf, pointer);
+}
+
+/* Leaves below one node that are there and will be rewritten are read together. */
+static void leaves_prefetch(struct merge *merge, const struct tree_update *update, const struct node_pointer_format *children,
+                            struct slice slice, struct node_read *reads)
+{
+    struct node_read wanted[NODE_FANOUT];
+    size_t count = 0;
+    memset(reads, 0, NODE_FANOUT * sizeof *reads);
+    for (size_t i = 0; i < slice.count; i++) {
+        struct node_pointer child = pointer_decode(&children[slice.numbers[i] % NODE_FANOUT]);
+        if (!entry_is_hole(child.first))
+            wanted[count++] = (struct node_read){
+                .pointer = child, .identity = {update->tree->kind, update->tree->owner, slice.numbers[i], 0}};
+    }
+    (void)nodes_read(merge->group, wanted, count); /* a leaf that failed is read, and reported, again where it is needed */
+    for (size_t i = 0; i < count; i++)
+        reads[wanted[i].identity.number % NODE_FANOUT] = wanted[i];
+}
+
+static enum error node_update(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
+                              unsigned level, uint64_t number, struct slice slice);
+
+static enum error children_update(struct merge *merge, const struct tree_update *update, uint8_t *node, unsigned level,
+                                  uint64_t number, struct slice slice, struct node_read *leaves)
+{
+    struct node_pointer_format *children = (struct node_pointer_format *)node;
+    uint64_t span = tree_span(level - 1);
+    for (unsigned i = 0; i < NODE_FANOUT; i++) {
+        uint64_t child = number * NODE_FANOUT + i;
+        struct slice part = slice_take(&slice, child * span, (child + 1) * span);
+        struct node_pointer pointer = pointer_decode(&children[i]);
+        if (part.count == 0 && (part.range_count == 0 || entry_is_hole(pointer.first)))
+            continue;
+        if (part.count == 0 && is_covered(part, child * span, (child + 1) * span))
+            TRY(subtree_drop(merge, update, &pointer, level - 1, child));
+        else if (level > 1)
+            TRY(node_update(merge, update, &pointer, level - 1, child, part));
+        else if (part.count)
+            TRY(leaf_update(merge, update, &pointer, child, part, leaves[i].block));
+        pointer_encode(&pointer, &children[i]);
+    }
+    return ERROR_NONE;
+}
+
+static enum error node_update(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
+                              unsigned level, uint64_t number, struct slice slice)
+{
+    if (level == 0)
+        return leaf_update(merge, update, pointer, number, slice, NULL);
+    uint8_t node[BLOCK_SIZE] = {0};
+    struct node_read leaves[NODE_FANOUT];
+    if (!entry_is_hole(pointer->first)) {
+        struct node_read read = {.pointer = *pointer,
+                                 .identity = {update->tree->kind, update->tree->owner, number, (uint8_t)level}};
+        TRY(nodes_read(merge->group, &read, 1));
+        memcpy(node, cache_bytes(read.block), BLOCK_SIZE);
+        nodes_put(merge->group, &read, 1);
+    }
+    if (level == 1)
+        leaves_prefetch(merge, update, (struct node_pointer_format *)node, slice, leaves);
+    enum error error = children_update(merge, update, node, level, number, slice, leaves);
+    if (level == 1)
+        nodes_put(merge->group, leaves, NODE_FANOUT);
+    return error ? error : node_replace(merge, update->tree, level, number, node, pointer);
+}
+
+/* The tree grows at its root until the last changed leaf has a place in it. */
+static enum error tree_grow(struct merge *merge, struct tree *tree, uint64_t last)
+{
+    while (last >= tree_span(tree->root.height)) {
+        if (!tree_is_empty(tree)) {
+            uint8_t node[BLOCK_SIZE] = {0};
+            struct node_pointer old = tree->root.pointer;
+            pointer_encode(&old, (struct node_pointer_format *)node);
+            struct node_pointer root = {0};
+            TRY(node_replace(merge, tree, tree->root.height + 1u, 0, node, &root));
+            tree->root.pointer = root;
+        }
+        tree->root.height++;
+        ASSERT(tree->root.height < NODE_LEVELS_MAX);
+    }
+    return ERROR_NONE;
+}
+
+enum error tree_update(struct merge *merge, const struct tree_update *update)
+{
+    struct tree *tree = update->tree;
+    struct slice all = {update->numbers, update->count, update->ranges, update->range_count};
+    if (update->count)
+        TRY(tree_grow(merge, tree, update->numbers[update->count - 1]));
+    if (update->count == 0 && (tree_is_empty(tree) || update->range_count == 0))
+        return ERROR_NONE;
+    uint64_t span = tree_span(tree->root.height);
+    if (update->count == 0 && is_covered(all, 0, span))
+        TRY(subtree_drop(merge, update, &tree->root.pointer, tree->root.height, 0));
+    else
+        TRY(node_update(merge, update, &tree->root.pointer, tree->root.height, 0, slice_take(&all, 0, span)));
+    if (tree_is_empty(tree))
+        tree->root.height = 0;
+    return ERROR_NONE;
+}

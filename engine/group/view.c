@@ -1,0 +1,205 @@
+/*
+ * Views and look-ups in them. You are in the read path: VIEW: recent table -> tree -> unit.
+ *
+ * A crash forgets views: recovery begins from the published roots, which the one durable checkpoint record names.
+ */
+#include "engine/group/view.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+#include "engine/group/tree.h"
+
+#define LOOKUP_MAX 256
+
+struct view *view_get(struct group *group)
+{
+    group->view->references++;
+    return group->view;
+}
+
+void view_put(struct group *group, struct view *view)
+{
+    mutex_lock(&group->lock);
+    ASSERT(view->references > 0);
+    view->references--;
+    mutex_unlock(&group->lock);
+}
+
+void view_exchange(struct group *group, struct view *view)
+{
+    view->newer = NULL;
+    view->references = 0;
+    if (group->view)
+        group->view->newer = view;
+    else
+        group->view_oldest = view;
+    group->view = view;
+}
+
+/* The oldest view, taken off the list, where nobody needs it any more. */
+static struct view *view_take_oldest(struct group *group)
+{
+    mutex_lock(&group->lock);
+    struct view *view = group->view_oldest;
+    if (view == group->view || view->references)
+        view = NULL;
+    else
+        group->view_oldest = view->newer;
+    mutex_unlock(&group->lock);
+    return view;
+}
+
+static void freed_discard(struct group *group, const struct view *view)
+{
+    for (size_t i = 0; i < view->freed_count; i++) {
+        uint32_t index = view->freed[i];
+        mutex_lock(&group->lock);
+        uint32_t device = segment_device(&group->segments, index);
+        uint64_t offset = segment_offset(&group->segments, index);
+        mutex_unlock(&group->lock);
+        if (device_discard(group->devices[device], offset, segment_size(&group->segments)))
+            message(MESSAGE_WARNING, "%s: discard failed; the space is used again all the same",
+                    group->devices[device]->path);
+    }
+}
+
+void views_reap(struct group *group)
+{
+    for (struct view *view; (view = view_take_oldest(group)) != NULL;) {
+        freed_discard(group, view);
+        if (view->emptied)
+            recent_clear(view->emptied);
+        mutex_lock(&group->lock);
+        for (size_t i = 0; i < view->freed_count; i++)
+            segment_free(&group->segments, view->freed[i]);
+        if (view->emptied)
+            group->table_ready = true;
+        mutex_unlock(&group->lock);
+        if (view->freed_count || view->emptied)
+            group_room_changed(group);
+        free(view->freed);
+        free(view);
+    }
+}
+
+enum error view_component(struct group *group, const struct view *view, uint64_t id, struct component_format *component)
+{
+    struct tree table = tree_of_table(TABLE_COMPONENTS, view_root(view, TABLE_COMPONENTS));
+    uint64_t per_page = BLOCK_SIZE / sizeof *component, number = id / per_page;
+    struct cache_block *block;
+    TRY(tree_leaves(group, &table, &number, &block, 1));
+    if (!block)
+        return ERROR_NOT_FOUND;
+    memcpy(component, cache_bytes(block) + id % per_page * sizeof *component, sizeof *component);
+    tree_put(group, &block, 1);
+    return component->state ? ERROR_NONE : ERROR_NOT_FOUND;
+}
+
+/* Halves the span of the tree until only its last leaf is left behind. */
+static enum error tree_end(struct group *group, const struct tree *tree, uint64_t *end)
+{
+    uint64_t low = 0, high = tree_is_empty(tree) ? 0 : tree_span(tree->root.height);
+    while (low < high) {
+        uint64_t number = low + (high - low) / 2, middle = number;
+        bool found;
+        TRY(tree_next_leaf(group, tree, &number, &found));
+        if (found)
+            low = number + 1;
+        else
+            high = middle;
+    }
+    *end = low;
+    return ERROR_NONE;
+}
+
+static enum error map_end(struct group *group, const struct view *view, uint64_t component, uint64_t *end)
+{
+    struct component_format format;
+    enum error error = view_component(group, view, component, &format);
+    if (error) {
+        *end = 0;
+        return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
+    }
+    struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
+    TRY(tree_end(group, &tree, end));
+    *end *= MAP_LEAF_ENTRIES;
+    return ERROR_NONE;
+}
+
+enum error view_component_end(struct group *group, uint64_t component, uint64_t *end)
+{
+    uint64_t mapped = 0;
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    uint64_t recent = recent_component_end(view->active, component);
+    mutex_unlock(&group->lock);
+    if (view->frozen)
+        recent = MAX(recent, recent_component_end(view->frozen, component));
+    enum error error = map_end(group, view, component, &mapped);
+    view_put(group, view);
+    if (error)
+        return error;
+    *end = MAX(recent, mapped);
+    return ERROR_NONE;
+}
+
+void view_find_recent(const struct view *view, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
+                      bool *known, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        known[i] = recent_find(view->active, component, blocks[i], &entries[i]) ||
+                   (view->frozen && recent_find(view->frozen, component, blocks[i], &entries[i]));
+}
+
+enum error view_find(struct group *group, const struct view *view, uint64_t component, const uint64_t *blocks,
+                     struct map_entry *entries, const bool *known, size_t count)
+{
+    struct component_format format;
+    uint64_t leaves[LOOKUP_MAX];
+    uint16_t leaf_of[LOOKUP_MAX];
+    struct cache_block *nodes[LOOKUP_MAX];
+    size_t leaf_count = 0;
+    ASSERT(count <= LOOKUP_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (known[i])
+            continue;
+        uint64_t leaf = blocks[i] / MAP_LEAF_ENTRIES;
+        entries[i] = (struct map_entry){0};
+        if (leaf_count == 0 || leaves[leaf_count - 1] != leaf)
+            leaves[leaf_count++] = leaf;
+        leaf_of[i] = (uint16_t)(leaf_count - 1);
+    }
+    if (leaf_count == 0)
+        return ERROR_NONE;
+    enum error error = view_component(group, view, component, &format);
+    if (error == ERROR_NOT_FOUND)
+        return ERROR_NONE;
+    if (error)
+        return error;
+    struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
+    TRY(tree_leaves(group, &tree, leaves, nodes, leaf_count));
+    for (size_t i = 0; i < count; i++)
+        if (!known[i] && nodes[leaf_of[i]])
+            entries[i] = entry_decode((const struct map_entry_format *)cache_bytes(nodes[leaf_of[i]]) +
+                                      blocks[i] % MAP_LEAF_ENTRIES);
+    tree_put(group, nodes, leaf_count);
+    return ERROR_NONE;
+}
+
+enum error view_lookup(struct group *group, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
+                       size_t count, struct view **out)
+{
+    bool known[LOOKUP_MAX];
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    view_find_recent(view, component, blocks, entries, known, count);
+    mutex_unlock(&group->lock);
+    enum error error = view_find(group, view, component, blocks, entries, known, count);
+    if (error)
+        view_put(group, view);
+    else
+        *out = view;
+    return error;
+}

@@ -1,0 +1,57 @@
+/*
+ * A view: what a reader sees at one moment. One counted object: the active table, the frozen one, the published roots.
+ * An operation takes one view and keeps it to its end; a freeze and a publish exchange the group's newest view in one
+ * store. While a view older than a publish is held, the segments which that publish freed are not given out again and
+ * the table that it merged is not emptied.
+ *
+ * Locks: the list and the counts under the group's lock. The active table of the newest view changes under that lock,
+ * so it is asked under it; frozen tables and roots do not change.
+ */
+#ifndef COFFER_ENGINE_GROUP_VIEW_H
+#define COFFER_ENGINE_GROUP_VIEW_H
+
+#include "engine/group/group.h"
+#include "engine/group/item.h"
+
+struct view {
+    unsigned references;
+    struct view *newer;
+    struct recent *active, *frozen; /* frozen: NULL where none */
+    struct root roots[TABLE_LAST];
+    /* What may be given out again once this view and all older ones are gone. */
+    uint32_t *freed;
+    size_t freed_count;
+    struct recent *emptied;
+};
+
+static inline const struct root *view_root(const struct view *view, enum table table) { return &view->roots[table - 1]; }
+
+/* The newest view, counted. Under the group's lock. */
+struct view *view_get(struct group *group) REQUIRES(group->lock);
+void view_put(struct group *group, struct view *view);
+
+/* Replaces the newest view. Under the group's lock; `view` is malloc'ed and becomes the list's. */
+void view_exchange(struct group *group, struct view *view) REQUIRES(group->lock);
+
+/* Gives back what no view needs any more: discards segments, empties tables. Under no lock; by the group's threads. */
+void views_reap(struct group *group);
+
+/* Where blocks of a component are, in a view that the caller holds: entries[i] is a hole where nothing is mapped.
+ * `known` has been answered by the active table already (view_find_recent). */
+enum error view_find(struct group *group, const struct view *view, uint64_t component, const uint64_t *blocks,
+                     struct map_entry *entries, const bool *known, size_t count) CHECKED;
+/* Asks the active and the frozen table; under the group's lock. */
+void view_find_recent(const struct view *view, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
+                      bool *known, size_t count);
+/* Takes a view and asks everything; the caller puts *view. */
+enum error view_lookup(struct group *group, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
+                       size_t count, struct view **view) CHECKED;
+
+/* A component as the trees of the view know it; ERROR_NOT_FOUND where there is none. */
+enum error view_component(struct group *group, const struct view *view, uint64_t id, struct component_format *component) CHECKED;
+
+/* One past the last block of a component that may be mapped, in the newest view; 0 where none may. Walks the recent
+ * tables, the active one under the group's lock: for opens and rare work. */
+enum error view_component_end(struct group *group, uint64_t component, uint64_t *end) CHECKED;
+
+#endif
