@@ -85,16 +85,22 @@ static enum error places_apply(struct merge *merge, void *context, uint64_t numb
     return ERROR_NONE;
 }
 
-static void chunk_live_change(struct merge *merge, const struct change *change, int sign)
+static enum error chunk_live_change(struct merge *merge, const struct change *change, int sign)
 {
     struct group *group = merge->group;
     if (!change->is_node)
         merge->chunks_live += (uint64_t)(int64_t)sign;
     mutex_lock(&group->lock);
     uint32_t index = segment_find(&group->segments, entry_serial(change->entry));
-    ASSERT(index != SEGMENT_NONE);
-    segment_live_add(&group->segments, index, sign * (int64_t)entry_share_bytes(change->entry));
+    enum error error = index == SEGMENT_NONE ? ERROR_NOT_FOUND
+                                             : segment_live_add(&group->segments, index,
+                                                                sign * (int64_t)entry_share_bytes(change->entry));
     mutex_unlock(&group->lock);
+    if (error == ERROR_NOT_FOUND)
+        return error_explain(ERROR_CORRUPT, "chunk %llu stands in segment %llu, which does not exist",
+                             (unsigned long long)entry_cid(change->entry),
+                             (unsigned long long)entry_serial(change->entry));
+    return error;
 }
 
 static enum error counts_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
@@ -119,7 +125,7 @@ static enum error counts_apply(struct merge *merge, void *context, uint64_t numb
         uint32_t count = after >= COUNT_STUCK ? COUNT_STUCK : (uint32_t)after;
         counts[cid % COUNTS_PER_PAGE] = le32_make(count);
         if ((before == 0) != (count == 0))
-            chunk_live_change(merge, change, count ? +1 : -1);
+            TRY(chunk_live_change(merge, change, count ? +1 : -1));
     }
     return ERROR_NONE;
 }

@@ -288,6 +288,8 @@ static enum error threads_start(struct group *group)
         return error;
     }
     group->threads_running = true;
+    if (!group->config.no_index)
+        group->index_running = thread_start(&group->index_thread, "index", group_index_thread, group) == ERROR_NONE;
     return ERROR_NONE;
 }
 
@@ -416,6 +418,9 @@ static void threads_stop(struct group *group)
     mutex_unlock(&group->thread_lock);
     thread_join(&group->keeper_thread);
     thread_join(&group->merge_thread);
+    atomic_store(&group->index_stopping, true);
+    if (group->index_running)
+        thread_join(&group->index_thread);
 }
 
 enum error group_close(struct group *group, bool crash)

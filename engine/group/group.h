@@ -98,8 +98,9 @@ struct group {
     _Atomic int fenced;                    /* enum error; 0: in service */
 
     /* threads */
-    struct thread keeper_thread, merge_thread;
-    bool threads_running;
+    struct thread keeper_thread, merge_thread, index_thread;
+    bool threads_running, index_running;
+    _Atomic bool index_stopping;
     struct mutex thread_lock;
     struct condition keeper_wake, merge_wake, merge_done;
     bool stopping, merge_woken;
@@ -185,5 +186,6 @@ void group_merge_wake(struct group *group);
 
 void group_merge_thread(void *group);
 void group_keeper_thread(void *group);
+void group_index_thread(void *group);
 
 #endif

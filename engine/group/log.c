@@ -31,6 +31,8 @@ enum error log_init(struct log *log, struct group *group, enum segment_kind kind
         struct log_buffer *b = &log->buffers[i];
         b->plain = memory_aligned(buffer_bytes);
         b->cipher = memory_aligned(buffer_bytes);
+        if (b->plain)
+            memset(b->plain, 0, buffer_bytes);
         b->records = kind == SEGMENT_JOURNAL ? malloc(LOG_RECORDS_BYTES) : NULL;
         if (!b->plain || !b->cipher || (kind == SEGMENT_JOURNAL && !b->records)) {
             log_deinit(log);
@@ -85,7 +87,6 @@ static void buffer_open(struct log *log)
     struct log_buffer *b = buffer_free(log);
     ASSERT(b && log->segment != SEGMENT_NONE);
     uint64_t left = segment_size(segments) - (uint64_t)log->block * BLOCK_SIZE;
-    memset(b->plain, 0, log->buffer_bytes);
     b->serial = segments->table[log->segment].serial;
     b->segment = log->segment;
     b->block = log->block;
@@ -360,11 +361,16 @@ static enum error reap(struct log *log, struct log_buffer *b) REQUIRES(log->mute
     /* Only now: a flush that began while the write was in flight does not cover it. */
     group_device_written(log->group, segment_device(&log->group->segments, b->segment));
     mutex_lock(&log->mutex);
-    b->reaping = false;
     if (!error) {
+        b->state = BUFFER_WRITTEN; /* nobody reads from it any more */
         log->written = b->ticket;
+        condition_broadcast(&log->changed);
+        mutex_unlock(&log->mutex);
+        memset(b->plain, 0, (size_t)b->blocks * BLOCK_SIZE);
+        mutex_lock(&log->mutex);
         b->state = BUFFER_FREE;
     }
+    b->reaping = false;
     condition_broadcast(&log->changed);
     return error;
 }
@@ -456,7 +462,7 @@ again:
         struct log_buffer *b = &log->buffers[i];
         uint64_t begin = (uint64_t)b->block * BLOCK_GRAINS;
         uint64_t bytes = b->state == BUFFER_OPEN ? b->capacity : (uint64_t)b->blocks * BLOCK_SIZE;
-        if (b->state == BUFFER_FREE || b->serial != serial || offset < begin ||
+        if (b->state == BUFFER_FREE || b->state == BUFFER_WRITTEN || b->serial != serial || offset < begin ||
             (offset - begin) * GRAIN_SIZE + size > bytes)
             continue;
         uint8_t *at = b->plain + (offset - begin) * GRAIN_SIZE;

@@ -6,7 +6,8 @@
  *   FREE -> OPEN      gets a ticket and a place; items are reserved in it, records entered
  *        -> CLOSED    nothing more is reserved; its length, and so the place of the append after it, is fixed
  *        -> WRITING   all fills are done: header and tag made, encrypted into the second buffer, submitted
- *        -> FREE      written. Until then readers take the plaintext from here (log_read)
+ *        -> WRITTEN   until then readers take the plaintext from here (log_read); it is zeroed
+ *        -> FREE      all zero
  * Buffers are sealed in order of their tickets, since a tag covers the tag before; written ones are reaped in order.
  *
  * Reserving, entering records and closing: under the group's lock (for the journal within the commit section as well).
@@ -35,7 +36,7 @@ struct section;
 #define LOG_RECORDS_BYTES (256u << 10)
 #define LOG_ITEM_BYTES_MAX (40u << 10) /* an item, its record and the header always fit into LOG_TAIL_BYTES */
 
-enum buffer_state { BUFFER_FREE, BUFFER_OPEN, BUFFER_CLOSED, BUFFER_WRITING };
+enum buffer_state { BUFFER_FREE, BUFFER_OPEN, BUFFER_CLOSED, BUFFER_WRITING, BUFFER_WRITTEN };
 
 struct log_buffer {
     uint8_t *plain, *cipher, *records;

@@ -114,11 +114,13 @@ static void component_change(struct component_merge *component, const struct com
     format->state = change->state;
 }
 
-static le64 added(le64 value, int64_t difference)
+static enum error add(le64 *value, int64_t difference)
 {
-    int64_t sum = (int64_t)le64_get(value) + difference;
-    ASSERT(sum >= 0);
-    return le64_make((uint64_t)sum);
+    int64_t sum;
+    if (__builtin_add_overflow((int64_t)le64_get(*value), difference, &sum) || sum < 0)
+        return error_explain(ERROR_CORRUPT, "a component would have less than nothing mapped or stored");
+    *value = le64_make((uint64_t)sum);
+    return ERROR_NONE;
 }
 
 static enum error component_fold(struct merge *merge, struct component_merge *component, const struct sheaf **sheaves,
@@ -137,9 +139,9 @@ static enum error component_fold(struct merge *merge, struct component_merge *co
     TRY(tree_update(merge, &update));
     pointer_encode(&tree.root.pointer, &format->root);
     format->height = tree.root.height;
-    format->mapped = added(format->mapped, component->mapped);
-    format->random = added(format->random, component->random);
-    format->stored = added(format->stored, component->stored);
+    TRY(add(&format->mapped, component->mapped));
+    TRY(add(&format->random, component->random));
+    TRY(add(&format->stored, component->stored));
     merge->blocks_mapped += (uint64_t)component->mapped;
     return ERROR_NONE;
 }

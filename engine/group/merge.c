@@ -55,7 +55,7 @@ static struct place journal_end(struct group *group)
 }
 
 /* Under the commit section and the group's lock. */
-static void freeze_now(struct group *group, struct view *fresh, struct freeze *freeze)
+static void freeze_now(struct group *group, struct view *fresh, struct freeze *freeze) REQUIRES(group->lock)
 {
     struct recent *active = group->view->active;
     freeze->ticket = log_close(&group->journal, false);
@@ -288,6 +288,14 @@ static bool freeze_is_due(struct group *group, bool wanted)
     return due;
 }
 
+/* What a freeze lacks: a buffer (whose write nobody waited for yet), a prepared segment, or views to go. */
+static void freeze_wait(struct group *group)
+{
+    group_keeper_wake(group);
+    if (log_wait_buffer(&group->journal) == ERROR_NONE)
+        clock_sleep(CLOCK_MILLISECOND);
+}
+
 /* Runs the merges that are due; with one wanted, also where nothing else asks for it. */
 static void merge_pass(struct group *group)
 {
@@ -299,8 +307,7 @@ static void merge_pass(struct group *group)
     if (freeze_is_due(group, is_wanted)) {
         enum error error = group_merge_once(group);
         if (error) {
-            group_keeper_wake(group);
-            clock_sleep(CLOCK_MILLISECOND);
+            freeze_wait(group);
             return;
         }
     }

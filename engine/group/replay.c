@@ -189,6 +189,8 @@ static void write_apply(struct group *group, uint64_t serial, const struct recor
         recent_enter(group->view->active, r->component, r->block + bit, entry);
         recent_enter_birth(group->view->active, entry, r->fingerprints[index]);
         cids_saw(&group->cids, r->cid + index);
+        if (!(r->flags & RECORD_UNIT_ANONYMOUS) && !group->config.no_index)
+            index_insert(group->index, r->fingerprints[index], r->cid + index, r->cid + index);
         index++;
     }
 }

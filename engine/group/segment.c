@@ -151,12 +151,15 @@ void segment_free(struct segments *s, uint32_t index)
     segment_dirty(s, index);
 }
 
-void segment_live_add(struct segments *s, uint32_t index, int64_t bytes)
+enum error segment_live_add(struct segments *s, uint32_t index, int64_t bytes)
 {
     int64_t live = (int64_t)s->table[index].live + bytes;
-    ASSERT(live >= 0 && live <= (int64_t)segment_size(s));
+    if (live < 0 || live > (int64_t)segment_size(s))
+        return error_explain(ERROR_CORRUPT, "segment %llu would have %lld live bytes",
+                             (unsigned long long)s->table[index].serial, (long long)live);
     s->table[index].live = (uint32_t)live;
     segment_dirty(s, index);
+    return ERROR_NONE;
 }
 
 struct segment_identity segment_identity(const struct segments *s, uint32_t index)

@@ -71,7 +71,8 @@ enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t sl
 void segment_free(struct segments *segments, uint32_t index);
 /* SEGMENT_NONE: gone. */
 uint32_t segment_find(const struct segments *segments, uint64_t serial);
-void segment_live_add(struct segments *segments, uint32_t index, int64_t bytes);
+/* ERROR_CORRUPT where the sum is impossible: what is on the disks contradicts itself. */
+enum error segment_live_add(struct segments *segments, uint32_t index, int64_t bytes) CHECKED;
 void segment_dirty(struct segments *segments, uint32_t index);
 
 uint32_t segment_device(const struct segments *segments, uint32_t index);

@@ -146,7 +146,7 @@ static void journal_age(struct group *group)
     if (write && log_is_ready(journal))
         ticket = log_close(journal, false);
     mutex_unlock(&group->lock);
-    enum error error = ticket ? log_advance(journal) : ERROR_NONE;
+    enum error error = ticket ? log_advance(journal) : write ? log_wait_buffer(journal) : ERROR_NONE;
     if (!error && idle && (unsynced || unstated))
         error = sync_journal(group, !unsynced);
     if (error && !group_is_fenced(group))

@@ -30,17 +30,23 @@ static bool is_doubled(const struct tree *tree, unsigned level)
     return level > 0 || (tree->kind == ITEM_PAGE && (tree->owner == TABLE_COMPONENTS || tree->owner == TABLE_SEGMENTS));
 }
 
-static void page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign)
+static enum error page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign)
 {
     struct group *group = merge->group;
+    enum error error = ERROR_NONE;
     mutex_lock(&group->lock);
     uint32_t index = segment_find(&group->segments, serial);
-    ASSERT(index != SEGMENT_NONE);
-    if (of_segment_table)
+    if (index == SEGMENT_NONE)
+        error = ERROR_NOT_FOUND;
+    else if (of_segment_table)
         group->segments.table[index].pages += (uint32_t)(sign * (int64_t)length * GRAIN_SIZE);
     else
-        segment_live_add(&group->segments, index, sign * (int64_t)length * GRAIN_SIZE);
+        error = segment_live_add(&group->segments, index, sign * (int64_t)length * GRAIN_SIZE);
     mutex_unlock(&group->lock);
+    if (error == ERROR_NOT_FOUND)
+        return error_explain(ERROR_CORRUPT, "a page stands in segment %llu, which does not exist",
+                             (unsigned long long)serial);
+    return error;
 }
 
 /* A node comes (+1) or goes (-1): counts for map nodes, live bytes for pages, which nothing counts. */
@@ -49,10 +55,10 @@ static enum error node_account(struct merge *merge, const struct tree *tree, con
     struct map_entry first = pointer->first;
     if (tree->kind == ITEM_PAGE) {
         bool of_segment_table = tree->owner == TABLE_SEGMENTS;
-        page_space(merge, entry_serial(first), entry_length(first), of_segment_table, sign);
-        if (pointer->second_serial)
-            page_space(merge, pointer->second_serial, entry_length(first), of_segment_table, sign);
-        return ERROR_NONE;
+        TRY(page_space(merge, entry_serial(first), entry_length(first), of_segment_table, sign));
+        return pointer->second_serial
+                   ? page_space(merge, pointer->second_serial, entry_length(first), of_segment_table, sign)
+                   : ERROR_NONE;
     }
     TRY(change_note(merge, first, sign, sign > 0, true));
     if (!pointer->second_serial)

@@ -26,10 +26,12 @@ struct walk {
     enum walk_copies copies;
     walk_visit *visit;
     void *context;
+    enum error failed; /* of the walk itself, not of a node */
     struct frame *frames[NODE_LEVELS_MAX];
 };
 
 struct round {
+    struct walk *walk;
     struct frame *frame;
     bool second;
 };
@@ -55,6 +57,8 @@ static void copy_done(struct item_read *read, void *context)
     struct node_read wanted = copy_of(node, round->second);
     enum error error = node_accept(&wanted, read, copy);
     node->errors[round->second] = error;
+    if (error == ERROR_NO_MEMORY)
+        round->walk->failed = error;
     if (error)
         return;
     if (node->bytes) {
@@ -82,7 +86,7 @@ static void copies_read(struct walk *walk, struct frame *frame, bool second)
         };
     }
     if (count)
-        items_read(walk->group, frame->reads, count, copy_done, &(struct round){frame, second});
+        items_read(walk->group, frame->reads, count, copy_done, &(struct round){walk, frame, second});
 }
 
 static void child_enter(struct walk *walk, struct frame *frame, const struct node_pointer *pointer, unsigned level,
@@ -127,6 +131,8 @@ static enum error frame_walk(struct walk *walk, unsigned level)
     struct frame *frame = walk->frames[level];
     copies_read(walk, frame, false);
     copies_read(walk, frame, true);
+    if (walk->failed)
+        return walk->failed;
     for (size_t i = 0; i < frame->count; i++) {
         TRY(walk->visit(walk->context, &frame->nodes[i]));
         if (level > 0 && frame->nodes[i].bytes)
@@ -138,7 +144,7 @@ static enum error frame_walk(struct walk *walk, unsigned level)
 enum error tree_walk(struct group *group, const struct tree *tree, uint64_t first, uint64_t end,
                      enum walk_copies copies, walk_visit *visit, void *context)
 {
-    struct walk walk = {group, tree, first, end, copies, visit, context, {NULL}};
+    struct walk walk = {group, tree, first, end, copies, visit, context, ERROR_NONE, {NULL}};
     unsigned height = tree->root.height;
     if (height >= NODE_LEVELS_MAX)
         return error_explain(ERROR_CORRUPT, "a tree of %u levels is higher than any that is written", height + 1);
