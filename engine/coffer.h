@@ -1,0 +1,221 @@
+/*
+ * libcoffer: the store, as the server, the bench and the offline commands see it.
+ *
+ * A pool is opened from its pool directory. An opened pool may be *locked* (no key yet): then only status, unlock and
+ * close work. Objects are virtual disks; a *volume* is an opened object, on which batches of requests run.
+ *
+ * Threads: every function may be called from any thread unless it says otherwise. Strings are UTF-8. Results go out
+ * through trailing pointers, written only on success; error_sentence() has the sentence for a person.
+ */
+#ifndef COFFER_ENGINE_COFFER_H
+#define COFFER_ENGINE_COFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/uuid.h"
+
+#define COFFER_VERSION "0.1.0"
+#define COFFER_BLOCK 4096
+#define OBJECT_SIZE_MAX (UINT64_C(64) << 40)
+#define OBJECT_NAME_MAX 255   /* bytes of UTF-8 */
+#define OBJECTS_MAX 10000
+#define GROUP_NAME_MAX 63
+#define GROUP_DEVICES_MAX 64
+#define REQUEST_BYTES_MAX (32u << 20) /* of one read or write */
+#define BATCH_REQUESTS_MAX 64
+#define BATCH_BYTES_MAX (1u << 20)    /* a batch of several requests; a single larger request is its own batch */
+
+struct pool;
+struct volume;
+struct device;
+
+/* ---- creating ------------------------------------------------------------------------------------------------ */
+
+enum fingerprint_choice { POOL_FINGERPRINT_XXH3 = 1, POOL_FINGERPRINT_HMAC_SHA256 = 2 };
+enum codec_choice { POOL_CODEC_AUTO, POOL_CODEC_NONE, POOL_CODEC_LZ4, POOL_CODEC_ZSTD };
+
+struct pool_create_options {
+    const char *directory;
+    const char *group_name;            /* NULL: "g1" */
+    const char *const *device_paths;   /* existing devices or files, or NULL: one sparse file of `size` */
+    size_t device_count;
+    uint64_t size;                     /* of the sparse file, where device_paths is NULL */
+    bool encryption;
+    enum fingerprint_choice fingerprint;
+    const char *seal;                  /* "file" or "passphrase" */
+    const char *passphrase;            /* for "passphrase" */
+    size_t passphrase_size;
+    const char *const *overwrite;      /* device paths whose contents may be destroyed (--overwrite DEV) */
+    size_t overwrite_count;
+    bool dry_run;                      /* all checks, nothing written */
+};
+
+/* Makes the pool directory, keys, superblocks and the empty pool. Leaves nothing behind where it fails. */
+enum error pool_create(const struct pool_create_options *options) CHECKED;
+
+/* ---- opening ------------------------------------------------------------------------------------------------- */
+
+struct pool_open_options {
+    const char *passphrase;    /* NULL: not given */
+    size_t passphrase_size;
+    bool read_only;            /* shared locks, nothing written (check, dump) */
+    bool start_locked;         /* where no key is to be had, open locked instead of failing */
+    bool accept_rollback;
+    bool no_index;             /* bench: fingerprint everything, look nothing up */
+    uint64_t memory;           /* 0: the conf's */
+    /* Tests and bench: opens the device of a path by something else than device_open_file. NULL: the file device. */
+    enum error (*open_device)(const char *path, unsigned flags, void *context, struct device **device);
+    void *open_device_context;
+};
+
+enum error pool_open(const char *directory, const struct pool_open_options *options, struct pool **pool) CHECKED;
+/* Flushes, publishes a checkpoint and writes the witness; every volume must be closed before. */
+enum error pool_close(struct pool *pool) CHECKED;
+/* Takes the key of a locked pool and opens it. */
+enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
+/* Flushes and forgets every key. ERROR_BUSY while volumes are open. */
+enum error pool_lock(struct pool *pool) CHECKED;
+
+/* ---- objects ------------------------------------------------------------------------------------------------- */
+
+struct object_info {
+    struct uuid uuid;
+    char name[OBJECT_NAME_MAX + 1];
+    uint64_t size;
+    uint64_t created;        /* seconds since 1970 */
+    uint64_t deleted;        /* 0, or when it went into the trash */
+    uint64_t purge_at;       /* 0, or when the trash frees it */
+    bool deleting;           /* being freed in the background */
+    unsigned open_count;
+};
+
+/* Bytes of one object, from a walk over its map: they cost time and stand for the moment `taken`. */
+struct object_usage {
+    uint64_t logical_bytes;    /* mapped blocks x 4096 */
+    uint64_t unique_bytes;     /* distinct chunks of this object x 4096 */
+    uint64_t stored_bytes;     /* their share of units as stored, headers included */
+    uint64_t random_bytes;     /* of them in chunks that compression could not shrink */
+    uint64_t map_bytes;        /* leaves and inner nodes */
+    uint64_t taken;            /* seconds since 1970 */
+};
+
+/* Names: 1 to OBJECT_NAME_MAX bytes of valid UTF-8 without control characters, '@' or '/'. Sizes: multiples of
+ * COFFER_BLOCK from one block to OBJECT_SIZE_MAX. Each of these is durable when it returns. */
+enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid) CHECKED;
+/* `name` may be a name or a UUID in text; trashed objects are found by UUID, or by name where no living one has it. */
+enum error object_find(struct pool *pool, const char *name, struct object_info *info) CHECKED;
+/* All objects, sorted by name; *infos is the caller's (free). */
+enum error object_list(struct pool *pool, struct object_info **infos, size_t *count) CHECKED;
+enum error object_rename(struct pool *pool, const char *name, const char *new_name) CHECKED;
+/* Growing works while it is open; shrinking needs `shrink` and a closed object (ERROR_BUSY), and frees what is cut. */
+enum error object_resize(struct pool *pool, const char *name, uint64_t size, bool shrink) CHECKED;
+/* Into the trash, or, with `now`, away: the space comes back in the background. ERROR_BUSY while it is open. */
+enum error object_delete(struct pool *pool, const char *name, bool now) CHECKED;
+/* Out of the trash; `new_name` NULL keeps the name. */
+enum error object_restore(struct pool *pool, const char *name, const char *new_name) CHECKED;
+enum error object_usage(struct pool *pool, const char *name, struct object_usage *usage) CHECKED;
+
+/* ---- volumes: the data path ----------------------------------------------------------------------------------- */
+
+enum error volume_open(struct pool *pool, const char *name, bool read_only, struct volume **volume) CHECKED;
+/* The last close of an object flushes it. */
+void volume_close(struct volume *volume);
+uint64_t volume_size(const struct volume *volume); /* grows when the object grows */
+
+enum request_type {
+    REQUEST_READ,
+    REQUEST_WRITE,
+    REQUEST_ZERO,  /* the range reads as zeros and takes no space */
+    REQUEST_TRIM,  /* the same: discarded blocks read as zeros */
+    REQUEST_FLUSH, /* everything answered before, on any volume of the pool, survives a crash */
+    REQUEST_CACHE, /* read ahead, best effort */
+};
+enum { REQUEST_FUA = 1 }; /* of write, zero, trim: durable when answered */
+
+struct request {
+    enum request_type type;
+    unsigned flags;
+    uint64_t offset; /* bytes, any alignment (aligned to COFFER_BLOCK is faster) */
+    uint64_t length; /* reads and writes: 1 to REQUEST_BYTES_MAX */
+    void *data;      /* read: filled; write: taken from; must stay untouched until answered */
+    enum error error;
+    void *context;   /* the caller's */
+};
+
+/* Told once for each request when it is complete (request->error set), from the calling thread, in any order, before
+ * volume_execute() returns. What is done is answered before the batch waits for a device. */
+typedef void request_answer(struct request *request, void *context);
+
+/*
+ * Runs a batch to its end. Overlapping writes of one batch take effect in array order; a read sees every write that
+ * was answered before the call. Errors are per request: OUT_OF_RANGE, INVALID, READ_ONLY, NO_SPACE (nothing of that
+ * request's batch part was changed), CORRUPT (those blocks only), IO, FENCED.
+ */
+void volume_execute(struct volume *volume, struct request *requests, size_t count, request_answer *answer, void *context);
+
+/* Block status for `base:allocation`: runs of the same kind from `offset` on, at most `length` bytes and `capacity`
+ * extents, at least one; offset and length are rounded out to blocks. */
+struct extent { uint64_t length; bool hole; };
+enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents,
+                          size_t capacity, size_t *count) CHECKED;
+
+/* ---- what it is doing ------------------------------------------------------------------------------------------ */
+
+struct device_info {
+    struct uuid uuid;
+    char path[256];
+    uint64_t size;
+    bool fenced;
+    uint64_t reads, read_bytes, writes, write_bytes, flushes, discards;
+};
+
+struct pool_status {
+    struct uuid uuid;
+    bool locked, encryption, fenced, read_only;
+    enum fingerprint_choice fingerprint;
+    char group_name[GROUP_NAME_MAX + 1];
+    struct uuid group_uuid;
+    size_t device_count;
+    struct device_info devices[GROUP_DEVICES_MAX];
+    uint64_t epoch;
+    uint64_t raw_bytes;       /* of all devices */
+    uint64_t reserve_bytes;   /* outside every percentage */
+    uint64_t capacity_bytes;  /* raw less reserve */
+    uint64_t used_bytes;      /* segments not free */
+    uint64_t free_bytes;      /* capacity less used: what writers can still have */
+    uint64_t live_bytes;      /* in segments, counted */
+    uint64_t chunks_live;     /* distinct data chunks referred to */
+    uint64_t blocks_mapped;   /* logical blocks of all objects that refer to a chunk */
+    uint64_t data_stored_bytes; /* live bytes of data units */
+    uint64_t meta_stored_bytes; /* live bytes of maps and tables */
+    uint64_t objects, objects_trashed;
+    uint64_t memory_setting, memory_used;
+    /* since the open */
+    uint64_t user_read_bytes, user_write_bytes, user_reads, user_writes, user_flushes;
+    uint64_t chunks_written, chunks_zero, chunks_hit, chunks_false_hit, chunks_random;
+    uint64_t unit_bytes_in, unit_bytes_out;
+    uint64_t checkpoints, checkpoint_last; /* seconds since 1970 */
+    uint64_t journal_bytes;                /* since the last freeze */
+    uint64_t replay_bytes, replay_nanoseconds; /* of the last open */
+    uint64_t read_errors;
+};
+enum error pool_status(struct pool *pool, struct pool_status *status) CHECKED;
+
+/* ---- checking ---------------------------------------------------------------------------------------------------- */
+
+struct check_report {
+    uint64_t chunks, units, nodes, pages, segments, bytes_read, references;
+    uint64_t errors;
+};
+/* Offline: the pool must not be open anywhere. Reads everything: every reference counted, every chunk readable, every
+ * fingerprint true, live bytes of every segment right. Findings go to `found`, a sentence each; progress to `progress`
+ * (done and total bytes; may be NULL). Returns ERROR_NONE where the check ran to its end, with or without findings. */
+enum error pool_check(const char *directory, const struct pool_open_options *options,
+                      void (*found)(const char *sentence, void *context),
+                      void (*progress)(uint64_t done, uint64_t total, void *context), void *context,
+                      struct check_report *report) CHECKED;
+
+#endif

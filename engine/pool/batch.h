@@ -1,0 +1,84 @@
+/*
+ * One batch of a write in the making: at most BATCH_BLOCKS blocks and BATCH_RANGES ranges of holes of one component,
+ * none of which overlap, so that one commit can carry them in any order.
+ *
+ * A batch belongs to one thread, which keeps it (and its 1 MiB for compressed units and 1 MiB for comparing) between
+ * calls.
+ */
+#ifndef COFFER_ENGINE_POOL_BATCH_H
+#define COFFER_ENGINE_POOL_BATCH_H
+
+#include "engine/group/record.h"
+#include "engine/pool/pool.h"
+
+#define BATCH_BLOCKS 256
+#define BATCH_RANGES 128
+#define UNIT_BYTES_MAX (UNIT_CHUNKS * CHUNK_SIZE)
+
+struct batch_block {
+    uint64_t block;
+    const uint8_t *data;     /* 4096 bytes: the caller's, or `partial` */
+    uint8_t *partial;        /* where the caller gave less than a block; NULL otherwise */
+    uint16_t begin, end;     /* what of the block the caller gave, where partial */
+    const uint8_t *source;
+    struct fingerprint fingerprint;
+    struct map_entry entry;  /* what the block will refer to; hole: nothing */
+    int16_t alias;           /* the same content as this earlier block of the batch, or -1 */
+    int16_t unit;            /* number of its new unit, or -1 */
+    bool zero, hit;
+};
+
+struct batch_unit {
+    uint16_t first, count;   /* of `order` */
+    uint32_t mask;           /* blocks relative to the first */
+    uint32_t stored_size;
+    enum codec codec;
+    uint8_t *stored;         /* in batch->output */
+    uint64_t cid;
+    struct log_item item;
+    struct segment_identity identity;
+};
+
+struct batch {
+    struct pool *pool;
+    uint64_t component;
+    const struct fingerprint_key *key; /* NULL: no dedup, no fingerprints (the catalog) */
+    struct batch_block blocks[BATCH_BLOCKS];
+    size_t count;
+    struct block_range ranges[BATCH_RANGES];
+    size_t range_count;
+    size_t partial_count;
+    bool whole;              /* the commit must lie in one append */
+    const struct component_change *changes;
+    size_t change_count;
+    struct batch_unit units[BATCH_BLOCKS];
+    size_t unit_count;
+    uint16_t order[BATCH_BLOCKS]; /* blocks that go into units, unit by unit */
+    struct latch latch[BATCH_BLOCKS + BATCH_RANGES];
+    size_t latch_count;
+    struct view *view;       /* of the latching, for the reads of partial blocks */
+    uint64_t sequence;       /* of the commit */
+    uint8_t *output;         /* BATCH_BLOCKS chunks */
+    uint8_t *compare;        /* BATCH_BLOCKS chunks, for lookup.c */
+};
+
+/* The calling thread's batch, empty; NULL when out of memory. */
+struct batch *batch_get(struct pool *pool, uint64_t component, const struct fingerprint_key *key);
+/* Whether blocks [first, end) overlap what the batch holds, or do not fit in. */
+bool batch_takes(const struct batch *batch, uint64_t first, uint64_t end, size_t blocks);
+/* Adds `size` bytes at `offset` of the object (any alignment; batch_takes() said yes). ERROR_NO_MEMORY for partials. */
+enum error batch_add_data(struct batch *batch, uint64_t offset, const uint8_t *data, size_t size) CHECKED;
+void batch_add_hole(struct batch *batch, uint64_t first, uint64_t end);
+/* Commits what the batch holds and empties it. */
+enum error batch_commit(struct batch *batch) CHECKED;
+
+/* commit.c */
+enum error commit_run(struct batch *batch) CHECKED;
+
+/* latch.c: under the section's mutex */
+bool latch_conflicts(const struct pool *pool, const struct batch *batch);
+/* Latches all that the batch changes and takes its view, in one entry, all or none. */
+void latch_take(struct batch *batch);
+void latch_release(struct batch *batch);
+
+#endif

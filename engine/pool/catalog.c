@@ -1,0 +1,327 @@
+/*
+ * The catalog: documents of all objects, one a slot, in the component that every group has. Read whole at an open; from
+ * then on pool->objects and pool->table are the truth in memory, and each change is stored before it is made there, so
+ * that a failed store changes nothing.
+ *
+ * A document and the component that comes or goes with it are one commit in one append: a crash leaves both or neither.
+ * Whatever is wrong with a document makes the open fail and names the slot: to skip it would lose an object silently.
+ *
+ * Locks: all under pool->lock, or before and after there is a second thread (load, create, unload). Keys of dedup
+ * domains stay in the arena until the catalog is unloaded.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "crypto/arena.h"
+#include "crypto/hierarchy.h"
+#include "engine/group/item.h"
+#include "engine/group/view.h"
+#include "engine/pool/name.h"
+#include "engine/pool/object_table.h"
+
+#define LOAD_SLOTS 256 /* looked up and read together */
+_Static_assert(FINGERPRINT_SECRET_BYTES == FINGERPRINT_SECRET_SIZE, "a derived secret fits");
+
+/* ---- keys of dedup domains ----------------------------------------------------------------------------------------
+ */
+
+struct domain_key {
+    struct domain_key *next;
+    struct uuid domain;
+    struct fingerprint_key key;
+};
+
+/* NULL where memory or derivation fails. */
+static const struct fingerprint_key *domain_key_get(struct pool *pool, struct uuid domain)
+{
+    struct domain_key *known = pool->domain_keys;
+    while (known != NULL && !uuid_equal(known->domain, domain))
+        known = known->next;
+    if (known != NULL)
+        return &known->key;
+    known = arena_allocate(sizeof *known);
+    if (known == NULL)
+        return NULL;
+    known->domain = domain;
+    known->key.kind = pool->conf->fingerprint == POOL_FINGERPRINT_XXH3 ? FINGERPRINT_XXH3 : FINGERPRINT_HMAC_SHA256;
+    if (fingerprint_secret_derive(pool->k_pool, domain, known->key.secret) != ERROR_NONE) {
+        arena_free(known);
+        return NULL;
+    }
+    known->next = pool->domain_keys;
+    pool->domain_keys = known;
+    return &known->key;
+}
+
+/* ---- objects and their documents ------------------------------------------------------------------------------------
+ */
+
+void object_describe(struct pool *pool, const struct object *object, struct object_document *document)
+{
+    enum object_state dead = object->deleting ? OBJECT_DELETING : OBJECT_TRASHED;
+    *document = (struct object_document){
+        .uuid = object->uuid,
+        .domain = object->domain,
+        .group = pool->conf->groups[0].id,
+        .size = atomic_load(&object->size),
+        .cut = object->cut,
+        .created = object->created,
+        .deleted = object->deleted,
+        .state = object_is_living(object) ? OBJECT_LIVE : dead,
+        .component = object->component,
+    };
+    memcpy(document->name, object->name, sizeof document->name);
+}
+
+void object_adopt(struct pool *pool, struct object *object, const struct object_document *document)
+{
+    bool renamed = strcmp(object->name, document->name) != 0;
+    if (renamed) {
+        object_table_unname(pool->table, object);
+        memcpy(object->name, document->name, sizeof object->name);
+        object_table_name(pool->table, object);
+    }
+    object->deleted = document->deleted;
+    object->deleting = document->state == OBJECT_DELETING;
+    object->cut = document->cut;
+    atomic_store(&object->size, document->size);
+}
+
+enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_document *document)
+{
+    struct object *object = memory_zeroed(1, sizeof *object);
+    const struct fingerprint_key *key = domain_key_get(pool, document->domain);
+    if (object == NULL || key == NULL) {
+        free(object);
+        return ERROR_NO_MEMORY;
+    }
+    object->slot = slot;
+    object->uuid = document->uuid;
+    object->domain = document->domain;
+    object->component = document->component;
+    object->created = document->created;
+    object->deleted = document->deleted;
+    object->deleting = document->state == OBJECT_DELETING;
+    object->cut = document->cut;
+    object->key = key;
+    memcpy(object->name, document->name, sizeof object->name);
+    atomic_init(&object->size, document->size);
+    /* A creation that a crash cut short is taken back. */
+    if (document->state == OBJECT_CREATING) {
+        object->deleting = true;
+        object->deleted = document->created;
+    }
+    object_table_add(pool, object);
+    return ERROR_NONE;
+}
+
+void catalog_leave(struct pool *pool, struct object *object)
+{
+    object_table_remove(pool, object);
+    free(object);
+}
+
+struct object *catalog_find(struct pool *pool, const char *name)
+{
+    struct uuid uuid;
+    struct object *object = NULL;
+    if (uuid_parse(name, &uuid) == ERROR_NONE)
+        object = object_table_uuid(pool->table, uuid);
+    if (object == NULL)
+        object = object_table_living(pool->table, name);
+    return object != NULL ? object : object_table_dead(pool->table, name);
+}
+
+/* ---- storing -------------------------------------------------------------------------------------------------------
+ */
+
+enum error catalog_store(struct pool *pool, uint64_t slot, const struct object_document *document,
+                         const struct component_change *change)
+{
+    AUTO_FREE void *bytes = NULL;
+    size_t size;
+    TRY(object_document_encode(document, &bytes, &size));
+    TRY(catalog_commit(pool, slot, bytes, size, change, change != NULL ? 1 : 0));
+    pool->slots_end = MAX(pool->slots_end, slot + 1);
+    return ERROR_NONE;
+}
+
+enum error catalog_remove(struct pool *pool, struct object *object)
+{
+    struct component_change change = {
+        .id = object->component,
+        .object = object->uuid,
+        .domain = object->domain,
+        .state = COMPONENT_DELETED,
+    };
+    TRY(catalog_commit(pool, object->slot, "", 0, &change, 1));
+    catalog_leave(pool, object);
+    return ERROR_NONE;
+}
+
+/* ---- a new catalog --------------------------------------------------------------------------------------------------
+ */
+
+/* The directory's own name, where an object could have it. */
+static const char *name_of_pool(const struct pool *pool)
+{
+    const char *slash = strrchr(pool->directory, '/');
+    const char *name = slash != NULL ? slash + 1 : pool->directory;
+    return object_name_check(name) == ERROR_NONE ? name : "pool";
+}
+
+static enum error table_make(struct pool *pool)
+{
+    ASSERT(pool->table == NULL && pool->objects == NULL);
+    pool->table = memory_zeroed(1, sizeof *pool->table);
+    return pool->table != NULL ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
+enum error catalog_create(struct pool *pool)
+{
+    struct pool_document document = {.pool = pool->conf->pool, .created = clock_realtime() / CLOCK_SECOND};
+    struct component_change change = {.id = COMPONENT_CATALOG, .object = pool->conf->pool, .state = COMPONENT_LIVE};
+    const char *name = name_of_pool(pool);
+    AUTO_FREE void *bytes = NULL;
+    size_t size;
+    memcpy(document.name, name, strlen(name) + 1);
+    TRY(pool_document_encode(&document, &bytes, &size));
+    TRY(catalog_commit(pool, 0, bytes, size, &change, 1));
+    pool->slots_end = 1;
+    return pool->table != NULL ? ERROR_NONE : table_make(pool);
+}
+
+/* ---- loading
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* First blocks of neighbouring slots. */
+struct slots {
+    uint64_t first;
+    size_t count;
+    bool used[LOAD_SLOTS];
+    uint8_t (*blocks)[CHUNK_SIZE];
+};
+
+static enum error slot_damaged(enum error error, uint64_t slot)
+{
+    return error_prefix(error, "the catalog's slot %llu", (unsigned long long)slot);
+}
+
+static enum error slots_read(struct pool *pool, struct slots *slots)
+{
+    uint64_t blocks[LOAD_SLOTS];
+    struct map_entry entries[LOAD_SLOTS];
+    struct chunk_read reads[LOAD_SLOTS];
+    struct view *view;
+    size_t count = 0;
+    for (size_t i = 0; i < slots->count; i++)
+        blocks[i] = (slots->first + i) * OBJECT_SLOT_BLOCKS;
+    TRY(view_lookup(pool->group, COMPONENT_CATALOG, blocks, entries, slots->count, &view));
+    for (size_t i = 0; i < slots->count; i++) {
+        slots->used[i] = !entry_is_hole(entries[i]);
+        if (slots->used[i])
+            reads[count++] = (struct chunk_read){.entry = entries[i], .out = slots->blocks[i]};
+    }
+    enum error error = chunks_read(pool->group, reads, count);
+    view_put(pool->group, view);
+    for (size_t i = 0, n = 0; i < slots->count && error; i++)
+        if (slots->used[i] && reads[n++].error)
+            return slot_damaged(reads[n - 1].error, slots->first + i);
+    return error;
+}
+
+static enum error object_check(struct pool *pool, const struct object_document *document)
+{
+    bool lives = document->state == OBJECT_LIVE;
+    if (!uuid_equal(document->group, pool->conf->groups[0].id))
+        return error_explain(ERROR_CORRUPT, "'%s' lies on a group that this pool does not have", document->name);
+    if (object_table_uuid(pool->table, document->uuid) != NULL)
+        return error_explain(ERROR_CORRUPT, "'%s' has the UUID of another object", document->name);
+    if (lives && object_table_living(pool->table, document->name) != NULL)
+        return error_explain(ERROR_CORRUPT, "there are two objects named '%s'", document->name);
+    return ERROR_NONE;
+}
+
+static enum error document_load(struct pool *pool, uint64_t slot, const uint8_t *bytes, size_t size)
+{
+    if (slot == 0) {
+        struct pool_document document;
+        TRY(pool_document_decode(bytes, size, &document));
+        bool own = uuid_equal(document.pool, pool->conf->pool);
+        return own ? ERROR_NONE : error_explain(ERROR_FOREIGN, "it describes another pool");
+    }
+    struct object_document document;
+    TRY(object_document_decode(bytes, size, &document));
+    TRY(object_check(pool, &document));
+    return catalog_enter(pool, slot, &document);
+}
+
+static enum error slot_load(struct pool *pool, uint64_t slot, const uint8_t *first_block)
+{
+    size_t size;
+    TRY(document_size(first_block, CHUNK_SIZE, &size));
+    if (size <= CHUNK_SIZE)
+        return document_load(pool, slot, first_block, CHUNK_SIZE);
+    size_t blocks = (size + CHUNK_SIZE - 1) / CHUNK_SIZE;
+    AUTO_FREE uint8_t *bytes = malloc(blocks * CHUNK_SIZE);
+    if (bytes == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(component_read(pool, COMPONENT_CATALOG, slot * OBJECT_SLOT_BLOCKS, blocks, bytes));
+    return document_load(pool, slot, bytes, blocks * CHUNK_SIZE);
+}
+
+static enum error slots_load(struct pool *pool, struct slots *slots)
+{
+    TRY(slots_read(pool, slots));
+    for (size_t i = 0; i < slots->count; i++) {
+        uint64_t slot = slots->first + i;
+        enum error error = ERROR_NONE;
+        if (slots->used[i])
+            error = slot_load(pool, slot, slots->blocks[i]);
+        else if (slot == 0)
+            error = error_explain(ERROR_CORRUPT, "the description of the pool is missing");
+        if (error)
+            return slot_damaged(error, slot);
+    }
+    return ERROR_NONE;
+}
+
+enum error catalog_load(struct pool *pool)
+{
+    uint64_t end;
+    TRY(table_make(pool));
+    TRY(view_component_end(pool->group, COMPONENT_CATALOG, &end));
+    pool->slots_end = (end + OBJECT_SLOT_BLOCKS - 1) / OBJECT_SLOT_BLOCKS;
+    if (pool->slots_end > OBJECT_SLOTS_END)
+        return error_explain(ERROR_CORRUPT, "the catalog reaches up to slot %llu; it has %u at most",
+                             (unsigned long long)pool->slots_end - 1, OBJECT_SLOTS_END);
+    AUTO_FREE void *blocks = malloc((size_t)LOAD_SLOTS * CHUNK_SIZE);
+    if (blocks == NULL)
+        return ERROR_NO_MEMORY;
+    for (uint64_t slot = 0; slot < pool->slots_end; slot += LOAD_SLOTS) {
+        struct slots slots = {
+            .first = slot, .count = (size_t)MIN(LOAD_SLOTS, pool->slots_end - slot), .blocks = blocks};
+        TRY(slots_load(pool, &slots));
+    }
+    return ERROR_NONE;
+}
+
+void catalog_unload(struct pool *pool)
+{
+    for (struct object *object = pool->objects, *next; object != NULL; object = next) {
+        next = object->next;
+        ASSERT(object->open_count == 0);
+        free(object);
+    }
+    for (struct domain_key *key = pool->domain_keys, *next; key != NULL; key = next) {
+        next = key->next;
+        arena_free(key);
+    }
+    free(pool->table);
+    pool->objects = NULL;
+    pool->domain_keys = NULL;
+    pool->table = NULL;
+    pool->slots_end = 0;
+}

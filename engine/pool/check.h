@@ -1,0 +1,191 @@
+/*
+ * The checker, as its files share it. check.c tells the story; the others are its steps:
+ *
+ *   check_roots.c   superblock copies, checkpoint records, segment headers
+ *   check_tables.c  the pages of all tables, and which components there are
+ *   check_maps.c    the maps of components: nodes, entries, statistics
+ *   check_window.c  references against counts, addresses against places, a stretch of CIDs at a time; recent tables
+ *   check_units.c   the bytes: every unit, every fingerprint; and which blocks of which object a damaged one concerns
+ *   check_totals.c  live bytes of segments, totals of components and of the checkpoint
+ *   check_finding.c sentences
+ *
+ * Offline and in one thread: the pool was opened read-only, so nothing changes and no lock is taken.
+ */
+#ifndef COFFER_ENGINE_POOL_CHECK_H
+#define COFFER_ENGINE_POOL_CHECK_H
+
+#include "base/error.h"
+#include "engine/group/view.h"
+#include "engine/group/walk.h"
+#include "engine/pool/pool.h"
+
+#define CHECK_WINDOW_CHUNKS 1179648u /* of 52 bytes: about 60 MiB; a multiple of the CIDs in a page of counts */
+#define CHECK_SENTENCES_MAX 10000    /* findings told one by one; the rest is only counted */
+#define CHECK_BAD_MAX       65536    /* damaged chunks whose blocks are looked up */
+
+/* A component of the table or of the recent tables. */
+struct check_component {
+    uint64_t id;
+    struct component_format format;
+    uint32_t domain; /* index */
+    bool in_table;
+    bool incomplete;                 /* part of its map could not be read */
+    uint64_t mapped, random, stored; /* counted */
+};
+
+struct check_domain {
+    struct uuid id;
+    struct fingerprint_key *key; /* in the arena; NULL: not asked for yet */
+};
+
+enum check_chunk_flags {
+    CHUNK_PLACE_UNKNOWN = 1, /* the page that says it cannot be read */
+    CHUNK_FINGERPRINT_UNKNOWN = 2,
+    CHUNK_COUNT_UNKNOWN = 4,
+    CHUNK_IS_NODE = 8,
+    CHUNK_IS_DATA = 16,
+    CHUNK_RECENT = 32, /* born in a recent table, or one refers to it */
+    CHUNK_DOMAINS_TOLD = 64,
+};
+
+/* What is known of one CID of the window. */
+struct check_chunk {
+    struct map_entry place;
+    struct fingerprint fingerprint;
+    uint32_t count, references;
+    uint32_t owner; /* index + 1 of a component that refers to it; 0: none found */
+    uint8_t flags;
+    uint8_t reserved[3];
+};
+
+struct check_window {
+    uint64_t first, end; /* CIDs */
+    struct check_chunk *chunks;
+    uint32_t *order;
+};
+
+/* What can be wrong with the data of a range of blocks. */
+enum check_fault {
+    FAULT_NONE,
+    FAULT_IMPOSSIBLE, /* the entry itself */
+    FAULT_GONE,       /* its segment is not there */
+    FAULT_UNKNOWN,    /* no chunk of this number exists */
+    FAULT_MISPLACED,  /* the chunk table says another place */
+    FAULT_KIND,       /* the number is a map node's */
+    FAULT_DOMAINS,    /* shared by two dedup domains */
+    FAULT_UNREADABLE, /* the device fails */
+    FAULT_DAMAGED,    /* tag, compression or descriptors do not fit */
+    FAULT_FALSE,      /* the fingerprint does not fit the bytes */
+    FAULT_ANONYMOUS,  /* no fingerprint, outside of the catalog */
+};
+
+/* Neighbouring blocks with one fault become one sentence. */
+struct check_range {
+    enum check_fault fault;
+    uint32_t component; /* index */
+    uint64_t first, end;
+    struct map_entry entry;
+    bool recent;
+};
+
+struct check_bad {
+    struct map_entry entry;
+    enum check_fault fault;
+    bool named;
+};
+
+struct check_recent {
+    const struct recent *table;
+    const struct sheaf **points, **births;
+    size_t point_count, birth_count;
+};
+
+struct check {
+    struct pool *pool;
+    struct group *group;
+    void (*found)(const char *sentence, void *context);
+    void (*progress)(uint64_t done, uint64_t total, void *context);
+    void *context;
+    struct check_report report;
+    uint64_t done, total;
+
+    struct check_recent recents[2]; /* the older first */
+    size_t recent_count;
+    struct check_component *components; /* by rising id */
+    size_t component_count, component_capacity;
+    struct check_domain *domains;
+    size_t domain_count, domain_capacity;
+    uint64_t cid_end;
+    struct check_window window;
+    bool first_pass; /* nodes of maps are judged in the first window's walk only */
+
+    uint64_t *live, *pages; /* counted bytes by index of segment */
+    uint64_t chunks_live;
+    bool maps_incomplete;   /* some references could not be seen */
+    bool tables_incomplete; /* some counts or places could not be seen */
+    enum error failed;      /* of the checker itself: it cannot go on */
+    uint64_t unexplained;   /* counts above their references while maps are incomplete */
+
+    struct check_range range;
+    struct check_bad *bad;
+    size_t bad_count;
+};
+
+/* ---- check_finding.c ------------------------------------------------------------------------------------------ */
+
+void check_find(struct check *check, const char *format, ...) PRINTF(2, 3);
+void check_progress(struct check *check, uint64_t bytes);
+#define CHECK_TEXT 512
+/* "object disk1", "the catalog", "component 7 (no object)"; where an entry stands. Both return `text`. */
+const char *check_component_name(const struct check *check, uint32_t component, char text[CHECK_TEXT]);
+const char *check_place_text(const struct check *check, uint64_t serial, uint32_t offset, char text[CHECK_TEXT]);
+/* A fault of one block; told when a block comes that does not continue it, or by check_range_end(). */
+void check_range_add(struct check *check, enum check_fault fault, uint32_t component, uint64_t block,
+                     struct map_entry entry, bool recent);
+void check_range_end(struct check *check);
+/* "map of blocks 0 to 255 (level 0)", "page 3 of level 0". */
+const char *check_node_text(const struct walk_node *node, char text[CHECK_TEXT]);
+/* What is wrong with the copies of a node or page; `what` names the tree. True where it cannot be read at all. */
+bool check_node_judge(struct check *check, const char *what, const struct walk_node *node);
+
+/* ---- check_roots.c -------------------------------------------------------------------------------------------- */
+
+enum error check_superblocks(struct check *check, const struct pool_open_options *options) CHECKED;
+enum error check_records(struct check *check) CHECKED;
+enum error check_headers(struct check *check) CHECKED;
+
+/* ---- check_tables.c ------------------------------------------------------------------------------------------- */
+
+/* Walks every table; fills the components, the bytes of pages and cid_end. */
+enum error check_tables(struct check *check) CHECKED;
+/* Index of a component; false where there is none. */
+bool check_component_find(const struct check *check, uint64_t id, uint32_t *index);
+void check_catalog(struct check *check);
+
+/* ---- check_maps.c --------------------------------------------------------------------------------------------- */
+
+/* Walks the maps of all components for the window; the first time judges every node as well. */
+enum error check_maps(struct check *check) CHECKED;
+/* FAULT_NONE, or what is wrong with an entry by itself. */
+enum check_fault check_entry_judge(const struct check *check, struct map_entry entry);
+
+/* ---- check_window.c ------------------------------------------------------------------------------------------- */
+
+enum error check_window_load(struct check *check, uint64_t first) CHECKED;
+/* A reference that the trees hold; of a block, or of a node. Nothing where the CID is outside of the window. */
+void check_reference_data(struct check *check, uint32_t component, uint64_t block, struct map_entry entry);
+void check_reference_node(struct check *check, uint32_t component, const struct walk_node *node);
+void check_window_compare(struct check *check);
+void check_window_recent(struct check *check);
+
+/* ---- check_units.c -------------------------------------------------------------------------------------------- */
+
+enum error check_units(struct check *check) CHECKED;
+/* Tells which blocks the damaged chunks concern. */
+enum error check_bad_name(struct check *check) CHECKED;
+
+/* ---- check_totals.c ------------------------------------------------------------------------------------------- */
+
+void check_totals(struct check *check);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * The maps of all components. In the first pass each node is read in all its copies and judged, and what the component
+ * says of its blocks is counted again; each pass tells the window what refers to the CIDs in it.
+ *
+ * A part of a map that cannot be read hides references: the component is incomplete from then on, and what only follows
+ * from that is not told.
+ */
+#include "engine/pool/check.h"
+
+#include <inttypes.h>
+
+#include "base/memory.h"
+
+struct map_walk {
+    struct check *check;
+    uint32_t component;
+    const char *name;
+};
+
+enum check_fault check_entry_judge(const struct check *check, struct map_entry entry)
+{
+    const struct segments *segments = &check->group->segments;
+    uint64_t cid = entry_cid(entry), end = (uint64_t)entry_offset(entry) + entry_length(entry);
+    if (cid == 0 || cid >= check->cid_end || entry_length(entry) == 0 || entry_index(entry) >= entry_count(entry) ||
+        entry_offset(entry) < BLOCK_GRAINS || end > segment_size(segments) / GRAIN_SIZE)
+        return FAULT_IMPOSSIBLE;
+    return segment_find(segments, entry_serial(entry)) == SEGMENT_NONE ? FAULT_GONE : FAULT_NONE;
+}
+
+static bool is_random(struct map_entry entry)
+{
+    return entry_length(entry) * GRAIN_SIZE >= entry_count(entry) * CHUNK_SIZE;
+}
+
+static void entry_first(struct check *check, struct map_walk *walk, uint64_t block, struct map_entry entry)
+{
+    struct check_component *component = &check->components[walk->component];
+    enum check_fault fault = check_entry_judge(check, entry);
+    component->mapped++;
+    component->random += is_random(entry);
+    component->stored += entry_share_bytes(entry);
+    check->report.references++;
+    if (fault)
+        check_range_add(check, fault, walk->component, block, entry, false);
+}
+
+static void leaf_visit(struct map_walk *walk, const struct walk_node *node)
+{
+    const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
+        struct map_entry entry = entry_decode(&entries[i]);
+        uint64_t block = node->identity.number * MAP_LEAF_ENTRIES + i;
+        if (entry_is_hole(entry))
+            continue;
+        if (walk->check->first_pass)
+            entry_first(walk->check, walk, block, entry);
+        check_reference_data(walk->check, walk->component, block, entry);
+    }
+}
+
+static void node_first(struct map_walk *walk, const struct walk_node *node)
+{
+    struct check *check = walk->check;
+    uint64_t cid = entry_cid(node->pointer.first), second = node->pointer.second_serial;
+    char text[CHECK_TEXT];
+    check->report.nodes += 1 + (second != 0);
+    if (check_node_judge(check, walk->name, node)) {
+        check->maps_incomplete = true;
+        check->components[walk->component].incomplete = true;
+    }
+    bool doubled = node->identity.level > 0;
+    if (doubled != (second != 0) || second == entry_serial(node->pointer.first) || (doubled && cid % 2))
+        check_find(check, "%s, %s is not stored as often, or as far apart, as it has to be", walk->name,
+                   check_node_text(node, text));
+    if (cid == 0 || cid + doubled >= check->cid_end)
+        check_find(check, "%s, %s has the impossible chunk number %" PRIu64, walk->name, check_node_text(node, text),
+                   cid);
+}
+
+static enum error map_visit(void *context, const struct walk_node *node)
+{
+    struct map_walk *walk = context;
+    if (walk->check->first_pass)
+        node_first(walk, node);
+    check_reference_node(walk->check, walk->component, node);
+    if (node->identity.level == 0 && node->bytes)
+        leaf_visit(walk, node);
+    return ERROR_NONE;
+}
+
+enum error check_maps(struct check *check)
+{
+    for (uint32_t i = 0; i < check->component_count; i++) {
+        const struct check_component *component = &check->components[i];
+        struct tree tree = {
+            ITEM_NODE, component->id, {pointer_decode(&component->format.root), component->format.height}};
+        char name[CHECK_TEXT];
+        struct map_walk walk = {check, i, check_component_name(check, i, name)};
+        TRY(tree_walk(check->group, &tree, 0, UINT64_MAX, check->first_pass ? WALK_ALL_COPIES : WALK_ONE_COPY,
+                      map_visit, &walk));
+        check_range_end(check);
+    }
+    return ERROR_NONE;
+}

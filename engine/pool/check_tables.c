@@ -1,0 +1,229 @@
+/*
+ * The tables: each page is read in all its copies, and its bytes counted in the segments that hold them (pages of the
+ * segment table apart). The leaves of the component table give the components; changes in the recent tables add to
+ * them. One thread; memory grows with the number of components only.
+ */
+#include "engine/pool/check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+#define COMPONENTS_PER_PAGE (BLOCK_SIZE / sizeof(struct component_format))
+
+static const char *const table_names[] = {
+    [TABLE_PLACES] = "chunk table, places", [TABLE_FINGERPRINTS] = "chunk table, fingerprints",
+    [TABLE_COUNTS] = "chunk table, counts", [TABLE_COMPONENTS] = "component table",
+    [TABLE_SEGMENTS] = "segment table",     [TABLE_RELEASES] = "release list",
+};
+
+/* ---- components ----------------------------------------------------------------------------------------------- */
+
+bool check_component_find(const struct check *check, uint64_t id, uint32_t *index)
+{
+    size_t low = 0, high = check->component_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (check->components[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *index = (uint32_t)low;
+    return low < check->component_count && check->components[low].id == id;
+}
+
+static enum error domain_enter(struct check *check, const uint8_t *domain, uint32_t *index)
+{
+    for (*index = 0; *index < check->domain_count; ++*index)
+        if (memcmp(check->domains[*index].id.bytes, domain, sizeof check->domains[0].id.bytes) == 0)
+            return ERROR_NONE;
+    if (check->domain_count == check->domain_capacity) {
+        size_t capacity = check->domain_capacity ? 2 * check->domain_capacity : 8;
+        struct check_domain *domains = memory_zeroed(capacity, sizeof *domains);
+        if (!domains)
+            return ERROR_NO_MEMORY;
+        if (check->domain_count)
+            memcpy(domains, check->domains, check->domain_count * sizeof *domains);
+        free(check->domains);
+        check->domains = domains;
+        check->domain_capacity = capacity;
+    }
+    memcpy(check->domains[check->domain_count++].id.bytes, domain, sizeof check->domains[0].id.bytes);
+    return ERROR_NONE;
+}
+
+/* The component of this id, made where there is none. */
+static enum error component_take(struct check *check, uint64_t id, struct check_component **component)
+{
+    uint32_t index;
+    if (!check_component_find(check, id, &index)) {
+        if (check->component_count == check->component_capacity) {
+            size_t capacity = check->component_capacity ? 2 * check->component_capacity : 64;
+            struct check_component *grown = realloc(check->components, capacity * sizeof *grown);
+            if (!grown)
+                return ERROR_NO_MEMORY;
+            check->components = grown;
+            check->component_capacity = capacity;
+        }
+        memmove(&check->components[index + 1], &check->components[index],
+                (check->component_count - index) * sizeof *check->components);
+        check->components[index] = (struct check_component){.id = id};
+        check->component_count++;
+    }
+    *component = &check->components[index];
+    return ERROR_NONE;
+}
+
+static bool component_is_sound(const struct check *check, uint64_t id, const struct component_format *format)
+{
+    static const uint8_t zero[16];
+    return id != 0 && id < check->group->checkpoint.component_lease && format->height < NODE_LEVELS_MAX &&
+           (format->state == COMPONENT_LIVE || format->state == COMPONENT_DELETED) &&
+           memcmp(format->reserved, zero, sizeof format->reserved) == 0 &&
+           memcmp(format->reserved2, zero, sizeof format->reserved2) == 0 && le64_get(format->base) < id;
+}
+
+static enum error component_page(struct check *check, uint64_t number, const uint8_t *bytes)
+{
+    static const struct component_format zero;
+    const struct component_format *formats = (const struct component_format *)bytes;
+    for (uint64_t i = 0; i < COMPONENTS_PER_PAGE; i++) {
+        uint64_t id = number * COMPONENTS_PER_PAGE + i;
+        if (memcmp(&formats[i], &zero, sizeof zero) == 0)
+            continue;
+        if (!component_is_sound(check, id, &formats[i])) {
+            check_find(check, "component table: component %" PRIu64 " has impossible fields", id);
+            check->maps_incomplete = true;
+            continue;
+        }
+        struct check_component *component;
+        TRY(component_take(check, id, &component));
+        component->format = formats[i];
+        component->in_table = true;
+        TRY(domain_enter(check, formats[i].domain, &component->domain));
+    }
+    return ERROR_NONE;
+}
+
+static enum error recent_components_enter(struct check *check)
+{
+    for (size_t t = 0; t < check->recent_count; t++) {
+        size_t count;
+        const struct component_change *changes = recent_components(check->recents[t].table, &count);
+        for (size_t i = 0; i < count; i++) {
+            struct check_component *component;
+            TRY(component_take(check, changes[i].id, &component));
+            component->format.state = changes[i].state;
+            memcpy(component->format.object, changes[i].object.bytes, sizeof component->format.object);
+            memcpy(component->format.domain, changes[i].domain.bytes, sizeof component->format.domain);
+            TRY(domain_enter(check, component->format.domain, &component->domain));
+        }
+    }
+    return ERROR_NONE;
+}
+
+/* ---- pages ---------------------------------------------------------------------------------------------------- */
+
+static bool is_doubled(const struct walk_node *node)
+{
+    return node->identity.level > 0 || node->identity.owner == TABLE_COMPONENTS ||
+           node->identity.owner == TABLE_SEGMENTS;
+}
+
+static void page_bytes(struct check *check, enum table table, uint64_t serial, uint32_t length)
+{
+    uint32_t index = segment_find(&check->group->segments, serial);
+    if (index == SEGMENT_NONE)
+        return; /* the reading of the page has told it */
+    *(table == TABLE_SEGMENTS ? &check->pages[index] : &check->live[index]) += (uint64_t)length * GRAIN_SIZE;
+}
+
+static void page_count(struct check *check, const struct walk_node *node)
+{
+    enum table table = (enum table)node->identity.owner;
+    uint32_t length = entry_length(node->pointer.first);
+    uint64_t second = node->pointer.second_serial;
+    char text[CHECK_TEXT];
+    check->report.pages++;
+    page_bytes(check, table, entry_serial(node->pointer.first), length);
+    if (second)
+        page_bytes(check, table, second, length);
+    if (is_doubled(node) != (second != 0) || second == entry_serial(node->pointer.first))
+        check_find(check, "%s, %s is not stored as often, or as far apart, as it has to be", table_names[table],
+                   check_node_text(node, text));
+    check_progress(check, (uint64_t)length * GRAIN_SIZE * (second ? 2 : 1));
+}
+
+static void page_lost(struct check *check, enum table table)
+{
+    if (table == TABLE_COMPONENTS)
+        check->maps_incomplete = true;
+    else
+        check->tables_incomplete = true;
+}
+
+static uint64_t leaf_cids(enum table table)
+{
+    switch (table) {
+    case TABLE_PLACES:
+    case TABLE_FINGERPRINTS:
+        return MAP_LEAF_ENTRIES;
+    case TABLE_COUNTS:
+        return BLOCK_SIZE / sizeof(le32);
+    default:
+        return 0;
+    }
+}
+
+static enum error page_visit(void *context, const struct walk_node *node)
+{
+    struct check *check = context;
+    enum table table = (enum table)node->identity.owner;
+    page_count(check, node);
+    if (check_node_judge(check, table_names[table], node))
+        page_lost(check, table);
+    if (node->identity.level > 0)
+        return ERROR_NONE;
+    check->cid_end = MAX(check->cid_end, (node->identity.number + 1) * leaf_cids(table));
+    return table == TABLE_COMPONENTS && node->bytes ? component_page(check, node->identity.number, node->bytes)
+                                                    : ERROR_NONE;
+}
+
+enum error check_tables(struct check *check)
+{
+    struct group *group = check->group;
+    check->cid_end = MAX(group->checkpoint.cid_end, group->cids.end);
+    for (unsigned table = TABLE_PLACES; table <= TABLE_LAST; table++) {
+        struct tree tree = tree_of_table((enum table)table, view_root(group->view, (enum table)table));
+        TRY(tree_walk(group, &tree, 0, UINT64_MAX, WALK_ALL_COPIES, page_visit, check));
+    }
+    return recent_components_enter(check);
+}
+
+/* ---- catalog and components name each other ------------------------------------------------------------------- */
+
+static bool object_has(const struct check *check, uint64_t component)
+{
+    for (const struct object *object = check->pool->objects; object; object = object->next)
+        if (object->component == component)
+            return true;
+    return component == COMPONENT_CATALOG;
+}
+
+void check_catalog(struct check *check)
+{
+    uint32_t index;
+    if (check->maps_incomplete)
+        return;
+    for (const struct object *object = check->pool->objects; object; object = object->next)
+        if (!object->deleting && !check_component_find(check, object->component, &index))
+            check_find(check, "object %s: its component %" PRIu64 " does not exist", object->name, object->component);
+    for (size_t i = 0; i < check->component_count; i++) {
+        const struct check_component *component = &check->components[i];
+        if (component->format.state == COMPONENT_LIVE && !object_has(check, component->id))
+            check_find(check, "component %" PRIu64 " belongs to no object of the catalog", component->id);
+    }
+}

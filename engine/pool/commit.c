@@ -1,0 +1,259 @@
+/*
+ * The commit of a batch. You are in the write path: split -> fingerprint -> look up -> compress -> COMMIT -> FILL.
+ *
+ * One entry of the pool's commit section orders the batch, asks its hits again, takes CIDs, reserves space in the log,
+ * and enters the records into the recent table and the log. No I/O in it, no copying of data: the units are copied
+ * into the log buffers afterwards, outside, and nothing may block in between. Waiting (for room, a latch, a buffer)
+ * happens before anything was changed, with no lock and no view held.
+ *
+ * A crash before the append is durable forgets all of the batch; records and units of one append count together.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/view.h"
+#include "engine/pool/batch.h"
+
+#define WHOLE_SLACK (16u << 10) /* headers, descriptors and records of a commit that must lie in one append */
+
+/* ---- before anything is changed ------------------------------------------------------------------------------------------ */
+
+static bool only_frees(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (!batch->blocks[i].zero)
+            return false;
+    return true;
+}
+
+/* Hits that are gone become new chunks; false where there were any. */
+static bool hits_stand(struct batch *batch)
+{
+    bool all = true;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct batch_block *block = &batch->blocks[i];
+        if (block->hit && !lookup_still_good(batch->pool->group, block->entry)) {
+            block->hit = false;
+            block->entry = (struct map_entry){0};
+            all = false;
+        }
+    }
+    return all;
+}
+
+static bool cids_take(struct batch *batch)
+{
+    struct cids *cids = &batch->pool->group->cids;
+    for (size_t u = 0; u < batch->unit_count; u++) {
+        batch->units[u].cid = cids_take_run(cids, batch->units[u].count);
+        if (!batch->units[u].cid)
+            return false;
+    }
+    return true;
+}
+
+/* In the section, under the group's lock. ERROR_AGAIN: room is to be waited for; ERROR_BUSY: hits went. */
+static enum error may_enter(struct batch *batch)
+{
+    TRY(group_room(batch->pool->group, (uint32_t)batch->count, only_frees(batch)));
+    if (!hits_stand(batch))
+        return ERROR_BUSY;
+    return cids_take(batch) ? ERROR_NONE : ERROR_NO_SPACE;
+}
+
+/* ---- in the section --------------------------------------------------------------------------------------------------------- */
+
+static void unit_enter(struct batch *batch, struct log_commit *commit, struct batch_unit *unit)
+{
+    struct group *group = batch->pool->group;
+    uint8_t bytes[RECORD_WRITE_BYTES_MAX];
+    struct byte_writer out = {bytes, bytes + sizeof bytes, false};
+    size_t size = sizeof(struct item_format) + unit->count * sizeof(le40) + unit->stored_size;
+    struct record record = {
+        .component = batch->component,
+        .block = batch->blocks[batch->order[unit->first]].block,
+        .mask = unit->mask,
+        .flags = (unit->codec == CODEC_RAW ? RECORD_UNIT_RANDOM : 0) | (batch->key ? 0 : RECORD_UNIT_ANONYMOUS),
+        .length = (uint32_t)((size + GRAIN_SIZE - 1) / GRAIN_SIZE),
+        .chunks = unit->count,
+        .cid = unit->cid,
+    };
+    log_reserve(&group->journal, size, sizeof bytes, &unit->item);
+    unit->identity = segment_identity(&group->segments, unit->item.buffer->segment);
+    record.offset = unit->item.offset;
+    for (unsigned i = 0; i < unit->count; i++) {
+        struct batch_block *block = &batch->blocks[batch->order[unit->first + i]];
+        record.fingerprints[i] = block->fingerprint;
+        block->entry = entry_make(unit->cid + i, unit->item.serial, unit->item.offset, record.length, i, unit->count);
+        recent_enter(group->view->active, batch->component, block->block, block->entry);
+        recent_enter_birth(group->view->active, block->entry, block->fingerprint);
+    }
+    record_write_encode(&out, &record);
+    ASSERT(!out.overflow);
+    log_record(&group->journal, commit, bytes, (size_t)(out.next - bytes));
+}
+
+static void references_flush(struct batch *batch, struct log_commit *commit, uint64_t first, const struct map_entry *entries,
+                             size_t count)
+{
+    struct group *group = batch->pool->group;
+    uint8_t bytes[RECORD_REFERENCE_BYTES_MAX];
+    struct byte_writer out = {bytes, bytes + sizeof bytes, false};
+    struct log_item none;
+    if (count == 0)
+        return;
+    record_reference_encode(&out, batch->component, first, entries, count);
+    ASSERT(!out.overflow);
+    log_reserve(&group->journal, 0, (size_t)(out.next - bytes), &none);
+    log_record(&group->journal, commit, bytes, (size_t)(out.next - bytes));
+    for (size_t i = 0; i < count; i++)
+        recent_enter(group->view->active, batch->component, first + i, entries[i]);
+}
+
+/* Blocks that refer to what was there, to an equal block of the batch, or to nothing (zeros), in runs. */
+static void references_enter(struct batch *batch, struct log_commit *commit)
+{
+    struct map_entry entries[BATCH_BLOCKS];
+    uint64_t first = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct batch_block *block = &batch->blocks[i];
+        if (!block->hit && !block->zero && block->alias < 0)
+            continue; /* a new chunk, entered with its unit */
+        if (block->alias >= 0)
+            block->entry = batch->blocks[block->alias].entry;
+        if (count && block->block != first + count) {
+            references_flush(batch, commit, first, entries, count);
+            count = 0;
+        }
+        if (count == 0)
+            first = block->block;
+        entries[count++] = block->entry;
+    }
+    references_flush(batch, commit, first, entries, count);
+}
+
+static void small_record(struct batch *batch, struct log_commit *commit, const uint8_t *bytes, const struct byte_writer *out)
+{
+    struct log_item none;
+    ASSERT(!out->overflow);
+    log_reserve(&batch->pool->group->journal, 0, (size_t)(out->next - bytes), &none);
+    log_record(&batch->pool->group->journal, commit, bytes, (size_t)(out->next - bytes));
+}
+
+static void holes_and_changes_enter(struct batch *batch, struct log_commit *commit)
+{
+    struct recent *active = batch->pool->group->view->active;
+    if (batch->range_count)
+        batch->pool->group->hopeless_since = 0; /* what is freed here may be waited for */
+    for (size_t i = 0; i < batch->range_count; i++) {
+        uint8_t bytes[RECORD_SMALL_BYTES_MAX];
+        struct byte_writer out = {bytes, bytes + sizeof bytes, false};
+        record_holes_encode(&out, batch->component, batch->ranges[i].first, batch->ranges[i].end - batch->ranges[i].first);
+        small_record(batch, commit, bytes, &out);
+        recent_enter_holes(active, batch->component, batch->ranges[i].first, batch->ranges[i].end);
+    }
+    for (size_t i = 0; i < batch->change_count; i++) {
+        uint8_t bytes[RECORD_SMALL_BYTES_MAX];
+        struct byte_writer out = {bytes, bytes + sizeof bytes, false};
+        record_component_encode(&out, &batch->changes[i]);
+        small_record(batch, commit, bytes, &out);
+        recent_enter_component(active, &batch->changes[i]);
+    }
+}
+
+static void records_enter(struct batch *batch)
+{
+    struct log_commit commit = {.section = &batch->pool->section};
+    if (batch->whole)
+        log_require_whole(&batch->pool->group->journal, batch->count * CHUNK_SIZE + WHOLE_SLACK);
+    for (size_t u = 0; u < batch->unit_count; u++)
+        unit_enter(batch, &commit, &batch->units[u]);
+    references_enter(batch, &commit);
+    holes_and_changes_enter(batch, &commit);
+    batch->sequence = commit.sequence;
+}
+
+/* ---- after the section -------------------------------------------------------------------------------------------------------- */
+
+static enum error unit_fill(struct batch *batch, struct batch_unit *unit)
+{
+    struct group *group = batch->pool->group;
+    const struct segment_keys *keys;
+    le40 cids[UNIT_CHUNKS];
+    for (unsigned i = 0; i < unit->count; i++)
+        cids[i] = le40_make(unit->cid + i);
+    TRY(segment_keys_get(group, &unit->identity, &keys));
+    enum error error = log_fill(&group->journal, &unit->item, keys, ITEM_UNIT, (uint8_t)unit->codec, (uint8_t)unit->count,
+                                cids, unit->count * sizeof cids[0], unit->stored, unit->stored_size);
+    segment_keys_put(group, keys);
+    return error;
+}
+
+/* A fill that fails leaves a hole in an append that others share: the group goes out of service. */
+static enum error fill(struct batch *batch)
+{
+    struct group *group = batch->pool->group;
+    enum error error = ERROR_NONE;
+    for (size_t u = 0; u < batch->unit_count; u++) {
+        if (!error)
+            error = unit_fill(batch, &batch->units[u]);
+        if (error)
+            error = group_fence(group, error);
+        log_filled(&group->journal, batch->units[u].item.buffer);
+    }
+    return error ? error : log_advance(&group->journal);
+}
+
+static void index_enter(struct batch *batch)
+{
+    struct group *group = batch->pool->group;
+    uint64_t written = 0, hits = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        hits += batch->blocks[i].hit || batch->blocks[i].alias >= 0;
+    mutex_lock(&group->index_lock);
+    for (size_t u = 0; u < batch->unit_count; u++) {
+        const struct batch_unit *unit = &batch->units[u];
+        written += unit->count;
+        for (unsigned i = 0; i < unit->count && batch->key && !batch->pool->no_index; i++)
+            index_insert(group->index, batch->blocks[batch->order[unit->first + i]].fingerprint, unit->cid + i,
+                         unit->cid + i);
+    }
+    mutex_unlock(&group->index_lock);
+    atomic_fetch_add(&group->totals.chunks_written, written);
+    atomic_fetch_add(&group->totals.chunks_hit, hits);
+}
+
+/* One try: enters everything, or says what is missing. */
+static enum error enter(struct batch *batch)
+{
+    struct pool *pool = batch->pool;
+    mutex_lock(&pool->section.mutex);
+    while (latch_conflicts(pool, batch))
+        condition_wait(&pool->section.changed, &pool->section.mutex);
+    mutex_lock(&pool->group->lock);
+    enum error error = may_enter(batch);
+    if (!error)
+        records_enter(batch);
+    mutex_unlock(&pool->group->lock);
+    mutex_unlock(&pool->section.mutex);
+    return error;
+}
+
+enum error commit_run(struct batch *batch)
+{
+    enum error error;
+    while ((error = enter(batch)) != ERROR_NONE) {
+        if (error == ERROR_BUSY)
+            return ERROR_AGAIN;
+        if (error == ERROR_AGAIN)
+            TRY(group_wait_room(batch->pool->group));
+        else if (error == ERROR_NO_SPACE)
+            TRY(group_wait_space(batch->pool->group));
+        else
+            return error;
+    }
+    TRY(fill(batch));
+    index_enter(batch);
+    return ERROR_NONE;
+}

@@ -1,0 +1,380 @@
+/*
+ * coffer.conf read into a struct pool_conf.
+ *
+ * base/conf.h checks sections, keys and kinds of values; here follows what holds between them: a current provider that
+ * exists, as many device ids as devices, no device or id twice, limits. So nothing behind this file doubts a conf.
+ * The conf is never rewritten by the engine, only read and, by conf_compose.c, created. No locks: immutable when built.
+ */
+#include "engine/pool/conf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/conf.h"
+#include "base/file.h"
+#include "base/memory.h"
+
+#define SECTION_SIZE    256
+#define GROUP_PREFIX    "group "
+#define PROVIDER_PREFIX "provider "
+
+static const char *const encryption_choices[] = {"on", "required", "off", NULL};
+static const char *const fingerprint_choices[] = {"xxh3", "hmac-sha256", NULL};
+static const char *const compression_choices[] = {
+    "auto",    "none",    "lz4",     "zstd-1",  "zstd-2",  "zstd-3",  "zstd-4",  "zstd-5",
+    "zstd-6",  "zstd-7",  "zstd-8",  "zstd-9",  "zstd-10", "zstd-11", "zstd-12", "zstd-13",
+    "zstd-14", "zstd-15", "zstd-16", "zstd-17", "zstd-18", "zstd-19", NULL,
+};
+
+static const struct conf_key keys[] = {
+    {"pool", "uuid", CONF_TEXT, NULL, false},
+    {"pool", "encryption", CONF_CHOICE, encryption_choices, false},
+    {"pool", "fingerprint", CONF_CHOICE, fingerprint_choices, false},
+    {"pool", "provider", CONF_TEXT, NULL, false},
+    {"pool", "memory", CONF_SIZE, NULL, false},
+    {"pool", "index-memory", CONF_SIZE, NULL, false},
+    {"pool", "trash", CONF_DURATION, NULL, false},
+    {"pool", "compression", CONF_CHOICE, compression_choices, false},
+    {"server", "nbd", CONF_TEXT, NULL, true},
+    {"server", "control", CONF_TEXT, NULL, false},
+    {"server", "insecure", CONF_BOOL, NULL, false},
+    {"provider *", "type", CONF_TEXT, NULL, false},
+    {"provider *", "seal", CONF_TEXT, NULL, false},
+    {"provider *", "id", CONF_TEXT, NULL, false},
+    {"provider *", "path", CONF_TEXT, NULL, false},
+    {"group *", "uuid", CONF_TEXT, NULL, false},
+    {"group *", "devices", CONF_TEXT, NULL, true},
+    {"group *", "device-ids", CONF_TEXT, NULL, true},
+};
+
+/* ---- pieces ------------------------------------------------------------------------------------------------------ */
+
+static bool begins_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static enum error text_needed(const struct pool_conf *conf, const char *section, const char *name, const char **text)
+{
+    *text = conf_text(conf->source, section, name, NULL);
+    return *text != NULL ? ERROR_NONE : conf_complain(conf->source, section, name, "is missing");
+}
+
+static enum error uuid_needed(const struct pool_conf *conf, const char *section, const char *name, struct uuid *uuid)
+{
+    const char *text;
+    TRY(text_needed(conf, section, name, &text));
+    if (uuid_parse(text, uuid) != ERROR_NONE || uuid_is_zero(*uuid))
+        return conf_complain(conf->source, section, name, "\"%.64s\" is not a UUID", text);
+    return ERROR_NONE;
+}
+
+/* A path as the engine opens it; NULL when out of memory. */
+static char *path_joined(const struct pool_conf *conf, const char *path)
+{
+    return path[0] == '/' ? strdup(path) : file_join(conf->directory, path);
+}
+
+/* The items of a key that may be given several times, each a list with commas. */
+struct list {
+    char **items;
+    size_t count;
+};
+
+static void list_free(struct list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+}
+
+static enum error list_add(struct list *list, const char *begin, const char *end)
+{
+    while (begin < end && (*begin == ' ' || *begin == '\t'))
+        begin++;
+    while (end > begin && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    char **grown = reallocarray(list->items, list->count + 1, sizeof *grown);
+    if (grown == NULL)
+        return ERROR_NO_MEMORY;
+    list->items = grown;
+    grown[list->count] = strndup(begin, (size_t)(end - begin));
+    return grown[list->count++] == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+}
+
+static enum error list_fill(struct list *list, const struct pool_conf *conf, const char *section, const char *name)
+{
+    for (size_t i = 0; i < conf_count(conf->source, section, name); i++) {
+        const char *begin = conf_text_at(conf->source, section, name, i), *end;
+        for (; begin != NULL; begin = *end == ',' ? end + 1 : NULL) {
+            end = strchrnul(begin, ',');
+            TRY(list_add(list, begin, end));
+            if (list->items[list->count - 1][0] == 0)
+                return conf_complain(conf->source, section, name, "there is nothing between two commas");
+            if (list->count > GROUP_DEVICES_MAX)
+                return conf_complain(conf->source, section, name, "more than %d are given", GROUP_DEVICES_MAX);
+        }
+    }
+    return list->count > 0 ? ERROR_NONE : conf_complain(conf->source, section, name, "is missing");
+}
+
+bool pool_conf_name_is_valid(const char *name, size_t size_max)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t length = strlen(name);
+    return length > 0 && length <= size_max && strspn(name, allowed) == length && name[0] != '-' && name[0] != '.';
+}
+
+/* ---- groups ------------------------------------------------------------------------------------------------------ */
+
+static bool device_is_taken(const struct pool_conf *conf, const struct pool_conf_device *device)
+{
+    for (size_t g = 0; g < conf->group_count; g++)
+        for (size_t i = 0; i < conf->groups[g].device_count; i++) {
+            const struct pool_conf_device *other = &conf->groups[g].devices[i];
+            if (other != device && (uuid_equal(other->id, device->id) || strcmp(other->path, device->path) == 0))
+                return true;
+        }
+    return false;
+}
+
+/* Devices become part of the group one by one, so that a failure destroys what there is. */
+static enum error take_devices(struct pool_conf *conf, const char *section, struct pool_conf_group *group,
+                               const struct list *paths, const struct list *ids)
+{
+    if (paths->count != ids->count)
+        return conf_complain(conf->source, section, "device-ids", "%zu are given for %zu devices", ids->count,
+                             paths->count);
+    group->devices = memory_zeroed(paths->count, sizeof *group->devices);
+    if (group->devices == NULL)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < paths->count; i++) {
+        struct pool_conf_device *device = &group->devices[i];
+        if (uuid_parse(ids->items[i], &device->id) != ERROR_NONE || uuid_is_zero(device->id))
+            return conf_complain(conf->source, section, "device-ids", "\"%.64s\" is not a UUID", ids->items[i]);
+        device->path = path_joined(conf, paths->items[i]);
+        if (device->path == NULL)
+            return ERROR_NO_MEMORY;
+        group->device_count++;
+        if (device_is_taken(conf, device))
+            return conf_complain(conf->source, section, "devices", "%s, or its id, stands there twice",
+                                 paths->items[i]);
+    }
+    return ERROR_NONE;
+}
+
+static enum error take_group(struct pool_conf *conf, const char *section)
+{
+    if (conf->group_count == POOL_GROUPS_MAX)
+        return conf_complain(conf->source, section, "uuid", "more than %d groups", POOL_GROUPS_MAX);
+    struct pool_conf_group *group = &conf->groups[conf->group_count++];
+    const char *name = section + strlen(GROUP_PREFIX);
+    if (!pool_conf_name_is_valid(name, GROUP_NAME_MAX))
+        return conf_complain(conf->source, section, "uuid", "a group cannot be named \"%.64s\"", name);
+    snprintf(group->name, sizeof group->name, "%s", name);
+    TRY(uuid_needed(conf, section, "uuid", &group->id));
+    for (size_t i = 0; i + 1 < conf->group_count; i++)
+        if (uuid_equal(conf->groups[i].id, group->id))
+            return conf_complain(conf->source, section, "uuid", "is that of group %s", conf->groups[i].name);
+    struct list paths = {0}, ids = {0};
+    enum error error = list_fill(&paths, conf, section, "devices");
+    if (error == ERROR_NONE)
+        error = list_fill(&ids, conf, section, "device-ids");
+    if (error == ERROR_NONE)
+        error = take_devices(conf, section, group, &paths, &ids);
+    list_free(&paths);
+    list_free(&ids);
+    return error;
+}
+
+/* ---- providers --------------------------------------------------------------------------------------------------- */
+
+static enum error take_provider(struct pool_conf *conf, const char *section)
+{
+    if (conf->provider_count == POOL_PROVIDERS_MAX)
+        return conf_complain(conf->source, section, "id", "more than %d providers", POOL_PROVIDERS_MAX);
+    struct provider_config *provider = &conf->providers[conf->provider_count];
+    const char *name = section + strlen(PROVIDER_PREFIX), *path;
+    if (!pool_conf_name_is_valid(name, PROVIDER_NAME_MAX))
+        return conf_complain(conf->source, section, "id", "a provider cannot be named \"%.64s\"", name);
+    snprintf(provider->name, sizeof provider->name, "%s", name);
+    TRY(uuid_needed(conf, section, "id", &provider->id));
+    TRY(text_needed(conf, section, "type", &provider->type));
+    TRY(text_needed(conf, section, "seal", &provider->seal));
+    TRY(text_needed(conf, section, "path", &path));
+    for (size_t i = 0; i < conf->provider_count; i++)
+        if (uuid_equal(conf->providers[i].id, provider->id))
+            return conf_complain(conf->source, section, "id", "is that of provider %s", conf->providers[i].name);
+    provider->path = path_joined(conf, path);
+    conf->provider_count++;
+    return provider->path == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+}
+
+static enum error choose_provider(struct pool_conf *conf)
+{
+    const char *name = conf_text(conf->source, "pool", "provider", NULL);
+    if (conf->encryption == POOL_ENCRYPTION_OFF)
+        return ERROR_NONE;
+    if (name == NULL)
+        return conf_complain(conf->source, "pool", "provider", "is missing: which provider keeps the key?");
+    for (size_t i = 0; i < conf->provider_count; i++)
+        if (strcmp(conf->providers[i].name, name) == 0)
+            conf->provider = &conf->providers[i];
+    if (conf->provider == NULL)
+        return conf_complain(conf->source, "pool", "provider", "there is no [provider %.64s]", name);
+    return ERROR_NONE;
+}
+
+/* ---- [pool] and [server] ----------------------------------------------------------------------------------------- */
+
+static enum error take_memory(struct pool_conf *conf)
+{
+    conf->memory = conf_size(conf->source, "pool", "memory", POOL_MEMORY_DEFAULT);
+    if (conf->memory < POOL_MEMORY_MIN)
+        return conf_complain(conf->source, "pool", "memory", "at least 64M are needed");
+    conf->index_memory = conf_size(conf->source, "pool", "index-memory", conf->memory / 4);
+    if (conf->index_memory < POOL_INDEX_MEMORY_MIN || conf->index_memory > conf->memory / 2)
+        return conf_complain(conf->source, "pool", "index-memory", "from 1M to half of memory is possible");
+    return ERROR_NONE;
+}
+
+static void take_compression(struct pool_conf *conf)
+{
+    static const enum codec_choice first[] = {POOL_CODEC_AUTO, POOL_CODEC_NONE, POOL_CODEC_LZ4};
+    size_t choice = conf_choice(conf->source, "pool", "compression", 0);
+    conf->codec = choice < COUNT_OF(first) ? first[choice] : POOL_CODEC_ZSTD;
+    conf->zstd_level = choice < COUNT_OF(first) ? 0 : (int)(choice - COUNT_OF(first)) + 1;
+}
+
+static enum error take_pool(struct pool_conf *conf)
+{
+    TRY(uuid_needed(conf, "pool", "uuid", &conf->pool));
+    conf->encryption = (enum pool_encryption)conf_choice(conf->source, "pool", "encryption", POOL_ENCRYPTION_ON);
+    conf->fingerprint =
+        conf_choice(conf->source, "pool", "fingerprint", 0) == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
+    conf->trash = conf_duration(conf->source, "pool", "trash", POOL_TRASH_DEFAULT);
+    take_compression(conf);
+    return take_memory(conf);
+}
+
+/* An address with its socket's path joined. */
+static enum error nbd_address(const struct pool_conf *conf, const char *text, char **address)
+{
+    if (begins_with(text, "tcp:") && text[4] != 0) {
+        *address = strdup(text);
+        return *address == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+    }
+    if (!begins_with(text, "unix:") || text[5] == 0)
+        return conf_complain(conf->source, "server", "nbd", "\"%.64s\" is neither unix:PATH nor tcp:HOST:PORT", text);
+    AUTO_FREE char *path = path_joined(conf, text + 5);
+    if (path == NULL || asprintf(address, "unix:%s", path) < 0)
+        return ERROR_NO_MEMORY;
+    return ERROR_NONE;
+}
+
+static enum error take_server(struct pool_conf *conf)
+{
+    size_t count = conf_count(conf->source, "server", "nbd");
+    conf->nbd = memory_zeroed(MAX(count, (size_t)1), sizeof *conf->nbd);
+    conf->control = path_joined(conf, conf_text(conf->source, "server", "control", "control.sock"));
+    conf->insecure = conf_bool(conf->source, "server", "insecure", false);
+    if (conf->nbd == NULL || conf->control == NULL)
+        return ERROR_NO_MEMORY;
+    if (count == 0)
+        return nbd_address(conf, "unix:nbd.sock", &conf->nbd[conf->nbd_count++]);
+    for (size_t i = 0; i < count; i++)
+        TRY(nbd_address(conf, conf_text_at(conf->source, "server", "nbd", i), &conf->nbd[conf->nbd_count++]));
+    return ERROR_NONE;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static enum error take_sections(struct pool_conf *conf)
+{
+    size_t count = conf_section_count(conf->source);
+    conf->groups = memory_zeroed(MIN(count, (size_t)POOL_GROUPS_MAX), sizeof *conf->groups);
+    conf->providers = memory_zeroed(MIN(count, (size_t)POOL_PROVIDERS_MAX), sizeof *conf->providers);
+    if (conf->groups == NULL || conf->providers == NULL)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        const char *section = conf_section_at(conf->source, i);
+        if (begins_with(section, GROUP_PREFIX))
+            TRY(take_group(conf, section));
+        else if (begins_with(section, PROVIDER_PREFIX))
+            TRY(take_provider(conf, section));
+    }
+    if (conf->group_count == 0)
+        return error_explain(ERROR_INVALID, "%s/%s names no [group NAME]", conf->directory, POOL_CONF_NAME);
+    return ERROR_NONE;
+}
+
+static enum error take_all(struct pool_conf *conf)
+{
+    TRY(take_pool(conf));
+    TRY(take_server(conf));
+    TRY(take_sections(conf));
+    return choose_provider(conf);
+}
+
+enum error pool_conf_parse(const char *directory, const char *text, struct pool_conf **conf)
+{
+    AUTO_FREE char *path = file_join(directory, POOL_CONF_NAME);
+    struct pool_conf *made = memory_zeroed(1, sizeof *made);
+    enum error error = path == NULL || made == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+    if (error == ERROR_NONE && (made->directory = strdup(directory)) == NULL)
+        error = ERROR_NO_MEMORY;
+    if (error == ERROR_NONE)
+        error = conf_parse(path, text, strlen(text), keys, COUNT_OF(keys), &made->source);
+    if (error == ERROR_NONE)
+        error = take_all(made);
+    if (error != ERROR_NONE) {
+        pool_conf_destroy(made);
+        return error;
+    }
+    *conf = made;
+    return ERROR_NONE;
+}
+
+enum error pool_conf_read(const char *directory, struct pool_conf **conf)
+{
+    AUTO_FREE char *path = file_join(directory, POOL_CONF_NAME);
+    AUTO_FREE void *text = NULL;
+    size_t size;
+    if (path == NULL)
+        return ERROR_NO_MEMORY;
+    enum error error = file_read(path, CONF_SIZE_MAX, &text, &size);
+    if (error == ERROR_NOT_FOUND)
+        return error_explain(error, "%s is not a pool directory: there is no %s in it", directory, POOL_CONF_NAME);
+    if (error == ERROR_NONE && memchr(text, 0, size) != NULL)
+        error = error_explain(ERROR_INVALID, "%s is not a text file: it has a zero byte", path);
+    return error != ERROR_NONE ? error : pool_conf_parse(directory, text, conf);
+}
+
+static void groups_destroy(struct pool_conf *conf)
+{
+    for (size_t g = 0; g < conf->group_count; g++) {
+        for (size_t i = 0; i < conf->groups[g].device_count; i++)
+            free(conf->groups[g].devices[i].path);
+        free(conf->groups[g].devices);
+    }
+    free(conf->groups);
+}
+
+void pool_conf_destroy(struct pool_conf *conf)
+{
+    if (conf == NULL)
+        return;
+    groups_destroy(conf);
+    for (size_t i = 0; i < conf->provider_count; i++)
+        free((char *)conf->providers[i].path);
+    free(conf->providers);
+    for (size_t i = 0; i < conf->nbd_count; i++)
+        free(conf->nbd[i]);
+    free(conf->nbd);
+    free(conf->control);
+    free(conf->directory);
+    conf_destroy(conf->source);
+    free(conf);
+}

@@ -1,0 +1,109 @@
+/*
+ * The text of a new coffer.conf. It says what a person may change and what must stay, since this file, not a manual, is
+ * what people open. What it writes pool_conf_parse() reads: create.c proves that before anything reaches a disk.
+ */
+#include "engine/pool/conf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATH_BYTES_MAX 1024 /* of a path in a conf: far from the longest line, and copies fit into a superblock */
+
+static const char head[] =
+    "# Coffer: what this pool is and how it is served. Lines that begin with '#' are comments; a commented-out\n"
+    "# setting shows its default. Changes count from the next start of cofferd. What the disks say about\n"
+    "# encryption and keys must agree with this file; a disk never overrules it.\n"
+    "\n";
+
+static const char pool_settings[] = "\n"
+                                    "# Memory for tables, index, buffers and caches together; at least 64M.\n"
+                                    "#memory = 256M\n"
+                                    "# Of it, for finding duplicates; a quarter by default.\n"
+                                    "#index-memory = 64M\n"
+                                    "# How long deleted disks stay in the trash.\n"
+                                    "#trash = 7d\n"
+                                    "# auto (by load), none, lz4, or a fixed zstd-1 to zstd-19.\n"
+                                    "#compression = auto\n"
+                                    "\n"
+                                    "[server]\n"
+                                    "# Where NBD is served; may be given several times: unix:PATH or tcp:HOST:PORT.\n"
+                                    "#nbd = unix:nbd.sock\n"
+                                    "# Where the coffer command reaches the daemon.\n"
+                                    "#control = control.sock\n"
+                                    "# TCP without TLS is refused unless this says yes.\n"
+                                    "#insecure = no\n";
+
+static void put_uuid(FILE *out, const char *name, struct uuid uuid)
+{
+    char text[UUID_TEXT_SIZE];
+    uuid_format(uuid, text);
+    fprintf(out, "%s = %s\n", name, text);
+}
+
+static void put_pool(FILE *out, const struct pool_conf_new *new)
+{
+    fputs("[pool]\n# Fixed at creation: identity, and how duplicates are recognised.\n", out);
+    put_uuid(out, "uuid", new->pool);
+    fprintf(out, "fingerprint = %s\n", new->fingerprint == POOL_FINGERPRINT_XXH3 ? "xxh3" : "hmac-sha256");
+    if (new->provider == NULL) {
+        fputs("# Nothing is encrypted: who has the disks can read and change them.\nencryption = off\n", out);
+    } else {
+        fputs("# on, or required: then it cannot be turned off while that line stands.\nencryption = on\n", out);
+        fprintf(out, "# Who keeps the key.\nprovider = %s\n", new->provider->name);
+    }
+    fputs(pool_settings, out);
+}
+
+static void put_provider(FILE *out, const struct provider_config *provider)
+{
+    fprintf(out, "\n[provider %s]\n", provider->name);
+    put_uuid(out, "id", provider->id);
+    fprintf(out, "type = %s\nseal = %s\n", provider->type, provider->seal);
+    fprintf(out, "# Without this file the data is lost: keep a copy elsewhere.\npath = %s\n", provider->path);
+}
+
+static void put_group(FILE *out, const struct pool_conf_new *new)
+{
+    fprintf(out, "\n[group %s]\n", new->group_name);
+    put_uuid(out, "uuid", new->group);
+    fputs("# Relative to this directory, or absolute and stable (/dev/disk/by-id/...). Paths may change when disks\n"
+          "# move; ids and order may not.\n",
+          out);
+    for (size_t i = 0; i < new->device_count; i++) {
+        fprintf(out, "devices = %s\n", new->device_paths[i]);
+        put_uuid(out, "device-ids", new->device_ids[i]);
+    }
+}
+
+enum error pool_conf_compose(const struct pool_conf_new *new, char **text)
+{
+    char *buffer = NULL;
+    size_t size;
+    FILE *out = open_memstream(&buffer, &size);
+    if (out == NULL)
+        return ERROR_NO_MEMORY;
+    fputs(head, out);
+    put_pool(out, new);
+    if (new->provider != NULL)
+        put_provider(out, new->provider);
+    put_group(out, new);
+    bool failed = ferror(out) != 0;
+    if (fclose(out) != 0 || failed) {
+        free(buffer);
+        return ERROR_NO_MEMORY;
+    }
+    *text = buffer;
+    return ERROR_NONE;
+}
+
+bool pool_conf_can_hold(const char *path)
+{
+    size_t length = strlen(path);
+    if (length == 0 || length > PATH_BYTES_MAX || path[0] == ' ' || path[length - 1] == ' ')
+        return false;
+    for (const char *c = path; *c != 0; c++)
+        if (*c == ',' || (unsigned char)*c < ' ' || *c == 0x7f)
+            return false;
+    return true;
+}

@@ -1,0 +1,173 @@
+/*
+ * The janitor: one thread that empties the trash when its time has come, walks deletions, and finishes what a crash cut
+ * off a shrink. It works in pieces (sweep.c), with no lock held, and stops between two of them.
+ *
+ * What it has to do stands in the catalog before it begins and leaves it only when all is done: `deleting` until the
+ * slot is emptied in the same commit that marks the component deleted, `cut` until its blocks are gone. So a crash
+ * anywhere only makes it begin anew.
+ *
+ * Locks: pool->lock, but for sweeping. An object that is being freed is nobody else's, and one with `cutting` set
+ * cannot go away: both stay in place while the lock is let go of.
+ */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "engine/pool/object_table.h"
+#include "engine/pool/sweep.h"
+
+#define WAIT_MAX    (60 * CLOCK_SECOND) /* the clock of the trash may be set meanwhile */
+#define WAIT_FAILED (10 * CLOCK_SECOND) /* after what could not be done */
+
+static uint64_t now_seconds(void)
+{
+    return clock_realtime() / CLOCK_SECOND;
+}
+
+/* ---- freeing -------------------------------------------------------------------------------------------------------
+ */
+
+/* One publish settles all that are waiting to be freed: nobody writes to them any more. */
+static enum error settle(struct pool *pool, struct sweep *sweep) REQUIRES(pool->lock)
+{
+    for (struct object *object = pool->objects; object != NULL; object = object->next)
+        object->settling = object->deleting;
+    mutex_unlock(&pool->lock);
+    enum error error = sweep_publish(sweep);
+    mutex_lock(&pool->lock);
+    for (struct object *object = pool->objects; object != NULL; object = object->next)
+        object->settled |= object->settling && error == ERROR_NONE;
+    return error;
+}
+
+static enum error object_free(struct pool *pool, struct sweep *sweep, struct object *object) REQUIRES(pool->lock)
+{
+    if (!object->settled)
+        TRY(settle(pool, sweep));
+    mutex_unlock(&pool->lock);
+    enum error error = sweep_component(sweep, object->component, 0, OBJECT_SIZE_MAX / COFFER_BLOCK);
+    mutex_lock(&pool->lock);
+    return error != ERROR_NONE ? error : catalog_remove(pool, object);
+}
+
+static enum error object_cut(struct pool *pool, struct sweep *sweep, struct object *object) REQUIRES(pool->lock)
+{
+    struct object_document document;
+    uint64_t first = atomic_load(&object->size) / COFFER_BLOCK, end = object->cut / COFFER_BLOCK;
+    object->cutting = true;
+    mutex_unlock(&pool->lock);
+    enum error error = sweep_publish(sweep);
+    if (error == ERROR_NONE)
+        error = sweep_component(sweep, object->component, first, end);
+    mutex_lock(&pool->lock);
+    object->cutting = false;
+    if (error != ERROR_NONE)
+        return error;
+    object_describe(pool, object, &document);
+    document.cut = 0;
+    TRY(catalog_store(pool, object->slot, &document, NULL));
+    object_adopt(pool, object, &document);
+    object->retry_at = 0;
+    return ERROR_NONE;
+}
+
+/* ---- what there is to do --------------------------------------------------------------------------------------------
+ */
+
+static bool is_expired(const struct pool *pool, const struct object *object, uint64_t now)
+{
+    return object->deleted != 0 && !object->deleting && object_purge_time(pool, object) <= now;
+}
+
+static bool has_work(const struct pool *pool, const struct object *object, uint64_t now)
+{
+    bool wanted = object->deleting || (object->cut != 0 && !object->cutting) || is_expired(pool, object, now);
+    return wanted && object->retry_at <= clock_monotonic();
+}
+
+static enum error work(struct pool *pool, struct sweep *sweep, struct object *object) REQUIRES(pool->lock)
+{
+    if (object->deleting)
+        return object_free(pool, sweep, object);
+    if (is_expired(pool, object, now_seconds()))
+        return object_doom(pool, object);
+    return object_cut(pool, sweep, object);
+}
+
+static struct object *next_with_work(const struct pool *pool)
+{
+    uint64_t now = now_seconds();
+    struct object *object = pool->objects;
+    while (object != NULL && !has_work(pool, object, now))
+        object = object->next;
+    return object;
+}
+
+static uint64_t wait_time(const struct pool *pool)
+{
+    uint64_t now = now_seconds(), wait = WAIT_MAX;
+    for (const struct object *object = pool->objects; object != NULL; object = object->next) {
+        uint64_t purge = object->deleted && !object->deleting ? object_purge_time(pool, object) : UINT64_MAX;
+        if (purge - now < WAIT_MAX / CLOCK_SECOND)
+            wait = MIN(wait, (purge - now) * CLOCK_SECOND);
+        if (object->retry_at != 0)
+            wait = MIN(wait, WAIT_FAILED);
+    }
+    return wait;
+}
+
+/* ---- the thread
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void wait_for(struct pool *pool, uint64_t time) REQUIRES(pool->lock)
+{
+    if (!atomic_load(&pool->janitor_stopping))
+        condition_wait_until(&pool->janitor_wake, &pool->lock, clock_monotonic() + time);
+}
+
+/* Told once; one object that cannot be freed does not keep the others waiting. */
+static void put_off(struct object *object, enum error error)
+{
+    if (error != ERROR_INTERRUPTED && error != ERROR_FENCED && object->retry_at == 0)
+        message(MESSAGE_WARNING, "'%s' could not be freed: %s; it is tried again", object->name, error_sentence(error));
+    object->retry_at = clock_monotonic() + WAIT_FAILED;
+}
+
+static void janitor_run(void *argument)
+{
+    struct pool *pool = argument;
+    struct sweep sweep = sweep_of(pool, &pool->janitor_stopping);
+    thread_lower_priority();
+    mutex_lock(&pool->lock);
+    while (!atomic_load(&pool->janitor_stopping)) {
+        struct object *object = next_with_work(pool);
+        if (object == NULL) {
+            wait_for(pool, wait_time(pool));
+            continue;
+        }
+        enum error error = work(pool, &sweep, object);
+        if (error != ERROR_NONE)
+            put_off(object, error);
+    }
+    mutex_unlock(&pool->lock);
+}
+
+enum error janitor_start(struct pool *pool)
+{
+    ASSERT(!pool->janitor_running);
+    atomic_store(&pool->janitor_stopping, false);
+    TRY(thread_start(&pool->janitor, "janitor", janitor_run, pool));
+    pool->janitor_running = true;
+    return ERROR_NONE;
+}
+
+void janitor_stop(struct pool *pool)
+{
+    if (!pool->janitor_running)
+        return;
+    mutex_lock(&pool->lock);
+    atomic_store(&pool->janitor_stopping, true);
+    condition_broadcast(&pool->janitor_wake);
+    mutex_unlock(&pool->lock);
+    thread_join(&pool->janitor);
+    pool->janitor_running = false;
+}

@@ -1,0 +1,86 @@
+/*
+ * From conf and secret to the KEK: provider -> KDK -> KEK(number, salt).
+ *
+ * The probed superblock is input that nobody vouched for. It may make an open refuse, and it supplies number and salt
+ * of the KEK; a false number or salt gives a key that verifies nothing. It never selects provider or algorithm, and it
+ * never turns encryption off: the public KEK is handed out only where conf and witness both say plaintext
+ * (SECURITY 3, 4). No state, nothing written; keys on the stack are wiped.
+ */
+#include "engine/pool/keys.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+enum error pool_device_check(const struct pool_conf *conf, const struct pool_conf_group *group, size_t index,
+                             const struct superblock_probe *probe)
+{
+    const struct pool_conf_device *device = &group->devices[index];
+    const struct superblock *found = superblock_newest(probe);
+    ASSERT(found != NULL);
+    if (!uuid_equal(found->pool, conf->pool))
+        return error_explain(ERROR_FOREIGN, "%s belongs to another pool", device->path);
+    if (!uuid_equal(found->group, group->id))
+        return error_explain(ERROR_FOREIGN, "%s belongs to another group of this pool, not to %s", device->path,
+                             group->name);
+    if (!uuid_equal(found->device, device->id))
+        return error_explain(ERROR_FOREIGN, "%s is another device of group %s than the conf says there", device->path,
+                             group->name);
+    if (found->device_index != index || found->device_count != group->device_count)
+        return error_explain(ERROR_INVALID,
+                             "%s is device %u of %u in group %s, but the conf lists it as %zu of %zu: set their order "
+                             "and number right",
+                             device->path, found->device_index + 1, found->device_count, group->name, index + 1,
+                             group->device_count);
+    return ERROR_NONE;
+}
+
+static enum error plaintext_open(const struct pool_conf *conf, const struct witness *witness, uint8_t kek[KEY_SIZE])
+{
+    if (conf->encryption != POOL_ENCRYPTION_OFF)
+        return error_explain(ERROR_FORGED,
+                             "a device says that it is not encrypted, but %s/%s says that the pool is: it was replaced",
+                             conf->directory, POOL_CONF_NAME);
+    if (witness->encryption_floor)
+        return error_explain(ERROR_FORGED,
+                             "%s/%s says encryption = off, but this pool was encrypted before: the file was changed",
+                             conf->directory, POOL_CONF_NAME);
+    memcpy(kek, kek_public, KEY_SIZE);
+    return ERROR_NONE;
+}
+
+static enum error provider_open(const struct provider_config *provider, const struct provider_secret *secret,
+                                uint8_t kdk[KEY_SIZE])
+{
+    const struct provider_ops *operations;
+    TRY(provider_find(provider, &operations));
+    return operations->open(provider, secret, kdk);
+}
+
+static enum error encrypted_open(const struct pool_conf *conf, const struct superblock *found,
+                                 const struct provider_secret *secret, uint8_t kek[KEY_SIZE])
+{
+    if (conf->encryption == POOL_ENCRYPTION_OFF)
+        return error_explain(
+            ERROR_INVALID, "%s/%s says encryption = off, but the device is encrypted: set it to on, with its provider",
+            conf->directory, POOL_CONF_NAME);
+    if (!uuid_equal(found->wrapping.provider, conf->provider->id))
+        return error_explain(ERROR_FOREIGN, "the device's keys are not under provider %s, which %s/%s names",
+                             conf->provider->name, conf->directory, POOL_CONF_NAME);
+    uint8_t kdk[KEY_SIZE];
+    TRY(provider_open(conf->provider, secret, kdk));
+    enum error error = kek_derive(kdk, conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt, kek);
+    memory_cleanse(kdk, sizeof kdk);
+    return error;
+}
+
+enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
+                          const struct superblock_probe *probe, const struct provider_secret *secret,
+                          uint8_t kek[KEY_SIZE])
+{
+    const struct superblock *found = superblock_newest(probe);
+    ASSERT(found != NULL);
+    if (!uuid_equal(found->pool, conf->pool))
+        return error_explain(ERROR_FOREIGN, "the device belongs to another pool than %s", conf->directory);
+    return found->encryption ? encrypted_open(conf, found, secret, kek) : plaintext_open(conf, witness, kek);
+}

@@ -1,0 +1,412 @@
+/*
+ * Objects: made, found, named, sized, put into the trash and taken out of it. Each change is one document, durable
+ * before it is made in memory; what takes long (freeing blocks) is left to the janitor, but for what a shrink cuts off,
+ * which must be gone before the object may grow over it again.
+ *
+ * A shrink writes down the new size and, as `cut`, the old one; frees what lies between; then clears `cut`. A crash in
+ * between leaves `cut`, the janitor goes on, and until it is done the object cannot be resized. So what is beyond the
+ * size always reads as zeros once it is there again.
+ *
+ * Locks: pool->lock, held across catalog writes. A shrink lets go of it while it frees; meanwhile the object counts as
+ * open, so that it can be neither deleted nor locked away.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/pool/name.h"
+#include "engine/pool/object_table.h"
+#include "engine/pool/sweep.h"
+
+/* ---- what is asked before anything
+ * ------------------------------------------------------------------------------------ */
+
+static enum error check_readable(struct pool *pool)
+{
+    return atomic_load(&pool->locked) ? ERROR_LOCKED : ERROR_NONE;
+}
+
+static enum error check_changeable(struct pool *pool)
+{
+    TRY(pool_check_usable(pool));
+    return pool->read_only ? error_explain(ERROR_READ_ONLY, "pool %s is open read-only", pool->directory) : ERROR_NONE;
+}
+
+static enum error size_check(uint64_t size)
+{
+    if (size == 0)
+        return error_explain(ERROR_INVALID, "an object cannot have size 0");
+    if (size % COFFER_BLOCK != 0)
+        return error_explain(ERROR_INVALID, "a size must be a multiple of %d bytes, %llu is not", COFFER_BLOCK,
+                             (unsigned long long)size);
+    if (size > OBJECT_SIZE_MAX)
+        return error_explain(ERROR_TOO_LARGE, "an object has at most %llu TiB",
+                             (unsigned long long)(OBJECT_SIZE_MAX >> 40));
+    return ERROR_NONE;
+}
+
+/* Repeats the name only where it is fit to be shown. */
+static enum error not_found(const char *name)
+{
+    if (object_name_check(name) != ERROR_NONE)
+        return error_explain(ERROR_NOT_FOUND, "there is no object of that name: no object can have it");
+    return error_explain(ERROR_NOT_FOUND, "there is no object '%s'", name);
+}
+
+static enum error find(struct pool *pool, const char *name, struct object **object)
+{
+    struct object *found = catalog_find(pool, name);
+    if (found == NULL)
+        return not_found(name);
+    *object = found;
+    return ERROR_NONE;
+}
+
+static enum error find_living(struct pool *pool, const char *name, struct object **object)
+{
+    struct object *found;
+    TRY(find(pool, name, &found));
+    if (found->deleting)
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed", found->name);
+    if (found->deleted)
+        return error_explain(ERROR_NOT_FOUND, "'%s' is in the trash: restore it first", found->name);
+    *object = found;
+    return ERROR_NONE;
+}
+
+static enum error check_closed(const struct object *object, const char *what)
+{
+    if (object->open_count != 0)
+        return error_explain(ERROR_BUSY, "'%s' is in use and cannot be %s: disconnect its clients first", object->name,
+                             what);
+    return ERROR_NONE;
+}
+
+static enum error check_name_free(struct pool *pool, const char *name)
+{
+    if (object_table_living(pool->table, name) != NULL)
+        return error_explain(ERROR_EXISTS, "an object named '%s' exists already", name);
+    return ERROR_NONE;
+}
+
+static uint64_t now_seconds(void)
+{
+    return clock_realtime() / CLOCK_SECOND;
+}
+
+static enum error store(struct pool *pool, struct object *object, const struct object_document *document)
+{
+    TRY(catalog_store(pool, object->slot, document, NULL));
+    object_adopt(pool, object, document);
+    return ERROR_NONE;
+}
+
+static enum error unlocked(struct pool *pool, enum error error) RELEASE(pool->lock)
+{
+    mutex_unlock(&pool->lock);
+    return error;
+}
+
+/* ---- creating
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* A component id is taken below the lease only; a publish renews the lease. */
+static enum error component_take(struct pool *pool, uint64_t *component)
+{
+    struct group *group = pool->group;
+    for (;;) {
+        mutex_lock(&group->lock);
+        bool leased = group->component_next < group->component_lease;
+        uint64_t taken = group->component_next;
+        group->component_next += leased;
+        mutex_unlock(&group->lock);
+        if (leased) {
+            *component = taken;
+            return ERROR_NONE;
+        }
+        TRY(group_publish(group));
+    }
+}
+
+static enum error create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
+{
+    struct object_document document = {
+        .uuid = uuid_random(),
+        .domain = pool->conf->pool,
+        .group = pool->conf->groups[0].id,
+        .size = size,
+        .created = now_seconds(),
+        .state = OBJECT_LIVE,
+    };
+    TRY(check_changeable(pool));
+    TRY(check_name_free(pool, name));
+    uint64_t slot = object_table_free_slot(pool->table);
+    if (slot == 0)
+        return error_explain(ERROR_TOO_LARGE,
+                             "the pool has %u objects, the trash included, and can have no more: delete some for good",
+                             OBJECTS_MAX);
+    memcpy(document.name, name, strlen(name) + 1);
+    TRY(component_take(pool, &document.component));
+    struct component_change change = {
+        .id = document.component, .object = document.uuid, .domain = document.domain, .state = COMPONENT_LIVE};
+    TRY(catalog_enter(pool, slot, &document));
+    enum error error = catalog_store(pool, slot, &document, &change);
+    if (error != ERROR_NONE) {
+        catalog_leave(pool, pool->table->slots[slot]);
+        return error;
+    }
+    *uuid = document.uuid;
+    return ERROR_NONE;
+}
+
+enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
+{
+    TRY(object_name_check(name));
+    TRY(size_check(size));
+    mutex_lock(&pool->lock);
+    return unlocked(pool, create(pool, name, size, uuid));
+}
+
+/* ---- looking
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static void info_fill(const struct pool *pool, const struct object *object, struct object_info *info)
+{
+    *info = (struct object_info){
+        .uuid = object->uuid,
+        .size = atomic_load(&object->size),
+        .created = object->created,
+        .deleted = object->deleted,
+        .purge_at = object->deleted && !object->deleting ? object_purge_time(pool, object) : 0,
+        .deleting = object->deleting,
+        .open_count = object->open_count,
+    };
+    memcpy(info->name, object->name, sizeof info->name);
+}
+
+enum error object_find(struct pool *pool, const char *name, struct object_info *info)
+{
+    struct object *object;
+    mutex_lock(&pool->lock);
+    enum error error = check_readable(pool);
+    if (error == ERROR_NONE)
+        error = find(pool, name, &object);
+    if (error == ERROR_NONE)
+        info_fill(pool, object, info);
+    return unlocked(pool, error);
+}
+
+static int info_order(const void *a, const void *b)
+{
+    const struct object_info *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order != 0 ? order : memcmp(&x->uuid, &y->uuid, sizeof x->uuid);
+}
+
+static enum error list(struct pool *pool, struct object_info **infos, size_t *count)
+{
+    size_t n = 0;
+    TRY(check_readable(pool));
+    struct object_info *filled = malloc((pool->table->count + 1) * sizeof *filled);
+    if (filled == NULL)
+        return ERROR_NO_MEMORY;
+    for (const struct object *object = pool->objects; object != NULL; object = object->next)
+        info_fill(pool, object, &filled[n++]);
+    *infos = filled;
+    *count = n;
+    return ERROR_NONE;
+}
+
+enum error object_list(struct pool *pool, struct object_info **infos, size_t *count)
+{
+    mutex_lock(&pool->lock);
+    TRY(unlocked(pool, list(pool, infos, count)));
+    qsort(*infos, *count, sizeof **infos, info_order);
+    return ERROR_NONE;
+}
+
+/* ---- renaming
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static enum error rename_to(struct pool *pool, const char *name, const char *new_name)
+{
+    struct object *object;
+    struct object_document document;
+    TRY(check_changeable(pool));
+    TRY(find_living(pool, name, &object));
+    if (strcmp(object->name, new_name) == 0)
+        return ERROR_NONE;
+    TRY(check_name_free(pool, new_name));
+    object_describe(pool, object, &document);
+    memcpy(document.name, new_name, strlen(new_name) + 1);
+    return store(pool, object, &document);
+}
+
+enum error object_rename(struct pool *pool, const char *name, const char *new_name)
+{
+    TRY(object_name_check(new_name));
+    mutex_lock(&pool->lock);
+    return unlocked(pool, rename_to(pool, name, new_name));
+}
+
+/* ---- resizing
+ * ------------------------------------------------------------------------------------------------------------ */
+
+/* In: pool->lock held; it is let go of while blocks are freed, and held again. */
+static enum error shrink_to(struct pool *pool, struct object *object, uint64_t size) REQUIRES(pool->lock)
+{
+    struct object_document document;
+    struct sweep sweep = sweep_of(pool, NULL);
+    uint64_t before = atomic_load(&object->size);
+    TRY(check_closed(object, "made smaller"));
+    object_describe(pool, object, &document);
+    document.size = size;
+    document.cut = before;
+    TRY(store(pool, object, &document));
+    object->cutting = true;
+    object->open_count++;
+    pool->volume_count++;
+    mutex_unlock(&pool->lock);
+    enum error error = sweep_publish(&sweep);
+    if (error == ERROR_NONE)
+        error = sweep_component(&sweep, object->component, size / COFFER_BLOCK, before / COFFER_BLOCK);
+    mutex_lock(&pool->lock);
+    pool->volume_count--;
+    object->open_count--;
+    object->cutting = false;
+    object_describe(pool, object, &document);
+    document.cut = 0;
+    if (error == ERROR_NONE)
+        error = store(pool, object, &document);
+    if (error != ERROR_NONE) {
+        condition_signal(&pool->janitor_wake);
+        return error_prefix(error, "'%s' has its new size, but what was cut off is not freed yet", object->name);
+    }
+    return ERROR_NONE;
+}
+
+static enum error resize(struct pool *pool, const char *name, uint64_t size, bool shrink) REQUIRES(pool->lock)
+{
+    struct object *object;
+    struct object_document document;
+    TRY(check_changeable(pool));
+    TRY(find_living(pool, name, &object));
+    uint64_t before = atomic_load(&object->size);
+    if (object->cut != 0)
+        return error_explain(ERROR_BUSY,
+                             "'%s' was made smaller and what was cut off is still being freed: try again later",
+                             object->name);
+    if (size == before)
+        return ERROR_NONE;
+    if (size < before && !shrink)
+        return error_explain(ERROR_INVALID,
+                             "'%s' has %llu bytes, more than %llu: to cut it off and lose what is there, say --shrink",
+                             object->name, (unsigned long long)before, (unsigned long long)size);
+    if (size < before)
+        return shrink_to(pool, object, size);
+    object_describe(pool, object, &document);
+    document.size = size;
+    return store(pool, object, &document);
+}
+
+enum error object_resize(struct pool *pool, const char *name, uint64_t size, bool shrink)
+{
+    TRY(size_check(size));
+    mutex_lock(&pool->lock);
+    return unlocked(pool, resize(pool, name, size, shrink));
+}
+
+/* ---- the trash
+ * -------------------------------------------------------------------------------------------------------------- */
+
+uint64_t object_purge_time(const struct pool *pool, const struct object *object)
+{
+    uint64_t forever = UINT64_MAX - object->deleted;
+    return object->deleted + MIN(pool->conf->trash, forever);
+}
+
+enum error object_doom(struct pool *pool, struct object *object)
+{
+    struct object_document document;
+    object_describe(pool, object, &document);
+    document.state = OBJECT_DELETING;
+    if (document.deleted == 0)
+        document.deleted = now_seconds();
+    TRY(store(pool, object, &document));
+    condition_signal(&pool->janitor_wake);
+    return ERROR_NONE;
+}
+
+static enum error discard(struct pool *pool, struct object *object)
+{
+    struct object_document document;
+    object_describe(pool, object, &document);
+    document.state = OBJECT_TRASHED;
+    document.deleted = now_seconds();
+    TRY(store(pool, object, &document));
+    condition_signal(&pool->janitor_wake);
+    return ERROR_NONE;
+}
+
+static enum error throw_away(struct pool *pool, const char *name, bool now)
+{
+    struct object *object;
+    TRY(check_changeable(pool));
+    TRY(find(pool, name, &object));
+    if (object->deleting)
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed already", object->name);
+    TRY(check_closed(object, "deleted"));
+    if (now || (pool->conf->trash == 0 && object->deleted == 0))
+        return object_doom(pool, object);
+    if (object->deleted)
+        return error_explain(ERROR_NOT_FOUND, "'%s' is in the trash already", object->name);
+    return discard(pool, object);
+}
+
+enum error object_delete(struct pool *pool, const char *name, bool now)
+{
+    mutex_lock(&pool->lock);
+    return unlocked(pool, throw_away(pool, name, now));
+}
+
+/* A living object does not hide the trashed one of its name here. */
+static enum error find_trashed(struct pool *pool, const char *name, struct object **object)
+{
+    struct object *found = catalog_find(pool, name);
+    if (found != NULL && object_is_living(found)) {
+        struct object *dead = object_table_dead(pool->table, name);
+        found = dead != NULL ? dead : found;
+    }
+    if (found == NULL)
+        return not_found(name);
+    if (object_is_living(found))
+        return error_explain(ERROR_NOT_FOUND, "'%s' is not in the trash", found->name);
+    if (found->deleting)
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted for good and is being freed", found->name);
+    *object = found;
+    return ERROR_NONE;
+}
+
+static enum error restore(struct pool *pool, const char *name, const char *new_name)
+{
+    struct object *object;
+    struct object_document document;
+    TRY(check_changeable(pool));
+    TRY(find_trashed(pool, name, &object));
+    object_describe(pool, object, &document);
+    if (new_name != NULL)
+        memcpy(document.name, new_name, strlen(new_name) + 1);
+    TRY(check_name_free(pool, document.name));
+    document.state = OBJECT_LIVE;
+    document.deleted = 0;
+    return store(pool, object, &document);
+}
+
+enum error object_restore(struct pool *pool, const char *name, const char *new_name)
+{
+    if (new_name != NULL)
+        TRY(object_name_check(new_name));
+    mutex_lock(&pool->lock);
+    return unlocked(pool, restore(pool, name, new_name));
+}

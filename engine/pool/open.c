@@ -1,0 +1,341 @@
+/*
+ * Opening, locking and closing a pool. The order is that of SECURITY 4: the conf names devices and provider; the fixed
+ * parts of the superblocks are looked at; the provider gives the KEK; the superblocks are authenticated; the witness is
+ * verified and says whether anything is older than it was; an epoch is reserved; only then is anything written.
+ *
+ * A crash at any point before the epoch changes nothing; after it, an epoch is skipped.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "crypto/arena.h"
+#include "engine/pool/keys.h"
+#include "engine/pool/pool.h"
+
+/* What an open has in its hands before it becomes the group's. */
+struct opening {
+    struct pool *pool;
+    const struct pool_conf_group *conf;
+    struct device *devices[GROUP_DEVICES_MAX];
+    struct superblock superblocks[GROUP_DEVICES_MAX];
+    struct keyring *keyrings[GROUP_DEVICES_MAX];
+    struct superblock_probe *probes;
+    size_t count;
+};
+
+enum error pool_check_usable(struct pool *pool)
+{
+    if (atomic_load(&pool->locked))
+        return ERROR_LOCKED;
+    return group_is_fenced(pool->group) ? ERROR_FENCED : ERROR_NONE;
+}
+
+/* ---- devices and keys -------------------------------------------------------------------------------------------------- */
+
+static enum error device_open(struct pool *pool, const char *path, struct device **device)
+{
+    unsigned flags = pool->read_only ? DEVICE_OPEN_READ_ONLY : 0;
+    if (pool->options.open_device)
+        return pool->options.open_device(path, flags, pool->options.open_device_context, device);
+    return device_open_file(path, flags, device);
+}
+
+static enum error devices_open(struct opening *opening)
+{
+    for (size_t i = 0; i < opening->conf->device_count; i++) {
+        const char *path = opening->conf->devices[i].path;
+        TRY(device_open(opening->pool, path, &opening->devices[i]));
+        opening->count++;
+        enum error error = superblock_probe(opening->devices[i], &opening->probes[i]);
+        if (error)
+            return error_prefix(error, "%s", path);
+        TRY(pool_device_check(opening->pool->conf, opening->conf, i, &opening->probes[i]));
+    }
+    return ERROR_NONE;
+}
+
+static enum error superblocks_open(struct opening *opening, const struct provider_secret *secret)
+{
+    uint8_t *kek = arena_allocate(KEY_SIZE);
+    enum error error = kek ? ERROR_NONE : ERROR_NO_MEMORY;
+    for (size_t i = 0; i < opening->count && !error; i++) {
+        unsigned bad = 0;
+        /* All devices of a group are under one KEK unless a rotation was cut short: ask for each where they differ. */
+        if (i == 0 || memcmp(&superblock_newest(&opening->probes[i])->wrapping,
+                             &superblock_newest(&opening->probes[i - 1])->wrapping,
+                             sizeof opening->probes[i].copies[0].wrapping) != 0)
+            error = pool_keys_open(opening->pool->conf, opening->pool->witness, &opening->probes[i], secret, kek);
+        if (!error)
+            error = superblock_open(opening->devices[i], &opening->probes[i], kek, &opening->superblocks[i],
+                                    &opening->keyrings[i], &bad);
+        if (error)
+            error = error_prefix(error, "%s", opening->conf->devices[i].path);
+        if (!error && bad)
+            message(MESSAGE_WARNING, "%s: %u of %u superblock copies are damaged", opening->conf->devices[i].path, bad,
+                    SUPERBLOCK_COPIES);
+        if (!error && bad && !opening->pool->read_only)
+            error = superblock_write(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], kek);
+    }
+    arena_free(kek);
+    return error;
+}
+
+static enum error ages_check(struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    bool accept = pool->options.accept_rollback;
+    uint64_t sequence = 0;
+    for (size_t i = 0; i < opening->count; i++) {
+        const char *path = opening->conf->devices[i].path;
+        struct checkpoint checkpoint;
+        TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
+        enum error error = checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint);
+        if (error)
+            return error_prefix(error, "%s", path);
+        TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));
+        sequence = MAX(sequence, checkpoint.sequence);
+    }
+    return witness_sequence_check(pool->witness, opening->conf->name, opening->conf->id, sequence, accept);
+}
+
+/* ---- the witness, raised after each publish ------------------------------------------------------------------------------ */
+
+static enum error witness_raise(struct pool *pool, uint64_t checkpoint, uint64_t sequence)
+{
+    struct group *group = pool->group;
+    enum error error = ERROR_NONE;
+    mutex_lock(&pool->witness_lock);
+    for (uint32_t d = 0; d < group->device_count && !error; d++)
+        error = witness_device_raise(pool->witness, &(struct witness_device){
+                                                        .id = group->superblocks[d].device,
+                                                        .encrypted = group->superblocks[d].encryption,
+                                                        .epoch = group->superblocks[d].epoch,
+                                                        .checkpoint = checkpoint,
+                                                    });
+    if (!error)
+        error = witness_group_raise(pool->witness, group->superblocks[0].group, true, sequence);
+    if (!error)
+        error = witness_save(pool->witness);
+    mutex_unlock(&pool->witness_lock);
+    return error;
+}
+
+static void published(void *context, uint64_t checkpoint, uint64_t sequence)
+{
+    struct pool *pool = context;
+    if (!pool->group)
+        return; /* during the open; raised at its end */
+    enum error error = witness_raise(pool, checkpoint, sequence);
+    if (error)
+        message(MESSAGE_WARNING, "the witness could not be written: %s; until it is, a roll-back of the disks to before "
+                                 "now would not be noticed", error_sentence(error));
+}
+
+/* ---- opening with a key --------------------------------------------------------------------------------------------------- */
+
+static enum error k_pool_take(struct opening *opening)
+{
+    const struct keyring_slot *slot = keyring_current(opening->keyrings[0], KEY_KIND_POOL);
+    if (!slot)
+        return error_explain(ERROR_CORRUPT, "%s has no key of the pool", opening->conf->devices[0].path);
+    opening->pool->k_pool = arena_allocate(KEY_SIZE);
+    if (!opening->pool->k_pool)
+        return ERROR_NO_MEMORY;
+    memcpy(opening->pool->k_pool, slot->key, KEY_SIZE);
+    return ERROR_NONE;
+}
+
+static enum error group_begin(struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    uint64_t memory = pool->options.memory ? pool->options.memory : pool->conf->memory;
+    struct group_config config = {
+        .section = &pool->section,
+        .memory = memory,
+        .index_memory = MIN(pool->conf->index_memory, memory / 4),
+        .epoch = pool->epoch,
+        .read_only = pool->read_only,
+        .no_index = pool->no_index,
+        .published = published,
+        .context = pool,
+    };
+    memcpy(config.name, opening->conf->name, MIN(sizeof config.name - 1, strlen(opening->conf->name)));
+    mutex_lock(&pool->section.mutex);
+    pool->section.sequence = pool->epoch << SEQUENCE_EPOCH_SHIFT;
+    mutex_unlock(&pool->section.mutex);
+    uint32_t count = (uint32_t)opening->count;
+    opening->count = 0; /* the group's from here on */
+    return group_open(opening->devices, opening->superblocks, opening->keyrings, count, &config, &pool->group);
+}
+
+static void opening_forget(struct opening *opening)
+{
+    for (size_t i = 0; i < opening->count; i++) {
+        device_close(opening->devices[i]);
+        keyring_destroy(opening->keyrings[i]);
+        free(opening->superblocks[i].json);
+    }
+    free(opening->probes);
+}
+
+static void keys_forget(struct pool *pool)
+{
+    arena_free(pool->k_pool);
+    pool->k_pool = NULL;
+}
+
+static enum error steps(struct opening *opening, const struct provider_secret *secret)
+{
+    struct pool *pool = opening->pool;
+    TRY(devices_open(opening));
+    TRY(superblocks_open(opening, secret));
+    TRY(k_pool_take(opening));
+    TRY(witness_verify(pool->witness, pool->k_pool));
+    TRY(ages_check(opening));
+    pool->epoch = pool->witness->epoch;
+    if (!pool->read_only)
+        TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
+    TRY(group_begin(opening));
+    if (!pool->read_only)
+        TRY(witness_raise(pool, pool->group->checkpoint.number, pool->group->checkpoint.sequence));
+    TRY(catalog_load(pool));
+    if (!pool->objects && pool->slots_end == 0 && !pool->read_only)
+        TRY(catalog_create(pool));
+    return pool->read_only ? ERROR_NONE : janitor_start(pool);
+}
+
+static enum error with_key(struct pool *pool, const struct provider_secret *secret)
+{
+    struct opening opening = {.pool = pool, .conf = &pool->conf->groups[0]};
+    if (pool->conf->group_count != 1)
+        return error_explain(ERROR_UNSUPPORTED, "coffer.conf names %zu groups; this version serves one",
+                             pool->conf->group_count);
+    opening.probes = memory_zeroed(GROUP_DEVICES_MAX, sizeof *opening.probes);
+    if (!opening.probes)
+        return ERROR_NO_MEMORY;
+    enum error error = witness_load(pool->directory, pool->conf->pool, &pool->witness);
+    if (!error)
+        error = steps(&opening, secret);
+    opening_forget(&opening);
+    if (!error) {
+        atomic_store(&pool->locked, 0);
+        return ERROR_NONE;
+    }
+    error = error_prefix(error, "pool %s", pool->directory);
+    catalog_unload(pool);
+    if (pool->group && group_close(pool->group, true))
+        message(MESSAGE_WARNING, "the group did not close cleanly");
+    pool->group = NULL;
+    witness_destroy(pool->witness);
+    pool->witness = NULL;
+    keys_forget(pool);
+    return error;
+}
+
+/* ---- the pool ---------------------------------------------------------------------------------------------------------------- */
+
+static void pool_free(struct pool *pool)
+{
+    pool_conf_destroy(pool->conf);
+    mutex_deinit(&pool->witness_lock);
+    mutex_deinit(&pool->section.mutex);
+    condition_deinit(&pool->section.changed);
+    mutex_deinit(&pool->lock);
+    condition_deinit(&pool->janitor_wake);
+    free(pool->directory);
+    free(pool);
+}
+
+static enum error pool_allocate(const char *directory, const struct pool_open_options *options, struct pool **out)
+{
+    struct pool *pool = memory_zeroed(1, sizeof *pool);
+    if (!pool)
+        return ERROR_NO_MEMORY;
+    mutex_init(&pool->witness_lock, RANK_LEAF);
+    mutex_init(&pool->section.mutex, RANK_POOL);
+    condition_init(&pool->section.changed);
+    mutex_init(&pool->lock, RANK_CATALOG);
+    condition_init(&pool->janitor_wake);
+    pool->options = *options;
+    pool->options.passphrase = NULL;
+    pool->read_only = options->read_only;
+    pool->no_index = options->no_index;
+    atomic_store(&pool->locked, 1);
+    pool->directory = strdup(directory);
+    enum error error = pool->directory ? pool_conf_read(directory, &pool->conf) : ERROR_NO_MEMORY;
+    if (error) {
+        pool_free(pool);
+        return error;
+    }
+    *out = pool;
+    return ERROR_NONE;
+}
+
+enum error pool_open(const char *directory, const struct pool_open_options *options, struct pool **out)
+{
+    struct pool *pool;
+    struct provider_secret secret = {options->passphrase, options->passphrase_size};
+    TRY(pool_allocate(directory, options, &pool));
+    enum error error = with_key(pool, options->passphrase ? &secret : NULL);
+    if (error == ERROR_LOCKED && options->start_locked) {
+        message(MESSAGE_NOTICE, "pool %s starts locked: %s", directory, error_sentence(error));
+        error = ERROR_NONE;
+    }
+    if (error) {
+        pool_free(pool);
+        return error;
+    }
+    *out = pool;
+    return ERROR_NONE;
+}
+
+enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size)
+{
+    struct provider_secret secret = {passphrase, passphrase_size};
+    mutex_lock(&pool->lock);
+    bool locked = atomic_load(&pool->locked);
+    mutex_unlock(&pool->lock);
+    if (!locked)
+        return error_explain(ERROR_EXISTS, "pool %s is open already", pool->directory);
+    return with_key(pool, passphrase ? &secret : NULL);
+}
+
+/* Everything that needs the key ends; what is durable stays so. */
+static enum error key_drop(struct pool *pool)
+{
+    janitor_stop(pool);
+    enum error error = group_close(pool->group, group_is_fenced(pool->group));
+    pool->group = NULL;
+    catalog_unload(pool);
+    witness_destroy(pool->witness);
+    pool->witness = NULL;
+    keys_forget(pool);
+    return error;
+}
+
+enum error pool_lock(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    unsigned volumes = pool->volume_count;
+    bool locked = atomic_load(&pool->locked);
+    if (!volumes && !locked)
+        atomic_store(&pool->locked, 1);
+    mutex_unlock(&pool->lock);
+    if (locked)
+        return error_explain(ERROR_LOCKED, "pool %s is locked already", pool->directory);
+    if (volumes)
+        return error_explain(ERROR_BUSY, "%u volumes of pool %s are open: disconnect their clients first", volumes,
+                             pool->directory);
+    return key_drop(pool);
+}
+
+enum error pool_close(struct pool *pool)
+{
+    ASSERT(pool->volume_count == 0);
+    enum error error = atomic_load(&pool->locked) ? ERROR_NONE : key_drop(pool);
+    pool_free(pool);
+    return error;
+}

@@ -1,0 +1,176 @@
+/*
+ * A pool as engine/pool's files share it.
+ *
+ * Locks, outermost first: pool->lock (state, objects, volumes; held across catalog writes, never taken by the data
+ * path), the commit section, a group's lock. The data path touches a volume, its object's immutable fields, atomics,
+ * the section and the group.
+ */
+#ifndef COFFER_ENGINE_POOL_POOL_H
+#define COFFER_ENGINE_POOL_POOL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/thread.h"
+#include "dedup/fingerprint.h"
+#include "dedup/unit.h"
+#include "engine/coffer.h"
+#include "engine/group/group.h"
+#include "engine/pool/conf.h"
+#include "engine/pool/document.h"
+#include "engine/pool/witness.h"
+
+#define OBJECT_SLOT_BLOCKS 256              /* a catalog document begins at slot x 1 MiB */
+
+/* An object, from its catalog document. */
+struct object {
+    struct object *next, *previous; /* in pool->objects, unordered */
+    struct object *name_next, *uuid_next; /* in the chains of pool->table */
+    uint64_t slot;                /* of the catalog, 1 and up */
+    struct uuid uuid, domain;
+    char name[OBJECT_NAME_MAX + 1];
+    uint64_t component;           /* on the group */
+    uint64_t created, deleted;    /* seconds since 1970 */
+    bool deleting;
+    bool settling, settled;       /* deleting, and all that it ever wrote is (being brought) into the published trees */
+    uint64_t cut;                 /* bytes: what is beyond the size, below this, is still to be freed; 0: nothing */
+    bool cutting;                 /* somebody is at it */
+    uint64_t retry_at;            /* clock_monotonic; 0: the janitor has not failed with it */
+    unsigned open_count;
+    _Atomic uint64_t size;
+    const struct fingerprint_key *key; /* of its dedup domain; in the arena, shared by all objects of the domain */
+    _Atomic bool codec_busy;
+};
+
+struct volume {
+    struct pool *pool;
+    struct object *object;
+    bool read_only;
+};
+
+/* A range of blocks that a batch with partial blocks is about to read and then change. Under the section's mutex. */
+struct latch {
+    struct latch *next;
+    const void *owner;
+    uint64_t component, first, end;
+};
+
+struct pool_totals {
+    _Atomic uint64_t user_read_bytes, user_write_bytes, user_reads, user_writes, user_flushes;
+};
+
+struct pool {
+    char *directory;
+    struct pool_conf *conf;
+    struct pool_open_options options;
+    struct witness *witness;       /* under witness_lock */
+    struct mutex witness_lock;
+    uint64_t epoch;
+    bool read_only;
+    bool no_index;
+    _Atomic int locked;            /* no key: only status, unlock and close work */
+    uint8_t *k_pool;               /* in the arena; NULL while locked */
+
+    struct section section;
+    struct latch *latches;
+    struct group *group;           /* NULL while locked */
+    _Atomic unsigned batches;      /* running now: the load that chooses the codec */
+
+    struct mutex lock;
+    struct object *objects;
+    uint64_t slots_end;            /* catalog slots from here on were never used; 0: there is no catalog yet */
+    struct object_table *table;    /* the same objects by name, UUID and slot; NULL while locked */
+    struct domain_key *domain_keys;
+    unsigned volume_count;
+    struct thread janitor;         /* empties the trash and walks deletions */
+    bool janitor_running;
+    _Atomic bool janitor_stopping; /* set under pool->lock */
+    struct condition janitor_wake; /* with pool->lock */
+
+    struct pool_totals totals;
+};
+
+/* ---- write.c: the story of a write ---------------------------------------------------------------------------------- */
+
+struct block_range { uint64_t first, end; };
+
+/*
+ * Runs writes, zeroes and trims of one batch (of one volume, in array order, none of them empty) and sets each error.
+ * Durable only after group_sync().
+ */
+void write_execute(struct volume *volume, struct request **requests, size_t count);
+
+/* Writes a document into a slot of the catalog: its length and JSON, holes behind it, in one commit of one append;
+ * together with the components that it creates or deletes (may be NULL, 0). Durable when it returns. `size` 0 empties
+ * the slot. */
+enum error catalog_commit(struct pool *pool, uint64_t slot, const void *document, size_t size,
+                          const struct component_change *changes, size_t change_count) CHECKED;
+
+/* Makes a range of blocks of a component holes, `last` marks the component deleted as well. Not durable by itself. */
+enum error component_trim(struct pool *pool, uint64_t component, uint64_t first, uint64_t end,
+                          const struct component_change *last) CHECKED;
+
+/* ---- read.c ---------------------------------------------------------------------------------------------------------- */
+
+/* Runs reads (and cache requests) of one batch and sets each error. */
+void read_execute(struct volume *volume, struct request **requests, size_t count);
+/* Reads whole blocks of a component; an unreadable block gives its error through the return value. */
+enum error component_read(struct pool *pool, uint64_t component, uint64_t first, size_t count, void *out) CHECKED;
+
+/* ---- lookup.c: which chunks are there already ---------------------------------------------------------------------------- */
+
+struct chunk_lookup {
+    const uint8_t *data;
+    struct fingerprint fingerprint;
+    struct map_entry hit; /* hole: none */
+};
+/* Fills `hit` of each chunk (at most 256) that the group has. Compares byte for byte where the fingerprint is not
+ * collision-resistant, in `compare` (count x 4096 bytes). A hit must be checked again at the commit
+ * (lookup_still_good). */
+void lookup_chunks(struct pool *pool, const struct fingerprint_key *key, struct chunk_lookup *chunks, size_t count,
+                   uint8_t *compare);
+/* Under the group's lock: the hit's segment is there and no victim. */
+bool lookup_still_good(struct group *group, struct map_entry hit);
+
+/* ---- catalog.c: documents of objects -------------------------------------------------------------------------------------- */
+
+/* Reads all documents into pool->objects. */
+enum error catalog_load(struct pool *pool) CHECKED;
+void catalog_unload(struct pool *pool);
+/* Makes the catalog of a new pool. */
+enum error catalog_create(struct pool *pool) CHECKED;
+/* By name or UUID; NULL. Under pool->lock. */
+struct object *catalog_find(struct pool *pool, const char *name);
+/* Writes a document; `change` is the component that appears with it, or NULL. Under pool->lock. */
+enum error catalog_store(struct pool *pool, uint64_t slot, const struct object_document *document,
+                         const struct component_change *change) CHECKED;
+/* Frees the slot and, in the same commit, marks the emptied component deleted; the object is gone. Under pool->lock. */
+enum error catalog_remove(struct pool *pool, struct object *object) CHECKED;
+/* The document that says what the object's fields say, and back: what is stored is made from a copy first, so that a
+ * store that fails changes nothing. Under pool->lock. */
+void object_describe(struct pool *pool, const struct object *object, struct object_document *document);
+void object_adopt(struct pool *pool, struct object *object, const struct object_document *document);
+/* Allocates an object with its key and enters it. Under pool->lock. */
+enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_document *document) CHECKED;
+/* Forgets and frees an object, in memory only. Under pool->lock. */
+void catalog_leave(struct pool *pool, struct object *object);
+
+/* ---- object.c ---------------------------------------------------------------------------------------------------------------- */
+
+/* When the trash frees a trashed object; seconds since 1970. */
+uint64_t object_purge_time(const struct pool *pool, const struct object *object);
+/* Marks an object as deleted for good, durably, and wakes the janitor. Under pool->lock. */
+enum error object_doom(struct pool *pool, struct object *object) CHECKED;
+
+/* ---- janitor.c --------------------------------------------------------------------------------------------------------------- */
+
+enum error janitor_start(struct pool *pool) CHECKED;
+void janitor_stop(struct pool *pool);
+
+/* ---- open.c ------------------------------------------------------------------------------------------------------------------- */
+
+/* ERROR_NONE where the pool is open with its key and in service: ERROR_LOCKED, ERROR_FENCED. */
+enum error pool_check_usable(struct pool *pool) CHECKED;
+
+#endif

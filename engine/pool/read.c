@@ -1,0 +1,119 @@
+/*
+ * Reads of a batch. You are in the read path: READ: recent table -> tree -> unit -> answer.
+ *
+ * All blocks of all reads of a round are looked up under one view and fetched together. A block that cannot be read
+ * fails the requests that want it, and no others.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/item.h"
+#include "engine/group/view.h"
+#include "engine/pool/pool.h"
+
+#define ROUND_BLOCKS 256
+
+/* Blocks of one round, from several requests. */
+struct round {
+    struct pool *pool;
+    uint64_t component;
+    size_t count;
+    uint64_t blocks[ROUND_BLOCKS];
+    struct request *requests[ROUND_BLOCKS];
+    uint8_t *out[ROUND_BLOCKS];     /* where the whole block goes */
+    uint8_t *partial[ROUND_BLOCKS]; /* … a bounce buffer, of which a part is copied to `data` */
+    uint8_t *data[ROUND_BLOCKS];
+    uint16_t begin[ROUND_BLOCKS], length[ROUND_BLOCKS];
+};
+
+static enum error round_fetch(struct round *round, enum error *errors)
+{
+    struct map_entry entries[ROUND_BLOCKS];
+    struct chunk_read reads[ROUND_BLOCKS];
+    uint16_t which[ROUND_BLOCKS];
+    struct group *group = round->pool->group;
+    struct view *view;
+    size_t count = 0;
+    TRY(view_lookup(group, round->component, round->blocks, entries, round->count, &view));
+    for (size_t i = 0; i < round->count; i++) {
+        errors[i] = ERROR_NONE;
+        if (entry_is_hole(entries[i])) {
+            memset(round->out[i], 0, CHUNK_SIZE);
+            continue;
+        }
+        reads[count] = (struct chunk_read){.entry = entries[i], .out = round->out[i]};
+        which[count++] = (uint16_t)i;
+    }
+    enum error first = chunks_read(group, reads, count);
+    (void)first; /* each has its own */
+    for (size_t i = 0; i < count; i++)
+        errors[which[i]] = reads[i].error;
+    view_put(group, view);
+    return ERROR_NONE;
+}
+
+static void round_run(struct round *round)
+{
+    enum error errors[ROUND_BLOCKS];
+    if (round->count == 0)
+        return;
+    enum error error = group_is_fenced(round->pool->group) ? ERROR_FENCED : round_fetch(round, errors);
+    for (size_t i = 0; i < round->count; i++) {
+        enum error own = error ? error : errors[i];
+        if (own && !round->requests[i]->error)
+            round->requests[i]->error = own;
+        if (!own && round->partial[i] && round->data[i])
+            memcpy(round->data[i], round->partial[i] + round->begin[i], round->length[i]);
+        free(round->partial[i]);
+    }
+    round->count = 0;
+}
+
+static void round_add(struct round *round, struct request *request, uint64_t offset, uint8_t *data, size_t length)
+{
+    if (round->count == ROUND_BLOCKS)
+        round_run(round);
+    size_t i = round->count;
+    round->blocks[i] = offset / CHUNK_SIZE;
+    round->requests[i] = request;
+    round->begin[i] = (uint16_t)(offset % CHUNK_SIZE);
+    round->length[i] = (uint16_t)length;
+    round->data[i] = data;
+    round->partial[i] = NULL;
+    if (length < CHUNK_SIZE || !data) {
+        round->partial[i] = malloc(CHUNK_SIZE);
+        if (!round->partial[i]) {
+            request->error = ERROR_NO_MEMORY;
+            return;
+        }
+    }
+    round->out[i] = round->partial[i] ? round->partial[i] : data;
+    round->count++;
+}
+
+void read_execute(struct volume *volume, struct request **requests, size_t count)
+{
+    struct round round = {.pool = volume->pool, .component = volume->object->component};
+    for (size_t r = 0; r < count; r++) {
+        struct request *request = requests[r];
+        uint8_t *data = request->type == REQUEST_READ ? request->data : NULL;
+        for (uint64_t done = 0; done < request->length;) {
+            uint64_t offset = request->offset + done;
+            size_t length = (size_t)MIN(request->length - done, CHUNK_SIZE - offset % CHUNK_SIZE);
+            round_add(&round, request, offset, data ? data + done : NULL, length);
+            done += length;
+        }
+    }
+    round_run(&round);
+}
+
+enum error component_read(struct pool *pool, uint64_t component, uint64_t first, size_t count, void *out)
+{
+    struct round round = {.pool = pool, .component = component};
+    struct request request = {.type = REQUEST_READ};
+    for (size_t i = 0; i < count; i++)
+        round_add(&round, &request, (first + i) * CHUNK_SIZE, (uint8_t *)out + i * CHUNK_SIZE, CHUNK_SIZE);
+    round_run(&round);
+    return request.error;
+}

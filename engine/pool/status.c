@@ -1,0 +1,94 @@
+/* What a pool is doing, gathered from its parts. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/pool/pool.h"
+
+static void devices_fill(const struct pool *pool, struct pool_status *status)
+{
+    const struct group *group = pool->group;
+    status->device_count = group->device_count;
+    for (uint32_t d = 0; d < group->device_count; d++) {
+        const struct device *device = group->devices[d];
+        struct device_info *info = &status->devices[d];
+        info->uuid = group->superblocks[d].device;
+        snprintf(info->path, sizeof info->path, "%s", device->path);
+        info->size = group->superblocks[d].device_size;
+        info->fenced = atomic_load(&device->fenced);
+        info->reads = atomic_load(&device->stats.reads);
+        info->read_bytes = atomic_load(&device->stats.read_bytes);
+        info->writes = atomic_load(&device->stats.writes);
+        info->write_bytes = atomic_load(&device->stats.write_bytes);
+        info->flushes = atomic_load(&device->stats.flushes);
+        info->discards = atomic_load(&device->stats.discards);
+    }
+}
+
+static void space_fill(struct pool *pool, struct pool_status *status)
+{
+    struct group_figures f;
+    group_figures(pool->group, &f);
+    uint64_t used_segments = f.segments - f.segments_free;
+    uint64_t capacity_segments = f.segments - f.segments_reserve;
+    status->raw_bytes = f.segments * f.segment_bytes;
+    status->reserve_bytes = f.segments_reserve * f.segment_bytes;
+    status->capacity_bytes = capacity_segments * f.segment_bytes;
+    status->used_bytes = MIN(used_segments, capacity_segments) * f.segment_bytes;
+    status->free_bytes = status->capacity_bytes - status->used_bytes;
+    status->live_bytes = f.live_data_bytes + f.live_meta_bytes;
+    status->data_stored_bytes = f.live_data_bytes;
+    status->meta_stored_bytes = f.live_meta_bytes;
+    status->chunks_live = f.chunks_live;
+    status->blocks_mapped = f.blocks_mapped;
+    status->journal_bytes = f.journal_bytes;
+    status->checkpoint_last = f.checkpoint_time;
+    status->memory_used = f.memory_used;
+}
+
+static void totals_fill(struct pool *pool, struct pool_status *status)
+{
+    struct group_totals *totals = &pool->group->totals;
+    status->user_read_bytes = atomic_load(&pool->totals.user_read_bytes);
+    status->user_write_bytes = atomic_load(&pool->totals.user_write_bytes);
+    status->user_reads = atomic_load(&pool->totals.user_reads);
+    status->user_writes = atomic_load(&pool->totals.user_writes);
+    status->user_flushes = atomic_load(&pool->totals.user_flushes);
+    status->chunks_written = atomic_load(&totals->chunks_written);
+    status->chunks_zero = atomic_load(&totals->chunks_zero);
+    status->chunks_hit = atomic_load(&totals->chunks_hit);
+    status->chunks_false_hit = atomic_load(&totals->chunks_false_hit);
+    status->chunks_random = atomic_load(&totals->chunks_random);
+    status->unit_bytes_in = atomic_load(&totals->unit_bytes_in);
+    status->unit_bytes_out = atomic_load(&totals->unit_bytes_out);
+    status->checkpoints = atomic_load(&totals->checkpoints);
+    status->read_errors = atomic_load(&totals->read_errors);
+    status->replay_bytes = pool->group->replay_bytes;
+    status->replay_nanoseconds = pool->group->replay_nanoseconds;
+}
+
+enum error pool_status(struct pool *pool, struct pool_status *status)
+{
+    const struct pool_conf_group *group = &pool->conf->groups[0];
+    memset(status, 0, sizeof *status);
+    mutex_lock(&pool->lock);
+    status->uuid = pool->conf->pool;
+    status->locked = atomic_load(&pool->locked);
+    status->encryption = pool->conf->encryption != POOL_ENCRYPTION_OFF;
+    status->read_only = pool->read_only;
+    status->fingerprint = pool->conf->fingerprint;
+    snprintf(status->group_name, sizeof status->group_name, "%s", group->name);
+    status->group_uuid = group->id;
+    status->memory_setting = pool->options.memory ? pool->options.memory : pool->conf->memory;
+    if (!status->locked) {
+        status->fenced = group_is_fenced(pool->group);
+        status->epoch = pool->epoch;
+        for (const struct object *object = pool->objects; object; object = object->next)
+            *(object->deleted || object->deleting ? &status->objects_trashed : &status->objects) += 1;
+        devices_fill(pool, status);
+        space_fill(pool, status);
+        totals_fill(pool, status);
+    }
+    mutex_unlock(&pool->lock);
+    return ERROR_NONE;
+}

@@ -1,0 +1,80 @@
+/*
+ * Opening and closing volumes. While an object is open it can be neither deleted nor made smaller, and the pool neither
+ * closed nor locked, so the data path may use both without a lock.
+ *
+ * The last close of an object makes what was answered durable, as pulling a disk's cable would not; before that a crash
+ * may lose what no flush covered. Locks: pool->lock; not held while the flush runs.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+#include "engine/pool/object_table.h"
+
+static enum error check_openable(struct pool *pool, const char *name, bool read_only, struct object **object)
+{
+    TRY(pool_check_usable(pool));
+    struct object *found = catalog_find(pool, name);
+    if (found == NULL)
+        return error_explain(ERROR_NOT_FOUND, "there is no object of that name");
+    if (!object_is_living(found))
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted%s", found->name,
+                             found->deleting ? " and is being freed" : ": restore it from the trash first");
+    if (pool->read_only && !read_only)
+        return error_explain(ERROR_READ_ONLY, "pool %s is open read-only, and so is '%s'", pool->directory,
+                             found->name);
+    *object = found;
+    return ERROR_NONE;
+}
+
+enum error volume_open(struct pool *pool, const char *name, bool read_only, struct volume **out)
+{
+    struct volume *volume = memory_zeroed(1, sizeof *volume);
+    if (volume == NULL)
+        return ERROR_NO_MEMORY;
+    mutex_lock(&pool->lock);
+    enum error error = check_openable(pool, name, read_only, &volume->object);
+    if (error == ERROR_NONE) {
+        volume->object->open_count++;
+        pool->volume_count++;
+    }
+    mutex_unlock(&pool->lock);
+    if (error != ERROR_NONE) {
+        free(volume);
+        return error;
+    }
+    volume->pool = pool;
+    volume->read_only = read_only;
+    *out = volume;
+    return ERROR_NONE;
+}
+
+static void flush(struct pool *pool, const char *name)
+{
+    enum error error = group_is_fenced(pool->group) ? ERROR_FENCED : group_sync(pool->group);
+    if (error != ERROR_NONE)
+        message(MESSAGE_ERROR, "'%s' was closed, but its last writes are not durable: %s", name, error_sentence(error));
+}
+
+void volume_close(struct volume *volume)
+{
+    struct pool *pool = volume->pool;
+    char name[OBJECT_NAME_MAX + 1];
+    mutex_lock(&pool->lock);
+    ASSERT(volume->object->open_count > 0 && pool->volume_count > 0);
+    bool last = --volume->object->open_count == 0;
+    memcpy(name, volume->object->name, sizeof name);
+    mutex_unlock(&pool->lock);
+    if (last && !pool->read_only)
+        flush(pool, name);
+    mutex_lock(&pool->lock);
+    pool->volume_count--;
+    mutex_unlock(&pool->lock);
+    free(volume);
+}
+
+uint64_t volume_size(const struct volume *volume)
+{
+    return atomic_load(&volume->object->size);
+}

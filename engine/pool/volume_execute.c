@@ -1,0 +1,140 @@
+/*
+ * Requests of one batch: validated, then writes, then reads, then what must be durable. What is done is answered before
+ * a stage waits for a device; flushes last.
+ */
+#include "base/memory.h"
+#include "engine/group/view.h"
+#include "engine/pool/pool.h"
+
+#define EXTENT_ROUND 256
+
+static enum error request_check(const struct volume *volume, const struct request *request)
+{
+    uint64_t size = atomic_load(&volume->object->size);
+    if (request->type == REQUEST_FLUSH)
+        return ERROR_NONE;
+    if (request->length == 0 || request->type > REQUEST_CACHE)
+        return ERROR_INVALID;
+    if (request->offset > size || request->length > size - request->offset)
+        return ERROR_OUT_OF_RANGE;
+    bool transfers = request->type == REQUEST_READ || request->type == REQUEST_WRITE;
+    if (transfers && (request->length > REQUEST_BYTES_MAX || !request->data))
+        return ERROR_INVALID;
+    bool changes = request->type == REQUEST_WRITE || request->type == REQUEST_ZERO || request->type == REQUEST_TRIM;
+    return changes && (volume->read_only || volume->pool->read_only) ? ERROR_READ_ONLY : ERROR_NONE;
+}
+
+struct sorted {
+    struct request *writes[BATCH_REQUESTS_MAX], *reads[BATCH_REQUESTS_MAX], *durable[BATCH_REQUESTS_MAX];
+    size_t write_count, read_count, durable_count;
+};
+
+static void totals_add(struct pool *pool, const struct request *request)
+{
+    if (request->type == REQUEST_READ) {
+        atomic_fetch_add(&pool->totals.user_reads, 1);
+        atomic_fetch_add(&pool->totals.user_read_bytes, request->length);
+    } else if (request->type == REQUEST_WRITE) {
+        atomic_fetch_add(&pool->totals.user_writes, 1);
+        atomic_fetch_add(&pool->totals.user_write_bytes, request->length);
+    } else if (request->type == REQUEST_FLUSH) {
+        atomic_fetch_add(&pool->totals.user_flushes, 1);
+    }
+}
+
+static void sort(struct volume *volume, struct request *requests, size_t count, struct sorted *sorted,
+                 request_answer *answer, void *context)
+{
+    sorted->write_count = sorted->read_count = sorted->durable_count = 0;
+    enum error unusable = pool_check_usable(volume->pool);
+    for (size_t i = 0; i < count; i++) {
+        struct request *request = &requests[i];
+        request->error = unusable ? unusable : request_check(volume, request);
+        if (request->error) {
+            answer(request, context);
+            continue;
+        }
+        totals_add(volume->pool, request);
+        if (request->type == REQUEST_READ || request->type == REQUEST_CACHE)
+            sorted->reads[sorted->read_count++] = request;
+        else if (request->type == REQUEST_FLUSH)
+            sorted->durable[sorted->durable_count++] = request;
+        else
+            sorted->writes[sorted->write_count++] = request;
+    }
+}
+
+/* Answers what need not be durable, or failed; the rest joins those that wait for the sync. */
+static void writes_answer(struct sorted *sorted, request_answer *answer, void *context)
+{
+    for (size_t i = 0; i < sorted->write_count; i++) {
+        struct request *request = sorted->writes[i];
+        if ((request->flags & REQUEST_FUA) && !request->error)
+            sorted->durable[sorted->durable_count++] = request;
+        else
+            answer(request, context);
+    }
+}
+
+static void execute_some(struct volume *volume, struct request *requests, size_t count, request_answer *answer, void *context)
+{
+    struct sorted sorted;
+    sort(volume, requests, count, &sorted, answer, context);
+    if (sorted.write_count) {
+        write_execute(volume, sorted.writes, sorted.write_count);
+        writes_answer(&sorted, answer, context);
+    }
+    if (sorted.read_count) {
+        read_execute(volume, sorted.reads, sorted.read_count);
+        for (size_t i = 0; i < sorted.read_count; i++)
+            answer(sorted.reads[i], context);
+    }
+    if (sorted.durable_count) {
+        enum error error = group_sync(volume->pool->group);
+        for (size_t i = 0; i < sorted.durable_count; i++) {
+            sorted.durable[i]->error = error;
+            answer(sorted.durable[i], context);
+        }
+    }
+}
+
+void volume_execute(struct volume *volume, struct request *requests, size_t count, request_answer *answer, void *context)
+{
+    for (size_t done = 0; done < count; done += BATCH_REQUESTS_MAX)
+        execute_some(volume, requests + done, MIN(count - done, BATCH_REQUESTS_MAX), answer, context);
+}
+
+enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents, size_t capacity,
+                          size_t *count)
+{
+    uint64_t blocks[EXTENT_ROUND];
+    struct map_entry entries[EXTENT_ROUND];
+    uint64_t size = atomic_load(&volume->object->size);
+    TRY(pool_check_usable(volume->pool));
+    if (capacity == 0 || length == 0 || offset > size || length > size - offset)
+        return ERROR_OUT_OF_RANGE;
+    uint64_t block = offset / COFFER_BLOCK, end = (offset + length + COFFER_BLOCK - 1) / COFFER_BLOCK;
+    size_t n = 0;
+    while (block < end) {
+        struct view *view;
+        size_t round = (size_t)MIN(end - block, EXTENT_ROUND - block % EXTENT_ROUND);
+        for (size_t i = 0; i < round; i++)
+            blocks[i] = block + i;
+        TRY(view_lookup(volume->pool->group, volume->object->component, blocks, entries, round, &view));
+        view_put(volume->pool->group, view);
+        for (size_t i = 0; i < round; i++) {
+            bool hole = entry_is_hole(entries[i]);
+            if (n && extents[n - 1].hole == hole) {
+                extents[n - 1].length += COFFER_BLOCK;
+            } else if (n < capacity) {
+                extents[n++] = (struct extent){COFFER_BLOCK, hole};
+            } else {
+                *count = n;
+                return ERROR_NONE;
+            }
+        }
+        block += round;
+    }
+    *count = n;
+    return ERROR_NONE;
+}

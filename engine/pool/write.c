@@ -1,0 +1,133 @@
+/*
+ * The story of a write, from requests to commits. You are in the write path:
+ * WRITE: requests -> batches -> split -> fingerprint -> look up -> compress -> commit -> fill.
+ *
+ * Requests of one call are packed into batches of blocks that do not overlap, in array order; where one overlaps what
+ * the batch holds already, or does not fit, the batch is committed first. So overlapping writes take effect in order,
+ * and a request that is larger than a batch takes several commits (a block is never torn; a request may be).
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/pool/batch.h"
+
+struct packer {
+    struct batch *batch;
+    struct request *members[BATCH_REQUESTS_MAX + 1]; /* that have something in the batch */
+    size_t member_count;
+};
+
+static void packer_commit(struct packer *packer)
+{
+    enum error error = batch_commit(packer->batch);
+    for (size_t i = 0; i < packer->member_count; i++)
+        if (error && !packer->members[i]->error)
+            packer->members[i]->error = error;
+    packer->member_count = 0;
+}
+
+static void member_add(struct packer *packer, struct request *request)
+{
+    if (packer->member_count == 0 || packer->members[packer->member_count - 1] != request)
+        packer->members[packer->member_count++] = request;
+}
+
+/* Makes room for blocks [first, end). */
+static void make_room(struct packer *packer, uint64_t first, uint64_t end, size_t blocks)
+{
+    if (!batch_takes(packer->batch, first, end, blocks) || packer->member_count >= BATCH_REQUESTS_MAX)
+        packer_commit(packer);
+}
+
+static void data_add(struct packer *packer, struct request *request, uint64_t offset, const uint8_t *data, uint64_t length)
+{
+    while (length && !request->error) {
+        uint64_t first = offset / CHUNK_SIZE;
+        uint64_t end = MIN((offset + length + CHUNK_SIZE - 1) / CHUNK_SIZE, first + BATCH_BLOCKS);
+        uint64_t size = MIN(length, end * CHUNK_SIZE - offset);
+        make_room(packer, first, end, (size_t)(end - first));
+        member_add(packer, request);
+        enum error error = batch_add_data(packer->batch, offset, data, (size_t)size);
+        if (error) {
+            request->error = error;
+            return;
+        }
+        offset += size;
+        data += size;
+        length -= size;
+    }
+}
+
+/* Whole blocks become holes; a part of a block at either end is written as zeros. */
+static void zeros_add(struct packer *packer, struct request *request)
+{
+    static const uint8_t zeros[CHUNK_SIZE];
+    uint64_t begin = request->offset, end = request->offset + request->length;
+    uint64_t first = (begin + CHUNK_SIZE - 1) / CHUNK_SIZE, last = end / CHUNK_SIZE;
+    if (first > last) {
+        data_add(packer, request, begin, zeros, request->length);
+        return;
+    }
+    if (begin % CHUNK_SIZE)
+        data_add(packer, request, begin, zeros, first * CHUNK_SIZE - begin);
+    if (first < last) {
+        make_room(packer, first, last, 0);
+        member_add(packer, request);
+        batch_add_hole(packer->batch, first, last);
+    }
+    if (end % CHUNK_SIZE)
+        data_add(packer, request, last * CHUNK_SIZE, zeros, end % CHUNK_SIZE);
+}
+
+void write_execute(struct volume *volume, struct request **requests, size_t count)
+{
+    struct object *object = volume->object;
+    struct packer packer = {.batch = batch_get(volume->pool, object->component, object->key)};
+    for (size_t i = 0; i < count; i++) {
+        if (!packer.batch)
+            requests[i]->error = ERROR_NO_MEMORY;
+        else if (requests[i]->type == REQUEST_WRITE)
+            data_add(&packer, requests[i], requests[i]->offset, requests[i]->data, requests[i]->length);
+        else
+            zeros_add(&packer, requests[i]);
+    }
+    if (packer.batch)
+        packer_commit(&packer);
+}
+
+/* ---- the catalog and components -------------------------------------------------------------------------------------- */
+
+enum error catalog_commit(struct pool *pool, uint64_t slot, const void *document, size_t size,
+                          const struct component_change *changes, size_t change_count)
+{
+    struct batch *batch = batch_get(pool, COMPONENT_CATALOG, NULL);
+    uint64_t first = slot * OBJECT_SLOT_BLOCKS;
+    if (!batch)
+        return ERROR_NO_MEMORY;
+    ASSERT(size <= OBJECT_DOCUMENT_BYTES_MAX);
+    size_t blocks = (size + CHUNK_SIZE - 1) / CHUNK_SIZE;
+    AUTO_FREE uint8_t *padded = memory_zeroed(blocks + 1, CHUNK_SIZE);
+    if (!padded)
+        return ERROR_NO_MEMORY;
+    memcpy(padded, document, size);
+    batch->whole = true;
+    batch->changes = changes;
+    batch->change_count = change_count;
+    TRY(batch_add_data(batch, first * CHUNK_SIZE, padded, blocks * CHUNK_SIZE));
+    batch_add_hole(batch, first + blocks, first + OBJECT_SLOT_BLOCKS);
+    TRY(batch_commit(batch));
+    return group_sync(pool->group);
+}
+
+enum error component_trim(struct pool *pool, uint64_t component, uint64_t first, uint64_t end,
+                          const struct component_change *last)
+{
+    struct batch *batch = batch_get(pool, component, NULL);
+    if (!batch)
+        return ERROR_NO_MEMORY;
+    if (first < end)
+        batch_add_hole(batch, first, end);
+    batch->changes = last;
+    batch->change_count = last ? 1 : 0;
+    return batch_commit(batch);
+}
