@@ -1,0 +1,212 @@
+/*
+ * cofferd: opens a pool and serves it, until a signal ends it.
+ *
+ * The order of the start: the arena, before OpenSSL allocates anything; the self-test, before the first key; signals
+ * blocked, before the first thread; the pool; then the sockets, so that whoever can connect is served. The end is the
+ * reverse. A crash instead of the end loses nothing that was flushed: the next start recovers.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "crypto/arena.h"
+#include "crypto/provider.h"
+#include "crypto/selftest.h"
+#include "engine/coffer.h"
+#include "engine/pool/conf.h"
+#include "server/control.h"
+#include "server/nbd/nbd.h"
+#include "server/settings.h"
+
+#define PAYLOAD_SHARE     16          /* of the daemon's memory that holds the data of running requests */
+#define PAYLOAD_BYTES_TOP (64u << 20) /* more does not make anything faster */
+
+struct daemon {
+    struct settings settings;
+    int signals;   /* signalfd */
+    int activated; /* sockets that systemd handed over */
+    bool serves_stdio;
+    struct pool *pool;
+    struct nbd_server *nbd;
+    struct control *control;
+};
+
+/* ---- start ----------------------------------------------------------------------------------------------------- */
+
+static enum error signals_catch(struct daemon *daemon)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0)
+        return error_from_errno(errno, "block signals");
+    daemon->signals = signalfd(-1, &signals, SFD_CLOEXEC);
+    return daemon->signals < 0 ? error_from_errno(errno, "signalfd") : ERROR_NONE;
+}
+
+/* A passphrase is asked for only where it was provided for: a daemon has nobody to ask. */
+static enum error passphrase_find(const struct settings *settings, char **passphrase, size_t *size)
+{
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+    AUTO_FREE char *credential = credentials ? file_join(credentials, "coffer.passphrase") : NULL;
+    if (!settings->passphrase_file && (!credential || access(credential, R_OK) != 0))
+        return ERROR_NONE;
+    return passphrase_read(settings->passphrase_file, "Passphrase: ", false, passphrase, size);
+}
+
+static size_t payload_bytes(const struct settings *settings)
+{
+    return MIN(settings->memory / PAYLOAD_SHARE, (uint64_t)PAYLOAD_BYTES_TOP);
+}
+
+/* What the payloads take, the engine does not get, as far as it can do without. */
+static uint64_t engine_memory(const struct settings *settings)
+{
+    uint64_t floor = MIN(settings->memory, POOL_MEMORY_MIN);
+    return MAX(settings->memory - payload_bytes(settings), floor);
+}
+
+static enum error open_pool(struct daemon *daemon)
+{
+    const struct settings *settings = &daemon->settings;
+    char *passphrase = NULL;
+    size_t passphrase_size = 0;
+    TRY(passphrase_find(settings, &passphrase, &passphrase_size));
+    struct pool_open_options options = {
+        .passphrase = passphrase,
+        .passphrase_size = passphrase_size,
+        .start_locked = true,
+        .accept_rollback = settings->accept_rollback,
+        .memory = engine_memory(settings),
+    };
+    sd_notify(0, "STATUS=Opening the pool");
+    enum error error = pool_open(settings->directory, &options, &daemon->pool);
+    if (passphrase)
+        arena_free(passphrase);
+    return error;
+}
+
+static enum error listen_everywhere(struct daemon *daemon)
+{
+    const struct settings *settings = &daemon->settings;
+    for (int i = 0; i < daemon->activated; i++)
+        TRY(nbd_listen_descriptor(daemon->nbd, SD_LISTEN_FDS_START + i));
+    for (size_t i = 0; i < settings->address_count; i++) {
+        bool is_stdio = strcmp(settings->addresses[i], "stdio") == 0;
+        daemon->serves_stdio |= is_stdio;
+        int client = is_stdio ? dup(STDIN_FILENO) : -1;
+        TRY(is_stdio ? nbd_adopt(daemon->nbd, client) : nbd_listen(daemon->nbd, settings->addresses[i]));
+    }
+    return ERROR_NONE;
+}
+
+static enum error serve(struct daemon *daemon)
+{
+    struct nbd_options options = {
+        .insecure = daemon->settings.insecure,
+        .payload_bytes_max = payload_bytes(&daemon->settings),
+    };
+    TRY(nbd_start(daemon->pool, &options, &daemon->nbd));
+    TRY(listen_everywhere(daemon));
+    return control_start(daemon->pool, daemon->settings.control, &daemon->control);
+}
+
+static enum error announce(struct daemon *daemon)
+{
+    AUTO_FREE struct pool_status *status = memory_zeroed(1, sizeof(*status));
+    if (!status)
+        return ERROR_NO_MEMORY;
+    TRY(pool_status(daemon->pool, status));
+    sd_notifyf(0, "READY=1\nSTATUS=%s", status->locked ? "Started locked: `coffer unlock` opens the pool" : "Serving");
+    for (size_t i = 0; i < daemon->settings.address_count; i++)
+        message(MESSAGE_NOTICE, "serving %s at %s", daemon->settings.directory, daemon->settings.addresses[i]);
+    if (status->locked)
+        message(MESSAGE_WARNING, "the pool is locked, and NBD clients are refused: type `coffer -C %s unlock`",
+                daemon->settings.directory);
+    return ERROR_NONE;
+}
+
+static enum error start(struct daemon *daemon)
+{
+    daemon->activated = sd_listen_fds(1);
+    if (daemon->activated < 0)
+        return error_from_errno(-daemon->activated, "sockets of systemd");
+    TRY(settings_complete(&daemon->settings, daemon->activated > 0));
+    TRY(signals_catch(daemon));
+    TRY(open_pool(daemon));
+    TRY(serve(daemon));
+    return announce(daemon);
+}
+
+/* ---- end ------------------------------------------------------------------------------------------------------- */
+
+/* Until a signal comes, or the client on standard input, where one is served there, has gone. */
+static void wait_for_end(struct daemon *daemon)
+{
+    struct pollfd set[2] = {
+        {.fd = daemon->signals, .events = POLLIN},
+        {.fd = daemon->serves_stdio ? STDIN_FILENO : -1},
+    };
+    while (poll(set, 2, -1) < 0 && errno == EINTR)
+        ;
+    if (set[1].revents && !set[0].revents)
+        nbd_wait(daemon->nbd);
+}
+
+static enum error stop(struct daemon *daemon)
+{
+    sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
+    if (daemon->nbd)
+        nbd_stop(daemon->nbd);
+    control_stop(daemon->control);
+    return daemon->pool ? pool_close(daemon->pool) : ERROR_NONE;
+}
+
+static enum error run(struct daemon *daemon)
+{
+    enum error error = start(daemon);
+    if (error == ERROR_NONE)
+        wait_for_end(daemon);
+    else
+        message(MESSAGE_ERROR, "%s", error_sentence(error));
+    enum error stopped = stop(daemon);
+    if (stopped != ERROR_NONE)
+        message(MESSAGE_ERROR, "the pool was not closed cleanly: %s", error_sentence(stopped));
+    return error != ERROR_NONE ? error : stopped;
+}
+
+static int exit_status(enum error error)
+{
+    if (error == ERROR_NONE)
+        return 0;
+    return error_class(error) == ERROR_CLASS_REFUSED ? 3 : 1;
+}
+
+int main(int count, char **arguments)
+{
+    struct daemon daemon = {.signals = -1};
+    enum error error = arena_start();
+    if (error == ERROR_NONE)
+        error = crypto_selftest();
+    if (error != ERROR_NONE) {
+        message(MESSAGE_ERROR, "%s", error_sentence(error));
+        return exit_status(error);
+    }
+    enum settings_outcome outcome = settings_parse(count, arguments, &daemon.settings);
+    int status = outcome == SETTINGS_DONE ? 0 : 2;
+    if (outcome == SETTINGS_RUN)
+        status = exit_status(run(&daemon));
+    settings_deinit(&daemon.settings);
+    return status;
+}

@@ -1,0 +1,432 @@
+/*
+ * The control socket: a thread that accepts, and a thread for each connection, up to a limit.
+ *
+ * Invariants: a connection's descriptor is closed by its own thread, under `lock` and together with the change of its
+ * state, so that control_stop() never shuts down a number that means something else by then. A slot is free again only
+ * after its thread was joined. The socket is removed only while it is the one that was bound here. Lines are read into
+ * the arena and overwritten when they were answered, because one may hold a passphrase.
+ *
+ * `lock` is held for slot changes only, never while a method runs. The mode 0600 of the socket is the first line of
+ * defence, set before listen() so that nobody can connect earlier; the peer's user is the second.
+ *
+ * A crash leaves a dead socket, which the next start replaces.
+ */
+#include "server/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/thread.h"
+#include "crypto/arena.h"
+#include "server/methods.h"
+#include "server/registry.h"
+#include "server/rpc.h"
+
+#define IDLE_SECONDS 300 /* a connection that asks nothing makes room for others */
+#define SEND_SECONDS 30  /* a peer that does not read its answer loses it */
+
+enum connection_state { CONNECTION_FREE, CONNECTION_RUNNING, CONNECTION_FINISHED };
+
+struct connection {
+    struct control *control;
+    struct thread thread;
+    int descriptor;
+    unsigned roles;
+    enum connection_state state;
+};
+
+struct control {
+    struct methods methods;
+    char *path;
+    char *directory; /* the pool directory, or NULL */
+    struct uuid pool_uuid;
+    struct stat socket; /* identity of what was bound */
+    int listener;
+    int wake; /* eventfd: readable when stopping */
+    struct thread acceptor;
+    atomic_bool stopping;
+    struct mutex lock; /* RANK_CONTROL; guards the connections */
+    struct connection connections[CONTROL_CONNECTIONS_MAX];
+};
+
+/* ---- a connection -------------------------------------------------------------------------------------------- */
+
+static bool send_all(int descriptor, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t sent = send(descriptor, data, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return false;
+        data += sent;
+        size -= (size_t)sent;
+    }
+    return true;
+}
+
+static bool send_error(int descriptor, enum error error)
+{
+    AUTO_FREE char *answer = rpc_encode_error(NULL, RPC_INVALID_REQUEST, error);
+    return answer != NULL && send_all(descriptor, answer, strlen(answer));
+}
+
+static bool answer_line(struct connection *connection, const char *line, size_t size)
+{
+    AUTO_FREE char *answer = methods_answer(&connection->control->methods, connection->roles, line, size);
+    return answer != NULL && send_all(connection->descriptor, answer, strlen(answer));
+}
+
+/* Answers every whole line in the buffer and moves the rest to its front; false when the connection is to end. */
+static bool answer_lines(struct connection *connection, char *buffer, size_t *filled)
+{
+    char *newline;
+    while ((newline = memchr(buffer, '\n', *filled)) != NULL) {
+        size_t size = (size_t)(newline - buffer);
+        bool go_on = answer_line(connection, buffer, size) && !atomic_load(&connection->control->stopping);
+        *filled -= size + 1;
+        memmove(buffer, newline + 1, *filled);
+        memory_cleanse(buffer + *filled, size + 1);
+        if (!go_on)
+            return false;
+    }
+    return true;
+}
+
+static void serve(struct connection *connection, char *buffer)
+{
+    size_t filled = 0;
+    for (;;) {
+        ssize_t got = recv(connection->descriptor, buffer + filled, RPC_LINE_MAX + 1 - filled, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return;
+        filled += (size_t)got;
+        if (!answer_lines(connection, buffer, &filled))
+            return;
+        if (filled > RPC_LINE_MAX) {
+            error_explain(ERROR_TOO_LARGE, "a request may have at most %d bytes", RPC_LINE_MAX);
+            send_error(connection->descriptor, ERROR_TOO_LARGE);
+            return;
+        }
+    }
+}
+
+static void connection_run(void *argument)
+{
+    struct connection *connection = argument;
+    struct control *control = connection->control;
+    char *buffer = arena_allocate(RPC_LINE_MAX + 1);
+    if (connection->roles == 0) {
+        error_explain(ERROR_ACCESS, "the control socket is for root and the user that runs cofferd");
+        send_error(connection->descriptor, ERROR_ACCESS);
+    } else if (buffer == NULL) {
+        send_error(connection->descriptor, ERROR_NO_MEMORY);
+    } else {
+        serve(connection, buffer);
+    }
+    arena_free(buffer);
+    mutex_lock(&control->lock);
+    close(connection->descriptor);
+    connection->state = CONNECTION_FINISHED;
+    mutex_unlock(&control->lock);
+}
+
+/* ---- accepting ----------------------------------------------------------------------------------------------- */
+
+static unsigned peer_roles(int descriptor)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        return 0;
+    return peer.uid == 0 || peer.uid == geteuid() ? ROLE_ALL : 0;
+}
+
+static void set_deadlines(int descriptor)
+{
+    struct timeval idle = {.tv_sec = IDLE_SECONDS}, slow = {.tv_sec = SEND_SECONDS};
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof(idle));
+    setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &slow, sizeof(slow));
+}
+
+/* A free slot, having joined the threads that finished; NULL when all are taken. */
+static struct connection *slot_find(struct control *control) REQUIRES(control->lock)
+{
+    struct connection *free_slot = NULL;
+    for (size_t i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
+        struct connection *connection = &control->connections[i];
+        if (connection->state == CONNECTION_FINISHED) {
+            thread_join(&connection->thread); /* it took its last lock: nothing is waited for */
+            connection->state = CONNECTION_FREE;
+        }
+        if (connection->state == CONNECTION_FREE)
+            free_slot = connection;
+    }
+    return free_slot;
+}
+
+static enum error connection_start(struct control *control, int descriptor)
+{
+    enum error error;
+    mutex_lock(&control->lock);
+    struct connection *slot = slot_find(control);
+    if (slot == NULL) {
+        error = error_explain(ERROR_BUSY, "cofferd serves %d control connections already: close one",
+                              CONTROL_CONNECTIONS_MAX);
+    } else {
+        *slot = (struct connection){
+            .control = control, .descriptor = descriptor, .roles = peer_roles(descriptor), .state = CONNECTION_RUNNING};
+        error = thread_start(&slot->thread, "control", connection_run, slot);
+        if (error != ERROR_NONE)
+            slot->state = CONNECTION_FREE;
+    }
+    mutex_unlock(&control->lock);
+    return error;
+}
+
+static void accept_one(struct control *control)
+{
+    int descriptor = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC);
+    if (descriptor < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            clock_sleep(100 * CLOCK_MILLISECOND); /* the connection waits in the queue and would wake us at once */
+        return;
+    }
+    set_deadlines(descriptor);
+    enum error error = connection_start(control, descriptor);
+    if (error != ERROR_NONE) {
+        send_error(descriptor, error);
+        close(descriptor);
+    }
+}
+
+static void accept_run(void *argument)
+{
+    struct control *control = argument;
+    struct pollfd waits[] = {{.fd = control->wake, .events = POLLIN}, {.fd = control->listener, .events = POLLIN}};
+    while (!atomic_load(&control->stopping)) {
+        if (poll(waits, COUNT_OF(waits), -1) > 0 && waits[1].revents != 0 && waits[0].revents == 0)
+            accept_one(control);
+    }
+}
+
+/* ---- the socket ---------------------------------------------------------------------------------------------- */
+
+/*
+ * The address of `path`. A path longer than an address holds is reached through a descriptor of its directory, which
+ * the caller closes (-1: none).
+ */
+static enum error address_make(const char *path, struct sockaddr_un *address, int *directory)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    *directory = -1;
+    if (strlen(path) < sizeof(address->sun_path)) {
+        memcpy(address->sun_path, path, strlen(path));
+        return ERROR_NONE;
+    }
+    AUTO_FREE char *parent = strdup(path);
+    const char *slash = strrchr(path, '/');
+    if (parent == NULL)
+        return ERROR_NO_MEMORY;
+    int opened = slash == NULL ? -1 : open(dirname(parent), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0)
+        return error_from_errno(slash == NULL ? ENAMETOOLONG : errno, "open the directory of %s", path);
+    int length = snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", opened, slash + 1);
+    if (length >= (int)sizeof(address->sun_path)) {
+        close(opened);
+        return error_explain(ERROR_INVALID, "the name of the socket %s is too long", path);
+    }
+    *directory = opened;
+    return ERROR_NONE;
+}
+
+/* Makes way at `path`: nothing there, or a socket on which nobody listens any more. */
+static enum error make_way(const char *path, const struct sockaddr_un *address)
+{
+    struct stat found;
+    if (lstat(path, &found) != 0)
+        return errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "look at %s", path);
+    if (!S_ISSOCK(found.st_mode))
+        return error_explain(ERROR_EXISTS, "%s is in the way of the control socket and is no socket: move it", path);
+    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (probe < 0)
+        return error_from_errno(errno, "make a socket");
+    bool refused = connect(probe, (const struct sockaddr *)address, sizeof(*address)) != 0 && errno == ECONNREFUSED;
+    close(probe);
+    if (!refused)
+        return error_explain(ERROR_BUSY, "another cofferd answers at %s", path);
+    if (unlink(path) != 0)
+        return error_from_errno(errno, "remove the dead socket %s", path);
+    return ERROR_NONE;
+}
+
+static enum error bind_and_listen(struct control *control, const struct sockaddr_un *address)
+{
+    TRY(make_way(control->path, address));
+    if (bind(control->listener, (const struct sockaddr *)address, sizeof(*address)) != 0)
+        return error_from_errno(errno, "make the control socket %s", control->path);
+    if (chmod(control->path, 0600) != 0 || lstat(control->path, &control->socket) != 0 ||
+        listen(control->listener, CONTROL_CONNECTIONS_MAX) != 0) {
+        int number = errno;
+        unlink(control->path);
+        return error_from_errno(number, "listen at %s", control->path);
+    }
+    return ERROR_NONE;
+}
+
+static enum error socket_open(struct control *control)
+{
+    struct sockaddr_un address;
+    int directory;
+    control->wake = eventfd(0, EFD_CLOEXEC);
+    control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (control->wake < 0 || control->listener < 0)
+        return error_from_errno(errno, "make a socket");
+    TRY(address_make(control->path, &address, &directory));
+    enum error error = bind_and_listen(control, &address);
+    if (directory >= 0)
+        close(directory);
+    return error;
+}
+
+static void socket_remove(struct control *control)
+{
+    struct stat found;
+    if (lstat(control->path, &found) == 0 && found.st_ino == control->socket.st_ino &&
+        found.st_dev == control->socket.st_dev)
+        unlink(control->path);
+}
+
+/* ---- starting and stopping ----------------------------------------------------------------------------------- */
+
+/* The directory of the socket, if the conf lies there too. */
+static char *pool_directory(const char *path)
+{
+    AUTO_FREE char *copy = strdup(path);
+    AUTO_FREE char *conf = copy == NULL ? NULL : file_join(dirname(copy), "coffer.conf");
+    if (conf == NULL || access(conf, F_OK) != 0)
+        return NULL;
+    *strrchr(conf, '/') = '\0';
+    return strdup(conf);
+}
+
+static enum error identity_read(struct control *control)
+{
+    AUTO_FREE struct pool_status *status = memory_zeroed(1, sizeof(*status));
+    if (status == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(pool_status(control->methods.pool, status));
+    control->pool_uuid = status->uuid;
+    return ERROR_NONE;
+}
+
+static void control_free(struct control *control)
+{
+    if (control->listener >= 0)
+        close(control->listener);
+    if (control->wake >= 0)
+        close(control->wake);
+    mutex_deinit(&control->lock);
+    mutex_deinit(&control->methods.trash);
+    free(control->directory);
+    free(control->path);
+    free(control);
+}
+
+static struct control *control_make(struct pool *pool, const char *path)
+{
+    struct control *control = memory_zeroed(1, sizeof(*control));
+    char *kept = strdup(path);
+    if (control == NULL || kept == NULL) {
+        free(control);
+        free(kept);
+        return NULL;
+    }
+    control->path = kept;
+    control->directory = pool_directory(path);
+    control->listener = control->wake = -1;
+    control->methods.pool = pool;
+    control->methods.directory = control->directory;
+    mutex_init(&control->methods.trash, RANK_CONTROL);
+    mutex_init(&control->lock, RANK_CONTROL);
+    return control;
+}
+
+enum error control_start(struct pool *pool, const char *path, struct control **control)
+{
+    struct control *made = control_make(pool, path);
+    if (made == NULL)
+        return ERROR_NO_MEMORY;
+    enum error error = identity_read(made);
+    if (error == ERROR_NONE)
+        error = socket_open(made);
+    if (error != ERROR_NONE) {
+        control_free(made);
+        return error;
+    }
+    error = thread_start(&made->acceptor, "control-accept", accept_run, made);
+    if (error != ERROR_NONE) {
+        socket_remove(made);
+        control_free(made);
+        return error;
+    }
+    registry_add(made->pool_uuid, path);
+    *control = made;
+    return ERROR_NONE;
+}
+
+/* Wakes the readers; an answer on its way still goes out. */
+static void connections_shut(struct control *control)
+{
+    mutex_lock(&control->lock);
+    for (size_t i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
+        if (control->connections[i].state == CONNECTION_RUNNING)
+            shutdown(control->connections[i].descriptor, SHUT_RD);
+    }
+    mutex_unlock(&control->lock);
+}
+
+/* The acceptor is gone, so slots only go from running to finished, and the threads may be joined without the lock. */
+static void connections_join(struct control *control) NO_THREAD_SAFETY_ANALYSIS
+{
+    for (size_t i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
+        mutex_lock(&control->lock);
+        bool used = control->connections[i].state != CONNECTION_FREE;
+        mutex_unlock(&control->lock);
+        if (used)
+            thread_join(&control->connections[i].thread);
+    }
+}
+
+void control_stop(struct control *control)
+{
+    if (control == NULL)
+        return;
+    const uint64_t one = 1;
+    registry_remove(control->pool_uuid);
+    atomic_store(&control->stopping, true);
+    if (write(control->wake, &one, sizeof(one)) != sizeof(one))
+        message(MESSAGE_ERROR, "control: cannot wake the accepting thread: %m");
+    thread_join(&control->acceptor);
+    socket_remove(control);
+    connections_shut(control);
+    connections_join(control);
+    control_free(control);
+}

@@ -1,0 +1,173 @@
+/*
+ * The health checks.
+ *
+ * One function a check, in a table; each fills in severity and evidence and, where something is to be mended, the
+ * command to type. All of them run each time and all are reported, also the good ones: a check that is missing from a
+ * report cannot be told from one that was forgotten. No locks, no state: nothing to recover after a crash.
+ */
+#include "server/health.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/size.h"
+
+#define SPACE_WARNING_PERCENT 15    /* free of capacity: time enough to order a disk */
+#define SPACE_ERROR_PERCENT   5     /* writers will soon be refused */
+#define RANDOM_SHARE_PERCENT  50    /* of the chunks written: more is hardly mere media files */
+#define RANDOM_CHUNKS_MIN     16384 /* 64 MiB: fewer chunks say nothing */
+
+struct finding {
+    const char *severity;
+    char evidence[512];
+    char command[256];
+};
+
+static void good(struct finding *finding, const char *evidence)
+{
+    finding->severity = "ok";
+    snprintf(finding->evidence, sizeof(finding->evidence), "%s", evidence);
+}
+
+static void check_locked(const struct health_facts *facts, struct finding *finding)
+{
+    good(finding, "the pool is unlocked and serves");
+    if (!facts->status->locked)
+        return;
+    finding->severity = "error";
+    snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked: its disks are not served");
+    snprintf(finding->command, sizeof(finding->command), "coffer unlock");
+}
+
+static void check_fenced(const struct health_facts *facts, struct finding *finding)
+{
+    const struct pool_status *status = facts->status;
+    good(finding, "the disk group is in service");
+    if (!status->fenced)
+        return;
+    finding->severity = "error";
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "a write to group %s failed; it answers nothing more until cofferd is started again", status->group_name);
+    for (size_t i = 0; i < status->device_count; i++) {
+        if (status->devices[i].fenced)
+            snprintf(finding->evidence, sizeof(finding->evidence),
+                     "a write to %s failed; group %s answers nothing more until cofferd is started again",
+                     status->devices[i].path, status->group_name);
+    }
+    snprintf(finding->command, sizeof(finding->command), "dmesg | tail; then restart cofferd");
+}
+
+static void check_space(const struct health_facts *facts, struct finding *finding)
+{
+    const struct pool_status *status = facts->status;
+    char free_text[32], capacity_text[32];
+    if (status->locked || status->capacity_bytes == 0) {
+        good(finding, "unknown while the pool is locked");
+        return;
+    }
+    uint64_t percent = status->free_bytes / MAX(status->capacity_bytes / 100, 1);
+    finding->severity = percent < SPACE_ERROR_PERCENT ? "error" : percent < SPACE_WARNING_PERCENT ? "warning" : "ok";
+    snprintf(finding->evidence, sizeof(finding->evidence), "%s of %s free",
+             size_format(status->free_bytes, free_text, sizeof(free_text)),
+             size_format(status->capacity_bytes, capacity_text, sizeof(capacity_text)));
+    if (percent < SPACE_WARNING_PERCENT)
+        snprintf(finding->command, sizeof(finding->command), "coffer trash list; coffer trash purge NAME");
+}
+
+static void check_read_errors(const struct health_facts *facts, struct finding *finding)
+{
+    good(finding, "no read failed its check since the start");
+    if (facts->status->read_errors == 0)
+        return;
+    finding->severity = "error";
+    snprintf(finding->evidence, sizeof(finding->evidence), "%llu reads failed since the start",
+             (unsigned long long)facts->status->read_errors);
+    snprintf(finding->command, sizeof(finding->command), "stop cofferd; coffer check DIR");
+}
+
+static void check_encryption(const struct health_facts *facts, struct finding *finding)
+{
+    good(finding, "everything on the devices is encrypted (AES-256-XTS) and authenticated");
+    if (facts->status->encryption)
+        return;
+    finding->severity = "warning";
+    snprintf(finding->evidence, sizeof(finding->evidence), "the pool is not encrypted: who has a disk can read it");
+}
+
+static void check_key_place(const struct health_facts *facts, struct finding *finding)
+{
+    good(finding, "no key that needs no passphrase was found beside the data");
+    if (!facts->status->encryption || !facts->key_beside_data)
+        return;
+    finding->severity = "warning";
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "the key %s lies on a file system that also holds the pool's data: who has that disk has both",
+             facts->key_path);
+    snprintf(finding->command, sizeof(finding->command),
+             "move the file to another disk and name it in [provider] path of coffer.conf");
+}
+
+static void check_swap(const struct health_facts *facts, struct finding *finding)
+{
+    good(finding, "no unencrypted swap, or all secrets are locked in memory");
+    if (!facts->swap_plaintext || !facts->status->encryption)
+        return;
+    finding->severity = facts->arena_locked ? "note" : "warning";
+    snprintf(finding->evidence, sizeof(finding->evidence), "unencrypted swap is on: %s can reach it",
+             facts->arena_locked ? "cached contents of disks (not keys)" : "keys and cached contents of disks");
+    snprintf(finding->command, sizeof(finding->command), "swapoff -a, or encrypt the swap device");
+}
+
+static void check_double_encryption(const struct health_facts *facts, struct finding *finding)
+{
+    const struct pool_status *status = facts->status;
+    uint64_t stored = status->chunks_written - MIN(status->chunks_written, status->chunks_hit + status->chunks_zero);
+    good(finding, "what is written can mostly be compressed");
+    if (stored < RANDOM_CHUNKS_MIN || status->chunks_random < stored / 100 * RANDOM_SHARE_PERCENT)
+        return;
+    finding->severity = "note";
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "%llu %% of the new blocks since the start look encrypted or compressed already: "
+             "a guest that encrypts its disk defeats deduplication and compression",
+             (unsigned long long)MIN(status->chunks_random / MAX(stored / 100, 1), 100));
+    snprintf(finding->command, sizeof(finding->command), "coffer object show NAME");
+}
+
+static void check_copies(const struct health_facts *facts, struct finding *finding)
+{
+    finding->severity = "note";
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "one disk group of %zu device%s: the loss of one device loses the pool; keep backups",
+             facts->status->device_count, facts->status->device_count == 1 ? "" : "s");
+}
+
+static const struct {
+    const char *id;
+    void (*check)(const struct health_facts *facts, struct finding *finding);
+} checks[] = {
+    {"LOCKED", check_locked},        {"FENCED", check_fenced},
+    {"SPACE", check_space},          {"READ_ERRORS", check_read_errors},
+    {"PLAINTEXT", check_encryption}, {"KEY_BESIDE_DATA", check_key_place},
+    {"SWAP_PLAINTEXT", check_swap},  {"DOUBLE_ENCRYPTION", check_double_encryption},
+    {"NO_COPIES", check_copies},
+};
+
+json_t *health_json(const struct health_facts *facts)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; i < COUNT_OF(checks); i++) {
+        struct finding finding = {.severity = "ok"};
+        checks[i].check(facts, &finding);
+        json_t *evidence = json_string(finding.evidence);
+        if (evidence == NULL) /* a path that is not UTF-8 */
+            evidence = json_string("see the messages of cofferd");
+        json_t *row = json_pack("{s:s, s:s, s:o, s:s}", "id", checks[i].id, "severity", finding.severity, "evidence",
+                                evidence, "command", finding.command);
+        if (json_array_append_new(rows, row) != 0) {
+            json_decref(rows);
+            return NULL;
+        }
+    }
+    return rows;
+}

@@ -1,0 +1,27 @@
+/*
+ * Health: every check by a stable id, with its severity, the evidence and the command that mends it. The checks are
+ * pure functions of gathered facts.
+ */
+#ifndef COFFER_SERVER_HEALTH_H
+#define COFFER_SERVER_HEALTH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "engine/coffer.h"
+
+struct health_facts {
+    const struct pool_status *status;
+    bool arena_locked;
+    bool swap_plaintext;  /* swap is on, on a device that is not an encrypted mapping */
+    bool key_beside_data; /* a key that needs no passphrase, on a file system that holds the pool's data too */
+    char key_path[256];   /* of that key, or empty */
+};
+
+/* Fills in what is not in the status. `directory` is the pool directory, or NULL where unknown. */
+void health_facts_gather(struct health_facts *facts, const char *directory);
+
+/* An array of {id, severity: "ok" | "note" | "warning" | "error", evidence, command}; NULL when out of memory. */
+json_t *health_json(const struct health_facts *facts) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * What the control socket can do: a table of methods, each with the role that it needs and the parameters that it
+ * takes. Every key of an answer is stable: scripts read them by `coffer --json`, which adds only what it derives.
+ */
+#ifndef COFFER_SERVER_METHODS_H
+#define COFFER_SERVER_METHODS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/thread.h"
+#include "engine/coffer.h"
+
+enum role {
+    ROLE_OBSERVE = 1, /* looks */
+    ROLE_OPERATE = 2, /* changes objects */
+    ROLE_KEYS = 4,    /* unlocks and locks */
+    ROLE_ALL = ROLE_OBSERVE | ROLE_OPERATE | ROLE_KEYS,
+};
+
+struct methods {
+    struct pool *pool;
+    const char *directory; /* the pool directory, where known; NULL otherwise */
+    struct mutex trash;    /* RANK_CONTROL: what was found in or out of the trash stays there until it is acted upon */
+};
+
+#define PARAMETERS_MAX 3
+
+struct parameter {
+    const char *name;
+    json_type type; /* JSON_TRUE stands for a boolean */
+    bool required;
+};
+
+struct method {
+    const char *name;
+    enum role role;
+    struct parameter parameters[PARAMETERS_MAX + 1]; /* ends with a name NULL */
+    /* `parameters` were checked against the table; NULL where none were given. *result is the caller's. */
+    enum error (*run)(struct methods *methods, json_t *parameters, json_t **result);
+};
+
+/* The line that answers the request in `line` (without newline); NULL when out of memory. Any thread. */
+char *methods_answer(struct methods *methods, unsigned roles, const char *line, size_t size) CHECKED;
+
+/* The table, for tests and documentation; ends with a name NULL. */
+const struct method *methods_table(void);
+
+enum error method_pool_status(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_pool_unlock(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_pool_lock(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_pool_health(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_device_list(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_create(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_list(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_show(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_rename(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_resize(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_delete(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_usage(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_trash_list(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_trash_restore(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_trash_purge(struct methods *, json_t *, json_t **) CHECKED;
+
+#endif

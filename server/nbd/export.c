@@ -1,0 +1,83 @@
+/*
+ * Objects as exports. What lies in the trash or is being freed is none.
+ *
+ * No state and no locks: the pool has both.
+ */
+#include "server/nbd/export.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "server/nbd/protocol.h"
+
+static bool is_export(const struct object_info *info)
+{
+    return info->deleted == 0 && !info->deleting;
+}
+
+enum error export_list(struct pool *pool, struct export_name **names, size_t *count)
+{
+    AUTO_FREE struct object_info *infos = NULL;
+    size_t info_count;
+    TRY(object_list(pool, &infos, &info_count));
+    struct export_name *list = memory_zeroed(MAX(info_count, 1), sizeof(*list));
+    if (!list)
+        return ERROR_NO_MEMORY;
+    size_t listed = 0;
+    for (size_t i = 0; i < info_count; i++)
+        if (is_export(&infos[i]))
+            memcpy(list[listed++].text, infos[i].name, sizeof(list->text));
+    *names = list;
+    *count = listed;
+    return ERROR_NONE;
+}
+
+static enum error export_only(struct pool *pool, char object[OBJECT_NAME_MAX + 1])
+{
+    AUTO_FREE struct export_name *names = NULL;
+    size_t count;
+    TRY(export_list(pool, &names, &count));
+    if (count == 0)
+        return error_explain(ERROR_NOT_FOUND,
+                             "the pool has no object yet: `coffer object create NAME --size SIZE` makes one");
+    if (count > 1)
+        return error_explain(ERROR_NOT_FOUND, "the pool has %zu objects: the name of one is needed as export name",
+                             count);
+    memcpy(object, names[0].text, sizeof(names->text));
+    return ERROR_NONE;
+}
+
+enum error export_resolve(struct pool *pool, const char *name, char object[OBJECT_NAME_MAX + 1])
+{
+    if (name[0] == '\0')
+        return export_only(pool, object);
+    if (strlen(name) > OBJECT_NAME_MAX)
+        return error_explain(ERROR_NOT_FOUND, "no object has a name of %zu bytes: %d are the most", strlen(name),
+                             OBJECT_NAME_MAX);
+    snprintf(object, OBJECT_NAME_MAX + 1, "%s", name);
+    return ERROR_NONE;
+}
+
+enum error export_size(struct pool *pool, const char *object, uint64_t *size)
+{
+    struct object_info info;
+    TRY(object_find(pool, object, &info));
+    if (!is_export(&info))
+        return error_explain(ERROR_NOT_FOUND, "the object \"%s\" is in the trash", object);
+    *size = info.size;
+    return ERROR_NONE;
+}
+
+uint16_t export_flags(bool read_only, bool structured)
+{
+    /* A flush covers what was answered on any connection: that is CAN_MULTI_CONN. */
+    uint16_t flags = TRANSMISSION_HAS_FLAGS | TRANSMISSION_SEND_FLUSH | TRANSMISSION_SEND_FUA | TRANSMISSION_SEND_TRIM |
+                     TRANSMISSION_SEND_WRITE_ZEROES | TRANSMISSION_SEND_FAST_ZERO | TRANSMISSION_SEND_CACHE |
+                     TRANSMISSION_CAN_MULTI_CONN;
+    if (read_only)
+        flags |= TRANSMISSION_READ_ONLY;
+    if (structured)
+        flags |= TRANSMISSION_SEND_DF;
+    return flags;
+}

@@ -1,0 +1,431 @@
+/*
+ * The handshake of NBD, fixed newstyle, on the server's side: one option at a time is read whole, checked against its
+ * length, answered. An option that is too long or makes no sense inside is answered by an error and the conversation
+ * goes on in step; only what leaves no way to go on (a wrong magic, unknown flags) ends it.
+ *
+ * EXPORT_NAME has no way to say no but to hang up.
+ *
+ * One thread, no locks, nothing on disk.
+ */
+#include "server/nbd/handshake.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "server/nbd/errors.h"
+#include "server/nbd/export.h"
+#include "server/nbd/meta_context.h"
+#include "server/nbd/protocol.h"
+
+struct handshake {
+    const struct handshake_terms *terms;
+    int socket;
+    bool fixed, no_zeroes;
+    bool structured;
+    struct meta_context context;
+    bool finished; /* GO or EXPORT_NAME succeeded: `session` is written */
+    struct session *session;
+    uint32_t option;
+    uint32_t length;
+    uint8_t data[OPTION_BYTES_MAX + 1]; /* of the option; a zero byte behind */
+};
+
+/* ---- the socket ------------------------------------------------------------------------------------------------ */
+
+static enum error wait_ready(const struct handshake *handshake, short events)
+{
+    uint64_t now = clock_monotonic();
+    if (now >= handshake->terms->deadline)
+        return ERROR_TIMED_OUT;
+    uint64_t left = (handshake->terms->deadline - now) / CLOCK_MILLISECOND + 1;
+    struct pollfd poll_socket = {.fd = handshake->socket, .events = events};
+    if (poll(&poll_socket, 1, (int)MIN(left, (uint64_t)INT32_MAX)) < 0 && errno != EINTR)
+        return error_from_errno(errno, "wait for a client");
+    return ERROR_NONE;
+}
+
+/* What a system call on the socket that failed means: ERROR_NONE, and it is to be tried again, or an error. */
+static enum error after_failure(const struct handshake *handshake, short events)
+{
+    if (errno == EINTR)
+        return ERROR_NONE;
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return wait_ready(handshake, events);
+    return ERROR_CLOSED;
+}
+
+static enum error take(const struct handshake *handshake, void *out, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t count = recv(handshake->socket, (uint8_t *)out + done, size - done, MSG_DONTWAIT);
+        if (count == 0)
+            return ERROR_CLOSED;
+        if (count < 0)
+            TRY(after_failure(handshake, POLLIN));
+        else
+            done += (size_t)count;
+    }
+    return ERROR_NONE;
+}
+
+static enum error skip(const struct handshake *handshake, uint32_t size)
+{
+    uint8_t dropped[4096];
+    for (uint32_t part; size > 0; size -= part) {
+        if (clock_monotonic() >= handshake->terms->deadline)
+            return ERROR_TIMED_OUT;
+        part = MIN(size, (uint32_t)sizeof(dropped));
+        TRY(take(handshake, dropped, part));
+    }
+    return ERROR_NONE;
+}
+
+static enum error give(const struct handshake *handshake, const void *data, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t count = send(handshake->socket, (const uint8_t *)data + done, size - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (count < 0)
+            TRY(after_failure(handshake, POLLOUT));
+        else
+            done += (size_t)count;
+    }
+    return ERROR_NONE;
+}
+
+/* ---- answers --------------------------------------------------------------------------------------------------- */
+
+#define REPLY_BYTES_MAX (sizeof(struct wire_option_reply) + 4 + 1024) /* a name or a sentence */
+
+static size_t reply_encode(uint8_t *out, uint32_t option, uint32_t type, const void *data, size_t size)
+{
+    struct wire_option_reply header = {
+        .magic = be64_make(OPTION_REPLY_MAGIC),
+        .option = be32_make(option),
+        .type = be32_make(type),
+        .length = be32_make((uint32_t)size),
+    };
+    memcpy(out, &header, sizeof(header));
+    memcpy(out + sizeof(header), data, size);
+    return sizeof(header) + size;
+}
+
+static enum error answer(const struct handshake *handshake, uint32_t type, const void *data, size_t size)
+{
+    uint8_t reply[REPLY_BYTES_MAX];
+    ASSERT(sizeof(struct wire_option_reply) + size <= sizeof(reply));
+    return give(handshake, reply, reply_encode(reply, handshake->option, type, data, size));
+}
+
+static enum error answer_sentence(const struct handshake *handshake, uint32_t type, const char *sentence)
+{
+    return answer(handshake, type, sentence, MIN(strlen(sentence), (size_t)1023));
+}
+
+static enum error acknowledge(const struct handshake *handshake)
+{
+    return answer(handshake, OPTION_REPLY_ACK, "", 0);
+}
+
+static enum error refuse(const struct handshake *handshake, enum error error)
+{
+    return answer_sentence(handshake, option_error(error), error_sentence(error));
+}
+
+static enum error refuse_malformed(const struct handshake *handshake)
+{
+    return answer_sentence(handshake, OPTION_ERROR_INVALID, "the lengths inside the option make no sense");
+}
+
+/* ---- exports --------------------------------------------------------------------------------------------------- */
+
+static enum error find(const struct handshake *handshake, const char *name, char object[OBJECT_NAME_MAX + 1])
+{
+    if (handshake->terms->refusal)
+        return error_explain(ERROR_BUSY, "%s", handshake->terms->refusal);
+    return export_resolve(handshake->terms->pool, name, object);
+}
+
+/* Opens the export for the transmission phase. */
+static enum error enter(struct handshake *handshake, const char *name)
+{
+    char object[OBJECT_NAME_MAX + 1];
+    struct volume *volume;
+    TRY(find(handshake, name, object));
+    TRY(volume_open(handshake->terms->pool, object, handshake->terms->read_only, &volume));
+    *handshake->session = (struct session){
+        .volume = volume,
+        .read_only = handshake->terms->read_only,
+        .structured = handshake->structured,
+        .allocation = meta_context_holds(&handshake->context, name),
+    };
+    handshake->finished = true;
+    return ERROR_NONE;
+}
+
+static enum error option_export_name(struct handshake *handshake)
+{
+    const char *name = (const char *)handshake->data;
+    if (strlen(name) != handshake->length)
+        return error_explain(ERROR_PROTOCOL, "a client asked for an export with a zero byte in its name");
+    TRY(enter(handshake, name));
+    struct wire_export export = {
+        .size = be64_make(volume_size(handshake->session->volume)),
+        .flags = be16_make(export_flags(handshake->terms->read_only, handshake->structured)),
+    };
+    uint8_t reply[sizeof(export) + EXPORT_NAME_ZEROES] = {0};
+    memcpy(reply, &export, sizeof(export));
+    return give(handshake, reply, handshake->no_zeroes ? sizeof(export) : sizeof(reply));
+}
+
+/* All names in one piece: a system call for each of 10,000 would take most of the deadline. */
+static enum error give_list(const struct handshake *handshake, const struct export_name *names, size_t count)
+{
+    AUTO_FREE uint8_t *replies = memory_zeroed(count + 1, sizeof(struct wire_option_reply) + 4 + OBJECT_NAME_MAX);
+    if (!replies)
+        return ERROR_NO_MEMORY;
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t entry[4 + OBJECT_NAME_MAX];
+        size_t length = strnlen(names[i].text, OBJECT_NAME_MAX);
+        be32 wire_length = be32_make((uint32_t)length);
+        memcpy(entry, &wire_length, sizeof(wire_length));
+        memcpy(entry + sizeof(wire_length), names[i].text, length);
+        size += reply_encode(replies + size, handshake->option, OPTION_REPLY_SERVER, entry, 4 + length);
+    }
+    size += reply_encode(replies + size, handshake->option, OPTION_REPLY_ACK, "", 0);
+    return give(handshake, replies, size);
+}
+
+static enum error option_list(const struct handshake *handshake)
+{
+    AUTO_FREE struct export_name *names = NULL;
+    size_t count;
+    if (handshake->length != 0)
+        return refuse_malformed(handshake);
+    enum error error = export_list(handshake->terms->pool, &names, &count);
+    return error != ERROR_NONE ? refuse(handshake, error) : give_list(handshake, names, count);
+}
+
+/* ---- INFO and GO ----------------------------------------------------------------------------------------------- */
+
+struct info_query {
+    char name[EXPORT_NAME_BYTES_MAX + 1];
+    bool wants_name;
+};
+
+static bool info_query_decode(const struct handshake *handshake, struct info_query *query)
+{
+    be32 name_length;
+    be16 count, type;
+    if (handshake->length < sizeof(name_length) + sizeof(count))
+        return false;
+    memcpy(&name_length, handshake->data, sizeof(name_length));
+    size_t length = be32_get(name_length);
+    if (length > EXPORT_NAME_BYTES_MAX || length > handshake->length - sizeof(name_length) - sizeof(count))
+        return false;
+    const uint8_t *at = handshake->data + sizeof(name_length);
+    memcpy(query->name, at, length);
+    query->name[length] = '\0';
+    memcpy(&count, at + length, sizeof(count));
+    at += length + sizeof(count);
+    if (at + be16_get(count) * sizeof(type) != handshake->data + handshake->length)
+        return false;
+    query->wants_name = false;
+    for (unsigned i = 0; i < be16_get(count); i++, at += sizeof(type)) {
+        memcpy(&type, at, sizeof(type));
+        query->wants_name |= be16_get(type) == INFO_NAME;
+    }
+    return strlen(query->name) == length;
+}
+
+static enum error give_info(const struct handshake *handshake, const char *object, uint64_t size, bool wants_name)
+{
+    struct wire_info_export export = {
+        .type = be16_make(INFO_EXPORT),
+        .size = be64_make(size),
+        .flags = be16_make(export_flags(handshake->terms->read_only, handshake->structured)),
+    };
+    struct wire_info_block_size block_size = {
+        .type = be16_make(INFO_BLOCK_SIZE),
+        .minimum = be32_make(BLOCK_SIZE_MINIMUM),
+        .preferred = be32_make(COFFER_BLOCK),
+        .maximum = be32_make(REQUEST_BYTES_MAX),
+    };
+    TRY(answer(handshake, OPTION_REPLY_INFO, &export, sizeof(export)));
+    TRY(answer(handshake, OPTION_REPLY_INFO, &block_size, sizeof(block_size)));
+    if (wants_name) {
+        uint8_t name[2 + OBJECT_NAME_MAX];
+        be16 type = be16_make(INFO_NAME);
+        memcpy(name, &type, sizeof(type));
+        memcpy(name + sizeof(type), object, strlen(object));
+        TRY(answer(handshake, OPTION_REPLY_INFO, name, sizeof(type) + strlen(object)));
+    }
+    return acknowledge(handshake);
+}
+
+static enum error export_look(struct handshake *handshake, const char *name, char object[OBJECT_NAME_MAX + 1],
+                              uint64_t *size)
+{
+    TRY(find(handshake, name, object));
+    return export_size(handshake->terms->pool, object, size);
+}
+
+static enum error option_info(struct handshake *handshake)
+{
+    struct info_query query;
+    char object[OBJECT_NAME_MAX + 1];
+    uint64_t size;
+    if (!info_query_decode(handshake, &query))
+        return refuse_malformed(handshake);
+    enum error error = export_look(handshake, query.name, object, &size);
+    if (error == ERROR_NONE && handshake->option == OPTION_GO) {
+        error = enter(handshake, query.name);
+        size = error == ERROR_NONE ? volume_size(handshake->session->volume) : 0;
+    }
+    return error != ERROR_NONE ? refuse(handshake, error) : give_info(handshake, object, size, query.wants_name);
+}
+
+/* ---- structured replies and contexts --------------------------------------------------------------------------- */
+
+static enum error option_structured_reply(struct handshake *handshake)
+{
+    if (handshake->length != 0)
+        return refuse_malformed(handshake);
+    handshake->structured = true;
+    return acknowledge(handshake);
+}
+
+static enum error give_context(const struct handshake *handshake, uint32_t id)
+{
+    uint8_t reply[4 + sizeof(ALLOCATION_CONTEXT) - 1];
+    be32 wire_id = be32_make(id);
+    memcpy(reply, &wire_id, sizeof(wire_id));
+    memcpy(reply + sizeof(wire_id), ALLOCATION_CONTEXT, sizeof(reply) - sizeof(wire_id));
+    return answer(handshake, OPTION_REPLY_META_CONTEXT, reply, sizeof(reply));
+}
+
+static enum error option_meta_context(struct handshake *handshake)
+{
+    struct meta_context context;
+    char object[OBJECT_NAME_MAX + 1];
+    uint64_t size;
+    bool set = handshake->option == OPTION_SET_META_CONTEXT;
+    if (set)
+        handshake->context = (struct meta_context){0};
+    if (!handshake->structured)
+        return answer_sentence(handshake, OPTION_ERROR_INVALID, "contexts need structured replies first");
+    if (!meta_context_decode(handshake->data, handshake->length, set, &context))
+        return refuse_malformed(handshake);
+    enum error error = export_look(handshake, context.name, object, &size);
+    if (error != ERROR_NONE)
+        return refuse(handshake, error);
+    if (set)
+        handshake->context = context;
+    if (context.allocation)
+        TRY(give_context(handshake, set ? ALLOCATION_CONTEXT_ID : 0));
+    return acknowledge(handshake);
+}
+
+/* ---- the conversation ------------------------------------------------------------------------------------------ */
+
+static enum error greet(struct handshake *handshake)
+{
+    struct wire_greeting greeting = {
+        .magic = be64_make(GREETING_MAGIC),
+        .option_magic = be64_make(OPTION_MAGIC),
+        .flags = be16_make(HANDSHAKE_FIXED_NEWSTYLE | HANDSHAKE_NO_ZEROES),
+    };
+    be32 wire_flags;
+    TRY(give(handshake, &greeting, sizeof(greeting)));
+    TRY(take(handshake, &wire_flags, sizeof(wire_flags)));
+    uint32_t flags = be32_get(wire_flags);
+    if (flags & ~(uint32_t)(HANDSHAKE_FIXED_NEWSTYLE | HANDSHAKE_NO_ZEROES))
+        return error_explain(ERROR_PROTOCOL, "a client sent handshake flags %#x that nobody knows", flags);
+    handshake->fixed = flags & HANDSHAKE_FIXED_NEWSTYLE;
+    handshake->no_zeroes = flags & HANDSHAKE_NO_ZEROES;
+    return ERROR_NONE;
+}
+
+/* ERROR_TOO_LARGE: the option was longer than is kept; its bytes were dropped. */
+static enum error take_option(struct handshake *handshake)
+{
+    struct wire_option option;
+    TRY(take(handshake, &option, sizeof(option)));
+    if (be64_get(option.magic) != OPTION_MAGIC)
+        return error_explain(ERROR_PROTOCOL, "a client sent something else than an option: it speaks no NBD");
+    handshake->option = be32_get(option.option);
+    handshake->length = be32_get(option.length);
+    if (handshake->length > OPTION_BYTES_MAX) {
+        TRY(skip(handshake, handshake->length));
+        return ERROR_TOO_LARGE;
+    }
+    TRY(take(handshake, handshake->data, handshake->length));
+    handshake->data[handshake->length] = '\0';
+    return ERROR_NONE;
+}
+
+static enum error option_run(struct handshake *handshake)
+{
+    switch (handshake->option) {
+    case OPTION_EXPORT_NAME:
+        return option_export_name(handshake);
+    case OPTION_ABORT:
+        (void)!acknowledge(handshake);
+        return ERROR_CLOSED;
+    case OPTION_LIST:
+        return option_list(handshake);
+    case OPTION_INFO:
+    case OPTION_GO:
+        return option_info(handshake);
+    case OPTION_STRUCTURED_REPLY:
+        return option_structured_reply(handshake);
+    case OPTION_LIST_META_CONTEXT:
+    case OPTION_SET_META_CONTEXT:
+        return option_meta_context(handshake);
+    case OPTION_STARTTLS:
+        return answer_sentence(handshake, OPTION_ERROR_UNSUPPORTED, "this server speaks no TLS");
+    default:
+        return answer_sentence(handshake, OPTION_ERROR_UNSUPPORTED, "this server does not know the option");
+    }
+}
+
+static enum error option_step(struct handshake *handshake)
+{
+    enum error taken = take_option(handshake);
+    error_forget();
+    if (taken != ERROR_NONE && taken != ERROR_TOO_LARGE)
+        return taken;
+    if (clock_monotonic() >= handshake->terms->deadline)
+        return ERROR_TIMED_OUT;
+    if (!handshake->fixed && handshake->option != OPTION_EXPORT_NAME)
+        return error_explain(ERROR_PROTOCOL, "a client of the unfixed newstyle sent option %u", handshake->option);
+    if (taken == ERROR_TOO_LARGE && handshake->option == OPTION_EXPORT_NAME)
+        return error_explain(ERROR_PROTOCOL, "a client asked for an export name of %u bytes", handshake->length);
+    if (taken == ERROR_TOO_LARGE)
+        return answer_sentence(handshake, OPTION_ERROR_TOO_BIG, "the option is too long");
+    return option_run(handshake);
+}
+
+enum error handshake_run(const struct handshake_terms *terms, int socket, struct session *session)
+{
+    AUTO_FREE struct handshake *handshake = memory_zeroed(1, sizeof(*handshake));
+    struct session agreed = {0};
+    if (!handshake)
+        return ERROR_NO_MEMORY;
+    handshake->terms = terms;
+    handshake->socket = socket;
+    handshake->session = &agreed;
+    enum error error = greet(handshake);
+    while (error == ERROR_NONE && !handshake->finished)
+        error = option_step(handshake);
+    if (error != ERROR_NONE && agreed.volume)
+        volume_close(agreed.volume);
+    if (error == ERROR_NONE)
+        *session = agreed;
+    return error;
+}

@@ -1,0 +1,168 @@
+/*
+ * Replies: the end of a request's way.
+ *
+ *   batch_receive -> batch_run -> REPLY_SEND
+ *
+ * The answers of a batch go out in one write. Reads and errors are structured where that was agreed on (only there has
+ * an error a sentence); every other success is a simple reply, which is shorter.
+ *
+ * The send lock is held while a slow client makes the write wait: only its own connection suffers, and after the idle
+ * time it is broken. The pieces of a large request are counted under the same lock, so that the chunk which says
+ * "done" is the last one on the wire.
+ */
+#include "server/nbd/batch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+#include "server/nbd/errors.h"
+
+#define PARTS_MAX (2 * BATCH_REQUESTS_MAX) /* a header and what follows it, each */
+
+struct gather {
+    struct iovec parts[PARTS_MAX];
+    size_t count;
+};
+
+static void gather_add(struct gather *gather, const void *data, size_t size)
+{
+    if (size > 0)
+        gather->parts[gather->count++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+}
+
+static struct wire_chunk chunk_header(const struct slot *slot, uint16_t type, bool done, size_t length)
+{
+    return (struct wire_chunk){
+        .magic = be32_make(STRUCTURED_REPLY_MAGIC),
+        .flags = be16_make(done ? CHUNK_DONE : 0),
+        .type = be16_make(type),
+        .cookie = slot->command.cookie,
+        .length = be32_make((uint32_t)length),
+    };
+}
+
+static void encode_simple(struct gather *gather, struct slot *slot, enum error error)
+{
+    slot->wire.simple = (struct wire_simple_reply){
+        .magic = be32_make(SIMPLE_REPLY_MAGIC),
+        .error = be32_make(wire_error(error, slot->command.type)),
+        .cookie = slot->command.cookie,
+    };
+    gather_add(gather, &slot->wire.simple, sizeof(slot->wire.simple));
+}
+
+static void encode_error(struct gather *gather, struct slot *slot, enum error error, const char *sentence)
+{
+    size_t length = sentence ? strlen(sentence) : 0;
+    slot->wire.error = (struct wire_chunk_error){
+        .chunk =
+            chunk_header(slot, CHUNK_ERROR, true, sizeof(struct wire_chunk_error) - sizeof(struct wire_chunk) + length),
+        .error = be32_make(wire_error(error, slot->command.type)),
+        .sentence_length = be16_make((uint16_t)length),
+    };
+    gather_add(gather, &slot->wire.error, sizeof(slot->wire.error));
+    gather_add(gather, sentence, length);
+}
+
+static void encode_data(struct gather *gather, struct slot *slot, bool done)
+{
+    slot->wire.data = (struct wire_chunk_data){
+        .chunk = chunk_header(slot, CHUNK_OFFSET_DATA, done, sizeof(be64) + slot->command.length),
+        .offset = be64_make(slot->command.offset),
+    };
+    gather_add(gather, &slot->wire.data, sizeof(slot->wire.data));
+    gather_add(gather, slot->data, slot->command.length);
+}
+
+static void encode_status(struct gather *gather, struct slot *slot)
+{
+    size_t size = slot->extent_count * sizeof(*slot->extents);
+    slot->wire.status = (struct wire_chunk_status){
+        .chunk = chunk_header(slot, CHUNK_BLOCK_STATUS, true, sizeof(be32) + size),
+        .context = be32_make(ALLOCATION_CONTEXT_ID),
+    };
+    gather_add(gather, &slot->wire.status, sizeof(slot->wire.status));
+    gather_add(gather, slot->extents, size);
+}
+
+static void encode_whole(struct gather *gather, struct slot *slot, bool structured, enum error error,
+                         const char *sentence)
+{
+    uint16_t type = slot->command.type;
+    if (error != ERROR_NONE && structured)
+        encode_error(gather, slot, error, sentence);
+    else if (error == ERROR_NONE && type == COMMAND_READ && structured)
+        encode_data(gather, slot, true);
+    else if (error == ERROR_NONE && type == COMMAND_BLOCK_STATUS)
+        encode_status(gather, slot);
+    else
+        encode_simple(gather, slot, error);
+    if (error == ERROR_NONE && type == COMMAND_READ && !structured)
+        gather_add(gather, slot->data, slot->command.length);
+}
+
+static void transfer_note(struct transfer *transfer, struct slot *slot)
+{
+    if (slot->error != ERROR_NONE && transfer->error == ERROR_NONE) {
+        transfer->error = slot->error;
+        snprintf(transfer->sentence, sizeof(transfer->sentence), "%s", slot->sentence ? slot->sentence : "");
+    }
+    transfer->pieces--;
+    slot->transfer_ended = transfer->pieces == 0;
+}
+
+/* A piece: data goes out as it comes, the last one answers for all. */
+static void encode_piece(struct gather *gather, struct slot *slot, bool structured)
+{
+    struct transfer *transfer = slot->transfer;
+    transfer_note(transfer, slot);
+    if (slot->transfer_ended)
+        encode_whole(gather, slot, structured, transfer->error, transfer->sentence);
+    else if (slot->command.type == COMMAND_READ && slot->error == ERROR_NONE)
+        encode_data(gather, slot, false);
+}
+
+static enum error write_ready(struct batch *batch) REQUIRES(batch->connection->send)
+{
+    struct connection *connection = batch->connection;
+    struct gather gather;
+    gather.count = 0;
+    for (size_t i = 0; i < batch->ready_count; i++) {
+        struct slot *slot = batch->ready[i];
+        if (slot->transfer)
+            encode_piece(&gather, slot, connection->session.structured);
+        else
+            encode_whole(&gather, slot, connection->session.structured, slot->error, slot->sentence);
+    }
+    return stream_write(&connection->stream, gather.parts, gather.count);
+}
+
+static void release(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->ready_count; i++) {
+        struct slot *slot = batch->ready[i];
+        free(slot->extents);
+        slot->extents = NULL;
+        if (slot->transfer_ended)
+            free(slot->transfer);
+    }
+    batch->ready_count = 0;
+}
+
+void reply_send(struct batch *batch)
+{
+    struct connection *connection = batch->connection;
+    if (batch->ready_count == 0)
+        return;
+    mutex_lock(&batch->connection->send);
+    enum error error = write_ready(batch);
+    mutex_unlock(&batch->connection->send);
+    release(batch);
+    if (error == ERROR_TIMED_OUT)
+        message(MESSAGE_WARNING, "NBD connection %u: the client does not read its replies: dropped",
+                connection->number);
+    if (error != ERROR_NONE)
+        connection_break(connection);
+}

@@ -1,0 +1,191 @@
+/*
+ * Running a batch: the second half of a request's way.
+ *
+ *   batch_receive -> BATCH_RUN -> reply_send
+ *
+ * What need not be durable runs first and is answered first; what must reach the disk before its answer (FUA, flush)
+ * follows in a second run, flushes at its end, so that no read waits for somebody's flush. The protocol gives requests
+ * in flight no order, so this changes nothing that a client may rely on; and a flush still covers all that its own
+ * batch answered before it.
+ *
+ * No locks are held while the engine works. What was answered and not flushed may be lost by a crash, as the export's
+ * flags say.
+ */
+#include "server/nbd/batch.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+#define EXTENTS_MAX 512 /* of one answer to a block status; the client asks on from where it ends */
+
+static void keep_sentence(struct batch *batch, struct slot *slot)
+{
+    const char *sentence = error_sentence(slot->error);
+    size_t size = strlen(sentence) + 1;
+    if (size > sizeof(batch->sentences) - batch->sentences_used)
+        return;
+    slot->sentence = memcpy(batch->sentences + batch->sentences_used, sentence, size);
+    batch->sentences_used += size;
+}
+
+void batch_answer(struct batch *batch, struct slot *slot, enum error error)
+{
+    slot->error = error;
+    if (error != ERROR_NONE)
+        keep_sentence(batch, slot);
+    batch->ready[batch->ready_count++] = slot;
+}
+
+/* ---- block status ---------------------------------------------------------------------------------------------- */
+
+/* The engine's runs begin at a block; the client's answer begins and ends where it asked. Equal neighbours join. */
+static size_t extents_clip(const struct command *command, const struct extent *runs, size_t run_count,
+                           struct wire_extent *extents)
+{
+    uint64_t before = command->offset % COFFER_BLOCK, left = command->length;
+    size_t count = 0;
+    for (size_t i = 0; i < run_count && left > 0; i++) {
+        uint64_t length = runs[i].length;
+        uint64_t cut = MIN(length, before);
+        before -= cut;
+        length = MIN(length - cut, left);
+        if (length == 0)
+            continue;
+        left -= length;
+        uint32_t state = runs[i].hole ? STATE_HOLE | STATE_ZERO : 0;
+        if (count > 0 && be32_get(extents[count - 1].state) == state)
+            extents[count - 1].length = be32_make(be32_get(extents[count - 1].length) + (uint32_t)length);
+        else
+            extents[count++] = (struct wire_extent){be32_make((uint32_t)length), be32_make(state)};
+    }
+    return count;
+}
+
+static enum error status_read(struct volume *volume, struct slot *slot)
+{
+    const struct command *command = &slot->command;
+    size_t capacity = command->flags & COMMAND_REQ_ONE ? 1 : EXTENTS_MAX;
+    AUTO_FREE struct extent *runs = memory_zeroed(capacity, sizeof(*runs));
+    AUTO_FREE struct wire_extent *extents = memory_zeroed(capacity, sizeof(*extents));
+    size_t run_count;
+    if (!runs || !extents)
+        return ERROR_NO_MEMORY;
+    TRY(volume_extents(volume, command->offset, command->length, runs, capacity, &run_count));
+    slot->extent_count = extents_clip(command, runs, run_count, extents);
+    if (slot->extent_count == 0)
+        return error_explain(ERROR_BUG, "block status found nothing in a range");
+    slot->extents = extents;
+    extents = NULL;
+    return ERROR_NONE;
+}
+
+/* ---- the engine ------------------------------------------------------------------------------------------------ */
+
+static enum request_type request_type(uint16_t command)
+{
+    switch (command) {
+    case COMMAND_READ:
+        return REQUEST_READ;
+    case COMMAND_WRITE:
+        return REQUEST_WRITE;
+    case COMMAND_TRIM:
+        return REQUEST_TRIM;
+    case COMMAND_CACHE:
+        return REQUEST_CACHE;
+    case COMMAND_WRITE_ZEROES:
+        return REQUEST_ZERO;
+    default:
+        ASSERT(command == COMMAND_FLUSH);
+        return REQUEST_FLUSH;
+    }
+}
+
+static struct request request_of(struct slot *slot)
+{
+    const struct command *command = &slot->command;
+    return (struct request){
+        .type = request_type(command->type),
+        .flags = command_is_fua(command) ? REQUEST_FUA : 0,
+        .offset = command->offset,
+        .length = command->length,
+        .data = slot->data,
+        .context = slot,
+    };
+}
+
+static void answered(struct request *request, void *context)
+{
+    batch_answer(context, request->context, request->error);
+}
+
+static uint64_t execute(struct batch *batch, struct request *requests, size_t count)
+{
+    if (count == 0)
+        return 0;
+    size_t ready_before = batch->ready_count;
+    uint64_t start = clock_monotonic();
+    volume_execute(batch->connection->session.volume, requests, count, answered, batch);
+    ASSERT(batch->ready_count - ready_before == count);
+    return clock_monotonic() - start;
+}
+
+static bool waits_for_engine(const struct slot *slot)
+{
+    return slot->error == ERROR_NONE && slot->command.type != COMMAND_BLOCK_STATUS;
+}
+
+static void run_status(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct slot *slot = &batch->slots[i];
+        if (slot->error == ERROR_NONE && slot->command.type == COMMAND_BLOCK_STATUS)
+            batch_answer(batch, slot, status_read(batch->connection->session.volume, slot));
+    }
+}
+
+static uint64_t run_plain(struct batch *batch)
+{
+    struct request requests[BATCH_REQUESTS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        if (waits_for_engine(&batch->slots[i]) && !command_is_durable(&batch->slots[i].command))
+            requests[count++] = request_of(&batch->slots[i]);
+    return execute(batch, requests, count);
+}
+
+static size_t durable_collect(struct batch *batch, bool flushes, struct request *requests)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct slot *slot = &batch->slots[i];
+        if (waits_for_engine(slot) && command_is_durable(&slot->command) &&
+            (slot->command.type == COMMAND_FLUSH) == flushes)
+            requests[count++] = request_of(slot);
+    }
+    return count;
+}
+
+static void batch_release(struct batch *batch)
+{
+    if (batch->payload)
+        payload_put(batch->connection->terms->payload, batch->payload, batch->payload_size);
+    batch_init(batch, batch->connection);
+}
+
+uint64_t batch_run(struct batch *batch)
+{
+    /* Collected before anything runs: a slot that failed in the first run is not to run again in the second. */
+    struct request durable[BATCH_REQUESTS_MAX];
+    size_t durable_count = durable_collect(batch, false, durable);
+    durable_count += durable_collect(batch, true, durable + durable_count);
+    error_forget();
+    run_status(batch);
+    uint64_t nanoseconds = run_plain(batch);
+    reply_send(batch);
+    nanoseconds += execute(batch, durable, durable_count);
+    reply_send(batch);
+    batch_release(batch);
+    return nanoseconds;
+}

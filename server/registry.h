@@ -1,0 +1,18 @@
+/*
+ * The list of running pools: a directory with a symbolic link UUID.pool to each control socket, so that `coffer` needs
+ * no -C where one pool runs. It is a convenience: nothing fails where it cannot be written.
+ */
+#ifndef COFFER_SERVER_REGISTRY_H
+#define COFFER_SERVER_REGISTRY_H
+
+#include "base/uuid.h"
+
+/* /run/coffer for root, coffer in $XDG_RUNTIME_DIR for others, $COFFER_RUN for tests; NULL where there is none.
+ * malloc'ed. */
+char *registry_directory(void) __attribute__((warn_unused_result));
+
+/* Links, having removed links to sockets that are gone. */
+void registry_add(struct uuid pool, const char *socket_path);
+void registry_remove(struct uuid pool);
+
+#endif
