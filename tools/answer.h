@@ -1,0 +1,26 @@
+/* Reading what the daemon answered. A key that is missing, because the daemon is of another version, reads as nothing:
+ * a table with a "?" helps more than none. */
+#ifndef COFFER_TOOLS_ANSWER_H
+#define COFFER_TOOLS_ANSWER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+static inline const char *answer_word(const json_t *json, const char *key)
+{
+    const char *value = json_string_value(json_object_get(json, key));
+    return value == NULL ? "?" : value;
+}
+
+static inline uint64_t answer_figure(const json_t *json, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(json, key));
+}
+
+static inline bool answer_flag(const json_t *json, const char *key)
+{
+    return json_is_true(json_object_get(json, key));
+}
+
+#endif

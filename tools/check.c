@@ -1,0 +1,169 @@
+/*
+ * `coffer check`: the offline checker of the engine, with its findings as they come and a bar on a terminal.
+ *
+ * It writes nothing. Findings are printed at once, so that they are seen also where the check is interrupted; --json
+ * keeps the first of them, up to a limit that keeps a badly damaged pool from filling memory.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "crypto/arena.h"
+#include "crypto/provider.h"
+#include "engine/coffer.h"
+#include "tools/command.h"
+#include "tools/place.h"
+#include "tools/progress.h"
+#include "tools/table.h"
+#include "tools/text.h"
+
+#define FINDINGS_MAX 1000
+
+struct check {
+    struct tool *tool;
+    struct progress progress;
+    json_t *findings; /* with --json */
+    uint64_t found;
+};
+
+static void take_finding(const char *sentence, void *context)
+{
+    struct check *check = context;
+    check->found++;
+    progress_clear(&check->progress);
+    if (!check->tool->json) {
+        fprintf(check->tool->out, "%s\n", sentence);
+        return;
+    }
+    if (json_array_size(check->findings) < FINDINGS_MAX)
+        json_array_append_new(check->findings, json_string(sentence));
+}
+
+static void take_progress(uint64_t done, uint64_t total, void *context)
+{
+    struct check *check = context;
+    progress_update(&check->progress, done, total);
+}
+
+static enum error check_once(struct check *check, const char *directory, const struct pool_open_options *options,
+                             struct check_report *report)
+{
+    progress_start(&check->progress, check->tool, "checking");
+    enum error error = pool_check(directory, options, take_finding, take_progress, check, report);
+    progress_clear(&check->progress);
+    return error;
+}
+
+static enum error check_with_passphrase(struct check *check, const char *directory, const char *file,
+                                        struct pool_open_options *options, struct check_report *report)
+{
+    char *passphrase;
+    TRY(passphrase_read(file, "Passphrase of the pool: ", false, &passphrase, &options->passphrase_size));
+    options->passphrase = passphrase;
+    enum error error = check_once(check, directory, options, report);
+    arena_free(passphrase);
+    return error;
+}
+
+static enum error check_pool(struct check *check, const char *directory, const struct arguments *arguments,
+                             struct check_report *report)
+{
+    struct pool_open_options options = {.read_only = true,
+                                        .accept_rollback = argument_given(arguments, "accept-rollback")};
+    const char *file = argument_value(arguments, "passphrase-file", NULL);
+    if (file != NULL)
+        return check_with_passphrase(check, directory, file, &options, report);
+    enum error error = check_once(check, directory, &options, report);
+    return error == ERROR_LOCKED ? check_with_passphrase(check, directory, NULL, &options, report) : error;
+}
+
+static enum error print_json(struct check *check, const struct check_report *report)
+{
+    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "errors", (json_int_t)report->errors,
+                             "chunks", (json_int_t)report->chunks, "units", (json_int_t)report->units, "nodes",
+                             (json_int_t)report->nodes, "pages", (json_int_t)report->pages, "segments",
+                             (json_int_t)report->segments, "references", (json_int_t)report->references, "bytes_read",
+                             (json_int_t)report->bytes_read, "findings", check->findings);
+    enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(check->tool, json);
+    json_decref(json);
+    return error;
+}
+
+static enum error print_table(struct tool *tool, const struct check_report *report)
+{
+    static const struct table_column columns[] = {{"CHECKED", TABLE_LEFT}, {"COUNT", TABLE_RIGHT}};
+    const struct {
+        const char *label;
+        uint64_t count;
+    } rows[] = {{"chunks", report->chunks}, {"units", report->units},       {"map nodes", report->nodes},
+                {"pages", report->pages},   {"segments", report->segments}, {"references", report->references}};
+    char text[TEXT_SIZE];
+    struct table *table = table_create(columns, COUNT_OF(columns));
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        snprintf(text, sizeof(text), "%" PRIu64, rows[i].count);
+        table_add(table, NULL, (const char *const[]){rows[i].label, text});
+    }
+    table_add(table, NULL, (const char *const[]){"read", text_size(report->bytes_read, text)});
+    enum error error = table_print(table, tool->out);
+    table_destroy(table);
+    return error;
+}
+
+static enum error print_report(struct check *check, const char *directory, const struct check_report *report)
+{
+    if (check->tool->json)
+        return print_json(check, report);
+    TRY(print_table(check->tool, report));
+    if (report->errors == 0)
+        fprintf(check->tool->out, "\n%s is clean.\n", directory);
+    return ERROR_NONE;
+}
+
+/* What was found is the verb's result, told on `out`; the exit status and a last sentence say that it is bad. */
+static enum error conclude(struct check *check, const char *directory, const struct check_report *report)
+{
+    TRY(print_report(check, directory, report));
+    if (report->errors == 0)
+        return ERROR_NONE;
+    check->tool->status = EXIT_FAILED;
+    if (!check->tool->json)
+        fprintf(check->tool->out,
+                "\n%s is damaged: %" PRIu64 " finding%s. Keep the devices as they are and restore "
+                "what is named above from a backup.\n",
+                directory, report->errors, report->errors == 1 ? "" : "s");
+    return ERROR_NONE;
+}
+
+static enum error run_check(struct tool *tool, const struct arguments *arguments)
+{
+    struct check check = {.tool = tool};
+    struct check_report report = {0};
+    const char *directory;
+    TRY(place_directory(tool, arguments->positional[0], &directory));
+    check.findings = json_array();
+    enum error error = check_pool(&check, directory, arguments, &report);
+    if (error == ERROR_NONE)
+        error = conclude(&check, directory, &report);
+    json_decref(check.findings);
+    return error;
+}
+
+static const struct option_row options[] = {
+    {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {"accept-rollback", NULL, "check devices that are older than what this pool has seen", false},
+    {NULL},
+};
+
+const struct command command_check = {
+    .noun = "check",
+    .arguments = "[DIR]",
+    .summary = "read and prove everything, offline",
+    .text = "Reads the whole pool while no daemon serves it and proves that every block can be read, every reference\n"
+            "is counted, every fingerprint is true and every segment's live bytes are right. Changes nothing. Exit\n"
+            "status 1 where it finds damage.",
+    .examples = "  coffer check /srv/pool\n"
+                "  coffer --json check /srv/pool | jq .errors\n",
+    .positional_max = 1,
+    .options = options,
+    .run = run_check,
+};

@@ -1,0 +1,290 @@
+/*
+ * Talking to cofferd.
+ *
+ * The daemon is trusted, but its answers are checked for their shape: it may be of another version. Lines with a
+ * passphrase are built in the arena by hand, so that no library copies them. One thread, nothing kept on disk.
+ */
+#include "tools/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "crypto/arena.h"
+#include "crypto/provider.h"
+#include "tools/place.h"
+
+#define ANSWER_STEP (64u << 10)
+
+struct client {
+    struct tool *tool;
+    struct place place;
+    int descriptor;
+};
+
+/* ---- connecting ---------------------------------------------------------------------------------------------- */
+
+/* The address of a path of any length: a long one goes through a descriptor of its directory (-1: none). */
+static int address_make(const char *path, struct sockaddr_un *address, int *directory)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    *directory = -1;
+    if (strlen(path) < sizeof(address->sun_path)) {
+        memcpy(address->sun_path, path, strlen(path));
+        return 0;
+    }
+    const char *slash = strrchr(path, '/');
+    AUTO_FREE char *parent = slash == NULL ? NULL : strndup(path, (size_t)(slash - path));
+    int opened = parent == NULL ? -1 : open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0)
+        return parent == NULL ? ENAMETOOLONG : errno;
+    int length = snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", opened, slash + 1);
+    if (length >= (int)sizeof(address->sun_path)) {
+        close(opened);
+        return ENAMETOOLONG;
+    }
+    *directory = opened;
+    return 0;
+}
+
+/* 0 and a connected socket, or errno. */
+static int connect_to(const char *path, int *descriptor)
+{
+    struct sockaddr_un address;
+    int directory;
+    int number = address_make(path, &address, &directory);
+    if (number != 0)
+        return number;
+    int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (made < 0 || connect(made, (struct sockaddr *)&address, sizeof(address)) != 0)
+        number = errno;
+    if (directory >= 0)
+        close(directory);
+    if (number != 0) {
+        if (made >= 0)
+            close(made);
+        return number;
+    }
+    *descriptor = made;
+    return 0;
+}
+
+int client_probe(const char *path)
+{
+    int descriptor;
+    int number = connect_to(path, &descriptor);
+    if (number == 0)
+        close(descriptor);
+    return number;
+}
+
+enum error client_open(struct tool *tool, struct client **client)
+{
+    struct client *made = memory_zeroed(1, sizeof(*made));
+    if (made == NULL)
+        return ERROR_NO_MEMORY;
+    made->tool = tool;
+    made->descriptor = -1;
+    enum error error = place_find(tool, &made->place);
+    int number = error == ERROR_NONE ? connect_to(made->place.control, &made->descriptor) : 0;
+    if (number != 0)
+        error = place_explain(&made->place, number);
+    if (error != ERROR_NONE) {
+        client_close(made);
+        return error;
+    }
+    *client = made;
+    return ERROR_NONE;
+}
+
+void client_close(struct client *client)
+{
+    if (client == NULL)
+        return;
+    if (client->descriptor >= 0)
+        close(client->descriptor);
+    place_deinit(&client->place);
+    free(client);
+}
+
+/* ---- one call ------------------------------------------------------------------------------------------------ */
+
+static enum error broken(void)
+{
+    return error_explain(ERROR_PROTOCOL,
+                         "cofferd gave no answer that this coffer understands: are both of one version?");
+}
+
+static enum error ended(void)
+{
+    return error_explain(ERROR_CLOSED, "cofferd closed the connection: it stopped, or see its messages");
+}
+
+/* A peer that refuses us answers before we asked and closes: its answer is read even where sending failed. */
+static enum error send_line(struct client *client, const char *line, size_t size)
+{
+    while (size > 0) {
+        ssize_t sent = send(client->descriptor, line, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && errno != EPIPE && errno != ECONNRESET)
+            return error_from_errno(errno, "send to cofferd");
+        if (sent < 0)
+            return ERROR_NONE;
+        line += sent;
+        size -= (size_t)sent;
+    }
+    return ERROR_NONE;
+}
+
+/* Waits for something to read, telling how long it takes from the second second on. */
+static void wait_shown(struct client *client, const char *waiting)
+{
+    struct pollfd wait = {.fd = client->descriptor, .events = POLLIN};
+    uint64_t start = clock_monotonic();
+    bool shown = false;
+    if (waiting == NULL || !tool_is_watched(client->tool))
+        return;
+    while (poll(&wait, 1, 1000) == 0) {
+        unsigned seconds = (unsigned)((clock_monotonic() - start) / CLOCK_SECOND);
+        fprintf(client->tool->err, "\r%s … %u s", waiting, seconds);
+        fflush(client->tool->err);
+        shown = true;
+    }
+    if (shown)
+        fputs("\r\033[K", client->tool->err);
+}
+
+static enum error grow(char **line, size_t *room)
+{
+    char *more = realloc(*line, *room + ANSWER_STEP + *room / 2);
+    if (more == NULL)
+        return ERROR_NO_MEMORY;
+    *line = more;
+    *room += ANSWER_STEP + *room / 2;
+    return ERROR_NONE;
+}
+
+static enum error receive_line(struct client *client, char **line, size_t *size)
+{
+    size_t room = 0, filled = 0;
+    while (filled == 0 || (*line)[filled - 1] != '\n') {
+        if (filled >= CLIENT_ANSWER_MAX)
+            return broken();
+        if (filled == room)
+            TRY(grow(line, &room));
+        ssize_t got = recv(client->descriptor, *line + filled, room - filled, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return ended();
+        filled += (size_t)got;
+    }
+    *size = filled;
+    return ERROR_NONE;
+}
+
+static enum error error_by_name(const char *name)
+{
+    for (enum error error = ERROR_NONE + 1; error < ERROR_COUNT; error++) {
+        if (name != NULL && strcmp(error_name(error), name) == 0)
+            return error;
+    }
+    return ERROR_PROTOCOL;
+}
+
+enum error client_decode(const json_t *answer, json_t **result)
+{
+    json_t *failure = json_object_get(answer, "error"), *found = json_object_get(answer, "result");
+    const char *sentence = json_string_value(json_object_get(failure, "message"));
+    const char *name = json_string_value(json_object_get(json_object_get(failure, "data"), "name"));
+    if (failure != NULL && sentence != NULL)
+        return error_explain(error_by_name(name), "%s", sentence);
+    if (failure != NULL || found == NULL)
+        return broken();
+    *result = found;
+    return ERROR_NONE;
+}
+
+static enum error receive_answer(struct client *client, const char *waiting, json_t **result)
+{
+    AUTO_FREE char *line = NULL;
+    size_t size = 0;
+    json_t *found = NULL;
+    wait_shown(client, waiting);
+    TRY(receive_line(client, &line, &size));
+    json_t *answer = json_loadb(line, size, 0, NULL);
+    if (answer == NULL)
+        return broken();
+    enum error error = client_decode(answer, &found);
+    if (error == ERROR_NONE)
+        *result = json_incref(found);
+    json_decref(answer);
+    return error;
+}
+
+enum error client_call(struct client *client, const char *method, json_t *parameters, const char *waiting,
+                       json_t **result)
+{
+    json_t *request =
+        json_pack("{s:s, s:i, s:s, s:o*}", "jsonrpc", "2.0", "id", 1, "method", method, "params", parameters);
+    AUTO_FREE char *text = request == NULL ? NULL : json_dumps(request, JSON_COMPACT);
+    AUTO_FREE char *line = NULL;
+    json_decref(request);
+    if (request == NULL) /* text from the command line that jansson does not take */
+        return error_explain(ERROR_INVALID, "a name is not UTF-8");
+    if (text == NULL || asprintf(&line, "%s\n", text) < 0)
+        return ERROR_NO_MEMORY;
+    TRY(send_line(client, line, strlen(line)));
+    return receive_answer(client, waiting, result);
+}
+
+enum error client_ask(struct tool *tool, const char *method, json_t *parameters, json_t **result)
+{
+    struct client *client;
+    enum error error = client_open(tool, &client);
+    if (error != ERROR_NONE) {
+        json_decref(parameters);
+        return error;
+    }
+    error = client_call(client, method, parameters, NULL, result);
+    client_close(client);
+    return error;
+}
+
+/* ---- the passphrase ------------------------------------------------------------------------------------------ */
+
+static const char unlock_head[] =
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pool.unlock\",\"params\":{\"passphrase_hex\":\"";
+static const char unlock_tail[] = "\"}}\n";
+
+static size_t unlock_line(char *line, const char *passphrase, size_t size)
+{
+    static const char digits[] = "0123456789abcdef";
+    char *end = mempcpy(line, unlock_head, sizeof(unlock_head) - 1);
+    for (size_t i = 0; i < size; i++) {
+        *end++ = digits[(unsigned char)passphrase[i] >> 4];
+        *end++ = digits[(unsigned char)passphrase[i] & 15];
+    }
+    end = mempcpy(end, unlock_tail, sizeof(unlock_tail) - 1);
+    return (size_t)(end - line);
+}
+
+enum error client_unlock(struct client *client, const char *passphrase, size_t size, json_t **result)
+{
+    if (size > PASSPHRASE_MAX)
+        return error_explain(ERROR_TOO_LARGE, "a passphrase may have at most %d bytes", PASSPHRASE_MAX);
+    char *line = arena_allocate(sizeof(unlock_head) + 2 * PASSPHRASE_MAX + sizeof(unlock_tail));
+    if (line == NULL)
+        return ERROR_NO_MEMORY;
+    enum error error = send_line(client, line, unlock_line(line, passphrase, size));
+    arena_free(line);
+    return error != ERROR_NONE ? error : receive_answer(client, "unlocking", result);
+}

@@ -1,0 +1,36 @@
+/* The table of commands, and finding one in it. */
+#ifndef COFFER_TOOLS_COMMAND_H
+#define COFFER_TOOLS_COMMAND_H
+
+#include <stddef.h>
+
+#include "tools/arguments.h"
+#include "tools/tool.h"
+
+struct command {
+    const char *noun;
+    const char *verb;      /* NULL where the noun is a command by itself */
+    const char *arguments; /* for the usage line: "NAME NEW_NAME", or "" */
+    const char *summary;   /* half a line */
+    const char *text;      /* what a person should know before using it */
+    const char *examples;  /* lines, each ending in a newline */
+    size_t positional_min, positional_max;
+    const struct option_row *options; /* ends with a name NULL */
+    enum error (*run)(struct tool *tool, const struct arguments *arguments);
+};
+
+/* Every command; ends with NULL. */
+const struct command *const *command_table(void);
+
+/* The command of the words in argv; *used of them belong to its name. ERROR_INVALID suggests the nearest. */
+enum error command_find(int argc, char **argv, const struct command **command, int *used) CHECKED;
+
+extern const struct command command_create, command_check;
+extern const struct command command_status, command_health, command_unlock, command_lock;
+extern const struct command command_object_create, command_object_list, command_object_show, command_object_uri,
+    command_object_rename, command_object_resize, command_object_delete;
+extern const struct command command_trash_list, command_trash_restore, command_trash_purge;
+extern const struct command command_device_list;
+extern const struct command command_completion_bash, command_version, command_help;
+
+#endif

@@ -1,0 +1,270 @@
+/*
+ * `coffer create`: makes a pool offline, through libcoffer, and tells what to do next and what was gained.
+ *
+ * What the pool is not protected against is said here and not only in the manual, because the day of its creation is
+ * the last on which it costs nothing to choose otherwise. The engine leaves nothing behind where it fails.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/size.h"
+#include "crypto/arena.h"
+#include "crypto/provider.h"
+#include "engine/coffer.h"
+#include "tools/command.h"
+#include "tools/suggest.h"
+#include "tools/text.h"
+
+#define SIZE_DEFAULT (UINT64_C(20) << 30)
+
+/* ---- from options to pool_create_options ---------------------------------------------------------------------- */
+
+struct creation {
+    struct pool_create_options options;
+    char *group; /* holds the group's name and device paths, cut apart */
+    const char *devices[GROUP_DEVICES_MAX];
+};
+
+static enum error take_devices(struct creation *creation, char *list)
+{
+    char *rest = list, *path;
+    size_t count = 0;
+    while ((path = strsep(&rest, ",")) != NULL) {
+        if (path[0] == '\0')
+            return error_explain(ERROR_INVALID, "--group: a device between two commas is missing");
+        if (count == GROUP_DEVICES_MAX)
+            return error_explain(ERROR_INVALID, "--group: a group has at most %d devices", GROUP_DEVICES_MAX);
+        creation->devices[count++] = path;
+    }
+    creation->options.device_paths = creation->devices;
+    creation->options.device_count = count;
+    return ERROR_NONE;
+}
+
+/* NAME=DEV[,DEV…] */
+static enum error take_group(struct creation *creation, const char *text)
+{
+    creation->group = strdup(text);
+    if (creation->group == NULL)
+        return ERROR_NO_MEMORY;
+    char *equals = strchr(creation->group, '=');
+    if (equals == NULL || equals == creation->group || equals[1] == '\0')
+        return error_explain(ERROR_INVALID, "--group %s: write NAME=DEV[,DEV…]", text);
+    if ((size_t)(equals - creation->group) > GROUP_NAME_MAX)
+        return error_explain(ERROR_INVALID, "--group: a group's name has at most %d bytes", GROUP_NAME_MAX);
+    *equals = '\0';
+    creation->options.group_name = creation->group;
+    return take_devices(creation, equals + 1);
+}
+
+static enum error choose(const char *option, const char *value, const char *const *choices, size_t count, size_t *index)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(value, choices[i]) == 0) {
+            *index = i;
+            return ERROR_NONE;
+        }
+    }
+    const char *near = suggest(value, choices, count);
+    return error_explain(ERROR_INVALID, "--%s knows no '%s'; did you mean '%s'?", option, value,
+                         near == NULL ? choices[0] : near);
+}
+
+static enum error take_storage(struct creation *creation, const struct arguments *arguments)
+{
+    const char *group = argument_value(arguments, "group", NULL);
+    size_t count;
+    if (group != NULL && argument_given(arguments, "size"))
+        return error_explain(ERROR_INVALID, "--size is for a pool without --group: devices have their own size");
+    creation->options.overwrite = argument_values(arguments, "overwrite", &count);
+    creation->options.overwrite_count = count;
+    creation->options.size = SIZE_DEFAULT;
+    if (group != NULL)
+        return take_group(creation, group);
+    if (argument_given(arguments, "size"))
+        return argument_size(arguments, "size", &creation->options.size);
+    return ERROR_NONE;
+}
+
+static enum error take_protection(struct creation *creation, const struct arguments *arguments)
+{
+    static const char *const seals[] = {"file", "passphrase"}, *const fingerprints[] = {"xxh3", "hmac-sha256"};
+    size_t seal, fingerprint;
+    TRY(choose("seal", argument_value(arguments, "seal", "file"), seals, COUNT_OF(seals), &seal));
+    TRY(choose("fingerprint", argument_value(arguments, "fingerprint", "xxh3"), fingerprints, COUNT_OF(fingerprints),
+               &fingerprint));
+    if (argument_given(arguments, "no-encryption") && argument_given(arguments, "seal"))
+        return error_explain(ERROR_INVALID, "--seal seals a key, and with --no-encryption there is none");
+    if (argument_given(arguments, "passphrase-file") && strcmp(seals[seal], "passphrase") != 0)
+        return error_explain(ERROR_INVALID, "--passphrase-file is for --seal passphrase");
+    creation->options.encryption = !argument_given(arguments, "no-encryption");
+    creation->options.seal = seals[seal];
+    creation->options.fingerprint = fingerprint == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
+    return ERROR_NONE;
+}
+
+/* ---- what is told afterwards ---------------------------------------------------------------------------------- */
+
+static bool has_passphrase(const struct pool_create_options *options)
+{
+    return options->encryption && strcmp(options->seal, "passphrase") == 0;
+}
+
+static json_t *protections(const struct pool_create_options *options)
+{
+    json_t *list = json_array();
+    if (options->encryption && has_passphrase(options))
+        json_array_append_new(list, json_string("theft, loss or return of its disks, the pool directory included"));
+    if (options->encryption && !has_passphrase(options))
+        json_array_append_new(list, json_string("theft, loss or return of its disks without the key file"));
+    if (options->encryption)
+        json_array_append_new(list, json_string("altered, exchanged or replayed blocks: everything is authenticated"));
+    else
+        json_array_append_new(list, json_string("damaged blocks: everything has a checksum"));
+    json_array_append_new(list, json_string("crashes and power loss: what was flushed stays"));
+    return list;
+}
+
+static json_t *exposures(const struct pool_create_options *options)
+{
+    json_t *list = json_array();
+    if (!options->encryption)
+        json_array_append_new(list, json_string("theft: it is not encrypted, who has a disk can read and change it"));
+    if (options->encryption && !has_passphrase(options))
+        json_array_append_new(
+            list,
+            json_string(options->device_count == 0
+                            ? "theft of the whole directory: the key lies beside the data, in the same directory; "
+                              "--seal passphrase keeps it apart"
+                            : "theft of the disk with the pool directory: the key file lies there"));
+    if (has_passphrase(options))
+        json_array_append_new(list, json_string("a forgotten passphrase: without it the data is lost"));
+    else if (options->encryption)
+        json_array_append_new(list, json_string("loss of the key file: without it the data is lost, so back it up"));
+    json_array_append_new(list, json_string("failure of a device: there is one copy of everything, so keep backups"));
+    json_array_append_new(list, json_string("root on the running machine"));
+    return list;
+}
+
+static json_t *next_commands(const char *directory)
+{
+    AUTO_FREE char *word = text_shell(directory);
+    json_t *list = json_array();
+    if (word == NULL)
+        return list;
+    json_array_append_new(list, json_sprintf("cofferd %s", word));
+    json_array_append_new(list, json_sprintf("coffer -C %s object create disk1 --size 10G", word));
+    json_array_append_new(list, json_sprintf("coffer -C %s object uri disk1 --for qemu", word));
+    return list;
+}
+
+static void print_list(struct tool *tool, const char *title, const json_t *list, const char *bullet)
+{
+    size_t i;
+    json_t *line;
+    fprintf(tool->out, "\n%s\n", title);
+    json_array_foreach(list, i, line) fprintf(tool->out, "  %s%s\n", bullet, json_string_value(line));
+}
+
+static void print_made(struct tool *tool, const struct pool_create_options *options, const json_t *facts)
+{
+    char size[TEXT_SIZE];
+    fprintf(tool->out, "%s %s: ", options->dry_run ? "Could make the pool" : "Made the pool", options->directory);
+    if (options->device_count == 0)
+        fprintf(tool->out, "a file that grows to %s", text_size(options->size, size));
+    else
+        fprintf(tool->out, "%zu device%s", options->device_count, options->device_count == 1 ? "" : "s");
+    fprintf(tool->out, ", %s.%s\n", options->encryption ? "encrypted" : "not encrypted",
+            options->dry_run ? " Nothing was written." : "");
+    print_list(tool, "Protected against", json_object_get(facts, "protected"), "- ");
+    print_list(tool, "Not protected against", json_object_get(facts, "not_protected"), "- ");
+    if (!options->dry_run)
+        print_list(tool, "Type next", json_object_get(facts, "next"), "");
+}
+
+static json_t *facts_json(const struct pool_create_options *options)
+{
+    json_t *devices = json_array();
+    for (size_t i = 0; i < options->device_count; i++)
+        json_array_append_new(devices, json_string(options->device_paths[i]));
+    return json_pack("{s:s, s:b, s:b, s:s, s:s*, s:I, s:o, s:o, s:o, s:o}", "directory", options->directory, "dry_run",
+                     options->dry_run, "encryption", options->encryption, "fingerprint",
+                     options->fingerprint == POOL_FINGERPRINT_XXH3 ? "xxh3" : "hmac-sha256", "seal",
+                     options->encryption ? options->seal : NULL, "size",
+                     (json_int_t)(options->device_count == 0 ? options->size : 0), "devices", devices, "protected",
+                     protections(options), "not_protected", exposures(options), "next",
+                     next_commands(options->directory));
+}
+
+/* The pool exists by now: a name that cannot be told in JSON is no reason to call that a failure. */
+static enum error tell(struct tool *tool, const struct pool_create_options *options)
+{
+    json_t *facts = facts_json(options);
+    enum error error = ERROR_NONE;
+    if (tool->json && facts != NULL)
+        error = tool_print_json(tool, facts);
+    else
+        print_made(tool, options, facts);
+    json_decref(facts);
+    return error;
+}
+
+/* ---- the verb ------------------------------------------------------------------------------------------------- */
+
+static enum error create(struct creation *creation, const struct arguments *arguments)
+{
+    char *passphrase = NULL;
+    if (has_passphrase(&creation->options) && !creation->options.dry_run)
+        TRY(passphrase_read(argument_value(arguments, "passphrase-file", NULL), "Passphrase for the new pool: ", true,
+                            &passphrase, &creation->options.passphrase_size));
+    creation->options.passphrase = passphrase;
+    enum error error = pool_create(&creation->options);
+    creation->options.passphrase = NULL;
+    arena_free(passphrase);
+    return error;
+}
+
+static enum error run_create(struct tool *tool, const struct arguments *arguments)
+{
+    struct creation creation = {.options.directory = arguments->positional[0],
+                                .options.dry_run = argument_given(arguments, "dry-run")};
+    enum error error = take_storage(&creation, arguments);
+    if (error == ERROR_NONE)
+        error = take_protection(&creation, arguments);
+    if (error == ERROR_NONE)
+        error = create(&creation, arguments);
+    if (error == ERROR_NONE)
+        error = tell(tool, &creation.options);
+    free(creation.group);
+    return error;
+}
+
+static const struct option_row options[] = {
+    {"size", "SIZE", "of the file that holds the pool; it grows as it fills (20G)", false},
+    {"group", "NAME=DEV[,DEV…]", "use these devices or existing files instead", false},
+    {"overwrite", "DEV", "destroy what DEV carries; say it for each such device", true},
+    {"no-encryption", NULL, "store everything readable", false},
+    {"seal", "HOW", "keep the key in a \"file\" of the pool directory, or under a \"passphrase\"", false},
+    {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {"fingerprint", "HOW", "xxh3 (hits are compared) or hmac-sha256 (they need not be)", false},
+    {"dry-run", NULL, "check everything, write nothing", false},
+    {NULL},
+};
+
+const struct command command_create = {
+    .noun = "create",
+    .arguments = "DIR",
+    .summary = "make a pool",
+    .text = "Makes a pool directory with conf, key and witness, and the pool in a sparse file there or on the devices\n"
+            "of --group. A device that carries anything, is mounted or in use is refused; --overwrite names the ones\n"
+            "whose contents may be destroyed. Ends with the next commands to type.",
+    .examples = "  coffer create /srv/pool --size 100G\n"
+                "  coffer create /srv/pool --group g1=/dev/disk/by-id/nvme-A,/dev/disk/by-id/nvme-B\n"
+                "  coffer create /srv/pool --seal passphrase\n"
+                "  coffer create /srv/pool --group g1=/dev/sdb --overwrite /dev/sdb --dry-run\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = options,
+    .run = run_create,
+};

@@ -1,0 +1,244 @@
+/*
+ * `coffer object …`: virtual disks, made, listed and changed. What one holds is told by object_show.c.
+ *
+ * What a verb changes, the daemon answers with the object as it is afterwards; the sentences are made from that
+ * answer, never from what was asked for.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "tools/answer.h"
+#include "tools/client.h"
+#include "tools/command.h"
+#include "tools/table.h"
+#include "tools/text.h"
+
+/* `parameters` is taken over; NULL means that a name could not be put into JSON. */
+static enum error ask(struct tool *tool, const char *method, json_t *parameters, json_t **result)
+{
+    if (parameters == NULL)
+        return error_explain(ERROR_INVALID, "a name must be UTF-8");
+    return client_ask(tool, method, parameters, result);
+}
+
+/* ---- create, rename, resize, delete -------------------------------------------------------------------------- */
+
+static void tell_created(struct tool *tool, const json_t *object)
+{
+    char size[TEXT_SIZE];
+    AUTO_FREE char *name = text_shell(answer_word(object, "name"));
+    fprintf(tool->out, "Created '%s', %s. How to attach it: ", answer_word(object, "name"),
+            text_size(answer_figure(object, "size"), size));
+    tool_print_self(tool);
+    fprintf(tool->out, " object uri %s\n", name == NULL ? "NAME" : name);
+}
+
+static enum error run_create(struct tool *tool, const struct arguments *arguments)
+{
+    uint64_t size = 0;
+    json_t *object;
+    TRY(argument_size(arguments, "size", &size));
+    TRY(ask(tool, "object.create", json_pack("{s:s, s:I}", "name", arguments->positional[0], "size", (json_int_t)size),
+            &object));
+    enum error error = ERROR_NONE;
+    if (tool->json)
+        error = tool_print_json(tool, object);
+    else
+        tell_created(tool, object);
+    json_decref(object);
+    return error;
+}
+
+static enum error run_rename(struct tool *tool, const struct arguments *arguments)
+{
+    json_t *object;
+    TRY(ask(tool, "object.rename",
+            json_pack("{s:s, s:s}", "name", arguments->positional[0], "new_name", arguments->positional[1]), &object));
+    enum error error = ERROR_NONE;
+    if (tool->json)
+        error = tool_print_json(tool, object);
+    else
+        fprintf(tool->out, "'%s' is now '%s'.\n", arguments->positional[0], answer_word(object, "name"));
+    json_decref(object);
+    return error;
+}
+
+static enum error run_resize(struct tool *tool, const struct arguments *arguments)
+{
+    uint64_t size = 0;
+    char text[TEXT_SIZE];
+    json_t *object;
+    TRY(argument_size(arguments, "size", &size));
+    TRY(ask(tool, "object.resize",
+            json_pack("{s:s, s:I, s:b}", "name", arguments->positional[0], "size", (json_int_t)size, "shrink",
+                      argument_given(arguments, "shrink")),
+            &object));
+    enum error error = ERROR_NONE;
+    if (tool->json)
+        error = tool_print_json(tool, object);
+    else
+        fprintf(tool->out, "'%s' has %s.\n", answer_word(object, "name"),
+                text_size(answer_figure(object, "size"), text));
+    json_decref(object);
+    return error;
+}
+
+static void tell_deleted(struct tool *tool, const json_t *object, bool now)
+{
+    char when[TEXT_SIZE], left[TEXT_SIZE];
+    uint64_t purge_at = answer_figure(object, "purge_at");
+    if (now) {
+        fprintf(tool->out, "'%s' is gone; its space comes back in the background.\n", answer_word(object, "name"));
+        return;
+    }
+    fprintf(tool->out, "'%s' is in the trash until %s (%s).\nGet it back: ", answer_word(object, "name"),
+            text_time(purge_at, when), text_until((uint64_t)time(NULL), purge_at, left));
+    tool_print_self(tool);
+    fprintf(tool->out, " trash restore %s\n", answer_word(object, "uuid"));
+}
+
+static enum error run_delete(struct tool *tool, const struct arguments *arguments)
+{
+    bool now = argument_given(arguments, "now");
+    json_t *object;
+    TRY(ask(tool, "object.delete", json_pack("{s:s, s:b}", "name", arguments->positional[0], "now", now), &object));
+    enum error error = ERROR_NONE;
+    if (tool->json)
+        error = tool_print_json(tool, object);
+    else
+        tell_deleted(tool, object, now);
+    json_decref(object);
+    return error;
+}
+
+/* ---- list ---------------------------------------------------------------------------------------------------- */
+
+static enum error print_list(struct tool *tool, const json_t *objects)
+{
+    static const struct table_column columns[] = {{"NAME", TABLE_LEFT},
+                                                  {"SIZE", TABLE_RIGHT},
+                                                  {"CREATED", TABLE_LEFT},
+                                                  {"OPEN", TABLE_RIGHT},
+                                                  {"UUID", TABLE_LEFT}};
+    struct table *table = table_create(columns, COUNT_OF(columns));
+    size_t i;
+    json_t *object;
+    json_array_foreach(objects, i, object)
+    {
+        char size[TEXT_SIZE], created[TEXT_SIZE], open_count[TEXT_SIZE];
+        snprintf(open_count, sizeof(open_count), "%" PRIu64, answer_figure(object, "open_count"));
+        table_add(table, NULL,
+                  (const char *const[]){answer_word(object, "name"), text_size(answer_figure(object, "size"), size),
+                                        text_time(answer_figure(object, "created"), created), open_count,
+                                        answer_word(object, "uuid")});
+    }
+    enum error error = table_print(table, tool->out);
+    table_destroy(table);
+    return error;
+}
+
+static enum error run_list(struct tool *tool, const struct arguments *arguments)
+{
+    (void)arguments;
+    enum error error = ERROR_NONE;
+    json_t *objects;
+    TRY(client_ask(tool, "object.list", NULL, &objects));
+    if (tool->json)
+        error = tool_print_json(tool, objects);
+    else if (json_array_size(objects) == 0)
+        fputs("No objects. Make one: coffer object create disk1 --size 10G\n", tool->out);
+    else
+        error = print_list(tool, objects);
+    json_decref(objects);
+    return error;
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------------- */
+
+static const struct option_row no_options[] = {{NULL}};
+static const struct option_row create_options[] = {
+    {"size", "SIZE", "what the disk can hold: 20G, 512M, 64T, or bytes (a multiple of 4096)", false},
+    {NULL},
+};
+static const struct option_row resize_options[] = {
+    {"size", "SIZE", "the new size", false},
+    {"shrink", NULL, "allow a smaller size: what lies behind it is lost", false},
+    {NULL},
+};
+static const struct option_row delete_options[] = {
+    {"now", NULL, "free it now instead of keeping it in the trash: it cannot be brought back", false},
+    {NULL},
+};
+
+const struct command command_object_create = {
+    .noun = "object",
+    .verb = "create",
+    .arguments = "NAME",
+    .summary = "make a virtual disk",
+    .text = "Makes a virtual disk of at most 64 TiB. It is thin: it takes space for what is written. A name has up to\n"
+            "255 bytes of UTF-8, without control characters, '@' and '/'; it is the NBD export's name too.",
+    .examples = "  coffer object create disk1 --size 20G\n"
+                "  coffer -C /srv/pool object create 'web server' --size 512M\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = create_options,
+    .run = run_create,
+};
+
+const struct command command_object_list = {
+    .noun = "object",
+    .verb = "list",
+    .arguments = "",
+    .summary = "all virtual disks",
+    .text = "Lists the virtual disks, sorted by name. OPEN counts the connections that use one.",
+    .examples = "  coffer object list\n  coffer --json object list | jq -r '.[].name'\n",
+    .options = no_options,
+    .run = run_list,
+};
+
+const struct command command_object_rename = {
+    .noun = "object",
+    .verb = "rename",
+    .arguments = "NAME NEW_NAME",
+    .summary = "give a disk another name",
+    .text = "Renames a disk. Clients that are connected stay so; new ones use the new name.",
+    .examples = "  coffer object rename disk1 web\n",
+    .positional_min = 2,
+    .positional_max = 2,
+    .options = no_options,
+    .run = run_rename,
+};
+
+const struct command command_object_resize = {
+    .noun = "object",
+    .verb = "resize",
+    .arguments = "NAME",
+    .summary = "make a disk larger, or smaller with --shrink",
+    .text =
+        "Grows a disk, also while it is open (clients see it when they connect again). Making it smaller loses what\n"
+        "lies behind the new end, so it needs --shrink and a disk that is not open.",
+    .examples = "  coffer object resize disk1 --size 40G\n  coffer object resize disk1 --size 5G --shrink\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = resize_options,
+    .run = run_resize,
+};
+
+const struct command command_object_delete = {
+    .noun = "object",
+    .verb = "delete",
+    .arguments = "NAME",
+    .summary = "put a disk into the trash",
+    .text = "Puts a disk into the trash, where it stays for the time that `trash` in coffer.conf says (7 days by\n"
+            "default), and tells how to get it back. Refused while it is open.",
+    .examples = "  coffer object delete disk1\n"
+                "  coffer trash restore disk1\n"
+                "  coffer object delete disk1 --now\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = delete_options,
+    .run = run_delete,
+};

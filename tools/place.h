@@ -1,0 +1,29 @@
+/* Where the pool is that a command is about: its directory, the control socket of its daemon, its NBD address. */
+#ifndef COFFER_TOOLS_PLACE_H
+#define COFFER_TOOLS_PLACE_H
+
+#include "base/error.h"
+#include "tools/tool.h"
+
+struct place {
+    char *directory; /* the pool directory; NULL where only a socket is known */
+    char *control;   /* path of the control socket */
+};
+
+/*
+ * From -C, else $COFFER_POOL, else the one pool that runs. Relative paths stay relative; the conf's [server] control is
+ * followed where it can be read. ERROR_NOT_FOUND where none, ERROR_INVALID where several run.
+ */
+enum error place_find(const struct tool *tool, struct place *place) CHECKED;
+void place_deinit(struct place *place);
+
+/* The pool directory for the offline commands: `given`, else -C, else $COFFER_POOL. */
+enum error place_directory(const struct tool *tool, const char *given, const char **directory) CHECKED;
+
+/* Where the daemon serves NBD by conf or default: "unix:PATH" (absolute) or "tcp:HOST:PORT"; malloc'ed. */
+enum error place_nbd(const struct place *place, char **address) CHECKED;
+
+/* Explains why nobody answers at the control socket, with the command that helps. `number` is connect's errno. */
+enum error place_explain(const struct place *place, int number) CHECKED;
+
+#endif

@@ -1,0 +1,171 @@
+/* `coffer health`, `unlock` and `lock`. The pool is the noun that need not be typed. */
+#include <string.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "crypto/arena.h"
+#include "crypto/provider.h"
+#include "tools/answer.h"
+#include "tools/client.h"
+#include "tools/command.h"
+#include "tools/table.h"
+
+static enum error print_health(struct tool *tool, const json_t *checks)
+{
+    static const struct table_column columns[] = {
+        {"CHECK", TABLE_LEFT}, {"SEVERITY", TABLE_LEFT}, {"EVIDENCE", TABLE_LEFT}};
+    struct table *table = table_create(columns, COUNT_OF(columns));
+    size_t i;
+    json_t *check;
+    json_array_foreach(checks, i, check)
+    {
+        table_add(table, NULL,
+                  (const char *const[]){answer_word(check, "id"), answer_word(check, "severity"),
+                                        answer_word(check, "evidence")});
+    }
+    enum error error = table_print(table, tool->out);
+    table_destroy(table);
+    return error;
+}
+
+static void print_remedies(struct tool *tool, const json_t *checks)
+{
+    size_t i;
+    json_t *check;
+    bool first = true;
+    json_array_foreach(checks, i, check)
+    {
+        if (answer_word(check, "command")[0] == '\0')
+            continue;
+        fprintf(tool->out, "%s  %s: %s\n", first ? "\nWhat helps\n" : "", answer_word(check, "id"),
+                answer_word(check, "command"));
+        first = false;
+    }
+}
+
+static bool any_error(const json_t *checks)
+{
+    size_t i;
+    json_t *check;
+    json_array_foreach(checks, i, check)
+    {
+        if (strcmp(answer_word(check, "severity"), "error") == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum error run_health(struct tool *tool, const struct arguments *arguments)
+{
+    (void)arguments;
+    json_t *checks;
+    TRY(client_ask(tool, "pool.health", NULL, &checks));
+    enum error error = tool->json ? tool_print_json(tool, checks) : print_health(tool, checks);
+    if (!tool->json)
+        print_remedies(tool, checks);
+    tool->status = any_error(checks) ? EXIT_FAILED : EXIT_DONE;
+    json_decref(checks);
+    return error;
+}
+
+static enum error print_state(struct tool *tool, const json_t *status, const char *sentence)
+{
+    if (tool->json)
+        return tool_print_json(tool, status);
+    fprintf(tool->out, "%s\n", sentence);
+    return ERROR_NONE;
+}
+
+static enum error unlock_with_passphrase(struct client *client, const char *file, json_t **status)
+{
+    char *passphrase;
+    size_t size;
+    TRY(passphrase_read(file, "Passphrase of the pool: ", false, &passphrase, &size));
+    enum error error = client_unlock(client, passphrase, size, status);
+    arena_free(passphrase);
+    return error;
+}
+
+/* A key sealed in a file needs no passphrase, so the daemon tries without one first. */
+static enum error unlock(struct client *client, const char *file, json_t **status)
+{
+    if (file != NULL)
+        return unlock_with_passphrase(client, file, status);
+    enum error error = client_call(client, "pool.unlock", NULL, "unlocking", status);
+    return error == ERROR_LOCKED ? unlock_with_passphrase(client, NULL, status) : error;
+}
+
+static enum error unlock_if_locked(struct tool *tool, struct client *client, const char *file)
+{
+    json_t *status;
+    TRY(client_call(client, "pool.status", NULL, NULL, &status));
+    bool locked = answer_flag(status, "locked");
+    if (locked) {
+        json_decref(status);
+        TRY(unlock(client, file, &status));
+    }
+    enum error error = print_state(tool, status, locked ? "The pool is unlocked." : "The pool is not locked.");
+    json_decref(status);
+    return error;
+}
+
+static enum error run_unlock(struct tool *tool, const struct arguments *arguments)
+{
+    struct client *client;
+    TRY(client_open(tool, &client));
+    enum error error = unlock_if_locked(tool, client, argument_value(arguments, "passphrase-file", NULL));
+    client_close(client);
+    return error;
+}
+
+static enum error run_lock(struct tool *tool, const struct arguments *arguments)
+{
+    (void)arguments;
+    json_t *status;
+    TRY(client_ask(tool, "pool.lock", NULL, &status));
+    enum error error = print_state(tool, status, "The pool is locked: its keys are forgotten until `coffer unlock`.");
+    json_decref(status);
+    return error;
+}
+
+static const struct option_row no_options[] = {{NULL}};
+static const struct option_row unlock_options[] = {
+    {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {NULL},
+};
+
+const struct command command_health = {
+    .noun = "health",
+    .arguments = "",
+    .summary = "every check, with evidence and what mends it",
+    .text = "Runs every check and shows its severity, the evidence and, where something is to be mended, the command.\n"
+            "Exit status 1 where a check has the severity \"error\".",
+    .examples = "  coffer health\n"
+                "  coffer --json health | jq '.[] | select(.severity == \"error\")'\n",
+    .options = no_options,
+    .run = run_health,
+};
+
+const struct command command_unlock = {
+    .noun = "unlock",
+    .arguments = "",
+    .summary = "give the daemon its key",
+    .text =
+        "Unlocks a pool that cofferd serves locked. A key sealed in a file is just read; a passphrase is asked for\n"
+        "without echo, or read from a file or the systemd credential coffer.passphrase. It never stands on a\n"
+        "command line or in the environment.",
+    .examples = "  coffer unlock\n"
+                "  coffer unlock --passphrase-file /run/secrets/pool\n",
+    .options = unlock_options,
+    .run = run_unlock,
+};
+
+const struct command command_lock = {
+    .noun = "lock",
+    .arguments = "",
+    .summary = "forget every key",
+    .text = "Flushes and makes the daemon forget every key. Refused while a disk is open: detach the clients first.",
+    .examples = "  coffer lock\n",
+    .options = no_options,
+    .run = run_lock,
+};

@@ -1,0 +1,77 @@
+/* Figures and words for people. Pure, apart from the time zone. */
+#include "tools/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "base/size.h"
+
+const char *text_time(uint64_t seconds, char text[TEXT_SIZE])
+{
+    time_t when = (time_t)seconds;
+    struct tm local;
+    if (seconds == 0 || localtime_r(&when, &local) == NULL || strftime(text, TEXT_SIZE, "%Y-%m-%d %H:%M", &local) == 0)
+        snprintf(text, TEXT_SIZE, "-");
+    return text;
+}
+
+const char *text_size(uint64_t bytes, char text[TEXT_SIZE])
+{
+    return size_format(bytes, text, TEXT_SIZE);
+}
+
+const char *text_percent(double part, double whole, char text[TEXT_SIZE])
+{
+    if (whole <= 0)
+        snprintf(text, TEXT_SIZE, "-");
+    else
+        snprintf(text, TEXT_SIZE, "%.1f %%", part / whole * 100);
+    return text;
+}
+
+const char *text_factor(uint64_t whole, uint64_t stored, char text[TEXT_SIZE])
+{
+    if (stored == 0)
+        snprintf(text, TEXT_SIZE, "-");
+    else
+        snprintf(text, TEXT_SIZE, "%.2fx", (double)whole / (double)stored);
+    return text;
+}
+
+const char *text_until(uint64_t now, uint64_t then, char text[TEXT_SIZE])
+{
+    static const struct {
+        uint64_t seconds;
+        const char *unit;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+    uint64_t seconds = then > now ? then - now : 0;
+    for (size_t i = 0; i < COUNT_OF(units); i++) {
+        uint64_t rounded = (seconds + units[i].seconds / 2) / units[i].seconds;
+        if (seconds >= units[i].seconds || i + 1 == COUNT_OF(units)) {
+            snprintf(text, TEXT_SIZE, "%" PRIu64 " %s", rounded, units[i].unit);
+            break;
+        }
+    }
+    return text;
+}
+
+static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
+
+char *text_shell(const char *word)
+{
+    if (word[0] != '\0' && strspn(word, plain) == strlen(word))
+        return strdup(word);
+    char *quoted = malloc(4 * strlen(word) + 3);
+    if (quoted == NULL)
+        return NULL;
+    char *end = quoted;
+    *end++ = '\'';
+    for (; *word != '\0'; word++)
+        end = *word == '\'' ? mempcpy(end, "'\\''", 4) : mempcpy(end, word, 1);
+    memcpy(end, "'", 2);
+    return quoted;
+}

@@ -1,0 +1,23 @@
+/* Figures and words as people read or type them. Functions that take a buffer return it. */
+#ifndef COFFER_TOOLS_TEXT_H
+#define COFFER_TOOLS_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TEXT_SIZE 64 /* room for any of the figures */
+
+/* "2026-11-30 07:00", local time; "-" for 0. */
+const char *text_time(uint64_t seconds, char text[TEXT_SIZE]);
+const char *text_size(uint64_t bytes, char text[TEXT_SIZE]);
+/* "12.3 %" of whole; "-" where whole is 0. */
+const char *text_percent(double part, double whole, char text[TEXT_SIZE]);
+/* How many of the whole one stored byte holds: "2.74x"; "-" where stored is 0. */
+const char *text_factor(uint64_t whole, uint64_t stored, char text[TEXT_SIZE]);
+/* The time from `now` to `then`, rounded: "7 d", "5 h". */
+const char *text_until(uint64_t now, uint64_t then, char text[TEXT_SIZE]);
+
+/* One word of a shell, quoted where needed; malloc'ed, NULL when out of memory. */
+char *text_shell(const char *word) __attribute__((warn_unused_result));
+
+#endif

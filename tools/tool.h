@@ -1,0 +1,40 @@
+/*
+ * The admin command `coffer`: what its nouns share.
+ *
+ * Each noun is a file with its verbs as rows of a table of struct command (command.h). A verb prints its result on
+ * `out`, or as JSON where --json was given, and returns an error of base/error.h; the caller prints the sentence and
+ * makes the exit status of it. One thread.
+ */
+#ifndef COFFER_TOOLS_TOOL_H
+#define COFFER_TOOLS_TOOL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
+
+struct tool {
+    FILE *out, *err;
+    bool json;
+    const char *directory; /* -C: a pool directory or a control socket; NULL where not given */
+    int status;            /* of a verb that succeeded in telling something bad: EXIT_FAILED */
+};
+
+/* The whole command, without main's start-up; returns the exit status. */
+int tool_run(int argc, char **argv, FILE *out, FILE *err) CHECKED;
+
+enum exit_status tool_exit_status(enum error error);
+
+/* Prints a value as JSON, indented, with a newline. */
+enum error tool_print_json(struct tool *tool, const json_t *value) CHECKED;
+
+/* Prints how this command is to be called again for the same pool: "coffer", or "coffer -C DIR" quoted for a shell. */
+void tool_print_self(struct tool *tool);
+
+/* True where progress may be drawn on `err`: a terminal, and no --json. */
+bool tool_is_watched(const struct tool *tool);
+
+#endif
