@@ -1,0 +1,20 @@
+/* The runs that are measured against limits: the engine in this process, and an NBD export. */
+#ifndef COFFER_BENCH_RUNS_H
+#define COFFER_BENCH_RUNS_H
+
+#include "bench/workload.h"
+#include "engine/coffer.h"
+
+struct engine_result {
+    struct measure measure;
+    struct pool_status before, after; /* around the measured part */
+};
+
+/* In the pool directory `directory`. An object of that name is used as it is, if it has options->size at least; where
+ * there is none it is created, filled if so asked, and, in a pool that is not temporary, deleted afterwards. */
+enum error engine_run(const struct bench_options *options, const char *directory, struct engine_result *result) CHECKED;
+
+/* options->subject is the URI. options->size is cut down to the export's. */
+enum error nbd_run(struct bench_options *options, struct measure *measure) CHECKED;
+
+#endif
