@@ -1,0 +1,41 @@
+/*
+ * One batch of requests, each with the versions that it makes. The model hears of a request before the engine has it,
+ * and of its answer as soon as there is one.
+ */
+#ifndef COFFER_TESTS_CRASH_BATCH_H
+#define COFFER_TESTS_CRASH_BATCH_H
+
+#include "tests/crash/session.h"
+
+struct operation {
+    struct request *request;
+    struct cell *cells; /* neighbours */
+    size_t count;
+    uint64_t grain;          /* bytes of a cell */
+    uint64_t offset;         /* of the first cell, in the volume */
+    unsigned char *contents; /* of the cells, as their owner knows them; NULL: nobody owns them */
+    uint64_t began;          /* of a flush */
+    unsigned answers;
+    struct version *versions[STRIPE_BLOCKS + 1];
+};
+
+struct batch {
+    struct session *session;
+    size_t count;
+    uint64_t bytes;
+    struct request requests[BATCH_REQUESTS_MAX];
+    struct operation operations[BATCH_REQUESTS_MAX];
+};
+
+/* The next operation, empty; NULL where a batch must not have more than it has. */
+struct operation *batch_add(struct batch *batch, uint64_t bytes);
+/* Tells the model what the operation, whose contents are filled in, is about to do. */
+void operation_begin(struct operation *operation, struct session *session, const void *contents);
+bool operation_has_room(const struct operation *operation, struct session *session);
+void batch_add_flush(struct batch *batch);
+
+/* Runs the batch and empties it. What had no room is read again, to learn how much of it happened. True where all of
+ * it found room. */
+bool batch_run(struct batch *batch, struct volume *volume);
+
+#endif

@@ -1,0 +1,246 @@
+/*
+ * The processes of a crash test that have a pool.
+ *
+ * Devices are volatile ones, so that a kill loses what was not flushed. With a *plant* they lie: flushes, or the
+ * durability of single writes, are forgotten, and the test must find it out; a harness that does not is worth nothing.
+ */
+#include "tests/crash/child.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/thread.h"
+#include "crypto/arena.h"
+#include "engine/device/device.h"
+#include "engine/device/kind.h"
+#include "engine/device/volatile.h"
+#include "tests/crash/compare.h"
+#include "tests/crash/lives.h"
+#include "tests/crash/worker.h"
+
+#define CACHE_BYTES (UINT64_C(256) << 20)
+
+static void pool_path(const struct session *session, char out[PATH_SIZE])
+{
+    snprintf(out, PATH_SIZE, "%s/pool", session->settings.directory);
+}
+
+void session_device_path(const struct session *session, unsigned index, char out[PATH_SIZE])
+{
+    snprintf(out, PATH_SIZE, "%s/disk%u", session->settings.directory, index);
+}
+
+void session_cache_path(const struct session *session, unsigned index, char out[PATH_SIZE])
+{
+    snprintf(out, PATH_SIZE, "%s/cache%u", session->settings.directory, index);
+}
+
+/* ---- devices --------------------------------------------------------------------------------------------------------
+ */
+
+static const struct device_operations *honest;
+static enum plant plant;
+
+static void lying_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (plant == PLANT_LOST_FLUSH && ios[i]->operation == DEVICE_FLUSH) {
+            io_complete(ios[i], ERROR_NONE, 0);
+            continue;
+        }
+        if (plant == PLANT_LOST_DURABLE)
+            ios[i]->flags &= ~(unsigned)DEVICE_DURABLE;
+        honest->submit(&ios[i], 1);
+    }
+}
+
+static void plant_lie(struct device *device)
+{
+    static struct device_operations lying;
+    if (plant == PLANT_NONE)
+        return;
+    honest = device->operations;
+    lying = *honest;
+    lying.submit = lying_submit;
+    device->operations = &lying;
+}
+
+static enum error open_device(const char *path, unsigned flags, void *context, struct device **device)
+{
+    const struct session *session = context;
+    char own[PATH_SIZE], cache[PATH_SIZE];
+    (void)flags;
+    for (unsigned i = 0; i < session->settings.devices; i++) {
+        session_device_path(session, i, own);
+        session_cache_path(session, i, cache);
+        if (strcmp(own, path) != 0)
+            continue;
+        TRY(device_open_volatile(path, cache, device));
+        plant_lie(*device);
+        return ERROR_NONE;
+    }
+    return error_explain(ERROR_NOT_FOUND, "%s is no device of this test", path);
+}
+
+static struct pool_open_options open_options(struct session *session)
+{
+    return (struct pool_open_options){
+        .memory = session->settings.memory, .open_device = open_device, .open_device_context = session};
+}
+
+/* ---- opening and closing --------------------------------------------------------------------------------------------
+ */
+
+static void begin(struct session *session)
+{
+    succeed(arena_start(), "start of the arena");
+    message_level_set(session->settings.verbose ? MESSAGE_INFO : MESSAGE_ERROR);
+    plant = session->settings.plant;
+}
+
+static struct pool *open_pool(struct session *session, struct volume *volumes[VOLUMES])
+{
+    char path[PATH_SIZE];
+    struct pool_open_options options = open_options(session);
+    struct pool *pool;
+    pool_path(session, path);
+    atomic_store(&session->phase, PHASE_OPENING);
+    succeed(pool_open(path, &options, &pool), "open of the pool");
+    atomic_store(&session->phase, PHASE_COMPARING);
+    for (unsigned v = 0; v < VOLUMES; v++)
+        succeed(volume_open(pool, volume_names[v], false, &volumes[v]), "open of a volume");
+    return pool;
+}
+
+/* All that was answered before a close that succeeded is durable. */
+static void close_pool(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES])
+{
+    uint64_t began = flush_begin(&session->clock);
+    atomic_store(&session->phase, PHASE_CLOSING);
+    for (unsigned v = 0; v < VOLUMES; v++)
+        volume_close(volumes[v]);
+    succeed(pool_close(pool), "close of the pool");
+    flush_answer(&session->clock, began);
+    atomic_store(&session->phase, PHASE_CLOSED);
+}
+
+static void note_replay(struct session *session, struct pool *pool)
+{
+    struct pool_status *status = memory_zeroed(1, sizeof(*status));
+    ASSERT(status != NULL);
+    succeed(pool_status(pool, status), "status");
+    if (status->replay_bytes > session->replayed_max)
+        session->replayed_max = status->replay_bytes;
+    free(status);
+}
+
+static struct pool *open_and_compare(struct session *session, struct volume *volumes[VOLUMES])
+{
+    struct pool *pool = open_pool(session, volumes);
+    note_replay(session, pool);
+    volumes_compare(session, volumes);
+    lives_compare(session, pool);
+    return pool;
+}
+
+/* ---- the processes
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void create_pool(struct session *session)
+{
+    char path[PATH_SIZE], devices[DEVICES_MAX][PATH_SIZE], cache[PATH_SIZE];
+    const char *device_paths[DEVICES_MAX];
+    for (unsigned i = 0; i < session->settings.devices; i++) {
+        session_device_path(session, i, devices[i]);
+        session_cache_path(session, i, cache);
+        device_paths[i] = devices[i];
+        succeed(device_create_file(devices[i], session->settings.size), "make a device");
+        succeed(volatile_cache_create(cache, CACHE_BYTES), "make a cache");
+    }
+    pool_path(session, path);
+    struct pool_create_options options = {.directory = path,
+                                          .device_paths = device_paths,
+                                          .device_count = session->settings.devices,
+                                          .encryption = session->settings.encryption,
+                                          .fingerprint = session->settings.fingerprint,
+                                          .seal = "file"};
+    succeed(pool_create(&options), "create the pool");
+}
+
+void child_create(struct session *session)
+{
+    char path[PATH_SIZE];
+    struct pool_open_options options = open_options(session);
+    struct pool *pool;
+    struct uuid uuid;
+    begin(session);
+    plant = PLANT_NONE;
+    create_pool(session);
+    pool_path(session, path);
+    succeed(pool_open(path, &options, &pool), "first open of the pool");
+    for (unsigned v = 0; v < VOLUMES; v++)
+        succeed(object_create(pool, volume_names[v], volume_bytes(session, v), &uuid), "create a volume");
+    succeed(pool_close(pool), "first close of the pool");
+}
+
+static void work(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
+{
+    struct thread threads[WORKERS_MAX], lives_thread;
+    struct worker *workers[WORKERS_MAX];
+    struct lives_run lives = {session, pool};
+    struct mutex shared;
+    unsigned count = session->settings.workers;
+    mutex_init(&shared, RANK_SERVER);
+    for (unsigned w = 0; w < count; w++)
+        workers[w] = worker_create(session, volumes, &shared, w);
+    atomic_store(&session->phase, PHASE_WORKING);
+    for (unsigned w = 0; w < count; w++)
+        succeed(thread_start(&threads[w], "worker", worker_run, workers[w]), "start a thread");
+    succeed(thread_start(&lives_thread, "lives", lives_run, &lives), "start a thread");
+    thread_join(&lives_thread);
+    for (unsigned w = 0; w < count; w++) {
+        thread_join(&threads[w]);
+        worker_destroy(workers[w]);
+    }
+    mutex_deinit(&shared);
+}
+
+void child_work(struct session *session)
+{
+    struct volume *volumes[VOLUMES];
+    begin(session);
+    struct pool *pool = open_and_compare(session, volumes);
+    work(session, pool, volumes);
+    close_pool(session, pool, volumes);
+}
+
+void child_compare(struct session *session)
+{
+    struct volume *volumes[VOLUMES];
+    begin(session);
+    plant = PLANT_NONE;
+    struct pool *pool = open_and_compare(session, volumes);
+    close_pool(session, pool, volumes);
+}
+
+static void print_finding(const char *sentence, void *context)
+{
+    (void)context;
+    fprintf(stderr, "    found: %s\n", sentence);
+}
+
+void child_check(struct session *session)
+{
+    char path[PATH_SIZE];
+    struct pool_open_options options = open_options(session);
+    struct check_report report = {0};
+    begin(session);
+    plant = PLANT_NONE;
+    pool_path(session, path);
+    succeed(pool_check(path, &options, print_finding, NULL, NULL, &report), "check of the pool");
+    if (report.errors != 0)
+        fail("the check has %llu findings", (unsigned long long)report.errors);
+}

@@ -1,0 +1,20 @@
+/* What the processes do that are killed, or that look at what a kill left. Each returns in a process of its own. */
+#ifndef COFFER_TESTS_CRASH_CHILD_H
+#define COFFER_TESTS_CRASH_CHILD_H
+
+#include "tests/crash/session.h"
+
+/* Where the devices of a session and their caches lie. */
+void session_device_path(const struct session *session, unsigned index, char out[PATH_SIZE]);
+void session_cache_path(const struct session *session, unsigned index, char out[PATH_SIZE]);
+
+/* The pool, its volumes and the caches of its devices. */
+void child_create(struct session *session);
+/* Opens, compares, works until the session stops, closes. */
+void child_work(struct session *session);
+/* Opens, compares, closes. */
+void child_compare(struct session *session);
+/* Offline: the checker must find nothing. */
+void child_check(struct session *session);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * Comparing after a restart. One thread; a kill between two cells leaves the rest of the model as it was.
+ */
+#include "tests/crash/compare.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "tests/crash/content.h"
+
+static void print_bytes(const unsigned char *content, uint64_t grain)
+{
+    for (uint64_t at = 0; at < grain; at += 512) {
+        fprintf(stderr, "    at %4llu:", (unsigned long long)at);
+        for (unsigned i = 0; i < 16; i++)
+            fprintf(stderr, " %02x", content[at + i]);
+        fputc('\n', stderr);
+    }
+}
+
+static void compare_cell(struct session *session, struct cell *cell, const unsigned char *content, uint64_t grain,
+                         const char *what, uint64_t offset)
+{
+    uint64_t hash = content_hash(content, grain);
+    if (!cell_survives(cell, &session->clock, hash)) {
+        cell_print(cell, &session->clock);
+        print_bytes(content, grain);
+        fail("%s holds at %llu what no crash may leave: %016llx", what, (unsigned long long)offset,
+             (unsigned long long)hash);
+    }
+    cell_settle(cell, &session->clock, hash);
+}
+
+static void compare_stripe(struct session *session, struct volume *volume, unsigned index, unsigned worker)
+{
+    struct volume_model *model = &session->volumes[index];
+    uint64_t offset = stripe_offset(index, worker);
+    unsigned char *contents = model->stripe_contents[worker][0];
+    read_all(volume, offset, contents, STRIPE_BLOCKS * BLOCK);
+    for (uint64_t b = 0; b < STRIPE_BLOCKS; b++)
+        compare_cell(session, &model->stripes[worker][b], contents + b * BLOCK, BLOCK, volume_names[index],
+                     offset + b * BLOCK);
+}
+
+static void compare_shared(struct session *session, struct volume *volume, unsigned index)
+{
+    unsigned char contents[SHARED_BLOCKS][BLOCK];
+    uint64_t offset = shared_offset(session, index);
+    read_all(volume, offset, contents, sizeof(contents));
+    for (uint64_t b = 0; b < SHARED_BLOCKS; b++)
+        compare_cell(session, &session->volumes[index].shared[b], contents[b], BLOCK, volume_names[index],
+                     offset + b * BLOCK);
+}
+
+static void compare_split(struct session *session, struct volume *volume, unsigned index)
+{
+    struct volume_model *model = &session->volumes[index];
+    uint64_t offset = split_offset(session, index);
+    read_all(volume, offset, model->split_contents, sizeof(model->split_contents));
+    for (uint64_t q = 0; q < SPLIT_BLOCKS * QUARTERS; q++)
+        compare_cell(session, &model->split[q / QUARTERS][q % QUARTERS], model->split_contents[0] + q * QUARTER,
+                     QUARTER, volume_names[index], offset + q * QUARTER);
+}
+
+void volumes_compare(struct session *session, struct volume *const volumes[VOLUMES])
+{
+    for (unsigned v = 0; v < VOLUMES; v++) {
+        for (unsigned w = 0; w < session->settings.workers; w++)
+            compare_stripe(session, volumes[v], v, w);
+        compare_shared(session, volumes[v], v);
+        compare_split(session, volumes[v], v);
+    }
+}

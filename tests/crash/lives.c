@@ -1,0 +1,326 @@
+/*
+ * Lives of objects, and what a crash may make of them.
+ *
+ * Each call of the engine on an object is durable when it returns, so a life is in the state that the last call left
+ * or, while one is under way, in one of two. Blocks behind the end of an object, and all blocks of one that is not
+ * there, are settled as zeros in the model: that is what they are when the object has grown, or is born, again.
+ *
+ * One thread changes lives; it needs no lock.
+ */
+#include "tests/crash/lives.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "tests/crash/content.h"
+#include "tests/crash/random.h"
+
+#define NAME_SIZE 32
+
+static const unsigned char zeros[BLOCK];
+
+static struct life_state life_now(const struct life *life)
+{
+    return life->states[atomic_load(&life->current) & ~LIFE_PENDING];
+}
+
+static void life_name(const struct session *session, const struct life *life, unsigned name, char out[NAME_SIZE])
+{
+    snprintf(out, NAME_SIZE, "life-%u-%u", (unsigned)(life - session->lives), name);
+}
+
+static void settle_from(struct session *session, struct life *life, uint64_t first)
+{
+    for (uint64_t i = first; i < LIFE_BLOCKS; i++)
+        cell_settle(&life->cells[i], &session->clock, content_hash(zeros, BLOCK));
+}
+
+/* ---- changing ------------------------------------------------------------------------------------------------------
+ */
+
+static void life_begin(struct life *life, struct life_state next)
+{
+    unsigned current = atomic_load(&life->current);
+    life->states[1 - current] = next;
+    atomic_store(&life->current, current | LIFE_PENDING);
+}
+
+/* A call came back: it did all or nothing. BUSY: what an earlier shrink cut off is still being freed. */
+static bool life_end(struct session *session, struct life *life, enum error error, const char *what)
+{
+    unsigned current = atomic_load(&life->current) & ~LIFE_PENDING;
+    if (error != ERROR_NONE && error != ERROR_NO_SPACE && error != ERROR_BUSY)
+        fail("%s of life %u: %s: %s", what, (unsigned)(life - session->lives), error_name(error),
+             error_sentence(error));
+    if (error != ERROR_NONE) {
+        atomic_fetch_add(&session->full, error == ERROR_NO_SPACE);
+        atomic_store(&life->current, current);
+        return false;
+    }
+    struct life_state next = life->states[1 - current];
+    atomic_store(&life->current, 1 - current);
+    if (next.kind != LIFE_TRASHED)
+        settle_from(session, life, next.kind == LIFE_ALIVE ? next.blocks : 0);
+    atomic_fetch_add(&session->objects, 1);
+    return true;
+}
+
+static void life_create(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
+{
+    struct life_state next = {LIFE_ALIVE, (unsigned)dice_below(dice, LIFE_NAMES), 1 + dice_below(dice, LIFE_BLOCKS)};
+    char name[NAME_SIZE];
+    struct uuid uuid;
+    life_name(session, life, next.name, name);
+    life_begin(life, next);
+    life_end(session, life, object_create(pool, name, next.blocks * BLOCK, &uuid), "create");
+}
+
+static void life_delete(struct session *session, struct pool *pool, struct life *life, bool now)
+{
+    struct life_state next = life_now(life);
+    char name[NAME_SIZE];
+    life_name(session, life, next.name, name);
+    next.kind = now ? LIFE_ABSENT : LIFE_TRASHED;
+    life_begin(life, next);
+    life_end(session, life, object_delete(pool, name, now), now ? "delete" : "trash");
+}
+
+static void life_restore(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
+{
+    struct life_state next = life_now(life);
+    char name[NAME_SIZE], new_name[NAME_SIZE];
+    life_name(session, life, next.name, name);
+    next.kind = LIFE_ALIVE;
+    next.name = (unsigned)dice_below(dice, LIFE_NAMES);
+    life_name(session, life, next.name, new_name);
+    life_begin(life, next);
+    life_end(session, life, object_restore(pool, name, new_name), "restore");
+}
+
+static void life_rename(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
+{
+    struct life_state next = life_now(life);
+    char name[NAME_SIZE], new_name[NAME_SIZE];
+    life_name(session, life, next.name, name);
+    next.name = (next.name + 1 + (unsigned)dice_below(dice, LIFE_NAMES - 1)) % LIFE_NAMES;
+    life_name(session, life, next.name, new_name);
+    life_begin(life, next);
+    life_end(session, life, object_rename(pool, name, new_name), "rename");
+}
+
+static void life_resize(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
+{
+    struct life_state next = life_now(life);
+    char name[NAME_SIZE];
+    life_name(session, life, next.name, name);
+    uint64_t before = next.blocks;
+    next.blocks = 1 + dice_below(dice, LIFE_BLOCKS);
+    life_begin(life, next);
+    life_end(session, life, object_resize(pool, name, next.blocks * BLOCK, next.blocks < before), "resize");
+}
+
+/* ---- writing and reading -------------------------------------------------------------------------------------------
+ */
+
+static void keep_error(struct request *request, void *context)
+{
+    *(enum error *)context = request->error;
+}
+
+static void life_write(struct session *session, struct volume *volume, struct life *life, struct dice *dice)
+{
+    unsigned char contents[8 * BLOCK];
+    uint64_t blocks = life_now(life).blocks, first = dice_below(dice, blocks);
+    uint64_t count = dice_small(dice, MIN(blocks - first, (uint64_t)8));
+    struct version *versions[8];
+    for (uint64_t i = 0; i < count; i++)
+        if (!cell_has_room(&life->cells[first + i], &session->clock))
+            return;
+    content_fill(dice, contents, count * BLOCK);
+    for (uint64_t i = 0; i < count; i++)
+        versions[i] = cell_begin(&life->cells[first + i], &session->clock, content_hash(contents + i * BLOCK, BLOCK));
+    struct request request = {
+        .type = REQUEST_WRITE, .offset = first * BLOCK, .length = count * BLOCK, .data = contents};
+    enum error error = ERROR_BUG;
+    volume_execute(volume, &request, 1, keep_error, &error);
+    if (error != ERROR_NONE && error != ERROR_NO_SPACE)
+        fail("write to life %u: %s", (unsigned)(life - session->lives), error_name(error));
+    for (uint64_t i = 0; i < count; i++)
+        error == ERROR_NONE ? version_answer(versions[i], clock_tick(&session->clock), false)
+                            : version_drop(versions[i]);
+}
+
+static void life_read(struct session *session, struct volume *volume, struct life *life, bool restarted)
+{
+    unsigned char content[BLOCK];
+    uint64_t blocks = life_now(life).blocks;
+    if (volume_size(volume) != blocks * BLOCK)
+        fail("life %u has %llu bytes, not %llu", (unsigned)(life - session->lives),
+             (unsigned long long)volume_size(volume), (unsigned long long)blocks * BLOCK);
+    for (uint64_t i = 0; i < blocks; i++) {
+        uint64_t began = clock_tick(&session->clock);
+        read_all(volume, i * BLOCK, content, BLOCK);
+        uint64_t hash = content_hash(content, BLOCK);
+        const struct cell *cell = &life->cells[i];
+        if (!(restarted ? cell_survives(cell, &session->clock, hash) : cell_reads(cell, began, hash))) {
+            cell_print(cell, &session->clock);
+            fail("block %llu of life %u holds %016llx%s", (unsigned long long)i, (unsigned)(life - session->lives),
+                 (unsigned long long)hash, hash == content_hash(zeros, BLOCK) ? ", zeros" : "");
+        }
+        if (restarted)
+            cell_settle(&life->cells[i], &session->clock, hash);
+    }
+}
+
+/* The last close of an object flushes it. */
+static void life_use(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
+{
+    char name[NAME_SIZE];
+    struct volume *volume;
+    uint64_t writes = dice_below(dice, 6);
+    life_name(session, life, life_now(life).name, name);
+    succeed(volume_open(pool, name, false, &volume), "open of a life");
+    for (uint64_t i = 0; i < writes; i++)
+        life_write(session, volume, life, dice);
+    if (dice_percent(dice, 30))
+        life_read(session, volume, life, false);
+    volume_close(volume);
+    for (unsigned i = 0; i < LIFE_BLOCKS; i++)
+        cell_flush(&life->cells[i]);
+}
+
+static void live(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
+{
+    enum life_kind kind = life_now(life).kind;
+    uint64_t choice = dice_below(dice, 10);
+    if (kind == LIFE_ABSENT)
+        life_create(session, pool, life, dice);
+    else if (kind == LIFE_TRASHED)
+        choice < 5 ? life_restore(session, pool, life, dice) : life_delete(session, pool, life, true);
+    else if (choice < 5)
+        life_use(session, pool, life, dice);
+    else if (choice < 7)
+        life_resize(session, pool, life, dice);
+    else if (choice < 8)
+        life_rename(session, pool, life, dice);
+    else
+        life_delete(session, pool, life, choice < 9);
+}
+
+static void note_status(struct session *session, struct pool *pool)
+{
+    struct pool_status *status = memory_zeroed(1, sizeof(*status));
+    ASSERT(status != NULL);
+    succeed(pool_status(pool, status), "status");
+    atomic_store(&session->ample, status->free_bytes > status->capacity_bytes / 2);
+    atomic_store(&session->checkpoints_open, status->checkpoints);
+    if (status->memory_used > session->settings.memory)
+        fail("%llu bytes of memory are used, %llu were allowed", (unsigned long long)status->memory_used,
+             (unsigned long long)session->settings.memory);
+    free(status);
+}
+
+void lives_run(void *argument)
+{
+    const struct lives_run *run = argument;
+    struct session *session = run->session;
+    struct dice dice = {session->settings.seed * 7919 + session->round};
+    while (!atomic_load(&session->stop)) {
+        live(session, run->pool, &session->lives[dice_below(&dice, LIVES)], &dice);
+        note_status(session, run->pool);
+        clock_sleep(dice_below(&dice, 4) * CLOCK_MILLISECOND);
+    }
+}
+
+/* ---- after a restart ------------------------------------------------------------------------------------------------
+ */
+
+/* What the pool has of a life, which it must not have twice. */
+static struct life_state life_found(const struct session *session, const struct life *life,
+                                    const struct object_info *infos, size_t count)
+{
+    struct life_state found = {LIFE_ABSENT};
+    for (size_t i = 0; i < count; i++) {
+        char name[NAME_SIZE];
+        for (unsigned n = 0; n < LIFE_NAMES && !infos[i].deleting; n++) {
+            life_name(session, life, n, name);
+            if (strcmp(infos[i].name, name) != 0)
+                continue;
+            if (found.kind != LIFE_ABSENT)
+                fail("life %u is there twice", (unsigned)(life - session->lives));
+            found = (struct life_state){infos[i].deleted != 0 ? LIFE_TRASHED : LIFE_ALIVE, n, infos[i].size / BLOCK};
+        }
+    }
+    return found;
+}
+
+static bool states_agree(struct life_state a, struct life_state b)
+{
+    return a.kind == b.kind && (a.kind == LIFE_ABSENT || (a.name == b.name && a.blocks == b.blocks));
+}
+
+static void print_state(const char *what, struct life_state state)
+{
+    static const char *const kinds[] = {"absent", "alive", "trashed"};
+    fprintf(stderr, "    %s: %s, name %u, %llu blocks\n", what, kinds[state.kind], state.name,
+            (unsigned long long)state.blocks);
+}
+
+static void judge_state(const struct session *session, const struct life *life, struct life_state found)
+{
+    unsigned current = atomic_load(&life->current);
+    bool pending = (current & LIFE_PENDING) != 0;
+    current &= ~LIFE_PENDING;
+    if (states_agree(found, life->states[current]) || (pending && states_agree(found, life->states[1 - current])))
+        return;
+    print_state("found", found);
+    print_state("was", life->states[current]);
+    if (pending)
+        print_state("or", life->states[1 - current]);
+    fail("life %u is in a state that it cannot have", (unsigned)(life - session->lives));
+}
+
+static void life_compare(struct session *session, struct pool *pool, struct life *life, const struct object_info *infos,
+                         size_t count)
+{
+    struct life_state found = life_found(session, life, infos, count);
+    char name[NAME_SIZE];
+    struct volume *volume;
+    judge_state(session, life, found);
+    unsigned other = 1 - (atomic_load(&life->current) & ~LIFE_PENDING);
+    if (found.kind != LIFE_TRASHED)
+        settle_from(session, life, found.kind == LIFE_ALIVE ? found.blocks : 0);
+    life->states[other] = found;
+    atomic_store(&life->current, other);
+    if (found.kind != LIFE_ALIVE)
+        return;
+    life_name(session, life, found.name, name);
+    succeed(volume_open(pool, name, false, &volume), "open of a life");
+    life_read(session, volume, life, true);
+    volume_close(volume);
+}
+
+static void judge_strangers(const struct object_info *infos, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        unsigned number, name;
+        bool known = sscanf(infos[i].name, "life-%u-%u", &number, &name) == 2 && number < LIVES;
+        for (unsigned v = 0; v < VOLUMES; v++)
+            known |= strcmp(infos[i].name, volume_names[v]) == 0;
+        if (!known)
+            fail("the object '%s' was never created", infos[i].name);
+    }
+}
+
+void lives_compare(struct session *session, struct pool *pool)
+{
+    struct object_info *infos;
+    size_t count;
+    succeed(object_list(pool, &infos, &count), "list of objects");
+    judge_strangers(infos, count);
+    for (unsigned i = 0; i < LIVES; i++)
+        life_compare(session, pool, &session->lives[i], infos, count);
+    free(infos);
+}

@@ -1,0 +1,19 @@
+/* Objects that come and go: created, written, resized, renamed, thrown away, brought back, deleted. */
+#ifndef COFFER_TESTS_CRASH_LIVES_H
+#define COFFER_TESTS_CRASH_LIVES_H
+
+#include "tests/crash/session.h"
+
+struct lives_run {
+    struct session *session;
+    struct pool *pool;
+};
+
+/* Until the session stops. */
+void lives_run(void *run);
+
+/* After a restart: every object is one that the model knows, in a state that the crash may have left, with contents
+ * that it may have left. */
+void lives_compare(struct session *session, struct pool *pool);
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * What the processes of a crash test share: the settings, the model, and how far the running one has come. It lies in
+ * memory that was mapped before they were forked, so it outlives a kill.
+ *
+ * Two volumes, one dense and one spread over 64 TiB, are cut alike: a stripe for each thread, which alone changes it
+ * and so knows its content exactly; blocks that all threads write, whole; blocks of which each of four threads owns a
+ * quarter, so that partial writes to one block race. Besides, *lives*: objects that are created, resized, renamed and
+ * deleted all the time.
+ */
+#ifndef COFFER_TESTS_CRASH_SESSION_H
+#define COFFER_TESTS_CRASH_SESSION_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "engine/coffer.h"
+#include "tests/crash/model.h"
+
+#define BLOCK         COFFER_BLOCK
+#define VOLUMES       2
+#define WORKERS_MAX   8
+#define STRIPE_BLOCKS 320 /* more than a batch, so that single larger requests are cut */
+#define SHARED_BLOCKS 40
+#define SPLIT_BLOCKS  16
+#define QUARTERS      4
+#define QUARTER       (BLOCK / QUARTERS)
+#define LIVES         10
+#define LIFE_BLOCKS   48
+#define LIFE_NAMES    3
+#define DEVICES_MAX   8
+#define PATH_SIZE     256
+
+enum phase { PHASE_NONE, PHASE_OPENING, PHASE_COMPARING, PHASE_WORKING, PHASE_CLOSING, PHASE_CLOSED, PHASES };
+
+enum plant { PLANT_NONE, PLANT_LOST_FLUSH, PLANT_LOST_DURABLE };
+
+struct settings {
+    uint64_t seed, size, memory;
+    unsigned rounds, devices, workers, milliseconds, check_percent;
+    int crash; /* an enum volatile_crash, or -1: any */
+    enum fingerprint_choice fingerprint;
+    bool encryption, verbose, keep;
+    enum plant plant;
+    char directory[PATH_SIZE - 64];
+};
+
+enum life_kind { LIFE_ABSENT, LIFE_ALIVE, LIFE_TRASHED };
+
+struct life_state {
+    enum life_kind kind;
+    unsigned name;
+    uint64_t blocks;
+};
+
+struct life {
+    struct life_state states[2];
+    _Atomic unsigned current; /* index of the state, and LIFE_PENDING where the other may have come about */
+    struct cell cells[LIFE_BLOCKS];
+};
+#define LIFE_PENDING 2u
+
+struct volume_model {
+    struct cell stripes[WORKERS_MAX][STRIPE_BLOCKS];
+    struct cell shared[SHARED_BLOCKS];
+    struct cell split[SPLIT_BLOCKS][QUARTERS];
+    /* As the last restart read them: where the owners begin. */
+    unsigned char stripe_contents[WORKERS_MAX][STRIPE_BLOCKS][BLOCK];
+    unsigned char split_contents[SPLIT_BLOCKS][BLOCK];
+};
+
+struct session {
+    struct settings settings;
+    unsigned round;
+    struct model_clock clock;
+    _Atomic int phase;
+    _Atomic bool stop, ample; /* ample: the pool is less than half full */
+    _Atomic uint64_t requests, flushes, full, objects;
+    _Atomic uint64_t checkpoints_open;  /* since the pool was opened */
+    uint64_t checkpoints, replayed_max; /* of all rounds */
+    struct volume_model volumes[VOLUMES];
+    struct life lives[LIVES];
+};
+
+extern const char *const volume_names[VOLUMES];
+
+/* Byte offsets in a volume. */
+uint64_t stripe_offset(unsigned volume, unsigned worker);
+uint64_t shared_offset(const struct session *session, unsigned volume);
+uint64_t split_offset(const struct session *session, unsigned volume);
+uint64_t volume_bytes(const struct session *session, unsigned volume);
+
+/* Says what is wrong and ends the process: the parent tells the seed. */
+_Noreturn void fail(const char *format, ...) PRINTF(1, 2);
+void succeed(enum error error, const char *what);
+
+/* One request, which must not fail. */
+void read_all(struct volume *volume, uint64_t offset, void *out, uint64_t length);
+
+#endif

@@ -1,0 +1,350 @@
+/*
+ * What a worker does: batches of writes, zeroes and trims of any alignment on its own stripe, whole blocks among the
+ * shared ones, its quarters of the split ones; reads of all of them; flushes; now and then one request larger than a
+ * batch. Everything read is compared at once with what the model says that a reader may see.
+ *
+ * Within a batch, a block that an earlier request touched is covered whole or left alone, except while the pool is
+ * empty enough that no request of the batch can fail: else the later content would depend on which ones did.
+ *
+ * Lock: `shared` (RANK_SERVER), for the cells of the shared blocks.
+ */
+#include "tests/crash/worker.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "tests/crash/batch.h"
+#include "tests/crash/content.h"
+
+#define PAYLOAD_BYTES     (STRIPE_BLOCKS * BLOCK + BATCH_BYTES_MAX)
+#define SHARED_RUN_BLOCKS 4
+
+struct worker {
+    struct session *session;
+    struct volume *volumes[VOLUMES];
+    struct mutex *shared;
+    unsigned index;
+    struct dice dice;
+    unsigned char stripes[VOLUMES][STRIPE_BLOCKS * BLOCK];
+    unsigned char quarters[VOLUMES][SPLIT_BLOCKS][QUARTER];
+    bool touched[STRIPE_BLOCKS];
+    struct batch batch;
+    uint64_t payload_used;
+    unsigned char payload[PAYLOAD_BYTES];
+    unsigned char read[STRIPE_BLOCKS * BLOCK];
+};
+
+struct range {
+    uint64_t start, end; /* bytes */
+};
+
+struct worker *worker_create(struct session *session, struct volume *const volumes[VOLUMES], struct mutex *shared,
+                             unsigned index)
+{
+    struct worker *worker = memory_zeroed(1, sizeof(*worker));
+    ASSERT(worker != NULL);
+    worker->session = session;
+    worker->shared = shared;
+    worker->index = index;
+    worker->batch.session = session;
+    worker->dice.state = session->settings.seed * 1000003 + session->round * 101 + index;
+    memcpy(worker->volumes, volumes, sizeof(worker->volumes));
+    for (unsigned v = 0; v < VOLUMES; v++) {
+        const struct volume_model *model = &session->volumes[v];
+        memcpy(worker->stripes[v], model->stripe_contents[index], sizeof(worker->stripes[v]));
+        for (unsigned b = 0; b < SPLIT_BLOCKS && index < QUARTERS; b++)
+            memcpy(worker->quarters[v][b], model->split_contents[b] + (size_t)index * QUARTER, QUARTER);
+    }
+    return worker;
+}
+
+void worker_destroy(struct worker *worker)
+{
+    free(worker);
+}
+
+static bool chance(struct worker *worker, unsigned percent)
+{
+    return dice_percent(&worker->dice, percent);
+}
+
+/* ---- requests -----------------------------------------------------------------------------------------------------
+ */
+
+/* What the request does to `target`, which holds what was there before. */
+static void choose_change(struct worker *worker, struct request *request, unsigned char *target, uint64_t length)
+{
+    request->length = length;
+    request->flags = chance(worker, 6) ? REQUEST_FUA : 0;
+    if (chance(worker, 25)) {
+        request->type = chance(worker, 50) ? REQUEST_ZERO : REQUEST_TRIM;
+        memset(target, 0, length);
+        return;
+    }
+    request->type = REQUEST_WRITE;
+    request->data = worker->payload + worker->payload_used;
+    worker->payload_used += length;
+    content_fill(&worker->dice, request->data, length);
+    memcpy(target, request->data, length);
+}
+
+static void run(struct worker *worker, unsigned volume)
+{
+    bool room = batch_run(&worker->batch, worker->volumes[volume]);
+    worker->payload_used = 0;
+    if (!room)
+        clock_sleep(2 * CLOCK_MILLISECOND);
+}
+
+static void flush(struct worker *worker)
+{
+    batch_add_flush(&worker->batch);
+    run(worker, 0);
+}
+
+/* ---- the own stripe -----------------------------------------------------------------------------------------------
+ */
+
+static struct range choose_range(struct worker *worker)
+{
+    if (chance(worker, 50)) {
+        uint64_t first = dice_below(&worker->dice, STRIPE_BLOCKS);
+        uint64_t count = dice_small(&worker->dice, MIN(STRIPE_BLOCKS - first, (uint64_t)64));
+        return (struct range){first * BLOCK, (first + count) * BLOCK};
+    }
+    uint64_t start = dice_below(&worker->dice, STRIPE_BLOCKS * BLOCK);
+    uint64_t length = dice_small(&worker->dice, MIN(STRIPE_BLOCKS * BLOCK - start, (uint64_t)20000));
+    return (struct range){start, start + length};
+}
+
+/* Whether a block of the range was touched in this batch and would be covered in part. */
+static bool depends_on_batch(const struct worker *worker, struct range range)
+{
+    bool head = range.start % BLOCK != 0 && worker->touched[range.start / BLOCK];
+    bool tail = range.end % BLOCK != 0 && worker->touched[range.end / BLOCK];
+    return head || tail;
+}
+
+static void stripe_change(struct worker *worker, unsigned volume, struct range range)
+{
+    struct session *session = worker->session;
+    uint64_t first = range.start / BLOCK, end = ROUND_UP(range.end, (uint64_t)BLOCK) / BLOCK;
+    struct cell *cells = &session->volumes[volume].stripes[worker->index][first];
+    struct operation probe = {.cells = cells, .count = end - first};
+    if (depends_on_batch(worker, range) && !atomic_load(&session->ample))
+        return;
+    if (!operation_has_room(&probe, session)) {
+        run(worker, volume);
+        memset(worker->touched, 0, sizeof(worker->touched));
+        flush(worker);
+        return;
+    }
+    struct operation *operation = batch_add(&worker->batch, range.end - range.start);
+    if (operation == NULL)
+        return;
+    unsigned char *contents = worker->stripes[volume];
+    operation->cells = cells;
+    operation->count = end - first;
+    operation->grain = BLOCK;
+    operation->offset = stripe_offset(volume, worker->index) + first * BLOCK;
+    operation->contents = contents + first * BLOCK;
+    operation->request->offset = stripe_offset(volume, worker->index) + range.start;
+    choose_change(worker, operation->request, contents + range.start, range.end - range.start);
+    operation_begin(operation, session, operation->contents);
+    memset(worker->touched + first, true, end - first);
+}
+
+static void stripe_batch(struct worker *worker, unsigned volume)
+{
+    uint64_t count = dice_small(&worker->dice, 16);
+    memset(worker->touched, 0, sizeof(worker->touched));
+    for (uint64_t i = 0; i < count; i++)
+        stripe_change(worker, volume, choose_range(worker));
+    if (chance(worker, 8))
+        batch_add_flush(&worker->batch);
+    run(worker, volume);
+}
+
+static void stripe_whole(struct worker *worker, unsigned volume)
+{
+    uint64_t start = dice_below(&worker->dice, 3 * BLOCK), cut = dice_below(&worker->dice, 3 * BLOCK);
+    memset(worker->touched, 0, sizeof(worker->touched));
+    stripe_change(worker, volume, (struct range){start, STRIPE_BLOCKS * BLOCK - cut});
+    run(worker, volume);
+}
+
+static void stripe_read(struct worker *worker, unsigned volume)
+{
+    struct range range = chance(worker, 5) ? (struct range){0, STRIPE_BLOCKS * BLOCK} : choose_range(worker);
+    uint64_t length = range.end - range.start, offset = stripe_offset(volume, worker->index) + range.start;
+    read_all(worker->volumes[volume], offset, worker->read, length);
+    for (uint64_t i = 0; i < length; i++)
+        if (worker->read[i] != worker->stripes[volume][range.start + i])
+            fail("%s: byte %llu read by its only writer is %02x, not %02x (read of %llu at %llu)", volume_names[volume],
+                 (unsigned long long)(offset + i), worker->read[i], worker->stripes[volume][range.start + i],
+                 (unsigned long long)length, (unsigned long long)offset);
+}
+
+/* A hole reads as zeros. */
+static void stripe_extents(struct worker *worker, unsigned volume)
+{
+    static const unsigned char zeros[BLOCK];
+    struct extent extents[STRIPE_BLOCKS];
+    size_t count;
+    uint64_t offset = stripe_offset(volume, worker->index), at = 0;
+    succeed(volume_extents(worker->volumes[volume], offset, STRIPE_BLOCKS * BLOCK, extents, STRIPE_BLOCKS, &count),
+            "block status");
+    for (size_t i = 0; i < count; at += extents[i++].length) {
+        if (extents[i].length == 0 || at + extents[i].length > STRIPE_BLOCKS * BLOCK)
+            fail("%s: block status of %llu bytes at %llu", volume_names[volume], (unsigned long long)extents[i].length,
+                 (unsigned long long)(offset + at));
+        for (uint64_t b = at; extents[i].hole && b < at + extents[i].length; b += BLOCK)
+            if (memcmp(worker->stripes[volume] + b, zeros, BLOCK) != 0)
+                fail("%s: the block at %llu is told to be a hole", volume_names[volume],
+                     (unsigned long long)(offset + b));
+    }
+}
+
+/* ---- quarters ------------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t quarter_offset(const struct worker *worker, unsigned volume, uint64_t block)
+{
+    return split_offset(worker->session, volume) + block * BLOCK + (uint64_t)worker->index * QUARTER;
+}
+
+static void quarter_change(struct worker *worker, unsigned volume)
+{
+    struct session *session = worker->session;
+    uint64_t block = dice_below(&worker->dice, SPLIT_BLOCKS), start = dice_below(&worker->dice, QUARTER);
+    struct operation *operation = batch_add(&worker->batch, QUARTER);
+    operation->cells = &session->volumes[volume].split[block][worker->index];
+    operation->count = 1;
+    operation->grain = QUARTER;
+    operation->offset = quarter_offset(worker, volume, block);
+    operation->contents = worker->quarters[volume][block];
+    if (!operation_has_room(operation, session)) {
+        worker->batch.count = 0;
+        flush(worker);
+        return;
+    }
+    operation->request->offset = operation->offset + start;
+    choose_change(worker, operation->request, operation->contents + start, dice_small(&worker->dice, QUARTER - start));
+    operation_begin(operation, session, operation->contents);
+    run(worker, volume);
+}
+
+static void quarter_read(struct worker *worker, unsigned volume)
+{
+    uint64_t block = dice_below(&worker->dice, SPLIT_BLOCKS), offset = quarter_offset(worker, volume, block);
+    read_all(worker->volumes[volume], offset, worker->read, QUARTER);
+    if (memcmp(worker->read, worker->quarters[volume][block], QUARTER) != 0)
+        fail("%s: the quarter at %llu is not what its only writer wrote", volume_names[volume],
+             (unsigned long long)offset);
+}
+
+/* ---- shared blocks -------------------------------------------------------------------------------------------------
+ */
+
+/* Hands the versions to the model under the lock, the request to the engine without it. */
+static bool shared_begin(struct worker *worker, struct operation *operation, const void *contents)
+{
+    mutex_lock(worker->shared);
+    bool room = operation_has_room(operation, worker->session);
+    if (room)
+        operation_begin(operation, worker->session, contents);
+    mutex_unlock(worker->shared);
+    return room;
+}
+
+static void shared_change(struct worker *worker, unsigned volume)
+{
+    uint64_t first = dice_below(&worker->dice, SHARED_BLOCKS - SHARED_RUN_BLOCKS);
+    uint64_t count = dice_small(&worker->dice, SHARED_RUN_BLOCKS);
+    struct operation *operation = batch_add(&worker->batch, count * BLOCK);
+    operation->cells = &worker->session->volumes[volume].shared[first];
+    operation->count = count;
+    operation->grain = BLOCK;
+    operation->offset = shared_offset(worker->session, volume) + first * BLOCK;
+    operation->request->offset = operation->offset;
+    choose_change(worker, operation->request, worker->read, count * BLOCK);
+    if (shared_begin(worker, operation, worker->read)) {
+        run(worker, volume);
+        return;
+    }
+    worker->batch.count = 0;
+    worker->payload_used = 0;
+    flush(worker);
+}
+
+/* Under the lock, so that no version is forgotten between the read and its judgement. */
+static void shared_read(struct worker *worker, unsigned volume)
+{
+    struct session *session = worker->session;
+    uint64_t block = dice_below(&worker->dice, SHARED_BLOCKS);
+    const struct cell *cell = &session->volumes[volume].shared[block];
+    mutex_lock(worker->shared);
+    uint64_t began = clock_tick(&session->clock);
+    read_all(worker->volumes[volume], shared_offset(session, volume) + block * BLOCK, worker->read, BLOCK);
+    uint64_t hash = content_hash(worker->read, BLOCK);
+    if (!cell_reads(cell, began, hash)) {
+        cell_print(cell, &session->clock);
+        fail("%s: a read begun at %llu of shared block %llu returned %016llx", volume_names[volume],
+             (unsigned long long)began, (unsigned long long)block, (unsigned long long)hash);
+    }
+    mutex_unlock(worker->shared);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------
+ */
+
+static void split_or_shared(struct worker *worker, unsigned volume)
+{
+    if (worker->index < QUARTERS && chance(worker, 50))
+        chance(worker, 70) ? quarter_change(worker, volume) : quarter_read(worker, volume);
+    else
+        chance(worker, 70) ? shared_change(worker, volume) : shared_read(worker, volume);
+}
+
+/* Gives space back, which a pool without a cleaner gets only from segments that died altogether. */
+static void make_space(struct worker *worker)
+{
+    for (unsigned v = 0; v < VOLUMES; v++) {
+        struct operation probe = {.cells = worker->session->volumes[v].stripes[worker->index], .count = STRIPE_BLOCKS};
+        if (operation_has_room(&probe, worker->session))
+            stripe_whole(worker, v);
+    }
+    flush(worker);
+    clock_sleep(5 * CLOCK_MILLISECOND);
+}
+
+static void step(struct worker *worker)
+{
+    unsigned volume = (unsigned)dice_below(&worker->dice, VOLUMES);
+    uint64_t choice = dice_below(&worker->dice, 100);
+    if (choice < 50)
+        stripe_batch(worker, volume);
+    else if (choice < 65)
+        stripe_read(worker, volume);
+    else if (choice < 92)
+        split_or_shared(worker, volume);
+    else if (choice < 96)
+        flush(worker);
+    else if (choice < 98)
+        stripe_extents(worker, volume);
+    else
+        stripe_whole(worker, volume);
+}
+
+void worker_run(void *argument)
+{
+    struct worker *worker = argument;
+    uint64_t full = atomic_load(&worker->session->full);
+    while (!atomic_load(&worker->session->stop)) {
+        step(worker);
+        if (atomic_load(&worker->session->full) > full && chance(worker, 5))
+            make_space(worker);
+        full = atomic_load(&worker->session->full);
+    }
+}

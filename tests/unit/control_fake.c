@@ -1,0 +1,256 @@
+/* The engine of control_fake.h. Its rules for names and sizes are a few of the real one's, enough to be refused. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/control_fake.h"
+
+#include "base/clock.h"
+
+struct fake_offline fake_offline;
+
+struct pool *fake_create(void)
+{
+    struct pool *pool = calloc(1, sizeof(*pool));
+    pthread_mutex_init(&pool->lock, NULL);
+    pool->status = (struct pool_status){
+        .uuid = uuid_random(),
+        .group_uuid = uuid_random(),
+        .group_name = "g1",
+        .encryption = true,
+        .fingerprint = POOL_FINGERPRINT_XXH3,
+        .device_count = 2,
+        .raw_bytes = UINT64_C(20) << 30,
+        .capacity_bytes = UINT64_C(18) << 30,
+        .used_bytes = UINT64_C(3) << 30,
+        .free_bytes = UINT64_C(15) << 30,
+        .blocks_mapped = 1 << 20,
+        .chunks_live = 1 << 19,
+        .data_stored_bytes = UINT64_C(1) << 30,
+        .meta_stored_bytes = UINT64_C(20) << 20,
+        .memory_setting = 256 << 20,
+        .memory_used = 90 << 20,
+    };
+    for (size_t i = 0; i < pool->status.device_count; i++) {
+        pool->status.devices[i] = (struct device_info){.uuid = uuid_random(), .size = UINT64_C(10) << 30, .writes = 17};
+        snprintf(pool->status.devices[i].path, sizeof(pool->status.devices[i].path), "/nowhere/disk%zu", i);
+    }
+    return pool;
+}
+
+void fake_destroy(struct pool *pool)
+{
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+static struct object_info *add(struct pool *pool, const char *name, uint64_t size)
+{
+    struct object_info *object = &pool->objects[pool->object_count++];
+    *object = (struct object_info){.uuid = uuid_random(), .size = size, .created = 1700000000};
+    snprintf(object->name, sizeof(object->name), "%s", name);
+    return object;
+}
+
+struct object_info *fake_add(struct pool *pool, const char *name, uint64_t size)
+{
+    pthread_mutex_lock(&pool->lock);
+    struct object_info *object = add(pool, name, size);
+    pthread_mutex_unlock(&pool->lock);
+    return object;
+}
+
+static struct object_info *find(struct pool *pool, const char *name)
+{
+    struct object_info *trashed = NULL;
+    for (size_t i = 0; i < pool->object_count; i++) {
+        struct object_info *object = &pool->objects[i];
+        char uuid[UUID_TEXT_SIZE];
+        uuid_format(object->uuid, uuid);
+        if (strcmp(uuid, name) == 0 || (strcmp(object->name, name) == 0 && object->deleted == 0))
+            return object;
+        if (strcmp(object->name, name) == 0)
+            trashed = object;
+    }
+    return trashed;
+}
+
+static enum error enter(struct pool *pool, const char *name, struct object_info **object)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (pool->status.locked)
+        return ERROR_LOCKED;
+    *object = find(pool, name);
+    return *object == NULL ? error_explain(ERROR_NOT_FOUND, "there is no object '%s'", name) : ERROR_NONE;
+}
+
+static enum error leave(struct pool *pool, enum error error)
+{
+    pthread_mutex_unlock(&pool->lock);
+    return error;
+}
+
+enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NONE)
+        return leave(pool, error_explain(ERROR_EXISTS, "'%s' exists already", name));
+    if (error != ERROR_NOT_FOUND)
+        return leave(pool, error);
+    if (name[0] == '\0' || strpbrk(name, "@/") != NULL)
+        return leave(pool, error_explain(ERROR_INVALID, "a name must not hold '@' or '/'"));
+    if (size == 0 || size % COFFER_BLOCK != 0)
+        return leave(pool, error_explain(ERROR_INVALID, "a size must be a multiple of 4096"));
+    *uuid = add(pool, name, size)->uuid;
+    return leave(pool, ERROR_NONE);
+}
+
+enum error object_find(struct pool *pool, const char *name, struct object_info *info)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NONE)
+        *info = *object;
+    return leave(pool, error);
+}
+
+enum error object_list(struct pool *pool, struct object_info **infos, size_t *count)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (pool->status.locked)
+        return leave(pool, ERROR_LOCKED);
+    *infos = calloc(pool->object_count + 1, sizeof(**infos));
+    memcpy(*infos, pool->objects, pool->object_count * sizeof(**infos));
+    *count = pool->object_count;
+    return leave(pool, ERROR_NONE);
+}
+
+enum error object_rename(struct pool *pool, const char *name, const char *new_name)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NONE)
+        snprintf(object->name, sizeof(object->name), "%s", new_name);
+    return leave(pool, error);
+}
+
+enum error object_resize(struct pool *pool, const char *name, uint64_t size, bool shrink)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NONE && size < object->size && !shrink)
+        error = error_explain(ERROR_INVALID, "smaller than it is: say --shrink");
+    if (error == ERROR_NONE)
+        object->size = size;
+    return leave(pool, error);
+}
+
+enum error object_delete(struct pool *pool, const char *name, bool now)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NONE && object->open_count > 0)
+        error = error_explain(ERROR_BUSY, "'%s' is open", object->name);
+    if (error != ERROR_NONE)
+        return leave(pool, error);
+    object->deleted = clock_realtime() / CLOCK_SECOND;
+    object->purge_at = object->deleted + FAKE_TRASH_SECONDS;
+    object->deleting = now;
+    return leave(pool, ERROR_NONE);
+}
+
+enum error object_restore(struct pool *pool, const char *name, const char *new_name)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    if (error != ERROR_NONE)
+        return leave(pool, error);
+    object->deleted = object->purge_at = 0;
+    if (new_name != NULL)
+        snprintf(object->name, sizeof(object->name), "%s", new_name);
+    return leave(pool, ERROR_NONE);
+}
+
+enum error object_usage(struct pool *pool, const char *name, struct object_usage *usage)
+{
+    struct object_info *object;
+    clock_sleep(pool->usage_delay_ms * CLOCK_MILLISECOND);
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NONE)
+        error = pool->usage_error;
+    if (error == ERROR_NONE)
+        *usage = (struct object_usage){.logical_bytes = 1000000,
+                                       .unique_bytes = 800000,
+                                       .stored_bytes = 400000,
+                                       .random_bytes = 40000,
+                                       .map_bytes = 8192,
+                                       .taken = 1700000000};
+    return leave(pool, error);
+}
+
+enum error pool_status(struct pool *pool, struct pool_status *status)
+{
+    pthread_mutex_lock(&pool->lock);
+    *status = pool->status;
+    status->objects = pool->object_count;
+    return leave(pool, ERROR_NONE);
+}
+
+enum error pool_unlock(struct pool *pool, const char *passphrase, size_t size)
+{
+    pthread_mutex_lock(&pool->lock);
+    const char *wanted = pool->passphrase;
+    if (wanted != NULL && passphrase == NULL)
+        return leave(pool, ERROR_LOCKED);
+    if (wanted != NULL && (size != strlen(wanted) || memcmp(passphrase, wanted, size) != 0))
+        return leave(pool, ERROR_WRONG_KEY);
+    pool->status.locked = false;
+    return leave(pool, ERROR_NONE);
+}
+
+enum error pool_lock(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->status.locked = true;
+    return leave(pool, ERROR_NONE);
+}
+
+enum error pool_create(const struct pool_create_options *options)
+{
+    struct fake_offline *fake = &fake_offline;
+    fake->creates++;
+    fake->created = *options;
+    snprintf(fake->directory, sizeof(fake->directory), "%s", options->directory);
+    snprintf(fake->group, sizeof(fake->group), "%s", options->group_name == NULL ? "" : options->group_name);
+    if (options->device_count > 0)
+        snprintf(fake->device, sizeof(fake->device), "%s", options->device_paths[options->device_count - 1]);
+    if (options->overwrite_count > 0)
+        snprintf(fake->overwrite, sizeof(fake->overwrite), "%s", options->overwrite[0]);
+    if (options->passphrase != NULL)
+        snprintf(fake->passphrase, sizeof(fake->passphrase), "%.*s", (int)options->passphrase_size,
+                 options->passphrase);
+    return fake->create_error;
+}
+
+enum error pool_check(const char *directory, const struct pool_open_options *options,
+                      void (*found)(const char *sentence, void *context),
+                      void (*progress)(uint64_t done, uint64_t total, void *context), void *context,
+                      struct check_report *report)
+{
+    const char *wanted = fake_offline.wanted_passphrase;
+    fake_offline.checks++;
+    snprintf(fake_offline.directory, sizeof(fake_offline.directory), "%s", directory);
+    if (fake_offline.check_error != ERROR_NONE)
+        return fake_offline.check_error;
+    if (wanted != NULL && options->passphrase == NULL)
+        return ERROR_LOCKED;
+    if (wanted != NULL && strncmp(options->passphrase, wanted, options->passphrase_size) != 0)
+        return ERROR_WRONG_KEY;
+    for (size_t i = 0; i < fake_offline.findings; i++)
+        found("chunk 7 has 2 references and is counted 1", context);
+    progress(1 << 30, 1 << 30, context);
+    *report = (struct check_report){.chunks = 10, .bytes_read = 1 << 30, .errors = fake_offline.findings};
+    return ERROR_NONE;
+}

@@ -1,0 +1,37 @@
+/* An engine in memory for the tests of the control socket and of `coffer`: objects in a table, and knobs. */
+#ifndef COFFER_TESTS_UNIT_CONTROL_FAKE_H
+#define COFFER_TESTS_UNIT_CONTROL_FAKE_H
+
+#include <pthread.h>
+
+#include "engine/coffer.h"
+
+#define FAKE_TRASH_SECONDS (7 * 86400)
+#define FAKE_OBJECTS_MAX   8
+
+struct pool {
+    pthread_mutex_t lock;
+    struct pool_status status;
+    struct object_info objects[FAKE_OBJECTS_MAX];
+    size_t object_count;
+    const char *passphrase;  /* NULL: the key is a file */
+    unsigned usage_delay_ms; /* of object_usage */
+    enum error usage_error;
+};
+
+/* What the offline functions were asked and what they answer. */
+struct fake_offline {
+    enum error create_error, check_error;
+    struct pool_create_options created; /* strings of the caller: look at them before it returns */
+    char directory[256], group[64], device[64], overwrite[64], passphrase[64];
+    const char *wanted_passphrase; /* of check */
+    size_t findings;
+    unsigned creates, checks;
+};
+extern struct fake_offline fake_offline;
+
+struct pool *fake_create(void);
+void fake_destroy(struct pool *pool);
+struct object_info *fake_add(struct pool *pool, const char *name, uint64_t size);
+
+#endif

@@ -1,0 +1,379 @@
+/* The control socket itself, with real sockets: who is refused, what is dropped, and how it starts and stops. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/control.h"
+#include "server/rpc.h"
+#include "tests/unit/control_fake.h"
+
+struct fixture {
+    struct pool *pool;
+    struct control *control;
+    char directory[64], path[96], registry[96];
+};
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    snprintf(fixture->directory, sizeof(fixture->directory), "%s", "/tmp/coffer-control-XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    snprintf(fixture->path, sizeof(fixture->path), "%s/control.sock", fixture->directory);
+    snprintf(fixture->registry, sizeof(fixture->registry), "%s/run", fixture->directory);
+    setenv("COFFER_RUN", fixture->registry, 1);
+    fixture->pool = fake_create();
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    control_stop(fixture->control);
+    unlink(fixture->path);
+    rmdir(fixture->registry);
+    int left = rmdir(fixture->directory);
+    fake_destroy(fixture->pool);
+    free(fixture);
+    return left;
+}
+
+static void start(struct fixture *fixture)
+{
+    assert_int_equal(control_start(fixture->pool, fixture->path, &fixture->control), ERROR_NONE);
+}
+
+static int dial(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(address.sun_path, path, strlen(path));
+    if (connect(descriptor, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return descriptor;
+    close(descriptor);
+    return -1;
+}
+
+static void say(int descriptor, const char *text, size_t size)
+{
+    assert_int_equal(send(descriptor, text, size, MSG_NOSIGNAL), size);
+}
+
+/* Reads a line; false at the end of the connection. */
+static bool hear(int descriptor, char *line, size_t size)
+{
+    size_t filled = 0;
+    while (filled + 1 < size && recv(descriptor, line + filled, 1, 0) == 1) {
+        if (line[filled++] == '\n') {
+            line[filled] = '\0';
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char status_request[] = "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"pool.status\"}\n";
+
+static void assert_answers(int descriptor)
+{
+    char line[16384];
+    say(descriptor, status_request, sizeof(status_request) - 1);
+    assert_true(hear(descriptor, line, sizeof(line)));
+    assert_non_null(strstr(line, "\"id\":7"));
+    assert_non_null(strstr(line, "\"result\""));
+}
+
+static void something_else_in_the_way_is_not_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    FILE *file = fopen(fixture->path, "w");
+    fclose(file);
+    assert_int_equal(control_start(fixture->pool, fixture->path, &fixture->control), ERROR_EXISTS);
+    assert_int_equal(access(fixture->path, F_OK), 0);
+}
+
+static void a_living_daemon_is_not_pushed_aside(void **state)
+{
+    struct fixture *fixture = *state;
+    struct control *second;
+    start(fixture);
+    assert_int_equal(control_start(fixture->pool, fixture->path, &second), ERROR_BUSY);
+    int descriptor = dial(fixture->path);
+    assert_answers(descriptor);
+    close(descriptor);
+}
+
+static void the_socket_of_a_dead_daemon_is_replaced(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int dead = socket(AF_UNIX, SOCK_STREAM, 0);
+    memcpy(address.sun_path, fixture->path, strlen(fixture->path));
+    assert_int_equal(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
+    close(dead);
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    assert_answers(descriptor);
+    close(descriptor);
+}
+
+static void a_directory_that_is_missing_is_an_error(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(control_start(fixture->pool, "/nowhere/at/all/control.sock", &fixture->control), ERROR_NOT_FOUND);
+}
+
+static void the_socket_is_for_its_owner_only(void **state)
+{
+    struct fixture *fixture = *state;
+    struct stat found;
+    start(fixture);
+    assert_int_equal(stat(fixture->path, &found), 0);
+    assert_int_equal(found.st_mode & 07777, 0600);
+}
+
+/* The mode is opened here so that only the second line of defence is left. */
+static void another_user_is_refused_although_the_socket_lets_him_in(void **state)
+{
+    struct fixture *fixture = *state;
+    char line[1024];
+    int status;
+    if (geteuid() != 0)
+        skip();
+    start(fixture);
+    assert_int_equal(chmod(fixture->path, 0666), 0);
+    assert_int_equal(chmod(fixture->directory, 0755), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int descriptor = setuid(65534) == 0 ? dial(fixture->path) : -1;
+        bool refused = descriptor >= 0 && hear(descriptor, line, sizeof(line)) && strstr(line, "\"ACCESS\"") != NULL &&
+                       !hear(descriptor, line, sizeof(line));
+        _exit(refused ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void garbage_is_answered_and_the_connection_goes_on(void **state)
+{
+    struct fixture *fixture = *state;
+    char line[1024];
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    say(descriptor, "garbage\n\n", 9);
+    assert_true(hear(descriptor, line, sizeof(line)));
+    assert_non_null(strstr(line, "-32700"));
+    assert_true(hear(descriptor, line, sizeof(line)));
+    assert_non_null(strstr(line, "-32700"));
+    assert_answers(descriptor);
+    close(descriptor);
+}
+
+static void a_line_without_end_is_refused_and_dropped(void **state)
+{
+    struct fixture *fixture = *state;
+    char line[1024], flood[RPC_LINE_MAX + 1];
+    memset(flood, 'x', sizeof(flood));
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    say(descriptor, flood, sizeof(flood));
+    assert_true(hear(descriptor, line, sizeof(line)));
+    assert_non_null(strstr(line, "TOO_LARGE"));
+    assert_false(hear(descriptor, line, sizeof(line)));
+    close(descriptor);
+}
+
+static void the_longest_line_is_read(void **state)
+{
+    struct fixture *fixture = *state;
+    char line[16384], request[RPC_LINE_MAX + 1];
+    memset(request, ' ', sizeof(request));
+    memcpy(request, status_request, sizeof(status_request) - 2);
+    request[RPC_LINE_MAX] = '\n';
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    say(descriptor, request, sizeof(request));
+    assert_true(hear(descriptor, line, sizeof(line)));
+    assert_non_null(strstr(line, "\"result\""));
+    close(descriptor);
+}
+
+static void requests_in_pieces_and_together_are_answered_in_order(void **state)
+{
+    struct fixture *fixture = *state;
+    char line[16384];
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    for (size_t i = 0; i < sizeof(status_request) - 1; i++)
+        say(descriptor, &status_request[i], 1);
+    assert_true(hear(descriptor, line, sizeof(line)));
+    const char two[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"object.list\"}\n"
+                       "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"object.list\"}\n";
+    say(descriptor, two, sizeof(two) - 1);
+    assert_true(hear(descriptor, line, sizeof(line)));
+    assert_non_null(strstr(line, "\"id\":1"));
+    assert_true(hear(descriptor, line, sizeof(line)));
+    assert_non_null(strstr(line, "\"id\":2"));
+    close(descriptor);
+}
+
+static void a_client_that_leaves_in_the_middle_harms_nobody(void **state)
+{
+    struct fixture *fixture = *state;
+    start(fixture);
+    for (int i = 0; i < 3 * CONTROL_CONNECTIONS_MAX; i++) {
+        int descriptor = dial(fixture->path);
+        if (i % 2 == 0)
+            say(descriptor, status_request, 20);
+        else
+            send(descriptor, status_request, sizeof(status_request) - 1, MSG_NOSIGNAL);
+        close(descriptor);
+    }
+    int descriptor;
+    char line[16384];
+    do { /* until the threads of those who left have ended */
+        descriptor = dial(fixture->path);
+        send(descriptor, status_request, sizeof(status_request) - 1, MSG_NOSIGNAL);
+        assert_true(hear(descriptor, line, sizeof(line)));
+        close(descriptor);
+    } while (strstr(line, "\"BUSY\"") != NULL);
+    assert_non_null(strstr(line, "\"result\""));
+}
+
+static void one_connection_too_many_is_told_so(void **state)
+{
+    struct fixture *fixture = *state;
+    int descriptors[CONTROL_CONNECTIONS_MAX];
+    char line[1024];
+    start(fixture);
+    for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
+        descriptors[i] = dial(fixture->path);
+        assert_answers(descriptors[i]);
+    }
+    int extra = dial(fixture->path);
+    assert_true(hear(extra, line, sizeof(line)));
+    assert_non_null(strstr(line, "\"BUSY\""));
+    assert_false(hear(extra, line, sizeof(line)));
+    close(extra);
+    for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
+        close(descriptors[i]);
+}
+
+static void stopping_drops_connections_and_removes_the_socket(void **state)
+{
+    struct fixture *fixture = *state;
+    char line[1024];
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    assert_answers(descriptor);
+    control_stop(fixture->control);
+    fixture->control = NULL;
+    assert_false(hear(descriptor, line, sizeof(line)));
+    assert_int_not_equal(access(fixture->path, F_OK), 0);
+    close(descriptor);
+}
+
+static void stopping_answers_the_request_that_runs(void **state)
+{
+    struct fixture *fixture = *state;
+    const char request[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"object.usage\",\"params\":{\"name\":\"a\"}}\n";
+    char line[1024];
+    fake_add(fixture->pool, "a", 4096);
+    fixture->pool->usage_delay_ms = 100;
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    assert_answers(descriptor);
+    say(descriptor, request, sizeof(request) - 1);
+    usleep(20000);
+    control_stop(fixture->control);
+    fixture->control = NULL;
+    assert_true(hear(descriptor, line, sizeof(line)));
+    assert_non_null(strstr(line, "stored_bytes"));
+    close(descriptor);
+}
+
+static void stopping_leaves_a_socket_that_is_another_ones(void **state)
+{
+    struct fixture *fixture = *state;
+    struct control *second;
+    start(fixture);
+    assert_int_equal(unlink(fixture->path), 0);
+    assert_int_equal(control_start(fixture->pool, fixture->path, &second), ERROR_NONE);
+    control_stop(fixture->control);
+    fixture->control = second;
+    int descriptor = dial(fixture->path);
+    assert_answers(descriptor);
+    close(descriptor);
+}
+
+static void a_path_longer_than_an_address_works(void **state)
+{
+    struct fixture *fixture = *state;
+    char directory[256], path[300], name[121];
+    memset(name, 'd', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    snprintf(directory, sizeof(directory), "%s/%s", fixture->directory, name);
+    snprintf(path, sizeof(path), "%s/control.sock", directory);
+    assert_int_equal(mkdir(directory, 0700), 0);
+    assert_int_equal(control_start(fixture->pool, path, &fixture->control), ERROR_NONE);
+    assert_int_equal(access(path, F_OK), 0);
+    control_stop(fixture->control);
+    fixture->control = NULL;
+    assert_int_equal(rmdir(directory), 0);
+}
+
+static void a_running_pool_is_listed_and_a_dead_link_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    char uuid[UUID_TEXT_SIZE], link[192], dead[192], target[256] = "";
+    uuid_format(fixture->pool->status.uuid, uuid);
+    snprintf(link, sizeof(link), "%s/%s.pool", fixture->registry, uuid);
+    snprintf(dead, sizeof(dead), "%s/dead.pool", fixture->registry);
+    assert_int_equal(mkdir(fixture->registry, 0755), 0);
+    assert_int_equal(symlink("/nowhere/control.sock", dead), 0);
+    start(fixture);
+    assert_true(readlink(link, target, sizeof(target) - 1) > 0);
+    assert_string_equal(target, fixture->path);
+    struct stat found;
+    assert_int_not_equal(lstat(dead, &found), 0);
+    control_stop(fixture->control);
+    fixture->control = NULL;
+    assert_int_not_equal(lstat(link, &found), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(something_else_in_the_way_is_not_removed),
+        TEST(a_living_daemon_is_not_pushed_aside),
+        TEST(the_socket_of_a_dead_daemon_is_replaced),
+        TEST(a_directory_that_is_missing_is_an_error),
+        TEST(the_socket_is_for_its_owner_only),
+        TEST(another_user_is_refused_although_the_socket_lets_him_in),
+        TEST(garbage_is_answered_and_the_connection_goes_on),
+        TEST(a_line_without_end_is_refused_and_dropped),
+        TEST(the_longest_line_is_read),
+        TEST(requests_in_pieces_and_together_are_answered_in_order),
+        TEST(a_client_that_leaves_in_the_middle_harms_nobody),
+        TEST(one_connection_too_many_is_told_so),
+        TEST(stopping_drops_connections_and_removes_the_socket),
+        TEST(stopping_answers_the_request_that_runs),
+        TEST(stopping_leaves_a_socket_that_is_another_ones),
+        TEST(a_path_longer_than_an_address_works),
+        TEST(a_running_pool_is_listed_and_a_dead_link_removed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

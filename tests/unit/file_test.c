@@ -1,0 +1,175 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+
+static char directory[64];
+static char path[96], new_path[100];
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(directory, sizeof directory, "%.40s/coffer-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+    if (mkdtemp(directory) == NULL)
+        return -1;
+    snprintf(path, sizeof path, "%s/file", directory);
+    snprintf(new_path, sizeof new_path, "%s.new", path);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    unlink(path);
+    unlink(new_path);
+    return rmdir(directory);
+}
+
+static void expect_content(const char *expected)
+{
+    AUTO_FREE void *data = NULL;
+    size_t size = 0;
+    assert_int_equal(file_read(path, 100, &data, &size), ERROR_NONE);
+    assert_int_equal(size, strlen(expected));
+    assert_string_equal(data, expected);
+}
+
+static void a_missing_file_is_not_found(void **state)
+{
+    (void)state;
+    void *data = NULL;
+    size_t size;
+    assert_int_equal(file_read(path, 100, &data, &size), ERROR_NOT_FOUND);
+    assert_null(data);
+    assert_int_equal(file_check_private(path), ERROR_NOT_FOUND);
+}
+
+static void a_directory_and_a_pipe_are_no_files(void **state)
+{
+    (void)state;
+    void *data;
+    size_t size;
+    assert_int_equal(file_read(directory, 100, &data, &size), ERROR_INVALID);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(file_read(path, 100, &data, &size), ERROR_INVALID);
+}
+
+static void a_file_of_the_limit_is_read_and_one_byte_more_refused(void **state)
+{
+    (void)state;
+    AUTO_FREE void *data = NULL;
+    void *untouched = NULL;
+    size_t size;
+    assert_int_equal(file_replace(path, "12345", 5), ERROR_NONE);
+    assert_int_equal(file_read(path, 5, &data, &size), ERROR_NONE);
+    assert_int_equal(size, 5);
+    assert_int_equal(file_read(path, 4, &untouched, &size), ERROR_TOO_LARGE);
+    assert_null(untouched);
+}
+
+static void an_empty_file_is_read(void **state)
+{
+    (void)state;
+    assert_int_equal(file_replace(path, "", 0), ERROR_NONE);
+    expect_content("");
+}
+
+static void replacing_changes_the_whole_content_and_leaves_no_new_file(void **state)
+{
+    (void)state;
+    assert_int_equal(file_replace(path, "a longer content", 16), ERROR_NONE);
+    assert_int_equal(file_replace(path, "short", 5), ERROR_NONE);
+    expect_content("short");
+    assert_int_equal(access(new_path, F_OK), -1);
+}
+
+static void a_replaced_file_is_private_even_after_a_crash_left_an_open_one(void **state)
+{
+    (void)state;
+    FILE *left = fopen(new_path, "w");
+    assert_non_null(left);
+    fclose(left);
+    assert_int_equal(chmod(new_path, 0666), 0);
+    assert_int_equal(file_replace(path, "key", 3), ERROR_NONE);
+    assert_int_equal(file_check_private(path), ERROR_NONE);
+}
+
+static void a_link_in_the_way_is_not_followed(void **state)
+{
+    (void)state;
+    char victim[100];
+    snprintf(victim, sizeof victim, "%s/victim", directory);
+    assert_int_equal(symlink(victim, new_path), 0);
+    assert_int_equal(file_replace(path, "key", 3), ERROR_NONE);
+    assert_int_equal(access(victim, F_OK), -1);
+    expect_content("key");
+}
+
+static void replacing_in_a_missing_directory_fails(void **state)
+{
+    (void)state;
+    char missing[100];
+    snprintf(missing, sizeof missing, "%s/none/file", directory);
+    assert_int_equal(file_replace(missing, "x", 1), ERROR_NOT_FOUND);
+}
+
+static void creating_does_not_touch_what_exists(void **state)
+{
+    (void)state;
+    assert_int_equal(file_create(path, "first", 5), ERROR_NONE);
+    assert_int_equal(file_create(path, "second", 6), ERROR_EXISTS);
+    expect_content("first");
+    assert_int_equal(access(new_path, F_OK), -1);
+}
+
+static void a_file_open_to_others_is_not_private(void **state)
+{
+    (void)state;
+    assert_int_equal(file_create(path, "key", 3), ERROR_NONE);
+    static const mode_t open_modes[] = {0640, 0620, 0604, 0602};
+    for (size_t i = 0; i < COUNT_OF(open_modes); i++) {
+        assert_int_equal(chmod(path, open_modes[i]), 0);
+        assert_int_equal(file_check_private(path), ERROR_ACCESS);
+    }
+    assert_int_equal(chmod(path, 0400), 0);
+    assert_int_equal(file_check_private(path), ERROR_NONE);
+}
+
+static void joining_puts_one_slash_between(void **state)
+{
+    (void)state;
+    AUTO_FREE char *plain = file_join("a/b", "c");
+    AUTO_FREE char *slashed = file_join("/", "c");
+    assert_string_equal(plain, "a/b/c");
+    assert_string_equal(slashed, "/c");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_missing_file_is_not_found),
+        TEST(a_directory_and_a_pipe_are_no_files),
+        TEST(a_file_of_the_limit_is_read_and_one_byte_more_refused),
+        TEST(an_empty_file_is_read),
+        TEST(replacing_changes_the_whole_content_and_leaves_no_new_file),
+        TEST(a_replaced_file_is_private_even_after_a_crash_left_an_open_one),
+        TEST(a_link_in_the_way_is_not_followed),
+        TEST(replacing_in_a_missing_directory_fails),
+        TEST(creating_does_not_touch_what_exists),
+        TEST(a_file_open_to_others_is_not_private),
+        TEST(joining_puts_one_slash_between),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

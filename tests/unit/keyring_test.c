@@ -1,0 +1,72 @@
+/* A keyring holds what it was made with, says which slot is current, and gives nothing for what it does not hold. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "engine/group/keyring.h"
+
+static const uint8_t k_pool[KEY_SIZE] = {1, 2, 3};
+
+static void a_plaintext_keyring_has_no_dek(void **context)
+{
+    (void)context;
+    struct keyring *keyring;
+    assert_int_equal(keyring_create(false, k_pool, &keyring), ERROR_NONE);
+    assert_false(keyring->encrypted);
+    assert_null(keyring_current(keyring, KEY_KIND_DEK));
+    assert_null(keyring_find(keyring, KEY_KIND_DEK, 1));
+    assert_non_null(keyring_find(keyring, KEY_KIND_LOG, 1));
+    keyring_destroy(keyring);
+}
+
+static void an_encrypted_keyring_has_three_first_keys(void **context)
+{
+    (void)context;
+    struct keyring *keyring;
+    assert_int_equal(keyring_create(true, k_pool, &keyring), ERROR_NONE);
+    assert_true(keyring->encrypted);
+    assert_int_equal(keyring->count, 3);
+    for (enum key_kind kind = KEY_KIND_DEK; kind <= KEY_KIND_POOL; kind++) {
+        const struct keyring_slot *slot = keyring_current(keyring, kind);
+        assert_non_null(slot);
+        assert_int_equal(slot->number, 1);
+        assert_ptr_equal(keyring_find(keyring, kind, 1), slot->key);
+        assert_null(keyring_find(keyring, kind, 0));
+        assert_null(keyring_find(keyring, kind, 2));
+    }
+    assert_memory_equal(keyring_find(keyring, KEY_KIND_POOL, 1), k_pool, KEY_SIZE);
+    keyring_destroy(keyring);
+}
+
+static void two_keyrings_share_nothing_but_the_pools_key(void **context)
+{
+    (void)context;
+    struct keyring *a, *b;
+    assert_int_equal(keyring_create(true, k_pool, &a), ERROR_NONE);
+    assert_int_equal(keyring_create(true, k_pool, &b), ERROR_NONE);
+    assert_memory_not_equal(keyring_find(a, KEY_KIND_DEK, 1), keyring_find(b, KEY_KIND_DEK, 1), KEY_SIZE);
+    assert_memory_not_equal(keyring_find(a, KEY_KIND_LOG, 1), keyring_find(b, KEY_KIND_LOG, 1), KEY_SIZE);
+    assert_memory_not_equal(keyring_find(a, KEY_KIND_LOG, 1), keyring_find(a, KEY_KIND_DEK, 1), KEY_SIZE);
+    keyring_destroy(a);
+    keyring_destroy(b);
+}
+
+static void destroying_none_is_allowed(void **context)
+{
+    (void)context;
+    keyring_destroy(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plaintext_keyring_has_no_dek),
+        cmocka_unit_test(an_encrypted_keyring_has_three_first_keys),
+        cmocka_unit_test(two_keyrings_share_nothing_but_the_pools_key),
+        cmocka_unit_test(destroying_none_is_allowed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,375 @@
+/*
+ * Merges: whatever was committed is found in the trees afterwards, counts are the references there are, live bytes are
+ * the shares of the chunks that are alive, and what died is used again.
+ */
+#include "group_fixture.h"
+
+#include "engine/group/tree.h"
+
+#define BLOCKS     2048
+#define COMPONENTS 2 /* COMPONENT and the one after it */
+
+static uint64_t model[COMPONENTS][BLOCKS]; /* seeds; 0: a hole */
+static uint64_t seed;
+
+static int setup(void **state)
+{
+    memset(model, 0, sizeof model);
+    seed = 3;
+    return fixture_setup(state);
+}
+
+static void publish(struct fixture *f)
+{
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+}
+
+static void expect_all(struct fixture *f)
+{
+    for (unsigned c = 0; c < COMPONENTS; c++)
+        for (uint64_t block = 0; block < BLOCKS; block++)
+            fixture_expect(f, COMPONENT + c, block, model[c][block]);
+}
+
+/* ---- what the trees say ------------------------------------------------------------------------------------------- */
+
+struct truth {
+    uint32_t counts[1 << 16];
+    struct map_entry entries[1 << 16];
+    uint64_t mapped;
+};
+
+static uint32_t table_count(struct fixture *f, const struct view *view, uint64_t cid)
+{
+    struct tree tree = tree_of_table(TABLE_COUNTS, view_root(view, TABLE_COUNTS));
+    uint64_t number = cid / 1024;
+    struct cache_block *block;
+    assert_int_equal(tree_leaves(f->group, &tree, &number, &block, 1), ERROR_NONE);
+    uint32_t count = block ? le32_get(((const le32 *)cache_bytes(block))[cid % 1024]) : 0;
+    tree_put(f->group, &block, 1);
+    return count;
+}
+
+static struct map_entry table_place(struct fixture *f, const struct view *view, uint64_t cid)
+{
+    struct tree tree = tree_of_table(TABLE_PLACES, view_root(view, TABLE_PLACES));
+    uint64_t number = cid / 256;
+    struct cache_block *block;
+    assert_int_equal(tree_leaves(f->group, &tree, &number, &block, 1), ERROR_NONE);
+    struct map_entry entry = {0};
+    if (block)
+        entry = entry_decode((const struct map_entry_format *)cache_bytes(block) + cid % 256);
+    tree_put(f->group, &block, 1);
+    return entry;
+}
+
+static void truth_add(struct truth *truth, struct map_entry entry)
+{
+    assert_true(entry_cid(entry) < COUNT_OF(truth->counts));
+    truth->counts[entry_cid(entry)]++;
+    truth->entries[entry_cid(entry)] = entry;
+}
+
+static void node_walk(struct fixture *f, struct truth *truth, uint64_t component, struct node_pointer pointer,
+                      unsigned level, uint64_t number)
+{
+    struct node_read read = {.pointer = pointer, .identity = {ITEM_NODE, component, number, (uint8_t)level}};
+    assert_int_equal(nodes_read(f->group, &read, 1), ERROR_NONE);
+    assert_int_equal(pointer.second_serial != 0, level > 0);
+    assert_int_equal(pointer.birth % 256, 0);
+    truth_add(truth, pointer.first);
+    if (level > 0)
+        truth_add(truth, entry_make(entry_cid(pointer.first) + 1, pointer.second_serial, pointer.second_offset,
+                                    entry_length(pointer.first), 0, 1));
+    for (unsigned i = 0; i < NODE_FANOUT && level > 0; i++) {
+        struct node_pointer child = pointer_decode((const struct node_pointer_format *)cache_bytes(read.block) + i);
+        assert_true(child.birth <= pointer.birth);
+        if (!entry_is_hole(child.first))
+            node_walk(f, truth, component, child, level - 1, number * NODE_FANOUT + i);
+    }
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES && level == 0; i++) {
+        struct map_entry entry = entry_decode((const struct map_entry_format *)cache_bytes(read.block) + i);
+        if (!entry_is_hole(entry)) {
+            truth_add(truth, entry);
+            truth->mapped++;
+        }
+    }
+    nodes_put(f->group, &read, 1);
+}
+
+static void truth_gather(struct fixture *f, const struct view *view, struct truth *truth)
+{
+    for (unsigned c = 0; c < COMPONENTS; c++) {
+        struct component_format format;
+        uint64_t before = truth->mapped;
+        if (view_component(f->group, view, COMPONENT + c, &format) != ERROR_NONE)
+            continue;
+        struct node_pointer root = pointer_decode(&format.root);
+        if (!entry_is_hole(root.first))
+            node_walk(f, truth, COMPONENT + c, root, format.height, 0);
+        assert_int_equal(le64_get(format.mapped), truth->mapped - before);
+    }
+}
+
+/* Live bytes that chunks account for, a slot each; pages of tables come on top of them in meta segments. */
+static void live_add(struct fixture *f, struct truth *truth, uint64_t *live)
+{
+    for (uint64_t cid = 0; cid < COUNT_OF(truth->counts); cid++) {
+        if (!truth->counts[cid])
+            continue;
+        uint32_t index = segment_find(&f->group->segments, entry_serial(truth->entries[cid]));
+        assert_int_not_equal(index, SEGMENT_NONE);
+        live[index] += entry_share_bytes(truth->entries[cid]);
+    }
+}
+
+static void expect_true_counts(struct fixture *f)
+{
+    struct truth *truth = memory_zeroed(1, sizeof *truth);
+    uint64_t *live = memory_zeroed(f->group->segments.count, sizeof *live);
+    uint64_t data = 0;
+    assert_true(truth && live);
+    publish(f);
+    mutex_lock(&f->group->lock);
+    struct view *view = view_get(f->group);
+    mutex_unlock(&f->group->lock);
+    truth_gather(f, view, truth);
+    for (uint64_t cid = 0; cid < COUNT_OF(truth->counts) && cid < f->group->cids.end; cid++) {
+        uint32_t count = table_count(f, view, cid);
+        if (count != truth->counts[cid])
+            fail_msg("chunk %llu has the count %u and %u references", (unsigned long long)cid, count, truth->counts[cid]);
+        if (count)
+            assert_true(entry_equal(table_place(f, view, cid), truth->entries[cid]));
+        data += count && f->group->segments.table[segment_find(&f->group->segments, entry_serial(truth->entries[cid]))]
+                                 .kind == SEGMENT_JOURNAL;
+    }
+    live_add(f, truth, live);
+    for (uint32_t i = 0; i < f->group->segments.count; i++) {
+        const struct segment *segment = &f->group->segments.table[i];
+        if (segment->kind == SEGMENT_JOURNAL)
+            assert_int_equal(segment->live, live[i]);
+        else
+            assert_true(segment->live >= live[i]);
+    }
+    assert_int_equal(f->group->checkpoint.chunks_live, data);
+    assert_int_equal(f->group->checkpoint.blocks_mapped, truth->mapped);
+    view_put(f->group, view);
+    free(truth);
+    free(live);
+}
+
+/* ---- histories ---------------------------------------------------------------------------------------------------- */
+
+static void write_some(struct fixture *f)
+{
+    unsigned c = (unsigned)fixture_below(&seed, COMPONENTS), count = 1 + (unsigned)fixture_below(&seed, 4);
+    uint64_t block = fixture_below(&seed, BLOCKS / 4) * 4, seeds[4];
+    for (unsigned i = 0; i < count; i++)
+        model[c][block + i] = seeds[i] = 1 + fixture_random(&seed) / 2;
+    assert_int_equal(fixture_try_write(f, COMPONENT + c, block, seeds, count, NULL), ERROR_NONE);
+}
+
+static void refer_some(struct fixture *f)
+{
+    unsigned c = (unsigned)fixture_below(&seed, COMPONENTS), from = (unsigned)fixture_below(&seed, COMPONENTS);
+    uint64_t block = fixture_below(&seed, BLOCKS), source = fixture_below(&seed, BLOCKS);
+    struct map_entry entry = fixture_entry(f, COMPONENT + from, source);
+    fixture_refer(f, COMPONENT + c, block, entry);
+    model[c][block] = model[from][source];
+}
+
+static void trim_some(struct fixture *f)
+{
+    unsigned c = (unsigned)fixture_below(&seed, COMPONENTS);
+    uint64_t first = fixture_below(&seed, BLOCKS), end = first + 1 + fixture_below(&seed, BLOCKS - first);
+    end = MIN(end, first + (UINT64_C(1) << fixture_below(&seed, 11)));
+    fixture_holes(f, COMPONENT + c, first, end);
+    for (uint64_t block = first; block < end; block++)
+        model[c][block] = 0;
+}
+
+static void do_something(struct fixture *f)
+{
+    uint64_t kind = fixture_below(&seed, 10);
+    if (kind < 6)
+        write_some(f);
+    else if (kind < 9)
+        refer_some(f);
+    else
+        trim_some(f);
+}
+
+static void nothing_committed_is_nothing_to_publish(void **state)
+{
+    struct fixture *f = *state;
+    publish(f);
+    uint64_t number = f->group->checkpoint.number;
+    publish(f);
+    publish(f);
+    assert_int_equal(f->group->checkpoint.number, number);
+}
+
+static void a_component_that_was_never_made_has_only_holes(void **state)
+{
+    struct fixture *f = *state;
+    struct component_format format;
+    publish(f);
+    struct view *view = f->group->view;
+    assert_int_equal(view_component(f->group, view, 999, &format), ERROR_NOT_FOUND);
+    fixture_expect(f, 999, 12345, 0);
+}
+
+static void any_history_is_found_after_each_publish(void **state)
+{
+    struct fixture *f = *state;
+    fixture_component(f, COMPONENT + 1, COMPONENT_LIVE);
+    for (unsigned round = 0; round < 8; round++) {
+        for (unsigned i = 0; i < 150; i++)
+            do_something(f);
+        expect_true_counts(f);
+        expect_all(f);
+    }
+    fixture_close(f);
+    fixture_open(f);
+    expect_all(f);
+    expect_true_counts(f);
+}
+
+static void a_history_survives_crashes_between_its_merges(void **state)
+{
+    struct fixture *f = *state;
+    fixture_component(f, COMPONENT + 1, COMPONENT_LIVE);
+    for (unsigned round = 0; round < 8; round++) {
+        for (unsigned i = 0; i < 100; i++)
+            do_something(f);
+        if (round % 3 == 1)
+            publish(f);
+        assert_int_equal(group_sync(f->group), ERROR_NONE);
+        fixture_crash(f);
+        fixture_open(f);
+        expect_all(f);
+    }
+    expect_true_counts(f);
+    expect_all(f);
+}
+
+static void trees_that_grow_and_shrink_keep_what_they_hold(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t far[] = {1, 255, 256, 1 << 15, (1 << 22) + 5, UINT64_C(1) << 29, (UINT64_C(1) << 35) - 1};
+    for (size_t i = 0; i < COUNT_OF(far); i++) {
+        fixture_write(f, COMPONENT, far[i], 100 + i);
+        publish(f);
+        for (size_t n = 0; n <= i; n++)
+            fixture_expect(f, COMPONENT, far[n], 100 + n);
+    }
+    for (size_t i = COUNT_OF(far); i-- > 1;) {
+        fixture_holes(f, COMPONENT, far[i] - 1, far[i] + 1);
+        publish(f);
+        for (size_t n = 0; n < COUNT_OF(far); n++)
+            fixture_expect(f, COMPONENT, far[n], n < i && !(n == 1 && i == 2) ? 100 + n : 0);
+    }
+}
+
+static void a_range_drops_whole_subtrees(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 64; i++)
+        fixture_write(f, COMPONENT, i * 40000, 1 + i);
+    publish(f);
+    assert_int_equal(f->group->checkpoint.blocks_mapped, 64);
+    fixture_holes(f, COMPONENT, 0, UINT64_C(1) << 34);
+    fixture_write(f, COMPONENT, 40000, 500);
+    publish(f);
+    assert_int_equal(f->group->checkpoint.blocks_mapped, 1);
+    assert_int_equal(f->group->checkpoint.chunks_live, 1);
+    for (uint64_t i = 0; i < 64; i++)
+        fixture_expect(f, COMPONENT, i * 40000, i == 1 ? 500 : 0);
+    fixture_holes(f, COMPONENT, 0, UINT64_C(1) << 34);
+    publish(f);
+    assert_int_equal(f->group->checkpoint.blocks_mapped, 0);
+    assert_int_equal(f->group->checkpoint.chunks_live, 0);
+}
+
+static void a_deleted_component_leaves_when_its_map_is_empty(void **state)
+{
+    struct fixture *f = *state;
+    struct component_format format;
+    fixture_write(f, COMPONENT, 5, 1);
+    publish(f);
+    fixture_component(f, COMPONENT, COMPONENT_DELETED);
+    publish(f);
+    assert_int_equal(view_component(f->group, f->group->view, COMPONENT, &format), ERROR_NONE);
+    assert_int_equal(format.state, COMPONENT_DELETED);
+    fixture_holes(f, COMPONENT, 0, 1 << 20);
+    publish(f);
+    assert_int_equal(view_component(f->group, f->group->view, COMPONENT, &format), ERROR_NOT_FOUND);
+}
+
+static void what_died_is_used_again(void **state)
+{
+    struct fixture *f = *state;
+    /* Three times what the group holds, over the same blocks. */
+    for (uint64_t i = 0; i < 12000; i++) {
+        uint64_t seeds[4] = {4 * i + 1, 4 * i + 2, 4 * i + 3, 4 * i + 4};
+        assert_int_equal(fixture_try_write(f, COMPONENT, i % 512 * 4, seeds, 4, NULL), ERROR_NONE);
+        if (i % 2000 == 1999)
+            publish(f);
+    }
+    for (uint64_t i = 11488; i < 12000; i++)
+        fixture_expect(f, COMPONENT, i % 512 * 4 + 3, 4 * i + 4);
+    publish(f);
+    publish(f);
+    publish(f);
+    assert_true(f->group->segments.free_total > f->group->segments.count / 2);
+    assert_int_equal(f->group->checkpoint.chunks_live, 2048);
+    assert_true(f->group->cids.end < 60000);
+}
+
+static void a_reader_keeps_what_its_view_names(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry entry;
+    struct view *view;
+    uint64_t block = 7;
+    uint8_t found[CHUNK_SIZE], wanted[CHUNK_SIZE];
+    fixture_write(f, COMPONENT, 7, 1);
+    publish(f);
+    assert_int_equal(view_lookup(f->group, COMPONENT, &block, &entry, 1, &view), ERROR_NONE);
+    for (uint64_t i = 0; i < 3000; i++) {
+        uint64_t seeds[4] = {4 * i + 10, 4 * i + 11, 4 * i + 12, 4 * i + 13};
+        assert_int_equal(fixture_try_write(f, COMPONENT, i % 4 * 4 + 4, seeds, 4, NULL), ERROR_NONE);
+        if (i % 1000 == 999)
+            publish(f);
+    }
+    fixture_forget_cached(f);
+    struct chunk_read read = {.entry = entry, .out = found};
+    assert_int_equal(chunks_read(f->group, &read, 1), ERROR_NONE);
+    fixture_chunk(1, wanted);
+    assert_memory_equal(found, wanted, CHUNK_SIZE);
+    view_put(f->group, view);
+    publish(f);
+    uint64_t last[1] = {9};
+    assert_int_equal(fixture_try_write(f, COMPONENT, 0, last, 1, NULL), ERROR_NONE);
+    publish(f);
+    publish(f);
+    assert_int_equal(segment_find(&f->group->segments, entry_serial(entry)), SEGMENT_NONE);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_committed_is_nothing_to_publish),
+        TEST(a_component_that_was_never_made_has_only_holes),
+        TEST(any_history_is_found_after_each_publish),
+        TEST(a_history_survives_crashes_between_its_merges),
+        TEST(trees_that_grow_and_shrink_keep_what_they_hold),
+        TEST(a_range_drops_whole_subtrees),
+        TEST(a_deleted_component_leaves_when_its_map_is_empty),
+        TEST(what_died_is_used_again),
+        TEST(a_reader_keeps_what_its_view_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,331 @@
+/* The methods of the control socket on an engine in memory: refusals first, then what they answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "server/health.h"
+#include "server/methods.h"
+#include "tests/unit/control_fake.h"
+
+struct fixture {
+    struct pool *pool;
+    struct methods methods;
+    json_t *answer; /* of the last call */
+};
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    fixture->pool = fake_create();
+    fixture->methods.pool = fixture->pool;
+    mutex_init(&fixture->methods.trash, RANK_CONTROL);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    json_decref(fixture->answer);
+    mutex_deinit(&fixture->methods.trash);
+    fake_destroy(fixture->pool);
+    free(fixture);
+    return 0;
+}
+
+static json_t *call_as(struct fixture *fixture, unsigned roles, const char *method, const char *parameters)
+{
+    char request[2048];
+    snprintf(request, sizeof(request), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}", method,
+             parameters);
+    char *line = methods_answer(&fixture->methods, roles, request, strlen(request));
+    json_decref(fixture->answer);
+    fixture->answer = json_loads(line, 0, NULL);
+    free(line);
+    assert_non_null(fixture->answer);
+    return fixture->answer;
+}
+
+static json_t *call(struct fixture *fixture, const char *method, const char *parameters)
+{
+    json_t *result = json_object_get(call_as(fixture, ROLE_ALL, method, parameters), "result");
+    assert_non_null(result);
+    return result;
+}
+
+static void assert_fails_as(struct fixture *fixture, unsigned roles, const char *method, const char *parameters,
+                            int code, const char *name)
+{
+    json_t *error = json_object_get(call_as(fixture, roles, method, parameters), "error");
+    assert_non_null(error);
+    assert_int_equal(json_integer_value(json_object_get(error, "code")), code);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(error, "data"), "name")), name);
+    assert_true(json_string_length(json_object_get(error, "message")) > 0);
+}
+
+static void assert_fails(struct fixture *fixture, const char *method, const char *parameters, int code,
+                         const char *name)
+{
+    assert_fails_as(fixture, ROLE_ALL, method, parameters, code, name);
+}
+
+static void unknown_methods_are_errors(void **state)
+{
+    assert_fails(*state, "pool.explode", "{}", -32601, "UNSUPPORTED");
+    assert_fails(*state, "", "{}", -32601, "UNSUPPORTED");
+}
+
+static void unknown_missing_and_mistyped_parameters_are_errors(void **state)
+{
+    assert_fails(*state, "pool.status", "{\"verbose\":true}", -32602, "INVALID");
+    assert_fails(*state, "object.create", "{\"name\":\"a\"}", -32602, "INVALID");
+    assert_fails(*state, "object.create", "{\"name\":1,\"size\":4096}", -32602, "INVALID");
+    assert_fails(*state, "object.create", "{\"name\":\"a\",\"size\":\"4096\"}", -32602, "INVALID");
+    assert_fails(*state, "object.create", "{\"name\":\"a\",\"size\":4096.5}", -32602, "INVALID");
+    assert_fails(*state, "object.delete", "{\"name\":\"a\",\"now\":1}", -32602, "INVALID");
+    assert_fails(*state, "object.show", "{}", -32602, "INVALID");
+}
+
+static void a_method_needs_its_role(void **state)
+{
+    assert_fails_as(*state, ROLE_OBSERVE, "object.create", "{\"name\":\"a\",\"size\":4096}", -32000, "ACCESS");
+    assert_fails_as(*state, ROLE_OBSERVE | ROLE_OPERATE, "pool.lock", "{}", -32000, "ACCESS");
+    assert_fails_as(*state, 0, "pool.status", "{}", -32000, "ACCESS");
+    assert_non_null(json_object_get(call_as(*state, ROLE_OBSERVE, "pool.status", "{}"), "result"));
+}
+
+static void every_method_has_a_role_and_a_name_of_two_words(void **state)
+{
+    (void)state;
+    for (const struct method *method = methods_table(); method->name != NULL; method++) {
+        assert_non_null(strchr(method->name, '.'));
+        assert_true(method->role == ROLE_OBSERVE || method->role == ROLE_OPERATE || method->role == ROLE_KEYS);
+    }
+}
+
+static void negative_sizes_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    assert_fails(fixture, "object.create", "{\"name\":\"b\",\"size\":-4096}", -32000, "INVALID");
+    assert_fails(fixture, "object.resize", "{\"name\":\"a\",\"size\":-1}", -32000, "INVALID");
+}
+
+static void errors_of_the_engine_carry_name_and_sentence(void **state)
+{
+    assert_fails(*state, "object.show", "{\"name\":\"missing\"}", -32000, "NOT_FOUND");
+    struct fixture *fixture = *state;
+    json_t *error = json_object_get(fixture->answer, "error");
+    assert_string_equal(json_string_value(json_object_get(error, "message")), "there is no object 'missing'");
+}
+
+static void a_sentence_of_one_request_does_not_reach_the_next(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_fails(fixture, "object.show", "{\"name\":\"missing\"}", -32000, "NOT_FOUND");
+    fixture->pool->status.locked = true;
+    assert_fails(fixture, "object.list", "{}", -32000, "LOCKED");
+    json_t *error = json_object_get(fixture->answer, "error");
+    assert_non_null(strstr(json_string_value(json_object_get(error, "message")), "coffer unlock"));
+}
+
+static void what_is_in_the_trash_cannot_be_deleted_resized_or_renamed(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    call(fixture, "object.delete", "{\"name\":\"a\"}");
+    assert_fails(fixture, "object.delete", "{\"name\":\"a\",\"now\":true}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "object.resize", "{\"name\":\"a\",\"size\":8192}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "object.rename", "{\"name\":\"a\",\"new_name\":\"b\"}", -32000, "NOT_FOUND");
+    assert_false(fixture->pool->objects[0].deleting);
+}
+
+static void what_is_alive_cannot_be_purged_or_restored(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    assert_fails(fixture, "trash.purge", "{\"name\":\"a\"}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "trash.restore", "{\"name\":\"a\"}", -32000, "NOT_FOUND");
+    assert_int_equal(fixture->pool->objects[0].deleted, 0);
+}
+
+static void purging_by_name_spares_a_living_object_of_that_name(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096)->deleted = 1700000000;
+    fake_add(fixture->pool, "a", 8192);
+    assert_fails(fixture, "trash.purge", "{\"name\":\"a\"}", -32000, "NOT_FOUND");
+    assert_int_equal(fixture->pool->objects[1].deleted, 0);
+}
+
+static void what_is_being_freed_cannot_come_back(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    call(fixture, "object.delete", "{\"name\":\"a\",\"now\":true}");
+    assert_fails(fixture, "trash.restore", "{\"name\":\"a\"}", -32000, "NOT_FOUND");
+}
+
+static void an_open_object_is_not_deleted(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096)->open_count = 1;
+    assert_fails(fixture, "object.delete", "{\"name\":\"a\"}", -32000, "BUSY");
+}
+
+static void a_wrong_passphrase_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->pool->passphrase = "secret";
+    fixture->pool->status.locked = true;
+    assert_fails(fixture, "pool.unlock", "{}", -32000, "LOCKED");
+    assert_fails(fixture, "pool.unlock", "{\"passphrase_hex\":\"00\"}", -32000, "WRONG_KEY");
+    assert_fails(fixture, "pool.unlock", "{\"passphrase_hex\":\"0x\"}", -32000, "INVALID");
+    assert_true(fixture->pool->status.locked);
+}
+
+static void the_right_passphrase_unlocks(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->pool->passphrase = "secret";
+    fixture->pool->status.locked = true;
+    json_t *status = call(fixture, "pool.unlock", "{\"passphrase_hex\":\"736563726574\"}");
+    assert_true(json_is_false(json_object_get(status, "locked")));
+}
+
+static void create_answers_with_the_object(void **state)
+{
+    json_t *object = call(*state, "object.create", "{\"name\":\"disk ä\",\"size\":33554432}");
+    assert_string_equal(json_string_value(json_object_get(object, "name")), "disk ä");
+    assert_int_equal(json_integer_value(json_object_get(object, "size")), 33554432);
+    assert_int_equal(json_string_length(json_object_get(object, "uuid")), 36);
+}
+
+static void delete_tells_until_when_and_restore_brings_back(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    json_t *object = call(fixture, "object.delete", "{\"name\":\"a\"}");
+    assert_int_equal(json_integer_value(json_object_get(object, "purge_at")) -
+                         json_integer_value(json_object_get(object, "deleted")),
+                     FAKE_TRASH_SECONDS);
+    assert_int_equal(json_array_size(call(fixture, "object.list", "{}")), 0);
+    assert_int_equal(json_array_size(call(fixture, "trash.list", "{}")), 1);
+    object = call(fixture, "trash.restore", "{\"name\":\"a\",\"new_name\":\"b\"}");
+    assert_string_equal(json_string_value(json_object_get(object, "name")), "b");
+    assert_int_equal(json_array_size(call(fixture, "object.list", "{}")), 1);
+}
+
+static void rename_and_resize_answer_with_the_object_as_it_is(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 8192);
+    json_t *object = call(fixture, "object.rename", "{\"name\":\"a\",\"new_name\":\"b\"}");
+    assert_string_equal(json_string_value(json_object_get(object, "name")), "b");
+    object = call(fixture, "object.resize", "{\"name\":\"b\",\"size\":4096,\"shrink\":true}");
+    assert_int_equal(json_integer_value(json_object_get(object, "size")), 4096);
+}
+
+static void usage_tells_all_its_figures(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    json_t *usage = call(fixture, "object.usage", "{\"name\":\"a\"}");
+    assert_int_equal(json_integer_value(json_object_get(usage, "stored_bytes")), 400000);
+    assert_int_equal(json_object_size(usage), 6);
+}
+
+static void status_has_groups_with_their_devices(void **state)
+{
+    json_t *status = call(*state, "pool.status", "{}");
+    json_t *group = json_array_get(json_object_get(status, "groups"), 0);
+    assert_string_equal(json_string_value(json_object_get(group, "name")), "g1");
+    assert_int_equal(json_array_size(json_object_get(group, "devices")), 2);
+    assert_int_equal(json_integer_value(json_object_get(status, "logical_bytes")), INT64_C(4096) << 20);
+    assert_int_equal(json_array_size(call(*state, "device.list", "{}")), 2);
+}
+
+static const char *severity(const json_t *checks, const char *id)
+{
+    size_t i;
+    json_t *check;
+    json_array_foreach(checks, i, check)
+    {
+        if (strcmp(json_string_value(json_object_get(check, "id")), id) == 0)
+            return json_string_value(json_object_get(check, "severity"));
+    }
+    return NULL;
+}
+
+static void health_reports_good_checks_too(void **state)
+{
+    json_t *checks = call(*state, "pool.health", "{}");
+    assert_string_equal(severity(checks, "LOCKED"), "ok");
+    assert_string_equal(severity(checks, "SPACE"), "ok");
+    assert_string_equal(severity(checks, "FENCED"), "ok");
+}
+
+static void health_finds_what_is_wrong(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->pool->status.free_bytes = UINT64_C(100) << 20;
+    fixture->pool->status.fenced = fixture->pool->status.devices[1].fenced = true;
+    fixture->pool->status.read_errors = 3;
+    fixture->pool->status.chunks_written = fixture->pool->status.chunks_random = 1 << 20;
+    json_t *checks = call(fixture, "pool.health", "{}");
+    assert_string_equal(severity(checks, "SPACE"), "error");
+    assert_string_equal(severity(checks, "FENCED"), "error");
+    assert_string_equal(severity(checks, "READ_ERRORS"), "error");
+    assert_string_equal(severity(checks, "DOUBLE_ENCRYPTION"), "note");
+}
+
+static void health_knows_keys_beside_data_and_plaintext(void **state)
+{
+    struct fixture *fixture = *state;
+    struct health_facts facts = {.status = &fixture->pool->status, .key_beside_data = true, .key_path = "/pool/key"};
+    json_t *checks = health_json(&facts);
+    assert_string_equal(severity(checks, "KEY_BESIDE_DATA"), "warning");
+    json_decref(checks);
+    fixture->pool->status.encryption = false;
+    checks = health_json(&facts);
+    assert_string_equal(severity(checks, "KEY_BESIDE_DATA"), "ok");
+    assert_string_equal(severity(checks, "PLAINTEXT"), "warning");
+    json_decref(checks);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(unknown_methods_are_errors),
+        TEST(unknown_missing_and_mistyped_parameters_are_errors),
+        TEST(a_method_needs_its_role),
+        TEST(every_method_has_a_role_and_a_name_of_two_words),
+        TEST(negative_sizes_are_refused),
+        TEST(errors_of_the_engine_carry_name_and_sentence),
+        TEST(a_sentence_of_one_request_does_not_reach_the_next),
+        TEST(what_is_in_the_trash_cannot_be_deleted_resized_or_renamed),
+        TEST(what_is_alive_cannot_be_purged_or_restored),
+        TEST(purging_by_name_spares_a_living_object_of_that_name),
+        TEST(what_is_being_freed_cannot_come_back),
+        TEST(an_open_object_is_not_deleted),
+        TEST(a_wrong_passphrase_is_refused),
+        TEST(the_right_passphrase_unlocks),
+        TEST(create_answers_with_the_object),
+        TEST(delete_tells_until_when_and_restore_brings_back),
+        TEST(rename_and_resize_answer_with_the_object_as_it_is),
+        TEST(usage_tells_all_its_figures),
+        TEST(status_has_groups_with_their_devices),
+        TEST(health_reports_good_checks_too),
+        TEST(health_finds_what_is_wrong),
+        TEST(health_knows_keys_beside_data_and_plaintext),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,118 @@
+/* Names of objects: what may not be shown, stored or exported is refused, whatever its bytes; the rest is a name. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "engine/coffer.h"
+#include "engine/pool/name.h"
+
+static void assert_bad(const char *name, const char *words)
+{
+    error_forget();
+    enum error error = object_name_check(name);
+    assert_int_equal(error, ERROR_INVALID);
+    if (strstr(error_sentence(error), words) == NULL)
+        fail_msg("\"%s\" is not in: %s", words, error_sentence(error));
+}
+
+static void an_empty_name_is_none(void **context)
+{
+    (void)context;
+    assert_bad("", "empty");
+}
+
+static void a_name_of_256_bytes_is_too_long(void **context)
+{
+    char name[OBJECT_NAME_MAX + 2] = {0};
+    (void)context;
+    memset(name, 'n', OBJECT_NAME_MAX);
+    assert_int_equal(object_name_check(name), ERROR_NONE);
+    name[OBJECT_NAME_MAX] = 'n';
+    assert_bad(name, "255");
+}
+
+static void at_and_slash_are_kept_for_snapshots_and_paths(void **context)
+{
+    (void)context;
+    assert_bad("disk@monday", "'@'");
+    assert_bad("a/b", "'/'");
+    assert_bad("/", "'/'");
+}
+
+static void control_characters_of_either_range_are_refused(void **context)
+{
+    static const char *const names[] = {"\x01", "a\nb", "tab\t", "\x1b[2J", "\x7f", "\xc2\x80", "x\xc2\x9f"};
+    (void)context;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_bad(names[i], "control");
+}
+
+static void whatever_is_not_utf_8_is_refused(void **context)
+{
+    static const char *const names[] = {
+        "\x80",             /* continues nothing */
+        "\xc3",             /* cut off */
+        "\xe2\x82",         /* cut off */
+        "\xf0\x9f\x98",     /* cut off */
+        "\xc0\xaf",         /* '/' in two bytes */
+        "\xe0\x80\xaf",     /* '/' in three */
+        "\xf0\x80\x80\xaf", /* '/' in four */
+        "\xc1\xbf",         /* 0x7f in two */
+        "\xed\xa0\x80",     /* a surrogate */
+        "\xf4\x90\x80\x80", /* beyond Unicode */
+        "\xf8\x88\x80\x80\x80",
+        "\xff",
+        "a\xc3(",
+    };
+    (void)context;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_bad(names[i], "UTF-8");
+}
+
+static void a_bad_name_is_not_repeated_in_the_sentence(void **context)
+{
+    (void)context;
+    enum error error = object_name_check("evil\x1b[31m");
+    assert_null(strstr(error_sentence(error), "evil"));
+}
+
+static void names_in_any_script_are_names(void **context)
+{
+    static const char *const names[] = {"a",
+                                        "disk-1",
+                                        "my disk",
+                                        "größe",
+                                        "диск",
+                                        "磁盘",
+                                        "\xf0\x9f\x92\xbe",
+                                        "\xc2\xa0",
+                                        "\xed\x9f\xbf",
+                                        "\xef\xbf\xbd",
+                                        "\xf4\x8f\xbf\xbf",
+                                        ".",
+                                        "..",
+                                        "-x",
+                                        "x:y",
+                                        "100%"};
+    (void)context;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_int_equal(object_name_check(names[i]), ERROR_NONE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_name_is_none),
+        cmocka_unit_test(a_name_of_256_bytes_is_too_long),
+        cmocka_unit_test(at_and_slash_are_kept_for_snapshots_and_paths),
+        cmocka_unit_test(control_characters_of_either_range_are_refused),
+        cmocka_unit_test(whatever_is_not_utf_8_is_refused),
+        cmocka_unit_test(a_bad_name_is_not_repeated_in_the_sentence),
+        cmocka_unit_test(names_in_any_script_are_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,289 @@
+/*
+ * The engine in memory. `lock` guards everything, the bytes of the objects too; the answers are given outside of it.
+ */
+#include "tests/unit/nbd_engine.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/thread.h"
+
+#define OBJECTS 512
+
+struct memory_object {
+    char name[OBJECT_NAME_MAX + 1];
+    uint64_t size;
+    uint8_t *data;
+    bool in_trash;
+};
+
+struct pool {
+    struct mutex lock;
+    struct condition changed;
+    struct memory_object objects[OBJECTS];
+    size_t object_count;
+    bool locked, empty, hold_flushes;
+    unsigned flushes_waiting, executing;
+    enum error errors[REQUEST_CACHE + 1];
+    struct nbd_engine_counts counts;
+};
+
+struct volume {
+    struct pool *pool;
+    struct memory_object *object;
+};
+
+struct pool *nbd_engine_create(void)
+{
+    struct pool *pool = memory_zeroed(1, sizeof(*pool));
+    ASSERT(pool);
+    mutex_init(&pool->lock, RANK_POOL);
+    condition_init(&pool->changed);
+    return pool;
+}
+
+void nbd_engine_destroy(struct pool *pool)
+{
+    ASSERT(pool->counts.open_volumes == 0);
+    for (size_t i = 0; i < pool->object_count; i++)
+        memory_unmap(pool->objects[i].data, pool->objects[i].size);
+    condition_deinit(&pool->changed);
+    mutex_deinit(&pool->lock);
+    free(pool);
+}
+
+void nbd_engine_add(struct pool *pool, const char *name, uint64_t size, bool in_trash)
+{
+    ASSERT(pool->object_count < OBJECTS && strlen(name) <= OBJECT_NAME_MAX);
+    struct memory_object *object = &pool->objects[pool->object_count++];
+    memcpy(object->name, name, strlen(name) + 1);
+    object->size = size;
+    object->in_trash = in_trash;
+    object->data = memory_map(size);
+    ASSERT(object->data);
+}
+
+static struct memory_object *find(struct pool *pool, const char *name)
+{
+    for (size_t i = 0; i < pool->object_count; i++)
+        if (strcmp(pool->objects[i].name, name) == 0)
+            return &pool->objects[i];
+    return NULL;
+}
+
+uint8_t *nbd_engine_data(struct pool *pool, const char *name)
+{
+    return find(pool, name)->data;
+}
+
+void nbd_engine_lock(struct pool *pool, bool locked)
+{
+    mutex_lock(&pool->lock);
+    pool->locked = locked;
+    mutex_unlock(&pool->lock);
+}
+
+void nbd_engine_fail(struct pool *pool, enum request_type type, enum error error)
+{
+    mutex_lock(&pool->lock);
+    pool->errors[type] = error;
+    mutex_unlock(&pool->lock);
+}
+
+void nbd_engine_empty(struct pool *pool, bool empty)
+{
+    pool->empty = empty;
+}
+
+void nbd_engine_hold_flushes(struct pool *pool, bool hold)
+{
+    mutex_lock(&pool->lock);
+    pool->hold_flushes = hold;
+    condition_broadcast(&pool->changed);
+    mutex_unlock(&pool->lock);
+}
+
+void nbd_engine_wait_flushes(struct pool *pool, unsigned count)
+{
+    mutex_lock(&pool->lock);
+    while (pool->flushes_waiting < count)
+        condition_wait(&pool->changed, &pool->lock);
+    mutex_unlock(&pool->lock);
+}
+
+struct nbd_engine_counts nbd_engine_counts(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    struct nbd_engine_counts counts = pool->counts;
+    mutex_unlock(&pool->lock);
+    return counts;
+}
+
+/* ---- engine/coffer.h ------------------------------------------------------------------------------------------- */
+
+static struct object_info info_of(const struct memory_object *object)
+{
+    struct object_info info = {.size = object->size, .deleted = object->in_trash ? 1 : 0};
+    memcpy(info.name, object->name, sizeof(info.name));
+    return info;
+}
+
+static enum error check_unlocked(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    bool locked = pool->locked;
+    mutex_unlock(&pool->lock);
+    return locked ? ERROR_LOCKED : ERROR_NONE;
+}
+
+enum error object_list(struct pool *pool, struct object_info **infos, size_t *count)
+{
+    TRY(check_unlocked(pool));
+    struct object_info *list = memory_zeroed(pool->object_count + 1, sizeof(*list));
+    ASSERT(list);
+    for (size_t i = 0; i < pool->object_count; i++)
+        list[i] = info_of(&pool->objects[i]);
+    *infos = list;
+    *count = pool->object_count;
+    return ERROR_NONE;
+}
+
+enum error object_find(struct pool *pool, const char *name, struct object_info *info)
+{
+    TRY(check_unlocked(pool));
+    const struct memory_object *object = find(pool, name);
+    if (!object)
+        return error_explain(ERROR_NOT_FOUND, "there is no object \"%s\"", name);
+    *info = info_of(object);
+    return ERROR_NONE;
+}
+
+enum error volume_open(struct pool *pool, const char *name, bool read_only, struct volume **volume)
+{
+    (void)read_only;
+    TRY(check_unlocked(pool));
+    struct memory_object *object = find(pool, name);
+    if (!object || object->in_trash)
+        return error_explain(ERROR_NOT_FOUND, "there is no object \"%s\"", name);
+    struct volume *new = memory_zeroed(1, sizeof(*new));
+    ASSERT(new);
+    *new = (struct volume){pool, object};
+    mutex_lock(&pool->lock);
+    pool->counts.open_volumes++;
+    mutex_unlock(&pool->lock);
+    *volume = new;
+    return ERROR_NONE;
+}
+
+void volume_close(struct volume *volume)
+{
+    mutex_lock(&volume->pool->lock);
+    volume->pool->counts.open_volumes--;
+    mutex_unlock(&volume->pool->lock);
+    free(volume);
+}
+
+uint64_t volume_size(const struct volume *volume)
+{
+    return volume->object->size;
+}
+
+static void flush(struct pool *pool) REQUIRES(pool->lock)
+{
+    pool->flushes_waiting++;
+    condition_broadcast(&pool->changed);
+    while (pool->hold_flushes)
+        condition_wait(&pool->changed, &pool->lock);
+    pool->flushes_waiting--;
+}
+
+static void run(struct volume *volume, const struct request *request) REQUIRES(volume->pool->lock)
+{
+    uint8_t *at = volume->object->data + request->offset;
+    if (request->type == REQUEST_READ)
+        memcpy(request->data, at, request->length);
+    if (request->type == REQUEST_WRITE)
+        memcpy(at, request->data, request->length);
+    if (request->type == REQUEST_ZERO || request->type == REQUEST_TRIM)
+        memset(at, 0, request->length);
+    if (request->type == REQUEST_FLUSH)
+        flush(volume->pool);
+}
+
+static void count(struct pool *pool, const struct request *request) REQUIRES(pool->lock)
+{
+    pool->counts.requests++;
+    pool->counts.of_type[request->type]++;
+    pool->counts.fua += request->flags & REQUEST_FUA;
+    pool->counts.last = request->type;
+}
+
+static void execute(struct volume *volume, struct request *request)
+{
+    mutex_lock(&volume->pool->lock);
+    count(volume->pool, request);
+    request->error = volume->pool->errors[request->type];
+    if (request->error == ERROR_NONE)
+        run(volume, request);
+    mutex_unlock(&volume->pool->lock);
+    if (request->error == ERROR_CORRUPT)
+        error_explain(ERROR_CORRUPT, "the block at %lu is damaged in every copy", (unsigned long)request->offset);
+}
+
+static void enter(struct pool *pool, size_t size)
+{
+    mutex_lock(&pool->lock);
+    pool->executing++;
+    pool->counts.executes++;
+    pool->counts.concurrent_max = MAX(pool->counts.concurrent_max, pool->executing);
+    pool->counts.batch_max = MAX(pool->counts.batch_max, size);
+    mutex_unlock(&pool->lock);
+}
+
+static void leave(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    pool->executing--;
+    mutex_unlock(&pool->lock);
+}
+
+void volume_execute(struct volume *volume, struct request *requests, size_t size, request_answer *answer, void *context)
+{
+    ASSERT(size > 0 && size <= BATCH_REQUESTS_MAX);
+    enter(volume->pool, size);
+    for (size_t i = 0; i < size; i++) {
+        if (!volume->pool->empty)
+            execute(volume, &requests[i]);
+        else
+            requests[i].error = ERROR_NONE;
+        answer(&requests[i], context);
+    }
+    leave(volume->pool);
+}
+
+static bool is_hole(const uint8_t *block)
+{
+    static const uint8_t zeros[COFFER_BLOCK];
+    return memcmp(block, zeros, sizeof(zeros)) == 0;
+}
+
+enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents,
+                          size_t capacity, size_t *extent_count)
+{
+    uint64_t at = ROUND_DOWN(offset, COFFER_BLOCK), end = ROUND_UP(offset + length, COFFER_BLOCK);
+    size_t found = 0;
+    mutex_lock(&volume->pool->lock);
+    for (; at < end; at += COFFER_BLOCK) {
+        bool hole = is_hole(volume->object->data + at);
+        if (found > 0 && extents[found - 1].hole == hole) {
+            extents[found - 1].length += COFFER_BLOCK;
+            continue;
+        }
+        if (found == capacity)
+            break;
+        extents[found++] = (struct extent){COFFER_BLOCK, hole};
+    }
+    mutex_unlock(&volume->pool->lock);
+    *extent_count = found;
+    return ERROR_NONE;
+}

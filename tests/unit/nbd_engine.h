@@ -1,0 +1,38 @@
+/*
+ * An engine in memory, for tests of the NBD server: the functions of engine/coffer.h that the server calls, and knobs.
+ * There is one pool; it is made of plain memory, so that what is in flight can be seen and held.
+ */
+#ifndef COFFER_TESTS_UNIT_NBD_ENGINE_H
+#define COFFER_TESTS_UNIT_NBD_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/coffer.h"
+
+struct pool *nbd_engine_create(void);
+void nbd_engine_destroy(struct pool *pool); /* asserts that every volume was closed */
+
+void nbd_engine_add(struct pool *pool, const char *name, uint64_t size, bool in_trash);
+uint8_t *nbd_engine_data(struct pool *pool, const char *name); /* of an object */
+void nbd_engine_lock(struct pool *pool, bool locked);
+/* Requests of this type fail from now on; ERROR_NONE ends that. */
+void nbd_engine_fail(struct pool *pool, enum request_type type, enum error error);
+/* Requests of this type touch nothing and are answered at once: for measuring what is around the engine. */
+void nbd_engine_empty(struct pool *pool, bool empty);
+/* Flushes wait inside of the engine while held. */
+void nbd_engine_hold_flushes(struct pool *pool, bool hold);
+void nbd_engine_wait_flushes(struct pool *pool, unsigned count); /* until so many wait */
+
+struct nbd_engine_counts {
+    unsigned executes, requests, fua;
+    unsigned of_type[REQUEST_CACHE + 1];
+    unsigned open_volumes;
+    unsigned concurrent_max; /* calls of volume_execute at once */
+    size_t batch_max;
+    enum request_type last; /* of the last batch */
+};
+struct nbd_engine_counts nbd_engine_counts(struct pool *pool);
+
+#endif

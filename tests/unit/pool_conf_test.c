@@ -1,0 +1,263 @@
+/* coffer.conf: what is unknown, missing, doubled or out of range is refused with its line; what is written reads back.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "engine/pool/conf.h"
+
+#define POOL "uuid = 11111111-1111-4111-8111-111111111111\n"
+#define PROVIDER                                                                                                       \
+    "[provider native]\nid = 22222222-2222-4222-8222-222222222222\ntype = native\nseal = file\npath = native.key\n"
+#define GROUP_HEAD "[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\n"
+#define DISK_ID    "44444444-4444-4444-8444-444444444444"
+#define DISK_ID_2  "55555555-5555-4555-8555-555555555555"
+#define GROUP      GROUP_HEAD "devices = disk\ndevice-ids = " DISK_ID "\n"
+#define SMALLEST   "[pool]\n" POOL "provider = native\n" PROVIDER GROUP
+
+static void assert_refused(const char *text, const char *words)
+{
+    struct pool_conf *conf;
+    error_forget();
+    assert_int_equal(pool_conf_parse("/pool", text, &conf), ERROR_INVALID);
+    if (strstr(error_sentence(ERROR_INVALID), words) == NULL)
+        fail_msg("\"%s\" is not in: %s", words, error_sentence(ERROR_INVALID));
+    assert_non_null(strstr(error_sentence(ERROR_INVALID), "coffer.conf"));
+}
+
+static struct pool_conf *parsed(const char *text)
+{
+    struct pool_conf *conf;
+    if (pool_conf_parse("/pool", text, &conf) != ERROR_NONE)
+        fail_msg("%s", error_sentence(ERROR_INVALID));
+    return conf;
+}
+
+static void unknown_keys_and_sections_are_refused(void **context)
+{
+    (void)context;
+    assert_refused("[pool]\n" POOL "provider = native\nmemry = 1G\n" PROVIDER GROUP, "memory");
+    assert_refused(SMALLEST "[sever]\nnbd = unix:x\n", "[server]");
+    assert_refused(SMALLEST "colour = red\n", "colour");
+    assert_refused("garbage\n", "coffer.conf");
+    assert_refused("", "missing");
+}
+
+static void what_is_missing_is_named(void **context)
+{
+    (void)context;
+    assert_refused("[pool]\nprovider = native\n" PROVIDER GROUP, "uuid in [pool]: is missing");
+    assert_refused("[pool]\n" POOL PROVIDER GROUP, "provider in [pool]");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER, "group");
+    assert_refused("[pool]\n" POOL "provider = native\n[provider native]\ntype = native\n" GROUP, "id in");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER GROUP_HEAD "devices = a\n", "device-ids");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER GROUP_HEAD "device-ids = " DISK_ID "\n", "devices");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER "[group g1]\ndevices = a\n", "uuid in [group g1]");
+}
+
+static void what_does_not_fit_together_is_refused(void **context)
+{
+    (void)context;
+    assert_refused("[pool]\n" POOL "provider = other\n" PROVIDER GROUP, "[provider other]");
+    assert_refused("[pool]\nuuid = nonsense\nprovider = native\n" PROVIDER GROUP, "not a UUID");
+    assert_refused("[pool]\nuuid = 00000000-0000-0000-0000-000000000000\nprovider = native\n" PROVIDER GROUP, "UUID");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER GROUP_HEAD "devices = a, b\ndevice-ids = " DISK_ID
+                   "\n",
+                   "1 are given for 2");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER GROUP_HEAD "devices = a, b\ndevice-ids = " DISK_ID
+                   "," DISK_ID "\n",
+                   "twice");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER GROUP_HEAD
+                   "devices = a, /pool/a\ndevice-ids = " DISK_ID "," DISK_ID_2 "\n",
+                   "twice");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER GROUP_HEAD "devices = a,,b\ndevice-ids = " DISK_ID
+                   "\n",
+                   "two commas");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER GROUP_HEAD "devices = a\ndevice-ids = x\n", "UUID");
+    assert_refused(SMALLEST
+                   "[group g2]\nuuid = 33333333-3333-4333-8333-333333333333\ndevices = b\ndevice-ids = " DISK_ID_2 "\n",
+                   "group g1");
+    assert_refused(SMALLEST "[group .g2]\nuuid = 33333333-3333-4333-8333-333333333334\n", "named");
+    assert_refused(SMALLEST "[provider p2]\nid = 22222222-2222-4222-8222-222222222222\ntype = native\nseal = file\n"
+                            "path = x\n",
+                   "provider native");
+}
+
+static void settings_have_their_limits(void **context)
+{
+    (void)context;
+    assert_refused("[pool]\n" POOL "memory = 63M\nprovider = native\n" PROVIDER GROUP, "64M");
+    assert_refused("[pool]\n" POOL "memory = 1G\nindex-memory = 600M\nprovider = native\n" PROVIDER GROUP, "half");
+    assert_refused("[pool]\n" POOL "index-memory = 4K\nprovider = native\n" PROVIDER GROUP, "1M");
+    assert_refused("[pool]\n" POOL "compression = zstd-20\nprovider = native\n" PROVIDER GROUP, "zstd-19");
+    assert_refused("[pool]\n" POOL "compression = zstd-0\nprovider = native\n" PROVIDER GROUP, "compression");
+    assert_refused("[pool]\n" POOL "encryption = null\nprovider = native\n" PROVIDER GROUP, "required");
+    assert_refused("[pool]\n" POOL "fingerprint = md5\nprovider = native\n" PROVIDER GROUP, "hmac-sha256");
+    assert_refused("[pool]\n" POOL "trash = soon\nprovider = native\n" PROVIDER GROUP, "trash");
+    assert_refused(SMALLEST "[server]\nnbd = http:x\n", "unix:PATH");
+    assert_refused(SMALLEST "[server]\nnbd = tcp:\n", "unix:PATH");
+    assert_refused(SMALLEST "[server]\ninsecure = perhaps\n", "insecure");
+}
+
+static void the_smallest_conf_gets_the_defaults(void **context)
+{
+    (void)context;
+    struct pool_conf *conf = parsed(SMALLEST);
+    assert_int_equal(conf->encryption, POOL_ENCRYPTION_ON);
+    assert_int_equal(conf->fingerprint, POOL_FINGERPRINT_XXH3);
+    assert_int_equal(conf->memory, 256 << 20);
+    assert_int_equal(conf->index_memory, 64 << 20);
+    assert_int_equal(conf->trash, 7 * 86400);
+    assert_int_equal(conf->codec, POOL_CODEC_AUTO);
+    assert_int_equal(conf->nbd_count, 1);
+    assert_string_equal(conf->nbd[0], "unix:/pool/nbd.sock");
+    assert_string_equal(conf->control, "/pool/control.sock");
+    assert_false(conf->insecure);
+    assert_string_equal(conf->provider->name, "native");
+    assert_string_equal(conf->provider->path, "/pool/native.key");
+    assert_int_equal(conf->group_count, 1);
+    assert_string_equal(conf->groups[0].name, "g1");
+    assert_string_equal(conf->groups[0].devices[0].path, "/pool/disk");
+    pool_conf_destroy(conf);
+}
+
+static void everything_can_be_set(void **context)
+{
+    (void)context;
+    struct pool_conf *conf = parsed(
+        "[pool]\n" POOL "encryption = required\nfingerprint = hmac-sha256\nprovider = native\nmemory = 64M\n"
+        "index-memory = 8M\ntrash = 0\ncompression = zstd-19\n"
+        "[server]\nnbd = unix:/run/a.sock\nnbd = tcp:localhost:10809\ncontrol = c\ninsecure = yes\n" PROVIDER GROUP_HEAD
+        "devices = disk , /dev/disk/by-id/x\ndevice-ids = " DISK_ID "\ndevice-ids = " DISK_ID_2 "\n");
+    assert_int_equal(conf->encryption, POOL_ENCRYPTION_REQUIRED);
+    assert_int_equal(conf->fingerprint, POOL_FINGERPRINT_HMAC_SHA256);
+    assert_int_equal(conf->index_memory, 8 << 20);
+    assert_int_equal(conf->trash, 0);
+    assert_int_equal(conf->codec, POOL_CODEC_ZSTD);
+    assert_int_equal(conf->zstd_level, 19);
+    assert_int_equal(conf->nbd_count, 2);
+    assert_string_equal(conf->nbd[0], "unix:/run/a.sock");
+    assert_string_equal(conf->nbd[1], "tcp:localhost:10809");
+    assert_string_equal(conf->control, "/pool/c");
+    assert_true(conf->insecure);
+    assert_int_equal(conf->groups[0].device_count, 2);
+    assert_string_equal(conf->groups[0].devices[0].path, "/pool/disk");
+    assert_string_equal(conf->groups[0].devices[1].path, "/dev/disk/by-id/x");
+    pool_conf_destroy(conf);
+}
+
+static void each_compression_has_its_level(void **context)
+{
+    (void)context;
+    struct pool_conf *conf = parsed("[pool]\n" POOL "compression = zstd-1\nencryption = off\n" GROUP);
+    assert_int_equal(conf->zstd_level, 1);
+    assert_null(conf->provider);
+    pool_conf_destroy(conf);
+    conf = parsed("[pool]\n" POOL "compression = lz4\nencryption = off\n" GROUP);
+    assert_int_equal(conf->codec, POOL_CODEC_LZ4);
+    pool_conf_destroy(conf);
+    conf = parsed("[pool]\n" POOL "compression = none\nencryption = off\n" GROUP);
+    assert_int_equal(conf->codec, POOL_CODEC_NONE);
+    pool_conf_destroy(conf);
+}
+
+static void a_directory_without_conf_is_no_pool(void **context)
+{
+    (void)context;
+    struct pool_conf *conf;
+    assert_int_equal(pool_conf_read("/nonexistent", &conf), ERROR_NOT_FOUND);
+    assert_non_null(strstr(error_sentence(ERROR_NOT_FOUND), "not a pool directory"));
+}
+
+static void composed(bool encrypted, size_t devices)
+{
+    struct provider_config provider = {
+        .name = "native", .id = uuid_random(), .type = "native", .seal = "passphrase", .path = "native.key"};
+    const char *paths[GROUP_DEVICES_MAX];
+    struct uuid ids[GROUP_DEVICES_MAX];
+    char names[GROUP_DEVICES_MAX][1024];
+    for (size_t i = 0; i < devices; i++) {
+        memset(names[i], 'x', 1000);
+        snprintf(names[i] + 1000, 24, "%zu", i);
+        names[i][0] = '/';
+        paths[i] = names[i];
+        ids[i] = uuid_random();
+    }
+    struct pool_conf_new new = {
+        .pool = uuid_random(),
+        .fingerprint = POOL_FINGERPRINT_HMAC_SHA256,
+        .provider = encrypted ? &provider : NULL,
+        .group_name = "g-1",
+        .group = uuid_random(),
+        .device_count = devices,
+        .device_paths = paths,
+        .device_ids = ids,
+    };
+    AUTO_FREE char *text = NULL;
+    assert_int_equal(pool_conf_compose(&new, &text), ERROR_NONE);
+    struct pool_conf *conf = parsed(text);
+    assert_true(uuid_equal(conf->pool, new.pool));
+    assert_int_equal(conf->encryption, encrypted ? POOL_ENCRYPTION_ON : POOL_ENCRYPTION_OFF);
+    assert_int_equal(conf->fingerprint, POOL_FINGERPRINT_HMAC_SHA256);
+    assert_int_equal(conf->memory, POOL_MEMORY_DEFAULT);
+    assert_int_equal(conf->groups[0].device_count, devices);
+    for (size_t i = 0; i < devices; i++) {
+        assert_string_equal(conf->groups[0].devices[i].path, paths[i]);
+        assert_true(uuid_equal(conf->groups[0].devices[i].id, ids[i]));
+    }
+    if (encrypted)
+        assert_true(uuid_equal(conf->provider->id, provider.id));
+    pool_conf_destroy(conf);
+}
+
+static void what_is_composed_reads_back(void **context)
+{
+    (void)context;
+    composed(true, 1);
+    composed(false, 3);
+    composed(true, GROUP_DEVICES_MAX);
+}
+
+static void paths_that_a_conf_cannot_hold_are_known(void **context)
+{
+    (void)context;
+    char long_path[1100];
+    memset(long_path, 'x', sizeof long_path);
+    long_path[sizeof long_path - 1] = 0;
+    assert_false(pool_conf_can_hold(""));
+    assert_false(pool_conf_can_hold("a,b"));
+    assert_false(pool_conf_can_hold("a\nb"));
+    assert_false(pool_conf_can_hold(" a"));
+    assert_false(pool_conf_can_hold("a "));
+    assert_false(pool_conf_can_hold(long_path));
+    assert_true(pool_conf_can_hold("/dev/disk/by-id/a b;c#d=e"));
+    assert_false(pool_conf_name_is_valid("", 63));
+    assert_false(pool_conf_name_is_valid("a b", 63));
+    assert_false(pool_conf_name_is_valid("a]", 63));
+    assert_false(pool_conf_name_is_valid("-a", 63));
+    assert_false(pool_conf_name_is_valid("abcd", 3));
+    assert_true(pool_conf_name_is_valid("a-b_c.D9", 63));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknown_keys_and_sections_are_refused),
+        cmocka_unit_test(what_is_missing_is_named),
+        cmocka_unit_test(what_does_not_fit_together_is_refused),
+        cmocka_unit_test(settings_have_their_limits),
+        cmocka_unit_test(a_directory_without_conf_is_no_pool),
+        cmocka_unit_test(the_smallest_conf_gets_the_defaults),
+        cmocka_unit_test(everything_can_be_set),
+        cmocka_unit_test(each_compression_has_its_level),
+        cmocka_unit_test(what_is_composed_reads_back),
+        cmocka_unit_test(paths_that_a_conf_cannot_hold_are_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

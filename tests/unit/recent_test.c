@@ -1,0 +1,281 @@
+/* The recent table against a plain map: points, ranges of holes, births, and what it promises of its room. */
+#include "group_fixture.h"
+
+#define COMPONENTS 3
+#define LEAVES     12
+#define BLOCKS     (LEAVES * SHEAF_ITEMS)
+#define TABLE      (1u << 20)
+
+static struct recent *recent;
+static uint64_t seed;
+/* The model: 0 unknown, 1 a hole, else an entry of this CID. */
+static uint64_t model[COMPONENTS][BLOCKS];
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(model, 0, sizeof model);
+    seed = 7;
+    return recent_create(TABLE, &recent) == ERROR_NONE ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    recent_destroy(recent);
+    return 0;
+}
+
+static struct map_entry entry_of(uint64_t cid) { return cid < 2 ? (struct map_entry){0} : entry_make(cid, 5, 6, 7, 0, 1); }
+static uint64_t component_of(unsigned c) { return c * 1000 + 1; }
+
+static void expect(unsigned c, uint64_t block)
+{
+    struct map_entry entry;
+    bool known = recent_find(recent, component_of(c), block, &entry);
+    assert_int_equal(known, model[c][block] != 0);
+    if (known)
+        assert_true(entry_equal(entry, entry_of(model[c][block])));
+}
+
+static void expect_all(void)
+{
+    uint64_t points = 0;
+    for (unsigned c = 0; c < COMPONENTS; c++)
+        for (uint64_t block = 0; block < BLOCKS; block++)
+            expect(c, block);
+    const struct sheaf **sheaves;
+    size_t count;
+    assert_int_equal(recent_sorted(recent, false, &sheaves, &count), ERROR_NONE);
+    for (size_t i = 0; i < count; i++) {
+        points += sheaves[i]->count;
+        assert_false(sheaves[i]->births);
+        if (i > 0)
+            assert_true(sheaves[i - 1]->owner < sheaves[i]->owner ||
+                        (sheaves[i - 1]->owner == sheaves[i]->owner && sheaves[i - 1]->number < sheaves[i]->number));
+    }
+    assert_int_equal(points, recent_points_count(recent));
+    free(sheaves);
+}
+
+static void expect_ranges_in_order(void)
+{
+    size_t count;
+    const struct hole_range *ranges = recent_ranges(recent, &count);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(ranges[i].first < ranges[i].end);
+        if (i > 0 && ranges[i].component == ranges[i - 1].component)
+            assert_true(ranges[i - 1].end < ranges[i].first); /* touching ones are one */
+        else if (i > 0)
+            assert_true(ranges[i - 1].component < ranges[i].component);
+    }
+}
+
+static void enter(unsigned c, uint64_t block, uint64_t cid)
+{
+    recent_enter(recent, component_of(c), block, entry_of(cid));
+    model[c][block] = cid;
+}
+
+static void enter_holes(unsigned c, uint64_t first, uint64_t end)
+{
+    recent_enter_holes(recent, component_of(c), first, end);
+    for (uint64_t block = first; block < end; block++)
+        model[c][block] = 1;
+}
+
+static void an_empty_table_knows_nothing(void **state)
+{
+    (void)state;
+    struct birth birth;
+    expect_all();
+    assert_true(recent_is_empty(recent));
+    assert_false(recent_find_birth(recent, 300, &birth));
+    assert_null(recent_birth_page(recent, 300));
+}
+
+static void a_full_table_says_so_before_an_entry_could_fail(void **state)
+{
+    (void)state;
+    uint64_t entered = 0;
+    while (recent_room(recent) >= RECENT_POINT_BYTES_MAX)
+        recent_enter(recent, 1 + fixture_below(&seed, 5), fixture_below(&seed, 1 << 14), entry_of(2 + entered++));
+    assert_true(entered > TABLE / RECENT_POINT_BYTES_MAX);
+    recent_clear(recent);
+    assert_true(recent_is_empty(recent));
+    assert_true(recent_room(recent) > TABLE / 2);
+}
+
+static void the_room_of_one_commit_holds_its_worst(void **state)
+{
+    (void)state;
+    recent_destroy(recent);
+    assert_int_equal(recent_create(8 << 20, &recent), ERROR_NONE);
+    /* 256 leaves that are half full: the next point in each doubles its sheaf. */
+    for (uint64_t leaf = 0; leaf < 256; leaf++)
+        for (uint64_t i = 0; i < 128; i++)
+            recent_enter(recent, 1, leaf * SHEAF_ITEMS + i, entry_of(9));
+    for (uint64_t filler = 0; recent_room(recent) > RECENT_BATCH_ROOM + 8192; filler++)
+        recent_enter_birth(recent, entry_of(256 + filler), (struct fingerprint){{1}});
+    assert_true(recent_room(recent) >= RECENT_BATCH_ROOM);
+    for (uint64_t leaf = 0; leaf < 256; leaf++) {
+        recent_enter(recent, 1, leaf * SHEAF_ITEMS + 200, entry_of(9));
+        recent_enter_birth(recent, entry_of((UINT64_C(1) << 30) + leaf * 256 / 16), (struct fingerprint){{1}});
+    }
+}
+
+static void ranges_at_their_limit_leave_no_room(void **state)
+{
+    (void)state;
+    uint64_t n = 0;
+    while (recent_room(recent) > 0) {
+        assert_true(n < RECENT_RANGES_MAX);
+        recent_enter_holes(recent, 1, n * 2 * SHEAF_ITEMS, (n * 2 + 1) * SHEAF_ITEMS);
+        n++;
+    }
+    for (unsigned i = 0; i < 63; i++, n++)
+        recent_enter_holes(recent, 1, n * 2 * SHEAF_ITEMS, (n * 2 + 1) * SHEAF_ITEMS);
+    recent_enter_holes(recent, 1, 0, (n * 2 + 1) * SHEAF_ITEMS);
+    size_t count;
+    (void)recent_ranges(recent, &count);
+    assert_int_equal(count, 1);
+    assert_true(recent_room(recent) > 0);
+}
+
+static void components_at_their_limit_leave_no_room(void **state)
+{
+    (void)state;
+    struct component_change change = {.id = 4, .state = COMPONENT_LIVE};
+    size_t n = 0, count;
+    for (; recent_room(recent) > 0; n++)
+        recent_enter_component(recent, &change);
+    assert_true(n <= RECENT_COMPONENTS_MAX);
+    for (unsigned i = 0; i < 63; i++, n++)
+        recent_enter_component(recent, &change);
+    (void)recent_components(recent, &count);
+    assert_int_equal(count, n);
+}
+
+static void a_point_beats_a_range_that_was_entered_before_it(void **state)
+{
+    (void)state;
+    enter_holes(0, 0, 4 * SHEAF_ITEMS);
+    enter(0, 300, 77);
+    expect_all();
+}
+
+static void a_range_removes_the_points_in_it(void **state)
+{
+    (void)state;
+    for (uint64_t block = 100; block < 1200; block += 50)
+        enter(0, block, 50 + block);
+    enter(1, 300, 5);
+    enter_holes(0, 200, 1100);
+    expect_all();
+}
+
+static void part_of_a_leaf_becomes_points(void **state)
+{
+    (void)state;
+    size_t count;
+    enter_holes(2, 10, 200);
+    (void)recent_ranges(recent, &count);
+    assert_int_equal(count, 0);
+    enter_holes(2, 200, 3 * SHEAF_ITEMS + 7);
+    (void)recent_ranges(recent, &count);
+    assert_int_equal(count, 1);
+    expect_all();
+}
+
+static void a_trim_of_the_largest_object_is_one_range(void **state)
+{
+    (void)state;
+    size_t count;
+    const uint64_t end = UINT64_C(1) << 34; /* 64 TiB */
+    for (uint64_t block = 0; block < end; block += end / 97)
+        recent_enter(recent, 1, block, entry_of(4));
+    recent_enter_holes(recent, 1, 0, end);
+    assert_int_equal(recent_points_count(recent), 0);
+    (void)recent_ranges(recent, &count);
+    assert_int_equal(count, 1);
+    struct map_entry entry = entry_of(9);
+    assert_true(recent_find(recent, 1, end - 1, &entry) && entry_is_hole(entry));
+    assert_false(recent_find(recent, 1, end, &entry));
+}
+
+static void births_stay_though_nobody_refers_to_them(void **state)
+{
+    (void)state;
+    struct birth birth;
+    for (uint64_t cid = 256; cid < 1000; cid += 3)
+        recent_enter_birth(recent, entry_of(cid), (struct fingerprint){{(uint8_t)cid}});
+    recent_enter_holes(recent, 1, 0, 1 << 20);
+    for (uint64_t cid = 256; cid < 1000; cid++) {
+        assert_int_equal(recent_find_birth(recent, cid, &birth), (cid - 256) % 3 == 0);
+        if ((cid - 256) % 3 == 0)
+            assert_true(entry_cid(birth.entry) == cid && birth.fingerprint.bytes[0] == (uint8_t)cid);
+    }
+    assert_int_equal(recent_births_count(recent), 248);
+    const struct sheaf **sheaves;
+    size_t count;
+    assert_int_equal(recent_sorted(recent, true, &sheaves, &count), ERROR_NONE);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(sheaves[i]->number, 1 + i);
+    free(sheaves);
+}
+
+static void component_changes_keep_their_order(void **state)
+{
+    (void)state;
+    size_t count;
+    for (uint64_t id = 1; id <= 5; id++)
+        recent_enter_component(recent, &(struct component_change){.id = 6 - id, .state = COMPONENT_LIVE});
+    const struct component_change *changes = recent_components(recent, &count);
+    for (uint64_t id = 1; id <= 5; id++)
+        assert_int_equal(changes[id - 1].id, 6 - id);
+    assert_int_equal(count, 5);
+    assert_false(recent_is_empty(recent));
+}
+
+static void any_history_equals_a_plain_map(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 6; round++) {
+        memset(model, 0, sizeof model);
+        recent_clear(recent);
+        for (unsigned i = 0; i < 3000 && recent_room(recent) > 40000; i++) {
+            unsigned c = (unsigned)fixture_below(&seed, COMPONENTS), kind = (unsigned)fixture_below(&seed, 100);
+            uint64_t block = fixture_below(&seed, BLOCKS);
+            if (kind < 92)
+                enter(c, block, 1 + fixture_below(&seed, 1000));
+            else
+                enter_holes(c, block, block + 1 + fixture_below(&seed, MIN(BLOCKS - block, 1u << fixture_below(&seed, 12))));
+            if (i % 100 == 0)
+                expect_ranges_in_order();
+        }
+        expect_all();
+        expect_ranges_in_order();
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_empty_table_knows_nothing),
+        TEST(a_full_table_says_so_before_an_entry_could_fail),
+        TEST(the_room_of_one_commit_holds_its_worst),
+        TEST(ranges_at_their_limit_leave_no_room),
+        TEST(components_at_their_limit_leave_no_room),
+        TEST(a_point_beats_a_range_that_was_entered_before_it),
+        TEST(a_range_removes_the_points_in_it),
+        TEST(part_of_a_leaf_becomes_points),
+        TEST(a_trim_of_the_largest_object_is_one_range),
+        TEST(births_stay_though_nobody_refers_to_them),
+        TEST(component_changes_keep_their_order),
+        TEST(any_history_equals_a_plain_map),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

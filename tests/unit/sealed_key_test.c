@@ -1,0 +1,166 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "crypto/sealed_key.h"
+
+static struct sealed_key sealed;
+static char text[SEALED_KEY_TEXT_MAX];
+static size_t size;
+
+static void sealed_make(enum seal seal)
+{
+    memset(&sealed, 0, sizeof(sealed));
+    sealed.seal = seal;
+    memset(sealed.provider.bytes, 0x42, sizeof(sealed.provider.bytes));
+    memset(sealed.kcv, 0x17, sizeof(sealed.kcv));
+    if (seal == SEAL_PASSPHRASE) {
+        sealed.scrypt_log2_n = 17;
+        sealed.scrypt_r = 8;
+        sealed.scrypt_p = 1;
+        memset(sealed.salt, 0x5a, sizeof(sealed.salt));
+        memset(sealed.wrapped, 0xa5, sizeof(sealed.wrapped));
+    } else {
+        memset(sealed.kdk, 0x99, sizeof(sealed.kdk));
+    }
+    assert_int_equal(sealed_key_encode(&sealed, text, &size), ERROR_NONE);
+}
+
+/* Replaces one occurrence in the text; the new string may be longer or shorter. */
+static void text_replace(const char *from, const char *to)
+{
+    char rest[SEALED_KEY_TEXT_MAX];
+    char *at = strstr(text, from);
+    assert_non_null(at);
+    snprintf(rest, sizeof(rest), "%s", at + strlen(from));
+    snprintf(at, sizeof(text) - (size_t)(at - text), "%s%s", to, rest);
+    size = strlen(text);
+}
+
+static enum error decode(void)
+{
+    struct sealed_key found;
+    return sealed_key_decode(text, size, &found);
+}
+
+static void an_empty_or_foreign_file_is_damage(void **state)
+{
+    (void)state;
+    struct sealed_key found;
+    assert_int_equal(sealed_key_decode("", 0, &found), ERROR_CORRUPT);
+    assert_int_equal(sealed_key_decode("[pool]\n", 7, &found), ERROR_CORRUPT);
+    assert_int_equal(sealed_key_decode("{\"version\": 1}", 14, &found), ERROR_CORRUPT);
+}
+
+static void every_truncation_is_damage(void **state)
+{
+    (void)state;
+    for (enum seal seal = SEAL_FILE; seal <= SEAL_PASSPHRASE; seal++) {
+        sealed_make(seal);
+        struct sealed_key found;
+        for (size_t cut = 0; cut + 1 < size; cut++)
+            assert_int_equal(sealed_key_decode(text, cut, &found), ERROR_CORRUPT);
+    }
+}
+
+/* But for the KDK of the seal "file", which has its KCV, and for white space, which means nothing. */
+static void every_flipped_bit_is_noticed(void **state)
+{
+    (void)state;
+    sealed_make(SEAL_PASSPHRASE);
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        struct sealed_key found;
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        if (sealed_key_decode(text, size, &found) == ERROR_NONE)
+            assert_memory_equal(&found, &sealed, sizeof(sealed));
+        text[bit / 8] ^= (char)(1 << bit % 8);
+    }
+}
+
+static void a_newer_version_is_told_from_damage(void **state)
+{
+    (void)state;
+    sealed_make(SEAL_FILE);
+    text_replace("\"version\": 1", "\"version\": 2, \"news\": 5");
+    assert_int_equal(decode(), ERROR_NEWER_FORMAT);
+    text_replace("\"version\": 2", "\"version\": 0");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+}
+
+static void unknown_fields_are_refused(void **state)
+{
+    (void)state;
+    sealed_make(SEAL_FILE);
+    text_replace("\"version\": 1", "\"version\": 1, \"hint\": \"mother's name\"");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+}
+
+static void unknown_seals_and_ids_are_refused(void **state)
+{
+    (void)state;
+    sealed_make(SEAL_FILE);
+    text_replace("\"file\"", "\"none\"");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+    sealed_make(SEAL_FILE);
+    text_replace("42424242-", "42424242");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+    sealed_make(SEAL_FILE);
+    text_replace("1717", "171");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+}
+
+static void base64_has_one_spelling_only(void **state)
+{
+    (void)state;
+    sealed_make(SEAL_FILE);
+    text_replace("mZk=\"", "mZl=\""); /* the last bits are beyond the key */
+    assert_int_equal(decode(), ERROR_CORRUPT);
+    sealed_make(SEAL_FILE);
+    text_replace("mZk=\"", "mZk\"");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+    sealed_make(SEAL_FILE);
+    text_replace("mZk=\"", "m k=\"");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+}
+
+static void a_failed_decoding_gives_nothing(void **state)
+{
+    (void)state;
+    sealed_make(SEAL_FILE);
+    text_replace("\"checksum\": \"", "\"checksum\": \"0");
+    struct sealed_key found, untouched;
+    memset(&found, 0xee, sizeof(found));
+    memset(&untouched, 0xee, sizeof(untouched));
+    assert_int_equal(sealed_key_decode(text, size, &found), ERROR_CORRUPT);
+    assert_memory_equal(&found, &untouched, sizeof(found));
+}
+
+static void what_was_encoded_is_decoded(void **state)
+{
+    (void)state;
+    for (enum seal seal = SEAL_FILE; seal <= SEAL_PASSPHRASE; seal++) {
+        struct sealed_key found;
+        sealed_make(seal);
+        assert_int_equal(size, strlen(text));
+        assert_int_equal(sealed_key_decode(text, size, &found), ERROR_NONE);
+        assert_memory_equal(&found, &sealed, sizeof(sealed));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_or_foreign_file_is_damage), cmocka_unit_test(every_truncation_is_damage),
+        cmocka_unit_test(every_flipped_bit_is_noticed),       cmocka_unit_test(a_newer_version_is_told_from_damage),
+        cmocka_unit_test(unknown_fields_are_refused),         cmocka_unit_test(unknown_seals_and_ids_are_refused),
+        cmocka_unit_test(base64_has_one_spelling_only),       cmocka_unit_test(a_failed_decoding_gives_nothing),
+        cmocka_unit_test(what_was_encoded_is_decoded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,409 @@
+/*
+ * Superblocks on devices: whatever one copy suffers the others serve; what is nobody's, another's, cut off, newer,
+ * damaged, forged or under another key is refused, each with its own error.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "engine/group/superblock.h"
+#include "engine/group/superblock_image.h"
+
+#define DEVICE_SIZE (UINT64_C(200) << 20)
+
+static const uint8_t kek[KEY_SIZE] = {7, 7, 7}, other_kek[KEY_SIZE] = {7, 7, 8};
+static const uint8_t k_pool[KEY_SIZE] = {9};
+static char directory[64], path[128];
+static struct superblock written;
+static struct keyring *keys;
+
+static struct device *device_opened(void)
+{
+    struct device *device;
+    assert_int_equal(device_open_file(path, 0, &device), ERROR_NONE);
+    return device;
+}
+
+static void write_superblock(void)
+{
+    struct device *device = device_opened();
+    assert_int_equal(superblock_write(device, &written, keys, kek), ERROR_NONE);
+    device_close(device);
+}
+
+static int setup(void **context)
+{
+    (void)context;
+    const char *parent = getenv("TMPDIR");
+    snprintf(directory, sizeof directory, "%.40s/coffer-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/device", directory);
+    assert_int_equal(device_create_file(path, DEVICE_SIZE), ERROR_NONE);
+    written = (struct superblock){
+        .pool = uuid_random(),
+        .group = uuid_random(),
+        .device = uuid_random(),
+        .epoch = 5,
+        .device_size = DEVICE_SIZE,
+        .device_index = 1,
+        .device_count = 3,
+        .features_compatible = 0,
+        .wrapping = {uuid_random(), 3, 0x1234567890abcdef},
+        .encryption = true,
+        .fingerprint = 1,
+        .log_key_demanded = 1,
+        .json = (char *)"{\"a\": 1}",
+    };
+    assert_int_equal(superblock_geometry(DEVICE_SIZE, &written.segment_shift, &written.slot_count), ERROR_NONE);
+    assert_int_equal(keyring_create(true, k_pool, &keys), ERROR_NONE);
+    write_superblock();
+    return 0;
+}
+
+static int teardown(void **context)
+{
+    (void)context;
+    keyring_destroy(keys);
+    unlink(path);
+    rmdir(directory);
+    return 0;
+}
+
+static enum error probe(struct superblock_probe *found)
+{
+    struct device *device = device_opened();
+    enum error error = superblock_probe(device, found);
+    device_close(device);
+    return error;
+}
+
+/* Probes and opens; on success checks the keys and forgets what was opened, but for `bad` and `epoch`. */
+static enum error open_under(const uint8_t key[KEY_SIZE], unsigned *bad, uint64_t *epoch)
+{
+    struct superblock_probe found;
+    struct superblock superblock;
+    struct keyring *keyring;
+    struct device *device = device_opened();
+    enum error error = superblock_probe(device, &found);
+    if (error == ERROR_NONE)
+        error = superblock_open(device, &found, key, &superblock, &keyring, bad);
+    device_close(device);
+    if (error != ERROR_NONE)
+        return error;
+    *epoch = superblock.epoch;
+    assert_memory_equal(keyring_find(keyring, KEY_KIND_POOL, 1), k_pool, KEY_SIZE);
+    assert_memory_equal(keyring_find(keyring, KEY_KIND_DEK, 1), keyring_find(keys, KEY_KIND_DEK, 1), KEY_SIZE);
+    keyring_destroy(keyring);
+    free(superblock.json);
+    return ERROR_NONE;
+}
+
+static void assert_opens(unsigned bad_expected)
+{
+    unsigned bad = 99;
+    uint64_t epoch;
+    assert_int_equal(open_under(kek, &bad, &epoch), ERROR_NONE);
+    assert_int_equal(bad, bad_expected);
+    assert_int_equal(epoch, written.epoch);
+}
+
+static void assert_fails(enum error expected, const char *words)
+{
+    unsigned bad;
+    uint64_t epoch;
+    error_forget();
+    enum error error = open_under(kek, &bad, &epoch);
+    assert_string_equal(error_name(error), error_name(expected));
+    assert_non_null(strstr(error_sentence(error), words));
+    assert_non_null(strstr(error_sentence(error), path));
+}
+
+static void flip(uint64_t offset)
+{
+    uint8_t byte;
+    int descriptor = open(path, O_RDWR);
+    assert_int_equal(pread(descriptor, &byte, 1, (off_t)offset), 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(descriptor, &byte, 1, (off_t)offset), 1);
+    close(descriptor);
+}
+
+static void flip_in_copy(uint32_t copy, uint64_t offset)
+{
+    flip(superblock_offset(DEVICE_SIZE, copy) + offset);
+}
+
+static void flip_in_all(uint64_t offset)
+{
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        flip_in_copy(copy, offset);
+}
+
+static const size_t parts_of_a_copy[] = {
+    0,                                           /* magic */
+    offsetof(struct superblock_format, version), /* a newer one */
+    offsetof(struct superblock_format, crc),
+    offsetof(struct superblock_format, mac),
+    offsetof(struct superblock_format, epoch),
+    offsetof(struct superblock_format, reserved) + 3000,
+    SUPERBLOCK_SLOTS_OFFSET + 20, /* a wrapped key */
+    SUPERBLOCK_BINARY_SIZE - 1,
+    SUPERBLOCK_BINARY_SIZE + 3, /* the JSON */
+    SUPERBLOCK_SIZE - 1,
+};
+
+static void one_damaged_copy_does_not_matter(void **context)
+{
+    (void)context;
+    assert_opens(0);
+    for (size_t i = 0; i < COUNT_OF(parts_of_a_copy); i++)
+        for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+            flip_in_copy(copy, parts_of_a_copy[i]);
+            assert_opens(1);
+            flip_in_copy(copy, parts_of_a_copy[i]);
+        }
+}
+
+static void any_one_whole_copy_suffices(void **context)
+{
+    (void)context;
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+        flip_in_all(offsetof(struct superblock_format, epoch));
+        flip_in_copy(copy, offsetof(struct superblock_format, epoch));
+        assert_opens(3);
+        flip_in_all(offsetof(struct superblock_format, epoch));
+        flip_in_copy(copy, offsetof(struct superblock_format, epoch));
+    }
+    assert_opens(0);
+}
+
+static void four_damaged_copies_are_corrupt(void **context)
+{
+    (void)context;
+    flip_in_all(offsetof(struct superblock_format, group));
+    assert_fails(ERROR_CORRUPT, "damaged");
+}
+
+static void damage_behind_the_fixed_part_of_all_is_not_a_wrong_key(void **context)
+{
+    (void)context;
+    flip_in_all(SUPERBLOCK_BINARY_SIZE + 3);
+    assert_fails(ERROR_FORGED, "the key fits");
+}
+
+static void one_unwrapping_slot_tells_damage_from_a_wrong_key(void **context)
+{
+    (void)context;
+    flip_in_all(SUPERBLOCK_SLOTS_OFFSET + 20);
+    assert_fails(ERROR_FORGED, "the key fits");
+}
+
+static void a_wrong_key_is_said_so(void **context)
+{
+    (void)context;
+    unsigned bad;
+    uint64_t epoch;
+    assert_int_equal(open_under(other_kek, &bad, &epoch), ERROR_WRONG_KEY);
+    assert_non_null(strstr(error_sentence(ERROR_WRONG_KEY), path));
+    assert_int_equal(open_under(kek_public, &bad, &epoch), ERROR_WRONG_KEY);
+}
+
+static void a_device_of_zeros_is_nobodys(void **context)
+{
+    (void)context;
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(truncate(path, DEVICE_SIZE), 0);
+    assert_fails(ERROR_NOT_FOUND, "no Coffer superblock");
+}
+
+static void a_tiny_device_is_nobodys(void **context)
+{
+    (void)context;
+    assert_int_equal(truncate(path, 0), 0);
+    for (off_t size = 4096; size < 4 << 20; size = size * 3 / 4096 * 4096) {
+        assert_int_equal(truncate(path, size), 0);
+        assert_fails(ERROR_NOT_FOUND, "no Coffer superblock");
+    }
+}
+
+static void a_truncated_device_is_said_so(void **context)
+{
+    (void)context;
+    assert_int_equal(truncate(path, DEVICE_SIZE - 4096), 0);
+    assert_fails(ERROR_CORRUPT, "truncated");
+    assert_int_equal(truncate(path, 4096), 0);
+    assert_fails(ERROR_CORRUPT, "truncated");
+}
+
+static void a_device_that_grew_opens_with_all_copies(void **context)
+{
+    (void)context;
+    assert_int_equal(truncate(path, DEVICE_SIZE + (UINT64_C(10) << 20)), 0);
+    assert_opens(0);
+}
+
+static void a_lost_head_is_served_by_the_tail(void **context)
+{
+    (void)context;
+    void *zeros = memory_zeroed(1, AREA_SIZE);
+    int descriptor = open(path, O_RDWR);
+    assert_int_equal(pwrite(descriptor, zeros, AREA_SIZE, 0), AREA_SIZE);
+    close(descriptor);
+    free(zeros);
+    assert_opens(2);
+}
+
+static void a_newer_format_is_said_so(void **context)
+{
+    (void)context;
+    flip_in_all(offsetof(struct superblock_format, version));
+    assert_fails(ERROR_NEWER_FORMAT, "later one");
+    struct superblock_probe found;
+    memset(&found, 1, sizeof found);
+    assert_int_equal(probe(&found), ERROR_NEWER_FORMAT);
+}
+
+static void an_unknown_feature_is_a_newer_format(void **context)
+{
+    (void)context;
+    written.features_incompatible = 1;
+    write_superblock();
+    assert_fails(ERROR_NEWER_FORMAT, "features");
+    written.features_incompatible = 0;
+    written.features_read_only = 1;
+    write_superblock();
+    assert_fails(ERROR_NEWER_FORMAT, "only be read");
+    written.features_read_only = 0;
+    written.features_compatible = 1;
+    write_superblock();
+    assert_opens(0);
+}
+
+static void copies_in_each_others_place_are_refused(void **context)
+{
+    (void)context;
+    uint8_t *image = memory_zeroed(1, SUPERBLOCK_SIZE);
+    int descriptor = open(path, O_RDWR);
+    assert_int_equal(pread(descriptor, image, SUPERBLOCK_SIZE, 0), SUPERBLOCK_SIZE);
+    for (uint32_t copy = 1; copy < SUPERBLOCK_COPIES; copy++)
+        assert_int_equal(pwrite(descriptor, image, SUPERBLOCK_SIZE, (off_t)superblock_offset(DEVICE_SIZE, copy)),
+                         SUPERBLOCK_SIZE);
+    close(descriptor);
+    free(image);
+    assert_opens(3);
+}
+
+/* What a crash between the two ends leaves, either way round. */
+static void of_two_epochs_the_newer_counts(void **context)
+{
+    (void)context;
+    uint8_t *head = memory_zeroed(1, AREA_SIZE);
+    int descriptor = open(path, O_RDWR);
+    assert_int_equal(pread(descriptor, head, AREA_SIZE, 0), AREA_SIZE);
+    written.epoch = 6;
+    write_superblock();
+    assert_int_equal(pwrite(descriptor, head, AREA_SIZE, 0), AREA_SIZE);
+    close(descriptor);
+    free(head);
+    assert_opens(2);
+    flip_in_copy(2, SUPERBLOCK_SIZE - 1);
+    assert_opens(3);
+    flip_in_copy(3, SUPERBLOCK_SIZE - 1);
+    written.epoch = 5;
+    assert_opens(2);
+}
+
+static void everything_written_comes_back(void **context)
+{
+    (void)context;
+    struct superblock_probe found;
+    struct superblock back;
+    struct keyring *keyring;
+    unsigned bad;
+    struct device *device = device_opened();
+    assert_int_equal(superblock_probe(device, &found), ERROR_NONE);
+    assert_int_equal(found.magic_seen, SUPERBLOCK_COPIES);
+    assert_int_equal(superblock_open(device, &found, kek, &back, &keyring, &bad), ERROR_NONE);
+    device_close(device);
+    assert_true(uuid_equal(back.pool, written.pool) && uuid_equal(back.group, written.group));
+    assert_true(uuid_equal(back.device, written.device) &&
+                uuid_equal(back.wrapping.provider, written.wrapping.provider));
+    assert_true(back.wrapping.kek_number == 3 && back.wrapping.kek_salt == 0x1234567890abcdef);
+    assert_true(back.device_size == DEVICE_SIZE && back.device_index == 1 && back.device_count == 3);
+    assert_true(back.segment_shift == written.segment_shift && back.slot_count == written.slot_count);
+    assert_true(back.encryption && back.fingerprint == 1 && back.log_key_demanded == 1);
+    assert_string_equal(back.json, "{\"a\": 1}");
+    assert_int_equal(keyring->count, 3);
+    assert_true(keyring->encrypted);
+    keyring_destroy(keyring);
+    free(back.json);
+}
+
+static void json_may_fill_its_room_and_no_more(void **context)
+{
+    (void)context;
+    char *json = memory_zeroed(1, SUPERBLOCK_JSON_SIZE + 2);
+    memset(json, 'j', SUPERBLOCK_JSON_SIZE);
+    written.json = json;
+    write_superblock();
+    assert_opens(0);
+    json[SUPERBLOCK_JSON_SIZE] = 'j';
+    struct device *device = device_opened();
+    assert_int_equal(superblock_write(device, &written, keys, kek), ERROR_TOO_LARGE);
+    device_close(device);
+    assert_opens(0);
+    free(json);
+}
+
+static void geometry_refuses_the_small_and_bounds_the_large(void **context)
+{
+    (void)context;
+    uint32_t shift, slots;
+    uint64_t least = 2 * AREA_SIZE + (UINT64_C(32) << 22);
+    assert_int_equal(superblock_geometry(0, &shift, &slots), ERROR_INVALID);
+    assert_int_equal(superblock_geometry(least - 1, &shift, &slots), ERROR_INVALID);
+    assert_non_null(strstr(error_sentence(ERROR_INVALID), "130 MiB"));
+    assert_int_equal(superblock_geometry(least, &shift, &slots), ERROR_NONE);
+    assert_true(shift == 22 && slots == 32);
+    for (unsigned power = 28; power < 62; power++) {
+        assert_int_equal(superblock_geometry(UINT64_C(1) << power, &shift, &slots), ERROR_NONE);
+        assert_true(shift >= SEGMENT_SHIFT_MIN && shift <= SEGMENT_SHIFT_MAX && slots <= SLOTS_MAX);
+        assert_true(2 * AREA_SIZE + ((uint64_t)slots << shift) <= UINT64_C(1) << power);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(one_damaged_copy_does_not_matter),
+        TEST(any_one_whole_copy_suffices),
+        TEST(four_damaged_copies_are_corrupt),
+        TEST(damage_behind_the_fixed_part_of_all_is_not_a_wrong_key),
+        TEST(one_unwrapping_slot_tells_damage_from_a_wrong_key),
+        TEST(a_wrong_key_is_said_so),
+        TEST(a_device_of_zeros_is_nobodys),
+        TEST(a_tiny_device_is_nobodys),
+        TEST(a_truncated_device_is_said_so),
+        TEST(a_device_that_grew_opens_with_all_copies),
+        TEST(a_lost_head_is_served_by_the_tail),
+        TEST(a_newer_format_is_said_so),
+        TEST(an_unknown_feature_is_a_newer_format),
+        TEST(copies_in_each_others_place_are_refused),
+        TEST(of_two_epochs_the_newer_counts),
+        TEST(everything_written_comes_back),
+        TEST(json_may_fill_its_room_and_no_more),
+        cmocka_unit_test(geometry_refuses_the_small_and_bounds_the_large),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

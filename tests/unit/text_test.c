@@ -1,0 +1,78 @@
+/* Figures and words for people. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "tools/text.h"
+
+static void assert_shell(const char *word, const char *wanted)
+{
+    char *quoted = text_shell(word);
+    assert_string_equal(quoted, wanted);
+    free(quoted);
+}
+
+static void a_shell_word_cannot_break_out(void **state)
+{
+    (void)state;
+    assert_shell("", "''");
+    assert_shell("a b", "'a b'");
+    assert_shell("$(reboot)", "'$(reboot)'");
+    assert_shell("it's", "'it'\\''s'");
+    assert_shell("''''", "''\\'''\\'''\\'''\\'''");
+    assert_shell("a\nb;c", "'a\nb;c'");
+    assert_shell("~root", "'~root'");
+}
+
+static void plain_words_stay_plain(void **state)
+{
+    (void)state;
+    assert_shell("/srv/pool-1.2_x", "/srv/pool-1.2_x");
+}
+
+static void figures_of_nothing_are_a_dash(void **state)
+{
+    (void)state;
+    char text[TEXT_SIZE];
+    assert_string_equal(text_time(0, text), "-");
+    assert_string_equal(text_percent(1, 0, text), "-");
+    assert_string_equal(text_factor(7, 0, text), "-");
+}
+
+static void impossible_times_do_not_fail(void **state)
+{
+    (void)state;
+    char text[TEXT_SIZE];
+    assert_string_equal(text_time(UINT64_MAX / 2, text), "-");
+    assert_string_equal(text_until(100, 50, text), "0 s");
+}
+
+static void figures_are_rounded_for_people(void **state)
+{
+    (void)state;
+    char text[TEXT_SIZE];
+    setenv("TZ", "UTC", 1);
+    tzset();
+    assert_string_equal(text_time(1700000000, text), "2023-11-14 22:13");
+    assert_string_equal(text_percent(-1, 8, text), "-12.5 %");
+    assert_string_equal(text_factor(274, 100, text), "2.74x");
+    assert_string_equal(text_until(0, 7 * 86400 - 2, text), "7 d");
+    assert_string_equal(text_until(0, 5 * 3600 + 60, text), "5 h");
+    assert_string_equal(text_until(0, 90, text), "2 min");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_shell_word_cannot_break_out),  cmocka_unit_test(plain_words_stay_plain),
+        cmocka_unit_test(figures_of_nothing_are_a_dash),  cmocka_unit_test(impossible_times_do_not_fail),
+        cmocka_unit_test(figures_are_rounded_for_people),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
