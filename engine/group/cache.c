@@ -1,5 +1,7 @@
 /*
- * CLOCK over an array of blocks, a chained hash over their numbers. All memory is taken at creation.
+ * CLOCK over an array of blocks, a chained hash over their numbers, in shards that each have a lock: a key belongs to
+ * one shard. All memory is taken at creation, but for the block of an insert that finds every candidate pinned: that
+ * one is the caller's alone and goes with its last pin.
  *
  * Invariants: a block is in the hash exactly while it is `used`; a pinned block is never evicted. A crash loses
  * nothing: the cache holds copies.
@@ -13,16 +15,18 @@
 
 #define CACHE_BLOCK_SIZE 4096
 #define CACHE_PROBES_MAX 256 /* blocks that an insert looks at before it takes one that was just used */
+#define CACHE_SHARDS 8       /* so that threads that read seldom meet */
 
 struct cache_block {
     struct cache_key key;
     uint32_t next; /* in the hash chain, number + 1; 0: end */
     uint32_t pins;
     bool used, referenced;
+    bool loose;    /* not of the array: freed with its last pin */
     uint8_t *bytes;
 };
 
-struct cache {
+struct shard {
     struct mutex mutex;
     size_t count;
     uint32_t mask;
@@ -32,11 +36,24 @@ struct cache {
     uint8_t *bytes;
 };
 
-static uint32_t key_hash(const struct cache *cache, struct cache_key key)
+struct cache {
+    struct shard shards[CACHE_SHARDS];
+};
+
+static uint64_t key_hash(struct cache_key key)
 {
     uint64_t h = key.serial * UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)key.offset << 8 | key.index);
-    h *= UINT64_C(0xff51afd7ed558ccd);
-    return (uint32_t)(h >> 32) & cache->mask;
+    return (h ^ h >> 29) * UINT64_C(0xff51afd7ed558ccd);
+}
+
+static struct shard *shard_of(struct cache *cache, struct cache_key key)
+{
+    return &cache->shards[key_hash(key) >> 61];
+}
+
+static uint32_t *head_of(const struct shard *shard, struct cache_key key)
+{
+    return &shard->heads[(uint32_t)(key_hash(key) >> 24) & shard->mask];
 }
 
 static bool key_equal(struct cache_key a, struct cache_key b)
@@ -44,112 +61,137 @@ static bool key_equal(struct cache_key a, struct cache_key b)
     return a.serial == b.serial && a.offset == b.offset && a.index == b.index;
 }
 
+static enum error shard_init(struct shard *shard, size_t count)
+{
+    uint32_t heads = 1;
+    while (heads < count)
+        heads *= 2;
+    shard->count = count;
+    shard->mask = heads - 1;
+    shard->heads = memory_zeroed(heads, sizeof *shard->heads);
+    shard->blocks = memory_zeroed(count, sizeof *shard->blocks);
+    shard->bytes = memory_map(count * CACHE_BLOCK_SIZE);
+    mutex_init(&shard->mutex, RANK_CACHE);
+    if (!shard->heads || !shard->blocks || !shard->bytes)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        shard->blocks[i].bytes = shard->bytes + i * CACHE_BLOCK_SIZE;
+    return ERROR_NONE;
+}
+
+static void shard_deinit(struct shard *shard)
+{
+    if (!shard->count)
+        return;
+    mutex_deinit(&shard->mutex);
+    free(shard->heads);
+    free(shard->blocks);
+    if (shard->bytes)
+        memory_unmap(shard->bytes, shard->count * CACHE_BLOCK_SIZE);
+}
+
 enum error cache_create(size_t bytes, struct cache **out)
 {
     size_t count = MAX(bytes / (CACHE_BLOCK_SIZE + sizeof(struct cache_block) + 8), CACHE_BLOCKS_MIN);
     struct cache *cache = memory_zeroed(1, sizeof *cache);
-    if (!cache)
-        return ERROR_NO_MEMORY;
-    uint32_t heads = 1;
-    while (heads < count)
-        heads *= 2;
-    cache->count = count;
-    cache->mask = heads - 1;
-    cache->heads = memory_zeroed(heads, sizeof *cache->heads);
-    cache->blocks = memory_zeroed(count, sizeof *cache->blocks);
-    cache->bytes = memory_map(count * CACHE_BLOCK_SIZE);
-    mutex_init(&cache->mutex, RANK_CACHE);
-    if (!cache->heads || !cache->blocks || !cache->bytes) {
+    enum error error = cache ? ERROR_NONE : ERROR_NO_MEMORY;
+    for (unsigned i = 0; i < CACHE_SHARDS && !error; i++)
+        error = shard_init(&cache->shards[i], count / CACHE_SHARDS);
+    if (error)
         cache_destroy(cache);
-        return ERROR_NO_MEMORY;
-    }
-    for (size_t i = 0; i < count; i++)
-        cache->blocks[i].bytes = cache->bytes + i * CACHE_BLOCK_SIZE;
-    *out = cache;
-    return ERROR_NONE;
+    else
+        *out = cache;
+    return error;
 }
 
 void cache_destroy(struct cache *cache)
 {
-    if (!cache)
-        return;
-    mutex_deinit(&cache->mutex);
-    free(cache->heads);
-    free(cache->blocks);
-    if (cache->bytes)
-        memory_unmap(cache->bytes, cache->count * CACHE_BLOCK_SIZE);
+    for (unsigned i = 0; cache && i < CACHE_SHARDS; i++)
+        shard_deinit(&cache->shards[i]);
     free(cache);
 }
 
-static struct cache_block *find(struct cache *cache, struct cache_key key) REQUIRES(cache->mutex)
+static struct cache_block *find(struct shard *shard, struct cache_key key) REQUIRES(shard->mutex)
 {
-    for (uint32_t n = cache->heads[key_hash(cache, key)]; n; n = cache->blocks[n - 1].next)
-        if (key_equal(cache->blocks[n - 1].key, key))
-            return &cache->blocks[n - 1];
+    for (uint32_t n = *head_of(shard, key); n; n = shard->blocks[n - 1].next)
+        if (key_equal(shard->blocks[n - 1].key, key))
+            return &shard->blocks[n - 1];
     return NULL;
 }
 
-static void unlink_block(struct cache *cache, struct cache_block *block) REQUIRES(cache->mutex)
+static void unlink_block(struct shard *shard, struct cache_block *block) REQUIRES(shard->mutex)
 {
-    uint32_t number = (uint32_t)(block - cache->blocks) + 1;
-    uint32_t *link = &cache->heads[key_hash(cache, block->key)];
+    uint32_t number = (uint32_t)(block - shard->blocks) + 1;
+    uint32_t *link = head_of(shard, block->key);
     while (*link != number)
-        link = &cache->blocks[*link - 1].next;
+        link = &shard->blocks[*link - 1].next;
     *link = block->next;
     block->used = false;
 }
 
-/* After CACHE_PROBES_MAX the first one that was just used has to go; NULL only where all are pinned. */
-static struct cache_block *evict(struct cache *cache) REQUIRES(cache->mutex)
+static struct cache_block *evict(struct shard *shard) REQUIRES(shard->mutex)
 {
-    struct cache_block *candidate = NULL;
-    for (size_t probes = 0; probes < cache->count && (!candidate || probes < CACHE_PROBES_MAX); probes++) {
-        struct cache_block *block = &cache->blocks[cache->hand];
-        cache->hand = cache->hand + 1 == cache->count ? 0 : cache->hand + 1;
+    for (int probes = 0; probes < 2 * CACHE_PROBES_MAX; probes++) {
+        struct cache_block *block = &shard->blocks[shard->hand];
+        shard->hand = shard->hand + 1 == shard->count ? 0 : shard->hand + 1;
         if (block->pins)
             continue;
-        if (!block->used || !block->referenced) {
-            candidate = block;
-            break;
+        if (block->used && block->referenced && probes < CACHE_PROBES_MAX) {
+            block->referenced = false;
+            continue;
         }
-        block->referenced = false;
-        if (!candidate)
-            candidate = block;
+        if (block->used)
+            unlink_block(shard, block);
+        return block;
     }
-    if (candidate && candidate->used)
-        unlink_block(cache, candidate);
-    return candidate;
+    return NULL;
 }
 
 struct cache_block *cache_find(struct cache *cache, struct cache_key key)
 {
-    mutex_lock(&cache->mutex);
-    struct cache_block *block = find(cache, key);
+    struct shard *shard = shard_of(cache, key);
+    mutex_lock(&shard->mutex);
+    struct cache_block *block = find(shard, key);
     if (block) {
         block->pins++;
         block->referenced = true;
     }
-    mutex_unlock(&cache->mutex);
+    mutex_unlock(&shard->mutex);
+    return block;
+}
+
+/* All candidates are pinned: a block of its own, known to nobody else. */
+static struct cache_block *loose_make(struct cache_key key, const void *bytes)
+{
+    struct cache_block *block = memory_zeroed(1, sizeof *block + CACHE_BLOCK_SIZE);
+    if (!block)
+        return NULL;
+    block->key = key;
+    block->pins = 1;
+    block->loose = true;
+    block->bytes = (uint8_t *)(block + 1);
+    memcpy(block->bytes, bytes, CACHE_BLOCK_SIZE);
     return block;
 }
 
 struct cache_block *cache_insert(struct cache *cache, struct cache_key key, const void *bytes)
 {
-    mutex_lock(&cache->mutex);
-    struct cache_block *block = find(cache, key);
-    if (!block && (block = evict(cache))) {
-        uint32_t *head = &cache->heads[key_hash(cache, key)];
+    struct shard *shard = shard_of(cache, key);
+    mutex_lock(&shard->mutex);
+    struct cache_block *block = find(shard, key);
+    if (!block && (block = evict(shard))) {
+        uint32_t *head = head_of(shard, key);
         memcpy(block->bytes, bytes, CACHE_BLOCK_SIZE);
         block->key = key;
         block->used = true;
         block->referenced = false;
         block->next = *head;
-        *head = (uint32_t)(block - cache->blocks) + 1;
+        *head = (uint32_t)(block - shard->blocks) + 1;
     }
     if (block)
         block->pins++;
-    mutex_unlock(&cache->mutex);
-    return block;
+    mutex_unlock(&shard->mutex);
+    return block ? block : loose_make(key, bytes);
 }
 
 void cache_add(struct cache *cache, struct cache_key key, const void *bytes)
@@ -173,8 +215,13 @@ const uint8_t *cache_bytes(const struct cache_block *block) { return block->byte
 
 void cache_unpin(struct cache *cache, struct cache_block *block)
 {
-    mutex_lock(&cache->mutex);
+    if (block->loose) {
+        free(block);
+        return;
+    }
+    struct shard *shard = shard_of(cache, block->key);
+    mutex_lock(&shard->mutex);
     ASSERT(block->pins > 0);
     block->pins--;
-    mutex_unlock(&cache->mutex);
+    mutex_unlock(&shard->mutex);
 }

@@ -2,7 +2,7 @@
  * A cache of 4 KiB blocks keyed by address (serial, grain offset) and index: decoded map nodes and table pages, or
  * chunks of units. An address has one content for ever, so nothing is ever invalidated; a block just ages out (CLOCK).
  *
- * Locks: one mutex inside. A pinned block stays in place until it is unpinned; its bytes are read without the lock.
+ * Locks: its own, inside. A pinned block stays in place until it is unpinned; its bytes are read without the lock.
  */
 #ifndef COFFER_ENGINE_GROUP_CACHE_H
 #define COFFER_ENGINE_GROUP_CACHE_H
@@ -29,8 +29,8 @@ enum error cache_create(size_t bytes, struct cache **cache) CHECKED;
 void cache_destroy(struct cache *cache);
 /* The block, pinned, or NULL. */
 struct cache_block *cache_find(struct cache *cache, struct cache_key key);
-/* Enters a copy of 4096 bytes and returns it pinned; where the key is there already, that block. NULL where every
- * candidate is pinned: then the caller goes on without the cache. */
+/* Enters a copy of 4096 bytes and returns it pinned; where the key is there already, that block. Where every candidate
+ * is pinned it is a block of the caller's own. NULL: out of memory. */
 struct cache_block *cache_insert(struct cache *cache, struct cache_key key, const void *bytes);
 /* The same without a pin. */
 void cache_add(struct cache *cache, struct cache_key key, const void *bytes);

@@ -74,7 +74,10 @@ static void unit_done(struct item_read *read, void *context)
     }
     if (error)
         return;
-    for (unsigned i = 0; i < count; i++)
+    /* One chunk from inside a unit is a random read: its neighbours are not worth the room. */
+    unsigned wanted = entry_index(chunks->reads[unit->first]->entry);
+    bool alone = unit->count == 1 && wanted > 0;
+    for (unsigned i = alone ? wanted : 0; i < (alone ? MIN(wanted + 1, count) : count); i++)
         cache_add(chunks->group->chunks, (struct cache_key){read->serial, read->offset, i}, bytes + (size_t)i * CHUNK_SIZE);
 }
 

@@ -84,7 +84,7 @@ static enum error run(struct check *check, const struct pool_open_options *optio
     TRY(check_tables(check));
     check_catalog(check);
     check->first_pass = true;
-    for (uint64_t first = 0; first < check->cid_end || check->first_pass; first += CHECK_WINDOW_CHUNKS) {
+    for (uint64_t first = 0; first < check->cid_end || check->first_pass; first += check_window_chunks) {
         TRY(window_check(check, first));
         check->first_pass = false;
     }

@@ -58,6 +58,9 @@ struct check_chunk {
     uint8_t reserved[3];
 };
 
+/* CIDs of a window: CHECK_WINDOW_CHUNKS, or a smaller multiple of 1024 where a test wants many windows. */
+extern uint64_t check_window_chunks;
+
 struct check_window {
     uint64_t first, end; /* CIDs */
     struct check_chunk *chunks;

@@ -18,6 +18,8 @@
 #define COUNTS_PER_PAGE (BLOCK_SIZE / sizeof(le32))
 #define COUNT_STUCK     UINT32_MAX
 
+uint64_t check_window_chunks = CHECK_WINDOW_CHUNKS;
+
 static struct check_chunk *chunk_of(struct check *check, uint64_t cid)
 {
     struct check_window *window = &check->window;
@@ -91,7 +93,7 @@ enum error check_window_load(struct check *check, uint64_t first)
 {
     struct check_window *window = &check->window;
     window->first = first;
-    window->end = MAX(first, MIN(first + CHECK_WINDOW_CHUNKS, check->cid_end));
+    window->end = MAX(first, MIN(first + check_window_chunks, check->cid_end));
     memset(window->chunks, 0, (window->end - first) * sizeof *window->chunks);
     TRY(table_load(check, TABLE_PLACES, MAP_LEAF_ENTRIES, places_visit));
     TRY(table_load(check, TABLE_FINGERPRINTS, MAP_LEAF_ENTRIES, fingerprints_visit));

@@ -18,8 +18,11 @@
 
 /* ---- before anything is changed ------------------------------------------------------------------------------------------ */
 
+/* Documents of the catalog count as well, but for a new object's: without them nothing could be deleted in a full pool. */
 static bool only_frees(const struct batch *batch)
 {
+    if (batch->component == COMPONENT_CATALOG)
+        return batch->change_count == 0 || batch->changes[0].state == COMPONENT_DELETED;
     for (size_t i = 0; i < batch->count; i++)
         if (!batch->blocks[i].zero)
             return false;
@@ -211,6 +214,9 @@ static void index_enter(struct batch *batch)
     uint64_t written = 0, hits = 0;
     for (size_t i = 0; i < batch->count; i++)
         hits += batch->blocks[i].hit || batch->blocks[i].alias >= 0;
+    for (size_t i = 0; i < batch->count && batch->key && !batch->pool->no_index; i++)
+        if (batch->blocks[i].unit >= 0)
+            index_prefetch(group->index, batch->blocks[i].fingerprint);
     mutex_lock(&group->index_lock);
     for (size_t u = 0; u < batch->unit_count; u++) {
         const struct batch_unit *unit = &batch->units[u];

@@ -202,7 +202,9 @@ bool lookup_still_good(struct group *group, struct map_entry hit)
     if (index == SEGMENT_NONE)
         return false;
     const struct segment *segment = &group->segments.table[index];
-    return !segment->victim && (segment->state == SLOT_OPEN || segment->state == SLOT_SEALED);
+    /* A map node keeps the fingerprint of the chunk that had its CID before; nodes never stand where data does. */
+    bool has_data = segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD;
+    return has_data && !segment->victim && (segment->state == SLOT_OPEN || segment->state == SLOT_SEALED);
 }
 
 static void hits_compare(struct lookup *lookup, uint8_t *compare)

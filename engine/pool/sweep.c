@@ -15,13 +15,36 @@
 enum error sweep_publish(struct sweep *sweep)
 {
     TRY(group_publish(sweep->pool->group));
-    sweep->left = SWEEP_BLOCKS_MAX;
+    sweep->leaves_left = sweep->leaves_max;
     return ERROR_NONE;
 }
 
-/* The first published leaf from *leaf on. */
-static enum error leaf_next(struct group *group, uint64_t component, uint64_t *leaf, bool *found)
+/* From *first on to the end: moves *first to the first leaf that is mapped, *stop behind the last of as many as there
+ * may be in a piece, and says how many there are. */
+static enum error leaves_count(struct sweep *sweep, const struct tree *tree, uint64_t *first, uint64_t end,
+                               uint64_t *stop, uint32_t *count)
 {
+    uint64_t leaf = *first / MAP_LEAF_ENTRIES;
+    *count = 0;
+    *stop = *first;
+    while (*count < sweep->leaves_left) {
+        bool found;
+        TRY(tree_next_leaf(sweep->pool->group, tree, &leaf, &found));
+        if (!found || leaf * MAP_LEAF_ENTRIES >= end)
+            break;
+        if (*count == 0)
+            *first = MAX(*first, leaf * MAP_LEAF_ENTRIES);
+        leaf++;
+        *count += 1;
+        *stop = MIN(end, leaf * MAP_LEAF_ENTRIES);
+    }
+    return ERROR_NONE;
+}
+
+static enum error piece_find(struct sweep *sweep, uint64_t component, uint64_t *first, uint64_t end, uint64_t *stop,
+                             uint32_t *count)
+{
+    struct group *group = sweep->pool->group;
     struct component_format format;
     mutex_lock(&group->lock);
     struct view *view = view_get(group);
@@ -29,9 +52,9 @@ static enum error leaf_next(struct group *group, uint64_t component, uint64_t *l
     enum error error = view_component(group, view, component, &format);
     if (error == ERROR_NONE) {
         struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
-        error = tree_next_leaf(group, &tree, leaf, found);
+        error = leaves_count(sweep, &tree, first, end, stop, count);
     } else if (error == ERROR_NOT_FOUND) {
-        *found = false;
+        *count = 0;
         error = ERROR_NONE;
     }
     view_put(group, view);
@@ -40,21 +63,18 @@ static enum error leaf_next(struct group *group, uint64_t component, uint64_t *l
 
 enum error sweep_component(struct sweep *sweep, uint64_t component, uint64_t first, uint64_t end)
 {
-    while (first < end) {
-        uint64_t leaf = first / MAP_LEAF_ENTRIES;
-        bool found;
-        TRY(leaf_next(sweep->pool->group, component, &leaf, &found));
-        first = MAX(first, leaf * MAP_LEAF_ENTRIES);
-        if (!found || first >= end)
-            return ERROR_NONE;
+    for (;;) {
+        uint64_t stop;
+        uint32_t count;
         if (sweep->stopping != NULL && atomic_load(sweep->stopping))
             return ERROR_INTERRUPTED;
-        if (sweep->left < MAP_LEAF_ENTRIES)
+        if (sweep->leaves_left == 0)
             TRY(sweep_publish(sweep));
-        uint64_t stop = MIN(end, ROUND_DOWN(first + sweep->left, MAP_LEAF_ENTRIES));
+        TRY(piece_find(sweep, component, &first, end, &stop, &count));
+        if (count == 0)
+            return ERROR_NONE;
         TRY(component_trim(sweep->pool, component, first, stop, NULL));
-        sweep->left -= stop - first;
+        sweep->leaves_left -= count;
         first = stop;
     }
-    return ERROR_NONE;
 }

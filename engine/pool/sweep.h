@@ -8,19 +8,19 @@
 
 #include "base/error.h"
 
-#define SWEEP_BLOCKS_MAX (UINT64_C(1) << 20) /* trimmed between two publishes: 4 GiB */
+#define SWEEP_LEAVES_MAX 4096 /* of maps, trimmed between two publishes: what 4 GiB of blocks have */
 
 struct pool;
 
 struct sweep {
     struct pool *pool;
-    const _Atomic bool *stopping; /* NULL: goes on to its end */
-    uint64_t left;                /* blocks that may be trimmed before the next publish */
+    const _Atomic bool *stopping;     /* NULL: goes on to its end */
+    uint32_t leaves_max, leaves_left; /* between two publishes; before the next one */
 };
 
 static inline struct sweep sweep_of(struct pool *pool, const _Atomic bool *stopping)
 {
-    return (struct sweep){.pool = pool, .stopping = stopping, .left = SWEEP_BLOCKS_MAX};
+    return (struct sweep){pool, stopping, SWEEP_LEAVES_MAX, SWEEP_LEAVES_MAX};
 }
 
 /* Brings everything that was committed before into the published trees. Under no lock. */

@@ -46,6 +46,8 @@ void batch_add_flush(struct batch *batch)
     if (operation == NULL)
         return;
     operation->request->type = REQUEST_FLUSH;
+    if (batch->session->settings.plant == PLANT_EARLY_ANSWER)
+        *operation->request = (struct request){.type = REQUEST_CACHE, .length = BLOCK, .context = operation};
     operation->began = flush_begin(&batch->session->clock);
 }
 
@@ -57,7 +59,7 @@ static void take_success(struct session *session, struct operation *operation)
     uint64_t answered = clock_tick(&session->clock);
     for (size_t i = 0; i < operation->count; i++)
         version_answer(operation->versions[i], answered, operation->request->flags & REQUEST_FUA);
-    if (operation->request->type == REQUEST_FLUSH) {
+    if (operation->began != 0) {
         flush_answer(&session->clock, operation->began);
         atomic_fetch_add(&session->flushes, 1);
     }
@@ -72,7 +74,7 @@ static void take_answer(struct request *request, void *context)
         fail("a request of type %d was answered twice", request->type);
     if (request->error == ERROR_NONE)
         take_success(batch->session, operation);
-    else if (request->error != ERROR_NO_SPACE || request->type == REQUEST_FLUSH)
+    else if (request->error != ERROR_NO_SPACE || operation->began != 0)
         fail("a request of type %d, %llu bytes at %llu: %s", request->type, (unsigned long long)request->length,
              (unsigned long long)request->offset, error_name(request->error));
 }

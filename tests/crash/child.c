@@ -1,8 +1,8 @@
 /*
  * The processes of a crash test that have a pool.
  *
- * Devices are volatile ones, so that a kill loses what was not flushed. With a *plant* they lie: flushes, or the
- * durability of single writes, are forgotten, and the test must find it out; a harness that does not is worth nothing.
+ * Devices are volatile ones, so that a kill loses what was not flushed. With a *plant* they forget flushes, and the
+ * test must find it out; a harness that does not is worth nothing.
  */
 #include "tests/crash/child.h"
 
@@ -47,20 +47,17 @@ static enum plant plant;
 static void lying_submit(struct device_io **ios, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (plant == PLANT_LOST_FLUSH && ios[i]->operation == DEVICE_FLUSH) {
+        if (ios[i]->operation == DEVICE_FLUSH)
             io_complete(ios[i], ERROR_NONE, 0);
-            continue;
-        }
-        if (plant == PLANT_LOST_DURABLE)
-            ios[i]->flags &= ~(unsigned)DEVICE_DURABLE;
-        honest->submit(&ios[i], 1);
+        else
+            honest->submit(&ios[i], 1);
     }
 }
 
 static void plant_lie(struct device *device)
 {
     static struct device_operations lying;
-    if (plant == PLANT_NONE)
+    if (plant != PLANT_LOST_FLUSH)
         return;
     honest = device->operations;
     lying = *honest;

@@ -30,7 +30,7 @@
 #include "tests/crash/content.h"
 #include "tests/crash/random.h"
 
-#define HANG_NANOSECONDS (120 * CLOCK_SECOND)
+#define HANG_NANOSECONDS (60 * CLOCK_SECOND)
 
 static const char *const phase_names[PHASES] = {"start", "opening", "comparing", "working", "closing", "closed"};
 
@@ -264,7 +264,8 @@ static const char help[] = "Usage: crash [OPTION]…\n"
                            "  --crash KIND        drop, keep, subset or torn (default: any)\n"
                            "  --fingerprint KIND  xxh3 or hmac-sha256\n"
                            "  --no-encryption\n"
-                           "  --plant LIE         flush or durable: the devices forget it; the test must fail\n"
+                           "  --plant LIE         flush: the devices forget flushes; answer: flushes are answered\n"
+                           "                      and not made; the test must find it out\n"
                            "  --keep              leave everything behind\n"
                            "  --verbose\n";
 
@@ -330,14 +331,14 @@ static uint64_t number(const char *value, uint64_t least, uint64_t most)
 static void take_choice(struct settings *settings, int key, const char *value)
 {
     static const char *const crashes[] = {"drop", "keep", "subset", "torn"};
-    static const char *const fingerprints[] = {"xxh3", "hmac-sha256"}, *const plants[] = {"flush", "durable"};
+    static const char *const fingerprints[] = {"xxh3", "hmac-sha256"}, *const plants[] = {"flush", "answer"};
     if (key == KEY_CRASH)
         settings->crash = choose(value, crashes, COUNT_OF(crashes));
     else if (key == KEY_FINGERPRINT)
         settings->fingerprint =
             choose(value, fingerprints, 2) == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
     else if (key == KEY_PLANT)
-        settings->plant = choose(value, plants, 2) == 0 ? PLANT_LOST_FLUSH : PLANT_LOST_DURABLE;
+        settings->plant = choose(value, plants, 2) == 0 ? PLANT_LOST_FLUSH : PLANT_EARLY_ANSWER;
     else if (key == KEY_NO_ENCRYPTION)
         settings->encryption = false;
     else if (key == KEY_KEEP)

@@ -110,6 +110,14 @@ static void life_rename(struct session *session, struct pool *pool, struct life 
     life_end(session, life, object_rename(pool, name, new_name), "rename");
 }
 
+/* A shrink that found no space to free what it cut off has shrunk all the same. */
+static bool has_size(struct pool *pool, const char *name, uint64_t blocks)
+{
+    struct object_info info;
+    succeed(object_find(pool, name, &info), "search for a life");
+    return info.size == blocks * BLOCK;
+}
+
 static void life_resize(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
 {
     struct life_state next = life_now(life);
@@ -118,7 +126,8 @@ static void life_resize(struct session *session, struct pool *pool, struct life 
     uint64_t before = next.blocks;
     next.blocks = 1 + dice_below(dice, LIFE_BLOCKS);
     life_begin(life, next);
-    life_end(session, life, object_resize(pool, name, next.blocks * BLOCK, next.blocks < before), "resize");
+    enum error error = object_resize(pool, name, next.blocks * BLOCK, next.blocks < before);
+    life_end(session, life, has_size(pool, name, next.blocks) ? ERROR_NONE : error, "resize");
 }
 
 /* ---- writing and reading -------------------------------------------------------------------------------------------

@@ -181,8 +181,8 @@ static void refer_some(struct fixture *f)
 static void trim_some(struct fixture *f)
 {
     unsigned c = (unsigned)fixture_below(&seed, COMPONENTS);
-    uint64_t first = fixture_below(&seed, BLOCKS), end = first + 1 + fixture_below(&seed, BLOCKS - first);
-    end = MIN(end, first + (UINT64_C(1) << fixture_below(&seed, 11)));
+    uint64_t first = fixture_below(&seed, BLOCKS), most = UINT64_C(1) << fixture_below(&seed, 11);
+    uint64_t end = first + 1 + fixture_below(&seed, MIN(BLOCKS - first, most));
     fixture_holes(f, COMPONENT + c, first, end);
     for (uint64_t block = first; block < end; block++)
         model[c][block] = 0;

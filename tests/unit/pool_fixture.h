@@ -16,13 +16,15 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/endian.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "engine/group/view.h"
 #include "engine/pool/object_table.h"
+#include "engine/pool/sweep.h"
 
 #define FIXTURE_SIZE   (UINT64_C(256) << 20)
-#define FIXTURE_MEMORY (UINT64_C(64) << 20)
+#define FIXTURE_MEMORY (UINT64_C(128) << 20)
 #define GIB            (UINT64_C(1) << 30)
 #define MIB            (UINT64_C(1) << 20)
 

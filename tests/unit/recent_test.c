@@ -238,6 +238,12 @@ static void component_changes_keep_their_order(void **state)
     assert_false(recent_is_empty(recent));
 }
 
+static void enter_some_holes(unsigned c, uint64_t first)
+{
+    uint64_t most = UINT64_C(1) << fixture_below(&seed, 12);
+    enter_holes(c, first, first + 1 + fixture_below(&seed, MIN(BLOCKS - first, most)));
+}
+
 static void any_history_equals_a_plain_map(void **state)
 {
     (void)state;
@@ -250,7 +256,7 @@ static void any_history_equals_a_plain_map(void **state)
             if (kind < 92)
                 enter(c, block, 1 + fixture_below(&seed, 1000));
             else
-                enter_holes(c, block, block + 1 + fixture_below(&seed, MIN(BLOCKS - block, 1u << fixture_below(&seed, 12))));
+                enter_some_holes(c, block);
             if (i % 100 == 0)
                 expect_ranges_in_order();
         }

@@ -1,0 +1,145 @@
+/*
+ * The usage of an object is what its map and the recent tables say together: the same before and after a publish, each
+ * distinct chunk once, whatever the order in which it came.
+ */
+#include "pool_fixture.h"
+
+static void publish(void)
+{
+    assert_fine(group_publish(pool->group));
+}
+
+/* 9 blocks of one object, 4 of them also in another. */
+static void fill(void)
+{
+    make("one", GIB);
+    make("two", GIB);
+    for (unsigned i = 0; i < 8; i++)
+        write_block("one", i * COFFER_BLOCK, 100 + i);
+    write_block("one", 300 * COFFER_BLOCK, 200);
+    for (unsigned i = 0; i < 4; i++)
+        write_block("two", i * COFFER_BLOCK, 100 + i);
+    publish();
+}
+
+static void usage_of_nobody_is_refused(void **context)
+{
+    (void)context;
+    struct object_usage usage;
+    assert_refused(object_usage(pool, "none", &usage), ERROR_NOT_FOUND, "");
+}
+
+static void usage_of_an_empty_object_is_nothing(void **context)
+{
+    (void)context;
+    struct object_usage usage;
+    make("one", GIB);
+    assert_fine(object_usage(pool, "one", &usage));
+    assert_true(usage.logical_bytes == 0 && usage.unique_bytes == 0 && usage.stored_bytes == 0 && usage.map_bytes == 0);
+    assert_true(usage.taken != 0);
+}
+
+static void usage_counts_what_only_the_recent_tables_know(void **context)
+{
+    (void)context;
+    struct object_usage usage;
+    make("one", GIB);
+    for (unsigned i = 0; i < 4; i++)
+        write_block("one", i * 100 * COFFER_BLOCK, 10 + i % 2);
+    assert_fine(object_usage(pool, "one", &usage));
+    assert_int_equal(usage.logical_bytes, 4 * COFFER_BLOCK);
+    assert_int_equal(usage.unique_bytes, 2 * COFFER_BLOCK);
+    assert_int_equal(usage.map_bytes, 0);
+}
+
+static void usage_is_the_same_before_and_after_a_publish(void **context)
+{
+    (void)context;
+    struct object_usage before, after;
+    struct volume *volume;
+    fill();
+    write_block("one", 3 * COFFER_BLOCK, 7);
+    write_block("one", 9 * MIB, 8);
+    write_block("one", 10 * MIB, 8);
+    assert_fine(volume_open(pool, "one", false, &volume));
+    struct request trim = {.type = REQUEST_TRIM, .offset = MIB, .length = 8 * MIB};
+    volume_execute(volume, &trim, 1, fixture_answer, NULL);
+    assert_fine(trim.error);
+    volume_close(volume);
+    assert_fine(object_usage(pool, "one", &before));
+    assert_int_equal(before.logical_bytes, 10 * COFFER_BLOCK);
+    assert_int_equal(before.unique_bytes, 9 * COFFER_BLOCK);
+    publish();
+    assert_fine(object_usage(pool, "one", &after));
+    assert_int_equal(before.logical_bytes, after.logical_bytes);
+    assert_int_equal(before.unique_bytes, after.unique_bytes);
+    assert_int_equal(before.stored_bytes, after.stored_bytes);
+    assert_int_equal(before.random_bytes, after.random_bytes);
+    assert_true(after.map_bytes > 0 && after.stored_bytes > 0);
+}
+
+static void usage_of_random_data_is_all_random(void **context)
+{
+    (void)context;
+    struct object_usage usage;
+    struct volume *volume;
+    uint8_t block[COFFER_BLOCK];
+    uint64_t state = 1;
+    make("one", GIB);
+    assert_fine(volume_open(pool, "one", false, &volume));
+    for (unsigned n = 0; n < 3; n++) {
+        for (unsigned i = 0; i < COFFER_BLOCK; i++) {
+            state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            block[i] = (uint8_t)(state >> 56);
+        }
+        assert_fine(block_io(volume, REQUEST_WRITE, n * MIB, block));
+    }
+    volume_close(volume);
+    publish();
+    assert_fine(object_usage(pool, "one", &usage));
+    assert_int_equal(usage.random_bytes, 3 * COFFER_BLOCK);
+    assert_true(usage.stored_bytes > usage.random_bytes && usage.stored_bytes < usage.random_bytes + 3 * 256);
+}
+
+struct writer {
+    struct thread thread;
+    _Atomic bool stop;
+};
+
+static void write_on(void *argument)
+{
+    struct writer *writer = argument;
+    for (unsigned i = 0; i < 3000 && !atomic_load(&writer->stop); i++)
+        write_block("one", i % 500 * MIB, i);
+}
+
+static void usage_of_an_object_that_grows_meanwhile_ends(void **context)
+{
+    (void)context;
+    struct object_usage usage;
+    struct writer writer = {0};
+    fill();
+    assert_fine(thread_start(&writer.thread, "writer", write_on, &writer));
+    for (unsigned i = 0; i < 10; i++) {
+        assert_fine(object_usage(pool, "one", &usage));
+        assert_true(usage.unique_bytes <= usage.logical_bytes);
+        publish();
+    }
+    atomic_store(&writer.stop, true);
+    thread_join(&writer.thread);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(usage_of_nobody_is_refused),
+        TEST(usage_of_an_empty_object_is_nothing),
+        TEST(usage_counts_what_only_the_recent_tables_know),
+        TEST(usage_is_the_same_before_and_after_a_publish),
+        TEST(usage_of_random_data_is_all_random),
+        TEST(usage_of_an_object_that_grows_meanwhile_ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
