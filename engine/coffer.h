@@ -65,6 +65,7 @@ struct pool_open_options {
     bool start_locked;         /* where no key is to be had, open locked instead of failing */
     bool accept_rollback;
     bool no_index;             /* bench: fingerprint everything, look nothing up */
+    bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
     uint64_t memory;           /* 0: the conf's */
     /* Tests and bench: opens the device of a path by something else than device_open_file. NULL: the file device. */
     enum error (*open_device)(const char *path, unsigned flags, void *context, struct device **device);

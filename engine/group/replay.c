@@ -269,30 +269,56 @@ static void joint_follow(struct replay *replay)
         }
 }
 
-/* The highest `durable` that appends from this place to the end of its segment state, and those in the segment after. */
+/* The highest `durable` that appends from a place to the end of its segment state. */
+static enum error durable_in_segment(struct replay *replay, struct place place, uint64_t *durable)
+{
+    while (place.offset < segment_blocks(&replay->group->segments)) {
+        uint8_t *bytes;
+        enum error error = append_read(replay, &place, &bytes);
+        if (error && error != ERROR_NOT_FOUND)
+            return error;
+        const struct append_format *append = (const struct append_format *)bytes;
+        if (!error)
+            *durable = MAX(*durable, le64_get(append->durable));
+        place.offset += error ? 1 : le32_get(append->blocks);
+    }
+    return ERROR_NONE;
+}
+
+/* The header of a named segment is unreadable, or not the one named: every slot that the table calls free is asked
+ * whether it holds a journal segment younger than that. (Serials rise along the chain, so what is left of older lives is
+ * passed over.) */
+static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64_t *durable)
+{
+    struct group *group = replay->group;
+    for (uint32_t i = 0; i < group->segments.count; i++) {
+        struct segment_header header;
+        if (group->segments.table[i].state != SLOT_FREE)
+            continue;
+        enum error error = segment_header_read(group, segment_device(&group->segments, i), segment_slot(&group->segments, i),
+                                               0, &header);
+        if (error && error != ERROR_NOT_FOUND)
+            return error;
+        if (error || header.segment.kind != SEGMENT_JOURNAL || header.segment.serial <= named)
+            continue;
+        struct place place = {header.segment.serial, header.device, header.slot, 1};
+        TRY(durable_in_segment(replay, place, durable));
+    }
+    return ERROR_NONE;
+}
+
+/* The highest `durable` stated behind the end of the chain: in the rest of its segment and in the one after. */
 static enum error durable_behind(struct replay *replay, struct place place, uint64_t *durable)
 {
-    struct place successor = {0};
     for (int segments = 0; segments < 2 && place.serial; segments++) {
-        uint32_t blocks = segment_blocks(&replay->group->segments);
         struct segment_header header;
         enum error error = segment_header_read(replay->group, place.device, place.slot, place.serial, &header);
-        if (error == ERROR_IO)
-            return error;
-        successor = error ? (struct place){0} : header.successor;
+        if (error == ERROR_NOT_FOUND)
+            return durable_anywhere(replay, place.serial, durable);
         if (error)
-            break;
-        while (place.offset < blocks) {
-            uint8_t *bytes;
-            error = append_read(replay, &place, &bytes);
-            if (error && error != ERROR_NOT_FOUND)
-                return error;
-            const struct append_format *append = (const struct append_format *)bytes;
-            if (!error)
-                *durable = MAX(*durable, le64_get(append->durable));
-            place.offset += error ? 1 : le32_get(append->blocks);
-        }
-        place = successor;
+            return error;
+        TRY(durable_in_segment(replay, place, durable));
+        place = header.successor;
     }
     return ERROR_NONE;
 }

@@ -1,3 +1,4 @@
+/* The thread's buffer, made at its first use, wiped and freed when the thread ends: it held users' plaintext. */
 #include "engine/group/scratch.h"
 
 #include <pthread.h>

@@ -66,6 +66,18 @@ static void forget(struct check *check)
         memory_unmap(check->window.order, CHECK_WINDOW_CHUNKS * sizeof *check->window.order);
 }
 
+/* Where it fails, objects have no names, and the catalog's own damage is told like any other. */
+static enum error catalog_read(struct check *check)
+{
+    enum error error = catalog_load(check->pool);
+    if (error == ERROR_NONE || error == ERROR_NO_MEMORY)
+        return error;
+    check->catalog_incomplete = true;
+    check_find(check, "the catalog cannot be read whole, some objects are known by the numbers of their components: %s",
+               error_sentence(error));
+    return ERROR_NONE;
+}
+
 static enum error window_check(struct check *check, uint64_t first)
 {
     TRY(check_window_load(check, first));
@@ -78,6 +90,7 @@ static enum error window_check(struct check *check, uint64_t first)
 static enum error run(struct check *check, const struct pool_open_options *options)
 {
     TRY(prepare(check));
+    TRY(catalog_read(check));
     TRY(check_superblocks(check, options));
     TRY(check_records(check));
     TRY(check_headers(check));
@@ -108,6 +121,7 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
     mine.read_only = true;
     mine.start_locked = false;
     mine.no_index = true;
+    mine.no_catalog = true;
     TRY(pool_open(directory, &mine, &pool));
     struct check check = {
         .pool = pool,

@@ -124,6 +124,7 @@ struct check {
 
     uint64_t *live, *pages; /* counted bytes by index of segment */
     uint64_t chunks_live;
+    bool catalog_incomplete;
     bool maps_incomplete;   /* some references could not be seen */
     bool tables_incomplete; /* some counts or places could not be seen */
     enum error failed;      /* of the checker itself: it cannot go on */

@@ -56,7 +56,7 @@ const char *check_component_name(const struct check *check, uint32_t component, 
             snprintf(text, CHECK_TEXT, "object %s", object->name);
             return text;
         }
-    snprintf(text, CHECK_TEXT, "component %" PRIu64 " (of no object)", id);
+    snprintf(text, CHECK_TEXT, "component %" PRIu64 " (of no known object)", id);
     return text;
 }
 

@@ -223,7 +223,8 @@ void check_catalog(struct check *check)
             check_find(check, "object %s: its component %" PRIu64 " does not exist", object->name, object->component);
     for (size_t i = 0; i < check->component_count; i++) {
         const struct check_component *component = &check->components[i];
-        if (component->format.state == COMPONENT_LIVE && !object_has(check, component->id))
+        if (component->format.state == COMPONENT_LIVE && !check->catalog_incomplete &&
+            !object_has(check, component->id))
             check_find(check, "component %" PRIu64 " belongs to no object of the catalog", component->id);
     }
 }

@@ -201,7 +201,8 @@ static enum error steps(struct opening *opening, const struct provider_secret *s
     TRY(group_begin(opening));
     if (!pool->read_only)
         TRY(witness_raise(pool, pool->group->checkpoint.number, pool->group->checkpoint.sequence));
-    TRY(catalog_load(pool));
+    if (!pool->options.no_catalog)
+        TRY(catalog_load(pool));
     if (!pool->objects && pool->slots_end == 0 && !pool->read_only)
         TRY(catalog_create(pool));
     return pool->read_only ? ERROR_NONE : janitor_start(pool);

@@ -27,7 +27,8 @@ struct round {
     uint16_t begin[ROUND_BLOCKS], length[ROUND_BLOCKS];
 };
 
-static enum error round_fetch(struct round *round, enum error *errors)
+/* Blocks [begin, end) of the round; the error is of the look-up, each block that was found has its own in `errors`. */
+static enum error blocks_fetch(struct round *round, size_t begin, size_t end, enum error *errors)
 {
     struct map_entry entries[ROUND_BLOCKS];
     struct chunk_read reads[ROUND_BLOCKS];
@@ -35,14 +36,14 @@ static enum error round_fetch(struct round *round, enum error *errors)
     struct group *group = round->pool->group;
     struct view *view;
     size_t count = 0;
-    TRY(view_lookup(group, round->component, round->blocks, entries, round->count, &view));
-    for (size_t i = 0; i < round->count; i++) {
+    TRY(view_lookup(group, round->component, round->blocks + begin, entries, end - begin, &view));
+    for (size_t i = begin; i < end; i++) {
         errors[i] = ERROR_NONE;
-        if (entry_is_hole(entries[i])) {
+        if (entry_is_hole(entries[i - begin])) {
             memset(round->out[i], 0, CHUNK_SIZE);
             continue;
         }
-        reads[count] = (struct chunk_read){.entry = entries[i], .out = round->out[i]};
+        reads[count] = (struct chunk_read){.entry = entries[i - begin], .out = round->out[i]};
         which[count++] = (uint16_t)i;
     }
     enum error first = chunks_read(group, reads, count);
@@ -53,14 +54,28 @@ static enum error round_fetch(struct round *round, enum error *errors)
     return ERROR_NONE;
 }
 
+/* Where a node of the map cannot be read, the blocks are asked for one by one: only those below it fail. */
+static void round_fetch(struct round *round, enum error *errors)
+{
+    if (blocks_fetch(round, 0, round->count, errors) == ERROR_NONE)
+        return;
+    for (size_t i = 0; i < round->count; i++) {
+        enum error error = blocks_fetch(round, i, i + 1, errors);
+        if (error)
+            errors[i] = error;
+    }
+}
+
 static void round_run(struct round *round)
 {
     enum error errors[ROUND_BLOCKS];
     if (round->count == 0)
         return;
-    enum error error = group_is_fenced(round->pool->group) ? ERROR_FENCED : round_fetch(round, errors);
+    bool fenced = group_is_fenced(round->pool->group);
+    if (!fenced)
+        round_fetch(round, errors);
     for (size_t i = 0; i < round->count; i++) {
-        enum error own = error ? error : errors[i];
+        enum error own = fenced ? ERROR_FENCED : errors[i];
         if (own && !round->requests[i]->error)
             round->requests[i]->error = own;
         if (!own && round->partial[i] && round->data[i])

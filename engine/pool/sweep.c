@@ -63,9 +63,11 @@ static enum error piece_find(struct sweep *sweep, uint64_t component, uint64_t *
 
 enum error sweep_component(struct sweep *sweep, uint64_t component, uint64_t first, uint64_t end)
 {
-    for (;;) {
+    while (first < end) {
         uint64_t stop;
         uint32_t count;
+        if (first >= end) /* its leaf stays mapped where the blocks before are */
+            return ERROR_NONE;
         if (sweep->stopping != NULL && atomic_load(sweep->stopping))
             return ERROR_INTERRUPTED;
         if (sweep->leaves_left == 0)
@@ -77,4 +79,5 @@ enum error sweep_component(struct sweep *sweep, uint64_t component, uint64_t fir
         sweep->leaves_left -= count;
         first = stop;
     }
+    return ERROR_NONE;
 }
