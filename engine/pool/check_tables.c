@@ -187,7 +187,11 @@ static enum error page_visit(void *context, const struct walk_node *node)
         page_lost(check, table);
     if (node->identity.level > 0)
         return ERROR_NONE;
-    check->cid_end = MAX(check->cid_end, (node->identity.number + 1) * leaf_cids(table));
+    uint64_t first = node->identity.number * leaf_cids(table);
+    if (first != 0 && first >= check->group->checkpoint.cid_end)
+        check_find(check, "%s: chunks from %" PRIu64 " on, which were never handed out", table_names[table], first);
+    else
+        check->cid_end = MAX(check->cid_end, first + leaf_cids(table));
     return table == TABLE_COMPONENTS && node->bytes ? component_page(check, node->identity.number, node->bytes)
                                                     : ERROR_NONE;
 }

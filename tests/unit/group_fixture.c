@@ -128,6 +128,8 @@ enum error fixture_try_open(struct fixture *f)
         keyrings[i] = keyring_copy(f->keyrings[i]);
         superblocks[i] = f->superblocks[i];
     }
+    if (f->devices_opened)
+        f->devices_opened(f);
     config.epoch = ++f->epoch;
     mutex_lock(&f->section.mutex);
     f->section.sequence = f->epoch << SEQUENCE_EPOCH_SHIFT;

@@ -38,6 +38,8 @@ struct fixture {
     struct section section;
     uint64_t epoch;
     struct group *group; /* NULL: closed */
+    void (*devices_opened)(struct fixture *fixture); /* called when the next open has its devices; NULL */
+    uint64_t cut;                                    /* for it */
 };
 
 /* Formats `device_count` devices of `device_size` bytes and opens the group. */

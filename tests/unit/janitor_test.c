@@ -3,7 +3,9 @@
 
 static void trash_is_kept_for(uint64_t seconds)
 {
+    mutex_lock(&pool->lock);
     pool->conf->trash = seconds;
+    mutex_unlock(&pool->lock);
 }
 
 /* Writes a document as if a crash came right behind it: memory does not follow, the janitor is not told. */

@@ -353,6 +353,84 @@ static void objects_share_blocks_and_the_catalog_shares_none(void **context)
     assert_int_equal(status.objects, 2);
 }
 
+/* ---- from several threads ---------------------------------------------------------------------------------------- */
+
+#define WORKERS 4
+
+struct worker {
+    struct thread thread;
+    unsigned number;
+    bool failed;
+};
+
+/* Objects of its own; true where all went well. */
+static bool work_alone(unsigned number, unsigned round)
+{
+    char old[32], name[32];
+    struct uuid uuid;
+    snprintf(old, sizeof old, "old %u.%u", number, round);
+    snprintf(name, sizeof name, "new %u.%u", number, round);
+    enum error error = object_create(pool, old, 4 * MIB, &uuid);
+    if (error == ERROR_NONE)
+        error = object_rename(pool, old, name);
+    if (error == ERROR_NONE)
+        error = object_resize(pool, name, round % 2 ? MIB : 8 * MIB, true);
+    if (error == ERROR_NONE && round % 3 == 2)
+        error = object_delete(pool, name, true);
+    return error == ERROR_NONE;
+}
+
+/* One name that all fight for. */
+static bool work_together(void)
+{
+    struct object_info *infos;
+    struct uuid uuid;
+    size_t count;
+    enum error created = object_create(pool, "shared", MIB, &uuid);
+    enum error deleted = object_delete(pool, "shared", true);
+    if (object_list(pool, &infos, &count) != ERROR_NONE)
+        return false;
+    free(infos);
+    return (created == ERROR_NONE || created == ERROR_EXISTS) && (deleted == ERROR_NONE || deleted == ERROR_NOT_FOUND);
+}
+
+static void worker_run(void *argument)
+{
+    struct worker *worker = argument;
+    for (unsigned round = 0; round < 6; round++) {
+        worker->failed |= !work_alone(worker->number, round);
+        worker->failed |= !work_together();
+    }
+}
+
+static size_t count_of_living(void)
+{
+    struct object_info *infos;
+    size_t count, living = 0;
+    assert_fine(object_list(pool, &infos, &count));
+    for (size_t i = 0; i < count; i++)
+        living += infos[i].deleted == 0;
+    free(infos);
+    return living;
+}
+
+static void threads_that_change_objects_at_once_leave_a_whole_catalog(void **context)
+{
+    struct worker workers[WORKERS] = {0};
+    (void)context;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        workers[i].number = i;
+        assert_fine(thread_start(&workers[i].thread, "worker", worker_run, &workers[i]));
+    }
+    for (unsigned i = 0; i < WORKERS; i++)
+        thread_join(&workers[i].thread);
+    for (unsigned i = 0; i < WORKERS; i++)
+        assert_false(workers[i].failed);
+    assert_int_equal(count_of_living(), WORKERS * 4);
+    pool_reopen(true);
+    assert_int_equal(count_of_living(), WORKERS * 4);
+}
+
 /* ---- damage
  * ------------------------------------------------------------------------------------------------------------ */
 
@@ -472,6 +550,7 @@ int main(void)
         POOL_TEST(the_list_is_sorted_by_name_and_whole),
         POOL_TEST(slots_are_used_again),
         POOL_TEST(objects_share_blocks_and_the_catalog_shares_none),
+        POOL_TEST(threads_that_change_objects_at_once_leave_a_whole_catalog),
         POOL_TEST(a_malformed_document_stops_the_open_and_is_named),
         POOL_TEST(a_document_of_impossible_length_stops_the_open),
         POOL_TEST(two_objects_of_one_name_stop_the_open),

@@ -79,12 +79,28 @@ static inline void pool_crash(void)
     pool = NULL;
 }
 
+static inline void fixture_found(const char *sentence, void *context)
+{
+    (void)context;
+    print_error("check: %s\n", sentence);
+}
+
+/* Whatever a test did, references and places must agree afterwards. A test that broke its pool leaves it closed. */
+static inline void pool_close_checked(void)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY};
+    struct check_report report;
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    assert_fine(pool_check(fixture_directory, &options, fixture_found, NULL, NULL, &report));
+    assert_int_equal(report.errors, 0);
+}
+
 static inline int pool_teardown(void **context)
 {
     (void)context;
     if (pool != NULL)
-        assert_fine(pool_close(pool));
-    pool = NULL;
+        pool_close_checked();
     return nftw(fixture_root, fixture_remove, 8, FTW_DEPTH | FTW_PHYS);
 }
 

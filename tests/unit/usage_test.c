@@ -2,7 +2,7 @@
  * The usage of an object is what its map and the recent tables say together: the same before and after a publish, each
  * distinct chunk once, whatever the order in which it came.
  */
-#include "pool_fixture.h"
+#include "tests/unit/pool_fixture.h"
 
 static void publish(void)
 {

@@ -2,7 +2,7 @@
  * A walk sees every node once, a parent before its children, leaves in rising order; it reads the devices, so damage
  * behind the cache is found, and it goes on behind a node that is lost.
  */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #include "engine/group/walk.h"
 

@@ -1,0 +1,39 @@
+/* Documents of the catalog: no bytes may crash the decoder, and what it takes must encode to what it takes again. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/endian.h"
+#include "engine/pool/document.h"
+
+static void object_check(const void *bytes, size_t size)
+{
+    struct object_document once, twice;
+    void *encoded;
+    size_t encoded_size;
+    if (object_document_decode(bytes, size, &once) != ERROR_NONE)
+        return;
+    ASSERT(object_document_encode(&once, &encoded, &encoded_size) == ERROR_NONE);
+    ASSERT(object_document_decode(encoded, encoded_size, &twice) == ERROR_NONE);
+    ASSERT(strcmp(once.name, twice.name) == 0 && once.size == twice.size && once.state == twice.state);
+    free(encoded);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct pool_document document;
+    object_check(data, size);
+    (void)!pool_document_decode(data, size, &document);
+    /* With the length that fits, the fuzzer need not find it. */
+    le32 length = le32_make((uint32_t)size);
+    uint8_t *framed = malloc(size + sizeof length);
+    if (framed == NULL)
+        return 0;
+    memcpy(framed, &length, sizeof length);
+    memcpy(framed + sizeof length, data, size);
+    object_check(framed, size + sizeof length);
+    (void)!pool_document_decode(framed, size + sizeof length, &document);
+    free(framed);
+    return 0;
+}

@@ -1,0 +1,104 @@
+/* Admission: a full group refuses writers and nobody else, and what is freed can be written again. */
+#include "group_fixture.h"
+
+#define SMALL ((UINT64_C(48) << 22) + 2 * AREA_SIZE)
+
+static int setup(void **state)
+{
+    *state = fixture_begin(1, SMALL, true);
+    return 0;
+}
+
+/* Fresh blocks until there is no space; returns how many units of four were taken. */
+static uint64_t fill(struct fixture *f, uint64_t from)
+{
+    for (uint64_t i = from;; i++) {
+        uint64_t seeds[4] = {4 * i + 1, 4 * i + 2, 4 * i + 3, 4 * i + 4};
+        enum error error = fixture_try_write(f, COMPONENT, 4 * i, seeds, 4, NULL);
+        if (error == ERROR_NO_SPACE)
+            return i;
+        assert_int_equal(error, ERROR_NONE);
+    }
+}
+
+static void a_full_group_still_reads_frees_flushes_and_reopens(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t units = fill(f, 0), one = 1;
+    assert_true(units > 1000);
+    assert_int_equal(fixture_try_write(f, COMPONENT, 0, &one, 1, NULL), ERROR_NO_SPACE);
+    for (uint64_t i = 0; i < units; i += 37)
+        fixture_expect(f, COMPONENT, 4 * i + 2, 4 * i + 3);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    fixture_holes(f, COMPONENT, 4, 5);
+    fixture_expect(f, COMPONENT, 4, 0);
+    fixture_close(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 4, 0);
+    fixture_expect(f, COMPONENT, 5, 6);
+    assert_int_equal(fixture_try_write(f, COMPONENT, 0, &one, 1, NULL), ERROR_NO_SPACE);
+}
+
+static void a_full_group_survives_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t units = fill(f, 0);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    for (unsigned round = 0; round < 3; round++) {
+        fixture_crash(f);
+        fixture_open(f);
+        for (uint64_t i = 0; i < units; i += 101)
+            fixture_expect(f, COMPONENT, 4 * i, 4 * i + 1);
+    }
+}
+
+static void what_is_freed_can_be_written_again(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t first = fill(f, 0);
+    for (unsigned round = 0; round < 3; round++) {
+        fixture_holes(f, COMPONENT, 0, UINT64_C(1) << 30);
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+        usleep(20000);
+        uint64_t again = fill(f, 0);
+        assert_true(again > first * 8 / 10);
+    }
+}
+
+static void overwriting_a_quarter_of_the_space_goes_on_for_ever(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 8 * 1024; i++) {
+        uint64_t seeds[4] = {4 * i + 1, 4 * i + 2, 4 * i + 3, 4 * i + 4};
+        assert_int_equal(fixture_try_write(f, COMPONENT, i % 1024 * 4, seeds, 4, NULL), ERROR_NONE);
+    }
+    for (uint64_t i = 7 * 1024; i < 8 * 1024; i += 11)
+        fixture_expect(f, COMPONENT, i % 1024 * 4, 4 * i + 1);
+}
+
+static void a_fenced_group_answers_nothing(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t one = 1;
+    fixture_write(f, COMPONENT, 1, 1);
+    assert_int_equal(group_fence(f->group, ERROR_IO), ERROR_FENCED);
+    assert_int_equal(fixture_try_write(f, COMPONENT, 1, &one, 1, NULL), ERROR_FENCED);
+    assert_int_equal(group_sync(f->group), ERROR_FENCED);
+    assert_int_equal(group_publish(f->group), ERROR_FENCED);
+    assert_int_equal(group_wait_room(f->group), ERROR_FENCED);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_full_group_still_reads_frees_flushes_and_reopens),
+        TEST(a_full_group_survives_a_crash),
+        TEST(what_is_freed_can_be_written_again),
+        TEST(overwriting_a_quarter_of_the_space_goes_on_for_ever),
+        TEST(a_fenced_group_answers_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

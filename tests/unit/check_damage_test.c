@@ -1,0 +1,211 @@
+/*
+ * Whatever bit is flipped on the device, the checker finds it, names object, blocks, device and segment, and tells
+ * nothing that only follows from it.
+ */
+#include "tests/unit/check_fixture.h"
+
+static void a_damaged_unit_is_named_by_object_and_block(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry entry = entry_of("one", 300);
+    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
+    close_pool(false);
+    flip(&spot);
+    check_finds("object one, blocks 300 to 300: the data is damaged");
+    assert_found(spot.path);
+    assert_int_equal(found_count, 1);
+}
+
+static void a_damaged_shared_unit_names_every_object(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry entry = entry_of("two", 2);
+    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
+    close_pool(false);
+    flip(&spot);
+    check_finds("object one, blocks 2 to 2: the data is damaged");
+    assert_found("object two, blocks 2 to 2: the data is damaged");
+}
+
+static void a_damaged_unit_of_the_journal_is_named(void **context)
+{
+    (void)context;
+    fill();
+    write_block("one", 5 * MIB, 77);
+    assert_fine(group_sync(pool->group));
+    write_block("one", 6 * MIB, 78);
+    assert_fine(group_sync(pool->group));
+    struct map_entry entry = entry_of("one", 5 * MIB / COFFER_BLOCK);
+    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
+    close_pool(true);
+    flip(&spot);
+    check_finds("object one, blocks 1280 to 1280 (in the journal): the data is damaged");
+}
+
+static void a_damaged_catalog_does_not_end_the_check(void **context)
+{
+    (void)context;
+    fill();
+    uint64_t block = OBJECT_SLOT_BLOCKS;
+    struct map_entry document, data = entry_of("two", 3);
+    struct view *view;
+    assert_fine(view_lookup(pool->group, COMPONENT_CATALOG, &block, &document, 1, &view));
+    view_put(pool->group, view);
+    struct spot first = address_spot(entry_serial(document), entry_offset(document));
+    struct spot second = address_spot(entry_serial(data), entry_offset(data));
+    close_pool(false);
+    flip(&first);
+    flip(&second);
+    check_finds("the catalog cannot be read whole");
+    assert_found("the catalog, blocks 256 to 256: the data is damaged");
+    assert_found("blocks 3 to 3: the data is damaged");
+}
+
+static void a_damaged_leaf_is_named_by_its_blocks(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("two");
+    struct spot spot = root_spot(&tree, false);
+    close_pool(false);
+    flip(&spot);
+    check_finds("object two, map of blocks 0 to 255 (level 0), only copy: damaged");
+    assert_found("are counted more often than the readable maps explain");
+    assert_int_equal(found_count, 2);
+}
+
+static void one_damaged_copy_of_an_inner_node_is_found(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("one");
+    assert_true(tree.root.height > 0);
+    struct spot first = root_spot(&tree, false), second = root_spot(&tree, true);
+    close_pool(false);
+    flip(&second);
+    check_finds("object one, map of blocks 0 to 32767 (level 1), second copy: damaged");
+    assert_found("the other copy is whole");
+    assert_int_equal(found_count, 1);
+    flip(&second);
+    flip(&first);
+    check_finds("object one, map of blocks 0 to 32767 (level 1), first copy: damaged");
+    assert_int_equal(found_count, 1);
+    flip(&second);
+    check_finds("second copy: damaged");
+    flip(&first);
+    flip(&second);
+    assert_clean();
+}
+
+struct wanted_node {
+    unsigned level;
+    struct node_pointer pointer;
+};
+
+static enum error node_found(void *context, const struct walk_node *node)
+{
+    struct wanted_node *wanted = context;
+    if (node->identity.level == wanted->level && entry_is_hole(wanted->pointer.first))
+        wanted->pointer = node->pointer;
+    return ERROR_NONE;
+}
+
+/* The first copy of the first node of a level. */
+static struct spot table_spot(enum table table, unsigned level)
+{
+    struct tree tree = table_tree(table);
+    struct wanted_node wanted = {.level = level};
+    assert_fine(tree_walk(pool->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, node_found, &wanted));
+    return address_spot(entry_serial(wanted.pointer.first), entry_offset(wanted.pointer.first));
+}
+
+/* What only follows from a page that cannot be read is not told as well. */
+static void damaged_pages_of_tables_are_named(void **context)
+{
+    (void)context;
+    static const struct {
+        enum table table;
+        unsigned level;
+        const char *words;
+    } cases[] = {
+        {TABLE_PLACES, 0, "chunk table, places, page 1 of level 0, only copy: damaged"},
+        {TABLE_PLACES, 1, "chunk table, places, page 0 of level 1, first copy: damaged"},
+        {TABLE_FINGERPRINTS, 0, "chunk table, fingerprints, page 1 of level 0, only copy: damaged"},
+        {TABLE_COUNTS, 0, "chunk table, counts, page 0 of level 0, only copy: damaged"},
+        {TABLE_COMPONENTS, 0, "component table, page 0 of level 0, first copy: damaged"},
+        {TABLE_SEGMENTS, 0, "segment table, page 0 of level 0, first copy: damaged"},
+    };
+    fill();
+    close_pool(false);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_fine(pool_try_open());
+        struct spot spot = table_spot(cases[i].table, cases[i].level);
+        close_pool(true);
+        flip(&spot);
+        check_finds(cases[i].words);
+        assert_int_equal(found_count, 1);
+        flip(&spot);
+        assert_clean();
+    }
+}
+
+static void a_damaged_superblock_copy_is_named(void **context)
+{
+    (void)context;
+    uint64_t size = pool->group->superblocks[0].device_size;
+    struct spot last = device_spot(superblock_offset(size, 3) + 5000),
+                first = device_spot(superblock_offset(size, 0) + 100);
+    close_pool(false);
+    flip(&last);
+    check_finds("superblock copy 4 of 4: it is not as it was written");
+    flip(&last);
+    flip(&first);
+    check_finds("superblock copy 1 of 4: it is damaged");
+}
+
+static void a_damaged_checkpoint_record_is_named(void **context)
+{
+    (void)context;
+    fill();
+    write_block("one", 0, 1);
+    publish();
+    write_block("one", 0, 2);
+    publish();
+    uint64_t number = pool->group->checkpoint.number;
+    struct spot spot = device_spot(checkpoint_offset(&pool->group->superblocks[0], checkpoint_copy(number - 1)) + 200);
+    close_pool(true);
+    flip(&spot);
+    check_finds("checkpoint record");
+    assert_found("it is damaged");
+}
+
+static void a_damaged_segment_header_is_named(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry entry = entry_of("one", 0);
+    mutex_lock(&pool->group->lock);
+    uint64_t offset = segment_offset(&pool->group->segments, segment_find(&pool->group->segments, entry_serial(entry)));
+    mutex_unlock(&pool->group->lock);
+    struct spot spot = device_spot(offset + 60);
+    close_pool(false);
+    flip(&spot);
+    check_finds("the header of segment");
+    assert_int_equal(found_count, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_damaged_unit_is_named_by_object_and_block), TEST(a_damaged_shared_unit_names_every_object),
+        TEST(a_damaged_unit_of_the_journal_is_named),      TEST(a_damaged_catalog_does_not_end_the_check),
+        TEST(a_damaged_leaf_is_named_by_its_blocks),       TEST(one_damaged_copy_of_an_inner_node_is_found),
+        TEST(damaged_pages_of_tables_are_named),           TEST(a_damaged_superblock_copy_is_named),
+        TEST(a_damaged_checkpoint_record_is_named),        TEST(a_damaged_segment_header_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,213 @@
+/*
+ * Numbers that are authentic and wrong: counts, references, places, fingerprints, live bytes, totals. They are
+ * falsified in memory, and a publish makes them the pool's.
+ */
+#include "tests/unit/check_fixture.h"
+
+/* Falsifies a leaf of a table and makes a merge that rewrites it. */
+static uint8_t *falsify_begin(enum table table, uint64_t leaf, struct cache_block **block)
+{
+    fill();
+    return leaf_bytes(table_tree(table), leaf, block);
+}
+
+static void falsify_end(struct cache_block **block)
+{
+    tree_put(pool->group, block, 1);
+    write_block("two", 40 * COFFER_BLOCK, 150);
+    publish();
+    close_pool(true);
+}
+
+static void count_falsified(int by, const char *words)
+{
+    struct cache_block *block;
+    fill();
+    uint64_t cid = entry_cid(entry_of("one", 1));
+    le32 *counts = (le32 *)leaf_bytes(table_tree(TABLE_COUNTS), cid / 1024, &block);
+    uint32_t count = le32_get(counts[cid % 1024]);
+    assert_int_equal(count, 2);
+    counts[cid % 1024] = le32_make(count + (uint32_t)by);
+    falsify_end(&block);
+    check_finds(words);
+    assert_found("one of them by object one");
+    assert_int_equal(found_count, 1);
+}
+
+static void a_count_that_is_too_high_is_found(void **context)
+{
+    (void)context;
+    count_falsified(+1, "has the count 3 and 2 references");
+}
+
+static void a_count_that_is_too_low_is_found(void **context)
+{
+    (void)context;
+    count_falsified(-1, "has the count 1 and 2 references");
+}
+
+static void a_count_without_a_reference_is_found(void **context)
+{
+    (void)context;
+    struct cache_block *block;
+    le32 *counts = (le32 *)falsify_begin(TABLE_COUNTS, 0, &block);
+    counts[1000] = le32_make(1);
+    falsify_end(&block);
+    check_finds("chunk 1000 has the count 1 and nothing refers to it");
+}
+
+static void a_false_fingerprint_is_found(void **context)
+{
+    (void)context;
+    struct cache_block *block;
+    fill();
+    uint64_t cid = entry_cid(entry_of("one", 300));
+    uint8_t *fingerprints = leaf_bytes(table_tree(TABLE_FINGERPRINTS), cid / 256, &block);
+    fingerprints[cid % 256 * FINGERPRINT_SIZE] ^= 1;
+    falsify_end(&block);
+    check_finds("object one, blocks 300 to 300: the fingerprint does not fit the data");
+    assert_int_equal(found_count, 1);
+}
+
+static void a_missing_fingerprint_is_found(void **context)
+{
+    (void)context;
+    struct cache_block *block;
+    fill();
+    uint64_t cid = entry_cid(entry_of("one", 300));
+    uint8_t *fingerprints = leaf_bytes(table_tree(TABLE_FINGERPRINTS), cid / 256, &block);
+    memset(fingerprints + cid % 256 * FINGERPRINT_SIZE, 0, FINGERPRINT_SIZE);
+    falsify_end(&block);
+    check_finds("object one, blocks 300 to 300: the chunk has no fingerprint");
+}
+
+static void a_false_place_is_found(void **context)
+{
+    (void)context;
+    struct cache_block *block;
+    fill();
+    struct map_entry one = entry_of("one", 300);
+    uint64_t cid = entry_cid(one);
+    struct map_entry_format *places =
+        (struct map_entry_format *)leaf_bytes(table_tree(TABLE_PLACES), cid / 256, &block);
+    struct map_entry moved = entry_make(cid, entry_serial(one), entry_offset(one) + 1, entry_length(one), 0, 1);
+    entry_encode(moved, &places[cid % 256]);
+    falsify_end(&block);
+    check_finds("object one, blocks 300 to 300: map and chunk table name different places");
+}
+
+/* A block of an object comes to refer to what another block has, and nobody counts it. */
+static void map_falsified(struct map_entry entry)
+{
+    struct cache_block *block;
+    struct map_entry_format *entries = (struct map_entry_format *)leaf_bytes(map_tree("two"), 0, &block);
+    entry_encode(entry, &entries[10]);
+    falsify_end(&block);
+}
+
+static void a_reference_that_is_not_counted_is_found(void **context)
+{
+    (void)context;
+    fill();
+    map_falsified(entry_of("one", 5));
+    check_finds("has the count 1 and 2 references");
+    assert_found("object two: the component table counts");
+    assert_found("checkpoint record: it counts");
+}
+
+static void a_reference_to_what_never_was_is_found(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry one = entry_of("one", 5);
+    map_falsified(entry_make(900, entry_serial(one), entry_offset(one), entry_length(one), 0, 1));
+    check_finds("object two, blocks 10 to 10:");
+}
+
+static void a_reference_into_a_segment_that_is_gone_is_found(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry one = entry_of("one", 5);
+    map_falsified(entry_make(entry_cid(one), 60000, entry_offset(one), entry_length(one), 0, 1));
+    check_finds("object two, blocks 10 to 10: the data is in a segment that is gone");
+}
+
+static void false_live_bytes_are_found(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry entry = entry_of("one", 0);
+    mutex_lock(&pool->group->lock);
+    uint32_t index = segment_find(&pool->group->segments, entry_serial(entry));
+    assert_fine(segment_live_add(&pool->group->segments, index, 160));
+    mutex_unlock(&pool->group->lock);
+    write_block("two", 0, 150);
+    publish();
+    close_pool(true);
+    check_finds("live bytes");
+    assert_int_equal(found_count, 1);
+}
+
+static void false_totals_are_found(void **context)
+{
+    (void)context;
+    fill();
+    mutex_lock(&pool->group->lock);
+    pool->group->checkpoint.chunks_live += 5;
+    pool->group->checkpoint.blocks_mapped -= 1;
+    mutex_unlock(&pool->group->lock);
+    write_block("two", 0, 150);
+    publish();
+    close_pool(true);
+    check_finds("living data chunks");
+    assert_found("mapped blocks");
+    assert_int_equal(found_count, 2);
+}
+
+static void false_statistics_of_a_component_are_found(void **context)
+{
+    (void)context;
+    struct cache_block *block;
+    uint8_t *page = falsify_begin(TABLE_COMPONENTS, 0, &block);
+    struct component_format *format = (struct component_format *)page + component_of("one");
+    format->stored = le64_make(le64_get(format->stored) + 16);
+    falsify_end(&block);
+    check_finds("object one: the component table counts");
+    assert_int_equal(found_count, 1);
+}
+
+static void a_component_of_no_object_is_found(void **context)
+{
+    (void)context;
+    struct cache_block *block;
+    uint8_t *page = falsify_begin(TABLE_COMPONENTS, 0, &block);
+    struct component_format *format = (struct component_format *)page + 20;
+    memset(format->object, 7, sizeof format->object);
+    format->state = COMPONENT_LIVE;
+    falsify_end(&block);
+    check_finds("component 20 belongs to no object of the catalog");
+    assert_int_equal(found_count, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_count_that_is_too_high_is_found),
+        TEST(a_count_that_is_too_low_is_found),
+        TEST(a_count_without_a_reference_is_found),
+        TEST(a_false_fingerprint_is_found),
+        TEST(a_missing_fingerprint_is_found),
+        TEST(a_false_place_is_found),
+        TEST(a_reference_that_is_not_counted_is_found),
+        TEST(a_reference_to_what_never_was_is_found),
+        TEST(a_reference_into_a_segment_that_is_gone_is_found),
+        TEST(false_live_bytes_are_found),
+        TEST(false_totals_are_found),
+        TEST(false_statistics_of_a_component_are_found),
+        TEST(a_component_of_no_object_is_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,229 @@
+/*
+ * An open log: what several threads reserve and fill is on the disk, whole and in order, and until it is there readers
+ * get it from the buffers.
+ */
+#include "group_fixture.h"
+
+#define THREADS 4
+#define WRITES  400
+
+/* Closes and writes what is open; nobody waits for it. */
+static uint64_t close_open(struct fixture *f)
+{
+    assert_int_equal(fixture_enter(f, false), ERROR_NONE);
+    uint64_t ticket = log_close(&f->group->journal, false);
+    fixture_leave(f);
+    assert_int_equal(log_advance(&f->group->journal), ERROR_NONE);
+    return ticket;
+}
+
+static void reopen(struct fixture *f)
+{
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    fixture_crash(f);
+    fixture_open(f);
+}
+
+static void an_address_in_no_buffer_is_not_found(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t bytes[64];
+    struct map_entry entry = fixture_write(f, COMPONENT, 1, 1);
+    struct log *journal = &f->group->journal;
+    assert_true(log_read(journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes));
+    assert_false(log_read(journal, entry_serial(entry) + 1, entry_offset(entry), sizeof bytes, bytes));
+    assert_false(log_read(journal, entry_serial(entry), 1, sizeof bytes, bytes));
+    assert_false(log_read(&f->group->meta, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes));
+    assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
+    assert_false(log_read(journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes));
+}
+
+/* Nobody waits for the first append here, so a reader that waited for it would wait for long. */
+static void what_stands_behind_an_append_in_flight_is_read_at_once(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t bytes[64];
+    (void)fixture_write(f, COMPONENT, 1, 1);
+    (void)close_open(f);
+    struct map_entry entry = fixture_write(f, COMPONENT, 2, 2);
+    assert_true(log_read(&f->group->journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes));
+    assert_int_equal(((struct item_format *)bytes)->kind, ITEM_UNIT);
+    fixture_expect(f, COMPONENT, 2, 2);
+    fixture_expect(f, COMPONENT, 1, 1);
+}
+
+struct filler {
+    struct fixture *fixture;
+    struct log_item item;
+    struct segment_identity identity;
+    bool filled;
+};
+
+static void fill_later(void *argument)
+{
+    struct filler *filler = argument;
+    const struct segment_keys *keys;
+    uint8_t stored[100] = {7};
+    le40 cid = le40_make(9);
+    struct log *journal = &filler->fixture->group->journal;
+    usleep(20000);
+    enum error error = segment_keys_get(filler->fixture->group, &filler->identity, &keys);
+    if (!error) {
+        error = log_fill(journal, &filler->item, keys, ITEM_UNIT, STORED_RAW, 1, &cid, sizeof cid, stored, sizeof stored);
+        segment_keys_put(filler->fixture->group, keys);
+    }
+    filler->filled = error == ERROR_NONE;
+    log_filled(journal, filler->item.buffer);
+}
+
+static void a_reader_waits_for_a_fill(void **state)
+{
+    struct fixture *f = *state;
+    struct filler filler = {.fixture = f};
+    struct thread thread;
+    uint8_t bytes[160];
+    struct log *journal = &f->group->journal;
+    assert_int_equal(fixture_enter(f, false), ERROR_NONE);
+    log_reserve(journal, sizeof(struct item_format) + 5 + 100, 0, &filler.item);
+    filler.identity = segment_identity(&f->group->segments, filler.item.buffer->segment);
+    fixture_leave(f);
+    assert_int_equal(thread_start(&thread, "filler", fill_later, &filler), ERROR_NONE);
+    assert_true(log_read(journal, filler.item.serial, filler.item.offset, filler.item.size, bytes));
+    thread_join(&thread);
+    assert_true(filler.filled);
+    assert_int_equal(((struct item_format *)bytes)->kind, ITEM_UNIT);
+    assert_int_equal(bytes[sizeof(struct item_format) + 5], 7);
+}
+
+static void nothing_open_is_nothing_to_close(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(log_wait(&f->group->journal, close_open(f)), ERROR_NONE);
+    uint64_t before = f->group->journal.tickets;
+    assert_int_equal(close_open(f), before);
+    assert_int_equal(f->group->journal.tickets, before);
+}
+
+static void an_empty_append_carries_the_chain_on(void **state)
+{
+    struct fixture *f = *state;
+    struct log *journal = &f->group->journal;
+    fixture_write(f, COMPONENT, 1, 1);
+    for (unsigned i = 0; i < 5; i++) {
+        (void)close_open(f);
+        assert_int_equal(fixture_enter(f, false), ERROR_NONE);
+        uint64_t ticket = log_close(journal, true);
+        fixture_leave(f);
+        assert_int_equal(log_wait(journal, ticket), ERROR_NONE);
+    }
+    fixture_write(f, COMPONENT, 2, 2);
+    reopen(f);
+    fixture_expect(f, COMPONENT, 1, 1);
+    fixture_expect(f, COMPONENT, 2, 2);
+}
+
+static void a_log_goes_on_from_segment_to_segment(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t serial = 0, segments = 0;
+    for (uint64_t i = 0; i < 2000; i++) {
+        struct map_entry entries[4];
+        uint64_t seeds[4] = {4 * i + 1, 4 * i + 2, 4 * i + 3, 4 * i + 4};
+        assert_int_equal(fixture_try_write(f, COMPONENT, 4 * i, seeds, 4, entries), ERROR_NONE);
+        segments += entry_serial(entries[0]) != serial;
+        serial = entry_serial(entries[0]);
+        assert_true((uint64_t)(entry_offset(entries[0]) + entry_length(entries[0])) * GRAIN_SIZE <=
+                    segment_size(&f->group->segments));
+    }
+    assert_true(segments > 4);
+    reopen(f);
+    for (uint64_t i = 0; i < 8000; i += 7)
+        fixture_expect(f, COMPONENT, i, i + 1);
+}
+
+static void what_must_be_whole_lies_in_one_append(void **state)
+{
+    struct fixture *f = *state;
+    struct log *journal = &f->group->journal;
+    const size_t whole = 256 << 10;
+    for (unsigned i = 0; i < 60; i++) { /* 15 MiB: over several ends of segments */
+        struct log_item item;
+        assert_int_equal(fixture_enter(f, false), ERROR_NONE);
+        log_require_whole(journal, whole);
+        uint64_t ticket = journal->open->ticket;
+        for (size_t bytes = 0; bytes + (32 << 10) <= whole; bytes += 32 << 10) {
+            log_reserve(journal, 32 << 10, 0, &item);
+            assert_int_equal(item.buffer->ticket, ticket);
+            log_filled(journal, item.buffer);
+        }
+        fixture_leave(f);
+        assert_int_equal(log_advance(journal), ERROR_NONE);
+    }
+    assert_true(f->group->segments.serial_next > 4);
+}
+
+/* ---- several threads ---------------------------------------------------------------------------------------------- */
+
+struct writer {
+    struct fixture *fixture;
+    uint64_t number;
+    enum error error;
+};
+
+static uint64_t seed_of(uint64_t writer, uint64_t i) { return 1 + writer * 1000000 + i; }
+
+static void write_many(void *argument)
+{
+    struct writer *writer = argument;
+    struct fixture *f = writer->fixture;
+    for (uint64_t i = 0; i < WRITES && !writer->error; i++) {
+        uint64_t seeds[4], block = (i * THREADS + writer->number) * 4;
+        for (unsigned n = 0; n < 4; n++)
+            seeds[n] = seed_of(writer->number, 4 * i + n);
+        writer->error = fixture_try_write(f, COMPONENT, block, seeds, 4, NULL);
+        if (!writer->error && i % 40 == writer->number * 10)
+            writer->error = group_sync(f->group);
+        if (!writer->error && i % 100 == 50 && writer->number == 0)
+            writer->error = group_publish(f->group);
+        if (!writer->error && i % 5 == 0)
+            fixture_expect(f, COMPONENT, block + 3, seeds[3]);
+    }
+}
+
+static void all_that_threads_wrote_is_replayed(void **state)
+{
+    struct fixture *f = *state;
+    struct writer writers[THREADS];
+    struct thread threads[THREADS];
+    for (uint64_t w = 0; w < THREADS; w++) {
+        writers[w] = (struct writer){f, w, ERROR_NONE};
+        assert_int_equal(thread_start(&threads[w], "writer", write_many, &writers[w]), ERROR_NONE);
+    }
+    for (uint64_t w = 0; w < THREADS; w++)
+        thread_join(&threads[w]);
+    for (uint64_t w = 0; w < THREADS; w++)
+        assert_int_equal(writers[w].error, ERROR_NONE);
+    reopen(f);
+    for (uint64_t i = 0; i < WRITES; i += 3)
+        for (uint64_t w = 0; w < THREADS; w++)
+            fixture_expect(f, COMPONENT, (i * THREADS + w) * 4 + 1, seed_of(w, 4 * i + 1));
+}
+
+#define TEST(name)     cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST_TWO(name) cmocka_unit_test_setup_teardown(name, fixture_setup_two, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_address_in_no_buffer_is_not_found),
+        TEST(what_stands_behind_an_append_in_flight_is_read_at_once),
+        TEST(a_reader_waits_for_a_fill),
+        TEST(nothing_open_is_nothing_to_close),
+        TEST(an_empty_append_carries_the_chain_on),
+        TEST(a_log_goes_on_from_segment_to_segment),
+        TEST(what_must_be_whole_lies_in_one_append),
+        TEST(all_that_threads_wrote_is_replayed),
+        TEST_TWO(all_that_threads_wrote_is_replayed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,266 @@
+/*
+ * Replay: what a flush covered is found again or its loss is told; what no flush covered may end the journal; and the
+ * journal goes on after any number of crashes.
+ */
+#include "group_fixture.h"
+
+/* Writes the open buffer without a flush of the device. */
+static void write_out(struct fixture *f)
+{
+    assert_int_equal(fixture_enter(f, false), ERROR_NONE);
+    uint64_t ticket = log_close(&f->group->journal, false);
+    fixture_leave(f);
+    assert_int_equal(log_advance(&f->group->journal), ERROR_NONE);
+    assert_int_equal(log_wait(&f->group->journal, ticket), ERROR_NONE);
+}
+
+static void flush(struct fixture *f) { assert_int_equal(group_sync(f->group), ERROR_NONE); }
+
+struct spot {
+    uint32_t device;
+    uint64_t offset;
+};
+
+static struct spot spot_of(struct fixture *f, struct map_entry entry)
+{
+    return (struct spot){fixture_device(f, entry_serial(entry)),
+                         fixture_offset(f, entry_serial(entry), entry_offset(entry))};
+}
+
+/* The header of the append that begins with this unit. */
+static struct spot append_of(struct spot unit)
+{
+    return (struct spot){unit.device, unit.offset / BLOCK_SIZE * BLOCK_SIZE};
+}
+
+static void flip(struct fixture *f, struct spot spot) { fixture_flip(f, spot.device, spot.offset + 40); }
+
+static void expect_refused(struct fixture *f, enum error expected, const char *words)
+{
+    assert_int_equal(fixture_try_open(f), expected);
+    if (!strstr(error_sentence(expected), words))
+        fail_msg("'%s' does not say '%s'", error_sentence(expected), words);
+}
+
+static void a_damaged_header_before_the_last_flush_is_not_cut_off(void **state)
+{
+    struct fixture *f = *state;
+    struct spot first = spot_of(f, fixture_write(f, COMPONENT, 1, 1));
+    flush(f);
+    fixture_write(f, COMPONENT, 2, 2);
+    flush(f);
+    fixture_crash(f);
+    flip(f, append_of(first));
+    expect_refused(f, ERROR_CORRUPT, "damaged");
+    expect_refused(f, ERROR_CORRUPT, "Nothing was changed");
+    flip(f, append_of(first));
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 1, 1);
+    fixture_expect(f, COMPONENT, 2, 2);
+}
+
+static void a_damaged_unit_before_the_last_flush_is_damage_of_that_unit(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t bytes[CHUNK_SIZE];
+    struct spot first = spot_of(f, fixture_write(f, COMPONENT, 1, 1));
+    flush(f);
+    fixture_write(f, COMPONENT, 2, 2);
+    flush(f);
+    fixture_crash(f);
+    fixture_flip(f, first.device, first.offset + 200);
+    fixture_open(f);
+    assert_int_equal(fixture_read(f, COMPONENT, 1, bytes), ERROR_CORRUPT);
+    fixture_expect(f, COMPONENT, 2, 2);
+    fixture_write(f, COMPONENT, 1, 3);
+    fixture_expect(f, COMPONENT, 1, 3);
+}
+
+static void a_torn_tail_is_cut_off_and_never_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    fixture_write(f, COMPONENT, 1, 1);
+    flush(f);
+    struct spot torn = spot_of(f, fixture_write(f, COMPONENT, 1, 2));
+    write_out(f);
+    fixture_write(f, COMPONENT, 2, 3);
+    write_out(f);
+    fixture_crash(f);
+    fixture_flip(f, torn.device, torn.offset + 200);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 1, 1);
+    fixture_expect(f, COMPONENT, 2, 0);
+    fixture_write(f, COMPONENT, 5, 5);
+    flush(f);
+    fixture_crash(f);
+    fixture_flip(f, torn.device, torn.offset + 200); /* whole again, and yet not part of the chain */
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 1, 1);
+    fixture_expect(f, COMPONENT, 2, 0);
+    fixture_expect(f, COMPONENT, 5, 5);
+}
+
+static void cut_off(struct fixture *f) { assert_int_equal(truncate(f->paths[0], (off_t)f->cut), 0); }
+
+static void a_device_that_cannot_be_read_is_not_the_end(void **state)
+{
+    struct fixture *f = *state;
+    struct spot unit = spot_of(f, fixture_write(f, COMPONENT, 1, 1));
+    flush(f);
+    fixture_crash(f);
+    f->cut = append_of(unit).offset;
+    f->devices_opened = cut_off;
+    assert_int_equal(fixture_try_open(f), ERROR_IO);
+}
+
+static void a_journal_that_does_not_fit_into_memory_says_what_to_do(void **state)
+{
+    struct fixture *f = *state;
+    fixture_close(f);
+    f->memory = UINT64_C(256) << 20;
+    fixture_open(f);
+    fixture_write(f, COMPONENT, 5000 * MAP_LEAF_ENTRIES, 9);
+    for (uint64_t leaf = 0; leaf < 3500; leaf++)
+        fixture_holes(f, COMPONENT, leaf * MAP_LEAF_ENTRIES, leaf * MAP_LEAF_ENTRIES + 255);
+    fixture_write(f, COMPONENT, 7, 7);
+    flush(f);
+    fixture_crash(f);
+    f->memory = UINT64_C(72) << 20;
+    expect_refused(f, ERROR_NO_MEMORY, "memory");
+    f->memory = UINT64_C(100) << 20; /* both tables are filled, the first is merged by the open */
+    for (unsigned round = 0; round < 2; round++) {
+        fixture_open(f);
+        fixture_expect(f, COMPONENT, 7, 7);
+        fixture_expect(f, COMPONENT, 5000 * MAP_LEAF_ENTRIES, 9);
+        fixture_crash(f);
+    }
+    fixture_open(f);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    fixture_expect(f, COMPONENT, 7, 7);
+}
+
+static void everything_flushed_is_there_after_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 3000; i++)
+        fixture_write(f, COMPONENT, i % 2000, i + 1);
+    fixture_holes(f, COMPONENT, 10, 700);
+    flush(f);
+    fixture_crash(f);
+    fixture_open(f);
+    for (uint64_t block = 0; block < 2000; block++)
+        fixture_expect(f, COMPONENT, block, block >= 10 && block < 700 ? 0 : block + (block < 1000 ? 2001 : 1));
+    assert_true(f->group->replay_bytes > 0);
+}
+
+static void a_component_made_before_a_crash_is_there(void **state)
+{
+    struct fixture *f = *state;
+    fixture_component(f, 77, COMPONENT_LIVE);
+    fixture_write(f, 77, 3, 33);
+    flush(f);
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, 77, 3, 33);
+    assert_true(f->group->component_next > 77);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    fixture_expect(f, 77, 3, 33);
+}
+
+static void replay_begins_behind_the_last_publish(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 500; i++)
+        fixture_write(f, COMPONENT, i, i + 1);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    fixture_write(f, COMPONENT, 1, 1000);
+    flush(f);
+    fixture_crash(f);
+    fixture_open(f);
+    assert_int_equal(recent_points_count(f->group->view->active), 1);
+    fixture_expect(f, COMPONENT, 1, 1000);
+    fixture_expect(f, COMPONENT, 2, 3);
+}
+
+static void more_crashes_than_a_record_has_joints_are_survived(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 2 * JOINTS_MAX + 3; i++) {
+        fixture_write(f, COMPONENT, i, i + 1);
+        flush(f);
+        fixture_crash(f);
+        fixture_open(f);
+        for (uint64_t block = 0; block <= i; block++)
+            fixture_expect(f, COMPONENT, block, block + 1);
+    }
+}
+
+static void opens_without_a_write_between_them_lose_nothing(void **state)
+{
+    struct fixture *f = *state;
+    fixture_write(f, COMPONENT, 9, 9);
+    flush(f);
+    for (unsigned i = 0; i < JOINTS_MAX + 4; i++) {
+        fixture_crash(f);
+        fixture_open(f);
+    }
+    fixture_expect(f, COMPONENT, 9, 9);
+    fixture_write(f, COMPONENT, 10, 10);
+    flush(f);
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 9, 9);
+    fixture_expect(f, COMPONENT, 10, 10);
+}
+
+static void no_cid_and_no_serial_that_replay_saw_is_given_again(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry before = fixture_write(f, COMPONENT, 1, 1);
+    uint64_t serial = f->group->segments.serial_next;
+    flush(f);
+    fixture_crash(f);
+    fixture_open(f);
+    struct map_entry after = fixture_write(f, COMPONENT, 2, 2);
+    assert_true(entry_cid(after) > entry_cid(before));
+    assert_true(entry_serial(after) >= serial);
+}
+
+static void another_groups_segments_are_not_replayed(void **state)
+{
+    struct fixture *f = *state;
+    fixture_write(f, COMPONENT, 1, 1);
+    flush(f);
+    fixture_crash(f);
+    /* Without its K_log nothing on the device is this group's, not even the checkpoint record. */
+    uint8_t *key = (uint8_t *)keyring_find(f->keyrings[0], KEY_KIND_LOG, 1);
+    key[0] ^= 1;
+    assert_int_equal(fixture_try_open(f), ERROR_CORRUPT);
+    key[0] ^= 1;
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 1, 1);
+}
+
+#define TEST(name)     cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST_TWO(name) cmocka_unit_test_setup_teardown(name, fixture_setup_two, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_damaged_header_before_the_last_flush_is_not_cut_off),
+        TEST(a_damaged_unit_before_the_last_flush_is_damage_of_that_unit),
+        TEST(a_torn_tail_is_cut_off_and_never_comes_back),
+        TEST(a_device_that_cannot_be_read_is_not_the_end),
+        TEST(a_journal_that_does_not_fit_into_memory_says_what_to_do),
+        TEST(everything_flushed_is_there_after_a_crash),
+        TEST_TWO(everything_flushed_is_there_after_a_crash),
+        TEST(a_component_made_before_a_crash_is_there),
+        TEST(replay_begins_behind_the_last_publish),
+        TEST(more_crashes_than_a_record_has_joints_are_survived),
+        TEST_TWO(more_crashes_than_a_record_has_joints_are_survived),
+        TEST(opens_without_a_write_between_them_lose_nothing),
+        TEST(no_cid_and_no_serial_that_replay_saw_is_given_again),
+        TEST(another_groups_segments_are_not_replayed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

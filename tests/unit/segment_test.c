@@ -1,0 +1,285 @@
+/* The segment table: serials are given once, a slot is somebody's or free, and a header is taken only where it belongs. */
+#include "group_fixture.h"
+
+static struct segments segments;
+static const uint32_t slots[] = {40, 33, 64};
+
+static int setup(void **state)
+{
+    (void)state;
+    enum error error = segments_init(&segments, COUNT_OF(slots), slots, SEGMENT_SHIFT_MIN);
+    segments.serial_lease = SERIAL_LEASE;
+    return error ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    segments_deinit(&segments);
+    return 0;
+}
+
+static uint32_t take(uint32_t avoid) { return segment_take(&segments, SEGMENT_META, SLOT_OPEN, avoid); }
+
+static void a_full_table_gives_nothing(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 137; i++)
+        assert_int_not_equal(take(UINT32_MAX), SEGMENT_NONE);
+    assert_int_equal(segments.free_total, 0);
+    assert_int_equal(take(UINT32_MAX), SEGMENT_NONE);
+    assert_int_equal(take(1), SEGMENT_NONE);
+    segment_free(&segments, 70);
+    assert_int_equal(take(1), 70); /* better there than nowhere */
+}
+
+static void no_serial_is_given_beyond_the_lease(void **state)
+{
+    (void)state;
+    segments.serial_lease = 3;
+    assert_int_not_equal(take(UINT32_MAX), SEGMENT_NONE);
+    assert_int_not_equal(take(UINT32_MAX), SEGMENT_NONE);
+    assert_int_equal(take(UINT32_MAX), SEGMENT_NONE);
+    segments.serial_next = segments.serial_lease = SERIAL_MAX + 1;
+    assert_int_equal(take(UINT32_MAX), SEGMENT_NONE);
+}
+
+static void a_slot_or_serial_that_is_taken_is_not_adopted(void **state)
+{
+    (void)state;
+    struct segment segment = {.serial = 100, .state = SLOT_SEALED, .kind = SEGMENT_JOURNAL};
+    struct segment other = {.serial = 101, .state = SLOT_SEALED, .kind = SEGMENT_JOURNAL}, none = {.state = SLOT_SEALED};
+    assert_int_equal(segment_adopt(&segments, 1, 5, &segment), ERROR_NONE);
+    assert_int_equal(segment_adopt(&segments, 1, 5, &segment), ERROR_NONE);
+    assert_int_equal(segment_adopt(&segments, 1, 6, &segment), ERROR_CORRUPT);
+    assert_int_equal(segment_adopt(&segments, 2, 5, &segment), ERROR_CORRUPT);
+    assert_int_equal(segment_adopt(&segments, 1, 5, &other), ERROR_CORRUPT);
+    assert_int_equal(segment_adopt(&segments, 3, 0, &other), ERROR_CORRUPT);
+    assert_int_equal(segment_adopt(&segments, UINT32_MAX, 0, &other), ERROR_CORRUPT);
+    assert_int_equal(segment_adopt(&segments, 1, 33, &other), ERROR_CORRUPT);
+    assert_int_equal(segment_adopt(&segments, 1, 7, &none), ERROR_CORRUPT);
+    assert_int_equal(segment_find(&segments, 100), 45);
+    assert_int_equal(segments.free_total, 136);
+}
+
+static void live_bytes_out_of_range_are_damage(void **state)
+{
+    (void)state;
+    uint32_t index = take(UINT32_MAX);
+    assert_int_equal(segment_live_add(&segments, index, -1), ERROR_CORRUPT);
+    assert_int_equal(segment_live_add(&segments, index, (int64_t)segment_size(&segments) + 1), ERROR_CORRUPT);
+    assert_int_equal(segment_live_add(&segments, index, (int64_t)segment_size(&segments)), ERROR_NONE);
+    assert_int_equal(segment_live_add(&segments, index, 1), ERROR_CORRUPT);
+    assert_int_equal(segments.table[index].live, segment_size(&segments));
+}
+
+static void impossible_entries_of_the_table_are_told(void **state)
+{
+    (void)state;
+    struct segment segment = {.serial = 5, .live = 6, .kind = SEGMENT_COLD, .state = SLOT_SEALED, .key_slot = 7,
+                              .salt = 8, .birth_salt = 9, .log_key = 10}, back;
+    struct segment_entry_format entry, bad;
+    bool sound;
+    segment_entry_encode(&segment, &entry);
+    assert_true(segment_entry_decode(&entry, &back, &sound) && sound);
+    assert_true(back.serial == 5 && back.live == 6 && back.kind == SEGMENT_COLD && back.key_slot == 7 && back.salt == 8 &&
+                back.birth_salt == 9 && back.log_key == 10);
+    bad = entry, bad.serial = le40_make(0);
+    assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
+    bad = entry, bad.kind_state = SEGMENT_COLD << 4;
+    assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
+    bad = entry, bad.kind_state = (SEGMENT_COLD + 1) << 4 | SEGMENT_SEALED;
+    assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
+    bad = entry, bad.reserved = 1;
+    assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
+    memset(&bad, 0, sizeof bad);
+    assert_false(segment_entry_decode(&bad, &back, &sound));
+}
+
+static void what_is_reserved_or_freed_is_not_in_the_table(void **state)
+{
+    (void)state;
+    static const struct segment_entry_format zero;
+    struct segment_entry_format entry;
+    const enum slot_state states[] = {SLOT_FREE, SLOT_RESERVED, SLOT_FREEING};
+    for (size_t i = 0; i < COUNT_OF(states); i++) {
+        struct segment segment = {.serial = 5, .kind = SEGMENT_META, .state = (uint8_t)states[i]};
+        segment_entry_encode(&segment, &entry);
+        assert_memory_equal(&entry, &zero, sizeof zero);
+    }
+}
+
+static void serials_and_salts_are_new_each_time(void **state)
+{
+    (void)state;
+    uint64_t last = 0, salt = 0;
+    for (uint32_t i = 0; i < 1000; i++) {
+        uint32_t index = take(UINT32_MAX);
+        const struct segment *segment = &segments.table[index];
+        assert_true(segment->serial > last && segment->salt != salt && segment->salt != segment->birth_salt);
+        last = segment->serial;
+        salt = segment->salt;
+        segment_free(&segments, index);
+    }
+}
+
+static void the_device_with_the_most_room_is_taken(void **state)
+{
+    (void)state;
+    assert_int_equal(segment_device(&segments, take(UINT32_MAX)), 2);
+    assert_int_equal(segment_device(&segments, take(2)), 0);
+    for (unsigned i = 0; i < 40; i++)
+        (void)take(UINT32_MAX);
+    for (uint32_t d = 0; d < COUNT_OF(slots); d++)
+        assert_true(segments.free_count[d] > 20);
+}
+
+static void any_history_of_slots_finds_each_serial(void **state)
+{
+    (void)state;
+    uint64_t seed = 5, serials[137] = {0};
+    for (unsigned i = 0; i < 20000; i++) {
+        uint32_t index = (uint32_t)fixture_below(&seed, 137);
+        if (serials[index]) {
+            segment_free(&segments, index);
+            assert_int_equal(segment_find(&segments, serials[index]), SEGMENT_NONE);
+            serials[index] = 0;
+        } else if ((index = take((uint32_t)fixture_below(&seed, 4))) != SEGMENT_NONE) {
+            assert_int_equal(serials[index], 0);
+            serials[index] = segments.table[index].serial;
+        }
+    }
+    uint32_t used = 0;
+    for (uint32_t index = 0; index < 137; index++) {
+        used += serials[index] != 0;
+        if (serials[index])
+            assert_int_equal(segment_find(&segments, serials[index]), index);
+    }
+    assert_int_equal(segments.free_total, 137 - used);
+}
+
+/* ---- headers ------------------------------------------------------------------------------------------------------ */
+
+static struct segment_header header_of(struct fixture *f)
+{
+    mutex_lock(&f->group->lock);
+    uint32_t index = group_take_segment(f->group, SEGMENT_JOURNAL, UINT32_MAX);
+    struct segment_header header = {
+        .segment = f->group->segments.table[index],
+        .slot = segment_slot(&f->group->segments, index),
+        .predecessor = {.serial = 1, .slot = 2, .offset = 3},
+        .successor = {.serial = 4, .slot = 5, .offset = 6},
+    };
+    mutex_unlock(&f->group->lock);
+    return header;
+}
+
+static void a_header_is_taken_only_where_it_stands(void **state)
+{
+    struct fixture *f = *state;
+    struct segment_header header = header_of(f), back;
+    assert_int_equal(segment_header_read(f->group, 0, header.slot, 0, &back), ERROR_NOT_FOUND);
+    assert_int_equal(segment_header_write(f->group, &header), ERROR_NONE);
+    assert_int_equal(segment_header_read(f->group, 0, header.slot, header.segment.serial, &back), ERROR_NONE);
+    assert_true(back.segment.serial == header.segment.serial && back.segment.salt == header.segment.salt &&
+                back.segment.birth_salt == header.segment.birth_salt && back.segment.kind == SEGMENT_JOURNAL &&
+                back.segment.key_slot == header.segment.key_slot && back.predecessor.offset == 3 &&
+                back.successor.serial == 4 && back.successor.slot == 5);
+    assert_int_equal(segment_header_read(f->group, 0, header.slot, header.segment.serial + 1, &back), ERROR_NOT_FOUND);
+    assert_int_equal(segment_header_read(f->group, 0, header.slot + 20, header.segment.serial, &back), ERROR_NOT_FOUND);
+    assert_int_equal(segment_header_read(f->group, 1, header.slot, 0, &back), ERROR_NOT_FOUND);
+    assert_int_equal(segment_header_read(f->group, 0, UINT32_MAX, 0, &back), ERROR_NOT_FOUND);
+    f->group->superblocks[0].log_key_demanded = 2;
+    assert_int_equal(segment_header_read(f->group, 0, header.slot, 0, &back), ERROR_NOT_FOUND);
+    f->group->superblocks[0].log_key_demanded = 1;
+}
+
+static void no_byte_of_a_header_can_change_unseen(void **state)
+{
+    struct fixture *f = *state;
+    struct segment_header header = header_of(f), back;
+    uint64_t offset = AREA_SIZE + ((uint64_t)header.slot << SEGMENT_SHIFT_MIN);
+    assert_int_equal(segment_header_write(f->group, &header), ERROR_NONE);
+    for (uint64_t i = 0; i < BLOCK_SIZE; i += i < 160 || i > 4040 ? 1 : 97) {
+        fixture_flip(f, 0, offset + i);
+        assert_int_equal(segment_header_read(f->group, 0, header.slot, 0, &back), ERROR_NOT_FOUND);
+        fixture_flip(f, 0, offset + i);
+    }
+    assert_int_equal(segment_header_read(f->group, 0, header.slot, 0, &back), ERROR_NONE);
+}
+
+static void plaintext_is_refused_in_an_encrypted_pool(void **state)
+{
+    struct fixture *f = *state;
+    const struct segment_keys *keys;
+    struct segment_identity identity = {.serial = 1000, .log_key = 1};
+    assert_int_equal(segment_keys_get(f->group, &identity, &keys), ERROR_FORGED);
+    identity.key_slot = 2;
+    assert_int_equal(segment_keys_get(f->group, &identity, &keys), ERROR_CORRUPT);
+    identity.key_slot = 1;
+    identity.log_key = 9;
+    assert_int_equal(segment_keys_get(f->group, &identity, &keys), ERROR_CORRUPT);
+    identity.log_key = 1;
+    assert_int_equal(segment_keys_get(f->group, &identity, &keys), ERROR_NONE);
+    assert_true(keys->encrypted);
+    segment_keys_put(f->group, keys);
+}
+
+static void below_the_limit_of_a_conversion_plaintext_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    const struct segment_keys *keys;
+    struct segment_identity identity = {.serial = 1000, .log_key = 1};
+    f->group->superblocks[0].plaintext_serial_limit = 1001;
+    assert_int_equal(segment_keys_get(f->group, &identity, &keys), ERROR_NONE);
+    assert_false(keys->encrypted);
+    segment_keys_put(f->group, keys);
+    identity.serial = 1001;
+    assert_int_equal(segment_keys_get(f->group, &identity, &keys), ERROR_FORGED);
+}
+
+static void each_part_of_an_identity_gives_other_keys(void **state)
+{
+    struct fixture *f = *state;
+    const struct segment_identity identity = {.serial = 1, .salt = 2, .birth_salt = 3, .key_slot = 1, .log_key = 1};
+    struct segment_identity others[] = {identity, identity, identity};
+    const struct segment_keys *keys, *again, *other;
+    others[0].serial = 1 + (UINT64_C(1) << 30); /* the same place in the cache */
+    others[1].salt++;
+    others[2].birth_salt++;
+    assert_int_equal(segment_keys_get(f->group, &identity, &keys), ERROR_NONE);
+    assert_int_equal(segment_keys_get(f->group, &identity, &again), ERROR_NONE);
+    assert_ptr_equal(keys, again);
+    segment_keys_put(f->group, again);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        assert_int_equal(segment_keys_get(f->group, &others[i], &other), ERROR_NONE);
+        assert_int_equal(memcmp(other->xts, keys->xts, sizeof keys->xts) != 0, i != 2);
+        assert_int_equal(memcmp(other->tag, keys->tag, sizeof keys->tag) != 0, i != 1);
+        segment_keys_put(f->group, other);
+    }
+    segment_keys_put(f->group, keys);
+}
+
+#define TEST(name)       cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_GROUP(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_full_table_gives_nothing),
+        TEST(no_serial_is_given_beyond_the_lease),
+        TEST(a_slot_or_serial_that_is_taken_is_not_adopted),
+        TEST(live_bytes_out_of_range_are_damage),
+        TEST(impossible_entries_of_the_table_are_told),
+        TEST(what_is_reserved_or_freed_is_not_in_the_table),
+        TEST(serials_and_salts_are_new_each_time),
+        TEST(the_device_with_the_most_room_is_taken),
+        TEST(any_history_of_slots_finds_each_serial),
+        TEST_GROUP(a_header_is_taken_only_where_it_stands),
+        TEST_GROUP(no_byte_of_a_header_can_change_unseen),
+        TEST_GROUP(plaintext_is_refused_in_an_encrypted_pool),
+        TEST_GROUP(below_the_limit_of_a_conversion_plaintext_is_taken),
+        TEST_GROUP(each_part_of_an_identity_gives_other_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
