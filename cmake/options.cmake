@@ -2,10 +2,12 @@
 # never returns ERROR_NONE, so it warns wherever a result is written only on success.
 add_compile_options(
   -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings
-  -Wno-missing-field-initializers -Wno-maybe-uninitialized -fno-strict-aliasing -fno-common -fstack-protector-strong
+  -Wno-missing-field-initializers -fno-strict-aliasing -fno-common -fstack-protector-strong
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
 if(CMAKE_C_COMPILER_ID MATCHES Clang)
   add_compile_options(-Wthread-safety)
+else()
+  add_compile_options(-Wno-maybe-uninitialized)
 endif()
 add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
 if(COFFER_SANITIZE STREQUAL "address")

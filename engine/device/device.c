@@ -262,3 +262,9 @@ enum error device_discard(struct device *device, uint64_t offset, uint64_t size)
     struct device_io io = {.device = device, .operation = DEVICE_DISCARD, .offset = offset, .size = size};
     return device_run(&io, 1);
 }
+
+enum error device_allocate(struct device *device, uint64_t offset, uint64_t size)
+{
+    ASSERT(offset % DEVICE_BLOCK == 0 && size % DEVICE_BLOCK == 0);
+    return device->operations->allocate ? device->operations->allocate(device, offset, size) : ERROR_NONE;
+}

@@ -51,6 +51,7 @@ struct device_operations {
     void (*wait)(struct device_io *io);
     void (*run)(struct device_io **ios, size_t count); /* submit, then wait for all; NULL: those two are called */
     void (*close)(struct device *device);
+    enum error (*allocate)(struct device *device, uint64_t offset, uint64_t size); /* NULL: nothing to do */
 };
 
 struct device_stats { _Atomic uint64_t reads, read_bytes, writes, write_bytes, flushes, discards; };
@@ -104,5 +105,8 @@ enum error device_write(struct device *device, uint64_t offset, void *buffer, si
 enum error device_flush(struct device *device) CHECKED;
 /* Punches a hole or sends BLKDISCARD; where unsupported, succeeds and does nothing. Contents are undefined after it. */
 enum error device_discard(struct device *device, uint64_t offset, uint64_t size) CHECKED;
+/* Makes sure that a later write of this range cannot fail for lack of space in the file system below: ERROR_NO_SPACE
+ * where it has none. Contents stay. Of a block device, and where unsupported, does nothing. Blocks. */
+enum error device_allocate(struct device *device, uint64_t offset, uint64_t size) CHECKED;
 
 #endif

@@ -3,7 +3,8 @@
  *
  * I/O is direct (O_DIRECT), so that blocks are not cached twice and a write error belongs to the write that met it.
  * Only where the file system refuses that (tmpfs, some network file systems) is the page cache used, with a warning.
- * Files are sparse and never preallocated.
+ * Files are sparse; space is allocated a segment at a time, before it is written, so that a full file system below is
+ * met where it can be answered.
  *
  * Locks: none here; the lock on the file itself is exclusive.c's. A crash leaves nothing behind but the file.
  */
@@ -30,12 +31,29 @@ static void file_device_close(struct device *device)
     free(file_device);
 }
 
+static enum error file_device_allocate(struct device *device, uint64_t offset, uint64_t size)
+{
+    const struct file_device *file_device = (const struct file_device *)device;
+    int result;
+    if (file_device->block)
+        return ERROR_NONE;
+    do
+        result = fallocate(file_device->file, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+    while (result < 0 && errno == EINTR);
+    if (result == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
+        return ERROR_NONE;
+    if (errno == ENOSPC || errno == EDQUOT)
+        return error_explain(ERROR_NO_SPACE, "the file system that holds %s is full", device->path);
+    return error_from_errno(errno, "allocate %llu bytes of %s", (unsigned long long)size, device->path);
+}
+
 static const struct device_operations file_device_operations = {
     .kind = "file",
     .submit = uring_submit,
     .wait = uring_wait,
     .run = uring_run,
     .close = file_device_close,
+    .allocate = file_device_allocate,
 };
 
 /* Some file systems take the flag at the open and refuse the I/O. */

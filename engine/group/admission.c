@@ -5,15 +5,21 @@
  * The reserve is the larger of a tenth of the raw space and what the merge could need, plus some segments; ordinary
  * writes stop at it, what only frees may use half of it, the merge all. Slots that wait for views, discard or wipe are
  * not free.
+ *
+ * Files are sparse, so a slot that is free here may have no space in the file system below. The keeper gives some free
+ * slots space ahead of need, as many as the merge could want; where it cannot, ordinary writes end before the merge
+ * would.
  */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/message.h"
 #include "engine/group/view.h"
 
 #define RESERVE_SEGMENTS 8u       /* for the cleaner */
 #define OPEN_SEGMENTS 8u          /* open, prepared and reserved ones of all logs */
 #define PAGE_BYTES (BLOCK_SIZE + 64u)
 #define HOPELESS_TIME CLOCK_SECOND
+#define AHEAD_STEP 16u            /* slots given space at a time */
 
 /* Bytes that merging this table can write at most: a leaf for each sheaf and a page of counts for each point (not more
  * than there are), pages of places and fingerprints for the births, inner nodes. */
@@ -39,11 +45,48 @@ uint64_t group_reserve_segments(const struct group *group)
     return MAX(group->segments.count / 10, RESERVE_SEGMENTS + OPEN_SEGMENTS);
 }
 
+static bool below_suffices(const struct group *group, bool frees)
+{
+    uint64_t needed = merge_segments(group) + (frees ? 0 : RESERVE_SEGMENTS / 2);
+    return group->segments.free_allocated > needed && group->journal.prepared != SEGMENT_NONE;
+}
+
+enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index)
+{
+    enum error error = device_allocate(device, offset, segment_size(&group->segments));
+    mutex_lock(&group->lock);
+    bool first = error == ERROR_NO_SPACE && !group->below_full;
+    group->below_full = error == ERROR_NO_SPACE;
+    if (!error)
+        segment_set_allocated(&group->segments, index);
+    mutex_unlock(&group->lock);
+    if (first)
+        message(MESSAGE_WARNING, "group %s: %s: writes get \"no space\" until it has some again", group_name(group),
+                error_sentence(error));
+    return error;
+}
+
+void group_allocate_ahead(struct group *group)
+{
+    for (unsigned n = 0; n < AHEAD_STEP; n++) {
+        mutex_lock(&group->lock);
+        bool enough = group->segments.free_allocated > merge_segments(group) + 2 * RESERVE_SEGMENTS;
+        uint32_t index = enough ? SEGMENT_NONE : segment_unallocated(&group->segments);
+        struct device *device = index == SEGMENT_NONE ? NULL : group->devices[segment_device(&group->segments, index)];
+        uint64_t offset = index == SEGMENT_NONE ? 0 : segment_offset(&group->segments, index);
+        mutex_unlock(&group->lock);
+        if (index == SEGMENT_NONE || group_allocate(group, device, offset, index))
+            return;
+    }
+}
+
 enum error group_room(struct group *group, uint32_t blocks, bool frees)
 {
     (void)blocks;
     if (group_is_fenced(group))
         return ERROR_FENCED;
+    if (group->below_full && !below_suffices(group, frees))
+        return ERROR_NO_SPACE;
     if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready(&group->journal))
         return ERROR_AGAIN;
     uint64_t merge = merge_segments(group), reserve = group_reserve_segments(group);

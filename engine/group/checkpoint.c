@@ -223,10 +223,10 @@ uint64_t checkpoint_offset(const struct superblock *superblock, uint32_t copy)
     return area + CHECKPOINT_OFFSET + copy % 2 * CHECKPOINT_STRIDE;
 }
 
-uint32_t checkpoint_copy(uint64_t number)
+uint32_t checkpoint_copy(uint64_t number, unsigned end)
 {
-    static const uint32_t turn[CHECKPOINT_COPIES] = {0, 2, 1, 3};
-    return turn[number % CHECKPOINT_COPIES];
+    ASSERT(end < CHECKPOINT_ENDS);
+    return end * (CHECKPOINT_COPIES / CHECKPOINT_ENDS) + (uint32_t)(number % (CHECKPOINT_COPIES / CHECKPOINT_ENDS));
 }
 
 static enum error copy_read(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
@@ -281,7 +281,10 @@ enum error checkpoint_write(struct device *device, const struct superblock *supe
     AUTO_FREE struct checkpoint_format *record = memory_aligned(RECORD_SIZE);
     if (record == NULL)
         return ERROR_NO_MEMORY;
-    uint32_t copy = checkpoint_copy(checkpoint->number);
-    TRY(checkpoint_encode(checkpoint, superblock, keyring, copy, record));
-    return device_write(device, checkpoint_offset(superblock, copy), record, RECORD_SIZE, 0);
+    for (unsigned end = 0; end < CHECKPOINT_ENDS; end++) {
+        uint32_t copy = checkpoint_copy(checkpoint->number, end);
+        TRY(checkpoint_encode(checkpoint, superblock, keyring, copy, record));
+        TRY(device_write(device, checkpoint_offset(superblock, copy), record, RECORD_SIZE, 0));
+    }
+    return ERROR_NONE;
 }

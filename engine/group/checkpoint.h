@@ -1,8 +1,9 @@
 /*
  * The checkpoint record: where everything is, in one block, in the clear (numbers and places only), closed by an HMAC
  * under K_log over pool, group, device, own position and number. Four positions a device, two at each end, taken in
- * turn; it is written to every device of the group, and the newest valid one on any of them counts, since all devices
- * were flushed before the first was written. A crash while one is written leaves the one before.
+ * turn: a record is written once at each end, over the last but one, on every device of the group. The newest valid one
+ * on any of them counts, since all devices were flushed before the first was written. A crash while one is written
+ * leaves the one before; damage at one end leaves the other.
  */
 #ifndef COFFER_ENGINE_GROUP_CHECKPOINT_H
 #define COFFER_ENGINE_GROUP_CHECKPOINT_H
@@ -55,10 +56,11 @@ enum error checkpoint_decode(const struct checkpoint_format *in, const struct su
 /* The newest valid record of one device; ERROR_CORRUPT where none is. */
 enum error checkpoint_read(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
                            struct checkpoint *checkpoint) CHECKED;
-/* Where a copy stands on its device, and the copy that a number takes its turn in. */
+#define CHECKPOINT_ENDS 2
+/* Where a copy stands on its device, and the copy that a number takes its turn in at an end (0: head, 1: tail). */
 uint64_t checkpoint_offset(const struct superblock *superblock, uint32_t copy);
-uint32_t checkpoint_copy(uint64_t number);
-/* Writes the record at the position of its number; no flush. */
+uint32_t checkpoint_copy(uint64_t number, unsigned end);
+/* Writes the record at both positions of its number; no flush. */
 enum error checkpoint_write(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
                             const struct checkpoint *checkpoint) CHECKED;
 

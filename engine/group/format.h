@@ -160,7 +160,7 @@ enum table {
     TABLE_COUNTS = 3,       /* by CID: le32, 1024 a page */
     TABLE_COMPONENTS = 4,   /* by component id: struct component_format, 32 a page; written twice whole */
     TABLE_SEGMENTS = 5,     /* by device x SLOTS_MAX + slot: struct segment_entry_format, 128 a page; twice whole */
-    TABLE_RELEASES = 6,     /* list of map nodes whose last reference went: struct release_format, 128 a page */
+    TABLE_RELEASES = 6,     /* list of map nodes whose last reference went: struct release_format, 102 a page */
     TABLE_LAST = TABLE_RELEASES,
 };
 
@@ -175,7 +175,7 @@ struct component_format {
     uint8_t reserved[6];
     le64 mapped;            /* blocks that refer to a chunk */
     le64 random;            /* of them in units that compression could not shrink */
-    le64 stored;            /* grains: each block's share of its unit */
+    le64 stored;            /* bytes: each block's share of its unit */
     uint8_t reserved2[16];
 };
 _Static_assert(sizeof(struct component_format) == 128, "component_format");

@@ -271,6 +271,8 @@ static enum error journal_begin(struct group *group, bool joints_were_full)
         TRY(group_merge_replayed(group));
     if (joints_were_full)
         TRY(group_merge_once(group));
+    group_allocate_ahead(group);
+    group_allocate_ahead(group);
     TRY(log_prepare(&group->journal)); /* the reserved one becomes current */
     return log_prepare(&group->journal);
 }
@@ -389,10 +391,9 @@ enum error group_open(struct device **devices, struct superblock *superblocks, s
     memcpy(group->keyrings, keyrings, device_count * sizeof *keyrings);
     enum error error = open_steps(group);
     if (error) {
-        enum error kept = error_prefix(error, "group %s", group_name(group));
         group_drain(group);
         group_free(group);
-        return kept;
+        return error;
     }
     *out = group;
     return ERROR_NONE;

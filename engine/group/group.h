@@ -110,6 +110,7 @@ struct group {
     _Atomic uint64_t merge_progress, merge_work; /* of the merge that runs, for the throttle */
 
     struct group_totals totals;
+    bool below_full;         /* the file system below had no space for a segment when asked last */
     uint64_t hopeless_since; /* clock_monotonic at which waiting for space gained nothing; 0: it did */
     uint64_t replay_bytes, replay_nanoseconds;
 };
@@ -166,6 +167,10 @@ enum error group_wait_room(struct group *group) CHECKED;
 /* Under no lock, after ERROR_NO_SPACE: publishes what may free something; ERROR_NO_SPACE where nothing came of it. */
 enum error group_wait_space(struct group *group) CHECKED;
 uint64_t group_reserve_segments(const struct group *group);
+/* Gives a slot space below, at `offset` of its device, and remembers how that went. Under no lock. */
+enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index) CHECKED;
+/* Keeps enough free slots with space below for the merge of what is in the tables. By the keeper. */
+void group_allocate_ahead(struct group *group);
 /* Waits in proportion to the fill of the active table; under no lock, before a commit. */
 void group_throttle(struct group *group);
 

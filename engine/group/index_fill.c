@@ -8,10 +8,12 @@
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "engine/group/tree.h"
 #include "engine/group/view.h"
 
+#define HURRY_TIME (5 * CLOCK_SECOND) /* at the priority of everybody else: most pools are done by then */
 #define PAGES_PER_VIEW 64 /* a view that is held keeps freed segments from use */
 
 static void page_enter(struct group *group, const uint8_t *page, uint64_t number)
@@ -53,8 +55,11 @@ static bool pages_enter(struct group *group, uint64_t *number)
 void group_index_thread(void *argument)
 {
     struct group *group = argument;
-    uint64_t number = 0;
-    thread_lower_priority();
+    uint64_t number = 0, begin = clock_monotonic();
+    bool lowered = false;
     while (!atomic_load(&group->index_stopping) && pages_enter(group, &number))
-        ;
+        if (!lowered && clock_monotonic() - begin > HURRY_TIME) {
+            thread_lower_priority();
+            lowered = true;
+        }
 }

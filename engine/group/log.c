@@ -467,9 +467,9 @@ again:
             continue;
         uint8_t *at = b->plain + (offset - begin) * GRAIN_SIZE;
         if (__atomic_load_n(at + offsetof(struct item_format, kind), __ATOMIC_ACQUIRE) == ITEM_NONE) {
-            if (group_is_fenced(log->group))
-                break; /* a fill that failed never comes */
-            (void)condition_wait_until(&log->changed, &log->mutex, clock_monotonic() + CLOCK_SECOND);
+            if (b->fills == 0)
+                break; /* nobody fills anything: no item begins there */
+            condition_wait(&log->changed, &log->mutex);
             goto again;
         }
         memcpy(out, at, size);
@@ -481,6 +481,32 @@ again:
 
 /* ---- segments ------------------------------------------------------------------------------------------------------ */
 
+static bool log_is_prepared(struct log *log)
+{
+    mutex_lock(&log->group->lock);
+    bool prepared = log->prepared != SEGMENT_NONE;
+    mutex_unlock(&log->group->lock);
+    return prepared;
+}
+
+/* The slot that the log goes on in, with space below it. It stays reserved for the log where there is none. */
+static enum error slot_get(struct log *log, uint32_t *index)
+{
+    struct group *group = log->group;
+    struct segments *segments = &group->segments;
+    mutex_lock(&group->lock);
+    if (log->reserved == SEGMENT_NONE)
+        log->reserved = group_take_segment(group, log->kind, log->avoid);
+    *index = log->reserved;
+    bool allocated = *index == SEGMENT_NONE || segments->table[*index].allocated;
+    struct device *device = allocated ? NULL : group->devices[segment_device(segments, *index)];
+    uint64_t offset = allocated ? 0 : segment_offset(segments, *index);
+    mutex_unlock(&group->lock);
+    if (*index == SEGMENT_NONE)
+        return ERROR_NO_SPACE;
+    return allocated ? ERROR_NONE : group_allocate(group, device, offset, *index);
+}
+
 /* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only then
  * is it there for the log. */
 enum error log_prepare(struct log *log)
@@ -488,20 +514,17 @@ enum error log_prepare(struct log *log)
     struct group *group = log->group;
     struct segments *segments = &group->segments;
     bool journal = log->kind == SEGMENT_JOURNAL;
-    mutex_lock(&group->lock);
-    if (log->prepared != SEGMENT_NONE || log->preparing) {
-        mutex_unlock(&group->lock);
-        return ERROR_NONE;
-    }
-    uint32_t index = log->reserved;
-    if (index == SEGMENT_NONE)
-        index = group_take_segment(group, log->kind, log->avoid);
-    uint32_t successor = SEGMENT_NONE;
-    if (index != SEGMENT_NONE && journal)
-        successor = group_take_segment(group, log->kind, segment_device(segments, index));
-    log->reserved = journal && successor == SEGMENT_NONE ? index : successor;
     struct segment_header header = {0};
-    if (index != SEGMENT_NONE) {
+    uint32_t index, successor = SEGMENT_NONE;
+    if (log_is_prepared(log))
+        return ERROR_NONE;
+    TRY(slot_get(log, &index));
+    mutex_lock(&group->lock);
+    if (journal)
+        successor = group_take_segment(group, log->kind, segment_device(segments, index));
+    bool taken = !journal || successor != SEGMENT_NONE;
+    if (taken) {
+        log->reserved = successor;
         segments->table[index].state = SLOT_OPEN;
         segment_dirty(segments, index);
         header.segment = segments->table[index];
@@ -509,21 +532,14 @@ enum error log_prepare(struct log *log)
         header.slot = segment_slot(segments, index);
         if (journal && log->segment != SEGMENT_NONE)
             header.predecessor = group_place(group, log->segment, 0);
-        if (successor != SEGMENT_NONE)
+        if (journal)
             header.successor = group_place(group, successor, 1);
     }
-    bool possible = index != SEGMENT_NONE && (!journal || successor != SEGMENT_NONE);
-    log->preparing = possible;
     mutex_unlock(&group->lock);
-    if (!possible)
+    if (!taken)
         return ERROR_NO_SPACE;
-    enum error error = segment_header_write(group, &header);
+    TRY(segment_header_write(group, &header));
     mutex_lock(&group->lock);
-    log->preparing = false;
-    if (error) {
-        mutex_unlock(&group->lock);
-        return error;
-    }
     log->prepared = index;
     if (log->segment == SEGMENT_NONE)
         segment_change(log);

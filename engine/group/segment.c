@@ -90,6 +90,8 @@ static void enter(struct segments *s, uint32_t index)
     *link = index + 1;
     s->free_count[segment_device(s, index)]--;
     s->free_total--;
+    if (s->table[index].allocated)
+        s->free_allocated--;
     segment_dirty(s, index);
 }
 
@@ -104,14 +106,29 @@ static uint32_t device_choose(const struct segments *s, uint32_t avoid)
     return best;
 }
 
+/* From the cursor on, one that has space below goes first. */
+static uint32_t slot_choose(const struct segments *s, uint32_t device)
+{
+    const struct segment *table = s->table + s->slot_first[device];
+    uint32_t count = s->slot_count[device], found = SEGMENT_NONE;
+    for (uint32_t n = 0; n < count; n++) {
+        uint32_t slot = (s->cursor[device] + n) % count;
+        if (table[slot].state != SLOT_FREE)
+            continue;
+        if (table[slot].allocated || s->free_allocated == 0)
+            return slot;
+        if (found == SEGMENT_NONE)
+            found = slot;
+    }
+    return found;
+}
+
 uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_state state, uint32_t avoid)
 {
     uint32_t device = device_choose(s, avoid);
     if (device == UINT32_MAX || s->serial_next >= s->serial_lease || s->serial_next > SERIAL_MAX)
         return SEGMENT_NONE;
-    uint32_t slot = s->cursor[device];
-    while (s->table[s->slot_first[device] + slot].state != SLOT_FREE)
-        slot = slot + 1 == s->slot_count[device] ? 0 : slot + 1;
+    uint32_t slot = slot_choose(s, device);
     s->cursor[device] = slot + 1 == s->slot_count[device] ? 0 : slot + 1;
     uint32_t index = s->slot_first[device] + slot;
     s->table[index] = (struct segment){
@@ -120,6 +137,7 @@ uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_stat
         .birth_salt = random_u64(),
         .kind = (uint8_t)kind,
         .state = (uint8_t)state,
+        .allocated = s->table[index].allocated,
     };
     enter(s, index);
     return index;
@@ -135,19 +153,39 @@ enum error segment_adopt(struct segments *s, uint32_t device, uint32_t slot, con
         return ERROR_NONE;
     if (known != SEGMENT_NONE || s->table[index].state != SLOT_FREE)
         return ERROR_CORRUPT;
+    bool allocated = s->table[index].allocated;
     s->table[index] = *segment;
+    s->table[index].allocated = allocated;
     enter(s, index);
     return ERROR_NONE;
 }
 
-void segment_free(struct segments *s, uint32_t index)
+uint32_t segment_unallocated(const struct segments *s)
+{
+    if (s->free_allocated == s->free_total)
+        return SEGMENT_NONE;
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->table[i].state == SLOT_FREE && !s->table[i].allocated)
+            return i;
+    return SEGMENT_NONE;
+}
+
+void segment_set_allocated(struct segments *s, uint32_t index)
+{
+    if (s->table[index].state == SLOT_FREE && !s->table[index].allocated)
+        s->free_allocated++;
+    s->table[index].allocated = true;
+}
+
+void segment_free(struct segments *s, uint32_t index, bool allocated)
 {
     uint32_t *link = serial_link(s, s->table[index].serial);
     ASSERT(*link == index + 1);
     *link = s->table[index].next;
-    s->table[index] = (struct segment){0};
+    s->table[index] = (struct segment){.allocated = allocated};
     s->free_count[segment_device(s, index)]++;
     s->free_total++;
+    s->free_allocated += allocated;
     segment_dirty(s, index);
 }
 

@@ -38,6 +38,7 @@ struct segment {
     uint32_t pages;      /* bytes of pages of the segment table itself, which that table does not count */
     uint8_t kind, state, log_key;
     bool victim;
+    bool allocated;      /* the device below has space for it; kept while the slot is free */
 };
 
 struct segments {
@@ -46,6 +47,7 @@ struct segments {
     uint32_t slot_first[64];  /* index of a device's slot 0 */
     uint32_t count;           /* slots of all devices */
     uint32_t free_count[64], free_total;
+    uint32_t free_allocated; /* of them, with space below */
     uint32_t cursor[64];
     uint64_t serial_next, serial_lease;
     struct segment *table;
@@ -68,7 +70,11 @@ static inline uint32_t segment_blocks(const struct segments *s) { return 1u << (
 uint32_t segment_take(struct segments *segments, enum segment_kind kind, enum slot_state state, uint32_t avoid);
 /* Enters a slot as a table or a header says it is. ERROR_CORRUPT where the slot or serial is taken otherwise. */
 enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t slot, const struct segment *segment) CHECKED;
-void segment_free(struct segments *segments, uint32_t index);
+/* `allocated`: the device below still has space for it (it was not discarded). */
+void segment_free(struct segments *segments, uint32_t index, bool allocated);
+/* A free slot without space below, or SEGMENT_NONE; and what is to be said when it has got some. */
+uint32_t segment_unallocated(const struct segments *segments);
+void segment_set_allocated(struct segments *segments, uint32_t index);
 /* SEGMENT_NONE: gone. */
 uint32_t segment_find(const struct segments *segments, uint64_t serial);
 /* ERROR_CORRUPT where the sum is impossible: what is on the disks contradicts itself. */

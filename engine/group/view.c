@@ -12,6 +12,7 @@
 #include "engine/group/tree.h"
 
 #define LOOKUP_MAX 256
+#define SLOTS_KEPT 64
 
 struct view *view_get(struct group *group)
 {
@@ -51,15 +52,25 @@ static struct view *view_take_oldest(struct group *group)
     return view;
 }
 
+/* Some free slots keep their space: the journal writes faster into them, and a full file system below leaves them. */
+static bool is_kept(const struct group *group, size_t kept)
+{
+    return group->segments.free_allocated + kept < MIN(SLOTS_KEPT, group->segments.count / 16);
+}
+
 static void freed_discard(struct group *group, const struct view *view)
 {
+    size_t kept_count = 0;
     for (size_t i = 0; i < view->freed_count; i++) {
         uint32_t index = view->freed[i];
         mutex_lock(&group->lock);
         uint32_t device = segment_device(&group->segments, index);
         uint64_t offset = segment_offset(&group->segments, index);
+        bool kept = is_kept(group, kept_count);
+        group->segments.table[index].allocated = kept;
         mutex_unlock(&group->lock);
-        if (device_discard(group->devices[device], offset, segment_size(&group->segments)))
+        kept_count += kept;
+        if (!kept && device_discard(group->devices[device], offset, segment_size(&group->segments)))
             message(MESSAGE_WARNING, "%s: discard failed; the space is used again all the same",
                     group->devices[device]->path);
     }
@@ -73,7 +84,7 @@ void views_reap(struct group *group)
             recent_clear(view->emptied);
         mutex_lock(&group->lock);
         for (size_t i = 0; i < view->freed_count; i++)
-            segment_free(&group->segments, view->freed[i]);
+            segment_free(&group->segments, view->freed[i], group->segments.table[view->freed[i]].allocated);
         if (view->emptied)
             group->table_ready = true;
         mutex_unlock(&group->lock);

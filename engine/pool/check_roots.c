@@ -97,19 +97,20 @@ static uint64_t seen_of(const struct check *check, uint32_t d)
 static uint64_t epoch_of(const struct check *check, const struct records *records, uint64_t number)
 {
     for (uint32_t d = 0; d < check->group->device_count; d++)
-        if (records->at[d][checkpoint_copy(number)].number == number)
-            return records->at[d][checkpoint_copy(number)].epoch;
+        for (unsigned end = 0; end < CHECKPOINT_ENDS; end++)
+            if (records->at[d][checkpoint_copy(number, end)].number == number)
+                return records->at[d][checkpoint_copy(number, end)].epoch;
     return 0;
 }
 
-/* A record may be torn where a crash ended the open that wrote it: nobody saw it durable, or the next record on any
- * device is of a later open. */
+/* A record may be torn where a crash ended the open that wrote it: nobody saw it durable, or another copy of it is there
+ * and the next record is of a later open. (Had no copy been whole, that open would have written the number again.) */
 static bool may_be_torn(const struct check *check, const struct records *records, uint32_t d, uint64_t number)
 {
     if (number > seen_of(check, d))
         return true;
-    uint64_t before = epoch_of(check, records, number - 1), after = epoch_of(check, records, number + 1);
-    return after != 0 && before != after;
+    uint64_t own = epoch_of(check, records, number), after = epoch_of(check, records, number + 1);
+    return own != 0 && after != 0 && own != after;
 }
 
 static void records_read(struct check *check, struct checkpoint_format *block, struct records *records)
@@ -129,9 +130,9 @@ static void records_read(struct check *check, struct checkpoint_format *block, s
         }
 }
 
-static void record_judge(struct check *check, const struct records *records, uint32_t d, uint64_t number)
+static void record_judge(struct check *check, const struct records *records, uint32_t d, uint64_t number, unsigned end)
 {
-    uint32_t copy = checkpoint_copy(number);
+    uint32_t copy = checkpoint_copy(number, end);
     const struct record *record = &records->at[d][copy];
     const char *path = check->group->devices[d]->path;
     if (record->number == number)
@@ -151,10 +152,10 @@ enum error check_records(struct check *check)
     if (!block || !records)
         return ERROR_NO_MEMORY;
     records_read(check, block, records);
-    uint64_t first = records->newest >= CHECKPOINT_COPIES ? records->newest - CHECKPOINT_COPIES + 1 : 1;
     for (uint32_t d = 0; d < check->group->device_count; d++)
-        for (uint64_t number = first; number <= records->newest; number++)
-            record_judge(check, records, d, number);
+        for (uint64_t number = records->newest > 1 ? records->newest - 1 : 1; number <= records->newest; number++)
+            for (unsigned end = 0; end < CHECKPOINT_ENDS; end++)
+                record_judge(check, records, d, number, end);
     return ERROR_NONE;
 }
 

@@ -41,7 +41,7 @@ static enum error plaintext_open(const struct pool_conf *conf, const struct witn
         return error_explain(ERROR_FORGED,
                              "a device says that it is not encrypted, but %s/%s says that the pool is: it was replaced",
                              conf->directory, POOL_CONF_NAME);
-    if (witness->encryption_floor)
+    if (witness && witness->encryption_floor)
         return error_explain(ERROR_FORGED,
                              "%s/%s says encryption = off, but this pool was encrypted before: the file was changed",
                              conf->directory, POOL_CONF_NAME);

@@ -18,7 +18,7 @@ enum error pool_device_check(const struct pool_conf *conf, const struct pool_con
                              const struct superblock_probe *probe) CHECKED;
 
 /* The KEK under which the device's superblock says to be. Of a plaintext pool it is kek_public, given only where conf
- * and witness agree that it is one. `secret` may be NULL. ERROR_LOCKED: a passphrase is needed; ERROR_WRONG_KEY;
+ * and witness agree that it is one (where the witness is lost, NULL, the conf alone). `secret` may be NULL. ERROR_LOCKED: a passphrase is needed; ERROR_WRONG_KEY;
  * ERROR_FOREIGN: another pool, or under another provider; ERROR_FORGED: plaintext where encryption was seen;
  * ERROR_INVALID: the conf says off and the device is encrypted; and the provider's. */
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,

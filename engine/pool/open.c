@@ -23,6 +23,7 @@ struct opening {
     struct superblock superblocks[GROUP_DEVICES_MAX];
     struct keyring *keyrings[GROUP_DEVICES_MAX];
     struct superblock_probe *probes;
+    unsigned copies_bad[GROUP_DEVICES_MAX];
     size_t count;
 };
 
@@ -49,9 +50,7 @@ static enum error devices_open(struct opening *opening)
         const char *path = opening->conf->devices[i].path;
         TRY(device_open(opening->pool, path, &opening->devices[i]));
         opening->count++;
-        enum error error = superblock_probe(opening->devices[i], &opening->probes[i]);
-        if (error)
-            return error_prefix(error, "%s", path);
+        TRY(superblock_probe(opening->devices[i], &opening->probes[i]));
         TRY(pool_device_check(opening->pool->conf, opening->conf, i, &opening->probes[i]));
     }
     return ERROR_NONE;
@@ -76,28 +75,60 @@ static enum error superblocks_open(struct opening *opening, const struct provide
         if (!error && bad)
             message(MESSAGE_WARNING, "%s: %u of %u superblock copies are damaged", opening->conf->devices[i].path, bad,
                     SUPERBLOCK_COPIES);
-        if (!error && bad && !opening->pool->read_only)
+        opening->copies_bad[i] = bad;
+    }
+    arena_free(kek);
+    return error;
+}
+
+/* Damaged copies are written again from the good one; only after everything was authenticated. */
+static enum error superblocks_mend(struct opening *opening, const struct provider_secret *secret)
+{
+    uint8_t *kek = arena_allocate(KEY_SIZE);
+    enum error error = kek ? ERROR_NONE : ERROR_NO_MEMORY;
+    for (size_t i = 0; i < opening->count && !error; i++) {
+        if (!opening->copies_bad[i])
+            continue;
+        error = pool_keys_open(opening->pool->conf, opening->pool->witness, &opening->probes[i], secret, kek);
+        if (!error)
             error = superblock_write(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], kek);
     }
     arena_free(kek);
     return error;
 }
 
+/* Epochs are saved in the witness before they are used: a disk that knows a later one was written after this witness
+ * was copied. To hand its numbers out again would give sequences that replay takes for old. */
+static enum error witness_age_check(struct pool *pool, uint64_t epoch)
+{
+    if (epoch <= pool->witness->epoch)
+        return ERROR_NONE;
+    if (!pool->options.accept_rollback)
+        return error_explain(ERROR_ROLLED_BACK,
+                             "the witness (%s/%s) is older than the disks: it was restored from a copy, which is never "
+                             "right. If you know why, open with --accept-rollback",
+                             pool->directory, WITNESS_NAME);
+    message(MESSAGE_WARNING, "pool %s: the witness is older than the disks; taken as it is (--accept-rollback)",
+            pool->directory);
+    pool->witness->epoch = epoch;
+    return ERROR_NONE;
+}
+
 static enum error ages_check(struct opening *opening)
 {
     struct pool *pool = opening->pool;
     bool accept = pool->options.accept_rollback;
-    uint64_t sequence = 0;
+    uint64_t sequence = 0, epoch = 0;
     for (size_t i = 0; i < opening->count; i++) {
         const char *path = opening->conf->devices[i].path;
         struct checkpoint checkpoint;
         TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
-        enum error error = checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint);
-        if (error)
-            return error_prefix(error, "%s", path);
+        TRY(checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint));
         TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));
         sequence = MAX(sequence, checkpoint.sequence);
+        epoch = MAX(epoch, checkpoint.epoch);
     }
+    TRY(witness_age_check(pool, epoch));
     return witness_sequence_check(pool->witness, opening->conf->name, opening->conf->id, sequence, accept);
 }
 
@@ -148,6 +179,27 @@ static enum error k_pool_take(struct opening *opening)
     return ERROR_NONE;
 }
 
+/* Without a witness nothing says how old the disks may be. All devices that the conf names are here, so what they hold
+ * is whole; that it is the newest must be typed out. */
+static enum error witness_anew(struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    TRY(witness_create(pool->directory, pool->conf->pool, pool->k_pool, &pool->witness));
+    pool->witness->encryption_floor = opening->superblocks[0].encryption;
+    if (opening->superblocks[0].encryption) {
+        pool->witness->provider = opening->superblocks[0].wrapping.provider;
+        pool->witness->kek_number = opening->superblocks[0].wrapping.kek_number;
+    }
+    message(MESSAGE_WARNING, "pool %s: a new witness is made (--accept-rollback)", pool->directory);
+    return ERROR_NONE;
+}
+
+static enum error witness_take(struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    return pool->witness ? witness_verify(pool->witness, pool->k_pool) : witness_anew(opening);
+}
+
 static enum error group_begin(struct opening *opening)
 {
     struct pool *pool = opening->pool;
@@ -193,11 +245,13 @@ static enum error steps(struct opening *opening, const struct provider_secret *s
     TRY(devices_open(opening));
     TRY(superblocks_open(opening, secret));
     TRY(k_pool_take(opening));
-    TRY(witness_verify(pool->witness, pool->k_pool));
+    TRY(witness_take(opening));
     TRY(ages_check(opening));
     pool->epoch = pool->witness->epoch;
-    if (!pool->read_only)
+    if (!pool->read_only) {
         TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
+        TRY(superblocks_mend(opening, secret));
+    }
     TRY(group_begin(opening));
     if (!pool->read_only)
         TRY(witness_raise(pool, pool->group->checkpoint.number, pool->group->checkpoint.sequence));
@@ -218,6 +272,8 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
     if (!opening.probes)
         return ERROR_NO_MEMORY;
     enum error error = witness_load(pool->directory, pool->conf->pool, &pool->witness);
+    if (error == ERROR_NOT_FOUND && pool->options.accept_rollback)
+        error = ERROR_NONE; /* witness_anew() */
     if (!error)
         error = steps(&opening, secret);
     opening_forget(&opening);
@@ -293,15 +349,44 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
     return ERROR_NONE;
 }
 
+/* One unlock or lock at a time; ERROR_BUSY for whoever comes meanwhile. */
+static enum error change_begin(struct pool *pool, bool to_locked)
+{
+    enum error error = ERROR_NONE;
+    mutex_lock(&pool->lock);
+    bool locked = atomic_load(&pool->locked);
+    if (pool->changing)
+        error = error_explain(ERROR_BUSY, "pool %s is being locked or unlocked right now", pool->directory);
+    else if (locked && to_locked)
+        error = error_explain(ERROR_LOCKED, "pool %s is locked already", pool->directory);
+    else if (!locked && !to_locked)
+        error = error_explain(ERROR_EXISTS, "pool %s is open already", pool->directory);
+    else if (to_locked && pool->volume_count)
+        error = error_explain(ERROR_BUSY, "%u volumes of pool %s are open: disconnect their clients first",
+                              pool->volume_count, pool->directory);
+    if (!error) {
+        pool->changing = true;
+        if (to_locked)
+            atomic_store(&pool->locked, 1);
+    }
+    mutex_unlock(&pool->lock);
+    return error;
+}
+
+static void change_end(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    pool->changing = false;
+    mutex_unlock(&pool->lock);
+}
+
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size)
 {
     struct provider_secret secret = {passphrase, passphrase_size};
-    mutex_lock(&pool->lock);
-    bool locked = atomic_load(&pool->locked);
-    mutex_unlock(&pool->lock);
-    if (!locked)
-        return error_explain(ERROR_EXISTS, "pool %s is open already", pool->directory);
-    return with_key(pool, passphrase ? &secret : NULL);
+    TRY(change_begin(pool, false));
+    enum error error = with_key(pool, passphrase ? &secret : NULL);
+    change_end(pool);
+    return error;
 }
 
 /* Everything that needs the key ends; what is durable stays so. */
@@ -319,18 +404,10 @@ static enum error key_drop(struct pool *pool)
 
 enum error pool_lock(struct pool *pool)
 {
-    mutex_lock(&pool->lock);
-    unsigned volumes = pool->volume_count;
-    bool locked = atomic_load(&pool->locked);
-    if (!volumes && !locked)
-        atomic_store(&pool->locked, 1);
-    mutex_unlock(&pool->lock);
-    if (locked)
-        return error_explain(ERROR_LOCKED, "pool %s is locked already", pool->directory);
-    if (volumes)
-        return error_explain(ERROR_BUSY, "%u volumes of pool %s are open: disconnect their clients first", volumes,
-                             pool->directory);
-    return key_drop(pool);
+    TRY(change_begin(pool, true));
+    enum error error = key_drop(pool);
+    change_end(pool);
+    return error;
 }
 
 enum error pool_close(struct pool *pool)

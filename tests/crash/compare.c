@@ -36,7 +36,7 @@ static void compare_stripe(struct session *session, struct volume *volume, unsig
 {
     struct volume_model *model = &session->volumes[index];
     uint64_t offset = stripe_offset(index, worker);
-    unsigned char *contents = model->stripe_contents[worker][0];
+    unsigned char *contents = (unsigned char *)model->stripe_contents[worker];
     read_all(volume, offset, contents, STRIPE_BLOCKS * BLOCK);
     for (uint64_t b = 0; b < STRIPE_BLOCKS; b++)
         compare_cell(session, &model->stripes[worker][b], contents + b * BLOCK, BLOCK, volume_names[index],
@@ -57,10 +57,11 @@ static void compare_split(struct session *session, struct volume *volume, unsign
 {
     struct volume_model *model = &session->volumes[index];
     uint64_t offset = split_offset(session, index);
-    read_all(volume, offset, model->split_contents, sizeof(model->split_contents));
+    unsigned char *contents = (unsigned char *)model->split_contents;
+    read_all(volume, offset, contents, sizeof(model->split_contents));
     for (uint64_t q = 0; q < SPLIT_BLOCKS * QUARTERS; q++)
-        compare_cell(session, &model->split[q / QUARTERS][q % QUARTERS], model->split_contents[0] + q * QUARTER,
-                     QUARTER, volume_names[index], offset + q * QUARTER);
+        compare_cell(session, &model->split[q / QUARTERS][q % QUARTERS], contents + q * QUARTER, QUARTER,
+                     volume_names[index], offset + q * QUARTER);
 }
 
 void volumes_compare(struct session *session, struct volume *const volumes[VOLUMES])

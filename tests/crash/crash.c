@@ -234,9 +234,9 @@ static struct session *session_make(const struct settings *settings)
     session->settings = *settings;
     uint64_t block = content_hash(zeros, BLOCK), quarter = content_hash(zeros, QUARTER);
     for (unsigned v = 0; v < VOLUMES; v++) {
-        settle(session, session->volumes[v].stripes[0], (size_t)WORKERS_MAX * STRIPE_BLOCKS, block);
+        settle(session, (struct cell *)session->volumes[v].stripes, (size_t)WORKERS_MAX * STRIPE_BLOCKS, block);
         settle(session, session->volumes[v].shared, SHARED_BLOCKS, block);
-        settle(session, session->volumes[v].split[0], (size_t)SPLIT_BLOCKS * QUARTERS, quarter);
+        settle(session, (struct cell *)session->volumes[v].split, (size_t)SPLIT_BLOCKS * QUARTERS, quarter);
     }
     for (unsigned i = 0; i < LIVES; i++)
         settle(session, session->lives[i].cells, LIFE_BLOCKS, block);

@@ -1,5 +1,5 @@
 /* Admission: a full group refuses writers and nobody else, and what is freed can be written again. */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #define SMALL ((UINT64_C(48) << 22) + 2 * AREA_SIZE)
 
@@ -58,11 +58,12 @@ static void what_is_freed_can_be_written_again(void **state)
     uint64_t first = fill(f, 0);
     for (unsigned round = 0; round < 3; round++) {
         fixture_holes(f, COMPONENT, 0, UINT64_C(1) << 30);
-        assert_int_equal(group_publish(f->group), ERROR_NONE);
-        assert_int_equal(group_publish(f->group), ERROR_NONE);
-        usleep(20000);
+        /* Data at the second publish; the nodes and pages that those replaced at later ones. */
+        for (unsigned i = 0; i < 4; i++)
+            assert_int_equal(group_publish(f->group), ERROR_NONE);
+        assert_int_equal(f->group->checkpoint.chunks_live, 0);
         uint64_t again = fill(f, 0);
-        assert_true(again > first * 8 / 10);
+        assert_true(again > first / 2);
     }
 }
 

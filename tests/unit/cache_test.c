@@ -1,6 +1,6 @@
 /* The cache of blocks: never the bytes of another key, never without its pinned blocks, and no refusal but where all
  * blocks are pinned. */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #include "base/memory.h"
 #include "base/thread.h"

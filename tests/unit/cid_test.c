@@ -1,5 +1,5 @@
 /* The allocator of CIDs: no CID is given twice, a run never leaves its page, CID 0 and page 0 are nobody's. */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #define CIDS 65536
 

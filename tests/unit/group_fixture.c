@@ -1,4 +1,8 @@
-#include "group_fixture.h"
+/*
+ * The group without a pool, for tests: devices, keys and superblocks in memory (group_open takes them as they are; only
+ * the first checkpoint record is on the disk), and the write path in its smallest form.
+ */
+#include "tests/unit/group_fixture.h"
 
 #include <fcntl.h>
 
@@ -106,7 +110,8 @@ int fixture_teardown(void **state)
     return 0;
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------------------------ */
+/* ---- opening and closing ------------------------------------------------------------------------------------------
+ */
 
 static struct keyring *keyring_copy(const struct keyring *keyring)
 {
@@ -158,7 +163,8 @@ void fixture_crash(struct fixture *f)
     f->group = NULL;
 }
 
-/* ---- committing --------------------------------------------------------------------------------------------------- */
+/* ---- committing ---------------------------------------------------------------------------------------------------
+ */
 
 enum error fixture_enter(struct fixture *f, bool frees) NO_THREAD_SAFETY_ANALYSIS
 {
@@ -225,9 +231,9 @@ static void unit_make(struct unit_made *unit, const uint64_t *seeds, unsigned co
         fixture_chunk(seeds[i], bytes + i * CHUNK_SIZE);
     }
     unit->count = count;
-    assert_int_equal(unit_compress(CODEC_LZ4, 0, chunks, count, unit->stored, sizeof unit->stored, &unit->stored_size,
-                                   &unit->codec),
-                     ERROR_NONE);
+    assert_int_equal(
+        unit_compress(CODEC_LZ4, 0, chunks, count, unit->stored, sizeof unit->stored, &unit->stored_size, &unit->codec),
+        ERROR_NONE);
 }
 
 static void unit_enter(struct fixture *f, struct unit_made *unit, uint64_t component, uint64_t block,
@@ -270,15 +276,16 @@ static enum error unit_fill(struct fixture *f, struct unit_made *unit)
     for (unsigned i = 0; i < unit->count; i++)
         cids[i] = le40_make(unit->cid + i);
     TRY(segment_keys_get(f->group, &unit->identity, &keys));
-    enum error error = log_fill(&f->group->journal, &unit->item, keys, ITEM_UNIT, (uint8_t)unit->codec,
-                                (uint8_t)unit->count, cids, unit->count * sizeof cids[0], unit->stored, unit->stored_size);
+    enum error error =
+        log_fill(&f->group->journal, &unit->item, keys, ITEM_UNIT, (uint8_t)unit->codec, (uint8_t)unit->count, cids,
+                 unit->count * sizeof cids[0], unit->stored, unit->stored_size);
     segment_keys_put(f->group, keys);
     log_filled(&f->group->journal, unit->item.buffer);
     return error ? error : log_advance(&f->group->journal);
 }
 
-enum error fixture_try_write(struct fixture *f, uint64_t component, uint64_t block, const uint64_t *seeds, unsigned count,
-                             struct map_entry *entries)
+enum error fixture_try_write(struct fixture *f, uint64_t component, uint64_t block, const uint64_t *seeds,
+                             unsigned count, struct map_entry *entries)
 {
     struct map_entry own[UNIT_CHUNKS];
     struct unit_made unit;
@@ -332,7 +339,8 @@ void fixture_component(struct fixture *f, uint64_t id, enum component_state stat
     fixture_leave(f);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------------------------------
+ */
 
 struct map_entry fixture_entry(struct fixture *f, uint64_t component, uint64_t block)
 {
@@ -380,7 +388,8 @@ void fixture_forget_cached(struct fixture *f)
     }
 }
 
-/* ---- damage ------------------------------------------------------------------------------------------------------- */
+/* ---- damage -------------------------------------------------------------------------------------------------------
+ */
 
 void fixture_flip(struct fixture *f, uint32_t device, uint64_t offset)
 {

@@ -37,7 +37,7 @@ struct fixture {
     struct keyring *keyrings[FIXTURE_DEVICES_MAX];
     struct section section;
     uint64_t epoch;
-    struct group *group; /* NULL: closed */
+    struct group *group;                             /* NULL: closed */
     void (*devices_opened)(struct fixture *fixture); /* called when the next open has its devices; NULL */
     uint64_t cut;                                    /* for it */
 };
@@ -89,6 +89,9 @@ uint64_t fixture_offset(struct fixture *fixture, uint64_t serial, uint32_t grain
 
 /* A seeded generator of the test's own, so that a failure happens again. */
 uint64_t fixture_random(uint64_t *state);
-static inline uint64_t fixture_below(uint64_t *state, uint64_t end) { return fixture_random(state) % end; }
+static inline uint64_t fixture_below(uint64_t *state, uint64_t end)
+{
+    return fixture_random(state) % end;
+}
 
 #endif

@@ -1,7 +1,10 @@
 /* Items by address: what does not stand where it was asked for, or was changed, is an error of that item alone. */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
-static void flush(struct fixture *f) { assert_int_equal(group_sync(f->group), ERROR_NONE); }
+static void flush(struct fixture *f)
+{
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+}
 
 static enum error read_entry(struct fixture *f, struct map_entry entry)
 {
@@ -80,8 +83,10 @@ static void a_kind_that_was_not_asked_for_is_refused(void **state)
     flush(f);
     for (unsigned kind = ITEM_APPEND; kind <= ITEM_PAGE; kind++) {
         struct outcome outcome = {0};
-        struct item_read read = {.serial = entry_serial(entry), .offset = entry_offset(entry),
-                                 .length = entry_length(entry), .kind = (enum item_kind)kind};
+        struct item_read read = {.serial = entry_serial(entry),
+                                 .offset = entry_offset(entry),
+                                 .length = entry_length(entry),
+                                 .kind = (enum item_kind)kind};
         outcome.first = &read;
         items_read(f->group, &read, 1, note, &outcome);
         assert_int_equal(outcome.errors[0], kind == ITEM_UNIT ? ERROR_NONE : ERROR_CORRUPT);
@@ -111,8 +116,10 @@ static void an_item_larger_than_any_is_an_error_and_the_others_are_read(void **s
     struct outcome outcome = {.first = reads};
     flush(f);
     for (unsigned i = 0; i < COUNT_OF(reads); i++)
-        reads[i] = (struct item_read){.serial = entry_serial(entry), .offset = entry_offset(entry),
-                                      .length = i % 50 == 7 ? UINT32_MAX : entry_length(entry), .kind = ITEM_UNIT};
+        reads[i] = (struct item_read){.serial = entry_serial(entry),
+                                      .offset = entry_offset(entry),
+                                      .length = i % 50 == 7 ? UINT32_MAX : entry_length(entry),
+                                      .kind = ITEM_UNIT};
     items_read(f->group, reads, COUNT_OF(reads), note, &outcome);
     assert_int_equal(outcome.calls, COUNT_OF(reads));
     for (unsigned i = 0; i < COUNT_OF(reads); i++)
@@ -167,7 +174,8 @@ int main(void)
         cmocka_unit_test(impossible_headers_have_no_descriptors),
         TEST(an_item_larger_than_any_is_an_error_and_the_others_are_read),
         TEST(damage_is_told_per_block_of_a_batch),
-        cmocka_unit_test_setup_teardown(a_plaintext_pool_reads_what_it_wrote, fixture_setup_plaintext, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_plaintext_pool_reads_what_it_wrote, fixture_setup_plaintext,
+                                        fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
  * An open log: what several threads reserve and fill is on the disk, whole and in order, and until it is there readers
  * get it from the buffers.
  */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #define THREADS 4
 #define WRITES  400
@@ -69,7 +69,8 @@ static void fill_later(void *argument)
     usleep(20000);
     enum error error = segment_keys_get(filler->fixture->group, &filler->identity, &keys);
     if (!error) {
-        error = log_fill(journal, &filler->item, keys, ITEM_UNIT, STORED_RAW, 1, &cid, sizeof cid, stored, sizeof stored);
+        error =
+            log_fill(journal, &filler->item, keys, ITEM_UNIT, STORED_RAW, 1, &cid, sizeof cid, stored, sizeof stored);
         segment_keys_put(filler->fixture->group, keys);
     }
     filler->filled = error == ERROR_NONE;
@@ -162,7 +163,8 @@ static void what_must_be_whole_lies_in_one_append(void **state)
     assert_true(f->group->segments.serial_next > 4);
 }
 
-/* ---- several threads ---------------------------------------------------------------------------------------------- */
+/* ---- several threads ----------------------------------------------------------------------------------------------
+ */
 
 struct writer {
     struct fixture *fixture;
@@ -170,7 +172,10 @@ struct writer {
     enum error error;
 };
 
-static uint64_t seed_of(uint64_t writer, uint64_t i) { return 1 + writer * 1000000 + i; }
+static uint64_t seed_of(uint64_t writer, uint64_t i)
+{
+    return 1 + writer * 1000000 + i;
+}
 
 static void write_many(void *argument)
 {

@@ -2,7 +2,7 @@
  * Merges: whatever was committed is found in the trees afterwards, counts are the references there are, live bytes are
  * the shares of the chunks that are alive, and what died is used again.
  */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #include "engine/group/tree.h"
 
@@ -31,7 +31,8 @@ static void expect_all(struct fixture *f)
             fixture_expect(f, COMPONENT + c, block, model[c][block]);
 }
 
-/* ---- what the trees say ------------------------------------------------------------------------------------------- */
+/* ---- what the trees say -------------------------------------------------------------------------------------------
+ */
 
 struct truth {
     uint32_t counts[1 << 16];
@@ -137,11 +138,13 @@ static void expect_true_counts(struct fixture *f)
     for (uint64_t cid = 0; cid < COUNT_OF(truth->counts) && cid < f->group->cids.end; cid++) {
         uint32_t count = table_count(f, view, cid);
         if (count != truth->counts[cid])
-            fail_msg("chunk %llu has the count %u and %u references", (unsigned long long)cid, count, truth->counts[cid]);
+            fail_msg("chunk %llu has the count %u and %u references", (unsigned long long)cid, count,
+                     truth->counts[cid]);
         if (count)
             assert_true(entry_equal(table_place(f, view, cid), truth->entries[cid]));
-        data += count && f->group->segments.table[segment_find(&f->group->segments, entry_serial(truth->entries[cid]))]
-                                 .kind == SEGMENT_JOURNAL;
+        data += count &&
+                f->group->segments.table[segment_find(&f->group->segments, entry_serial(truth->entries[cid]))].kind ==
+                    SEGMENT_JOURNAL;
     }
     live_add(f, truth, live);
     for (uint32_t i = 0; i < f->group->segments.count; i++) {
@@ -158,7 +161,8 @@ static void expect_true_counts(struct fixture *f)
     free(live);
 }
 
-/* ---- histories ---------------------------------------------------------------------------------------------------- */
+/* ---- histories ----------------------------------------------------------------------------------------------------
+ */
 
 static void write_some(struct fixture *f)
 {

@@ -1,5 +1,6 @@
-/* Nodes and pages: every stored form comes back, the second copy serves for the first, and none is taken for another. */
-#include "group_fixture.h"
+/* Nodes and pages: every stored form comes back, the second copy serves for the first, and none is taken for another.
+ */
+#include "tests/unit/group_fixture.h"
 
 #include "engine/group/merge.h"
 #include "engine/group/node.h"
@@ -17,9 +18,9 @@ static int setup(void **state)
 static void fill_leaf(unsigned entries)
 {
     for (unsigned i = 0; i < entries; i++) {
-        struct map_entry entry = entry_make(1 + fixture_below(&seed, CID_MAX), 1 + fixture_below(&seed, SERIAL_MAX),
-                                            (uint32_t)fixture_below(&seed, 1 << 27),
-                                            1 + (uint32_t)fixture_below(&seed, 8191), 0, 1);
+        struct map_entry entry =
+            entry_make(1 + fixture_below(&seed, CID_MAX), 1 + fixture_below(&seed, SERIAL_MAX),
+                       (uint32_t)fixture_below(&seed, 1 << 27), 1 + (uint32_t)fixture_below(&seed, 8191), 0, 1);
         entry_encode(entry, (struct map_entry_format *)node + fixture_below(&seed, MAP_LEAF_ENTRIES));
     }
 }
@@ -119,7 +120,8 @@ static void a_node_is_not_taken_for_another(void **state)
     fill_leaf(10);
     struct node_read node_read = write_node(f, leaf, false), page_read = write_node(f, places, false);
     write_out(f);
-    struct node_read wrong[] = {node_read, node_read, node_read, node_read, node_read, page_read, page_read, page_read, page_read};
+    struct node_read wrong[] = {node_read, node_read, node_read, node_read, node_read,
+                                page_read, page_read, page_read, page_read};
     wrong[0].identity.owner++;
     wrong[1].identity.number++;
     wrong[2].identity.level++;

@@ -1,5 +1,5 @@
 /* The recent table against a plain map: points, ranges of holes, births, and what it promises of its room. */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #define COMPONENTS 3
 #define LEAVES     12
@@ -26,8 +26,14 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct map_entry entry_of(uint64_t cid) { return cid < 2 ? (struct map_entry){0} : entry_make(cid, 5, 6, 7, 0, 1); }
-static uint64_t component_of(unsigned c) { return c * 1000 + 1; }
+static struct map_entry entry_of(uint64_t cid)
+{
+    return cid < 2 ? (struct map_entry){0} : entry_make(cid, 5, 6, 7, 0, 1);
+}
+static uint64_t component_of(unsigned c)
+{
+    return c * 1000 + 1;
+}
 
 static void expect(unsigned c, uint64_t block)
 {

@@ -1,5 +1,5 @@
 /* Records: nothing malformed, cut off or out of range is taken, and what is encoded comes back. */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #define BLOCKS_MAX (UINT64_C(1) << 35)
 
@@ -7,7 +7,10 @@ static struct record record, back;
 static uint8_t bytes[16384];
 static uint64_t seed;
 
-static struct byte_writer writer(void) { return (struct byte_writer){bytes, bytes + sizeof bytes, false}; }
+static struct byte_writer writer(void)
+{
+    return (struct byte_writer){bytes, bytes + sizeof bytes, false};
+}
 
 static enum error decode(const uint8_t *end, const uint8_t **next)
 {
@@ -54,8 +57,8 @@ static size_t random_entries(struct map_entry *entries)
         entries[i] = fixture_below(&seed, 3) == 0
                          ? (struct map_entry){0}
                          : entry_make(1 + fixture_below(&seed, CID_MAX), 1 + fixture_below(&seed, SERIAL_MAX),
-                                      (uint32_t)fixture_below(&seed, 1 << 27),
-                                      1 + (uint32_t)fixture_below(&seed, 8191), (unsigned)fixture_below(&seed, 4), 4);
+                                      (uint32_t)fixture_below(&seed, 1 << 27), 1 + (uint32_t)fixture_below(&seed, 8191),
+                                      (unsigned)fixture_below(&seed, 4), 4);
     return count;
 }
 
@@ -173,8 +176,11 @@ static void references_with_a_false_length_are_refused(void **state)
 static void components_without_id_or_state_are_refused(void **state)
 {
     (void)state;
-    const struct component_change bad[] = {{.id = 0, .state = 1}, {.id = CID_MAX + 1, .state = 1}, {.id = 1, .state = 0},
-                                           {.id = 1, .state = 3}, {.id = 1, .state = 1, .base = CID_MAX + 1}};
+    const struct component_change bad[] = {{.id = 0, .state = 1},
+                                           {.id = CID_MAX + 1, .state = 1},
+                                           {.id = 1, .state = 0},
+                                           {.id = 1, .state = 3},
+                                           {.id = 1, .state = 1, .base = CID_MAX + 1}};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct byte_writer out = writer();
         record_component_encode(&out, &bad[i]);
@@ -210,7 +216,8 @@ static void references_come_back(void **state)
         record_reference_encode(&out, 9, 1000 + i, entries, count);
         assert_true((size_t)(out.next - bytes) <= RECORD_REFERENCE_BYTES_MAX);
         assert_int_equal(decode_all(&out), ERROR_NONE);
-        assert_true(back.type == RECORD_REFERENCE && back.component == 9 && back.block == 1000 + i && back.count == count);
+        assert_true(back.type == RECORD_REFERENCE && back.component == 9 && back.block == 1000 + i &&
+                    back.count == count);
         for (size_t n = 0; n < count; n++)
             assert_true(entry_equal(back.entries[n], entries[n]));
     }
@@ -219,8 +226,12 @@ static void references_come_back(void **state)
 static void components_come_back(void **state)
 {
     (void)state;
-    struct component_change change = {.id = CID_MAX, .object = uuid_random(), .domain = uuid_random(), .base = 12,
-                                      .birth = UINT64_MAX, .state = COMPONENT_DELETED};
+    struct component_change change = {.id = CID_MAX,
+                                      .object = uuid_random(),
+                                      .domain = uuid_random(),
+                                      .base = 12,
+                                      .birth = UINT64_MAX,
+                                      .state = COMPONENT_DELETED};
     struct byte_writer out = writer();
     record_component_encode(&out, &change);
     assert_true((size_t)(out.next - bytes) <= RECORD_SMALL_BYTES_MAX);

@@ -2,7 +2,7 @@
  * Replay: what a flush covered is found again or its loss is told; what no flush covered may end the journal; and the
  * journal goes on after any number of crashes.
  */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 /* Writes the open buffer without a flush of the device. */
 static void write_out(struct fixture *f)
@@ -14,7 +14,10 @@ static void write_out(struct fixture *f)
     assert_int_equal(log_wait(&f->group->journal, ticket), ERROR_NONE);
 }
 
-static void flush(struct fixture *f) { assert_int_equal(group_sync(f->group), ERROR_NONE); }
+static void flush(struct fixture *f)
+{
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+}
 
 struct spot {
     uint32_t device;
@@ -33,7 +36,10 @@ static struct spot append_of(struct spot unit)
     return (struct spot){unit.device, unit.offset / BLOCK_SIZE * BLOCK_SIZE};
 }
 
-static void flip(struct fixture *f, struct spot spot) { fixture_flip(f, spot.device, spot.offset + 40); }
+static void flip(struct fixture *f, struct spot spot)
+{
+    fixture_flip(f, spot.device, spot.offset + 40);
+}
 
 static void expect_refused(struct fixture *f, enum error expected, const char *words)
 {
@@ -100,7 +106,10 @@ static void a_torn_tail_is_cut_off_and_never_comes_back(void **state)
     fixture_expect(f, COMPONENT, 5, 5);
 }
 
-static void cut_off(struct fixture *f) { assert_int_equal(truncate(f->paths[0], (off_t)f->cut), 0); }
+static void cut_off(struct fixture *f)
+{
+    assert_int_equal(truncate(f->paths[0], (off_t)f->cut), 0);
+}
 
 static void a_device_that_cannot_be_read_is_not_the_end(void **state)
 {

@@ -1,5 +1,6 @@
-/* The segment table: serials are given once, a slot is somebody's or free, and a header is taken only where it belongs. */
-#include "group_fixture.h"
+/* The segment table: serials are given once, a slot is somebody's or free, and a header is taken only where it belongs.
+ */
+#include "tests/unit/group_fixture.h"
 
 static struct segments segments;
 static const uint32_t slots[] = {40, 33, 64};
@@ -19,7 +20,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static uint32_t take(uint32_t avoid) { return segment_take(&segments, SEGMENT_META, SLOT_OPEN, avoid); }
+static uint32_t take(uint32_t avoid)
+{
+    return segment_take(&segments, SEGMENT_META, SLOT_OPEN, avoid);
+}
 
 static void a_full_table_gives_nothing(void **state)
 {
@@ -29,7 +33,7 @@ static void a_full_table_gives_nothing(void **state)
     assert_int_equal(segments.free_total, 0);
     assert_int_equal(take(UINT32_MAX), SEGMENT_NONE);
     assert_int_equal(take(1), SEGMENT_NONE);
-    segment_free(&segments, 70);
+    segment_free(&segments, 70, false);
     assert_int_equal(take(1), 70); /* better there than nowhere */
 }
 
@@ -48,7 +52,8 @@ static void a_slot_or_serial_that_is_taken_is_not_adopted(void **state)
 {
     (void)state;
     struct segment segment = {.serial = 100, .state = SLOT_SEALED, .kind = SEGMENT_JOURNAL};
-    struct segment other = {.serial = 101, .state = SLOT_SEALED, .kind = SEGMENT_JOURNAL}, none = {.state = SLOT_SEALED};
+    struct segment other = {.serial = 101, .state = SLOT_SEALED, .kind = SEGMENT_JOURNAL},
+                   none = {.state = SLOT_SEALED};
     assert_int_equal(segment_adopt(&segments, 1, 5, &segment), ERROR_NONE);
     assert_int_equal(segment_adopt(&segments, 1, 5, &segment), ERROR_NONE);
     assert_int_equal(segment_adopt(&segments, 1, 6, &segment), ERROR_CORRUPT);
@@ -76,14 +81,21 @@ static void live_bytes_out_of_range_are_damage(void **state)
 static void impossible_entries_of_the_table_are_told(void **state)
 {
     (void)state;
-    struct segment segment = {.serial = 5, .live = 6, .kind = SEGMENT_COLD, .state = SLOT_SEALED, .key_slot = 7,
-                              .salt = 8, .birth_salt = 9, .log_key = 10}, back;
+    struct segment segment = {.serial = 5,
+                              .live = 6,
+                              .kind = SEGMENT_COLD,
+                              .state = SLOT_SEALED,
+                              .key_slot = 7,
+                              .salt = 8,
+                              .birth_salt = 9,
+                              .log_key = 10},
+                   back;
     struct segment_entry_format entry, bad;
     bool sound;
     segment_entry_encode(&segment, &entry);
     assert_true(segment_entry_decode(&entry, &back, &sound) && sound);
-    assert_true(back.serial == 5 && back.live == 6 && back.kind == SEGMENT_COLD && back.key_slot == 7 && back.salt == 8 &&
-                back.birth_salt == 9 && back.log_key == 10);
+    assert_true(back.serial == 5 && back.live == 6 && back.kind == SEGMENT_COLD && back.key_slot == 7 &&
+                back.salt == 8 && back.birth_salt == 9 && back.log_key == 10);
     bad = entry, bad.serial = le40_make(0);
     assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
     bad = entry, bad.kind_state = SEGMENT_COLD << 4;
@@ -119,7 +131,7 @@ static void serials_and_salts_are_new_each_time(void **state)
         assert_true(segment->serial > last && segment->salt != salt && segment->salt != segment->birth_salt);
         last = segment->serial;
         salt = segment->salt;
-        segment_free(&segments, index);
+        segment_free(&segments, index, false);
     }
 }
 
@@ -141,7 +153,7 @@ static void any_history_of_slots_finds_each_serial(void **state)
     for (unsigned i = 0; i < 20000; i++) {
         uint32_t index = (uint32_t)fixture_below(&seed, 137);
         if (serials[index]) {
-            segment_free(&segments, index);
+            segment_free(&segments, index, false);
             assert_int_equal(segment_find(&segments, serials[index]), SEGMENT_NONE);
             serials[index] = 0;
         } else if ((index = take((uint32_t)fixture_below(&seed, 4))) != SEGMENT_NONE) {
@@ -158,7 +170,8 @@ static void any_history_of_slots_finds_each_serial(void **state)
     assert_int_equal(segments.free_total, 137 - used);
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------------------ */
+/* ---- headers ------------------------------------------------------------------------------------------------------
+ */
 
 static struct segment_header header_of(struct fixture *f)
 {

@@ -2,7 +2,7 @@
  * Rewriting trees against a plain array of leaves: leaves that change, ranges that are dropped, trees that grow and
  * shrink; and what a batch of look-ups and a walk over the leaves then find.
  */
-#include "group_fixture.h"
+#include "tests/unit/group_fixture.h"
 
 #include "engine/group/merge.h"
 
@@ -11,6 +11,7 @@
 
 static uint32_t model[LEAVES]; /* what the first bytes of a leaf say; 0: no leaf */
 static uint32_t wanted[LEAVES];
+static const uint64_t none[1];
 static uint64_t dropped;
 static struct tree tree;
 static uint64_t seed;
@@ -23,7 +24,8 @@ static int setup(void **state)
     return fixture_setup(state);
 }
 
-static enum error apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared, uint8_t *leaf)
+static enum error apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
+                        uint8_t *leaf)
 {
     uint32_t before;
     (void)merge;
@@ -40,8 +42,12 @@ static enum error update(struct fixture *f, const uint64_t *numbers, size_t coun
                          size_t range_count)
 {
     struct merge merge = {.group = f->group, .birth = 256};
-    struct tree_update update = {.tree = &tree, .numbers = numbers, .count = count, .ranges = ranges,
-                                 .range_count = range_count, .apply = apply};
+    struct tree_update update = {.tree = &tree,
+                                 .numbers = numbers,
+                                 .count = count,
+                                 .ranges = ranges,
+                                 .range_count = range_count,
+                                 .apply = apply};
     enum error error = tree_update(&merge, &update);
     if (!error)
         memcpy(model, wanted, sizeof model);
@@ -94,8 +100,8 @@ static void an_empty_tree_has_no_leaves(void **state)
     struct fixture *f = *state;
     expect_leaves(f, 0, 131);
     expect_walk(f);
-    assert_int_equal(update(f, NULL, 0, NULL, 0), ERROR_NONE);
-    assert_int_equal(update(f, NULL, 0, &(struct hole_range){0, 0, LEAVES}, 1), ERROR_NONE);
+    assert_int_equal(update(f, none, 0, NULL, 0), ERROR_NONE);
+    assert_int_equal(update(f, none, 0, &(struct hole_range){0, 0, LEAVES}, 1), ERROR_NONE);
     assert_true(tree_is_empty(&tree));
 }
 
@@ -145,7 +151,7 @@ static void a_tree_is_as_high_as_it_must_be(void **state)
     expect_leaves(f, 0, 1);
     expect_walk(f);
     memset(wanted, 0, sizeof wanted);
-    assert_int_equal(update(f, NULL, 0, &(struct hole_range){0, 0, UINT64_C(1) << 40}, 1), ERROR_NONE);
+    assert_int_equal(update(f, none, 0, &(struct hole_range){0, 0, UINT64_C(1) << 40}, 1), ERROR_NONE);
     assert_true(tree_is_empty(&tree));
     assert_int_equal(tree.root.height, 0);
     expect_leaves(f, 0, 97);
@@ -161,7 +167,7 @@ static void each_leaf_of_a_range_is_dropped_once(void **state)
     dropped = 0;
     for (uint64_t leaf = 100; leaf < 30000; leaf++)
         wanted[leaf] = 0;
-    assert_int_equal(update(f, NULL, 0, &(struct hole_range){0, 100, 30000}, 1), ERROR_NONE);
+    assert_int_equal(update(f, none, 0, &(struct hole_range){0, 100, 30000}, 1), ERROR_NONE);
     assert_int_equal(dropped, 427);
     expect_leaves(f, 0, 1);
     expect_walk(f);
@@ -204,7 +210,8 @@ static void change_some(struct fixture *f)
         memset(wanted + first, 0, (end - first) * sizeof wanted[0]);
     }
     uint64_t dense = fixture_below(&seed, 3) * 10;
-    for (uint64_t leaf = fixture_below(&seed, 200); leaf < LEAVES; leaf += 1 + fixture_below(&seed, dense ? 600 : 4000)) {
+    for (uint64_t leaf = fixture_below(&seed, 200); leaf < LEAVES;
+         leaf += 1 + fixture_below(&seed, dense ? 600 : 4000)) {
         numbers[count++] = leaf;
         wanted[leaf] = fixture_below(&seed, 4) ? (uint32_t)fixture_random(&seed) : 0;
     }
@@ -221,7 +228,8 @@ static void any_history_equals_a_plain_array(void **state)
             expect_leaves(f, 0, 1);
             expect_walk(f);
         }
-        assert_int_equal(live_bytes(f), tree_is_empty(&tree) ? 0 : tree_bytes(f, tree.root.pointer, tree.root.height, 0));
+        assert_int_equal(live_bytes(f),
+                         tree_is_empty(&tree) ? 0 : tree_bytes(f, tree.root.pointer, tree.root.height, 0));
     }
 }
 
@@ -230,12 +238,9 @@ static void any_history_equals_a_plain_array(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_empty_tree_has_no_leaves),
-        TEST(a_node_that_cannot_be_read_fails_the_update_and_the_look_up),
-        TEST(leaves_beyond_the_tree_are_absent),
-        TEST(a_tree_is_as_high_as_it_must_be),
-        TEST(each_leaf_of_a_range_is_dropped_once),
-        TEST(any_history_equals_a_plain_array),
+        TEST(an_empty_tree_has_no_leaves),          TEST(a_node_that_cannot_be_read_fails_the_update_and_the_look_up),
+        TEST(leaves_beyond_the_tree_are_absent),    TEST(a_tree_is_as_high_as_it_must_be),
+        TEST(each_leaf_of_a_range_is_dropped_once), TEST(any_history_equals_a_plain_array),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Varints over bounded memory: what is cut off, too long or too large is told, and nothing beyond the end is touched. */
+/* Varints over bounded memory: what is cut off, too long or too large is told, and nothing beyond the end is touched.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,8 +10,8 @@
 #include "base/random.h"
 #include "base/varint.h"
 
-static const uint64_t numbers[] = {0,          1,          0x7f,           0x80,       0x3fff, 0x4000, UINT32_MAX,
-                                   1ull << 56, 1ull << 63, UINT64_MAX - 1, UINT64_MAX, 300};
+static const uint64_t numbers[] = {0,          1,          0x7f,       0x80,           0x3fff,     0x4000,
+                                   UINT32_MAX, 1ull << 56, 1ull << 63, UINT64_MAX - 1, UINT64_MAX, 300};
 
 static void a_number_that_is_cut_off_is_an_overrun(void **state)
 {
