@@ -22,6 +22,9 @@
 #define META_BUFFERS 4
 #define META_BUFFER_BYTES (512u << 10)
 #define SEGMENT_KEYS_CACHED 16384
+#define SEGMENT_KEY_BYTES 192 /* of one in the cache */
+#define SCRATCH_COUNT 8
+#define SMALL_MEMORY (UINT64_C(128) << 20) /* below it, buffers are halved */
 
 /* ---- small state ------------------------------------------------------------------------------------------------------ */
 
@@ -187,7 +190,40 @@ static enum error segments_load(struct group *group)
 
 /* ---- opening ---------------------------------------------------------------------------------------------------------- */
 
-/* Of `memory`: an eighth for each recent table, the index as configured, the buffers, the rest for caches. */
+/* What the parts of a group take of `memory`; what is left goes to the caches. */
+struct shares {
+    unsigned journal_buffers, scratch_count;
+    uint32_t meta_buffer_bytes;
+    size_t keys_cached;
+    uint64_t tables, fixed;
+};
+
+static struct shares shares_of(const struct group_config *config, uint32_t segments)
+{
+    bool small = config->memory < SMALL_MEMORY;
+    struct shares shares = {
+        .journal_buffers = small ? JOURNAL_BUFFERS / 2 : JOURNAL_BUFFERS,
+        .scratch_count = small ? SCRATCH_COUNT / 2 : SCRATCH_COUNT,
+        .meta_buffer_bytes = small ? META_BUFFER_BYTES / 2 : META_BUFFER_BYTES,
+        .keys_cached = small ? SEGMENT_KEYS_CACHED / 4 : SEGMENT_KEYS_CACHED,
+        .tables = config->memory / 8,
+    };
+    uint64_t buffers = shares.journal_buffers * (2ull * JOURNAL_BUFFER_BYTES + LOG_RECORDS_BYTES) +
+                       4ull * META_BUFFERS * shares.meta_buffer_bytes + (uint64_t)shares.scratch_count * SCRATCH_BYTES;
+    shares.fixed = buffers + 2 * shares.tables + config->index_memory + segments * sizeof(struct segment) +
+                   CHANGES_BYTES + shares.keys_cached * SEGMENT_KEY_BYTES;
+    return shares;
+}
+
+static void *scratch_make(void) { return memory_aligned(SCRATCH_BYTES); }
+
+static void scratch_destroy(void *scratch)
+{
+    memory_cleanse(scratch, SCRATCH_BYTES); /* it held users' plaintext */
+    free(scratch);
+}
+
+/* An eighth of `memory` for each recent table, the index as configured, the buffers, the rest for caches. */
 static enum error memory_take(struct group *group)
 {
     const struct group_config *config = &group->config;
@@ -195,26 +231,24 @@ static enum error memory_take(struct group *group)
     for (uint32_t d = 0; d < group->device_count; d++)
         slots[d] = group->superblocks[d].slot_count;
     TRY(segments_init(&group->segments, group->device_count, slots, group->superblocks[0].segment_shift));
-    uint64_t buffers = 2ull * JOURNAL_BUFFERS * JOURNAL_BUFFER_BYTES + JOURNAL_BUFFERS * LOG_RECORDS_BYTES +
-                       4ull * META_BUFFERS * META_BUFFER_BYTES;
-    uint64_t tables = config->memory / 8;
-    uint64_t fixed = buffers + 2 * tables + config->index_memory + group->segments.count * sizeof(struct segment) +
-                     CHANGES_BYTES + SEGMENT_KEYS_CACHED * 192;
+    struct shares shares = shares_of(config, group->segments.count);
     uint64_t floor = 2ull * CACHE_BLOCKS_MIN * BLOCK_SIZE;
-    if (fixed + floor > config->memory)
-        return error_explain(ERROR_NO_MEMORY, "`memory` is too small for this pool: set it to at least %llu MiB in coffer.conf",
-                             (unsigned long long)((fixed + floor) >> 20) + 1);
-    uint64_t caches = config->memory - fixed;
+    if (shares.fixed + floor > config->memory)
+        return error_explain(ERROR_NO_MEMORY,
+                             "`memory` is too small for this pool by %llu MiB: set it higher in coffer.conf",
+                             (unsigned long long)((shares.fixed + floor - config->memory) >> 20) + 1);
+    uint64_t caches = config->memory - shares.fixed;
     TRY(cache_create(caches * 5 / 8, &group->nodes));
     TRY(cache_create(caches * 3 / 8, &group->chunks));
-    TRY(recent_create(tables, &group->tables[0]));
-    TRY(recent_create(tables, &group->tables[1]));
-    TRY(index_create(MAX(config->index_memory, 65536), &group->index));
-    TRY(segment_key_cache_create(SEGMENT_KEYS_CACHED, &group->segment_keys));
-    TRY(log_init(&group->journal, group, SEGMENT_JOURNAL, JOURNAL_BUFFERS, JOURNAL_BUFFER_BYTES));
-    TRY(log_init(&group->meta, group, SEGMENT_META, META_BUFFERS, META_BUFFER_BYTES));
-    TRY(log_init(&group->twin, group, SEGMENT_TWIN, META_BUFFERS, META_BUFFER_BYTES));
-    group->memory_used = fixed + caches;
+    TRY(recent_create(shares.tables, &group->tables[0]));
+    TRY(recent_create(shares.tables, &group->tables[1]));
+    TRY(index_create(MAX(config->index_memory, INDEX_BYTES_MIN), &group->index));
+    TRY(segment_key_cache_create(shares.keys_cached, &group->segment_keys));
+    TRY(lender_create(shares.scratch_count, scratch_make, scratch_destroy, &group->scratch));
+    TRY(log_init(&group->journal, group, SEGMENT_JOURNAL, shares.journal_buffers, JOURNAL_BUFFER_BYTES));
+    TRY(log_init(&group->meta, group, SEGMENT_META, META_BUFFERS, shares.meta_buffer_bytes));
+    TRY(log_init(&group->twin, group, SEGMENT_TWIN, META_BUFFERS, shares.meta_buffer_bytes));
+    group->memory_used = shares.fixed + caches;
     return ERROR_NONE;
 }
 
@@ -347,6 +381,7 @@ static void group_free(struct group *group)
     log_deinit(&group->meta);
     log_deinit(&group->twin);
     segment_key_cache_destroy(group->segment_keys);
+    lender_destroy(group->scratch);
     index_destroy(group->index);
     recent_destroy(group->tables[0]);
     recent_destroy(group->tables[1]);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/lender.h"
 #include "base/thread.h"
 #include "dedup/index.h"
 #include "engine/device/device.h"
@@ -36,6 +37,7 @@
 
 struct view;
 
+#define SCRATCH_BYTES (1u << 20)
 #define CHANGES_BYTES (4u << 20) /* of the merge's list of changes */
 
 struct group_config {
@@ -68,6 +70,7 @@ struct group {
     struct segment_key_cache *segment_keys;
     struct cache *nodes;                   /* map nodes and table pages */
     struct cache *chunks;                  /* chunks of units */
+    struct lender *scratch;                /* SCRATCH_BYTES each, for what a stage reads */
     uint64_t memory_used;
 
     struct mutex lock;

@@ -9,7 +9,6 @@
 #include "base/memory.h"
 #include "dedup/unit.h"
 #include "engine/group/group.h"
-#include "engine/group/scratch.h"
 
 #define ROUND_ITEMS 128
 
@@ -134,7 +133,7 @@ static void round_run(struct group *group, struct item_read *reads, size_t count
 void items_read(struct group *group, struct item_read *reads, size_t count, void (*done)(struct item_read *read, void *context),
                 void *context)
 {
-    uint8_t *scratch = scratch_get();
+    uint8_t *scratch = count ? lender_take(group->scratch) : NULL;
     for (size_t i = 0; i < count; i++)
         reads[i].keys = NULL;
     for (size_t first = 0; first < count;) {
@@ -154,4 +153,6 @@ void items_read(struct group *group, struct item_read *reads, size_t count, void
         round_run(group, reads + first, end - first, scratch, done, context);
         first = end;
     }
+    if (scratch)
+        lender_give(group->scratch, scratch);
 }

@@ -481,14 +481,6 @@ again:
 
 /* ---- segments ------------------------------------------------------------------------------------------------------ */
 
-static bool log_is_prepared(struct log *log)
-{
-    mutex_lock(&log->group->lock);
-    bool prepared = log->prepared != SEGMENT_NONE;
-    mutex_unlock(&log->group->lock);
-    return prepared;
-}
-
 /* The slot that the log goes on in, with space below it. It stays reserved for the log where there is none. */
 static enum error slot_get(struct log *log, uint32_t *index)
 {
@@ -509,15 +501,13 @@ static enum error slot_get(struct log *log, uint32_t *index)
 
 /* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only then
  * is it there for the log. */
-enum error log_prepare(struct log *log)
+static enum error prepare(struct log *log)
 {
     struct group *group = log->group;
     struct segments *segments = &group->segments;
     bool journal = log->kind == SEGMENT_JOURNAL;
     struct segment_header header = {0};
     uint32_t index, successor = SEGMENT_NONE;
-    if (log_is_prepared(log))
-        return ERROR_NONE;
     TRY(slot_get(log, &index));
     mutex_lock(&group->lock);
     if (journal)
@@ -548,4 +538,21 @@ enum error log_prepare(struct log *log)
     condition_broadcast(&log->changed);
     mutex_unlock(&log->mutex);
     return ERROR_NONE;
+}
+
+enum error log_prepare(struct log *log)
+{
+    struct group *group = log->group;
+    mutex_lock(&group->lock);
+    bool mine = log->prepared == SEGMENT_NONE && !log->preparing;
+    if (mine)
+        log->preparing = true;
+    mutex_unlock(&group->lock);
+    if (!mine)
+        return ERROR_NONE;
+    enum error error = prepare(log);
+    mutex_lock(&group->lock);
+    log->preparing = false;
+    mutex_unlock(&group->lock);
+    return error;
 }

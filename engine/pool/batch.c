@@ -6,7 +6,6 @@
  */
 #include "engine/pool/batch.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,40 +16,37 @@
 #define LOAD_BATCHES 2 /* from so many batches at once on, `auto` compresses by LZ4 */
 #define COMMIT_TRIES 8
 
-/* ---- one batch a thread ------------------------------------------------------------------------------------------------ */
+/* ---- batches are lent ------------------------------------------------------------------------------------------------ */
 
-static pthread_key_t thread_key;
-static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
-
-static void batch_free(void *argument)
-{
-    struct batch *batch = argument;
-    free(batch->output);
-    free(batch->compare);
-    free(batch);
-}
-
-static void thread_key_create(void) { ASSERT(pthread_key_create(&thread_key, batch_free) == 0); }
-
-static struct batch *batch_allocate(void)
+void *batch_make(void)
 {
     struct batch *batch = memory_zeroed(1, sizeof *batch);
     if (!batch)
         return NULL;
     batch->output = memory_aligned(BATCH_BLOCKS * CHUNK_SIZE);
     batch->compare = memory_aligned(BATCH_BLOCKS * CHUNK_SIZE);
-    if (!batch->output || !batch->compare || pthread_setspecific(thread_key, batch) != 0) {
-        batch_free(batch);
-        return NULL;
-    }
-    return batch;
+    if (batch->output && batch->compare)
+        return batch;
+    batch_destroy(batch);
+    return NULL;
+}
+
+void batch_destroy(void *object)
+{
+    struct batch *batch = object;
+    if (batch->compare)
+        memory_cleanse(batch->compare, BATCH_BLOCKS * CHUNK_SIZE); /* users' plaintext */
+    if (batch->output)
+        memory_cleanse(batch->output, BATCH_BLOCKS * CHUNK_SIZE);
+    free(batch->output);
+    free(batch->compare);
+    free(batch);
 }
 
 struct batch *batch_get(struct pool *pool, uint64_t component, const struct fingerprint_key *key)
 {
-    pthread_once(&thread_once, thread_key_create);
-    struct batch *batch = pthread_getspecific(thread_key);
-    if (!batch && !(batch = batch_allocate()))
+    struct batch *batch = lender_take(pool->batch_lender);
+    if (!batch)
         return NULL;
     batch->pool = pool;
     batch->component = component;
@@ -60,6 +56,19 @@ struct batch *batch_get(struct pool *pool, uint64_t component, const struct fing
     batch->changes = NULL;
     batch->change_count = 0;
     return batch;
+}
+
+static void batch_empty(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        free(batch->blocks[i].partial);
+    batch->count = batch->range_count = batch->partial_count = batch->unit_count = 0;
+}
+
+void batch_put(struct batch *batch)
+{
+    batch_empty(batch);
+    lender_give(batch->pool->batch_lender, batch);
 }
 
 /* ---- split ---------------------------------------------------------------------------------------------------------------- */
@@ -316,13 +325,6 @@ static enum error units_compress(struct batch *batch)
 }
 
 /* ---- all stages ---------------------------------------------------------------------------------------------------------------- */
-
-static void batch_empty(struct batch *batch)
-{
-    for (size_t i = 0; i < batch->count; i++)
-        free(batch->blocks[i].partial);
-    batch->count = batch->range_count = batch->partial_count = batch->unit_count = 0;
-}
 
 static enum error stages_run(struct batch *batch)
 {

@@ -2,8 +2,8 @@
  * One batch of a write in the making: at most BATCH_BLOCKS blocks and BATCH_RANGES ranges of holes of one component,
  * none of which overlap, so that one commit can carry them in any order.
  *
- * A batch belongs to one thread, which keeps it (and its 1 MiB for compressed units and 1 MiB for comparing) between
- * calls.
+ * A batch, with its 1 MiB for compressed units and 1 MiB for comparing, is lent to one thread at a time; there are
+ * BATCHES_LENT of them in a pool.
  */
 #ifndef COFFER_ENGINE_POOL_BATCH_H
 #define COFFER_ENGINE_POOL_BATCH_H
@@ -12,6 +12,8 @@
 #include "engine/pool/pool.h"
 
 #define BATCH_BLOCKS 256
+#define BATCHES_LENT 6
+#define BATCH_BYTES (2u * BATCH_BLOCKS * CHUNK_SIZE + (64u << 10))
 #define BATCH_RANGES 128
 #define UNIT_BYTES_MAX (UNIT_CHUNKS * CHUNK_SIZE)
 
@@ -62,8 +64,12 @@ struct batch {
     uint8_t *compare;        /* BATCH_BLOCKS chunks, for lookup.c */
 };
 
-/* The calling thread's batch, empty; NULL when out of memory. */
+/* For the pool's lender. */
+void *batch_make(void);
+void batch_destroy(void *batch);
+/* An empty batch, after a wait where all are lent; NULL when out of memory. Put each. */
 struct batch *batch_get(struct pool *pool, uint64_t component, const struct fingerprint_key *key);
+void batch_put(struct batch *batch);
 /* Whether blocks [first, end) overlap what the batch holds, or do not fit in. */
 bool batch_takes(const struct batch *batch, uint64_t first, uint64_t end, size_t blocks);
 /* Adds `size` bytes at `offset` of the object (any alignment; batch_takes() said yes). ERROR_NO_MEMORY for partials. */

@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "crypto/arena.h"
+#include "engine/pool/batch.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/pool.h"
 
@@ -206,7 +207,7 @@ static enum error group_begin(struct opening *opening)
     uint64_t memory = pool->options.memory ? pool->options.memory : pool->conf->memory;
     struct group_config config = {
         .section = &pool->section,
-        .memory = memory,
+        .memory = memory - MIN(memory / 4, BATCHES_LENT * BATCH_BYTES),
         .index_memory = MIN(pool->conf->index_memory, memory / 4),
         .epoch = pool->epoch,
         .read_only = pool->read_only,
@@ -297,6 +298,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
 static void pool_free(struct pool *pool)
 {
     pool_conf_destroy(pool->conf);
+    lender_destroy(pool->batch_lender);
     mutex_deinit(&pool->witness_lock);
     mutex_deinit(&pool->section.mutex);
     condition_deinit(&pool->section.changed);
@@ -323,6 +325,8 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     atomic_store(&pool->locked, 1);
     pool->directory = strdup(directory);
     enum error error = pool->directory ? pool_conf_read(directory, &pool->conf) : ERROR_NO_MEMORY;
+    if (!error)
+        error = lender_create(BATCHES_LENT, batch_make, batch_destroy, &pool->batch_lender);
     if (error) {
         pool_free(pool);
         return error;

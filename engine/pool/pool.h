@@ -77,6 +77,7 @@ struct pool {
     struct latch *latches;
     struct group *group;           /* NULL while locked */
     _Atomic unsigned batches;      /* running now: the load that chooses the codec */
+    struct lender *batch_lender;
 
     struct mutex lock;
     struct object *objects;

@@ -91,32 +91,39 @@ void write_execute(struct volume *volume, struct request **requests, size_t coun
         else
             zeros_add(&packer, requests[i]);
     }
-    if (packer.batch)
-        packer_commit(&packer);
+    if (!packer.batch)
+        return;
+    packer_commit(&packer);
+    batch_put(packer.batch);
 }
 
 /* ---- the catalog and components -------------------------------------------------------------------------------------- */
 
+/* The batch is the caller's to put. */
+static enum error catalog_fill(struct batch *batch, uint64_t slot, const uint8_t *document, size_t size)
+{
+    uint64_t first = slot * OBJECT_SLOT_BLOCKS;
+    size_t blocks = (size + CHUNK_SIZE - 1) / CHUNK_SIZE;
+    batch->whole = true;
+    TRY(batch_add_data(batch, first * CHUNK_SIZE, document, blocks * CHUNK_SIZE));
+    batch_add_hole(batch, first + blocks, first + OBJECT_SLOT_BLOCKS);
+    return batch_commit(batch);
+}
+
 enum error catalog_commit(struct pool *pool, uint64_t slot, const void *document, size_t size,
                           const struct component_change *changes, size_t change_count)
 {
-    struct batch *batch = batch_get(pool, COMPONENT_CATALOG, NULL);
-    uint64_t first = slot * OBJECT_SLOT_BLOCKS;
+    ASSERT(size <= OBJECT_DOCUMENT_BYTES_MAX);
+    AUTO_FREE uint8_t *padded = memory_zeroed(size / CHUNK_SIZE + 1, CHUNK_SIZE);
+    struct batch *batch = padded ? batch_get(pool, COMPONENT_CATALOG, NULL) : NULL;
     if (!batch)
         return ERROR_NO_MEMORY;
-    ASSERT(size <= OBJECT_DOCUMENT_BYTES_MAX);
-    size_t blocks = (size + CHUNK_SIZE - 1) / CHUNK_SIZE;
-    AUTO_FREE uint8_t *padded = memory_zeroed(blocks + 1, CHUNK_SIZE);
-    if (!padded)
-        return ERROR_NO_MEMORY;
     memcpy(padded, document, size);
-    batch->whole = true;
     batch->changes = changes;
     batch->change_count = change_count;
-    TRY(batch_add_data(batch, first * CHUNK_SIZE, padded, blocks * CHUNK_SIZE));
-    batch_add_hole(batch, first + blocks, first + OBJECT_SLOT_BLOCKS);
-    TRY(batch_commit(batch));
-    return group_sync(pool->group);
+    enum error error = catalog_fill(batch, slot, padded, size);
+    batch_put(batch);
+    return error ? error : group_sync(pool->group);
 }
 
 enum error component_trim(struct pool *pool, uint64_t component, uint64_t first, uint64_t end,
@@ -129,5 +136,7 @@ enum error component_trim(struct pool *pool, uint64_t component, uint64_t first,
         batch_add_hole(batch, first, end);
     batch->changes = last;
     batch->change_count = last ? 1 : 0;
-    return batch_commit(batch);
+    enum error error = batch_commit(batch);
+    batch_put(batch);
+    return error;
 }

@@ -140,6 +140,7 @@ static struct pool *open_and_compare(struct session *session, struct volume *vol
     note_replay(session, pool);
     volumes_compare(session, volumes);
     lives_compare(session, pool);
+    volumes_compare_usage(session, pool);
     return pool;
 }
 

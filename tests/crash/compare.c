@@ -19,6 +19,12 @@ static void print_bytes(const unsigned char *content, uint64_t grain)
     }
 }
 
+static bool is_zero(const unsigned char *block)
+{
+    static const unsigned char zeros[BLOCK];
+    return memcmp(block, zeros, BLOCK) == 0;
+}
+
 static void compare_cell(struct session *session, struct cell *cell, const unsigned char *content, uint64_t grain,
                          const char *what, uint64_t offset)
 {
@@ -45,11 +51,11 @@ static void compare_stripe(struct session *session, struct volume *volume, unsig
 
 static void compare_shared(struct session *session, struct volume *volume, unsigned index)
 {
-    unsigned char contents[SHARED_BLOCKS][BLOCK];
+    struct volume_model *model = &session->volumes[index];
     uint64_t offset = shared_offset(session, index);
-    read_all(volume, offset, contents, sizeof(contents));
+    read_all(volume, offset, model->shared_contents, sizeof(model->shared_contents));
     for (uint64_t b = 0; b < SHARED_BLOCKS; b++)
-        compare_cell(session, &session->volumes[index].shared[b], contents[b], BLOCK, volume_names[index],
+        compare_cell(session, &model->shared[b], model->shared_contents[b], BLOCK, volume_names[index],
                      offset + b * BLOCK);
 }
 
@@ -71,5 +77,32 @@ void volumes_compare(struct session *session, struct volume *const volumes[VOLUM
             compare_stripe(session, volumes[v], v, w);
         compare_shared(session, volumes[v], v);
         compare_split(session, volumes[v], v);
+    }
+}
+
+/* A block of zeros is a hole, whatever made it so. */
+static uint64_t mapped_blocks(const struct session *session, const struct volume_model *model)
+{
+    uint64_t count = 0;
+    for (uint64_t w = 0; w < session->settings.workers; w++)
+        for (uint64_t b = 0; b < STRIPE_BLOCKS; b++)
+            count += !is_zero(model->stripe_contents[w][b]);
+    for (uint64_t b = 0; b < SHARED_BLOCKS; b++)
+        count += !is_zero(model->shared_contents[b]);
+    for (uint64_t b = 0; b < SPLIT_BLOCKS; b++)
+        count += !is_zero(model->split_contents[b]);
+    return count;
+}
+
+void volumes_compare_usage(struct session *session, struct pool *pool)
+{
+    for (unsigned v = 0; v < VOLUMES; v++) {
+        struct object_usage usage;
+        uint64_t mapped = mapped_blocks(session, &session->volumes[v]);
+        succeed(object_usage(pool, volume_names[v], &usage), "usage");
+        if (usage.logical_bytes != mapped * BLOCK || usage.unique_bytes > usage.logical_bytes)
+            fail("%s is said to hold %llu bytes, %llu of them unique; %llu were read", volume_names[v],
+                 (unsigned long long)usage.logical_bytes, (unsigned long long)usage.unique_bytes,
+                 (unsigned long long)mapped * BLOCK);
     }
 }

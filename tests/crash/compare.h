@@ -6,4 +6,7 @@
 
 void volumes_compare(struct session *session, struct volume *const volumes[VOLUMES]);
 
+/* Of volumes that were compared and not changed since: what the pool says that they use is what they hold. */
+void volumes_compare_usage(struct session *session, struct pool *pool);
+
 #endif

@@ -66,6 +66,7 @@ struct volume_model {
     /* As the last restart read them: where the owners begin. */
     unsigned char stripe_contents[WORKERS_MAX][STRIPE_BLOCKS][BLOCK];
     unsigned char split_contents[SPLIT_BLOCKS][BLOCK];
+    unsigned char shared_contents[SHARED_BLOCKS][BLOCK];
 };
 
 struct session {

@@ -129,7 +129,9 @@ enum error fixture_try_open(struct fixture *f)
     struct superblock superblocks[FIXTURE_DEVICES_MAX];
     struct group_config config = {.section = &f->section, .name = "g1", .memory = f->memory, .index_memory = 1 << 20};
     for (uint32_t i = 0; i < f->device_count; i++) {
-        assert_int_equal(device_open_file(f->paths[i], 0, &devices[i]), ERROR_NONE);
+        assert_int_equal(f->open_device ? f->open_device(f, i, &devices[i])
+                                        : device_open_file(f->paths[i], 0, &devices[i]),
+                         ERROR_NONE);
         keyrings[i] = keyring_copy(f->keyrings[i]);
         superblocks[i] = f->superblocks[i];
     }

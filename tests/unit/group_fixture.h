@@ -40,6 +40,7 @@ struct fixture {
     struct group *group;                             /* NULL: closed */
     void (*devices_opened)(struct fixture *fixture); /* called when the next open has its devices; NULL */
     uint64_t cut;                                    /* for it */
+    enum error (*open_device)(struct fixture *fixture, uint32_t index, struct device **device); /* NULL: as a file */
 };
 
 /* Formats `device_count` devices of `device_size` bytes and opens the group. */
