@@ -1,6 +1,7 @@
 /* The client. Not for threads: its buffers are static. */
 #include "tests/unit/nbd_client.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,8 +71,10 @@ void client_receive(int client, void *data, size_t size)
 
 void client_expect_end(int client)
 {
+    /* A server that hangs up on bytes it has not read resets the connection. */
     uint8_t byte;
-    assert_int_equal(recv(client, &byte, 1, 0), 0);
+    ssize_t size = recv(client, &byte, 1, 0);
+    assert_true(size == 0 || (size < 0 && errno == ECONNRESET));
     close(client);
 }
 

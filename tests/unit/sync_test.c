@@ -187,7 +187,7 @@ static void dawdle(void)
     clock_sleep(fixture_below(&seed, 400) * 1000);
 }
 
-static void below_run(struct device_io *io)
+static void below_run(struct device_io *io, uint64_t begun)
 {
     struct watched *watched = (struct watched *)io->device;
     struct device_io inner = {.device = watched->below,
@@ -201,6 +201,8 @@ static void below_run(struct device_io *io)
     watched->now++;
     for (uint64_t i = 0; io->operation == DEVICE_WRITE && i < io->size / DEVICE_BLOCK; i++)
         watched->completed[io->offset / DEVICE_BLOCK + i] = watched->now;
+    if (io->operation == DEVICE_FLUSH)
+        watched->durable = MAX(watched->durable, begun);
     mutex_unlock(&watched->mutex);
     io_complete(io, error, 0);
 }
@@ -212,19 +214,14 @@ static void watched_wait(struct device_io *io)
     uint64_t begun = watched->now;
     mutex_unlock(&watched->mutex);
     dawdle();
-    if (io->operation == DEVICE_FLUSH) {
-        mutex_lock(&watched->mutex);
-        watched->durable = MAX(watched->durable, begun);
-        mutex_unlock(&watched->mutex);
-    }
-    below_run(io);
+    below_run(io, begun);
 }
 
 static void watched_submit(struct device_io **ios, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (ios[i]->operation == DEVICE_READ || ios[i]->operation == DEVICE_DISCARD)
-            below_run(ios[i]);
+            below_run(ios[i], 0);
 }
 
 static void watched_close(struct device *device)
