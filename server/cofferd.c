@@ -118,8 +118,9 @@ static enum error serve(struct daemon *daemon)
         .payload_bytes_max = payload_bytes(&daemon->settings),
     };
     TRY(nbd_start(daemon->pool, &options, &daemon->nbd));
-    TRY(listen_everywhere(daemon));
-    return control_start(daemon->pool, daemon->settings.control, &daemon->control);
+    /* First, so that who sees an export can ask about it. */
+    TRY(control_start(daemon->pool, daemon->settings.control, &daemon->control));
+    return listen_everywhere(daemon);
 }
 
 static enum error announce(struct daemon *daemon)

@@ -105,12 +105,13 @@ class Pool:
         log.close()
 
     def answers(self):
-        with socket.socket(socket.AF_UNIX) as client:
-            try:
-                client.connect(self.socket)
-                return True
-            except OSError:
-                return False
+        try:
+            for path in (self.socket, os.path.join(self.directory, "control.sock")):
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(path)
+            return True
+        except OSError:
+            return False
 
     def start(self, *options):
         self.launch(*options)

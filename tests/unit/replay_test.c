@@ -106,6 +106,29 @@ static void a_torn_tail_is_cut_off_and_never_comes_back(void **state)
     fixture_expect(f, COMPONENT, 5, 5);
 }
 
+static void a_damaged_header_of_a_segment_does_not_hide_the_ones_behind_it(void **state)
+{
+    struct fixture *f = *state;
+    struct spot headers[3] = {0};
+    uint64_t serial = 0;
+    for (uint64_t i = 0, n = 0; n < COUNT_OF(headers); i++) {
+        struct map_entry entry = fixture_write(f, COMPONENT, i % 500, i + 1);
+        if (entry_serial(entry) != serial)
+            headers[n++] =
+                (struct spot){fixture_device(f, entry_serial(entry)), fixture_offset(f, entry_serial(entry), 0)};
+        serial = entry_serial(entry);
+    }
+    flush(f);
+    fixture_write(f, COMPONENT, 501, 1);
+    flush(f);
+    fixture_crash(f);
+    flip(f, headers[1]);
+    expect_refused(f, ERROR_CORRUPT, "damaged");
+    flip(f, headers[1]);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 501, 1);
+}
+
 static void cut_off(struct fixture *f)
 {
     assert_int_equal(truncate(f->paths[0], (off_t)f->cut), 0);
@@ -258,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_damaged_header_before_the_last_flush_is_not_cut_off),
         TEST(a_damaged_unit_before_the_last_flush_is_damage_of_that_unit),
+        TEST(a_damaged_header_of_a_segment_does_not_hide_the_ones_behind_it),
         TEST(a_torn_tail_is_cut_off_and_never_comes_back),
         TEST(a_device_that_cannot_be_read_is_not_the_end),
         TEST(a_journal_that_does_not_fit_into_memory_says_what_to_do),
