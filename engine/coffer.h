@@ -176,6 +176,7 @@ struct device_info {
 struct pool_status {
     struct uuid uuid;
     bool locked, encryption, fenced, read_only;
+    bool below_full;          /* the file system below has no space: writers get NO_SPACE */
     enum fingerprint_choice fingerprint;
     char group_name[GROUP_NAME_MAX + 1];
     struct uuid group_uuid;

@@ -31,10 +31,10 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/registry.h"
 #include "base/thread.h"
 #include "crypto/arena.h"
 #include "server/methods.h"
-#include "server/registry.h"
 #include "server/rpc.h"
 
 #define IDLE_SECONDS 300 /* a connection that asks nothing makes room for others */

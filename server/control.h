@@ -17,7 +17,7 @@ struct control;
 
 /* Listens at `path`, which is usually control.sock of the pool directory. A socket that a dead daemon left is
  * replaced; ERROR_BUSY where a living one answers, ERROR_EXISTS where something else is in the way. `pool` must stay
- * open until control_stop(). Also enters the pool into the list of running ones (server/registry.h). */
+ * open until control_stop(). Also enters the pool into the list of running ones (base/registry.h). */
 enum error control_start(struct pool *pool, const char *path, struct control **control) CHECKED;
 
 /* Accepts no more, lets requests that run come to their end and be answered, removes the socket. NULL is allowed. */

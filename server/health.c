@@ -58,12 +58,29 @@ static void check_fenced(const struct health_facts *facts, struct finding *findi
     snprintf(finding->command, sizeof(finding->command), "dmesg | tail; then restart cofferd");
 }
 
+static void below_is_full(const struct pool_status *status, struct finding *finding)
+{
+    finding->severity = "error";
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "the file system below is full: group %s gives writers \"no space\"; reads and deletes go on",
+             status->group_name);
+    if (status->device_count == 1)
+        snprintf(finding->command, sizeof(finding->command), "df -h '%.200s'; make room there",
+                 status->devices[0].path);
+    else
+        snprintf(finding->command, sizeof(finding->command), "coffer device list; df -h FILE of each; make room there");
+}
+
 static void check_space(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_status *status = facts->status;
     char free_text[32], capacity_text[32];
     if (status->locked || status->capacity_bytes == 0) {
         good(finding, "unknown while the pool is locked");
+        return;
+    }
+    if (status->below_full) {
+        below_is_full(status, finding);
         return;
     }
     uint64_t percent = status->free_bytes / MAX(status->capacity_bytes / 100, 1);

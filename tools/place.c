@@ -1,15 +1,14 @@
 /*
  * Finding the pool, its daemon and its addresses.
  *
- * The conf is read for two keys only and leniently: the daemon judges it, and a command that cannot read it (another
- * user's) still finds the sockets by their default names. The list of running pools is the directory that
- * server/registry.c keeps; a link counts only if somebody answers behind it. Nothing is written.
+ * The conf is read by the code that the daemon reads it with, so both understand the same addresses. Where it cannot
+ * be read (another user's) or is wrong, the sockets are looked for by their default names: the daemon judges it. In the
+ * list of running pools (base/registry.h) a link counts only if somebody answers behind it. Nothing is written.
  */
 #include "tools/place.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <ini.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,66 +18,11 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/registry.h"
+#include "engine/pool/conf.h"
 #include "tools/client.h"
 
-#define CONF_NAME "coffer.conf"
-
-/* ---- the conf ------------------------------------------------------------------------------------------------ */
-
-struct conf_search {
-    const char *section, *name;
-    const char *prefer; /* of several values, one that begins so */
-    char *value;
-};
-
-static int take_line(void *context, const char *section, const char *name, const char *value)
-{
-    struct conf_search *search = context;
-    if (value == NULL || strcmp(section, search->section) != 0 || strcmp(name, search->name) != 0)
-        return 1;
-    if (search->value != NULL && strncmp(value, search->prefer, strlen(search->prefer)) != 0)
-        return 1;
-    free(search->value);
-    search->value = strdup(value);
-    return 1;
-}
-
-/* malloc'ed, or NULL. */
-static char *conf_value(const char *directory, const char *section, const char *name, const char *prefer)
-{
-    AUTO_FREE char *path = file_join(directory, CONF_NAME);
-    struct conf_search search = {.section = section, .name = name, .prefer = prefer};
-    if (path != NULL && ini_parse(path, take_line, &search) < 0) {
-        free(search.value);
-        return NULL;
-    }
-    return search.value;
-}
-
-static char *join(const char *directory, const char *path)
-{
-    return path[0] == '/' ? strdup(path) : file_join(directory, path);
-}
-
 /* ---- the running pools --------------------------------------------------------------------------------------- */
-
-static char *registry_directory(void)
-{
-    const char *named = getenv("COFFER_RUN");
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    if (named != NULL && named[0] == '/')
-        return strdup(named);
-    if (geteuid() == 0)
-        return strdup("/run/coffer");
-    return runtime == NULL || runtime[0] != '/' ? NULL : file_join(runtime, "coffer");
-}
-
-static bool is_entry(const char *name)
-{
-    static const char suffix[] = ".pool";
-    size_t length = strlen(name), suffix_length = sizeof(suffix) - 1;
-    return length > suffix_length && strcmp(name + length - suffix_length, suffix) == 0;
-}
 
 /* The control socket behind a link, if somebody answers; NULL otherwise. */
 static char *living_socket(const char *directory, const char *entry)
@@ -104,7 +48,7 @@ static void running_find(struct running *running)
     if (directory == NULL)
         return;
     while ((entry = readdir(directory)) != NULL && running->count < COUNT_OF(running->sockets)) {
-        char *found = is_entry(entry->d_name) ? living_socket(path, entry->d_name) : NULL;
+        char *found = registry_is_entry(entry->d_name) ? living_socket(path, entry->d_name) : NULL;
         if (found != NULL)
             running->sockets[running->count++] = found;
     }
@@ -136,7 +80,7 @@ static char *directory_of_socket(const char *socket_path)
     AUTO_FREE char *directory = slash == NULL          ? strdup(".")
                                 : slash == socket_path ? strdup("/")
                                                        : strndup(socket_path, (size_t)(slash - socket_path));
-    AUTO_FREE char *conf = directory == NULL ? NULL : file_join(directory, CONF_NAME);
+    AUTO_FREE char *conf = directory == NULL ? NULL : file_join(directory, POOL_CONF_NAME);
     if (conf == NULL || access(conf, F_OK) != 0)
         return NULL;
     return strdup(directory);
@@ -149,14 +93,21 @@ static enum error take_socket(struct place *place, const char *path)
     return place->control == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
 }
 
+/* NULL where it cannot be read or is wrong. */
+static struct pool_conf *conf_of(const char *directory)
+{
+    struct pool_conf *conf = NULL;
+    if (pool_conf_read(directory, &conf) != ERROR_NONE)
+        error_forget();
+    return conf;
+}
+
 static enum error take_directory(struct place *place, const char *directory)
 {
-    AUTO_FREE char *configured = conf_value(directory, "server", "control", "");
-    const char *control = configured == NULL ? "control.sock" : configured;
-    if (strncmp(control, "unix:", 5) == 0)
-        control += 5;
+    struct pool_conf *conf = conf_of(directory);
     place->directory = strdup(directory);
-    place->control = join(directory, control);
+    place->control = conf == NULL ? file_join(directory, "control.sock") : strdup(conf->control);
+    pool_conf_destroy(conf);
     return place->directory == NULL || place->control == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
 }
 
@@ -220,12 +171,26 @@ enum error place_directory(const struct tool *tool, const char *given, const cha
     return ERROR_NONE;
 }
 
-static char *absolute(const char *directory, const char *path)
+/* Of several addresses a Unix socket, which is faster and for its owner only. */
+static const char *nbd_preferred(const struct pool_conf *conf)
 {
-    if (path[0] == '/')
-        return strdup(path);
-    AUTO_FREE char *base = realpath(directory, NULL);
-    return file_join(base == NULL ? directory : base, path);
+    for (size_t i = 0; i < conf->nbd_count; i++)
+        if (strncmp(conf->nbd[i], "unix:", 5) == 0)
+            return conf->nbd[i];
+    return conf->nbd[0];
+}
+
+/* What the conf of an absolute directory names, or the default; malloc'ed or NULL. */
+static char *nbd_of(const char *directory)
+{
+    struct pool_conf *conf = conf_of(directory);
+    char *address = NULL;
+    if (conf != NULL)
+        address = strdup(nbd_preferred(conf));
+    else if (asprintf(&address, "unix:%s/nbd.sock", directory) < 0)
+        address = NULL;
+    pool_conf_destroy(conf);
+    return address;
 }
 
 enum error place_nbd(const struct place *place, char **address)
@@ -235,17 +200,11 @@ enum error place_nbd(const struct place *place, char **address)
                              "the pool directory of %s is unknown: say where NBD is served with "
                              "--nbd unix:PATH or --nbd tcp:HOST:PORT",
                              place->control);
-    AUTO_FREE char *configured = conf_value(place->directory, "server", "nbd", "unix:");
-    if (configured != NULL && strncmp(configured, "tcp:", 4) == 0) {
-        *address = strdup(configured);
-        return *address == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
-    }
-    const char *name = configured == NULL ? "nbd.sock" : configured;
-    AUTO_FREE char *path = absolute(place->directory, strncmp(name, "unix:", 5) == 0 ? name + 5 : name);
-    char *made = NULL;
-    if (path == NULL || asprintf(&made, "unix:%s", path) < 0)
+    AUTO_FREE char *directory = realpath(place->directory, NULL);
+    char *found = nbd_of(directory == NULL ? place->directory : directory);
+    if (found == NULL)
         return ERROR_NO_MEMORY;
-    *address = made;
+    *address = found;
     return ERROR_NONE;
 }
 
@@ -258,9 +217,9 @@ static enum error explain_absent(const struct place *place)
     if (stat(directory, &found) != 0)
         return error_explain(ERROR_NOT_FOUND, "there is no %s: `coffer create %s` makes a pool there", directory,
                              directory);
-    AUTO_FREE char *conf = file_join(directory, CONF_NAME);
+    AUTO_FREE char *conf = file_join(directory, POOL_CONF_NAME);
     if (conf != NULL && access(conf, F_OK) != 0 && errno == ENOENT)
-        return error_explain(ERROR_NOT_FOUND, "%s is no pool directory: it has no " CONF_NAME, directory);
+        return error_explain(ERROR_NOT_FOUND, "%s is no pool directory: it has no " POOL_CONF_NAME, directory);
     return error_explain(ERROR_NOT_FOUND, "no daemon serves %s: start it with `cofferd %s`", directory, directory);
 }
 

@@ -42,6 +42,8 @@ static void add_space(struct table *table, const json_t *status)
                           share),
              text_size(answer_figure(status, "free_bytes"), free_text));
     add_line(table, "Space", text);
+    if (answer_flag(status, "below_full"))
+        add_line(table, "", "the file system below is full, writers get \"no space\": see `coffer health`");
 }
 
 static void add_reduction(struct table *table, const json_t *status)

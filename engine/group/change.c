@@ -13,8 +13,6 @@
 #include "engine/group/merge.h"
 #include "engine/group/view.h"
 
-#define COUNTS_PER_PAGE (BLOCK_SIZE / sizeof(le32))
-#define COUNT_STUCK UINT32_MAX
 
 enum error change_note(struct merge *merge, struct map_entry entry, int delta, bool birth, bool is_node)
 {

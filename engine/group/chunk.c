@@ -81,11 +81,6 @@ static void unit_done(struct item_read *read, void *context)
         cache_add(chunks->group->chunks, (struct cache_key){read->serial, read->offset, i}, bytes + (size_t)i * CHUNK_SIZE);
 }
 
-static bool same_unit(struct map_entry a, struct map_entry b)
-{
-    return entry_serial(a) == entry_serial(b) && entry_offset(a) == entry_offset(b);
-}
-
 static void chunks_read_some(struct group *group, struct chunk_read *reads, size_t count)
 {
     struct chunk_read *missing[READS_MAX];
@@ -99,7 +94,7 @@ static void chunks_read_some(struct group *group, struct chunk_read *reads, size
     }
     for (size_t i = 0; i < n; i++) {
         struct map_entry entry = missing[i]->entry;
-        if (i > 0 && same_unit(missing[i - 1]->entry, entry)) {
+        if (i > 0 && entry_same_unit(missing[i - 1]->entry, entry)) {
             units[unit_count - 1].count++;
             continue;
         }

@@ -43,6 +43,13 @@ static inline struct map_entry entry_make(uint64_t cid, uint64_t serial, uint32_
     };
 }
 
+/* Compression could not shrink its unit: data that looks encrypted. */
+static inline bool entry_is_random(struct map_entry e) { return entry_length(e) * GRAIN_SIZE >= entry_count(e) * BLOCK_SIZE; }
+static inline bool entry_same_unit(struct map_entry a, struct map_entry b)
+{
+    return entry_serial(a) == entry_serial(b) && entry_offset(a) == entry_offset(b);
+}
+
 /* A chunk's share of its unit's stored bytes: length / count, the rest on index 0. */
 uint32_t entry_share_bytes(struct map_entry entry);
 

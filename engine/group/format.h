@@ -154,6 +154,10 @@ struct node_pointer_format {
 };
 _Static_assert(sizeof(struct node_pointer_format) == 32, "node_pointer_format");
 
+#define COUNTS_PER_PAGE 1024u
+#define COUNT_STUCK UINT32_MAX /* a count that reached its end: never freed */
+#define COMPONENTS_PER_PAGE 32u
+
 enum table {
     TABLE_PLACES = 1,       /* by CID: struct map_entry_format, 256 a page */
     TABLE_FINGERPRINTS = 2, /* by CID: 16 bytes, 256 a page */

@@ -35,7 +35,7 @@ uint64_t group_generation(struct group *group, enum segment_kind kind)
     return kind == SEGMENT_JOURNAL ? group->generation : group->generation - 1;
 }
 
-uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint32_t avoid)
+uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint64_t avoid)
 {
     uint32_t index = segment_take(&group->segments, kind, SLOT_RESERVED, avoid);
     if (index == SEGMENT_NONE)
@@ -74,6 +74,7 @@ void group_figures(struct group *group, struct group_figures *figures)
         .journal_bytes = group->journal.bytes,
         .checkpoint_time = group->checkpoint.time,
         .memory_used = group->memory_used,
+        .below_full = group->below_full,
     };
     for (uint32_t i = 0; i < segments->count; i++) {
         const struct segment *segment = &segments->table[i];
@@ -215,6 +216,15 @@ static struct shares shares_of(const struct group_config *config, uint32_t segme
     return shares;
 }
 
+/* The setting that would do; shares grow with it. */
+static uint64_t memory_needed(const struct group_config *config, uint32_t segments, uint64_t floor)
+{
+    struct group_config tried = *config;
+    while (shares_of(&tried, segments).fixed + floor > tried.memory)
+        tried.memory += UINT64_C(1) << 20;
+    return config->memory_setting + (tried.memory - config->memory);
+}
+
 static void *scratch_make(void) { return memory_aligned(SCRATCH_BYTES); }
 
 static void scratch_destroy(void *scratch)
@@ -234,9 +244,8 @@ static enum error memory_take(struct group *group)
     struct shares shares = shares_of(config, group->segments.count);
     uint64_t floor = 2ull * CACHE_BLOCKS_MIN * BLOCK_SIZE;
     if (shares.fixed + floor > config->memory)
-        return error_explain(ERROR_NO_MEMORY,
-                             "`memory` is too small for this pool by %llu MiB: set it higher in coffer.conf",
-                             (unsigned long long)((shares.fixed + floor - config->memory) >> 20) + 1);
+        return error_explain(ERROR_NO_MEMORY, "`memory` is too small for this pool: it needs %llu MiB (see coffer.conf)",
+                             (unsigned long long)(memory_needed(config, group->segments.count, floor) >> 20) + 1);
     uint64_t caches = config->memory - shares.fixed;
     TRY(cache_create(caches * 5 / 8, &group->nodes));
     TRY(cache_create(caches * 3 / 8, &group->chunks));
@@ -282,7 +291,7 @@ static enum error joint_record(struct group *group, const struct replay_end *end
     group->component_lease = MAX(group->component_next, checkpoint->component_lease) + SERIAL_LEASE;
     group->component_next = MAX(group->component_next, checkpoint->component_lease);
     mutex_lock(&group->lock);
-    group->journal.reserved = group_take_segment(group, SEGMENT_JOURNAL, UINT32_MAX);
+    group->journal.reserved = group_take_segment(group, SEGMENT_JOURNAL, 0);
     mutex_unlock(&group->lock);
     if (group->journal.reserved == SEGMENT_NONE)
         return error_explain(ERROR_NO_SPACE, "group %s: no segment is free for the journal", group_name(group));

@@ -44,6 +44,7 @@ struct group_config {
     struct section *section;
     char name[64];
     uint64_t memory;           /* of the pool's setting: this group's share */
+    uint64_t memory_setting;   /* the pool's, for messages */
     uint64_t index_memory;
     uint64_t epoch;            /* of this open */
     bool read_only;
@@ -106,10 +107,9 @@ struct group {
     _Atomic bool index_stopping;
     struct mutex thread_lock;
     struct condition keeper_wake, merge_wake, merge_done;
-    bool stopping, merge_woken;
+    bool stopping;
     _Atomic bool keeper_needed;
     uint64_t freezes_wanted, freezes_published; /* numbers: a freeze that was wanted at n is published when published >= n */
-    uint64_t freeze_running;
     _Atomic uint64_t merge_progress, merge_work; /* of the merge that runs, for the throttle */
 
     struct group_totals totals;
@@ -137,7 +137,7 @@ static inline uint64_t group_durable(struct group *group) { return atomic_load(&
 /* The generation to which a segment of this kind belongs that is sealed now. Under the lock. */
 uint64_t group_generation(struct group *group, enum segment_kind kind);
 /* A reserved slot with the current keys of its device; SEGMENT_NONE. Under the lock. */
-uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint32_t avoid);
+uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint64_t avoid);
 struct place group_place(struct group *group, uint32_t segment, uint32_t block);
 void group_device_written(struct group *group, uint32_t device);
 /* Room may have come back: wakes writers that wait. Under no lock. */
@@ -150,6 +150,7 @@ struct group_figures {
     uint64_t chunks_live, blocks_mapped;
     uint64_t journal_bytes, checkpoint_time;
     uint64_t memory_used;
+    bool below_full;
 };
 void group_figures(struct group *group, struct group_figures *figures);
 
@@ -190,7 +191,6 @@ enum error group_merge_once(struct group *group) CHECKED;
 enum error checkpoint_record(struct group *group, const struct checkpoint *checkpoint) CHECKED;
 /* Collects pages of CIDs that are at least half free, ahead of need. By the merge thread, between merges. */
 void cids_collect(struct group *group);
-void group_merge_wake(struct group *group);
 
 void group_merge_thread(void *group);
 void group_keeper_thread(void *group);

@@ -23,7 +23,6 @@ enum error log_init(struct log *log, struct group *group, enum segment_kind kind
         .prepared = SEGMENT_NONE,
         .reserved = SEGMENT_NONE,
         .predecessor = SEGMENT_NONE,
-        .avoid = UINT32_MAX,
     };
     mutex_init(&log->mutex, RANK_LOG);
     condition_init(&log->changed);
@@ -481,6 +480,22 @@ again:
 
 /* ---- segments ------------------------------------------------------------------------------------------------------ */
 
+/* Second copies stand on another device than the first: each of the two logs keeps off every device that the other
+ * writes or is about to write. */
+static uint64_t devices_to_avoid(const struct log *log)
+{
+    const struct group *group = log->group;
+    const struct log *other = log->kind == SEGMENT_META ? &group->twin : log->kind == SEGMENT_TWIN ? &group->meta : NULL;
+    uint64_t mask = 0;
+    if (!other)
+        return 0;
+    const uint32_t segments[] = {other->segment, other->prepared, other->reserved};
+    for (size_t i = 0; i < COUNT_OF(segments); i++)
+        if (segments[i] != SEGMENT_NONE)
+            mask |= UINT64_C(1) << segment_device(&group->segments, segments[i]);
+    return mask;
+}
+
 /* The slot that the log goes on in, with space below it. It stays reserved for the log where there is none. */
 static enum error slot_get(struct log *log, uint32_t *index)
 {
@@ -488,7 +503,7 @@ static enum error slot_get(struct log *log, uint32_t *index)
     struct segments *segments = &group->segments;
     mutex_lock(&group->lock);
     if (log->reserved == SEGMENT_NONE)
-        log->reserved = group_take_segment(group, log->kind, log->avoid);
+        log->reserved = group_take_segment(group, log->kind, devices_to_avoid(log));
     *index = log->reserved;
     bool allocated = *index == SEGMENT_NONE || segments->table[*index].allocated;
     struct device *device = allocated ? NULL : group->devices[segment_device(segments, *index)];
@@ -511,7 +526,7 @@ static enum error prepare(struct log *log)
     TRY(slot_get(log, &index));
     mutex_lock(&group->lock);
     if (journal)
-        successor = group_take_segment(group, log->kind, segment_device(segments, index));
+        successor = group_take_segment(group, log->kind, UINT64_C(1) << segment_device(segments, index));
     bool taken = !journal || successor != SEGMENT_NONE;
     if (taken) {
         log->reserved = successor;

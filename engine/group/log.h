@@ -73,7 +73,6 @@ struct log {
     uint64_t last_sequence;
     uint64_t tickets;            /* given */
     uint64_t bytes;              /* closed since the last freeze */
-    uint32_t avoid;              /* twin: the device not to use */
     struct mutex mutex;
     struct condition changed;
     bool sealing GUARDED_BY(mutex);

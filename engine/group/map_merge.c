@@ -12,7 +12,6 @@
 #include "engine/group/merge.h"
 #include "engine/group/view.h"
 
-#define COMPONENTS_PER_PAGE (BLOCK_SIZE / sizeof(struct component_format))
 
 /* One component in the making. */
 struct component_merge {
@@ -30,15 +29,10 @@ struct component_list {
 
 /* ---- one leaf ------------------------------------------------------------------------------------------------------- */
 
-static bool is_random(struct map_entry entry)
-{
-    return entry_length(entry) * GRAIN_SIZE >= entry_count(entry) * CHUNK_SIZE;
-}
-
 static void statistics_add(struct component_merge *component, struct map_entry entry, int sign)
 {
     component->mapped += sign;
-    component->random += is_random(entry) ? sign : 0;
+    component->random += entry_is_random(entry) ? sign : 0;
     component->stored += sign * (int64_t)entry_share_bytes(entry);
 }
 

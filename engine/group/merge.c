@@ -324,9 +324,8 @@ void group_merge_thread(void *argument)
     thread_lower_priority();
     mutex_lock(&group->thread_lock);
     while (!group->stopping) {
-        if (group->freezes_wanted <= group->freezes_published && !group->merge_woken)
+        if (group->freezes_wanted <= group->freezes_published)
             condition_wait_until(&group->merge_wake, &group->thread_lock, clock_monotonic() + CLOCK_SECOND);
-        group->merge_woken = false;
         if (group->stopping)
             break;
         mutex_unlock(&group->thread_lock);

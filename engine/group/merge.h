@@ -28,7 +28,6 @@ struct merge {
     uint64_t chunks_live, blocks_mapped;
     struct change *changes;
     size_t change_count;
-    bool applying;                 /* changes are being applied: they may not grow */
     uint64_t progress;
 };
 

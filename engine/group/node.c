@@ -130,16 +130,40 @@ static void damage_report(struct group *group, const struct node_read *node, con
             error_sentence(node->error), outcome);
 }
 
-static void nodes_read_some(struct group *group, struct node_read *reads, size_t count)
+static void nodes_read_some(struct group *group, struct node_read *reads, size_t count);
+
+static void repeats_read(struct group *group, struct node_read **repeated, size_t count)
 {
-    struct node_read *missing[READS_MAX];
+    for (size_t i = 0; i < count; i++)
+        nodes_read_some(group, repeated[i], 1);
+}
+
+/* A node that several look-ups of a batch miss is read once; the others find it in the cache then. */
+static size_t misses_take(struct group *group, struct node_read *reads, size_t count, struct node_read **missing,
+                          struct node_read **repeated, size_t *repeated_count)
+{
     size_t n = 0;
+    *repeated_count = 0;
     for (size_t i = 0; i < count; i++) {
         reads[i].error = ERROR_NONE;
         reads[i].block = cache_find(group->nodes, first_key(&reads[i]));
-        if (!reads[i].block)
+        if (reads[i].block)
+            continue;
+        size_t j = n;
+        while (j > 0 && !entry_equal(missing[j - 1]->pointer.first, reads[i].pointer.first))
+            j--;
+        if (j > 0)
+            repeated[(*repeated_count)++] = &reads[i];
+        else
             missing[n++] = &reads[i];
     }
+    return n;
+}
+
+static void nodes_read_some(struct group *group, struct node_read *reads, size_t count)
+{
+    struct node_read *missing[READS_MAX], *repeated[READS_MAX];
+    size_t repeated_count, n = misses_take(group, reads, count, missing, repeated, &repeated_count);
     if (n == 0)
         return;
     round_run(group, missing, n, false);
@@ -161,6 +185,8 @@ static void nodes_read_some(struct group *group, struct node_read *reads, size_t
             damage_report(group, missing[i], "that was the second copy");
             missing[i]->error = ERROR_CORRUPT;
         }
+    if (repeated_count)
+        repeats_read(group, repeated, repeated_count);
 }
 
 enum error nodes_read(struct group *group, struct node_read *reads, size_t count)

@@ -95,15 +95,13 @@ static void enter(struct segments *s, uint32_t index)
     segment_dirty(s, index);
 }
 
-static uint32_t device_choose(const struct segments *s, uint32_t avoid)
+static uint32_t device_choose(const struct segments *s, uint64_t avoid)
 {
     uint32_t best = UINT32_MAX;
     for (uint32_t d = 0; d < s->device_count; d++)
-        if (d != avoid && s->free_count[d] && (best == UINT32_MAX || s->free_count[d] > s->free_count[best]))
+        if (!(avoid >> d & 1) && s->free_count[d] && (best == UINT32_MAX || s->free_count[d] > s->free_count[best]))
             best = d;
-    if (best == UINT32_MAX && avoid < s->device_count && s->free_count[avoid])
-        best = avoid;
-    return best;
+    return best == UINT32_MAX && avoid ? device_choose(s, 0) : best;
 }
 
 /* From the cursor on, one that has space below goes first. */
@@ -123,7 +121,7 @@ static uint32_t slot_choose(const struct segments *s, uint32_t device)
     return found;
 }
 
-uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_state state, uint32_t avoid)
+uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_state state, uint64_t avoid)
 {
     uint32_t device = device_choose(s, avoid);
     if (device == UINT32_MAX || s->serial_next >= s->serial_lease || s->serial_next > SERIAL_MAX)

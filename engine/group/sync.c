@@ -117,14 +117,6 @@ void group_keeper_wake(struct group *group)
     condition_signal(&group->keeper_wake);
 }
 
-void group_merge_wake(struct group *group)
-{
-    mutex_lock(&group->thread_lock);
-    group->merge_woken = true;
-    condition_signal(&group->merge_wake);
-    mutex_unlock(&group->thread_lock);
-}
-
 void group_room_changed(struct group *group)
 {
     mutex_lock(&group->section->mutex);

@@ -13,9 +13,9 @@
 
 #define BATCH_BLOCKS 256
 #define BATCHES_LENT 6
+#define BATCHES_SMALL_MEMORY (UINT64_C(128) << 20) /* below it, half of them */
 #define BATCH_BYTES (2u * BATCH_BLOCKS * CHUNK_SIZE + (64u << 10))
 #define BATCH_RANGES 128
-#define UNIT_BYTES_MAX (UNIT_CHUNKS * CHUNK_SIZE)
 
 struct batch_block {
     uint64_t block;

@@ -27,17 +27,12 @@ enum check_fault check_entry_judge(const struct check *check, struct map_entry e
     return segment_find(segments, entry_serial(entry)) == SEGMENT_NONE ? FAULT_GONE : FAULT_NONE;
 }
 
-static bool is_random(struct map_entry entry)
-{
-    return entry_length(entry) * GRAIN_SIZE >= entry_count(entry) * CHUNK_SIZE;
-}
-
 static void entry_first(struct check *check, struct map_walk *walk, uint64_t block, struct map_entry entry)
 {
     struct check_component *component = &check->components[walk->component];
     enum check_fault fault = check_entry_judge(check, entry);
     component->mapped++;
-    component->random += is_random(entry);
+    component->random += entry_is_random(entry);
     component->stored += entry_share_bytes(entry);
     check->report.references++;
     if (fault)

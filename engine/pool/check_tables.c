@@ -11,7 +11,6 @@
 
 #include "base/memory.h"
 
-#define COMPONENTS_PER_PAGE (BLOCK_SIZE / sizeof(struct component_format))
 
 static const char *const table_names[] = {
     [TABLE_PLACES] = "chunk table, places", [TABLE_FINGERPRINTS] = "chunk table, fingerprints",

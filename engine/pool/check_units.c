@@ -166,11 +166,6 @@ static size_t order_make(struct check *check)
     return count;
 }
 
-static bool same_unit(struct map_entry a, struct map_entry b)
-{
-    return entry_serial(a) == entry_serial(b) && entry_offset(a) == entry_offset(b);
-}
-
 static struct item_read unit_read(struct unit_check *unit, struct map_entry entry)
 {
     return (struct item_read){
@@ -192,7 +187,7 @@ enum error check_units(struct check *check)
     for (size_t i = 0, end; i < count; i = end) {
         struct map_entry entry = check->window.chunks[check->window.order[i]].place;
         for (end = i + 1; end < count; end++)
-            if (!same_unit(entry, check->window.chunks[check->window.order[end]].place))
+            if (!entry_same_unit(entry, check->window.chunks[check->window.order[end]].place))
                 break;
         units[batch] = (struct unit_check){i, end - i};
         reads[batch] = unit_read(&units[batch], entry);

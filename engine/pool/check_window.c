@@ -15,8 +15,6 @@
 
 #include "base/memory.h"
 
-#define COUNTS_PER_PAGE (BLOCK_SIZE / sizeof(le32))
-#define COUNT_STUCK     UINT32_MAX
 
 uint64_t check_window_chunks = CHECK_WINDOW_CHUNKS;
 

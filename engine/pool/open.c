@@ -35,6 +35,13 @@ enum error pool_check_usable(struct pool *pool)
     return group_is_fenced(pool->group) ? ERROR_FENCED : ERROR_NONE;
 }
 
+static uint64_t pool_memory(const struct pool *pool)
+{
+    return pool->options.memory ? pool->options.memory : pool->conf->memory;
+}
+
+static size_t batches_lent(uint64_t memory) { return memory < BATCHES_SMALL_MEMORY ? BATCHES_LENT / 2 : BATCHES_LENT; }
+
 /* ---- devices and keys -------------------------------------------------------------------------------------------------- */
 
 static enum error device_open(struct pool *pool, const char *path, struct device **device)
@@ -57,6 +64,17 @@ static enum error devices_open(struct opening *opening)
     return ERROR_NONE;
 }
 
+/* The kind is part of the format: with another one nothing would deduplicate, and what was stored would look damaged. */
+static enum error fingerprint_check(const struct opening *opening, size_t i)
+{
+    static const char *const names[] = {"?", "xxh3", "hmac-sha256"};
+    unsigned conf = opening->pool->conf->fingerprint, found = opening->superblocks[i].fingerprint;
+    if (conf == found)
+        return ERROR_NONE;
+    return error_explain(ERROR_INVALID, "%s/%s says (or means, where the line is missing) fingerprint = %s, but the pool was "
+                         "made with %s: set it back", opening->pool->directory, POOL_CONF_NAME, names[conf % 3], names[found % 3]);
+}
+
 static enum error superblocks_open(struct opening *opening, const struct provider_secret *secret)
 {
     uint8_t *kek = arena_allocate(KEY_SIZE);
@@ -71,6 +89,8 @@ static enum error superblocks_open(struct opening *opening, const struct provide
         if (!error)
             error = superblock_open(opening->devices[i], &opening->probes[i], kek, &opening->superblocks[i],
                                     &opening->keyrings[i], &bad);
+        if (!error)
+            error = fingerprint_check(opening, i);
         if (error)
             error = error_prefix(error, "%s", opening->conf->devices[i].path);
         if (!error && bad)
@@ -109,8 +129,9 @@ static enum error witness_age_check(struct pool *pool, uint64_t epoch)
                              "the witness (%s/%s) is older than the disks: it was restored from a copy, which is never "
                              "right. If you know why, open with --accept-rollback",
                              pool->directory, WITNESS_NAME);
-    message(MESSAGE_WARNING, "pool %s: the witness is older than the disks; taken as it is (--accept-rollback)",
-            pool->directory);
+    if (!pool->witness_is_new)
+        message(MESSAGE_WARNING, "pool %s: the witness is older than the disks; taken as it is (--accept-rollback)",
+                pool->directory);
     pool->witness->epoch = epoch;
     return ERROR_NONE;
 }
@@ -191,7 +212,9 @@ static enum error witness_anew(struct opening *opening)
         pool->witness->provider = opening->superblocks[0].wrapping.provider;
         pool->witness->kek_number = opening->superblocks[0].wrapping.kek_number;
     }
-    message(MESSAGE_WARNING, "pool %s: a new witness is made (--accept-rollback)", pool->directory);
+    message(MESSAGE_WARNING, pool->read_only ? "pool %s: done without the lost witness (--accept-rollback)"
+                                             : "pool %s: a new witness is made (--accept-rollback)", pool->directory);
+    pool->witness_is_new = true;
     return ERROR_NONE;
 }
 
@@ -204,11 +227,13 @@ static enum error witness_take(struct opening *opening)
 static enum error group_begin(struct opening *opening)
 {
     struct pool *pool = opening->pool;
-    uint64_t memory = pool->options.memory ? pool->options.memory : pool->conf->memory;
+    uint64_t setting = pool_memory(pool);
+    uint64_t memory = setting - batches_lent(setting) * BATCH_BYTES;
     struct group_config config = {
         .section = &pool->section,
-        .memory = memory - MIN(memory / 4, BATCHES_LENT * BATCH_BYTES),
-        .index_memory = MIN(pool->conf->index_memory, memory / 4),
+        .memory = memory,
+        .memory_setting = setting,
+        .index_memory = MIN(pool->conf->index_memory, setting < BATCHES_SMALL_MEMORY ? memory / 8 : memory / 4),
         .epoch = pool->epoch,
         .read_only = pool->read_only,
         .no_index = pool->no_index,
@@ -326,7 +351,7 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     pool->directory = strdup(directory);
     enum error error = pool->directory ? pool_conf_read(directory, &pool->conf) : ERROR_NO_MEMORY;
     if (!error)
-        error = lender_create(BATCHES_LENT, batch_make, batch_destroy, &pool->batch_lender);
+        error = lender_create(batches_lent(pool_memory(pool)), batch_make, batch_destroy, &pool->batch_lender);
     if (error) {
         pool_free(pool);
         return error;

@@ -40,7 +40,6 @@ struct object {
     unsigned open_count;
     _Atomic uint64_t size;
     const struct fingerprint_key *key; /* of its dedup domain; in the arena, shared by all objects of the domain */
-    _Atomic bool codec_busy;
 };
 
 struct volume {
@@ -66,6 +65,7 @@ struct pool {
     struct pool_open_options options;
     struct witness *witness;       /* under witness_lock */
     struct mutex witness_lock;
+    bool witness_is_new;           /* the file was lost */
     uint64_t epoch;
     bool read_only;
     bool no_index;

@@ -44,6 +44,7 @@ static void space_fill(struct pool *pool, struct pool_status *status)
     status->journal_bytes = f.journal_bytes;
     status->checkpoint_last = f.checkpoint_time;
     status->memory_used = f.memory_used;
+    status->below_full = f.below_full;
 }
 
 static void totals_fill(struct pool *pool, struct pool_status *status)

@@ -90,7 +90,8 @@ static enum error load_into(struct witness *witness, struct uuid pool)
     if (error == ERROR_NOT_FOUND)
         return error_explain(error,
                              "%s is lost: without it nobody can tell whether disks were rolled back; put the file back "
-                             "where it was moved, never an older copy of it",
+                             "where it was moved (never an older copy of it), or open with --accept-rollback, which "
+                             "makes a new one",
                              witness->path);
     TRY(error);
     error = witness_text_parse(bytes, size, witness);

@@ -22,7 +22,7 @@ static int teardown(void **state)
 
 static uint32_t take(uint32_t avoid)
 {
-    return segment_take(&segments, SEGMENT_META, SLOT_OPEN, avoid);
+    return segment_take(&segments, SEGMENT_META, SLOT_OPEN, avoid == UINT32_MAX ? 0 : UINT64_C(1) << avoid);
 }
 
 static void a_full_table_gives_nothing(void **state)

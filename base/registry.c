@@ -5,7 +5,7 @@
  * connect before they believe one. The link is made under another name and renamed, so a reader sees the old or the
  * new one. No locks: the names are the pools' UUIDs, and one daemon at a time serves a pool.
  */
-#include "server/registry.h"
+#include "base/registry.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +33,7 @@ char *registry_directory(void)
     return runtime == NULL || runtime[0] != '/' ? NULL : file_join(runtime, "coffer");
 }
 
-static bool is_entry(const char *name)
+bool registry_is_entry(const char *name)
 {
     size_t length = strlen(name), suffix = strlen(SUFFIX);
     return length > suffix && strcmp(name + length - suffix, SUFFIX) == 0;
@@ -51,7 +51,7 @@ static void prune(int directory)
         return;
     }
     while ((entry = readdir(entries)) != NULL) {
-        if (is_entry(entry->d_name) && fstatat(directory, entry->d_name, &target, 0) != 0 && errno == ENOENT)
+        if (registry_is_entry(entry->d_name) && fstatat(directory, entry->d_name, &target, 0) != 0 && errno == ENOENT)
             unlinkat(directory, entry->d_name, 0);
     }
     closedir(entries);
