@@ -2,8 +2,8 @@
  * What the health checks need to know beyond the pool's status: swap, and where the key lies.
  *
  * Everything here is best effort: a fact that cannot be had counts as harmless, because a false alarm about keys would
- * teach people to ignore the true one; so does a conf that was made unreadable since the pool was opened. No locks,
- * nothing written.
+ * teach people to ignore the true one. A conf that was spoilt after the pool was opened is such a fact: the next start
+ * will complain of it. No locks, nothing written.
  */
 #include "server/health.h"
 

@@ -150,7 +150,7 @@ static enum error run_check(struct tool *tool, const struct arguments *arguments
 
 static const struct option_row options[] = {
     {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
-    {"accept-rollback", NULL, "check devices that are older than what this pool has seen", false},
+    {"accept-rollback", NULL, "check although devices were rolled back, or the witness is older or lost", false},
     {NULL},
 };
 

@@ -45,6 +45,7 @@ struct ring {
     bool reaping GUARDED_BY(&lock);
     unsigned in_flight GUARDED_BY(&lock);
     struct ring *parked_next;
+    bool made; /* `uring` is set up; kept while parked, for the next thread */
 };
 
 static _Thread_local struct ring *thread_ring;
@@ -153,7 +154,6 @@ static void ring_end(void *argument)
     while (ring->in_flight > 0)
         ring_progress(ring);
     mutex_unlock(&ring->lock);
-    io_uring_queue_exit(&ring->uring);
     ring_park(ring);
 }
 
@@ -181,21 +181,26 @@ static void tell_unavailable(int os_error)
                 os_error_sentence(os_error));
 }
 
+/* Once for a ring's life: threads come and go with connections, and a ring that was parked serves the next of them. */
+static bool ring_set_up(struct ring *ring)
+{
+    if (ring->made)
+        return true;
+    struct io_uring_params parameters = {.flags = IORING_SETUP_CQSIZE, .cq_entries = RING_IN_FLIGHT};
+    int result = io_uring_queue_init_params(RING_ENTRIES, &ring->uring, &parameters);
+    if (result < 0)
+        tell_unavailable(-result);
+    ring->made = result >= 0;
+    return ring->made;
+}
+
 static struct ring *ring_make(void)
 {
     pthread_once(&once, rings_init);
     struct ring *ring = ring_unpark();
     if (ring == NULL)
         return NULL;
-    struct io_uring_params parameters = {.flags = IORING_SETUP_CQSIZE, .cq_entries = RING_IN_FLIGHT};
-    int result = io_uring_queue_init_params(RING_ENTRIES, &ring->uring, &parameters);
-    if (result < 0) {
-        tell_unavailable(-result);
-        ring_park(ring);
-        return NULL;
-    }
-    if (pthread_setspecific(thread_end, ring) != 0) {
-        io_uring_queue_exit(&ring->uring);
+    if (!ring_set_up(ring) || pthread_setspecific(thread_end, ring) != 0) {
         ring_park(ring);
         return NULL;
     }

@@ -103,6 +103,9 @@ static enum error checkpoint_newest(struct group *group)
     if (found && first)
         message(MESSAGE_WARNING, "group %s: %s; the record of another device is used", group_name(group),
                 error_sentence(first));
+    if (found && group->checkpoint.number < group->config.checkpoint_seen)
+        return error_explain(ERROR_ROLLED_BACK, "group %s: the devices gave an older checkpoint record than a moment before",
+                             group_name(group));
     return found ? ERROR_NONE : first;
 }
 

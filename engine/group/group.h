@@ -47,6 +47,7 @@ struct group_config {
     uint64_t memory_setting;   /* the pool's, for messages */
     uint64_t index_memory;
     uint64_t epoch;            /* of this open */
+    uint64_t checkpoint_seen;  /* the number that was held against the witness: an older one is not taken now */
     bool read_only;
     bool no_index;
     /* Called by the merge after a checkpoint is durable: what the witness may now have seen. May be NULL. */

@@ -531,7 +531,7 @@ static enum error prepare(struct log *log)
     if (taken) {
         log->reserved = successor;
         segments->table[index].state = SLOT_OPEN;
-        segment_dirty(segments, index);
+        segment_salts_draw(segments, index);
         header.segment = segments->table[index];
         header.device = segment_device(segments, index);
         header.slot = segment_slot(segments, index);

@@ -131,14 +131,19 @@ uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_stat
     uint32_t index = s->slot_first[device] + slot;
     s->table[index] = (struct segment){
         .serial = s->serial_next++,
-        .salt = random_u64(),
-        .birth_salt = random_u64(),
         .kind = (uint8_t)kind,
         .state = (uint8_t)state,
         .allocated = s->table[index].allocated,
     };
     enter(s, index);
     return index;
+}
+
+void segment_salts_draw(struct segments *s, uint32_t index)
+{
+    s->table[index].salt = random_u64();
+    s->table[index].birth_salt = random_u64();
+    segment_dirty(s, index);
 }
 
 enum error segment_adopt(struct segments *s, uint32_t device, uint32_t slot, const struct segment *segment)

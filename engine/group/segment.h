@@ -65,9 +65,11 @@ static inline uint64_t segment_size(const struct segments *s) { return UINT64_C(
 static inline uint32_t segment_blocks(const struct segments *s) { return 1u << (s->segment_shift - 12); }
 
 /* Takes a free slot of a device that is not in `avoid` (a bit for each) where there is one, the device with the
- * most free slots first; gives it a serial and new salts; the caller sets its keys. SEGMENT_NONE where nothing is free or
- * the lease is used up. */
+ * most free slots first; gives it a serial; the caller sets its key slot. SEGMENT_NONE where nothing is free or the lease is
+ * used up. */
 uint32_t segment_take(struct segments *segments, enum segment_kind kind, enum slot_state state, uint64_t avoid);
+/* New salts, just before the header is written: a virtual machine that is set back in between draws others. */
+void segment_salts_draw(struct segments *segments, uint32_t index);
 /* Enters a slot as a table or a header says it is. ERROR_CORRUPT where the slot or serial is taken otherwise. */
 enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t slot, const struct segment *segment) CHECKED;
 /* `allocated`: the device below still has space for it (it was not discarded). */

@@ -25,7 +25,15 @@ struct opening {
     struct keyring *keyrings[GROUP_DEVICES_MAX];
     struct superblock_probe *probes;
     unsigned copies_bad[GROUP_DEVICES_MAX];
+    uint64_t checkpoint_seen;
     size_t count;
+};
+
+/* In the arena. */
+struct opening_key {
+    uint8_t kek[KEY_SIZE];
+    bool known;
+    typeof(((struct superblock *)0)->wrapping) wrapping; /* under which the KEK was asked for */
 };
 
 enum error pool_check_usable(struct pool *pool)
@@ -59,7 +67,6 @@ static enum error devices_open(struct opening *opening)
         TRY(device_open(opening->pool, path, &opening->devices[i]));
         opening->count++;
         TRY(superblock_probe(opening->devices[i], &opening->probes[i]));
-        TRY(pool_device_check(opening->pool->conf, opening->conf, i, &opening->probes[i]));
     }
     return ERROR_NONE;
 }
@@ -75,30 +82,72 @@ static enum error fingerprint_check(const struct opening *opening, size_t i)
                          "made with %s: set it back", opening->pool->directory, POOL_CONF_NAME, names[conf % 3], names[found % 3]);
 }
 
+/* The copies of a probe that state the same identity and wrapping as copy `n`; nobody vouched for any of them yet. */
+static struct superblock_probe copies_alike(const struct superblock_probe *probe, uint32_t n)
+{
+    struct superblock_probe alike = *probe;
+    const struct superblock *one = &probe->copies[n];
+    for (uint32_t i = 0; i < SUPERBLOCK_COPIES; i++) {
+        const struct superblock *other = &probe->copies[i];
+        alike.plausible[i] = probe->plausible[i] && other->encryption == one->encryption &&
+                             uuid_equal(other->pool, one->pool) && uuid_equal(other->device, one->device) &&
+                             memcmp(&other->wrapping, &one->wrapping, sizeof one->wrapping) == 0;
+    }
+    return alike;
+}
+
+static enum error copies_open(struct opening *opening, size_t i, const struct superblock_probe *probe,
+                              const struct provider_secret *secret, struct opening_key *key)
+{
+    const struct superblock *newest = superblock_newest(probe);
+    TRY(pool_device_check(opening->pool->conf, opening->conf, i, probe));
+    if (!key->known || memcmp(&key->wrapping, &newest->wrapping, sizeof key->wrapping) != 0) {
+        key->known = false;
+        TRY(pool_keys_open(opening->pool->conf, opening->pool->witness, probe, secret, key->kek));
+        memcpy(&key->wrapping, &newest->wrapping, sizeof key->wrapping);
+        key->known = true;
+    }
+    return superblock_open(opening->devices[i], probe, key->kek, &opening->superblocks[i], &opening->keyrings[i],
+                           &opening->copies_bad[i]);
+}
+
+/* An altered copy may state any epoch, so the newest is only where the search begins: the newest that verifies counts. */
+static enum error superblock_search(struct opening *opening, size_t i, const struct provider_secret *secret,
+                                    struct opening_key *key)
+{
+    struct superblock_probe left = opening->probes[i];
+    enum error first = ERROR_NONE;
+    while (superblock_newest(&left)) {
+        struct superblock_probe alike = copies_alike(&left, (uint32_t)(superblock_newest(&left) - left.copies));
+        enum error error = copies_open(opening, i, &alike, secret, key);
+        if (!error || error == ERROR_LOCKED || error == ERROR_IO || error == ERROR_NO_MEMORY) {
+            opening->probes[i] = alike;
+            return error;
+        }
+        if (!first)
+            first = error_prefix(error, "%s", opening->conf->devices[i].path);
+        else
+            message(MESSAGE_WARNING, "%s: another copy of the superblock: %s", opening->conf->devices[i].path,
+                    error_sentence(error));
+        for (uint32_t n = 0; n < SUPERBLOCK_COPIES; n++)
+            left.plausible[n] = left.plausible[n] && !alike.plausible[n];
+    }
+    return first;
+}
+
 static enum error superblocks_open(struct opening *opening, const struct provider_secret *secret)
 {
-    uint8_t *kek = arena_allocate(KEY_SIZE);
-    enum error error = kek ? ERROR_NONE : ERROR_NO_MEMORY;
+    struct opening_key *key = arena_allocate(sizeof *key);
+    enum error error = key ? ERROR_NONE : ERROR_NO_MEMORY;
     for (size_t i = 0; i < opening->count && !error; i++) {
-        unsigned bad = 0;
-        /* All devices of a group are under one KEK unless a rotation was cut short: ask for each where they differ. */
-        if (i == 0 || memcmp(&superblock_newest(&opening->probes[i])->wrapping,
-                             &superblock_newest(&opening->probes[i - 1])->wrapping,
-                             sizeof opening->probes[i].copies[0].wrapping) != 0)
-            error = pool_keys_open(opening->pool->conf, opening->pool->witness, &opening->probes[i], secret, kek);
-        if (!error)
-            error = superblock_open(opening->devices[i], &opening->probes[i], kek, &opening->superblocks[i],
-                                    &opening->keyrings[i], &bad);
+        error = superblock_search(opening, i, secret, key);
         if (!error)
             error = fingerprint_check(opening, i);
-        if (error)
-            error = error_prefix(error, "%s", opening->conf->devices[i].path);
-        if (!error && bad)
-            message(MESSAGE_WARNING, "%s: %u of %u superblock copies are damaged", opening->conf->devices[i].path, bad,
-                    SUPERBLOCK_COPIES);
-        opening->copies_bad[i] = bad;
+        if (!error && opening->copies_bad[i])
+            message(MESSAGE_WARNING, "%s: %u of %u superblock copies are damaged or altered",
+                    opening->conf->devices[i].path, opening->copies_bad[i], SUPERBLOCK_COPIES);
     }
-    arena_free(kek);
+    arena_free(key);
     return error;
 }
 
@@ -149,6 +198,7 @@ static enum error ages_check(struct opening *opening)
         TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));
         sequence = MAX(sequence, checkpoint.sequence);
         epoch = MAX(epoch, checkpoint.epoch);
+        opening->checkpoint_seen = MAX(opening->checkpoint_seen, checkpoint.number);
     }
     TRY(witness_age_check(pool, epoch));
     return witness_sequence_check(pool->witness, opening->conf->name, opening->conf->id, sequence, accept);
@@ -235,6 +285,7 @@ static enum error group_begin(struct opening *opening)
         .memory_setting = setting,
         .index_memory = MIN(pool->conf->index_memory, setting < BATCHES_SMALL_MEMORY ? memory / 8 : memory / 4),
         .epoch = pool->epoch,
+        .checkpoint_seen = opening->checkpoint_seen,
         .read_only = pool->read_only,
         .no_index = pool->no_index,
         .published = published,

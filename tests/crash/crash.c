@@ -30,7 +30,7 @@
 #include "tests/crash/content.h"
 #include "tests/crash/random.h"
 
-#define HANG_NANOSECONDS (60 * CLOCK_SECOND)
+#define HANG_NANOSECONDS (180 * CLOCK_SECOND)
 
 static const char *const phase_names[PHASES] = {"start", "opening", "comparing", "working", "closing", "closed"};
 

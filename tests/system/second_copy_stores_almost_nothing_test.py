@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A second copy of real files stores under 2 % of the first one's bytes, also after a kill; copied in random pieces of
-64 KiB, at least 95 % of its blocks are found."""
+"""A second copy of real files stores under 2 % of the first one's bytes; of a third one, written in random pieces of 64
+KiB, at least 95 % of the blocks are found. All of them are there after a kill."""
 import os
 import random
 
@@ -49,37 +49,61 @@ def copy_in_pieces(pool, image):
     return hits / (hits + stored_anew)
 
 
-def copies(*options):
-    pool = Pool("1G", *options).start()
-    image = os.path.join(pool.base, "image")
-    make_image(image)
+def new_pool(*options):
+    pool = Pool("1G", *options)
+    with open(os.path.join(pool.directory, "coffer.conf"), "a") as conf:
+        conf.write("\n[pool]\ncompression = zstd-1\n")
+    pool.start()
     for name in ("first", "second", "pieces"):
         pool.create_object(name, SIZE)
+    return pool
+
+
+def one_copy(image, *options):
+    pool = new_pool(*options)
     empty = stored(pool)
     run("nbdcopy", "--flush", image, pool.uri("first"))
-    first = stored(pool) - empty
-    pool.kill()  # the index is rebuilt
-    pool.start()
-    run("nbdcopy", "--flush", image, pool.uri("second"))
-    second = stored(pool) - empty - first
-    found = copy_in_pieces(pool, image)
+    full = stored(pool)
+    pool.remove()
+    return empty, full
+
+
+def compare_all(pool, image):
+    back = os.path.join(pool.base, "back")
     for name in ("first", "second", "pieces"):
-        back = os.path.join(pool.base, "back")
         run("nbdcopy", pool.uri(name), back)
         run("cmp", image, back)
         os.unlink(back)
+
+
+def copies(image, *options):
+    """All copies within one life of the daemon: after a start the index is filled in the background, and how much of it
+    a copy meets would be a matter of time."""
+    empty, one = one_copy(image, *options)
+    pool = new_pool(*options)
+    for name in ("first", "second"):
+        run("nbdcopy", "--flush", image, pool.uri(name))
+    found = copy_in_pieces(pool, image)
+    pool.kill()
+    pool.start()
+    compare_all(pool, image)
+    three = stored(pool)
     pool.stop()
     pool.check()
     pool.remove()
-    print(f"first copy {first} bytes, second {second / first:.2%}, in random pieces {found:.1%} found")
-    assert second < first * 0.02
+    more = (three - one) / (one - empty)
+    print(f"first copy {one - empty} bytes, two more {more:.2%}, in random pieces {found:.1%} found")
     assert found >= 0.95
+    assert more < 0.02 + 1 - found
 
 
 def main():
     need("nbdcopy")
-    copies()
-    copies("--fingerprint", "hmac-sha256")
+    place = Pool(create=False)
+    image = os.path.join(place.base, "image")
+    make_image(image)
+    copies(image)
+    copies(image, "--fingerprint", "hmac-sha256")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/group/checkpoint.h"
 #include "engine/group/entry.h"
 #include "engine/group/format.h"
 
@@ -398,6 +399,24 @@ static void the_version_is_in_the_history(void **state)
     assert_true(history < line_count);
 }
 
+static bool document_says(const char *words)
+{
+    for (size_t i = 0; i < line_count; i++)
+        if (strstr(lines[i], words))
+            return true;
+    return false;
+}
+
+static void records_stand_where_the_document_says(void **state)
+{
+    (void)state;
+    assert_true(document_says("Record number n stands at two positions, n mod 2 and 2 + n mod 2,"));
+    for (uint64_t number = 1; number < 9; number++) {
+        assert_int_equal(checkpoint_copy(number, 0), number % 2);
+        assert_int_equal(checkpoint_copy(number, 1), 2 + number % 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +425,7 @@ int main(void)
         cmocka_unit_test(every_constant_has_the_value_that_the_document_says),
         cmocka_unit_test(a_map_entry_has_its_fields_at_the_bits_that_the_document_says),
         cmocka_unit_test(the_version_is_in_the_history),
+        cmocka_unit_test(records_stand_where_the_document_says),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -3,8 +3,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -285,6 +287,64 @@ static void health_finds_what_is_wrong(void **state)
     assert_string_equal(severity(checks, "DOUBLE_ENCRYPTION"), "note");
 }
 
+static void health_says_that_the_file_system_below_is_full(void **state)
+{
+    struct fixture *fixture = *state;
+    struct health_facts facts = {.status = &fixture->pool->status};
+    fixture->pool->status.below_full = true;
+    json_t *checks = health_json(&facts);
+    assert_string_equal(severity(checks, "SPACE"), "error");
+    json_decref(checks);
+    fixture->pool->status.locked = true;
+    checks = health_json(&facts);
+    assert_string_equal(severity(checks, "SPACE"), "ok");
+    json_decref(checks);
+}
+
+static void write_file(const char *directory, const char *name, const char *text)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static bool key_lies_beside_data(const struct fixture *fixture, const char *directory, const char *provider)
+{
+    char conf[768];
+    struct health_facts facts = {.status = &fixture->pool->status};
+    snprintf(conf, sizeof(conf),
+             "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nprovider = native\n[provider native]\n"
+             "id = 22222222-2222-4222-8222-222222222222\ntype = native\n%s"
+             "[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\ndevices = disk\n"
+             "device-ids = 44444444-4444-4444-8444-444444444444\n",
+             provider);
+    write_file(directory, "coffer.conf", conf);
+    health_facts_gather(&facts, directory);
+    return facts.key_beside_data;
+}
+
+static void a_key_on_the_file_system_of_the_data_is_found(void **state)
+{
+    struct fixture *fixture = *state;
+    char directory[] = "/tmp/coffer-methods-XXXXXX", path[96];
+    assert_non_null(mkdtemp(directory));
+    write_file(directory, "native.key", "key");
+    struct device_info *device = &fixture->pool->status.devices[0];
+    snprintf(device->path, sizeof(device->path), "%s/native.key", directory); /* any file there */
+    assert_false(key_lies_beside_data(fixture, directory, "seal = file\n"));
+    assert_false(key_lies_beside_data(fixture, directory, "seal = file\npath = absent.key\n"));
+    assert_false(key_lies_beside_data(fixture, directory, "seal = passphrase\npath = native.key\n"));
+    assert_true(key_lies_beside_data(fixture, directory, "  seal = file\n\tpath = native.key\n"));
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/%s", directory, i == 0 ? "native.key" : "coffer.conf");
+        unlink(path);
+    }
+    rmdir(directory);
+}
+
 static void health_knows_keys_beside_data_and_plaintext(void **state)
 {
     struct fixture *fixture = *state;
@@ -325,6 +385,8 @@ int main(void)
         TEST(status_has_groups_with_their_devices),
         TEST(health_reports_good_checks_too),
         TEST(health_finds_what_is_wrong),
+        TEST(health_says_that_the_file_system_below_is_full),
+        TEST(a_key_on_the_file_system_of_the_data_is_found),
         TEST(health_knows_keys_beside_data_and_plaintext),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,6 +245,58 @@ static void paths_that_a_conf_cannot_hold_are_known(void **context)
     assert_true(pool_conf_name_is_valid("a-b_c.D9", 63));
 }
 
+/* The lines of the manual between .Bd and .Ed behind .Sh EXAMPLES; malloc'ed. */
+static char *example_of_the_manual(void)
+{
+    char line[512], *text = NULL;
+    size_t size;
+    bool examples = false, inside = false;
+    FILE *manual = fopen(CONF_MANUAL, "re");
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(manual);
+    assert_non_null(out);
+    while (fgets(line, sizeof line, manual)) {
+        examples |= strcmp(line, ".Sh EXAMPLES\n") == 0;
+        inside &= strcmp(line, ".Ed\n") != 0;
+        if (inside)
+            fputs(line, out);
+        inside |= examples && strncmp(line, ".Bd ", 4) == 0;
+    }
+    fclose(manual);
+    fclose(out);
+    return text;
+}
+
+static void the_example_of_the_manual_is_a_conf(void **context)
+{
+    (void)context;
+    AUTO_FREE char *text = example_of_the_manual();
+    struct pool_conf *conf = parsed(text);
+    assert_int_equal(conf->encryption, POOL_ENCRYPTION_REQUIRED);
+    assert_string_equal(conf->provider->name, "main");
+    assert_int_equal(conf->groups[0].device_count, 2);
+    assert_int_equal(conf->nbd_count, 2);
+    pool_conf_destroy(conf);
+}
+
+static void what_the_manual_says_of_each_key_is_true(void **context)
+{
+    (void)context;
+    struct pool_conf *conf =
+        parsed("[pool]\n" POOL "provider = native\nmemory = 1.5GiB\nindex-memory = 1M\ntrash = 90\n" PROVIDER GROUP
+               "[server]\ninsecure = on\nnbd = unix:a\n[pool]\nencryption = required\n"
+               "[server]\nnbd = unix:b\ncontrol = unix:c\n");
+    assert_int_equal(conf->memory, 1536 << 20);
+    assert_int_equal(conf->trash, 90);
+    assert_true(conf->insecure);
+    assert_string_equal(conf->nbd[1], "unix:/pool/b");
+    assert_string_equal(conf->control, "/pool/unix:c");
+    pool_conf_destroy(conf);
+    assert_refused(SMALLEST "[server]\nnbd = unix:a,tcp:b:1\nnbd = b\n", "neither unix:PATH nor");
+    assert_refused(SMALLEST "[pool]\nencryption = on\nencryption = on\n", "second time");
+    assert_refused("[pool]\n" POOL "memory = 256M ; much\nprovider = native\n" PROVIDER GROUP, "memory");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +310,8 @@ int main(void)
         cmocka_unit_test(each_compression_has_its_level),
         cmocka_unit_test(what_is_composed_reads_back),
         cmocka_unit_test(paths_that_a_conf_cannot_hold_are_known),
+        cmocka_unit_test(the_example_of_the_manual_is_a_conf),
+        cmocka_unit_test(what_the_manual_says_of_each_key_is_true),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,6 +128,7 @@ static void serials_and_salts_are_new_each_time(void **state)
     for (uint32_t i = 0; i < 1000; i++) {
         uint32_t index = take(UINT32_MAX);
         const struct segment *segment = &segments.table[index];
+        segment_salts_draw(&segments, index);
         assert_true(segment->serial > last && segment->salt != salt && segment->salt != segment->birth_salt);
         last = segment->serial;
         salt = segment->salt;

@@ -22,6 +22,11 @@
 #include "tools/command.h"
 #include "tools/tool.h"
 
+#define CONF_POOL "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nencryption = off\n"
+#define CONF_GROUP                                                                                                     \
+    "[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\ndevices = disk\n"                                        \
+    "device-ids = 44444444-4444-4444-8444-444444444444\n"
+
 struct fixture {
     struct pool *pool;
     struct control *control;
@@ -322,11 +327,55 @@ static void the_conf_may_place_the_sockets_elsewhere(void **state)
     struct fixture *fixture = *state;
     char path[128];
     snprintf(path, sizeof(path), "%s/c.sock", fixture->directory);
-    write_file(fixture->conf, "[server]\ncontrol = c.sock\nnbd = tcp:127.0.0.1:10809\n");
+    write_file(fixture->conf, CONF_POOL "[server]\n  control = c.sock\n\tnbd = tcp:127.0.0.1:10809\n" CONF_GROUP);
     fake_add(fixture->pool, "a", 4096);
     assert_int_equal(control_start(fixture->pool, path, &fixture->control), ERROR_NONE);
     assert_int_equal(RUN("-C", fixture->directory, "object", "uri", "a"), EXIT_DONE);
     assert_string_equal(fixture->out, "nbd://127.0.0.1:10809/a\n");
+}
+
+static void of_several_addresses_a_unix_socket_is_shown_absolute(void **state)
+{
+    struct fixture *fixture = *state;
+    char *here = getcwd(NULL, 0), uri[192];
+    serve(fixture);
+    fake_add(fixture->pool, "a", 4096);
+    write_file(fixture->conf, CONF_POOL "[server]\nnbd = tcp:127.0.0.1:10809\nnbd = unix:n ; no comment\n" CONF_GROUP);
+    assert_int_equal(chdir(fixture->directory), 0);
+    int result = RUN("-C", ".", "object", "uri", "a", "--for", "nbd-client");
+    assert_int_equal(chdir(here), 0);
+    free(here);
+    assert_int_equal(result, EXIT_DONE);
+    snprintf(uri, sizeof(uri), "%s/n ; no comment", fixture->directory);
+    assert_said(fixture->out, uri);
+}
+
+static void a_conf_that_cannot_be_used_leaves_the_default_names(void **state)
+{
+    struct fixture *fixture = *state;
+    char uri[192];
+    serve(fixture);
+    fake_add(fixture->pool, "a", 4096);
+    write_file(fixture->conf, CONF_POOL "[server]\ncontrol = c.sock\ncolour = red\n" CONF_GROUP);
+    assert_int_equal(RUN("-C", fixture->directory, "object", "uri", "a"), EXIT_DONE);
+    snprintf(uri, sizeof(uri), "nbd+unix:///a?socket=%s/nbd.sock\n", fixture->directory);
+    assert_string_equal(fixture->out, uri);
+    assert_string_equal(fixture->err, "");
+}
+
+static void a_full_file_system_below_is_shown(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fixture->pool->status.below_full = true;
+    assert_int_equal(RUN("status"), EXIT_DONE);
+    assert_said(fixture->out, "the file system below is full");
+    assert_int_equal(RUN("health"), EXIT_FAILED);
+    assert_said(fixture->out, "the file system below is full");
+    assert_int_equal(RUN("--json", "status"), EXIT_DONE);
+    json_t *json = output(fixture);
+    assert_true(json_is_true(json_object_get(json, "below_full")));
+    json_decref(json);
 }
 
 static void status_shows_space_reduction_and_the_tree(void **state)
@@ -584,6 +633,9 @@ int main(void)
         TEST(the_pool_is_found_by_directory_socket_environment_or_because_it_runs),
         TEST(of_two_running_pools_one_must_be_named),
         TEST(the_conf_may_place_the_sockets_elsewhere),
+        TEST(of_several_addresses_a_unix_socket_is_shown_absolute),
+        TEST(a_conf_that_cannot_be_used_leaves_the_default_names),
+        TEST(a_full_file_system_below_is_shown),
         TEST(status_shows_space_reduction_and_the_tree),
         TEST(an_object_lives_from_create_to_purge),
         TEST(object_show_tells_what_was_saved),
