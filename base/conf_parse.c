@@ -146,6 +146,8 @@ static enum error value_parse(struct reading *reading, const struct conf_key *ke
         break;
     case CONF_DURATION:
         error = duration_parse(text, number);
+        if (error == ERROR_NONE && *number && text[strspn(text, "0123456789.")] == 0)
+            return fault(reading, "%s = %.64s has no unit: write 7d, 12h or 90s", key->name, text);
         break;
     case CONF_BOOL:
         if (!parse_bool(text, number))

@@ -13,13 +13,24 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "engine/group/merge.h"
 #include "engine/group/view.h"
 
 #define RESERVE_SEGMENTS 8u       /* for the cleaner */
 #define OPEN_SEGMENTS 8u          /* open, prepared and reserved ones of all logs */
 #define PAGE_BYTES (BLOCK_SIZE + 64u)
+#define PACKED_PAGE_BYTES 640u    /* a page of counts, by LZ4, as measured on random drops */
 #define HOPELESS_TIME CLOCK_SECOND
 #define AHEAD_STEP 16u            /* slots given space at a time */
+
+/* What is dropped below ranges is applied to the counts in rounds of CHANGES_MAX, each over as many pages at most. */
+static uint64_t drop_bytes(const struct group *group, const struct recent *recent, uint64_t count_pages)
+{
+    uint64_t chunks = MIN(recent_range_leaves(recent) * MAP_LEAF_ENTRIES,
+                          group->checkpoint.blocks_mapped + recent_points_count(recent));
+    uint64_t rounds = (chunks + CHANGES_MAX - 1) / CHANGES_MAX;
+    return rounds * MIN(count_pages, MIN(chunks, CHANGES_MAX)) * PACKED_PAGE_BYTES;
+}
 
 /* Bytes that merging this table can write at most: a leaf for each sheaf and a page of counts for each point (not more
  * than there are), pages of places and fingerprints for the births, inner nodes. */
@@ -29,7 +40,7 @@ static uint64_t merge_bytes(const struct group *group, const struct recent *rece
     uint64_t sheaves = recent_sheaves_count(recent);
     uint64_t counts = MIN(2 * recent_points_count(recent) + sheaves, count_pages);
     uint64_t births = recent_births_count(recent) / 64 + sheaves / 64;
-    return (sheaves + counts + 2 * births + 64) * PAGE_BYTES * 9 / 8;
+    return (sheaves + counts + 2 * births + 64) * PAGE_BYTES * 9 / 8 + drop_bytes(group, recent, count_pages);
 }
 
 static uint64_t merge_segments(const struct group *group)
@@ -71,6 +82,8 @@ void group_allocate_ahead(struct group *group)
     for (unsigned n = 0; n < AHEAD_STEP; n++) {
         mutex_lock(&group->lock);
         bool enough = group->segments.free_allocated > merge_segments(group) + 2 * RESERVE_SEGMENTS;
+        if (enough)
+            group->below_full = false;
         uint32_t index = enough ? SEGMENT_NONE : segment_unallocated(&group->segments);
         struct device *device = index == SEGMENT_NONE ? NULL : group->devices[segment_device(&group->segments, index)];
         uint64_t offset = index == SEGMENT_NONE ? 0 : segment_offset(&group->segments, index);
@@ -103,7 +116,8 @@ enum error group_wait_room(struct group *group)
     bool table = recent_room(group->view->active) < RECENT_BATCH_ROOM;
     bool segment = group->journal.prepared == SEGMENT_NONE;
     mutex_unlock(&group->lock);
-    if (table)
+    /* The segment first: the merge that makes room in the table may need one. */
+    if (table && !segment)
         return group_publish(group);
     if (segment) {
         /* Not left to the keeper alone, which may be the one that waits here. */

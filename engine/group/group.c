@@ -22,6 +22,7 @@
 #define META_BUFFERS 4
 #define META_BUFFER_BYTES (512u << 10)
 #define SEGMENT_KEYS_CACHED 16384
+#define CLOSE_PATIENCE (60 * CLOCK_SECOND)
 #define SEGMENT_KEY_BYTES 192 /* of one in the cache */
 #define SCRATCH_COUNT 8
 #define SMALL_MEMORY (UINT64_C(128) << 20) /* below it, buffers are halved */
@@ -313,9 +314,12 @@ static enum error joint_record(struct group *group, const struct replay_end *end
 
 static enum error journal_begin(struct group *group, bool joints_were_full)
 {
-    if (group->view->frozen)
+    /* Where replay filled both tables, the second is merged as well before anybody writes: only then the journal's
+     * start moves, and what is written from now on fits beside what a crash would replay. */
+    bool both = group->view->frozen != NULL;
+    if (both)
         TRY(group_merge_replayed(group));
-    if (joints_were_full)
+    if (both || joints_were_full)
         TRY(group_merge_once(group));
     group_allocate_ahead(group);
     group_allocate_ahead(group);
@@ -476,11 +480,17 @@ enum error group_close(struct group *group, bool crash)
     enum error error = ERROR_NONE;
     if (!crash && !group->config.read_only) {
         error = group_sync(group);
-        /* The second publish frees what the first found dead. */
-        if (!error)
-            error = group_publish(group);
-        if (!error)
-            error = group_publish(group);
+        /* Everything is durable; what follows spares the next open a replay. The second publish frees what the first
+         * found dead. */
+        for (int i = 0; i < 2 && !error; i++) {
+            error = group_publish_within(group, CLOSE_PATIENCE);
+            if (error == ERROR_TIMED_OUT) {
+                message(MESSAGE_WARNING, "group %s: closed without a checkpoint; the next start replays the journal",
+                        group_name(group));
+                error = ERROR_NONE;
+                break;
+            }
+        }
     }
     threads_stop(group);
     group_drain(group);

@@ -183,6 +183,8 @@ void group_throttle(struct group *group);
 
 /* Asks for a freeze and waits until everything committed before is published. */
 enum error group_publish(struct group *group) CHECKED;
+/* The same, but ERROR_TIMED_OUT after `patience` nanoseconds. */
+enum error group_publish_within(struct group *group, uint64_t patience) CHECKED;
 
 /* Merges the older of two tables that replay filled; the journal's start stays, so replay would enter it again. */
 enum error group_merge_replayed(struct group *group) CHECKED;

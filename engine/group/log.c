@@ -80,6 +80,16 @@ bool log_is_ready(struct log *log)
     return free_buffers >= 2 && log->prepared != SEGMENT_NONE && log->segment != SEGMENT_NONE;
 }
 
+bool log_can_close(const struct log *log)
+{
+    const struct log_buffer *b = log->open;
+    if (!b || log->prepared != SEGMENT_NONE)
+        return true;
+    uint32_t blocks = (b->items_end + b->records_size + BLOCK_SIZE - 1) / BLOCK_SIZE;
+    uint64_t left = segment_blocks(&log->group->segments) - log->block - blocks;
+    return left * BLOCK_SIZE >= LOG_TAIL_BYTES;
+}
+
 static void buffer_open(struct log *log)
 {
     struct segments *segments = &log->group->segments;
@@ -496,22 +506,55 @@ static uint64_t devices_to_avoid(const struct log *log)
     return mask;
 }
 
-/* The slot that the log goes on in, with space below it. It stays reserved for the log where there is none. */
-static enum error slot_get(struct log *log, uint32_t *index)
+/* Reserves a slot that is not on the devices of `avoid`; SEGMENT_NONE. *device: NULL where it has space below already. */
+static uint32_t slot_reserve(struct log *log, uint64_t avoid, struct device **device, uint64_t *offset)
 {
     struct group *group = log->group;
     struct segments *segments = &group->segments;
     mutex_lock(&group->lock);
     if (log->reserved == SEGMENT_NONE)
-        log->reserved = group_take_segment(group, log->kind, devices_to_avoid(log));
-    *index = log->reserved;
-    bool allocated = *index == SEGMENT_NONE || segments->table[*index].allocated;
-    struct device *device = allocated ? NULL : group->devices[segment_device(segments, *index)];
-    uint64_t offset = allocated ? 0 : segment_offset(segments, *index);
+        log->reserved = group_take_segment(group, log->kind, devices_to_avoid(log) | avoid);
+    uint32_t index = log->reserved;
+    bool allocated = index == SEGMENT_NONE || segments->table[index].allocated;
+    *device = allocated ? NULL : group->devices[segment_device(segments, index)];
+    *offset = allocated ? 0 : segment_offset(segments, index);
     mutex_unlock(&group->lock);
-    if (*index == SEGMENT_NONE)
-        return ERROR_NO_SPACE;
-    return allocated ? ERROR_NONE : group_allocate(group, device, offset, *index);
+    return index;
+}
+
+/* Gives the reserved slot back; returns its device as a bit. (A journal header may have named it as the successor: the
+ * appends say where the log really went on.) */
+static uint64_t slot_give_back(struct log *log)
+{
+    struct group *group = log->group;
+    mutex_lock(&group->lock);
+    uint64_t device = UINT64_C(1) << segment_device(&group->segments, log->reserved);
+    segment_free(&group->segments, log->reserved, false);
+    log->reserved = SEGMENT_NONE;
+    mutex_unlock(&group->lock);
+    return device;
+}
+
+/* The slot that the log goes on in, with space below it: where the file system of one device is full, of another. */
+static enum error slot_get(struct log *log, uint32_t *index)
+{
+    uint64_t full = 0;
+    for (;;) {
+        struct device *device;
+        uint64_t offset;
+        *index = slot_reserve(log, full, &device, &offset);
+        if (*index == SEGMENT_NONE)
+            return ERROR_NO_SPACE;
+        if (!device)
+            return ERROR_NONE;
+        enum error error = group_allocate(log->group, device, offset, *index);
+        if (error != ERROR_NO_SPACE)
+            return error;
+        uint64_t bit = slot_give_back(log);
+        if (full & bit)
+            return ERROR_NO_SPACE;
+        full |= bit;
+    }
 }
 
 /* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only then

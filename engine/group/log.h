@@ -104,6 +104,9 @@ void log_deinit(struct log *log);
 
 /* True where a commit can go on without waiting: two free buffers, and a segment prepared. Under the group's lock. */
 bool log_is_ready(struct log *log);
+/* True where the open buffer can be closed now, or there is none: that cannot take the log out of its segment, or the
+ * next one is prepared. Under the group's lock. */
+bool log_can_close(const struct log *log);
 /* Makes a free buffer by waiting for the oldest write in flight (or for its sealing). Under no lock. */
 enum error log_wait_buffer(struct log *log) CHECKED;
 /* Opens the segment after the current one and writes its header, where none is prepared and no other thread is at it.

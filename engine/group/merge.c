@@ -90,7 +90,7 @@ static enum error freeze_try(struct group *group, struct freeze *freeze)
     enum error error = ERROR_NONE;
     mutex_lock(&group->section->mutex);
     mutex_lock(&group->lock);
-    bool journal_ready = group->journal.segment == SEGMENT_NONE || log_is_ready(&group->journal);
+    bool journal_ready = group->journal.segment == SEGMENT_NONE || log_can_close(&group->journal);
     if (!group->table_ready || group->view->frozen || !journal_ready)
         error = ERROR_AGAIN;
     else
@@ -291,8 +291,9 @@ static bool freeze_is_due(struct group *group, bool wanted)
 /* What a freeze lacks: a buffer (whose write nobody waited for yet), a prepared segment, or views to go. */
 static void freeze_wait(struct group *group)
 {
-    group_keeper_wake(group);
-    if (log_wait_buffer(&group->journal) == ERROR_NONE)
+    /* Not left to the keeper, who may himself wait for this merge. */
+    enum error error = log_prepare(&group->journal);
+    if (log_wait_buffer(&group->journal) == ERROR_NONE || error)
         clock_sleep(CLOCK_MILLISECOND);
 }
 
@@ -338,14 +339,18 @@ void group_merge_thread(void *argument)
     mutex_unlock(&group->thread_lock);
 }
 
-enum error group_publish(struct group *group)
+enum error group_publish_within(struct group *group, uint64_t patience)
 {
+    uint64_t begin = clock_monotonic();
     mutex_lock(&group->thread_lock);
     uint64_t wanted = ++group->freezes_wanted;
     condition_signal(&group->merge_wake);
-    while (group->freezes_published < wanted && !group_is_fenced(group) && !group->stopping)
+    while (group->freezes_published < wanted && !group_is_fenced(group) && !group->stopping &&
+           clock_monotonic() - begin < patience)
         condition_wait_until(&group->merge_done, &group->thread_lock, clock_monotonic() + CLOCK_SECOND);
-    bool done = group->freezes_published >= wanted;
+    bool done = group->freezes_published >= wanted, stopped = group->stopping;
     mutex_unlock(&group->thread_lock);
-    return done ? ERROR_NONE : ERROR_FENCED;
+    return done ? ERROR_NONE : group_is_fenced(group) || stopped ? ERROR_FENCED : ERROR_TIMED_OUT;
 }
+
+enum error group_publish(struct group *group) { return group_publish_within(group, UINT64_MAX); }

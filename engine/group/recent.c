@@ -25,6 +25,7 @@ struct recent {
     struct hole_range *ranges; /* sorted by (component, first), disjoint, not touching */
     struct component_change *components;
     uint64_t points, births, sheaves;
+    uint64_t range_leaves;
 };
 
 static size_t sheaf_bytes(bool births, unsigned shift)
@@ -85,7 +86,7 @@ void recent_clear(struct recent *recent)
     recent->used = ARENA_UNIT; /* reference 0 is nobody */
     recent->freed = 0;
     recent->range_count = recent->component_count = 0;
-    recent->points = recent->births = recent->sheaves = 0;
+    recent->points = recent->births = recent->sheaves = recent->range_leaves = 0;
 }
 
 bool recent_is_empty(const struct recent *recent)
@@ -97,7 +98,8 @@ size_t recent_capacity(const struct recent *recent) { return recent->size; }
 
 size_t recent_room(const struct recent *recent)
 {
-    if (recent->range_count + 64 > RECENT_RANGES_MAX || recent->component_count + 64 > RECENT_COMPONENTS_MAX)
+    if (recent->range_count + 64 > RECENT_RANGES_MAX || recent->component_count + 64 > RECENT_COMPONENTS_MAX ||
+        recent->range_leaves >= RECENT_RANGE_LEAVES_MAX)
         return 0;
     /* A last sheaf of births that grows to its full size must always fit. */
     size_t last = 2 * sheaf_bytes(true, SHEAF_SHIFTS - 1);
@@ -307,12 +309,14 @@ static void range_enter(struct recent *recent, uint64_t component, uint64_t firs
     while (stop < recent->range_count && recent->ranges[stop].component == component && recent->ranges[stop].first <= end) {
         first = MIN(first, recent->ranges[stop].first);
         end = MAX(end, recent->ranges[stop].end);
+        recent->range_leaves -= recent->ranges[stop].end - recent->ranges[stop].first;
         stop++;
     }
     ASSERT(stop > n || recent->range_count < RECENT_RANGES_MAX);
     memmove(&recent->ranges[n + 1], &recent->ranges[stop], (recent->range_count - stop) * sizeof *recent->ranges);
     recent->range_count = recent->range_count - stop + n + 1;
     recent->ranges[n] = (struct hole_range){component, first, end};
+    recent->range_leaves += end - first;
 }
 
 void recent_enter_holes(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
@@ -398,3 +402,4 @@ uint64_t recent_component_end(const struct recent *recent, uint64_t component)
 uint64_t recent_points_count(const struct recent *recent) { return recent->points; }
 uint64_t recent_births_count(const struct recent *recent) { return recent->births; }
 uint64_t recent_sheaves_count(const struct recent *recent) { return recent->sheaves; }
+uint64_t recent_range_leaves(const struct recent *recent) { return recent->range_leaves; }

@@ -25,6 +25,7 @@
 #define RECENT_POINT_BYTES_MAX 96  /* most that one point or birth takes from the room, growth of its sheaf included */
 #define RECENT_BIRTH_BYTES_MAX 160
 #define RECENT_RANGES_MAX 65536
+#define RECENT_RANGE_LEAVES_MAX 65536 /* of 1 MiB each, in ranges: what one merge drops is bounded */
 #define RECENT_COMPONENTS_MAX 16384
 
 struct birth {
@@ -59,7 +60,7 @@ enum error recent_create(size_t bytes, struct recent **recent) CHECKED;
 void recent_destroy(struct recent *recent);
 void recent_clear(struct recent *recent);
 bool recent_is_empty(const struct recent *recent);
-/* Bytes left for points and births; 0 also where ranges or components are at their limit. */
+/* Bytes left for points and births; 0 also where ranges, their leaves or components are at their limit. */
 size_t recent_room(const struct recent *recent);
 size_t recent_capacity(const struct recent *recent);
 
@@ -85,6 +86,7 @@ uint64_t recent_component_end(const struct recent *recent, uint64_t component);
 uint64_t recent_points_count(const struct recent *recent);
 uint64_t recent_births_count(const struct recent *recent);
 uint64_t recent_sheaves_count(const struct recent *recent);
+uint64_t recent_range_leaves(const struct recent *recent);
 
 /* The leaves of a component that have points, each once, in no order, and a part of the table at a time, so that the
  * caller's lock need not be held long: *cursor begins at 0. False once the end was reached. What is entered meanwhile

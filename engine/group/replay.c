@@ -291,6 +291,9 @@ static enum error durable_in_segment(struct replay *replay, struct place place, 
 static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64_t *durable)
 {
     struct group *group = replay->group;
+    message(MESSAGE_INFO, "group %s: segment %llu, which the journal names, is not there (a crash may have come first); the "
+                          "headers of %u free segments are asked for anything younger",
+            group_name(group), (unsigned long long)named, group->segments.free_total);
     for (uint32_t i = 0; i < group->segments.count; i++) {
         struct segment_header header;
         if (group->segments.table[i].state != SLOT_FREE)

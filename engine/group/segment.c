@@ -82,6 +82,12 @@ uint32_t segment_find(const struct segments *s, uint64_t serial)
     return found ? found - 1 : SEGMENT_NONE;
 }
 
+static void allocated_count(struct segments *s, uint32_t index, int change)
+{
+    s->free_allocated += (uint32_t)change;
+    s->free_allocated_of[segment_device(s, index)] += (uint32_t)change;
+}
+
 static void enter(struct segments *s, uint32_t index)
 {
     uint32_t *link = serial_link(s, s->table[index].serial);
@@ -91,15 +97,22 @@ static void enter(struct segments *s, uint32_t index)
     s->free_count[segment_device(s, index)]--;
     s->free_total--;
     if (s->table[index].allocated)
-        s->free_allocated--;
+        allocated_count(s, index, -1);
     segment_dirty(s, index);
+}
+
+/* One with space below goes before one without, then the one with the most free slots. */
+static bool is_better(const struct segments *s, uint32_t d, uint32_t best)
+{
+    bool d_has = s->free_allocated_of[d] > 0, best_has = s->free_allocated_of[best] > 0;
+    return d_has != best_has ? d_has : s->free_count[d] > s->free_count[best];
 }
 
 static uint32_t device_choose(const struct segments *s, uint64_t avoid)
 {
     uint32_t best = UINT32_MAX;
     for (uint32_t d = 0; d < s->device_count; d++)
-        if (!(avoid >> d & 1) && s->free_count[d] && (best == UINT32_MAX || s->free_count[d] > s->free_count[best]))
+        if (!(avoid >> d & 1) && s->free_count[d] && (best == UINT32_MAX || is_better(s, d, best)))
             best = d;
     return best == UINT32_MAX && avoid ? device_choose(s, 0) : best;
 }
@@ -113,7 +126,7 @@ static uint32_t slot_choose(const struct segments *s, uint32_t device)
         uint32_t slot = (s->cursor[device] + n) % count;
         if (table[slot].state != SLOT_FREE)
             continue;
-        if (table[slot].allocated || s->free_allocated == 0)
+        if (table[slot].allocated || s->free_allocated_of[device] == 0)
             return slot;
         if (found == SEGMENT_NONE)
             found = slot;
@@ -165,18 +178,23 @@ enum error segment_adopt(struct segments *s, uint32_t device, uint32_t slot, con
 
 uint32_t segment_unallocated(const struct segments *s)
 {
-    if (s->free_allocated == s->free_total)
-        return SEGMENT_NONE;
-    for (uint32_t i = 0; i < s->count; i++)
-        if (s->table[i].state == SLOT_FREE && !s->table[i].allocated)
-            return i;
+    uint32_t device = UINT32_MAX;
+    for (uint32_t d = 0; d < s->device_count; d++)
+        if (s->free_allocated_of[d] < s->free_count[d] &&
+            (device == UINT32_MAX || s->free_allocated_of[d] < s->free_allocated_of[device]))
+            device = d;
+    for (uint32_t i = 0; device != UINT32_MAX && i < s->slot_count[device]; i++) {
+        const struct segment *segment = &s->table[s->slot_first[device] + i];
+        if (segment->state == SLOT_FREE && !segment->allocated)
+            return s->slot_first[device] + i;
+    }
     return SEGMENT_NONE;
 }
 
 void segment_set_allocated(struct segments *s, uint32_t index)
 {
     if (s->table[index].state == SLOT_FREE && !s->table[index].allocated)
-        s->free_allocated++;
+        allocated_count(s, index, +1);
     s->table[index].allocated = true;
 }
 
@@ -188,7 +206,8 @@ void segment_free(struct segments *s, uint32_t index, bool allocated)
     s->table[index] = (struct segment){.allocated = allocated};
     s->free_count[segment_device(s, index)]++;
     s->free_total++;
-    s->free_allocated += allocated;
+    if (allocated)
+        allocated_count(s, index, +1);
     segment_dirty(s, index);
 }
 

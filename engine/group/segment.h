@@ -48,6 +48,7 @@ struct segments {
     uint32_t count;           /* slots of all devices */
     uint32_t free_count[64], free_total;
     uint32_t free_allocated; /* of them, with space below */
+    uint32_t free_allocated_of[64];
     uint32_t cursor[64];
     uint64_t serial_next, serial_lease;
     struct segment *table;

@@ -80,7 +80,7 @@ static enum error journal_close(struct group *group, bool even_empty, uint64_t *
         if (group_is_fenced(group))
             return ERROR_FENCED;
         mutex_lock(&group->lock);
-        bool ready = (!group->journal.open && !even_empty) || log_is_ready(&group->journal);
+        bool ready = even_empty ? log_is_ready(&group->journal) : log_can_close(&group->journal);
         if (ready) {
             *ticket = log_close(&group->journal, even_empty);
             *sequence = group->journal.last_sequence;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/uuid.h"
 #include "engine/coffer.h"
 
 /* The bytes of the character at `text` (a string), and its code point; 0 where it is no valid UTF-8. The least code
@@ -46,6 +47,9 @@ enum error object_name_check(const char *name)
         return error_explain(ERROR_INVALID, "an object's name must not be empty");
     if (length > OBJECT_NAME_MAX)
         return error_explain(ERROR_INVALID, "an object's name has at most %d bytes", OBJECT_NAME_MAX);
+    struct uuid uuid;
+    if (length == UUID_TEXT_SIZE - 1 && uuid_parse(name, &uuid) == ERROR_NONE)
+        return error_explain(ERROR_INVALID, "an object's name must not be a UUID: objects are found by theirs");
     for (size_t i = 0, size; i < length; i += size) {
         uint32_t code;
         size = character_decode((const unsigned char *)name + i, &code);

@@ -50,6 +50,8 @@ static uint64_t pool_memory(const struct pool *pool)
 
 static size_t batches_lent(uint64_t memory) { return memory < BATCHES_SMALL_MEMORY ? BATCHES_LENT / 2 : BATCHES_LENT; }
 
+uint64_t pool_memory_lent(const struct pool *pool) { return batches_lent(pool_memory(pool)) * BATCH_BYTES; }
+
 /* ---- devices and keys -------------------------------------------------------------------------------------------------- */
 
 static enum error device_open(struct pool *pool, const char *path, struct device **device)
@@ -278,7 +280,7 @@ static enum error group_begin(struct opening *opening)
 {
     struct pool *pool = opening->pool;
     uint64_t setting = pool_memory(pool);
-    uint64_t memory = setting - batches_lent(setting) * BATCH_BYTES;
+    uint64_t memory = setting - pool_memory_lent(pool);
     struct group_config config = {
         .section = &pool->section,
         .memory = memory,
@@ -316,10 +318,17 @@ static void keys_forget(struct pool *pool)
     pool->k_pool = NULL;
 }
 
+static enum error witness_read(struct pool *pool)
+{
+    enum error error = witness_load(pool->directory, pool->conf->pool, &pool->witness);
+    return error == ERROR_NOT_FOUND && pool->options.accept_rollback ? ERROR_NONE /* witness_anew() */ : error;
+}
+
 static enum error steps(struct opening *opening, const struct provider_secret *secret)
 {
     struct pool *pool = opening->pool;
     TRY(devices_open(opening));
+    TRY(witness_read(pool)); /* under the lock of the devices: nobody else writes it now */
     TRY(superblocks_open(opening, secret));
     TRY(k_pool_take(opening));
     TRY(witness_take(opening));
@@ -348,11 +357,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
     opening.probes = memory_zeroed(GROUP_DEVICES_MAX, sizeof *opening.probes);
     if (!opening.probes)
         return ERROR_NO_MEMORY;
-    enum error error = witness_load(pool->directory, pool->conf->pool, &pool->witness);
-    if (error == ERROR_NOT_FOUND && pool->options.accept_rollback)
-        error = ERROR_NONE; /* witness_anew() */
-    if (!error)
-        error = steps(&opening, secret);
+    enum error error = steps(&opening, secret);
     opening_forget(&opening);
     if (!error) {
         atomic_store(&pool->locked, 0);

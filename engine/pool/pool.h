@@ -172,6 +172,8 @@ void janitor_stop(struct pool *pool);
 
 /* ---- open.c ------------------------------------------------------------------------------------------------------------------- */
 
+/* Bytes of `memory` that batches take. */
+uint64_t pool_memory_lent(const struct pool *pool);
 /* ERROR_NONE where the pool is open with its key and in service: ERROR_LOCKED, ERROR_FENCED. */
 enum error pool_check_usable(struct pool *pool) CHECKED;
 

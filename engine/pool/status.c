@@ -43,7 +43,7 @@ static void space_fill(struct pool *pool, struct pool_status *status)
     status->blocks_mapped = f.blocks_mapped;
     status->journal_bytes = f.journal_bytes;
     status->checkpoint_last = f.checkpoint_time;
-    status->memory_used = f.memory_used;
+    status->memory_used = f.memory_used + pool_memory_lent(pool);
     status->below_full = f.below_full;
 }
 

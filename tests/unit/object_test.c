@@ -295,13 +295,14 @@ static void a_living_object_hides_the_trashed_ones_of_its_name(void **context)
     assert_true(uuid_equal(look(text_of(second)).uuid, second));
 }
 
-static void an_object_named_like_the_uuid_of_another_does_not_hide_it(void **context)
+static void a_name_that_is_a_uuid_is_refused(void **context)
 {
-    struct uuid uuid = make("a", MIB);
+    struct uuid uuid = make("a", MIB), other;
     (void)context;
-    make(text_of(uuid), GIB);
+    assert_refused(object_create(pool, text_of(uuid), GIB, &other), ERROR_INVALID, "UUID");
+    assert_refused(object_rename(pool, "a", text_of(uuid_random())), ERROR_INVALID, "UUID");
     assert_string_equal(look(text_of(uuid)).name, "a");
-    assert_int_equal(count_of_objects(), 2);
+    assert_int_equal(count_of_objects(), 1);
 }
 
 static void the_list_is_sorted_by_name_and_whole(void **context)
@@ -546,7 +547,7 @@ int main(void)
         POOL_TEST(an_object_grows_while_it_is_open),
         POOL_TEST(the_trash_keeps_what_it_took),
         POOL_TEST(a_living_object_hides_the_trashed_ones_of_its_name),
-        POOL_TEST(an_object_named_like_the_uuid_of_another_does_not_hide_it),
+        POOL_TEST(a_name_that_is_a_uuid_is_refused),
         POOL_TEST(the_list_is_sorted_by_name_and_whole),
         POOL_TEST(slots_are_used_again),
         POOL_TEST(objects_share_blocks_and_the_catalog_shares_none),

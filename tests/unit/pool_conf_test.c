@@ -283,7 +283,7 @@ static void what_the_manual_says_of_each_key_is_true(void **context)
 {
     (void)context;
     struct pool_conf *conf =
-        parsed("[pool]\n" POOL "provider = native\nmemory = 1.5GiB\nindex-memory = 1M\ntrash = 90\n" PROVIDER GROUP
+        parsed("[pool]\n" POOL "provider = native\nmemory = 1.5GiB\nindex-memory = 1M\ntrash = 90s\n" PROVIDER GROUP
                "[server]\ninsecure = on\nnbd = unix:a\n[pool]\nencryption = required\n"
                "[server]\nnbd = unix:b\ncontrol = unix:c\n");
     assert_int_equal(conf->memory, 1536 << 20);
@@ -293,6 +293,7 @@ static void what_the_manual_says_of_each_key_is_true(void **context)
     assert_string_equal(conf->control, "/pool/unix:c");
     pool_conf_destroy(conf);
     assert_refused(SMALLEST "[server]\nnbd = unix:a,tcp:b:1\nnbd = b\n", "neither unix:PATH nor");
+    assert_refused(SMALLEST "[pool]\ntrash = 30\n", "no unit");
     assert_refused(SMALLEST "[pool]\nencryption = on\nencryption = on\n", "second time");
     assert_refused("[pool]\n" POOL "memory = 256M ; much\nprovider = native\n" PROVIDER GROUP, "memory");
 }

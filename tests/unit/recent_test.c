@@ -145,7 +145,20 @@ static void ranges_at_their_limit_leave_no_room(void **state)
     size_t count;
     (void)recent_ranges(recent, &count);
     assert_int_equal(count, 1);
+    recent_clear(recent);
     assert_true(recent_room(recent) > 0);
+}
+
+static void too_many_leaves_in_ranges_leave_no_room(void **state)
+{
+    (void)state;
+    recent_enter_holes(recent, 1, 0, (RECENT_RANGE_LEAVES_MAX - 1) * (uint64_t)SHEAF_ITEMS);
+    assert_true(recent_room(recent) > 0);
+    recent_enter_holes(recent, 1, 5 * SHEAF_ITEMS, (RECENT_RANGE_LEAVES_MAX - 1) * (uint64_t)SHEAF_ITEMS);
+    assert_true(recent_room(recent) > 0); /* they were in it already */
+    recent_enter_holes(recent, 2, 0, SHEAF_ITEMS);
+    assert_int_equal(recent_range_leaves(recent), RECENT_RANGE_LEAVES_MAX);
+    assert_int_equal(recent_room(recent), 0);
 }
 
 static void components_at_their_limit_leave_no_room(void **state)
@@ -280,6 +293,7 @@ int main(void)
         TEST(a_full_table_says_so_before_an_entry_could_fail),
         TEST(the_room_of_one_commit_holds_its_worst),
         TEST(ranges_at_their_limit_leave_no_room),
+        TEST(too_many_leaves_in_ranges_leave_no_room),
         TEST(components_at_their_limit_leave_no_room),
         TEST(a_point_beats_a_range_that_was_entered_before_it),
         TEST(a_range_removes_the_points_in_it),
