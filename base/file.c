@@ -58,7 +58,22 @@ static enum error check_regular(int descriptor, const char *path, size_t size_ma
     return ERROR_NONE;
 }
 
-enum error file_read(const char *path, size_t size_max, void **data, size_t *size)
+static enum error check_private(int descriptor, const char *path)
+{
+    struct stat status;
+    if (fstat(descriptor, &status) != 0)
+        return error_from_errno(errno, "stat %s", path);
+    if (status.st_uid != 0 && status.st_uid != geteuid())
+        return error_explain(ERROR_ACCESS,
+                             "%s belongs to user %u, who could change it: run as that user, or type `chown %u %s`",
+                             path, (unsigned)status.st_uid, (unsigned)geteuid(), path);
+    if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        return error_explain(ERROR_ACCESS, "%s is open to others (mode %04o): type `chmod go= %s`", path,
+                             (unsigned)(status.st_mode & 07777), path);
+    return ERROR_NONE;
+}
+
+static enum error read_checked(const char *path, size_t size_max, bool private, void **data, size_t *size)
 {
     /* Non-blocking, for a pipe in place of the file would wait for its writer. */
     AUTO_CLOSE int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -66,6 +81,8 @@ enum error file_read(const char *path, size_t size_max, void **data, size_t *siz
         return error_from_errno(errno, "open %s", path);
     size_t expected = 0, got = 0;
     TRY(check_regular(descriptor, path, size_max, &expected));
+    if (private)
+        TRY(check_private(descriptor, path));
 
     uint8_t *buffer = memory_zeroed(expected + 1, 1);
     if (buffer == NULL)
@@ -81,6 +98,16 @@ enum error file_read(const char *path, size_t size_max, void **data, size_t *siz
     *data = buffer;
     *size = got;
     return ERROR_NONE;
+}
+
+enum error file_read(const char *path, size_t size_max, void **data, size_t *size)
+{
+    return read_checked(path, size_max, false, data, size);
+}
+
+enum error file_read_private(const char *path, size_t size_max, void **data, size_t *size)
+{
+    return read_checked(path, size_max, true, data, size);
 }
 
 static enum error write_all(int descriptor, const char *path, const uint8_t *data, size_t size)
@@ -161,17 +188,6 @@ enum error file_replace(const char *path, const void *data, size_t size)
 enum error file_create(const char *path, const void *data, size_t size)
 {
     return file_write(path, data, size, false);
-}
-
-enum error file_check_private(const char *path)
-{
-    struct stat status;
-    if (stat(path, &status) != 0)
-        return error_from_errno(errno, "stat %s", path);
-    if ((status.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH)) != 0)
-        return error_explain(ERROR_ACCESS, "%s is open to others (mode %04o): type `chmod go= %s`", path,
-                             (unsigned)(status.st_mode & 07777), path);
-    return ERROR_NONE;
 }
 
 char *file_join(const char *directory, const char *name)

@@ -4,7 +4,7 @@
  *   file         the KDK stands in the file, whose mode is its only protection
  *   passphrase   wrapped = KWP(scrypt(passphrase, salt, N, r, p), KDK)
  *
- * The file is input like any other: mode, format, id, seal and costs are checked before scrypt runs, since costs
+ * The file is input like any other: owner, mode, format, id, seal and costs are checked before scrypt runs, since costs
  * decide how much memory and time are spent. What comes out counts only when the KCV fits. The file is created whole
  * or not at all and never rewritten, so a crash leaves either no key or the key. No locks, no state.
  */
@@ -85,8 +85,7 @@ static enum error sealed_key_read(const struct provider_config *config, struct s
 {
     void *text = NULL;
     size_t size = 0;
-    TRY(file_check_private(config->path));
-    TRY(file_read(config->path, SEALED_KEY_TEXT_MAX, &text, &size));
+    TRY(file_read_private(config->path, SEALED_KEY_TEXT_MAX, &text, &size));
     enum error error = sealed_key_decode(text, size, sealed);
     memory_cleanse(text, size);
     free(text);

@@ -8,7 +8,7 @@
  * HMAC needs two compressions of SHA-256 to take a key in, and OpenSSL several allocations more; a batch of one chunk
  * would pay as much for them as for half a chunk. Each thread therefore keeps its context keyed, with a copy of
  * the key to know it by. Both lie in memory of OpenSSL, which is the locked arena where the process set one up, and
- * are wiped when the thread ends.
+ * are wiped when the thread ends or fingerprint_thread_end() is called.
  *
  * No locks: all state belongs to a thread. Nothing here reaches a disk, so there is nothing for a crash to harm.
  */
@@ -48,6 +48,14 @@ static void hmac_state_destroy(void *argument)
     hmac_of_thread = NULL;
     EVP_MAC_CTX_free(state->context);
     OPENSSL_clear_free(state, sizeof *state);
+}
+
+void fingerprint_thread_end(void)
+{
+    if (hmac_of_thread == NULL)
+        return;
+    hmac_state_destroy(hmac_of_thread);
+    pthread_setspecific(hmac_at_thread_end, NULL);
 }
 
 static void hmac_once_init(void)

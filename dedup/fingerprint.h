@@ -31,6 +31,8 @@ static inline bool fingerprint_equal(struct fingerprint a, struct fingerprint b)
 /* Fingerprints of `count` chunks; chunks[i] has CHUNK_SIZE bytes. */
 enum error fingerprint_compute(const struct fingerprint_key *key, const void *const *chunks, size_t count,
                                struct fingerprint *out) CHECKED;
+/* Wipes and frees what the calling thread keeps of a key (also done when the thread ends). */
+void fingerprint_thread_end(void);
 /* True where all bytes are zero: such a chunk becomes a hole. */
 bool chunk_is_zero(const void *chunk);
 

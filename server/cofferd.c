@@ -3,7 +3,9 @@
  *
  * The order of the start: the arena, before OpenSSL allocates anything; the self-test, before the first key; signals
  * blocked, before the first thread; the pool; then the sockets, so that whoever can connect is served. The end is the
- * reverse. A crash instead of the end loses nothing that was flushed: the next start recovers.
+ * reverse. A crash instead of the end loses nothing that was flushed: the next start recovers. So the end need not be
+ * waited for without bound, and a thread sees to that: where what clients asked for does not come to its end in time,
+ * or a second signal says so, the process just exits.
  */
 #include <errno.h>
 #include <poll.h>
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -18,9 +21,12 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/thread.h"
 #include "crypto/arena.h"
+#include "crypto/bulk.h"
 #include "crypto/provider.h"
 #include "crypto/selftest.h"
+#include "dedup/fingerprint.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
@@ -29,6 +35,8 @@
 
 #define PAYLOAD_SHARE     16          /* of the daemon's memory that holds the data of running requests */
 #define PAYLOAD_BYTES_TOP (64u << 20) /* more does not make anything faster */
+#define STOP_SECONDS      60          /* for requests that run; publishing the pool after them takes what it takes */
+#define EXIT_UNCLEAN      1
 
 struct daemon {
     struct settings settings;
@@ -38,6 +46,8 @@ struct daemon {
     struct pool *pool;
     struct nbd_server *nbd;
     struct control *control;
+    struct thread watchdog;
+    int watchdog_wake; /* eventfd: requests have ended, and when written again the pool is closed */
 };
 
 /* ---- start ----------------------------------------------------------------------------------------------------- */
@@ -92,6 +102,8 @@ static enum error open_pool(struct daemon *daemon)
     };
     sd_notify(0, "STATUS=Opening the pool");
     enum error error = pool_open(settings->directory, &options, &daemon->pool);
+    bulk_thread_end(); /* this thread lives on, and must keep nothing of keys when the pool is locked */
+    fingerprint_thread_end();
     if (passphrase)
         arena_free(passphrase);
     return error;
@@ -165,13 +177,68 @@ static void wait_for_end(struct daemon *daemon)
         nbd_wait(daemon->nbd);
 }
 
+static _Noreturn void give_up(const char *why)
+{
+    message(MESSAGE_ERROR, "%s: not stopped cleanly; what was flushed is safe, and the next start recovers it", why);
+    _exit(EXIT_UNCLEAN);
+}
+
+/* Returns when woken; -1 waits without limit. */
+static void watch(const struct daemon *daemon, int milliseconds)
+{
+    struct pollfd set[2] = {{.fd = daemon->watchdog_wake, .events = POLLIN}, {.fd = daemon->signals, .events = POLLIN}};
+    int ready;
+    while ((ready = poll(set, 2, milliseconds)) < 0 && errno == EINTR)
+        ;
+    if (ready == 0)
+        give_up("requests that run did not end in time");
+    if (ready > 0 && !set[0].revents)
+        give_up("a second signal came");
+    uint64_t woken;
+    (void)!read(daemon->watchdog_wake, &woken, sizeof(woken));
+}
+
+static void watchdog_run(void *argument)
+{
+    watch(argument, STOP_SECONDS * 1000);
+    watch(argument, -1);
+}
+
+static void watchdog_wake(const struct daemon *daemon)
+{
+    uint64_t one = 1;
+    (void)!write(daemon->watchdog_wake, &one, sizeof(one));
+}
+
+/* Without it the end is only less bounded. */
+static bool watchdog_start(struct daemon *daemon)
+{
+    struct signalfd_siginfo first;
+    struct pollfd set = {.fd = daemon->signals, .events = POLLIN};
+    if (daemon->signals < 0)
+        return false;
+    if (poll(&set, 1, 0) > 0)
+        (void)!read(daemon->signals, &first, sizeof(first));
+    daemon->watchdog_wake = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+    return daemon->watchdog_wake >= 0 &&
+           thread_start(&daemon->watchdog, "watchdog", watchdog_run, daemon) == ERROR_NONE;
+}
+
 static enum error stop(struct daemon *daemon)
 {
     sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
+    bool watched = watchdog_start(daemon);
     if (daemon->nbd)
         nbd_stop(daemon->nbd);
     control_stop(daemon->control);
-    return daemon->pool ? pool_close(daemon->pool) : ERROR_NONE;
+    if (watched)
+        watchdog_wake(daemon);
+    enum error error = daemon->pool ? pool_close(daemon->pool) : ERROR_NONE;
+    if (watched) {
+        watchdog_wake(daemon);
+        thread_join(&daemon->watchdog);
+    }
+    return error;
 }
 
 static enum error run(struct daemon *daemon)

@@ -4,7 +4,8 @@
  * Invariants: a connection's descriptor is closed by its own thread, under `lock` and together with the change of its
  * state, so that control_stop() never shuts down a number that means something else by then. A slot is free again only
  * after its thread was joined. The socket is removed only while it is the one that was bound here. Lines are read into
- * the arena and overwritten when they were answered, because one may hold a passphrase.
+ * the arena and overwritten when they were answered, because one may hold a passphrase. What a method left of keys with
+ * its thread, as contexts for the next use, is wiped before the answer goes out: after `lock` nothing may be left.
  *
  * `lock` is held for slot changes only, never while a method runs. The mode 0600 of the socket is the first line of
  * defence, set before listen() so that nobody can connect earlier; the peer's user is the second.
@@ -34,6 +35,8 @@
 #include "base/registry.h"
 #include "base/thread.h"
 #include "crypto/arena.h"
+#include "crypto/bulk.h"
+#include "dedup/fingerprint.h"
 #include "server/methods.h"
 #include "server/rpc.h"
 
@@ -89,6 +92,8 @@ static bool send_error(int descriptor, enum error error)
 static bool answer_line(struct connection *connection, const char *line, size_t size)
 {
     AUTO_FREE char *answer = methods_answer(&connection->control->methods, connection->roles, line, size);
+    bulk_thread_end();
+    fingerprint_thread_end();
     return answer != NULL && send_all(connection->descriptor, answer, strlen(answer));
 }
 

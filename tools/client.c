@@ -1,8 +1,10 @@
 /*
  * Talking to cofferd.
  *
- * The daemon is trusted, but its answers are checked for their shape: it may be of another version. Lines with a
- * passphrase are built in the arena by hand, so that no library copies them. One thread, nothing kept on disk.
+ * Before anything is said, the kernel tells who listens: a socket in a directory where others may write could be
+ * anybody's, and a passphrase is about to go there. The daemon that is found is trusted, but its answers are checked
+ * for their shape: it may be of another version. Lines with a passphrase are built in the arena by hand, so that no
+ * library copies them. One thread, nothing kept on disk.
  */
 #include "tools/client.h"
 
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -85,6 +88,26 @@ int client_probe(const char *path)
     return number;
 }
 
+/* Root, ourselves, and whoever owns the pool directory may answer. */
+static enum error server_check(const struct client *client)
+{
+    struct ucred server;
+    struct stat directory;
+    socklen_t size = sizeof(server);
+    const char *path = client->place.control;
+    if (getsockopt(client->descriptor, SOL_SOCKET, SO_PEERCRED, &server, &size) != 0)
+        return error_from_errno(errno, "ask who serves %s", path);
+    if (server.uid == 0 || server.uid == geteuid())
+        return ERROR_NONE;
+    if (client->place.directory != NULL && stat(client->place.directory, &directory) == 0 &&
+        directory.st_uid == server.uid)
+        return ERROR_NONE;
+    return error_explain(ERROR_ACCESS,
+                         "user %u serves %s, who is neither root, nor you, nor the owner of the pool directory: "
+                         "nothing was sent",
+                         (unsigned)server.uid, path);
+}
+
 enum error client_open(struct tool *tool, struct client **client)
 {
     struct client *made = memory_zeroed(1, sizeof(*made));
@@ -96,6 +119,8 @@ enum error client_open(struct tool *tool, struct client **client)
     int number = error == ERROR_NONE ? connect_to(made->place.control, &made->descriptor) : 0;
     if (number != 0)
         error = place_explain(&made->place, number);
+    if (error == ERROR_NONE)
+        error = server_check(made);
     if (error != ERROR_NONE) {
         client_close(made);
         return error;

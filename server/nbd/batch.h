@@ -45,8 +45,8 @@ struct batch {
     struct slot slots[BATCH_REQUESTS_MAX];
     size_t ready_count; /* complete, not yet sent */
     struct slot *ready[BATCH_REQUESTS_MAX];
-    uint8_t *payload; /* NULL: none needed */
-    size_t payload_size, payload_used;
+    struct payload_lease payload; /* none until a request has data */
+    size_t payload_used;
     size_t data_bytes; /* of reads and writes */
     bool is_durable;   /* some request reaches the disk before its answer */
     size_t sentences_used;
@@ -59,7 +59,8 @@ void batch_init(struct batch *batch, struct connection *connection);
  * requests will come, and what was taken before (batch->count) is still to be run. */
 enum error batch_receive(struct batch *batch) REQUIRES(batch->connection->receive) CHECKED;
 
-/* Runs and answers; the batch is empty again afterwards. Returns the nanoseconds spent in the engine. */
+/* Runs and answers; the batch is empty again afterwards. Returns the nanoseconds spent in the engine. Of a connection
+ * that is broken nothing runs any more. */
 uint64_t batch_run(struct batch *batch);
 
 /* Notes that a slot is complete, with its error and the sentence that this thread kept for it. */

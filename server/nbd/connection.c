@@ -32,7 +32,15 @@ void connection_end(struct connection *connection)
 void connection_break(struct connection *connection)
 {
     atomic_store(&connection->ended, true);
+    atomic_store(&connection->broken, true);
     shutdown(connection->socket, SHUT_RDWR);
+}
+
+static void connection_evict(void *context)
+{
+    struct connection *connection = context;
+    atomic_store(&connection->evicted, true);
+    connection_break(connection);
 }
 
 /* ---- transmission ---------------------------------------------------------------------------------------------- */
@@ -133,15 +141,22 @@ static void complain_handshake(const struct connection *connection, enum error e
         message(MESSAGE_WARNING, "NBD connection %u: %s: dropped", connection->number, error_sentence(error));
 }
 
+/* The volume is closed last: once all are, the pool can be locked, and no buffer may hold contents of it then. */
 static void transmit(struct connection *connection)
 {
+    payload_join(connection->terms->payload, &connection->payload, connection_evict, connection);
     follow(connection);
     join_followers(connection);
-    volume_close(connection->session.volume);
+    if (atomic_load(&connection->evicted))
+        message(MESSAGE_WARNING, "NBD connection %u: the client made others wait for memory: dropped",
+                connection->number);
     turn_take(&connection->receive);
     free(connection->rest);
     connection->rest = NULL;
+    stream_wipe(&connection->stream);
     turn_give(&connection->receive, true);
+    payload_leave(&connection->payload);
+    volume_close(connection->session.volume);
 }
 
 static void connection_run(void *argument)

@@ -24,13 +24,14 @@ struct connection_terms {
     struct payload_pool *payload;
     bool read_only;
     uint64_t handshake_nanoseconds; /* the whole handshake at most */
-    uint64_t idle_nanoseconds;      /* within a request, or of replies unread, at most */
+    uint64_t idle_nanoseconds;      /* for a request to come or an answer to go, at most */
 };
 
-/* A request of more than a batch's bytes runs in pieces, each a batch of its own, so that no client makes the server
- * hold more than that of it; the pieces run in parallel, and the last one that ends gives the answer. */
+/* A request of more than a batch's bytes, or than there was memory for, runs in pieces, each a batch of its own, so
+ * that no client makes the server hold more than that of it; the pieces run in parallel, and the last one that ends
+ * gives the answer. */
 struct transfer {
-    unsigned pieces; /* not yet ended; guarded by the connection's send lock, as the rest */
+    uint32_t left; /* bytes not yet answered; guarded by the connection's send lock, as the rest */
     enum error error;
     char sentence[256];
 };
@@ -40,8 +41,11 @@ struct connection {
     unsigned number; /* in messages */
     int socket;
     const char *refusal;
-    struct session session;          /* written by the handshake, before other threads start */
-    atomic_bool ended;               /* no more requests are taken */
+    struct session session; /* written by the handshake, before other threads start */
+    atomic_bool ended;      /* no more requests are taken */
+    atomic_bool broken;     /* nothing can be answered any more, so nothing is run */
+    atomic_bool evicted;    /* broken because others went without memory */
+    struct payload_user payload;
     _Atomic uint64_t engine_average; /* nanoseconds that the last batches spent in the engine */
 
     struct turn receive;                             /* guards the reading half of the stream and what follows */

@@ -133,6 +133,10 @@ static enum error host_port(char *text, const char **host, const char **port)
     char *colon = strrchr(text, ':');
     if (!colon || colon == text || colon[1] == '\0')
         return error_explain(ERROR_INVALID, "\"tcp:%s\" is not tcp:HOST:PORT", text);
+    char *end;
+    unsigned long number = strtoul(colon + 1, &end, 10);
+    if (colon[1] < '0' || colon[1] > '9' || *end || number > 65535)
+        return error_explain(ERROR_INVALID, "\"%.16s\" is not a port up to 65535", colon + 1);
     *colon = '\0';
     *port = colon + 1;
     *host = text;

@@ -25,7 +25,7 @@ struct nbd_options {
     size_t payload_bytes_max;       /* data of running requests; NBD_PAYLOAD_BYTES_DEFAULT */
     unsigned connections_max;       /* NBD_CONNECTIONS_DEFAULT; further clients are told so in the handshake */
     uint64_t handshake_nanoseconds; /* NBD_HANDSHAKE_DEFAULT: from the greeting to the opened export */
-    uint64_t idle_nanoseconds;      /* NBD_IDLE_DEFAULT: silence inside a request, or replies left unread */
+    uint64_t idle_nanoseconds;      /* NBD_IDLE_DEFAULT: for a request to come whole, or for answers to be taken */
 };
 
 #define NBD_PAYLOAD_BYTES_DEFAULT (16u << 20) /* 16 batches at once: more threads than the engine has use for */

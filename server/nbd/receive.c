@@ -8,6 +8,9 @@
  * write is copied out of the buffer; a large one is read straight to its place. A refused write's payload is dropped,
  * so that the stream stays in step.
  *
+ * What a slow client can hold on to is its own: a small write is waited for before memory is taken for it, a large one
+ * goes in pieces, each with memory and a deadline of its own, and may be evicted from it (payload.h).
+ *
  * Two states outlive a batch, both guarded by the turn: `skip`, the payload that is still to be dropped, and
  * `rest`, the part of a large request that has not begun. A crash here loses requests that were never answered.
  */
@@ -20,8 +23,7 @@ void batch_init(struct batch *batch, struct connection *connection)
     batch->connection = connection;
     batch->count = 0;
     batch->ready_count = 0;
-    batch->payload = NULL;
-    batch->payload_size = 0;
+    batch->payload = (struct payload_lease){.place = PAYLOAD_NONE};
     batch->payload_used = 0;
     batch->data_bytes = 0;
     batch->is_durable = false;
@@ -59,51 +61,57 @@ static void add_refused(struct batch *batch, const struct command *command, stru
         batch->connection->skip = command->length;
 }
 
-/* Room for the data of a request. The first one of a batch decides what is taken: a batch never waits twice. */
-static enum error data_place(struct batch *batch, size_t size, uint8_t **data)
+/* Memory for data. The first request of a batch decides what is taken: a batch never waits twice. */
+static enum error data_reserve(struct batch *batch, size_t size, bool pieces)
 {
-    if (!batch->payload) {
-        size_t wanted = size > PAYLOAD_BLOCK_SIZE ? size : PAYLOAD_BLOCK_SIZE;
-        void *payload;
-        TRY(payload_get(batch->connection->terms->payload, wanted, &payload));
-        batch->payload = payload;
-        batch->payload_size = wanted;
-        batch->payload_used = 0;
-    }
-    *data = batch->payload + batch->payload_used;
-    batch->payload_used += ROUND_UP(size, PAYLOAD_ALIGNMENT);
-    batch->data_bytes += size;
-    ASSERT(batch->payload_used <= ROUND_UP(batch->payload_size, PAYLOAD_ALIGNMENT));
-    return ERROR_NONE;
+    if (batch->payload.place != PAYLOAD_NONE)
+        return ERROR_NONE;
+    batch->payload_used = 0;
+    return payload_get(&batch->connection->payload, size, pieces, &batch->payload);
 }
 
-/* A request that will run. */
+static size_t data_room(const struct batch *batch)
+{
+    return batch->payload.size - batch->payload_used;
+}
+
+static uint8_t *data_place(struct batch *batch, size_t size)
+{
+    ASSERT(size <= data_room(batch));
+    uint8_t *data = batch->payload.data + batch->payload_used;
+    batch->payload_used = MIN(batch->payload_used + ROUND_UP(size, PAYLOAD_ALIGNMENT), batch->payload.size);
+    batch->data_bytes += size;
+    return data;
+}
+
+static enum error take_payload(struct batch *batch, struct slot *slot) REQUIRES(batch->connection->receive)
+{
+    payload_stall_begin(&batch->payload);
+    enum error error = stream_take(&batch->connection->stream, slot->data, slot->command.length);
+    payload_stall_end(&batch->payload);
+    return error;
+}
+
+/* A request that will run; memory for its data is reserved. */
 static enum error add(struct batch *batch, const struct command *command, struct transfer *transfer)
     REQUIRES(batch->connection->receive)
 {
     struct slot *slot = slot_fresh(batch, command);
     slot->transfer = transfer;
-    if (command_has_data(command)) {
-        enum error error = data_place(batch, command->length, &slot->data);
-        if (error != ERROR_NONE) {
-            add_refused(batch, command, transfer, error);
-            return ERROR_NONE;
-        }
-    }
+    if (command_has_data(command))
+        slot->data = data_place(batch, command->length);
     if (command->type == COMMAND_WRITE)
-        TRY(stream_take(&batch->connection->stream, slot->data, command->length));
+        TRY(take_payload(batch, slot));
     batch->is_durable |= command_is_durable(command);
     batch->count++;
     return ERROR_NONE;
 }
 
-/* ---- requests larger than a batch ------------------------------------------------------------------------------ */
+/* ---- requests that go in pieces -------------------------------------------------------------------------------- */
 
-static bool goes_in_pieces(const struct connection *connection, const struct command *command)
+static bool may_go_in_pieces(const struct connection *connection, const struct command *command)
 {
-    if (!command_has_data(command) || command->length <= BATCH_BYTES_MAX)
-        return false;
-    return command->type == COMMAND_WRITE || connection->session.structured;
+    return command->type == COMMAND_WRITE || (connection->session.structured && !(command->flags & COMMAND_DF));
 }
 
 static enum error rest_begin(struct connection *connection, const struct command *command) REQUIRES(connection->receive)
@@ -111,10 +119,18 @@ static enum error rest_begin(struct connection *connection, const struct command
     struct transfer *transfer = memory_zeroed(1, sizeof(*transfer));
     if (!transfer)
         return ERROR_NO_MEMORY;
-    transfer->pieces = (command->length + BATCH_BYTES_MAX - 1) / BATCH_BYTES_MAX;
+    transfer->left = command->length;
     connection->rest = transfer;
     connection->rest_command = *command;
     return ERROR_NONE;
+}
+
+/* Without memory for the next piece all that is left is refused at once. */
+static void rest_refuse(struct batch *batch, enum error error) REQUIRES(batch->connection->receive)
+{
+    struct connection *connection = batch->connection;
+    add_refused(batch, &connection->rest_command, connection->rest, error);
+    connection->rest = NULL;
 }
 
 /* The next piece. It counts as begun only when its payload is here: what never begins is freed with the connection. */
@@ -122,7 +138,12 @@ static enum error rest_continue(struct batch *batch) REQUIRES(batch->connection-
 {
     struct connection *connection = batch->connection;
     struct command piece = connection->rest_command;
-    piece.length = MIN(piece.length, BATCH_BYTES_MAX);
+    enum error error = data_reserve(batch, piece.length, true);
+    if (error != ERROR_NONE) {
+        rest_refuse(batch, error);
+        return ERROR_NONE;
+    }
+    piece.length = (uint32_t)MIN(piece.length, MIN(data_room(batch), BATCH_BYTES_MAX));
     TRY(add(batch, &piece, connection->rest));
     connection->rest_command.offset += piece.length;
     connection->rest_command.length -= piece.length;
@@ -154,6 +175,8 @@ static enum error need_room(struct batch *batch, const struct command *command) 
         return ERROR_NONE;
     if (batch->count > 0 && batch->data_bytes + command->length > BATCH_BYTES_MAX)
         return ERROR_AGAIN;
+    if (batch->payload.place != PAYLOAD_NONE && command->length > data_room(batch))
+        return ERROR_AGAIN;
     if (command->type != COMMAND_WRITE)
         return ERROR_NONE;
     size_t size = sizeof(struct wire_request) + command->length;
@@ -167,9 +190,15 @@ static void consume_header(struct batch *batch) REQUIRES(batch->connection->rece
     batch->connection->stream.start += sizeof(struct wire_request);
 }
 
-static enum error begin_large(struct batch *batch, const struct command *command) REQUIRES(batch->connection->receive)
+static enum error begin_with_data(struct batch *batch, const struct command *command)
+    REQUIRES(batch->connection->receive)
 {
-    enum error error = rest_begin(batch->connection, command);
+    bool pieces = may_go_in_pieces(batch->connection, command);
+    enum error error = data_reserve(batch, command->length, pieces);
+    if (error == ERROR_NONE && (!pieces || command->length <= MIN(data_room(batch), BATCH_BYTES_MAX)))
+        return add(batch, command, NULL);
+    if (error == ERROR_NONE)
+        error = rest_begin(batch->connection, command);
     if (error == ERROR_NONE)
         return rest_continue(batch);
     add_refused(batch, command, NULL, error);
@@ -194,7 +223,7 @@ static enum error take_request(struct batch *batch) REQUIRES(batch->connection->
     }
     TRY(need_room(batch, &command));
     consume_header(batch);
-    return goes_in_pieces(connection, &command) ? begin_large(batch, &command) : add(batch, &command, NULL);
+    return command_has_data(&command) ? begin_with_data(batch, &command) : add(batch, &command, NULL);
 }
 
 static enum error take_next(struct batch *batch) REQUIRES(batch->connection->receive)

@@ -6,9 +6,9 @@
  * The answers of a batch go out in one write. Reads and errors are structured where that was agreed on (only there has
  * an error a sentence); every other success is a simple reply, which is shorter.
  *
- * The send lock is held while a slow client makes the write wait: only its own connection suffers, and after the idle
- * time it is broken. The pieces of a large request are counted under the same lock, so that the chunk which says
- * "done" is the last one on the wire.
+ * The send lock is held while a slow client makes the write wait: after the idle time it is broken, and earlier where
+ * others are in need of the memory that the answers hold. The pieces of a large request are counted under the same
+ * lock, so that the chunk which says "done" is the last one on the wire.
  */
 #include "server/nbd/batch.h"
 
@@ -109,8 +109,8 @@ static void transfer_note(struct transfer *transfer, struct slot *slot)
         transfer->error = slot->error;
         snprintf(transfer->sentence, sizeof(transfer->sentence), "%s", slot->sentence ? slot->sentence : "");
     }
-    transfer->pieces--;
-    slot->transfer_ended = transfer->pieces == 0;
+    transfer->left -= slot->command.length;
+    slot->transfer_ended = transfer->left == 0;
 }
 
 /* A piece: data goes out as it comes, the last one answers for all. */
@@ -156,9 +156,11 @@ void reply_send(struct batch *batch)
     struct connection *connection = batch->connection;
     if (batch->ready_count == 0)
         return;
+    payload_stall_begin(&batch->payload);
     mutex_lock(&batch->connection->send);
     enum error error = write_ready(batch);
     mutex_unlock(&batch->connection->send);
+    payload_stall_end(&batch->payload);
     release(batch);
     if (error == ERROR_TIMED_OUT)
         message(MESSAGE_WARNING, "NBD connection %u: the client does not read its replies: dropped",

@@ -30,6 +30,11 @@
 #define REFUSALS_MAX       16                 /* handshakes beyond the limit, to say why */
 #define STOP_GRACE         (5 * CLOCK_SECOND) /* for clients to take their last answers */
 #define ACCEPT_RETRY_PAUSE (100 * CLOCK_MILLISECOND)
+#define KEEPALIVE_IDLE     60 /* seconds of silence; a dead peer is found within two minutes */
+#define KEEPALIVE_INTERVAL 10
+#define KEEPALIVE_PROBES   6
+#define WAIT_SHARE         2 /* of the idle time: how long a request waits for memory … */
+#define PATIENCE_SHARE     6 /* … and a client may be waited for while others go without, which is sooner */
 
 static const char refusal[] = "the server has as many connections as it allows: close one first";
 
@@ -108,16 +113,24 @@ static enum error start_connection(struct nbd_server *server, int socket) REQUIR
     return ERROR_NONE;
 }
 
-/* Small replies must not wait for more; on a Unix socket there is no such option, and no such delay. */
-static void delay_off(int socket)
+/*
+ * Small replies must not wait for more; and a peer whose machine or network died without a word is asked whether it
+ * lives, else its connection and volume would stay open for ever. On a Unix socket there are no such options, and no
+ * such delay or death.
+ */
+static void tune(int socket)
 {
-    int on = 1;
+    int on = 1, idle = KEEPALIVE_IDLE, interval = KEEPALIVE_INTERVAL, probes = KEEPALIVE_PROBES;
     (void)!setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    (void)!setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    (void)!setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    (void)!setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    (void)!setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
 
 enum error nbd_adopt(struct nbd_server *server, int descriptor)
 {
-    delay_off(descriptor);
+    tune(descriptor);
     reap(server);
     mutex_lock(&server->lock);
     enum error error = start_connection(server, descriptor);
@@ -255,7 +268,8 @@ enum error nbd_start(struct pool *pool, const struct nbd_options *options, struc
     };
     new->insecure = options->insecure;
     new->connections_max = options->connections_max ? options->connections_max : NBD_CONNECTIONS_DEFAULT;
-    payload_init(&new->payload, options->payload_bytes_max ? options->payload_bytes_max : NBD_PAYLOAD_BYTES_DEFAULT);
+    payload_init(&new->payload, options->payload_bytes_max ? options->payload_bytes_max : NBD_PAYLOAD_BYTES_DEFAULT,
+                 new->terms.idle_nanoseconds / WAIT_SHARE, new->terms.idle_nanoseconds / PATIENCE_SHARE);
     mutex_init(&new->lock, RANK_SERVER);
     condition_init(&new->finished);
     enum error error = server_run(new);

@@ -4,9 +4,12 @@
  *   batch_receive -> BATCH_RUN -> reply_send
  *
  * What need not be durable runs first and is answered first; what must reach the disk before its answer (FUA, flush)
- * follows in a second run, flushes at its end, so that no read waits for somebody's flush. The protocol gives requests
- * in flight no order, so this changes nothing that a client may rely on; and a flush still covers all that its own
- * batch answered before it.
+ * follows in a second run, flushes at its end, so that no read waits for somebody's flush; what is only read ahead
+ * comes last. The protocol gives requests in flight no order, so this changes nothing that a client may rely on; and a
+ * flush still covers all that its own batch answered before it.
+ *
+ * A request is a few bytes, and what it asks for may be gigabytes: what a client can make the engine do is bounded for
+ * each batch, and looked at again between the steps of it, for a client may have left meanwhile.
  *
  * No locks are held while the engine works. What was answered and not flushed may be lost by a crash, as the export's
  * flags say.
@@ -18,7 +21,10 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define EXTENTS_MAX 512 /* of one answer to a block status; the client asks on from where it ends */
+#define EXTENTS_MAX      512                  /* of one answer to a block status; the client asks on from its end */
+#define STATUS_BYTES_MAX UINT64_C(0x40000000) /* looked at for one answer: a fraction of a second's work */
+#define STATUS_STEP      UINT64_C(0x4000000)
+#define CACHE_BYTES_MAX  (32u << 20) /* read ahead for one batch: as much as a read may ask for */
 
 static void keep_sentence(struct batch *batch, struct slot *slot)
 {
@@ -36,6 +42,13 @@ void batch_answer(struct batch *batch, struct slot *slot, enum error error)
     if (error != ERROR_NONE)
         keep_sentence(batch, slot);
     batch->ready[batch->ready_count++] = slot;
+}
+
+/* Has the client gone, or is about to? Then work that is only for it need not be done in full: a block status may be
+ * short, and a request to cache is advice. A request takes 28 bytes, so thousands may have come before it left. */
+static bool is_leaving(const struct connection *connection)
+{
+    return atomic_load_explicit(&connection->ended, memory_order_relaxed) || stream_is_ended(&connection->stream);
 }
 
 /* ---- block status ---------------------------------------------------------------------------------------------- */
@@ -63,16 +76,46 @@ static size_t extents_clip(const struct command *command, const struct extent *r
     return count;
 }
 
-static enum error status_read(struct volume *volume, struct slot *slot)
+/* A run may go on where the one before ended: they become one. */
+static size_t runs_join(struct extent *runs, size_t count, size_t found)
+{
+    if (count == 0 || found == 0 || runs[count - 1].hole != runs[count].hole)
+        return count + found;
+    runs[count - 1].length += runs[count].length;
+    memmove(&runs[count], &runs[count + 1], (found - 1) * sizeof(*runs));
+    return count + found - 1;
+}
+
+/* Step by step, so that a client that left is not worked for. `runs` has room for one more than `capacity`, in which
+ * the next step may begin with what goes on. */
+static enum error runs_read(struct connection *connection, const struct command *command, struct extent *runs,
+                            size_t capacity, size_t *run_count)
+{
+    uint64_t at = ROUND_DOWN(command->offset, COFFER_BLOCK);
+    uint64_t end = command->offset + MIN(command->length, STATUS_BYTES_MAX);
+    size_t count = 0;
+    while (at < end && count <= capacity && (count == 0 || !is_leaving(connection))) {
+        size_t found;
+        TRY(volume_extents(connection->session.volume, at, MIN(end - at, STATUS_STEP), runs + count,
+                           capacity + 1 - count, &found));
+        for (size_t i = count; i < count + found; i++)
+            at += runs[i].length;
+        count = runs_join(runs, count, found);
+    }
+    *run_count = MIN(count, capacity);
+    return ERROR_NONE;
+}
+
+static enum error status_read(struct connection *connection, struct slot *slot)
 {
     const struct command *command = &slot->command;
     size_t capacity = command->flags & COMMAND_REQ_ONE ? 1 : EXTENTS_MAX;
-    AUTO_FREE struct extent *runs = memory_zeroed(capacity, sizeof(*runs));
+    AUTO_FREE struct extent *runs = memory_zeroed(capacity + 1, sizeof(*runs));
     AUTO_FREE struct wire_extent *extents = memory_zeroed(capacity, sizeof(*extents));
     size_t run_count;
     if (!runs || !extents)
         return ERROR_NO_MEMORY;
-    TRY(volume_extents(volume, command->offset, command->length, runs, capacity, &run_count));
+    TRY(runs_read(connection, command, runs, capacity, &run_count));
     slot->extent_count = extents_clip(command, runs, run_count, extents);
     if (slot->extent_count == 0)
         return error_explain(ERROR_BUG, "block status found nothing in a range");
@@ -124,6 +167,11 @@ static uint64_t execute(struct batch *batch, struct request *requests, size_t co
 {
     if (count == 0)
         return 0;
+    if (atomic_load(&batch->connection->broken)) {
+        for (size_t i = 0; i < count; i++)
+            batch_answer(batch, requests[i].context, ERROR_CLOSED);
+        return 0;
+    }
     size_t ready_before = batch->ready_count;
     uint64_t start = clock_monotonic();
     volume_execute(batch->connection->session.volume, requests, count, answered, batch);
@@ -133,7 +181,8 @@ static uint64_t execute(struct batch *batch, struct request *requests, size_t co
 
 static bool waits_for_engine(const struct slot *slot)
 {
-    return slot->error == ERROR_NONE && slot->command.type != COMMAND_BLOCK_STATUS;
+    return slot->error == ERROR_NONE && slot->command.type != COMMAND_BLOCK_STATUS &&
+           slot->command.type != COMMAND_CACHE;
 }
 
 static void run_status(struct batch *batch)
@@ -141,7 +190,7 @@ static void run_status(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         struct slot *slot = &batch->slots[i];
         if (slot->error == ERROR_NONE && slot->command.type == COMMAND_BLOCK_STATUS)
-            batch_answer(batch, slot, status_read(batch->connection->session.volume, slot));
+            batch_answer(batch, slot, status_read(batch->connection, slot));
     }
 }
 
@@ -167,10 +216,51 @@ static size_t durable_collect(struct batch *batch, bool flushes, struct request 
     return count;
 }
 
+/* ---- reading ahead --------------------------------------------------------------------------------------------- */
+
+static void piece_answered(struct request *request, void *context)
+{
+    (void)request;
+    (void)context;
+}
+
+/* In pieces of a batch, taken off the batch's `budget`; what is beyond it is left alone. */
+static enum error cache_run(struct connection *connection, const struct command *command, uint64_t *budget)
+{
+    uint64_t wanted = MIN(command->length, *budget);
+    *budget -= wanted;
+    for (uint64_t done = 0; done < wanted && !is_leaving(connection);) {
+        struct request piece = {
+            .type = REQUEST_CACHE,
+            .offset = command->offset + done,
+            .length = MIN(wanted - done, BATCH_BYTES_MAX),
+        };
+        volume_execute(connection->session.volume, &piece, 1, piece_answered, NULL);
+        TRY(piece.error);
+        done += piece.length;
+    }
+    return ERROR_NONE;
+}
+
+static uint64_t run_cache(struct batch *batch)
+{
+    uint64_t budget = CACHE_BYTES_MAX, start = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct slot *slot = &batch->slots[i];
+        if (slot->error != ERROR_NONE || slot->command.type != COMMAND_CACHE)
+            continue;
+        if (start == 0)
+            start = clock_monotonic();
+        batch_answer(batch, slot, cache_run(batch->connection, &slot->command, &budget));
+    }
+    return start == 0 ? 0 : clock_monotonic() - start;
+}
+
+/* ---- the batch ------------------------------------------------------------------------------------------------- */
+
 static void batch_release(struct batch *batch)
 {
-    if (batch->payload)
-        payload_put(batch->connection->terms->payload, batch->payload, batch->payload_size);
+    payload_put(&batch->payload);
     batch_init(batch, batch->connection);
 }
 
@@ -185,6 +275,8 @@ uint64_t batch_run(struct batch *batch)
     uint64_t nanoseconds = run_plain(batch);
     reply_send(batch);
     nanoseconds += execute(batch, durable, durable_count);
+    reply_send(batch);
+    nanoseconds += run_cache(batch);
     reply_send(batch);
     batch_release(batch);
     return nanoseconds;

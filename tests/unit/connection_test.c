@@ -1,6 +1,7 @@
 /* Connections and their threads: clients that stop, do not read, or are many; the end of the server. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -112,6 +113,231 @@ static void clients_that_stop_inside_large_writes_harm_nobody_for_longer_than_th
     client_expect_alive(other, false);
     close(other);
     fixture_stop(&fixture);
+}
+
+/* ---- many clients that harm ------------------------------------------------------------------------------------ */
+
+/* With the default times, so that nobody is dropped before the others have been served. */
+enum { CROWD = 16 };
+
+static void expect_served(const struct nbd_fixture *fixture)
+{
+    static uint8_t data[2 << 20], back[sizeof(data)];
+    int other = enter_disk(fixture);
+    for (int i = 0; i < 20; i++)
+        client_expect_alive(other, false);
+    memset(data, 0x3c, sizeof(data));
+    client_request(other, COMMAND_WRITE, 0, 5, 12345, sizeof(data));
+    client_send(other, data, sizeof(data));
+    client_expect_simple(other, 5, WIRE_OK);
+    close(other);
+    other = client_enter(fixture->server, "disk", true);
+    client_request(other, COMMAND_READ, 0, 6, 12345, sizeof(data));
+    for (size_t got = 0; got < sizeof(back);) {
+        struct client_chunk chunk = client_chunk(other);
+        be64 at;
+        memcpy(&at, chunk.data, sizeof(at));
+        memcpy(back + be64_get(at) - 12345, chunk.data + sizeof(at), chunk.length - sizeof(at));
+        got += chunk.length - sizeof(at);
+    }
+    assert_memory_equal(data, back, sizeof(data));
+    close(other);
+}
+
+static void a_crowd_that_stops_inside_large_writes_delays_nobody(void **state)
+{
+    (void)state;
+    struct nbd_fixture fixture;
+    int crowd[CROWD];
+    fixture_start(&fixture, &(struct nbd_options){.payload_bytes_max = 1});
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = enter_disk(&fixture);
+        client_request(crowd[i], COMMAND_WRITE, 0, 1, 0, 1 << 20);
+        client_send(crowd[i], "a", 1);
+    }
+    expect_served(&fixture);
+    for (int i = 0; i < CROWD; i++) {
+        assert_true(client_is_silent(crowd[i]));
+        close(crowd[i]);
+    }
+    fixture_stop(&fixture);
+}
+
+static void a_crowd_that_never_reads_delays_nobody(void **state)
+{
+    (void)state;
+    struct nbd_fixture fixture;
+    int crowd[CROWD];
+    fixture_start(&fixture, &(struct nbd_options){.payload_bytes_max = 1});
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = enter_disk(&fixture);
+        for (unsigned k = 0; k < 4; k++)
+            client_request(crowd[i], COMMAND_READ, 0, k, 0, 1 << 20);
+    }
+    expect_served(&fixture);
+    for (int i = 0; i < CROWD; i++)
+        close(crowd[i]);
+    fixture_stop(&fixture);
+}
+
+static void a_large_read_that_is_never_taken_gives_way_to_another(void **state)
+{
+    (void)state;
+    static uint8_t data[4 << 20];
+    struct nbd_fixture fixture;
+    fixture_start(&fixture, &(struct nbd_options){.idle_nanoseconds = 12 * CLOCK_SECOND});
+    int deaf = enter_disk(&fixture), other = enter_disk(&fixture);
+    struct wire_simple_reply reply;
+    client_request(deaf, COMMAND_READ, 0, 1, 0, sizeof(data));
+    client_receive(deaf, &reply, sizeof(reply));
+    client_request(other, COMMAND_READ, 0, 2, 0, sizeof(data));
+    client_expect_simple(other, 2, WIRE_OK);
+    client_receive(other, data, sizeof(data));
+    client_expect_alive(other, false);
+    close(deaf);
+    close(other);
+    fixture_stop(&fixture);
+}
+
+/* All blocks are held by batches whose flush does not end: no client is to blame. */
+static void a_request_without_memory_is_answered_by_an_error_and_the_next_one_served(void **state)
+{
+    enum { HOLDERS = 8 };
+    (void)state;
+    struct {
+        struct wire_request write;
+        uint8_t data[4096];
+        struct wire_request flush;
+    } both = {
+        {be32_make(REQUEST_MAGIC), be16_make(0), be16_make(COMMAND_WRITE), be64_make(1), be64_make(0), be32_make(4096)},
+        {0},
+        {be32_make(REQUEST_MAGIC), be16_make(0), be16_make(COMMAND_FLUSH), be64_make(2), be64_make(0), be32_make(0)},
+    };
+    struct nbd_fixture fixture;
+    int holders[HOLDERS];
+    fixture_start(&fixture, &(struct nbd_options){.payload_bytes_max = 1, .idle_nanoseconds = CLOCK_SECOND});
+    nbd_engine_hold_flushes(fixture.pool, true);
+    for (int i = 0; i < HOLDERS; i++) {
+        holders[i] = enter_disk(&fixture);
+        client_send(holders[i], &both, sizeof(both));
+        client_expect_simple(holders[i], 1, WIRE_OK);
+    }
+    nbd_engine_wait_flushes(fixture.pool, HOLDERS);
+    int other = enter_disk(&fixture);
+    client_request(other, COMMAND_READ, 0, 3, 0, 1 << 20);
+    client_expect_simple(other, 3, WIRE_ENOMEM);
+    client_expect_alive(other, false);
+    nbd_engine_hold_flushes(fixture.pool, false);
+    for (int i = 0; i < HOLDERS; i++) {
+        client_expect_simple(holders[i], 2, WIRE_OK);
+        close(holders[i]);
+    }
+    close(other);
+    fixture_stop(&fixture);
+}
+
+static void a_client_that_sends_byte_by_byte_is_dropped(void **state)
+{
+    (void)state;
+    struct nbd_fixture fixture;
+    fixture_start(&fixture, &(struct nbd_options){.idle_nanoseconds = 2 * SOON});
+    int slow = enter_disk(&fixture);
+    client_request(slow, COMMAND_WRITE, 0, 1, 0, 1 << 20);
+    int bytes = 0;
+    while (bytes < 1000 && send(slow, "a", 1, MSG_NOSIGNAL) == 1) {
+        clock_sleep(SOON / 10);
+        bytes++;
+    }
+    assert_true(bytes < 1000);
+    close(slow);
+    fixture_stop(&fixture);
+}
+
+struct sipper {
+    int client;
+    atomic_bool enough;
+};
+
+static void sip(void *argument)
+{
+    struct sipper *sipper = argument;
+    uint8_t drop[512];
+    while (!atomic_load(&sipper->enough)) {
+        (void)!recv(sipper->client, drop, sizeof(drop), MSG_DONTWAIT);
+        clock_sleep(SOON / 10);
+    }
+}
+
+static void a_client_that_reads_a_little_from_time_to_time_is_dropped(void **state)
+{
+    (void)state;
+    struct nbd_fixture fixture;
+    struct thread thread;
+    fixture_start(&fixture, &(struct nbd_options){.idle_nanoseconds = 2 * SOON});
+    struct sipper sipper = {.client = enter_disk(&fixture)};
+    for (unsigned i = 0; i < 4; i++)
+        client_request(sipper.client, COMMAND_READ, 0, i, 0, 1 << 20);
+    assert_int_equal(thread_start(&thread, "sipper", sip, &sipper), ERROR_NONE);
+    nbd_wait(fixture.server);
+    atomic_store(&sipper.enough, true);
+    thread_join(&thread);
+    close(sipper.client);
+    fixture_stop(&fixture);
+}
+
+/* ---- work that nobody waits for -------------------------------------------------------------------------------- */
+
+static void ask_to_read_ahead(int client)
+{
+    struct wire_request requests[1000];
+    for (size_t i = 0; i < COUNT_OF(requests); i++)
+        requests[i] = (struct wire_request){
+            be32_make(REQUEST_MAGIC), be16_make(0), be16_make(COMMAND_CACHE), be64_make(i), be64_make(0),
+            be32_make(DISK_SIZE)};
+    client_send(client, requests, sizeof(requests));
+}
+
+/* Each thread of the connection may be at a piece of it. */
+static void expect_little_read_ahead(struct pool *pool)
+{
+    assert_true(nbd_engine_counts(pool).cache_bytes <= 4 * BATCH_BYTES_MAX);
+}
+
+static void requests_of_a_client_that_left_are_abandoned(void **state)
+{
+    struct nbd_fixture *fixture = *state;
+    int client = enter_disk(fixture);
+    nbd_engine_hold_caches(fixture->pool, true);
+    ask_to_read_ahead(client);
+    nbd_engine_wait_caches(fixture->pool, 1);
+    close(client);
+    nbd_engine_hold_caches(fixture->pool, false);
+    nbd_wait(fixture->server);
+    expect_little_read_ahead(fixture->pool);
+}
+
+static void release_caches(void *pool)
+{
+    clock_sleep(SOON / 2);
+    nbd_engine_hold_caches(pool, false);
+}
+
+static void stopping_does_not_wait_for_what_is_only_read_ahead(void **state)
+{
+    (void)state;
+    struct nbd_fixture fixture;
+    struct thread thread;
+    fixture_start(&fixture, &(struct nbd_options){0});
+    int client = enter_disk(&fixture);
+    nbd_engine_hold_caches(fixture.pool, true);
+    ask_to_read_ahead(client);
+    nbd_engine_wait_caches(fixture.pool, 1);
+    assert_int_equal(thread_start(&thread, "release", release_caches, fixture.pool), ERROR_NONE);
+    nbd_stop(fixture.server);
+    thread_join(&thread);
+    expect_little_read_ahead(fixture.pool);
+    close(client);
+    nbd_engine_destroy(fixture.pool);
 }
 
 /* ---- threads --------------------------------------------------------------------------------------------------- */
@@ -287,6 +513,14 @@ int main(void)
         cmocka_unit_test(a_client_that_never_reads_harms_only_itself),
         cmocka_unit_test(a_client_that_never_reads_is_dropped),
         cmocka_unit_test(clients_that_stop_inside_large_writes_harm_nobody_for_longer_than_the_idle_time),
+        cmocka_unit_test(a_crowd_that_stops_inside_large_writes_delays_nobody),
+        cmocka_unit_test(a_crowd_that_never_reads_delays_nobody),
+        cmocka_unit_test(a_large_read_that_is_never_taken_gives_way_to_another),
+        cmocka_unit_test(a_request_without_memory_is_answered_by_an_error_and_the_next_one_served),
+        cmocka_unit_test(a_client_that_sends_byte_by_byte_is_dropped),
+        cmocka_unit_test(a_client_that_reads_a_little_from_time_to_time_is_dropped),
+        TEST(requests_of_a_client_that_left_are_abandoned),
+        cmocka_unit_test(stopping_does_not_wait_for_what_is_only_read_ahead),
         TEST(a_read_does_not_wait_for_a_flush),
         TEST(a_write_is_answered_before_the_flush_of_its_batch_ends),
         TEST(a_connection_has_a_few_threads_and_no_more),

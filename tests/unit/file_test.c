@@ -44,6 +44,13 @@ static void expect_content(const char *expected)
     assert_string_equal(data, expected);
 }
 
+static enum error read_private(void)
+{
+    AUTO_FREE void *data = NULL;
+    size_t size;
+    return file_read_private(path, 100, &data, &size);
+}
+
 static void a_missing_file_is_not_found(void **state)
 {
     (void)state;
@@ -51,7 +58,7 @@ static void a_missing_file_is_not_found(void **state)
     size_t size;
     assert_int_equal(file_read(path, 100, &data, &size), ERROR_NOT_FOUND);
     assert_null(data);
-    assert_int_equal(file_check_private(path), ERROR_NOT_FOUND);
+    assert_int_equal(file_read_private(path, 100, &data, &size), ERROR_NOT_FOUND);
 }
 
 static void a_directory_and_a_pipe_are_no_files(void **state)
@@ -101,7 +108,7 @@ static void a_replaced_file_is_private_even_after_a_crash_left_an_open_one(void 
     fclose(left);
     assert_int_equal(chmod(new_path, 0666), 0);
     assert_int_equal(file_replace(path, "key", 3), ERROR_NONE);
-    assert_int_equal(file_check_private(path), ERROR_NONE);
+    assert_int_equal(read_private(), ERROR_NONE);
 }
 
 static void a_link_in_the_way_is_not_followed(void **state)
@@ -136,13 +143,37 @@ static void a_file_open_to_others_is_not_private(void **state)
 {
     (void)state;
     assert_int_equal(file_create(path, "key", 3), ERROR_NONE);
-    static const mode_t open_modes[] = {0640, 0620, 0604, 0602};
+    static const mode_t open_modes[] = {0640, 0620, 0610, 0604, 0602, 0601};
     for (size_t i = 0; i < COUNT_OF(open_modes); i++) {
         assert_int_equal(chmod(path, open_modes[i]), 0);
-        assert_int_equal(file_check_private(path), ERROR_ACCESS);
+        assert_int_equal(read_private(), ERROR_ACCESS);
     }
     assert_int_equal(chmod(path, 0400), 0);
-    assert_int_equal(file_check_private(path), ERROR_NONE);
+    assert_int_equal(read_private(), ERROR_NONE);
+}
+
+static void a_file_of_another_user_is_not_private(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(file_create(path, "key", 3), ERROR_NONE);
+    assert_int_equal(chown(path, 65534, (gid_t)-1), 0);
+    assert_int_equal(read_private(), ERROR_ACCESS);
+    assert_non_null(strstr(error_sentence(ERROR_ACCESS), "65534"));
+}
+
+/* A link whose target is exchanged between a look and the reading would deceive a check of the path. */
+static void what_is_checked_is_what_a_link_leads_to(void **state)
+{
+    (void)state;
+    char open_file[100];
+    snprintf(open_file, sizeof open_file, "%s/open", directory);
+    assert_int_equal(file_create(open_file, "key", 3), ERROR_NONE);
+    assert_int_equal(chmod(open_file, 0644), 0);
+    assert_int_equal(symlink(open_file, path), 0);
+    assert_int_equal(read_private(), ERROR_ACCESS);
+    assert_int_equal(unlink(open_file), 0);
 }
 
 static void joining_puts_one_slash_between(void **state)
@@ -169,6 +200,8 @@ int main(void)
         TEST(replacing_in_a_missing_directory_fails),
         TEST(creating_does_not_touch_what_exists),
         TEST(a_file_open_to_others_is_not_private),
+        TEST(a_file_of_another_user_is_not_private),
+        TEST(what_is_checked_is_what_a_link_leads_to),
         TEST(joining_puts_one_slash_between),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

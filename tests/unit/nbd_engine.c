@@ -22,8 +22,8 @@ struct pool {
     struct condition changed;
     struct memory_object objects[OBJECTS];
     size_t object_count;
-    bool locked, empty, hold_flushes;
-    unsigned flushes_waiting, executing;
+    bool locked, empty, held[REQUEST_CACHE + 1];
+    unsigned waiting[REQUEST_CACHE + 1], executing;
     enum error errors[REQUEST_CACHE + 1];
     struct nbd_engine_counts counts;
 };
@@ -95,20 +95,40 @@ void nbd_engine_empty(struct pool *pool, bool empty)
     pool->empty = empty;
 }
 
-void nbd_engine_hold_flushes(struct pool *pool, bool hold)
+static void hold(struct pool *pool, enum request_type type, bool held)
 {
     mutex_lock(&pool->lock);
-    pool->hold_flushes = hold;
+    pool->held[type] = held;
     condition_broadcast(&pool->changed);
     mutex_unlock(&pool->lock);
 }
 
-void nbd_engine_wait_flushes(struct pool *pool, unsigned count)
+static void wait_waiting(struct pool *pool, enum request_type type, unsigned count)
 {
     mutex_lock(&pool->lock);
-    while (pool->flushes_waiting < count)
+    while (pool->waiting[type] < count)
         condition_wait(&pool->changed, &pool->lock);
     mutex_unlock(&pool->lock);
+}
+
+void nbd_engine_hold_flushes(struct pool *pool, bool held)
+{
+    hold(pool, REQUEST_FLUSH, held);
+}
+
+void nbd_engine_wait_flushes(struct pool *pool, unsigned count)
+{
+    wait_waiting(pool, REQUEST_FLUSH, count);
+}
+
+void nbd_engine_hold_caches(struct pool *pool, bool held)
+{
+    hold(pool, REQUEST_CACHE, held);
+}
+
+void nbd_engine_wait_caches(struct pool *pool, unsigned count)
+{
+    wait_waiting(pool, REQUEST_CACHE, count);
 }
 
 struct nbd_engine_counts nbd_engine_counts(struct pool *pool)
@@ -188,13 +208,13 @@ uint64_t volume_size(const struct volume *volume)
     return volume->object->size;
 }
 
-static void flush(struct pool *pool) REQUIRES(pool->lock)
+static void wait_while_held(struct pool *pool, enum request_type type) REQUIRES(pool->lock)
 {
-    pool->flushes_waiting++;
+    pool->waiting[type]++;
     condition_broadcast(&pool->changed);
-    while (pool->hold_flushes)
+    while (pool->held[type])
         condition_wait(&pool->changed, &pool->lock);
-    pool->flushes_waiting--;
+    pool->waiting[type]--;
 }
 
 static void run(struct volume *volume, const struct request *request) REQUIRES(volume->pool->lock)
@@ -206,8 +226,7 @@ static void run(struct volume *volume, const struct request *request) REQUIRES(v
         memcpy(at, request->data, request->length);
     if (request->type == REQUEST_ZERO || request->type == REQUEST_TRIM)
         memset(at, 0, request->length);
-    if (request->type == REQUEST_FLUSH)
-        flush(volume->pool);
+    wait_while_held(volume->pool, request->type);
 }
 
 static void count(struct pool *pool, const struct request *request) REQUIRES(pool->lock)
@@ -215,6 +234,7 @@ static void count(struct pool *pool, const struct request *request) REQUIRES(poo
     pool->counts.requests++;
     pool->counts.of_type[request->type]++;
     pool->counts.fua += request->flags & REQUEST_FUA;
+    pool->counts.cache_bytes += request->type == REQUEST_CACHE ? request->length : 0;
     pool->counts.last = request->type;
 }
 
@@ -273,6 +293,11 @@ enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t lengt
     uint64_t at = ROUND_DOWN(offset, COFFER_BLOCK), end = ROUND_UP(offset + length, COFFER_BLOCK);
     size_t found = 0;
     mutex_lock(&volume->pool->lock);
+    volume->pool->counts.extent_bytes += end - at;
+    if (volume->pool->empty) {
+        extents[found++] = (struct extent){end - at, true};
+        at = end;
+    }
     for (; at < end; at += COFFER_BLOCK) {
         bool hole = is_hole(volume->object->data + at);
         if (found > 0 && extents[found - 1].hole == hole) {

@@ -19,15 +19,19 @@ uint8_t *nbd_engine_data(struct pool *pool, const char *name); /* of an object *
 void nbd_engine_lock(struct pool *pool, bool locked);
 /* Requests of this type fail from now on; ERROR_NONE ends that. */
 void nbd_engine_fail(struct pool *pool, enum request_type type, enum error error);
-/* Requests of this type touch nothing and are answered at once: for measuring what is around the engine. */
+/* Requests touch nothing and are answered at once, and everything is a hole: what is around the engine is seen. */
 void nbd_engine_empty(struct pool *pool, bool empty);
 /* Flushes wait inside of the engine while held. */
 void nbd_engine_hold_flushes(struct pool *pool, bool hold);
 void nbd_engine_wait_flushes(struct pool *pool, unsigned count); /* until so many wait */
+/* The same of reading ahead. */
+void nbd_engine_hold_caches(struct pool *pool, bool hold);
+void nbd_engine_wait_caches(struct pool *pool, unsigned count);
 
 struct nbd_engine_counts {
     unsigned executes, requests, fua;
     unsigned of_type[REQUEST_CACHE + 1];
+    uint64_t cache_bytes, extent_bytes; /* read ahead, looked at for block status */
     unsigned open_volumes;
     unsigned concurrent_max; /* calls of volume_execute at once */
     size_t batch_max;

@@ -108,6 +108,17 @@ static void a_file_that_others_may_read_is_refused(void **state)
     assert_int_equal(provider_native_file.open(&config, NULL, again), ERROR_NONE);
 }
 
+static void a_file_of_another_user_is_refused(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(provider_native_file.create(&config, NULL, kdk), ERROR_NONE);
+    assert_int_equal(chown(path, 65534, (gid_t)-1), 0);
+    assert_int_equal(provider_native_file.open(&config, NULL, again), ERROR_ACCESS);
+    assert_memory_equal(again, untouched, KEY_SIZE);
+}
+
 static void a_file_of_another_provider_is_foreign(void **state)
 {
     (void)state;
@@ -244,6 +255,7 @@ int main(void)
         TEST(garbage_in_the_file_is_damage),
         TEST(a_file_that_is_too_long_is_refused),
         TEST(a_file_that_others_may_read_is_refused),
+        TEST(a_file_of_another_user_is_refused),
         TEST(a_file_of_another_provider_is_foreign),
         TEST(the_conf_chooses_the_seal_not_the_file),
         TEST(a_changed_key_is_damage),

@@ -495,6 +495,77 @@ static void block_status_of_many_extents_is_cut(void **state)
     close(client);
 }
 
+static void block_status_looks_at_a_bounded_range_and_answers_for_that(void **state)
+{
+    struct nbd_fixture *fixture = *state;
+    struct wire_extent extents[1024];
+    nbd_engine_add(fixture->pool, "vast", UINT64_C(4) << 30, false);
+    nbd_engine_empty(fixture->pool, true);
+    int client = client_enter(fixture->server, "vast", true);
+    assert_int_equal(status(client, 0, 0, UINT32_MAX, extents), 1);
+    assert_int_equal(be32_get(extents[0].length), 1 << 30);
+    assert_int_equal(nbd_engine_counts(fixture->pool).extent_bytes, 1 << 30);
+    assert_int_equal(status(client, COMMAND_REQ_ONE, 100, UINT32_MAX - 4096, extents), 1);
+    assert_in_range(be32_get(extents[0].length), 1 << 30, (1 << 30) + COFFER_BLOCK);
+    nbd_engine_empty(fixture->pool, false);
+    close(client);
+}
+
+/* The steps in which it is looked at do not show. */
+static void block_status_joins_what_goes_on_over_a_step(void **state)
+{
+    enum { STEP = 64 << 20 };
+    struct nbd_fixture *fixture = *state;
+    struct wire_extent extents[1024];
+    nbd_engine_add(fixture->pool, "wide", 3 * STEP, false);
+    uint8_t *wide = nbd_engine_data(fixture->pool, "wide");
+    memset(wide + STEP - 8192, 1, 12288);
+    wide[3 * STEP - 1] = 1;
+    int client = client_enter(fixture->server, "wide", true);
+    assert_int_equal(status(client, 0, 0, 3 * STEP, extents), 4);
+    assert_extent(extents[0], STEP - 8192, STATE_HOLE | STATE_ZERO);
+    assert_extent(extents[1], 12288, 0);
+    assert_extent(extents[2], 2 * STEP - 8192, STATE_HOLE | STATE_ZERO);
+    assert_extent(extents[3], 4096, 0);
+    assert_int_equal(status(client, COMMAND_REQ_ONE, STEP + 4096, 2 * STEP - 4096, extents), 1);
+    assert_extent(extents[0], 2 * STEP - 8192, STATE_HOLE | STATE_ZERO);
+    assert_int_equal(status(client, COMMAND_REQ_ONE, STEP - 8192, STEP, extents), 1);
+    assert_extent(extents[0], 12288, 0);
+    close(client);
+}
+
+/* ---- reading ahead --------------------------------------------------------------------------------------------- */
+
+static void a_batch_reads_ahead_a_bounded_part_of_what_is_asked_for(void **state)
+{
+    enum { REQUESTS = 4 };
+    struct nbd_fixture *fixture = *state;
+    struct wire_request requests[REQUESTS];
+    nbd_engine_add(fixture->pool, "vast", UINT64_C(4) << 30, false);
+    int client = client_enter(fixture->server, "vast", false);
+    for (unsigned i = 0; i < REQUESTS; i++)
+        requests[i] = (struct wire_request){
+            be32_make(REQUEST_MAGIC), be16_make(0), be16_make(COMMAND_CACHE), be64_make(i), be64_make(0),
+            be32_make(UINT32_MAX)};
+    client_send(client, requests, sizeof(requests));
+    for (unsigned i = 0; i < REQUESTS; i++)
+        client_expect_simple(client, i, WIRE_OK);
+    assert_true(nbd_engine_counts(fixture->pool).cache_bytes <= REQUESTS * (uint64_t)REQUEST_BYTES_MAX);
+    client_expect_alive(client, false);
+    close(client);
+}
+
+static void reading_ahead_that_fails_says_so(void **state)
+{
+    struct nbd_fixture *fixture = *state;
+    int client = entered(state, false);
+    nbd_engine_fail(fixture->pool, REQUEST_CACHE, ERROR_CORRUPT);
+    client_request(client, COMMAND_CACHE, 0, 1, 0, 4 << 20);
+    client_expect_simple(client, 1, WIRE_EIO);
+    client_expect_alive(client, false);
+    close(client);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -528,6 +599,10 @@ int main(void)
         TEST(block_status_begins_and_ends_where_it_was_asked),
         TEST(block_status_for_one_gives_one),
         TEST(block_status_of_many_extents_is_cut),
+        TEST(block_status_looks_at_a_bounded_range_and_answers_for_that),
+        TEST(block_status_joins_what_goes_on_over_a_step),
+        TEST(a_batch_reads_ahead_a_bounded_part_of_what_is_asked_for),
+        TEST(reading_ahead_that_fails_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
