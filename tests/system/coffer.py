@@ -149,8 +149,9 @@ class Pool:
         self.daemon.send_signal(signal.SIGKILL)
         self.daemon.wait()
 
-    def stop(self):
-        self.check_resident()
+    def stop(self, check_resident=True):
+        if check_resident:
+            self.check_resident()
         self.daemon.terminate()
         ended = self.daemon.wait(PATIENCE)
         assert ended == 0, f"cofferd ended with {ended}: {self.last_messages()}"

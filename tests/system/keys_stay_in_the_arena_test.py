@@ -122,10 +122,11 @@ def main():
     pool.create_object("disk", 64 * MIB)
     use(pool)
     text = said(pool)
+    pool.check_resident()
     clean = core(pool, "clean")
     planted = core(pool, "planted", *plant(next(iter(before["dek"]))))
     limits_are_set(pool)
-    pool.stop()
+    pool.stop(check_resident=False)  # reading a core makes all of the arena and the caches resident
     keys = keys_of(pool)
     assert len(keys["segment-tag"]) > 5, "the daemon made no segments"
     assert raw_in(planted, before) == {"dek"}, f"the scanner finds {raw_in(planted, before)} and not what was planted"
