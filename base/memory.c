@@ -7,7 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define ALIGNMENT 4096
+#define ALIGNMENT      4096
+#define HUGE_ALIGNMENT ((size_t)2 << 20)
 
 void *memory_zeroed(size_t count, size_t size)
 {
@@ -24,13 +25,31 @@ void *memory_aligned(size_t size)
     return aligned_alloc(ALIGNMENT, ROUND_UP(MAX(size, (size_t)1), ALIGNMENT));
 }
 
+/* Mappings carry no header, so what stands before and behind the aligned part is given back at once. */
+static void *map_aligned(size_t size, size_t alignment)
+{
+    size_t whole = size + alignment;
+    uint8_t *start = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED)
+        return NULL;
+    uint8_t *aligned = (uint8_t *)ROUND_UP((uintptr_t)start, alignment);
+    uint8_t *end = aligned + ROUND_UP(size, ALIGNMENT);
+    if (aligned > start)
+        memory_unmap(start, (size_t)(aligned - start));
+    if (start + ROUND_UP(whole, ALIGNMENT) > end)
+        memory_unmap(end, (size_t)(start + ROUND_UP(whole, ALIGNMENT) - end));
+    return aligned;
+}
+
 void *memory_map(size_t size)
 {
-    if (size > PTRDIFF_MAX)
+    if (size > PTRDIFF_MAX / 2)
         return NULL;
-    void *start =
-        mmap(NULL, MAX(size, (size_t)1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return start == MAP_FAILED ? NULL : start;
+    void *start = map_aligned(MAX(size, (size_t)1), size < HUGE_ALIGNMENT ? ALIGNMENT : HUGE_ALIGNMENT);
+    /* Advice only: where the kernel has no huge pages the table works all the same. */
+    if (start != NULL && size >= HUGE_ALIGNMENT)
+        (void)madvise(start, ROUND_DOWN(size, HUGE_ALIGNMENT), MADV_HUGEPAGE);
+    return start;
 }
 
 void memory_unmap(void *start, size_t size)

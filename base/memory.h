@@ -12,7 +12,8 @@
 void *memory_zeroed(size_t count, size_t size) CHECKED;
 /* Memory aligned to 4096 for direct I/O, not zeroed; NULL when out of memory. Freed by free(). */
 void *memory_aligned(size_t size) CHECKED;
-/* A large table straight from the kernel, zeroed, paged in on first use; NULL when out of memory. */
+/* A large table straight from the kernel, zeroed, paged in on first use (from 2 MiB on in huge pages, where there are
+ * some: random look-ups miss the address translation less); NULL when out of memory. */
 void *memory_map(size_t size) CHECKED;
 void memory_unmap(void *start, size_t size);
 /* Overwrites in a way that the compiler does not remove. */
