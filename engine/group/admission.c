@@ -21,7 +21,8 @@
 #define PAGE_BYTES (BLOCK_SIZE + 64u)
 #define PACKED_PAGE_BYTES 640u    /* a page of counts, by LZ4, as measured on random drops */
 #define HOPELESS_TIME CLOCK_SECOND
-#define AHEAD_STEP 16u            /* slots given space at a time */
+/* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
+#define AHEAD_STEP 16u
 
 /* What is dropped below ranges is applied to the counts in rounds of CHANGES_MAX, each over as many pages at most. */
 static uint64_t drop_bytes(const struct group *group, const struct recent *recent, uint64_t count_pages)
@@ -62,14 +63,16 @@ static bool below_suffices(const struct group *group, bool frees)
     return group->segments.free_allocated > needed && group->journal.prepared != SEGMENT_NONE;
 }
 
-enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index)
+enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index, uint32_t count)
 {
-    enum error error = device_allocate(device, offset, segment_size(&group->segments));
+    enum error error = device_allocate(device, offset, count * segment_size(&group->segments));
+    if (error == ERROR_NO_SPACE && count > 1)
+        return error; /* perhaps for fewer */
     mutex_lock(&group->lock);
     bool first = error == ERROR_NO_SPACE && !group->below_full;
     group->below_full = error == ERROR_NO_SPACE;
-    if (!error)
-        segment_set_allocated(&group->segments, index);
+    for (uint32_t i = 0; i < count && !error; i++)
+        segment_set_allocated(&group->segments, index + i);
     mutex_unlock(&group->lock);
     if (first)
         message(MESSAGE_WARNING, "group %s: %s: writes get \"no space\" until it has some again", group_name(group),
@@ -79,16 +82,23 @@ enum error group_allocate(struct group *group, struct device *device, uint64_t o
 
 void group_allocate_ahead(struct group *group)
 {
+    uint32_t step = AHEAD_STEP;
     for (unsigned n = 0; n < AHEAD_STEP; n++) {
+        uint32_t count = 0;
         mutex_lock(&group->lock);
         bool enough = group->segments.free_allocated > merge_segments(group) + 2 * RESERVE_SEGMENTS;
         if (enough)
             group->below_full = false;
-        uint32_t index = enough ? SEGMENT_NONE : segment_unallocated(&group->segments);
+        uint32_t index = enough ? SEGMENT_NONE : segment_unallocated(&group->segments, step, &count);
         struct device *device = index == SEGMENT_NONE ? NULL : group->devices[segment_device(&group->segments, index)];
         uint64_t offset = index == SEGMENT_NONE ? 0 : segment_offset(&group->segments, index);
         mutex_unlock(&group->lock);
-        if (index == SEGMENT_NONE || group_allocate(group, device, offset, index))
+        if (index == SEGMENT_NONE)
+            return;
+        enum error error = group_allocate(group, device, offset, index, count);
+        if (error == ERROR_NO_SPACE && count > 1)
+            step = 1;
+        else if (error)
             return;
     }
 }

@@ -172,8 +172,10 @@ enum error group_wait_room(struct group *group) CHECKED;
 /* Under no lock, after ERROR_NO_SPACE: publishes what may free something; ERROR_NO_SPACE where nothing came of it. */
 enum error group_wait_space(struct group *group) CHECKED;
 uint64_t group_reserve_segments(const struct group *group);
-/* Gives a slot space below, at `offset` of its device, and remembers how that went. Under no lock. */
-enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index) CHECKED;
+/* Gives `count` slots from `index` on space below, from `offset` of their device on, and remembers how that went (not of
+ * several: ERROR_NO_SPACE then says to try one). Under no lock. */
+enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index,
+                          uint32_t count) CHECKED;
 /* Keeps enough free slots with space below for the merge of what is in the tables. By the keeper. */
 void group_allocate_ahead(struct group *group);
 /* Waits in proportion to the fill of the active table; under no lock, before a commit. */

@@ -30,8 +30,6 @@ enum error log_init(struct log *log, struct group *group, enum segment_kind kind
         struct log_buffer *b = &log->buffers[i];
         b->plain = memory_aligned(buffer_bytes);
         b->cipher = memory_aligned(buffer_bytes);
-        if (b->plain)
-            memset(b->plain, 0, buffer_bytes);
         b->records = kind == SEGMENT_JOURNAL ? malloc(LOG_RECORDS_BYTES) : NULL;
         if (!b->plain || !b->cipher || (kind == SEGMENT_JOURNAL && !b->records)) {
             log_deinit(log);
@@ -105,7 +103,7 @@ static void buffer_open(struct log *log)
     b->last_sequence = log->last_sequence;
     b->opened = clock_monotonic();
     mutex_lock(&log->mutex);
-    b->fills = 0;
+    atomic_store(&b->fills, 0);
     b->reaping = false;
     b->ticket = ++log->tickets;
     b->state = BUFFER_OPEN;
@@ -179,9 +177,8 @@ void log_reserve(struct log *log, size_t size, size_t record_size, struct log_it
     if (size == 0)
         return;
     b->items_end += (uint32_t)size;
-    mutex_lock(&log->mutex);
-    b->fills++;
-    mutex_unlock(&log->mutex);
+    item->at[offsetof(struct item_format, kind)] = ITEM_NONE; /* what readers wait on: the buffer had another life */
+    atomic_fetch_add(&b->fills, 1);
 }
 
 void log_require_whole(struct log *log, size_t bytes)
@@ -250,26 +247,27 @@ enum error log_fill(struct log *log, const struct log_item *item, const struct s
     ASSERT(ROUND_UP(sizeof header + descriptors_size + stored_size, GRAIN_SIZE) == item->size);
     uint8_t nonce[TAG_NONCE_SIZE];
     log_nonce(item->offset, kind, nonce);
+    size_t body = descriptors_size + stored_size;
+    memcpy(item->at + sizeof header, descriptors, descriptors_size);
+    memcpy(item->at + sizeof header + descriptors_size, stored, stored_size);
+    memset(item->at + sizeof header + body, 0, item->size - sizeof header - body);
     struct bulk_part parts[] = {
         {(uint8_t *)&header + TAG_SIZE, sizeof header - TAG_SIZE},
-        {descriptors, descriptors_size},
-        {stored, stored_size},
+        {item->at + sizeof header, body},
     };
     TRY(bulk_tag(keys, nonce, parts, COUNT_OF(parts), header.tag));
     size_t before = offsetof(struct item_format, kind), behind = before + sizeof header.kind;
     memcpy(item->at, &header, before);
     memcpy(item->at + behind, (uint8_t *)&header + behind, sizeof header - behind);
-    memcpy(item->at + sizeof header, descriptors, descriptors_size);
-    memcpy(item->at + sizeof header + descriptors_size, stored, stored_size);
     __atomic_store_n(item->at + before, (uint8_t)kind, __ATOMIC_RELEASE);
     return ERROR_NONE;
 }
 
-void log_filled(struct log *log, struct log_buffer *buffer)
+void log_filled(struct log *log, struct log_buffer *buffer, unsigned count)
 {
     mutex_lock(&log->mutex);
-    ASSERT(buffer->fills > 0);
-    buffer->fills--;
+    unsigned before = atomic_fetch_sub(&buffer->fills, count);
+    ASSERT(before >= count);
     condition_broadcast(&log->changed);
     mutex_unlock(&log->mutex);
 }
@@ -294,8 +292,10 @@ static enum error buffer_seal(struct log *log, struct log_buffer *b)
     };
     memcpy(header.previous, log->previous, TAG_SIZE);
     place_encode(&b->next, &header.next);
+    uint32_t end = b->items_end + b->records_size;
     if (b->records_size)
         memcpy(b->plain + b->items_end, b->records, b->records_size);
+    memset(b->plain + end, 0, (size_t)b->blocks * BLOCK_SIZE - end);
     const struct segment_keys *keys;
     mutex_lock(&group->lock);
     struct segment_identity identity = segment_identity(&group->segments, b->segment);
@@ -371,13 +371,8 @@ static enum error reap(struct log *log, struct log_buffer *b) REQUIRES(log->mute
     group_device_written(log->group, segment_device(&log->group->segments, b->segment));
     mutex_lock(&log->mutex);
     if (!error) {
-        b->state = BUFFER_WRITTEN; /* nobody reads from it any more */
         log->written = b->ticket;
-        condition_broadcast(&log->changed);
-        mutex_unlock(&log->mutex);
-        memset(b->plain, 0, (size_t)b->blocks * BLOCK_SIZE);
-        mutex_lock(&log->mutex);
-        b->state = BUFFER_FREE;
+        b->state = BUFFER_FREE; /* nobody reads from it any more */
     }
     b->reaping = false;
     condition_broadcast(&log->changed);
@@ -471,7 +466,7 @@ again:
         struct log_buffer *b = &log->buffers[i];
         uint64_t begin = (uint64_t)b->block * BLOCK_GRAINS;
         uint64_t bytes = b->state == BUFFER_OPEN ? b->capacity : (uint64_t)b->blocks * BLOCK_SIZE;
-        if (b->state == BUFFER_FREE || b->state == BUFFER_WRITTEN || b->serial != serial || offset < begin ||
+        if (b->state == BUFFER_FREE || b->serial != serial || offset < begin ||
             (offset - begin) * GRAIN_SIZE + size > bytes)
             continue;
         uint8_t *at = b->plain + (offset - begin) * GRAIN_SIZE;
@@ -547,7 +542,7 @@ static enum error slot_get(struct log *log, uint32_t *index)
             return ERROR_NO_SPACE;
         if (!device)
             return ERROR_NONE;
-        enum error error = group_allocate(log->group, device, offset, *index);
+        enum error error = group_allocate(log->group, device, offset, *index, 1);
         if (error != ERROR_NO_SPACE)
             return error;
         uint64_t bit = slot_give_back(log);

@@ -6,8 +6,7 @@
  *   FREE -> OPEN      gets a ticket and a place; items are reserved in it, records entered
  *        -> CLOSED    nothing more is reserved; its length, and so the place of the append after it, is fixed
  *        -> WRITING   all fills are done: header and tag made, encrypted into the second buffer, submitted
- *        -> WRITTEN   until then readers take the plaintext from here (log_read); it is zeroed
- *        -> FREE      all zero
+ *        -> FREE      until then readers take the plaintext from here (log_read)
  * Buffers are sealed in order of their tickets, since a tag covers the tag before; written ones are reaped in order.
  *
  * Reserving, entering records and closing: under the group's lock (for the journal within the commit section as well).
@@ -20,6 +19,7 @@
 #ifndef COFFER_ENGINE_GROUP_LOG_H
 #define COFFER_ENGINE_GROUP_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,7 +36,7 @@ struct section;
 #define LOG_RECORDS_BYTES (256u << 10)
 #define LOG_ITEM_BYTES_MAX (40u << 10) /* an item, its record and the header always fit into LOG_TAIL_BYTES */
 
-enum buffer_state { BUFFER_FREE, BUFFER_OPEN, BUFFER_CLOSED, BUFFER_WRITING, BUFFER_WRITTEN };
+enum buffer_state { BUFFER_FREE, BUFFER_OPEN, BUFFER_CLOSED, BUFFER_WRITING };
 
 struct log_buffer {
     uint8_t *plain, *cipher, *records;
@@ -52,7 +52,7 @@ struct log_buffer {
     struct place next;           /* once closed */
     uint64_t last_sequence;
     uint64_t opened;             /* clock_monotonic at the first reservation */
-    unsigned fills;
+    _Atomic unsigned fills;      /* items reserved and not yet filled; down under the mutex */
     bool reaping;
     struct device_io io;
 };
@@ -114,7 +114,7 @@ enum error log_wait_buffer(struct log *log) CHECKED;
 enum error log_prepare(struct log *log) CHECKED;
 
 /* Reserves an item of `size` bytes (rounded up to a grain) and room for a record; closes the open buffer and opens the
- * next where it does not fit. The caller fills item->at and calls log_filled() once per item. `size` 0: only room for a
+ * next where it does not fit. The caller fills item->at and calls log_filled() for each item. `size` 0: only room for a
  * record (no log_filled). */
 void log_reserve(struct log *log, size_t size, size_t record_size, struct log_item *item);
 /* Makes sure that the next `bytes` of items and records lie in one append; an empty append names the next segment where
@@ -126,7 +126,8 @@ void log_record(struct log *log, struct log_commit *commit, const void *record, 
 enum error log_fill(struct log *log, const struct log_item *item, const struct segment_keys *keys, enum item_kind kind,
                     uint8_t codec, uint8_t count, const void *descriptors, size_t descriptors_size, const void *stored,
                     size_t stored_size) CHECKED;
-void log_filled(struct log *log, struct log_buffer *buffer);
+/* `count` items of the buffer are filled. */
+void log_filled(struct log *log, struct log_buffer *buffer, unsigned count);
 
 /* Closes the open buffer, where it has anything (or `even_empty`); returns the ticket that covers all so far. Under the
  * group's lock, log_is_ready() true. Afterwards call log_advance(). */

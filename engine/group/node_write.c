@@ -45,7 +45,7 @@ static enum error append(struct group *group, struct log *log, enum item_kind ki
         error = log_fill(log, &item, keys, kind, codec, 1, descriptor, descriptor_size, stored, stored_size);
         segment_keys_put(group, keys);
     }
-    log_filled(log, item.buffer);
+    log_filled(log, item.buffer, 1);
     if (error)
         return group_fence(group, error);
     *written = (struct written){item.serial, item.offset};

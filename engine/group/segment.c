@@ -176,19 +176,27 @@ enum error segment_adopt(struct segments *s, uint32_t device, uint32_t slot, con
     return ERROR_NONE;
 }
 
-uint32_t segment_unallocated(const struct segments *s)
+static bool lacks_space(const struct segment *segment) { return segment->state == SLOT_FREE && !segment->allocated; }
+
+uint32_t segment_unallocated(const struct segments *s, uint32_t count_max, uint32_t *count)
 {
     uint32_t device = UINT32_MAX;
     for (uint32_t d = 0; d < s->device_count; d++)
         if (s->free_allocated_of[d] < s->free_count[d] &&
             (device == UINT32_MAX || s->free_allocated_of[d] < s->free_allocated_of[device]))
             device = d;
-    for (uint32_t i = 0; device != UINT32_MAX && i < s->slot_count[device]; i++) {
-        const struct segment *segment = &s->table[s->slot_first[device] + i];
-        if (segment->state == SLOT_FREE && !segment->allocated)
-            return s->slot_first[device] + i;
-    }
-    return SEGMENT_NONE;
+    if (device == UINT32_MAX)
+        return SEGMENT_NONE;
+    const struct segment *table = &s->table[s->slot_first[device]];
+    uint32_t first = 0, end;
+    while (first < s->slot_count[device] && !lacks_space(&table[first]))
+        first++;
+    if (first == s->slot_count[device])
+        return SEGMENT_NONE;
+    for (end = first; end < s->slot_count[device] && end - first < count_max && lacks_space(&table[end]);)
+        end++;
+    *count = end - first;
+    return s->slot_first[device] + first;
 }
 
 void segment_set_allocated(struct segments *s, uint32_t index)

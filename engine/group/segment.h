@@ -75,8 +75,9 @@ void segment_salts_draw(struct segments *segments, uint32_t index);
 enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t slot, const struct segment *segment) CHECKED;
 /* `allocated`: the device below still has space for it (it was not discarded). */
 void segment_free(struct segments *segments, uint32_t index, bool allocated);
-/* A free slot without space below, or SEGMENT_NONE; and what is to be said when it has got some. */
-uint32_t segment_unallocated(const struct segments *segments);
+/* The first of a run of free slots without space below that stand side by side on a device, at most `count_max` of them,
+ * or SEGMENT_NONE; and what is to be said when one has got some. */
+uint32_t segment_unallocated(const struct segments *segments, uint32_t count_max, uint32_t *count);
 void segment_set_allocated(struct segments *segments, uint32_t index);
 /* SEGMENT_NONE: gone. */
 uint32_t segment_find(const struct segments *segments, uint64_t serial);

@@ -198,12 +198,14 @@ static enum error fill(struct batch *batch)
 {
     struct group *group = batch->pool->group;
     enum error error = ERROR_NONE;
-    for (size_t u = 0; u < batch->unit_count; u++) {
-        if (!error)
-            error = unit_fill(batch, &batch->units[u]);
+    for (size_t first = 0, end; first < batch->unit_count; first = end) {
+        struct log_buffer *buffer = batch->units[first].item.buffer;
+        for (end = first; end < batch->unit_count && batch->units[end].item.buffer == buffer; end++)
+            if (!error)
+                error = unit_fill(batch, &batch->units[end]);
         if (error)
             error = group_fence(group, error);
-        log_filled(&group->journal, batch->units[u].item.buffer);
+        log_filled(&group->journal, buffer, (unsigned)(end - first));
     }
     return error ? error : log_advance(&group->journal);
 }

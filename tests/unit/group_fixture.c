@@ -282,7 +282,7 @@ static enum error unit_fill(struct fixture *f, struct unit_made *unit)
         log_fill(&f->group->journal, &unit->item, keys, ITEM_UNIT, (uint8_t)unit->codec, (uint8_t)unit->count, cids,
                  unit->count * sizeof cids[0], unit->stored, unit->stored_size);
     segment_keys_put(f->group, keys);
-    log_filled(&f->group->journal, unit->item.buffer);
+    log_filled(&f->group->journal, unit->item.buffer, 1);
     return error ? error : log_advance(&f->group->journal);
 }
 

@@ -74,12 +74,42 @@ static void fill_later(void *argument)
         segment_keys_put(filler->fixture->group, keys);
     }
     filler->filled = error == ERROR_NONE;
-    log_filled(journal, filler->item.buffer);
+    log_filled(journal, filler->item.buffer, 1);
+}
+
+/* What an earlier life may have left in the buffers that are free now. */
+static void poison(struct log *log)
+{
+    for (unsigned i = 0; i < log->buffer_count; i++)
+        if (log->buffers[i].state == BUFFER_FREE)
+            memset(log->buffers[i].plain, 0xee, log->buffer_bytes);
+}
+
+static void nothing_of_an_earlier_life_is_written(void **state)
+{
+    struct fixture *f = *state;
+    struct log *journal = &f->group->journal;
+    assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
+    poison(journal);
+    struct map_entry entry = fixture_write(f, COMPONENT, 1, 1);
+    struct log_buffer *buffer = journal->open;
+    assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
+    const struct append_format *append = (const struct append_format *)buffer->plain;
+    uint32_t end = le32_get(append->records_offset) + le32_get(append->records_size);
+    for (uint32_t at = end; at < buffer->blocks * BLOCK_SIZE; at++)
+        assert_int_equal(buffer->plain[at], 0);
+    const uint8_t *item = buffer->plain + sizeof *append;
+    const struct item_format *header = (const struct item_format *)item;
+    size_t used = sizeof *header + item_descriptors_size(header) + le32_get(header->stored_size);
+    for (size_t at = used; at < (size_t)entry_length(entry) * GRAIN_SIZE; at++)
+        assert_int_equal(item[at], 0);
 }
 
 static void a_reader_waits_for_a_fill(void **state)
 {
     struct fixture *f = *state;
+    assert_int_equal(log_wait(&f->group->journal, close_open(f)), ERROR_NONE);
+    poison(&f->group->journal);
     struct filler filler = {.fixture = f};
     struct thread thread;
     uint8_t bytes[160];
@@ -155,7 +185,7 @@ static void what_must_be_whole_lies_in_one_append(void **state)
         for (size_t bytes = 0; bytes + (32 << 10) <= whole; bytes += 32 << 10) {
             log_reserve(journal, 32 << 10, 0, &item);
             assert_int_equal(item.buffer->ticket, ticket);
-            log_filled(journal, item.buffer);
+            log_filled(journal, item.buffer, 1);
         }
         fixture_leave(f);
         assert_int_equal(log_advance(journal), ERROR_NONE);
@@ -222,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_address_in_no_buffer_is_not_found),
         TEST(what_stands_behind_an_append_in_flight_is_read_at_once),
+        TEST(nothing_of_an_earlier_life_is_written),
         TEST(a_reader_waits_for_a_fill),
         TEST(nothing_open_is_nothing_to_close),
         TEST(an_empty_append_carries_the_chain_on),

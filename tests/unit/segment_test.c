@@ -147,6 +147,36 @@ static void the_device_with_the_most_room_is_taken(void **state)
         assert_true(segments.free_count[d] > 20);
 }
 
+static void slots_without_space_are_found_in_runs(void **state)
+{
+    (void)state;
+    uint32_t count = 0;
+    assert_int_equal(segment_unallocated(&segments, 16, &count), 0);
+    assert_int_equal(count, 16);
+    for (uint32_t i = 0; i < 40; i++)
+        if (i != 20 && i != 24)
+            segment_set_allocated(&segments, i);
+    for (uint32_t i = 40; i < 137; i++)
+        segment_set_allocated(&segments, i);
+    assert_int_equal(segment_unallocated(&segments, 16, &count), 20);
+    assert_int_equal(count, 1);
+    segment_set_allocated(&segments, 20);
+    segment_set_allocated(&segments, 24);
+    assert_int_equal(segment_unallocated(&segments, 16, &count), SEGMENT_NONE);
+}
+
+static void a_run_of_slots_ends_with_its_device(void **state)
+{
+    (void)state;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 137; i++)
+        if (i < 38 || i >= 42)
+            segment_set_allocated(&segments, i);
+    uint32_t first = segment_unallocated(&segments, 16, &count);
+    assert_true(first == 38 || first == 40);
+    assert_int_equal(count, 2);
+}
+
 static void any_history_of_slots_finds_each_serial(void **state)
 {
     (void)state;
@@ -288,6 +318,8 @@ int main(void)
         TEST(what_is_reserved_or_freed_is_not_in_the_table),
         TEST(serials_and_salts_are_new_each_time),
         TEST(the_device_with_the_most_room_is_taken),
+        TEST(slots_without_space_are_found_in_runs),
+        TEST(a_run_of_slots_ends_with_its_device),
         TEST(any_history_of_slots_finds_each_serial),
         TEST_GROUP(a_header_is_taken_only_where_it_stands),
         TEST_GROUP(no_byte_of_a_header_can_change_unseen),
