@@ -28,7 +28,7 @@ enum exit_status { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 struct results {
     struct engine_result engine;
     struct measure nbd, primitives;
-    struct raw_limits raw;
+    struct raw_limits raw, raw_at_read_size;
 };
 
 static void signal_taken(int number)
@@ -51,6 +51,13 @@ static enum error limits_measure(const struct bench_options *options, const char
         return ERROR_NONE;
     TRY(raw_run(&limited, directory, &results->raw));
     report->raw = &results->raw;
+    /* A block of 4 KiB lies somewhere in a unit, and the unit somewhere on the device: what it is to read so much. */
+    uint64_t read_size = report->engine && options->read_percent == 100 ? report_read_size(report->engine) : 0;
+    if (read_size <= options->block_size)
+        return ERROR_NONE;
+    limited.block_size = read_size;
+    TRY(raw_run(&limited, directory, &results->raw_at_read_size));
+    report->raw_at_read_size = &results->raw_at_read_size;
     return ERROR_NONE;
 }
 

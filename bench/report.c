@@ -22,6 +22,13 @@ double measure_rate(const struct measure *measure)
     return (double)bytes * CLOCK_SECOND / (double)measure->nanoseconds;
 }
 
+/* Requests a second, which is the same figure where the blocks are of one size. */
+static double measure_requests(const struct measure *measure)
+{
+    uint64_t requests = measure->counts[OPERATION_READ] + measure->counts[OPERATION_WRITE];
+    return (double)requests * CLOCK_SECOND / (double)measure->nanoseconds;
+}
+
 static json_t *integer(uint64_t value)
 {
     return json_integer((json_int_t)value);
@@ -72,6 +79,13 @@ static struct traffic traffic_of(const struct pool_status *status)
         sum.flushes += status->devices[i].flushes;
     }
     return sum;
+}
+
+uint64_t report_read_size(const struct engine_result *engine)
+{
+    struct traffic before = traffic_of(&engine->before), after = traffic_of(&engine->after);
+    uint64_t reads = after.reads - before.reads, bytes = after.read_bytes - before.read_bytes;
+    return reads ? ROUND_UP(bytes / reads, 4096) : 0;
 }
 
 static void share_set(json_t *object, const char *key, uint64_t part, uint64_t whole)
@@ -142,7 +156,7 @@ static void limit_set(json_t *limits, const struct report *report, const char *n
 {
     json_t *object = measure_json(measure);
     if (report->run)
-        json_object_set_new(object, "ratio", json_real(measure_rate(report->run) / measure_rate(measure)));
+        json_object_set_new(object, "ratio", json_real(measure_requests(report->run) / measure_requests(measure)));
     json_object_set_new(limits, name, object);
 }
 
@@ -162,6 +176,8 @@ static json_t *report_json(const struct report *report)
         limit_set(limits, report, "raw_device", &report->raw->batched);
         limit_set(limits, report, "raw_device_full_depth", &report->raw->full);
     }
+    if (report->raw_at_read_size && report->raw_at_read_size->measured)
+        limit_set(limits, report, "raw_device_read_size", &report->raw_at_read_size->batched);
     json_object_set_new(object, "limits", limits);
     return object;
 }

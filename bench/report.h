@@ -14,11 +14,15 @@ struct report {
     const struct engine_result *engine; /* NULL: not the engine in this process */
     const struct measure *primitives;   /* NULL: not measured */
     const struct raw_limits *raw;       /* NULL: not measured */
+    const struct raw_limits *raw_at_read_size; /* reads of the engine's own size; NULL: not measured */
 };
 
 enum error report_print(const struct report *report) CHECKED;
 
 /* Bytes a second of reads and writes together. */
 double measure_rate(const struct measure *measure);
+
+/* Bytes of an average read of the devices, in whole blocks of 4 KiB; 0 where there were none. */
+uint64_t report_read_size(const struct engine_result *engine);
 
 #endif
