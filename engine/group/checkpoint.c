@@ -63,6 +63,14 @@ static void fields_encode(const struct checkpoint *checkpoint, struct checkpoint
         segment_reference_encode(&checkpoint->table_segments[i], &out->table_segments[i]);
 }
 
+const struct place *checkpoint_joint(const struct checkpoint *checkpoint, const uint8_t tag[16])
+{
+    for (unsigned i = checkpoint->joint_count; i-- > 0;)
+        if (memcmp(checkpoint->joints[i].tag, tag, sizeof checkpoint->joints[i].tag) == 0)
+            return &checkpoint->joints[i].next;
+    return NULL;
+}
+
 enum error checkpoint_encode(const struct checkpoint *checkpoint, const struct superblock *superblock,
                              const struct keyring *keyring, uint32_t copy, struct checkpoint_format *out)
 {

@@ -45,6 +45,9 @@ struct checkpoint {
     struct segment_reference table_segments[TABLE_SEGMENTS_MAX];
 };
 
+/* Where the journal goes on behind the append with this tag, if a joint tells; NULL. Of two with one tag the later counts. */
+const struct place *checkpoint_joint(const struct checkpoint *checkpoint, const uint8_t tag[16]);
+
 /* Encode and decode one record; decode checks magic, version, own position, identity, MAC (the key by its number; not
  * below superblock->log_key_demanded), bounds of all counts, reserved bytes. Errors: NOT_FOUND (no magic), NEWER_FORMAT,
  * FOREIGN, FORGED (MAC), CORRUPT. */

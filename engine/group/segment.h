@@ -108,6 +108,7 @@ enum error segment_keys_get(struct group *group, const struct segment_identity *
                             const struct segment_keys **keys) CHECKED;
 void segment_keys_put(struct group *group, const struct segment_keys *keys);
 struct segment_identity segment_identity(const struct segments *segments, uint32_t index);
+bool segment_identity_equal(const struct segment_identity *a, const struct segment_identity *b);
 
 /* Writes the header block of a segment (through the device, waits) / reads and authenticates one. */
 struct segment_header {
@@ -120,5 +121,8 @@ enum error segment_header_write(struct group *group, const struct segment_header
  * bad MAC); ERROR_IO: the device could not read. */
 enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
                                struct segment_header *header) CHECKED;
+/* The same of a block that was read. Only device, slot and keys of the group are looked at: from any thread. */
+enum error segment_header_decode(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, const void *block,
+                                 struct segment_header *header) CHECKED;
 
 #endif

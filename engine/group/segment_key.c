@@ -51,7 +51,7 @@ void segment_key_cache_destroy(struct segment_key_cache *cache)
     free(cache);
 }
 
-static bool identity_equal(const struct segment_identity *a, const struct segment_identity *b)
+bool segment_identity_equal(const struct segment_identity *a, const struct segment_identity *b)
 {
     return a->device == b->device && a->serial == b->serial && a->salt == b->salt && a->birth_salt == b->birth_salt &&
            a->key_slot == b->key_slot && a->log_key == b->log_key;
@@ -91,7 +91,7 @@ enum error segment_keys_get(struct group *group, const struct segment_identity *
     size_t slot = (size_t)identity->serial & (cache->count - 1);
     mutex_lock(&cache->mutex);
     struct cached_keys *entry = cache->entries[slot];
-    if (entry && identity_equal(&entry->identity, identity)) {
+    if (entry && segment_identity_equal(&entry->identity, identity)) {
         atomic_fetch_add(&entry->references, 1);
         mutex_unlock(&cache->mutex);
         *keys = &entry->keys;
@@ -180,16 +180,9 @@ static bool header_is_ours(struct group *group, uint32_t device, uint32_t slot, 
            memcmp(in->device, super->device.bytes, sizeof in->device) == 0;
 }
 
-enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
-                               struct segment_header *header)
+enum error segment_header_decode(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, const void *block,
+                                 struct segment_header *header)
 {
-    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
-    if (!block)
-        return ERROR_NO_MEMORY;
-    if (device >= group->device_count || slot >= group->segments.slot_count[device])
-        return ERROR_NOT_FOUND;
-    uint64_t offset = AREA_SIZE + ((uint64_t)slot << group->segments.segment_shift);
-    TRY(device_read(group->devices[device], offset, block, BLOCK_SIZE));
     const struct segment_format *in = block;
     if (!header_is_ours(group, device, slot, in) || (serial && le64_get(in->serial) != serial))
         return ERROR_NOT_FOUND;
@@ -210,4 +203,17 @@ enum error segment_header_read(struct group *group, uint32_t device, uint32_t sl
         .successor = place_decode(&in->successor),
     };
     return ERROR_NONE;
+}
+
+enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
+                               struct segment_header *header)
+{
+    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
+    if (!block)
+        return ERROR_NO_MEMORY;
+    if (device >= group->device_count || slot >= group->segments.slot_count[device])
+        return ERROR_NOT_FOUND;
+    uint64_t offset = AREA_SIZE + ((uint64_t)slot << group->segments.segment_shift);
+    TRY(device_read(group->devices[device], offset, block, BLOCK_SIZE));
+    return segment_header_decode(group, device, slot, serial, block, header);
 }

@@ -1,0 +1,103 @@
+/*
+ * Entering what the records of an append say, in order, into the recent tables: first one, then the other.
+ *
+ * A crash is harmless: the next open enters the same.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/replay_chain.h"
+#include "engine/group/view.h"
+
+static enum error table_ready(struct group *group)
+{
+    struct view *view = group->view;
+    if (recent_room(view->active) >= RECENT_BATCH_ROOM)
+        return ERROR_NONE;
+    if (view->frozen)
+        return error_explain(ERROR_NO_MEMORY,
+                             "group %s: the journal does not fit into the recent tables: open it once with a larger "
+                             "`memory` in coffer.conf (the one it was written with, or twice this one)",
+                             group_name(group));
+    view->frozen = view->active;
+    view->active = group->tables[1];
+    group->table_ready = false;
+    return ERROR_NONE;
+}
+
+static void write_apply(struct group *group, uint64_t serial, const struct record *r)
+{
+    unsigned index = 0;
+    for (unsigned bit = 0; bit < UNIT_CHUNKS_MAX; bit++) {
+        if (!(r->mask >> bit & 1))
+            continue;
+        struct map_entry entry = entry_make(r->cid + index, serial, r->offset, r->length, index, r->chunks);
+        recent_enter(group->view->active, r->component, r->block + bit, entry);
+        recent_enter_birth(group->view->active, entry, r->fingerprints[index]);
+        cids_saw(&group->cids, r->cid + index);
+        if (!(r->flags & RECORD_UNIT_ANONYMOUS) && !group->config.no_index)
+            index_insert(group->index, r->fingerprints[index], r->cid + index, r->cid + index);
+        index++;
+    }
+}
+
+static void record_apply(struct group *group, uint64_t serial, const struct record *r)
+{
+    struct recent *active = group->view->active;
+    switch (r->type) {
+    case RECORD_WRITE:
+        write_apply(group, serial, r);
+        break;
+    case RECORD_REFERENCE:
+        for (uint64_t i = 0; i < r->count; i++)
+            recent_enter(active, r->component, r->block + i, r->entries[i]);
+        break;
+    case RECORD_HOLES:
+        recent_enter_holes(active, r->component, r->block, r->block + r->count);
+        break;
+    case RECORD_COMPONENT:
+        recent_enter_component(active, &r->change);
+        group->component_next = MAX(group->component_next, r->change.id + 1);
+        break;
+    case RECORD_SUMMARY:
+        break;
+    }
+}
+
+static enum error frame_apply(struct replay *replay, uint64_t serial, struct byte_reader *frame)
+{
+    for (;;) {
+        TRY(table_ready(replay->group));
+        enum error error = record_decode(frame, replay->record);
+        if (error == ERROR_NOT_FOUND)
+            return ERROR_NONE;
+        if (error)
+            return error_explain(ERROR_CORRUPT, "group %s: an authentic append of segment %llu has a malformed record",
+                                 group_name(replay->group), (unsigned long long)serial);
+        record_apply(replay->group, serial, replay->record);
+    }
+}
+
+enum error replay_append_apply(struct replay *replay, const struct append_format *append)
+{
+    const uint8_t *begin = (const uint8_t *)append + le32_get(append->records_offset);
+    struct byte_reader in = {begin, begin + le32_get(append->records_size), false};
+    uint64_t serial = le40_get(append->serial);
+    while (in.next < in.end) {
+        struct frame_format frame;
+        const uint8_t *header = read_bytes(&in, sizeof frame);
+        if (header)
+            memcpy(&frame, header, sizeof frame);
+        const uint8_t *body = header ? read_bytes(&in, le32_get(frame.size)) : NULL;
+        if (!body)
+            return error_explain(ERROR_CORRUPT, "group %s: an authentic append of segment %llu has a malformed frame",
+                                 group_name(replay->group), (unsigned long long)serial);
+        uint64_t sequence = le64_get(frame.sequence);
+        if (sequence <= replay->checkpoint->sequence)
+            continue;
+        struct byte_reader records = {body, body + le32_get(frame.size), false};
+        TRY(frame_apply(replay, serial, &records));
+        replay->last_sequence = MAX(replay->last_sequence, sequence);
+    }
+    return ERROR_NONE;
+}

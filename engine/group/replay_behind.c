@@ -1,0 +1,64 @@
+/*
+ * What lies behind the end of the chain: whether an append there says that a flush covered more than replay found.
+ *
+ * A crash is harmless: nothing is written.
+ */
+#include "base/memory.h"
+#include "base/message.h"
+#include "engine/group/replay_chain.h"
+
+/* The highest `durable` that appends from a place to the end of its segment state. */
+static enum error durable_in_segment(struct replay *replay, struct place place, uint64_t *durable)
+{
+    while (place.offset < segment_blocks(&replay->group->segments)) {
+        struct replay_append read;
+        enum error error = replay_append_read(replay, &place, &read);
+        if (error && error != ERROR_NOT_FOUND)
+            return error;
+        if (!error)
+            *durable = MAX(*durable, le64_get(read.append->durable));
+        place.offset += error ? 1 : le32_get(read.append->blocks);
+    }
+    return ERROR_NONE;
+}
+
+/* The header of a named segment is unreadable, or not the one named: every slot that the table calls free is asked
+ * whether it holds a journal segment younger than that. (Serials rise along the chain, so what is left of older lives is
+ * passed over.) */
+static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64_t *durable)
+{
+    struct group *group = replay->group;
+    message(MESSAGE_INFO, "group %s: segment %llu, which the journal names, is not there (a crash may have come first); the "
+                          "headers of %u free segments are asked for anything younger",
+            group_name(group), (unsigned long long)named, group->segments.free_total);
+    for (uint32_t i = 0; i < group->segments.count; i++) {
+        struct segment_header header;
+        if (group->segments.table[i].state != SLOT_FREE)
+            continue;
+        enum error error = segment_header_read(group, segment_device(&group->segments, i), segment_slot(&group->segments, i),
+                                               0, &header);
+        if (error && error != ERROR_NOT_FOUND)
+            return error;
+        if (error || header.segment.kind != SEGMENT_JOURNAL || header.segment.serial <= named)
+            continue;
+        struct place place = {header.segment.serial, header.device, header.slot, 1};
+        TRY(durable_in_segment(replay, place, durable));
+    }
+    return ERROR_NONE;
+}
+
+enum error replay_durable_behind(struct replay *replay, uint64_t *durable)
+{
+    struct place place = replay->place;
+    for (int segments = 0; segments < 2 && place.serial; segments++) {
+        struct segment_header header;
+        enum error error = segment_header_read(replay->group, place.device, place.slot, place.serial, &header);
+        if (error == ERROR_NOT_FOUND)
+            return durable_anywhere(replay, place.serial, durable);
+        if (error)
+            return error;
+        TRY(durable_in_segment(replay, place, durable));
+        place = header.successor;
+    }
+    return ERROR_NONE;
+}

@@ -1,0 +1,40 @@
+/*
+ * What the files of replay share: replay.c follows the chain, replay_read.c gets its appends, replay_apply.c enters
+ * their records, replay_behind.c looks behind its end.
+ */
+#ifndef COFFER_ENGINE_GROUP_REPLAY_CHAIN_H
+#define COFFER_ENGINE_GROUP_REPLAY_CHAIN_H
+
+#include "engine/group/record.h"
+#include "engine/group/replay.h"
+#include "engine/group/replay_window.h"
+
+struct replay {
+    struct group *group;
+    const struct checkpoint *checkpoint;
+    struct replay_windows *windows;
+    struct record *record; /* the one at hand */
+    struct place place;    /* of the next append */
+    uint8_t tag[16];       /* of the last one */
+    uint64_t last_sequence, durable_seen;
+    uint64_t appends;
+};
+
+/* An append whose own tag fits; good until the next one is read. */
+struct replay_append {
+    const struct append_format *append;
+    const struct segment_keys *keys;
+    bool sound; /* the tags of all its units fit; false: were not compared, or do not */
+};
+/* The append at a place; ERROR_NOT_FOUND where there is none. Enters its segment into the table. */
+enum error replay_append_read(struct replay *replay, const struct place *place, struct replay_append *read) CHECKED;
+/* Compares the tags of its units where that was not done. */
+bool replay_append_is_sound(const struct replay_append *read);
+
+/* Enters what the frames behind the checkpoint say. */
+enum error replay_append_apply(struct replay *replay, const struct append_format *append) CHECKED;
+
+/* The highest `durable` stated behind the end of the chain: in the rest of its segment and in the one after. */
+enum error replay_durable_behind(struct replay *replay, uint64_t *durable) CHECKED;
+
+#endif

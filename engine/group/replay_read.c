@@ -1,0 +1,59 @@
+/*
+ * Appends for replay: entering the segments that it walks, from the table or from their headers, and taking whole
+ * appends out of the windows that the reader verified ahead. What it did not verify is verified here.
+ *
+ * A crash is harmless: the table in memory is all that changes.
+ */
+#include "engine/group/replay_chain.h"
+
+static enum error header_get(struct replay *replay, const struct place *place, struct segment_header *header)
+{
+    if (replay_windows_header(replay->windows, place, header))
+        return ERROR_NONE;
+    return segment_header_read(replay->group, place->device, place->slot, place->serial, header);
+}
+
+static enum error segment_enter(struct replay *replay, const struct place *place, uint32_t *index)
+{
+    struct group *group = replay->group;
+    *index = segment_find(&group->segments, place->serial);
+    if (*index != SEGMENT_NONE) {
+        if (segment_device(&group->segments, *index) != place->device ||
+            segment_slot(&group->segments, *index) != place->slot)
+            return ERROR_NOT_FOUND;
+        group->segments.table[*index].generation = GENERATION_REPLAYED;
+        return ERROR_NONE;
+    }
+    struct segment_header header;
+    TRY(header_get(replay, place, &header));
+    if (header.segment.kind != SEGMENT_JOURNAL)
+        return ERROR_NOT_FOUND;
+    header.segment.generation = GENERATION_REPLAYED;
+    if (segment_adopt(&group->segments, place->device, place->slot, &header.segment))
+        return ERROR_NOT_FOUND;
+    *index = segment_find(&group->segments, place->serial);
+    return ERROR_NONE;
+}
+
+enum error replay_append_read(struct replay *replay, const struct place *place, struct replay_append *read)
+{
+    struct segments *segments = &replay->group->segments;
+    const struct replay_window *window;
+    uint32_t segment, block = place->offset;
+    if (place->serial == 0 || block == 0 || block >= segment_blocks(segments))
+        return ERROR_NOT_FOUND;
+    TRY(segment_enter(replay, place, &segment));
+    struct segment_identity identity = segment_identity(segments, segment);
+    TRY(replay_windows_get(replay->windows, &identity, place->slot, block, 1, &window));
+    const struct append_format *append = window_append(window, block);
+    if (!append_is_possible(append, place->serial, block, segment_blocks(segments)))
+        return ERROR_NOT_FOUND;
+    TRY(replay_windows_get(replay->windows, &identity, place->slot, block, le32_get(append->blocks), &window));
+    *read = (struct replay_append){window_append(window, block), window->keys, window_is_sound(window, block)};
+    return read->sound ? ERROR_NONE : append_check(read->append, read->keys);
+}
+
+bool replay_append_is_sound(const struct replay_append *read)
+{
+    return read->sound || append_units_are_sound(read->append, read->keys);
+}
