@@ -78,6 +78,7 @@ enum error replay_run(struct group *group, const struct checkpoint *checkpoint, 
     enum error error = replay.record ? replay_windows_open(group, checkpoint, &replay.windows) : ERROR_NO_MEMORY;
     if (!error)
         error = walk(&replay);
+    replay_index_finish(&replay);
     uint64_t bytes = replay.windows ? replay_windows_bytes(replay.windows) : 0;
     replay_windows_close(replay.windows);
     free(replay.record);

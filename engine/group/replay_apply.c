@@ -25,8 +25,29 @@ static enum error table_ready(struct group *group)
     return ERROR_NONE;
 }
 
-static void write_apply(struct group *group, uint64_t serial, const struct record *r)
+static void index_enter_first(struct replay *replay)
 {
+    const struct index_entry *entry = &replay->delayed[replay->delayed_first++ % INDEX_DELAY];
+    index_insert(replay->group->index, entry->fingerprint, entry->cid, entry->cid);
+}
+
+void replay_index_finish(struct replay *replay)
+{
+    while (replay->delayed_first < replay->delayed_end)
+        index_enter_first(replay);
+}
+
+static void index_enter(struct replay *replay, struct fingerprint fingerprint, uint64_t cid)
+{
+    if (replay->delayed_end - replay->delayed_first == INDEX_DELAY)
+        index_enter_first(replay);
+    index_prefetch(replay->group->index, fingerprint);
+    replay->delayed[replay->delayed_end++ % INDEX_DELAY] = (struct index_entry){fingerprint, cid};
+}
+
+static void write_apply(struct replay *replay, uint64_t serial, const struct record *r)
+{
+    struct group *group = replay->group;
     unsigned index = 0;
     for (unsigned bit = 0; bit < UNIT_CHUNKS_MAX; bit++) {
         if (!(r->mask >> bit & 1))
@@ -36,17 +57,18 @@ static void write_apply(struct group *group, uint64_t serial, const struct recor
         recent_enter_birth(group->view->active, entry, r->fingerprints[index]);
         cids_saw(&group->cids, r->cid + index);
         if (!(r->flags & RECORD_UNIT_ANONYMOUS) && !group->config.no_index)
-            index_insert(group->index, r->fingerprints[index], r->cid + index, r->cid + index);
+            index_enter(replay, r->fingerprints[index], r->cid + index);
         index++;
     }
 }
 
-static void record_apply(struct group *group, uint64_t serial, const struct record *r)
+static void record_apply(struct replay *replay, uint64_t serial, const struct record *r)
 {
+    struct group *group = replay->group;
     struct recent *active = group->view->active;
     switch (r->type) {
     case RECORD_WRITE:
-        write_apply(group, serial, r);
+        write_apply(replay, serial, r);
         break;
     case RECORD_REFERENCE:
         for (uint64_t i = 0; i < r->count; i++)
@@ -74,7 +96,7 @@ static enum error frame_apply(struct replay *replay, uint64_t serial, struct byt
         if (error)
             return error_explain(ERROR_CORRUPT, "group %s: an authentic append of segment %llu has a malformed record",
                                  group_name(replay->group), (unsigned long long)serial);
-        record_apply(replay->group, serial, replay->record);
+        record_apply(replay, serial, replay->record);
     }
 }
 

@@ -9,6 +9,8 @@
 #include "engine/group/replay.h"
 #include "engine/group/replay_window.h"
 
+#define INDEX_DELAY 32 /* chunks between the prefetch of their place in the index and their entry: a few cache misses */
+
 struct replay {
     struct group *group;
     const struct checkpoint *checkpoint;
@@ -18,6 +20,8 @@ struct replay {
     uint8_t tag[16];       /* of the last one */
     uint64_t last_sequence, durable_seen;
     uint64_t appends;
+    struct index_entry { struct fingerprint fingerprint; uint64_t cid; } delayed[INDEX_DELAY]; /* a ring */
+    uint64_t delayed_first, delayed_end;
 };
 
 /* An append whose own tag fits; good until the next one is read. */
@@ -33,6 +37,9 @@ bool replay_append_is_sound(const struct replay_append *read);
 
 /* Enters what the frames behind the checkpoint say. */
 enum error replay_append_apply(struct replay *replay, const struct append_format *append) CHECKED;
+
+/* Enters what is not in the index yet. */
+void replay_index_finish(struct replay *replay);
 
 /* The highest `durable` stated behind the end of the chain: in the rest of its segment and in the one after. */
 enum error replay_durable_behind(struct replay *replay, uint64_t *durable) CHECKED;
