@@ -310,7 +310,7 @@ enum record_type {
     RECORD_REFERENCE = 2, /* blocks that refer to chunks that were there before */
     RECORD_HOLES = 3,     /* a range of blocks becomes holes */
     RECORD_COMPONENT = 4, /* a component is created or changes its state */
-    RECORD_SUMMARY = 5,   /* what the segment before touched, for the message should it be damaged */
+    RECORD_SUMMARY = 5,   /* what the segment before changed, for the message should it be damaged */
 };
 
 /* ---- checkpoint record ------------------------------------------------------------------------------------------------- */

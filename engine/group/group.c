@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "engine/group/replay.h"
+#include "engine/group/summary.h"
 #include "engine/group/tree.h"
 #include "engine/group/view.h"
 
@@ -216,7 +217,7 @@ static struct shares shares_of(const struct group_config *config, uint32_t segme
     uint64_t buffers = shares.journal_buffers * (2ull * JOURNAL_BUFFER_BYTES + LOG_RECORDS_BYTES) +
                        4ull * META_BUFFERS * shares.meta_buffer_bytes + (uint64_t)shares.scratch_count * SCRATCH_BYTES;
     shares.fixed = buffers + 2 * shares.tables + config->index_memory + segments * sizeof(struct segment) +
-                   CHANGES_BYTES + shares.keys_cached * SEGMENT_KEY_BYTES;
+                   CHANGES_BYTES + shares.keys_cached * SEGMENT_KEY_BYTES + sizeof(struct summary);
     return shares;
 }
 

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "engine/group/group.h"
 #include "engine/group/section.h"
+#include "engine/group/summary.h"
 
 #define APPEND_HEADER ((uint32_t)sizeof(struct append_format))
 
@@ -26,6 +27,10 @@ enum error log_init(struct log *log, struct group *group, enum segment_kind kind
     };
     mutex_init(&log->mutex, RANK_LOG);
     condition_init(&log->changed);
+    if (kind == SEGMENT_JOURNAL && !(log->summary = memory_zeroed(1, sizeof *log->summary))) {
+        log_deinit(log);
+        return ERROR_NO_MEMORY;
+    }
     for (unsigned i = 0; i < buffers; i++) {
         struct log_buffer *b = &log->buffers[i];
         b->plain = memory_aligned(buffer_bytes);
@@ -48,6 +53,8 @@ void log_deinit(struct log *log)
         free(log->buffers[i].cipher);
         free(log->buffers[i].records);
     }
+    free(log->summary);
+    log->summary = NULL;
     if (log->buffer_count) {
         mutex_deinit(&log->mutex);
         condition_deinit(&log->changed);
@@ -78,12 +85,18 @@ bool log_is_ready(struct log *log)
     return free_buffers >= 2 && log->prepared != SEGMENT_NONE && log->segment != SEGMENT_NONE;
 }
 
+/* Of the append, were it closed now. */
+static uint32_t buffer_blocks(const struct log_buffer *b)
+{
+    return (b->items_end + b->summary_size + b->records_size + BLOCK_SIZE - 1) / BLOCK_SIZE;
+}
+
 bool log_can_close(const struct log *log)
 {
     const struct log_buffer *b = log->open;
     if (!b || log->prepared != SEGMENT_NONE)
         return true;
-    uint32_t blocks = (b->items_end + b->records_size + BLOCK_SIZE - 1) / BLOCK_SIZE;
+    uint32_t blocks = buffer_blocks(b);
     uint64_t left = segment_blocks(&log->group->segments) - log->block - blocks;
     return left * BLOCK_SIZE >= LOG_TAIL_BYTES;
 }
@@ -100,6 +113,9 @@ static void buffer_open(struct log *log)
     b->capacity = (uint32_t)MIN(left, log->buffer_bytes);
     b->items_end = APPEND_HEADER;
     b->records_size = 0;
+    b->summary_size = log->kind == SEGMENT_JOURNAL && log->block == 1 && log->predecessor != SEGMENT_NONE
+                          ? (uint32_t)SUMMARY_FRAME_BYTES_MAX
+                          : 0;
     b->last_sequence = log->last_sequence;
     b->opened = clock_monotonic();
     mutex_lock(&log->mutex);
@@ -133,7 +149,7 @@ static void buffer_close(struct log *log, bool leave_segment)
 {
     struct log_buffer *b = log->open;
     struct segments *segments = &log->group->segments;
-    b->blocks = (b->items_end + b->records_size + BLOCK_SIZE - 1) / BLOCK_SIZE;
+    b->blocks = buffer_blocks(b);
     ASSERT(b->blocks * BLOCK_SIZE <= b->capacity);
     log->block += b->blocks;
     log->bytes += (uint64_t)b->blocks * BLOCK_SIZE;
@@ -155,7 +171,7 @@ static void buffer_close(struct log *log, bool leave_segment)
 static bool fits(const struct log_buffer *b, size_t size, size_t record_size)
 {
     size_t records = b->records_size + (record_size ? record_size + sizeof(struct frame_format) : 0);
-    return b->items_end + size + records <= b->capacity && records <= LOG_RECORDS_BYTES;
+    return b->items_end + size + b->summary_size + records <= b->capacity && records <= LOG_RECORDS_BYTES;
 }
 
 void log_reserve(struct log *log, size_t size, size_t record_size, struct log_item *item)
@@ -274,16 +290,38 @@ void log_filled(struct log *log, struct log_buffer *buffer, unsigned count)
 
 /* ---- sealing and writing ------------------------------------------------------------------------------------------ */
 
+/* The records behind the items, those of a segment's first append behind the summary of the segment before. Returns their
+ * size. */
+static uint32_t records_seal(struct log *log, struct log_buffer *b)
+{
+    struct summary *summary = log->summary;
+    struct byte_writer out = {b->plain + b->items_end, b->plain + (size_t)b->blocks * BLOCK_SIZE, false};
+    uint8_t *begin = out.next;
+    if (!summary)
+        return 0;
+    if (b->summary_size)
+        summary_encode(summary, &out);
+    ASSERT(!out.overflow && out.next <= begin + b->summary_size);
+    write_bytes(&out, b->records, b->records_size);
+    ASSERT(!out.overflow);
+    if (b->serial != summary->serial)
+        summary_begin(summary, b->serial);
+    summary_add_frames(summary, b->records, b->records_size);
+    summary->last_sequence = b->last_sequence;
+    return (uint32_t)(out.next - begin);
+}
+
 static enum error buffer_seal(struct log *log, struct log_buffer *b)
 {
     struct group *group = log->group;
+    uint32_t records_size = records_seal(log, b);
     uint64_t durable = group_durable(group);
     struct append_format header = {
         .serial = le40_make(b->serial),
         .offset = le32_make(b->block),
         .blocks = le32_make(b->blocks),
         .records_offset = le32_make(b->items_end),
-        .records_size = le32_make(b->records_size),
+        .records_size = le32_make(records_size),
         .items_size = le32_make(b->items_end - APPEND_HEADER),
         .kind = (uint8_t)log->kind,
         .agreed = le64_make(log->kind == SEGMENT_JOURNAL ? durable : 0),
@@ -292,9 +330,7 @@ static enum error buffer_seal(struct log *log, struct log_buffer *b)
     };
     memcpy(header.previous, log->previous, TAG_SIZE);
     place_encode(&b->next, &header.next);
-    uint32_t end = b->items_end + b->records_size;
-    if (b->records_size)
-        memcpy(b->plain + b->items_end, b->records, b->records_size);
+    uint32_t end = b->items_end + records_size;
     memset(b->plain + end, 0, (size_t)b->blocks * BLOCK_SIZE - end);
     const struct segment_keys *keys;
     mutex_lock(&group->lock);
@@ -306,7 +342,7 @@ static enum error buffer_seal(struct log *log, struct log_buffer *b)
     log_nonce((uint64_t)b->block * BLOCK_GRAINS, ITEM_APPEND, nonce);
     struct bulk_part parts[] = {
         {(uint8_t *)&header + TAG_SIZE, sizeof header - TAG_SIZE},
-        {b->plain + b->items_end, b->records_size},
+        {b->plain + b->items_end, records_size},
     };
     enum error error = bulk_tag(keys, nonce, parts, COUNT_OF(parts), header.tag);
     memcpy(b->plain, &header, sizeof header);

@@ -30,6 +30,7 @@
 
 struct group;
 struct section;
+struct summary;
 
 #define LOG_BUFFERS_MAX 8
 #define LOG_TAIL_BYTES 65536u /* less than this left in a segment: the next append goes to the next one */
@@ -47,6 +48,7 @@ struct log_buffer {
     uint32_t capacity;           /* bytes, to the end of the buffer or of the segment */
     uint32_t items_end;          /* bytes from the begin: header and items */
     uint32_t records_size;
+    uint32_t summary_size;       /* kept free for the summary of the segment before; 0: this is not its first append */
     uint32_t frame;              /* offset of the last frame's header in `records` */
     uint32_t blocks;             /* of the append, once closed */
     struct place next;           /* once closed */
@@ -79,6 +81,7 @@ struct log {
     uint64_t sealed GUARDED_BY(mutex);  /* tickets up to here are sealed */
     uint64_t written GUARDED_BY(mutex); /* … are written */
     uint8_t previous[16];        /* tag of the last sealed append; by whoever seals */
+    struct summary *summary;     /* journal: of the segment of the last sealed append; by whoever seals */
     uint64_t mark GUARDED_BY(mutex); /* the ticket whose tag log_marked_tag() tells */
     uint8_t marked_tag[16] GUARDED_BY(mutex);
     _Atomic uint64_t durable_stated; /* `durable` of the last sealed append */

@@ -2,8 +2,6 @@
  * an offset makes sense where it stands is replay's to say. */
 #include "engine/group/record.h"
 
-#define BLOCKS_MAX (UINT64_C(1) << 35) /* of one component: 128 TiB */
-
 void record_write_encode(struct byte_writer *out, const struct record *record)
 {
     write_byte(out, RECORD_WRITE);
@@ -51,6 +49,22 @@ void record_component_encode(struct byte_writer *out, const struct component_cha
     write_bytes(out, change->domain.bytes, sizeof change->domain.bytes);
 }
 
+void record_summary_encode(struct byte_writer *out, const struct record *record)
+{
+    write_byte(out, RECORD_SUMMARY);
+    write_varint(out, record->serial);
+    write_varint(out, record->first_sequence);
+    write_varint(out, record->last_sequence);
+    write_varint(out, record->flags);
+    write_varint(out, record->count);
+    for (uint64_t i = 0; i < record->count; i++) {
+        const struct summary_range *range = &record->ranges[i];
+        write_varint(out, range->component);
+        write_varint(out, range->first);
+        write_varint(out, range->end - range->first);
+    }
+}
+
 static bool decode_write(struct byte_reader *in, struct record *r)
 {
     uint64_t mask, flags, offset, length;
@@ -75,7 +89,7 @@ static bool decode_write(struct byte_reader *in, struct record *r)
         if (bytes)
             memcpy(r->fingerprints, bytes, r->chunks * sizeof r->fingerprints[0]);
     }
-    return r->component != 0 && r->component <= CID_MAX && r->block < BLOCKS_MAX && r->cid != 0 &&
+    return r->component != 0 && r->component <= CID_MAX && r->block < RECORD_BLOCKS_MAX && r->cid != 0 &&
            r->cid <= CID_MAX - (r->chunks - 1);
 }
 
@@ -88,7 +102,7 @@ static bool decode_reference(struct byte_reader *in, struct record *r)
     if (r->count == 0 || r->count > 256 || size > sizeof r->entries * 2)
         return false;
     const uint8_t *runs = read_bytes(in, size);
-    return runs && r->component != 0 && r->component <= CID_MAX && r->block < BLOCKS_MAX &&
+    return runs && r->component != 0 && r->component <= CID_MAX && r->block < RECORD_BLOCKS_MAX &&
            entry_runs_decode(runs, size, r->entries, r->count) == ERROR_NONE;
 }
 
@@ -97,8 +111,8 @@ static bool decode_holes(struct byte_reader *in, struct record *r)
     r->component = read_varint(in);
     r->block = read_varint(in);
     r->count = read_varint(in);
-    return r->component != 0 && r->component <= CID_MAX && r->count > 0 && r->block < BLOCKS_MAX &&
-           r->count <= BLOCKS_MAX - r->block;
+    return r->component != 0 && r->component <= CID_MAX && r->count > 0 && r->block < RECORD_BLOCKS_MAX &&
+           r->count <= RECORD_BLOCKS_MAX - r->block;
 }
 
 static bool decode_component(struct byte_reader *in, struct record *r)
@@ -116,6 +130,29 @@ static bool decode_component(struct byte_reader *in, struct record *r)
     r->change.state = (uint8_t)state;
     return r->change.id != 0 && r->change.id <= CID_MAX && r->change.base <= CID_MAX &&
            (state == COMPONENT_LIVE || state == COMPONENT_DELETED);
+}
+
+static bool decode_summary(struct byte_reader *in, struct record *r)
+{
+    r->serial = read_varint(in);
+    r->first_sequence = read_varint(in);
+    r->last_sequence = read_varint(in);
+    uint64_t flags = read_varint(in);
+    r->count = read_varint(in);
+    if (r->serial == 0 || r->serial > SERIAL_MAX || flags > 1 || r->count > SUMMARY_RANGES_MAX)
+        return false;
+    r->flags = (unsigned)flags;
+    for (uint64_t i = 0; i < r->count; i++) {
+        struct summary_range *range = &r->ranges[i];
+        range->component = read_varint(in);
+        range->first = read_varint(in);
+        uint64_t count = read_varint(in);
+        if (range->component == 0 || range->component > CID_MAX || range->first >= RECORD_BLOCKS_MAX ||
+            count > RECORD_BLOCKS_MAX - range->first)
+            return false;
+        range->end = range->first + count;
+    }
+    return true;
 }
 
 enum error record_decode(struct byte_reader *in, struct record *record)
@@ -138,6 +175,7 @@ enum error record_decode(struct byte_reader *in, struct record *record)
         sound = decode_component(in, record);
         break;
     case RECORD_SUMMARY:
+        sound = decode_summary(in, record);
         break;
     }
     return sound && !in->overrun ? ERROR_NONE : ERROR_CORRUPT;

@@ -8,6 +8,8 @@
  *   REFERENCE  component, block, count, size, then `size` bytes of runs (entry.h)
  *   HOLES      component, block, count
  *   COMPONENT  id, state, base, birth, object and domain (16 bytes each)
+ *   SUMMARY    serial, first and last sequence, flags, count, then component, first block and count of each
+ *              what the segment before changed; flags: 1 = not all of it. A count of 0 names the component as such
  */
 #ifndef COFFER_ENGINE_GROUP_RECORD_H
 #define COFFER_ENGINE_GROUP_RECORD_H
@@ -22,7 +24,13 @@
 #define RECORD_REFERENCE_BYTES_MAX (1 + 4 * VARINT_BYTES_MAX + 256 * 24)
 #define RECORD_SMALL_BYTES_MAX 96
 
+#define RECORD_BLOCKS_MAX (UINT64_C(1) << 35) /* of one component: 128 TiB */
+#define SUMMARY_RANGES_MAX 256 /* of a summary record */
+
 enum { RECORD_UNIT_RANDOM = 1, RECORD_UNIT_ANONYMOUS = 2 };
+enum { RECORD_SUMMARY_INCOMPLETE = 1 };
+
+struct summary_range { uint64_t component, first, end; }; /* blocks */
 
 struct record {
     enum record_type type;
@@ -36,6 +44,9 @@ struct record {
     struct map_entry entries[256];
     /* COMPONENT */
     struct component_change change;
+    /* SUMMARY: `flags`, and of `ranges` there are `count` */
+    uint64_t serial, first_sequence, last_sequence;
+    struct summary_range ranges[SUMMARY_RANGES_MAX];
 };
 
 void record_write_encode(struct byte_writer *out, const struct record *record);
@@ -43,6 +54,7 @@ void record_reference_encode(struct byte_writer *out, uint64_t component, uint64
                              size_t count);
 void record_holes_encode(struct byte_writer *out, uint64_t component, uint64_t block, uint64_t count);
 void record_component_encode(struct byte_writer *out, const struct component_change *change);
+void record_summary_encode(struct byte_writer *out, const struct record *record);
 
 /* Takes the next record; ERROR_NOT_FOUND at the end, ERROR_CORRUPT for anything malformed. Safe for any input. */
 enum error record_decode(struct byte_reader *in, struct record *record) CHECKED;

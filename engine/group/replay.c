@@ -14,16 +14,6 @@
 #include "base/message.h"
 #include "engine/group/replay_chain.h"
 
-static enum error damage(struct replay *replay, uint64_t durable)
-{
-    return error_explain(ERROR_CORRUPT,
-                         "group %s: the journal is damaged at segment %llu, block %u: what was flushed between sequence "
-                         "%llx and %llx cannot be read. Nothing was changed. Try to read the device again, restore it from "
-                         "a copy, or see `coffer check`",
-                         group_name(replay->group), (unsigned long long)replay->place.serial, replay->place.offset,
-                         (unsigned long long)replay->last_sequence, (unsigned long long)durable);
-}
-
 /* One append; ERROR_NOT_FOUND at the end of the chain. A joint goes before the place that the append before named. */
 static enum error step(struct replay *replay)
 {
@@ -61,7 +51,7 @@ static enum error walk(struct replay *replay)
         return error;
     uint64_t durable = replay->durable_seen;
     TRY(replay_durable_behind(replay, &durable));
-    return durable > MAX(replay->last_sequence, replay->checkpoint->sequence) ? damage(replay, durable) : ERROR_NONE;
+    return durable > MAX(replay->last_sequence, replay->checkpoint->sequence) ? replay_damage(replay, durable) : ERROR_NONE;
 }
 
 enum error replay_run(struct group *group, const struct checkpoint *checkpoint, struct replay_end *end)

@@ -32,6 +32,8 @@ struct replay_append {
 };
 /* The append at a place; ERROR_NOT_FOUND where there is none. Enters its segment into the table. */
 enum error replay_append_read(struct replay *replay, const struct place *place, struct replay_append *read) CHECKED;
+/* The header of a segment: read ahead, or read now. */
+enum error replay_header_read(struct replay *replay, const struct place *place, struct segment_header *header) CHECKED;
 /* Compares the tags of its units where that was not done. */
 bool replay_append_is_sound(const struct replay_append *read);
 
@@ -43,5 +45,7 @@ void replay_index_finish(struct replay *replay);
 
 /* The highest `durable` stated behind the end of the chain: in the rest of its segment and in the one after. */
 enum error replay_durable_behind(struct replay *replay, uint64_t *durable) CHECKED;
+/* The journal ends before a `durable` sequence: says what is lost. ERROR_CORRUPT. */
+enum error replay_damage(struct replay *replay, uint64_t durable);
 
 #endif

@@ -6,7 +6,7 @@
  */
 #include "engine/group/replay_chain.h"
 
-static enum error header_get(struct replay *replay, const struct place *place, struct segment_header *header)
+enum error replay_header_read(struct replay *replay, const struct place *place, struct segment_header *header)
 {
     if (replay_windows_header(replay->windows, place, header))
         return ERROR_NONE;
@@ -25,7 +25,7 @@ static enum error segment_enter(struct replay *replay, const struct place *place
         return ERROR_NONE;
     }
     struct segment_header header;
-    TRY(header_get(replay, place, &header));
+    TRY(replay_header_read(replay, place, &header));
     if (header.segment.kind != SEGMENT_JOURNAL)
         return ERROR_NOT_FOUND;
     header.segment.generation = GENERATION_REPLAYED;

@@ -1,7 +1,7 @@
 /* Records: nothing malformed, cut off or out of range is taken, and what is encoded comes back. */
 #include "tests/unit/group_fixture.h"
 
-#define BLOCKS_MAX (UINT64_C(1) << 35)
+#define BLOCKS_MAX RECORD_BLOCKS_MAX
 
 static struct record record, back;
 static uint8_t bytes[16384];
@@ -62,13 +62,29 @@ static size_t random_entries(struct map_entry *entries)
     return count;
 }
 
+static void random_summary(uint64_t count)
+{
+    memset(&record, 0, sizeof record);
+    record.serial = 1 + fixture_below(&seed, SERIAL_MAX);
+    record.first_sequence = fixture_random(&seed);
+    record.last_sequence = fixture_random(&seed);
+    record.flags = (unsigned)fixture_below(&seed, 2);
+    record.count = count;
+    for (uint64_t i = 0; i < count; i++) {
+        struct summary_range *range = &record.ranges[i];
+        range->component = 1 + fixture_below(&seed, CID_MAX);
+        range->first = fixture_below(&seed, BLOCKS_MAX);
+        range->end = range->first + fixture_below(&seed, BLOCKS_MAX - range->first + 1);
+    }
+}
+
 static void every_prefix_of_a_record_is_refused(void **state)
 {
     (void)state;
     const uint8_t *next;
     struct map_entry entries[256];
     struct component_change change = {.id = 7, .state = COMPONENT_LIVE};
-    for (unsigned kind = 0; kind < 4; kind++) {
+    for (unsigned kind = 0; kind < 5; kind++) {
         struct byte_writer out = writer();
         random_write();
         switch (kind) {
@@ -84,6 +100,10 @@ static void every_prefix_of_a_record_is_refused(void **state)
             break;
         case 3:
             record_component_encode(&out, &change);
+            break;
+        case 4:
+            random_summary(3);
+            record_summary_encode(&out, &record);
             break;
         }
         assert_int_equal(decode_all(&out), ERROR_NONE);
@@ -101,7 +121,7 @@ static void unknown_types_are_refused(void **state)
         write_byte(&out, (uint8_t)type);
         for (unsigned i = 0; i < 200; i++)
             write_byte(&out, 1);
-        if (type < RECORD_WRITE || type > RECORD_COMPONENT) {
+        if (type < RECORD_WRITE || type > RECORD_SUMMARY) {
             const uint8_t *next;
             assert_int_equal(decode(out.next, &next), ERROR_CORRUPT);
         }
@@ -188,6 +208,52 @@ static void components_without_id_or_state_are_refused(void **state)
     }
 }
 
+#define SUMMARY_REFUSED(...)                                                                                           \
+    do {                                                                                                               \
+        struct byte_writer out = writer();                                                                             \
+        random_summary(2);                                                                                             \
+        __VA_ARGS__;                                                                                                   \
+        record_summary_encode(&out, &record);                                                                          \
+        assert_int_equal(decode_all(&out), ERROR_CORRUPT);                                                             \
+    } while (0)
+
+static void summaries_out_of_range_are_refused(void **state)
+{
+    (void)state;
+    SUMMARY_REFUSED(record.serial = 0);
+    SUMMARY_REFUSED(record.serial = SERIAL_MAX + 1);
+    SUMMARY_REFUSED(record.flags = 2);
+    SUMMARY_REFUSED(record.count = 3); /* the third is all zero */
+    SUMMARY_REFUSED(record.ranges[1].component = 0);
+    SUMMARY_REFUSED(record.ranges[1].component = CID_MAX + 1);
+    SUMMARY_REFUSED(record.ranges[1].first = BLOCKS_MAX, record.ranges[1].end = BLOCKS_MAX);
+    SUMMARY_REFUSED(record.ranges[1].end = BLOCKS_MAX + 1);
+    SUMMARY_REFUSED(record.ranges[1].first = 5, record.ranges[1].end = 4);
+    struct byte_writer out = writer();
+    const uint64_t fields[] = {1, 2, 3, 0, SUMMARY_RANGES_MAX + 1};
+    write_byte(&out, RECORD_SUMMARY);
+    for (size_t i = 0; i < COUNT_OF(fields); i++)
+        write_varint(&out, fields[i]);
+    for (unsigned i = 0; i < 3 * (SUMMARY_RANGES_MAX + 1); i++)
+        write_byte(&out, 1);
+    assert_int_equal(decode_all(&out), ERROR_CORRUPT);
+}
+
+static void summaries_come_back(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 300; i++) {
+        struct byte_writer out = writer();
+        random_summary(i % 5 ? fixture_below(&seed, SUMMARY_RANGES_MAX + 1) : SUMMARY_RANGES_MAX);
+        record_summary_encode(&out, &record);
+        assert_int_equal(decode_all(&out), ERROR_NONE);
+        assert_true(back.type == RECORD_SUMMARY && back.serial == record.serial && back.flags == record.flags &&
+                    back.first_sequence == record.first_sequence && back.last_sequence == record.last_sequence &&
+                    back.count == record.count);
+        assert_memory_equal(back.ranges, record.ranges, record.count * sizeof record.ranges[0]);
+    }
+}
+
 static void units_come_back(void **state)
 {
     (void)state;
@@ -256,6 +322,12 @@ static bool in_range(void)
         return component && back.count >= 1 && back.block + back.count <= BLOCKS_MAX;
     case RECORD_COMPONENT:
         return back.change.id >= 1 && back.change.id <= CID_MAX;
+    case RECORD_SUMMARY:
+        for (uint64_t i = 0; i < back.count && i < SUMMARY_RANGES_MAX; i++)
+            if (back.ranges[i].component < 1 || back.ranges[i].component > CID_MAX ||
+                back.ranges[i].first > back.ranges[i].end || back.ranges[i].end > BLOCKS_MAX)
+                return false;
+        return back.count <= SUMMARY_RANGES_MAX;
     default:
         return false;
     }
@@ -293,6 +365,8 @@ int main(void)
         TEST(ranges_that_end_nowhere_are_refused),
         TEST(references_with_a_false_length_are_refused),
         TEST(components_without_id_or_state_are_refused),
+        TEST(summaries_out_of_range_are_refused),
+        TEST(summaries_come_back),
         TEST(units_come_back),
         TEST(references_come_back),
         TEST(components_come_back),
