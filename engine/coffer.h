@@ -58,6 +58,10 @@ enum error pool_create(const struct pool_create_options *options) CHECKED;
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
 
+/* A server may keep a part of the conf's `memory`, at most one of so many, and open the pool with the rest; where an
+ * open says how much it needs, that is counted in. */
+#define POOL_MEMORY_SERVER_SHARE 16
+
 struct pool_open_options {
     const char *passphrase;    /* NULL: not given */
     size_t passphrase_size;

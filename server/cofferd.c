@@ -33,7 +33,6 @@
 #include "server/nbd/nbd.h"
 #include "server/settings.h"
 
-#define PAYLOAD_SHARE     16          /* of the daemon's memory that holds the data of running requests */
 #define PAYLOAD_BYTES_TOP (64u << 20) /* more does not make anything faster */
 #define STOP_SECONDS      60          /* for requests that run; publishing the pool after them takes what it takes */
 #define EXIT_UNCLEAN      1
@@ -75,9 +74,10 @@ static enum error passphrase_find(const struct settings *settings, char **passph
     return passphrase_read(settings->passphrase_file, "Passphrase: ", false, passphrase, size);
 }
 
+/* Of the daemon's memory, for the data of running requests. */
 static size_t payload_bytes(const struct settings *settings)
 {
-    return MIN(settings->memory / PAYLOAD_SHARE, (uint64_t)PAYLOAD_BYTES_TOP);
+    return MIN(settings->memory / POOL_MEMORY_SERVER_SHARE, (uint64_t)PAYLOAD_BYTES_TOP);
 }
 
 /* What the payloads take, the engine does not get, as far as it can do without. */

@@ -221,13 +221,26 @@ static struct shares shares_of(const struct group_config *config, uint32_t segme
     return shares;
 }
 
+static uint64_t setting_for(const struct group_config *config, uint64_t memory)
+{
+    return config->memory_setting ? config->memory_setting(memory) : memory;
+}
+
 /* The setting that would do; shares grow with it. */
 static uint64_t memory_needed(const struct group_config *config, uint32_t segments, uint64_t floor)
 {
     struct group_config tried = *config;
     while (shares_of(&tried, segments).fixed + floor > tried.memory)
         tried.memory += UINT64_C(1) << 20;
-    return config->memory_setting + (tried.memory - config->memory);
+    return setting_for(config, tried.memory);
+}
+
+uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes)
+{
+    struct group_config tried = group->config;
+    while (2 * (uint64_t)recent_usable(shares_of(&tried, group->segments.count).tables, RECENT_BATCH_ROOM) < bytes)
+        tried.memory += UINT64_C(1) << 20;
+    return setting_for(&group->config, tried.memory);
 }
 
 static void *scratch_make(void) { return memory_aligned(SCRATCH_BYTES); }

@@ -44,7 +44,7 @@ struct group_config {
     struct section *section;
     char name[64];
     uint64_t memory;           /* of the pool's setting: this group's share */
-    uint64_t memory_setting;   /* the pool's, for messages */
+    uint64_t (*memory_setting)(uint64_t memory); /* that gives this much to the group, for messages; NULL: the same */
     uint64_t index_memory;
     uint64_t epoch;            /* of this open */
     uint64_t checkpoint_seen;  /* the number that was held against the witness: an older one is not taken now */
@@ -144,6 +144,8 @@ void group_device_written(struct group *group, uint32_t device);
 /* Room may have come back: wakes writers that wait. Under no lock. */
 void group_room_changed(struct group *group);
 void group_keeper_wake(struct group *group);
+/* The setting under which both recent tables together take this many bytes. */
+uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes);
 const char *group_name(const struct group *group); /* for messages */
 struct group_figures {
     uint64_t segment_bytes, segments, segments_free, segments_reserve;

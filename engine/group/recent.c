@@ -45,14 +45,20 @@ static uint32_t *head_of(const struct recent *recent, uint64_t owner, uint64_t n
     return &recent->heads[(uint32_t)(h >> 32) & recent->mask];
 }
 
+static uint32_t heads_for(size_t bytes)
+{
+    uint32_t heads = 1024;
+    while ((size_t)heads * 64 < bytes)
+        heads *= 2;
+    return heads;
+}
+
 enum error recent_create(size_t bytes, struct recent **out)
 {
     struct recent *recent = memory_zeroed(1, sizeof *recent);
     if (!recent)
         return ERROR_NO_MEMORY;
-    uint32_t heads = 1024;
-    while ((size_t)heads * 64 < bytes)
-        heads *= 2;
+    uint32_t heads = heads_for(bytes);
     recent->size = bytes - (size_t)heads * sizeof(uint32_t);
     recent->mask = heads - 1;
     recent->arena = memory_map(recent->size);
@@ -96,13 +102,28 @@ bool recent_is_empty(const struct recent *recent)
 
 size_t recent_capacity(const struct recent *recent) { return recent->size; }
 
+size_t recent_used(const struct recent *recent) { return recent->used; }
+
+bool recent_is_at_limit(const struct recent *recent)
+{
+    return recent->range_count + 64 > RECENT_RANGES_MAX || recent->component_count + 64 > RECENT_COMPONENTS_MAX ||
+           recent->range_leaves >= RECENT_RANGE_LEAVES_MAX;
+}
+
+/* A last sheaf of births that grows to its full size must always fit. */
+static size_t last_sheaf_bytes(void) { return 2 * sheaf_bytes(true, SHEAF_SHIFTS - 1); }
+
+size_t recent_usable(size_t bytes, size_t room)
+{
+    size_t kept = (size_t)heads_for(bytes) * sizeof(uint32_t) + last_sheaf_bytes() + room;
+    return bytes > kept ? bytes - kept : 0;
+}
+
 size_t recent_room(const struct recent *recent)
 {
-    if (recent->range_count + 64 > RECENT_RANGES_MAX || recent->component_count + 64 > RECENT_COMPONENTS_MAX ||
-        recent->range_leaves >= RECENT_RANGE_LEAVES_MAX)
+    if (recent_is_at_limit(recent))
         return 0;
-    /* A last sheaf of births that grows to its full size must always fit. */
-    size_t last = 2 * sheaf_bytes(true, SHEAF_SHIFTS - 1);
+    size_t last = last_sheaf_bytes();
     size_t left = recent->size - recent->used;
     return left > last ? left - last : 0;
 }

@@ -63,6 +63,12 @@ bool recent_is_empty(const struct recent *recent);
 /* Bytes left for points and births; 0 also where ranges, their leaves or components are at their limit. */
 size_t recent_room(const struct recent *recent);
 size_t recent_capacity(const struct recent *recent);
+/* Bytes that points and births take. */
+size_t recent_used(const struct recent *recent);
+/* Whether ranges, their leaves or components are at their limit: more memory would not make room. */
+bool recent_is_at_limit(const struct recent *recent);
+/* Bytes that points and births can take in a table made of `bytes` before recent_room() is below `room`. */
+size_t recent_usable(size_t bytes, size_t room);
 
 /* True where the table knows the block; a hole is an all-zero entry. */
 bool recent_find(const struct recent *recent, uint64_t component, uint64_t block, struct map_entry *entry);

@@ -51,7 +51,9 @@ static enum error walk(struct replay *replay)
         return error;
     uint64_t durable = replay->durable_seen;
     TRY(replay_durable_behind(replay, &durable));
-    return durable > MAX(replay->last_sequence, replay->checkpoint->sequence) ? replay_damage(replay, durable) : ERROR_NONE;
+    if (durable > MAX(replay->last_sequence, replay->checkpoint->sequence))
+        return replay_damage(replay, durable);
+    return replay_room_check(replay);
 }
 
 enum error replay_run(struct group *group, const struct checkpoint *checkpoint, struct replay_end *end)

@@ -9,20 +9,37 @@
 #include "engine/group/replay_chain.h"
 #include "engine/group/view.h"
 
-static enum error table_ready(struct group *group)
+/* One table is filled, then the other. What fits into neither is entered for its size alone, over and over into the second,
+ * so that the end of the journal tells how much is needed. (A table that is full for its ranges counts as one full of
+ * points: with more memory the first table gets as far as it got when the journal was written.) */
+static void table_ready(struct replay *replay)
 {
+    struct group *group = replay->group;
     struct view *view = group->view;
     if (recent_room(view->active) >= RECENT_BATCH_ROOM)
-        return ERROR_NONE;
-    if (view->frozen)
-        return error_explain(ERROR_NO_MEMORY,
-                             "group %s: the journal does not fit into the recent tables: open it once with a larger "
-                             "`memory` in coffer.conf (the one it was written with, or twice this one)",
-                             group_name(group));
+        return;
+    if (view->frozen) {
+        replay->overflow += recent_is_at_limit(view->active) ? recent_capacity(view->active) : recent_used(view->active);
+        recent_clear(view->active);
+        return;
+    }
     view->frozen = view->active;
     view->active = group->tables[1];
     group->table_ready = false;
-    return ERROR_NONE;
+}
+
+enum error replay_room_check(const struct replay *replay)
+{
+    const struct group *group = replay->group;
+    if (!replay->overflow)
+        return ERROR_NONE;
+    /* An eighth more: points of one leaf that were counted in two fills take a little more in one. */
+    uint64_t used = recent_used(group->view->frozen) + replay->overflow + recent_used(group->view->active);
+    uint64_t setting = group_memory_for_tables(group, used + used / 8);
+    return error_explain(ERROR_NO_MEMORY,
+                         "group %s: the journal does not fit into the recent tables: this open needs `memory = %lluM` in "
+                         "coffer.conf, afterwards less will do again. Nothing was changed",
+                         group_name(group), (unsigned long long)((setting >> 20) + 1));
 }
 
 static void index_enter_first(struct replay *replay)
@@ -89,7 +106,7 @@ static void record_apply(struct replay *replay, uint64_t serial, const struct re
 static enum error frame_apply(struct replay *replay, uint64_t serial, struct byte_reader *frame)
 {
     for (;;) {
-        TRY(table_ready(replay->group));
+        table_ready(replay);
         enum error error = record_decode(frame, replay->record);
         if (error == ERROR_NOT_FOUND)
             return ERROR_NONE;

@@ -20,6 +20,7 @@ struct replay {
     uint8_t tag[16];       /* of the last one */
     uint64_t last_sequence, durable_seen;
     uint64_t appends;
+    uint64_t overflow;     /* bytes of records that found both tables full: only counted, the group does not open */
     struct index_entry { struct fingerprint fingerprint; uint64_t cid; } delayed[INDEX_DELAY]; /* a ring */
     uint64_t delayed_first, delayed_end;
 };
@@ -37,8 +38,10 @@ enum error replay_header_read(struct replay *replay, const struct place *place, 
 /* Compares the tags of its units where that was not done. */
 bool replay_append_is_sound(const struct replay_append *read);
 
-/* Enters what the frames behind the checkpoint say. */
+/* Enters what the frames behind the checkpoint say. Where both tables are full the rest is counted only. */
 enum error replay_append_apply(struct replay *replay, const struct append_format *append) CHECKED;
+/* At the end: ERROR_NO_MEMORY where not all of it found room; the sentence says how much is needed. */
+enum error replay_room_check(const struct replay *replay) CHECKED;
 
 /* Enters what is not in the index yet. */
 void replay_index_finish(struct replay *replay);

@@ -50,6 +50,15 @@ static uint64_t pool_memory(const struct pool *pool)
 
 static size_t batches_lent(uint64_t memory) { return memory < BATCHES_SMALL_MEMORY ? BATCHES_LENT / 2 : BATCHES_LENT; }
 
+/* The setting of which a group gets at least this much, also where a server keeps its share of it. */
+static uint64_t setting_giving(uint64_t memory)
+{
+    uint64_t setting = memory;
+    while (setting - setting / POOL_MEMORY_SERVER_SHARE - batches_lent(setting) * BATCH_BYTES < memory)
+        setting += UINT64_C(1) << 20;
+    return setting;
+}
+
 uint64_t pool_memory_lent(const struct pool *pool) { return batches_lent(pool_memory(pool)) * BATCH_BYTES; }
 
 /* ---- devices and keys -------------------------------------------------------------------------------------------------- */
@@ -284,7 +293,7 @@ static enum error group_begin(struct opening *opening)
     struct group_config config = {
         .section = &pool->section,
         .memory = memory,
-        .memory_setting = setting,
+        .memory_setting = setting_giving,
         .index_memory = MIN(pool->conf->index_memory, setting < BATCHES_SMALL_MEMORY ? memory / 8 : memory / 4),
         .epoch = pool->epoch,
         .checkpoint_seen = opening->checkpoint_seen,

@@ -130,6 +130,18 @@ static void the_room_of_one_commit_holds_its_worst(void **state)
     }
 }
 
+static void what_is_usable_is_what_gets_used(void **state)
+{
+    (void)state;
+    const size_t room = 64 << 10;
+    for (uint64_t i = 0; recent_room(recent) >= room; i++)
+        recent_enter(recent, 1, i * SHEAF_ITEMS, entry_of(2));
+    assert_true(recent_used(recent) > recent_usable(TABLE, room));
+    assert_true(recent_used(recent) <= recent_usable(TABLE, room) + RECENT_POINT_BYTES_MAX);
+    assert_int_equal(recent_usable(1000, room), 0);
+    assert_false(recent_is_at_limit(recent));
+}
+
 static void ranges_at_their_limit_leave_no_room(void **state)
 {
     (void)state;
@@ -292,6 +304,7 @@ int main(void)
         TEST(an_empty_table_knows_nothing),
         TEST(a_full_table_says_so_before_an_entry_could_fail),
         TEST(the_room_of_one_commit_holds_its_worst),
+        TEST(what_is_usable_is_what_gets_used),
         TEST(ranges_at_their_limit_leave_no_room),
         TEST(too_many_leaves_in_ranges_leave_no_room),
         TEST(components_at_their_limit_leave_no_room),
