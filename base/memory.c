@@ -52,14 +52,6 @@ void *memory_map(size_t size)
     return start;
 }
 
-void *memory_map_random(size_t size)
-{
-    void *start = memory_map(size);
-    if (start != NULL)
-        (void)!madvise(start, MAX(size, (size_t)1), MADV_HUGEPAGE); /* without, it is slower */
-    return start;
-}
-
 void memory_unmap(void *start, size_t size)
 {
     if (start == NULL)

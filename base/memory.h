@@ -15,8 +15,6 @@ void *memory_aligned(size_t size) CHECKED;
 /* A large table straight from the kernel, zeroed, paged in on first use (from 2 MiB on in huge pages, where there are
  * some: random look-ups miss the address translation less); NULL when out of memory. */
 void *memory_map(size_t size) CHECKED;
-/* The same for a table that will be used at random all over: in the largest pages that the kernel has at hand. */
-void *memory_map_random(size_t size) CHECKED;
 void memory_unmap(void *start, size_t size);
 /* Overwrites in a way that the compiler does not remove. */
 void memory_cleanse(void *start, size_t size);

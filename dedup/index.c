@@ -199,7 +199,7 @@ enum error index_create(size_t bytes, struct index **index)
         return error_explain(ERROR_NO_MEMORY, "no memory for a dedup index");
     created->shelves = bytes / (SHELF_BUCKETS * sizeof(struct bucket));
     created->bytes = created->shelves * SHELF_BUCKETS * sizeof(struct bucket);
-    created->buckets = memory_map_random(created->bytes);
+    created->buckets = memory_map(created->bytes);
     if (created->buckets == NULL) {
         free(created);
         return error_explain(ERROR_NO_MEMORY, "no memory for a dedup index of %zu bytes", bytes);
