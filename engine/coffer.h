@@ -112,6 +112,9 @@ struct object_usage {
 enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid) CHECKED;
 /* `name` may be a name or a UUID in text; trashed objects are found by UUID, or by name where no living one has it. */
 enum error object_find(struct pool *pool, const char *name, struct object_info *info) CHECKED;
+/* One in the trash that can come back: by UUID, or by a name, whether or not a living object has it too, as long as only
+ * one in the trash has it. Where several do, ERROR_INVALID and a sentence that lists them; so does what acts upon one. */
+enum error object_find_trashed(struct pool *pool, const char *name, struct object_info *info) CHECKED;
 /* All objects, sorted by name; *infos is the caller's (free). */
 enum error object_list(struct pool *pool, struct object_info **infos, size_t *count) CHECKED;
 enum error object_rename(struct pool *pool, const char *name, const char *new_name) CHECKED;

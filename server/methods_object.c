@@ -85,8 +85,7 @@ static enum error find_trashed(struct methods *methods, json_t *parameters, stru
                              found.name);
     if (found.deleting)
         return error_explain(ERROR_NOT_FOUND, "'%s' is being freed already", found.name);
-    *info = found;
-    return ERROR_NONE;
+    return object_find_trashed(methods->pool, text(parameters, "name"), info); /* no other of that name is there */
 }
 
 static enum error answer_with(struct methods *methods, const char *name, json_t **result)

@@ -164,7 +164,8 @@ const struct command command_trash_restore = {
     .verb = "restore",
     .arguments = "NAME",
     .summary = "bring a deleted disk back",
-    .text = "Brings a disk back from the trash, by its name, or by its UUID where another disk has that name now.",
+    .text = "Brings a disk back from the trash, by its name, or by its UUID where another disk has that name, be it alive\n"
+            "or in the trash (`coffer trash list` shows UUIDs).",
     .examples = "  coffer trash restore disk1\n  coffer trash restore disk1 --as disk1-old\n",
     .positional_min = 1,
     .positional_max = 1,
@@ -178,7 +179,7 @@ const struct command command_trash_purge = {
     .arguments = "[NAME]",
     .summary = "free a deleted disk for good",
     .text = "Frees a disk of the trash, or with --all everything in it. It cannot be brought back. The space comes\n"
-            "back in the background.",
+            "back in the background. Where several in the trash have the name, or a living disk has it, say the UUID.",
     .examples = "  coffer trash purge disk1\n  coffer trash purge --all\n",
     .positional_max = 1,
     .options = purge_options,

@@ -10,14 +10,18 @@
  * Locks: pool->lock, held across catalog writes. A shrink lets go of it while it frees; meanwhile the object counts as
  * open, so that it can be neither deleted nor locked away.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/sweep.h"
+
+#define CANDIDATES_SHOWN 8 /* so many fit into a sentence */
 
 /* ---- what is asked before anything
  * ------------------------------------------------------------------------------------ */
@@ -349,11 +353,58 @@ static enum error discard(struct pool *pool, struct object *object)
     return ERROR_NONE;
 }
 
+static bool is_restorable(const struct object *object)
+{
+    return object->deleted != 0 && !object->deleting;
+}
+
+/* " UUID (deleted DATE)"; tells how long it is. */
+static size_t candidate_print(const struct object *object, char *text, size_t room)
+{
+    char uuid[UUID_TEXT_SIZE], when[32] = "?";
+    time_t seconds = (time_t)object->deleted;
+    struct tm local;
+    uuid_format(object->uuid, uuid);
+    if (localtime_r(&seconds, &local) != NULL)
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
+    return (size_t)snprintf(text, room, " %s (deleted %s)", uuid, when);
+}
+
+/* What a person calls by a name must be one thing: a guess could free, or bring back, the wrong one for good. */
+static enum error ambiguous(struct pool *pool, const char *name, size_t total)
+{
+    char list[CANDIDATES_SHOWN * (UUID_TEXT_SIZE + 48)] = "", more[32] = "";
+    size_t length = 0, shown = 0;
+    for (const struct object *object = pool->objects; object != NULL && shown < CANDIDATES_SHOWN; object = object->next) {
+        if (!is_restorable(object) || strcmp(object->name, name) != 0)
+            continue;
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s", shown++ == 0 ? "" : ",");
+        length += candidate_print(object, list + length, sizeof list - length);
+    }
+    if (total > shown)
+        snprintf(more, sizeof more, " and %zu more", total - shown);
+    return error_explain(ERROR_INVALID, "%zu objects in the trash have the name '%s': say which by its UUID:%s%s", total,
+                         name, list, more);
+}
+
+static enum error check_only_one(struct pool *pool, const struct object *found, const char *name)
+{
+    struct uuid uuid;
+    size_t count = 0;
+    if (uuid_parse(name, &uuid) == ERROR_NONE && uuid_equal(uuid, found->uuid))
+        return ERROR_NONE;
+    for (const struct object *object = pool->objects; object != NULL; object = object->next)
+        count += is_restorable(object) && strcmp(object->name, name) == 0;
+    return count > 1 ? ambiguous(pool, name, count) : ERROR_NONE;
+}
+
 static enum error throw_away(struct pool *pool, const char *name, bool now)
 {
     struct object *object;
     TRY(check_changeable(pool));
     TRY(find(pool, name, &object));
+    if (is_restorable(object))
+        TRY(check_only_one(pool, object, name));
     if (object->deleting)
         return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed already", object->name);
     TRY(check_closed(object, "deleted"));
@@ -384,8 +435,21 @@ static enum error find_trashed(struct pool *pool, const char *name, struct objec
         return error_explain(ERROR_NOT_FOUND, "'%s' is not in the trash", found->name);
     if (found->deleting)
         return error_explain(ERROR_NOT_FOUND, "'%s' was deleted for good and is being freed", found->name);
+    TRY(check_only_one(pool, found, name));
     *object = found;
     return ERROR_NONE;
+}
+
+enum error object_find_trashed(struct pool *pool, const char *name, struct object_info *info)
+{
+    struct object *object;
+    mutex_lock(&pool->lock);
+    enum error error = check_readable(pool);
+    if (error == ERROR_NONE)
+        error = find_trashed(pool, name, &object);
+    if (error == ERROR_NONE)
+        info_fill(pool, object, info);
+    return unlocked(pool, error);
 }
 
 static enum error restore(struct pool *pool, const char *name, const char *new_name)

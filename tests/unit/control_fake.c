@@ -116,6 +116,25 @@ enum error object_find(struct pool *pool, const char *name, struct object_info *
     return leave(pool, error);
 }
 
+static bool is_trashed_as(const struct object_info *object, const char *name)
+{
+    return object->deleted != 0 && !object->deleting && strcmp(object->name, name) == 0;
+}
+
+enum error object_find_trashed(struct pool *pool, const char *name, struct object_info *info)
+{
+    struct object_info *object;
+    size_t count = 0;
+    enum error error = enter(pool, name, &object);
+    for (size_t i = 0; i < pool->object_count; i++)
+        count += is_trashed_as(&pool->objects[i], name);
+    if (error == ERROR_NONE && count > 1)
+        error = error_explain(ERROR_INVALID, "%zu objects in the trash have the name '%s'", count, name);
+    if (error == ERROR_NONE)
+        *info = *object;
+    return leave(pool, error);
+}
+
 enum error object_list(struct pool *pool, struct object_info **infos, size_t *count)
 {
     pthread_mutex_lock(&pool->lock);

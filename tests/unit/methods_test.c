@@ -209,6 +209,26 @@ static void create_answers_with_the_object(void **state)
     assert_int_equal(json_string_length(json_object_get(object, "uuid")), 36);
 }
 
+static void a_name_that_two_in_the_trash_have_is_refused_and_a_uuid_is_not(void **state)
+{
+    struct fixture *fixture = *state;
+    char uuid[UUID_TEXT_SIZE], parameters[128];
+    fake_add(fixture->pool, "a", 4096);
+    snprintf(uuid, sizeof(uuid), "%s",
+             json_string_value(json_object_get(call(fixture, "object.delete", "{\"name\":\"a\"}"), "uuid")));
+    fake_add(fixture->pool, "a", 8192);
+    call(fixture, "object.delete", "{\"name\":\"a\"}");
+    assert_fails(fixture, "trash.purge", "{\"name\":\"a\"}", -32000, "INVALID");
+    assert_fails(fixture, "trash.restore", "{\"name\":\"a\"}", -32000, "INVALID");
+    assert_int_equal(json_array_size(call(fixture, "trash.list", "{}")), 2);
+    snprintf(parameters, sizeof(parameters), "{\"name\":\"%s\"}", uuid);
+    json_t *restored = call(fixture, "trash.restore", parameters);
+    assert_int_equal(json_integer_value(json_object_get(restored, "size")), 4096);
+    call(fixture, "object.delete", parameters);
+    call(fixture, "trash.purge", parameters);
+    call(fixture, "trash.restore", "{\"name\":\"a\"}"); /* the other one: the name is its own again */
+}
+
 static void delete_tells_until_when_and_restore_brings_back(void **state)
 {
     struct fixture *fixture = *state;
@@ -379,6 +399,7 @@ int main(void)
         TEST(a_wrong_passphrase_is_refused),
         TEST(the_right_passphrase_unlocks),
         TEST(create_answers_with_the_object),
+        TEST(a_name_that_two_in_the_trash_have_is_refused_and_a_uuid_is_not),
         TEST(delete_tells_until_when_and_restore_brings_back),
         TEST(rename_and_resize_answer_with_the_object_as_it_is),
         TEST(usage_tells_all_its_figures),

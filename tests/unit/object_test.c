@@ -295,6 +295,37 @@ static void a_living_object_hides_the_trashed_ones_of_its_name(void **context)
     assert_true(uuid_equal(look(text_of(second)).uuid, second));
 }
 
+static void a_name_that_several_in_the_trash_have_is_refused_with_their_uuids(void **context)
+{
+    struct uuid first = make("a", MIB), second;
+    struct object_info info;
+    (void)context;
+    assert_fine(object_delete(pool, "a", false));
+    assert_fine(object_find_trashed(pool, "a", &info));
+    assert_true(uuid_equal(info.uuid, first));
+    second = make("a", 2 * MIB);
+    assert_fine(object_delete(pool, "a", false));
+    assert_refused(object_restore(pool, "a", NULL), ERROR_INVALID, text_of(first));
+    assert_refused(object_restore(pool, "a", "b"), ERROR_INVALID, text_of(second));
+    assert_refused(object_find_trashed(pool, "a", &info), ERROR_INVALID, "(deleted 2");
+    assert_refused(object_delete(pool, "a", true), ERROR_INVALID, "2 objects in the trash");
+    assert_int_equal(count_of_objects(), 2);
+    assert_fine(object_find_trashed(pool, text_of(first), &info));
+    assert_fine(object_delete(pool, text_of(second), true));
+    assert_fine(object_restore(pool, "a", NULL)); /* what is being freed is no candidate */
+    assert_true(uuid_equal(look("a").uuid, first));
+}
+
+static void the_sentence_on_many_of_one_name_says_how_many_it_leaves_out(void **context)
+{
+    (void)context;
+    for (unsigned i = 0; i < 11; i++) {
+        make("a", MIB);
+        assert_fine(object_delete(pool, "a", false));
+    }
+    assert_refused(object_restore(pool, "a", NULL), ERROR_INVALID, " and 3 more");
+}
+
 static void a_name_that_is_a_uuid_is_refused(void **context)
 {
     struct uuid uuid = make("a", MIB), other;
@@ -547,6 +578,8 @@ int main(void)
         POOL_TEST(an_object_grows_while_it_is_open),
         POOL_TEST(the_trash_keeps_what_it_took),
         POOL_TEST(a_living_object_hides_the_trashed_ones_of_its_name),
+        POOL_TEST(a_name_that_several_in_the_trash_have_is_refused_with_their_uuids),
+        POOL_TEST(the_sentence_on_many_of_one_name_says_how_many_it_leaves_out),
         POOL_TEST(a_name_that_is_a_uuid_is_refused),
         POOL_TEST(the_list_is_sorted_by_name_and_whole),
         POOL_TEST(slots_are_used_again),
