@@ -204,8 +204,10 @@ struct pool_status {
     uint64_t memory_setting, memory_used;
     /* since the open */
     uint64_t user_read_bytes, user_write_bytes, user_reads, user_writes, user_flushes;
-    uint64_t chunks_written, chunks_zero, chunks_hit, chunks_false_hit, chunks_random;
-    uint64_t unit_bytes_in, unit_bytes_out;
+    uint64_t chunks_written;                   /* new ones: neither zeros nor hits */
+    uint64_t chunks_zero, chunks_hit, chunks_false_hit;
+    uint64_t chunks_random;                    /* of unit_bytes_in: what compression could not shrink */
+    uint64_t unit_bytes_in, unit_bytes_out;    /* of the compressor; also where a commit then found a hit gone */
     uint64_t checkpoints, checkpoint_last; /* seconds since 1970 */
     uint64_t journal_bytes;                /* since the last freeze */
     uint64_t replay_bytes, replay_nanoseconds; /* of the last open */

@@ -15,7 +15,7 @@
 
 #define SPACE_WARNING_PERCENT 15    /* free of capacity: time enough to order a disk */
 #define SPACE_ERROR_PERCENT   5     /* writers will soon be refused */
-#define RANDOM_SHARE_PERCENT  50    /* of the chunks written: more is hardly mere media files */
+#define RANDOM_SHARE_PERCENT  50    /* of the new chunks: more is hardly mere media files */
 #define RANDOM_CHUNKS_MIN     16384 /* 64 MiB: fewer chunks say nothing */
 
 struct finding {
@@ -139,15 +139,16 @@ static void check_swap(const struct health_facts *facts, struct finding *finding
 static void check_double_encryption(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_status *status = facts->status;
-    uint64_t stored = status->chunks_written - MIN(status->chunks_written, status->chunks_hit + status->chunks_zero);
+    /* Zeros and duplicates never come to the compressor, which counts both figures. */
+    uint64_t compressed = status->unit_bytes_in / COFFER_BLOCK;
     good(finding, "what is written can mostly be compressed");
-    if (stored < RANDOM_CHUNKS_MIN || status->chunks_random < stored / 100 * RANDOM_SHARE_PERCENT)
+    if (compressed < RANDOM_CHUNKS_MIN || status->chunks_random < compressed / 100 * RANDOM_SHARE_PERCENT)
         return;
     finding->severity = "note";
     snprintf(finding->evidence, sizeof(finding->evidence),
              "%llu %% of the new blocks since the start look encrypted or compressed already: "
              "a guest that encrypts its disk defeats deduplication and compression",
-             (unsigned long long)MIN(status->chunks_random / MAX(stored / 100, 1), 100));
+             (unsigned long long)MIN(status->chunks_random * 100 / compressed, 100));
     snprintf(finding->command, sizeof(finding->command), "coffer object show NAME");
 }
 

@@ -315,7 +315,7 @@ static enum error units_compress(struct batch *batch)
         output += size;
         in += unit->count;
         out += size;
-        random += unit->codec == CODEC_RAW ? unit->count : 0;
+        random += codec != CODEC_RAW && unit->codec == CODEC_RAW ? unit->count : 0;
     }
     struct group_totals *totals = &batch->pool->group->totals;
     atomic_fetch_add(&totals->unit_bytes_in, in * CHUNK_SIZE);

@@ -273,16 +273,26 @@ static void status_has_groups_with_their_devices(void **state)
     assert_int_equal(json_array_size(call(*state, "device.list", "{}")), 2);
 }
 
-static const char *severity(const json_t *checks, const char *id)
+static const char *check_word(const json_t *checks, const char *id, const char *key)
 {
     size_t i;
     json_t *check;
     json_array_foreach(checks, i, check)
     {
         if (strcmp(json_string_value(json_object_get(check, "id")), id) == 0)
-            return json_string_value(json_object_get(check, "severity"));
+            return json_string_value(json_object_get(check, key));
     }
     return NULL;
+}
+
+static const char *severity(const json_t *checks, const char *id)
+{
+    return check_word(checks, id, "severity");
+}
+
+static const char *evidence(const json_t *checks, const char *id)
+{
+    return check_word(checks, id, "evidence");
 }
 
 static void health_reports_good_checks_too(void **state)
@@ -299,12 +309,32 @@ static void health_finds_what_is_wrong(void **state)
     fixture->pool->status.free_bytes = UINT64_C(100) << 20;
     fixture->pool->status.fenced = fixture->pool->status.devices[1].fenced = true;
     fixture->pool->status.read_errors = 3;
-    fixture->pool->status.chunks_written = fixture->pool->status.chunks_random = 1 << 20;
+    fixture->pool->status.chunks_random = 1 << 20;
+    fixture->pool->status.unit_bytes_in = UINT64_C(4096) << 20;
     json_t *checks = call(fixture, "pool.health", "{}");
     assert_string_equal(severity(checks, "SPACE"), "error");
     assert_string_equal(severity(checks, "FENCED"), "error");
     assert_string_equal(severity(checks, "READ_ERRORS"), "error");
     assert_string_equal(severity(checks, "DOUBLE_ENCRYPTION"), "note");
+}
+
+static void health_tells_what_share_of_new_chunks_looks_random(void **state)
+{
+    struct fixture *fixture = *state;
+    struct pool_status *status = &fixture->pool->status;
+    status->chunks_written = 100000;
+    status->unit_bytes_in = UINT64_C(4096) * 100000;
+    status->chunks_random = 75000;
+    status->chunks_hit = status->chunks_zero = 95000; /* duplicates and zeros are no new chunks */
+    struct health_facts facts = {.status = status};
+    json_t *checks = health_json(&facts);
+    assert_string_equal(severity(checks, "DOUBLE_ENCRYPTION"), "note");
+    assert_non_null(strstr(evidence(checks, "DOUBLE_ENCRYPTION"), "75 %"));
+    json_decref(checks);
+    status->chunks_random = 40000;
+    checks = health_json(&facts);
+    assert_string_equal(severity(checks, "DOUBLE_ENCRYPTION"), "ok");
+    json_decref(checks);
 }
 
 static void health_says_that_the_file_system_below_is_full(void **state)
@@ -406,6 +436,7 @@ int main(void)
         TEST(status_has_groups_with_their_devices),
         TEST(health_reports_good_checks_too),
         TEST(health_finds_what_is_wrong),
+        TEST(health_tells_what_share_of_new_chunks_looks_random),
         TEST(health_says_that_the_file_system_below_is_full),
         TEST(a_key_on_the_file_system_of_the_data_is_found),
         TEST(health_knows_keys_beside_data_and_plaintext),

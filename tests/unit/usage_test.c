@@ -22,6 +22,43 @@ static void fill(void)
     publish();
 }
 
+static void conf_add(const char *setting)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/coffer.conf", fixture_directory);
+    FILE *conf = fopen(path, "a");
+    assert_non_null(conf);
+    fprintf(conf, "\n[pool]\n%s\n", setting);
+    assert_int_equal(fclose(conf), 0);
+}
+
+static uint64_t random_chunks_of_writes(void)
+{
+    struct volume *volume;
+    struct pool_status status;
+    static uint8_t noise[2 * COFFER_BLOCK];
+    for (size_t i = 0; i < sizeof noise; i += sizeof(struct uuid))
+        memcpy(noise + i, &(struct uuid[]){uuid_random()}, sizeof(struct uuid));
+    assert_fine(volume_open(pool, "one", false, &volume));
+    assert_fine(block_io(volume, REQUEST_WRITE, 0, noise));
+    assert_fine(block_io(volume, REQUEST_WRITE, GIB / 2, noise + COFFER_BLOCK));
+    assert_fine(block_io(volume, REQUEST_WRITE, GIB / 4, noise)); /* a duplicate is no new chunk */
+    volume_close(volume);
+    write_block("one", 4096, 7);
+    assert_fine(pool_status(pool, &status));
+    return status.chunks_random;
+}
+
+static void random_chunks_are_counted_where_compression_was_tried(void **context)
+{
+    (void)context;
+    make("one", GIB);
+    assert_int_equal(random_chunks_of_writes(), 2);
+    conf_add("compression = none");
+    pool_reopen(false);
+    assert_int_equal(random_chunks_of_writes(), 0);
+}
+
 static void usage_of_nobody_is_refused(void **context)
 {
     (void)context;
@@ -134,6 +171,7 @@ static void usage_of_an_object_that_grows_meanwhile_ends(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(random_chunks_are_counted_where_compression_was_tried),
         TEST(usage_of_nobody_is_refused),
         TEST(usage_of_an_empty_object_is_nothing),
         TEST(usage_counts_what_only_the_recent_tables_know),
