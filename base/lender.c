@@ -28,13 +28,23 @@ enum error lender_create(size_t count, void *(*make)(void), void (*destroy)(void
     return ERROR_NONE;
 }
 
+void lender_empty(struct lender *lender)
+{
+    mutex_lock(&lender->mutex);
+    while (lender->resting) {
+        lender->destroy(lender->objects[--lender->resting]);
+        lender->made--;
+    }
+    condition_broadcast(&lender->given); /* who waits may make one */
+    mutex_unlock(&lender->mutex);
+}
+
 void lender_destroy(struct lender *lender)
 {
     if (!lender)
         return;
     ASSERT(lender->resting == lender->made);
-    for (size_t i = 0; i < lender->resting; i++)
-        lender->destroy(lender->objects[i]);
+    lender_empty(lender);
     mutex_deinit(&lender->mutex);
     condition_deinit(&lender->given);
     free(lender);

@@ -21,5 +21,7 @@ void lender_destroy(struct lender *lender);
 /* NULL: out of memory, and nobody else has one to give back. */
 void *lender_take(struct lender *lender);
 void lender_give(struct lender *lender, void *object);
+/* Destroys the objects that nobody holds; they are made anew when wanted. */
+void lender_empty(struct lender *lender);
 
 #endif

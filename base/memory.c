@@ -4,6 +4,7 @@
  */
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -64,6 +65,13 @@ void memory_cleanse(void *start, size_t size)
 {
     if (size > 0)
         explicit_bzero(start, size);
+}
+
+/* The allocator knows the size; what it rounded up is ours as well. */
+void memory_free_cleansed(void *start)
+{
+    memory_cleanse(start, malloc_usable_size(start));
+    free(start);
 }
 
 int memory_compare_constant_time(const void *a, const void *b, size_t size)

@@ -18,6 +18,8 @@ void *memory_map(size_t size) CHECKED;
 void memory_unmap(void *start, size_t size);
 /* Overwrites in a way that the compiler does not remove. */
 void memory_cleanse(void *start, size_t size);
+/* free() of what held secrets or users' plaintext: overwritten first, all of it. NULL is allowed. */
+void memory_free_cleansed(void *start);
 /* Compares in constant time: 0 when equal. */
 int memory_compare_constant_time(const void *a, const void *b, size_t size);
 

@@ -8,11 +8,11 @@
  *
  * The result depends on nothing but the arguments: contexts are reset before each use.
  *
- * No locks: contexts belong to a thread, are made when it first needs them and freed when it ends. Nothing here
+ * No locks: contexts belong to a thread, are made when it first needs them, wiped and freed when it ends. Nothing here
  * reaches a disk, so there is nothing for a crash to harm. Decompression trusts no byte of its input: both libraries
  * are given the room there is, and any other length than the one asked for is damage.
  */
-#define ZSTD_STATIC_LINKING_ONLY /* for the format without magic number; its functions are exported */
+#define ZSTD_STATIC_LINKING_ONLY /* for the format without magic number, and for memory that is wiped; its functions are exported */
 #include "dedup/unit.h"
 
 #include <lz4.h>
@@ -38,13 +38,28 @@ static _Thread_local struct unit_thread *unit_of_thread;
 static pthread_once_t unit_once = PTHREAD_ONCE_INIT;
 static pthread_key_t unit_at_thread_end;
 
+/* zstd's contexts keep literals of what went through them, which is users' plaintext. */
+static void *codec_allocate(void *opaque, size_t size)
+{
+    (void)opaque;
+    return malloc(size);
+}
+
+static void codec_free(void *opaque, void *memory)
+{
+    (void)opaque;
+    memory_free_cleansed(memory);
+}
+
+static const ZSTD_customMem codec_memory = {codec_allocate, codec_free, NULL};
+
 static void unit_thread_destroy(void *argument)
 {
     struct unit_thread *thread = argument;
 
     ZSTD_freeCCtx(thread->compressor);
     ZSTD_freeDCtx(thread->decompressor);
-    free(thread);
+    memory_free_cleansed(thread);
     unit_of_thread = NULL;
 }
 
@@ -89,7 +104,7 @@ static bool compressor_set_up(ZSTD_CCtx *compressor)
 static ZSTD_CCtx *compressor_get(struct unit_thread *thread, int level)
 {
     if (thread->compressor == NULL) {
-        ZSTD_CCtx *compressor = ZSTD_createCCtx();
+        ZSTD_CCtx *compressor = ZSTD_createCCtx_advanced(codec_memory);
 
         if (compressor == NULL || !compressor_set_up(compressor)) {
             ZSTD_freeCCtx(compressor);
@@ -109,7 +124,7 @@ static ZSTD_CCtx *compressor_get(struct unit_thread *thread, int level)
 static ZSTD_DCtx *decompressor_get(struct unit_thread *thread)
 {
     if (thread->decompressor == NULL) {
-        ZSTD_DCtx *decompressor = ZSTD_createDCtx();
+        ZSTD_DCtx *decompressor = ZSTD_createDCtx_advanced(codec_memory);
 
         if (decompressor == NULL ||
             ZSTD_isError(ZSTD_DCtx_setParameter(decompressor, ZSTD_d_format, ZSTD_f_zstd1_magicless))) {

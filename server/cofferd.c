@@ -27,6 +27,7 @@
 #include "crypto/provider.h"
 #include "crypto/selftest.h"
 #include "dedup/fingerprint.h"
+#include "dedup/unit.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
@@ -104,6 +105,7 @@ static enum error open_pool(struct daemon *daemon)
     enum error error = pool_open(settings->directory, &options, &daemon->pool);
     bulk_thread_end(); /* this thread lives on, and must keep nothing of keys when the pool is locked */
     fingerprint_thread_end();
+    unit_thread_end();
     if (passphrase)
         arena_free(passphrase);
     return error;

@@ -37,6 +37,7 @@
 #include "crypto/arena.h"
 #include "crypto/bulk.h"
 #include "dedup/fingerprint.h"
+#include "dedup/unit.h"
 #include "server/methods.h"
 #include "server/rpc.h"
 
@@ -94,6 +95,7 @@ static bool answer_line(struct connection *connection, const char *line, size_t 
     AUTO_FREE char *answer = methods_answer(&connection->control->methods, connection->roles, line, size);
     bulk_thread_end();
     fingerprint_thread_end();
+    unit_thread_end();
     return answer != NULL && send_all(connection->descriptor, answer, strlen(answer));
 }
 

@@ -216,7 +216,7 @@ const uint8_t *cache_bytes(const struct cache_block *block) { return block->byte
 void cache_unpin(struct cache *cache, struct cache_block *block)
 {
     if (block->loose) {
-        free(block);
+        memory_free_cleansed(block);
         return;
     }
     struct shard *shard = shard_of(cache, block->key);

@@ -61,7 +61,7 @@ struct batch *batch_get(struct pool *pool, uint64_t component, const struct fing
 static void batch_empty(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
-        free(batch->blocks[i].partial);
+        memory_free_cleansed(batch->blocks[i].partial);
     batch->count = batch->range_count = batch->partial_count = batch->unit_count = 0;
 }
 

@@ -377,6 +377,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
     if (pool->group && group_close(pool->group, true))
         message(MESSAGE_WARNING, "the group did not close cleanly");
     pool->group = NULL;
+    lender_empty(pool->batch_lender);
     witness_destroy(pool->witness);
     pool->witness = NULL;
     keys_forget(pool);
@@ -490,6 +491,7 @@ static enum error key_drop(struct pool *pool)
     enum error error = group_close(pool->group, group_is_fenced(pool->group));
     pool->group = NULL;
     catalog_unload(pool);
+    lender_empty(pool->batch_lender); /* users' plaintext; no volume is open, so nobody holds one */
     witness_destroy(pool->witness);
     pool->witness = NULL;
     keys_forget(pool);

@@ -80,7 +80,7 @@ static void round_run(struct round *round)
             round->requests[i]->error = own;
         if (!own && round->partial[i] && round->data[i])
             memcpy(round->data[i], round->partial[i] + round->begin[i], round->length[i]);
-        free(round->partial[i]);
+        memory_free_cleansed(round->partial[i]);
     }
     round->count = 0;
 }

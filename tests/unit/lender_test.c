@@ -64,6 +64,23 @@ static void the_one_given_back_last_is_lent_next(void **state)
     assert_int_equal(alive, 0);
 }
 
+static void emptied_it_makes_anew_what_is_wanted(void **state)
+{
+    (void)state;
+    struct lender *lender = lender_of(2);
+    void *held = lender_take(lender), *other = lender_take(lender);
+    lender_give(lender, other);
+    lender_empty(lender);
+    assert_int_equal(alive, 1); /* what is held stays */
+    other = lender_take(lender);
+    assert_non_null(other);
+    assert_int_equal(alive, 2);
+    lender_give(lender, held);
+    lender_give(lender, other);
+    lender_destroy(lender);
+    assert_int_equal(alive, 0);
+}
+
 static _Atomic unsigned holders, most;
 
 static void borrow(void *argument)
@@ -97,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(out_of_memory_with_nothing_lent_is_null),
         cmocka_unit_test(the_one_given_back_last_is_lent_next),
+        cmocka_unit_test(emptied_it_makes_anew_what_is_wanted),
         cmocka_unit_test(no_more_than_its_number_are_lent_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
