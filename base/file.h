@@ -11,8 +11,9 @@
  * the caller's. */
 enum error file_read(const char *path, size_t size_max, void **data, size_t *size) CHECKED;
 
-/* Writes path.new with mode 0600, syncs it, renames it over `path`, syncs the directory: after a crash `path` is the
- * old or the new file, whole. */
+/* Writes path.new, syncs it, renames it over `path`, syncs the directory: after a crash `path` is the old or the new
+ * file, whole. Owner and mode are those of the file that is replaced; where there is none, the mode is 0600 and what
+ * root makes belongs to the owner of the directory (owner.h). */
 enum error file_replace(const char *path, const void *data, size_t size) CHECKED;
 
 /* The same, but fails with ERROR_EXISTS where `path` exists (O_EXCL). */

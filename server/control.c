@@ -32,6 +32,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/owner.h"
 #include "base/registry.h"
 #include "base/thread.h"
 #include "crypto/arena.h"
@@ -287,11 +288,15 @@ static enum error make_way(const char *path, const struct sockaddr_un *address)
 static enum error bind_and_listen(struct control *control, const struct sockaddr_un *address)
 {
     TRY(make_way(control->path, address));
-    if (bind(control->listener, (const struct sockaddr *)address, sizeof(*address)) != 0)
-        return error_from_errno(errno, "make the control socket %s", control->path);
-    if (chmod(control->path, 0600) != 0 || lstat(control->path, &control->socket) != 0 ||
+    /* Its mode comes before its name, so that no moment is left in which others could connect. */
+    int number = fchmod(control->listener, 0600) == 0 ? owner_bind(control->listener, (const struct sockaddr *)address,
+                                                                   sizeof(*address), control->path)
+                                                      : errno;
+    if (number != 0)
+        return error_from_errno(number, "make the control socket %s", control->path);
+    if (lstat(control->path, &control->socket) != 0 ||
         listen(control->listener, CONTROL_CONNECTIONS_MAX) != 0) {
-        int number = errno;
+        number = errno;
         unlink(control->path);
         return error_from_errno(number, "listen at %s", control->path);
     }

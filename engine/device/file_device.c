@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/owner.h"
 #include "base/message.h"
 #include "engine/device/exclusive.h"
 #include "engine/device/kind.h"
@@ -148,6 +149,12 @@ enum error device_create_file(const char *path, uint64_t size)
     int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0)
         return error_from_errno(errno, "create %s", path);
+    enum error error = owner_give(file, path);
+    if (error != ERROR_NONE) {
+        close(file);
+        unlink(path);
+        return error;
+    }
     int number = 0;
     if (ftruncate(file, (off_t)size) != 0 || fsync(file) != 0)
         number = errno;

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/message.h"
+#include "base/owner.h"
 
 #define BACKLOG 64
 
@@ -77,8 +78,11 @@ static enum error birth_bind(int socket, const struct sockaddr_un *birth)
     TRY(check_free(birth));
     if (unlink(birth->sun_path) != 0 && errno != ENOENT)
         return error_from_errno(errno, "remove %s", birth->sun_path);
-    if (fchmod(socket, 0600) != 0 || bind(socket, (const struct sockaddr *)birth, sizeof(*birth)) != 0)
-        return error_from_errno(errno, "make the socket %s", birth->sun_path);
+    int number = fchmod(socket, 0600) == 0 ? owner_bind(socket, (const struct sockaddr *)birth, sizeof(*birth),
+                                                        birth->sun_path)
+                                           : errno;
+    if (number != 0)
+        return error_from_errno(number, "make the socket %s", birth->sun_path);
     return ERROR_NONE;
 }
 

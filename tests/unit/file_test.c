@@ -111,6 +111,17 @@ static void a_replaced_file_is_private_even_after_a_crash_left_an_open_one(void 
     assert_int_equal(read_private(), ERROR_NONE);
 }
 
+static void a_replaced_file_keeps_its_mode(void **state)
+{
+    (void)state;
+    struct stat status;
+    assert_int_equal(file_create(path, "old", 3), ERROR_NONE);
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(file_replace(path, "new", 3), ERROR_NONE);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0640);
+}
+
 static void a_link_in_the_way_is_not_followed(void **state)
 {
     (void)state;
@@ -196,6 +207,7 @@ int main(void)
         TEST(an_empty_file_is_read),
         TEST(replacing_changes_the_whole_content_and_leaves_no_new_file),
         TEST(a_replaced_file_is_private_even_after_a_crash_left_an_open_one),
+        TEST(a_replaced_file_keeps_its_mode),
         TEST(a_link_in_the_way_is_not_followed),
         TEST(replacing_in_a_missing_directory_fails),
         TEST(creating_does_not_touch_what_exists),
