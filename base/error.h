@@ -38,7 +38,7 @@ enum error_class {
     X(TOO_LARGE, BAD_REQUEST, "too large")                                                                          \
     X(PROTOCOL, BAD_REQUEST, "the peer broke the protocol")                                                         \
     X(READ_ONLY, REFUSED, "read-only")                                                                              \
-    X(LOCKED, REFUSED, "the pool is locked: type `coffer unlock`")                                                  \
+    X(LOCKED, REFUSED, "the pool is locked")                                                                      \
     X(ACCESS, REFUSED, "permission denied")                                                                         \
     X(IN_USE, REFUSED, "the device is in use")                                                                      \
     X(NOT_EMPTY, REFUSED, "the device carries something already")                                                   \

@@ -19,6 +19,7 @@
 
 #include "base/memory.h"
 #include "base/owner.h"
+#include "base/shell.h"
 
 static void close_scope(const int *descriptor)
 {
@@ -62,15 +63,18 @@ static enum error check_regular(int descriptor, const char *path, size_t size_ma
 static enum error check_private(int descriptor, const char *path)
 {
     struct stat status;
+    AUTO_FREE char *word = shell_quote(path);
+    if (word == NULL)
+        return ERROR_NO_MEMORY;
     if (fstat(descriptor, &status) != 0)
         return error_from_errno(errno, "stat %s", path);
     if (status.st_uid != 0 && status.st_uid != geteuid())
         return error_explain(ERROR_ACCESS,
                              "%s belongs to user %u, who could change it: run as that user, or type `chown %u %s`",
-                             path, (unsigned)status.st_uid, (unsigned)geteuid(), path);
+                             path, (unsigned)status.st_uid, (unsigned)geteuid(), word);
     if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
         return error_explain(ERROR_ACCESS, "%s is open to others (mode %04o): type `chmod go= %s`", path,
-                             (unsigned)(status.st_mode & 07777), path);
+                             (unsigned)(status.st_mode & 07777), word);
     return ERROR_NONE;
 }
 

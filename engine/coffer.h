@@ -83,6 +83,8 @@ enum error pool_close(struct pool *pool) CHECKED;
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* Flushes and forgets every key. ERROR_BUSY while volumes are open. */
 enum error pool_lock(struct pool *pool) CHECKED;
+/* How a person calls `coffer` for this pool, for sentences that say what to type: "coffer -C DIR", quoted for a shell. */
+const char *pool_command(const struct pool *pool);
 
 /* ---- objects ------------------------------------------------------------------------------------------------- */
 

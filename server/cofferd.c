@@ -143,12 +143,15 @@ static enum error announce(struct daemon *daemon)
     if (!status)
         return ERROR_NO_MEMORY;
     TRY(pool_status(daemon->pool, status));
-    sd_notifyf(0, "READY=1\nSTATUS=%s", status->locked ? "Started locked: `coffer unlock` opens the pool" : "Serving");
+    if (status->locked)
+        sd_notifyf(0, "READY=1\nSTATUS=Started locked: `%s unlock` opens the pool", pool_command(daemon->pool));
+    else
+        sd_notify(0, "READY=1\nSTATUS=Serving");
     for (size_t i = 0; i < daemon->settings.address_count; i++)
         message(MESSAGE_NOTICE, "serving %s at %s", daemon->settings.directory, daemon->settings.addresses[i]);
     if (status->locked)
-        message(MESSAGE_WARNING, "the pool is locked, and NBD clients are refused: type `coffer -C %s unlock`",
-                daemon->settings.directory);
+        message(MESSAGE_WARNING, "the pool is locked, and NBD clients are refused: type `%s unlock`",
+                pool_command(daemon->pool));
     return ERROR_NONE;
 }
 

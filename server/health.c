@@ -7,6 +7,7 @@
  */
 #include "server/health.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +22,7 @@
 struct finding {
     const char *severity;
     char evidence[512];
-    char command[256];
+    char command[PATH_MAX + 128];
 };
 
 static void good(struct finding *finding, const char *evidence)
@@ -37,7 +38,7 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
         return;
     finding->severity = "error";
     snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked: its disks are not served");
-    snprintf(finding->command, sizeof(finding->command), "coffer unlock");
+    snprintf(finding->command, sizeof(finding->command), "%s unlock", facts->self);
 }
 
 static void check_fenced(const struct health_facts *facts, struct finding *finding)
@@ -58,8 +59,9 @@ static void check_fenced(const struct health_facts *facts, struct finding *findi
     snprintf(finding->command, sizeof(finding->command), "dmesg | tail; then restart cofferd");
 }
 
-static void below_is_full(const struct pool_status *status, struct finding *finding)
+static void below_is_full(const struct health_facts *facts, struct finding *finding)
 {
+    const struct pool_status *status = facts->status;
     finding->severity = "error";
     snprintf(finding->evidence, sizeof(finding->evidence),
              "the file system below is full: group %s gives writers \"no space\"; reads and deletes go on",
@@ -68,7 +70,8 @@ static void below_is_full(const struct pool_status *status, struct finding *find
         snprintf(finding->command, sizeof(finding->command), "df -h '%.200s'; make room there",
                  status->devices[0].path);
     else
-        snprintf(finding->command, sizeof(finding->command), "coffer device list; df -h FILE of each; make room there");
+        snprintf(finding->command, sizeof(finding->command), "%s device list; make room where these lie (df -h)",
+                 facts->self);
 }
 
 static void check_space(const struct health_facts *facts, struct finding *finding)
@@ -80,7 +83,7 @@ static void check_space(const struct health_facts *facts, struct finding *findin
         return;
     }
     if (status->below_full) {
-        below_is_full(status, finding);
+        below_is_full(facts, finding);
         return;
     }
     uint64_t percent = status->free_bytes / MAX(status->capacity_bytes / 100, 1);
@@ -89,7 +92,7 @@ static void check_space(const struct health_facts *facts, struct finding *findin
              size_format(status->free_bytes, free_text, sizeof(free_text)),
              size_format(status->capacity_bytes, capacity_text, sizeof(capacity_text)));
     if (percent < SPACE_WARNING_PERCENT)
-        snprintf(finding->command, sizeof(finding->command), "coffer trash list; coffer trash purge NAME");
+        snprintf(finding->command, sizeof(finding->command), "%s trash list; %s object list", facts->self, facts->self);
 }
 
 static void check_read_errors(const struct health_facts *facts, struct finding *finding)
@@ -100,7 +103,7 @@ static void check_read_errors(const struct health_facts *facts, struct finding *
     finding->severity = "error";
     snprintf(finding->evidence, sizeof(finding->evidence), "%llu reads failed since the start",
              (unsigned long long)facts->status->read_errors);
-    snprintf(finding->command, sizeof(finding->command), "stop cofferd; coffer check DIR");
+    snprintf(finding->command, sizeof(finding->command), "stop cofferd, then: %s check", facts->self);
 }
 
 static void check_encryption(const struct health_facts *facts, struct finding *finding)
@@ -147,9 +150,9 @@ static void check_double_encryption(const struct health_facts *facts, struct fin
     finding->severity = "note";
     snprintf(finding->evidence, sizeof(finding->evidence),
              "%llu %% of the new blocks since the start look encrypted or compressed already: "
-             "a guest that encrypts its disk defeats deduplication and compression",
+             "a guest that encrypts its disk defeats deduplication and compression; `object show` tells which",
              (unsigned long long)MIN(status->chunks_random * 100 / compressed, 100));
-    snprintf(finding->command, sizeof(finding->command), "coffer object show NAME");
+    snprintf(finding->command, sizeof(finding->command), "%s object list", facts->self);
 }
 
 static void check_copies(const struct health_facts *facts, struct finding *finding)

@@ -12,6 +12,7 @@
 
 struct health_facts {
     const struct pool_status *status;
+    const char *self;     /* pool_command() */
     bool arena_locked;
     bool swap_plaintext;  /* swap is on, on a device that is not an encrypted mapping */
     bool key_beside_data; /* a key that needs no passphrase, on a file system that holds the pool's data too */

@@ -66,10 +66,14 @@ static enum error find_living(struct methods *methods, json_t *parameters, struc
 {
     struct object_info found;
     TRY(find(methods, parameters, &found));
-    if (in_trash(&found))
-        return error_explain(
-            ERROR_NOT_FOUND,
-            "'%s' is in the trash: `coffer trash restore` brings it back, `coffer trash purge` frees it", found.name);
+    if (found.deleting)
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed", found.name);
+    if (in_trash(&found)) {
+        char uuid[UUID_TEXT_SIZE];
+        uuid_format(found.uuid, uuid);
+        return error_explain(ERROR_NOT_FOUND, "'%s' is in the trash: `%s trash restore %s` brings it back", found.name,
+                             pool_command(methods->pool), uuid);
+    }
     *info = found;
     return ERROR_NONE;
 }
@@ -81,8 +85,8 @@ static enum error find_trashed(struct methods *methods, json_t *parameters, stru
     if (!in_trash(&found))
         return error_explain(ERROR_NOT_FOUND,
                              "'%s' is not in the trash: name a trashed object by its UUID where a "
-                             "living one has its name (`coffer trash list`)",
-                             found.name);
+                             "living one has its name (`%s trash list`)",
+                             found.name, pool_command(methods->pool));
     if (found.deleting)
         return error_explain(ERROR_NOT_FOUND, "'%s' is being freed already", found.name);
     return object_find_trashed(methods->pool, text(parameters, "name"), info); /* no other of that name is there */

@@ -156,7 +156,7 @@ enum error method_pool_health(struct methods *methods, json_t *parameters, json_
     (void)parameters;
     AUTO_FREE struct pool_status *status = NULL;
     TRY(status_read(methods, &status));
-    struct health_facts facts = {.status = status};
+    struct health_facts facts = {.status = status, .self = pool_command(methods->pool)};
     health_facts_gather(&facts, methods->directory);
     json_t *rows = health_json(&facts);
     if (rows == NULL)

@@ -75,9 +75,9 @@ static enum error complain_noun(const char *noun)
         nouns[count] = table[count]->noun;
     const char *near = suggest(noun, nouns, count);
     if (near != NULL)
-        return error_explain(ERROR_INVALID, "there is no command '%s'; did you mean 'coffer %s'?", noun, near);
+        return error_explain(ERROR_INVALID, "there is no command '%s'; did you mean '%s'?", noun, near);
     if (other != NULL)
-        return error_explain(ERROR_INVALID, "'%s' needs a noun before it: did you mean 'coffer %s %s'?", noun,
+        return error_explain(ERROR_INVALID, "'%s' needs a noun before it: did you mean '%s %s'?", noun,
                              other->noun, other->verb);
     return error_explain(ERROR_INVALID, "there is no command '%s'; `coffer help` lists them", noun);
 }
@@ -90,10 +90,10 @@ static enum error complain_verb(const char *noun, const char *verb)
     for (size_t i = 0; i < count; i++)
         length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s", i == 0 ? "" : ", ", verbs[i]);
     if (verb == NULL)
-        return error_explain(ERROR_INVALID, "say what to do: coffer %s %s", noun, list);
+        return error_explain(ERROR_INVALID, "say what to do with '%s': %s", noun, list);
     const char *near = suggest(verb, verbs, count);
     if (near != NULL)
-        return error_explain(ERROR_INVALID, "'%s' cannot '%s'; did you mean 'coffer %s %s'?", noun, verb, noun, near);
+        return error_explain(ERROR_INVALID, "'%s' cannot '%s'; did you mean '%s %s'?", noun, verb, noun, near);
     return error_explain(ERROR_INVALID, "'%s' cannot '%s': there are %s", noun, verb, list);
 }
 

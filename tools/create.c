@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/shell.h"
 #include "base/size.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
@@ -149,7 +150,7 @@ static json_t *exposures(const struct pool_create_options *options)
 
 static json_t *next_commands(const char *directory)
 {
-    AUTO_FREE char *word = text_shell(directory);
+    AUTO_FREE char *word = shell_quote(directory);
     json_t *list = json_array();
     if (word == NULL)
         return list;

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "base/shell.h"
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
@@ -29,11 +30,9 @@ static enum error ask(struct tool *tool, const char *method, json_t *parameters,
 static void tell_created(struct tool *tool, const json_t *object)
 {
     char size[TEXT_SIZE];
-    AUTO_FREE char *name = text_shell(answer_word(object, "name"));
-    fprintf(tool->out, "Created '%s', %s. How to attach it: ", answer_word(object, "name"),
-            text_size(answer_figure(object, "size"), size));
-    tool_print_self(tool);
-    fprintf(tool->out, " object uri %s\n", name == NULL ? "NAME" : name);
+    AUTO_FREE char *name = shell_quote(answer_word(object, "name"));
+    fprintf(tool->out, "Created '%s', %s. How to attach it: %s object uri %s\n", answer_word(object, "name"),
+            text_size(answer_figure(object, "size"), size), tool_self(tool), name == NULL ? "NAME" : name);
 }
 
 static enum error run_create(struct tool *tool, const struct arguments *arguments)
@@ -94,10 +93,9 @@ static void tell_deleted(struct tool *tool, const json_t *object, bool now)
         fprintf(tool->out, "'%s' is gone; its space comes back in the background.\n", answer_word(object, "name"));
         return;
     }
-    fprintf(tool->out, "'%s' is in the trash until %s (%s).\nGet it back: ", answer_word(object, "name"),
-            text_time(purge_at, when), text_until((uint64_t)time(NULL), purge_at, left));
-    tool_print_self(tool);
-    fprintf(tool->out, " trash restore %s\n", answer_word(object, "uuid"));
+    fprintf(tool->out, "'%s' is in the trash until %s (%s).\nGet it back: %s trash restore %s\n", answer_word(object, "name"),
+            text_time(purge_at, when), text_until((uint64_t)time(NULL), purge_at, left), tool_self(tool),
+            answer_word(object, "uuid"));
 }
 
 static enum error run_delete(struct tool *tool, const struct arguments *arguments)
@@ -149,7 +147,7 @@ static enum error run_list(struct tool *tool, const struct arguments *arguments)
     if (tool->json)
         error = tool_print_json(tool, objects);
     else if (json_array_size(objects) == 0)
-        fputs("No objects. Make one: coffer object create disk1 --size 10G\n", tool->out);
+        fprintf(tool->out, "No objects. Make one: %s object create disk1 --size 10G\n", tool_self(tool));
     else
         error = print_list(tool, objects);
     json_decref(objects);

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/registry.h"
+#include "base/shell.h"
 #include "engine/pool/conf.h"
 #include "tools/client.h"
 
@@ -214,13 +215,16 @@ static enum error explain_absent(const struct place *place)
     const char *directory = place->directory;
     if (directory == NULL)
         return error_explain(ERROR_NOT_FOUND, "no cofferd answers at %s", place->control);
+    AUTO_FREE char *word = shell_quote(directory);
+    if (word == NULL)
+        return ERROR_NO_MEMORY;
     if (stat(directory, &found) != 0)
-        return error_explain(ERROR_NOT_FOUND, "there is no %s: `coffer create %s` makes a pool there", directory,
-                             directory);
+        return error_explain(ERROR_NOT_FOUND, "there is no %s: `coffer create %s --size 20G` makes a pool there",
+                             directory, word);
     AUTO_FREE char *conf = file_join(directory, POOL_CONF_NAME);
     if (conf != NULL && access(conf, F_OK) != 0 && errno == ENOENT)
         return error_explain(ERROR_NOT_FOUND, "%s is no pool directory: it has no " POOL_CONF_NAME, directory);
-    return error_explain(ERROR_NOT_FOUND, "no daemon serves %s: start it with `cofferd %s`", directory, directory);
+    return error_explain(ERROR_NOT_FOUND, "no daemon serves %s: start it with `cofferd %s`", directory, word);
 }
 
 enum error place_explain(const struct place *place, int number)

@@ -123,7 +123,10 @@ static enum error run_lock(struct tool *tool, const struct arguments *arguments)
     (void)arguments;
     json_t *status;
     TRY(client_ask(tool, "pool.lock", NULL, &status));
-    enum error error = print_state(tool, status, "The pool is locked: its keys are forgotten until `coffer unlock`.");
+    AUTO_FREE char *sentence = NULL;
+    if (asprintf(&sentence, "The pool is locked: its keys are forgotten until `%s unlock`.", tool_self(tool)) < 0)
+        sentence = NULL;
+    enum error error = print_state(tool, status, sentence == NULL ? "The pool is locked." : sentence);
     json_decref(status);
     return error;
 }

@@ -24,16 +24,26 @@ static void add_line(struct table *table, const char *label, const char *text)
     table_add(table, NULL, (const char *const[]){label, text});
 }
 
-static const char *state_words(const json_t *status)
+/* A line that names a command for this pool. */
+static void add_hint(struct tool *tool, struct table *table, const char *label, const char *words, const char *verb)
 {
-    if (answer_flag(status, "locked"))
-        return "locked: type `coffer unlock`";
-    if (answer_flag(status, "fenced"))
-        return "out of service after a failed write: see `coffer health`";
-    return answer_flag(status, "read_only") ? "read-only" : "serving";
+    AUTO_FREE char *text = NULL;
+    if (asprintf(&text, "%s `%s %s`", words, tool_self(tool), verb) < 0)
+        text = NULL;
+    add_line(table, label, text == NULL ? words : text);
 }
 
-static void add_space(struct table *table, const json_t *status)
+static void add_state(struct tool *tool, struct table *table, const json_t *status)
+{
+    if (answer_flag(status, "locked"))
+        add_hint(tool, table, "State", "locked: type", "unlock");
+    else if (answer_flag(status, "fenced"))
+        add_hint(tool, table, "State", "out of service after a failed write: see", "health");
+    else
+        add_line(table, "State", answer_flag(status, "read_only") ? "read-only" : "serving");
+}
+
+static void add_space(struct tool *tool, struct table *table, const json_t *status)
 {
     char used[TEXT_SIZE], capacity[TEXT_SIZE], free_text[TEXT_SIZE], share[TEXT_SIZE], text[4 * TEXT_SIZE];
     snprintf(text, sizeof(text), "%s used of %s (%s), %s free", text_size(answer_figure(status, "used_bytes"), used),
@@ -43,7 +53,7 @@ static void add_space(struct table *table, const json_t *status)
              text_size(answer_figure(status, "free_bytes"), free_text));
     add_line(table, "Space", text);
     if (answer_flag(status, "below_full"))
-        add_line(table, "", "the file system below is full, writers get \"no space\": see `coffer health`");
+        add_hint(tool, table, "", "the file system below is full, writers get \"no space\": see", "health");
 }
 
 static void add_reduction(struct table *table, const json_t *status)
@@ -99,13 +109,13 @@ static enum error print_summary(struct tool *tool, const json_t *status, const j
     char text[2 * TEXT_SIZE];
     struct table *table = table_create(columns, COUNT_OF(columns));
     add_line(table, "Pool", answer_word(status, "uuid"));
-    add_line(table, "State", state_words(status));
+    add_state(tool, table, status);
     snprintf(text, sizeof(text), "%s, fingerprints %s",
              answer_flag(status, "encryption") ? "encrypted (AES-256-XTS)" : "not encrypted",
              answer_word(status, "fingerprint"));
     add_line(table, "Format", text);
     if (!answer_flag(status, "locked")) {
-        add_space(table, status);
+        add_space(tool, table, status);
         add_reduction(table, status);
         add_rest(table, status);
         add_rates(table, status, before, seconds);

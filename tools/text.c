@@ -58,20 +58,3 @@ const char *text_until(uint64_t now, uint64_t then, char text[TEXT_SIZE])
     }
     return text;
 }
-
-static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
-
-char *text_shell(const char *word)
-{
-    if (word[0] != '\0' && strspn(word, plain) == strlen(word))
-        return strdup(word);
-    char *quoted = malloc(4 * strlen(word) + 3);
-    if (quoted == NULL)
-        return NULL;
-    char *end = quoted;
-    *end++ = '\'';
-    for (; *word != '\0'; word++)
-        end = *word == '\'' ? mempcpy(end, "'\\''", 4) : mempcpy(end, word, 1);
-    memcpy(end, "'", 2);
-    return quoted;
-}

@@ -17,7 +17,5 @@ const char *text_factor(uint64_t whole, uint64_t stored, char text[TEXT_SIZE]);
 /* The time from `now` to `then`, rounded: "7 d", "5 h". */
 const char *text_until(uint64_t now, uint64_t then, char text[TEXT_SIZE]);
 
-/* One word of a shell, quoted where needed; malloc'ed, NULL when out of memory. */
-char *text_shell(const char *word) __attribute__((warn_unused_result));
 
 #endif

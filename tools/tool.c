@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/shell.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/help.h"
@@ -39,10 +40,12 @@ enum error tool_print_json(struct tool *tool, const json_t *value)
     return ERROR_NONE;
 }
 
-void tool_print_self(struct tool *tool)
+const char *tool_self(struct tool *tool)
 {
-    AUTO_FREE char *directory = tool->directory == NULL ? NULL : text_shell(tool->directory);
-    fprintf(tool->out, "coffer%s%s", directory == NULL ? "" : " -C ", directory == NULL ? "" : directory);
+    AUTO_FREE char *word = tool->directory == NULL ? NULL : shell_quote(tool->directory);
+    if (tool->self == NULL && word != NULL && asprintf(&tool->self, "coffer -C %s", word) < 0)
+        tool->self = NULL;
+    return tool->self == NULL ? "coffer" : tool->self;
 }
 
 bool tool_is_watched(const struct tool *tool)
@@ -147,6 +150,7 @@ int tool_run(int argc, char **argv, FILE *out, FILE *err)
     enum error error = run_line(&tool, argc, argv);
     if (error == ERROR_NONE && (fflush(out) != 0 || ferror(out)))
         error = error_explain(ERROR_IO, "cannot write the output");
+    free(tool.self);
     if (error == ERROR_NONE)
         return tool.status;
     print_error(&tool, error);

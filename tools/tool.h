@@ -20,6 +20,7 @@ struct tool {
     FILE *out, *err;
     bool json;
     const char *directory; /* -C: a pool directory or a control socket; NULL where not given */
+    char *self;            /* tool_self(); NULL until it is asked for */
     int status;            /* of a verb that succeeded in telling something bad: EXIT_FAILED */
 };
 
@@ -31,8 +32,8 @@ enum exit_status tool_exit_status(enum error error);
 /* Prints a value as JSON, indented, with a newline. */
 enum error tool_print_json(struct tool *tool, const json_t *value) CHECKED;
 
-/* Prints how this command is to be called again for the same pool: "coffer", or "coffer -C DIR" quoted for a shell. */
-void tool_print_self(struct tool *tool);
+/* How this command is to be called again for the same pool: "coffer", or "coffer -C DIR" quoted for a shell. */
+const char *tool_self(struct tool *tool);
 
 /* True where progress may be drawn on `err`: a terminal, and no --json. */
 bool tool_is_watched(const struct tool *tool);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/shell.h"
 #include "tools/suggest.h"
 #include "tools/text.h"
 
@@ -157,7 +158,7 @@ static enum error for_qemu(const struct endpoint *endpoint, const char *name, ui
     else
         TRY(made(asprintf(&server, "server.type=inet,server.host=%s,server.port=%s", endpoint->host, endpoint->port)));
     TRY(made(asprintf(&option, "driver=nbd,node-name=coffer0,%s,export=%s,discard=unmap", server, export)));
-    AUTO_FREE char *quoted = text_shell(option);
+    AUTO_FREE char *quoted = shell_quote(option);
     if (quoted == NULL)
         return ERROR_NO_MEMORY;
     return made(asprintf(
@@ -191,9 +192,9 @@ static enum error for_libvirt(const struct endpoint *endpoint, const char *name,
 static enum error for_nbd_client(const struct endpoint *endpoint, const char *name, uint64_t size, char **text)
 {
     (void)size;
-    AUTO_FREE char *export = text_shell(name);
-    AUTO_FREE char *path = text_shell(endpoint->path);
-    AUTO_FREE char *host = text_shell(endpoint->host);
+    AUTO_FREE char *export = shell_quote(name);
+    AUTO_FREE char *path = shell_quote(endpoint->path);
+    AUTO_FREE char *host = shell_quote(endpoint->host);
     if (export == NULL || path == NULL || host == NULL)
         return ERROR_NO_MEMORY;
     return made(asprintf(text,
@@ -207,7 +208,7 @@ static enum error for_fio(const struct endpoint *endpoint, const char *name, uin
 {
     AUTO_FREE char *uri = NULL;
     TRY(make(endpoint, name, &uri));
-    AUTO_FREE char *quoted = text_shell(uri);
+    AUTO_FREE char *quoted = shell_quote(uri);
     if (quoted == NULL)
         return ERROR_NO_MEMORY;
     return made(asprintf(text,

@@ -124,8 +124,8 @@ enum error replay_damage(struct replay *replay, uint64_t durable)
     free(loss);
     return error_explain(ERROR_CORRUPT,
                          "group %s: the journal is damaged at segment %llu, block %u: what was flushed between sequence "
-                         "%llx and %llx cannot be read.%s Nothing was changed. Try to read the device again, restore it "
-                         "from a copy, or see `coffer check`",
+                         "%llx and %llx cannot be read.%s Nothing was changed. Try to read the device again, or restore "
+                         "it from a copy",
                          group_name(replay->group), (unsigned long long)replay->place.serial, replay->place.offset,
                          (unsigned long long)replay->last_sequence, (unsigned long long)durable, known);
 }

@@ -26,11 +26,6 @@
 /* ---- what is asked before anything
  * ------------------------------------------------------------------------------------ */
 
-static enum error check_readable(struct pool *pool)
-{
-    return atomic_load(&pool->locked) ? ERROR_LOCKED : ERROR_NONE;
-}
-
 static enum error check_changeable(struct pool *pool)
 {
     TRY(pool_check_usable(pool));
@@ -193,7 +188,7 @@ enum error object_find(struct pool *pool, const char *name, struct object_info *
 {
     struct object *object;
     mutex_lock(&pool->lock);
-    enum error error = check_readable(pool);
+    enum error error = pool_check_unlocked(pool);
     if (error == ERROR_NONE)
         error = find(pool, name, &object);
     if (error == ERROR_NONE)
@@ -211,7 +206,7 @@ static int info_order(const void *a, const void *b)
 static enum error list(struct pool *pool, struct object_info **infos, size_t *count)
 {
     size_t n = 0;
-    TRY(check_readable(pool));
+    TRY(pool_check_unlocked(pool));
     struct object_info *filled = malloc((pool->table->count + 1) * sizeof *filled);
     if (filled == NULL)
         return ERROR_NO_MEMORY;
@@ -444,7 +439,7 @@ enum error object_find_trashed(struct pool *pool, const char *name, struct objec
 {
     struct object *object;
     mutex_lock(&pool->lock);
-    enum error error = check_readable(pool);
+    enum error error = pool_check_unlocked(pool);
     if (error == ERROR_NONE)
         error = find_trashed(pool, name, &object);
     if (error == ERROR_NONE)

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/shell.h"
 #include "crypto/arena.h"
 #include "engine/pool/batch.h"
 #include "engine/pool/keys.h"
@@ -36,10 +37,18 @@ struct opening_key {
     typeof(((struct superblock *)0)->wrapping) wrapping; /* under which the KEK was asked for */
 };
 
+const char *pool_command(const struct pool *pool) { return pool->command; }
+
+enum error pool_check_unlocked(struct pool *pool)
+{
+    if (!atomic_load(&pool->locked))
+        return ERROR_NONE;
+    return error_explain(ERROR_LOCKED, "the pool is locked: type `%s unlock`", pool->command);
+}
+
 enum error pool_check_usable(struct pool *pool)
 {
-    if (atomic_load(&pool->locked))
-        return ERROR_LOCKED;
+    TRY(pool_check_unlocked(pool));
     return group_is_fenced(pool->group) ? ERROR_FENCED : ERROR_NONE;
 }
 
@@ -396,6 +405,7 @@ static void pool_free(struct pool *pool)
     mutex_deinit(&pool->lock);
     condition_deinit(&pool->janitor_wake);
     free(pool->directory);
+    free(pool->command);
     free(pool);
 }
 
@@ -415,7 +425,8 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     pool->no_index = options->no_index;
     atomic_store(&pool->locked, 1);
     pool->directory = strdup(directory);
-    enum error error = pool->directory ? pool_conf_read(directory, &pool->conf) : ERROR_NO_MEMORY;
+    pool->command = shell_command(directory);
+    enum error error = pool->directory && pool->command ? pool_conf_read(directory, &pool->conf) : ERROR_NO_MEMORY;
     if (!error)
         error = lender_create(batches_lent(pool_memory(pool)), batch_make, batch_destroy, &pool->batch_lender);
     if (error) {

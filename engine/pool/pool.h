@@ -61,6 +61,7 @@ struct pool_totals {
 
 struct pool {
     char *directory;
+    char *command;                 /* pool_command() */
     struct pool_conf *conf;
     struct pool_open_options options;
     struct witness *witness;       /* under witness_lock */
@@ -174,6 +175,8 @@ void janitor_stop(struct pool *pool);
 
 /* Bytes of `memory` that batches take. */
 uint64_t pool_memory_lent(const struct pool *pool);
+/* ERROR_LOCKED, with the command that unlocks, where there is no key. */
+enum error pool_check_unlocked(struct pool *pool) CHECKED;
 /* ERROR_NONE where the pool is open with its key and in service: ERROR_LOCKED, ERROR_FENCED. */
 enum error pool_check_usable(struct pool *pool) CHECKED;
 

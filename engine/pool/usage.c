@@ -221,7 +221,8 @@ static enum error usage_visit(void *context, const struct walk_node *node)
     struct usage_walk *walk = context;
     uint64_t number = node->identity.number;
     if (!node->bytes)
-        return error_explain(ERROR_CORRUPT, "its map cannot be read: see `coffer check`");
+        return error_explain(ERROR_CORRUPT, "its map cannot be read: stop cofferd, then type `%s check`",
+                             pool_command(walk->pool));
     if (node->identity.level > 0) {
         node_count_in(walk, node);
         return ERROR_NONE;

@@ -40,7 +40,8 @@ static enum error export_only(struct pool *pool, char object[OBJECT_NAME_MAX + 1
     TRY(export_list(pool, &names, &count));
     if (count == 0)
         return error_explain(ERROR_NOT_FOUND,
-                             "the pool has no object yet: `coffer object create NAME --size SIZE` makes one");
+                             "the pool has no object yet: `%s object create disk1 --size 10G` makes one",
+                             pool_command(pool));
     if (count > 1)
         return error_explain(ERROR_NOT_FOUND, "the pool has %zu objects: the name of one is needed as export name",
                              count);

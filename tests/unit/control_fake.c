@@ -76,11 +76,22 @@ static struct object_info *find(struct pool *pool, const char *name)
     return trashed;
 }
 
+const char *pool_command(const struct pool *pool)
+{
+    (void)pool;
+    return "coffer -C '/srv/a pool'";
+}
+
+static enum error locked(void)
+{
+    return error_explain(ERROR_LOCKED, "the pool is locked: type `coffer -C '/srv/a pool' unlock`");
+}
+
 static enum error enter(struct pool *pool, const char *name, struct object_info **object)
 {
     pthread_mutex_lock(&pool->lock);
     if (pool->status.locked)
-        return ERROR_LOCKED;
+        return locked();
     *object = find(pool, name);
     return *object == NULL ? error_explain(ERROR_NOT_FOUND, "there is no object '%s'", name) : ERROR_NONE;
 }
@@ -139,7 +150,7 @@ enum error object_list(struct pool *pool, struct object_info **infos, size_t *co
 {
     pthread_mutex_lock(&pool->lock);
     if (pool->status.locked)
-        return leave(pool, ERROR_LOCKED);
+        return leave(pool, locked());
     *infos = calloc(pool->object_count + 1, sizeof(**infos));
     memcpy(*infos, pool->objects, pool->object_count * sizeof(**infos));
     *count = pool->object_count;
@@ -222,7 +233,7 @@ enum error pool_unlock(struct pool *pool, const char *passphrase, size_t size)
     pthread_mutex_lock(&pool->lock);
     const char *wanted = pool->passphrase;
     if (wanted != NULL && passphrase == NULL)
-        return leave(pool, ERROR_LOCKED);
+        return leave(pool, locked());
     if (wanted != NULL && (size != strlen(wanted) || memcmp(passphrase, wanted, size) != 0))
         return leave(pool, ERROR_WRONG_KEY);
     pool->status.locked = false;

@@ -265,10 +265,10 @@ static void a_locked_pool_refuses_with_the_command_that_unlocks_it(void **state)
     static const uint32_t options[] = {OPTION_GO, OPTION_INFO};
     for (size_t i = 0; i < COUNT_OF(options); i++) {
         client_ask_export(client, options[i], "disk");
-        expect_sentence(client, options[i], OPTION_ERROR_POLICY, "coffer unlock");
+        expect_sentence(client, options[i], OPTION_ERROR_POLICY, "coffer -C /srv/pool unlock");
     }
     client_option(client, OPTION_LIST, NULL, 0);
-    expect_sentence(client, OPTION_LIST, OPTION_ERROR_POLICY, "coffer unlock");
+    expect_sentence(client, OPTION_LIST, OPTION_ERROR_POLICY, "coffer -C /srv/pool unlock");
     nbd_engine_lock(fixture->pool, false);
     client_ask_export(client, OPTION_INFO, "disk");
     client_expect_option(client, OPTION_INFO, OPTION_REPLY_INFO);

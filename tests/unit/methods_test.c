@@ -134,7 +134,7 @@ static void a_sentence_of_one_request_does_not_reach_the_next(void **state)
     fixture->pool->status.locked = true;
     assert_fails(fixture, "object.list", "{}", -32000, "LOCKED");
     json_t *error = json_object_get(fixture->answer, "error");
-    assert_non_null(strstr(json_string_value(json_object_get(error, "message")), "coffer unlock"));
+    assert_non_null(strstr(json_string_value(json_object_get(error, "message")), "coffer -C '/srv/a pool' unlock"));
 }
 
 static void what_is_in_the_trash_cannot_be_deleted_resized_or_renamed(void **state)

@@ -148,12 +148,18 @@ static struct object_info info_of(const struct memory_object *object)
     return info;
 }
 
+const char *pool_command(const struct pool *pool)
+{
+    (void)pool;
+    return "coffer -C /srv/pool";
+}
+
 static enum error check_unlocked(struct pool *pool)
 {
     mutex_lock(&pool->lock);
     bool locked = pool->locked;
     mutex_unlock(&pool->lock);
-    return locked ? ERROR_LOCKED : ERROR_NONE;
+    return locked ? error_explain(ERROR_LOCKED, "type `%s unlock`", pool_command(pool)) : ERROR_NONE;
 }
 
 enum error object_list(struct pool *pool, struct object_info **infos, size_t *count)

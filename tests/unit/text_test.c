@@ -9,11 +9,12 @@
 
 #include <cmocka.h>
 
+#include "base/shell.h"
 #include "tools/text.h"
 
 static void assert_shell(const char *word, const char *wanted)
 {
-    char *quoted = text_shell(word);
+    char *quoted = shell_quote(word);
     assert_string_equal(quoted, wanted);
     free(quoted);
 }
