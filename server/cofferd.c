@@ -31,6 +31,7 @@
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
+#include "server/modes.h"
 #include "server/nbd/nbd.h"
 #include "server/settings.h"
 
@@ -111,6 +112,21 @@ static enum error open_pool(struct daemon *daemon)
     return error;
 }
 
+/* Before the sockets are made: theirs are right. */
+static void warn_of_modes(const struct daemon *daemon)
+{
+    struct pool_conf *conf;
+    AUTO_FREE struct modes *modes = memory_zeroed(1, sizeof(*modes));
+    if (modes == NULL || pool_conf_read(daemon->settings.directory, &conf) != ERROR_NONE) {
+        error_forget();
+        return;
+    }
+    modes_look(conf, modes);
+    if (modes->wide > 0)
+        message(MESSAGE_WARNING, "open to other users: %s: type `%s`", modes->names, modes->command);
+    pool_conf_destroy(conf);
+}
+
 static enum error listen_everywhere(struct daemon *daemon)
 {
     const struct settings *settings = &daemon->settings;
@@ -163,6 +179,7 @@ static enum error start(struct daemon *daemon)
     TRY(settings_complete(&daemon->settings, daemon->activated > 0));
     TRY(signals_catch(daemon));
     TRY(open_pool(daemon));
+    warn_of_modes(daemon);
     TRY(serve(daemon));
     return announce(daemon);
 }

@@ -21,7 +21,7 @@
 
 struct finding {
     const char *severity;
-    char evidence[512];
+    char evidence[640];
     char command[PATH_MAX + 128];
 };
 
@@ -128,6 +128,18 @@ static void check_key_place(const struct health_facts *facts, struct finding *fi
              "move the file to another disk and name it in [provider] path of coffer.conf");
 }
 
+static void check_modes(const struct health_facts *facts, struct finding *finding)
+{
+    const struct modes *modes = &facts->modes;
+    good(finding, "the pool's directory and files are closed to other users");
+    if (modes->wide == 0)
+        return;
+    finding->severity = modes->key ? "error" : "warning";
+    snprintf(finding->evidence, sizeof(finding->evidence), "open to other users: %s%s", modes->names,
+             modes->key ? "; cofferd refuses such a key file" : "");
+    snprintf(finding->command, sizeof(finding->command), "%s", modes->command);
+}
+
 static void check_swap(const struct health_facts *facts, struct finding *finding)
 {
     good(finding, "no unencrypted swap, or all secrets are locked in memory");
@@ -170,8 +182,8 @@ static const struct {
     {"LOCKED", check_locked},        {"FENCED", check_fenced},
     {"SPACE", check_space},          {"READ_ERRORS", check_read_errors},
     {"PLAINTEXT", check_encryption}, {"KEY_BESIDE_DATA", check_key_place},
-    {"SWAP_PLAINTEXT", check_swap},  {"DOUBLE_ENCRYPTION", check_double_encryption},
-    {"NO_COPIES", check_copies},
+    {"WIDE_MODES", check_modes},     {"SWAP_PLAINTEXT", check_swap},
+    {"NO_COPIES", check_copies},     {"DOUBLE_ENCRYPTION", check_double_encryption},
 };
 
 json_t *health_json(const struct health_facts *facts)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "engine/coffer.h"
+#include "server/modes.h"
 
 struct health_facts {
     const struct pool_status *status;
@@ -17,6 +18,7 @@ struct health_facts {
     bool swap_plaintext;  /* swap is on, on a device that is not an encrypted mapping */
     bool key_beside_data; /* a key that needs no passphrase, on a file system that holds the pool's data too */
     char key_path[256];   /* of that key, or empty */
+    struct modes modes;
 };
 
 /* Fills in what is not in the status. `directory` is the pool directory, or NULL where unknown. */

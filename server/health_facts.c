@@ -1,5 +1,5 @@
 /*
- * What the health checks need to know beyond the pool's status: swap, and where the key lies.
+ * What the health checks need to know beyond the pool's status: swap, where the key lies, and modes of files.
  *
  * Everything here is best effort: a fact that cannot be had counts as harmless, because a false alarm about keys would
  * teach people to ignore the true one. A conf that was spoilt after the pool was opened is such a fact: the next start
@@ -72,5 +72,6 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
         return;
     }
     find_key_beside_data(facts, conf);
+    modes_look(conf, &facts->modes);
     pool_conf_destroy(conf);
 }

@@ -156,9 +156,13 @@ enum error method_pool_health(struct methods *methods, json_t *parameters, json_
     (void)parameters;
     AUTO_FREE struct pool_status *status = NULL;
     TRY(status_read(methods, &status));
-    struct health_facts facts = {.status = status, .self = pool_command(methods->pool)};
-    health_facts_gather(&facts, methods->directory);
-    json_t *rows = health_json(&facts);
+    AUTO_FREE struct health_facts *facts = memory_zeroed(1, sizeof(*facts));
+    if (facts == NULL)
+        return ERROR_NO_MEMORY;
+    facts->status = status;
+    facts->self = pool_command(methods->pool);
+    health_facts_gather(facts, methods->directory);
+    json_t *rows = health_json(facts);
     if (rows == NULL)
         return ERROR_NO_MEMORY;
     *result = rows;

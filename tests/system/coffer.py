@@ -85,6 +85,12 @@ class Pool:
     def status(self):
         return self.json("status")
 
+    def health(self):
+        """The checks by id, also where one is an error, which the exit status tells."""
+        result = subprocess.run([COFFER, "-C", self.directory, "--json", "health"], capture_output=True, text=True,
+                                timeout=PATIENCE, env=self.environment)
+        return {row["id"]: row for row in json.loads(result.stdout)}
+
     def check(self):
         """The checker finds nothing."""
         self.run(COFFER, "check", self.directory)

@@ -2,7 +2,6 @@
 """Whatever a person is told to type works when it is pasted as it stands: from another directory, with a pool directory
 that needs quotes, while another pool runs too, so that a command without its -C would go astray or be refused.
 """
-import json
 import os
 import re
 import shutil
@@ -46,13 +45,6 @@ def paste_all(pool, text, **options):
     return [paste(pool, command, **options) for command in commands_in(text)]
 
 
-def health(pool):
-    """Also where a check found an error, which the exit status tells."""
-    result = subprocess.run([COFFER, "-C", pool.directory, "--json", "health"], capture_output=True, text=True,
-                            timeout=PATIENCE, env=pool.environment)
-    return {row["id"]: row for row in json.loads(result.stdout)}
-
-
 def main():
     other = Pool("512M")
     other.start()
@@ -65,7 +57,7 @@ def main():
     unlock = pool.refused("object", "list", status=3)
     assert commands_in(unlock) == commands_in(pool.refused("object", "create", "disk", "--size", "1M", status=3))
     assert commands_in(pool.coffer("status")) == commands_in(unlock)
-    assert health(pool)["LOCKED"]["command"] == commands_in(unlock)[0]
+    assert pool.health()["LOCKED"]["command"] == commands_in(unlock)[0]
     assert commands_in(unlock)[0] in pool.last_messages()
     paste(pool, commands_in(unlock)[0] + f" --passphrase-file {path}")
     paste_all(pool, pool.coffer("object", "list"))
