@@ -39,6 +39,7 @@ enum error_class {
     X(PROTOCOL, BAD_REQUEST, "the peer broke the protocol")                                                         \
     X(READ_ONLY, REFUSED, "read-only")                                                                              \
     X(LOCKED, REFUSED, "the pool is locked")                                                                      \
+    X(KEY_ABSENT, REFUSED, "the key is not there")                                                                  \
     X(ACCESS, REFUSED, "permission denied")                                                                         \
     X(IN_USE, REFUSED, "the device is in use")                                                                      \
     X(NOT_EMPTY, REFUSED, "the device carries something already")                                                   \

@@ -66,7 +66,7 @@ struct pool_open_options {
     const char *passphrase;    /* NULL: not given */
     size_t passphrase_size;
     bool read_only;            /* shared locks, nothing written (check, dump) */
-    bool start_locked;         /* where no key is to be had, open locked instead of failing */
+    bool start_locked;         /* where a passphrase is missing, or the key itself, open locked instead of failing */
     bool accept_rollback;
     bool no_index;             /* bench: fingerprint everything, look nothing up */
     bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
@@ -81,6 +81,9 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
 enum error pool_close(struct pool *pool) CHECKED;
 /* Takes the key of a locked pool and opens it. */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
+/* The same for a pool that was opened without its key (pool_status.awaits_key) and that nobody unlocked since; else
+ * ERROR_EXISTS. ERROR_KEY_ABSENT: it is not there yet. */
+enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* Flushes and forgets every key. ERROR_BUSY while volumes are open. */
 enum error pool_lock(struct pool *pool) CHECKED;
 /* How a person calls `coffer` for this pool, for sentences that say what to type: "coffer -C DIR", quoted for a shell. */
@@ -185,6 +188,7 @@ struct device_info {
 struct pool_status {
     struct uuid uuid;
     bool locked, encryption, fenced, read_only;
+    bool awaits_key;          /* locked since its key was not there, and nobody unlocked it since */
     bool below_full;          /* the file system below has no space: writers get NO_SPACE */
     enum fingerprint_choice fingerprint;
     char group_name[GROUP_NAME_MAX + 1];

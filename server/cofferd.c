@@ -31,6 +31,7 @@
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
+#include "server/key_wait.h"
 #include "server/modes.h"
 #include "server/nbd/nbd.h"
 #include "server/settings.h"
@@ -47,6 +48,7 @@ struct daemon {
     struct pool *pool;
     struct nbd_server *nbd;
     struct control *control;
+    struct key_wait *key_wait;
     struct thread watchdog;
     int watchdog_wake; /* eventfd: requests have ended, and when written again the pool is closed */
 };
@@ -74,6 +76,14 @@ static enum error passphrase_find(const struct settings *settings, char **passph
     if (!settings->passphrase_file && (!credential || access(credential, R_OK) != 0))
         return ERROR_NONE;
     return passphrase_read(settings->passphrase_file, "Passphrase: ", false, passphrase, size);
+}
+
+/* For a key that comes later. Standard input was read at the start. */
+static enum error secret_find(void *context, char **passphrase, size_t *size)
+{
+    const struct daemon *daemon = context;
+    const char *file = daemon->settings.passphrase_file;
+    return file && strcmp(file, "-") == 0 ? ERROR_NONE : passphrase_find(&daemon->settings, passphrase, size);
 }
 
 /* Of the daemon's memory, for the data of running requests. */
@@ -166,7 +176,8 @@ static enum error announce(struct daemon *daemon)
     for (size_t i = 0; i < daemon->settings.address_count; i++)
         message(MESSAGE_NOTICE, "serving %s at %s", daemon->settings.directory, daemon->settings.addresses[i]);
     if (status->locked)
-        message(MESSAGE_WARNING, "the pool is locked, and NBD clients are refused: type `%s unlock`",
+        message(MESSAGE_WARNING, "the pool is locked, and NBD clients are refused: %stype `%s unlock`",
+                status->awaits_key ? "bring the key, which is looked for every minute, or " : "",
                 pool_command(daemon->pool));
     return ERROR_NONE;
 }
@@ -181,7 +192,8 @@ static enum error start(struct daemon *daemon)
     TRY(open_pool(daemon));
     warn_of_modes(daemon);
     TRY(serve(daemon));
-    return announce(daemon);
+    TRY(announce(daemon));
+    return key_wait_start(daemon->pool, secret_find, daemon, &daemon->key_wait);
 }
 
 /* ---- end ------------------------------------------------------------------------------------------------------- */
@@ -253,6 +265,7 @@ static enum error stop(struct daemon *daemon)
     if (daemon->nbd)
         nbd_stop(daemon->nbd);
     control_stop(daemon->control);
+    key_wait_stop(daemon->key_wait);
     if (watched)
         watchdog_wake(daemon);
     enum error error = daemon->pool ? pool_close(daemon->pool) : ERROR_NONE;

@@ -37,7 +37,8 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
     if (!facts->status->locked)
         return;
     finding->severity = "error";
-    snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked: its disks are not served");
+    snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked%s: its disks are not served",
+             facts->status->awaits_key ? ", for its key file is not there (it is looked for every minute)" : "");
     snprintf(finding->command, sizeof(finding->command), "%s unlock", facts->self);
 }
 

@@ -54,7 +54,11 @@ static enum error provider_open(const struct provider_config *provider, const st
 {
     const struct provider_ops *operations;
     TRY(provider_find(provider, &operations));
-    return operations->open(provider, secret, kdk);
+    enum error error = operations->open(provider, secret, kdk);
+    if (error != ERROR_NOT_FOUND)
+        return error;
+    return error_explain(ERROR_KEY_ABSENT, "the key of provider %s is not there: there is no %s", provider->name,
+                         provider->path);
 }
 
 static enum error encrypted_open(const struct pool_conf *conf, const struct superblock *found,

@@ -140,7 +140,7 @@ static enum error superblock_search(struct opening *opening, size_t i, const str
     while (superblock_newest(&left)) {
         struct superblock_probe alike = copies_alike(&left, (uint32_t)(superblock_newest(&left) - left.copies));
         enum error error = copies_open(opening, i, &alike, secret, key);
-        if (!error || error == ERROR_LOCKED || error == ERROR_IO || error == ERROR_NO_MEMORY) {
+        if (!error || error == ERROR_LOCKED || error == ERROR_KEY_ABSENT || error == ERROR_IO || error == ERROR_NO_MEMORY) {
             opening->probes[i] = alike;
             return error;
         }
@@ -443,8 +443,9 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
     struct provider_secret secret = {options->passphrase, options->passphrase_size};
     TRY(pool_allocate(directory, options, &pool));
     enum error error = with_key(pool, options->passphrase ? &secret : NULL);
-    if (error == ERROR_LOCKED && options->start_locked) {
-        message(MESSAGE_NOTICE, "pool %s starts locked: %s", directory, error_sentence(error));
+    if ((error == ERROR_LOCKED || error == ERROR_KEY_ABSENT) && options->start_locked) {
+        message(MESSAGE_NOTICE, "the pool starts locked: %s", error_sentence(error));
+        pool->awaits_key = error == ERROR_KEY_ABSENT;
         error = ERROR_NONE;
     }
     if (error) {
@@ -456,7 +457,7 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
 }
 
 /* One unlock or lock at a time; ERROR_BUSY for whoever comes meanwhile. */
-static enum error change_begin(struct pool *pool, bool to_locked)
+static enum error change_begin(struct pool *pool, bool to_locked, bool if_awaited)
 {
     enum error error = ERROR_NONE;
     mutex_lock(&pool->lock);
@@ -467,6 +468,8 @@ static enum error change_begin(struct pool *pool, bool to_locked)
         error = error_explain(ERROR_LOCKED, "pool %s is locked already", pool->directory);
     else if (!locked && !to_locked)
         error = error_explain(ERROR_EXISTS, "pool %s is open already", pool->directory);
+    else if (if_awaited && !pool->awaits_key)
+        error = error_explain(ERROR_EXISTS, "pool %s was unlocked meanwhile", pool->directory);
     else if (to_locked && pool->volume_count)
         error = error_explain(ERROR_BUSY, "%u volumes of pool %s are open: disconnect their clients first",
                               pool->volume_count, pool->directory);
@@ -479,20 +482,31 @@ static enum error change_begin(struct pool *pool, bool to_locked)
     return error;
 }
 
-static void change_end(struct pool *pool)
+static void change_end(struct pool *pool, bool unlocked)
 {
     mutex_lock(&pool->lock);
     pool->changing = false;
+    pool->awaits_key &= !unlocked;
     mutex_unlock(&pool->lock);
+}
+
+static enum error unlock(struct pool *pool, const char *passphrase, size_t passphrase_size, bool if_awaited)
+{
+    struct provider_secret secret = {passphrase, passphrase_size};
+    TRY(change_begin(pool, false, if_awaited));
+    enum error error = with_key(pool, passphrase ? &secret : NULL);
+    change_end(pool, !error);
+    return error;
 }
 
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size)
 {
-    struct provider_secret secret = {passphrase, passphrase_size};
-    TRY(change_begin(pool, false));
-    enum error error = with_key(pool, passphrase ? &secret : NULL);
-    change_end(pool);
-    return error;
+    return unlock(pool, passphrase, passphrase_size, false);
+}
+
+enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size)
+{
+    return unlock(pool, passphrase, passphrase_size, true);
 }
 
 /* Everything that needs the key ends; what is durable stays so. */
@@ -511,9 +525,9 @@ static enum error key_drop(struct pool *pool)
 
 enum error pool_lock(struct pool *pool)
 {
-    TRY(change_begin(pool, true));
+    TRY(change_begin(pool, true, false));
     enum error error = key_drop(pool);
-    change_end(pool);
+    change_end(pool, false);
     return error;
 }
 

@@ -75,6 +75,7 @@ enum error pool_status(struct pool *pool, struct pool_status *status)
     mutex_lock(&pool->lock);
     status->uuid = pool->conf->pool;
     status->locked = atomic_load(&pool->locked);
+    status->awaits_key = status->locked && pool->awaits_key;
     status->encryption = pool->conf->encryption != POOL_ENCRYPTION_OFF;
     status->read_only = pool->read_only;
     status->fingerprint = pool->conf->fingerprint;

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A wrong passphrase or key file opens nothing and harms nothing; without one the daemon starts locked."""
 import os
+import time
 import unittest
 
 import nbd
@@ -75,6 +76,72 @@ class WrongKeys(unittest.TestCase):
 
     def key_file(self, pool):
         return next(path for path in pool.files() if path.endswith(".key"))
+
+    def test_a_key_file_that_comes_later_opens_the_pool_by_itself(self):
+        pool = Pool("512M").start()
+        self.fill(pool)
+        pool.stop()
+        path, away = self.key_file(pool), os.path.join(pool.base, "away")
+        os.rename(path, away)
+        self.assertIn(path, pool.refused("check", pool.directory, status=REFUSED))
+        pool.start()
+        self.assertTrue(pool.status()["locked"] and pool.status()["awaits_key"])
+        self.assertIn("key file is not there", pool.health()["LOCKED"]["evidence"])
+        self.assertIn(path, pool.refused("unlock", status=REFUSED))
+        with self.assertRaises(nbd.Error):
+            connect(pool, "disk")
+        os.rename(away, path)
+        self.until(lambda: not pool.status()["locked"])
+        self.serves(pool)
+        pool.coffer("lock")  # that is a person's word: it stays, although the key is there
+        time.sleep(5)
+        self.assertTrue(pool.status()["locked"] and not pool.status()["awaits_key"])
+        pool.coffer("unlock")
+        self.serves(pool)
+        pool.stop()
+
+    def test_who_unlocks_and_locks_while_the_key_is_awaited_has_the_last_word(self):
+        pool = Pool("512M")
+        path, away = self.key_file(pool), os.path.join(pool.base, "away")
+        os.rename(path, away)
+        pool.start()
+        time.sleep(4)  # between two looks, of which the next is seconds away
+        os.rename(away, path)
+        pool.coffer("unlock")
+        pool.coffer("lock")
+        time.sleep(6)
+        self.assertTrue(pool.status()["locked"])
+        pool.stop()
+
+    def test_a_key_that_comes_and_is_wrong_is_told_and_waited_for_no_more(self):
+        pool, other = Pool("512M"), Pool("512M")
+        path = self.key_file(pool)
+        os.unlink(path)
+        pool.start()
+        os.rename(self.key_file(other), path)
+        self.until(lambda: "the pool stays locked" in pool.last_messages())
+        self.assertTrue(pool.status()["locked"])
+        pool.stop()
+
+    def test_a_sealed_key_that_comes_later_still_needs_its_passphrase(self):
+        pool = self.sealed()
+        path, away = self.key_file(pool), os.path.join(pool.base, "away")
+        os.rename(path, away)
+        pool.start()  # nothing would open it, so nothing is awaited
+        self.assertFalse(pool.status()["awaits_key"])
+        self.assertIn(path, pool.refused("unlock", "--passphrase-file", self.right, status=REFUSED))
+        pool.stop()
+        pool.start("--passphrase-file", self.right)
+        self.assertTrue(pool.status()["awaits_key"])
+        os.rename(away, path)
+        self.until(lambda: not pool.status()["locked"])
+        pool.stop()
+
+    def until(self, condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
 
     def test_the_key_file_of_another_pool_and_a_damaged_one(self):
         pool, other = Pool("512M").start(), Pool("512M")

@@ -131,8 +131,8 @@ static void a_lost_or_foreign_key_file_is_told(void **context)
     probe.copies[2].wrapping.provider = provider.id;
     assert_int_equal(open_keys(NULL), ERROR_FOREIGN);
     unlink(key_path);
-    assert_int_equal(open_keys(NULL), ERROR_NOT_FOUND);
-    assert_non_null(strstr(error_sentence(ERROR_NOT_FOUND), key_path));
+    assert_int_equal(open_keys(NULL), ERROR_KEY_ABSENT);
+    assert_non_null(strstr(error_sentence(ERROR_KEY_ABSENT), key_path));
 }
 
 static void an_unknown_seal_is_unsupported(void **context)

@@ -1,0 +1,140 @@
+/*
+ * A thread that unlocks a pool once its key is there.
+ *
+ * It goes on only while the key is simply not there. Whatever else stands against the open (a wrong key, a damaged
+ * file, devices that were rolled back) is told once and left to a person. Who unlocks, and perhaps locks again, has the
+ * last word: pool_unlock_awaited() does nothing then. The lock is held for waiting only; a crash loses nothing.
+ */
+#include "server/key_wait.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/thread.h"
+#include "crypto/arena.h"
+#include "engine/coffer.h"
+
+#define PAUSE_FIRST CLOCK_SECOND
+#define PAUSE_MOST  (60 * CLOCK_SECOND) /* a person who plugs the medium in may wait as long */
+
+struct key_wait {
+    struct pool *pool;
+    key_secret *secret;
+    void *context;
+    struct thread thread;
+    struct mutex lock; /* RANK_LEAF; guards what follows */
+    struct condition changed;
+    bool stopping GUARDED_BY(lock);
+};
+
+/* False where it is to end. */
+static bool pause_for(struct key_wait *wait, uint64_t time)
+{
+    uint64_t until = clock_monotonic() + time;
+    mutex_lock(&wait->lock);
+    while (!wait->stopping && condition_wait_until(&wait->changed, &wait->lock, until))
+        ;
+    bool go_on = !wait->stopping;
+    mutex_unlock(&wait->lock);
+    return go_on;
+}
+
+static enum error try_once(struct key_wait *wait)
+{
+    char *passphrase = NULL;
+    size_t size = 0;
+    error_forget();
+    TRY(wait->secret(wait->context, &passphrase, &size));
+    enum error error = pool_unlock_awaited(wait->pool, passphrase, size);
+    arena_free(passphrase);
+    return error;
+}
+
+static bool may_come_yet(enum error error)
+{
+    return error == ERROR_KEY_ABSENT || error == ERROR_BUSY || error == ERROR_AGAIN || error == ERROR_NO_MEMORY;
+}
+
+static void tell_end(const struct key_wait *wait, enum error error)
+{
+    if (error == ERROR_EXISTS)
+        return; /* somebody was faster */
+    if (error == ERROR_NONE) {
+        message(MESSAGE_NOTICE, "the key is there: the pool is unlocked");
+        sd_notify(0, "STATUS=Serving");
+        return;
+    }
+    message(MESSAGE_ERROR, "%s; the pool stays locked: type `%s unlock`", error_sentence(error),
+            pool_command(wait->pool));
+}
+
+static void run(void *argument)
+{
+    struct key_wait *wait = argument;
+    uint64_t pause = PAUSE_FIRST;
+    while (pause_for(wait, pause)) {
+        enum error error = try_once(wait);
+        if (!may_come_yet(error)) {
+            tell_end(wait, error);
+            return;
+        }
+        pause = MIN(2 * pause, PAUSE_MOST);
+    }
+}
+
+static enum error awaits(struct pool *pool, bool *awaited)
+{
+    AUTO_FREE struct pool_status *status = memory_zeroed(1, sizeof(*status));
+    if (status == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(pool_status(pool, status));
+    *awaited = status->awaits_key;
+    return ERROR_NONE;
+}
+
+static void wait_free(struct key_wait *wait)
+{
+    mutex_deinit(&wait->lock);
+    condition_deinit(&wait->changed);
+    free(wait);
+}
+
+enum error key_wait_start(struct pool *pool, key_secret *secret, void *context, struct key_wait **wait)
+{
+    bool awaited;
+    TRY(awaits(pool, &awaited));
+    *wait = NULL;
+    if (!awaited)
+        return ERROR_NONE;
+    struct key_wait *made = memory_zeroed(1, sizeof(*made));
+    if (made == NULL)
+        return ERROR_NO_MEMORY;
+    made->pool = pool;
+    made->secret = secret;
+    made->context = context;
+    mutex_init(&made->lock, RANK_LEAF);
+    condition_init(&made->changed);
+    enum error error = thread_start(&made->thread, "key-wait", run, made);
+    if (error != ERROR_NONE) {
+        wait_free(made);
+        return error;
+    }
+    *wait = made;
+    return ERROR_NONE;
+}
+
+void key_wait_stop(struct key_wait *wait)
+{
+    if (wait == NULL)
+        return;
+    mutex_lock(&wait->lock);
+    wait->stopping = true;
+    condition_broadcast(&wait->changed);
+    mutex_unlock(&wait->lock);
+    thread_join(&wait->thread);
+    wait_free(wait);
+}
