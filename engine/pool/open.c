@@ -214,6 +214,7 @@ static enum error ages_check(struct opening *opening)
         const char *path = opening->conf->devices[i].path;
         struct checkpoint checkpoint;
         TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
+        TRY(witness_key_check(pool->witness, path, &opening->superblocks[i], accept));
         TRY(checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint));
         TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));
         sequence = MAX(sequence, checkpoint.sequence);

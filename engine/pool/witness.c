@@ -258,6 +258,36 @@ enum error witness_superblock_check(struct witness *witness, const char *path, c
     return rolled_back("device", path, "epoch", &device->epoch, found->epoch, accept);
 }
 
+static enum error other_key(const struct witness *witness, const char *path, const struct superblock *found)
+{
+    char named[UUID_TEXT_SIZE], own[UUID_TEXT_SIZE];
+    uuid_format(witness->provider, named);
+    uuid_format(found->wrapping.provider, own);
+    bool same_provider = uuid_equal(witness->provider, found->wrapping.provider);
+    const char *why = same_provider && found->wrapping.kek_number < witness->kek_number
+                          ? "it is older than the last change of keys"
+                          : "the witness was restored from a copy, which is never right, or the device was replaced";
+    return error_explain(ERROR_ROLLED_BACK,
+                         "the keys of %s are under key %" PRIu64 " of provider %s, but the witness names key %" PRIu64
+                         " of provider %s: %s. If you know why, open with --accept-rollback",
+                         path, found->wrapping.kek_number, own, witness->kek_number, named, why);
+}
+
+enum error witness_key_check(struct witness *witness, const char *path, const struct superblock *found, bool accept)
+{
+    if (!found->encryption || (uuid_equal(witness->provider, found->wrapping.provider) &&
+                               witness->kek_number == found->wrapping.kek_number))
+        return ERROR_NONE;
+    enum error error = other_key(witness, path, found);
+    if (!accept)
+        return error;
+    message(MESSAGE_WARNING, "%s: accepted as asked for", error_sentence(error));
+    error_forget();
+    witness->provider = found->wrapping.provider;
+    witness->kek_number = found->wrapping.kek_number;
+    return ERROR_NONE;
+}
+
 enum error witness_checkpoint_check(struct witness *witness, const char *path, struct uuid id, uint64_t number,
                                     bool accept)
 {

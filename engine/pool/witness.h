@@ -84,6 +84,10 @@ enum error witness_group_raise(struct witness *witness, struct uuid group, bool 
  */
 enum error witness_superblock_check(struct witness *witness, const char *path, const struct superblock *found,
                                     bool accept) CHECKED;
+/* The same for the key: ERROR_ROLLED_BACK where the superblock's keys are wrapped under another one than the witness
+ * names, before a change of keys or after one that the witness does not know. Plaintext passes; it has no key. */
+enum error witness_key_check(struct witness *witness, const char *path, const struct superblock *found,
+                             bool accept) CHECKED;
 enum error witness_checkpoint_check(struct witness *witness, const char *path, struct uuid device, uint64_t number,
                                     bool accept) CHECKED;
 enum error witness_sequence_check(struct witness *witness, const char *group_name, struct uuid group, uint64_t sequence,

@@ -480,6 +480,21 @@ static void assert_open_fails(enum error expected, const char *words)
     pool = NULL;
 }
 
+static void a_key_that_the_witness_does_not_name_stops_the_open(void **context)
+{
+    struct pool_open_options accept = {.memory = FIXTURE_MEMORY, .accept_rollback = true};
+    (void)context;
+    make("a", GIB);
+    mutex_lock(&pool->witness_lock);
+    pool->witness->kek_number++;
+    assert_fine(witness_save(pool->witness));
+    mutex_unlock(&pool->witness_lock);
+    assert_open_fails(ERROR_ROLLED_BACK, "witness names key 2");
+    assert_fine(pool_open(fixture_directory, &accept, &pool));
+    pool_reopen(false);
+    look("a");
+}
+
 static void a_malformed_document_stops_the_open_and_is_named(void **context)
 {
     (void)context;
@@ -585,6 +600,7 @@ int main(void)
         POOL_TEST(slots_are_used_again),
         POOL_TEST(objects_share_blocks_and_the_catalog_shares_none),
         POOL_TEST(threads_that_change_objects_at_once_leave_a_whole_catalog),
+        POOL_TEST(a_key_that_the_witness_does_not_name_stops_the_open),
         POOL_TEST(a_malformed_document_stops_the_open_and_is_named),
         POOL_TEST(a_document_of_impossible_length_stops_the_open),
         POOL_TEST(two_objects_of_one_name_stop_the_open),

@@ -263,6 +263,30 @@ static void a_rolled_back_group_is_refused_until_accepted(void **context)
     assert_int_equal(witness_sequence_check(witness, "g1", group, 7, true), ERROR_NONE);
 }
 
+static void another_key_than_the_witness_names_is_refused_until_accepted(void **context)
+{
+    (void)context;
+    struct superblock same = found(5, true), older = same, newer = same, other = same, plain = found(5, false);
+    witness->kek_number = 3;
+    same.wrapping.provider = older.wrapping.provider = newer.wrapping.provider = witness->provider;
+    other.wrapping.provider = uuid_random();
+    same.wrapping.kek_number = other.wrapping.kek_number = 3;
+    older.wrapping.kek_number = 2;
+    newer.wrapping.kek_number = 4;
+    assert_int_equal(witness_key_check(witness, "/dev/x", &same, false), ERROR_NONE);
+    assert_int_equal(witness_key_check(witness, "/dev/x", &plain, false), ERROR_NONE);
+    assert_int_equal(witness_key_check(witness, "/dev/x", &older, false), ERROR_ROLLED_BACK);
+    assert_non_null(strstr(error_sentence(ERROR_ROLLED_BACK), "/dev/x are under key 2"));
+    assert_non_null(strstr(error_sentence(ERROR_ROLLED_BACK), "names key 3"));
+    assert_non_null(strstr(error_sentence(ERROR_ROLLED_BACK), "older than the last change of keys"));
+    assert_int_equal(witness_key_check(witness, "/dev/x", &newer, false), ERROR_ROLLED_BACK);
+    assert_non_null(strstr(error_sentence(ERROR_ROLLED_BACK), "witness was restored"));
+    assert_int_equal(witness_key_check(witness, "/dev/x", &other, false), ERROR_ROLLED_BACK);
+    assert_int_equal(witness_key_check(witness, "/dev/x", &newer, true), ERROR_NONE);
+    assert_int_equal(witness->kek_number, 4);
+    assert_int_equal(witness_key_check(witness, "/dev/x", &newer, false), ERROR_NONE);
+}
+
 static void plaintext_after_encryption_is_forged_and_never_accepted(void **context)
 {
     (void)context;
@@ -295,6 +319,7 @@ int main(void)
         TEST(a_rolled_back_superblock_is_refused_until_accepted),
         TEST(a_rolled_back_checkpoint_is_refused_until_accepted),
         TEST(a_rolled_back_group_is_refused_until_accepted),
+        TEST(another_key_than_the_witness_names_is_refused_until_accepted),
         TEST(plaintext_after_encryption_is_forged_and_never_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
