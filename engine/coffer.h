@@ -170,7 +170,9 @@ typedef void request_answer(struct request *request, void *context);
 void volume_execute(struct volume *volume, struct request *requests, size_t count, request_answer *answer, void *context);
 
 /* Block status for `base:allocation`: runs of the same kind from `offset` on, at most `length` bytes and `capacity`
- * extents, at least one; offset and length are rounded out to blocks. */
+ * extents, at least one; offset and length are rounded out to blocks. Ends early where more than EXTENT_DATA_MAX bytes
+ * had to be looked at block by block; a hole of any size is passed over. */
+#define EXTENT_DATA_MAX (UINT64_C(64) << 20)
 struct extent { uint64_t length; bool hole; };
 enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents,
                           size_t capacity, size_t *count) CHECKED;

@@ -14,6 +14,9 @@
 #define SHEAF_SHIFTS 9 /* capacities 1 to 256 */
 #define LEAVES_CHAINS 4096 /* that recent_leaves() goes through in a call: well below a millisecond */
 
+#define REGION_SHIFT 10     /* leaves of a region: 1 GiB */
+#define REGION_BITS  65536u /* as many as the largest object has regions */
+
 struct recent {
     uint8_t *arena;
     size_t size, used;
@@ -26,6 +29,7 @@ struct recent {
     struct component_change *components;
     uint64_t points, births, sheaves;
     uint64_t range_leaves;
+    uint64_t regions[REGION_BITS / 64]; /* a bit is set where a region of its hash may have a sheaf of points */
 };
 
 static size_t sheaf_bytes(bool births, unsigned shift)
@@ -93,6 +97,7 @@ void recent_clear(struct recent *recent)
     recent->freed = 0;
     recent->range_count = recent->component_count = 0;
     recent->points = recent->births = recent->sheaves = recent->range_leaves = 0;
+    memset(recent->regions, 0, sizeof recent->regions);
 }
 
 bool recent_is_empty(const struct recent *recent)
@@ -196,6 +201,30 @@ static uint32_t sheaf_grow(struct recent *recent, uint32_t reference)
     return grown;
 }
 
+static uint32_t region_bit(uint64_t component, uint64_t leaf)
+{
+    return (uint32_t)((leaf >> REGION_SHIFT) + component * UINT64_C(0x9e3779b97f4a7c15) / REGION_BITS) % REGION_BITS;
+}
+
+static bool region_may_have(const struct recent *recent, uint64_t component, uint64_t leaf)
+{
+    uint32_t bit = region_bit(component, leaf);
+    return recent->regions[bit / 64] >> (bit % 64) & 1;
+}
+
+uint64_t recent_leaf_next(const struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+{
+    for (uint64_t leaf = first; leaf < end;) {
+        if (!region_may_have(recent, component, leaf))
+            leaf = ((leaf >> REGION_SHIFT) + 1) << REGION_SHIFT;
+        else if (sheaf_find(recent, component, leaf))
+            return leaf;
+        else
+            leaf++;
+    }
+    return end;
+}
+
 /* The place of an item in its sheaf, which is made or grown where needed. */
 static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uint64_t number, uint8_t index, bool *is_new)
 {
@@ -206,6 +235,8 @@ static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uin
         at(recent, made)->number = number;
         *link = made;
         recent->sheaves++;
+        if (!births)
+            recent->regions[region_bit(owner, number) / 64] |= UINT64_C(1) << region_bit(owner, number) % 64;
     }
     struct sheaf *sheaf = at(recent, *link);
     int position = sheaf_position(sheaf, index);
@@ -235,6 +266,13 @@ static size_t range_after(const struct recent *recent, uint64_t component, uint6
             high = middle;
     }
     return low;
+}
+
+uint64_t recent_range_end(const struct recent *recent, uint64_t component, uint64_t leaf)
+{
+    size_t n = range_after(recent, component, leaf);
+    bool inside = n < recent->range_count && recent->ranges[n].component == component && recent->ranges[n].first <= leaf;
+    return inside ? recent->ranges[n].end : leaf;
 }
 
 bool recent_find(const struct recent *recent, uint64_t component, uint64_t block, struct map_entry *entry)

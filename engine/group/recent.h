@@ -75,6 +75,11 @@ bool recent_find(const struct recent *recent, uint64_t component, uint64_t block
 bool recent_find_birth(const struct recent *recent, uint64_t cid, struct birth *birth);
 /* The births of the page of 256 that holds `cid`; NULL where there are none. */
 const struct sheaf *recent_birth_page(const struct recent *recent, uint64_t cid);
+/* The first leaf of [first, end) that may have points; `end` where none has. Regions of 1 GiB that have none cost a bit
+ * each. */
+uint64_t recent_leaf_next(const struct recent *recent, uint64_t component, uint64_t first, uint64_t end);
+/* The end of the range of holes that holds the leaf; `leaf` itself where none does. */
+uint64_t recent_range_end(const struct recent *recent, uint64_t component, uint64_t leaf);
 
 void recent_enter(struct recent *recent, uint64_t component, uint64_t block, struct map_entry entry);
 /* Blocks first to end become holes: whole leaves as a range, the rest as points (at most 510). */

@@ -12,6 +12,7 @@
 #include "engine/group/tree.h"
 
 #define LOOKUP_MAX 256
+#define POINTS_PIECE 4096 /* leaves asked for under one hold of the lock */
 #define SLOTS_KEPT 64
 
 struct view *view_get(struct group *group)
@@ -155,6 +156,70 @@ enum error view_component_end(struct group *group, uint64_t component, uint64_t 
     *end = MAX(recent, mapped);
     return ERROR_NONE;
 }
+
+/* ---- holes ------------------------------------------------------------------------------------------------------------- */
+
+/* What the recent tables say of leaves: where the next points are, and how far the holes go that begin at `leaf`. The
+ * lock is for the active table; a region at a time, so that it is never held long. */
+static uint64_t points_next(struct group *group, const struct view *view, uint64_t component, uint64_t leaf, uint64_t end)
+{
+    uint64_t next = leaf, piece_end = leaf;
+    while (next == piece_end && next < end) {
+        piece_end = MIN(end, next + POINTS_PIECE);
+        mutex_lock(&group->lock);
+        next = recent_leaf_next(view->active, component, next, piece_end);
+        mutex_unlock(&group->lock);
+    }
+    return view->frozen ? recent_leaf_next(view->frozen, component, leaf, next) : next;
+}
+
+static uint64_t holes_end(struct group *group, const struct view *view, uint64_t component, uint64_t leaf)
+{
+    mutex_lock(&group->lock);
+    uint64_t end = recent_range_end(view->active, component, leaf);
+    mutex_unlock(&group->lock);
+    return view->frozen ? MAX(end, recent_range_end(view->frozen, component, leaf)) : end;
+}
+
+static enum error leaf_next(struct group *group, const struct view *view, const struct tree *map, uint64_t *leaf,
+                            uint64_t end)
+{
+    uint64_t points = points_next(group, view, map->owner, *leaf, end), mapped = *leaf;
+    for (;;) {
+        bool found;
+        TRY(tree_next_leaf(group, map, &mapped, &found));
+        if (!found || mapped >= points)
+            break;
+        /* No table has points of this leaf, so a range of holes over it is the last word. */
+        uint64_t beyond = holes_end(group, view, map->owner, mapped);
+        if (beyond == mapped) {
+            *leaf = mapped;
+            return ERROR_NONE;
+        }
+        mapped = beyond;
+    }
+    *leaf = points;
+    return ERROR_NONE;
+}
+
+enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *leaf, uint64_t end)
+{
+    struct component_format format = {0};
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    mutex_unlock(&group->lock);
+    enum error error = view_component(group, view, component, &format);
+    if (!error || error == ERROR_NOT_FOUND) { /* one that is not published yet has an empty map */
+        if (error)
+            format = (struct component_format){0};
+        struct tree map = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
+        error = leaf_next(group, view, &map, leaf, end);
+    }
+    view_put(group, view);
+    return error;
+}
+
+/* ---- look-ups ---------------------------------------------------------------------------------------------------------- */
 
 void view_find_recent(const struct view *view, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
                       bool *known, size_t count)

@@ -47,6 +47,10 @@ void view_find_recent(const struct view *view, uint64_t component, const uint64_
 enum error view_lookup(struct group *group, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
                        size_t count, struct view **view) CHECKED;
 
+/* The first leaf (of 256 blocks) of [*leaf, end) in which something may be mapped, in the newest view; `end` where all
+ * is a hole. Reads inner nodes only. */
+enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *leaf, uint64_t end) CHECKED;
+
 /* A component as the trees of the view know it; ERROR_NOT_FOUND where there is none. */
 enum error view_component(struct group *group, const struct view *view, uint64_t id, struct component_format *component) CHECKED;
 

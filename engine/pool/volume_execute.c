@@ -6,7 +6,7 @@
 #include "engine/group/view.h"
 #include "engine/pool/pool.h"
 
-#define EXTENT_ROUND 256
+#define EXTENT_ROUND 256 /* blocks of a leaf */
 
 static enum error request_check(const struct volume *volume, const struct request *request)
 {
@@ -104,37 +104,80 @@ void volume_execute(struct volume *volume, struct request *requests, size_t coun
         execute_some(volume, requests + done, MIN(count - done, BATCH_REQUESTS_MAX), answer, context);
 }
 
-enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents, size_t capacity,
-                          size_t *count)
+/* ---- block status ------------------------------------------------------------------------------------------------------ */
+
+struct runs {
+    struct extent *extents;
+    size_t count, capacity;
+};
+
+/* False where there is no room. */
+static bool run_add(struct runs *runs, bool hole, uint64_t blocks)
+{
+    struct extent *last = runs->count ? &runs->extents[runs->count - 1] : NULL;
+    if (last && last->hole == hole)
+        last->length += blocks * COFFER_BLOCK;
+    else if (runs->count < runs->capacity)
+        runs->extents[runs->count++] = (struct extent){blocks * COFFER_BLOCK, hole};
+    else
+        return false;
+    return true;
+}
+
+/* Blocks of one leaf. *whole_hole is kept where all of them are holes. */
+static enum error leaf_runs(struct volume *volume, uint64_t block, size_t count, struct runs *runs, bool *full,
+                            bool *whole_hole)
 {
     uint64_t blocks[EXTENT_ROUND];
     struct map_entry entries[EXTENT_ROUND];
+    struct view *view;
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = block + i;
+    TRY(view_lookup(volume->pool->group, volume->object->component, blocks, entries, count, &view));
+    view_put(volume->pool->group, view);
+    for (size_t i = 0; i < count && !*full; i++) {
+        bool hole = entry_is_hole(entries[i]);
+        *whole_hole &= hole;
+        *full = !run_add(runs, hole, 1);
+    }
+    return ERROR_NONE;
+}
+
+/* Passes over leaves in which nothing is mapped. */
+static enum error holes_pass(struct volume *volume, uint64_t *block, uint64_t end, struct runs *runs, bool *full)
+{
+    uint64_t leaf = *block / EXTENT_ROUND;
+    TRY(view_leaf_next(volume->pool->group, volume->object->component, &leaf,
+                       (end + EXTENT_ROUND - 1) / EXTENT_ROUND));
+    uint64_t next = MIN(MAX(leaf * EXTENT_ROUND, *block), end);
+    if (next > *block)
+        *full = !run_add(runs, true, next - *block);
+    *block = next;
+    return ERROR_NONE;
+}
+
+/* Leaves that are mapped are looked at one by one; the tree is asked for the next of them where a hole begins. */
+enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents, size_t capacity,
+                          size_t *count)
+{
+    struct runs runs = {extents, 0, capacity};
     uint64_t size = atomic_load(&volume->object->size);
     TRY(pool_check_usable(volume->pool));
     if (capacity == 0 || length == 0 || offset > size || length > size - offset)
         return ERROR_OUT_OF_RANGE;
-    uint64_t block = offset / COFFER_BLOCK, end = (offset + length + COFFER_BLOCK - 1) / COFFER_BLOCK;
-    size_t n = 0;
-    while (block < end) {
-        struct view *view;
+    uint64_t block = offset / COFFER_BLOCK, end = (offset + length + COFFER_BLOCK - 1) / COFFER_BLOCK, looked = 0;
+    bool hole = true, full = false;
+    while (block < end && !full && looked < EXTENT_DATA_MAX / COFFER_BLOCK) {
+        if (hole)
+            TRY(holes_pass(volume, &block, end, &runs, &full));
         size_t round = (size_t)MIN(end - block, EXTENT_ROUND - block % EXTENT_ROUND);
-        for (size_t i = 0; i < round; i++)
-            blocks[i] = block + i;
-        TRY(view_lookup(volume->pool->group, volume->object->component, blocks, entries, round, &view));
-        view_put(volume->pool->group, view);
-        for (size_t i = 0; i < round; i++) {
-            bool hole = entry_is_hole(entries[i]);
-            if (n && extents[n - 1].hole == hole) {
-                extents[n - 1].length += COFFER_BLOCK;
-            } else if (n < capacity) {
-                extents[n++] = (struct extent){COFFER_BLOCK, hole};
-            } else {
-                *count = n;
-                return ERROR_NONE;
-            }
-        }
+        if (round == 0 || full)
+            break;
+        hole = true;
+        TRY(leaf_runs(volume, block, round, &runs, &full, &hole));
         block += round;
+        looked += round;
     }
-    *count = n;
+    *count = runs.count;
     return ERROR_NONE;
 }

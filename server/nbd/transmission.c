@@ -21,9 +21,8 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define EXTENTS_MAX      512                  /* of one answer to a block status; the client asks on from its end */
-#define STATUS_BYTES_MAX UINT64_C(0x40000000) /* looked at for one answer: a fraction of a second's work */
-#define STATUS_STEP      UINT64_C(0x4000000)
+#define EXTENTS_MAX      512 /* of one answer to a block status; the client asks on from its end */
+#define STATUS_STEPS_MAX 16 /* of EXTENT_DATA_MAX, for one answer: a fraction of a second's work */
 #define CACHE_BYTES_MAX  (32u << 20) /* read ahead for one batch: as much as a read may ask for */
 
 static void keep_sentence(struct batch *batch, struct slot *slot)
@@ -92,12 +91,13 @@ static enum error runs_read(struct connection *connection, const struct command 
                             size_t capacity, size_t *run_count)
 {
     uint64_t at = ROUND_DOWN(command->offset, COFFER_BLOCK);
-    uint64_t end = command->offset + MIN(command->length, STATUS_BYTES_MAX);
+    uint64_t end = command->offset + command->length;
     size_t count = 0;
-    while (at < end && count <= capacity && (count == 0 || !is_leaving(connection))) {
+    for (unsigned step = 0; step < STATUS_STEPS_MAX && at < end && count <= capacity; step++) {
         size_t found;
-        TRY(volume_extents(connection->session.volume, at, MIN(end - at, STATUS_STEP), runs + count,
-                           capacity + 1 - count, &found));
+        if (count > 0 && is_leaving(connection))
+            break;
+        TRY(volume_extents(connection->session.volume, at, end - at, runs + count, capacity + 1 - count, &found));
         for (size_t i = count; i < count + found; i++)
             at += runs[i].length;
         count = runs_join(runs, count, found);

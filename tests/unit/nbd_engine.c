@@ -22,7 +22,7 @@ struct pool {
     struct condition changed;
     struct memory_object objects[OBJECTS];
     size_t object_count;
-    bool locked, empty, held[REQUEST_CACHE + 1];
+    bool locked, empty, solid, held[REQUEST_CACHE + 1];
     unsigned waiting[REQUEST_CACHE + 1], executing;
     enum error errors[REQUEST_CACHE + 1];
     struct nbd_engine_counts counts;
@@ -87,6 +87,13 @@ void nbd_engine_fail(struct pool *pool, enum request_type type, enum error error
 {
     mutex_lock(&pool->lock);
     pool->errors[type] = error;
+    mutex_unlock(&pool->lock);
+}
+
+void nbd_engine_solid(struct pool *pool, bool solid)
+{
+    mutex_lock(&pool->lock);
+    pool->solid = solid;
     mutex_unlock(&pool->lock);
 }
 
@@ -299,11 +306,13 @@ enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t lengt
     uint64_t at = ROUND_DOWN(offset, COFFER_BLOCK), end = ROUND_UP(offset + length, COFFER_BLOCK);
     size_t found = 0;
     mutex_lock(&volume->pool->lock);
-    volume->pool->counts.extent_bytes += end - at;
-    if (volume->pool->empty) {
-        extents[found++] = (struct extent){end - at, true};
+    if (volume->pool->empty || volume->pool->solid) {
+        uint64_t answered = volume->pool->empty ? end - at : MIN(end - at, EXTENT_DATA_MAX);
+        volume->pool->counts.extent_bytes += answered;
+        extents[found++] = (struct extent){answered, volume->pool->empty};
         at = end;
     }
+    end = MIN(end, at + EXTENT_DATA_MAX);
     for (; at < end; at += COFFER_BLOCK) {
         bool hole = is_hole(volume->object->data + at);
         if (found > 0 && extents[found - 1].hole == hole) {

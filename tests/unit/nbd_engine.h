@@ -20,6 +20,8 @@ void nbd_engine_lock(struct pool *pool, bool locked);
 /* Requests of this type fail from now on; ERROR_NONE ends that. */
 void nbd_engine_fail(struct pool *pool, enum request_type type, enum error error);
 /* Requests touch nothing and are answered at once, and everything is a hole: what is around the engine is seen. */
+/* Block status finds data everywhere, a piece a call. */
+void nbd_engine_solid(struct pool *pool, bool solid);
 void nbd_engine_empty(struct pool *pool, bool empty);
 /* Flushes wait inside of the engine while held. */
 void nbd_engine_hold_flushes(struct pool *pool, bool hold);
