@@ -171,7 +171,11 @@ static void check_double_encryption(const struct health_facts *facts, struct fin
 static void check_copies(const struct health_facts *facts, struct finding *finding)
 {
     finding->severity = "note";
-    snprintf(finding->evidence, sizeof(finding->evidence),
+    if (facts->status->locked)
+        snprintf(finding->evidence, sizeof(finding->evidence),
+                 "one disk group: the loss of one device loses the pool; keep backups");
+    else
+        snprintf(finding->evidence, sizeof(finding->evidence),
              "one disk group of %zu device%s: the loss of one device loses the pool; keep backups",
              facts->status->device_count, facts->status->device_count == 1 ? "" : "s");
 }

@@ -8,9 +8,11 @@
 #include "server/health.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/memory.h"
 #include "crypto/arena.h"
 #include "engine/pool/conf.h"
 
@@ -34,18 +36,24 @@ static bool swap_is_plaintext(void)
     return found;
 }
 
-static bool lies_beside_data(const char *key_path, const struct pool_status *status)
+static bool holds(const char *device, dev_t file_system)
 {
-    struct stat key, data;
+    struct stat data;
+    if (stat(device, &data) != 0)
+        return false;
+    return (S_ISBLK(data.st_mode) ? data.st_rdev : data.st_dev) == file_system;
+}
+
+/* The devices are the conf's, which are known while the pool is locked too. */
+static bool lies_beside_data(const char *key_path, const struct pool_conf *conf)
+{
+    struct stat key;
     if (stat(key_path, &key) != 0)
         return false;
-    for (size_t i = 0; i < status->device_count; i++) {
-        if (stat(status->devices[i].path, &data) != 0)
-            continue;
-        dev_t holder = S_ISBLK(data.st_mode) ? data.st_rdev : data.st_dev;
-        if (holder == key.st_dev)
-            return true;
-    }
+    for (size_t g = 0; g < conf->group_count; g++)
+        for (size_t d = 0; d < conf->groups[g].device_count; d++)
+            if (holds(conf->groups[g].devices[d].path, key.st_dev))
+                return true;
     return false;
 }
 
@@ -53,10 +61,11 @@ static void find_key_beside_data(struct health_facts *facts, const struct pool_c
 {
     for (size_t i = 0; i < conf->provider_count && !facts->key_beside_data; i++) {
         const struct provider_config *provider = &conf->providers[i];
-        if (strcmp(provider->seal, "file") != 0 || !lies_beside_data(provider->path, facts->status))
+        if (strcmp(provider->seal, "file") != 0 || !lies_beside_data(provider->path, conf))
             continue;
         facts->key_beside_data = true;
-        snprintf(facts->key_path, sizeof(facts->key_path), "%s", provider->path);
+        AUTO_FREE char *absolute = realpath(provider->path, NULL);
+        snprintf(facts->key_path, sizeof(facts->key_path), "%s", absolute == NULL ? provider->path : absolute);
     }
 }
 

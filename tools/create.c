@@ -162,10 +162,16 @@ static json_t *next_commands(const char *directory)
 
 static void print_list(struct tool *tool, const char *title, const json_t *list, const char *bullet)
 {
-    size_t i;
+    size_t i, columns = tool_columns(tool), indent = 2 + strlen(bullet);
     json_t *line;
     fprintf(tool->out, "\n%s\n", title);
-    json_array_foreach(list, i, line) fprintf(tool->out, "  %s%s\n", bullet, json_string_value(line));
+    json_array_foreach(list, i, line)
+    {
+        /* Without a bullet they are commands, which are not to be broken. */
+        bool breaks = *bullet != '\0' && columns > 2 * indent;
+        AUTO_FREE char *text = text_wrap(json_string_value(line), breaks ? columns - indent : 0, indent);
+        fprintf(tool->out, "  %s%s\n", bullet, text == NULL ? json_string_value(line) : text);
+    }
 }
 
 static void print_made(struct tool *tool, const struct pool_create_options *options, const json_t *facts)

@@ -167,7 +167,7 @@ enum error place_directory(const struct tool *tool, const char *given, const cha
 {
     const char *name = given == NULL ? named_place(tool) : given;
     if (name == NULL || name[0] == '\0')
-        return error_explain(ERROR_INVALID, "say which pool directory");
+        return error_explain(ERROR_INVALID, "say which pool directory: as an argument, by -C DIR or in COFFER_POOL");
     *directory = name;
     return ERROR_NONE;
 }

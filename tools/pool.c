@@ -9,19 +9,24 @@
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/table.h"
+#include "tools/text.h"
+
+#define CHECK_WIDTH 27 /* of the columns before the evidence */
 
 static enum error print_health(struct tool *tool, const json_t *checks)
 {
+    size_t columns_there = tool_columns(tool), width = columns_there > 2 * CHECK_WIDTH ? columns_there - CHECK_WIDTH : 0;
     static const struct table_column columns[] = {
-        {"CHECK", TABLE_LEFT}, {"SEVERITY", TABLE_LEFT}, {"EVIDENCE", TABLE_LEFT}};
+        {"CHECK", TABLE_LEFT}, {"SEVERITY", TABLE_LEFT}, {"EVIDENCE", TABLE_LINES}};
     struct table *table = table_create(columns, COUNT_OF(columns));
     size_t i;
     json_t *check;
     json_array_foreach(checks, i, check)
     {
+        AUTO_FREE char *evidence = text_wrap(answer_word(check, "evidence"), width, 0);
         table_add(table, NULL,
                   (const char *const[]){answer_word(check, "id"), answer_word(check, "severity"),
-                                        answer_word(check, "evidence")});
+                                        evidence == NULL ? answer_word(check, "evidence") : evidence});
     }
     enum error error = table_print(table, tool->out);
     table_destroy(table);

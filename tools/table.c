@@ -18,7 +18,23 @@ struct table {
 
 static int column_flags(enum table_style style)
 {
-    return style == TABLE_RIGHT ? SCOLS_FL_RIGHT : style == TABLE_TREE ? SCOLS_FL_TREE : 0;
+    switch (style) {
+    case TABLE_RIGHT:
+        return SCOLS_FL_RIGHT;
+    case TABLE_LINES:
+        return SCOLS_FL_WRAP;
+    case TABLE_TREE:
+        return SCOLS_FL_TREE;
+    default:
+        return 0;
+    }
+}
+
+/* Broken at line breaks and nowhere else. */
+static int lines_set_up(struct libscols_column *column)
+{
+    return scols_column_set_wrapfunc(column, scols_wrapnl_chunksize, scols_wrapnl_nextchunk, NULL) |
+           scols_column_set_safechars(column, "\n");
 }
 
 struct table *table_create(const struct table_column *columns, size_t count)
@@ -36,7 +52,9 @@ struct table *table_create(const struct table_column *columns, size_t count)
     scols_table_enable_ascii(table->lines, MB_CUR_MAX == 1);
     for (size_t i = 0; i < count; i++) {
         const char *name = columns[i].name == NULL ? "" : columns[i].name;
-        if (scols_table_new_column(table->lines, name, 0, column_flags(columns[i].style)) == NULL)
+        struct libscols_column *column =
+            scols_table_new_column(table->lines, name, 0, column_flags(columns[i].style));
+        if (column == NULL || (columns[i].style == TABLE_LINES && lines_set_up(column) != 0))
             table->failed = true;
     }
     return table;

@@ -10,6 +10,7 @@
 enum table_style {
     TABLE_LEFT,
     TABLE_RIGHT, /* figures */
+    TABLE_LINES, /* cells may have line breaks (text_wrap) */
     TABLE_TREE,  /* children are drawn under their parents */
 };
 

@@ -2,6 +2,7 @@
 #include "tools/text.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,4 +58,41 @@ const char *text_until(uint64_t now, uint64_t then, char text[TEXT_SIZE])
         }
     }
     return text;
+}
+
+/* Characters of UTF-8 up to the next blank or the end; *size gets the bytes. */
+static size_t word_width(const char *word, size_t *size)
+{
+    size_t width = 0;
+    *size = strcspn(word, " ");
+    for (size_t i = 0; i < *size; i++)
+        width += ((unsigned char)word[i] & 0xc0) != 0x80;
+    return width;
+}
+
+static size_t line_break(char *end, size_t indent)
+{
+    *end = '\n';
+    memset(end + 1, ' ', indent);
+    return 1 + indent;
+}
+
+char *text_wrap(const char *text, size_t width, size_t indent)
+{
+    char *wrapped = malloc(strlen(text) * (2 + indent) + 1), *end = wrapped;
+    size_t column = 0, size;
+    if (wrapped == NULL)
+        return NULL;
+    for (; *text != '\0'; text += size + (text[size] == ' ')) {
+        size_t word = word_width(text, &size);
+        bool breaks = width > 0 && column > 0 && column + 1 + word > width;
+        if (breaks)
+            end += line_break(end, indent);
+        else if (column > 0)
+            *end++ = ' ';
+        column = breaks ? word : column + word + (column > 0);
+        end = mempcpy(end, text, size);
+    }
+    *end = '\0';
+    return wrapped;
 }

@@ -18,4 +18,8 @@ const char *text_factor(uint64_t whole, uint64_t stored, char text[TEXT_SIZE]);
 const char *text_until(uint64_t now, uint64_t then, char text[TEXT_SIZE]);
 
 
+/* Breaks lines between words so that each has at most `width` characters (a longer word keeps its length), each but the
+ * first begun by `indent` blanks besides; 0: not at all. malloc'ed; NULL when out of memory. */
+char *text_wrap(const char *text, size_t width, size_t indent) __attribute__((warn_unused_result));
+
 #endif

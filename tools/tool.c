@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -46,6 +47,13 @@ const char *tool_self(struct tool *tool)
     if (tool->self == NULL && word != NULL && asprintf(&tool->self, "coffer -C %s", word) < 0)
         tool->self = NULL;
     return tool->self == NULL ? "coffer" : tool->self;
+}
+
+size_t tool_columns(const struct tool *tool)
+{
+    struct winsize size;
+    int descriptor = fileno(tool->out);
+    return descriptor >= 0 && ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 bool tool_is_watched(const struct tool *tool)

@@ -35,6 +35,9 @@ enum error tool_print_json(struct tool *tool, const json_t *value) CHECKED;
 /* How this command is to be called again for the same pool: "coffer", or "coffer -C DIR" quoted for a shell. */
 const char *tool_self(struct tool *tool);
 
+/* How wide the terminal at `out` is; 0 where it is none, and lines may have any length. */
+size_t tool_columns(const struct tool *tool);
+
 /* True where progress may be drawn on `err`: a terminal, and no --json. */
 bool tool_is_watched(const struct tool *tool);
 

@@ -382,14 +382,16 @@ static void a_key_on_the_file_system_of_the_data_is_found(void **state)
     char directory[] = "/tmp/coffer-methods-XXXXXX", path[96];
     assert_non_null(mkdtemp(directory));
     write_file(directory, "native.key", "key");
-    struct device_info *device = &fixture->pool->status.devices[0];
-    snprintf(device->path, sizeof(device->path), "%s/native.key", directory); /* any file there */
+    assert_false(key_lies_beside_data(fixture, directory, "seal = file\npath = native.key\n")); /* no device there */
+    write_file(directory, "disk", "data");
+    fixture->pool->status.device_count = 0; /* as while it is locked: the conf knows them */
     assert_false(key_lies_beside_data(fixture, directory, "seal = file\n"));
     assert_false(key_lies_beside_data(fixture, directory, "seal = file\npath = absent.key\n"));
     assert_false(key_lies_beside_data(fixture, directory, "seal = passphrase\npath = native.key\n"));
     assert_true(key_lies_beside_data(fixture, directory, "  seal = file\n\tpath = native.key\n"));
-    for (size_t i = 0; i < 2; i++) {
-        snprintf(path, sizeof(path), "%s/%s", directory, i == 0 ? "native.key" : "coffer.conf");
+    static const char *const names[] = {"native.key", "coffer.conf", "disk"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
         unlink(path);
     }
     rmdir(directory);

@@ -19,6 +19,25 @@ static void assert_shell(const char *word, const char *wanted)
     free(quoted);
 }
 
+static void assert_wrapped(const char *text, size_t width, size_t indent, const char *wanted)
+{
+    char *wrapped = text_wrap(text, width, indent);
+    assert_string_equal(wrapped, wanted);
+    free(wrapped);
+}
+
+static void lines_break_between_words(void **state)
+{
+    (void)state;
+    assert_wrapped("", 5, 2, "");
+    assert_wrapped("a bc def", 0, 2, "a bc def");
+    assert_wrapped("a bc def", 4, 0, "a bc\ndef");
+    assert_wrapped("a bc def", 3, 2, "a\n  bc\n  def");
+    assert_wrapped("unbreakable a", 4, 0, "unbreakable\na");
+    assert_wrapped("\u00e4\u00e4 \u00e4", 4, 0, "\u00e4\u00e4 \u00e4"); /* characters count, not bytes */
+    assert_wrapped("a  b", 10, 0, "a  b");
+}
+
 static void a_shell_word_cannot_break_out(void **state)
 {
     (void)state;
@@ -71,6 +90,7 @@ static void figures_are_rounded_for_people(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_break_between_words),
         cmocka_unit_test(a_shell_word_cannot_break_out),  cmocka_unit_test(plain_words_stay_plain),
         cmocka_unit_test(figures_of_nothing_are_a_dash),  cmocka_unit_test(impossible_times_do_not_fail),
         cmocka_unit_test(figures_are_rounded_for_people),
