@@ -68,6 +68,7 @@ struct pool_open_options {
     bool read_only;            /* shared locks, nothing written (check, dump) */
     bool start_locked;         /* where a passphrase is missing, or the key itself, open locked instead of failing */
     bool accept_rollback;
+    bool repair;               /* a device that lost all copies of its superblock gets new ones: pool_repair() sets it */
     bool no_index;             /* bench: fingerprint everything, look nothing up */
     bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
     uint64_t memory;           /* 0: the conf's */
@@ -79,6 +80,10 @@ struct pool_open_options {
 enum error pool_open(const char *directory, const struct pool_open_options *options, struct pool **pool) CHECKED;
 /* Flushes, publishes a checkpoint and writes the witness; every volume must be closed before. */
 enum error pool_close(struct pool *pool) CHECKED;
+/* Offline: writes superblocks anew of which copies are damaged, also all copies of a device, where another device holds
+ * its keys and its checkpoint records prove it to be the right one. All or nothing is authenticated before. What was
+ * done is a message. Nothing else is changed. */
+enum error pool_repair(const char *directory, const struct pool_open_options *options) CHECKED;
 /* Takes the key of a locked pool and opens it. */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* The same for a pool that was opened without its key (pool_status.awaits_key) and that nobody unlocked since; else

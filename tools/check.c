@@ -1,7 +1,7 @@
 /*
  * `coffer check`: the offline checker of the engine, with its findings as they come and a bar on a terminal.
  *
- * It writes nothing. Findings are printed at once, so that they are seen also where the check is interrupted; --json
+ * It writes nothing; with --repair superblocks are written before the check, as the engine can. Findings are printed at once, so that they are seen also where the check is interrupted; --json
  * keeps the first of them, up to a limit that keeps a badly damaged pool from filling memory.
  */
 #include <inttypes.h>
@@ -23,6 +23,7 @@ struct check {
     struct tool *tool;
     struct progress progress;
     json_t *findings; /* with --json */
+    bool repair;
     uint64_t found;
 };
 
@@ -48,6 +49,8 @@ static void take_progress(uint64_t done, uint64_t total, void *context)
 static enum error check_once(struct check *check, const char *directory, const struct pool_open_options *options,
                              struct check_report *report)
 {
+    if (check->repair)
+        TRY(pool_repair(directory, options));
     progress_start(&check->progress, check->tool, "checking");
     enum error error = pool_check(directory, options, take_finding, take_progress, check, report);
     progress_clear(&check->progress);
@@ -136,7 +139,7 @@ static enum error conclude(struct check *check, const char *directory, const str
 
 static enum error run_check(struct tool *tool, const struct arguments *arguments)
 {
-    struct check check = {.tool = tool};
+    struct check check = {.tool = tool, .repair = argument_given(arguments, "repair")};
     struct check_report report = {0};
     const char *directory;
     TRY(place_directory(tool, arguments->positional[0], &directory));
@@ -150,6 +153,7 @@ static enum error run_check(struct tool *tool, const struct arguments *arguments
 
 static const struct option_row options[] = {
     {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {"repair", NULL, "first write superblocks anew of which copies are damaged or lost", false},
     {"accept-rollback", NULL, "check although devices were rolled back, or the witness is older or lost", false},
     {NULL},
 };
@@ -160,8 +164,10 @@ const struct command command_check = {
     .summary = "read and prove everything, offline",
     .text = "Reads the whole pool while no daemon serves it and proves that every block can be read, every reference\n"
             "is counted, every fingerprint is true and every segment's live bytes are right. Changes nothing. Exit\n"
-            "status 1 where it finds damage.",
+            "status 1 where it finds damage. With --repair superblocks with damaged copies are written anew first,\n"
+            "also where a device of several lost all four and proves by its checkpoint records to be the right one.",
     .examples = "  coffer check /srv/pool\n"
+                "  coffer check /srv/pool --repair\n"
                 "  coffer --json check /srv/pool | jq .errors\n",
     .positional_max = 1,
     .options = options,

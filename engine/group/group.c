@@ -421,7 +421,7 @@ static void group_free(struct group *group)
     for (uint32_t d = 0; d < group->device_count; d++) {
         device_close(group->devices[d]);
         keyring_destroy(group->keyrings[d]);
-        free(group->superblocks[d].json);
+        superblock_forget(&group->superblocks[d]);
     }
     mutex_deinit(&group->lock);
     mutex_deinit(&group->index_lock);
@@ -443,7 +443,7 @@ enum error group_open(struct device **devices, struct superblock *superblocks, s
         for (uint32_t d = 0; d < device_count; d++) {
             device_close(devices[d]);
             keyring_destroy(keyrings[d]);
-            free(superblocks[d].json);
+            superblock_forget(&superblocks[d]);
         }
         return ERROR_NO_MEMORY;
     }

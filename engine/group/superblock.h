@@ -35,8 +35,13 @@ struct superblock {
     bool encryption;
     uint8_t fingerprint;
     uint8_t log_key_demanded;
-    char *json; /* malloc'ed, zero-terminated, after superblock_open(); the caller's */
+    char *json; /* malloc'ed, zero-terminated, after superblock_open(); superblock_forget() */
+    struct peer_slot_format *peers; /* of the other devices, still wrapped; likewise */
+    uint32_t peer_count;
 };
+
+/* Frees what superblock_open(), superblock_peers_make() and superblock_revive() allocated in it. */
+void superblock_forget(struct superblock *superblock);
 
 struct superblock_probe {
     struct superblock copies[SUPERBLOCK_COPIES]; /* json NULL */
@@ -64,7 +69,8 @@ const struct superblock *superblock_newest(const struct superblock_probe *probe)
 enum error superblock_open(struct device *device, const struct superblock_probe *probe, const uint8_t kek[KEY_SIZE],
                            struct superblock *superblock, struct keyring **keyring, unsigned *copies_bad) CHECKED;
 
-/* Writes all copies, the head's first, flush, the tail's, flush. `json` at most SUPERBLOCK_JSON_SIZE bytes. */
+/* Writes all copies, the head's first, flush, the tail's, flush. `json` at most SUPERBLOCK_JSON_SIZE bytes;
+ * ERROR_TOO_LARGE where it, or key slots and peers together, have no room. */
 enum error superblock_write(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
                             const uint8_t kek[KEY_SIZE]) CHECKED;
 

@@ -12,6 +12,7 @@
 #include "engine/group/superblock_image.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/memory.h"
 #include "crypto/arena.h"
@@ -168,9 +169,9 @@ enum error superblock_image_verify(uint8_t *image, const struct superblock *supe
 
 /* ---- key slots --------------------------------------------------------------------------------------------------- */
 
-static const struct key_slot_format *slot_at(const uint8_t *image, uint32_t index)
+static const struct key_slot_format *slots_of(const uint8_t *image)
 {
-    return (const struct key_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET) + index;
+    return (const struct key_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET);
 }
 
 static uint32_t slot_count(const uint8_t *image)
@@ -194,27 +195,32 @@ bool superblock_image_is_wrapped_by(const uint8_t *image, const struct superbloc
         return false;
     for (uint32_t i = 0; i < slot_count(image) && !found; i++)
         for (unsigned wrapping = 0; wrapping < WRAPPINGS && !found; wrapping++)
-            found = slot_unwrap(slot_at(image, i), superblock, wrap_key, wrapping, key) == ERROR_NONE;
+            found = slot_unwrap(slots_of(image) + i, superblock, wrap_key, wrapping, key) == ERROR_NONE;
     memory_cleanse(wrap_key, sizeof wrap_key);
     memory_cleanse(key, sizeof key);
     return found;
 }
 
-static bool slot_is_sound(const struct key_slot_format *slot, const struct keyring *before)
+static bool slot_fields_are_sound(const struct key_slot_format *slot)
 {
     uint32_t number = le32_get(slot->number);
+    return slot->kind >= KEY_KIND_DEK && slot->kind <= KEY_KIND_POOL && slot->reserved[0] == 0 &&
+           slot->reserved[1] == 0 && (slot->state == KEY_SLOT_CURRENT || slot->state == KEY_SLOT_OLD) && number != 0 &&
+           (slot->kind != KEY_KIND_LOG || number <= LOG_KEY_NUMBER_MAX);
+}
+
+static bool slot_is_sound(const struct key_slot_format *slot, const struct keyring *before)
+{
     enum key_kind kind = (enum key_kind)slot->kind;
-    return kind >= KEY_KIND_DEK && kind <= KEY_KIND_POOL && slot->reserved[0] == 0 && slot->reserved[1] == 0 &&
-           (slot->state == KEY_SLOT_CURRENT || slot->state == KEY_SLOT_OLD) && number != 0 &&
-           (kind != KEY_KIND_LOG || number <= LOG_KEY_NUMBER_MAX) && keyring_find(before, kind, number) == NULL &&
+    return slot_fields_are_sound(slot) && keyring_find(before, kind, le32_get(slot->number)) == NULL &&
            (slot->state == KEY_SLOT_OLD || keyring_current(before, kind) == NULL);
 }
 
-static enum error slots_unwrap(const uint8_t *image, const struct superblock *superblock,
+static enum error slots_unwrap(const struct key_slot_format *slots, uint32_t count, const struct superblock *superblock,
                                const uint8_t wrap_key[KEY_SIZE], unsigned wrapping, struct keyring *keyring)
 {
-    for (uint32_t i = 0; i < slot_count(image); i++) {
-        const struct key_slot_format *slot = slot_at(image, i);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct key_slot_format *slot = &slots[i];
         if (!slot_is_sound(slot, keyring))
             return error_explain(ERROR_CORRUPT, "key slot %" PRIu32 " contradicts itself", i);
         struct keyring_slot *unwrapped = &keyring->slots[keyring->count];
@@ -239,14 +245,71 @@ static enum error keyring_check(const struct keyring *keyring, const struct supe
     return ERROR_NONE;
 }
 
-static enum error keyring_fill(const uint8_t *image, const struct superblock *superblock, const uint8_t kek[KEY_SIZE],
-                               unsigned wrapping, struct keyring *keyring)
+static enum error keyring_fill(const struct key_slot_format *slots, uint32_t count, const struct superblock *superblock,
+                               const uint8_t kek[KEY_SIZE], unsigned wrapping, struct keyring *keyring)
 {
     uint8_t wrap_key[KEY_SIZE];
     TRY(wrap_key_derive(kek, superblock->pool, superblock->device, wrap_key));
-    enum error error = slots_unwrap(image, superblock, wrap_key, wrapping, keyring);
+    enum error error = slots_unwrap(slots, count, superblock, wrap_key, wrapping, keyring);
     memory_cleanse(wrap_key, sizeof wrap_key);
     return error != ERROR_NONE ? error : keyring_check(keyring, superblock);
+}
+
+enum error superblock_slots_open(const struct key_slot_format *slots, uint32_t count,
+                                 const struct superblock *superblock, const uint8_t kek[KEY_SIZE], unsigned wrapping,
+                                 struct keyring **keyring)
+{
+    struct keyring *new = arena_allocate(sizeof *new + count * sizeof new->slots[0]);
+    if (new == NULL)
+        return ERROR_NO_MEMORY;
+    new->encrypted = superblock->encryption;
+    enum error error = keyring_fill(slots, count, superblock, kek, wrapping, new);
+    if (error != ERROR_NONE) {
+        keyring_destroy(new);
+        return error;
+    }
+    *keyring = new;
+    return ERROR_NONE;
+}
+
+/* ---- key slots of other devices ---------------------------------------------------------------------------------- */
+
+static const struct peer_slot_format *peers_of(const uint8_t *image)
+{
+    return (const struct peer_slot_format *)(slots_of(image) + slot_count(image));
+}
+
+static uint32_t peer_count_of(const uint8_t *image)
+{
+    return le32_get(((const struct superblock_format *)image)->peer_slot_count);
+}
+
+static bool peer_is_sound(const struct peer_slot_format *peers, uint32_t i, const struct superblock *superblock)
+{
+    unsigned of_device = 1;
+    for (uint32_t before = 0; before < i; before++)
+        of_device += memcmp(peers[before].device, peers[i].device, sizeof peers->device) == 0;
+    return of_device <= PEER_SLOTS_MAX && slot_fields_are_sound(&peers[i].slot) &&
+           memcmp(peers[i].device, superblock->device.bytes, sizeof peers->device) != 0;
+}
+
+/* They stay wrapped: whoever revives a device unwraps them. */
+static enum error peers_copy(const uint8_t *image, struct superblock *superblock)
+{
+    const struct peer_slot_format *peers = peers_of(image);
+    uint32_t count = peer_count_of(image);
+    for (uint32_t i = 0; i < count; i++)
+        if (!peer_is_sound(peers, i, superblock))
+            return error_explain(ERROR_CORRUPT, "key slot %" PRIu32 " of another device contradicts itself", i);
+    if (count == 0)
+        return ERROR_NONE;
+    struct peer_slot_format *copy = memory_zeroed(count, sizeof *copy);
+    if (copy == NULL)
+        return ERROR_NO_MEMORY;
+    memcpy(copy, peers, count * sizeof *copy);
+    superblock->peers = copy;
+    superblock->peer_count = count;
+    return ERROR_NONE;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -264,7 +327,7 @@ static enum error unused_check(const uint8_t *image, const struct superblock *su
 {
     const struct superblock_format *fixed = (const struct superblock_format *)image;
     uint32_t json_size = le32_get(fixed->json_size);
-    size_t slots_end = SUPERBLOCK_SLOTS_OFFSET + slots_size(slot_count(image), le32_get(fixed->peer_slot_count));
+    size_t slots_end = SUPERBLOCK_SLOTS_OFFSET + slots_size(slot_count(image), peer_count_of(image));
     if (superblock->features_compatible != 0 || superblock->features_read_only != 0)
         return ERROR_NONE;
     if (!is_zero(fixed->reserved, sizeof fixed->reserved) ||
@@ -304,20 +367,28 @@ enum error superblock_image_open(const uint8_t *image, struct superblock *superb
 {
     TRY(features_check(superblock));
     TRY(unused_check(image, superblock));
-    struct keyring *new = arena_allocate(sizeof *new + slot_count(image) * sizeof new->slots[0]);
-    if (new == NULL)
-        return ERROR_NO_MEMORY;
-    new->encrypted = superblock->encryption;
-    enum error error = keyring_fill(image, superblock, kek, wrapping, new);
+    struct keyring *new;
+    TRY(superblock_slots_open(slots_of(image), slot_count(image), superblock, kek, wrapping, &new));
+    enum error error = peers_copy(image, superblock);
     if (error == ERROR_NONE)
         error = json_copy(image, &superblock->json);
     if (error != ERROR_NONE) {
         keyring_destroy(new);
+        superblock_forget(superblock);
         return error;
     }
     wrapping_decode((const struct superblock_format *)image, wrapping, superblock);
     *keyring = new;
     return ERROR_NONE;
+}
+
+void superblock_forget(struct superblock *superblock)
+{
+    free(superblock->json);
+    free(superblock->peers);
+    superblock->json = NULL;
+    superblock->peers = NULL;
+    superblock->peer_count = 0;
 }
 
 /* ---- building ---------------------------------------------------------------------------------------------------- */
@@ -347,16 +418,31 @@ static void fields_encode(const struct superblock *superblock, struct superblock
     out->log_key_demanded = superblock->log_key_demanded;
 }
 
-static enum error slots_wrap(const struct keyring *keyring, const struct superblock *superblock,
-                             const uint8_t wrap_key[KEY_SIZE], struct key_slot_format *out)
+enum error superblock_slot_wrap(const struct keyring_slot *slot, struct uuid device, const uint8_t wrap_key[KEY_SIZE],
+                                struct key_slot_format *out)
 {
-    for (size_t i = 0; i < keyring->count; i++) {
-        const struct keyring_slot *slot = &keyring->slots[i];
-        out[i].kind = (uint8_t)slot->kind;
-        out[i].state = slot->current ? KEY_SLOT_CURRENT : KEY_SLOT_OLD;
-        out[i].number = le32_make(slot->number);
-        TRY(key_wrap(wrap_key, slot->kind, slot->number, superblock->device, slot->key, out[i].wrapped[0]));
-    }
+    out->kind = (uint8_t)slot->kind;
+    out->state = slot->current ? KEY_SLOT_CURRENT : KEY_SLOT_OLD;
+    out->number = le32_make(slot->number);
+    return key_wrap(wrap_key, slot->kind, slot->number, device, slot->key, out->wrapped[0]);
+}
+
+static enum error slots_wrap(const struct keyring *keyring, struct uuid device, const uint8_t wrap_key[KEY_SIZE],
+                             struct key_slot_format *out)
+{
+    for (size_t i = 0; i < keyring->count; i++)
+        TRY(superblock_slot_wrap(&keyring->slots[i], device, wrap_key, &out[i]));
+    return ERROR_NONE;
+}
+
+static enum error room_check(const struct superblock *superblock, const struct keyring *keyring, size_t json_size)
+{
+    if (json_size > SUPERBLOCK_JSON_SIZE)
+        return error_explain(ERROR_TOO_LARGE, "what a superblock must hold as JSON has %zu bytes, %u are possible",
+                             json_size, SUPERBLOCK_JSON_SIZE);
+    if (slots_size((uint32_t)keyring->count, superblock->peer_count) > SUPERBLOCK_BINARY_SIZE - SUPERBLOCK_SLOTS_OFFSET)
+        return error_explain(ERROR_TOO_LARGE, "a superblock has no room for %zu key slots and %" PRIu32 " of other devices",
+                             keyring->count, superblock->peer_count);
     return ERROR_NONE;
 }
 
@@ -366,20 +452,22 @@ enum error superblock_image_build(const struct superblock *superblock, const str
     const char *json = superblock->json == NULL ? "" : superblock->json;
     size_t json_size = strlen(json);
     ASSERT(keyring->count <= KEY_SLOTS_MAX && geometry_is_sound(superblock));
-    if (json_size > SUPERBLOCK_JSON_SIZE)
-        return error_explain(ERROR_TOO_LARGE, "what a superblock must hold as JSON has %zu bytes, %u are possible",
-                             json_size, SUPERBLOCK_JSON_SIZE);
+    TRY(room_check(superblock, keyring, json_size));
     memset(image, 0, SUPERBLOCK_SIZE);
     struct superblock_format *fixed = (struct superblock_format *)image;
     fields_encode(superblock, fixed);
     fixed->json_size = le32_make((uint32_t)json_size);
     fixed->key_slot_count = le32_make((uint32_t)keyring->count);
+    fixed->peer_slot_count = le32_make(superblock->peer_count);
+    if (superblock->peer_count != 0)
+        memcpy(image + SUPERBLOCK_SLOTS_OFFSET + slots_size((uint32_t)keyring->count, 0), superblock->peers,
+               superblock->peer_count * sizeof superblock->peers[0]);
     memcpy(image + SUPERBLOCK_BINARY_SIZE, json, json_size);
 
     uint8_t wrap_key[KEY_SIZE];
     TRY(wrap_key_derive(kek, superblock->pool, superblock->device, wrap_key));
     enum error error =
-        slots_wrap(keyring, superblock, wrap_key, (struct key_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET));
+        slots_wrap(keyring, superblock->device, wrap_key, (struct key_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET));
     memory_cleanse(wrap_key, sizeof wrap_key);
     return error;
 }

@@ -30,7 +30,17 @@ enum error superblock_image_verify(uint8_t *image, const struct superblock *supe
 bool superblock_image_is_wrapped_by(const uint8_t *image, const struct superblock *superblock,
                                     const uint8_t kek[KEY_SIZE]);
 
-/* Of a verified image: features, reserved bytes, key slots and JSON; fills superblock->wrapping and ->json. */
+/* Unwraps key slots of the device that `superblock` names, by wrapping 0 or 1, into a new keyring; checks each slot and
+ * that a current key of each kind is there. ERROR_CORRUPT, ERROR_WRONG_KEY, ERROR_FORGED. */
+enum error superblock_slots_open(const struct key_slot_format *slots, uint32_t count,
+                                 const struct superblock *superblock, const uint8_t kek[KEY_SIZE], unsigned wrapping,
+                                 struct keyring **keyring) CHECKED;
+/* Wraps one key as a slot of `device`; the second wrapping stays zero. */
+enum error superblock_slot_wrap(const struct keyring_slot *slot, struct uuid device, const uint8_t wrap_key[KEY_SIZE],
+                                struct key_slot_format *out) CHECKED;
+
+/* Of a verified image: features, reserved bytes, key slots, peers and JSON; fills superblock->wrapping, ->peers and
+ * ->json. */
 enum error superblock_image_open(const uint8_t *image, struct superblock *superblock, const uint8_t kek[KEY_SIZE],
                                  unsigned wrapping, struct keyring **keyring) CHECKED;
 

@@ -14,6 +14,7 @@
 #include "base/message.h"
 #include "crypto/arena.h"
 #include "engine/group/superblock_image.h"
+#include "engine/group/superblock_peer.h"
 #include "engine/pool/keys.h"
 
 /* ---- superblocks ---------------------------------------------------------------------------------------------- */
@@ -38,17 +39,27 @@ static const char *copy_fault(struct check *check, uint32_t d, uint32_t copy, co
 static enum error kek_open(struct check *check, const struct pool_open_options *options, uint32_t d, uint8_t *kek)
 {
     struct provider_secret secret = {options->passphrase, options->passphrase_size};
-    AUTO_FREE struct superblock_probe *probe = malloc(sizeof *probe);
-    if (!probe)
-        return ERROR_NO_MEMORY;
-    TRY(superblock_probe(check->group->devices[d], probe));
-    return pool_keys_open(check->pool->conf, check->pool->witness, probe, options->passphrase ? &secret : NULL, kek);
+    return pool_keys_open(check->pool->conf, check->pool->witness, &check->group->superblocks[d],
+                          options->passphrase ? &secret : NULL, kek);
 }
 
 static bool same_kek(const struct superblock *a, const struct superblock *b)
 {
     return uuid_equal(a->wrapping.provider, b->wrapping.provider) && a->wrapping.kek_number == b->wrapping.kek_number &&
            a->wrapping.kek_salt == b->wrapping.kek_salt;
+}
+
+/* A start of the daemon writes them right; where another device lost its superblocks first, they could not help it. */
+static enum error peers_check(struct check *check, uint32_t d, const uint8_t *kek)
+{
+    const struct group *group = check->group;
+    struct superblock expected = {0};
+    TRY(superblock_peers_make(group->superblocks, group->keyrings, group->device_count, d, kek, &expected));
+    if (!superblock_peers_equal(&expected, &group->superblocks[d]))
+        check_find(check, "%s: its superblock does not hold the key slots of the other devices as they are",
+                   group->devices[d]->path);
+    superblock_forget(&expected);
+    return ERROR_NONE;
 }
 
 enum error check_superblocks(struct check *check, const struct pool_open_options *options)
@@ -66,6 +77,8 @@ enum error check_superblocks(struct check *check, const struct pool_open_options
                 check_find(check, "%s: superblock copy %" PRIu32 " of %d: %s", group->devices[d]->path, copy + 1,
                            SUPERBLOCK_COPIES, fault);
         }
+        if (!error)
+            error = peers_check(check, d, kek);
     }
     arena_free(kek);
     return error;

@@ -28,6 +28,7 @@
 #include "engine/group/checkpoint.h"
 #include "engine/group/keyring.h"
 #include "engine/group/superblock.h"
+#include "engine/group/superblock_peer.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/create_plan.h"
 #include "engine/pool/witness.h"
@@ -41,6 +42,12 @@
 struct keys {
     uint8_t kdk[KEY_SIZE], kek[KEY_SIZE], k_pool[KEY_SIZE];
     uint64_t kek_salt;
+};
+
+/* What each device will hold: every superblock needs the keys of all. */
+struct identities {
+    struct superblock superblocks[GROUP_DEVICES_MAX]; /* json is the plan's */
+    struct keyring *keyrings[GROUP_DEVICES_MAX];
 };
 
 /* What exists so far and would have to go. */
@@ -141,21 +148,40 @@ static enum error write_first(struct device *device, const struct superblock *su
     return device_flush(device);
 }
 
-static enum error format_device(const struct create_plan *plan, size_t index, const struct keys *keys,
-                                struct device *device)
+static enum error make_identities(const struct create_plan *plan, const struct keys *keys,
+                                  struct identities *identities)
 {
-    struct superblock superblock = first_superblock(plan, index, keys);
-    if (device->size < superblock.device_size)
+    uint32_t count = (uint32_t)plan->device_count;
+    for (uint32_t i = 0; i < count; i++) {
+        identities->superblocks[i] = first_superblock(plan, i, keys);
+        TRY(keyring_create(plan->options->encryption, keys->k_pool, &identities->keyrings[i]));
+    }
+    for (uint32_t i = 0; i < count; i++)
+        TRY(superblock_peers_make(identities->superblocks, identities->keyrings, count, i, keys->kek,
+                                  &identities->superblocks[i]));
+    return ERROR_NONE;
+}
+
+static void forget_identities(struct identities *identities)
+{
+    for (size_t i = 0; i < GROUP_DEVICES_MAX; i++) {
+        keyring_destroy(identities->keyrings[i]);
+        identities->superblocks[i].json = NULL;
+        superblock_forget(&identities->superblocks[i]);
+    }
+}
+
+static enum error format_device(const struct superblock *superblock, const struct keyring *keyring,
+                                const struct keys *keys, struct device *device)
+{
+    if (device->size < superblock->device_size)
         return error_explain(ERROR_AGAIN, "%s became smaller while the pool was made", device->path);
-    struct keyring *keyring;
-    TRY(keyring_create(plan->options->encryption, keys->k_pool, &keyring));
-    enum error error = write_first(device, &superblock, keyring, keys->kek);
-    keyring_destroy(keyring);
-    return error;
+    return write_first(device, superblock, keyring, keys->kek);
 }
 
 /* Counts the device as begun as soon as something of it may have changed. */
-static enum error make_device(const struct create_plan *plan, size_t index, const struct keys *keys, struct made *made)
+static enum error make_device(const struct create_plan *plan, size_t index, const struct identities *identities,
+                              const struct keys *keys, struct made *made)
 {
     const struct planned_device *planned = &plan->devices[index];
     struct device *device;
@@ -167,8 +193,18 @@ static enum error make_device(const struct create_plan *plan, size_t index, cons
         TRY(device_wipe_signatures(planned->path));
     TRY(device_open_file(planned->path, 0, &device));
     made->devices = index + 1;
-    enum error error = format_device(plan, index, keys, device);
+    enum error error = format_device(&identities->superblocks[index], identities->keyrings[index], keys, device);
     device_close(device);
+    return error;
+}
+
+static enum error make_devices(const struct create_plan *plan, const struct keys *keys, struct made *made)
+{
+    struct identities identities = {0};
+    enum error error = make_identities(plan, keys, &identities);
+    for (size_t i = 0; i < plan->device_count && error == ERROR_NONE; i++)
+        error = make_device(plan, i, &identities, keys, made);
+    forget_identities(&identities);
     return error;
 }
 
@@ -217,8 +253,7 @@ static enum error make_all(const struct create_plan *plan, struct keys *keys, st
 {
     TRY(make_directory(plan, made));
     TRY(make_keys(plan, keys, made));
-    for (size_t i = 0; i < plan->device_count; i++)
-        TRY(make_device(plan, i, keys, made));
+    TRY(make_devices(plan, keys, made));
     TRY(make_witness(plan, keys, made));
     return make_conf(plan, made);
 }

@@ -268,11 +268,12 @@ static json_t *devices_json(const struct create_plan *plan)
     json_t *array = json_array();
     for (size_t i = 0; i < plan->device_count; i++)
         json_array_append_new(array,
-                              json_pack("{s:o, s:I}", "uuid", uuid_json(plan->devices[i].id), "index", (json_int_t)i));
+                              json_pack("{s:o, s:I, s:I}", "uuid", uuid_json(plan->devices[i].id), "index", (json_int_t)i,
+                                        "size", (json_int_t)plan->devices[i].size));
     return array;
 }
 
-/* The same for all devices: what `import` needs to make a pool directory again. */
+/* The same for all devices: what `import` needs to make a pool directory again, and superblock_revive() a superblock. */
 static enum error plan_json(struct create_plan *plan)
 {
     AUTO_FREE char *copy = strdup(plan->options->directory);

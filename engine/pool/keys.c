@@ -1,7 +1,7 @@
 /*
  * From conf and secret to the KEK: provider -> KDK -> KEK(number, salt).
  *
- * The probed superblock is input that nobody vouched for. It may make an open refuse, and it supplies number and salt
+ * The superblock that was found may be input that nobody vouched for. It may make an open refuse, and it supplies number and salt
  * of the KEK; a false number or salt gives a key that verifies nothing. It never selects provider or algorithm, and it
  * never turns encryption off: the public KEK is handed out only where conf and witness both say plaintext
  * (SECURITY 3, 4). No state, nothing written; keys on the stack are wiped.
@@ -79,11 +79,9 @@ static enum error encrypted_open(const struct pool_conf *conf, const struct supe
 }
 
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
-                          const struct superblock_probe *probe, const struct provider_secret *secret,
+                          const struct superblock *found, const struct provider_secret *secret,
                           uint8_t kek[KEY_SIZE])
 {
-    const struct superblock *found = superblock_newest(probe);
-    ASSERT(found != NULL);
     if (!uuid_equal(found->pool, conf->pool))
         return error_explain(ERROR_FOREIGN, "the device belongs to another pool than %s", conf->directory);
     return found->encryption ? encrypted_open(conf, found, secret, kek) : plaintext_open(conf, witness, kek);

@@ -22,7 +22,7 @@ enum error pool_device_check(const struct pool_conf *conf, const struct pool_con
  * ERROR_FOREIGN: another pool, or under another provider; ERROR_FORGED: plaintext where encryption was seen;
  * ERROR_INVALID: the conf says off and the device is encrypted; and the provider's. */
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
-                          const struct superblock_probe *probe, const struct provider_secret *secret,
+                          const struct superblock *found, const struct provider_secret *secret,
                           uint8_t kek[KEY_SIZE]) CHECKED;
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * Opening, locking and closing a pool. The order is that of SECURITY 4: the conf names devices and provider; the fixed
- * parts of the superblocks are looked at; the provider gives the KEK; the superblocks are authenticated; the witness is
- * verified and says whether anything is older than it was; an epoch is reserved; only then is anything written.
+ * Opening, locking, repairing and closing a pool. opening.c authenticates; then an epoch is reserved; only then is
+ * anything written: superblocks that need it, then the group's.
  *
  * A crash at any point before the epoch changes nothing; after it, an epoch is skipped.
  */
@@ -14,28 +13,7 @@
 #include "base/shell.h"
 #include "crypto/arena.h"
 #include "engine/pool/batch.h"
-#include "engine/pool/keys.h"
-#include "engine/pool/pool.h"
-
-/* What an open has in its hands before it becomes the group's. */
-struct opening {
-    struct pool *pool;
-    const struct pool_conf_group *conf;
-    struct device *devices[GROUP_DEVICES_MAX];
-    struct superblock superblocks[GROUP_DEVICES_MAX];
-    struct keyring *keyrings[GROUP_DEVICES_MAX];
-    struct superblock_probe *probes;
-    unsigned copies_bad[GROUP_DEVICES_MAX];
-    uint64_t checkpoint_seen;
-    size_t count;
-};
-
-/* In the arena. */
-struct opening_key {
-    uint8_t kek[KEY_SIZE];
-    bool known;
-    typeof(((struct superblock *)0)->wrapping) wrapping; /* under which the KEK was asked for */
-};
+#include "engine/pool/opening.h"
 
 const char *pool_command(const struct pool *pool) { return pool->command; }
 
@@ -69,161 +47,6 @@ static uint64_t setting_giving(uint64_t memory)
 }
 
 uint64_t pool_memory_lent(const struct pool *pool) { return batches_lent(pool_memory(pool)) * BATCH_BYTES; }
-
-/* ---- devices and keys -------------------------------------------------------------------------------------------------- */
-
-static enum error device_open(struct pool *pool, const char *path, struct device **device)
-{
-    unsigned flags = pool->read_only ? DEVICE_OPEN_READ_ONLY : 0;
-    if (pool->options.open_device)
-        return pool->options.open_device(path, flags, pool->options.open_device_context, device);
-    return device_open_file(path, flags, device);
-}
-
-static enum error devices_open(struct opening *opening)
-{
-    for (size_t i = 0; i < opening->conf->device_count; i++) {
-        const char *path = opening->conf->devices[i].path;
-        TRY(device_open(opening->pool, path, &opening->devices[i]));
-        opening->count++;
-        TRY(superblock_probe(opening->devices[i], &opening->probes[i]));
-    }
-    return ERROR_NONE;
-}
-
-/* The kind is part of the format: with another one nothing would deduplicate, and what was stored would look damaged. */
-static enum error fingerprint_check(const struct opening *opening, size_t i)
-{
-    static const char *const names[] = {"?", "xxh3", "hmac-sha256"};
-    unsigned conf = opening->pool->conf->fingerprint, found = opening->superblocks[i].fingerprint;
-    if (conf == found)
-        return ERROR_NONE;
-    return error_explain(ERROR_INVALID, "%s/%s says (or means, where the line is missing) fingerprint = %s, but the pool was "
-                         "made with %s: set it back", opening->pool->directory, POOL_CONF_NAME, names[conf % 3], names[found % 3]);
-}
-
-/* The copies of a probe that state the same identity and wrapping as copy `n`; nobody vouched for any of them yet. */
-static struct superblock_probe copies_alike(const struct superblock_probe *probe, uint32_t n)
-{
-    struct superblock_probe alike = *probe;
-    const struct superblock *one = &probe->copies[n];
-    for (uint32_t i = 0; i < SUPERBLOCK_COPIES; i++) {
-        const struct superblock *other = &probe->copies[i];
-        alike.plausible[i] = probe->plausible[i] && other->encryption == one->encryption &&
-                             uuid_equal(other->pool, one->pool) && uuid_equal(other->device, one->device) &&
-                             memcmp(&other->wrapping, &one->wrapping, sizeof one->wrapping) == 0;
-    }
-    return alike;
-}
-
-static enum error copies_open(struct opening *opening, size_t i, const struct superblock_probe *probe,
-                              const struct provider_secret *secret, struct opening_key *key)
-{
-    const struct superblock *newest = superblock_newest(probe);
-    TRY(pool_device_check(opening->pool->conf, opening->conf, i, probe));
-    if (!key->known || memcmp(&key->wrapping, &newest->wrapping, sizeof key->wrapping) != 0) {
-        key->known = false;
-        TRY(pool_keys_open(opening->pool->conf, opening->pool->witness, probe, secret, key->kek));
-        memcpy(&key->wrapping, &newest->wrapping, sizeof key->wrapping);
-        key->known = true;
-    }
-    return superblock_open(opening->devices[i], probe, key->kek, &opening->superblocks[i], &opening->keyrings[i],
-                           &opening->copies_bad[i]);
-}
-
-/* An altered copy may state any epoch, so the newest is only where the search begins: the newest that verifies counts. */
-static enum error superblock_search(struct opening *opening, size_t i, const struct provider_secret *secret,
-                                    struct opening_key *key)
-{
-    struct superblock_probe left = opening->probes[i];
-    enum error first = ERROR_NONE;
-    while (superblock_newest(&left)) {
-        struct superblock_probe alike = copies_alike(&left, (uint32_t)(superblock_newest(&left) - left.copies));
-        enum error error = copies_open(opening, i, &alike, secret, key);
-        if (!error || error == ERROR_LOCKED || error == ERROR_KEY_ABSENT || error == ERROR_IO || error == ERROR_NO_MEMORY) {
-            opening->probes[i] = alike;
-            return error;
-        }
-        if (!first)
-            first = error_prefix(error, "%s", opening->conf->devices[i].path);
-        else
-            message(MESSAGE_WARNING, "%s: another copy of the superblock: %s", opening->conf->devices[i].path,
-                    error_sentence(error));
-        for (uint32_t n = 0; n < SUPERBLOCK_COPIES; n++)
-            left.plausible[n] = left.plausible[n] && !alike.plausible[n];
-    }
-    return first;
-}
-
-static enum error superblocks_open(struct opening *opening, const struct provider_secret *secret)
-{
-    struct opening_key *key = arena_allocate(sizeof *key);
-    enum error error = key ? ERROR_NONE : ERROR_NO_MEMORY;
-    for (size_t i = 0; i < opening->count && !error; i++) {
-        error = superblock_search(opening, i, secret, key);
-        if (!error)
-            error = fingerprint_check(opening, i);
-        if (!error && opening->copies_bad[i])
-            message(MESSAGE_WARNING, "%s: %u of %u superblock copies are damaged or altered",
-                    opening->conf->devices[i].path, opening->copies_bad[i], SUPERBLOCK_COPIES);
-    }
-    arena_free(key);
-    return error;
-}
-
-/* Damaged copies are written again from the good one; only after everything was authenticated. */
-static enum error superblocks_mend(struct opening *opening, const struct provider_secret *secret)
-{
-    uint8_t *kek = arena_allocate(KEY_SIZE);
-    enum error error = kek ? ERROR_NONE : ERROR_NO_MEMORY;
-    for (size_t i = 0; i < opening->count && !error; i++) {
-        if (!opening->copies_bad[i])
-            continue;
-        error = pool_keys_open(opening->pool->conf, opening->pool->witness, &opening->probes[i], secret, kek);
-        if (!error)
-            error = superblock_write(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], kek);
-    }
-    arena_free(kek);
-    return error;
-}
-
-/* Epochs are saved in the witness before they are used: a disk that knows a later one was written after this witness
- * was copied. To hand its numbers out again would give sequences that replay takes for old. */
-static enum error witness_age_check(struct pool *pool, uint64_t epoch)
-{
-    if (epoch <= pool->witness->epoch)
-        return ERROR_NONE;
-    if (!pool->options.accept_rollback)
-        return error_explain(ERROR_ROLLED_BACK,
-                             "the witness (%s/%s) is older than the disks: it was restored from a copy, which is never "
-                             "right. If you know why, open with --accept-rollback",
-                             pool->directory, WITNESS_NAME);
-    if (!pool->witness_is_new)
-        message(MESSAGE_WARNING, "pool %s: the witness is older than the disks; taken as it is (--accept-rollback)",
-                pool->directory);
-    pool->witness->epoch = epoch;
-    return ERROR_NONE;
-}
-
-static enum error ages_check(struct opening *opening)
-{
-    struct pool *pool = opening->pool;
-    bool accept = pool->options.accept_rollback;
-    uint64_t sequence = 0, epoch = 0;
-    for (size_t i = 0; i < opening->count; i++) {
-        const char *path = opening->conf->devices[i].path;
-        struct checkpoint checkpoint;
-        TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
-        TRY(witness_key_check(pool->witness, path, &opening->superblocks[i], accept));
-        TRY(checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint));
-        TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));
-        sequence = MAX(sequence, checkpoint.sequence);
-        epoch = MAX(epoch, checkpoint.epoch);
-        opening->checkpoint_seen = MAX(opening->checkpoint_seen, checkpoint.number);
-    }
-    TRY(witness_age_check(pool, epoch));
-    return witness_sequence_check(pool->witness, opening->conf->name, opening->conf->id, sequence, accept);
-}
 
 /* ---- the witness, raised after each publish ------------------------------------------------------------------------------ */
 
@@ -260,41 +83,6 @@ static void published(void *context, uint64_t checkpoint, uint64_t sequence)
 
 /* ---- opening with a key --------------------------------------------------------------------------------------------------- */
 
-static enum error k_pool_take(struct opening *opening)
-{
-    const struct keyring_slot *slot = keyring_current(opening->keyrings[0], KEY_KIND_POOL);
-    if (!slot)
-        return error_explain(ERROR_CORRUPT, "%s has no key of the pool", opening->conf->devices[0].path);
-    opening->pool->k_pool = arena_allocate(KEY_SIZE);
-    if (!opening->pool->k_pool)
-        return ERROR_NO_MEMORY;
-    memcpy(opening->pool->k_pool, slot->key, KEY_SIZE);
-    return ERROR_NONE;
-}
-
-/* Without a witness nothing says how old the disks may be. All devices that the conf names are here, so what they hold
- * is whole; that it is the newest must be typed out. */
-static enum error witness_anew(struct opening *opening)
-{
-    struct pool *pool = opening->pool;
-    TRY(witness_create(pool->directory, pool->conf->pool, pool->k_pool, &pool->witness));
-    pool->witness->encryption_floor = opening->superblocks[0].encryption;
-    if (opening->superblocks[0].encryption) {
-        pool->witness->provider = opening->superblocks[0].wrapping.provider;
-        pool->witness->kek_number = opening->superblocks[0].wrapping.kek_number;
-    }
-    message(MESSAGE_WARNING, pool->read_only ? "pool %s: done without the lost witness (--accept-rollback)"
-                                             : "pool %s: a new witness is made (--accept-rollback)", pool->directory);
-    pool->witness_is_new = true;
-    return ERROR_NONE;
-}
-
-static enum error witness_take(struct opening *opening)
-{
-    struct pool *pool = opening->pool;
-    return pool->witness ? witness_verify(pool->witness, pool->k_pool) : witness_anew(opening);
-}
-
 static enum error group_begin(struct opening *opening)
 {
     struct pool *pool = opening->pool;
@@ -321,41 +109,20 @@ static enum error group_begin(struct opening *opening)
     return group_open(opening->devices, opening->superblocks, opening->keyrings, count, &config, &pool->group);
 }
 
-static void opening_forget(struct opening *opening)
-{
-    for (size_t i = 0; i < opening->count; i++) {
-        device_close(opening->devices[i]);
-        keyring_destroy(opening->keyrings[i]);
-        free(opening->superblocks[i].json);
-    }
-    free(opening->probes);
-}
-
 static void keys_forget(struct pool *pool)
 {
     arena_free(pool->k_pool);
     pool->k_pool = NULL;
 }
 
-static enum error witness_read(struct pool *pool)
-{
-    enum error error = witness_load(pool->directory, pool->conf->pool, &pool->witness);
-    return error == ERROR_NOT_FOUND && pool->options.accept_rollback ? ERROR_NONE /* witness_anew() */ : error;
-}
-
-static enum error steps(struct opening *opening, const struct provider_secret *secret)
+static enum error steps(struct opening *opening)
 {
     struct pool *pool = opening->pool;
-    TRY(devices_open(opening));
-    TRY(witness_read(pool)); /* under the lock of the devices: nobody else writes it now */
-    TRY(superblocks_open(opening, secret));
-    TRY(k_pool_take(opening));
-    TRY(witness_take(opening));
-    TRY(ages_check(opening));
+    TRY(opening_authenticate(opening));
     pool->epoch = pool->witness->epoch;
     if (!pool->read_only) {
         TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
-        TRY(superblocks_mend(opening, secret));
+        TRY(opening_mend(opening));
     }
     TRY(group_begin(opening));
     if (!pool->read_only)
@@ -369,14 +136,10 @@ static enum error steps(struct opening *opening, const struct provider_secret *s
 
 static enum error with_key(struct pool *pool, const struct provider_secret *secret)
 {
-    struct opening opening = {.pool = pool, .conf = &pool->conf->groups[0]};
-    if (pool->conf->group_count != 1)
-        return error_explain(ERROR_UNSUPPORTED, "coffer.conf names %zu groups; this version serves one",
-                             pool->conf->group_count);
-    opening.probes = memory_zeroed(GROUP_DEVICES_MAX, sizeof *opening.probes);
-    if (!opening.probes)
-        return ERROR_NO_MEMORY;
-    enum error error = steps(&opening, secret);
+    struct opening opening;
+    enum error error = opening_begin(&opening, pool, secret);
+    if (!error)
+        error = steps(&opening);
     opening_forget(&opening);
     if (!error) {
         atomic_store(&pool->locked, 0);
@@ -455,6 +218,37 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
     }
     *out = pool;
     return ERROR_NONE;
+}
+
+static enum error repair(struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    TRY(opening_authenticate(opening));
+    if (opening_is_whole(opening))
+        return ERROR_NONE;
+    TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
+    return opening_mend(opening);
+}
+
+enum error pool_repair(const char *directory, const struct pool_open_options *options)
+{
+    struct pool_open_options mine = *options;
+    struct provider_secret secret = {options->passphrase, options->passphrase_size};
+    struct pool *pool;
+    struct opening opening;
+    mine.read_only = false;
+    mine.repair = true;
+    TRY(pool_allocate(directory, &mine, &pool));
+    enum error error = opening_begin(&opening, pool, options->passphrase ? &secret : NULL);
+    if (!error)
+        error = repair(&opening);
+    opening_forget(&opening);
+    if (error)
+        error = error_prefix(error, "pool %s", directory);
+    witness_destroy(pool->witness);
+    keys_forget(pool);
+    pool_free(pool);
+    return error;
 }
 
 /* One unlock or lock at a time; ERROR_BUSY for whoever comes meanwhile. */

@@ -6,7 +6,7 @@ import random
 import shutil
 import unittest
 
-from coffer import BLOCK, KIB, MIB, Pool, connect, copy_sparse
+from coffer import BLOCK, COFFER, KIB, MIB, Pool, connect, copy_sparse
 
 DATA = random.Random(9).randbytes(4 * MIB)
 SUPERBLOCK = 128 * KIB
@@ -130,6 +130,28 @@ class WrongDevices(unittest.TestCase):
             spoil(self.disk, offset)
         self.refused("damaged", self.disk, status=FAILED)
         self.restore()
+        self.serves()
+
+    def test_one_device_of_three_without_superblocks_is_named_and_mended(self):
+        self.pool.remove()
+        base = Pool(None, create=False)
+        disks = [os.path.join(base.base, f"disk{number}") for number in range(3)]
+        for disk in disks:
+            with open(disk, "wb") as file:
+                file.truncate(256 * MIB)
+        base.run(COFFER, "create", base.directory, "--group", "g1=" + ",".join(disks))
+        self.pool = base.start()
+        self.pool.create_object("disk", 64 * MIB)
+        self.write(DATA)
+        self.pool.stop()
+        noise = random.Random(11)
+        with open(disks[1], "r+b") as file:
+            for offset in superblocks(256 * MIB):
+                file.seek(offset)
+                file.write(noise.randbytes(SUPERBLOCK))
+        self.refused(disks[1], "check", "--repair", status=FAILED)
+        self.assertIn("--repair", self.pool.refused("check", self.pool.directory, status=FAILED))
+        self.pool.run(COFFER, "check", self.pool.directory, "--repair")
         self.serves()
 
     def test_a_device_in_use_by_another_daemon(self):

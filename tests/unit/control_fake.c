@@ -264,6 +264,15 @@ enum error pool_create(const struct pool_create_options *options)
     return fake->create_error;
 }
 
+enum error pool_repair(const char *directory, const struct pool_open_options *options)
+{
+    (void)directory;
+    if (fake_offline.wanted_passphrase != NULL && options->passphrase == NULL)
+        return ERROR_LOCKED;
+    fake_offline.repairs++;
+    return fake_offline.repair_error;
+}
+
 enum error pool_check(const char *directory, const struct pool_open_options *options,
                       void (*found)(const char *sentence, void *context),
                       void (*progress)(uint64_t done, uint64_t total, void *context), void *context,

@@ -21,12 +21,12 @@ struct pool {
 
 /* What the offline functions were asked and what they answer. */
 struct fake_offline {
-    enum error create_error, check_error;
+    enum error create_error, check_error, repair_error;
     struct pool_create_options created; /* strings of the caller: look at them before it returns */
     char directory[256], group[64], device[64], overwrite[64], passphrase[64];
     const char *wanted_passphrase; /* of check */
     size_t findings;
-    unsigned creates, checks;
+    unsigned creates, checks, repairs;
 };
 extern struct fake_offline fake_offline;
 

@@ -60,7 +60,7 @@ static enum error reopen(void)
     TRY(superblock_image_verify(image, &back, kek_public, &wrapping));
     TRY(superblock_image_open(image, &back, kek_public, wrapping, &keyring));
     keyring_destroy(keyring);
-    free(back.json);
+    superblock_forget(&back);
     return ERROR_NONE;
 }
 

@@ -103,7 +103,7 @@ static enum error open_under(const uint8_t key[KEY_SIZE], unsigned *bad, uint64_
     assert_memory_equal(keyring_find(keyring, KEY_KIND_POOL, 1), k_pool, KEY_SIZE);
     assert_memory_equal(keyring_find(keyring, KEY_KIND_DEK, 1), keyring_find(keys, KEY_KIND_DEK, 1), KEY_SIZE);
     keyring_destroy(keyring);
-    free(superblock.json);
+    superblock_forget(&superblock);
     return ERROR_NONE;
 }
 
@@ -345,7 +345,7 @@ static void everything_written_comes_back(void **context)
     assert_int_equal(keyring->count, 3);
     assert_true(keyring->encrypted);
     keyring_destroy(keyring);
-    free(back.json);
+    superblock_forget(&back);
 }
 
 static void json_may_fill_its_room_and_no_more(void **context)

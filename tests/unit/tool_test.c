@@ -576,6 +576,7 @@ static void check_fails_where_it_finds_damage(void **state)
     struct fixture *fixture = *state;
     assert_int_equal(RUN("check", "/p"), EXIT_DONE);
     assert_said(fixture->out, "/p is clean.");
+    assert_true(fake_offline.repairs == 0 && RUN("check", "/p", "--repair") == EXIT_DONE && fake_offline.repairs == 1);
     fake_offline.findings = 2;
     assert_int_equal(RUN("check", "/p"), EXIT_FAILED);
     assert_said(fixture->out, "chunk 7 has 2 references");
@@ -587,6 +588,9 @@ static void check_fails_where_it_finds_damage(void **state)
     json_decref(json);
     fake_offline.check_error = ERROR_IN_USE;
     assert_int_equal(RUN("check", "/p"), EXIT_REFUSED);
+    fake_offline.repair_error = ERROR_CORRUPT;
+    unsigned checks = fake_offline.checks;
+    assert_true(RUN("check", "/p", "--repair") == EXIT_FAILED && fake_offline.checks == checks);
 }
 
 static void check_takes_a_passphrase(void **state)

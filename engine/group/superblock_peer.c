@@ -1,0 +1,177 @@
+/*
+ * The key slots of other devices in a superblock: made from the keys of the whole group, compared, and turned into the
+ * superblock of a device that has lost its own.
+ *
+ * What a revived superblock says comes from one authentic superblock alone: what all devices of a group share is copied,
+ * index and size are the peer's JSON's, the geometry follows from the size, and the K_log demanded is the current one,
+ * so that nothing older can pass. The lost device itself is asked nothing here.
+ *
+ * Nothing is written here, and no lock is taken; wrapping keys on the stack are wiped.
+ */
+#include "engine/group/superblock_peer.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/superblock_image.h"
+
+/* ---- making ------------------------------------------------------------------------------------------------------ */
+
+/* The next slot in use behind those taken: current ones in their order, then old ones from the highest number. */
+static const struct keyring_slot *slot_next(const struct keyring *keyring, const bool *taken)
+{
+    const struct keyring_slot *next = NULL;
+    for (size_t i = 0; i < keyring->count; i++) {
+        const struct keyring_slot *slot = &keyring->slots[i];
+        if (taken[i] || (next != NULL && (next->current || (!slot->current && slot->number <= next->number))))
+            continue;
+        next = slot;
+    }
+    return next;
+}
+
+static enum error device_wrap(const struct superblock *superblock, const struct keyring *keyring,
+                              const uint8_t kek[KEY_SIZE], struct peer_slot_format *out, uint32_t *count)
+{
+    uint8_t wrap_key[KEY_SIZE];
+    bool taken[KEY_SLOTS_MAX] = {false};
+    *count = 0;
+    TRY(wrap_key_derive(kek, superblock->pool, superblock->device, wrap_key));
+    enum error error = ERROR_NONE;
+    while (*count < PEER_SLOTS_MAX && error == ERROR_NONE) {
+        const struct keyring_slot *slot = slot_next(keyring, taken);
+        if (slot == NULL)
+            break;
+        taken[slot - keyring->slots] = true;
+        memcpy(out[*count].device, superblock->device.bytes, sizeof out->device);
+        error = superblock_slot_wrap(slot, superblock->device, wrap_key, &out[*count].slot);
+        ++*count;
+    }
+    memory_cleanse(wrap_key, sizeof wrap_key);
+    return error;
+}
+
+enum error superblock_peers_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
+                                 uint32_t own, const uint8_t kek[KEY_SIZE], struct superblock *holder)
+{
+    ASSERT(count >= 1 && count <= PEER_DEVICES_MAX && own < count);
+    struct peer_slot_format *peers = memory_zeroed((size_t)count * PEER_SLOTS_MAX, sizeof *peers);
+    if (peers == NULL)
+        return ERROR_NO_MEMORY;
+    uint32_t used = 0, more;
+    enum error error = ERROR_NONE;
+    for (uint32_t d = 0; d < count && error == ERROR_NONE; d++) {
+        if (d == own)
+            continue;
+        error = device_wrap(&superblocks[d], keyrings[d], kek, peers + used, &more);
+        used += more;
+    }
+    if (error != ERROR_NONE) {
+        free(peers);
+        return error;
+    }
+    free(holder->peers);
+    holder->peers = peers;
+    holder->peer_count = used;
+    return ERROR_NONE;
+}
+
+bool superblock_peers_equal(const struct superblock *a, const struct superblock *b)
+{
+    return a->peer_count == b->peer_count &&
+           (a->peer_count == 0 || memcmp(a->peers, b->peers, a->peer_count * sizeof a->peers[0]) == 0);
+}
+
+/* ---- reviving ---------------------------------------------------------------------------------------------------- */
+
+static const json_t *json_device(const json_t *root, struct uuid device)
+{
+    const json_t *devices = json_object_get(root, "devices"), *entry;
+    size_t i;
+    json_array_foreach(devices, i, entry) {
+        struct uuid id;
+        const char *text = json_string_value(json_object_get(entry, "uuid"));
+        if (text != NULL && uuid_parse(text, &id) == ERROR_NONE && uuid_equal(id, device))
+            return entry;
+    }
+    return NULL;
+}
+
+static enum error place_take(const json_t *entry, struct superblock *superblock)
+{
+    json_int_t index = json_integer_value(json_object_get(entry, "index"));
+    json_int_t size = json_integer_value(json_object_get(entry, "size"));
+    if (!json_is_integer(json_object_get(entry, "size")))
+        return error_explain(ERROR_NOT_FOUND, "the superblock of the other device does not say how large this one is");
+    if (!json_is_integer(json_object_get(entry, "index")) || index < 0 || index >= superblock->device_count ||
+        size <= 0 || size % DEVICE_BLOCK != 0)
+        return error_explain(ERROR_CORRUPT, "the superblock of the other device contradicts itself");
+    superblock->device_index = (uint32_t)index;
+    superblock->device_size = (uint64_t)size;
+    return superblock_geometry(superblock->device_size, &superblock->segment_shift, &superblock->slot_count);
+}
+
+static enum error geometry_take(const struct superblock *peer, struct superblock *superblock)
+{
+    json_t *root = json_loads(peer->json, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *entry = json_device(root, superblock->device);
+    enum error error = entry != NULL ? place_take(entry, superblock)
+                                     : error_explain(ERROR_NOT_FOUND, "the other device does not know this one");
+    json_decref(root);
+    return error;
+}
+
+static uint32_t slots_collect(const struct superblock *peer, struct uuid device, struct key_slot_format *slots)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < peer->peer_count && count < PEER_SLOTS_MAX; i++)
+        if (memcmp(peer->peers[i].device, device.bytes, sizeof device.bytes) == 0)
+            slots[count++] = peer->peers[i].slot;
+    return count;
+}
+
+static uint8_t log_key_current(const struct key_slot_format *slots, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (slots[i].kind == KEY_KIND_LOG && slots[i].state == KEY_SLOT_CURRENT)
+            return (uint8_t)le32_get(slots[i].number);
+    return 0;
+}
+
+/* The KEK may be that of either wrapping. */
+static enum error keys_take(const struct superblock *peer, const uint8_t kek[KEY_SIZE], struct superblock *superblock,
+                            struct keyring **keyring)
+{
+    struct key_slot_format slots[PEER_SLOTS_MAX];
+    uint32_t count = slots_collect(peer, superblock->device, slots);
+    if (count == 0)
+        return error_explain(ERROR_NOT_FOUND, "the other device does not hold its keys");
+    superblock->log_key_demanded = log_key_current(slots, count);
+    enum error error = ERROR_WRONG_KEY;
+    for (unsigned wrapping = 0; wrapping < WRAPPINGS && error == ERROR_WRONG_KEY; wrapping++)
+        error = superblock_slots_open(slots, count, superblock, kek, wrapping, keyring);
+    return error;
+}
+
+enum error superblock_revive(const struct superblock *peer, struct uuid device, const uint8_t kek[KEY_SIZE],
+                             struct superblock *superblock, struct keyring **keyring)
+{
+    struct superblock revived = *peer;
+    struct keyring *keys;
+    revived.device = device;
+    revived.peers = NULL;
+    revived.peer_count = 0;
+    revived.json = NULL;
+    TRY(geometry_take(peer, &revived));
+    TRY(keys_take(peer, kek, &revived, &keys));
+    revived.json = strdup(peer->json);
+    if (revived.json == NULL) {
+        keyring_destroy(keys);
+        return ERROR_NO_MEMORY;
+    }
+    *superblock = revived;
+    *keyring = keys;
+    return ERROR_NONE;
+}

@@ -1,0 +1,31 @@
+/*
+ * What a superblock holds of the group's other devices, so that one whose copies are all damaged can be made again:
+ * their key slots in use, wrapped for them under the KEK of the superblock that holds them, and, in the JSON, their
+ * places in the group and their sizes.
+ */
+#ifndef COFFER_ENGINE_GROUP_SUPERBLOCK_PEER_H
+#define COFFER_ENGINE_GROUP_SUPERBLOCK_PEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/group/keyring.h"
+#include "engine/group/superblock.h"
+
+/* The peers of device `own` as they should be: for each other device its current slots, then, up to PEER_SLOTS_MAX, old
+ * ones from the newest. Replaces holder->peers. `kek`: the one under which `holder` is to be written. */
+enum error superblock_peers_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
+                                 uint32_t own, const uint8_t kek[KEY_SIZE], struct superblock *holder) CHECKED;
+
+/* Whether two superblocks hold the same peers. Wrapping is deterministic (KWP), so equal bytes are equal keys. */
+bool superblock_peers_equal(const struct superblock *a, const struct superblock *b);
+
+/* The superblock of `device`, whose own copies are all lost, from the authentic one of a peer, and its keys. It has the
+ * peer's epoch, and no peers of its own yet. Nothing says yet that a device at hand is this one: its checkpoint records
+ * must verify under the keyring. ERROR_NOT_FOUND: the peer does not hold what is needed; ERROR_CORRUPT: it holds
+ * nonsense. superblock_forget() and keyring_destroy() are the caller's. */
+enum error superblock_revive(const struct superblock *peer, struct uuid device, const uint8_t kek[KEY_SIZE],
+                             struct superblock *superblock, struct keyring **keyring) CHECKED;
+
+#endif

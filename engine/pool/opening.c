@@ -1,0 +1,288 @@
+/*
+ * The order of SECURITY 4: the conf names devices and provider; the fixed parts of the superblocks are looked at; the
+ * provider gives the KEK; the superblocks are authenticated, that of a device that lost all its copies by a peer's; the
+ * witness is verified and says whether anything is older than it was. Only opening_mend() writes, when all of it is
+ * done and an epoch reserved.
+ *
+ * A crash before that changes nothing. In it, a device has one whole superblock at each moment, see superblock.c; a
+ * revived one has either none yet, or a whole one. One thread; no locks but those on the devices.
+ */
+#include "engine/pool/opening.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+#include "crypto/arena.h"
+#include "engine/group/superblock_peer.h"
+#include "engine/pool/keys.h"
+
+/* ---- devices and keys -------------------------------------------------------------------------------------------------- */
+
+static enum error device_open(struct pool *pool, const char *path, struct device **device)
+{
+    unsigned flags = pool->read_only ? DEVICE_OPEN_READ_ONLY : 0;
+    if (pool->options.open_device)
+        return pool->options.open_device(path, flags, pool->options.open_device_context, device);
+    return device_open_file(path, flags, device);
+}
+
+static enum error devices_open(struct opening *opening)
+{
+    for (size_t i = 0; i < opening->conf->device_count; i++) {
+        const char *path = opening->conf->devices[i].path;
+        TRY(device_open(opening->pool, path, &opening->devices[i]));
+        opening->count++;
+        enum error error = superblock_probe(opening->devices[i], &opening->probes[i]);
+        if (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT)
+            error = opening_lose(opening, i, error);
+        TRY(error);
+    }
+    return ERROR_NONE;
+}
+
+/* The kind is part of the format: with another one nothing would deduplicate, and what was stored would look damaged. */
+static enum error fingerprint_check(const struct opening *opening, size_t i)
+{
+    static const char *const names[] = {"?", "xxh3", "hmac-sha256"};
+    unsigned conf = opening->pool->conf->fingerprint, found = opening->superblocks[i].fingerprint;
+    if (conf == found)
+        return ERROR_NONE;
+    return error_explain(ERROR_INVALID, "%s/%s says (or means, where the line is missing) fingerprint = %s, but the pool was "
+                         "made with %s: set it back", opening->pool->directory, POOL_CONF_NAME, names[conf % 3], names[found % 3]);
+}
+
+/* The copies of a probe that state the same identity and wrapping as copy `n`; nobody vouched for any of them yet. */
+static struct superblock_probe copies_alike(const struct superblock_probe *probe, uint32_t n)
+{
+    struct superblock_probe alike = *probe;
+    const struct superblock *one = &probe->copies[n];
+    for (uint32_t i = 0; i < SUPERBLOCK_COPIES; i++) {
+        const struct superblock *other = &probe->copies[i];
+        alike.plausible[i] = probe->plausible[i] && other->encryption == one->encryption &&
+                             uuid_equal(other->pool, one->pool) && uuid_equal(other->device, one->device) &&
+                             memcmp(&other->wrapping, &one->wrapping, sizeof one->wrapping) == 0;
+    }
+    return alike;
+}
+
+/* `*judged`: the device is the conf's and the KEK is there, so an error is one of the copies. */
+static enum error copies_open(struct opening *opening, size_t i, const struct superblock_probe *probe, bool *judged)
+{
+    *judged = false;
+    TRY(pool_device_check(opening->pool->conf, opening->conf, i, probe));
+    TRY(opening_key_take(opening, superblock_newest(probe)));
+    *judged = true;
+    return superblock_open(opening->devices[i], probe, opening->key->kek, &opening->superblocks[i],
+                           &opening->keyrings[i], &opening->copies_bad[i]);
+}
+
+/* An altered copy may state any epoch, so the newest is only where the search begins: the newest that verifies counts.
+ * `*judged`: of the device that the conf names, and under its KEK, no copy verifies. */
+static enum error superblock_search(struct opening *opening, size_t i, bool *judged)
+{
+    struct superblock_probe left = opening->probes[i];
+    enum error first = ERROR_NONE;
+    *judged = true;
+    while (superblock_newest(&left)) {
+        struct superblock_probe alike = copies_alike(&left, (uint32_t)(superblock_newest(&left) - left.copies));
+        bool of_copies;
+        enum error error = copies_open(opening, i, &alike, &of_copies);
+        if (!error || error == ERROR_LOCKED || error == ERROR_KEY_ABSENT || error == ERROR_IO || error == ERROR_NO_MEMORY)
+            return error;
+        *judged = *judged && of_copies && (error == ERROR_FORGED || error == ERROR_WRONG_KEY);
+        if (!first)
+            first = error_prefix(error, "%s", opening->conf->devices[i].path);
+        else
+            message(MESSAGE_WARNING, "%s: another copy of the superblock: %s", opening->conf->devices[i].path,
+                    error_sentence(error));
+        for (uint32_t n = 0; n < SUPERBLOCK_COPIES; n++)
+            left.plausible[n] = left.plausible[n] && !alike.plausible[n];
+    }
+    return first;
+}
+
+static enum error superblocks_open(struct opening *opening)
+{
+    for (size_t i = 0; i < opening->count; i++) {
+        bool judged;
+        if (opening->lost[i].error)
+            continue;
+        enum error error = superblock_search(opening, i, &judged);
+        if (error && judged)
+            error = opening_lose(opening, i, error);
+        else if (!error)
+            error = fingerprint_check(opening, i);
+        TRY(error);
+        if (opening->copies_bad[i])
+            message(MESSAGE_WARNING, "%s: %u of %u superblock copies are damaged or altered",
+                    opening->conf->devices[i].path, opening->copies_bad[i], SUPERBLOCK_COPIES);
+    }
+    return opening_revive(opening);
+}
+
+/* Whether each device holds the key slots of the others as they are. Pools of before they were written hold none. */
+static enum error peers_verify(struct opening *opening)
+{
+    for (uint32_t i = 0; i < opening->count; i++) {
+        struct superblock expected = {0};
+        TRY(opening_key_take(opening, &opening->superblocks[i]));
+        TRY(superblock_peers_make(opening->superblocks, opening->keyrings, (uint32_t)opening->count, i,
+                                  opening->key->kek, &expected));
+        opening->peers_bad[i] = !superblock_peers_equal(&expected, &opening->superblocks[i]);
+        superblock_forget(&expected);
+    }
+    return ERROR_NONE;
+}
+
+static enum error superblock_mend(struct opening *opening, uint32_t i)
+{
+    struct superblock *superblock = &opening->superblocks[i];
+    TRY(opening_key_take(opening, superblock));
+    TRY(superblock_peers_make(opening->superblocks, opening->keyrings, (uint32_t)opening->count, i, opening->key->kek,
+                              superblock));
+    superblock->epoch = opening->pool->epoch;
+    TRY(superblock_write(opening->devices[i], superblock, opening->keyrings[i], opening->key->kek));
+    message(MESSAGE_NOTICE, "%s: its superblock was written anew%s", opening->devices[i]->path,
+            opening->lost[i].error ? ", from what another device holds: no copy of it was left"
+            : opening->copies_bad[i] ? ""
+                                     : ": it did not hold the key slots of the other devices as they are");
+    return ERROR_NONE;
+}
+
+bool opening_is_whole(const struct opening *opening)
+{
+    for (size_t i = 0; i < opening->count; i++)
+        if (opening->copies_bad[i] || opening->peers_bad[i])
+            return false;
+    return true;
+}
+
+/* Every rewriting takes the epoch of this open, so that a crash between the two ends leaves an older and a newer
+ * superblock, each whole, and not two different ones of one age. */
+enum error opening_mend(struct opening *opening)
+{
+    for (uint32_t i = 0; i < opening->count; i++)
+        if (opening->copies_bad[i] || opening->peers_bad[i])
+            TRY(superblock_mend(opening, i));
+    return ERROR_NONE;
+}
+
+/* Epochs are saved in the witness before they are used: a disk that knows a later one was written after this witness
+ * was copied. To hand its numbers out again would give sequences that replay takes for old. */
+static enum error witness_age_check(struct pool *pool, uint64_t epoch)
+{
+    if (epoch <= pool->witness->epoch)
+        return ERROR_NONE;
+    if (!pool->options.accept_rollback)
+        return error_explain(ERROR_ROLLED_BACK,
+                             "the witness (%s/%s) is older than the disks: it was restored from a copy, which is never "
+                             "right. If you know why, open with --accept-rollback",
+                             pool->directory, WITNESS_NAME);
+    if (!pool->witness_is_new)
+        message(MESSAGE_WARNING, "pool %s: the witness is older than the disks; taken as it is (--accept-rollback)",
+                pool->directory);
+    pool->witness->epoch = epoch;
+    return ERROR_NONE;
+}
+
+static enum error ages_check(struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    bool accept = pool->options.accept_rollback;
+    uint64_t sequence = 0, epoch = 0;
+    for (size_t i = 0; i < opening->count; i++) {
+        const char *path = opening->conf->devices[i].path;
+        struct checkpoint checkpoint;
+        TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
+        TRY(witness_key_check(pool->witness, path, &opening->superblocks[i], accept));
+        TRY(checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint));
+        TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));
+        sequence = MAX(sequence, checkpoint.sequence);
+        epoch = MAX(epoch, checkpoint.epoch);
+        opening->checkpoint_seen = MAX(opening->checkpoint_seen, checkpoint.number);
+    }
+    TRY(witness_age_check(pool, epoch));
+    return witness_sequence_check(pool->witness, opening->conf->name, opening->conf->id, sequence, accept);
+}
+
+/* ---- the witness ------------------------------------------------------------------------------------------------------- */
+
+static enum error k_pool_take(struct opening *opening)
+{
+    const struct keyring_slot *slot = keyring_current(opening->keyrings[0], KEY_KIND_POOL);
+    if (!slot)
+        return error_explain(ERROR_CORRUPT, "%s has no key of the pool", opening->conf->devices[0].path);
+    opening->pool->k_pool = arena_allocate(KEY_SIZE);
+    if (!opening->pool->k_pool)
+        return ERROR_NO_MEMORY;
+    memcpy(opening->pool->k_pool, slot->key, KEY_SIZE);
+    return ERROR_NONE;
+}
+
+/* Without a witness nothing says how old the disks may be. All devices that the conf names are here, so what they hold
+ * is whole; that it is the newest must be typed out. */
+static enum error witness_anew(struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    TRY(witness_create(pool->directory, pool->conf->pool, pool->k_pool, &pool->witness));
+    pool->witness->encryption_floor = opening->superblocks[0].encryption;
+    if (opening->superblocks[0].encryption) {
+        pool->witness->provider = opening->superblocks[0].wrapping.provider;
+        pool->witness->kek_number = opening->superblocks[0].wrapping.kek_number;
+    }
+    message(MESSAGE_WARNING, pool->read_only ? "pool %s: done without the lost witness (--accept-rollback)"
+                                             : "pool %s: a new witness is made (--accept-rollback)", pool->directory);
+    pool->witness_is_new = true;
+    return ERROR_NONE;
+}
+
+static enum error witness_take(struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    return pool->witness ? witness_verify(pool->witness, pool->k_pool) : witness_anew(opening);
+}
+
+static enum error witness_read(struct pool *pool)
+{
+    enum error error = witness_load(pool->directory, pool->conf->pool, &pool->witness);
+    return error == ERROR_NOT_FOUND && pool->options.accept_rollback ? ERROR_NONE /* witness_anew() */ : error;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------------- */
+
+enum error opening_begin(struct opening *opening, struct pool *pool, const struct provider_secret *secret)
+{
+    *opening = (struct opening){.pool = pool, .secret = secret, .conf = &pool->conf->groups[0]};
+    if (pool->conf->group_count != 1)
+        return error_explain(ERROR_UNSUPPORTED, "coffer.conf names %zu groups; this version serves one",
+                             pool->conf->group_count);
+    opening->probes = memory_zeroed(GROUP_DEVICES_MAX, sizeof *opening->probes);
+    opening->key = arena_allocate(sizeof *opening->key);
+    return opening->probes && opening->key ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
+enum error opening_authenticate(struct opening *opening)
+{
+    TRY(devices_open(opening));
+    TRY(witness_read(opening->pool)); /* under the lock of the devices: nobody else writes it now */
+    TRY(superblocks_open(opening));
+    TRY(peers_verify(opening));
+    TRY(k_pool_take(opening));
+    TRY(witness_take(opening));
+    return ages_check(opening);
+}
+
+void opening_forget(struct opening *opening)
+{
+    for (size_t i = 0; i < opening->count; i++) {
+        device_close(opening->devices[i]);
+        keyring_destroy(opening->keyrings[i]);
+        superblock_forget(&opening->superblocks[i]);
+    }
+    for (size_t i = 0; i < GROUP_DEVICES_MAX; i++)
+        free(opening->lost[i].sentence);
+    arena_free(opening->key);
+    free(opening->probes);
+}

@@ -1,0 +1,56 @@
+/*
+ * The first half of an open: from the conf to devices, superblocks and keys that are authentic, and to a witness that
+ * agrees with them. open.c goes on with the group; a repair ends here.
+ */
+#ifndef COFFER_ENGINE_POOL_OPENING_H
+#define COFFER_ENGINE_POOL_OPENING_H
+
+#include "crypto/provider.h"
+#include "engine/pool/pool.h"
+
+/* In the arena: a KEK, asked for once for all devices that are under it. */
+struct opening_key {
+    uint8_t kek[KEY_SIZE];
+    bool known;
+    typeof(((struct superblock *)0)->wrapping) wrapping; /* under which the KEK was asked for */
+};
+
+/* What an open has in its hands before it becomes the group's. One thread. */
+struct opening {
+    struct pool *pool;
+    const struct provider_secret *secret; /* NULL: none was given */
+    const struct pool_conf_group *conf;
+    struct device *devices[GROUP_DEVICES_MAX];
+    struct superblock superblocks[GROUP_DEVICES_MAX];
+    struct keyring *keyrings[GROUP_DEVICES_MAX];
+    struct superblock_probe *probes;
+    struct opening_key *key;
+    unsigned copies_bad[GROUP_DEVICES_MAX];
+    bool peers_bad[GROUP_DEVICES_MAX]; /* it does not hold the others' key slots as they are */
+    struct { enum error error; char *sentence; } lost[GROUP_DEVICES_MAX]; /* why its own superblock is of no use */
+    uint64_t checkpoint_seen;
+    size_t count;
+};
+
+enum error opening_begin(struct opening *opening, struct pool *pool, const struct provider_secret *secret) CHECKED;
+/* Devices locked, superblocks and witness verified, ages compared. Writes nothing. */
+enum error opening_authenticate(struct opening *opening) CHECKED;
+/* Whether opening_mend() has nothing to do. */
+bool opening_is_whole(const struct opening *opening);
+/* Writes superblocks of which copies are damaged, or which hold stale keys of others, or which are revived; after
+ * opening_authenticate() and under an epoch that was reserved. */
+enum error opening_mend(struct opening *opening) CHECKED;
+/* Closes what is still its own. */
+void opening_forget(struct opening *opening);
+
+/* ---- opening_revive.c ------------------------------------------------------------------------------------------- */
+
+/* The KEK for an authentic superblock, into opening->key. */
+enum error opening_key_take(struct opening *opening, const struct superblock *superblock) CHECKED;
+/* Keeps the sentence of `error` for device i, whose superblock is of no use. */
+enum error opening_lose(struct opening *opening, size_t i, enum error error) CHECKED;
+/* For each lost device its superblock and keys from a peer, once the device has proved to be the right one. Without
+ * pool->options.repair an error that says so. Nothing is written. */
+enum error opening_revive(struct opening *opening) CHECKED;
+
+#endif

@@ -1,0 +1,273 @@
+/*
+ * A device that lost all copies of its superblock: revived from a peer where it proves to be the right one and a person
+ * asked for it; else nothing is written and the sentence says what is wrong.
+ */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "engine/group/checkpoint.h"
+#include "engine/group/superblock_image.h"
+#include "tests/unit/pool_fixture.h"
+
+#define DEVICES 3
+
+static char paths[DEVICES][160];
+static size_t device_count;
+
+static int setup_pool(size_t count, bool encrypted, const char *sealed)
+{
+    const char *parent = getenv("TMPDIR"), *given[DEVICES];
+    snprintf(fixture_root, sizeof fixture_root, "%.40s/coffer-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_non_null(mkdtemp(fixture_root));
+    snprintf(fixture_directory, sizeof fixture_directory, "%s/pool", fixture_root);
+    device_count = count;
+    for (size_t i = 0; i < count; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/disk%zu", fixture_root, i);
+        assert_fine(device_create_file(paths[i], FIXTURE_SIZE + i * 4096));
+        given[i] = paths[i];
+    }
+    assert_fine(pool_create(&(struct pool_create_options){.directory = fixture_directory,
+                                                          .device_paths = given,
+                                                          .device_count = count,
+                                                          .encryption = encrypted,
+                                                          .fingerprint = POOL_FINGERPRINT_XXH3,
+                                                          .seal = sealed}));
+    assert_fine(pool_try_open());
+    make("disk", GIB);
+    for (unsigned i = 1; i < 64; i++)
+        write_block("disk", (uint64_t)i * COFFER_BLOCK, i);
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    return 0;
+}
+
+static int setup(void **context) { (void)context; return setup_pool(DEVICES, true, "file"); }
+static int setup_plain(void **context) { (void)context; return setup_pool(DEVICES, false, NULL); }
+static int setup_one(void **context) { (void)context; return setup_pool(1, true, "file"); }
+
+static void write_at(const char *path, uint64_t offset, const void *bytes, size_t size)
+{
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(descriptor, bytes, size, (off_t)offset), size);
+    close(descriptor);
+}
+
+static void read_at(const char *path, uint64_t offset, void *bytes, size_t size)
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(pread(descriptor, bytes, size, (off_t)offset), size);
+    close(descriptor);
+}
+
+static void spoil_superblocks(size_t i)
+{
+    AUTO_FREE uint8_t *noise = malloc(SUPERBLOCK_SIZE);
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+        random_bytes(noise, SUPERBLOCK_SIZE);
+        write_at(paths[i], superblock_offset(FIXTURE_SIZE + i * 4096, copy), noise, SUPERBLOCK_SIZE);
+    }
+}
+
+/* Both areas of each device: what an open may write before its group begins. */
+static uint8_t *areas_read(void)
+{
+    uint8_t *areas = malloc(device_count * 2 * AREA_SIZE);
+    for (size_t i = 0; i < device_count; i++) {
+        read_at(paths[i], 0, areas + 2 * i * AREA_SIZE, AREA_SIZE);
+        read_at(paths[i], FIXTURE_SIZE + i * 4096 - AREA_SIZE, areas + (2 * i + 1) * AREA_SIZE, AREA_SIZE);
+    }
+    return areas;
+}
+
+static void assert_areas(const uint8_t *before)
+{
+    AUTO_FREE uint8_t *now = areas_read();
+    assert_memory_equal(now, before, device_count * 2 * AREA_SIZE);
+}
+
+static enum error repair(void)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY};
+    error_forget();
+    return pool_repair(fixture_directory, &options);
+}
+
+static void assert_data_is_intact(void)
+{
+    assert_fine(pool_try_open());
+    for (unsigned i = 1; i < 64; i++)
+        assert_block("disk", (uint64_t)i * COFFER_BLOCK, i);
+    pool_close_checked();
+}
+
+static void all_copies_of_any_one_device_come_back(void **context)
+{
+    (void)context;
+    for (size_t i = 0; i < device_count; i++) {
+        spoil_superblocks(i);
+        AUTO_FREE uint8_t *before = areas_read();
+        enum error error = pool_try_open();
+        assert_refused(error, ERROR_NOT_FOUND, paths[i]);
+        assert_refused(error, ERROR_NOT_FOUND, "--repair");
+        assert_areas(before);
+        assert_fine(repair());
+        assert_data_is_intact();
+    }
+}
+
+static void two_lost_devices_come_back_from_the_third(void **context)
+{
+    (void)context;
+    spoil_superblocks(0);
+    spoil_superblocks(2);
+    assert_fine(repair());
+    assert_data_is_intact();
+    spoil_superblocks(1); /* the revived ones hold its keys */
+    assert_fine(repair());
+    assert_data_is_intact();
+}
+
+static void copies_altered_behind_their_fixed_part_are_lost_too(void **context)
+{
+    (void)context;
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        write_at(paths[1], superblock_offset(FIXTURE_SIZE + 4096, copy) + SUPERBLOCK_BINARY_SIZE, "!", 1);
+    assert_refused(pool_try_open(), ERROR_FORGED, "--repair");
+    assert_fine(repair());
+    assert_data_is_intact();
+}
+
+static void all_devices_lost_is_an_error_and_nothing_is_written(void **context)
+{
+    (void)context;
+    for (size_t i = 0; i < device_count; i++)
+        spoil_superblocks(i);
+    AUTO_FREE uint8_t *before = areas_read();
+    assert_refused(pool_try_open(), ERROR_NOT_FOUND, "carries no Coffer superblock");
+    assert_null(strstr(error_sentence(ERROR_NOT_FOUND), "--repair"));
+    assert_refused(repair(), ERROR_NOT_FOUND, "carries no Coffer superblock");
+    assert_areas(before);
+}
+
+static void a_blank_disk_in_its_place_is_never_written(void **context)
+{
+    (void)context;
+    assert_int_equal(truncate(paths[1], 0), 0);
+    assert_int_equal(truncate(paths[1], FIXTURE_SIZE + 4096), 0);
+    AUTO_FREE uint8_t *before = areas_read();
+    assert_refused(pool_try_open(), ERROR_NOT_FOUND, "checkpoint record");
+    assert_refused(repair(), ERROR_NOT_FOUND, "checkpoint record");
+    assert_areas(before);
+}
+
+/* A peer's image, its superblocks lost: its records verify, but as the peer's. */
+static void a_copy_of_a_peer_in_its_place_is_never_written(void **context)
+{
+    (void)context;
+    AUTO_FREE uint8_t *area = malloc(AREA_SIZE);
+    read_at(paths[0], 0, area, AREA_SIZE);
+    write_at(paths[1], 0, area, AREA_SIZE);
+    read_at(paths[0], FIXTURE_SIZE - AREA_SIZE, area, AREA_SIZE);
+    write_at(paths[1], FIXTURE_SIZE + 4096 - AREA_SIZE, area, AREA_SIZE);
+    spoil_superblocks(1);
+    AUTO_FREE uint8_t *before = areas_read();
+    assert_refused(repair(), ERROR_NOT_FOUND, "checkpoint record");
+    assert_areas(before);
+}
+
+static void a_truncated_device_is_not_revived(void **context)
+{
+    (void)context;
+    spoil_superblocks(1);
+    assert_int_equal(truncate(paths[1], FIXTURE_SIZE - MIB), 0);
+    assert_refused(repair(), ERROR_NOT_FOUND, "truncated");
+    struct stat status;
+    assert_int_equal(stat(paths[1], &status), 0);
+    assert_int_equal(status.st_size, FIXTURE_SIZE - MIB);
+}
+
+static void a_device_that_grew_is_revived_at_its_old_size(void **context)
+{
+    (void)context;
+    spoil_superblocks(1);
+    assert_int_equal(truncate(paths[1], FIXTURE_SIZE + 8 * MIB), 0);
+    assert_fine(repair());
+    assert_data_is_intact();
+}
+
+static void a_rolled_back_device_stays_refused(void **context)
+{
+    (void)context;
+    AUTO_FREE uint8_t *older = areas_read();
+    assert_fine(pool_try_open());
+    write_block("disk", 0, 99);
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    write_at(paths[1], 0, older + 2 * AREA_SIZE, AREA_SIZE);
+    write_at(paths[1], FIXTURE_SIZE + 4096 - AREA_SIZE, older + 3 * AREA_SIZE, AREA_SIZE);
+    spoil_superblocks(1);
+    AUTO_FREE uint8_t *before = areas_read();
+    assert_refused(repair(), ERROR_ROLLED_BACK, paths[1]);
+    assert_areas(before);
+}
+
+static void peers_that_are_not_there_are_written_at_the_next_open(void **context)
+{
+    (void)context;
+    assert_fine(pool_try_open());
+    struct group *group = pool->group;
+    uint8_t kek[KEY_SIZE];
+    memcpy(kek, kek_public, KEY_SIZE);
+    struct superblock *superblock = &group->superblocks[2];
+    superblock->peer_count = 1; /* as if one device had other keys by now */
+    assert_fine(superblock_write(group->devices[2], superblock, group->keyrings[2], kek));
+    assert_fine(pool_close(pool));
+    assert_fine(pool_try_open());
+    assert_int_equal(pool->group->superblocks[2].peer_count, 2 * (DEVICES - 1));
+    assert_true(pool->group->superblocks[2].epoch > pool->group->superblocks[1].epoch);
+    pool_close_checked();
+    spoil_superblocks(0);
+    spoil_superblocks(1);
+    assert_fine(repair());
+    assert_data_is_intact();
+}
+
+static void a_pool_without_damage_is_not_touched_by_a_repair(void **context)
+{
+    (void)context;
+    AUTO_FREE uint8_t *before = areas_read();
+    assert_fine(repair());
+    assert_areas(before);
+}
+
+static void a_single_device_has_nobody_to_revive_it(void **context)
+{
+    (void)context;
+    spoil_superblocks(0);
+    AUTO_FREE uint8_t *before = areas_read();
+    assert_refused(pool_try_open(), ERROR_NOT_FOUND, "carries no Coffer superblock");
+    assert_refused(repair(), ERROR_NOT_FOUND, "carries no Coffer superblock");
+    assert_areas(before);
+}
+
+#define TEST(name, begin) cmocka_unit_test_setup_teardown(name, begin, pool_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(all_copies_of_any_one_device_come_back, setup),
+        TEST(two_lost_devices_come_back_from_the_third, setup),
+        TEST(copies_altered_behind_their_fixed_part_are_lost_too, setup),
+        TEST(all_devices_lost_is_an_error_and_nothing_is_written, setup),
+        TEST(a_blank_disk_in_its_place_is_never_written, setup),
+        TEST(a_copy_of_a_peer_in_its_place_is_never_written, setup),
+        TEST(a_truncated_device_is_not_revived, setup),
+        TEST(a_device_that_grew_is_revived_at_its_old_size, setup),
+        TEST(a_rolled_back_device_stays_refused, setup),
+        TEST(peers_that_are_not_there_are_written_at_the_next_open, setup_plain),
+        TEST(a_pool_without_damage_is_not_touched_by_a_repair, setup),
+        TEST(a_single_device_has_nobody_to_revive_it, setup_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,255 @@
+/* The key slots of other devices: which are kept, that equal keys are equal bytes, what a lost superblock is made of. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "crypto/arena.h"
+#include "engine/group/superblock_image.h"
+#include "engine/group/superblock_peer.h"
+
+#define DEVICES 3
+#define SIZE    (UINT64_C(200) << 20)
+
+static const uint8_t kek[KEY_SIZE] = {7, 7, 7}, other_kek[KEY_SIZE] = {7, 7, 8}, k_pool[KEY_SIZE] = {9};
+static struct superblock superblocks[PEER_DEVICES_MAX];
+static struct keyring *keyrings[PEER_DEVICES_MAX];
+static char json[1024];
+
+static int setup(void **context)
+{
+    (void)context;
+    struct uuid pool = uuid_random(), group = uuid_random();
+    char text[DEVICES][UUID_TEXT_SIZE];
+    for (uint32_t i = 0; i < PEER_DEVICES_MAX; i++) {
+        superblocks[i] = (struct superblock){.pool = pool,
+                                             .group = group,
+                                             .device = uuid_random(),
+                                             .epoch = 5,
+                                             .device_size = SIZE + i * 4096,
+                                             .device_index = i % DEVICES,
+                                             .device_count = DEVICES,
+                                             .encryption = true,
+                                             .fingerprint = 1,
+                                             .log_key_demanded = 1,
+                                             .json = json};
+        assert_int_equal(superblock_geometry(superblocks[i].device_size, &superblocks[i].segment_shift,
+                                             &superblocks[i].slot_count), ERROR_NONE);
+        assert_int_equal(keyring_create(true, k_pool, &keyrings[i]), ERROR_NONE);
+        if (i < DEVICES)
+            uuid_format(superblocks[i].device, text[i]);
+    }
+    snprintf(json, sizeof json,
+             "{\"devices\":[{\"uuid\":\"%s\",\"index\":0,\"size\":%ju},{\"uuid\":\"%s\",\"index\":1,\"size\":%ju},"
+             "{\"uuid\":\"%s\",\"index\":2}]}", text[0], (uintmax_t)SIZE, text[1], (uintmax_t)SIZE + 4096, text[2]);
+    return 0;
+}
+
+static int teardown(void **context)
+{
+    (void)context;
+    for (uint32_t i = 0; i < PEER_DEVICES_MAX; i++) {
+        keyring_destroy(keyrings[i]);
+        superblocks[i].json = NULL;
+        superblock_forget(&superblocks[i]);
+    }
+    return 0;
+}
+
+static void make_peers(uint32_t count, uint32_t own)
+{
+    assert_int_equal(superblock_peers_make(superblocks, keyrings, count, own, kek, &superblocks[own]), ERROR_NONE);
+}
+
+static void each_device_holds_the_slots_of_all_others(void **context)
+{
+    (void)context;
+    for (uint32_t own = 0; own < DEVICES; own++) {
+        make_peers(DEVICES, own);
+        assert_int_equal(superblocks[own].peer_count, (DEVICES - 1) * 3);
+        for (uint32_t i = 0; i < superblocks[own].peer_count; i++)
+            assert_memory_not_equal(superblocks[own].peers[i].device, superblocks[own].device.bytes, 16);
+    }
+    make_peers(1, 0);
+    assert_int_equal(superblocks[0].peer_count, 0);
+}
+
+static void equal_keys_are_equal_bytes_and_others_are_not(void **context)
+{
+    (void)context;
+    struct superblock again = {0};
+    make_peers(DEVICES, 0);
+    assert_int_equal(superblock_peers_make(superblocks, keyrings, DEVICES, 0, kek, &again), ERROR_NONE);
+    assert_true(superblock_peers_equal(&again, &superblocks[0]));
+    keyrings[2]->slots[0].key[31] ^= 1;
+    assert_int_equal(superblock_peers_make(superblocks, keyrings, DEVICES, 0, kek, &again), ERROR_NONE);
+    assert_false(superblock_peers_equal(&again, &superblocks[0]));
+    assert_int_equal(superblock_peers_make(superblocks, keyrings, DEVICES - 1, 0, kek, &again), ERROR_NONE);
+    assert_false(superblock_peers_equal(&again, &superblocks[0]));
+    superblock_forget(&again);
+}
+
+/* A rekey leaves old slots: the current ones come first, of the old the newest, four in all. */
+static void of_many_slots_the_current_and_the_newest_are_kept(void **context)
+{
+    (void)context;
+    struct keyring *many = arena_allocate(sizeof *many + 8 * sizeof many->slots[0]);
+    *many = (struct keyring){.encrypted = true, .count = 8};
+    for (uint32_t i = 0; i < 6; i++)
+        many->slots[i] = (struct keyring_slot){KEY_KIND_DEK, i + 1, i == 4, {(uint8_t)i}};
+    many->slots[6] = (struct keyring_slot){KEY_KIND_LOG, 1, true, {1}};
+    many->slots[7] = (struct keyring_slot){KEY_KIND_POOL, 1, true, {2}};
+    keyring_destroy(keyrings[1]);
+    keyrings[1] = many;
+    make_peers(2, 0);
+    assert_int_equal(superblocks[0].peer_count, PEER_SLOTS_MAX);
+    static const struct { uint8_t kind; uint32_t number; } expected[] = {{KEY_KIND_DEK, 5}, {KEY_KIND_LOG, 1},
+                                                                         {KEY_KIND_POOL, 1}, {KEY_KIND_DEK, 6}};
+    for (uint32_t i = 0; i < PEER_SLOTS_MAX; i++) {
+        assert_int_equal(superblocks[0].peers[i].slot.kind, expected[i].kind);
+        assert_int_equal(le32_get(superblocks[0].peers[i].slot.number), expected[i].number);
+    }
+}
+
+static void the_largest_group_fits_and_comes_back(void **context)
+{
+    (void)context;
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    struct superblock back;
+    struct keyring *keyring;
+    make_peers(PEER_DEVICES_MAX, 1);
+    assert_int_equal(superblock_image_build(&superblocks[1], keyrings[1], kek, image), ERROR_NONE);
+    assert_int_equal(superblock_image_seal(image, &superblocks[1], kek, 0), ERROR_NONE);
+    assert_int_equal(superblock_fixed_decode((struct superblock_format *)image, 0, 0, &back), ERROR_NONE);
+    assert_int_equal(superblock_image_open(image, &back, kek, 0, &keyring), ERROR_NONE);
+    assert_true(superblock_peers_equal(&back, &superblocks[1]));
+    keyring_destroy(keyring);
+    superblock_forget(&back);
+}
+
+static void peers_without_room_are_refused_when_written(void **context)
+{
+    (void)context;
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    make_peers(PEER_DEVICES_MAX, 1);
+    struct keyring *many = arena_allocate(sizeof *many + KEY_SLOTS_MAX * sizeof many->slots[0]);
+    *many = (struct keyring){.encrypted = true, .count = KEY_SLOTS_MAX};
+    assert_int_equal(superblock_image_build(&superblocks[1], many, kek, image), ERROR_TOO_LARGE);
+    keyring_destroy(many);
+}
+
+static void peers_that_contradict_themselves_are_refused(void **context)
+{
+    (void)context;
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE), *before = memory_aligned(SUPERBLOCK_SIZE);
+    struct superblock back;
+    struct keyring *keyring;
+    make_peers(DEVICES, 0);
+    assert_int_equal(superblock_image_build(&superblocks[0], keyrings[0], kek, before), ERROR_NONE);
+    struct peer_slot_format *peers = (struct peer_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET +
+                                                                 3 * sizeof(struct key_slot_format));
+    for (unsigned fault = 0; fault < 7; fault++) {
+        memcpy(image, before, SUPERBLOCK_SIZE);
+        switch (fault) {
+        case 0: memcpy(peers[0].device, superblocks[0].device.bytes, 16); break;
+        case 1: peers[1].slot.kind = 4; break;
+        case 2: peers[1].slot.state = 0; break;
+        case 3: peers[1].slot.number = le32_make(0); break;
+        case 4: peers[5].slot.reserved[0] = 1; break;
+        case 5: peers[3] = peers[4] = peers[0]; break; /* five of one device */
+        default: break;
+        }
+        assert_int_equal(superblock_image_seal(image, &superblocks[0], kek, 0), ERROR_NONE);
+        assert_int_equal(superblock_fixed_decode((struct superblock_format *)image, 0, 0, &back), ERROR_NONE);
+        enum error error = superblock_image_open(image, &back, kek, 0, &keyring);
+        assert_string_equal(error_name(error), fault < 6 ? "CORRUPT" : "NONE");
+    }
+    keyring_destroy(keyring);
+    superblock_forget(&back);
+}
+
+static void a_lost_superblock_is_made_from_a_peers(void **context)
+{
+    (void)context;
+    struct superblock revived;
+    struct keyring *keyring;
+    make_peers(DEVICES, 0);
+    assert_int_equal(superblock_revive(&superblocks[0], superblocks[1].device, kek, &revived, &keyring), ERROR_NONE);
+    const struct superblock *lost = &superblocks[1];
+    assert_true(uuid_equal(revived.device, lost->device) && uuid_equal(revived.pool, lost->pool));
+    assert_true(revived.device_index == 1 && revived.device_count == DEVICES && revived.device_size == lost->device_size);
+    assert_true(revived.segment_shift == lost->segment_shift && revived.slot_count == lost->slot_count);
+    assert_true(revived.encryption && revived.log_key_demanded == 1 && revived.peer_count == 0);
+    for (int kind = KEY_KIND_DEK; kind <= KEY_KIND_POOL; kind++)
+        assert_memory_equal(keyring_find(keyring, (enum key_kind)kind, 1),
+                            keyring_find(keyrings[1], (enum key_kind)kind, 1), KEY_SIZE);
+    keyring_destroy(keyring);
+    superblock_forget(&revived);
+}
+
+static void what_a_peer_does_not_know_cannot_be_made(void **context)
+{
+    (void)context;
+    struct superblock revived;
+    struct keyring *keyring;
+    assert_int_equal(superblock_revive(&superblocks[0], superblocks[1].device, kek, &revived, &keyring),
+                     ERROR_NOT_FOUND); /* no slots */
+    make_peers(DEVICES, 0);
+    assert_int_equal(superblock_revive(&superblocks[0], superblocks[2].device, kek, &revived, &keyring),
+                     ERROR_NOT_FOUND); /* no size */
+    assert_int_equal(superblock_revive(&superblocks[0], uuid_random(), kek, &revived, &keyring), ERROR_NOT_FOUND);
+    assert_int_equal(superblock_revive(&superblocks[0], superblocks[1].device, other_kek, &revived, &keyring),
+                     ERROR_WRONG_KEY);
+    memcpy(superblocks[0].peers[0].device, superblocks[2].device.bytes, 16);
+    memcpy(superblocks[0].peers[3].device, superblocks[1].device.bytes, 16); /* wrapped for another */
+    assert_int_not_equal(superblock_revive(&superblocks[0], superblocks[1].device, kek, &revived, &keyring), ERROR_NONE);
+}
+
+static void nonsense_in_the_json_is_damage_or_nothing(void **context)
+{
+    (void)context;
+    static const char *const forms[] = {"", "[]", "{", "{\"devices\":1}", "{\"devices\":[{\"uuid\":\"%s\"}]}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":-1,\"size\":209715200}]}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":3,\"size\":209715200}]}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":209715201}]}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":-4096}]}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":8192}]}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":\"1\",\"size\":209715200}]}"};
+    struct superblock revived;
+    struct keyring *keyring;
+    char text[UUID_TEXT_SIZE];
+    make_peers(DEVICES, 0);
+    uuid_format(superblocks[1].device, text);
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        const char *place = strstr(forms[i], "%s");
+        if (place == NULL)
+            snprintf(json, sizeof json, "%s", forms[i]);
+        else
+            snprintf(json, sizeof json, "%.*s%s%s", (int)(place - forms[i]), forms[i], text, place + 2);
+        enum error error = superblock_revive(&superblocks[0], superblocks[1].device, kek, &revived, &keyring);
+        assert_true(error == ERROR_CORRUPT || error == ERROR_NOT_FOUND || error == ERROR_INVALID);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(each_device_holds_the_slots_of_all_others),
+        TEST(equal_keys_are_equal_bytes_and_others_are_not),
+        TEST(of_many_slots_the_current_and_the_newest_are_kept),
+        TEST(the_largest_group_fits_and_comes_back),
+        TEST(peers_without_room_are_refused_when_written),
+        TEST(peers_that_contradict_themselves_are_refused),
+        TEST(a_lost_superblock_is_made_from_a_peers),
+        TEST(what_a_peer_does_not_know_cannot_be_made),
+        TEST(nonsense_in_the_json_is_damage_or_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
