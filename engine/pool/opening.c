@@ -200,7 +200,7 @@ static enum error ages_check(struct opening *opening)
         TRY(checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint));
         TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));
         sequence = MAX(sequence, checkpoint.sequence);
-        epoch = MAX(epoch, checkpoint.epoch);
+        epoch = MAX(epoch, MAX(checkpoint.epoch, opening->superblocks[i].epoch));
         opening->checkpoint_seen = MAX(opening->checkpoint_seen, checkpoint.number);
     }
     TRY(witness_age_check(pool, epoch));

@@ -233,6 +233,29 @@ static void peers_that_are_not_there_are_written_at_the_next_open(void **context
     assert_data_is_intact();
 }
 
+/* A superblock takes an epoch of its own, which no checkpoint record states: it too must not be handed out again. */
+static void a_witness_older_than_a_revived_superblock_is_refused(void **context)
+{
+    (void)context;
+    char path[160];
+    AUTO_FREE char *witness = calloc(1, 65536);
+    snprintf(path, sizeof path, "%s/witness", fixture_directory);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = read(descriptor, witness, 65536);
+    close(descriptor);
+    spoil_superblocks(1);
+    assert_fine(repair());
+    descriptor = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    assert_int_equal(write(descriptor, witness, (size_t)size), size);
+    close(descriptor);
+    assert_refused(pool_try_open(), ERROR_ROLLED_BACK, "older than the disks");
+    assert_int_equal(unlink(path), 0);
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .accept_rollback = true};
+    assert_fine(pool_open(fixture_directory, &options, &pool));
+    assert_true(pool->epoch > pool->group->superblocks[1].epoch);
+    pool_close_checked();
+}
+
 static void a_pool_without_damage_is_not_touched_by_a_repair(void **context)
 {
     (void)context;
@@ -266,6 +289,7 @@ int main(void)
         TEST(a_device_that_grew_is_revived_at_its_old_size, setup),
         TEST(a_rolled_back_device_stays_refused, setup),
         TEST(peers_that_are_not_there_are_written_at_the_next_open, setup_plain),
+        TEST(a_witness_older_than_a_revived_superblock_is_refused, setup),
         TEST(a_pool_without_damage_is_not_touched_by_a_repair, setup),
         TEST(a_single_device_has_nobody_to_revive_it, setup_one),
     };
