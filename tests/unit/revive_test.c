@@ -264,6 +264,43 @@ static void a_pool_without_damage_is_not_touched_by_a_repair(void **context)
     assert_areas(before);
 }
 
+static void superblock_rewrite(uint64_t incompatible, uint64_t read_only)
+{
+    assert_fine(pool_try_open());
+    struct superblock *superblock = &pool->group->superblocks[0];
+    superblock->features_incompatible = incompatible;
+    superblock->features_read_only = read_only;
+    assert_fine(superblock_write(pool->group->devices[0], superblock, pool->group->keyrings[0], kek_public));
+    assert_fine(pool_close(pool));
+    pool = NULL;
+}
+
+static void an_unknown_read_only_feature_forbids_writing_alone(void **context)
+{
+    (void)context;
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .read_only = true};
+    superblock_rewrite(0, UINT64_C(1) << 40);
+    AUTO_FREE uint8_t *before = areas_read();
+    assert_refused(pool_try_open(), ERROR_NEWER_FORMAT, "can only be read");
+    assert_refused(repair(), ERROR_NEWER_FORMAT, "can only be read");
+    assert_fine(pool_open(fixture_directory, &options, &pool));
+    assert_block("disk", COFFER_BLOCK, 1);
+    pool_close_checked();
+    assert_areas(before);
+}
+
+static void an_unknown_incompatible_feature_forbids_reading_too(void **context)
+{
+    (void)context;
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .read_only = true};
+    struct check_report report;
+    superblock_rewrite(UINT64_C(1) << 40, 0);
+    assert_refused(pool_try_open(), ERROR_NEWER_FORMAT, "features that this Coffer does not know");
+    assert_refused(pool_open(fixture_directory, &options, &pool), ERROR_NEWER_FORMAT, "features");
+    assert_refused(pool_check(fixture_directory, &options, fixture_found, NULL, NULL, &report), ERROR_NEWER_FORMAT,
+                   "features");
+}
+
 static void a_single_device_has_nobody_to_revive_it(void **context)
 {
     (void)context;
@@ -291,6 +328,8 @@ int main(void)
         TEST(peers_that_are_not_there_are_written_at_the_next_open, setup_plain),
         TEST(a_witness_older_than_a_revived_superblock_is_refused, setup),
         TEST(a_pool_without_damage_is_not_touched_by_a_repair, setup),
+        TEST(an_unknown_read_only_feature_forbids_writing_alone, setup_plain),
+        TEST(an_unknown_incompatible_feature_forbids_reading_too, setup_plain),
         TEST(a_single_device_has_nobody_to_revive_it, setup_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

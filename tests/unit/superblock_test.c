@@ -282,6 +282,18 @@ static void an_unknown_feature_is_a_newer_format(void **context)
     written.features_read_only = 1;
     write_superblock();
     assert_fails(ERROR_NEWER_FORMAT, "only be read");
+    struct superblock_probe found;
+    struct superblock back;
+    struct keyring *keyring;
+    struct device *device;
+    unsigned bad;
+    assert_int_equal(device_open_file(path, DEVICE_OPEN_READ_ONLY, &device), ERROR_NONE);
+    assert_int_equal(superblock_probe(device, &found), ERROR_NONE);
+    assert_int_equal(superblock_open(device, &found, kek, &back, &keyring, &bad), ERROR_NONE);
+    assert_int_equal(back.features_read_only, 1);
+    device_close(device);
+    keyring_destroy(keyring);
+    superblock_forget(&back);
     written.features_read_only = 0;
     written.features_compatible = 1;
     write_superblock();
