@@ -171,8 +171,8 @@ enum table {
 struct component_format {
     uint8_t object[16];     /* UUID; zero: unused */
     uint8_t domain[16];     /* dedup domain */
-    le64 birth;             /* sequence of its creation */
-    le64 base;              /* component id that it falls back to, 0: none */
+    le64 birth;             /* sequence of the commit that created it */
+    le64 base;              /* component id that it falls back to, lower than its own; 0: none */
     struct node_pointer_format root; /* all zero: empty */
     uint8_t height;         /* of the tree: 0 is a leaf as root */
     uint8_t state;          /* enum component_state */

@@ -230,6 +230,11 @@ void log_record(struct log *log, struct log_commit *commit, const void *record, 
     memcpy(b->records + b->frame, &frame, sizeof frame);
 }
 
+uint64_t log_sequence(const struct log *log, const struct log_commit *commit)
+{
+    return commit->ticket == log->open->ticket ? commit->sequence : commit->section->sequence + 1;
+}
+
 uint64_t log_close(struct log *log, bool even_empty)
 {
     if (!log->open && even_empty)

@@ -125,6 +125,8 @@ void log_reserve(struct log *log, size_t size, size_t record_size, struct log_it
 void log_require_whole(struct log *log, size_t bytes);
 /* Enters a record that was reserved last, in a frame of the commit. */
 void log_record(struct log *log, struct log_commit *commit, const void *record, size_t size);
+/* The sequence of the frame in which that record will stand; between log_reserve() and log_record(). */
+uint64_t log_sequence(const struct log *log, const struct log_commit *commit);
 /* Writes header (its kind last), descriptors and stored bytes of an item with its tag. */
 enum error log_fill(struct log *log, const struct log_item *item, const struct segment_keys *keys, enum item_kind kind,
                     uint8_t codec, uint8_t count, const void *descriptors, size_t descriptors_size, const void *stored,

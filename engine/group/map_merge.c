@@ -103,8 +103,10 @@ static void component_change(struct component_merge *component, const struct com
     struct component_format *format = &component->format;
     memcpy(format->object, change->object.bytes, sizeof format->object);
     memcpy(format->domain, change->domain.bytes, sizeof format->domain);
-    format->base = le64_make(change->base);
-    format->birth = le64_make(change->birth);
+    if (change->state == COMPONENT_LIVE) {
+        format->base = le64_make(change->base);
+        format->birth = le64_make(change->birth);
+    }
     format->state = change->state;
 }
 

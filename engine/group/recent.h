@@ -49,7 +49,7 @@ struct hole_range { uint64_t component, first, end; }; /* leaves */
 struct component_change {
     uint64_t id;
     struct uuid object, domain;
-    uint64_t base, birth;
+    uint64_t base, birth; /* of a creation; a deletion leaves them as they are, and has 0 here */
     uint8_t state;  /* enum component_state */
     uint32_t order; /* of entry; the merge's own */
 };

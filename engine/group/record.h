@@ -7,7 +7,8 @@
  *              compression could not shrink it, 2 = the chunks have no fingerprints (and none follow)
  *   REFERENCE  component, block, count, size, then `size` bytes of runs (entry.h)
  *   HOLES      component, block, count
- *   COMPONENT  id, state, base, birth, object and domain (16 bytes each)
+ *   COMPONENT  id, state, base, birth, object and domain (16 bytes each); birth is the sequence of the record's own
+ *              frame; a deletion has base and birth 0
  *   SUMMARY    serial, first and last sequence, flags, count, then component, first block and count of each
  *              what the segment before changed; flags: 1 = not all of it. A count of 0 names the component as such
  */

@@ -90,13 +90,14 @@ static void copies_read(struct walk *walk, struct frame *frame, bool second)
 }
 
 static void child_enter(struct walk *walk, struct frame *frame, const struct node_pointer *pointer, unsigned level,
-                        uint64_t number)
+                        uint64_t number, uint64_t parent_birth)
 {
     uint64_t span = tree_span(level);
     if (entry_is_hole(pointer->first) || (number + 1) * span <= walk->first || number * span >= walk->end)
         return;
     frame->nodes[frame->count++] = (struct walk_node){
         .pointer = *pointer,
+        .parent_birth = parent_birth,
         .identity = {walk->tree->kind, walk->tree->owner, number, (uint8_t)level},
     };
 }
@@ -121,7 +122,8 @@ static enum error children_walk(struct walk *walk, const struct walk_node *node)
     const struct node_pointer_format *children = (const void *)node->bytes;
     for (unsigned i = 0; i < NODE_FANOUT; i++) {
         struct node_pointer pointer = pointer_decode(&children[i]);
-        child_enter(walk, frame, &pointer, level, node->identity.number * NODE_FANOUT + i);
+        child_enter(walk, frame, &pointer, level, node->identity.number * NODE_FANOUT + i,
+                    node->pointer.birth);
     }
     return frame_walk(walk, level);
 }
@@ -151,7 +153,7 @@ enum error tree_walk(struct group *group, const struct tree *tree, uint64_t firs
     struct frame *frame = frame_take(&walk, height);
     if (!frame)
         return ERROR_NO_MEMORY;
-    child_enter(&walk, frame, &tree->root.pointer, height, 0);
+    child_enter(&walk, frame, &tree->root.pointer, height, 0, UINT64_MAX);
     enum error error = frame_walk(&walk, height);
     for (unsigned level = 0; level < NODE_LEVELS_MAX; level++)
         free(walk.frames[level]);

@@ -20,6 +20,7 @@ enum walk_copies {
 
 struct walk_node {
     struct node_pointer pointer;
+    uint64_t parent_birth; /* of the pointer to its parent; UINT64_MAX at the root */
     struct node_identity identity;
     const uint8_t *bytes; /* BLOCK_SIZE; NULL: no copy that was asked for can be read */
     enum error errors[2]; /* of the first and the second copy; NOT_FOUND: its segment is gone. NONE where not read */

@@ -119,6 +119,7 @@ struct check {
     struct check_domain *domains;
     size_t domain_count, domain_capacity;
     uint64_t cid_end;
+    uint64_t birth_max;                 /* of a pointer */
     struct check_window window;
     bool first_pass; /* nodes of maps are judged in the first window's walk only */
 
@@ -149,6 +150,9 @@ void check_range_add(struct check *check, enum check_fault fault, uint32_t compo
 void check_range_end(struct check *check);
 /* "map of blocks 0 to 255 (level 0)", "page 3 of level 0". */
 const char *check_node_text(const struct walk_node *node, char text[CHECK_TEXT]);
+/* A node changed after what it belongs to was made (`born`; 0: unknown), not after its parent did (what is younger is
+ * skipped by who walks for changes), and not after the newest checkpoint. */
+void check_node_birth(struct check *check, const char *what, const struct walk_node *node, uint64_t born);
 /* What is wrong with the copies of a node or page; `what` names the tree. True where it cannot be read at all. */
 bool check_node_judge(struct check *check, const char *what, const struct walk_node *node);
 

@@ -120,6 +120,15 @@ const char *check_node_text(const struct walk_node *node, char text[CHECK_TEXT])
     return text;
 }
 
+void check_node_birth(struct check *check, const char *what, const struct walk_node *node, uint64_t born)
+{
+    uint64_t birth = node->pointer.birth;
+    char text[CHECK_TEXT];
+    if (birth != 0 && birth >= born && birth <= check->birth_max && birth <= node->parent_birth)
+        return;
+    check_find(check, "%s, %s cannot have changed last at sequence %" PRIu64, what, check_node_text(node, text), birth);
+}
+
 bool check_node_judge(struct check *check, const char *what, const struct walk_node *node)
 {
     bool doubled = node->pointer.second_serial != 0;

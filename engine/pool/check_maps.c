@@ -63,6 +63,8 @@ static void node_first(struct map_walk *walk, const struct walk_node *node)
         check->maps_incomplete = true;
         check->components[walk->component].incomplete = true;
     }
+    const struct component_format *format = &check->components[walk->component].format;
+    check_node_birth(check, walk->name, node, le64_get(format->base) == 0 ? le64_get(format->birth) : 0);
     bool doubled = node->identity.level > 0;
     if (doubled != (second != 0) || second == entry_serial(node->pointer.first) || (doubled && cid % 2))
         check_find(check, "%s, %s is not stored as often, or as far apart, as it has to be", walk->name,

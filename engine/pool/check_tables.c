@@ -107,6 +107,24 @@ static enum error component_page(struct check *check, uint64_t number, const uin
     return ERROR_NONE;
 }
 
+/* Born in a commit that the checkpoint covers or the journal has. Version 1 makes no component with a base. */
+static void lineages_check(struct check *check)
+{
+    const struct group *group = check->group;
+    uint64_t last = MAX(group->checkpoint.sequence, group->journal.last_sequence);
+    char name[CHECK_TEXT];
+    for (uint32_t i = 0; i < check->component_count; i++) {
+        const struct component_format *format = &check->components[i].format;
+        uint64_t birth = le64_get(format->birth), base = le64_get(format->base);
+        if (birth == 0 || birth > last)
+            check_find(check, "%s: its component cannot have been made at sequence %" PRIu64,
+                       check_component_name(check, i, name), birth);
+        if (base != 0)
+            check_find(check, "%s: its component falls back to component %" PRIu64 ", which this version does not do",
+                       check_component_name(check, i, name), base);
+    }
+}
+
 static enum error recent_components_enter(struct check *check)
 {
     for (size_t t = 0; t < check->recent_count; t++) {
@@ -116,6 +134,10 @@ static enum error recent_components_enter(struct check *check)
             struct check_component *component;
             TRY(component_take(check, changes[i].id, &component));
             component->format.state = changes[i].state;
+            if (changes[i].state == COMPONENT_LIVE) {
+                component->format.base = le64_make(changes[i].base);
+                component->format.birth = le64_make(changes[i].birth);
+            }
             memcpy(component->format.object, changes[i].object.bytes, sizeof component->format.object);
             memcpy(component->format.domain, changes[i].domain.bytes, sizeof component->format.domain);
             TRY(domain_enter(check, component->format.domain, &component->domain));
@@ -182,6 +204,7 @@ static enum error page_visit(void *context, const struct walk_node *node)
     struct check *check = context;
     enum table table = (enum table)node->identity.owner;
     page_count(check, node);
+    check_node_birth(check, table_names[table], node, 0);
     if (check_node_judge(check, table_names[table], node))
         page_lost(check, table);
     if (node->identity.level > 0)
@@ -195,15 +218,25 @@ static enum error page_visit(void *context, const struct walk_node *node)
                                                     : ERROR_NONE;
 }
 
+/* A merge writes the sequence of its freeze, rounded up; that of a replayed table the first of its epoch. */
+static uint64_t birth_max(const struct group *group)
+{
+    const uint64_t low = (UINT64_C(1) << 8) - 1;
+    return MAX((group->checkpoint.sequence + low) & ~low, group->checkpoint.epoch << SEQUENCE_EPOCH_SHIFT);
+}
+
 enum error check_tables(struct check *check)
 {
     struct group *group = check->group;
     check->cid_end = MAX(group->checkpoint.cid_end, group->cids.end);
+    check->birth_max = birth_max(group);
     for (unsigned table = TABLE_PLACES; table <= TABLE_LAST; table++) {
         struct tree tree = tree_of_table((enum table)table, view_root(group->view, (enum table)table));
         TRY(tree_walk(group, &tree, 0, UINT64_MAX, WALK_ALL_COPIES, page_visit, check));
     }
-    return recent_components_enter(check);
+    TRY(recent_components_enter(check));
+    lineages_check(check);
+    return ERROR_NONE;
 }
 
 /* ---- catalog and components name each other ------------------------------------------------------------------- */
@@ -216,11 +249,33 @@ static bool object_has(const struct check *check, uint64_t component)
     return component == COMPONENT_CATALOG;
 }
 
+/* Object and dedup domain stand in both; the catalog's own component is the pool's and has no domain. */
+static void identity_check(struct check *check, const char *name, uint32_t index, struct uuid uuid, struct uuid domain)
+{
+    const struct component_format *format = &check->components[index].format;
+    if (memcmp(format->object, uuid.bytes, sizeof format->object) != 0)
+        check_find(check, "%s: its component %" PRIu64 " is another object's", name, check->components[index].id);
+    if (memcmp(format->domain, domain.bytes, sizeof format->domain) != 0)
+        check_find(check, "%s: its component %" PRIu64 " is of another dedup domain", name, check->components[index].id);
+}
+
+static void identities_check(struct check *check)
+{
+    uint32_t index;
+    char name[CHECK_TEXT];
+    if (check_component_find(check, COMPONENT_CATALOG, &index))
+        identity_check(check, "the catalog", index, check->pool->conf->pool, (struct uuid){{0}});
+    for (const struct object *object = check->pool->objects; object; object = object->next)
+        if (check_component_find(check, object->component, &index))
+            identity_check(check, check_component_name(check, index, name), index, object->uuid, object->domain);
+}
+
 void check_catalog(struct check *check)
 {
     uint32_t index;
     if (check->maps_incomplete)
         return;
+    identities_check(check);
     for (const struct object *object = check->pool->objects; object; object = object->next)
         if (!object->deleting && !check_component_find(check, object->component, &index))
             check_find(check, "object %s: its component %" PRIu64 " does not exist", object->name, object->component);

@@ -144,6 +144,22 @@ static void small_record(struct batch *batch, struct log_commit *commit, const u
     log_record(&batch->pool->group->journal, commit, bytes, (size_t)(out->next - bytes));
 }
 
+/* A component is born in the commit that creates it: its birth is that frame's sequence. */
+static void change_enter(struct batch *batch, struct log_commit *commit, struct component_change change)
+{
+    struct log *journal = &batch->pool->group->journal;
+    uint8_t bytes[RECORD_SMALL_BYTES_MAX];
+    struct byte_writer out = {bytes, bytes + sizeof bytes, false};
+    struct log_item none;
+    log_reserve(journal, 0, sizeof bytes, &none);
+    if (change.state == COMPONENT_LIVE)
+        change.birth = log_sequence(journal, commit);
+    record_component_encode(&out, &change);
+    ASSERT(!out.overflow);
+    log_record(journal, commit, bytes, (size_t)(out.next - bytes));
+    recent_enter_component(batch->pool->group->view->active, &change);
+}
+
 static void holes_and_changes_enter(struct batch *batch, struct log_commit *commit)
 {
     struct recent *active = batch->pool->group->view->active;
@@ -156,13 +172,8 @@ static void holes_and_changes_enter(struct batch *batch, struct log_commit *comm
         small_record(batch, commit, bytes, &out);
         recent_enter_holes(active, batch->component, batch->ranges[i].first, batch->ranges[i].end);
     }
-    for (size_t i = 0; i < batch->change_count; i++) {
-        uint8_t bytes[RECORD_SMALL_BYTES_MAX];
-        struct byte_writer out = {bytes, bytes + sizeof bytes, false};
-        record_component_encode(&out, &batch->changes[i]);
-        small_record(batch, commit, bytes, &out);
-        recent_enter_component(active, &batch->changes[i]);
-    }
+    for (size_t i = 0; i < batch->change_count; i++)
+        change_enter(batch, commit, batch->changes[i]);
 }
 
 static void records_enter(struct batch *batch)

@@ -185,9 +185,142 @@ static void a_component_of_no_object_is_found(void **context)
     struct component_format *format = (struct component_format *)page + 20;
     memset(format->object, 7, sizeof format->object);
     format->state = COMPONENT_LIVE;
+    format->birth = le64_make(pool->epoch << SEQUENCE_EPOCH_SHIFT);
     falsify_end(&block);
     check_finds("component 20 belongs to no object of the catalog");
     assert_int_equal(found_count, 1);
+}
+
+/* ---- lineage and identity of components ------------------------------------------------------------------------ */
+
+static void component_falsified(void (*change)(struct component_format *format))
+{
+    struct cache_block *block;
+    uint8_t *page = falsify_begin(TABLE_COMPONENTS, 0, &block);
+    change((struct component_format *)page + component_of("one"));
+    falsify_end(&block);
+}
+
+static void birth_zero(struct component_format *format) { format->birth = le64_make(0); }
+static void birth_to_come(struct component_format *format)
+{
+    format->birth = le64_make((pool->epoch + 1) << SEQUENCE_EPOCH_SHIFT);
+}
+static void base_some(struct component_format *format) { format->base = le64_make(1); }
+static void object_other(struct component_format *format) { format->object[3] ^= 1; }
+static void domain_other(struct component_format *format) { format->domain[3] ^= 1; }
+static void root_never(struct component_format *format)
+{
+    memset(format->root.birth, 0, sizeof format->root.birth);
+}
+static void root_younger(struct component_format *format)
+{
+    format->root.birth[sizeof format->root.birth - 1] ^= 0x40;
+}
+static void root_older(struct component_format *format)
+{
+    struct node_pointer root = pointer_decode(&format->root);
+    root.birth = 256;
+    pointer_encode(&root, &format->root);
+}
+
+static void a_component_that_was_never_born_is_found(void **context)
+{
+    (void)context;
+    component_falsified(birth_zero);
+    check_finds("object one: its component cannot have been made at sequence 0");
+    assert_int_equal(found_count, 1);
+}
+
+static void a_component_that_is_not_born_yet_is_found(void **context)
+{
+    (void)context;
+    component_falsified(birth_to_come);
+    check_finds("object one: its component cannot have been made at sequence");
+    assert_found("object one, map of blocks"); /* which would be older than the component */
+}
+
+static void a_base_is_found(void **context)
+{
+    (void)context;
+    component_falsified(base_some);
+    check_finds("object one: its component falls back to component 1");
+    assert_int_equal(found_count, 1);
+}
+
+static void a_component_of_another_object_is_found(void **context)
+{
+    (void)context;
+    component_falsified(object_other);
+    check_finds("object one: its component 2 is another object's");
+    assert_int_equal(found_count, 1);
+}
+
+static void a_component_of_another_domain_is_found(void **context)
+{
+    (void)context;
+    component_falsified(domain_other);
+    check_finds("object one: its component 2 is of another dedup domain");
+}
+
+static void a_map_without_birth_is_found(void **context)
+{
+    (void)context;
+    component_falsified(root_never);
+    check_finds("cannot have changed last at sequence 0");
+}
+
+static void a_map_younger_than_the_checkpoint_is_found(void **context)
+{
+    (void)context;
+    component_falsified(root_younger);
+    check_finds("object one, map of blocks 0 to");
+    assert_found("cannot have changed last at sequence");
+    assert_int_equal(found_count, 1);
+}
+
+static void a_map_older_than_its_parent_or_component_is_found(void **context)
+{
+    (void)context;
+    component_falsified(root_older);
+    check_finds("(level 1) cannot have changed last at sequence 256");
+    assert_found("(level 0) cannot have changed last at sequence"); /* its children are younger than it */
+}
+
+static uint64_t birth_of(uint64_t component, uint8_t *state)
+{
+    struct component_format format;
+    publish();
+    struct view *view = view_take();
+    assert_fine(view_component(pool->group, view, component, &format));
+    view_put(pool->group, view);
+    *state = format.state;
+    assert_int_equal(le64_get(format.base), 0);
+    return le64_get(format.birth);
+}
+
+static void a_component_is_born_in_its_commit_and_stays_so(void **context)
+{
+    (void)context;
+    uint64_t births[2], component;
+    uint8_t state;
+    for (int crash = 0; crash < 2; crash++) {
+        const char *name = crash ? "one" : "two";
+        make(name, GIB);
+        births[crash] = pool->section.sequence;
+        write_block(name, 0, 100);
+        pool_reopen(crash);
+        assert_int_equal(birth_of(component_of(name), &state), births[crash]);
+    }
+    assert_true(births[1] > births[0]);
+    component = component_of("one");
+    struct component_change gone = {.id = component, .state = COMPONENT_DELETED};
+    assert_fine(component_trim(pool, component, 0, 0, &gone));
+    assert_fine(group_sync(pool->group));
+    pool_reopen(true);
+    assert_int_equal(birth_of(component, &state), births[1]);
+    assert_int_equal(state, COMPONENT_DELETED);
+    close_pool(false); /* the catalog still has it: the checker would say so */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
@@ -208,6 +341,15 @@ int main(void)
         TEST(false_totals_are_found),
         TEST(false_statistics_of_a_component_are_found),
         TEST(a_component_of_no_object_is_found),
+        TEST(a_component_that_was_never_born_is_found),
+        TEST(a_component_that_is_not_born_yet_is_found),
+        TEST(a_base_is_found),
+        TEST(a_component_of_another_object_is_found),
+        TEST(a_component_of_another_domain_is_found),
+        TEST(a_map_without_birth_is_found),
+        TEST(a_map_younger_than_the_checkpoint_is_found),
+        TEST(a_map_older_than_its_parent_or_component_is_found),
+        TEST(a_component_is_born_in_its_commit_and_stays_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
