@@ -89,6 +89,8 @@ static enum error sealed_key_read(const struct provider_config *config, struct s
     enum error error = sealed_key_decode(text, size, sealed);
     memory_cleanse(text, size);
     free(text);
+    if (error == ERROR_CORRUPT)
+        return error_prefix(error, "the key file %s is damaged: put its copy back", config->path);
     return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "%s", config->path);
 }
 

@@ -72,7 +72,9 @@ static enum error copies_open(struct opening *opening, size_t i, const struct su
 {
     *judged = false;
     TRY(pool_device_check(opening->pool->conf, opening->conf, i, probe));
-    TRY(opening_key_take(opening, superblock_newest(probe)));
+    enum error error = opening_key_take(opening, superblock_newest(probe));
+    if (error)
+        return error_prefix(error, "%s", opening->conf->devices[i].path); /* the other sentences name it */
     *judged = true;
     return superblock_open(opening->devices[i], probe, opening->key->kek, &opening->superblocks[i],
                            &opening->keyrings[i], &opening->copies_bad[i]);
@@ -93,7 +95,7 @@ static enum error superblock_search(struct opening *opening, size_t i, bool *jud
             return error;
         *judged = *judged && of_copies && (error == ERROR_FORGED || error == ERROR_WRONG_KEY);
         if (!first)
-            first = error_prefix(error, "%s", opening->conf->devices[i].path);
+            first = error;
         else
             message(MESSAGE_WARNING, "%s: another copy of the superblock: %s", opening->conf->devices[i].path,
                     error_sentence(error));

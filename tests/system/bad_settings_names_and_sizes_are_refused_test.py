@@ -24,11 +24,14 @@ class BadInput(unittest.TestCase):
         return [row["name"] for row in self.pool.json("object", "list")]
 
     def test_names_that_cannot_be(self):
-        for name in ("", "a" * 256, "é" * 128, "tab\there", "line\nbreak", "bell\a", "a@b", "a/b", b"\xff\xfe", "disk"):
+        control, long = "control characters", "at most 255 bytes"
+        for name, words in (("", "not be empty"), ("a" * 256, long), ("é" * 128, long), ("tab\there", control),
+                            ("line\nbreak", control), ("bell\a", control), ("\u0085", control), ("a@b", "'@'"),
+                            ("a/b", "'/'"), (b"\xff\xfe", "UTF-8"), ("disk", "exists already")):
             with self.subTest(name=name):
-                self.pool.refused("object", "create", name, "--size", "1M")
+                self.assertIn(words, self.pool.refused("object", "create", name, "--size", "1M"))
                 if name != "disk":
-                    self.pool.refused("object", "rename", "disk", name)
+                    self.assertIn(words, self.pool.refused("object", "rename", "disk", name))
         self.assertEqual(self.names(), ["disk"])
 
     def test_names_that_can_be(self):
@@ -40,11 +43,13 @@ class BadInput(unittest.TestCase):
         self.assertEqual(self.names(), ["disk"])
 
     def test_sizes_that_cannot_be(self):
-        for size in ("0", "4095", str(BLOCK + 1), "-4096", str((64 << 40) + BLOCK), "65T", "9999999999999999999999",
-                     "many", "1.5", "4096X"):
+        unaligned, beyond, none = "multiple of 4096", "at most 64 TiB", "is not a size"
+        for size, words in (("0", "size 0"), ("4095", unaligned), (str(BLOCK + 1), unaligned), ("-4096", none),
+                            (str((64 << 40) + BLOCK), beyond), ("65T", beyond), ("9999999999999999999999", none),
+                            ("many", none), ("1.5", none), ("4096X", none)):
             with self.subTest(size=size):
-                self.pool.refused("object", "create", "new", "--size=" + size)
-                self.pool.refused("object", "resize", "disk", "--size=" + size)
+                self.assertIn(words, self.pool.refused("object", "create", "new", "--size=" + size))
+                self.assertIn(words, self.pool.refused("object", "resize", "disk", "--size=" + size))
         self.assertEqual(self.names(), ["disk"])
         self.assertEqual(self.pool.json("object", "show", "disk", "--no-usage")["size"], MIB)
 
@@ -101,13 +106,20 @@ class BadConf(unittest.TestCase):
         path = os.path.join(pool.directory, "coffer.conf")
         with open(path) as file:
             good = file.read()
-        for line in ("[pool]\nmemroy = 256M", "[pool]\nmemory = lots", "[pool]\nmemory = 1M", "[pol]\nmemory = 256M",
-                     "[pool]\nmemory = 256M\nmemory = 256M", "[server]\nnbd = http:x", "no section or key",
-                     "[pool]\ncompression = best", "[pool]\nencryption = off"):
+        for line, words in (("[pool]\nmemroy = 256M", 'unknown key "memroy" in [pool]'),
+                            ("[pool]\nmemory = lots", "is not a size"), ("[pool]\nmemory = 1M", "at least 64M"),
+                            ("[pol]\nmemory = 256M", "unknown section [pol]"),
+                            ("[pool]\nmemory = 256M\nmemory = 256M", "a second time"),
+                            ("[server]\nnbd = http:x", "neither unix:PATH nor tcp:"), ("no section or key", "neither"),
+                            ("[pool]\ncompression = best", "none of: auto"),
+                            ("[pool]\nencryption = off", "a second time")):
             with self.subTest(line=line):
                 with open(path, "w") as file:
                     file.write(good + "\n" + line + "\n")
-                self.assertIn("coffer.conf", pool.start_refused())
+                number = (good + "\n" + line).count("\n") + 1 - ("unknown section" in words)
+                said = pool.start_refused()
+                self.assertIn(f"coffer.conf:{number}: ", said)
+                self.assertIn(words, said)
         with open(path, "w") as file:
             file.write(good)
         pool.start()

@@ -68,28 +68,39 @@ class WrongDevices(unittest.TestCase):
             for offset in superblocks(os.path.getsize(self.disk)):
                 file.seek(offset)
                 file.write(bytes(SUPERBLOCK))
-        self.refused(self.disk)
+        self.refused(self.disk, "carries no Coffer superblock", status=FAILED)
+        with open(self.disk, "r+b") as file:
+            file.write(random.Random(12).randbytes(4 * MIB))
+            file.seek(-2 * MIB, os.SEEK_END)
+            file.write(random.Random(13).randbytes(2 * MIB))
+        self.refused(self.disk, "carries no Coffer superblock", status=FAILED)
+        os.truncate(self.disk, 0)
+        self.refused(self.disk, "is empty (0 bytes)")
         self.restore()
         self.serves()
 
     def test_a_device_that_is_missing(self):
-        os.rename(self.disk, self.saved)
-        self.refused(self.disk)
-        self.restore()
+        disk = self.disk
+        os.rename(disk, self.saved)
+        self.refused(disk, "No such file", status=FAILED)
+        os.replace(self.saved, disk)
         self.serves()
 
     def test_a_device_of_another_pool(self):
         other = Pool("512M")
         os.rename(self.disk, self.saved)
         shutil.copy(other.disk, self.disk)
-        self.refused("another pool", status=REFUSED)
+        said = self.pool.start_refused(status=REFUSED)
+        self.assertIn(self.disk + " belongs to another pool", said)
+        self.assertEqual(said.count(self.disk), 1)
         self.restore()
         self.serves()
 
     def test_a_truncated_device(self):
         self.save()
-        os.truncate(self.disk, os.path.getsize(self.disk) - 8 * MIB)
-        self.refused("truncated")
+        for size in (os.path.getsize(self.disk) - BLOCK, os.path.getsize(self.disk) - 8 * MIB, MIB):
+            os.truncate(self.disk, size)
+            self.refused(self.disk, "truncated", str(size), status=FAILED)
         self.restore()
         self.serves()
 
@@ -174,7 +185,9 @@ class WrongDevices(unittest.TestCase):
         directory = os.path.join(self.pool.base, "second")
         with open(disk, "wb") as file:
             file.truncate(64 * MIB)
-        self.assertIn(disk, self.pool.refused("create", directory, "--group", "g1=" + disk))
+        said = self.pool.refused("create", directory, "--group", "g1=" + disk)
+        self.assertIn(disk, said)
+        self.assertIn("64 MiB is too small: at least 130 MiB", said)
         os.truncate(disk, 512 * MIB)
         with open(disk, "r+b") as file:
             file.seek(1080)

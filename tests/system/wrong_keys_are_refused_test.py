@@ -152,14 +152,19 @@ class WrongKeys(unittest.TestCase):
             own = file.read()
         with open(self.key_file(other), "rb") as file:
             foreign = file.read()
-        for bad in (foreign, own[:-20], b"", b"\x00" * 400):
+        for bad, words in ((foreign, "has another id"), (own[:-20], "damaged"), (b"", "damaged"),
+                           (b"\x00" * 400, "damaged")):
             with open(path, "wb") as file:
                 file.write(bad)
-            self.assertIn(path, pool.start_refused())
+            said = pool.start_refused()
+            self.assertIn(path, said)
+            self.assertIn(words, said)
+        os.unlink(path)
+        self.assertIn("No such file", pool.start_refused())
         with open(path, "wb") as file:
             file.write(own)
         os.chmod(path, 0o644)
-        self.assertIn(path, pool.start_refused(status=REFUSED))
+        self.assertIn("chmod go= " + path, pool.start_refused(status=REFUSED))
         os.chmod(path, 0o600)
         pool.start()
         self.serves(pool)

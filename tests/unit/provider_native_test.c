@@ -82,6 +82,7 @@ static void garbage_in_the_file_is_damage(void **state)
         text_write(texts[i]);
         assert_int_equal(provider_native_file.open(&config, NULL, kdk), ERROR_CORRUPT);
         assert_non_null(strstr(error_sentence(ERROR_CORRUPT), path));
+        assert_non_null(strstr(error_sentence(ERROR_CORRUPT), "is damaged: put its copy back"));
     }
 }
 
