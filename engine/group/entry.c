@@ -135,7 +135,7 @@ static void row_advance(struct row *row, struct map_entry first, unsigned run)
     row->offset_expected = (uint64_t)entry_offset(first) + entry_length(first);
 }
 
-static bool entry_is_sound(struct map_entry e)
+bool entry_is_sound(struct map_entry e)
 {
     return entry_cid(e) != 0 && entry_serial(e) != 0 && entry_length(e) != 0 && entry_index(e) < entry_count(e);
 }

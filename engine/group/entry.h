@@ -45,6 +45,8 @@ static inline struct map_entry entry_make(uint64_t cid, uint64_t serial, uint32_
 
 /* Compression could not shrink its unit: data that looks encrypted. */
 static inline bool entry_is_random(struct map_entry e) { return entry_length(e) * GRAIN_SIZE >= entry_count(e) * BLOCK_SIZE; }
+/* Of what is no hole: nothing is 0 that cannot be, and the index is one of the unit. Runs hold no others. */
+bool entry_is_sound(struct map_entry entry);
 static inline bool entry_same_unit(struct map_entry a, struct map_entry b)
 {
     return entry_serial(a) == entry_serial(b) && entry_offset(a) == entry_offset(b);

@@ -106,6 +106,8 @@ enum error view_component(struct group *group, const struct view *view, uint64_t
         return ERROR_NOT_FOUND;
     memcpy(component, cache_bytes(block) + id % per_page * sizeof *component, sizeof *component);
     tree_put(group, &block, 1);
+    if (component->height >= NODE_LEVELS_MAX || component->state > COMPONENT_DELETED)
+        return error_explain(ERROR_CORRUPT, "component %llu has impossible fields", (unsigned long long)id);
     return component->state ? ERROR_NONE : ERROR_NOT_FOUND;
 }
 

@@ -224,6 +224,23 @@ static void root_older(struct component_format *format)
     pointer_encode(&root, &format->root);
 }
 
+static void height_impossible(struct component_format *format) { format->height = 200; }
+
+static void a_map_higher_than_any_is_damage_of_its_object_alone(void **context)
+{
+    (void)context;
+    struct volume *volume;
+    uint8_t block[COFFER_BLOCK];
+    component_falsified(height_impossible);
+    check_finds("component table: component 2 has impossible fields");
+    assert_fine(pool_try_open());
+    assert_fine(volume_open(pool, "one", true, &volume));
+    assert_refused(block_io(volume, REQUEST_READ, 300 * COFFER_BLOCK, block), ERROR_CORRUPT, "impossible fields");
+    volume_close(volume);
+    assert_block("two", 3 * COFFER_BLOCK, 103);
+    close_pool(true);
+}
+
 static void a_component_that_was_never_born_is_found(void **context)
 {
     (void)context;
@@ -341,6 +358,7 @@ int main(void)
         TEST(false_totals_are_found),
         TEST(false_statistics_of_a_component_are_found),
         TEST(a_component_of_no_object_is_found),
+        TEST(a_map_higher_than_any_is_damage_of_its_object_alone),
         TEST(a_component_that_was_never_born_is_found),
         TEST(a_component_that_is_not_born_yet_is_found),
         TEST(a_base_is_found),
