@@ -12,7 +12,7 @@
 
 #define ROUND_ITEMS 128
 
-static enum error item_verify(const struct item_read *read, const uint8_t *bytes)
+enum error item_verify(const struct item_read *read, const uint8_t *bytes)
 {
     const struct item_format *header = (const struct item_format *)bytes;
     size_t size = (size_t)read->length * GRAIN_SIZE;

@@ -40,6 +40,9 @@ struct item_read {
 void items_read(struct group *group, struct item_read *reads, size_t count, void (*done)(struct item_read *read, void *context),
                 void *context);
 
+/* Whether `bytes` (read->length grains, decrypted) are the item that was asked for: address, kind, bounds, tag under
+ * read->keys. ERROR_CORRUPT. */
+enum error item_verify(const struct item_read *read, const uint8_t *bytes) CHECKED;
 /* Bytes of descriptors behind an item's header; 0 where kind or count is impossible. */
 size_t item_descriptors_size(const struct item_format *header);
 

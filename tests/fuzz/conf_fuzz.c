@@ -1,0 +1,26 @@
+/* coffer.conf: any text is a conf or refused with a sentence. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pool/conf.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct pool_conf *conf;
+    char *text = strndup((const char *)data, size);
+    if (text == NULL)
+        return 0;
+    error_forget();
+    enum error error = pool_conf_parse("/pool", text, &conf);
+    if (error == ERROR_NONE) {
+        ASSERT(conf->group_count >= 1 && conf->memory > 0);
+        pool_conf_destroy(conf);
+    } else {
+        ASSERT(strlen(error_sentence(error)) > 0);
+    }
+    free(text);
+    return 0;
+}

@@ -1,0 +1,23 @@
+/* The key file of the native provider: what is taken can be written, and is then taken as the same. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/sealed_key.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct sealed_key once, twice;
+    char text[SEALED_KEY_TEXT_MAX];
+    size_t text_size;
+    if (sealed_key_decode((const char *)data, size, &once) != ERROR_NONE)
+        return 0;
+    ASSERT(sealed_key_encode(&once, text, &text_size) == ERROR_NONE);
+    ASSERT(sealed_key_decode(text, text_size, &twice) == ERROR_NONE);
+    ASSERT(once.seal == twice.seal && uuid_equal(once.provider, twice.provider));
+    ASSERT(memcmp(once.seal == SEAL_FILE ? once.kdk : once.wrapped, twice.seal == SEAL_FILE ? twice.kdk : twice.wrapped,
+                  once.seal == SEAL_FILE ? sizeof once.kdk : sizeof once.wrapped) == 0);
+    return 0;
+}
