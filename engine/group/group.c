@@ -226,12 +226,15 @@ static uint64_t setting_for(const struct group_config *config, uint64_t memory)
     return config->memory_setting ? config->memory_setting(memory) : memory;
 }
 
-/* The setting that would do; shares grow with it. */
+/* The setting that would do; shares grow with it, and so does the index's, as long as it is not at its own setting. */
 static uint64_t memory_needed(const struct group_config *config, uint32_t segments, uint64_t floor)
 {
     struct group_config tried = *config;
-    while (shares_of(&tried, segments).fixed + floor > tried.memory)
+    while (shares_of(&tried, segments).fixed + floor > tried.memory) {
         tried.memory += UINT64_C(1) << 20;
+        uint64_t grown = config->index_memory * (tried.memory >> 12) / MAX(config->memory >> 12, UINT64_C(1));
+        tried.index_memory = MIN(grown, MAX(config->index_memory, tried.memory / 4));
+    }
     return setting_for(config, tried.memory);
 }
 

@@ -9,7 +9,8 @@
 #include "engine/group/replay.h"
 #include "engine/group/replay_window.h"
 
-#define INDEX_DELAY 32 /* chunks between the prefetch of their place in the index and their entry: a few cache misses */
+#define INDEX_DELAY 32 /* chunks between the prefetch of their place in the index and their entry: a few cache misses  \
+                        */
 
 struct replay {
     struct group *group;
@@ -20,8 +21,11 @@ struct replay {
     uint8_t tag[16];       /* of the last one */
     uint64_t last_sequence, durable_seen;
     uint64_t appends;
-    uint64_t overflow;     /* bytes of records that found both tables full: only counted, the group does not open */
-    struct index_entry { struct fingerprint fingerprint; uint64_t cid; } delayed[INDEX_DELAY]; /* a ring */
+    uint64_t overflow; /* bytes of records that found both tables full: only counted, the group does not open */
+    struct index_entry {
+        struct fingerprint fingerprint;
+        uint64_t cid;
+    } delayed[INDEX_DELAY]; /* a ring */
     uint64_t delayed_first, delayed_end;
 };
 

@@ -18,7 +18,7 @@
 struct loss {
     struct summary summary; /* what was changed behind the damage, as far as it is known */
     uint64_t durable;
-    bool told;              /* a later segment told about the damaged one */
+    bool told; /* a later segment told about the damaged one */
 };
 
 /* One authentic append behind the damage. */
@@ -104,8 +104,8 @@ static void loss_say(struct loss *loss, char *text, size_t size)
         used += (size_t)snprintf(text + used, size - used, "%scomponent %llu", i ? "; " : " It may concern ",
                                  (unsigned long long)range->component);
         if (range->end > range->first && used < size)
-            used += (size_t)snprintf(text + used, size - used, ", blocks %llu to %llu", (unsigned long long)range->first,
-                                     (unsigned long long)range->end - 1);
+            used += (size_t)snprintf(text + used, size - used, ", blocks %llu to %llu",
+                                     (unsigned long long)range->first, (unsigned long long)range->end - 1);
     }
     if (used < size && summary->count)
         snprintf(text + used, size - used, "%s.", summary->incomplete || !loss->told ? "; perhaps more" : "");
@@ -122,10 +122,11 @@ enum error replay_damage(struct replay *replay, uint64_t durable)
         durable = loss->durable;
     }
     free(loss);
-    return error_explain(ERROR_CORRUPT,
-                         "group %s: the journal is damaged at segment %llu, block %u: what was flushed between sequence "
-                         "%llx and %llx cannot be read.%s Nothing was changed. Try to read the device again, or restore "
-                         "it from a copy",
-                         group_name(replay->group), (unsigned long long)replay->place.serial, replay->place.offset,
-                         (unsigned long long)replay->last_sequence, (unsigned long long)durable, known);
+    return error_explain(
+        ERROR_CORRUPT,
+        "group %s: the journal is damaged at segment %llu, block %u: what was flushed between sequence "
+        "%llx and %llx cannot be read.%s Nothing was changed. Try to read the device again, or restore "
+        "it from a copy",
+        group_name(replay->group), (unsigned long long)replay->place.serial, replay->place.offset,
+        (unsigned long long)replay->last_sequence, (unsigned long long)durable, known);
 }

@@ -41,13 +41,13 @@ struct replay_windows {
     struct mutex mutex;
     struct condition changed;
     uint64_t produced GUARDED_BY(mutex), consumed GUARDED_BY(mutex);
-    bool idle GUARDED_BY(mutex);       /* the reader has no guess left */
+    bool idle GUARDED_BY(mutex); /* the reader has no guess left */
     bool stopping GUARDED_BY(mutex);
     bool redirected GUARDED_BY(mutex); /* to: */
     struct target wanted GUARDED_BY(mutex);
 };
 
-/* ---- the reader: what comes next ---------------------------------------------------------------------------------- */
+/* ---- the reader: what comes next ------------------------------------------------------------------------------- */
 
 static bool target_equal(const struct target *a, const struct target *b)
 {
@@ -71,7 +71,8 @@ static void window_submit(struct replay_windows *windows, struct replay_window *
     window->io = (struct device_io){
         .device = group->devices[target->device],
         .operation = DEVICE_READ,
-        .offset = AREA_SIZE + ((uint64_t)target->slot << group->segments.segment_shift) + (uint64_t)target->first * BLOCK_SIZE,
+        .offset = AREA_SIZE + ((uint64_t)target->slot << group->segments.segment_shift) +
+                  (uint64_t)target->first * BLOCK_SIZE,
         .size = (size_t)blocks * BLOCK_SIZE,
         .buffer = window->bytes,
     };
@@ -127,7 +128,8 @@ static void next_by_appends(struct replay_windows *windows, const struct replay_
         block += le32_get(append->blocks);
     }
     if ((cut || block == end) && end < segment_end) {
-        struct target rest = {window->identity.device, window->slot, block, window->identity.serial, true, window->identity};
+        struct target rest = {window->identity.device, window->slot, block,
+                              window->identity.serial, true,         window->identity};
         next_set(windows, &rest);
     } else if (last) {
         const struct place *joint = checkpoint_joint(windows->checkpoint, last->tag);
@@ -138,27 +140,30 @@ static void next_by_appends(struct replay_windows *windows, const struct replay_
     }
 }
 
-/* ---- the reader: one window ----------------------------------------------------------------------------------------- */
+/* ---- the reader: one window ------------------------------------------------------------------------------------ */
 
-static enum error window_identify(struct replay_windows *windows, struct replay_window *window, const struct target *target)
+static enum error window_identify(struct replay_windows *windows, struct replay_window *window,
+                                  const struct target *target)
 {
     struct group *group = windows->group;
     window->has_header = false;
     if (target->first == 0) {
-        enum error error = segment_header_decode(group, target->device, target->slot, target->serial, window->bytes, &window->header);
+        enum error error =
+            segment_header_decode(group, target->device, target->slot, target->serial, window->bytes, &window->header);
         window->has_header = !error && window->header.segment.kind == SEGMENT_JOURNAL;
     }
     if (!target->known && !window->has_header)
         return ERROR_NOT_FOUND;
     const struct segment *segment = &window->header.segment;
-    window->identity = target->known ? target->identity : (struct segment_identity){
-        .device = target->device,
-        .serial = segment->serial,
-        .salt = segment->salt,
-        .birth_salt = segment->birth_salt,
-        .key_slot = segment->key_slot,
-        .log_key = segment->log_key,
-    };
+    window->identity = target->known ? target->identity
+                                     : (struct segment_identity){
+                                           .device = target->device,
+                                           .serial = segment->serial,
+                                           .salt = segment->salt,
+                                           .birth_salt = segment->birth_salt,
+                                           .key_slot = segment->key_slot,
+                                           .log_key = segment->log_key,
+                                       };
     return segment_keys_get(group, &window->identity, &window->keys);
 }
 
@@ -166,7 +171,8 @@ static enum error window_decrypt(struct replay_window *window)
 {
     uint32_t header = window->first == 0 ? 1 : 0;
     uint8_t *bytes = window->bytes + header * BLOCK_SIZE;
-    return bulk_decrypt(window->keys, window->first + header, bytes, bytes, (size_t)(window->blocks - header) * BLOCK_SIZE);
+    return bulk_decrypt(window->keys, window->first + header, bytes, bytes,
+                        (size_t)(window->blocks - header) * BLOCK_SIZE);
 }
 
 static void window_verify(struct replay_windows *windows, struct replay_window *window)
@@ -266,7 +272,7 @@ static void reader_run(void *argument)
     windows_drain(windows);
 }
 
-/* ---- replay's side -------------------------------------------------------------------------------------------------- */
+/* ---- replay's side --------------------------------------------------------------------------------------------- */
 
 /* The window `n` places behind the oldest; NULL where the reader has nothing more to give. */
 static const struct replay_window *window_wait(struct replay_windows *windows, unsigned n) REQUIRES(windows->mutex)
@@ -284,7 +290,8 @@ static bool window_holds(const struct replay_window *window, const struct target
 }
 
 /* The window that begins with what is wanted, whatever became of it. */
-static const struct replay_window *redirect(struct replay_windows *windows, const struct target *wanted) REQUIRES(windows->mutex)
+static const struct replay_window *redirect(struct replay_windows *windows, const struct target *wanted)
+    REQUIRES(windows->mutex)
 {
     windows->wanted = *wanted;
     windows->redirected = true;
@@ -293,7 +300,8 @@ static const struct replay_window *redirect(struct replay_windows *windows, cons
 }
 
 /* Sentences belong to threads: this one's are made here. */
-static enum error window_explain(struct replay_windows *windows, struct replay_window *window, const struct target *wanted)
+static enum error window_explain(struct replay_windows *windows, struct replay_window *window,
+                                 const struct target *wanted)
 {
     struct group *group = windows->group;
     const struct segment_keys *keys;
@@ -341,7 +349,10 @@ bool replay_windows_header(struct replay_windows *windows, const struct place *p
     return found;
 }
 
-uint64_t replay_windows_bytes(const struct replay_windows *windows) { return windows->bytes; }
+uint64_t replay_windows_bytes(const struct replay_windows *windows)
+{
+    return windows->bytes;
+}
 
 enum error replay_windows_open(struct group *group, const struct checkpoint *checkpoint, struct replay_windows **out)
 {
@@ -356,7 +367,8 @@ enum error replay_windows_open(struct group *group, const struct checkpoint *che
         windows->ring[i].bytes = windows->memory + (size_t)i * WINDOW_BLOCKS * BLOCK_SIZE;
     mutex_init(&windows->mutex, RANK_LEAF);
     condition_init(&windows->changed);
-    enum error error = windows->memory ? thread_start(&windows->thread, "replay", reader_run, windows) : ERROR_NO_MEMORY;
+    enum error error =
+        windows->memory ? thread_start(&windows->thread, "replay", reader_run, windows) : ERROR_NO_MEMORY;
     if (error) {
         memory_unmap(windows->memory, WINDOWS_BYTES);
         mutex_deinit(&windows->mutex);

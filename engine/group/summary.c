@@ -88,7 +88,8 @@ static int number_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Of sorted ranges, those of one component with at most `gap` blocks between them become one, but at most `most` times. */
+/* Of sorted ranges, those of one component with at most `gap` blocks between them become one, but at most `most` times.
+ */
 static void gaps_close(struct summary *summary, uint64_t gap, size_t most)
 {
     size_t kept = 0;

@@ -3,8 +3,8 @@
  * always fits into one small record. The first append of the next segment carries it (RECORD_SUMMARY), for the message
  * should the segment be damaged; nothing else depends on it.
  *
- * It is gathered when appends are sealed, outside of the commit section. Locks: the caller's. A crash loses the summary of the
- * segment that was being written; its records are there.
+ * It is gathered when appends are sealed, outside of the commit section. Locks: the caller's. A crash loses the summary
+ * of the segment that was being written; its records are there.
  */
 #ifndef COFFER_ENGINE_GROUP_SUMMARY_H
 #define COFFER_ENGINE_GROUP_SUMMARY_H
@@ -13,14 +13,14 @@
 #include "engine/group/format.h"
 #include "engine/group/record.h"
 
-#define SUMMARY_GATHERED 1024 /* ranges kept before they are coalesced */
+#define SUMMARY_GATHERED        1024 /* ranges kept before they are coalesced */
 /* Of the frame with the record: components have at most 6 bytes as varints, blocks 5, counts 6. */
 #define SUMMARY_FRAME_BYTES_MAX (sizeof(struct frame_format) + 64 + SUMMARY_RANGES_MAX * 17)
 
 struct summary {
-    uint64_t serial; /* of the segment */
+    uint64_t serial;                        /* of the segment */
     uint64_t first_sequence, last_sequence; /* of its frames; first 0: it has none */
-    bool incomplete; /* not all ranges are in it */
+    bool incomplete;                        /* not all ranges are in it */
     size_t count;
     struct summary_range ranges[SUMMARY_GATHERED];
     struct record record; /* the one at hand */
