@@ -2,9 +2,9 @@
  * Admission: what a commit needs before it may be made, so that it cannot fail or wait once it began, and so that the
  * merge of all that is in the tables always has space.
  *
- * The reserve is the larger of a tenth of the raw space and what the merge could need, plus some segments; ordinary
- * writes stop at it, what only frees may use half of it, the merge all. Slots that wait for views, discard or wipe are
- * not free.
+ * The reserve is the larger of a tenth of the raw space and what the merge could need (merge_bytes.c), plus some
+ * segments; ordinary writes stop at it. What only frees may use half of what a large group keeps, all that a small one
+ * keeps, but never what the merge could need; the merge uses all. Slots that wait for views, discard or wipe are not free.
  *
  * Files are sparse, so a slot that is free here may have no space in the file system below. The keeper gives some free
  * slots space ahead of need, as many as the merge could want; where it cannot, ordinary writes end before the merge
@@ -17,44 +17,25 @@
 #include "engine/group/view.h"
 
 #define RESERVE_SEGMENTS 8u       /* for the cleaner */
-#define OPEN_SEGMENTS 8u          /* open, prepared and reserved ones of all logs */
-#define PAGE_BYTES (BLOCK_SIZE + 64u)
-#define PACKED_PAGE_BYTES 640u    /* a page of counts, by LZ4, as measured on random drops */
+#define RESERVE_LEAST 16u         /* what restarts, trims and deletions of a full group live on */
+/* Beside the bytes of a merge: meta and twin each begin one and prepare one early; the journal goes on in one, and
+ * after a crash in another. */
+#define OPEN_SEGMENTS 6u
 #define HOPELESS_TIME CLOCK_SECOND
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
 #define AHEAD_STEP 16u
 
-/* What is dropped below ranges is applied to the counts in rounds of CHANGES_MAX, each over as many pages at most. */
-static uint64_t drop_bytes(const struct group *group, const struct recent *recent, uint64_t count_pages)
-{
-    uint64_t chunks = MIN(recent_range_leaves(recent) * MAP_LEAF_ENTRIES,
-                          group->checkpoint.blocks_mapped + recent_points_count(recent));
-    uint64_t rounds = (chunks + CHANGES_MAX - 1) / CHANGES_MAX;
-    return rounds * MIN(count_pages, MIN(chunks, CHANGES_MAX)) * PACKED_PAGE_BYTES;
-}
-
-/* Bytes that merging this table can write at most: a leaf for each sheaf and a page of counts for each point (not more
- * than there are), pages of places and fingerprints for the births, inner nodes. */
-static uint64_t merge_bytes(const struct group *group, const struct recent *recent)
-{
-    uint64_t count_pages = group->cids.end / (BLOCK_SIZE / 4) + 1;
-    uint64_t sheaves = recent_sheaves_count(recent);
-    uint64_t counts = MIN(2 * recent_points_count(recent) + sheaves, count_pages);
-    uint64_t births = recent_births_count(recent) / 64 + sheaves / 64;
-    return (sheaves + counts + 2 * births + 64) * PAGE_BYTES * 9 / 8 + drop_bytes(group, recent, count_pages);
-}
-
 static uint64_t merge_segments(const struct group *group)
 {
     const struct view *view = group->view;
-    uint64_t bytes = merge_bytes(group, view->active) + (view->frozen ? merge_bytes(group, view->frozen) : 0);
-    bytes += 2 * (uint64_t)group->segments.count * sizeof(struct segment_entry_format);
-    return bytes / segment_size(&group->segments) + 1 + OPEN_SEGMENTS;
+    uint64_t bytes = group_merge_bytes(group, view->active, view->frozen) +
+                     (view->frozen ? group_merge_bytes(group, view->frozen, NULL) : 0);
+    return bytes / segment_size(&group->segments) + OPEN_SEGMENTS;
 }
 
 uint64_t group_reserve_segments(const struct group *group)
 {
-    return MAX(group->segments.count / 10, RESERVE_SEGMENTS + OPEN_SEGMENTS);
+    return MAX(group->segments.count / 10, RESERVE_LEAST);
 }
 
 static bool below_suffices(const struct group *group, bool frees)
@@ -103,6 +84,13 @@ void group_allocate_ahead(struct group *group)
     }
 }
 
+bool group_has_space(const struct group *group, bool frees)
+{
+    uint64_t merge = merge_segments(group), reserve = group_reserve_segments(group);
+    uint64_t needed = frees ? MAX(merge, (reserve - RESERVE_LEAST) / 2) : MAX(merge + RESERVE_SEGMENTS, reserve);
+    return group->segments.free_total > needed;
+}
+
 enum error group_room(struct group *group, uint32_t blocks, bool frees)
 {
     (void)blocks;
@@ -112,9 +100,7 @@ enum error group_room(struct group *group, uint32_t blocks, bool frees)
         return ERROR_NO_SPACE;
     if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready(&group->journal))
         return ERROR_AGAIN;
-    uint64_t merge = merge_segments(group), reserve = group_reserve_segments(group);
-    uint64_t needed = frees ? MAX(merge, reserve / 2) : MAX(merge + RESERVE_SEGMENTS, reserve);
-    return group->segments.free_total > needed ? ERROR_NONE : ERROR_NO_SPACE;
+    return group_has_space(group, frees) ? ERROR_NONE : ERROR_NO_SPACE;
 }
 
 /* What group_room() lacked comes by a merge (table), by a write (buffer) or by the keeper (segment). */
@@ -149,7 +135,7 @@ enum error group_wait_room(struct group *group)
     return log_wait_buffer(&group->journal);
 }
 
-enum error group_wait_space(struct group *group)
+enum error group_wait_space(struct group *group, bool frees)
 {
     mutex_lock(&group->lock);
     bool hopeless = group->hopeless_since && clock_monotonic() - group->hopeless_since < HOPELESS_TIME;
@@ -157,11 +143,12 @@ enum error group_wait_space(struct group *group)
     mutex_unlock(&group->lock);
     if (hopeless)
         return ERROR_NO_SPACE;
-    /* The first publish counts what died, the second frees it. */
+    /* The first publish counts what died, the second frees it. Where both free no segment, they have still emptied the
+     * tables, and with them what is kept for their merge. */
     TRY(group_publish(group));
     TRY(group_publish(group));
     mutex_lock(&group->lock);
-    bool gained = group->segments.free_total > before;
+    bool gained = group->segments.free_total > before || group_has_space(group, frees);
     group->hopeless_since = gained ? 0 : clock_monotonic();
     mutex_unlock(&group->lock);
     return gained ? ERROR_NONE : ERROR_NO_SPACE;

@@ -17,6 +17,7 @@
 #include "base/error.h"
 
 #define CID_PAGE 256
+#define CID_PAGE_NODES_MIN (CID_PAGE / 16) /* births of nodes in a refilled page, at least: so many pairs are free */
 #define CID_REFILLS_MAX 256 /* collected pages kept ready: 32,768 CIDs and more */
 
 struct cid_page {

@@ -36,6 +36,15 @@ static unsigned free_find(struct group *group, const le32 *counts, const struct 
     return count;
 }
 
+/* A page with few free pairs would be left again after few births, and each costs a merge a page of places. */
+static unsigned pairs_count(const struct cid_page *page)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < COUNT_OF(page->free); i++)
+        count += (unsigned)__builtin_popcountll(page->free[i] & page->free[i] >> 1 & UINT64_C(0x5555555555555555));
+    return count;
+}
+
 static bool is_collected(const struct cids *cids, uint64_t page)
 {
     for (size_t i = 0; i < cids->refill_count; i++)
@@ -63,7 +72,7 @@ static enum error page_collect(struct group *group, const struct view *view, uin
     mutex_lock(&group->lock);
     unsigned free_count = free_find(group, (const le32 *)count_bytes + page % COUNT_PAGES_RATIO * CID_PAGE,
                                     (const struct map_entry_format *)place_bytes, page, &found);
-    if (free_count >= CID_PAGE / 2 && !is_collected(&group->cids, page))
+    if (free_count >= CID_PAGE / 2 && pairs_count(&found) >= CID_PAGE_NODES_MIN && !is_collected(&group->cids, page))
         (void)cids_refill(&group->cids, &found);
     mutex_unlock(&group->lock);
     tree_put(group, &count_block, 1);

@@ -190,6 +190,7 @@ static enum error segments_load(struct group *group)
     TRY(holders_adopt(group));
     if (!entry_is_hole(root->pointer.first))
         TRY(segment_node_load(group, root->pointer, root->height, 0));
+    group->second_live = segments_live(&group->segments, SEGMENT_TWIN);
     memset(group->segments.dirty, 0, (size_t)group->segments.device_count * group->segments.pages_of_device);
     return ERROR_NONE;
 }
@@ -329,14 +330,28 @@ static enum error joint_record(struct group *group, const struct replay_end *end
     return checkpoint_record(group, checkpoint);
 }
 
-static enum error journal_begin(struct group *group, bool joints_were_full)
+/* What is to be published before the journal begins: nothing where `joints` (recorded before this open) are none or few
+ * and there is space. After crashes each open leaves a journal segment behind that only a publish lets go of; the second
+ * one frees what the first found dead. */
+static unsigned publishes_first(struct group *group, unsigned joints)
+{
+    mutex_lock(&group->lock);
+    bool short_of_space = !group_has_space(group, false);
+    mutex_unlock(&group->lock);
+    if (joints && short_of_space)
+        return 2;
+    return joints == JOINTS_MAX;
+}
+
+static enum error journal_begin(struct group *group, unsigned joints)
 {
     /* Where replay filled both tables, the second is merged as well before anybody writes: only then the journal's
      * start moves, and what is written from now on fits beside what a crash would replay. */
     bool both = group->view->frozen != NULL;
     if (both)
         TRY(group_merge_replayed(group));
-    if (both || joints_were_full)
+    unsigned publishes = publishes_first(group, joints);
+    for (unsigned i = 0; i < MAX(publishes, (unsigned)both); i++)
         TRY(group_merge_once(group));
     group_allocate_ahead(group);
     group_allocate_ahead(group);
@@ -378,10 +393,10 @@ static enum error open_steps(struct group *group)
     group->active_since = group->synced_at = clock_monotonic();
     if (group->config.read_only)
         return ERROR_NONE;
-    bool joints_full = group->checkpoint.joint_count == JOINTS_MAX;
+    unsigned joints = group->checkpoint.joint_count;
     TRY(flush_all(group));
     TRY(joint_record(group, &end));
-    TRY(journal_begin(group, joints_full));
+    TRY(journal_begin(group, joints));
     return threads_start(group);
 }
 

@@ -87,6 +87,7 @@ struct group {
     struct cids cids;
     uint64_t generation;                   /* of the active table */
     uint64_t published_generation;
+    uint64_t second_live;                  /* live bytes of second copies, as of the last publish */
     uint64_t component_next, component_lease;
     uint64_t active_since;                 /* clock_monotonic at the last freeze */
     struct checkpoint checkpoint;          /* the published one; changed by the merge thread only, under the lock */
@@ -172,7 +173,11 @@ enum error group_room(struct group *group, uint32_t blocks, bool frees) CHECKED;
 /* Under no lock: waits for what group_room() lacked. */
 enum error group_wait_room(struct group *group) CHECKED;
 /* Under no lock, after ERROR_NO_SPACE: publishes what may free something; ERROR_NO_SPACE where nothing came of it. */
-enum error group_wait_space(struct group *group) CHECKED;
+enum error group_wait_space(struct group *group, bool frees) CHECKED;
+/* Whether free segments cover the merge of all that is in the tables, and what is kept beyond that. Under the lock. */
+bool group_has_space(const struct group *group, bool frees);
+/* Bytes that the merge of a table can write at most, after `before` (which may be NULL) was merged. Under the lock. */
+uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before);
 uint64_t group_reserve_segments(const struct group *group);
 /* Gives `count` slots from `index` on space below, from `offset` of their device on, and remembers how that went (not of
  * several: ERROR_NO_SPACE then says to try one). Under no lock. */

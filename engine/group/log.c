@@ -75,6 +75,18 @@ static struct log_buffer *buffer_free(struct log *log)
     return found;
 }
 
+/* Only the journal keeps one ahead at all times, since nobody may wait in a commit. What the others keep would be one
+ * segment each that every restart leaves behind. */
+bool log_lacks_segment(const struct log *log)
+{
+    if (log->segment == SEGMENT_NONE)
+        return true;
+    if (log->prepared != SEGMENT_NONE)
+        return false;
+    uint64_t left = (uint64_t)(segment_blocks(&log->group->segments) - log->block) * BLOCK_SIZE;
+    return log->kind == SEGMENT_JOURNAL || left < log->buffer_bytes + LOG_TAIL_BYTES;
+}
+
 bool log_is_ready(struct log *log)
 {
     unsigned free_buffers = 0;
@@ -82,7 +94,7 @@ bool log_is_ready(struct log *log)
     for (unsigned i = 0; i < log->buffer_count; i++)
         free_buffers += log->buffers[i].state == BUFFER_FREE;
     mutex_unlock(&log->mutex);
-    return free_buffers >= 2 && log->prepared != SEGMENT_NONE && log->segment != SEGMENT_NONE;
+    return free_buffers >= 2 && !log_lacks_segment(log);
 }
 
 /* Of the append, were it closed now. */

@@ -105,7 +105,9 @@ struct log_commit {
 enum error log_init(struct log *log, struct group *group, enum segment_kind kind, unsigned buffers, uint32_t buffer_bytes) CHECKED;
 void log_deinit(struct log *log);
 
-/* True where a commit can go on without waiting: two free buffers, and a segment prepared. Under the group's lock. */
+/* True where the log may have to go on in a segment that nobody prepared yet. Under the group's lock. */
+bool log_lacks_segment(const struct log *log);
+/* True where a commit can go on without waiting: two free buffers, and no segment lacks. Under the group's lock. */
 bool log_is_ready(struct log *log);
 /* True where the open buffer can be closed now, or there is none: that cannot take the log out of its segment, or the
  * next one is prepared. Under the group's lock. */

@@ -131,12 +131,13 @@ static enum error log_drain(struct group *group, struct log *log)
 {
     mutex_lock(&group->lock);
     uint64_t ticket = 0;
-    bool ready = !log->open || log_is_ready(log);
+    bool ready = !log->open || log_is_ready(log), lacks = log->open && log_lacks_segment(log);
     if (ready)
         ticket = log_close(log, false);
     mutex_unlock(&group->lock);
     if (!ready) {
-        TRY(log_prepare(log));
+        if (lacks)
+            TRY(log_prepare(log));
         TRY(log_wait_buffer(log));
         return log_drain(group, log);
     }
@@ -168,6 +169,7 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     freeze->view->references--;
     group->checkpoint = *checkpoint;
     group->published_generation = freeze->generation;
+    group->second_live = segments_live(&group->segments, SEGMENT_TWIN);
     group->segments.serial_lease = checkpoint->serial_lease;
     group->component_lease = checkpoint->component_lease;
     mutex_unlock(&group->lock);

@@ -27,7 +27,7 @@ struct recent {
     size_t range_count, component_count;
     struct hole_range *ranges; /* sorted by (component, first), disjoint, not touching */
     struct component_change *components;
-    uint64_t points, births, sheaves;
+    uint64_t points, births, sheaves, birth_pages;
     uint64_t range_leaves;
     uint64_t regions[REGION_BITS / 64]; /* a bit is set where a region of its hash may have a sheaf of points */
 };
@@ -96,7 +96,7 @@ void recent_clear(struct recent *recent)
     recent->used = ARENA_UNIT; /* reference 0 is nobody */
     recent->freed = 0;
     recent->range_count = recent->component_count = 0;
-    recent->points = recent->births = recent->sheaves = recent->range_leaves = 0;
+    recent->points = recent->births = recent->sheaves = recent->birth_pages = recent->range_leaves = 0;
     memset(recent->regions, 0, sizeof recent->regions);
 }
 
@@ -235,6 +235,7 @@ static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uin
         at(recent, made)->number = number;
         *link = made;
         recent->sheaves++;
+        recent->birth_pages += births;
         if (!births)
             recent->regions[region_bit(owner, number) / 64] |= UINT64_C(1) << region_bit(owner, number) % 64;
     }
@@ -461,4 +462,5 @@ uint64_t recent_component_end(const struct recent *recent, uint64_t component)
 uint64_t recent_points_count(const struct recent *recent) { return recent->points; }
 uint64_t recent_births_count(const struct recent *recent) { return recent->births; }
 uint64_t recent_sheaves_count(const struct recent *recent) { return recent->sheaves; }
+uint64_t recent_birth_pages_count(const struct recent *recent) { return recent->birth_pages; }
 uint64_t recent_range_leaves(const struct recent *recent) { return recent->range_leaves; }

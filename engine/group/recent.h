@@ -96,7 +96,8 @@ const struct component_change *recent_components(const struct recent *recent, si
 uint64_t recent_component_end(const struct recent *recent, uint64_t component);
 uint64_t recent_points_count(const struct recent *recent);
 uint64_t recent_births_count(const struct recent *recent);
-uint64_t recent_sheaves_count(const struct recent *recent);
+uint64_t recent_sheaves_count(const struct recent *recent); /* of points and of births */
+uint64_t recent_birth_pages_count(const struct recent *recent);
 uint64_t recent_range_leaves(const struct recent *recent);
 
 /* The leaves of a component that have points, each once, in no order, and a part of the table at a time, so that the

@@ -230,6 +230,15 @@ enum error segment_live_add(struct segments *s, uint32_t index, int64_t bytes)
     return ERROR_NONE;
 }
 
+uint64_t segments_live(const struct segments *s, enum segment_kind kind)
+{
+    uint64_t live = 0;
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->table[i].kind == kind)
+            live += s->table[i].live;
+    return live;
+}
+
 struct segment_identity segment_identity(const struct segments *s, uint32_t index)
 {
     const struct segment *segment = &s->table[index];

@@ -83,6 +83,8 @@ void segment_set_allocated(struct segments *segments, uint32_t index);
 uint32_t segment_find(const struct segments *segments, uint64_t serial);
 /* ERROR_CORRUPT where the sum is impossible: what is on the disks contradicts itself. */
 enum error segment_live_add(struct segments *segments, uint32_t index, int64_t bytes) CHECKED;
+/* Live bytes in segments of a kind. Walks the table. */
+uint64_t segments_live(const struct segments *segments, enum segment_kind kind);
 void segment_dirty(struct segments *segments, uint32_t index);
 
 uint32_t segment_device(const struct segments *segments, uint32_t index);

@@ -268,7 +268,7 @@ enum error commit_run(struct batch *batch)
         if (error == ERROR_AGAIN)
             TRY(group_wait_room(batch->pool->group));
         else if (error == ERROR_NO_SPACE)
-            TRY(group_wait_space(batch->pool->group));
+            TRY(group_wait_space(batch->pool->group, only_frees(batch)));
         else
             return error;
     }

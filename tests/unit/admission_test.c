@@ -81,6 +81,16 @@ static void overwriting_a_quarter_of_the_space_goes_on_for_ever(void **state)
         fixture_expect(f, COMPONENT, i % 1024 * 4, 4 * i + 1);
 }
 
+/* Each in a leaf of its own, so that what is kept for the merge grows to all that is free: a merge empties the table. */
+static void what_only_the_next_merge_needs_refuses_nobody(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 30000; i++)
+        fixture_write(f, COMPONENT, i * MAP_LEAF_ENTRIES, i + 1);
+    for (uint64_t i = 0; i < 30000; i += 101)
+        fixture_expect(f, COMPONENT, i * MAP_LEAF_ENTRIES, i + 1);
+}
+
 static void a_fenced_group_answers_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -102,6 +112,7 @@ int main(void)
         TEST(a_full_group_survives_a_crash),
         TEST(what_is_freed_can_be_written_again),
         TEST(overwriting_a_quarter_of_the_space_goes_on_for_ever),
+        TEST(what_only_the_next_merge_needs_refuses_nobody),
         TEST(a_fenced_group_answers_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,7 +181,7 @@ enum error fixture_enter(struct fixture *f, bool frees) NO_THREAD_SAFETY_ANALYSI
         if (error == ERROR_AGAIN)
             TRY(group_wait_room(f->group));
         else if (error == ERROR_NO_SPACE)
-            TRY(group_wait_space(f->group));
+            TRY(group_wait_space(f->group, frees));
         else
             return error;
     }
@@ -316,15 +316,21 @@ void fixture_refer(struct fixture *f, uint64_t component, uint64_t block, struct
     fixture_leave(f);
 }
 
-void fixture_holes(struct fixture *f, uint64_t component, uint64_t first, uint64_t end)
+enum error fixture_try_holes(struct fixture *f, uint64_t component, uint64_t first, uint64_t end)
 {
     uint8_t bytes[RECORD_SMALL_BYTES_MAX];
     struct byte_writer out = {bytes, bytes + sizeof bytes, false};
     record_holes_encode(&out, component, first, end - first);
-    assert_int_equal(fixture_enter(f, true), ERROR_NONE);
+    TRY(fixture_enter(f, true));
     record_enter(f, bytes, &out);
     recent_enter_holes(f->group->view->active, component, first, end);
     fixture_leave(f);
+    return ERROR_NONE;
+}
+
+void fixture_holes(struct fixture *f, uint64_t component, uint64_t first, uint64_t end)
+{
+    assert_int_equal(fixture_try_holes(f, component, first, end), ERROR_NONE);
 }
 
 void fixture_component(struct fixture *f, uint64_t id, enum component_state state)

@@ -71,6 +71,7 @@ enum error fixture_try_write(struct fixture *fixture, uint64_t component, uint64
                              unsigned count, struct map_entry *entries);
 struct map_entry fixture_write(struct fixture *fixture, uint64_t component, uint64_t block, uint64_t seed);
 void fixture_refer(struct fixture *fixture, uint64_t component, uint64_t block, struct map_entry entry);
+enum error fixture_try_holes(struct fixture *fixture, uint64_t component, uint64_t first, uint64_t end);
 void fixture_holes(struct fixture *fixture, uint64_t component, uint64_t first, uint64_t end);
 void fixture_component(struct fixture *fixture, uint64_t id, enum component_state state);
 

@@ -1,0 +1,109 @@
+/*
+ * What a merge can write at most, so that admission lets in no commit whose merge would not find its segments.
+ *
+ * Every item is counted at its full size where its own size is not known, and every node on the way to a changed leaf
+ * as if no two leaves had one in common. Only where that says nothing it is held against what there is: inner nodes
+ * against the live bytes of the second copies (each inner node has one there, and grows by no more than the pointers
+ * that it gets), pages of counts against their number. Counts are applied in rounds of CHANGES_MAX, and each round may
+ * write the same pages again.
+ *
+ * Pure but for what it reads of the group, under the group's lock: a commit asks it each time, so it walks nothing.
+ */
+#include "base/memory.h"
+#include "engine/group/merge.h"
+#include "engine/group/view.h"
+
+#define PAGE_BYTES    (BLOCK_SIZE + 64u) /* an item that did not compress, with its header and descriptor */
+#define INNER_LEVELS  (NODE_LEVELS_MAX - 1u)
+#define INNER_FRESH   160u /* of an inner node with one child: zeros compress */
+#define POINTER_BYTES 48u  /* that one more pointer, or another one, adds to an inner node that compresses */
+#define INNER_SMALL   64u  /* less than an inner node ever takes */
+#define PATH_NODES    (1 + 2 * INNER_LEVELS) /* a leaf, and the inner nodes above it twice */
+#define FIXED_PAGES   64u  /* components, and what is too small to be counted */
+#define LEAF_BYTES    80u  /* of a leaf beside its entries */
+#define ENTRY_BYTES   24u  /* of an entry in a leaf that compresses, with the hole before it (entry.c) */
+#define SEGMENTS_PASSES 3u /* pages of the segment table that its own writing changes are written again */
+#define SEGMENTS_PER_PAGE (BLOCK_SIZE / sizeof(struct segment_entry_format))
+
+/* What one table brings, after `before` (which may be NULL) was merged. */
+struct load {
+    uint64_t sheaves, points, births; /* births: pages of them */
+    uint64_t ranges, mapped;
+    uint64_t dropped_leaves, dropped_chunks;
+    uint64_t second_live; /* bytes of second copies before the merge */
+};
+
+static uint64_t inner_growth(uint64_t sheaves)
+{
+    return sheaves * INNER_LEVELS * (INNER_FRESH + POINTER_BYTES);
+}
+
+static struct load load_of(const struct group *group, const struct recent *recent, const struct recent *before)
+{
+    size_t ranges;
+    (void)recent_ranges(recent, &ranges);
+    uint64_t mapped = group->checkpoint.blocks_mapped + recent_points_count(recent) +
+                      (before ? recent_points_count(before) : 0);
+    uint64_t leaves = recent_range_leaves(recent);
+    return (struct load){
+        .sheaves = recent_sheaves_count(recent) - recent_birth_pages_count(recent),
+        .points = recent_points_count(recent),
+        .births = recent_birth_pages_count(recent),
+        .ranges = ranges,
+        .mapped = mapped,
+        .dropped_leaves = MIN(leaves, mapped),
+        .dropped_chunks = MIN(leaves * MAP_LEAF_ENTRIES, mapped),
+        .second_live = group->second_live + (before ? inner_growth(recent_sheaves_count(before)) : 0),
+    };
+}
+
+static uint64_t leaf_bytes(const struct load *load)
+{
+    return MIN(load->sheaves * PAGE_BYTES, load->sheaves * LEAF_BYTES + load->mapped * ENTRY_BYTES);
+}
+
+/* Inner nodes of maps: all on the way to the leaves, but not more than there are and come. At the ends of a range that
+ * is dropped nodes only lose pointers. */
+static uint64_t inner_bytes(const struct load *load)
+{
+    uint64_t cut = 2 * load->ranges * INNER_LEVELS;
+    uint64_t all = (load->sheaves * INNER_LEVELS + cut) * PAGE_BYTES;
+    uint64_t there = load->second_live + MIN(cut, load->second_live / INNER_SMALL) * POINTER_BYTES;
+    return 2 * MIN(all, there + inner_growth(load->sheaves));
+}
+
+/* `changed` of the `all` pages of a table in so many rounds, with the inner ones above them, twice. */
+static uint64_t table_bytes(uint64_t changed, uint64_t all, uint64_t rounds)
+{
+    uint64_t pages = MIN(changed, rounds * all);
+    uint64_t inner = MIN(pages * INNER_LEVELS, rounds * (all / (NODE_FANOUT - 1) + INNER_LEVELS));
+    return (pages + 2 * inner) * PAGE_BYTES;
+}
+
+static uint64_t chunk_table_bytes(const struct group *group, const struct load *load)
+{
+    uint64_t nodes = load->sheaves * PATH_NODES;
+    uint64_t changes = 2 * load->points + 2 * nodes + load->dropped_chunks + load->dropped_leaves * PATH_NODES;
+    uint64_t rounds = (changes + CHANGES_MAX - 1) / CHANGES_MAX;
+    uint64_t cids = group->cids.end + nodes;
+    uint64_t count_pages = cids / COUNTS_PER_PAGE + 1, cid_pages = cids / CID_PAGE + 1;
+    return table_bytes(changes, count_pages, rounds) +                               /* counts */
+           table_bytes(nodes / CID_PAGE_NODES_MIN + 2 * rounds, cid_pages, rounds) + /* places of nodes */
+           2 * table_bytes(load->births, cid_pages, 1);                              /* places, fingerprints */
+}
+
+/* Each device has pages and inner nodes of its own; all are written twice. */
+static uint64_t segment_table_bytes(const struct segments *segments)
+{
+    uint64_t pages = segments->count / SEGMENTS_PER_PAGE + segments->device_count;
+    uint64_t inner = pages / (NODE_FANOUT - 1) + segments->device_count + INNER_LEVELS;
+    return SEGMENTS_PASSES * 2 * (pages + inner) * PAGE_BYTES;
+}
+
+uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before)
+{
+    struct load load = load_of(group, recent, before);
+    uint64_t bytes = leaf_bytes(&load) + inner_bytes(&load) + chunk_table_bytes(group, &load) +
+                     segment_table_bytes(&group->segments) + FIXED_PAGES * PAGE_BYTES;
+    return bytes * 9 / 8; /* headers and ends of appends, ends of segments */
+}
