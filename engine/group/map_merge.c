@@ -77,6 +77,13 @@ static enum error map_leaf_apply(struct merge *merge, void *context, uint64_t nu
     return ERROR_NONE;
 }
 
+/* The component counted what the lost leaf mapped, and nobody knows how much that was: it goes on counting it. */
+static void map_leaf_lost(void *context, struct map_entry entry, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        statistics_add(context, entry, +1);
+}
+
 /* ---- one component ---------------------------------------------------------------------------------------------------- */
 
 static enum error component_get(struct merge *merge, struct component_list *list, uint64_t id, struct component_merge **out)
@@ -131,7 +138,7 @@ static enum error component_fold(struct merge *merge, struct component_merge *co
         numbers[i] = sheaves[i]->number;
     component->next = sheaves;
     component->end = sheaves + count;
-    struct tree_update update = {&tree, numbers, count, ranges, range_count, map_leaf_apply, component};
+    struct tree_update update = {&tree, numbers, count, ranges, range_count, map_leaf_apply, map_leaf_lost, component};
     TRY(tree_update(merge, &update));
     pointer_encode(&tree.root.pointer, &format->root);
     format->height = tree.root.height;

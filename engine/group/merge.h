@@ -44,6 +44,8 @@ struct tree_update {
     const struct hole_range *ranges; /* of leaves that are dropped (maps), rising and disjoint; NULL */
     size_t range_count;
     leaf_apply *apply;
+    /* Maps: a leaf is lost; `count` of its blocks refer to `entry`, which it was, from now on. */
+    void (*lost)(void *context, struct map_entry entry, unsigned count);
     void *context;
 };
 enum error tree_update(struct merge *merge, const struct tree_update *update) CHECKED;

@@ -4,10 +4,15 @@
  *
  * References: a map node's parent, or its component, holds one count of it. A node that is rewritten passes its
  * references to children on to its successor, so only the node itself and the entries that changed are counted.
+ *
+ * A leaf of a map that cannot be read does not end the merge. The leaf that replaces it refers, for each block, to the
+ * lost leaf itself, which therefore stays where it is: a read of such a block asks that address for a unit and fails,
+ * until the block is written or trimmed. What the lost leaf referred to keeps its counts: it is never freed too early.
  */
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/message.h"
 #include "engine/group/merge.h"
 
 struct slice {
@@ -99,14 +104,33 @@ static enum error leaf_drop(struct merge *merge, const struct tree_update *updat
     return update->apply(merge, update->context, number, old, true, leaf);
 }
 
+/* Whether this merge can go on without what could not be read: a leaf of a map. */
+static bool is_dispensable(const struct merge *merge, const struct tree *tree, unsigned level, enum error error)
+{
+    return tree->kind == ITEM_NODE && level == 0 && error == ERROR_CORRUPT && !group_is_fenced(merge->group);
+}
+
+static void loss_report(const struct merge *merge, const struct tree *tree, uint64_t number, const char *outcome)
+{
+    message(MESSAGE_ERROR, "group %s: the map of blocks %llu to %llu of component %llu is lost: %s; what it referred to "
+                           "is not freed",
+            group_name(merge->group), (unsigned long long)(number * MAP_LEAF_ENTRIES),
+            (unsigned long long)(number * MAP_LEAF_ENTRIES + MAP_LEAF_ENTRIES - 1), (unsigned long long)tree->owner,
+            outcome);
+}
+
 static enum error subtree_drop(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
                                unsigned level, uint64_t number)
 {
     struct node_read read = {.pointer = *pointer,
                              .identity = {update->tree->kind, update->tree->owner, number, (uint8_t)level}};
-    TRY(nodes_read(merge->group, &read, 1));
-    enum error error = ERROR_NONE;
-    if (level == 0) {
+    enum error error = nodes_read(merge->group, &read, 1);
+    if (error && is_dispensable(merge, update->tree, level, error)) {
+        loss_report(merge, update->tree, number, "it is dropped");
+        error = ERROR_NONE;
+    } else if (error) {
+        return error;
+    } else if (level == 0) {
         error = leaf_drop(merge, update, number, cache_bytes(read.block));
     } else {
         const struct node_pointer_format *children = (const void *)cache_bytes(read.block);
@@ -147,21 +171,40 @@ static bool is_covered(struct slice slice, uint64_t first, uint64_t end)
     return slice.range_count && slice.ranges[0].first <= first && slice.ranges[0].end >= end;
 }
 
+/* The old content of a leaf that cannot be read: each block refers to the leaf itself. The parent's reference becomes
+ * one of them, so that the leaf is a chunk of data from now on. */
+static enum error leaf_lose(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
+                            uint64_t number, uint8_t *old)
+{
+    loss_report(merge, update->tree, number, "they cannot be read until they are written or trimmed");
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
+        entry_encode(pointer->first, (struct map_entry_format *)old + i);
+    TRY(change_note(merge, pointer->first, MAP_LEAF_ENTRIES - 1, false, false));
+    merge->chunks_live++;
+    update->lost(update->context, pointer->first, MAP_LEAF_ENTRIES);
+    *pointer = (struct node_pointer){0};
+    return ERROR_NONE;
+}
+
 static enum error leaf_update(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
                               uint64_t number, struct slice slice, const struct cache_block *block)
 {
-    static const uint8_t zero[BLOCK_SIZE];
-    uint8_t leaf[BLOCK_SIZE];
+    uint8_t leaf[BLOCK_SIZE], old[BLOCK_SIZE] = {0};
     struct node_read read = {.pointer = *pointer, .identity = {update->tree->kind, update->tree->owner, number, 0}};
-    const uint8_t *old = block ? cache_bytes(block) : zero;
+    enum error error = ERROR_NONE;
     if (!block && !entry_is_hole(pointer->first)) {
-        TRY(nodes_read(merge->group, &read, 1));
-        old = cache_bytes(read.block);
+        error = nodes_read(merge->group, &read, 1);
+        block = read.block;
     }
-    enum error error = update->apply(merge, update->context, number, old, is_covered(slice, number, number + 1), leaf);
+    if (block)
+        memcpy(old, cache_bytes(block), BLOCK_SIZE);
     nodes_put(merge->group, &read, 1);
+    if (error && is_dispensable(merge, update->tree, 0, error))
+        error = leaf_lose(merge, update, pointer, number, old);
+    TRY(error);
+    TRY(update->apply(merge, update->context, number, old, is_covered(slice, number, number + 1), leaf));
     atomic_fetch_add(&merge->group->merge_progress, 1);
-    return error ? error : node_replace(merge, update->tree, 0, number, leaf, pointer);
+    return node_replace(merge, update->tree, 0, number, leaf, pointer);
 }
 
 /* Leaves below one node that are there and will be rewritten are read together. */

@@ -76,6 +76,27 @@ static void a_damaged_leaf_is_named_by_its_blocks(void **context)
     assert_int_equal(found_count, 2);
 }
 
+/* The blocks that a merge could not carry over are named, and the counts of what they were. */
+static void what_a_lost_leaf_mapped_is_named_after_a_merge(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("two");
+    struct spot spot = root_spot(&tree, false);
+    close_pool(false);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    write_block("two", 5 * COFFER_BLOCK, 77);
+    publish();
+    assert_block("two", 5 * COFFER_BLOCK, 77);
+    assert_block("one", 0, 100);
+    close_pool(false);
+    check_finds("object two, blocks 0 to 4: the data is damaged");
+    assert_found("object two, blocks 6 to 255: the data is damaged");
+    assert_found("has the count 2 and 1 references, one of them by object one");
+    assert_found("object two: the component table counts 260 blocks");
+}
+
 static void one_damaged_copy_of_an_inner_node_is_found(void **context)
 {
     (void)context;
@@ -203,7 +224,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_damaged_unit_is_named_by_object_and_block), TEST(a_damaged_shared_unit_names_every_object),
         TEST(a_damaged_unit_of_the_journal_is_named),      TEST(a_damaged_catalog_does_not_end_the_check),
-        TEST(a_damaged_leaf_is_named_by_its_blocks),       TEST(one_damaged_copy_of_an_inner_node_is_found),
+        TEST(a_damaged_leaf_is_named_by_its_blocks),       TEST(what_a_lost_leaf_mapped_is_named_after_a_merge),
+        TEST(one_damaged_copy_of_an_inner_node_is_found),
         TEST(damaged_pages_of_tables_are_named),           TEST(a_damaged_superblock_copy_is_named),
         TEST(a_damaged_checkpoint_record_is_named),        TEST(a_damaged_segment_header_is_named),
     };

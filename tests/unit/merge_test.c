@@ -377,6 +377,133 @@ static void a_segment_whose_last_chunk_died_is_given_out_again(void **state)
     assert_int_equal(segment_find(&f->group->segments, entry_serial(entry)), SEGMENT_NONE);
 }
 
+/* ---- damage ------------------------------------------------------------------------------------------------------- */
+
+static struct view *view_take(struct fixture *f)
+{
+    mutex_lock(&f->group->lock);
+    struct view *view = view_get(f->group);
+    mutex_unlock(&f->group->lock);
+    return view;
+}
+
+static uint32_t count_of(struct fixture *f, uint64_t cid)
+{
+    struct view *view = view_take(f);
+    uint32_t count = table_count(f, view, cid);
+    view_put(f->group, view);
+    return count;
+}
+
+/* Writes four blocks of leaf 0 and one of leaf 1, then damages leaf 0; returns what its parent says of it. */
+static struct map_entry leaf_damage(struct fixture *f)
+{
+    struct component_format format;
+    for (uint64_t block = 0; block < 4; block++)
+        fixture_write(f, COMPONENT, block, 10 + block);
+    fixture_write(f, COMPONENT, 300, 50);
+    publish(f);
+    struct view *view = view_take(f);
+    assert_int_equal(view_component(f->group, view, COMPONENT, &format), ERROR_NONE);
+    assert_int_equal(format.height, 1);
+    struct node_read root = {.pointer = pointer_decode(&format.root), .identity = {ITEM_NODE, COMPONENT, 0, 1}};
+    assert_int_equal(nodes_read(f->group, &root, 1), ERROR_NONE);
+    struct map_entry leaf = pointer_decode((const struct node_pointer_format *)cache_bytes(root.block)).first;
+    nodes_put(f->group, &root, 1);
+    view_put(f->group, view);
+    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
+    fixture_forget_cached(f);
+    return leaf;
+}
+
+static void expect_lost(struct fixture *f, uint64_t block)
+{
+    uint8_t bytes[CHUNK_SIZE];
+    assert_int_equal(fixture_read(f, COMPONENT, block, bytes), ERROR_CORRUPT);
+}
+
+static void a_lost_leaf_loses_its_own_blocks_only(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_damage(f);
+    fixture_write(f, COMPONENT, 5, 60);
+    publish(f);
+    assert_false(group_is_fenced(f->group));
+    for (unsigned opened = 0; opened < 3; opened++) {
+        fixture_expect(f, COMPONENT, 5, 60);
+        fixture_expect(f, COMPONENT, 300, 50);
+        expect_lost(f, 0);
+        expect_lost(f, 3);
+        expect_lost(f, 255);
+        assert_int_equal(count_of(f, entry_cid(leaf)), 255);
+        if (opened == 0)
+            fixture_close(f);
+        else
+            fixture_crash(f);
+        fixture_open(f);
+    }
+}
+
+static void a_block_of_a_lost_leaf_can_be_written_again(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_damage(f);
+    fixture_write(f, COMPONENT, 0, 60);
+    publish(f);
+    fixture_write(f, COMPONENT, 1, 61);
+    fixture_holes(f, COMPONENT, 2, 4);
+    publish(f);
+    fixture_expect(f, COMPONENT, 0, 60);
+    fixture_expect(f, COMPONENT, 1, 61);
+    fixture_expect(f, COMPONENT, 2, 0);
+    fixture_expect(f, COMPONENT, 3, 0);
+    expect_lost(f, 4);
+    assert_int_equal(count_of(f, entry_cid(leaf)), 252);
+    for (uint64_t block = 4; block < 256; block++)
+        fixture_write(f, COMPONENT, block, 100 + block);
+    publish(f);
+    assert_int_equal(count_of(f, entry_cid(leaf)), 0);
+    for (uint64_t block = 4; block < 256; block++)
+        fixture_expect(f, COMPONENT, block, 100 + block);
+}
+
+/* What the lost leaf referred to is not freed by that, and counted on. */
+static void a_lost_leaf_can_be_written_whole_and_trimmed(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_damage(f);
+    uint64_t chunks = f->group->checkpoint.chunks_live, mapped = f->group->checkpoint.blocks_mapped;
+    for (uint64_t block = 0; block < 256; block++)
+        fixture_write(f, COMPONENT, block, 100 + block);
+    publish(f);
+    assert_int_equal(count_of(f, entry_cid(leaf)), 0);
+    assert_int_equal(f->group->checkpoint.chunks_live, chunks + 256);
+    assert_int_equal(f->group->checkpoint.blocks_mapped, mapped + 256);
+    fixture_holes(f, COMPONENT, 0, 256);
+    publish(f);
+    assert_int_equal(f->group->checkpoint.chunks_live, chunks);
+    assert_int_equal(f->group->checkpoint.blocks_mapped, mapped);
+    for (uint64_t block = 0; block < 256; block++)
+        fixture_expect(f, COMPONENT, block, 0);
+}
+
+static void a_lost_leaf_can_be_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_damage(f);
+    uint64_t chunks = f->group->checkpoint.chunks_live;
+    fixture_holes(f, COMPONENT, 0, 1024);
+    publish(f);
+    assert_false(group_is_fenced(f->group));
+    for (uint64_t block = 0; block < 301; block++)
+        fixture_expect(f, COMPONENT, block, 0);
+    assert_int_equal(count_of(f, entry_cid(leaf)), 0);
+    assert_int_equal(f->group->checkpoint.chunks_live, chunks - 1); /* of leaf 1 */
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 0, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -391,6 +518,10 @@ int main(void)
         TEST(a_deleted_component_leaves_when_its_map_is_empty),
         TEST(what_died_is_used_again),
         TEST(a_reader_keeps_what_its_view_names),
+        TEST(a_lost_leaf_loses_its_own_blocks_only),
+        TEST(a_block_of_a_lost_leaf_can_be_written_again),
+        TEST(a_lost_leaf_can_be_written_whole_and_trimmed),
+        TEST(a_lost_leaf_can_be_dropped),
         TEST(a_segment_whose_last_chunk_died_is_given_out_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
