@@ -91,6 +91,12 @@ bool group_has_space(const struct group *group, bool frees)
     return group->segments.free_total > needed;
 }
 
+/* The same, and space below them. */
+static bool has_space_below(const struct group *group, bool frees)
+{
+    return (!group->below_full || below_suffices(group, frees)) && group_has_space(group, frees);
+}
+
 enum error group_room(struct group *group, uint32_t blocks, bool frees)
 {
     (void)blocks;
@@ -100,7 +106,7 @@ enum error group_room(struct group *group, uint32_t blocks, bool frees)
         return ERROR_NO_SPACE;
     if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready(&group->journal))
         return ERROR_AGAIN;
-    return group_has_space(group, frees) ? ERROR_NONE : ERROR_NO_SPACE;
+    return has_space_below(group, frees) ? ERROR_NONE : ERROR_NO_SPACE;
 }
 
 /* What group_room() lacked comes by a merge (table), by a write (buffer) or by the keeper (segment). */
@@ -148,7 +154,7 @@ enum error group_wait_space(struct group *group, bool frees)
     TRY(group_publish(group));
     TRY(group_publish(group));
     mutex_lock(&group->lock);
-    bool gained = group->segments.free_total > before || group_has_space(group, frees);
+    bool gained = group->segments.free_total > before || has_space_below(group, frees);
     group->hopeless_since = gained ? 0 : clock_monotonic();
     mutex_unlock(&group->lock);
     return gained ? ERROR_NONE : ERROR_NO_SPACE;

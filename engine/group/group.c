@@ -332,11 +332,11 @@ static enum error joint_record(struct group *group, const struct replay_end *end
 
 /* What is to be published before the journal begins: nothing where `joints` (recorded before this open) are none or few
  * and there is space. After crashes each open leaves a journal segment behind that only a publish lets go of; the second
- * one frees what the first found dead. */
+ * one frees what the first found dead. Where the file system below is full, that has to wait for better times. */
 static unsigned publishes_first(struct group *group, unsigned joints)
 {
     mutex_lock(&group->lock);
-    bool short_of_space = !group_has_space(group, false);
+    bool short_of_space = !group->below_full && !group_has_space(group, false);
     mutex_unlock(&group->lock);
     if (joints && short_of_space)
         return 2;
@@ -348,13 +348,13 @@ static enum error journal_begin(struct group *group, unsigned joints)
     /* Where replay filled both tables, the second is merged as well before anybody writes: only then the journal's
      * start moves, and what is written from now on fits beside what a crash would replay. */
     bool both = group->view->frozen != NULL;
+    group_allocate_ahead(group);
+    group_allocate_ahead(group);
     if (both)
         TRY(group_merge_replayed(group));
     unsigned publishes = publishes_first(group, joints);
     for (unsigned i = 0; i < MAX(publishes, (unsigned)both); i++)
         TRY(group_merge_once(group));
-    group_allocate_ahead(group);
-    group_allocate_ahead(group);
     TRY(log_prepare(&group->journal)); /* the reserved one becomes current */
     return log_prepare(&group->journal);
 }
