@@ -261,6 +261,7 @@ static void leaves_below_full_inner_nodes_are_foreseen(void **state)
     order = shuffled(parents);
     for (uint64_t i = 0; i < parents; i++)
         fixture_refer(f, COMPONENT, order[i] * NODE_FANOUT * MAP_LEAF_ENTRIES + 1, entry);
+    free(order);
     expect_foreseen(f, "one leaf below each");
 }
 
