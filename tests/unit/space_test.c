@@ -197,7 +197,7 @@ static void write_apart(struct fixture *f, uint64_t count, uint64_t apart)
 static void a_merge_writes_no_more_than_was_foreseen(void **state)
 {
     struct fixture *f = *state;
-    for (unsigned level = 0; level < 5; level++) {
+    for (unsigned level = 0; level < 4; level++) { /* further apart than objects are large */
         uint64_t apart = level == 0 ? 1 : (uint64_t)MAP_LEAF_ENTRIES << (7 * (level - 1));
         write_apart(f, 1500, apart);
         expect_foreseen(f, "fresh blocks");
