@@ -146,6 +146,9 @@ static void damage_report(struct group *group, const struct node_read *node, con
             error_sentence(node->error), outcome);
 }
 
+/* What a device refuses to read may be read later; all else is damage. */
+static enum error unreadable(enum error error) { return error == ERROR_IO ? ERROR_IO : ERROR_CORRUPT; }
+
 static void nodes_read_some(struct group *group, struct node_read *reads, size_t count);
 
 static void repeats_read(struct group *group, struct node_read **repeated, size_t count)
@@ -192,14 +195,14 @@ static void nodes_read_some(struct group *group, struct node_read *reads, size_t
         if (doubled)
             missing[bad++] = missing[i];
         else
-            missing[i]->error = ERROR_CORRUPT;
+            missing[i]->error = unreadable(missing[i]->error);
     }
     if (bad)
         round_run(group, missing, bad, true);
     for (size_t i = 0; i < bad; i++)
         if (missing[i]->error && missing[i]->error != ERROR_NO_MEMORY) {
             damage_report(group, missing[i], "that was the second copy");
-            missing[i]->error = ERROR_CORRUPT;
+            missing[i]->error = unreadable(missing[i]->error);
         }
     if (repeated_count)
         repeats_read(group, repeated, repeated_count);

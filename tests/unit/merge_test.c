@@ -4,6 +4,10 @@
  */
 #include "tests/unit/group_fixture.h"
 
+#include <errno.h>
+#include <limits.h>
+
+#include "engine/device/kind.h"
 #include "engine/group/tree.h"
 
 #define BLOCKS     2048
@@ -395,8 +399,8 @@ static uint32_t count_of(struct fixture *f, uint64_t cid)
     return count;
 }
 
-/* Writes four blocks of leaf 0 and one of leaf 1, then damages leaf 0; returns what its parent says of it. */
-static struct map_entry leaf_damage(struct fixture *f)
+/* Writes four blocks of leaf 0 and one of leaf 1; returns what the parent of leaf 0 says of it, which no cache has. */
+static struct map_entry leaf_make(struct fixture *f)
 {
     struct component_format format;
     for (uint64_t block = 0; block < 4; block++)
@@ -411,15 +415,107 @@ static struct map_entry leaf_damage(struct fixture *f)
     struct map_entry leaf = pointer_decode((const struct node_pointer_format *)cache_bytes(root.block)).first;
     nodes_put(f->group, &root, 1);
     view_put(f->group, view);
-    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
     fixture_forget_cached(f);
     return leaf;
+}
+
+static struct map_entry leaf_damage(struct fixture *f)
+{
+    struct map_entry leaf = leaf_make(f);
+    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
+    return leaf;
+}
+
+/* A device that refuses some reads. */
+static struct {
+    struct device_operations operations;
+    const struct device_operations *real;
+    uint64_t offset, size; /* where */
+    _Atomic int times;     /* how often */
+} refusal;
+
+static bool is_refused(const struct device_io *io)
+{
+    bool there = io->operation == DEVICE_READ && io->offset < refusal.offset + refusal.size &&
+                 refusal.offset < io->offset + io->size;
+    return there && atomic_fetch_sub(&refusal.times, 1) > 0;
+}
+
+static void refusing_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (is_refused(ios[i]))
+            io_complete(ios[i], ERROR_IO, EIO);
+        else
+            refusal.real->submit(&ios[i], 1);
+    }
+}
+
+static void reads_refuse(struct fixture *f, uint64_t offset, uint64_t size, int times)
+{
+    struct device *device = f->group->devices[0];
+    refusal.real = device->operations;
+    refusal.operations = *device->operations;
+    refusal.operations.submit = refusing_submit;
+    refusal.operations.run = NULL;
+    refusal.offset = offset;
+    refusal.size = size;
+    atomic_store(&refusal.times, times);
+    device->operations = &refusal.operations;
 }
 
 static void expect_lost(struct fixture *f, uint64_t block)
 {
     uint8_t bytes[CHUNK_SIZE];
     assert_int_equal(fixture_read(f, COMPONENT, block, bytes), ERROR_CORRUPT);
+}
+
+static void expect_all_of_the_leaf(struct fixture *f)
+{
+    for (uint64_t block = 0; block < 4; block++)
+        fixture_expect(f, COMPONENT, block, 10 + block);
+    fixture_expect(f, COMPONENT, 300, 50);
+}
+
+static void a_leaf_that_is_read_at_last_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_make(f);
+    reads_refuse(f, fixture_offset(f, entry_serial(leaf), entry_offset(leaf)), 1, 5);
+    fixture_write(f, COMPONENT, 5, 60);
+    publish(f);
+    assert_true(atomic_load(&refusal.times) <= 0);
+    fixture_expect(f, COMPONENT, 5, 60);
+    expect_all_of_the_leaf(f);
+}
+
+static void a_leaf_where_a_device_cannot_read_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_make(f);
+    /* Of its block two doubled items are read before it, it once ahead of need and five times, the others later. */
+    reads_refuse(f, fixture_offset(f, entry_serial(leaf), entry_offset(leaf)), 1, 8);
+    fixture_write(f, COMPONENT, 5, 60);
+    publish(f);
+    assert_false(group_is_fenced(f->group));
+    fixture_expect(f, COMPONENT, 5, 60);
+    fixture_expect(f, COMPONENT, 300, 50);
+    expect_lost(f, 0);
+}
+
+static void a_device_that_reads_nothing_loses_no_leaf(void **state)
+{
+    struct fixture *f = *state;
+    (void)leaf_make(f);
+    reads_refuse(f, 0, f->group->devices[0]->size, INT_MAX);
+    fixture_write(f, COMPONENT, 5, 60);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    assert_int_not_equal(group_publish(f->group), ERROR_NONE);
+    assert_true(group_is_fenced(f->group));
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 5, 60);
+    expect_all_of_the_leaf(f);
 }
 
 static void a_lost_leaf_loses_its_own_blocks_only(void **state)
@@ -518,6 +614,9 @@ int main(void)
         TEST(a_deleted_component_leaves_when_its_map_is_empty),
         TEST(what_died_is_used_again),
         TEST(a_reader_keeps_what_its_view_names),
+        TEST(a_leaf_that_is_read_at_last_is_not_lost),
+        TEST(a_leaf_where_a_device_cannot_read_is_given_up),
+        TEST(a_device_that_reads_nothing_loses_no_leaf),
         TEST(a_lost_leaf_loses_its_own_blocks_only),
         TEST(a_block_of_a_lost_leaf_can_be_written_again),
         TEST(a_lost_leaf_can_be_written_whole_and_trimmed),
