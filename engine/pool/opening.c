@@ -197,7 +197,9 @@ static enum error ages_check(struct opening *opening)
     for (size_t i = 0; i < opening->count; i++) {
         const char *path = opening->conf->devices[i].path;
         struct checkpoint checkpoint;
-        TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
+        /* One that was made from a peer is as old as that one, which is judged itself; its checkpoint is its own. */
+        if (!opening->lost[i].error)
+            TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
         TRY(witness_key_check(pool->witness, path, &opening->superblocks[i], accept));
         TRY(checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint));
         TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));

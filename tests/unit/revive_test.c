@@ -128,6 +128,17 @@ static void two_lost_devices_come_back_from_the_third(void **context)
     assert_data_is_intact();
 }
 
+/* Each time its superblock is younger than those of the others, and the witness knows. */
+static void a_device_comes_back_again_and_again(void **context)
+{
+    (void)context;
+    for (unsigned i = 0; i < 3; i++) {
+        spoil_superblocks(2);
+        assert_fine(repair());
+        assert_data_is_intact();
+    }
+}
+
 static void copies_altered_behind_their_fixed_part_are_lost_too(void **context)
 {
     (void)context;
@@ -318,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(all_copies_of_any_one_device_come_back, setup),
         TEST(two_lost_devices_come_back_from_the_third, setup),
+        TEST(a_device_comes_back_again_and_again, setup),
         TEST(copies_altered_behind_their_fixed_part_are_lost_too, setup),
         TEST(all_devices_lost_is_an_error_and_nothing_is_written, setup),
         TEST(a_blank_disk_in_its_place_is_never_written, setup),
