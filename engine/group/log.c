@@ -517,10 +517,11 @@ bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, vo
 again:
     for (unsigned i = 0; i < log->buffer_count && !found; i++) {
         struct log_buffer *b = &log->buffers[i];
+        if (b->state == BUFFER_FREE || b->serial != serial) /* who opens a free one writes its place under another lock */
+            continue;
         uint64_t begin = (uint64_t)b->block * BLOCK_GRAINS;
         uint64_t bytes = b->state == BUFFER_OPEN ? b->capacity : (uint64_t)b->blocks * BLOCK_SIZE;
-        if (b->state == BUFFER_FREE || b->serial != serial || offset < begin ||
-            (offset - begin) * GRAIN_SIZE + size > bytes)
+        if (offset < begin || (offset - begin) * GRAIN_SIZE + size > bytes)
             continue;
         uint8_t *at = b->plain + (offset - begin) * GRAIN_SIZE;
         if (__atomic_load_n(at + offsetof(struct item_format, kind), __ATOMIC_ACQUIRE) == ITEM_NONE) {
