@@ -25,8 +25,8 @@
 #define CID_BITS        40
 #define CID_PAGE_SHIFT  8
 #define SLOT_BITS       40
-#define SLOT_BYTES      5
 #define PAGE_BITS_MIN   24
+#define PAGE_BYTES      3
 #define TAG_BITS_MAX    (SLOT_BITS - PAGE_BITS_MIN)
 #define BUCKET_SLOTS    12
 #define BUCKET_THIN_MAX (BUCKET_SLOTS / 3)
@@ -39,8 +39,11 @@ enum tier { TIER_EMPTY = 0, TIER_DENSE = 1, TIER_SPARSE = 2, TIER_THIN = 3 };
 #define TIER_MASK UINT32_C(3)
 #define TIER_ONES UINT32_C(0x555555) /* the low bit of each of the twelve */
 
+/* A slot is a tag above the number of a page, of 16 and 24 bits or, once that has more, fewer and more: the upper 16 bits
+ * and the lower 24 lie apart, so that all tags are compared at once. */
 struct bucket {
-    uint8_t slots[BUCKET_SLOTS * SLOT_BYTES];
+    uint16_t upper[BUCKET_SLOTS];
+    uint8_t lower[BUCKET_SLOTS][PAGE_BYTES];
     uint32_t tiers;
 };
 _Static_assert(sizeof(struct bucket) == 64, "a bucket is a cache line");
@@ -63,16 +66,19 @@ struct location {
 
 static uint64_t slot_get(const struct bucket *bucket, unsigned position)
 {
-    uint64_t slot;
+    const uint8_t *lower = bucket->lower[position];
 
-    memcpy(&slot, (const uint8_t *)bucket + position * SLOT_BYTES, sizeof slot);
-    return le64toh(slot) & ((UINT64_C(1) << SLOT_BITS) - 1);
+    return (uint64_t)bucket->upper[position] << PAGE_BITS_MIN | (uint64_t)lower[2] << 16 | (uint64_t)lower[1] << 8 | lower[0];
 }
 
 static void slot_set(struct bucket *bucket, unsigned position, uint64_t slot)
 {
-    slot = htole64(slot);
-    memcpy(bucket->slots + position * SLOT_BYTES, &slot, SLOT_BYTES);
+    uint8_t *lower = bucket->lower[position];
+
+    bucket->upper[position] = (uint16_t)(slot >> PAGE_BITS_MIN);
+    lower[2] = (uint8_t)(slot >> 16);
+    lower[1] = (uint8_t)(slot >> 8);
+    lower[0] = (uint8_t)slot;
 }
 
 static enum tier slot_tier(const struct bucket *bucket, unsigned position)
@@ -110,14 +116,38 @@ static unsigned bucket_count_from(const struct bucket *bucket, enum tier tier)
     return count;
 }
 
-/* Bit i set: slot i carries the tag. Without branches, since look-ups of new data end here. */
+typedef uint16_t tag_vector __attribute__((vector_size(16)));
+
+/* False: no slot carries the tag. Look-ups of new data end here, so all are compared together. */
+static bool bucket_may_match(const struct bucket *bucket, uint16_t tag, unsigned lost)
+{
+    enum { LANES = sizeof(tag_vector) / sizeof(uint16_t) };
+    tag_vector first, last;
+    uint64_t halves[2];
+
+    memcpy(&first, bucket->upper, sizeof first);
+    memcpy(&last, bucket->upper + BUCKET_SLOTS - LANES, sizeof last);
+    first = (tag_vector)(first >> lost == tag) | (tag_vector)(last >> lost == tag);
+    memcpy(halves, &first, sizeof halves);
+    return (halves[0] | halves[1]) != 0;
+}
+
+/* Bit i set: slot i carries the tag. */
 static uint32_t bucket_match(const struct bucket *bucket, uint64_t tag, unsigned page_bits)
 {
     uint32_t matches = 0;
 
+    if (!bucket_may_match(bucket, (uint16_t)tag, page_bits - PAGE_BITS_MIN))
+        return 0;
     for (unsigned i = 0; i < BUCKET_SLOTS; i++)
         matches |= (uint32_t)(slot_get(bucket, i) >> page_bits == tag) << i;
     return matches & ((UINT32_C(1) << bucket_count(bucket)) - 1);
+}
+
+static void slots_move(struct bucket *bucket, unsigned to, unsigned from, unsigned count)
+{
+    memmove(bucket->upper + to, bucket->upper + from, count * sizeof bucket->upper[0]);
+    memmove(bucket->lower + to, bucket->lower + from, count * sizeof bucket->lower[0]);
 }
 
 /* Makes `position` free, at the front, and lets those before it age by one. */
@@ -126,7 +156,7 @@ static void bucket_push(struct bucket *bucket, unsigned position, uint64_t slot,
     uint32_t younger = (UINT32_C(1) << position * TIER_BITS) - 1;
     uint32_t older = ~(younger << TIER_BITS | TIER_MASK);
 
-    memmove(bucket->slots + SLOT_BYTES, bucket->slots, position * SLOT_BYTES);
+    slots_move(bucket, 1, 0, position);
     slot_set(bucket, 0, slot);
     bucket->tiers = (bucket->tiers & older) | (bucket->tiers & younger) << TIER_BITS | tier;
 }
@@ -134,9 +164,8 @@ static void bucket_push(struct bucket *bucket, unsigned position, uint64_t slot,
 static void bucket_remove(struct bucket *bucket, unsigned position)
 {
     uint32_t younger = (UINT32_C(1) << position * TIER_BITS) - 1;
-    uint8_t *slot = bucket->slots + position * SLOT_BYTES;
 
-    memmove(slot, slot + SLOT_BYTES, (BUCKET_SLOTS - 1 - position) * SLOT_BYTES);
+    slots_move(bucket, position, position + 1, BUCKET_SLOTS - 1 - position);
     bucket->tiers = (bucket->tiers & younger) | (bucket->tiers >> TIER_BITS & ~younger);
 }
 
