@@ -1,7 +1,6 @@
 /* Quoting for a POSIX shell. No state. */
 #include "base/shell.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

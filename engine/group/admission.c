@@ -91,12 +91,6 @@ bool group_has_space(const struct group *group, bool frees)
     return group->segments.free_total > needed;
 }
 
-/* The same, and space below them. */
-static bool has_space_below(const struct group *group, bool frees)
-{
-    return (!group->below_full || below_suffices(group, frees)) && group_has_space(group, frees);
-}
-
 enum error group_room(struct group *group, uint32_t blocks, bool frees)
 {
     (void)blocks;
@@ -106,7 +100,7 @@ enum error group_room(struct group *group, uint32_t blocks, bool frees)
         return ERROR_NO_SPACE;
     if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready(&group->journal))
         return ERROR_AGAIN;
-    return has_space_below(group, frees) ? ERROR_NONE : ERROR_NO_SPACE;
+    return group_has_space(group, frees) ? ERROR_NONE : ERROR_NO_SPACE;
 }
 
 /* What group_room() lacked comes by a merge (table), by a write (buffer) or by the keeper (segment). */
@@ -139,6 +133,12 @@ enum error group_wait_room(struct group *group)
         return ERROR_NONE;
     }
     return log_wait_buffer(&group->journal);
+}
+
+/* Whether there is room for a commit, and space below it. */
+static bool has_space_below(const struct group *group, bool frees)
+{
+    return (!group->below_full || below_suffices(group, frees)) && group_has_space(group, frees);
 }
 
 enum error group_wait_space(struct group *group, bool frees)

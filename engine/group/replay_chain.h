@@ -1,6 +1,6 @@
 /*
  * What the files of replay share: replay.c follows the chain, replay_read.c gets its appends, replay_apply.c enters
- * their records, replay_behind.c looks behind its end.
+ * their records, replay_behind.c looks behind its end, replay_damage.c says what is lost.
  */
 #ifndef COFFER_ENGINE_GROUP_REPLAY_CHAIN_H
 #define COFFER_ENGINE_GROUP_REPLAY_CHAIN_H
@@ -9,8 +9,8 @@
 #include "engine/group/replay.h"
 #include "engine/group/replay_window.h"
 
-#define INDEX_DELAY 32 /* chunks between the prefetch of their place in the index and their entry: a few cache misses  \
-                        */
+/* Chunks between the prefetch of their place in the index and their entry: a few cache misses. */
+#define INDEX_DELAY 32
 
 struct replay {
     struct group *group;

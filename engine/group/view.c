@@ -162,7 +162,7 @@ enum error view_component_end(struct group *group, uint64_t component, uint64_t 
 /* ---- holes ------------------------------------------------------------------------------------------------------------- */
 
 /* What the recent tables say of leaves: where the next points are, and how far the holes go that begin at `leaf`. The
- * lock is for the active table; a region at a time, so that it is never held long. */
+ * lock is for the active table; a piece at a time, so that it is never held long. */
 static uint64_t points_next(struct group *group, const struct view *view, uint64_t component, uint64_t leaf, uint64_t end)
 {
     uint64_t next = leaf, piece_end = leaf;

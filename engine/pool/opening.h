@@ -45,7 +45,7 @@ void opening_forget(struct opening *opening);
 
 /* ---- opening_revive.c ------------------------------------------------------------------------------------------- */
 
-/* The KEK for an authentic superblock, into opening->key. */
+/* The KEK that a superblock, which nobody need have vouched for yet (keys.c), says it is under; into opening->key. */
 enum error opening_key_take(struct opening *opening, const struct superblock *superblock) CHECKED;
 /* Keeps the sentence of `error` for device i, whose superblock is of no use. */
 enum error opening_lose(struct opening *opening, size_t i, enum error error) CHECKED;
