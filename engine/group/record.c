@@ -155,6 +155,23 @@ static bool decode_summary(struct byte_reader *in, struct record *r)
     return true;
 }
 
+enum error record_frame_next(struct byte_reader *in, uint64_t *sequence, struct byte_reader *records)
+{
+    struct frame_format frame;
+    if (in->next == in->end)
+        return ERROR_NOT_FOUND;
+    const uint8_t *header = read_bytes(in, sizeof frame);
+    if (!header)
+        return ERROR_CORRUPT;
+    memcpy(&frame, header, sizeof frame);
+    const uint8_t *body = read_bytes(in, le32_get(frame.size));
+    if (!body)
+        return ERROR_CORRUPT;
+    *sequence = le64_get(frame.sequence);
+    *records = (struct byte_reader){body, body + le32_get(frame.size), false};
+    return ERROR_NONE;
+}
+
 enum error record_decode(struct byte_reader *in, struct record *record)
 {
     if (in->next == in->end)

@@ -57,6 +57,9 @@ void record_holes_encode(struct byte_writer *out, uint64_t component, uint64_t b
 void record_component_encode(struct byte_writer *out, const struct component_change *change);
 void record_summary_encode(struct byte_writer *out, const struct record *record);
 
+/* Takes the next frame of an append: its sequence, and its records as a reader of their own. ERROR_NOT_FOUND at the end,
+ * ERROR_CORRUPT where it does not lie within. Safe for any input. */
+enum error record_frame_next(struct byte_reader *in, uint64_t *sequence, struct byte_reader *records) CHECKED;
 /* Takes the next record; ERROR_NOT_FOUND at the end, ERROR_CORRUPT for anything malformed. Safe for any input. */
 enum error record_decode(struct byte_reader *in, struct record *record) CHECKED;
 

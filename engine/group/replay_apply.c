@@ -122,21 +122,17 @@ enum error replay_append_apply(struct replay *replay, const struct append_format
     const uint8_t *begin = (const uint8_t *)append + le32_get(append->records_offset);
     struct byte_reader in = {begin, begin + le32_get(append->records_size), false};
     uint64_t serial = le40_get(append->serial);
-    while (in.next < in.end) {
-        struct frame_format frame;
-        const uint8_t *header = read_bytes(&in, sizeof frame);
-        if (header)
-            memcpy(&frame, header, sizeof frame);
-        const uint8_t *body = header ? read_bytes(&in, le32_get(frame.size)) : NULL;
-        if (!body)
-            return error_explain(ERROR_CORRUPT, "group %s: an authentic append of segment %llu has a malformed frame",
-                                 group_name(replay->group), (unsigned long long)serial);
-        uint64_t sequence = le64_get(frame.sequence);
+    struct byte_reader records;
+    uint64_t sequence;
+    enum error error;
+    while (!(error = record_frame_next(&in, &sequence, &records))) {
         if (sequence <= replay->checkpoint->sequence)
             continue;
-        struct byte_reader records = {body, body + le32_get(frame.size), false};
         TRY(frame_apply(replay, serial, &records));
         replay->last_sequence = MAX(replay->last_sequence, sequence);
     }
+    if (error != ERROR_NOT_FOUND)
+        return error_explain(ERROR_CORRUPT, "group %s: an authentic append of segment %llu has a malformed frame",
+                             group_name(replay->group), (unsigned long long)serial);
     return ERROR_NONE;
 }

@@ -28,16 +28,10 @@ static void append_gather(struct replay *replay, struct loss *loss, const struct
     struct byte_reader in = {begin, begin + le32_get(append->records_size), false};
     struct record *record = &loss->summary.record;
     loss->durable = MAX(loss->durable, le64_get(append->durable));
-    while (in.next < in.end) {
-        struct frame_format frame;
-        const uint8_t *header = read_bytes(&in, sizeof frame);
-        if (header)
-            memcpy(&frame, header, sizeof frame);
-        const uint8_t *body = header ? read_bytes(&in, le32_get(frame.size)) : NULL;
-        if (!body)
-            return;
-        bool behind = le64_get(frame.sequence) > replay->last_sequence;
-        struct byte_reader records = {body, body + le32_get(frame.size), false};
+    struct byte_reader records;
+    uint64_t sequence;
+    while (record_frame_next(&in, &sequence, &records) == ERROR_NONE) {
+        bool behind = sequence > replay->last_sequence;
         while (record_decode(&records, record) == ERROR_NONE) {
             bool about_lost = record->type == RECORD_SUMMARY && record->serial >= replay->place.serial;
             loss->told |= about_lost && record->serial == replay->place.serial;

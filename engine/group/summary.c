@@ -55,23 +55,18 @@ void summary_add_record(struct summary *summary, const struct record *r)
 
 void summary_add_frames(struct summary *summary, const void *frames, size_t size)
 {
-    struct byte_reader in = {frames, (const uint8_t *)frames + size, false};
-    while (in.next < in.end) {
-        struct frame_format frame;
-        const uint8_t *header = read_bytes(&in, sizeof frame);
-        ASSERT(header);
-        memcpy(&frame, header, sizeof frame);
-        const uint8_t *body = read_bytes(&in, le32_get(frame.size));
-        ASSERT(body);
-        struct byte_reader records = {body, body + le32_get(frame.size), false};
-        enum error error;
+    struct byte_reader in = {frames, (const uint8_t *)frames + size, false}, records;
+    uint64_t sequence;
+    enum error error;
+    while (!(error = record_frame_next(&in, &sequence, &records))) {
         while ((error = record_decode(&records, &summary->record)) == ERROR_NONE)
             summary_add_record(summary, &summary->record);
         ASSERT(error == ERROR_NOT_FOUND);
         if (!summary->first_sequence)
-            summary->first_sequence = le64_get(frame.sequence);
-        summary->last_sequence = le64_get(frame.sequence);
+            summary->first_sequence = sequence;
+        summary->last_sequence = sequence;
     }
+    ASSERT(error == ERROR_NOT_FOUND);
 }
 
 static int range_order(const void *a, const void *b)

@@ -1,4 +1,4 @@
-/* Records of an append, one behind the other: what is taken can be written, and is then taken as the same. */
+/* Records of an append, one behind the other, and in frames: what is taken can be written, and is then taken as the same. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +43,14 @@ static void taken(const struct record *record)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct record record;
-    struct byte_reader in = {data, data + size, false};
+    struct byte_reader in = {data, data + size, false}, frames = in, records;
+    uint64_t sequence;
     while (record_decode(&in, &record) == ERROR_NONE)
         taken(&record);
+    while (record_frame_next(&frames, &sequence, &records) == ERROR_NONE) {
+        ASSERT(records.next >= data && records.end <= data + size && records.end == frames.next);
+        while (record_decode(&records, &record) == ERROR_NONE)
+            taken(&record);
+    }
     return 0;
 }
