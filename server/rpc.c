@@ -11,24 +11,15 @@
  */
 #include "server/rpc.h"
 
-#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 
-static void wiping_free(void *block)
-{
-    if (block == NULL)
-        return;
-    memory_cleanse(block, malloc_usable_size(block));
-    free(block);
-}
-
 __attribute__((constructor)) static void wiping_start(void)
 {
-    json_set_alloc_funcs(malloc, wiping_free);
+    json_set_alloc_funcs(malloc, memory_free_cleansed);
 }
 
 static const char *class_name(enum error_class class)

@@ -249,12 +249,6 @@ uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes)
 
 static void *scratch_make(void) { return memory_aligned(SCRATCH_BYTES); }
 
-static void scratch_destroy(void *scratch)
-{
-    memory_cleanse(scratch, SCRATCH_BYTES); /* it held users' plaintext */
-    free(scratch);
-}
-
 /* An eighth of `memory` for each recent table, the index as configured, the buffers, the rest for caches. */
 static enum error memory_take(struct group *group)
 {
@@ -275,7 +269,7 @@ static enum error memory_take(struct group *group)
     TRY(recent_create(shares.tables, &group->tables[1]));
     TRY(index_create(MAX(config->index_memory, INDEX_BYTES_MIN), &group->index));
     TRY(segment_key_cache_create(shares.keys_cached, &group->segment_keys));
-    TRY(lender_create(shares.scratch_count, scratch_make, scratch_destroy, &group->scratch));
+    TRY(lender_create(shares.scratch_count, scratch_make, memory_free_cleansed, &group->scratch));
     TRY(log_init(&group->journal, group, SEGMENT_JOURNAL, shares.journal_buffers, JOURNAL_BUFFER_BYTES));
     TRY(log_init(&group->meta, group, SEGMENT_META, META_BUFFERS, shares.meta_buffer_bytes));
     TRY(log_init(&group->twin, group, SEGMENT_TWIN, META_BUFFERS, shares.meta_buffer_bytes));

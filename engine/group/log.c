@@ -47,11 +47,9 @@ enum error log_init(struct log *log, struct group *group, enum segment_kind kind
 void log_deinit(struct log *log)
 {
     for (unsigned i = 0; i < log->buffer_count; i++) {
-        if (log->buffers[i].plain)
-            memory_cleanse(log->buffers[i].plain, log->buffer_bytes);
-        free(log->buffers[i].plain);
+        memory_free_cleansed(log->buffers[i].plain);
         free(log->buffers[i].cipher);
-        free(log->buffers[i].records);
+        memory_free_cleansed(log->buffers[i].records); /* fingerprints of contents */
     }
     free(log->summary);
     log->summary = NULL;

@@ -34,12 +34,8 @@ void *batch_make(void)
 void batch_destroy(void *object)
 {
     struct batch *batch = object;
-    if (batch->compare)
-        memory_cleanse(batch->compare, BATCH_BLOCKS * CHUNK_SIZE); /* users' plaintext */
-    if (batch->output)
-        memory_cleanse(batch->output, BATCH_BLOCKS * CHUNK_SIZE);
-    free(batch->output);
-    free(batch->compare);
+    memory_free_cleansed(batch->compare); /* users' plaintext */
+    memory_free_cleansed(batch->output);
     free(batch);
 }
 

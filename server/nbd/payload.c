@@ -48,18 +48,11 @@ void payload_join(struct payload_pool *pool, struct payload_user *user, void (*e
     mutex_unlock(&pool->lock);
 }
 
-static void wipe_and_free(void *memory, size_t size)
-{
-    if (memory)
-        memory_cleanse(memory, size);
-    free(memory);
-}
-
 static void blocks_wipe(struct payload_block *blocks)
 {
     while (blocks) {
         struct payload_block *next = blocks->next;
-        wipe_and_free(blocks, PAYLOAD_BLOCK_SIZE);
+        memory_free_cleansed(blocks);
         blocks = next;
     }
 }
@@ -76,7 +69,7 @@ void payload_leave(struct payload_user *user)
     }
     mutex_unlock(&pool->lock);
     blocks_wipe(unused);
-    wipe_and_free(user->own, PAYLOAD_OWN_SIZE);
+    memory_free_cleansed(user->own);
     user->own = NULL;
 }
 
@@ -264,7 +257,7 @@ void payload_put(struct payload_lease *lease)
         return;
     struct payload_pool *pool = lease->user->pool;
     if (lease->place == PAYLOAD_LARGE)
-        wipe_and_free(lease->data, lease->size);
+        memory_free_cleansed(lease->data);
     mutex_lock(&pool->lock);
     returned(pool, lease);
     mutex_unlock(&pool->lock);
