@@ -87,8 +87,9 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
 /* Takes the key of a locked pool and opens it. */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* The same for a pool that was opened without its key (pool_status.awaits_key) and that nobody unlocked since; else
- * ERROR_EXISTS. ERROR_KEY_ABSENT: it is not there yet. */
-enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
+ * ERROR_EXISTS. Where it fails, *again tells whether that may pass: the key is not there, cannot be read or is damaged
+ * (half copied), devices are in use. Where it may not, the key is awaited no more. */
+enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again) CHECKED;
 /* Flushes and forgets every key. ERROR_BUSY while volumes are open. */
 enum error pool_lock(struct pool *pool) CHECKED;
 /* How a person calls `coffer` for this pool, for sentences that say what to type: "coffer -C DIR", quoted for a shell. */
@@ -195,7 +196,7 @@ struct device_info {
 struct pool_status {
     struct uuid uuid;
     bool locked, encryption, fenced, read_only;
-    bool awaits_key;          /* locked since its key was not there, and nobody unlocked it since */
+    bool awaits_key;          /* locked since its key was not there, and pool_unlock_awaited() may still open it */
     bool below_full;          /* the file system below has no space: writers get NO_SPACE */
     enum fingerprint_choice fingerprint;
     char group_name[GROUP_NAME_MAX + 1];

@@ -38,7 +38,8 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
         return;
     finding->severity = "error";
     snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked%s: its disks are not served",
-             facts->status->awaits_key ? ", for its key file is not there (it is looked for every minute)" : "");
+             facts->status->awaits_key ? ", for there is no key file that it could use (it is looked for every minute)"
+                                       : "");
     snprintf(finding->command, sizeof(finding->command), "%s unlock", facts->self);
 }
 

@@ -1,14 +1,17 @@
 /*
  * A thread that unlocks a pool once its key is there.
  *
- * It goes on only while the key is simply not there. Whatever else stands against the open (a wrong key, a damaged
- * file, devices that were rolled back) is told once and left to a person. Who unlocks, and perhaps locks again, has the
- * last word: pool_unlock_awaited() does nothing then. The lock is held for waiting only; a crash loses nothing.
+ * It goes on while what stands against the open may pass: the key is not there, is still being copied or has a wrong
+ * mode, another process holds the devices (pool_unlock_awaited() judges). Each such state but absence is told when it
+ * begins. Whatever else it is (a wrong key, devices that were rolled back) is told and left to a person, and the pool
+ * awaits its key no more. Who unlocks, and perhaps locks again, has the last word: pool_unlock_awaited() does nothing
+ * then. The lock is held for waiting only; a crash loses nothing.
  */
 #include "server/key_wait.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <systemd/sd-daemon.h>
 
 #include "base/clock.h"
@@ -26,6 +29,7 @@ struct key_wait {
     key_secret *secret;
     void *context;
     struct thread thread;
+    char *told;        /* the thread's: what it said last, or NULL */
     struct mutex lock; /* RANK_LEAF; guards what follows */
     struct condition changed;
     bool stopping GUARDED_BY(lock);
@@ -43,20 +47,28 @@ static bool pause_for(struct key_wait *wait, uint64_t time)
     return go_on;
 }
 
-static enum error try_once(struct key_wait *wait)
+/* The passphrase's file may lie beside the key: where it cannot be had, that may pass too. */
+static enum error try_once(struct key_wait *wait, bool *again)
 {
     char *passphrase = NULL;
     size_t size = 0;
     error_forget();
+    *again = true;
     TRY(wait->secret(wait->context, &passphrase, &size));
-    enum error error = pool_unlock_awaited(wait->pool, passphrase, size);
+    enum error error = pool_unlock_awaited(wait->pool, passphrase, size, again);
     arena_free(passphrase);
     return error;
 }
 
-static bool may_come_yet(enum error error)
+/* Absence was told at the start, and who unlocks right now knows it. */
+static void tell_state(struct key_wait *wait, enum error error)
 {
-    return error == ERROR_KEY_ABSENT || error == ERROR_BUSY || error == ERROR_AGAIN || error == ERROR_NO_MEMORY;
+    const char *sentence = error_sentence(error);
+    if (error == ERROR_KEY_ABSENT || error == ERROR_BUSY || (wait->told != NULL && strcmp(wait->told, sentence) == 0))
+        return;
+    message(MESSAGE_WARNING, "%s; the pool stays locked, and it is tried again at least once a minute", sentence);
+    free(wait->told);
+    wait->told = strdup(sentence);
 }
 
 static void tell_end(const struct key_wait *wait, enum error error)
@@ -77,11 +89,13 @@ static void run(void *argument)
     struct key_wait *wait = argument;
     uint64_t pause = PAUSE_FIRST;
     while (pause_for(wait, pause)) {
-        enum error error = try_once(wait);
-        if (!may_come_yet(error)) {
+        bool again;
+        enum error error = try_once(wait, &again);
+        if (!again) {
             tell_end(wait, error);
             return;
         }
+        tell_state(wait, error);
         pause = MIN(2 * pause, PAUSE_MOST);
     }
 }
@@ -100,6 +114,7 @@ static void wait_free(struct key_wait *wait)
 {
     mutex_deinit(&wait->lock);
     condition_deinit(&wait->changed);
+    free(wait->told);
     free(wait);
 }
 

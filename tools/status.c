@@ -36,7 +36,7 @@ static void add_hint(struct tool *tool, struct table *table, const char *label, 
 static void add_state(struct tool *tool, struct table *table, const json_t *status)
 {
     if (answer_flag(status, "awaits_key"))
-        add_line(table, "State", "locked: its key file is not there; it is looked for every minute");
+        add_line(table, "State", "locked: no key file that can be used; it is looked for every minute");
     else if (answer_flag(status, "locked"))
         add_hint(tool, table, "State", "locked: type", "unlock");
     else if (answer_flag(status, "fenced"))

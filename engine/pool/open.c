@@ -134,12 +134,27 @@ static enum error steps(struct opening *opening)
     return pool->read_only ? ERROR_NONE : janitor_start(pool);
 }
 
-static enum error with_key(struct pool *pool, const struct provider_secret *secret)
+/*
+ * Whether an open that failed may succeed later without a person's word. What it was before the key was taken may be
+ * the key file's own state, half copied or with a wrong mode, which its owner mends; nothing was written then. Behind
+ * that it is the disks'.
+ */
+static bool may_pass(const struct opening *opening, enum error error)
+{
+    bool keyed = opening->key && opening->key->known;
+    if (error == ERROR_KEY_ABSENT || error == ERROR_IN_USE || error_class(error) == ERROR_CLASS_RETRY)
+        return true;
+    return !keyed && (error == ERROR_ACCESS || error == ERROR_CORRUPT || error == ERROR_IO);
+}
+
+/* `*again` is may_pass(). */
+static enum error with_key(struct pool *pool, const struct provider_secret *secret, bool *again)
 {
     struct opening opening;
     enum error error = opening_begin(&opening, pool, secret);
     if (!error)
         error = steps(&opening);
+    *again = error && may_pass(&opening, error);
     opening_forget(&opening);
     if (!error) {
         atomic_store(&pool->locked, 0);
@@ -206,7 +221,8 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
     struct pool *pool;
     struct provider_secret secret = {options->passphrase, options->passphrase_size};
     TRY(pool_allocate(directory, options, &pool));
-    enum error error = with_key(pool, options->passphrase ? &secret : NULL);
+    bool again;
+    enum error error = with_key(pool, options->passphrase ? &secret : NULL, &again);
     if ((error == ERROR_LOCKED || error == ERROR_KEY_ABSENT) && options->start_locked) {
         message(MESSAGE_NOTICE, "the pool starts locked: %s", error_sentence(error));
         pool->awaits_key = error == ERROR_KEY_ABSENT;
@@ -277,31 +293,33 @@ static enum error change_begin(struct pool *pool, bool to_locked, bool if_awaite
     return error;
 }
 
-static void change_end(struct pool *pool, bool unlocked)
+static void change_end(struct pool *pool, bool awaits_key)
 {
     mutex_lock(&pool->lock);
     pool->changing = false;
-    pool->awaits_key &= !unlocked;
+    pool->awaits_key &= awaits_key;
     mutex_unlock(&pool->lock);
-}
-
-static enum error unlock(struct pool *pool, const char *passphrase, size_t passphrase_size, bool if_awaited)
-{
-    struct provider_secret secret = {passphrase, passphrase_size};
-    TRY(change_begin(pool, false, if_awaited));
-    enum error error = with_key(pool, passphrase ? &secret : NULL);
-    change_end(pool, !error);
-    return error;
 }
 
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size)
 {
-    return unlock(pool, passphrase, passphrase_size, false);
+    struct provider_secret secret = {passphrase, passphrase_size};
+    bool again;
+    TRY(change_begin(pool, false, false));
+    enum error error = with_key(pool, passphrase ? &secret : NULL, &again);
+    change_end(pool, error != ERROR_NONE); /* a person's wrong passphrase says nothing of the key that is awaited */
+    return error;
 }
 
-enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size)
+enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again)
 {
-    return unlock(pool, passphrase, passphrase_size, true);
+    struct provider_secret secret = {passphrase, passphrase_size};
+    enum error error = change_begin(pool, false, true);
+    *again = error == ERROR_BUSY;
+    TRY(error);
+    error = with_key(pool, passphrase ? &secret : NULL, again);
+    change_end(pool, *again);
+    return error;
 }
 
 /* Everything that needs the key ends; what is durable stays so. */
@@ -322,7 +340,7 @@ enum error pool_lock(struct pool *pool)
 {
     TRY(change_begin(pool, true, false));
     enum error error = key_drop(pool);
-    change_end(pool, false);
+    change_end(pool, true);
     return error;
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """A wrong passphrase or key file opens nothing and harms nothing; without one the daemon starts locked."""
+import fcntl
 import os
 import time
 import unittest
@@ -86,7 +87,7 @@ class WrongKeys(unittest.TestCase):
         self.assertIn(path, pool.refused("check", pool.directory, status=REFUSED))
         pool.start()
         self.assertTrue(pool.status()["locked"] and pool.status()["awaits_key"])
-        self.assertIn("key file is not there", pool.health()["LOCKED"]["evidence"])
+        self.assertIn("no key file", pool.health()["LOCKED"]["evidence"])
         self.assertIn(path, pool.refused("unlock", status=REFUSED))
         with self.assertRaises(nbd.Error):
             connect(pool, "disk")
@@ -119,9 +120,52 @@ class WrongKeys(unittest.TestCase):
         os.unlink(path)
         pool.start()
         os.rename(self.key_file(other), path)
-        self.until(lambda: "the pool stays locked" in pool.last_messages())
-        self.assertTrue(pool.status()["locked"])
+        self.until(lambda: "the pool stays locked: type" in pool.last_messages())
+        self.assertTrue(pool.status()["locked"] and not pool.status()["awaits_key"])
+        self.assertNotIn("looked for", pool.health()["LOCKED"]["evidence"])
+        self.assertIn("locked: type `coffer -C", pool.coffer("status"))
         pool.stop()
+
+    def test_a_key_that_is_still_being_copied_and_open_to_others_opens_the_pool_once_it_is_right(self):
+        pool = Pool("512M").start()
+        self.fill(pool)
+        pool.stop()
+        path = self.key_file(pool)
+        with open(path, "rb") as file:
+            key = file.read()
+        os.unlink(path)
+        pool.start()
+        self.write(path, key[:-20], 0o600)
+        self.until(lambda: path + " is damaged" in pool.last_messages())
+        time.sleep(3)  # another look, which says nothing new
+        self.assertTrue(pool.status()["locked"] and pool.status()["awaits_key"])
+        self.write(path, key, 0o644)
+        self.until(lambda: "chmod go= " + path in pool.last_messages())
+        self.assertEqual(pool.last_messages().count(" is damaged"), 1)
+        self.assertTrue(pool.status()["awaits_key"])
+        os.chmod(path, 0o600)
+        self.until(lambda: not pool.status()["locked"])
+        self.serves(pool)
+        pool.stop()
+
+    def test_devices_that_somebody_holds_when_the_key_comes_are_waited_for(self):
+        pool = Pool("512M")
+        path, away = self.key_file(pool), os.path.join(pool.base, "away")
+        os.rename(path, away)
+        pool.start()
+        with open(pool.disk, "rb") as disk:
+            fcntl.flock(disk, fcntl.LOCK_EX)
+            os.rename(away, path)
+            self.until(lambda: "is in use by another process" in pool.last_messages())
+            self.assertTrue(pool.status()["awaits_key"])
+        self.until(lambda: not pool.status()["locked"])
+        pool.stop()
+
+    def write(self, path, content, mode):
+        with open(path + ".new", "wb") as file:
+            file.write(content)
+        os.chmod(path + ".new", mode)
+        os.rename(path + ".new", path)
 
     def test_a_sealed_key_that_comes_later_still_needs_its_passphrase(self):
         pool = self.sealed()
