@@ -3,8 +3,9 @@
  *
  * Files are given away by their descriptors, before they get their name, so a directory's owner who plays tricks with
  * names gains nothing. A socket's file has no descriptor: it is made under the owner's identity for files, which is a
- * matter of this thread alone (setfsuid(2)), and which may do no more in the directory than its owner. No locks; a
- * crash in between leaves a file that has no name, or the name that its replacement takes over.
+ * matter of this thread alone (setfsuid(2)), and which may do no more in the directory than its owner. With each change
+ * of it the kernel sets anew whether the process may be dumped (fs.suid_dumpable), so that is put back at once. No
+ * locks; a crash in between leaves a file that has no name, or the name that its replacement takes over.
  */
 #include "base/owner.h"
 
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,18 +57,23 @@ enum error owner_give_as(int descriptor, const char *path)
     return ERROR_NONE;
 }
 
+/* A process may set itself to 0 or 1 only; what else it was (root may dump it) becomes 0. */
+static void identity_take(uid_t user, gid_t group)
+{
+    int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    setfsgid(group);
+    setfsuid(user);
+    prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0);
+}
+
 int owner_bind(int descriptor, const struct sockaddr *address, socklen_t size, const char *path)
 {
     struct stat directory;
     bool give_away = geteuid() == 0 && directory_look(path, &directory) == 0 && directory.st_uid != 0;
-    if (give_away) {
-        setfsgid(directory.st_gid);
-        setfsuid(directory.st_uid);
-    }
+    if (give_away)
+        identity_take(directory.st_uid, directory.st_gid);
     int number = bind(descriptor, address, size) == 0 ? 0 : errno;
-    if (give_away) {
-        setfsuid(geteuid());
-        setfsgid(getegid());
-    }
+    if (give_away)
+        identity_take(geteuid(), getegid());
     return number;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -108,6 +109,24 @@ static void a_socket_of_root_belongs_to_the_owner_of_the_directory(void **state)
     assert_int_equal(setfsgid((gid_t)-1), 0);
 }
 
+/* fs.suid_dumpable is one of both on most machines, so that the other one shows it. */
+static void a_bind_leaves_the_process_as_dumpable_as_it_was(void **state)
+{
+    (void)state;
+    need_root();
+    int before = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    for (int dumpable = 0; dumpable < 2; dumpable++) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s%d", path, dumpable);
+        assert_int_equal(prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0), 0);
+        int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
+        assert_int_equal(owner_bind(descriptor, (struct sockaddr *)&address, sizeof(address), address.sun_path), 0);
+        close(descriptor);
+        assert_int_equal(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), dumpable);
+    }
+    prctl(PR_SET_DUMPABLE, before == 1, 0, 0, 0);
+}
+
 static void a_failed_bind_is_told(void **state)
 {
     (void)state;
@@ -128,6 +147,7 @@ int main(void)
         TEST(what_root_replaces_keeps_its_owner_and_mode),
         TEST(the_owner_of_a_link_is_not_taken),
         TEST(a_socket_of_root_belongs_to_the_owner_of_the_directory),
+        TEST(a_bind_leaves_the_process_as_dumpable_as_it_was),
         TEST(a_failed_bind_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
