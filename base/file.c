@@ -129,15 +129,16 @@ static enum error write_all(int descriptor, const char *path, const uint8_t *dat
     return ERROR_NONE;
 }
 
-/* What an earlier crash left under this name is removed, not reused: it may have another mode or be a link. */
-static enum error write_new(const char *path, const char *old_path, const void *data, size_t size)
+/* What an earlier crash left under this name is removed, not reused: it may have another mode or be a link. Only a
+ * replacement takes owner and mode of what has the old name: a file that is to be new may find one that lures it. */
+static enum error write_new(const char *path, const char *old_path, const void *data, size_t size, bool replace)
 {
     if (unlink(path) != 0 && errno != ENOENT)
         return error_from_errno(errno, "remove %s", path);
     AUTO_CLOSE int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (descriptor < 0)
         return error_from_errno(errno, "create %s", path);
-    TRY(owner_give_as(descriptor, old_path));
+    TRY(replace ? owner_give_as(descriptor, old_path) : owner_give(descriptor, old_path));
     TRY(write_all(descriptor, path, data, size));
     if (fsync(descriptor) != 0)
         return error_from_errno(errno, "sync %s", path);
@@ -176,7 +177,7 @@ static enum error file_write(const char *path, const void *data, size_t size, bo
         new_path = NULL;
         return ERROR_NO_MEMORY;
     }
-    enum error error = write_new(new_path, path, data, size);
+    enum error error = write_new(new_path, path, data, size, replace);
     if (error == ERROR_NONE)
         error = take_name(new_path, path, replace);
     if (error != ERROR_NONE) {
