@@ -60,6 +60,18 @@ static enum error check_regular(int descriptor, const char *path, size_t size_ma
     return ERROR_NONE;
 }
 
+/* The file is not to be given to root: whoever it belongs to could not start then. */
+static enum error refuse_owner(const char *path, uid_t owner)
+{
+    AUTO_FREE char *invocation = shell_invocation();
+    if (invocation == NULL)
+        return ERROR_NO_MEMORY;
+    return error_explain(ERROR_ACCESS,
+                         "%s belongs to user %u, and %s takes no key that another user could change: run this as that "
+                         "user, `sudo -u '#%u' %s`",
+                         path, (unsigned)owner, geteuid() == 0 ? "root" : "this user", (unsigned)owner, invocation);
+}
+
 static enum error check_private(int descriptor, const char *path)
 {
     struct stat status;
@@ -69,9 +81,7 @@ static enum error check_private(int descriptor, const char *path)
     if (fstat(descriptor, &status) != 0)
         return error_from_errno(errno, "stat %s", path);
     if (status.st_uid != 0 && status.st_uid != geteuid())
-        return error_explain(ERROR_ACCESS,
-                             "%s belongs to user %u, who could change it: run as that user, or type `chown %u %s`",
-                             path, (unsigned)status.st_uid, (unsigned)geteuid(), word);
+        return refuse_owner(path, status.st_uid);
     if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
         return error_explain(ERROR_ACCESS, "%s is open to others (mode %04o): type `chmod go= %s`", path,
                              (unsigned)(status.st_mode & 07777), word);

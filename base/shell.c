@@ -1,11 +1,16 @@
 /* Quoting for a POSIX shell. No state. */
 #include "base/shell.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
+
+#define INVOCATION_MAX 400 /* it stands in a sentence, behind a path */
 
 static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
 
@@ -32,4 +37,28 @@ char *shell_command(const char *directory)
     if (word == NULL || asprintf(&command, "coffer -C %s", word) < 0)
         return NULL;
     return command;
+}
+
+/* The words as the system keeps them, each with its zero; 0 where they do not fit. */
+static size_t words_read(char *words, size_t room)
+{
+    int descriptor = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t got = descriptor < 0 ? 0 : read(descriptor, words, room);
+    if (descriptor >= 0)
+        close(descriptor);
+    return got > 0 && (size_t)got < room && words[got - 1] == '\0' ? (size_t)got : 0;
+}
+
+char *shell_invocation(void)
+{
+    char words[INVOCATION_MAX];
+    size_t size = words_read(words, sizeof words);
+    char *line = shell_quote(size > 0 ? words : program_invocation_name);
+    for (size_t at = size > 0 ? strlen(words) + 1 : 0; line != NULL && at < size; at += strlen(words + at) + 1) {
+        AUTO_FREE char *before = line;
+        AUTO_FREE char *word = shell_quote(words + at);
+        if (word == NULL || asprintf(&line, "%s %s", before, word) < 0)
+            line = NULL;
+    }
+    return line;
 }
