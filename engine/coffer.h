@@ -94,6 +94,8 @@ enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t
 enum error pool_lock(struct pool *pool) CHECKED;
 /* How a person calls `coffer` for this pool, for sentences that say what to type: "coffer -C DIR", quoted for a shell. */
 const char *pool_command(const struct pool *pool);
+/* As pool_open() was given it. */
+const char *pool_directory(const struct pool *pool);
 
 /* ---- objects ------------------------------------------------------------------------------------------------- */
 

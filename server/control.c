@@ -29,7 +29,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
 #include "base/owner.h"
@@ -58,7 +57,6 @@ struct connection {
 struct control {
     struct methods methods;
     char *path;
-    char *directory; /* the pool directory, or NULL */
     struct uuid pool_uuid;
     struct stat socket; /* identity of what was bound */
     int listener;
@@ -328,17 +326,6 @@ static void socket_remove(struct control *control)
 
 /* ---- starting and stopping ----------------------------------------------------------------------------------- */
 
-/* The directory of the socket, if the conf lies there too. */
-static char *pool_directory(const char *path)
-{
-    AUTO_FREE char *copy = strdup(path);
-    AUTO_FREE char *conf = copy == NULL ? NULL : file_join(dirname(copy), "coffer.conf");
-    if (conf == NULL || access(conf, F_OK) != 0)
-        return NULL;
-    *strrchr(conf, '/') = '\0';
-    return strdup(conf);
-}
-
 static enum error identity_read(struct control *control)
 {
     AUTO_FREE struct pool_status *status = memory_zeroed(1, sizeof(*status));
@@ -357,7 +344,6 @@ static void control_free(struct control *control)
         close(control->wake);
     mutex_deinit(&control->lock);
     mutex_deinit(&control->methods.trash);
-    free(control->directory);
     free(control->path);
     free(control);
 }
@@ -372,10 +358,8 @@ static struct control *control_make(struct pool *pool, const char *path)
         return NULL;
     }
     control->path = kept;
-    control->directory = pool_directory(path);
     control->listener = control->wake = -1;
     control->methods.pool = pool;
-    control->methods.directory = control->directory;
     mutex_init(&control->methods.trash, RANK_CONTROL);
     mutex_init(&control->lock, RANK_CONTROL);
     return control;

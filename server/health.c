@@ -31,6 +31,17 @@ static void good(struct finding *finding, const char *evidence)
     snprintf(finding->evidence, sizeof(finding->evidence), "%s", evidence);
 }
 
+/* True, and the finding says so, where the files could not be found to be looked at. */
+static bool not_looked_at(const struct health_facts *facts, struct finding *finding)
+{
+    if (facts->looked)
+        return false;
+    finding->severity = "note";
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "not looked at: coffer.conf, which names the files, cannot be read; `%s check` says why", facts->self);
+    return true;
+}
+
 static void check_locked(const struct health_facts *facts, struct finding *finding)
 {
     good(finding, "the pool is unlocked and serves");
@@ -120,7 +131,7 @@ static void check_encryption(const struct health_facts *facts, struct finding *f
 static void check_key_place(const struct health_facts *facts, struct finding *finding)
 {
     good(finding, "no key that needs no passphrase was found beside the data");
-    if (!facts->status->encryption || !facts->key_beside_data)
+    if (!facts->status->encryption || not_looked_at(facts, finding) || !facts->key_beside_data)
         return;
     finding->severity = "warning";
     snprintf(finding->evidence, sizeof(finding->evidence),
@@ -134,7 +145,7 @@ static void check_modes(const struct health_facts *facts, struct finding *findin
 {
     const struct modes *modes = &facts->modes;
     good(finding, "the pool's directory and files are closed to other users");
-    if (modes->wide == 0)
+    if (not_looked_at(facts, finding) || modes->wide == 0)
         return;
     finding->severity = modes->key ? "error" : "warning";
     snprintf(finding->evidence, sizeof(finding->evidence), "open to other users: %s%s", modes->names,

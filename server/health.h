@@ -16,12 +16,13 @@ struct health_facts {
     const char *self;     /* pool_command() */
     bool arena_locked;
     bool swap_plaintext;  /* swap is on, on a device that is not an encrypted mapping */
+    bool looked;          /* what follows is known: the conf, which names the files, could be read */
     bool key_beside_data; /* a key that needs no passphrase, on a file system that holds the pool's data too */
     char key_path[256];   /* of that key, or empty */
     struct modes modes;
 };
 
-/* Fills in what is not in the status. `directory` is the pool directory, or NULL where unknown. */
+/* Fills in what is not in the status, from the pool directory. */
 void health_facts_gather(struct health_facts *facts, const char *directory);
 
 /* An array of {id, severity: "ok" | "note" | "warning" | "error", evidence, command}; NULL when out of memory. */

@@ -2,8 +2,8 @@
  * What the health checks need to know beyond the pool's status: swap, where the key lies, and modes of files.
  *
  * Everything here is best effort: a fact that cannot be had counts as harmless, because a false alarm about keys would
- * teach people to ignore the true one. A conf that was spoilt after the pool was opened is such a fact: the next start
- * will complain of it. No locks, nothing written.
+ * teach people to ignore the true one. Where a conf that was spoilt after the pool was opened hides all of them, that
+ * is a fact too (`looked`): nobody may call well what was not looked at. No locks, nothing written.
  */
 #include "server/health.h"
 
@@ -74,12 +74,11 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     struct pool_conf *conf;
     facts->arena_locked = arena_is_locked();
     facts->swap_plaintext = swap_is_plaintext();
-    if (directory == NULL)
-        return;
     if (pool_conf_read(directory, &conf) != ERROR_NONE) {
         error_forget();
         return;
     }
+    facts->looked = true;
     find_key_beside_data(facts, conf);
     modes_look(conf, &facts->modes);
     pool_conf_destroy(conf);

@@ -22,8 +22,7 @@ enum role {
 
 struct methods {
     struct pool *pool;
-    const char *directory; /* the pool directory, where known; NULL otherwise */
-    struct mutex trash;    /* RANK_CONTROL: what was found in or out of the trash stays there until it is acted upon */
+    struct mutex trash; /* RANK_CONTROL: what was found in or out of the trash stays there until it is acted upon */
 };
 
 #define PARAMETERS_MAX 3

@@ -161,7 +161,7 @@ enum error method_pool_health(struct methods *methods, json_t *parameters, json_
         return ERROR_NO_MEMORY;
     facts->status = status;
     facts->self = pool_command(methods->pool);
-    health_facts_gather(facts, methods->directory);
+    health_facts_gather(facts, pool_directory(methods->pool));
     json_t *rows = health_json(facts);
     if (rows == NULL)
         return ERROR_NO_MEMORY;

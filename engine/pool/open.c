@@ -17,6 +17,8 @@
 
 const char *pool_command(const struct pool *pool) { return pool->command; }
 
+const char *pool_directory(const struct pool *pool) { return pool->directory; }
+
 enum error pool_check_unlocked(struct pool *pool)
 {
     if (!atomic_load(&pool->locked))

@@ -14,6 +14,7 @@ struct pool *fake_create(void)
 {
     struct pool *pool = calloc(1, sizeof(*pool));
     pthread_mutex_init(&pool->lock, NULL);
+    pool->directory = "/nowhere";
     pool->status = (struct pool_status){
         .uuid = uuid_random(),
         .group_uuid = uuid_random(),
@@ -80,6 +81,11 @@ const char *pool_command(const struct pool *pool)
 {
     (void)pool;
     return "coffer -C '/srv/a pool'";
+}
+
+const char *pool_directory(const struct pool *pool)
+{
+    return pool->directory;
 }
 
 static enum error locked(void)

@@ -12,6 +12,7 @@
 struct pool {
     pthread_mutex_t lock;
     struct pool_status status;
+    const char *directory; /* a real one for what looks at files */
     struct object_info objects[FAKE_OBJECTS_MAX];
     size_t object_count;
     const char *passphrase;  /* NULL: the key is a file */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -361,10 +362,9 @@ static void write_file(const char *directory, const char *name, const char *text
     fclose(file);
 }
 
-static bool key_lies_beside_data(const struct fixture *fixture, const char *directory, const char *provider)
+static void write_conf(const char *directory, const char *provider)
 {
     char conf[768];
-    struct health_facts facts = {.status = &fixture->pool->status};
     snprintf(conf, sizeof(conf),
              "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nprovider = native\n[provider native]\n"
              "id = 22222222-2222-4222-8222-222222222222\ntype = native\n%s"
@@ -372,8 +372,41 @@ static bool key_lies_beside_data(const struct fixture *fixture, const char *dire
              "device-ids = 44444444-4444-4444-8444-444444444444\n",
              provider);
     write_file(directory, "coffer.conf", conf);
+}
+
+static bool key_lies_beside_data(const struct fixture *fixture, const char *directory, const char *provider)
+{
+    struct health_facts facts = {.status = &fixture->pool->status};
+    write_conf(directory, provider);
     health_facts_gather(&facts, directory);
     return facts.key_beside_data;
+}
+
+/* Wherever its sockets are. */
+static void health_looks_into_the_pools_own_directory(void **state)
+{
+    struct fixture *fixture = *state;
+    char directory[] = "/tmp/coffer-methods-XXXXXX", path[96];
+    assert_non_null(mkdtemp(directory));
+    write_conf(directory, "seal = file\npath = native.key\n");
+    snprintf(path, sizeof(path), "%s/coffer.conf", directory);
+    assert_int_equal(chmod(path, 0644), 0);
+    fixture->pool->directory = directory;
+    json_t *checks = call(fixture, "pool.health", "{}");
+    assert_string_equal(severity(checks, "WIDE_MODES"), "warning");
+    assert_non_null(strstr(evidence(checks, "WIDE_MODES"), path));
+    unlink(path);
+    rmdir(directory);
+}
+
+static void what_could_not_be_looked_at_is_not_called_well(void **state)
+{
+    json_t *checks = call(*state, "pool.health", "{}");
+    static const char *const ids[] = {"WIDE_MODES", "KEY_BESIDE_DATA"};
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+        assert_string_equal(severity(checks, ids[i]), "note");
+        assert_non_null(strstr(evidence(checks, ids[i]), "not looked at"));
+    }
 }
 
 static void a_key_on_the_file_system_of_the_data_is_found(void **state)
@@ -400,7 +433,8 @@ static void a_key_on_the_file_system_of_the_data_is_found(void **state)
 static void health_knows_keys_beside_data_and_plaintext(void **state)
 {
     struct fixture *fixture = *state;
-    struct health_facts facts = {.status = &fixture->pool->status, .key_beside_data = true, .key_path = "/pool/key"};
+    struct health_facts facts = {.status = &fixture->pool->status, .looked = true,
+                                  .key_beside_data = true, .key_path = "/pool/key"};
     json_t *checks = health_json(&facts);
     assert_string_equal(severity(checks, "KEY_BESIDE_DATA"), "warning");
     json_decref(checks);
@@ -440,6 +474,8 @@ int main(void)
         TEST(health_finds_what_is_wrong),
         TEST(health_tells_what_share_of_new_chunks_looks_random),
         TEST(health_says_that_the_file_system_below_is_full),
+        TEST(health_looks_into_the_pools_own_directory),
+        TEST(what_could_not_be_looked_at_is_not_called_well),
         TEST(a_key_on_the_file_system_of_the_data_is_found),
         TEST(health_knows_keys_beside_data_and_plaintext),
     };
