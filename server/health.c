@@ -9,9 +9,11 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/shell.h"
 #include "base/size.h"
 
 #define SPACE_WARNING_PERCENT 15    /* free of capacity: time enough to order a disk */
@@ -75,13 +77,14 @@ static void check_fenced(const struct health_facts *facts, struct finding *findi
 static void below_is_full(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_status *status = facts->status;
+    AUTO_FREE char *absolute = status->device_count == 1 ? realpath(status->devices[0].path, NULL) : NULL;
+    AUTO_FREE char *word = absolute == NULL ? NULL : shell_quote(absolute);
     finding->severity = "error";
     snprintf(finding->evidence, sizeof(finding->evidence),
              "the file system below is full: group %s gives writers \"no space\"; reads and deletes go on",
              status->group_name);
-    if (status->device_count == 1)
-        snprintf(finding->command, sizeof(finding->command), "df -h '%.200s'; make room there",
-                 status->devices[0].path);
+    if (word != NULL)
+        snprintf(finding->command, sizeof(finding->command), "df -h %s; make room there", word);
     else
         snprintf(finding->command, sizeof(finding->command), "%s device list; make room where these lie (df -h)",
                  facts->self);

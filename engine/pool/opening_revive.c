@@ -99,8 +99,8 @@ static enum error device_revive(struct opening *opening, size_t i)
         return ERROR_NONE;
     return error_explain(opening->lost[i].error,
                          "%s; it is the right device all the same, its checkpoint records prove it, and %s holds its "
-                         "keys: `coffer check %s --repair` writes its superblock anew",
-                         opening->lost[i].sentence, opening->devices[peer]->path, opening->pool->directory);
+                         "keys: `%s check --repair` writes its superblock anew",
+                         opening->lost[i].sentence, opening->devices[peer]->path, opening->pool->command);
 }
 
 enum error opening_revive(struct opening *opening)

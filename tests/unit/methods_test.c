@@ -352,6 +352,25 @@ static void health_says_that_the_file_system_below_is_full(void **state)
     json_decref(checks);
 }
 
+static void the_command_for_a_full_file_system_below_is_quoted(void **state)
+{
+    struct fixture *fixture = *state;
+    struct pool_status *status = &fixture->pool->status;
+    struct health_facts facts = {.status = status};
+    char path[] = "/tmp/coffer's disk XXXXXX", quoted[96];
+    int disk = mkstemp(path);
+    assert_true(disk >= 0);
+    close(disk);
+    snprintf(quoted, sizeof(quoted), "df -h '/tmp/coffer'\\''s disk %s'; make room there", strrchr(path, ' ') + 1);
+    snprintf(status->devices[0].path, sizeof(status->devices[0].path), "%s", path);
+    status->device_count = 1;
+    status->below_full = true;
+    json_t *checks = health_json(&facts);
+    assert_string_equal(check_word(checks, "SPACE", "command"), quoted);
+    json_decref(checks);
+    unlink(path);
+}
+
 static void write_file(const char *directory, const char *name, const char *text)
 {
     char path[96];
@@ -474,6 +493,7 @@ int main(void)
         TEST(health_finds_what_is_wrong),
         TEST(health_tells_what_share_of_new_chunks_looks_random),
         TEST(health_says_that_the_file_system_below_is_full),
+        TEST(the_command_for_a_full_file_system_below_is_quoted),
         TEST(health_looks_into_the_pools_own_directory),
         TEST(what_could_not_be_looked_at_is_not_called_well),
         TEST(a_key_on_the_file_system_of_the_data_is_found),

@@ -103,13 +103,15 @@ static void assert_data_is_intact(void)
 
 static void all_copies_of_any_one_device_come_back(void **context)
 {
+    char command[192];
     (void)context;
+    snprintf(command, sizeof command, "`coffer -C %s check --repair`", fixture_directory);
     for (size_t i = 0; i < device_count; i++) {
         spoil_superblocks(i);
         AUTO_FREE uint8_t *before = areas_read();
         enum error error = pool_try_open();
         assert_refused(error, ERROR_NOT_FOUND, paths[i]);
-        assert_refused(error, ERROR_NOT_FOUND, "--repair");
+        assert_refused(error, ERROR_NOT_FOUND, command);
         assert_areas(before);
         assert_fine(repair());
         assert_data_is_intact();
