@@ -11,8 +11,8 @@ char *shell_quote(const char *word) CHECKED;
  * memory. */
 char *shell_command(const char *directory) CHECKED;
 
-/* How this process was called, quoted: "cofferd '/srv/a pool'"; malloc'ed, NULL when out of memory. Where the system does
- * not tell, or it is longer than a sentence should be, it is the program's name alone. */
+/* How this process was called, quoted: "cofferd '/srv/a pool'"; malloc'ed, NULL when out of memory. Where the system
+ * does not tell, or it is longer than a sentence should be, it is the program's name alone. */
 char *shell_invocation(void) CHECKED;
 
 #endif

@@ -452,8 +452,8 @@ static void a_key_on_the_file_system_of_the_data_is_found(void **state)
 static void health_knows_keys_beside_data_and_plaintext(void **state)
 {
     struct fixture *fixture = *state;
-    struct health_facts facts = {.status = &fixture->pool->status, .looked = true,
-                                  .key_beside_data = true, .key_path = "/pool/key"};
+    struct health_facts facts = {
+        .status = &fixture->pool->status, .looked = true, .key_beside_data = true, .key_path = "/pool/key"};
     json_t *checks = health_json(&facts);
     assert_string_equal(severity(checks, "KEY_BESIDE_DATA"), "warning");
     json_decref(checks);
