@@ -242,7 +242,7 @@ static uint64_t memory_needed(const struct group_config *config, uint32_t segmen
 uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes)
 {
     struct group_config tried = group->config;
-    while (2 * (uint64_t)recent_usable(shares_of(&tried, group->segments.count).tables, RECENT_BATCH_ROOM) < bytes)
+    while (2 * (uint64_t)recent_usable(shares_of(&tried, group->segments.count).tables, RECENT_RECORD_ROOM) < bytes)
         tried.memory += UINT64_C(1) << 20;
     return setting_for(&group->config, tried.memory);
 }

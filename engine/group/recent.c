@@ -133,6 +133,12 @@ size_t recent_room(const struct recent *recent)
     return left > last ? left - last : 0;
 }
 
+bool recent_takes_record(const struct recent *recent)
+{
+    return recent->range_count + 1 < RECENT_RANGES_MAX && recent->component_count + 1 < RECENT_COMPONENTS_MAX &&
+           recent->size - recent->used > last_sheaf_bytes() + RECENT_RECORD_ROOM;
+}
+
 static uint32_t sheaf_allocate(struct recent *recent, bool births, unsigned shift)
 {
     size_t bytes = sheaf_bytes(births, shift);

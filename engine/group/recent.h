@@ -24,6 +24,7 @@
 #define SHEAF_ITEMS 256
 #define RECENT_POINT_BYTES_MAX 96  /* most that one point or birth takes from the room, growth of its sheaf included */
 #define RECENT_BIRTH_BYTES_MAX 160
+#define RECENT_RECORD_ROOM (64u << 10) /* a record enters 510 points at most: the ends of a range of holes */
 #define RECENT_RANGES_MAX 65536
 #define RECENT_RANGE_LEAVES_MAX 65536 /* of 1 MiB each, in ranges: what one merge drops is bounded */
 #define RECENT_COMPONENTS_MAX 16384
@@ -62,6 +63,9 @@ void recent_clear(struct recent *recent);
 bool recent_is_empty(const struct recent *recent);
 /* Bytes left for points and births; 0 also where ranges, their leaves or components are at their limit. */
 size_t recent_room(const struct recent *recent);
+/* Whether one more record of the journal surely fits, whatever it is. Replay asks this: it sees records where the writer
+ * asked recent_room() for whole commits, and must never be stricter. */
+bool recent_takes_record(const struct recent *recent);
 size_t recent_capacity(const struct recent *recent);
 /* Bytes that points and births take. */
 size_t recent_used(const struct recent *recent);

@@ -10,16 +10,17 @@
 #include "engine/group/view.h"
 
 /* One table is filled, then the other. What fits into neither is entered for its size alone, over and over into the second,
- * so that the end of the journal tells how much is needed. (A table that is full for its ranges counts as one full of
- * points: with more memory the first table gets as far as it got when the journal was written.) */
+ * so that the end of the journal tells how much is needed. What was
+ * committed fits: a commit was let in where the table had room for a whole one, and a table is full here only where not
+ * one record more would fit. */
 static void table_ready(struct replay *replay)
 {
     struct group *group = replay->group;
     struct view *view = group->view;
-    if (recent_room(view->active) >= RECENT_BATCH_ROOM)
+    if (recent_takes_record(view->active))
         return;
     if (view->frozen) {
-        replay->overflow += recent_is_at_limit(view->active) ? recent_capacity(view->active) : recent_used(view->active);
+        replay->overflow += recent_used(view->active);
         recent_clear(view->active);
         return;
     }

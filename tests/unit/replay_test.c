@@ -160,7 +160,7 @@ static void a_journal_that_does_not_fit_into_memory_says_how_much_it_needs(void 
     f->memory = UINT64_C(256) << 20;
     fixture_open(f);
     fixture_write(f, COMPONENT, 5000 * MAP_LEAF_ENTRIES, 9);
-    for (uint64_t leaf = 0; leaf < 3500; leaf++)
+    for (uint64_t leaf = 0; leaf < 4500; leaf++)
         fixture_holes(f, COMPONENT, leaf * MAP_LEAF_ENTRIES, leaf * MAP_LEAF_ENTRIES + 255);
     fixture_write(f, COMPONENT, 7, 7);
     flush(f);
@@ -286,6 +286,32 @@ static void another_groups_segments_are_not_replayed(void **state)
 #define TEST(name)     cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 #define TEST_TWO(name) cmocka_unit_test_setup_teardown(name, fixture_setup_two, fixture_teardown)
 
+/* The limits of a table are asked for once for a whole commit by who writes, and must not be asked for more often here. */
+static void a_commit_of_many_large_trims_is_replayed(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t piece = UINT64_C(4096) * MAP_LEAF_ENTRIES;
+    struct log_commit commit = {.section = &f->section};
+    fixture_write(f, COMPONENT, 5, 50);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    assert_int_equal(fixture_enter(f, true), ERROR_NONE);
+    for (uint64_t i = 0; i < 40; i++) {
+        uint8_t bytes[RECORD_SMALL_BYTES_MAX];
+        struct byte_writer out = {bytes, bytes + sizeof bytes, false};
+        struct log_item none;
+        record_holes_encode(&out, COMPONENT, 2 * i * piece, piece);
+        log_reserve(&f->group->journal, 0, (size_t)(out.next - bytes), &none);
+        log_record(&f->group->journal, &commit, bytes, (size_t)(out.next - bytes));
+        recent_enter_holes(f->group->view->active, COMPONENT, 2 * i * piece, (2 * i + 1) * piece);
+    }
+    assert_true(recent_range_leaves(f->group->view->active) > 2 * RECENT_RANGE_LEAVES_MAX);
+    fixture_leave(f);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 5, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +321,7 @@ int main(void)
         TEST(a_torn_tail_is_cut_off_and_never_comes_back),
         TEST(a_device_that_cannot_be_read_is_not_the_end),
         TEST(a_journal_that_does_not_fit_into_memory_says_how_much_it_needs),
+        TEST(a_commit_of_many_large_trims_is_replayed),
         TEST(everything_flushed_is_there_after_a_crash),
         TEST_TWO(everything_flushed_is_there_after_a_crash),
         TEST(a_component_made_before_a_crash_is_there),
