@@ -70,10 +70,12 @@ static void zeros_add(struct packer *packer, struct request *request)
     }
     if (begin % CHUNK_SIZE)
         data_add(packer, request, begin, zeros, first * CHUNK_SIZE - begin);
-    if (first < last) {
-        make_room(packer, first, last, 0);
+    for (uint64_t at = first; at < last && !request->error;) {
+        uint64_t stop = MIN(last, ROUND_DOWN(at, BATCH_TRIM_BLOCKS) + BATCH_TRIM_BLOCKS);
+        make_room(packer, at, stop, 0);
         member_add(packer, request);
-        batch_add_hole(packer->batch, first, last);
+        batch_add_hole(packer->batch, at, stop);
+        at = stop;
     }
     if (end % CHUNK_SIZE)
         data_add(packer, request, last * CHUNK_SIZE, zeros, end % CHUNK_SIZE);
