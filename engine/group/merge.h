@@ -29,6 +29,7 @@ struct merge {
     struct change *changes;
     size_t change_count;
     uint64_t progress;
+    uint64_t waited;               /* nanoseconds, for devices that refused to read */
 };
 
 /* ---- update.c: one tree ------------------------------------------------------------------------------------------- */

@@ -146,8 +146,8 @@ static void damage_report(struct group *group, const struct node_read *node, con
             error_sentence(node->error), outcome);
 }
 
-/* What a device refuses to read may be read later; all else is damage. */
-static enum error unreadable(enum error error) { return error == ERROR_IO ? ERROR_IO : ERROR_CORRUPT; }
+/* Damage is what the bytes say, or that their segment is gone; what else kept them from being read may pass. */
+static enum error unreadable(enum error error) { return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error; }
 
 static void nodes_read_some(struct group *group, struct node_read *reads, size_t count);
 

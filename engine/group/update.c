@@ -18,6 +18,7 @@
 
 #define READ_TRIES 5
 #define READ_PAUSE (100 * CLOCK_MILLISECOND) /* before the second try; longer before each further one */
+#define READ_WAIT_MAX (20 * CLOCK_SECOND)    /* of one merge */
 
 struct slice {
     const uint64_t *numbers;
@@ -117,28 +118,34 @@ static bool device_reads(struct group *group, uint64_t serial)
     uint32_t device = index == SEGMENT_NONE ? 0 : segment_device(&group->segments, index);
     uint32_t slot = index == SEGMENT_NONE ? 0 : segment_slot(&group->segments, index);
     mutex_unlock(&group->lock);
-    return index != SEGMENT_NONE && segment_header_read(group, device, slot, serial, &header) != ERROR_IO;
+    enum error error = index == SEGMENT_NONE ? ERROR_IO : segment_header_read(group, device, slot, serial, &header);
+    return error == ERROR_NONE || error == ERROR_NOT_FOUND;
 }
 
-/* Whether this merge can go on without what could not be read: a leaf of a map that is damaged, or lies where the device
- * cannot read while it reads elsewhere. Of a device that reads nothing it would lose all that comes back with it. */
-static bool is_dispensable(struct merge *merge, const struct tree *tree, unsigned level, const struct node_read *read)
+/* Reads one node. What the device refuses is asked for again after a while, and what is damaged once more at once, since
+ * a leaf is given up for good; of waiting a merge does a bounded amount. ERROR_CORRUPT: it is damaged, or lies where the
+ * device cannot read while it reads elsewhere. Of a device that reads nothing all may come back: that stays ERROR_IO. */
+static enum error node_read_patiently(struct merge *merge, struct node_read *read)
 {
-    if (tree->kind != ITEM_NODE || level > 0 || group_is_fenced(merge->group))
-        return false;
-    return read->error == ERROR_CORRUPT ||
-           (read->error == ERROR_IO && device_reads(merge->group, entry_serial(read->pointer.first)));
-}
-
-/* Reads one node; what the device refuses is asked for again, since a leaf is given up for good. */
-static enum error node_read_patiently(struct group *group, struct node_read *read)
-{
+    struct group *group = merge->group;
     enum error error = nodes_read(group, read, 1);
-    for (unsigned tries = 1; error == ERROR_IO && tries < READ_TRIES && !group_is_fenced(group); tries++) {
+    for (unsigned tries = 1; error == ERROR_IO && tries < READ_TRIES && merge->waited < READ_WAIT_MAX; tries++) {
+        if (group_is_fenced(group))
+            return ERROR_FENCED;
         clock_sleep(tries * READ_PAUSE);
+        merge->waited += tries * READ_PAUSE;
         error = nodes_read(group, read, 1);
     }
-    return error;
+    bool elsewhere = error == ERROR_IO && device_reads(group, entry_serial(read->pointer.first));
+    if (error == ERROR_CORRUPT || elsewhere)
+        error = nodes_read(group, read, 1);
+    return error == ERROR_IO && elsewhere ? ERROR_CORRUPT : error;
+}
+
+/* Whether this merge can go on without what could not be read: a leaf of a map. */
+static bool is_dispensable(const struct merge *merge, const struct tree *tree, unsigned level, enum error error)
+{
+    return tree->kind == ITEM_NODE && level == 0 && error == ERROR_CORRUPT && !group_is_fenced(merge->group);
 }
 
 static void loss_report(const struct merge *merge, const struct tree *tree, uint64_t number, const char *outcome)
@@ -155,8 +162,8 @@ static enum error subtree_drop(struct merge *merge, const struct tree_update *up
 {
     struct node_read read = {.pointer = *pointer,
                              .identity = {update->tree->kind, update->tree->owner, number, (uint8_t)level}};
-    enum error error = node_read_patiently(merge->group, &read);
-    if (error && is_dispensable(merge, update->tree, level, &read)) {
+    enum error error = node_read_patiently(merge, &read);
+    if (error && is_dispensable(merge, update->tree, level, error)) {
         loss_report(merge, update->tree, number, "it is dropped");
         error = ERROR_NONE;
     } else if (error) {
@@ -224,13 +231,13 @@ static enum error leaf_update(struct merge *merge, const struct tree_update *upd
     struct node_read read = {.pointer = *pointer, .identity = {update->tree->kind, update->tree->owner, number, 0}};
     enum error error = ERROR_NONE;
     if (!block && !entry_is_hole(pointer->first)) {
-        error = node_read_patiently(merge->group, &read);
+        error = node_read_patiently(merge, &read);
         block = read.block;
     }
     if (block)
         memcpy(old, cache_bytes(block), BLOCK_SIZE);
     nodes_put(merge->group, &read, 1);
-    if (error && is_dispensable(merge, update->tree, 0, &read))
+    if (error && is_dispensable(merge, update->tree, 0, error))
         error = leaf_lose(merge, update, pointer, number, old);
     TRY(error);
     TRY(update->apply(merge, update->context, number, old, is_covered(slice, number, number + 1), leaf));
@@ -291,7 +298,7 @@ static enum error node_update(struct merge *merge, const struct tree_update *upd
     if (!entry_is_hole(pointer->first)) {
         struct node_read read = {.pointer = *pointer,
                                  .identity = {update->tree->kind, update->tree->owner, number, (uint8_t)level}};
-        TRY(node_read_patiently(merge->group, &read));
+        TRY(node_read_patiently(merge, &read));
         memcpy(node, cache_bytes(read.block), BLOCK_SIZE);
         nodes_put(merge->group, &read, 1);
     }

@@ -493,8 +493,8 @@ static void a_leaf_where_a_device_cannot_read_is_given_up(void **state)
 {
     struct fixture *f = *state;
     struct map_entry leaf = leaf_make(f);
-    /* Of its block two doubled items are read before it, it once ahead of need and five times, the others later. */
-    reads_refuse(f, fixture_offset(f, entry_serial(leaf), entry_offset(leaf)), 1, 8);
+    /* Of its block two doubled items are read before it, it once ahead of need and six times, the others later. */
+    reads_refuse(f, fixture_offset(f, entry_serial(leaf), entry_offset(leaf)), 1, 9);
     fixture_write(f, COMPONENT, 5, 60);
     publish(f);
     assert_false(group_is_fenced(f->group));
