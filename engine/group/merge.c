@@ -21,8 +21,6 @@
 #include "base/message.h"
 #include "engine/group/view.h"
 
-#define SEQUENCE_LOW_BITS 255u
-
 struct freeze {
     struct view *view;     /* held by the merge */
     uint64_t generation, sequence;
@@ -223,7 +221,7 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     struct merge merge = {
         .group = group,
         .view = freeze->view,
-        .birth = (freeze->sequence + SEQUENCE_LOW_BITS) & ~(uint64_t)SEQUENCE_LOW_BITS,
+        .birth = sequence_of_birth(freeze->sequence),
         .chunks_live = group->checkpoint.chunks_live,
         .blocks_mapped = group->checkpoint.blocks_mapped,
         .changes = malloc(CHANGES_MAX * sizeof(struct change)),

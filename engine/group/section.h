@@ -10,6 +10,13 @@
 
 #define SEQUENCE_EPOCH_SHIFT 40
 
+/* What a merge writes as the birth of its nodes: the sequence of its freeze, rounded up to a multiple of 256. */
+static inline uint64_t sequence_of_birth(uint64_t sequence)
+{
+    const uint64_t low = 255;
+    return (sequence + low) & ~low;
+}
+
 struct section {
     struct mutex mutex;
     struct condition changed;  /* a latch, room, a buffer or a prepared segment may be there now */

@@ -218,11 +218,10 @@ static enum error page_visit(void *context, const struct walk_node *node)
                                                     : ERROR_NONE;
 }
 
-/* A merge writes the sequence of its freeze, rounded up; that of a replayed table the first of its epoch. */
+/* The merge of a replayed table writes the first of its epoch. */
 static uint64_t birth_max(const struct group *group)
 {
-    const uint64_t low = (UINT64_C(1) << 8) - 1;
-    return MAX((group->checkpoint.sequence + low) & ~low, group->checkpoint.epoch << SEQUENCE_EPOCH_SHIFT);
+    return MAX(sequence_of_birth(group->checkpoint.sequence), group->checkpoint.epoch << SEQUENCE_EPOCH_SHIFT);
 }
 
 enum error check_tables(struct check *check)

@@ -6,8 +6,6 @@
 #include "engine/group/view.h"
 #include "engine/pool/pool.h"
 
-#define EXTENT_ROUND 256 /* blocks of a leaf */
-
 static enum error request_check(const struct volume *volume, const struct request *request)
 {
     uint64_t size = atomic_load(&volume->object->size);
@@ -128,8 +126,8 @@ static bool run_add(struct runs *runs, bool hole, uint64_t blocks)
 static enum error leaf_runs(struct volume *volume, uint64_t block, size_t count, struct runs *runs, bool *full,
                             bool *whole_hole)
 {
-    uint64_t blocks[EXTENT_ROUND];
-    struct map_entry entries[EXTENT_ROUND];
+    uint64_t blocks[MAP_LEAF_ENTRIES];
+    struct map_entry entries[MAP_LEAF_ENTRIES];
     struct view *view;
     for (size_t i = 0; i < count; i++)
         blocks[i] = block + i;
@@ -146,10 +144,10 @@ static enum error leaf_runs(struct volume *volume, uint64_t block, size_t count,
 /* Passes over leaves in which nothing is mapped. */
 static enum error holes_pass(struct volume *volume, uint64_t *block, uint64_t end, struct runs *runs, bool *full)
 {
-    uint64_t leaf = *block / EXTENT_ROUND;
+    uint64_t leaf = *block / MAP_LEAF_ENTRIES;
     TRY(view_leaf_next(volume->pool->group, volume->object->component, &leaf,
-                       (end + EXTENT_ROUND - 1) / EXTENT_ROUND));
-    uint64_t next = MIN(MAX(leaf * EXTENT_ROUND, *block), end);
+                       (end + MAP_LEAF_ENTRIES - 1) / MAP_LEAF_ENTRIES));
+    uint64_t next = MIN(MAX(leaf * MAP_LEAF_ENTRIES, *block), end);
     if (next > *block)
         *full = !run_add(runs, true, next - *block);
     *block = next;
@@ -170,7 +168,7 @@ enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t lengt
     while (block < end && !full && looked < EXTENT_DATA_MAX / COFFER_BLOCK) {
         if (hole)
             TRY(holes_pass(volume, &block, end, &runs, &full));
-        size_t round = (size_t)MIN(end - block, EXTENT_ROUND - block % EXTENT_ROUND);
+        size_t round = (size_t)MIN(end - block, MAP_LEAF_ENTRIES - block % MAP_LEAF_ENTRIES);
         if (round == 0 || full)
             break;
         hole = true;
