@@ -111,7 +111,8 @@ static enum error object_prepare(const struct bench_options *options, struct eng
     struct object_info info;
     struct uuid uuid;
     enum error error = object_find(engine->pool, options->object, &info);
-    if (error == ERROR_NOT_FOUND) {
+    bool freed = error == ERROR_NONE && info.deleting; /* what an earlier run left; its name is free again */
+    if (error == ERROR_NOT_FOUND || freed) {
         TRY(object_create(engine->pool, options->object, options->size, &uuid));
         *created = true;
         return ERROR_NONE;
