@@ -353,22 +353,40 @@ static enum error journal_begin(struct group *group, unsigned joints)
     return log_prepare(&group->journal);
 }
 
+static const struct {
+    const char *name;
+    void (*run)(void *group);
+} threads[GROUP_THREADS] = {
+    {"keeper", group_keeper_thread},
+    {"syncer", group_syncer_thread},
+    {"merge", group_merge_thread},
+};
+
 static enum error threads_start(struct group *group)
 {
-    TRY(thread_start(&group->keeper_thread, "keeper", group_keeper_thread, group));
-    enum error error = thread_start(&group->merge_thread, "merge", group_merge_thread, group);
-    if (error) {
-        mutex_lock(&group->thread_lock);
-        group->stopping = true;
-        condition_broadcast(&group->keeper_wake);
-        mutex_unlock(&group->thread_lock);
-        thread_join(&group->keeper_thread);
-        return error;
+    for (; group->threads_running < GROUP_THREADS; group->threads_running++) {
+        const unsigned i = group->threads_running;
+        TRY(thread_start(&group->threads[i], threads[i].name, threads[i].run, group));
     }
-    group->threads_running = true;
     if (!group->config.no_index)
         group->index_running = thread_start(&group->index_thread, "index", group_index_thread, group) == ERROR_NONE;
     return ERROR_NONE;
+}
+
+static void threads_stop(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    group->stopping = true;
+    condition_broadcast(&group->keeper_wake);
+    condition_broadcast(&group->syncer_wake);
+    condition_broadcast(&group->merge_wake);
+    condition_broadcast(&group->merge_done);
+    mutex_unlock(&group->thread_lock);
+    for (unsigned i = 0; i < group->threads_running; i++)
+        thread_join(&group->threads[i]);
+    atomic_store(&group->index_stopping, true);
+    if (group->index_running)
+        thread_join(&group->index_thread);
 }
 
 static enum error open_steps(struct group *group)
@@ -402,6 +420,7 @@ static void group_init(struct group *group)
     condition_init(&group->sync_changed);
     mutex_init(&group->thread_lock, RANK_LEAF);
     condition_init(&group->keeper_wake);
+    condition_init(&group->syncer_wake);
     condition_init(&group->merge_wake);
     condition_init(&group->merge_done);
 }
@@ -441,6 +460,7 @@ static void group_free(struct group *group)
     condition_deinit(&group->sync_changed);
     mutex_deinit(&group->thread_lock);
     condition_deinit(&group->keeper_wake);
+    condition_deinit(&group->syncer_wake);
     condition_deinit(&group->merge_wake);
     condition_deinit(&group->merge_done);
     free(group);
@@ -468,6 +488,7 @@ enum error group_open(struct device **devices, struct superblock *superblocks, s
     memcpy(group->keyrings, keyrings, device_count * sizeof *keyrings);
     enum error error = open_steps(group);
     if (error) {
+        threads_stop(group);
         group_drain(group);
         group_free(group);
         return error;
@@ -482,23 +503,6 @@ void group_drain(struct group *group)
     struct log *logs[] = {&group->journal, &group->meta, &group->twin};
     for (size_t i = 0; i < COUNT_OF(logs); i++)
         log_drain_writes(logs[i]);
-}
-
-static void threads_stop(struct group *group)
-{
-    if (!group->threads_running)
-        return;
-    mutex_lock(&group->thread_lock);
-    group->stopping = true;
-    condition_broadcast(&group->keeper_wake);
-    condition_broadcast(&group->merge_wake);
-    condition_broadcast(&group->merge_done);
-    mutex_unlock(&group->thread_lock);
-    thread_join(&group->keeper_thread);
-    thread_join(&group->merge_thread);
-    atomic_store(&group->index_stopping, true);
-    if (group->index_running)
-        thread_join(&group->index_thread);
 }
 
 enum error group_close(struct group *group, bool crash)

@@ -34,6 +34,7 @@
 #define GENERATION_REPLAYED 2
 
 #define GROUP_DEVICES 64
+#define GROUP_THREADS 3 /* keeper, syncer, merge; the index thread comes and goes */
 
 struct view;
 
@@ -98,17 +99,19 @@ struct group {
     bool syncing;
     uint64_t sync_started, sync_done;      /* numbers of syncs */
     _Atomic uint64_t durable;              /* last sequence that a completed sync covers */
-    _Atomic bool written[GROUP_DEVICES]; /* since the device's last flush */
+    _Atomic bool written[GROUP_DEVICES];   /* since the device's last flush */
+    _Atomic uint64_t unflushed;            /* bytes of appends that were complete after the last flush began */
     uint64_t synced_at;                    /* clock_monotonic */
 
     _Atomic int fenced;                    /* enum error; 0: in service */
 
     /* threads */
-    struct thread keeper_thread, merge_thread, index_thread;
-    bool threads_running, index_running;
+    struct thread threads[GROUP_THREADS], index_thread;
+    unsigned threads_running;
+    bool index_running;
     _Atomic bool index_stopping;
     struct mutex thread_lock;
-    struct condition keeper_wake, merge_wake, merge_done;
+    struct condition keeper_wake, syncer_wake, merge_wake, merge_done;
     bool stopping;
     _Atomic bool keeper_needed;
     uint64_t freezes_wanted, freezes_published; /* numbers: a freeze that was wanted at n is published when published >= n */
@@ -142,6 +145,8 @@ uint64_t group_generation(struct group *group, enum segment_kind kind);
 uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint64_t avoid);
 struct place group_place(struct group *group, uint32_t segment, uint32_t block);
 void group_device_written(struct group *group, uint32_t device);
+/* An append of so many bytes is complete: with enough of them the syncer flushes the devices. Under no lock. */
+void group_append_written(struct group *group, uint32_t device, size_t bytes);
 /* Room may have come back: wakes writers that wait. Under no lock. */
 void group_room_changed(struct group *group);
 void group_keeper_wake(struct group *group);
@@ -206,6 +211,7 @@ void cids_collect(struct group *group);
 
 void group_merge_thread(void *group);
 void group_keeper_thread(void *group);
+void group_syncer_thread(void *group);
 void group_index_thread(void *group);
 
 #endif

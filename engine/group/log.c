@@ -419,10 +419,11 @@ static enum error reap(struct log *log, struct log_buffer *b) REQUIRES(log->mute
     mutex_unlock(&log->mutex);
     enum error error = device_wait(&b->io);
     /* Only now: a flush that began while the write was in flight does not cover it. */
-    group_device_written(log->group, segment_device(&log->group->segments, b->segment));
+    group_append_written(log->group, segment_device(&log->group->segments, b->segment), b->io.size);
     mutex_lock(&log->mutex);
     if (!error) {
         log->written = b->ticket;
+        log->written_sequence = b->last_sequence;
         b->state = BUFFER_FREE; /* nobody reads from it any more */
     }
     b->reaping = false;
@@ -482,6 +483,14 @@ enum error log_wait_buffer(struct log *log)
     }
     mutex_unlock(&log->mutex);
     return error ? group_fence(log->group, error) : ERROR_NONE;
+}
+
+uint64_t log_written_sequence(struct log *log)
+{
+    mutex_lock(&log->mutex);
+    uint64_t sequence = log->written_sequence;
+    mutex_unlock(&log->mutex);
+    return sequence;
 }
 
 void log_drain_writes(struct log *log)

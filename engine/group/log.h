@@ -80,6 +80,7 @@ struct log {
     bool sealing GUARDED_BY(mutex);
     uint64_t sealed GUARDED_BY(mutex);  /* tickets up to here are sealed */
     uint64_t written GUARDED_BY(mutex); /* … are written */
+    uint64_t written_sequence GUARDED_BY(mutex); /* the last of them; 0: none since the open */
     uint8_t previous[16];        /* tag of the last sealed append; by whoever seals */
     struct summary *summary;     /* journal: of the segment of the last sealed append; by whoever seals */
     uint64_t mark GUARDED_BY(mutex); /* the ticket whose tag log_marked_tag() tells */
@@ -143,6 +144,9 @@ uint64_t log_close(struct log *log, bool even_empty);
 enum error log_advance(struct log *log) CHECKED;
 /* Waits until all buffers up to `ticket` are written. Under no lock. */
 enum error log_wait(struct log *log, uint64_t ticket) CHECKED;
+
+/* The last sequence whose append is written, and all before it: what a flush of the devices that begins now covers. */
+uint64_t log_written_sequence(struct log *log);
 
 /* Waits for all writes in flight, whatever became of them; for closing. */
 void log_drain_writes(struct log *log);

@@ -1,8 +1,15 @@
 /*
- * Durability and the group's small state: sync, fence, keeper.
+ * Durability and the threads that see to it: sync, fence, syncer, keeper.
  *
  * A flush (group_sync): close the open buffer, write, wait for all before it, flush the devices, answer. Whoever comes
  * while a flush of devices runs shares the next one: it begins after their writes are complete.
+ *
+ * The syncer writes and syncs what nobody asked for, and flushes the devices ahead of whoever will ask: a device that has
+ * little in its cache is soon done, one with half a gigabyte answers nothing for most of a second. It rests as long
+ * after each of these flushes as the flush took, so that a slow device has half of its time for others. The keeper
+ * never waits for a flush: writers may be waiting for its segments.
+ *
+ * A crash is harmless: flushing more than was asked for changes nothing but how much survives.
  */
 #include "base/clock.h"
 #include "base/memory.h"
@@ -11,7 +18,10 @@
 
 #define WRITE_AGE CLOCK_SECOND       /* an open buffer is written after */
 #define SYNC_AGE (5 * CLOCK_SECOND)  /* and synced after */
-#define KEEPER_TICK (250 * CLOCK_MILLISECOND)
+#define TICK (250 * CLOCK_MILLISECOND) /* of keeper and syncer, where nobody wakes them */
+/* Measured with 1 MiB writes: 8 MiB keep 99.9 % of them below 25 ms and the longest below 0.1 to 0.4 s, 64 MiB below 66 ms
+ * and 0.3 s, nothing at all below 0.2 to 0.4 s and 1.1 s; the rate was the same. */
+#define FLUSH_AHEAD_BYTES (UINT64_C(8) << 20)
 
 enum error group_fence(struct group *group, enum error error)
 {
@@ -26,10 +36,19 @@ enum error group_fence(struct group *group, enum error error)
 
 void group_device_written(struct group *group, uint32_t device) { atomic_store(&group->written[device], true); }
 
+/* Signalled without the lock: a signal that comes too early is followed by that of the next append, or by the tick. */
+void group_append_written(struct group *group, uint32_t device, size_t bytes)
+{
+    group_device_written(group, device);
+    if (atomic_fetch_add(&group->unflushed, bytes) + bytes >= FLUSH_AHEAD_BYTES)
+        condition_signal(&group->syncer_wake);
+}
+
 static enum error devices_flush(struct group *group)
 {
     struct device_io ios[GROUP_DEVICES];
     size_t count = 0;
+    atomic_store(&group->unflushed, 0);
     for (uint32_t d = 0; d < group->device_count; d++)
         if (atomic_exchange(&group->written[d], false))
             ios[count++] = (struct device_io){.device = group->devices[d], .operation = DEVICE_FLUSH};
@@ -108,6 +127,64 @@ static enum error sync_journal(struct group *group, bool even_empty)
 
 enum error group_sync(struct group *group) { return sync_journal(group, false); }
 
+/* ---- the syncer ---------------------------------------------------------------------------------------------------- */
+
+/* An open buffer does not stay in memory for long; and what `durable` says gets onto the disk after some idle time. */
+static void journal_age(struct group *group)
+{
+    uint64_t now = clock_monotonic();
+    mutex_lock(&group->lock);
+    struct log *journal = &group->journal;
+    bool write = journal->open && now - journal->open->opened > WRITE_AGE;
+    bool idle = now > group->synced_at + SYNC_AGE;
+    bool unsynced = journal->last_sequence > group_durable(group) || (journal->open && idle);
+    bool unstated = group_durable(group) > journal->durable_stated;
+    uint64_t ticket = 0;
+    if (write && log_is_ready(journal))
+        ticket = log_close(journal, false);
+    mutex_unlock(&group->lock);
+    enum error error = ticket ? log_advance(journal) : write ? log_wait_buffer(journal) : ERROR_NONE;
+    if (!error && idle && (unsynced || unstated))
+        error = sync_journal(group, !unsynced);
+    if (error && !group_is_fenced(group))
+        message(MESSAGE_WARNING, "group %s: %s", group_name(group), error_sentence(error));
+}
+
+/* Returns the time before which the next one is not wanted. */
+static uint64_t flush_ahead(struct group *group)
+{
+    uint64_t sequence = log_written_sequence(&group->journal), begin = clock_monotonic();
+    if (group_flush_devices(group) == ERROR_NONE) /* an error has fenced the group */
+        durable_raise(group, sequence);
+    uint64_t end = clock_monotonic();
+    return end + (end - begin);
+}
+
+void group_syncer_thread(void *argument)
+{
+    struct group *group = argument;
+    uint64_t aged = 0, rested = 0;
+    mutex_lock(&group->thread_lock);
+    while (!group->stopping) {
+        uint64_t now = clock_monotonic(), due = aged + TICK;
+        bool much = atomic_load(&group->unflushed) >= FLUSH_AHEAD_BYTES;
+        if (now < due && (!much || now < rested)) {
+            condition_wait_until(&group->syncer_wake, &group->thread_lock, much ? MIN(due, rested) : due);
+            continue;
+        }
+        mutex_unlock(&group->thread_lock);
+        if (now >= due) {
+            if (!group_is_fenced(group))
+                journal_age(group);
+            aged = now;
+        }
+        if (much && now >= rested)
+            rested = group_is_fenced(group) ? UINT64_MAX : flush_ahead(group);
+        mutex_lock(&group->thread_lock);
+    }
+    mutex_unlock(&group->thread_lock);
+}
+
 /* ---- the keeper ---------------------------------------------------------------------------------------------------- */
 
 void group_keeper_wake(struct group *group)
@@ -124,41 +201,19 @@ void group_room_changed(struct group *group)
     mutex_unlock(&group->section->mutex);
 }
 
-/* An open buffer does not stay in memory for long; and what `durable` says gets onto the disk after some idle time. */
-static void journal_age(struct group *group)
-{
-    uint64_t now = clock_monotonic();
-    mutex_lock(&group->lock);
-    struct log *journal = &group->journal;
-    bool write = journal->open && now - journal->open->opened > WRITE_AGE;
-    bool idle = now - group->synced_at > SYNC_AGE;
-    bool unsynced = journal->last_sequence > group_durable(group) || (journal->open && idle);
-    bool unstated = group_durable(group) > journal->durable_stated;
-    uint64_t ticket = 0;
-    if (write && log_is_ready(journal))
-        ticket = log_close(journal, false);
-    mutex_unlock(&group->lock);
-    enum error error = ticket ? log_advance(journal) : write ? log_wait_buffer(journal) : ERROR_NONE;
-    if (!error && idle && (unsynced || unstated))
-        error = sync_journal(group, !unsynced);
-    if (error && !group_is_fenced(group))
-        message(MESSAGE_WARNING, "group %s: %s", group_name(group), error_sentence(error));
-}
-
 void group_keeper_thread(void *argument)
 {
     struct group *group = argument;
     mutex_lock(&group->thread_lock);
     while (!group->stopping) {
         if (!atomic_exchange(&group->keeper_needed, false))
-            condition_wait_until(&group->keeper_wake, &group->thread_lock, clock_monotonic() + KEEPER_TICK);
+            condition_wait_until(&group->keeper_wake, &group->thread_lock, clock_monotonic() + TICK);
         atomic_store(&group->keeper_needed, false);
         mutex_unlock(&group->thread_lock);
         if (!group_is_fenced(group)) {
             group_allocate_ahead(group);
             if (log_prepare(&group->journal) == ERROR_NONE)
                 group_room_changed(group);
-            journal_age(group);
         }
         mutex_lock(&group->thread_lock);
     }

@@ -303,6 +303,45 @@ static void a_flush_that_began_before_a_write_was_complete_does_not_answer_for_i
     fixture_end(f);
 }
 
+/* ---- what nobody asked for ------------------------------------------------------------------------------------------ */
+
+#define WRITES_MAX 16384 /* 64 MiB: far more than is left unflushed */
+
+static void expect_durable_up_to(struct fixture *f, const struct map_entry *entries, const uint64_t *sequences,
+                                 size_t count, uint64_t durable)
+{
+    for (size_t i = 0; i < count && sequences[i] <= durable; i++)
+        assert_true(is_durable(f, entries[i]));
+}
+
+static void devices_are_flushed_ahead_and_what_is_called_durable_then_is(void **state)
+{
+    (void)state;
+    static struct map_entry entries[WRITES_MAX];
+    static uint64_t sequences[WRITES_MAX];
+    struct fixture *f = fixture_begin(1, FIXTURE_DEVICE_SIZE, true);
+    fixture_close(f);
+    f->open_device = open_watched;
+    fixture_open(f);
+    mutex_lock(&f->group->lock);
+    f->group->synced_at = clock_monotonic() + 3600 * CLOCK_SECOND; /* not by age */
+    mutex_unlock(&f->group->lock);
+    uint64_t before = group_durable(f->group), durable = before;
+    size_t count = 0;
+    for (unsigned raised = 0; raised < 3 && count < WRITES_MAX; count++) {
+        uint64_t seed = count + 1, now;
+        assert_int_equal(fixture_try_write(f, COMPONENT, count % BLOCKS_EACH, &seed, 1, &entries[count]), ERROR_NONE);
+        sequences[count] = f->group->section->sequence;
+        if ((now = group_durable(f->group)) > durable) {
+            raised++;
+            durable = now;
+            expect_durable_up_to(f, entries, sequences, count + 1, durable);
+        }
+    }
+    assert_true(durable > before);
+    fixture_end(f);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -320,6 +359,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_flush_that_began_before_a_write_was_complete_does_not_answer_for_it),
+        cmocka_unit_test(devices_are_flushed_ahead_and_what_is_called_durable_then_is),
         cmocka_unit_test(what_was_flushed_survives_the_loss_of_all_else),
         cmocka_unit_test(what_was_flushed_survives_the_loss_of_any_part_of_the_rest),
         cmocka_unit_test(what_was_flushed_survives_a_kill_alone),
