@@ -254,12 +254,16 @@ static int block_order(const void *a, const void *b, void *context)
 static void units_form(struct batch *batch)
 {
     size_t count = 0;
+    bool sorted = true; /* as sequential writes are */
     for (size_t i = 0; i < batch->count; i++) {
         const struct batch_block *block = &batch->blocks[i];
-        if (!block->zero && !block->hit && block->alias < 0)
-            batch->order[count++] = (uint16_t)i;
+        if (block->zero || block->hit || block->alias >= 0)
+            continue;
+        sorted &= count == 0 || batch->blocks[batch->order[count - 1]].block < block->block;
+        batch->order[count++] = (uint16_t)i;
     }
-    qsort_r(batch->order, count, sizeof batch->order[0], block_order, batch);
+    if (!sorted)
+        qsort_r(batch->order, count, sizeof batch->order[0], block_order, batch);
     batch->unit_count = 0;
     for (size_t i = 0; i < count; i++) {
         struct batch_block *block = &batch->blocks[batch->order[i]];
