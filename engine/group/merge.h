@@ -51,6 +51,15 @@ struct tree_update {
 };
 enum error tree_update(struct merge *merge, const struct tree_update *update) CHECKED;
 
+/* ---- merge_read.c: reading what a merge has to have ------------------------------------------------------------------ */
+
+/* Reads one node. What the device refuses is asked for again after a while, and what is damaged once more at once, since
+ * a leaf is given up for good; of waiting a merge does a bounded amount. ERROR_CORRUPT: it is damaged, or lies where the
+ * device cannot read while it reads elsewhere. Of a device that reads nothing all may come back: that stays ERROR_IO. */
+enum error node_read_patiently(struct merge *merge, struct node_read *read) CHECKED;
+/* A node of a map is given up. `outcome`: what becomes of its blocks. */
+void map_loss_report(const struct merge *merge, uint64_t component, unsigned level, uint64_t number, const char *outcome);
+
 /* ---- change.c: counts and places ------------------------------------------------------------------------------------ */
 
 /* Notes that a reference to a chunk came or went; applies the list where it is full. */

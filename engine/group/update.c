@@ -11,14 +11,8 @@
  */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
-#include "base/message.h"
 #include "engine/group/merge.h"
-
-#define READ_TRIES 5
-#define READ_PAUSE (100 * CLOCK_MILLISECOND) /* before the second try; longer before each further one */
-#define READ_WAIT_MAX (20 * CLOCK_SECOND)    /* of one merge */
 
 struct slice {
     const uint64_t *numbers;
@@ -109,52 +103,10 @@ static enum error leaf_drop(struct merge *merge, const struct tree_update *updat
     return update->apply(merge, update->context, number, old, true, leaf);
 }
 
-/* Whether the device of a segment reads at all: its header, good or not. */
-static bool device_reads(struct group *group, uint64_t serial)
-{
-    struct segment_header header;
-    mutex_lock(&group->lock);
-    uint32_t index = segment_find(&group->segments, serial);
-    uint32_t device = index == SEGMENT_NONE ? 0 : segment_device(&group->segments, index);
-    uint32_t slot = index == SEGMENT_NONE ? 0 : segment_slot(&group->segments, index);
-    mutex_unlock(&group->lock);
-    enum error error = index == SEGMENT_NONE ? ERROR_IO : segment_header_read(group, device, slot, serial, &header);
-    return error == ERROR_NONE || error == ERROR_NOT_FOUND;
-}
-
-/* Reads one node. What the device refuses is asked for again after a while, and what is damaged once more at once, since
- * a leaf is given up for good; of waiting a merge does a bounded amount. ERROR_CORRUPT: it is damaged, or lies where the
- * device cannot read while it reads elsewhere. Of a device that reads nothing all may come back: that stays ERROR_IO. */
-static enum error node_read_patiently(struct merge *merge, struct node_read *read)
-{
-    struct group *group = merge->group;
-    enum error error = nodes_read(group, read, 1);
-    for (unsigned tries = 1; error == ERROR_IO && tries < READ_TRIES && merge->waited < READ_WAIT_MAX; tries++) {
-        if (group_is_fenced(group))
-            return ERROR_FENCED;
-        clock_sleep(tries * READ_PAUSE);
-        merge->waited += tries * READ_PAUSE;
-        error = nodes_read(group, read, 1);
-    }
-    bool elsewhere = error == ERROR_IO && device_reads(group, entry_serial(read->pointer.first));
-    if (error == ERROR_CORRUPT || elsewhere)
-        error = nodes_read(group, read, 1);
-    return error == ERROR_IO && elsewhere ? ERROR_CORRUPT : error;
-}
-
 /* Whether this merge can go on without what could not be read: a leaf of a map. */
 static bool is_dispensable(const struct merge *merge, const struct tree *tree, unsigned level, enum error error)
 {
     return tree->kind == ITEM_NODE && level == 0 && error == ERROR_CORRUPT && !group_is_fenced(merge->group);
-}
-
-static void loss_report(const struct merge *merge, const struct tree *tree, uint64_t number, const char *outcome)
-{
-    message(MESSAGE_ERROR, "group %s: the map of blocks %llu to %llu of component %llu is lost: %s; what it referred to "
-                           "is not freed",
-            group_name(merge->group), (unsigned long long)(number * MAP_LEAF_ENTRIES),
-            (unsigned long long)(number * MAP_LEAF_ENTRIES + MAP_LEAF_ENTRIES - 1), (unsigned long long)tree->owner,
-            outcome);
 }
 
 static enum error subtree_drop(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
@@ -164,7 +116,7 @@ static enum error subtree_drop(struct merge *merge, const struct tree_update *up
                              .identity = {update->tree->kind, update->tree->owner, number, (uint8_t)level}};
     enum error error = node_read_patiently(merge, &read);
     if (error && is_dispensable(merge, update->tree, level, error)) {
-        loss_report(merge, update->tree, number, "it is dropped");
+        map_loss_report(merge, update->tree->owner, level, number, "it is dropped");
         error = ERROR_NONE;
     } else if (error) {
         return error;
@@ -214,7 +166,7 @@ static bool is_covered(struct slice slice, uint64_t first, uint64_t end)
 static enum error leaf_lose(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
                             uint64_t number, uint8_t *old)
 {
-    loss_report(merge, update->tree, number, "they cannot be read until they are written or trimmed");
+    map_loss_report(merge, update->tree->owner, 0, number, "they cannot be read until they are written or trimmed");
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
         entry_encode(pointer->first, (struct map_entry_format *)old + i);
     TRY(change_note(merge, pointer->first, MAP_LEAF_ENTRIES - 1, false, false));
