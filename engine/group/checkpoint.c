@@ -15,6 +15,7 @@
 
 #include "base/memory.h"
 #include "crypto/kdf.h"
+#include "engine/group/release_list.h"
 
 #define RECORD_SIZE       sizeof(struct checkpoint_format)
 #define MAC_OFFSET        offsetof(struct checkpoint_format, mac)
@@ -205,6 +206,7 @@ static bool numbers_are_sound(const struct checkpoint *checkpoint, const struct 
            checkpoint->serial_lease <= SERIAL_MAX + 1 && checkpoint->component_lease != 0 &&
            checkpoint->component_lease <= CID_MAX + 1 && checkpoint->cid_end != 0 &&
            checkpoint->cid_end <= CID_MAX + 1 && checkpoint->release_first <= checkpoint->release_end &&
+           checkpoint->release_end <= RELEASE_END_MAX &&
            place_is_sound(&checkpoint->start, superblock);
 }
 

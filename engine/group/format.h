@@ -164,7 +164,7 @@ enum table {
     TABLE_COUNTS = 3,       /* by CID: le32, 1024 a page */
     TABLE_COMPONENTS = 4,   /* by component id: struct component_format, 32 a page; written twice whole */
     TABLE_SEGMENTS = 5,     /* by device x SLOTS_MAX + slot: struct segment_entry_format, 128 a page; twice whole */
-    TABLE_RELEASES = 6,     /* list of map nodes whose last reference went: struct release_format, 102 a page */
+    TABLE_RELEASES = 6,     /* list of map nodes that left their maps: struct release_format, 85 a page; twice whole */
     TABLE_LAST = TABLE_RELEASES,
 };
 
@@ -203,11 +203,15 @@ _Static_assert(sizeof(struct segment_entry_format) == 32, "segment_entry_format"
 
 struct release_format {
     struct node_pointer_format node;
-    uint8_t level;  /* 0: a leaf */
-    uint8_t used;   /* 1 */
-    uint8_t reserved[6];
+    le40 component;      /* of whose map it was */
+    le40 number;         /* of the node in its level */
+    uint8_t level;       /* 0: a leaf */
+    uint8_t used;        /* 1 */
+    uint8_t reserved[4];
 };
-_Static_assert(sizeof(struct release_format) == 40, "release_format");
+_Static_assert(sizeof(struct release_format) == 48, "release_format");
+#define RELEASES_PER_PAGE 85u
+_Static_assert(RELEASES_PER_PAGE == BLOCK_SIZE / sizeof(struct release_format), "releases of a page");
 
 /* ---- segments, appends, items ---------------------------------------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ static bool is_zero(const uint8_t *node)
 
 static bool is_doubled(const struct tree *tree, unsigned level)
 {
-    return level > 0 || (tree->kind == ITEM_PAGE && (tree->owner == TABLE_COMPONENTS || tree->owner == TABLE_SEGMENTS));
+    return level > 0 || (tree->kind == ITEM_PAGE && tree->owner >= TABLE_COMPONENTS && tree->owner <= TABLE_RELEASES);
 }
 
 static enum error page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign)

@@ -143,19 +143,31 @@ static enum error frame_walk(struct walk *walk, unsigned level)
     return ERROR_NONE;
 }
 
+static enum error top_walk(struct walk *walk, uint64_t number)
+{
+    unsigned height = walk->tree->root.height;
+    if (height >= NODE_LEVELS_MAX)
+        return error_explain(ERROR_CORRUPT, "a tree of %u levels is higher than any that is written", height + 1);
+    struct frame *frame = frame_take(walk, height);
+    if (!frame)
+        return ERROR_NO_MEMORY;
+    child_enter(walk, frame, &walk->tree->root.pointer, height, number, UINT64_MAX);
+    enum error error = frame_walk(walk, height);
+    for (unsigned level = 0; level < NODE_LEVELS_MAX; level++)
+        free(walk->frames[level]);
+    return error;
+}
+
 enum error tree_walk(struct group *group, const struct tree *tree, uint64_t first, uint64_t end,
                      enum walk_copies copies, walk_visit *visit, void *context)
 {
     struct walk walk = {group, tree, first, end, copies, visit, context, ERROR_NONE, {NULL}};
-    unsigned height = tree->root.height;
-    if (height >= NODE_LEVELS_MAX)
-        return error_explain(ERROR_CORRUPT, "a tree of %u levels is higher than any that is written", height + 1);
-    struct frame *frame = frame_take(&walk, height);
-    if (!frame)
-        return ERROR_NO_MEMORY;
-    child_enter(&walk, frame, &tree->root.pointer, height, 0, UINT64_MAX);
-    enum error error = frame_walk(&walk, height);
-    for (unsigned level = 0; level < NODE_LEVELS_MAX; level++)
-        free(walk.frames[level]);
-    return error;
+    return top_walk(&walk, 0);
+}
+
+enum error subtree_walk(struct group *group, const struct tree *tree, uint64_t number, enum walk_copies copies,
+                        walk_visit *visit, void *context)
+{
+    struct walk walk = {group, tree, 0, UINT64_MAX, copies, visit, context, ERROR_NONE, {NULL}};
+    return top_walk(&walk, number);
 }

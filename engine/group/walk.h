@@ -34,5 +34,8 @@ typedef enum error walk_visit(void *context, const struct walk_node *node);
  * about 0.6 MiB for each level. */
 enum error tree_walk(struct group *group, const struct tree *tree, uint64_t first, uint64_t end,
                      enum walk_copies copies, walk_visit *visit, void *context) CHECKED;
+/* The same of what hangs below one node: `tree` has it for its root, `number` is its number in its level. */
+enum error subtree_walk(struct group *group, const struct tree *tree, uint64_t number, enum walk_copies copies,
+                        walk_visit *visit, void *context) CHECKED;
 
 #endif

@@ -3,7 +3,7 @@
  *
  *   check_roots.c   superblock copies, checkpoint records, segment headers
  *   check_tables.c  the pages of all tables, and which components there are
- *   check_maps.c    the maps of components: nodes, entries, statistics
+ *   check_maps.c    the maps of components, and what waits on the release list: nodes, entries, statistics
  *   check_window.c  references against counts, addresses against places, a stretch of CIDs at a time; recent tables
  *   check_units.c   the bytes: every unit, every fingerprint; and which blocks of which object a damaged one concerns
  *   check_totals.c  live bytes of segments, totals of components and of the checkpoint
@@ -15,6 +15,7 @@
 #define COFFER_ENGINE_POOL_CHECK_H
 
 #include "base/error.h"
+#include "engine/group/release_list.h"
 #include "engine/group/view.h"
 #include "engine/group/walk.h"
 #include "engine/pool/pool.h"
@@ -29,6 +30,7 @@ struct check_component {
     struct component_format format;
     uint32_t domain; /* index */
     bool in_table;
+    bool gone;                       /* only the release list still knows it */
     bool incomplete;                 /* part of its map could not be read */
     uint64_t mapped, random, stored; /* counted */
 };
@@ -82,13 +84,16 @@ enum check_fault {
     FAULT_ANONYMOUS,  /* no fingerprint, outside of the catalog */
 };
 
+/* What refers to a block's chunk. */
+enum check_source { SOURCE_MAP, SOURCE_JOURNAL, SOURCE_RELEASES };
+
 /* Neighbouring blocks with one fault become one sentence. */
 struct check_range {
     enum check_fault fault;
     uint32_t component; /* index */
     uint64_t first, end;
     struct map_entry entry;
-    bool recent;
+    enum check_source source;
 };
 
 struct check_bad {
@@ -126,6 +131,7 @@ struct check {
     uint64_t *live, *pages; /* counted bytes by index of segment */
     uint64_t chunks_live;
     bool catalog_incomplete;
+    uint64_t releases;      /* live entries of the release list that were found */
     bool maps_incomplete;   /* some references could not be seen */
     bool tables_incomplete; /* some counts or places could not be seen */
     enum error failed;      /* of the checker itself: it cannot go on */
@@ -146,7 +152,7 @@ const char *check_component_name(const struct check *check, uint32_t component, 
 const char *check_place_text(const struct check *check, uint64_t serial, uint32_t offset, char text[CHECK_TEXT]);
 /* A fault of one block; told when a block comes that does not continue it, or by check_range_end(). */
 void check_range_add(struct check *check, enum check_fault fault, uint32_t component, uint64_t block,
-                     struct map_entry entry, bool recent);
+                     struct map_entry entry, enum check_source source);
 void check_range_end(struct check *check);
 /* "map of blocks 0 to 255 (level 0)", "page 3 of level 0". */
 const char *check_node_text(const struct walk_node *node, char text[CHECK_TEXT]);
@@ -166,13 +172,18 @@ enum error check_headers(struct check *check) CHECKED;
 
 /* Walks every table; fills the components, the bytes of pages and cid_end. */
 enum error check_tables(struct check *check) CHECKED;
-/* Index of a component; false where there is none. */
+/* Index of a component; false where there is none, or only its remains on the release list. */
 bool check_component_find(const struct check *check, uint64_t id, uint32_t *index);
+/* The same, its remains included. */
+bool check_component_find_any(const struct check *check, uint64_t id, uint32_t *index);
+/* Whether entry `index` of the release list is live, and what it says; false where it makes no sense, too. */
+bool check_release(const struct check *check, const struct walk_node *page, unsigned index, struct release *release);
 void check_catalog(struct check *check);
 
 /* ---- check_maps.c --------------------------------------------------------------------------------------------- */
 
-/* Walks the maps of all components for the window; the first time judges every node as well. */
+/* Walks the maps of all components, and what is on the release list, for the window; the first time judges every node as
+ * well. */
 enum error check_maps(struct check *check) CHECKED;
 /* FAULT_NONE, or what is wrong with an entry by itself. */
 enum check_fault check_entry_judge(const struct check *check, struct map_entry entry);
@@ -181,7 +192,8 @@ enum check_fault check_entry_judge(const struct check *check, struct map_entry e
 
 enum error check_window_load(struct check *check, uint64_t first) CHECKED;
 /* A reference that the trees hold; of a block, or of a node. Nothing where the CID is outside of the window. */
-void check_reference_data(struct check *check, uint32_t component, uint64_t block, struct map_entry entry);
+void check_reference_data(struct check *check, uint32_t component, uint64_t block, struct map_entry entry,
+                          enum check_source source);
 void check_reference_node(struct check *check, uint32_t component, const struct walk_node *node);
 void check_window_compare(struct check *check);
 void check_window_recent(struct check *check);

@@ -24,6 +24,12 @@ static const char *const fault_texts[] = {
     [FAULT_ANONYMOUS] = "the chunk has no fingerprint",
 };
 
+static const char *const source_texts[] = {
+    [SOURCE_MAP] = "",
+    [SOURCE_JOURNAL] = " (in the journal)",
+    [SOURCE_RELEASES] = " (dropped, not freed yet)",
+};
+
 void check_find(struct check *check, const char *format, ...)
 {
     char sentence[3 * CHECK_TEXT];
@@ -83,22 +89,22 @@ void check_range_end(struct check *check)
     check_component_name(check, range->component, name);
     check_place_text(check, entry_serial(range->entry), entry_offset(range->entry), place);
     check_find(check, "%s, blocks %" PRIu64 " to %" PRIu64 "%s: %s: chunk %" PRIu64 ", %s", name, range->first,
-               range->end - 1, range->recent ? " (in the journal)" : "", fault_texts[range->fault],
+               range->end - 1, source_texts[range->source], fault_texts[range->fault],
                entry_cid(range->entry), place);
     range->fault = FAULT_NONE;
 }
 
 void check_range_add(struct check *check, enum check_fault fault, uint32_t component, uint64_t block,
-                     struct map_entry entry, bool recent)
+                     struct map_entry entry, enum check_source source)
 {
     struct check_range *range = &check->range;
-    if (range->fault == fault && range->component == component && range->end == block && range->recent == recent &&
+    if (range->fault == fault && range->component == component && range->end == block && range->source == source &&
         entry_serial(range->entry) == entry_serial(entry)) {
         range->end++;
         return;
     }
     check_range_end(check);
-    *range = (struct check_range){fault, component, block, block + 1, entry, recent};
+    *range = (struct check_range){fault, component, block, block + 1, entry, source};
 }
 
 static const char *copy_error_text(enum error error)

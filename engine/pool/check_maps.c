@@ -1,5 +1,5 @@
 /*
- * The maps of all components. In the first pass each node is read in all its copies and judged, and what the component
+ * The maps of all components, and what left them and waits on the release list. In the first pass each node is read in all its copies and judged, and what the component
  * says of its blocks is counted again; each pass tells the window what refers to the CIDs in it.
  *
  * A part of a map that cannot be read hides references: the component is incomplete from then on, and what only follows
@@ -8,6 +8,7 @@
 #include "engine/pool/check.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/memory.h"
 
@@ -15,6 +16,7 @@ struct map_walk {
     struct check *check;
     uint32_t component;
     const char *name;
+    enum check_source source;
 };
 
 enum check_fault check_entry_judge(const struct check *check, struct map_entry entry)
@@ -36,7 +38,7 @@ static void entry_first(struct check *check, struct map_walk *walk, uint64_t blo
     component->stored += entry_share_bytes(entry);
     check->report.references++;
     if (fault)
-        check_range_add(check, fault, walk->component, block, entry, false);
+        check_range_add(check, fault, walk->component, block, entry, walk->source);
 }
 
 static void leaf_visit(struct map_walk *walk, const struct walk_node *node)
@@ -49,7 +51,7 @@ static void leaf_visit(struct map_walk *walk, const struct walk_node *node)
             continue;
         if (walk->check->first_pass)
             entry_first(walk->check, walk, block, entry);
-        check_reference_data(walk->check, walk->component, block, entry);
+        check_reference_data(walk->check, walk->component, block, entry, walk->source);
     }
 }
 
@@ -85,17 +87,46 @@ static enum error map_visit(void *context, const struct walk_node *node)
     return ERROR_NONE;
 }
 
+static enum walk_copies copies_of(const struct check *check)
+{
+    return check->first_pass ? WALK_ALL_COPIES : WALK_ONE_COPY;
+}
+
+static enum error release_walk(struct check *check, const struct release *release)
+{
+    struct tree tree = {ITEM_NODE, release->component, {release->node, release->level}};
+    uint32_t component;
+    char name[CHECK_TEXT], text[CHECK_TEXT];
+    if (!check_component_find_any(check, release->component, &component))
+        return ERROR_NONE; /* its page was damaged when the tables were read */
+    snprintf(name, sizeof name, "release list, of %.400s", check_component_name(check, component, text));
+    struct map_walk walk = {check, component, name, SOURCE_RELEASES};
+    TRY(subtree_walk(check->group, &tree, release->number, copies_of(check), map_visit, &walk));
+    check_range_end(check);
+    return ERROR_NONE;
+}
+
+static enum error releases_visit(void *context, const struct walk_node *node)
+{
+    struct check *check = context;
+    struct release release;
+    for (unsigned i = 0; i < RELEASES_PER_PAGE && node->identity.level == 0 && node->bytes; i++)
+        if (check_release(check, node, i, &release))
+            TRY(release_walk(check, &release));
+    return ERROR_NONE;
+}
+
 enum error check_maps(struct check *check)
 {
+    struct tree releases = tree_of_table(TABLE_RELEASES, view_root(check->group->view, TABLE_RELEASES));
     for (uint32_t i = 0; i < check->component_count; i++) {
         const struct check_component *component = &check->components[i];
         struct tree tree = {
             ITEM_NODE, component->id, {pointer_decode(&component->format.root), component->format.height}};
         char name[CHECK_TEXT];
-        struct map_walk walk = {check, i, check_component_name(check, i, name)};
-        TRY(tree_walk(check->group, &tree, 0, UINT64_MAX, check->first_pass ? WALK_ALL_COPIES : WALK_ONE_COPY,
-                      map_visit, &walk));
+        struct map_walk walk = {check, i, check_component_name(check, i, name), SOURCE_MAP};
+        TRY(tree_walk(check->group, &tree, 0, UINT64_MAX, copies_of(check), map_visit, &walk));
         check_range_end(check);
     }
-    return ERROR_NONE;
+    return tree_walk(check->group, &releases, 0, UINT64_MAX, WALK_ONE_COPY, releases_visit, check);
 }

@@ -1,7 +1,7 @@
 /*
  * The tables: each page is read in all its copies, and its bytes counted in the segments that hold them (pages of the
- * segment table apart). The leaves of the component table give the components; changes in the recent tables add to
- * them. One thread; memory grows with the number of components only.
+ * segment table apart). The leaves of the component table give the components; changes in the recent tables, and what
+ * the release list still has of those that are gone, add to them. One thread; memory grows with the number of components only.
  */
 #include "engine/pool/check.h"
 
@@ -20,7 +20,7 @@ static const char *const table_names[] = {
 
 /* ---- components ----------------------------------------------------------------------------------------------- */
 
-bool check_component_find(const struct check *check, uint64_t id, uint32_t *index)
+bool check_component_find_any(const struct check *check, uint64_t id, uint32_t *index)
 {
     size_t low = 0, high = check->component_count;
     while (low < high) {
@@ -54,11 +54,16 @@ static enum error domain_enter(struct check *check, const uint8_t *domain, uint3
     return ERROR_NONE;
 }
 
+bool check_component_find(const struct check *check, uint64_t id, uint32_t *index)
+{
+    return check_component_find_any(check, id, index) && !check->components[*index].gone;
+}
+
 /* The component of this id, made where there is none. */
 static enum error component_take(struct check *check, uint64_t id, struct check_component **component)
 {
     uint32_t index;
-    if (!check_component_find(check, id, &index)) {
+    if (!check_component_find_any(check, id, &index)) {
         if (check->component_count == check->component_capacity) {
             size_t capacity = check->component_capacity ? 2 * check->component_capacity : 64;
             struct check_component *grown = realloc(check->components, capacity * sizeof *grown);
@@ -116,6 +121,8 @@ static void lineages_check(struct check *check)
     for (uint32_t i = 0; i < check->component_count; i++) {
         const struct component_format *format = &check->components[i].format;
         uint64_t birth = le64_get(format->birth), base = le64_get(format->base);
+        if (check->components[i].gone)
+            continue;
         if (birth == 0 || birth > last)
             check_find(check, "%s: its component cannot have been made at sequence %" PRIu64,
                        check_component_name(check, i, name), birth);
@@ -133,6 +140,7 @@ static enum error recent_components_enter(struct check *check)
         for (size_t i = 0; i < count; i++) {
             struct check_component *component;
             TRY(component_take(check, changes[i].id, &component));
+            component->gone = false;
             component->format.state = changes[i].state;
             if (changes[i].state == COMPONENT_LIVE) {
                 component->format.base = le64_make(changes[i].base);
@@ -146,12 +154,66 @@ static enum error recent_components_enter(struct check *check)
     return ERROR_NONE;
 }
 
+/* ---- the release list ----------------------------------------------------------------------------------------- */
+
+static bool is_live(const struct check *check, uint64_t entry)
+{
+    return entry >= check->group->checkpoint.release_first && entry < check->group->checkpoint.release_end;
+}
+
+bool check_release(const struct check *check, const struct walk_node *page, unsigned index, struct release *release)
+{
+    const struct release_format *formats = (const struct release_format *)page->bytes;
+    return is_live(check, page->identity.number * RELEASES_PER_PAGE + index) && release_decode(&formats[index], release);
+}
+
+/* An entry may outlive its component. */
+static enum error release_enter(struct check *check, const struct release *release)
+{
+    struct check_component *component;
+    uint32_t index;
+    check->releases++;
+    if (check_component_find_any(check, release->component, &index))
+        return ERROR_NONE;
+    TRY(component_take(check, release->component, &component));
+    component->gone = true;
+    return ERROR_NONE;
+}
+
+static enum error release_page(struct check *check, const struct walk_node *page)
+{
+    static const struct release_format zero;
+    const struct release_format *formats = (const struct release_format *)page->bytes;
+    for (unsigned i = 0; i < RELEASES_PER_PAGE; i++) {
+        uint64_t entry = page->identity.number * RELEASES_PER_PAGE + i;
+        struct release release;
+        if (check_release(check, page, i, &release) && release.component < check->group->checkpoint.component_lease) {
+            TRY(release_enter(check, &release));
+        } else if (is_live(check, entry)) {
+            check_find(check, "release list: entry %" PRIu64 " has impossible fields", entry);
+            check->maps_incomplete = true;
+        } else if (memcmp(&formats[i], &zero, sizeof zero) != 0) {
+            check_find(check, "release list: entry %" PRIu64 " is outside of the list", entry);
+        }
+    }
+    return ERROR_NONE;
+}
+
+static void releases_compare(struct check *check)
+{
+    uint64_t stated = check->group->checkpoint.release_end - check->group->checkpoint.release_first;
+    if (check->releases == stated || check->maps_incomplete)
+        return;
+    check_find(check, "release list: it has %" PRIu64 " entries, the checkpoint record says %" PRIu64, check->releases,
+               stated);
+    check->maps_incomplete = true;
+}
+
 /* ---- pages ---------------------------------------------------------------------------------------------------- */
 
 static bool is_doubled(const struct walk_node *node)
 {
-    return node->identity.level > 0 || node->identity.owner == TABLE_COMPONENTS ||
-           node->identity.owner == TABLE_SEGMENTS;
+    return node->identity.level > 0 || node->identity.owner >= TABLE_COMPONENTS;
 }
 
 static void page_bytes(struct check *check, enum table table, uint64_t serial, uint32_t length)
@@ -180,7 +242,7 @@ static void page_count(struct check *check, const struct walk_node *node)
 
 static void page_lost(struct check *check, enum table table)
 {
-    if (table == TABLE_COMPONENTS)
+    if (table == TABLE_COMPONENTS || table == TABLE_RELEASES)
         check->maps_incomplete = true;
     else
         check->tables_incomplete = true;
@@ -214,6 +276,8 @@ static enum error page_visit(void *context, const struct walk_node *node)
         check_find(check, "%s: chunks from %" PRIu64 " on, which were never handed out", table_names[table], first);
     else
         check->cid_end = MAX(check->cid_end, first + leaf_cids(table));
+    if (table == TABLE_RELEASES && node->bytes)
+        return release_page(check, node);
     return table == TABLE_COMPONENTS && node->bytes ? component_page(check, node->identity.number, node->bytes)
                                                     : ERROR_NONE;
 }
@@ -233,6 +297,7 @@ enum error check_tables(struct check *check)
         struct tree tree = tree_of_table((enum table)table, view_root(group->view, (enum table)table));
         TRY(tree_walk(group, &tree, 0, UINT64_MAX, WALK_ALL_COPIES, page_visit, check));
     }
+    releases_compare(check);
     TRY(recent_components_enter(check));
     lineages_check(check);
     return ERROR_NONE;

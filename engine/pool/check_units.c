@@ -214,14 +214,15 @@ static int bad_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void block_name(struct check *check, uint32_t component, uint64_t block, struct map_entry entry, bool recent)
+static void block_name(struct check *check, uint32_t component, uint64_t block, struct map_entry entry,
+                       enum check_source source)
 {
     struct check_bad wanted = {.entry = entry};
     struct check_bad *bad = bsearch(&wanted, check->bad, check->bad_count, sizeof *bad, bad_order);
     if (!bad)
         return;
     bad->named = true;
-    check_range_add(check, bad->fault, component, block, entry, recent);
+    check_range_add(check, bad->fault, component, block, entry, source);
 }
 
 static enum error naming_visit(void *context, const struct walk_node *node)
@@ -230,7 +231,7 @@ static enum error naming_visit(void *context, const struct walk_node *node)
     const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES && entries && node->identity.level == 0; i++)
         block_name(naming->check, naming->component, node->identity.number * MAP_LEAF_ENTRIES + i,
-                   entry_decode(&entries[i]), false);
+                   entry_decode(&entries[i]), SOURCE_MAP);
     return ERROR_NONE;
 }
 
@@ -243,7 +244,7 @@ static void recent_name(struct check *check, const struct check_recent *recent)
             continue;
         for (unsigned n = 0; n < sheaf->count; n++)
             block_name(check, component, sheaf->number * SHEAF_ITEMS + sheaf_indices(sheaf)[n], sheaf_entries(sheaf)[n],
-                       true);
+                       SOURCE_JOURNAL);
     }
     check_range_end(check);
 }

@@ -112,24 +112,26 @@ static enum check_fault reference_judge(struct check *check, struct check_chunk 
         if (!entry_equal(chunk->place, entry))
             return FAULT_MISPLACED;
     }
-    bool mixed = chunk->owner && check->components[chunk->owner - 1].domain != check->components[component].domain;
+    /* Of a component that is gone nobody knows the domain. */
+    bool mixed = chunk->owner && !check->components[component].gone && check->components[chunk->owner - 1].domain != check->components[component].domain;
     if (!mixed || chunk->flags & CHUNK_DOMAINS_TOLD)
         return FAULT_NONE;
     chunk->flags |= CHUNK_DOMAINS_TOLD;
     return FAULT_DOMAINS;
 }
 
-void check_reference_data(struct check *check, uint32_t component, uint64_t block, struct map_entry entry)
+void check_reference_data(struct check *check, uint32_t component, uint64_t block, struct map_entry entry,
+                          enum check_source source)
 {
     struct check_chunk *chunk = chunk_of(check, entry_cid(entry));
     if (!chunk)
         return;
     enum check_fault fault = reference_judge(check, chunk, component, entry);
     if (fault && !check_entry_judge(check, entry))
-        check_range_add(check, fault, component, block, entry, false);
+        check_range_add(check, fault, component, block, entry, source);
     chunk->references++;
     chunk->flags |= CHUNK_IS_DATA;
-    if (!chunk->owner)
+    if (!chunk->owner && !check->components[component].gone)
         chunk->owner = component + 1;
 }
 
@@ -249,7 +251,7 @@ static void point_check(struct check *check, uint32_t component, uint64_t block,
     if (!fault)
         fault = reference_judge(check, chunk, component, entry);
     if (fault)
-        check_range_add(check, fault, component, block, entry, true);
+        check_range_add(check, fault, component, block, entry, SOURCE_JOURNAL);
     if (!chunk)
         return;
     check->report.references++;

@@ -195,6 +195,7 @@ static void numbers_out_of_bounds_are_refused_with_a_good_mac(void **context)
     REFUSED(record.component_lease = le64_make(0));
     REFUSED(record.cid_end = le64_make(CID_MAX + 2));
     REFUSED(record.release_first = le64_make(5));
+    REFUSED(record.release_end = le64_make((UINT64_C(1) << 40) + 1));
     REFUSED(record.start.device = 3);
     REFUSED(record.start.slot = le32_make(SLOTS_MAX));
     REFUSED(record.start.offset = le32_make(UINT32_MAX));

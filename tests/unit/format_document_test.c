@@ -113,6 +113,8 @@ static const struct expected expectations[] = {
     FIELD(segment_entry_format, reserved),
     STRUCT(release_format),
     FIELD(release_format, node),
+    FIELD(release_format, component),
+    FIELD(release_format, number),
     FIELD(release_format, level),
     FIELD(release_format, used),
     FIELD(release_format, reserved),
