@@ -9,6 +9,11 @@
  * Files are sparse, so a slot that is free here may have no space in the file system below. The keeper gives some free
  * slots space ahead of need, as many as the merge could want; where it cannot, ordinary writes end before the merge
  * would.
+ *
+ * What a trim or a deletion frees comes back by merges that take it off the release list (release.c). So with something
+ * to be released, in the list or in a table, one more merge is foreseen beside those of the tables, and a merge releases
+ * no more than there is space for: it always can be made, and the list goes on becoming less without a writer's help.
+ * Who waits for space waits for that as well.
  */
 #include "base/clock.h"
 #include "base/memory.h"
@@ -21,16 +26,59 @@
 /* Beside the bytes of a merge: meta and twin each begin one and prepare one early; the journal goes on in one, and
  * after a crash in another. */
 #define OPEN_SEGMENTS 6u
+#define RELEASE_SEGMENTS 2u      /* of one more merge: meta and twin may go on in another one each */
+#define RELEASE_LEAST UINT64_C(4096) /* references: fewer are not worth a merge */
 #define HOPELESS_TIME CLOCK_SECOND
+/* Where merges take apart what is on the release list and no segment comes of it (what is dropped may be shared). */
+#define RELEASE_PATIENCE (30 * CLOCK_SECOND)
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
 #define AHEAD_STEP 16u
+
+static bool has_releases(const struct group *group)
+{
+    const struct view *view = group->view;
+    return group->checkpoint.release_end > group->checkpoint.release_first || recent_drops_max(view->active) ||
+           (view->frozen && recent_drops_max(view->frozen));
+}
 
 static uint64_t merge_segments(const struct group *group)
 {
     const struct view *view = group->view;
-    uint64_t bytes = group_merge_bytes(group, view->active, view->frozen) +
-                     (view->frozen ? group_merge_bytes(group, view->frozen, NULL) : 0);
+    uint64_t bytes = group_merge_bytes(group, view->active, view->frozen, release_references) +
+                     (view->frozen ? group_merge_bytes(group, view->frozen, NULL, release_references) : 0);
+    if (has_releases(group)) {
+        const struct recent *before = recent_drops_max(view->active) || !view->frozen ? view->active : view->frozen;
+        bytes += group_merge_bytes(group, NULL, before, release_references);
+        bytes += RELEASE_SEGMENTS * segment_size(&group->segments);
+    }
     return bytes / segment_size(&group->segments) + OPEN_SEGMENTS;
+}
+
+/* Free segments that a merge can write to, without a wait. */
+static uint64_t writable_segments(const struct group *group)
+{
+    return group->below_full ? group->segments.free_allocated : group->segments.free_total;
+}
+
+/* What the active table needs for its own merge stays free, and `spare` segments. */
+static uint64_t release_budget(const struct group *group, uint64_t spare)
+{
+    const struct view *view = group->view;
+    uint64_t active = group_merge_bytes(group, view->active, view->frozen, 0);
+    uint64_t most = release_references, least = MIN(RELEASE_LEAST, most);
+    for (uint64_t budget = most; budget > 0 && budget >= least; budget /= 4) {
+        uint64_t bytes = active + group_merge_bytes(group, view->frozen, NULL, budget);
+        if (bytes / segment_size(&group->segments) + OPEN_SEGMENTS + spare <= writable_segments(group))
+            return budget;
+    }
+    return 0;
+}
+
+uint64_t group_release_budget(const struct group *group) { return release_budget(group, 0); }
+
+bool group_is_releasing(const struct group *group)
+{
+    return group->checkpoint.release_end > group->checkpoint.release_first && release_budget(group, 1) > 0;
 }
 
 uint64_t group_reserve_segments(const struct group *group)
@@ -149,12 +197,19 @@ enum error group_wait_space(struct group *group, bool frees)
     mutex_unlock(&group->lock);
     if (hopeless)
         return ERROR_NO_SPACE;
-    /* The first publish counts what died, the second frees it. Where both free no segment, they have still emptied the
-     * tables, and with them what is kept for their merge. */
-    TRY(group_publish(group));
-    TRY(group_publish(group));
+    uint64_t begin = clock_monotonic();
+    bool gained, releasing;
+    do {
+        /* The first publish counts what died, the second frees it. Where both free no segment, they have still emptied
+         * the tables, and with them what is kept for their merge. */
+        TRY(group_publish(group));
+        TRY(group_publish(group));
+        mutex_lock(&group->lock);
+        gained = group->segments.free_total > before || has_space_below(group, frees);
+        releasing = group_is_releasing(group);
+        mutex_unlock(&group->lock);
+    } while (!gained && releasing && clock_monotonic() - begin < RELEASE_PATIENCE);
     mutex_lock(&group->lock);
-    bool gained = group->segments.free_total > before || has_space_below(group, frees);
     group->hopeless_since = gained ? 0 : clock_monotonic();
     mutex_unlock(&group->lock);
     return gained ? ERROR_NONE : ERROR_NO_SPACE;

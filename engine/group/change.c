@@ -20,6 +20,7 @@ enum error change_note(struct merge *merge, struct map_entry entry, int delta, b
         TRY(changes_apply(merge));
     merge->changes[merge->change_count++] =
         (struct change){.entry = entry, .delta = delta, .birth = birth, .is_node = is_node};
+    merge->references += delta;
     return ERROR_NONE;
 }
 
@@ -48,6 +49,14 @@ static size_t changes_sum(struct change *changes, size_t count)
     return sums;
 }
 
+void changes_sort(struct merge *merge)
+{
+    if (merge->change_count == 0)
+        return;
+    qsort(merge->changes, merge->change_count, sizeof *merge->changes, change_order);
+    merge->change_count = merge->changes_sorted = changes_sum(merge->changes, merge->change_count);
+}
+
 /* The numbers of the pages that a sorted list touches; births only where asked. */
 static size_t pages_of(const struct change *changes, size_t count, size_t per_page, bool births_only, uint64_t *pages)
 {
@@ -66,12 +75,10 @@ struct cursor {
     const struct change *next, *end;
 };
 
-static enum error places_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
-                               uint8_t *page)
+static enum error places_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
     struct cursor *cursor = context;
     (void)merge;
-    (void)cleared;
     memcpy(page, old, BLOCK_SIZE);
     for (; cursor->next < cursor->end; cursor->next++) {
         uint64_t cid = entry_cid(cursor->next->entry);
@@ -101,12 +108,10 @@ static enum error chunk_live_change(struct merge *merge, const struct change *ch
     return error;
 }
 
-static enum error counts_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
-                               uint8_t *page)
+static enum error counts_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
     struct cursor *cursor = context;
     le32 *counts = (le32 *)page;
-    (void)cleared;
     memcpy(page, old, BLOCK_SIZE);
     for (; cursor->next < cursor->end; cursor->next++) {
         const struct change *change = cursor->next;
@@ -143,8 +148,8 @@ enum error changes_apply(struct merge *merge)
     struct change *changes = merge->changes;
     if (merge->change_count == 0)
         return ERROR_NONE;
-    qsort(changes, merge->change_count, sizeof *changes, change_order);
-    size_t count = changes_sum(changes, merge->change_count);
+    changes_sort(merge);
+    size_t count = merge->change_count;
     AUTO_FREE uint64_t *pages = malloc(count * sizeof *pages);
     if (!pages)
         return ERROR_NO_MEMORY;
@@ -154,7 +159,36 @@ enum error changes_apply(struct merge *merge)
         TRY(table_update(merge, TABLE_PLACES, pages, n, places_apply, &places));
     n = pages_of(changes, count, COUNTS_PER_PAGE, false, pages);
     TRY(table_update(merge, TABLE_COUNTS, pages, n, counts_apply, &counts));
-    merge->change_count = 0;
+    merge->change_count = merge->changes_sorted = 0;
+    return ERROR_NONE;
+}
+
+static enum error table_count(struct merge *merge, uint64_t cid, uint32_t *count)
+{
+    struct tree tree = tree_of_table(TABLE_COUNTS, &merge->roots[TABLE_COUNTS - 1]);
+    uint64_t page = cid / COUNTS_PER_PAGE;
+    struct cache_block *block;
+    TRY(tree_leaves(merge->group, &tree, &page, &block, 1));
+    *count = block ? le32_get(((const le32 *)cache_bytes(block))[cid % COUNTS_PER_PAGE]) : 0;
+    tree_put(merge->group, &block, 1);
+    return ERROR_NONE;
+}
+
+/* What was noted after the sorting can only make a count less, so it is asked where there is more than one. */
+enum error change_count(struct merge *merge, uint64_t cid, int64_t *count)
+{
+    uint32_t before;
+    TRY(table_count(merge, cid, &before));
+    struct change wanted = {.entry = entry_make(cid, 0, 0, 0, 0, 1)};
+    const struct change *sorted =
+        bsearch(&wanted, merge->changes, merge->changes_sorted, sizeof *merge->changes, change_order);
+    *count = before;
+    if (before == COUNT_STUCK)
+        return ERROR_NONE;
+    *count += sorted ? sorted->delta : 0;
+    for (size_t i = merge->changes_sorted; i < merge->change_count && *count > 1; i++)
+        if (entry_cid(merge->changes[i].entry) == cid)
+            *count += merge->changes[i].delta;
     return ERROR_NONE;
 }
 
@@ -165,13 +199,11 @@ struct births {
     size_t next, count;
 };
 
-static enum error birth_places_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
-                                     uint8_t *page)
+static enum error birth_places_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
     struct births *births = context;
     const struct sheaf *sheaf = births->sheaves[births->next++];
     (void)merge;
-    (void)cleared;
     ASSERT(sheaf->number == number);
     memcpy(page, old, BLOCK_SIZE);
     for (unsigned i = 0; i < sheaf->count; i++)
@@ -179,13 +211,11 @@ static enum error birth_places_apply(struct merge *merge, void *context, uint64_
     return ERROR_NONE;
 }
 
-static enum error birth_fingerprints_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old,
-                                           bool cleared, uint8_t *page)
+static enum error birth_fingerprints_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
     struct births *births = context;
     const struct sheaf *sheaf = births->sheaves[births->next++];
     (void)merge;
-    (void)cleared;
     ASSERT(sheaf->number == number);
     memcpy(page, old, BLOCK_SIZE);
     for (unsigned i = 0; i < sheaf->count; i++)

@@ -181,9 +181,16 @@ enum error group_wait_room(struct group *group) CHECKED;
 enum error group_wait_space(struct group *group, bool frees) CHECKED;
 /* Whether free segments cover the merge of all that is in the tables, and what is kept beyond that. Under the lock. */
 bool group_has_space(const struct group *group, bool frees);
-/* Bytes that the merge of a table can write at most, after `before` (which may be NULL) was merged. Under the lock. */
-uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before);
+/* Bytes that the merge of a table (NULL: of an empty one) can write at most, after `before` (which may be NULL) was
+ * merged, where it releases so many references beside those that it adds. Under the lock. */
+uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before,
+                           uint64_t releases);
 uint64_t group_reserve_segments(const struct group *group);
+/* References beyond those that it adds which the merge of the frozen table may take off the release list with the space
+ * that there is; 0: none. Under the lock. */
+uint64_t group_release_budget(const struct group *group);
+/* Whether something is on the release list, and there is space to take it apart. Under the lock. */
+bool group_is_releasing(const struct group *group);
 /* Gives `count` slots from `index` on space below, from `offset` of their device on, and remembers how that went (not of
  * several: ERROR_NO_SPACE then says to try one). Under no lock. */
 enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index,

@@ -1,6 +1,6 @@
 /*
  * Points and ranges of the frozen table into the maps of their components, component by component, and the component
- * table. Each difference of a leaf is a reference that came or went.
+ * table. Each difference of a leaf is a reference that came or went. What a range covers goes onto the release list.
  *
  * The component table is rewritten as a whole page per 32 components, after all maps: a component's root, its state and
  * what it counts of its blocks.
@@ -16,8 +16,9 @@
 /* One component in the making. */
 struct component_merge {
     uint64_t id;
+    bool in_table;                /* before this merge */
     struct component_format format;
-    int64_t mapped, random, stored; /* differences */
+    struct statistics statistics; /* differences */
     const struct sheaf **next, **end;
 };
 
@@ -29,40 +30,29 @@ struct component_list {
 
 /* ---- one leaf ------------------------------------------------------------------------------------------------------- */
 
-static void statistics_add(struct component_merge *component, struct map_entry entry, int sign)
-{
-    component->mapped += sign;
-    component->random += entry_is_random(entry) ? sign : 0;
-    component->stored += sign * (int64_t)entry_share_bytes(entry);
-}
-
 static enum error entry_replace(struct merge *merge, struct component_merge *component, struct map_entry before,
                                 struct map_entry after)
 {
     if (entry_equal(before, after))
         return ERROR_NONE;
     if (!entry_is_hole(after)) {
-        statistics_add(component, after, +1);
+        statistics_add(&component->statistics, after, +1);
         TRY(change_note(merge, after, +1, false, false));
     }
     if (!entry_is_hole(before)) {
-        statistics_add(component, before, -1);
+        statistics_add(&component->statistics, before, -1);
         TRY(change_note(merge, before, -1, false, false));
     }
     return ERROR_NONE;
 }
 
-static enum error map_leaf_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
-                                 uint8_t *leaf)
+static enum error map_leaf_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *leaf)
 {
     struct component_merge *component = context;
     struct map_entry_format *entries = (struct map_entry_format *)leaf;
     const struct map_entry_format *before = (const struct map_entry_format *)old;
     bool changed[MAP_LEAF_ENTRIES] = {false};
-    if (cleared)
-        memset(leaf, 0, BLOCK_SIZE);
-    else
-        memcpy(leaf, old, BLOCK_SIZE);
+    memcpy(leaf, old, BLOCK_SIZE);
     if (component->next < component->end && (*component->next)->number == number) {
         const struct sheaf *sheaf = *component->next++;
         for (unsigned i = 0; i < sheaf->count; i++) {
@@ -72,7 +62,7 @@ static enum error map_leaf_apply(struct merge *merge, void *context, uint64_t nu
         }
     }
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
-        if (cleared || changed[i])
+        if (changed[i])
             TRY(entry_replace(merge, component, entry_decode(&before[i]), entry_decode(&entries[i])));
     return ERROR_NONE;
 }
@@ -80,8 +70,18 @@ static enum error map_leaf_apply(struct merge *merge, void *context, uint64_t nu
 /* The component counted what the lost leaf mapped, and nobody knows how much that was: it goes on counting it. */
 static void map_leaf_lost(void *context, struct map_entry entry, unsigned count)
 {
+    struct component_merge *component = context;
     for (unsigned i = 0; i < count; i++)
-        statistics_add(context, entry, +1);
+        statistics_add(&component->statistics, entry, +1);
+}
+
+/* What it mapped goes on being counted until it is released. */
+static enum error map_node_drop(struct merge *merge, void *context, const struct node_pointer *pointer, unsigned level,
+                                uint64_t number)
+{
+    const struct component_merge *component = context;
+    struct release release = {*pointer, component->id, number, (uint8_t)level};
+    return releases_enter(merge, &release);
 }
 
 /* ---- one component ---------------------------------------------------------------------------------------------------- */
@@ -100,6 +100,7 @@ static enum error component_get(struct merge *merge, struct component_list *list
         return error;
     if (error == ERROR_NOT_FOUND)
         memset(&component->format, 0, sizeof component->format);
+    component->in_table = error == ERROR_NONE;
     list->count++;
     *out = component;
     return ERROR_NONE;
@@ -126,6 +127,13 @@ static enum error add(le64 *value, int64_t difference)
     return ERROR_NONE;
 }
 
+static enum error statistics_fold(struct component_format *format, const struct statistics *statistics)
+{
+    TRY(add(&format->mapped, statistics->mapped));
+    TRY(add(&format->random, statistics->random));
+    return add(&format->stored, statistics->stored);
+}
+
 static enum error component_fold(struct merge *merge, struct component_merge *component, const struct sheaf **sheaves,
                                  size_t count, const struct hole_range *ranges, size_t range_count)
 {
@@ -138,24 +146,20 @@ static enum error component_fold(struct merge *merge, struct component_merge *co
         numbers[i] = sheaves[i]->number;
     component->next = sheaves;
     component->end = sheaves + count;
-    struct tree_update update = {&tree, numbers, count, ranges, range_count, map_leaf_apply, map_leaf_lost, component};
+    struct tree_update update = {&tree, numbers, count, ranges, range_count, map_leaf_apply, map_node_drop, map_leaf_lost,
+                                 component};
     TRY(tree_update(merge, &update));
     pointer_encode(&tree.root.pointer, &format->root);
     format->height = tree.root.height;
-    TRY(add(&format->mapped, component->mapped));
-    TRY(add(&format->random, component->random));
-    TRY(add(&format->stored, component->stored));
-    merge->blocks_mapped += (uint64_t)component->mapped;
-    return ERROR_NONE;
+    merge->blocks_mapped += (uint64_t)component->statistics.mapped;
+    return statistics_fold(format, &component->statistics);
 }
 
-/* A deleted component whose map is empty leaves the table. */
-static enum error component_page_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
-                                       uint8_t *page)
+/* A deleted component whose map is empty leaves the table, also where the release list still has parts of the map. */
+static enum error component_page_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
     struct component_list *list = context;
     (void)merge;
-    (void)cleared;
     memcpy(page, old, BLOCK_SIZE);
     for (; list->next < list->count && list->items[list->next].id / COMPONENTS_PER_PAGE == number; list->next++) {
         struct component_merge *component = &list->items[list->next];
@@ -236,10 +240,79 @@ static int change_order(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
+/* ---- what was released ----------------------------------------------------------------------------------------------------- */
+
+static int component_order(const void *a, const void *b)
+{
+    uint64_t x = ((const struct component_merge *)a)->id, y = ((const struct component_merge *)b)->id;
+    return x < y ? -1 : x > y;
+}
+
+static int statistics_order(const void *a, const void *b)
+{
+    uint64_t x = ((const struct release_statistics *)a)->component, y = ((const struct release_statistics *)b)->component;
+    return x < y ? -1 : x > y;
+}
+
+/* One for each component: the sum. */
+static size_t statistics_sum(struct release_statistics *all, size_t count)
+{
+    size_t sums = 0;
+    qsort(all, count, sizeof *all, statistics_order);
+    for (size_t i = 0; i < count; i++) {
+        if (sums == 0 || all[sums - 1].component != all[i].component) {
+            all[sums++] = all[i];
+            continue;
+        }
+        struct statistics *sum = &all[sums - 1].statistics;
+        sum->mapped += all[i].statistics.mapped;
+        sum->random += all[i].statistics.random;
+        sum->stored += all[i].statistics.stored;
+    }
+    return sums;
+}
+
+/* `known` components of the list are sorted; what is found in the table comes behind them. One that was deleted is not
+ * there: nobody counts its blocks any more, but for the total. */
+static enum error released_fold(struct merge *merge, struct component_list *list, size_t known,
+                                const struct release_statistics *released)
+{
+    struct component_merge wanted = {.id = released->component, .in_table = true}, *component = NULL;
+    merge->blocks_mapped += (uint64_t)released->statistics.mapped;
+    if (known)
+        component = bsearch(&wanted, list->items, known, sizeof *list->items, component_order);
+    if (!component) {
+        enum error error = view_component(merge->group, merge->view, released->component, &wanted.format);
+        if (error)
+            return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
+        component = &list->items[list->count++];
+        *component = wanted;
+    }
+    return component->in_table ? statistics_fold(&component->format, &released->statistics) : ERROR_NONE;
+}
+
+static enum error releases_fold(struct merge *merge, struct component_list *list)
+{
+    size_t known = list->count, sums = 0;
+    TRY(releases_run(merge));
+    struct release_statistics *all = merge->releases.statistics;
+    if (merge->releases.statistics_count)
+        sums = statistics_sum(all, merge->releases.statistics_count);
+    struct component_merge *grown = realloc(list->items, (known + sums + 1) * sizeof *grown);
+    if (!grown)
+        return ERROR_NO_MEMORY;
+    list->items = grown;
+    for (size_t i = 0; i < sums; i++)
+        TRY(released_fold(merge, list, known, &all[i]));
+    qsort(list->items, list->count, sizeof *list->items, component_order);
+    return ERROR_NONE;
+}
+
 static enum error frozen_merge(struct merge *merge, struct frozen *frozen, struct component_list *list)
 {
     for (uint64_t id; (id = next_id(frozen)) != UINT64_MAX;)
         TRY(component_merge_next(merge, frozen, list, id));
+    TRY(releases_fold(merge, list));
     return component_table_update(merge, list);
 }
 

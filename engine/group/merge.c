@@ -3,7 +3,8 @@
  *
  *   freeze    the active table is closed and another takes its place; the journal's next append is where replay will
  *             begin; segments that are covered and have nothing alive become victims: from now on nobody may hit them
- *   maps      points and ranges into the maps of their components, then the component table
+ *   maps      points and ranges into the maps of their components; what ranges cover onto the release list, and a
+ *             piece of that list is taken apart (release.c); then the component table and the list
  *   chunks    births into places and fingerprints, differences of references into counts
  *   segments  victims that are still dead are written as free; then the segment table
  *   flush     of all devices; then the checkpoint record on each of them, and flush again
@@ -176,9 +177,10 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     atomic_fetch_add(&group->totals.checkpoints, 1);
 }
 
-static enum error fold(struct merge *merge)
+static enum error fold(struct merge *merge, struct checkpoint *checkpoint)
 {
     TRY(maps_merge(merge));
+    TRY(releases_store(merge, checkpoint));
     TRY(births_merge(merge));
     return changes_apply(merge);
 }
@@ -190,7 +192,7 @@ static enum error merge_write(struct merge *merge, const struct freeze *freeze, 
     struct group *group = merge->group;
     TRY(log_advance(&group->journal));
     TRY(log_wait(&group->journal, freeze->ticket));
-    TRY(fold(merge));
+    TRY(fold(merge, checkpoint));
     TRY(victims_free(group, freed, freed_count));
     TRY(segments_merge(merge, checkpoint));
     TRY(log_drain(group, &group->meta));
@@ -231,10 +233,15 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     uint32_t *freed = NULL;
     size_t freed_count = 0;
     memcpy(merge.roots, group->checkpoint.roots, sizeof merge.roots);
+    releases_init(&merge.releases, &checkpoint);
+    mutex_lock(&group->lock);
+    merge.release_budget = group_release_budget(group);
+    mutex_unlock(&group->lock);
     enum error error = merge.changes && fresh ? ERROR_NONE : ERROR_NO_MEMORY;
     if (!error)
         error = merge_write(&merge, freeze, &checkpoint, &freed, &freed_count);
     free(merge.changes);
+    releases_deinit(&merge.releases);
     if (error) {
         free(fresh);
         free(freed);
@@ -274,16 +281,23 @@ enum error group_merge_replayed(struct group *group)
 
 /* ---- the thread --------------------------------------------------------------------------------------------------------- */
 
+#define PASS_TIME (1 * CLOCK_SECOND)
+#define RELEASE_PAUSE (20 * CLOCK_MILLISECOND) /* before the next merge while something is on the release list */
+/* With something on the list, and commits coming in, so long at least until the next merge: each writes leaves anew. */
+#define RELEASE_AGE (1 * CLOCK_SECOND)
+
 static bool freeze_is_due(struct group *group, bool wanted)
 {
     mutex_lock(&group->lock);
     struct recent *active = group->view->active;
-    bool something = !recent_is_empty(active) || has_victims(group);
+    bool releases = group_is_releasing(group);
+    bool something = !recent_is_empty(active) || has_victims(group) || releases;
+    uint64_t age = clock_monotonic() - group->active_since;
     uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
     uint64_t journal = group->journal.bytes;
     bool due = something && (wanted || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
                              journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
-                             clock_monotonic() - group->active_since > 30 * CLOCK_SECOND);
+                             (releases && (recent_is_empty(active) || age > RELEASE_AGE)) || age > 30 * CLOCK_SECOND);
     mutex_unlock(&group->lock);
     return due;
 }
@@ -319,14 +333,24 @@ static void merge_pass(struct group *group)
     mutex_unlock(&group->thread_lock);
 }
 
+/* Between two looks at what is due. */
+static uint64_t pause_time(struct group *group)
+{
+    mutex_lock(&group->lock);
+    bool releases = group_is_releasing(group);
+    mutex_unlock(&group->lock);
+    return releases ? RELEASE_PAUSE : PASS_TIME;
+}
+
 void group_merge_thread(void *argument)
 {
     struct group *group = argument;
+    uint64_t pause = PASS_TIME;
     thread_lower_priority();
     mutex_lock(&group->thread_lock);
     while (!group->stopping) {
         if (group->freezes_wanted <= group->freezes_published)
-            condition_wait_until(&group->merge_wake, &group->thread_lock, clock_monotonic() + CLOCK_SECOND);
+            condition_wait_until(&group->merge_wake, &group->thread_lock, clock_monotonic() + pause);
         if (group->stopping)
             break;
         mutex_unlock(&group->thread_lock);
@@ -334,6 +358,7 @@ void group_merge_thread(void *argument)
             merge_pass(group);
         else
             clock_sleep(100 * CLOCK_MILLISECOND);
+        pause = pause_time(group);
         mutex_lock(&group->thread_lock);
     }
     mutex_unlock(&group->thread_lock);

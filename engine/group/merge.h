@@ -9,6 +9,7 @@
 #define COFFER_ENGINE_GROUP_MERGE_H
 
 #include "engine/group/group.h"
+#include "engine/group/release_list.h"
 #include "engine/group/tree.h"
 
 #define CHANGES_MAX 131072 /* about 3 MiB; when full it is sorted and applied */
@@ -28,16 +29,18 @@ struct merge {
     uint64_t chunks_live, blocks_mapped;
     struct change *changes;
     size_t change_count;
+    size_t changes_sorted;         /* of them, sorted by CID and summed; the rest came later */
+    int64_t references;            /* that came, less those that went */
+    struct releases releases;
+    uint64_t release_budget;       /* references that it may release beside those that it adds; 0: none */
     uint64_t progress;
     uint64_t waited;               /* nanoseconds, for devices that refused to read */
 };
 
 /* ---- update.c: one tree ------------------------------------------------------------------------------------------- */
 
-/* Makes the new content of a leaf from the old one (zeros where there was none). `cleared`: a range of holes covers the
- * leaf, it begins as zeros, and what it referred to is dropped. */
-typedef enum error leaf_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
-                              uint8_t *leaf);
+/* Makes the new content of a leaf from the old one (zeros where there was none). */
+typedef enum error leaf_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *leaf);
 struct tree_update {
     struct tree *tree;
     const uint64_t *numbers; /* of leaves that change, rising */
@@ -45,11 +48,16 @@ struct tree_update {
     const struct hole_range *ranges; /* of leaves that are dropped (maps), rising and disjoint; NULL */
     size_t range_count;
     leaf_apply *apply;
+    /* A node that a range covers leaves the tree, with all below it: its reference is the callee's. */
+    enum error (*drop)(struct merge *merge, void *context, const struct node_pointer *pointer, unsigned level,
+                       uint64_t number);
     /* Maps: a leaf is lost; `count` of its blocks refer to `entry`, which it was, from now on. */
     void (*lost)(void *context, struct map_entry entry, unsigned count);
     void *context;
 };
 enum error tree_update(struct merge *merge, const struct tree_update *update) CHECKED;
+/* A reference to a map node, and to its second copy, comes (+1, a birth) or goes (-1). */
+enum error map_node_note(struct merge *merge, const struct node_pointer *pointer, int sign) CHECKED;
 
 /* ---- merge_read.c: reading what a merge has to have ------------------------------------------------------------------ */
 
@@ -57,6 +65,9 @@ enum error tree_update(struct merge *merge, const struct tree_update *update) CH
  * a leaf is given up for good; of waiting a merge does a bounded amount. ERROR_CORRUPT: it is damaged, or lies where the
  * device cannot read while it reads elsewhere. Of a device that reads nothing all may come back: that stays ERROR_IO. */
 enum error node_read_patiently(struct merge *merge, struct node_read *read) CHECKED;
+/* The same for a page of a table; NULL where it is absent. Put by tree_put(). */
+enum error page_read_patiently(struct merge *merge, const struct tree *tree, uint64_t number,
+                               struct cache_block **block) CHECKED;
 /* A node of a map is given up. `outcome`: what becomes of its blocks. */
 void map_loss_report(const struct merge *merge, uint64_t component, unsigned level, uint64_t number, const char *outcome);
 
@@ -65,8 +76,27 @@ void map_loss_report(const struct merge *merge, uint64_t component, unsigned lev
 /* Notes that a reference to a chunk came or went; applies the list where it is full. */
 enum error change_note(struct merge *merge, struct map_entry entry, int delta, bool birth, bool is_node) CHECKED;
 enum error changes_apply(struct merge *merge) CHECKED;
+/* Sorts what is in the list, so that change_count() finds it. */
+void changes_sort(struct merge *merge);
+/* The references of a chunk with this merge's own changes. Since the last changes_sort() references only went. */
+enum error change_count(struct merge *merge, uint64_t cid, int64_t *count) CHECKED;
 /* Enters the births of the frozen table into places and fingerprints. */
 enum error births_merge(struct merge *merge) CHECKED;
+
+/* ---- release.c: what is on the release list ------------------------------------------------------------------------------ */
+
+/* References that a merge takes off the list beside those that it adds; smaller where a test wants many merges, 0 where
+ * it wants none. */
+extern _Atomic uint64_t release_references;
+
+enum error releases_run(struct merge *merge) CHECKED;
+
+static inline void statistics_add(struct statistics *statistics, struct map_entry entry, int sign)
+{
+    statistics->mapped += sign;
+    statistics->random += entry_is_random(entry) ? sign : 0;
+    statistics->stored += sign * (int64_t)entry_share_bytes(entry);
+}
 
 /* ---- map.c: points and ranges into the maps of components -------------------------------------------------------------- */
 

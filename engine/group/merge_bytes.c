@@ -5,7 +5,7 @@
  * as if no two leaves had one in common. Only where that says nothing it is held against what there is: inner nodes
  * against the live bytes of the second copies (each inner node has one there, and grows by no more than the pointers
  * that it gets), pages of counts against their number. Counts are applied in rounds of CHANGES_MAX, and each round may
- * write the same pages again.
+ * write the same pages again. What is released is bounded by what there is, and by what the merge lets itself release.
  *
  * Pure but for what it reads of the group, under the group's lock: a commit asks it each time, so it walks nothing.
  */
@@ -28,8 +28,12 @@
 /* What one table brings, after `before` (which may be NULL) was merged. */
 struct load {
     uint64_t sheaves, points, births; /* births: pages of them */
-    uint64_t ranges, mapped;
-    uint64_t dropped_leaves, dropped_chunks;
+    uint64_t mapped;
+    uint64_t cut;         /* inner nodes at the ends of ranges */
+    uint64_t nodes;       /* that may be written */
+    uint64_t entered;     /* into the release list, */
+    uint64_t listed;      /* which then has so many entries, */
+    uint64_t released;    /* and loses so many references */
     uint64_t second_live; /* bytes of second copies before the merge */
 };
 
@@ -38,23 +42,47 @@ static uint64_t inner_growth(uint64_t sheaves)
     return sheaves * INNER_LEVELS * (INNER_FRESH + POINTER_BYTES);
 }
 
-static struct load load_of(const struct group *group, const struct recent *recent, const struct recent *before)
+static uint64_t listed_of(const struct group *group)
 {
-    size_t ranges;
-    (void)recent_ranges(recent, &ranges);
-    uint64_t mapped = group->checkpoint.blocks_mapped + recent_points_count(recent) +
-                      (before ? recent_points_count(before) : 0);
-    uint64_t leaves = recent_range_leaves(recent);
-    return (struct load){
-        .sheaves = recent_sheaves_count(recent) - recent_birth_pages_count(recent),
-        .points = recent_points_count(recent),
-        .births = recent_birth_pages_count(recent),
-        .ranges = ranges,
-        .mapped = mapped,
-        .dropped_leaves = MIN(leaves, mapped),
-        .dropped_chunks = MIN(leaves * MAP_LEAF_ENTRIES, mapped),
+    return group->checkpoint.release_end - group->checkpoint.release_first;
+}
+
+static uint64_t sheaves_of(const struct recent *recent)
+{
+    return recent ? recent_sheaves_count(recent) - recent_birth_pages_count(recent) : 0;
+}
+
+static uint64_t ranges_of(const struct recent *recent)
+{
+    size_t ranges = 0;
+    if (recent)
+        (void)recent_ranges(recent, &ranges);
+    return ranges;
+}
+
+/* The last node that is released, and the last leaf, may go beyond what was let. */
+static uint64_t released_of(const struct load *load, uint64_t releases)
+{
+    uint64_t all = load->mapped * (1 + PATH_NODES), added = load->points + load->nodes;
+    return load->listed ? MIN(releases + added + MAP_LEAF_ENTRIES + 1, all) : 0;
+}
+
+static struct load load_of(const struct group *group, const struct recent *recent, const struct recent *before,
+                           uint64_t releases)
+{
+    struct load load = {
+        .sheaves = sheaves_of(recent),
+        .points = recent ? recent_points_count(recent) : 0,
+        .births = recent ? recent_birth_pages_count(recent) : 0,
+        .cut = 2 * ranges_of(recent) * INNER_LEVELS,
         .second_live = group->second_live + (before ? inner_growth(recent_sheaves_count(before)) : 0),
     };
+    load.mapped = group->checkpoint.blocks_mapped + load.points + (before ? recent_points_count(before) : 0);
+    load.nodes = load.sheaves * PATH_NODES + 2 * load.cut;
+    load.entered = recent ? MIN(recent_drops_max(recent), load.mapped * INNER_LEVELS) : 0;
+    load.listed = listed_of(group) + load.entered + (before ? recent_drops_max(before) : 0);
+    load.released = released_of(&load, releases);
+    return load;
 }
 
 static uint64_t leaf_bytes(const struct load *load)
@@ -66,9 +94,8 @@ static uint64_t leaf_bytes(const struct load *load)
  * is dropped nodes only lose pointers. */
 static uint64_t inner_bytes(const struct load *load)
 {
-    uint64_t cut = 2 * load->ranges * INNER_LEVELS;
-    uint64_t all = (load->sheaves * INNER_LEVELS + cut) * PAGE_BYTES;
-    uint64_t there = load->second_live + MIN(cut, load->second_live / INNER_SMALL) * POINTER_BYTES;
+    uint64_t all = (load->sheaves * INNER_LEVELS + load->cut) * PAGE_BYTES;
+    uint64_t there = load->second_live + MIN(load->cut, load->second_live / INNER_SMALL) * POINTER_BYTES;
     return 2 * MIN(all, there + inner_growth(load->sheaves));
 }
 
@@ -82,13 +109,12 @@ static uint64_t table_bytes(uint64_t changed, uint64_t all, uint64_t rounds)
 
 static uint64_t chunk_table_bytes(const struct group *group, const struct load *load)
 {
-    uint64_t nodes = load->sheaves * PATH_NODES;
-    uint64_t changes = 2 * load->points + 2 * nodes + load->dropped_chunks + load->dropped_leaves * PATH_NODES;
+    uint64_t changes = 2 * load->points + 2 * load->nodes + load->released;
     uint64_t rounds = (changes + CHANGES_MAX - 1) / CHANGES_MAX;
-    uint64_t cids = group->cids.end + nodes;
+    uint64_t cids = group->cids.end + load->nodes;
     uint64_t count_pages = cids / COUNTS_PER_PAGE + 1, cid_pages = cids / CID_PAGE + 1;
     return table_bytes(changes, count_pages, rounds) +                               /* counts */
-           table_bytes(nodes / CID_PAGE_NODES_MIN + 2 * rounds, cid_pages, rounds) + /* places of nodes */
+           table_bytes(load->nodes / CID_PAGE_NODES_MIN + 2 * rounds, cid_pages, rounds) + /* places of nodes */
            2 * table_bytes(load->births, cid_pages, 1);                              /* places, fingerprints */
 }
 
@@ -100,10 +126,24 @@ static uint64_t segment_table_bytes(const struct segments *segments)
     return SEGMENTS_PASSES * 2 * (pages + inner) * PAGE_BYTES;
 }
 
-uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before)
+/* All pages are written twice. What is taken off the list only empties pages, but for the children of a node on each
+ * level. Pages of components whose figures change are there already, and hardly change in size. */
+static uint64_t release_bytes(const struct group *group, const struct load *load)
 {
-    struct load load = load_of(group, recent, before);
+    if (load->listed == 0)
+        return 0;
+    uint64_t entries = load->entered + INNER_LEVELS * NODE_FANOUT;
+    uint64_t list = entries / RELEASES_PER_PAGE + 2, all = (load->listed + entries) / RELEASES_PER_PAGE + 1;
+    uint64_t components = MIN(load->listed, load->mapped), pages = group->component_next / COMPONENTS_PER_PAGE + 1;
+    return 2 * table_bytes(list, all, 1) +
+           2 * MIN(table_bytes(components, pages, 1), load->second_live + components * POINTER_BYTES);
+}
+
+uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before,
+                           uint64_t releases)
+{
+    struct load load = load_of(group, recent, before, releases);
     uint64_t bytes = leaf_bytes(&load) + inner_bytes(&load) + chunk_table_bytes(group, &load) +
-                     segment_table_bytes(&group->segments) + FIXED_PAGES * PAGE_BYTES;
+                     release_bytes(group, &load) + segment_table_bytes(&group->segments) + FIXED_PAGES * PAGE_BYTES;
     return bytes * 9 / 8; /* headers and ends of appends, ends of segments */
 }

@@ -26,21 +26,55 @@ static bool device_reads(struct group *group, uint64_t serial)
     return error == ERROR_NONE || error == ERROR_NOT_FOUND;
 }
 
-enum error node_read_patiently(struct merge *merge, struct node_read *read)
+/* One read, again and again; `serial` is of the segment where it goes. */
+struct attempt {
+    enum error (*read)(struct group *group, void *context);
+    void *context;
+    uint64_t serial;
+};
+
+static enum error read_patiently(struct merge *merge, const struct attempt *attempt)
 {
     struct group *group = merge->group;
-    enum error error = nodes_read(group, read, 1);
+    enum error error = attempt->read(group, attempt->context);
     for (unsigned tries = 1; error == ERROR_IO && tries < READ_TRIES && merge->waited < READ_WAIT_MAX; tries++) {
         if (group_is_fenced(group))
             return ERROR_FENCED;
         clock_sleep(tries * READ_PAUSE);
         merge->waited += tries * READ_PAUSE;
-        error = nodes_read(group, read, 1);
+        error = attempt->read(group, attempt->context);
     }
-    bool elsewhere = error == ERROR_IO && device_reads(group, entry_serial(read->pointer.first));
+    bool elsewhere = error == ERROR_IO && device_reads(group, attempt->serial);
     if (error == ERROR_CORRUPT || elsewhere)
-        error = nodes_read(group, read, 1);
+        error = attempt->read(group, attempt->context);
     return error == ERROR_IO && elsewhere ? ERROR_CORRUPT : error;
+}
+
+static enum error node_attempt(struct group *group, void *context) { return nodes_read(group, context, 1); }
+
+enum error node_read_patiently(struct merge *merge, struct node_read *read)
+{
+    return read_patiently(merge, &(struct attempt){node_attempt, read, entry_serial(read->pointer.first)});
+}
+
+struct leaf_read {
+    const struct tree *tree;
+    uint64_t number;
+    struct cache_block *block;
+};
+
+static enum error leaf_attempt(struct group *group, void *context)
+{
+    struct leaf_read *read = context;
+    return tree_leaves(group, read->tree, &read->number, &read->block, 1);
+}
+
+enum error page_read_patiently(struct merge *merge, const struct tree *tree, uint64_t number, struct cache_block **block)
+{
+    struct leaf_read read = {tree, number, NULL};
+    TRY(read_patiently(merge, &(struct attempt){leaf_attempt, &read, entry_serial(tree->root.pointer.first)}));
+    *block = read.block;
+    return ERROR_NONE;
 }
 
 void map_loss_report(const struct merge *merge, uint64_t component, unsigned level, uint64_t number, const char *outcome)

@@ -28,7 +28,7 @@ struct recent {
     struct hole_range *ranges; /* sorted by (component, first), disjoint, not touching */
     struct component_change *components;
     uint64_t points, births, sheaves, birth_pages;
-    uint64_t range_leaves;
+    uint64_t drops_max;
     uint64_t regions[REGION_BITS / 64]; /* a bit is set where a region of its hash may have a sheaf of points */
 };
 
@@ -96,7 +96,7 @@ void recent_clear(struct recent *recent)
     recent->used = ARENA_UNIT; /* reference 0 is nobody */
     recent->freed = 0;
     recent->range_count = recent->component_count = 0;
-    recent->points = recent->births = recent->sheaves = recent->birth_pages = recent->range_leaves = 0;
+    recent->points = recent->births = recent->sheaves = recent->birth_pages = recent->drops_max = 0;
     memset(recent->regions, 0, sizeof recent->regions);
 }
 
@@ -112,7 +112,7 @@ size_t recent_used(const struct recent *recent) { return recent->used; }
 bool recent_is_at_limit(const struct recent *recent)
 {
     return recent->range_count + 64 > RECENT_RANGES_MAX || recent->component_count + 64 > RECENT_COMPONENTS_MAX ||
-           recent->range_leaves >= RECENT_RANGE_LEAVES_MAX;
+           recent->drops_max >= RECENT_DROPS_MAX;
 }
 
 /* A last sheaf of births that grows to its full size must always fit. */
@@ -348,11 +348,8 @@ static void points_remove_leaf(struct recent *recent, uint32_t *link)
 static void points_remove(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
 {
     if (end - first <= recent->mask) {
-        for (uint64_t leaf = first; leaf < end; leaf++) {
-            uint32_t *link = sheaf_link(recent, component, leaf);
-            if (*link)
-                points_remove_leaf(recent, link);
-        }
+        for (uint64_t leaf = first; (leaf = recent_leaf_next(recent, component, leaf, end)) < end; leaf++)
+            points_remove_leaf(recent, sheaf_link(recent, component, leaf));
         return;
     }
     for (uint32_t h = 0; h <= recent->mask; h++) {
@@ -367,6 +364,9 @@ static void points_remove(struct recent *recent, uint64_t component, uint64_t fi
     }
 }
 
+/* Where it covers more leaves, whole subtrees are among them. */
+static uint64_t range_drops(uint64_t first, uint64_t end) { return MIN(end - first, (uint64_t)RANGE_DROPS_MAX); }
+
 static void range_enter(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
 {
     /* All ranges of the component that overlap or touch [first, end) become one. */
@@ -375,14 +375,14 @@ static void range_enter(struct recent *recent, uint64_t component, uint64_t firs
     while (stop < recent->range_count && recent->ranges[stop].component == component && recent->ranges[stop].first <= end) {
         first = MIN(first, recent->ranges[stop].first);
         end = MAX(end, recent->ranges[stop].end);
-        recent->range_leaves -= recent->ranges[stop].end - recent->ranges[stop].first;
+        recent->drops_max -= range_drops(recent->ranges[stop].first, recent->ranges[stop].end);
         stop++;
     }
     ASSERT(stop > n || recent->range_count < RECENT_RANGES_MAX);
     memmove(&recent->ranges[n + 1], &recent->ranges[stop], (recent->range_count - stop) * sizeof *recent->ranges);
     recent->range_count = recent->range_count - stop + n + 1;
     recent->ranges[n] = (struct hole_range){component, first, end};
-    recent->range_leaves += end - first;
+    recent->drops_max += range_drops(first, end);
 }
 
 void recent_enter_holes(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
@@ -469,4 +469,4 @@ uint64_t recent_points_count(const struct recent *recent) { return recent->point
 uint64_t recent_births_count(const struct recent *recent) { return recent->births; }
 uint64_t recent_sheaves_count(const struct recent *recent) { return recent->sheaves; }
 uint64_t recent_birth_pages_count(const struct recent *recent) { return recent->birth_pages; }
-uint64_t recent_range_leaves(const struct recent *recent) { return recent->range_leaves; }
+uint64_t recent_drops_max(const struct recent *recent) { return recent->drops_max; }

@@ -26,7 +26,8 @@
 #define RECENT_BIRTH_BYTES_MAX 160
 #define RECENT_RECORD_ROOM (64u << 10) /* a record enters 510 points at most: the ends of a range of holes */
 #define RECENT_RANGES_MAX 65536
-#define RECENT_RANGE_LEAVES_MAX 65536 /* of 1 MiB each, in ranges: what one merge drops is bounded */
+#define RECENT_DROPS_MAX 65536 /* what one merge enters into the release list is bounded */
+#define RANGE_DROPS_MAX 1016 /* nodes that a range takes out of a map: beside two edges, 127 a level, on four levels */
 #define RECENT_COMPONENTS_MAX 16384
 
 struct birth {
@@ -61,7 +62,7 @@ enum error recent_create(size_t bytes, struct recent **recent) CHECKED;
 void recent_destroy(struct recent *recent);
 void recent_clear(struct recent *recent);
 bool recent_is_empty(const struct recent *recent);
-/* Bytes left for points and births; 0 also where ranges, their leaves or components are at their limit. */
+/* Bytes left for points and births; 0 also where ranges, what they drop or components are at their limit. */
 size_t recent_room(const struct recent *recent);
 /* Whether one more record of the journal surely fits, whatever it is. Replay asks this: it sees records where the writer
  * asked recent_room() for whole commits, and must never be stricter. */
@@ -69,7 +70,7 @@ bool recent_takes_record(const struct recent *recent);
 size_t recent_capacity(const struct recent *recent);
 /* Bytes that points and births take. */
 size_t recent_used(const struct recent *recent);
-/* Whether ranges, their leaves or components are at their limit: more memory would not make room. */
+/* Whether ranges, what they drop or components are at their limit: more memory would not make room. */
 bool recent_is_at_limit(const struct recent *recent);
 /* Bytes that points and births can take in a table made of `bytes` before recent_room() is below `room`. */
 size_t recent_usable(size_t bytes, size_t room);
@@ -102,7 +103,7 @@ uint64_t recent_points_count(const struct recent *recent);
 uint64_t recent_births_count(const struct recent *recent);
 uint64_t recent_sheaves_count(const struct recent *recent); /* of points and of births */
 uint64_t recent_birth_pages_count(const struct recent *recent);
-uint64_t recent_range_leaves(const struct recent *recent);
+uint64_t recent_drops_max(const struct recent *recent); /* nodes that ranges take out of maps at most */
 
 /* The leaves of a component that have points, each once, in no order, and a part of the table at a time, so that the
  * caller's lock need not be held long: *cursor begins at 0. False once the end was reached. What is entered meanwhile

@@ -12,8 +12,7 @@
 
 #define ENTRIES_PER_PAGE (BLOCK_SIZE / sizeof(struct segment_entry_format))
 
-static enum error page_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
-                             uint8_t *page)
+static enum error page_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
     struct group *group = merge->group;
     struct segments *segments = &group->segments;
@@ -22,7 +21,6 @@ static enum error page_apply(struct merge *merge, void *context, uint64_t number
     struct segment_entry_format *entries = (struct segment_entry_format *)page;
     (void)context;
     (void)old;
-    (void)cleared;
     memset(page, 0, BLOCK_SIZE);
     mutex_lock(&group->lock);
     for (uint32_t i = 0; i < ENTRIES_PER_PAGE && first + i < segments->slot_count[device]; i++)

@@ -1,6 +1,7 @@
 /*
  * Rewriting one tree, copy on write: every node on the way to a changed leaf is written anew, all else stays shared with
- * the tree before. Whole subtrees that a range of holes covers are dropped; each node in them loses its reference.
+ * the tree before. A subtree that a range of holes covers leaves the tree as it is, unread (for the release list); where
+ * something changes in it, it begins anew. So a range takes out no more than what hangs beside its two edges.
  *
  * References: a map node's parent, or its component, holds one count of it. A node that is rewritten passes its
  * references to children on to its successor, so only the node itself and the entries that changed are counted.
@@ -53,6 +54,17 @@ static enum error page_space(struct merge *merge, uint64_t serial, uint32_t leng
     return error;
 }
 
+enum error map_node_note(struct merge *merge, const struct node_pointer *pointer, int sign)
+{
+    struct map_entry first = pointer->first;
+    TRY(change_note(merge, first, sign, sign > 0, true));
+    if (!pointer->second_serial)
+        return ERROR_NONE;
+    struct map_entry second =
+        entry_make(entry_cid(first) + 1, pointer->second_serial, pointer->second_offset, entry_length(first), 0, 1);
+    return change_note(merge, second, sign, sign > 0, true);
+}
+
 /* A node comes (+1) or goes (-1): counts for map nodes, live bytes for pages, which nothing counts. */
 static enum error node_account(struct merge *merge, const struct tree *tree, const struct node_pointer *pointer, int sign)
 {
@@ -64,12 +76,7 @@ static enum error node_account(struct merge *merge, const struct tree *tree, con
                    ? page_space(merge, pointer->second_serial, entry_length(first), of_segment_table, sign)
                    : ERROR_NONE;
     }
-    TRY(change_note(merge, first, sign, sign > 0, true));
-    if (!pointer->second_serial)
-        return ERROR_NONE;
-    struct map_entry second =
-        entry_make(entry_cid(first) + 1, pointer->second_serial, pointer->second_offset, entry_length(first), 0, 1);
-    return change_note(merge, second, sign, sign > 0, true);
+    return map_node_note(merge, pointer, sign);
 }
 
 /* The node becomes `bytes`, or nothing where they are all zero. */
@@ -95,47 +102,10 @@ static enum error node_replace(struct merge *merge, struct tree *tree, unsigned 
     return node_account(merge, tree, pointer, +1);
 }
 
-/* ---- dropping ------------------------------------------------------------------------------------------------------ */
-
-static enum error leaf_drop(struct merge *merge, const struct tree_update *update, uint64_t number, const uint8_t *old)
+/* Whether this merge can go on without a leaf that could not be read: one of a map. */
+static bool is_dispensable(const struct merge *merge, const struct tree *tree, enum error error)
 {
-    uint8_t leaf[BLOCK_SIZE];
-    return update->apply(merge, update->context, number, old, true, leaf);
-}
-
-/* Whether this merge can go on without what could not be read: a leaf of a map. */
-static bool is_dispensable(const struct merge *merge, const struct tree *tree, unsigned level, enum error error)
-{
-    return tree->kind == ITEM_NODE && level == 0 && error == ERROR_CORRUPT && !group_is_fenced(merge->group);
-}
-
-static enum error subtree_drop(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
-                               unsigned level, uint64_t number)
-{
-    struct node_read read = {.pointer = *pointer,
-                             .identity = {update->tree->kind, update->tree->owner, number, (uint8_t)level}};
-    enum error error = node_read_patiently(merge, &read);
-    if (error && is_dispensable(merge, update->tree, level, error)) {
-        map_loss_report(merge, update->tree->owner, level, number, "it is dropped");
-        error = ERROR_NONE;
-    } else if (error) {
-        return error;
-    } else if (level == 0) {
-        error = leaf_drop(merge, update, number, cache_bytes(read.block));
-    } else {
-        const struct node_pointer_format *children = (const void *)cache_bytes(read.block);
-        for (unsigned i = 0; i < NODE_FANOUT && !error; i++) {
-            struct node_pointer child = pointer_decode(&children[i]);
-            if (!entry_is_hole(child.first))
-                error = subtree_drop(merge, update, &child, level - 1, number * NODE_FANOUT + i);
-        }
-    }
-    nodes_put(merge->group, &read, 1);
-    if (!error)
-        error = node_account(merge, update->tree, pointer, -1);
-    if (!error)
-        *pointer = (struct node_pointer){0};
-    return error;
+    return tree->kind == ITEM_NODE && error == ERROR_CORRUPT && !group_is_fenced(merge->group);
 }
 
 /* ---- rewriting ------------------------------------------------------------------------------------------------------ */
@@ -161,6 +131,15 @@ static bool is_covered(struct slice slice, uint64_t first, uint64_t end)
     return slice.range_count && slice.ranges[0].first <= first && slice.ranges[0].end >= end;
 }
 
+static enum error subtree_drop(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
+                               unsigned level, uint64_t number)
+{
+    if (!entry_is_hole(pointer->first))
+        TRY(update->drop(merge, update->context, pointer, level, number));
+    *pointer = (struct node_pointer){0};
+    return ERROR_NONE;
+}
+
 /* The old content of a leaf that cannot be read: each block refers to the leaf itself. The parent's reference becomes
  * one of them, so that the leaf is a chunk of data from now on. */
 static enum error leaf_lose(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
@@ -177,7 +156,7 @@ static enum error leaf_lose(struct merge *merge, const struct tree_update *updat
 }
 
 static enum error leaf_update(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
-                              uint64_t number, struct slice slice, const struct cache_block *block)
+                              uint64_t number, const struct cache_block *block)
 {
     uint8_t leaf[BLOCK_SIZE], old[BLOCK_SIZE] = {0};
     struct node_read read = {.pointer = *pointer, .identity = {update->tree->kind, update->tree->owner, number, 0}};
@@ -189,10 +168,10 @@ static enum error leaf_update(struct merge *merge, const struct tree_update *upd
     if (block)
         memcpy(old, cache_bytes(block), BLOCK_SIZE);
     nodes_put(merge->group, &read, 1);
-    if (error && is_dispensable(merge, update->tree, 0, error))
+    if (error && is_dispensable(merge, update->tree, error))
         error = leaf_lose(merge, update, pointer, number, old);
     TRY(error);
-    TRY(update->apply(merge, update->context, number, old, is_covered(slice, number, number + 1), leaf));
+    TRY(update->apply(merge, update->context, number, old, leaf));
     atomic_fetch_add(&merge->group->merge_progress, 1);
     return node_replace(merge, update->tree, 0, number, leaf, pointer);
 }
@@ -229,12 +208,13 @@ static enum error children_update(struct merge *merge, const struct tree_update 
         struct node_pointer pointer = pointer_decode(&children[i]);
         if (part.count == 0 && (part.range_count == 0 || entry_is_hole(pointer.first)))
             continue;
-        if (part.count == 0 && is_covered(part, child * span, (child + 1) * span))
+        bool covered = is_covered(part, child * span, (child + 1) * span);
+        if (covered)
             TRY(subtree_drop(merge, update, &pointer, level - 1, child));
-        else if (level > 1)
+        if (level > 1 && (part.count || !covered))
             TRY(node_update(merge, update, &pointer, level - 1, child, part));
-        else if (part.count)
-            TRY(leaf_update(merge, update, &pointer, child, part, leaves[i].block));
+        else if (level == 1 && part.count)
+            TRY(leaf_update(merge, update, &pointer, child, covered ? NULL : leaves[i].block));
         pointer_encode(&pointer, &children[i]);
     }
     return ERROR_NONE;
@@ -244,7 +224,7 @@ static enum error node_update(struct merge *merge, const struct tree_update *upd
                               unsigned level, uint64_t number, struct slice slice)
 {
     if (level == 0)
-        return leaf_update(merge, update, pointer, number, slice, NULL);
+        return leaf_update(merge, update, pointer, number, NULL);
     uint8_t node[BLOCK_SIZE] = {0};
     struct node_read leaves[NODE_FANOUT];
     if (!entry_is_hole(pointer->first)) {
@@ -284,15 +264,16 @@ enum error tree_update(struct merge *merge, const struct tree_update *update)
 {
     struct tree *tree = update->tree;
     struct slice all = {update->numbers, update->count, update->ranges, update->range_count};
+    if (is_covered(all, 0, tree_span(tree->root.height))) {
+        TRY(subtree_drop(merge, update, &tree->root.pointer, tree->root.height, 0));
+        tree->root.height = 0;
+    }
     if (update->count)
         TRY(tree_grow(merge, tree, update->numbers[update->count - 1]));
-    if (update->count == 0 && (tree_is_empty(tree) || update->range_count == 0))
+    else if (tree_is_empty(tree) || update->range_count == 0)
         return ERROR_NONE;
-    uint64_t span = tree_span(tree->root.height);
-    if (update->count == 0 && is_covered(all, 0, span))
-        TRY(subtree_drop(merge, update, &tree->root.pointer, tree->root.height, 0));
-    else
-        TRY(node_update(merge, update, &tree->root.pointer, tree->root.height, 0, slice_take(&all, 0, span)));
+    struct slice slice = slice_take(&all, 0, tree_span(tree->root.height));
+    TRY(node_update(merge, update, &tree->root.pointer, tree->root.height, 0, slice));
     if (tree_is_empty(tree))
         tree->root.height = 0;
     return ERROR_NONE;

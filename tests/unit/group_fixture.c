@@ -4,10 +4,12 @@
  */
 #include "tests/unit/group_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "base/file.h"
 #include "crypto/arena.h"
+#include "engine/device/kind.h"
 
 static const uint8_t k_pool[KEY_SIZE] = {9};
 
@@ -137,6 +139,7 @@ enum error fixture_try_open(struct fixture *f)
     }
     if (f->devices_opened)
         f->devices_opened(f);
+    config.published = f->published;
     config.epoch = ++f->epoch;
     mutex_lock(&f->section.mutex);
     f->section.sequence = f->epoch << SEQUENCE_EPOCH_SHIFT;
@@ -324,6 +327,7 @@ enum error fixture_try_holes(struct fixture *f, uint64_t component, uint64_t fir
     TRY(fixture_enter(f, true));
     record_enter(f, bytes, &out);
     recent_enter_holes(f->group->view->active, component, first, end);
+    f->group->hopeless_since = 0; /* as a commit does */
     fixture_leave(f);
     return ERROR_NONE;
 }
@@ -422,4 +426,47 @@ uint64_t fixture_offset(struct fixture *f, uint64_t serial, uint32_t grains)
     uint32_t index = segment_find(&f->group->segments, serial);
     assert_int_not_equal(index, SEGMENT_NONE);
     return segment_offset(&f->group->segments, index) + (uint64_t)grains * GRAIN_SIZE;
+}
+
+/* A device that refuses some reads. */
+static struct {
+    struct device_operations operations;
+    const struct device_operations *real;
+    uint64_t offset, size; /* where */
+    _Atomic int times;     /* how often */
+} refusal;
+
+static bool is_refused(const struct device_io *io)
+{
+    bool there = io->operation == DEVICE_READ && io->offset < refusal.offset + refusal.size &&
+                 refusal.offset < io->offset + io->size;
+    return there && atomic_fetch_sub(&refusal.times, 1) > 0;
+}
+
+static void refusing_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (is_refused(ios[i]))
+            io_complete(ios[i], ERROR_IO, EIO);
+        else
+            refusal.real->submit(&ios[i], 1);
+    }
+}
+
+void fixture_refuse_reads(struct fixture *f, uint64_t offset, uint64_t size, int times)
+{
+    struct device *device = f->group->devices[0];
+    refusal.real = device->operations;
+    refusal.operations = *device->operations;
+    refusal.operations.submit = refusing_submit;
+    refusal.operations.run = NULL;
+    refusal.offset = offset;
+    refusal.size = size;
+    atomic_store(&refusal.times, times);
+    device->operations = &refusal.operations;
+}
+
+int fixture_refusals_left(void)
+{
+    return atomic_load(&refusal.times);
 }

@@ -40,6 +40,7 @@ struct fixture {
     struct group *group;                             /* NULL: closed */
     void (*devices_opened)(struct fixture *fixture); /* called when the next open has its devices; NULL */
     uint64_t cut;                                    /* for it */
+    void (*published)(void *context, uint64_t checkpoint, uint64_t sequence); /* as of the group; NULL */
     enum error (*open_device)(struct fixture *fixture, uint32_t index, struct device **device); /* NULL: as a file */
 };
 
@@ -88,6 +89,10 @@ void fixture_flip(struct fixture *fixture, uint32_t device, uint64_t offset);
 /* Where an address stands. */
 uint32_t fixture_device(struct fixture *fixture, uint64_t serial);
 uint64_t fixture_offset(struct fixture *fixture, uint64_t serial, uint32_t grains);
+
+/* From now on device 0 refuses the next `times` reads of anything between `offset` and `offset + size`. */
+void fixture_refuse_reads(struct fixture *fixture, uint64_t offset, uint64_t size, int times);
+int fixture_refusals_left(void);
 
 /* A seeded generator of the test's own, so that a failure happens again. */
 uint64_t fixture_random(uint64_t *state);

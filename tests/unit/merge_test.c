@@ -2,12 +2,10 @@
  * Merges: whatever was committed is found in the trees afterwards, counts are the references there are, live bytes are
  * the shares of the chunks that are alive, and what died is used again.
  */
-#include "tests/unit/group_fixture.h"
+#include "tests/unit/group_truth.h"
 
-#include <errno.h>
 #include <limits.h>
 
-#include "engine/device/kind.h"
 #include "engine/group/tree.h"
 
 #define BLOCKS     2048
@@ -35,134 +33,10 @@ static void expect_all(struct fixture *f)
             fixture_expect(f, COMPONENT + c, block, model[c][block]);
 }
 
-/* ---- what the trees say -------------------------------------------------------------------------------------------
- */
-
-struct truth {
-    uint32_t counts[1 << 16];
-    struct map_entry entries[1 << 16];
-    uint64_t mapped;
-};
-
-static uint32_t table_count(struct fixture *f, const struct view *view, uint64_t cid)
-{
-    struct tree tree = tree_of_table(TABLE_COUNTS, view_root(view, TABLE_COUNTS));
-    uint64_t number = cid / 1024;
-    struct cache_block *block;
-    assert_int_equal(tree_leaves(f->group, &tree, &number, &block, 1), ERROR_NONE);
-    uint32_t count = block ? le32_get(((const le32 *)cache_bytes(block))[cid % 1024]) : 0;
-    tree_put(f->group, &block, 1);
-    return count;
-}
-
-static struct map_entry table_place(struct fixture *f, const struct view *view, uint64_t cid)
-{
-    struct tree tree = tree_of_table(TABLE_PLACES, view_root(view, TABLE_PLACES));
-    uint64_t number = cid / 256;
-    struct cache_block *block;
-    assert_int_equal(tree_leaves(f->group, &tree, &number, &block, 1), ERROR_NONE);
-    struct map_entry entry = {0};
-    if (block)
-        entry = entry_decode((const struct map_entry_format *)cache_bytes(block) + cid % 256);
-    tree_put(f->group, &block, 1);
-    return entry;
-}
-
-static void truth_add(struct truth *truth, struct map_entry entry)
-{
-    assert_true(entry_cid(entry) < COUNT_OF(truth->counts));
-    truth->counts[entry_cid(entry)]++;
-    truth->entries[entry_cid(entry)] = entry;
-}
-
-static void node_walk(struct fixture *f, struct truth *truth, uint64_t component, struct node_pointer pointer,
-                      unsigned level, uint64_t number)
-{
-    struct node_read read = {.pointer = pointer, .identity = {ITEM_NODE, component, number, (uint8_t)level}};
-    assert_int_equal(nodes_read(f->group, &read, 1), ERROR_NONE);
-    assert_int_equal(pointer.second_serial != 0, level > 0);
-    assert_int_equal(pointer.birth % 256, 0);
-    truth_add(truth, pointer.first);
-    if (level > 0)
-        truth_add(truth, entry_make(entry_cid(pointer.first) + 1, pointer.second_serial, pointer.second_offset,
-                                    entry_length(pointer.first), 0, 1));
-    for (unsigned i = 0; i < NODE_FANOUT && level > 0; i++) {
-        struct node_pointer child = pointer_decode((const struct node_pointer_format *)cache_bytes(read.block) + i);
-        assert_true(child.birth <= pointer.birth);
-        if (!entry_is_hole(child.first))
-            node_walk(f, truth, component, child, level - 1, number * NODE_FANOUT + i);
-    }
-    for (unsigned i = 0; i < MAP_LEAF_ENTRIES && level == 0; i++) {
-        struct map_entry entry = entry_decode((const struct map_entry_format *)cache_bytes(read.block) + i);
-        if (!entry_is_hole(entry)) {
-            truth_add(truth, entry);
-            truth->mapped++;
-        }
-    }
-    nodes_put(f->group, &read, 1);
-}
-
-static void truth_gather(struct fixture *f, const struct view *view, struct truth *truth)
-{
-    for (unsigned c = 0; c < COMPONENTS; c++) {
-        struct component_format format;
-        uint64_t before = truth->mapped;
-        if (view_component(f->group, view, COMPONENT + c, &format) != ERROR_NONE)
-            continue;
-        struct node_pointer root = pointer_decode(&format.root);
-        if (!entry_is_hole(root.first))
-            node_walk(f, truth, COMPONENT + c, root, format.height, 0);
-        assert_int_equal(le64_get(format.mapped), truth->mapped - before);
-    }
-}
-
-/* Live bytes that chunks account for, a slot each; pages of tables come on top of them in meta segments. */
-static void live_add(struct fixture *f, struct truth *truth, uint64_t *live)
-{
-    for (uint64_t cid = 0; cid < COUNT_OF(truth->counts); cid++) {
-        if (!truth->counts[cid])
-            continue;
-        uint32_t index = segment_find(&f->group->segments, entry_serial(truth->entries[cid]));
-        assert_int_not_equal(index, SEGMENT_NONE);
-        live[index] += entry_share_bytes(truth->entries[cid]);
-    }
-}
-
 static void expect_true_counts(struct fixture *f)
 {
-    struct truth *truth = memory_zeroed(1, sizeof *truth);
-    uint64_t *live = memory_zeroed(f->group->segments.count, sizeof *live);
-    uint64_t data = 0;
-    assert_true(truth && live);
     publish(f);
-    mutex_lock(&f->group->lock);
-    struct view *view = view_get(f->group);
-    mutex_unlock(&f->group->lock);
-    truth_gather(f, view, truth);
-    for (uint64_t cid = 0; cid < COUNT_OF(truth->counts) && cid < f->group->cids.end; cid++) {
-        uint32_t count = table_count(f, view, cid);
-        if (count != truth->counts[cid])
-            fail_msg("chunk %llu has the count %u and %u references", (unsigned long long)cid, count,
-                     truth->counts[cid]);
-        if (count)
-            assert_true(entry_equal(table_place(f, view, cid), truth->entries[cid]));
-        data += count &&
-                f->group->segments.table[segment_find(&f->group->segments, entry_serial(truth->entries[cid]))].kind ==
-                    SEGMENT_JOURNAL;
-    }
-    live_add(f, truth, live);
-    for (uint32_t i = 0; i < f->group->segments.count; i++) {
-        const struct segment *segment = &f->group->segments.table[i];
-        if (segment->kind == SEGMENT_JOURNAL)
-            assert_int_equal(segment->live, live[i]);
-        else
-            assert_true(segment->live >= live[i]);
-    }
-    assert_int_equal(f->group->checkpoint.chunks_live, data);
-    assert_int_equal(f->group->checkpoint.blocks_mapped, truth->mapped);
-    view_put(f->group, view);
-    free(truth);
-    free(live);
+    truth_expect(f, COMPONENTS);
 }
 
 /* ---- histories ----------------------------------------------------------------------------------------------------
@@ -394,7 +268,7 @@ static struct view *view_take(struct fixture *f)
 static uint32_t count_of(struct fixture *f, uint64_t cid)
 {
     struct view *view = view_take(f);
-    uint32_t count = table_count(f, view, cid);
+    uint32_t count = truth_table_count(f, view, cid);
     view_put(f->group, view);
     return count;
 }
@@ -426,44 +300,6 @@ static struct map_entry leaf_damage(struct fixture *f)
     return leaf;
 }
 
-/* A device that refuses some reads. */
-static struct {
-    struct device_operations operations;
-    const struct device_operations *real;
-    uint64_t offset, size; /* where */
-    _Atomic int times;     /* how often */
-} refusal;
-
-static bool is_refused(const struct device_io *io)
-{
-    bool there = io->operation == DEVICE_READ && io->offset < refusal.offset + refusal.size &&
-                 refusal.offset < io->offset + io->size;
-    return there && atomic_fetch_sub(&refusal.times, 1) > 0;
-}
-
-static void refusing_submit(struct device_io **ios, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (is_refused(ios[i]))
-            io_complete(ios[i], ERROR_IO, EIO);
-        else
-            refusal.real->submit(&ios[i], 1);
-    }
-}
-
-static void reads_refuse(struct fixture *f, uint64_t offset, uint64_t size, int times)
-{
-    struct device *device = f->group->devices[0];
-    refusal.real = device->operations;
-    refusal.operations = *device->operations;
-    refusal.operations.submit = refusing_submit;
-    refusal.operations.run = NULL;
-    refusal.offset = offset;
-    refusal.size = size;
-    atomic_store(&refusal.times, times);
-    device->operations = &refusal.operations;
-}
-
 static void expect_lost(struct fixture *f, uint64_t block)
 {
     uint8_t bytes[CHUNK_SIZE];
@@ -481,10 +317,10 @@ static void a_leaf_that_is_read_at_last_is_not_lost(void **state)
 {
     struct fixture *f = *state;
     struct map_entry leaf = leaf_make(f);
-    reads_refuse(f, fixture_offset(f, entry_serial(leaf), entry_offset(leaf)), 1, 5);
+    fixture_refuse_reads(f, fixture_offset(f, entry_serial(leaf), entry_offset(leaf)), 1, 5);
     fixture_write(f, COMPONENT, 5, 60);
     publish(f);
-    assert_true(atomic_load(&refusal.times) <= 0);
+    assert_true(fixture_refusals_left() <= 0);
     fixture_expect(f, COMPONENT, 5, 60);
     expect_all_of_the_leaf(f);
 }
@@ -494,7 +330,7 @@ static void a_leaf_where_a_device_cannot_read_is_given_up(void **state)
     struct fixture *f = *state;
     struct map_entry leaf = leaf_make(f);
     /* Of its block two doubled items are read before it, it once ahead of need and six times, the others later. */
-    reads_refuse(f, fixture_offset(f, entry_serial(leaf), entry_offset(leaf)), 1, 9);
+    fixture_refuse_reads(f, fixture_offset(f, entry_serial(leaf), entry_offset(leaf)), 1, 9);
     fixture_write(f, COMPONENT, 5, 60);
     publish(f);
     assert_false(group_is_fenced(f->group));
@@ -507,7 +343,7 @@ static void a_device_that_reads_nothing_loses_no_leaf(void **state)
 {
     struct fixture *f = *state;
     (void)leaf_make(f);
-    reads_refuse(f, 0, f->group->devices[0]->size, INT_MAX);
+    fixture_refuse_reads(f, 0, f->group->devices[0]->size, INT_MAX);
     fixture_write(f, COMPONENT, 5, 60);
     assert_int_equal(group_sync(f->group), ERROR_NONE);
     assert_int_not_equal(group_publish(f->group), ERROR_NONE);

@@ -161,16 +161,42 @@ static void ranges_at_their_limit_leave_no_room(void **state)
     assert_true(recent_room(recent) > 0);
 }
 
-static void too_many_leaves_in_ranges_leave_no_room(void **state)
+static void ranges_that_drop_too_much_leave_no_room(void **state)
 {
     (void)state;
-    recent_enter_holes(recent, 1, 0, (RECENT_RANGE_LEAVES_MAX - 1) * (uint64_t)SHEAF_ITEMS);
+    const uint64_t large = UINT64_C(1) << 20; /* leaves */
+    uint64_t n = 0;
+    while ((n + 1) * RANGE_DROPS_MAX < RECENT_DROPS_MAX) {
+        assert_true(recent_room(recent) > 0);
+        recent_enter_holes(recent, 1, 2 * n * large * SHEAF_ITEMS, (2 * n + 1) * large * SHEAF_ITEMS);
+        n++;
+    }
+    recent_enter_holes(recent, 1, 5 * SHEAF_ITEMS, large * SHEAF_ITEMS);
+    assert_int_equal(recent_drops_max(recent), n * RANGE_DROPS_MAX); /* they were in it already */
     assert_true(recent_room(recent) > 0);
-    recent_enter_holes(recent, 1, 5 * SHEAF_ITEMS, (RECENT_RANGE_LEAVES_MAX - 1) * (uint64_t)SHEAF_ITEMS);
-    assert_true(recent_room(recent) > 0); /* they were in it already */
-    recent_enter_holes(recent, 2, 0, SHEAF_ITEMS);
-    assert_int_equal(recent_range_leaves(recent), RECENT_RANGE_LEAVES_MAX);
+    recent_enter_holes(recent, 2, 0, large * SHEAF_ITEMS);
     assert_int_equal(recent_room(recent), 0);
+    recent_enter_holes(recent, 1, 0, 2 * n * large * SHEAF_ITEMS); /* all of them in one */
+    assert_int_equal(recent_drops_max(recent), 2 * RANGE_DROPS_MAX);
+}
+
+static void the_largest_range_removes_the_points_in_it_and_no_others(void **state)
+{
+    (void)state;
+    const uint64_t end = UINT64_C(1) << 34;
+    struct map_entry found, entry = entry_make(7, 1, 256, 10, 0, 1);
+    const uint64_t blocks[] = {0, 5, 300, (UINT64_C(1) << 20) + 3, end - 1};
+    for (size_t i = 0; i < COUNT_OF(blocks); i++)
+        recent_enter(recent, 1, blocks[i], entry);
+    recent_enter(recent, 2, 300, entry);
+    recent_enter_holes(recent, 1, 5, end);
+    for (size_t i = 1; i < COUNT_OF(blocks); i++) {
+        assert_true(recent_find(recent, 1, blocks[i], &found));
+        assert_true(entry_is_hole(found));
+    }
+    assert_true(recent_find(recent, 1, 0, &found) && entry_equal(found, entry));
+    assert_true(recent_find(recent, 2, 300, &found) && entry_equal(found, entry));
+    assert_int_equal(recent_drops_max(recent), RANGE_DROPS_MAX);
 }
 
 static void components_at_their_limit_leave_no_room(void **state)
@@ -306,7 +332,8 @@ int main(void)
         TEST(the_room_of_one_commit_holds_its_worst),
         TEST(what_is_usable_is_what_gets_used),
         TEST(ranges_at_their_limit_leave_no_room),
-        TEST(too_many_leaves_in_ranges_leave_no_room),
+        TEST(ranges_that_drop_too_much_leave_no_room),
+        TEST(the_largest_range_removes_the_points_in_it_and_no_others),
         TEST(components_at_their_limit_leave_no_room),
         TEST(a_point_beats_a_range_that_was_entered_before_it),
         TEST(a_range_removes_the_points_in_it),

@@ -5,6 +5,8 @@
  */
 #include "tests/unit/group_fixture.h"
 
+#include "engine/group/merge.h"
+
 #define SMALLEST    (((uint64_t)DEVICE_SLOTS_MIN << SEGMENT_SHIFT_MIN) + 2 * AREA_SIZE)
 #define BLOCKS      24576
 #define FAR_LEAVES  128 /* leaves below one inner node of the lowest level */
@@ -176,7 +178,8 @@ static void expect_foreseen(struct fixture *f, const char *what)
 {
     mutex_lock(&f->group->lock);
     assert_null(f->group->view->frozen);
-    uint64_t foreseen = group_merge_bytes(f->group, f->group->view->active, NULL), before = merge_written(f);
+    uint64_t foreseen = group_merge_bytes(f->group, f->group->view->active, NULL, release_references);
+    uint64_t before = merge_written(f);
     mutex_unlock(&f->group->lock);
     assert_int_equal(group_publish(f->group), ERROR_NONE);
     uint64_t written = merge_written(f) - before;

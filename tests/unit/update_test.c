@@ -12,7 +12,7 @@
 static uint32_t model[LEAVES]; /* what the first bytes of a leaf say; 0: no leaf */
 static uint32_t wanted[LEAVES];
 static const uint64_t none[1];
-static uint64_t dropped;
+static uint64_t dropped, tops; /* leaves; and nodes that were dropped with all below them */
 static struct tree tree;
 static uint64_t seed;
 
@@ -24,18 +24,52 @@ static int setup(void **state)
     return fixture_setup(state);
 }
 
-static enum error apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, bool cleared,
-                        uint8_t *leaf)
+static enum error apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *leaf)
 {
     uint32_t before;
     (void)merge;
     (void)context;
     memcpy(&before, old, sizeof before);
     assert_int_equal(before, model[number]);
-    dropped += cleared && before;
     memset(leaf, 0, BLOCK_SIZE);
     memcpy(leaf, &wanted[number], sizeof wanted[number]);
     return ERROR_NONE;
+}
+
+static void space_give(struct group *group, uint64_t serial, uint32_t length)
+{
+    uint32_t index = segment_find(&group->segments, serial);
+    assert_int_equal(segment_live_add(&group->segments, index, -(int64_t)length * GRAIN_SIZE), ERROR_NONE);
+}
+
+/* Takes what is dropped apart at once. */
+static enum error drop(struct merge *merge, void *context, const struct node_pointer *pointer, unsigned level,
+                       uint64_t number)
+{
+    struct group *group = merge->group;
+    struct node_read read = {.pointer = *pointer, .identity = {ITEM_PAGE, OWNER, number, (uint8_t)level}};
+    TRY(nodes_read(group, &read, 1));
+    for (unsigned i = 0; i < NODE_FANOUT && level > 0; i++) {
+        struct node_pointer child = pointer_decode((const struct node_pointer_format *)cache_bytes(read.block) + i);
+        if (!entry_is_hole(child.first))
+            assert_int_equal(drop(merge, context, &child, level - 1, number * NODE_FANOUT + i), ERROR_NONE);
+    }
+    if (level == 0) {
+        assert_memory_equal(cache_bytes(read.block), &model[number], sizeof model[0]);
+        model[number] = 0;
+        dropped++;
+    }
+    nodes_put(group, &read, 1);
+    space_give(group, entry_serial(pointer->first), entry_length(pointer->first));
+    space_give(group, pointer->second_serial, entry_length(pointer->first));
+    return ERROR_NONE;
+}
+
+static enum error drop_top(struct merge *merge, void *context, const struct node_pointer *pointer, unsigned level,
+                           uint64_t number)
+{
+    tops++;
+    return drop(merge, context, pointer, level, number);
 }
 
 static enum error update(struct fixture *f, const uint64_t *numbers, size_t count, const struct hole_range *ranges,
@@ -47,7 +81,8 @@ static enum error update(struct fixture *f, const uint64_t *numbers, size_t coun
                                  .count = count,
                                  .ranges = ranges,
                                  .range_count = range_count,
-                                 .apply = apply};
+                                 .apply = apply,
+                                 .drop = drop_top};
     enum error error = tree_update(&merge, &update);
     if (!error)
         memcpy(model, wanted, sizeof model);
@@ -164,11 +199,31 @@ static void each_leaf_of_a_range_is_dropped_once(void **state)
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         wanted[numbers[i] = i * 70] = (uint32_t)i + 1;
     assert_int_equal(update(f, numbers, COUNT_OF(numbers), NULL, 0), ERROR_NONE);
-    dropped = 0;
+    dropped = tops = 0;
     for (uint64_t leaf = 100; leaf < 30000; leaf++)
         wanted[leaf] = 0;
     assert_int_equal(update(f, none, 0, &(struct hole_range){0, 100, 30000}, 1), ERROR_NONE);
     assert_int_equal(dropped, 427);
+    assert_in_range(tops, 2, RANGE_DROPS_MAX);
+    expect_leaves(f, 0, 1);
+    expect_walk(f);
+}
+
+/* However much is written into it at the same time. */
+static void a_tree_that_a_range_covers_is_dropped_as_one(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t numbers[500];
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        wanted[numbers[i] = i * 70] = (uint32_t)i + 1;
+    assert_int_equal(update(f, numbers, COUNT_OF(numbers), NULL, 0), ERROR_NONE);
+    dropped = tops = 0;
+    memset(wanted, 0, sizeof wanted);
+    for (size_t i = 0; i < 100; i++)
+        wanted[numbers[i] = i * 210] = (uint32_t)i + 1000;
+    assert_int_equal(update(f, numbers, 100, &(struct hole_range){0, 0, UINT64_C(1) << 40}, 1), ERROR_NONE);
+    assert_int_equal(dropped, 500);
+    assert_int_equal(tops, 1);
     expect_leaves(f, 0, 1);
     expect_walk(f);
 }
@@ -240,7 +295,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_empty_tree_has_no_leaves),          TEST(a_node_that_cannot_be_read_fails_the_update_and_the_look_up),
         TEST(leaves_beyond_the_tree_are_absent),    TEST(a_tree_is_as_high_as_it_must_be),
-        TEST(each_leaf_of_a_range_is_dropped_once), TEST(any_history_equals_a_plain_array),
+        TEST(each_leaf_of_a_range_is_dropped_once), TEST(a_tree_that_a_range_covers_is_dropped_as_one),
+        TEST(any_history_equals_a_plain_array),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
