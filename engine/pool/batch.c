@@ -48,7 +48,6 @@ struct batch *batch_get(struct pool *pool, uint64_t component, const struct fing
     batch->component = component;
     batch->key = key;
     batch->count = batch->range_count = batch->partial_count = batch->unit_count = 0;
-    batch->trimmed = 0;
     batch->whole = false;
     batch->changes = NULL;
     batch->change_count = 0;
@@ -60,7 +59,6 @@ static void batch_empty(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++)
         memory_free_cleansed(batch->blocks[i].partial);
     batch->count = batch->range_count = batch->partial_count = batch->unit_count = 0;
-    batch->trimmed = 0;
 }
 
 void batch_put(struct batch *batch)
@@ -74,8 +72,6 @@ void batch_put(struct batch *batch)
 bool batch_takes(const struct batch *batch, uint64_t first, uint64_t end, size_t blocks)
 {
     if (batch->count + blocks > BATCH_BLOCKS || batch->range_count + 1 > BATCH_RANGES)
-        return false;
-    if (blocks == 0 && batch->range_count && batch->trimmed + (end - first) > BATCH_TRIM_BLOCKS)
         return false;
     for (size_t i = 0; i < batch->count; i++)
         if (batch->blocks[i].block >= first && batch->blocks[i].block < end)
@@ -113,7 +109,6 @@ enum error batch_add_data(struct batch *batch, uint64_t offset, const uint8_t *d
 void batch_add_hole(struct batch *batch, uint64_t first, uint64_t end)
 {
     batch->ranges[batch->range_count++] = (struct block_range){first, end};
-    batch->trimmed += end - first;
 }
 
 /* ---- partial blocks -------------------------------------------------------------------------------------------------------- */

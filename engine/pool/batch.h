@@ -16,7 +16,6 @@
 #define BATCHES_SMALL_MEMORY (UINT64_C(128) << 20) /* below it, half of them */
 #define BATCH_BYTES (2u * BATCH_BLOCKS * CHUNK_SIZE + (64u << 10))
 #define BATCH_RANGES 128
-#define BATCH_TRIM_BLOCKS (UINT64_C(4096) * MAP_LEAF_ENTRIES) /* in ranges: what admission has to foresee is bounded */
 
 struct batch_block {
     uint64_t block;
@@ -50,7 +49,6 @@ struct batch {
     size_t count;
     struct block_range ranges[BATCH_RANGES];
     size_t range_count;
-    uint64_t trimmed;        /* blocks of all ranges */
     size_t partial_count;
     bool whole;              /* the commit must lie in one append */
     const struct component_change *changes;

@@ -1,19 +1,18 @@
 /*
- * The janitor: one thread that empties the trash when its time has come, walks deletions, and finishes what a crash cut
- * off a shrink. It works in pieces (sweep.c), with no lock held, and stops between two of them.
+ * The janitor: one thread that empties the trash when its time has come, frees what was deleted, and finishes what a
+ * crash cut off a shrink. Each is one trim of a whole range; what the range held goes onto the group's release list, and
+ * merges take it apart.
  *
  * What it has to do stands in the catalog before it begins and leaves it only when all is done: `deleting` until the
- * slot is emptied in the same commit that marks the component deleted, `cut` until its blocks are gone. So a crash
- * anywhere only makes it begin anew.
+ * slot is emptied in the same commit that marks the component deleted, `cut` until its blocks are gone. The trim comes
+ * before that commit in the log. So a crash anywhere only makes it begin anew.
  *
- * Locks: pool->lock, but for sweeping. An object that is being freed is nobody else's, and one with `cutting` set
- * cannot go away: both stay in place while the lock is let go of.
+ * Locks: pool->lock, but for the trim of what is being freed, which is nobody else's and stays in place meanwhile.
  */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
 #include "engine/pool/object_table.h"
-#include "engine/pool/sweep.h"
 
 #define WAIT_MAX    (60 * CLOCK_SECOND) /* the clock of the trash may be set meanwhile */
 #define WAIT_FAILED (10 * CLOCK_SECOND) /* after what could not be done */
@@ -26,48 +25,12 @@ static uint64_t now_seconds(void)
 /* ---- freeing -------------------------------------------------------------------------------------------------------
  */
 
-/* One publish settles all that are waiting to be freed: nobody writes to them any more. */
-static enum error settle(struct pool *pool, struct sweep *sweep) REQUIRES(pool->lock)
+static enum error object_free(struct pool *pool, struct object *object) REQUIRES(pool->lock)
 {
-    for (struct object *object = pool->objects; object != NULL; object = object->next)
-        object->settling = object->deleting;
     mutex_unlock(&pool->lock);
-    enum error error = sweep_publish(sweep);
-    mutex_lock(&pool->lock);
-    for (struct object *object = pool->objects; object != NULL; object = object->next)
-        object->settled |= object->settling && error == ERROR_NONE;
-    return error;
-}
-
-static enum error object_free(struct pool *pool, struct sweep *sweep, struct object *object) REQUIRES(pool->lock)
-{
-    if (!object->settled)
-        TRY(settle(pool, sweep));
-    mutex_unlock(&pool->lock);
-    enum error error = sweep_component(sweep, object->component, 0, OBJECT_SIZE_MAX / COFFER_BLOCK);
+    enum error error = component_trim(pool, object->component, 0, OBJECT_SIZE_MAX / COFFER_BLOCK, NULL);
     mutex_lock(&pool->lock);
     return error != ERROR_NONE ? error : catalog_remove(pool, object);
-}
-
-static enum error object_cut(struct pool *pool, struct sweep *sweep, struct object *object) REQUIRES(pool->lock)
-{
-    struct object_document document;
-    uint64_t first = atomic_load(&object->size) / COFFER_BLOCK, end = object->cut / COFFER_BLOCK;
-    object->cutting = true;
-    mutex_unlock(&pool->lock);
-    enum error error = sweep_publish(sweep);
-    if (error == ERROR_NONE)
-        error = sweep_component(sweep, object->component, first, end);
-    mutex_lock(&pool->lock);
-    object->cutting = false;
-    if (error != ERROR_NONE)
-        return error;
-    object_describe(pool, object, &document);
-    document.cut = 0;
-    TRY(catalog_store(pool, object->slot, &document, NULL));
-    object_adopt(pool, object, &document);
-    object->retry_at = 0;
-    return ERROR_NONE;
 }
 
 /* ---- what there is to do --------------------------------------------------------------------------------------------
@@ -80,17 +43,17 @@ static bool is_expired(const struct pool *pool, const struct object *object, uin
 
 static bool has_work(const struct pool *pool, const struct object *object, uint64_t now)
 {
-    bool wanted = object->deleting || (object->cut != 0 && !object->cutting) || is_expired(pool, object, now);
+    bool wanted = object->deleting || object->cut != 0 || is_expired(pool, object, now);
     return wanted && object->retry_at <= clock_monotonic();
 }
 
-static enum error work(struct pool *pool, struct sweep *sweep, struct object *object) REQUIRES(pool->lock)
+static enum error work(struct pool *pool, struct object *object) REQUIRES(pool->lock)
 {
     if (object->deleting)
-        return object_free(pool, sweep, object);
+        return object_free(pool, object);
     if (is_expired(pool, object, now_seconds()))
         return object_doom(pool, object);
-    return object_cut(pool, sweep, object);
+    return object_cut(pool, object);
 }
 
 static struct object *next_with_work(const struct pool *pool)
@@ -135,7 +98,6 @@ static void put_off(struct object *object, enum error error)
 static void janitor_run(void *argument)
 {
     struct pool *pool = argument;
-    struct sweep sweep = sweep_of(pool, &pool->janitor_stopping);
     thread_lower_priority();
     mutex_lock(&pool->lock);
     while (!atomic_load(&pool->janitor_stopping)) {
@@ -144,7 +106,7 @@ static void janitor_run(void *argument)
             wait_for(pool, wait_time(pool));
             continue;
         }
-        enum error error = work(pool, &sweep, object);
+        enum error error = work(pool, object);
         if (error != ERROR_NONE)
             put_off(object, error);
     }

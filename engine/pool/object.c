@@ -1,14 +1,13 @@
 /*
  * Objects: made, found, named, sized, put into the trash and taken out of it. Each change is one document, durable
- * before it is made in memory; what takes long (freeing blocks) is left to the janitor, but for what a shrink cuts off,
- * which must be gone before the object may grow over it again.
+ * before it is made in memory. What is deleted is freed by the janitor; what a shrink cuts off must be gone before the
+ * object may grow over it again.
  *
  * A shrink writes down the new size and, as `cut`, the old one; frees what lies between; then clears `cut`. A crash in
  * between leaves `cut`, the janitor goes on, and until it is done the object cannot be resized. So what is beyond the
  * size always reads as zeros once it is there again.
  *
- * Locks: pool->lock, held across catalog writes. A shrink lets go of it while it frees; meanwhile the object counts as
- * open, so that it can be neither deleted nor locked away.
+ * Locks: pool->lock, held across catalog writes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +18,6 @@
 #include "base/memory.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
-#include "engine/pool/sweep.h"
 
 #define CANDIDATES_SHOWN 8 /* so many fit into a sentence */
 
@@ -252,32 +250,27 @@ enum error object_rename(struct pool *pool, const char *name, const char *new_na
 /* ---- resizing
  * ------------------------------------------------------------------------------------------------------------ */
 
-/* In: pool->lock held; it is let go of while blocks are freed, and held again. */
+enum error object_cut(struct pool *pool, struct object *object)
+{
+    struct object_document document;
+    uint64_t first = atomic_load(&object->size) / COFFER_BLOCK, end = object->cut / COFFER_BLOCK;
+    TRY(component_trim(pool, object->component, first, end, NULL));
+    object_describe(pool, object, &document);
+    document.cut = 0;
+    TRY(store(pool, object, &document));
+    object->retry_at = 0;
+    return ERROR_NONE;
+}
+
 static enum error shrink_to(struct pool *pool, struct object *object, uint64_t size) REQUIRES(pool->lock)
 {
     struct object_document document;
-    struct sweep sweep = sweep_of(pool, NULL);
-    uint64_t before = atomic_load(&object->size);
     TRY(check_closed(object, "made smaller"));
     object_describe(pool, object, &document);
+    document.cut = document.size;
     document.size = size;
-    document.cut = before;
     TRY(store(pool, object, &document));
-    object->cutting = true;
-    object->open_count++;
-    pool->volume_count++;
-    mutex_unlock(&pool->lock);
-    enum error error = sweep_publish(&sweep);
-    if (error == ERROR_NONE)
-        error = sweep_component(&sweep, object->component, size / COFFER_BLOCK, before / COFFER_BLOCK);
-    mutex_lock(&pool->lock);
-    pool->volume_count--;
-    object->open_count--;
-    object->cutting = false;
-    object_describe(pool, object, &document);
-    document.cut = 0;
-    if (error == ERROR_NONE)
-        error = store(pool, object, &document);
+    enum error error = object_cut(pool, object);
     if (error != ERROR_NONE) {
         condition_signal(&pool->janitor_wake);
         return error_prefix(error, "'%s' has its new size, but what was cut off is not freed yet", object->name);

@@ -33,9 +33,7 @@ struct object {
     uint64_t component;           /* on the group */
     uint64_t created, deleted;    /* seconds since 1970 */
     bool deleting;
-    bool settling, settled;       /* deleting, and all that it ever wrote is (being brought) into the published trees */
     uint64_t cut;                 /* bytes: what is beyond the size, below this, is still to be freed; 0: nothing */
-    bool cutting;                 /* somebody is at it */
     uint64_t retry_at;            /* clock_monotonic; 0: the janitor has not failed with it */
     unsigned open_count;
     _Atomic uint64_t size;
@@ -166,6 +164,8 @@ void catalog_leave(struct pool *pool, struct object *object);
 uint64_t object_purge_time(const struct pool *pool, const struct object *object);
 /* Marks an object as deleted for good, durably, and wakes the janitor. Under pool->lock. */
 enum error object_doom(struct pool *pool, struct object *object) CHECKED;
+/* Frees what a shrink cut off and clears `cut`. Under pool->lock. */
+enum error object_cut(struct pool *pool, struct object *object) CHECKED;
 
 /* ---- janitor.c --------------------------------------------------------------------------------------------------------------- */
 

@@ -70,12 +70,10 @@ static void zeros_add(struct packer *packer, struct request *request)
     }
     if (begin % CHUNK_SIZE)
         data_add(packer, request, begin, zeros, first * CHUNK_SIZE - begin);
-    for (uint64_t at = first; at < last && !request->error;) {
-        uint64_t stop = MIN(last, ROUND_DOWN(at, BATCH_TRIM_BLOCKS) + BATCH_TRIM_BLOCKS);
-        make_room(packer, at, stop, 0);
+    if (first < last && !request->error) {
+        make_room(packer, first, last, 0);
         member_add(packer, request);
-        batch_add_hole(packer->batch, at, stop);
-        at = stop;
+        batch_add_hole(packer->batch, first, last);
     }
     if (end % CHUNK_SIZE)
         data_add(packer, request, last * CHUNK_SIZE, zeros, end % CHUNK_SIZE);

@@ -19,9 +19,9 @@
 #include "base/endian.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
+#include "engine/group/merge.h"
 #include "engine/group/view.h"
 #include "engine/pool/object_table.h"
-#include "engine/pool/sweep.h"
 
 #define FIXTURE_SIZE   (UINT64_C(256) << 20)
 #define FIXTURE_MEMORY (UINT64_C(128) << 20)
