@@ -34,10 +34,10 @@
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
 #define AHEAD_STEP 16u
 
-static bool has_releases(const struct group *group)
+static bool will_release(const struct group *group)
 {
     const struct view *view = group->view;
-    return group->checkpoint.release_end > group->checkpoint.release_first || recent_drops_max(view->active) ||
+    return group_has_releases(group) || recent_drops_max(view->active) ||
            (view->frozen && recent_drops_max(view->frozen));
 }
 
@@ -46,7 +46,7 @@ static uint64_t merge_segments(const struct group *group)
     const struct view *view = group->view;
     uint64_t bytes = group_merge_bytes(group, view->active, view->frozen, release_references) +
                      (view->frozen ? group_merge_bytes(group, view->frozen, NULL, release_references) : 0);
-    if (has_releases(group)) {
+    if (will_release(group)) {
         const struct recent *before = recent_drops_max(view->active) || !view->frozen ? view->active : view->frozen;
         bytes += group_merge_bytes(group, NULL, before, release_references);
         bytes += RELEASE_SEGMENTS * segment_size(&group->segments);
@@ -78,7 +78,7 @@ uint64_t group_release_budget(const struct group *group) { return release_budget
 
 bool group_is_releasing(const struct group *group)
 {
-    return group->checkpoint.release_end > group->checkpoint.release_first && release_budget(group, 1) > 0;
+    return group_has_releases(group) && release_budget(group, 1) > 0;
 }
 
 uint64_t group_reserve_segments(const struct group *group)

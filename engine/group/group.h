@@ -189,7 +189,12 @@ uint64_t group_reserve_segments(const struct group *group);
 /* References beyond those that it adds which the merge of the frozen table may take off the release list with the space
  * that there is; 0: none. Under the lock. */
 uint64_t group_release_budget(const struct group *group);
-/* Whether something is on the release list, and there is space to take it apart. Under the lock. */
+/* Whether something is on the release list. Under the lock. */
+static inline bool group_has_releases(const struct group *group)
+{
+    return group->checkpoint.release_end > group->checkpoint.release_first;
+}
+/* … and there is space to take it apart. Under the lock. */
 bool group_is_releasing(const struct group *group);
 /* Gives `count` slots from `index` on space below, from `offset` of their device on, and remembers how that went (not of
  * several: ERROR_NO_SPACE then says to try one). Under no lock. */

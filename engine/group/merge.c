@@ -286,18 +286,24 @@ enum error group_merge_replayed(struct group *group)
 /* With something on the list, and commits coming in, so long at least until the next merge: each writes leaves anew. */
 #define RELEASE_AGE (1 * CLOCK_SECOND)
 
+/* Where there is no space to release anything, segments that can be freed make some. */
+static bool releases_are_due(const struct group *group, bool victims)
+{
+    return group_is_releasing(group) || (victims && group_has_releases(group));
+}
+
 static bool freeze_is_due(struct group *group, bool wanted)
 {
     mutex_lock(&group->lock);
     struct recent *active = group->view->active;
-    bool releases = group_is_releasing(group);
-    bool something = !recent_is_empty(active) || has_victims(group) || releases;
+    bool victims = has_victims(group), releases = releases_are_due(group, victims);
+    bool something = !recent_is_empty(active) || victims || releases;
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
     uint64_t journal = group->journal.bytes;
     bool due = something && (wanted || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
                              journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
-                             (releases && (recent_is_empty(active) || age > RELEASE_AGE)) || age > 30 * CLOCK_SECOND);
+                             (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || age > 30 * CLOCK_SECOND);
     mutex_unlock(&group->lock);
     return due;
 }
@@ -333,13 +339,17 @@ static void merge_pass(struct group *group)
     mutex_unlock(&group->thread_lock);
 }
 
-/* Between two looks at what is due. */
+/* Until the next look at what is due. */
 static uint64_t pause_time(struct group *group)
 {
+    uint64_t pause = PASS_TIME;
     mutex_lock(&group->lock);
-    bool releases = group_is_releasing(group);
+    if (group_is_releasing(group)) {
+        uint64_t age = MIN(clock_monotonic() - group->active_since, RELEASE_AGE);
+        pause = recent_is_empty(group->view->active) ? RELEASE_PAUSE : MAX(RELEASE_AGE - age, RELEASE_PAUSE);
+    }
     mutex_unlock(&group->lock);
-    return releases ? RELEASE_PAUSE : PASS_TIME;
+    return pause;
 }
 
 void group_merge_thread(void *argument)
