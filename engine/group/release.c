@@ -18,7 +18,8 @@
  * keeps (change_count), which may be applied in between at any time.
  *
  * What a block referred to is counted as mapped until it is released: in the component, as long as that is in the
- * table (its number never comes again), and in the total.
+ * table (its number never comes again), and in the total. Of a node that is shared nothing is released, so its blocks
+ * would stay counted; nothing shares nodes yet.
  *
  * What cannot be read after patience is given up: it is told, loses its own reference and with that its place, and what
  * it referred to keeps its counts: leaked, never freed too early. That holds for nodes, and for pages of the list
