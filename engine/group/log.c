@@ -73,9 +73,10 @@ static struct log_buffer *buffer_free(struct log *log)
     return found;
 }
 
-/* Only the journal keeps one ahead at all times, since nobody may wait in a commit. What the others keep would be one
- * segment each that every restart leaves behind. */
-bool log_lacks_segment(const struct log *log)
+/* True where the log may have to go on in a segment that nobody prepared yet. Only the journal keeps one ahead at all
+ * times, since nobody may wait in a commit. What the others keep would be one segment each that every restart leaves
+ * behind. */
+static bool lacks_segment(const struct log *log)
 {
     if (log->segment == SEGMENT_NONE)
         return true;
@@ -92,7 +93,7 @@ bool log_is_ready(struct log *log)
     for (unsigned i = 0; i < log->buffer_count; i++)
         free_buffers += log->buffers[i].state == BUFFER_FREE;
     mutex_unlock(&log->mutex);
-    return free_buffers >= 2 && !log_lacks_segment(log);
+    return free_buffers >= 2 && !lacks_segment(log);
 }
 
 /* Of the append, were it closed now. */
@@ -658,7 +659,7 @@ enum error log_prepare(struct log *log)
 {
     struct group *group = log->group;
     mutex_lock(&group->lock);
-    bool mine = log->prepared == SEGMENT_NONE && !log->preparing;
+    bool mine = !log->preparing && lacks_segment(log);
     if (mine)
         log->preparing = true;
     mutex_unlock(&group->lock);

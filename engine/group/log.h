@@ -106,8 +106,6 @@ struct log_commit {
 enum error log_init(struct log *log, struct group *group, enum segment_kind kind, unsigned buffers, uint32_t buffer_bytes) CHECKED;
 void log_deinit(struct log *log);
 
-/* True where the log may have to go on in a segment that nobody prepared yet. Under the group's lock. */
-bool log_lacks_segment(const struct log *log);
 /* True where a commit can go on without waiting: two free buffers, and no segment lacks. Under the group's lock. */
 bool log_is_ready(struct log *log);
 /* True where the open buffer can be closed now, or there is none: that cannot take the log out of its segment, or the
@@ -115,8 +113,9 @@ bool log_is_ready(struct log *log);
 bool log_can_close(const struct log *log);
 /* Makes a free buffer by waiting for the oldest write in flight (or for its sealing). Under no lock. */
 enum error log_wait_buffer(struct log *log) CHECKED;
-/* Opens the segment after the current one and writes its header, where none is prepared and no other thread is at it.
- * Under no lock. ERROR_NO_SPACE where no slot is free. */
+/* Opens the segment after the current one and writes its header, where the log may soon have to go on there (the journal
+ * always has one ahead), none is prepared and no other thread is at it; else does nothing. Under no lock. ERROR_NO_SPACE
+ * where no slot is free. */
 enum error log_prepare(struct log *log) CHECKED;
 
 /* Reserves an item of `size` bytes (rounded up to a grain) and room for a record; closes the open buffer and opens the

@@ -130,13 +130,12 @@ static enum error log_drain(struct group *group, struct log *log)
 {
     mutex_lock(&group->lock);
     uint64_t ticket = 0;
-    bool ready = !log->open || log_is_ready(log), lacks = log->open && log_lacks_segment(log);
+    bool ready = !log->open || log_is_ready(log);
     if (ready)
         ticket = log_close(log, false);
     mutex_unlock(&group->lock);
     if (!ready) {
-        if (lacks)
-            TRY(log_prepare(log));
+        TRY(log_prepare(log));
         TRY(log_wait_buffer(log));
         return log_drain(group, log);
     }

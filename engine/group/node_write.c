@@ -20,11 +20,7 @@ static enum error reserve(struct group *group, struct log *log, size_t size, str
     for (bool done = false; !done;) {
         if (group_is_fenced(group))
             return ERROR_FENCED;
-        mutex_lock(&group->lock);
-        bool lacks = log_lacks_segment(log);
-        mutex_unlock(&group->lock);
-        if (lacks)
-            TRY(log_prepare(log));
+        TRY(log_prepare(log));
         TRY(log_wait_buffer(log));
         mutex_lock(&group->lock);
         done = log_is_ready(log);
