@@ -68,7 +68,6 @@ struct pool_open_options {
     bool read_only;            /* shared locks, nothing written (check, dump) */
     bool start_locked;         /* where a passphrase is missing, or the key itself, open locked instead of failing */
     bool accept_rollback;
-    bool repair;               /* a device that lost all copies of its superblock gets new ones: pool_repair() sets it */
     bool no_index;             /* bench: fingerprint everything, look nothing up */
     bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
     uint64_t memory;           /* 0: the conf's */

@@ -241,6 +241,7 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
 static enum error repair(struct opening *opening)
 {
     struct pool *pool = opening->pool;
+    opening->repairs = true;
     TRY(opening_authenticate(opening));
     if (opening_is_whole(opening))
         return ERROR_NONE;
@@ -255,7 +256,6 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
     struct pool *pool;
     struct opening opening;
     mine.read_only = false;
-    mine.repair = true;
     TRY(pool_allocate(directory, &mine, &pool));
     enum error error = opening_begin(&opening, pool, options->passphrase ? &secret : NULL);
     if (!error)

@@ -30,6 +30,7 @@ struct opening {
     struct { enum error error; char *sentence; } lost[GROUP_DEVICES_MAX]; /* why its own superblock is of no use */
     uint64_t checkpoint_seen;
     size_t count;
+    bool repairs; /* pool_repair(): a device that lost all copies of its superblock gets new ones */
 };
 
 enum error opening_begin(struct opening *opening, struct pool *pool, const struct provider_secret *secret) CHECKED;
@@ -50,7 +51,7 @@ enum error opening_key_take(struct opening *opening, const struct superblock *su
 /* Keeps the sentence of `error` for device i, whose superblock is of no use. */
 enum error opening_lose(struct opening *opening, size_t i, enum error error) CHECKED;
 /* For each lost device its superblock and keys from a peer, once the device has proved to be the right one. Without
- * pool->options.repair an error that says so. Nothing is written. */
+ * `repairs` an error that says so. Nothing is written. */
 enum error opening_revive(struct opening *opening) CHECKED;
 
 #endif

@@ -95,7 +95,7 @@ static enum error device_revive(struct opening *opening, size_t i)
     if (peer == opening->count)
         return error_explain(opening->lost[i].error, "%s; nor can its superblock be made again: %s",
                              opening->lost[i].sentence, error_sentence(last));
-    if (opening->pool->options.repair)
+    if (opening->repairs)
         return ERROR_NONE;
     return error_explain(opening->lost[i].error,
                          "%s; it is the right device all the same, its checkpoint records prove it, and %s holds its "
