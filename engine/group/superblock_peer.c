@@ -78,10 +78,17 @@ enum error superblock_peers_make(const struct superblock *superblocks, struct ke
     return ERROR_NONE;
 }
 
-bool superblock_peers_equal(const struct superblock *a, const struct superblock *b)
+enum error superblock_peers_verify(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
+                                   uint32_t own, const uint8_t kek[KEY_SIZE], bool *equal)
 {
-    return a->peer_count == b->peer_count &&
-           (a->peer_count == 0 || memcmp(a->peers, b->peers, a->peer_count * sizeof a->peers[0]) == 0);
+    struct superblock expected = {0};
+    const struct superblock *held = &superblocks[own];
+    TRY(superblock_peers_make(superblocks, keyrings, count, own, kek, &expected));
+    *equal = held->peer_count == expected.peer_count &&
+             (held->peer_count == 0 ||
+              memcmp(held->peers, expected.peers, held->peer_count * sizeof held->peers[0]) == 0);
+    superblock_forget(&expected);
+    return ERROR_NONE;
 }
 
 /* ---- reviving ---------------------------------------------------------------------------------------------------- */

@@ -18,8 +18,10 @@
 enum error superblock_peers_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
                                  uint32_t own, const uint8_t kek[KEY_SIZE], struct superblock *holder) CHECKED;
 
-/* Whether two superblocks hold the same peers. Wrapping is deterministic (KWP), so equal bytes are equal keys. */
-bool superblock_peers_equal(const struct superblock *a, const struct superblock *b);
+/* Whether superblocks[own] holds the peers as they should be. Wrapping is deterministic (KWP), so equal bytes are equal
+ * keys. `kek`: the one that it is written under. Pools of before they were written hold none. */
+enum error superblock_peers_verify(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
+                                   uint32_t own, const uint8_t kek[KEY_SIZE], bool *equal) CHECKED;
 
 /* The superblock of `device`, whose own copies are all lost, from the authentic one of a peer, and its keys. It has the
  * peer's epoch, and no peers of its own yet. Nothing says yet that a device at hand is this one: its checkpoint records

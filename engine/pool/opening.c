@@ -124,16 +124,14 @@ static enum error superblocks_open(struct opening *opening)
     return opening_revive(opening);
 }
 
-/* Whether each device holds the key slots of the others as they are. Pools of before they were written hold none. */
 static enum error peers_verify(struct opening *opening)
 {
     for (uint32_t i = 0; i < opening->count; i++) {
-        struct superblock expected = {0};
+        bool equal;
         TRY(opening_key_take(opening, &opening->superblocks[i]));
-        TRY(superblock_peers_make(opening->superblocks, opening->keyrings, (uint32_t)opening->count, i,
-                                  opening->key->kek, &expected));
-        opening->peers_bad[i] = !superblock_peers_equal(&expected, &opening->superblocks[i]);
-        superblock_forget(&expected);
+        TRY(superblock_peers_verify(opening->superblocks, opening->keyrings, (uint32_t)opening->count, i,
+                                    opening->key->kek, &equal));
+        opening->peers_bad[i] = !equal;
     }
     return ERROR_NONE;
 }
