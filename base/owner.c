@@ -66,9 +66,12 @@ static void identity_take(uid_t user, gid_t group)
     prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0);
 }
 
+/* The mode comes before the name, so that no moment is left in which others could connect. */
 int owner_bind(int descriptor, const struct sockaddr *address, socklen_t size, const char *path)
 {
     struct stat directory;
+    if (fchmod(descriptor, 0600) != 0)
+        return errno;
     bool give_away = geteuid() == 0 && directory_look(path, &directory) == 0 && directory.st_uid != 0;
     if (give_away)
         identity_take(directory.st_uid, directory.st_gid);

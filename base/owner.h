@@ -17,8 +17,8 @@ enum error owner_give(int descriptor, const char *path) CHECKED;
  * none. Permissions are kept for every user. */
 enum error owner_give_as(int descriptor, const char *path) CHECKED;
 
-/* bind(2) of a Unix socket at `path`, made as the owner of the directory; returns 0 or an errno. `address` may reach
- * the place by another spelling. */
+/* bind(2) of a Unix socket at `path`, made as the owner of the directory and for its owner only (0600); returns 0 or an
+ * errno. `address` may reach the place by another spelling. */
 int owner_bind(int descriptor, const struct sockaddr *address, socklen_t size, const char *path) CHECKED;
 
 #endif

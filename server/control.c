@@ -286,10 +286,7 @@ static enum error make_way(const char *path, const struct sockaddr_un *address)
 static enum error bind_and_listen(struct control *control, const struct sockaddr_un *address)
 {
     TRY(make_way(control->path, address));
-    /* Its mode comes before its name, so that no moment is left in which others could connect. */
-    int number = fchmod(control->listener, 0600) == 0 ? owner_bind(control->listener, (const struct sockaddr *)address,
-                                                                   sizeof(*address), control->path)
-                                                      : errno;
+    int number = owner_bind(control->listener, (const struct sockaddr *)address, sizeof(*address), control->path);
     if (number != 0)
         return error_from_errno(number, "make the control socket %s", control->path);
     if (lstat(control->path, &control->socket) != 0 ||

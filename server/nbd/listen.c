@@ -78,9 +78,7 @@ static enum error birth_bind(int socket, const struct sockaddr_un *birth)
     TRY(check_free(birth));
     if (unlink(birth->sun_path) != 0 && errno != ENOENT)
         return error_from_errno(errno, "remove %s", birth->sun_path);
-    int number = fchmod(socket, 0600) == 0 ? owner_bind(socket, (const struct sockaddr *)birth, sizeof(*birth),
-                                                        birth->sun_path)
-                                           : errno;
+    int number = owner_bind(socket, (const struct sockaddr *)birth, sizeof(*birth), birth->sun_path);
     if (number != 0)
         return error_from_errno(number, "make the socket %s", birth->sun_path);
     return ERROR_NONE;

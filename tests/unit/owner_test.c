@@ -101,7 +101,6 @@ static void a_socket_of_root_belongs_to_the_owner_of_the_directory(void **state)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
-    assert_int_equal(fchmod(descriptor, 0600), 0);
     assert_int_equal(owner_bind(descriptor, (struct sockaddr *)&address, sizeof(address), path), 0);
     close(descriptor);
     assert_owner(path, SOMEBODY, 0600);
@@ -127,6 +126,21 @@ static void a_bind_leaves_the_process_as_dumpable_as_it_was(void **state)
     prctl(PR_SET_DUMPABLE, before == 1, 0, 0, 0);
 }
 
+static void a_socket_is_for_its_owner_only_whatever_the_umask(void **state)
+{
+    (void)state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
+    mode_t before = umask(0);
+    assert_int_equal(owner_bind(descriptor, (struct sockaddr *)&address, sizeof(address), path), 0);
+    umask(before);
+    close(descriptor);
+    assert_int_equal(lstat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+}
+
 static void a_failed_bind_is_told(void **state)
 {
     (void)state;
@@ -147,6 +161,7 @@ int main(void)
         TEST(what_root_replaces_keeps_its_owner_and_mode),
         TEST(the_owner_of_a_link_is_not_taken),
         TEST(a_socket_of_root_belongs_to_the_owner_of_the_directory),
+        TEST(a_socket_is_for_its_owner_only_whatever_the_umask),
         TEST(a_bind_leaves_the_process_as_dumpable_as_it_was),
         TEST(a_failed_bind_is_told),
     };
