@@ -43,35 +43,6 @@ static enum error size_check(uint64_t size)
     return ERROR_NONE;
 }
 
-/* Repeats the name only where it is fit to be shown. */
-static enum error not_found(const char *name)
-{
-    if (object_name_check(name) != ERROR_NONE)
-        return error_explain(ERROR_NOT_FOUND, "there is no object of that name: no object can have it");
-    return error_explain(ERROR_NOT_FOUND, "there is no object '%s'", name);
-}
-
-static enum error find(struct pool *pool, const char *name, struct object **object)
-{
-    struct object *found = catalog_find(pool, name);
-    if (found == NULL)
-        return not_found(name);
-    *object = found;
-    return ERROR_NONE;
-}
-
-static enum error find_living(struct pool *pool, const char *name, struct object **object)
-{
-    struct object *found;
-    TRY(find(pool, name, &found));
-    if (found->deleting)
-        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed", found->name);
-    if (found->deleted)
-        return error_explain(ERROR_NOT_FOUND, "'%s' is in the trash: restore it first", found->name);
-    *object = found;
-    return ERROR_NONE;
-}
-
 static enum error check_closed(const struct object *object, const char *what)
 {
     if (object->open_count != 0)
@@ -103,6 +74,104 @@ static enum error unlocked(struct pool *pool, enum error error) RELEASE(pool->lo
 {
     mutex_unlock(&pool->lock);
     return error;
+}
+
+/* ---- finding
+ * ------------------------------------------------------------------------------------------------------------- */
+
+/* Of these: any, a living one, one that can come back. Under pool->lock. */
+typedef enum error finder(struct pool *pool, const char *name, struct object **object);
+
+/* Repeats the name only where it is fit to be shown. */
+static enum error not_found(const char *name)
+{
+    if (object_name_check(name) != ERROR_NONE)
+        return error_explain(ERROR_NOT_FOUND, "there is no object of that name: no object can have it");
+    return error_explain(ERROR_NOT_FOUND, "there is no object '%s'", name);
+}
+
+static enum error find(struct pool *pool, const char *name, struct object **object)
+{
+    struct object *found = catalog_find(pool, name);
+    if (found == NULL)
+        return not_found(name);
+    *object = found;
+    return ERROR_NONE;
+}
+
+static enum error find_living(struct pool *pool, const char *name, struct object **object)
+{
+    struct object *found;
+    TRY(find(pool, name, &found));
+    if (found->deleting)
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed", found->name);
+    if (found->deleted)
+        return error_explain(ERROR_NOT_FOUND, "'%s' is in the trash: restore it first", found->name);
+    *object = found;
+    return ERROR_NONE;
+}
+
+static bool is_restorable(const struct object *object)
+{
+    return object->deleted != 0 && !object->deleting;
+}
+
+/* " UUID (deleted DATE)"; tells how long it is. */
+static size_t candidate_print(const struct object *object, char *text, size_t room)
+{
+    char uuid[UUID_TEXT_SIZE], when[32] = "?";
+    time_t seconds = (time_t)object->deleted;
+    struct tm local;
+    uuid_format(object->uuid, uuid);
+    if (localtime_r(&seconds, &local) != NULL)
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
+    return (size_t)snprintf(text, room, " %s (deleted %s)", uuid, when);
+}
+
+/* What a person calls by a name must be one thing: a guess could free, or bring back, the wrong one for good. */
+static enum error ambiguous(struct pool *pool, const char *name, size_t total)
+{
+    char list[CANDIDATES_SHOWN * (UUID_TEXT_SIZE + 48)] = "", more[32] = "";
+    size_t length = 0, shown = 0;
+    for (const struct object *object = pool->objects; object != NULL && shown < CANDIDATES_SHOWN; object = object->next) {
+        if (!is_restorable(object) || strcmp(object->name, name) != 0)
+            continue;
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s", shown++ == 0 ? "" : ",");
+        length += candidate_print(object, list + length, sizeof list - length);
+    }
+    if (total > shown)
+        snprintf(more, sizeof more, " and %zu more", total - shown);
+    return error_explain(ERROR_INVALID, "%zu objects in the trash have the name '%s': say which by its UUID:%s%s", total,
+                         name, list, more);
+}
+
+static enum error check_only_one(struct pool *pool, const struct object *found, const char *name)
+{
+    struct uuid uuid;
+    size_t count = 0;
+    if (uuid_parse(name, &uuid) == ERROR_NONE && uuid_equal(uuid, found->uuid))
+        return ERROR_NONE;
+    for (const struct object *object = pool->objects; object != NULL; object = object->next)
+        count += is_restorable(object) && strcmp(object->name, name) == 0;
+    return count > 1 ? ambiguous(pool, name, count) : ERROR_NONE;
+}
+
+/* A living object does not hide the trashed one of its name here. */
+static enum error find_trashed(struct pool *pool, const char *name, struct object **object)
+{
+    struct object *found;
+    TRY(find(pool, name, &found));
+    if (object_is_living(found)) {
+        struct object *dead = object_table_dead(pool->table, name);
+        found = dead != NULL ? dead : found;
+    }
+    if (object_is_living(found))
+        return error_explain(ERROR_NOT_FOUND, "'%s' is not in the trash", found->name);
+    if (found->deleting)
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted for good and is being freed", found->name);
+    TRY(check_only_one(pool, found, name));
+    *object = found;
+    return ERROR_NONE;
 }
 
 /* ---- creating
@@ -182,16 +251,25 @@ static void info_fill(const struct pool *pool, const struct object *object, stru
     memcpy(info->name, object->name, sizeof info->name);
 }
 
-enum error object_find(struct pool *pool, const char *name, struct object_info *info)
+static enum error look(struct pool *pool, const char *name, finder *finds, struct object_info *info)
 {
     struct object *object;
+    TRY(pool_check_unlocked(pool));
+    TRY(finds(pool, name, &object));
+    info_fill(pool, object, info);
+    return ERROR_NONE;
+}
+
+enum error object_find(struct pool *pool, const char *name, struct object_info *info)
+{
     mutex_lock(&pool->lock);
-    enum error error = pool_check_unlocked(pool);
-    if (error == ERROR_NONE)
-        error = find(pool, name, &object);
-    if (error == ERROR_NONE)
-        info_fill(pool, object, info);
-    return unlocked(pool, error);
+    return unlocked(pool, look(pool, name, find, info));
+}
+
+enum error object_find_trashed(struct pool *pool, const char *name, struct object_info *info)
+{
+    mutex_lock(&pool->lock);
+    return unlocked(pool, look(pool, name, find_trashed, info));
 }
 
 static int info_order(const void *a, const void *b)
@@ -341,51 +419,6 @@ static enum error discard(struct pool *pool, struct object *object)
     return ERROR_NONE;
 }
 
-static bool is_restorable(const struct object *object)
-{
-    return object->deleted != 0 && !object->deleting;
-}
-
-/* " UUID (deleted DATE)"; tells how long it is. */
-static size_t candidate_print(const struct object *object, char *text, size_t room)
-{
-    char uuid[UUID_TEXT_SIZE], when[32] = "?";
-    time_t seconds = (time_t)object->deleted;
-    struct tm local;
-    uuid_format(object->uuid, uuid);
-    if (localtime_r(&seconds, &local) != NULL)
-        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
-    return (size_t)snprintf(text, room, " %s (deleted %s)", uuid, when);
-}
-
-/* What a person calls by a name must be one thing: a guess could free, or bring back, the wrong one for good. */
-static enum error ambiguous(struct pool *pool, const char *name, size_t total)
-{
-    char list[CANDIDATES_SHOWN * (UUID_TEXT_SIZE + 48)] = "", more[32] = "";
-    size_t length = 0, shown = 0;
-    for (const struct object *object = pool->objects; object != NULL && shown < CANDIDATES_SHOWN; object = object->next) {
-        if (!is_restorable(object) || strcmp(object->name, name) != 0)
-            continue;
-        length += (size_t)snprintf(list + length, sizeof list - length, "%s", shown++ == 0 ? "" : ",");
-        length += candidate_print(object, list + length, sizeof list - length);
-    }
-    if (total > shown)
-        snprintf(more, sizeof more, " and %zu more", total - shown);
-    return error_explain(ERROR_INVALID, "%zu objects in the trash have the name '%s': say which by its UUID:%s%s", total,
-                         name, list, more);
-}
-
-static enum error check_only_one(struct pool *pool, const struct object *found, const char *name)
-{
-    struct uuid uuid;
-    size_t count = 0;
-    if (uuid_parse(name, &uuid) == ERROR_NONE && uuid_equal(uuid, found->uuid))
-        return ERROR_NONE;
-    for (const struct object *object = pool->objects; object != NULL; object = object->next)
-        count += is_restorable(object) && strcmp(object->name, name) == 0;
-    return count > 1 ? ambiguous(pool, name, count) : ERROR_NONE;
-}
-
 static enum error throw_away(struct pool *pool, const char *name, bool now)
 {
     struct object *object;
@@ -407,37 +440,6 @@ enum error object_delete(struct pool *pool, const char *name, bool now)
 {
     mutex_lock(&pool->lock);
     return unlocked(pool, throw_away(pool, name, now));
-}
-
-/* A living object does not hide the trashed one of its name here. */
-static enum error find_trashed(struct pool *pool, const char *name, struct object **object)
-{
-    struct object *found = catalog_find(pool, name);
-    if (found != NULL && object_is_living(found)) {
-        struct object *dead = object_table_dead(pool->table, name);
-        found = dead != NULL ? dead : found;
-    }
-    if (found == NULL)
-        return not_found(name);
-    if (object_is_living(found))
-        return error_explain(ERROR_NOT_FOUND, "'%s' is not in the trash", found->name);
-    if (found->deleting)
-        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted for good and is being freed", found->name);
-    TRY(check_only_one(pool, found, name));
-    *object = found;
-    return ERROR_NONE;
-}
-
-enum error object_find_trashed(struct pool *pool, const char *name, struct object_info *info)
-{
-    struct object *object;
-    mutex_lock(&pool->lock);
-    enum error error = pool_check_unlocked(pool);
-    if (error == ERROR_NONE)
-        error = find_trashed(pool, name, &object);
-    if (error == ERROR_NONE)
-        info_fill(pool, object, info);
-    return unlocked(pool, error);
 }
 
 static enum error restore(struct pool *pool, const char *name, const char *new_name)
