@@ -7,19 +7,11 @@
 #include "base/message.h"
 #include "engine/group/replay_chain.h"
 
-/* The highest `durable` that appends from a place to the end of its segment state. */
-static enum error durable_in_segment(struct replay *replay, struct place place, uint64_t *durable)
+static void durable_take(struct replay *replay, const struct append_format *append, void *context)
 {
-    while (place.offset < segment_blocks(&replay->group->segments)) {
-        struct replay_append read;
-        enum error error = replay_append_read(replay, &place, &read);
-        if (error && error != ERROR_NOT_FOUND)
-            return error;
-        if (!error)
-            *durable = MAX(*durable, le64_get(read.append->durable));
-        place.offset += error ? 1 : le32_get(read.append->blocks);
-    }
-    return ERROR_NONE;
+    uint64_t *durable = context;
+    (void)replay;
+    *durable = MAX(*durable, le64_get(append->durable));
 }
 
 /* The header of a named segment is unreadable, or not the one named: every slot that the table calls free is asked
@@ -42,7 +34,7 @@ static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64
         if (error || header.segment.kind != SEGMENT_JOURNAL || header.segment.serial <= named)
             continue;
         struct place place = {header.segment.serial, header.device, header.slot, 1};
-        TRY(durable_in_segment(replay, place, durable));
+        TRY(replay_segment_walk(replay, place, durable_take, durable));
     }
     return ERROR_NONE;
 }
@@ -57,7 +49,7 @@ enum error replay_durable_behind(struct replay *replay, uint64_t *durable)
             return durable_anywhere(replay, place.serial, durable);
         if (error)
             return error;
-        TRY(durable_in_segment(replay, place, durable));
+        TRY(replay_segment_walk(replay, place, durable_take, durable));
         place = header.successor;
     }
     return ERROR_NONE;

@@ -37,6 +37,10 @@ struct replay_append {
 };
 /* The append at a place; ERROR_NOT_FOUND where there is none. Enters its segment into the table. */
 enum error replay_append_read(struct replay *replay, const struct place *place, struct replay_append *read) CHECKED;
+/* Behind the end of the chain no append leads to the next, so every block from a place to the end of its segment is asked
+ * whether one begins there. An error ends the walk. */
+typedef void replay_visit(struct replay *replay, const struct append_format *append, void *context);
+enum error replay_segment_walk(struct replay *replay, struct place place, replay_visit *visit, void *context) CHECKED;
 /* The header of a segment: read ahead, or read now. */
 enum error replay_header_read(struct replay *replay, const struct place *place, struct segment_header *header) CHECKED;
 /* Compares the tags of its units where that was not done. */

@@ -22,8 +22,9 @@ struct loss {
 };
 
 /* One authentic append behind the damage. */
-static void append_gather(struct replay *replay, struct loss *loss, const struct append_format *append)
+static void append_gather(struct replay *replay, const struct append_format *append, void *context)
 {
+    struct loss *loss = context;
     const uint8_t *begin = (const uint8_t *)append + le32_get(append->records_offset);
     struct byte_reader in = {begin, begin + le32_get(append->records_size), false};
     struct record *record = &loss->summary.record;
@@ -44,16 +45,7 @@ static void append_gather(struct replay *replay, struct loss *loss, const struct
 /* What can be read of a segment, from a block on. Errors are passed over: the damage is told in any case. */
 static void segment_gather(struct replay *replay, struct loss *loss, struct place place)
 {
-    while (place.offset < segment_blocks(&replay->group->segments)) {
-        struct replay_append read;
-        enum error error = replay_append_read(replay, &place, &read);
-        if (error && error != ERROR_NOT_FOUND)
-            return;
-        uint32_t blocks = error ? 1 : le32_get(read.append->blocks);
-        if (!error)
-            append_gather(replay, loss, read.append);
-        place.offset += blocks;
-    }
+    (void)!replay_segment_walk(replay, place, append_gather, loss);
 }
 
 /* Where the header that would lead on is lost, every segment that is as young speaks for itself. */

@@ -53,6 +53,20 @@ enum error replay_append_read(struct replay *replay, const struct place *place, 
     return read->sound ? ERROR_NONE : append_check(read->append, read->keys);
 }
 
+enum error replay_segment_walk(struct replay *replay, struct place place, replay_visit *visit, void *context)
+{
+    while (place.offset < segment_blocks(&replay->group->segments)) {
+        struct replay_append read;
+        enum error error = replay_append_read(replay, &place, &read);
+        if (error && error != ERROR_NOT_FOUND)
+            return error;
+        if (!error)
+            visit(replay, read.append, context);
+        place.offset += error ? 1 : le32_get(read.append->blocks);
+    }
+    return ERROR_NONE;
+}
+
 bool replay_append_is_sound(const struct replay_append *read)
 {
     return read->sound || append_units_are_sound(read->append, read->keys);
