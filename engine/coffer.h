@@ -91,6 +91,9 @@ enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphr
 enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again) CHECKED;
 /* Flushes and forgets every key. ERROR_BUSY while volumes are open. */
 enum error pool_lock(struct pool *pool) CHECKED;
+/* The calling thread forgets what it keeps of keys and of objects' contents (contexts, buffers). Threads that end do it by
+ * themselves; one that lives on calls it when it has done something that may need them, since the pool may be locked. */
+void pool_thread_end(void);
 /* How a person calls `coffer` for this pool, for sentences that say what to type: "coffer -C DIR", quoted for a shell. */
 const char *pool_command(const struct pool *pool);
 /* As pool_open() was given it. */

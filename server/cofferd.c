@@ -23,11 +23,8 @@
 #include "base/message.h"
 #include "base/thread.h"
 #include "crypto/arena.h"
-#include "crypto/bulk.h"
 #include "crypto/provider.h"
 #include "crypto/selftest.h"
-#include "dedup/fingerprint.h"
-#include "dedup/unit.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
@@ -114,9 +111,7 @@ static enum error open_pool(struct daemon *daemon)
     };
     sd_notify(0, "STATUS=Opening the pool");
     enum error error = pool_open(settings->directory, &options, &daemon->pool);
-    bulk_thread_end(); /* this thread lives on, and must keep nothing of keys when the pool is locked */
-    fingerprint_thread_end();
-    unit_thread_end();
+    pool_thread_end(); /* this thread lives on, and must keep nothing of keys when the pool is locked */
     if (passphrase)
         arena_free(passphrase);
     return error;

@@ -35,9 +35,7 @@
 #include "base/registry.h"
 #include "base/thread.h"
 #include "crypto/arena.h"
-#include "crypto/bulk.h"
-#include "dedup/fingerprint.h"
-#include "dedup/unit.h"
+#include "engine/coffer.h"
 #include "server/methods.h"
 #include "server/rpc.h"
 
@@ -92,9 +90,7 @@ static bool send_error(int descriptor, enum error error)
 static bool answer_line(struct connection *connection, const char *line, size_t size)
 {
     AUTO_FREE char *answer = methods_answer(&connection->control->methods, connection->roles, line, size);
-    bulk_thread_end();
-    fingerprint_thread_end();
-    unit_thread_end();
+    pool_thread_end();
     return answer != NULL && send_all(connection->descriptor, answer, strlen(answer));
 }
 

@@ -10,7 +10,6 @@
 
 #include "base/memory.h"
 #include "base/message.h"
-#include "crypto/bulk.h"
 #include "engine/pool/object_table.h"
 
 static enum error check_openable(struct pool *pool, const char *name, bool read_only, struct object **object)
@@ -70,9 +69,7 @@ void volume_close(struct volume *volume)
     if (last && !pool->read_only)
         flush(pool, name);
     /* From here on the pool can be locked, and then no thread may have keys or contents of disks. */
-    bulk_thread_end();
-    fingerprint_thread_end();
-    unit_thread_end();
+    pool_thread_end();
     mutex_lock(&pool->lock);
     pool->volume_count--;
     mutex_unlock(&pool->lock);
