@@ -29,11 +29,16 @@ char *shell_quote(const char *word)
     return quoted;
 }
 
+char *shell_path(const char *path)
+{
+    AUTO_FREE char *absolute = realpath(path, NULL);
+    return shell_quote(absolute != NULL ? absolute : path);
+}
+
 char *shell_command(const char *directory)
 {
     char *command;
-    AUTO_FREE char *absolute = realpath(directory, NULL);
-    AUTO_FREE char *word = shell_quote(absolute != NULL ? absolute : directory);
+    AUTO_FREE char *word = shell_path(directory);
     if (word == NULL || asprintf(&command, "coffer -C %s", word) < 0)
         return NULL;
     return command;

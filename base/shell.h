@@ -7,6 +7,10 @@
 /* A word as a shell is to read it: as it is, or in quotes; malloc'ed, NULL when out of memory. */
 char *shell_quote(const char *word) CHECKED;
 
+/* A path as a shell is to read it from anywhere: absolute where it exists, and quoted; malloc'ed, NULL when out of
+ * memory. */
+char *shell_path(const char *path) CHECKED;
+
 /* How `coffer` is called for a pool directory, from anywhere: "coffer -C /srv/pool"; malloc'ed, NULL when out of
  * memory. */
 char *shell_command(const char *directory) CHECKED;

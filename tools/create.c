@@ -150,13 +150,14 @@ static json_t *exposures(const struct pool_create_options *options)
 
 static json_t *next_commands(const char *directory)
 {
-    AUTO_FREE char *word = shell_quote(directory);
+    AUTO_FREE char *path = shell_path(directory);
+    AUTO_FREE char *self = shell_command(directory);
     json_t *list = json_array();
-    if (word == NULL)
+    if (path == NULL || self == NULL)
         return list;
-    json_array_append_new(list, json_sprintf("cofferd %s", word));
-    json_array_append_new(list, json_sprintf("coffer -C %s object create disk1 --size 10G", word));
-    json_array_append_new(list, json_sprintf("coffer -C %s object uri disk1 --for qemu", word));
+    json_array_append_new(list, json_sprintf("cofferd %s", path));
+    json_array_append_new(list, json_sprintf("%s object create disk1 --size 10G", self));
+    json_array_append_new(list, json_sprintf("%s object uri disk1 --for qemu", self));
     return list;
 }
 

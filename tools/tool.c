@@ -43,9 +43,8 @@ enum error tool_print_json(struct tool *tool, const json_t *value)
 
 const char *tool_self(struct tool *tool)
 {
-    AUTO_FREE char *word = tool->directory == NULL ? NULL : shell_quote(tool->directory);
-    if (tool->self == NULL && word != NULL && asprintf(&tool->self, "coffer -C %s", word) < 0)
-        tool->self = NULL;
+    if (tool->self == NULL && tool->directory != NULL)
+        tool->self = shell_command(tool->directory);
     return tool->self == NULL ? "coffer" : tool->self;
 }
 

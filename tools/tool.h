@@ -32,7 +32,7 @@ enum exit_status tool_exit_status(enum error error);
 /* Prints a value as JSON, indented, with a newline. */
 enum error tool_print_json(struct tool *tool, const json_t *value) CHECKED;
 
-/* How this command is to be called again for the same pool: "coffer", or "coffer -C DIR" quoted for a shell. */
+/* How this command is to be called again for the same pool: "coffer", or shell_command() of what -C named. */
 const char *tool_self(struct tool *tool);
 
 /* How wide the terminal at `out` is; 0 where it is none, and lines may have any length. */

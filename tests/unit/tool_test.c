@@ -449,6 +449,24 @@ static void create_ends_with_the_next_commands_and_what_is_protected(void **stat
     assert_said(fixture->out, "it is not encrypted");
 }
 
+static void commands_to_type_are_right_from_another_directory_too(void **state)
+{
+    struct fixture *fixture = *state;
+    char self[128], *before = getcwd(NULL, 0);
+    const char *name = strrchr(fixture->directory, '/') + 1;
+    snprintf(self, sizeof(self), "coffer -C %s ", fixture->directory);
+    serve(fixture);
+    assert_int_equal(chdir("/tmp"), 0);
+    assert_int_equal(RUN("-C", name, "object", "list"), EXIT_DONE);
+    assert_said(fixture->out, self);
+    assert_int_equal(RUN("create", name), EXIT_DONE);
+    assert_said(fixture->out, self);
+    snprintf(self, sizeof(self), "cofferd %s\n", fixture->directory);
+    assert_said(fixture->out, self);
+    assert_int_equal(chdir(before), 0);
+    free(before);
+}
+
 static void create_passes_devices_and_passphrase_on(void **state)
 {
     struct fixture *fixture = *state;
@@ -584,6 +602,7 @@ int main(void)
         TEST(create_refuses_options_that_contradict),
         TEST(more_devices_than_a_group_has_are_refused),
         TEST(create_ends_with_the_next_commands_and_what_is_protected),
+        TEST(commands_to_type_are_right_from_another_directory_too),
         TEST(create_passes_devices_and_passphrase_on),
         TEST(a_refused_create_is_told_by_status),
         TEST(check_fails_where_it_finds_damage),
