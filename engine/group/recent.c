@@ -27,7 +27,7 @@ struct recent {
     size_t range_count, component_count;
     struct hole_range *ranges; /* sorted by (component, first), disjoint, not touching */
     struct component_change *components;
-    uint64_t points, births, sheaves, birth_pages;
+    uint64_t points, sheaves, birth_pages;
     uint64_t drops_max;
     uint64_t regions[REGION_BITS / 64]; /* a bit is set where a region of its hash may have a sheaf of points */
 };
@@ -96,7 +96,7 @@ void recent_clear(struct recent *recent)
     recent->used = ARENA_UNIT; /* reference 0 is nobody */
     recent->freed = 0;
     recent->range_count = recent->component_count = 0;
-    recent->points = recent->births = recent->sheaves = recent->birth_pages = recent->drops_max = 0;
+    recent->points = recent->sheaves = recent->birth_pages = recent->drops_max = 0;
     memset(recent->regions, 0, sizeof recent->regions);
 }
 
@@ -232,7 +232,7 @@ uint64_t recent_leaf_next(const struct recent *recent, uint64_t component, uint6
 }
 
 /* The place of an item in its sheaf, which is made or grown where needed. */
-static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uint64_t number, uint8_t index, bool *is_new)
+static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uint64_t number, uint8_t index)
 {
     uint32_t *link = sheaf_link(recent, owner, number);
     if (!*link) {
@@ -247,8 +247,8 @@ static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uin
     }
     struct sheaf *sheaf = at(recent, *link);
     int position = sheaf_position(sheaf, index);
-    *is_new = position < 0;
     if (position < 0) {
+        recent->points += !births;
         if (sheaf->count == 1u << sheaf->shift) {
             *link = sheaf_grow(recent, *link);
             sheaf = at(recent, *link);
@@ -318,21 +318,17 @@ bool recent_find_birth(const struct recent *recent, uint64_t cid, struct birth *
 
 void recent_enter(struct recent *recent, uint64_t component, uint64_t block, struct map_entry entry)
 {
-    bool is_new;
     ASSERT(component != 0);
     struct map_entry *item =
-        sheaf_enter(recent, false, component, block / SHEAF_ITEMS, (uint8_t)(block % SHEAF_ITEMS), &is_new);
+        sheaf_enter(recent, false, component, block / SHEAF_ITEMS, (uint8_t)(block % SHEAF_ITEMS));
     *item = entry;
-    recent->points += is_new;
 }
 
 void recent_enter_birth(struct recent *recent, struct map_entry entry, struct fingerprint fingerprint)
 {
-    bool is_new;
     uint64_t cid = entry_cid(entry);
-    struct birth *item = sheaf_enter(recent, true, 0, cid / SHEAF_ITEMS, (uint8_t)(cid % SHEAF_ITEMS), &is_new);
+    struct birth *item = sheaf_enter(recent, true, 0, cid / SHEAF_ITEMS, (uint8_t)(cid % SHEAF_ITEMS));
     *item = (struct birth){.entry = entry, .fingerprint = fingerprint};
-    recent->births += is_new;
 }
 
 static void points_remove_leaf(struct recent *recent, uint32_t *link)
@@ -466,7 +462,6 @@ uint64_t recent_component_end(const struct recent *recent, uint64_t component)
 }
 
 uint64_t recent_points_count(const struct recent *recent) { return recent->points; }
-uint64_t recent_births_count(const struct recent *recent) { return recent->births; }
 uint64_t recent_sheaves_count(const struct recent *recent) { return recent->sheaves; }
 uint64_t recent_birth_pages_count(const struct recent *recent) { return recent->birth_pages; }
 uint64_t recent_drops_max(const struct recent *recent) { return recent->drops_max; }

@@ -100,7 +100,6 @@ const struct component_change *recent_components(const struct recent *recent, si
 /* One past the last block of the component that the table has a point of (its leaf's end); 0: none. Walks the table. */
 uint64_t recent_component_end(const struct recent *recent, uint64_t component);
 uint64_t recent_points_count(const struct recent *recent);
-uint64_t recent_births_count(const struct recent *recent);
 uint64_t recent_sheaves_count(const struct recent *recent); /* of points and of births */
 uint64_t recent_birth_pages_count(const struct recent *recent);
 uint64_t recent_drops_max(const struct recent *recent); /* nodes that ranges take out of maps at most */

@@ -272,7 +272,8 @@ static void births_stay_though_nobody_refers_to_them(void **state)
         if ((cid - 256) % 3 == 0)
             assert_true(entry_cid(birth.entry) == cid && birth.fingerprint.bytes[0] == (uint8_t)cid);
     }
-    assert_int_equal(recent_births_count(recent), 248);
+    assert_int_equal(recent_birth_pages_count(recent), 3);
+    assert_int_equal(recent_points_count(recent), 0);
     const struct sheaf **sheaves;
     size_t count;
     assert_int_equal(recent_sorted(recent, true, &sheaves, &count), ERROR_NONE);
