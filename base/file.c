@@ -106,8 +106,7 @@ static enum error read_checked(const char *path, size_t size_max, bool private, 
     if (error == ERROR_NONE && got != expected)
         error = error_explain(ERROR_AGAIN, "%s changed while it was read", path);
     if (error != ERROR_NONE) {
-        memory_cleanse(buffer, expected + 1);
-        free(buffer);
+        memory_free_cleansed(buffer);
         return error;
     }
     *data = buffer;

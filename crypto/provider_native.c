@@ -87,8 +87,7 @@ static enum error sealed_key_read(const struct provider_config *config, struct s
     size_t size = 0;
     TRY(file_read_private(config->path, SEALED_KEY_TEXT_MAX, &text, &size));
     enum error error = sealed_key_decode(text, size, sealed);
-    memory_cleanse(text, size);
-    free(text);
+    memory_free_cleansed(text);
     if (error == ERROR_CORRUPT)
         return error_prefix(error, "the key file %s is damaged: put its copy back", config->path);
     return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "%s", config->path);
