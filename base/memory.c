@@ -74,6 +74,15 @@ void memory_free_cleansed(void *start)
     free(start);
 }
 
+bool memory_is_zero(const void *start, size_t size)
+{
+    const uint8_t *bytes = start;
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
 int memory_compare_constant_time(const void *a, const void *b, size_t size)
 {
     const volatile uint8_t *left = a, *right = b;

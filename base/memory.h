@@ -2,6 +2,7 @@
 #ifndef COFFER_BASE_MEMORY_H
 #define COFFER_BASE_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ void memory_unmap(void *start, size_t size);
 void memory_cleanse(void *start, size_t size);
 /* free() of what held secrets or users' plaintext: overwritten first, all of it. NULL is allowed. */
 void memory_free_cleansed(void *start);
+bool memory_is_zero(const void *start, size_t size);
 /* Compares in constant time: 0 when equal. */
 int memory_compare_constant_time(const void *a, const void *b, size_t size);
 

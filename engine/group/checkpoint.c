@@ -94,15 +94,6 @@ enum error checkpoint_encode(const struct checkpoint *checkpoint, const struct s
 
 /* ---- decode ------------------------------------------------------------------------------------------------------ */
 
-static bool is_zero(const void *data, size_t size)
-{
-    const uint8_t *bytes = data;
-    for (size_t i = 0; i < size; i++)
-        if (bytes[i] != 0)
-            return false;
-    return true;
-}
-
 static enum error identity_check(const struct checkpoint_format *in, const struct superblock *superblock, uint32_t copy)
 {
     if (memcmp(in->magic, CHECKPOINT_MAGIC, sizeof in->magic) != 0)
@@ -146,7 +137,7 @@ static bool roots_decode(const struct root_format *in, struct root *out)
     for (unsigned i = 0; i < TABLE_LAST; i++) {
         out[i].pointer = pointer_decode(&in[i].pointer);
         out[i].height = in[i].height;
-        if (in[i].height >= NODE_LEVELS_MAX || !is_zero(in[i].reserved, sizeof in[i].reserved))
+        if (in[i].height >= NODE_LEVELS_MAX || !memory_is_zero(in[i].reserved, sizeof in[i].reserved))
             return false;
     }
     return true;
@@ -164,7 +155,7 @@ static bool joints_decode(const struct checkpoint_format *in, const struct super
         if (!place_is_sound(&out->joints[i].next, superblock))
             return false;
     }
-    return is_zero(in->joints + in->joint_count, (JOINTS_MAX - in->joint_count) * sizeof in->joints[0]);
+    return memory_is_zero(in->joints + in->joint_count, (JOINTS_MAX - in->joint_count) * sizeof in->joints[0]);
 }
 
 static bool table_segments_decode(const struct checkpoint_format *in, const struct superblock *superblock,
@@ -179,8 +170,8 @@ static bool table_segments_decode(const struct checkpoint_format *in, const stru
         if (reference->serial == 0 || reference->device >= superblock->device_count || reference->slot >= SLOTS_MAX)
             return false;
     }
-    return is_zero(in->table_segments + in->table_segment_count,
-                   (TABLE_SEGMENTS_MAX - in->table_segment_count) * sizeof in->table_segments[0]);
+    return memory_is_zero(in->table_segments + in->table_segment_count,
+                          (TABLE_SEGMENTS_MAX - in->table_segment_count) * sizeof in->table_segments[0]);
 }
 
 static void numbers_decode(const struct checkpoint_format *in, struct checkpoint *out)
@@ -219,7 +210,7 @@ enum error checkpoint_decode(const struct checkpoint_format *in, const struct su
     numbers_decode(in, &decoded);
     if (!numbers_are_sound(&decoded, superblock) || !roots_decode(in->roots, decoded.roots) ||
         !joints_decode(in, superblock, &decoded) || !table_segments_decode(in, superblock, &decoded) ||
-        in->reserved != 0 || !is_zero(in->reserved2, sizeof in->reserved2))
+        in->reserved != 0 || !memory_is_zero(in->reserved2, sizeof in->reserved2))
         return error_explain(ERROR_CORRUPT, "the checkpoint record at position %" PRIu32 " contradicts itself", copy);
     *checkpoint = decoded;
     return ERROR_NONE;

@@ -314,14 +314,6 @@ static enum error peers_copy(const uint8_t *image, struct superblock *superblock
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
-static bool is_zero(const uint8_t *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (bytes[i] != 0)
-            return false;
-    return true;
-}
-
 /* Bytes that a later version may use are judged only where no feature unknown here may have put something there. */
 static enum error unused_check(const uint8_t *image, const struct superblock *superblock)
 {
@@ -330,9 +322,9 @@ static enum error unused_check(const uint8_t *image, const struct superblock *su
     size_t slots_end = SUPERBLOCK_SLOTS_OFFSET + slots_size(slot_count(image), peer_count_of(image));
     if (superblock->features_compatible != 0 || superblock->features_read_only != 0)
         return ERROR_NONE;
-    if (!is_zero(fixed->reserved, sizeof fixed->reserved) ||
-        !is_zero(image + slots_end, SUPERBLOCK_BINARY_SIZE - slots_end) ||
-        !is_zero(image + SUPERBLOCK_BINARY_SIZE + json_size, SUPERBLOCK_JSON_SIZE - json_size))
+    if (!memory_is_zero(fixed->reserved, sizeof fixed->reserved) ||
+        !memory_is_zero(image + slots_end, SUPERBLOCK_BINARY_SIZE - slots_end) ||
+        !memory_is_zero(image + SUPERBLOCK_BINARY_SIZE + json_size, SUPERBLOCK_JSON_SIZE - json_size))
         return error_explain(ERROR_CORRUPT, "the superblock has something in bytes that must be zero");
     return ERROR_NONE;
 }

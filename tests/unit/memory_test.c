@@ -73,6 +73,20 @@ static void comparing_sees_a_difference_at_every_place(void **state)
     }
 }
 
+static void one_byte_that_is_not_zero_is_found_at_every_place(void **state)
+{
+    (void)state;
+    uint8_t bytes[37] = {0};
+    assert_true(memory_is_zero(bytes, 0));
+    assert_true(memory_is_zero(bytes, sizeof(bytes)));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = 0x80;
+        assert_false(memory_is_zero(bytes, sizeof(bytes)));
+        assert_true(memory_is_zero(bytes, i));
+        bytes[i] = 0;
+    }
+}
+
 static void rounding_keeps_multiples(void **state)
 {
     (void)state;
@@ -90,6 +104,7 @@ int main(void)
         cmocka_unit_test(zeroed_and_mapped_memory_is_zero),
         cmocka_unit_test(cleansing_leaves_zeros_and_only_there),
         cmocka_unit_test(comparing_sees_a_difference_at_every_place),
+        cmocka_unit_test(one_byte_that_is_not_zero_is_found_at_every_place),
         cmocka_unit_test(rounding_keeps_multiples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
