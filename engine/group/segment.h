@@ -112,12 +112,14 @@ void segment_keys_put(struct group *group, const struct segment_keys *keys);
 struct segment_identity segment_identity(const struct segments *segments, uint32_t index);
 bool segment_identity_equal(const struct segment_identity *a, const struct segment_identity *b);
 
-/* Writes the header block of a segment (through the device, waits) / reads and authenticates one. */
+/* Makes the header block of a segment / writes it (through the device, waits) / reads and authenticates one. */
 struct segment_header {
     struct segment segment;
     uint32_t device, slot;
     struct place predecessor, successor;
 };
+enum error segment_header_encode(struct group *group, const struct segment_header *header,
+                                 struct segment_format *block) CHECKED;
 enum error segment_header_write(struct group *group, const struct segment_header *header) CHECKED;
 /* ERROR_NOT_FOUND: no header of this pool's life there (unreadable magic, other serial than asked where serial != 0,
  * bad MAC); ERROR_IO: the device could not read. */

@@ -132,14 +132,10 @@ static const uint8_t *header_key(struct group *group, uint32_t device, uint8_t n
     return keyring_find(group->keyrings[device], KEY_KIND_LOG, number);
 }
 
-enum error segment_header_write(struct group *group, const struct segment_header *header)
+enum error segment_header_encode(struct group *group, const struct segment_header *header, struct segment_format *out)
 {
     const struct superblock *super = &group->superblocks[header->device];
     const struct segment *segment = &header->segment;
-    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
-    if (!block)
-        return ERROR_NO_MEMORY;
-    struct segment_format *out = block;
     memset(out, 0, sizeof *out);
     memcpy(out->magic, SEGMENT_MAGIC, sizeof out->magic);
     out->version = le32_make(FORMAT_VERSION);
@@ -158,7 +154,15 @@ enum error segment_header_write(struct group *group, const struct segment_header
     place_encode(&header->successor, &out->successor);
     const uint8_t *key = header_key(group, header->device, segment->log_key);
     ASSERT(key);
-    TRY(hmac_sha256(key, out, offsetof(struct segment_format, mac), out->mac));
+    return hmac_sha256(key, out, offsetof(struct segment_format, mac), out->mac);
+}
+
+enum error segment_header_write(struct group *group, const struct segment_header *header)
+{
+    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
+    if (!block)
+        return ERROR_NO_MEMORY;
+    TRY(segment_header_encode(group, header, block));
     uint64_t offset = AREA_SIZE + ((uint64_t)header->slot << group->segments.segment_shift);
     enum error error = device_write(group->devices[header->device], offset, block, BLOCK_SIZE, 0);
     group_device_written(group, header->device);
