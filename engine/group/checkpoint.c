@@ -17,10 +17,8 @@
 #include "crypto/kdf.h"
 #include "engine/group/release_list.h"
 
-#define RECORD_SIZE       sizeof(struct checkpoint_format)
-#define MAC_OFFSET        offsetof(struct checkpoint_format, mac)
-#define OFFSET_BLOCKS_MAX (1u << (SEGMENT_SHIFT_MAX - 12))
-_Static_assert(BLOCK_SIZE == 1 << 12, "blocks of a segment");
+#define RECORD_SIZE sizeof(struct checkpoint_format)
+#define MAC_OFFSET  offsetof(struct checkpoint_format, mac)
 _Static_assert(sizeof(struct checkpoint_format) == DEVICE_BLOCK, "a record is written by one atomic block");
 
 static void copy_bytes(uint8_t out[16], const uint8_t in[16])
@@ -127,11 +125,6 @@ static enum error mac_check(const struct checkpoint_format *in, const struct sup
     return ERROR_NONE;
 }
 
-static bool place_is_sound(const struct place *place, const struct superblock *superblock)
-{
-    return place->device < superblock->device_count && place->slot < SLOTS_MAX && place->offset <= OFFSET_BLOCKS_MAX;
-}
-
 static bool roots_decode(const struct root_format *in, struct root *out)
 {
     for (unsigned i = 0; i < TABLE_LAST; i++) {
@@ -152,7 +145,7 @@ static bool joints_decode(const struct checkpoint_format *in, const struct super
     for (unsigned i = 0; i < out->joint_count; i++) {
         copy_bytes(out->joints[i].tag, in->joints[i].tag);
         out->joints[i].next = place_decode(&in->joints[i].next);
-        if (!place_is_sound(&out->joints[i].next, superblock))
+        if (!place_is_sound(&out->joints[i].next, superblock->device_count))
             return false;
     }
     return memory_is_zero(in->joints + in->joint_count, (JOINTS_MAX - in->joint_count) * sizeof in->joints[0]);
@@ -198,7 +191,7 @@ static bool numbers_are_sound(const struct checkpoint *checkpoint, const struct 
            checkpoint->component_lease <= CID_MAX + 1 && checkpoint->cid_end != 0 &&
            checkpoint->cid_end <= CID_MAX + 1 && checkpoint->release_first <= checkpoint->release_end &&
            checkpoint->release_end <= RELEASE_END_MAX &&
-           place_is_sound(&checkpoint->start, superblock);
+           place_is_sound(&checkpoint->start, superblock->device_count);
 }
 
 enum error checkpoint_decode(const struct checkpoint_format *in, const struct superblock *superblock,

@@ -53,6 +53,11 @@ struct place place_decode(const struct place_format *in)
     };
 }
 
+bool place_is_sound(const struct place *place, uint32_t device_count)
+{
+    return place->device < device_count && place->slot < SLOTS_MAX && place->offset <= (1u << SEGMENT_SHIFT_MAX) / BLOCK_SIZE;
+}
+
 void place_encode(const struct place *place, struct place_format *out)
 {
     ASSERT(place->serial <= SERIAL_MAX && place->device <= UINT8_MAX);

@@ -79,6 +79,8 @@ struct place {
 };
 struct place place_decode(const struct place_format *in);
 void place_encode(const struct place *place, struct place_format *out);
+/* Within the largest device of a group of so many; whether that one is as large says the segment table. */
+bool place_is_sound(const struct place *place, uint32_t device_count);
 
 struct segment_reference {
     uint64_t serial;

@@ -122,10 +122,10 @@ enum error segment_header_encode(struct group *group, const struct segment_heade
                                  struct segment_format *block) CHECKED;
 enum error segment_header_write(struct group *group, const struct segment_header *header) CHECKED;
 /* ERROR_NOT_FOUND: no header of this pool's life there (unreadable magic, other serial than asked where serial != 0,
- * bad MAC); ERROR_IO: the device could not read. */
+ * bad MAC, numbers out of range); ERROR_IO: the device could not read. */
 enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
                                struct segment_header *header) CHECKED;
-/* The same of a block that was read. Only device, slot and keys of the group are looked at: from any thread. */
+/* The same of a block that was read. Only device, slot, keys and device count of the group are looked at: from any thread. */
 enum error segment_header_decode(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, const void *block,
                                  struct segment_header *header) CHECKED;
 

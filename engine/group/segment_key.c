@@ -184,13 +184,23 @@ static bool header_is_ours(struct group *group, uint32_t device, uint32_t slot, 
            memcmp(in->device, super->device.bytes, sizeof in->device) == 0;
 }
 
+/* In a plaintext pool anybody can make a MAC: what it covers is no more than bytes until its range was checked. */
+static bool header_is_sound(const struct group *group, const struct segment_format *in, const struct segment_header *header)
+{
+    uint64_t serial = header->segment.serial;
+    return serial != 0 && serial <= SERIAL_MAX && in->kind >= SEGMENT_JOURNAL && in->kind <= SEGMENT_COLD &&
+           place_is_sound(&header->predecessor, group->device_count) &&
+           place_is_sound(&header->successor, group->device_count) && in->reserved == 0 &&
+           memory_is_zero(in->reserved2, sizeof in->reserved2);
+}
+
 enum error segment_header_decode(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, const void *block,
                                  struct segment_header *header)
 {
     const struct segment_format *in = block;
     if (!header_is_ours(group, device, slot, in) || (serial && le64_get(in->serial) != serial))
         return ERROR_NOT_FOUND;
-    *header = (struct segment_header){
+    struct segment_header found = {
         .segment =
             {
                 .serial = le64_get(in->serial),
@@ -206,6 +216,9 @@ enum error segment_header_decode(struct group *group, uint32_t device, uint32_t 
         .predecessor = place_decode(&in->predecessor),
         .successor = place_decode(&in->successor),
     };
+    if (!header_is_sound(group, in, &found))
+        return ERROR_NOT_FOUND;
+    *header = found;
     return ERROR_NONE;
 }
 

@@ -1,5 +1,6 @@
 /* The segment table: serials are given once, a slot is somebody's or free, and a header is taken only where it belongs.
  */
+#include "crypto/kdf.h"
 #include "tests/unit/group_fixture.h"
 
 static struct segments segments;
@@ -252,6 +253,41 @@ static void no_byte_of_a_header_can_change_unseen(void **state)
     assert_int_equal(segment_header_read(f->group, 0, header.slot, 0, &back), ERROR_NONE);
 }
 
+/* The MAC is right: it was made by who has the key, which in a plaintext pool is everybody. */
+static void expect_unsound(struct fixture *f, const struct segment_header *header, size_t at, const void *bytes, size_t size)
+{
+    AUTO_FREE uint8_t *block = memory_aligned(BLOCK_SIZE);
+    struct segment_format *format = (struct segment_format *)block;
+    struct segment_header back;
+    const uint8_t *key = keyring_find(f->group->keyrings[0], KEY_KIND_LOG, 1);
+    assert_int_equal(segment_header_encode(f->group, header, format), ERROR_NONE);
+    assert_int_equal(segment_header_decode(f->group, 0, header->slot, 0, block, &back), ERROR_NONE);
+    memcpy(block + at, bytes, size);
+    assert_int_equal(hmac_sha256(key, block, offsetof(struct segment_format, mac), format->mac), ERROR_NONE);
+    assert_int_equal(segment_header_decode(f->group, 0, header->slot, 0, block, &back), ERROR_NOT_FOUND);
+}
+
+#define EXPECT_UNSOUND(member, ...)                                                                                    \
+    expect_unsound(f, &header, offsetof(struct segment_format, member), (const uint8_t[]){__VA_ARGS__},                \
+                   sizeof((const uint8_t[]){__VA_ARGS__}))
+
+static void numbers_out_of_range_are_no_header_though_the_mac_fits(void **state)
+{
+    struct fixture *f = *state;
+    struct segment_header header = header_of(f);
+    EXPECT_UNSOUND(serial, 0, 0, 0, 0, 0, 0, 0, 0);
+    EXPECT_UNSOUND(serial, 0, 0, 0, 0, 0, 1, 0, 0);
+    EXPECT_UNSOUND(serial, 1, 0, 0, 0, 0, 0, 0, 0x80);
+    EXPECT_UNSOUND(kind, 0);
+    EXPECT_UNSOUND(kind, SEGMENT_COLD + 1);
+    EXPECT_UNSOUND(predecessor.device, 1);
+    EXPECT_UNSOUND(successor.device, 0xff);
+    EXPECT_UNSOUND(successor.slot, 0, 0, 2, 0);
+    EXPECT_UNSOUND(successor.offset, 0xff, 0xff, 0xff, 0xff);
+    EXPECT_UNSOUND(reserved, 1);
+    EXPECT_UNSOUND(reserved2[3939], 1);
+}
+
 static void plaintext_is_refused_in_an_encrypted_pool(void **state)
 {
     struct fixture *f = *state;
@@ -323,6 +359,7 @@ int main(void)
         TEST(any_history_of_slots_finds_each_serial),
         TEST_GROUP(a_header_is_taken_only_where_it_stands),
         TEST_GROUP(no_byte_of_a_header_can_change_unseen),
+        TEST_GROUP(numbers_out_of_range_are_no_header_though_the_mac_fits),
         TEST_GROUP(plaintext_is_refused_in_an_encrypted_pool),
         TEST_GROUP(below_the_limit_of_a_conversion_plaintext_is_taken),
         TEST_GROUP(each_part_of_an_identity_gives_other_keys),
