@@ -14,16 +14,9 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/object_call.h"
 #include "tools/table.h"
 #include "tools/text.h"
-
-/* `parameters` is taken over; NULL means that a name could not be put into JSON. */
-static enum error ask(struct tool *tool, const char *method, json_t *parameters, json_t **result)
-{
-    if (parameters == NULL)
-        return error_explain(ERROR_INVALID, "a name must be UTF-8");
-    return client_ask(tool, method, parameters, result);
-}
 
 /* ---- create, rename, resize, delete -------------------------------------------------------------------------- */
 
@@ -40,8 +33,8 @@ static enum error run_create(struct tool *tool, const struct arguments *argument
     uint64_t size = 0;
     json_t *object;
     TRY(argument_size(arguments, "size", &size));
-    TRY(ask(tool, "object.create", json_pack("{s:s, s:I}", "name", arguments->positional[0], "size", (json_int_t)size),
-            &object));
+    TRY(object_ask(tool, "object.create",
+                   json_pack("{s:s, s:I}", "name", arguments->positional[0], "size", (json_int_t)size), &object));
     enum error error = ERROR_NONE;
     if (tool->json)
         error = tool_print_json(tool, object);
@@ -54,8 +47,9 @@ static enum error run_create(struct tool *tool, const struct arguments *argument
 static enum error run_rename(struct tool *tool, const struct arguments *arguments)
 {
     json_t *object;
-    TRY(ask(tool, "object.rename",
-            json_pack("{s:s, s:s}", "name", arguments->positional[0], "new_name", arguments->positional[1]), &object));
+    TRY(object_ask(tool, "object.rename",
+                   json_pack("{s:s, s:s}", "name", arguments->positional[0], "new_name", arguments->positional[1]),
+                   &object));
     enum error error = ERROR_NONE;
     if (tool->json)
         error = tool_print_json(tool, object);
@@ -71,10 +65,10 @@ static enum error run_resize(struct tool *tool, const struct arguments *argument
     char text[TEXT_SIZE];
     json_t *object;
     TRY(argument_size(arguments, "size", &size));
-    TRY(ask(tool, "object.resize",
-            json_pack("{s:s, s:I, s:b}", "name", arguments->positional[0], "size", (json_int_t)size, "shrink",
-                      argument_given(arguments, "shrink")),
-            &object));
+    TRY(object_ask(tool, "object.resize",
+                   json_pack("{s:s, s:I, s:b}", "name", arguments->positional[0], "size", (json_int_t)size, "shrink",
+                             argument_given(arguments, "shrink")),
+                   &object));
     enum error error = ERROR_NONE;
     if (tool->json)
         error = tool_print_json(tool, object);
@@ -102,7 +96,8 @@ static enum error run_delete(struct tool *tool, const struct arguments *argument
 {
     bool now = argument_given(arguments, "now");
     json_t *object;
-    TRY(ask(tool, "object.delete", json_pack("{s:s, s:b}", "name", arguments->positional[0], "now", now), &object));
+    TRY(object_ask(tool, "object.delete", json_pack("{s:s, s:b}", "name", arguments->positional[0], "now", now),
+                   &object));
     enum error error = ERROR_NONE;
     if (tool->json)
         error = tool_print_json(tool, object);

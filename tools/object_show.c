@@ -12,19 +12,11 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/object_call.h"
 #include "tools/place.h"
 #include "tools/table.h"
 #include "tools/text.h"
 #include "tools/uri.h"
-
-/* A name that is not UTF-8 cannot be put into JSON. */
-static enum error ask_show(struct client *client, const char *name, json_t **object)
-{
-    json_t *parameters = json_pack("{s:s}", "name", name);
-    if (parameters == NULL)
-        return error_explain(ERROR_INVALID, "a name must be UTF-8");
-    return client_call(client, "object.show", parameters, NULL, object);
-}
 
 /* ---- show ---------------------------------------------------------------------------------------------------- */
 
@@ -113,34 +105,31 @@ static enum error print_object(struct tool *tool, const json_t *object, bool usa
     return error;
 }
 
-static enum error add_measured(struct client *client, json_t *object)
+static enum error add_measured(struct tool *tool, json_t *object)
 {
     char waiting[400];
+    struct client *client;
     json_t *usage;
     snprintf(waiting, sizeof(waiting), "measuring %s", answer_word(object, "name"));
-    TRY(client_call(client, "object.usage", json_pack("{s:s}", "name", answer_word(object, "uuid")), waiting, &usage));
+    TRY(client_open(tool, &client));
+    enum error error =
+        client_call(client, "object.usage", json_pack("{s:s}", "name", answer_word(object, "uuid")), waiting, &usage);
+    client_close(client);
+    TRY(error);
     int failed = json_object_update(object, usage);
     json_decref(usage);
     return failed ? ERROR_NO_MEMORY : add_savings(object);
 }
 
-static enum error show(struct tool *tool, struct client *client, const char *name, bool usage)
+static enum error run_show(struct tool *tool, const struct arguments *arguments)
 {
+    bool usage = !argument_given(arguments, "no-usage");
     json_t *object;
-    TRY(ask_show(client, name, &object));
-    enum error error = usage ? add_measured(client, object) : ERROR_NONE;
+    TRY(object_ask(tool, "object.show", json_pack("{s:s}", "name", arguments->positional[0]), &object));
+    enum error error = usage ? add_measured(tool, object) : ERROR_NONE;
     if (error == ERROR_NONE)
         error = tool->json ? tool_print_json(tool, object) : print_object(tool, object, usage);
     json_decref(object);
-    return error;
-}
-
-static enum error run_show(struct tool *tool, const struct arguments *arguments)
-{
-    struct client *client;
-    TRY(client_open(tool, &client));
-    enum error error = show(tool, client, arguments->positional[0], !argument_given(arguments, "no-usage"));
-    client_close(client);
     return error;
 }
 
@@ -187,13 +176,9 @@ static enum error print_uri(struct tool *tool, const char *client, const char *a
 static enum error run_uri(struct tool *tool, const struct arguments *arguments)
 {
     AUTO_FREE char *address = NULL;
-    struct client *client;
     json_t *object = NULL;
-    TRY(client_open(tool, &client));
-    enum error error = ask_show(client, arguments->positional[0], &object);
-    client_close(client);
-    TRY(error);
-    error = nbd_address(tool, arguments, &address);
+    TRY(object_ask(tool, "object.show", json_pack("{s:s}", "name", arguments->positional[0]), &object));
+    enum error error = nbd_address(tool, arguments, &address);
     if (error == ERROR_NONE)
         error = print_uri(tool, argument_value(arguments, "for", NULL), address, object);
     json_decref(object);

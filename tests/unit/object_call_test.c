@@ -1,0 +1,61 @@
+/* What a name that no object has is answered with: nothing where nothing is near, else what may have been meant. */
+#include "tests/unit/tool_fixture.h"
+
+static void an_object_name_that_is_near_to_nothing_is_just_not_there(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    assert_int_equal(RUN("object", "show", "disk1"), EXIT_FAILED);
+    assert_string_equal(fixture->err, "coffer: there is no object 'disk1'\n");
+    fake_add(fixture->pool, "backup", 4096);
+    assert_int_equal(RUN("object", "show", "disk1"), EXIT_FAILED);
+    assert_string_equal(fixture->err, "coffer: there is no object 'disk1'\n");
+}
+
+static void names_of_the_trash_are_neither_suggested_nor_replaced(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fake_add(fixture->pool, "disk1", 4096)->deleted = 1;
+    assert_int_equal(RUN("object", "show", "dsik1"), EXIT_FAILED);
+    assert_string_equal(fixture->err, "coffer: there is no object 'dsik1'\n");
+    fake_add(fixture->pool, "disk2", 4096);
+    assert_int_equal(RUN("object", "resize", "disk1", "--size", "8192"), EXIT_FAILED);
+    assert_said(fixture->err, "is in the trash");
+    assert_null(strstr(fixture->err, "did you mean"));
+    assert_int_equal(RUN("trash", "restore", "dsik2"), EXIT_FAILED);
+    assert_null(strstr(fixture->err, "did you mean"));
+    assert_int_equal(RUN("trash", "purge", "dsik2"), EXIT_FAILED);
+    assert_null(strstr(fixture->err, "did you mean"));
+}
+
+static void mistyped_object_names_suggest_the_nearest(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char said[] = "coffer: there is no object 'dsik1'; did you mean 'disk1'?\n";
+    serve(fixture);
+    fake_add(fixture->pool, "backup", 4096);
+    fake_add(fixture->pool, "disk1", 4096);
+    assert_int_equal(RUN("object", "show", "dsik1"), EXIT_FAILED);
+    assert_string_equal(fixture->err, said);
+    assert_int_equal(RUN("object", "uri", "dsik1"), EXIT_FAILED);
+    assert_string_equal(fixture->err, said);
+    assert_int_equal(RUN("object", "rename", "dsik1", "b"), EXIT_FAILED);
+    assert_string_equal(fixture->err, said);
+    assert_int_equal(RUN("object", "resize", "dsik1", "--size", "8192"), EXIT_FAILED);
+    assert_string_equal(fixture->err, said);
+    assert_int_equal(RUN("object", "delete", "dsik1", "--now"), EXIT_FAILED);
+    assert_string_equal(fixture->err, said);
+    assert_int_equal(RUN("--json", "object", "show", "back"), EXIT_FAILED);
+    assert_said(fixture->out, "did you mean 'backup'?");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_object_name_that_is_near_to_nothing_is_just_not_there),
+        TEST(names_of_the_trash_are_neither_suggested_nor_replaced),
+        TEST(mistyped_object_names_suggest_the_nearest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
