@@ -28,13 +28,7 @@ static enum error print_table(struct tool *tool, const json_t *devices)
         {"READS", TABLE_RIGHT},    {"WRITES", TABLE_RIGHT}, {"FLUSHES", TABLE_RIGHT},
         {"DISCARDS", TABLE_RIGHT}, {"STATE", TABLE_LEFT},   {"UUID", TABLE_LEFT},
     };
-    struct table *table = table_create(columns, COUNT_OF(columns));
-    size_t i;
-    json_t *device;
-    json_array_foreach(devices, i, device) add_row(table, device);
-    enum error error = table_print(table, tool->out);
-    table_destroy(table);
-    return error;
+    return answer_table(tool, devices, columns, COUNT_OF(columns), add_row);
 }
 
 static enum error run_list(struct tool *tool, const struct arguments *arguments)
@@ -42,9 +36,7 @@ static enum error run_list(struct tool *tool, const struct arguments *arguments)
     (void)arguments;
     json_t *devices;
     TRY(client_ask(tool, "device.list", NULL, &devices));
-    enum error error = tool->json ? tool_print_json(tool, devices) : print_table(tool, devices);
-    json_decref(devices);
-    return error;
+    return answer_show(tool, devices, print_table);
 }
 
 static const struct option_row no_options[] = {{NULL}};

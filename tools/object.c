@@ -20,12 +20,13 @@
 
 /* ---- create, rename, resize, delete -------------------------------------------------------------------------- */
 
-static void tell_created(struct tool *tool, const json_t *object)
+static enum error tell_created(struct tool *tool, const json_t *object)
 {
     char size[TEXT_SIZE];
     AUTO_FREE char *name = shell_quote(answer_word(object, "name"));
     fprintf(tool->out, "Created '%s', %s. How to attach it: %s object uri %s\n", answer_word(object, "name"),
             text_size(answer_figure(object, "size"), size), tool_self(tool), name == NULL ? "NAME" : name);
+    return ERROR_NONE;
 }
 
 static enum error run_create(struct tool *tool, const struct arguments *arguments)
@@ -35,13 +36,7 @@ static enum error run_create(struct tool *tool, const struct arguments *argument
     TRY(argument_size(arguments, "size", &size));
     TRY(object_ask(tool, "object.create",
                    json_pack("{s:s, s:I}", "name", arguments->positional[0], "size", (json_int_t)size), &object));
-    enum error error = ERROR_NONE;
-    if (tool->json)
-        error = tool_print_json(tool, object);
-    else
-        tell_created(tool, object);
-    json_decref(object);
-    return error;
+    return answer_show(tool, object, tell_created);
 }
 
 static enum error run_rename(struct tool *tool, const struct arguments *arguments)
@@ -59,37 +54,39 @@ static enum error run_rename(struct tool *tool, const struct arguments *argument
     return error;
 }
 
+static enum error tell_resized(struct tool *tool, const json_t *object)
+{
+    char size[TEXT_SIZE];
+    fprintf(tool->out, "'%s' has %s.\n", answer_word(object, "name"), text_size(answer_figure(object, "size"), size));
+    return ERROR_NONE;
+}
+
 static enum error run_resize(struct tool *tool, const struct arguments *arguments)
 {
     uint64_t size = 0;
-    char text[TEXT_SIZE];
     json_t *object;
     TRY(argument_size(arguments, "size", &size));
     TRY(object_ask(tool, "object.resize",
                    json_pack("{s:s, s:I, s:b}", "name", arguments->positional[0], "size", (json_int_t)size, "shrink",
                              argument_given(arguments, "shrink")),
                    &object));
-    enum error error = ERROR_NONE;
-    if (tool->json)
-        error = tool_print_json(tool, object);
-    else
-        fprintf(tool->out, "'%s' has %s.\n", answer_word(object, "name"),
-                text_size(answer_figure(object, "size"), text));
-    json_decref(object);
-    return error;
+    return answer_show(tool, object, tell_resized);
 }
 
-static void tell_deleted(struct tool *tool, const json_t *object, bool now)
+static enum error tell_gone(struct tool *tool, const json_t *object)
+{
+    fprintf(tool->out, "'%s' is gone; its space comes back in the background.\n", answer_word(object, "name"));
+    return ERROR_NONE;
+}
+
+static enum error tell_trashed(struct tool *tool, const json_t *object)
 {
     char when[TEXT_SIZE], left[TEXT_SIZE];
     uint64_t purge_at = answer_figure(object, "purge_at");
-    if (now) {
-        fprintf(tool->out, "'%s' is gone; its space comes back in the background.\n", answer_word(object, "name"));
-        return;
-    }
     fprintf(tool->out, "'%s' is in the trash until %s (%s).\nGet it back: %s trash restore %s\n", answer_word(object, "name"),
             text_time(purge_at, when), text_until((uint64_t)time(NULL), purge_at, left), tool_self(tool),
             answer_word(object, "uuid"));
+    return ERROR_NONE;
 }
 
 static enum error run_delete(struct tool *tool, const struct arguments *arguments)
@@ -98,16 +95,20 @@ static enum error run_delete(struct tool *tool, const struct arguments *argument
     json_t *object;
     TRY(object_ask(tool, "object.delete", json_pack("{s:s, s:b}", "name", arguments->positional[0], "now", now),
                    &object));
-    enum error error = ERROR_NONE;
-    if (tool->json)
-        error = tool_print_json(tool, object);
-    else
-        tell_deleted(tool, object, now);
-    json_decref(object);
-    return error;
+    return answer_show(tool, object, now ? tell_gone : tell_trashed);
 }
 
 /* ---- list ---------------------------------------------------------------------------------------------------- */
+
+static void add_row(struct table *table, const json_t *object)
+{
+    char size[TEXT_SIZE], created[TEXT_SIZE], open_count[TEXT_SIZE];
+    snprintf(open_count, sizeof(open_count), "%" PRIu64, answer_figure(object, "open_count"));
+    table_add(table, NULL,
+              (const char *const[]){answer_word(object, "name"), text_size(answer_figure(object, "size"), size),
+                                    text_time(answer_figure(object, "created"), created), open_count,
+                                    answer_word(object, "uuid")});
+}
 
 static enum error print_list(struct tool *tool, const json_t *objects)
 {
@@ -116,37 +117,18 @@ static enum error print_list(struct tool *tool, const json_t *objects)
                                                   {"CREATED", TABLE_LEFT},
                                                   {"OPEN", TABLE_RIGHT},
                                                   {"UUID", TABLE_LEFT}};
-    struct table *table = table_create(columns, COUNT_OF(columns));
-    size_t i;
-    json_t *object;
-    json_array_foreach(objects, i, object)
-    {
-        char size[TEXT_SIZE], created[TEXT_SIZE], open_count[TEXT_SIZE];
-        snprintf(open_count, sizeof(open_count), "%" PRIu64, answer_figure(object, "open_count"));
-        table_add(table, NULL,
-                  (const char *const[]){answer_word(object, "name"), text_size(answer_figure(object, "size"), size),
-                                        text_time(answer_figure(object, "created"), created), open_count,
-                                        answer_word(object, "uuid")});
-    }
-    enum error error = table_print(table, tool->out);
-    table_destroy(table);
-    return error;
+    if (json_array_size(objects) > 0)
+        return answer_table(tool, objects, columns, COUNT_OF(columns), add_row);
+    fprintf(tool->out, "No objects. Make one: %s object create disk1 --size 10G\n", tool_self(tool));
+    return ERROR_NONE;
 }
 
 static enum error run_list(struct tool *tool, const struct arguments *arguments)
 {
     (void)arguments;
-    enum error error = ERROR_NONE;
     json_t *objects;
     TRY(client_ask(tool, "object.list", NULL, &objects));
-    if (tool->json)
-        error = tool_print_json(tool, objects);
-    else if (json_array_size(objects) == 0)
-        fprintf(tool->out, "No objects. Make one: %s object create disk1 --size 10G\n", tool_self(tool));
-    else
-        error = print_list(tool, objects);
-    json_decref(objects);
-    return error;
+    return answer_show(tool, objects, print_list);
 }
 
 /* ---- the table ----------------------------------------------------------------------------------------------- */

@@ -19,6 +19,16 @@ static bool is_being_freed(const json_t *object)
     return answer_flag(object, "deleting");
 }
 
+static void add_row(struct table *table, const json_t *object)
+{
+    char size[TEXT_SIZE], deleted[TEXT_SIZE], purge_at[TEXT_SIZE];
+    text_time(answer_figure(object, "purge_at"), purge_at);
+    table_add(table, NULL,
+              (const char *const[]){answer_word(object, "name"), text_size(answer_figure(object, "size"), size),
+                                    text_time(answer_figure(object, "deleted"), deleted),
+                                    is_being_freed(object) ? "being freed" : purge_at, answer_word(object, "uuid")});
+}
+
 static enum error print_list(struct tool *tool, const json_t *objects)
 {
     static const struct table_column columns[] = {{"NAME", TABLE_LEFT},
@@ -26,38 +36,24 @@ static enum error print_list(struct tool *tool, const json_t *objects)
                                                   {"DELETED", TABLE_LEFT},
                                                   {"FREED AT", TABLE_LEFT},
                                                   {"UUID", TABLE_LEFT}};
-    struct table *table = table_create(columns, COUNT_OF(columns));
-    size_t i;
-    json_t *object;
-    json_array_foreach(objects, i, object)
-    {
-        char size[TEXT_SIZE], deleted[TEXT_SIZE], purge_at[TEXT_SIZE];
-        text_time(answer_figure(object, "purge_at"), purge_at);
-        table_add(table, NULL,
-                  (const char *const[]){answer_word(object, "name"), text_size(answer_figure(object, "size"), size),
-                                        text_time(answer_figure(object, "deleted"), deleted),
-                                        is_being_freed(object) ? "being freed" : purge_at,
-                                        answer_word(object, "uuid")});
-    }
-    enum error error = table_print(table, tool->out);
-    table_destroy(table);
-    return error;
+    if (json_array_size(objects) > 0)
+        return answer_table(tool, objects, columns, COUNT_OF(columns), add_row);
+    fputs("The trash is empty.\n", tool->out);
+    return ERROR_NONE;
 }
 
 static enum error run_list(struct tool *tool, const struct arguments *arguments)
 {
     (void)arguments;
-    enum error error = ERROR_NONE;
     json_t *objects;
     TRY(client_ask(tool, "trash.list", NULL, &objects));
-    if (tool->json)
-        error = tool_print_json(tool, objects);
-    else if (json_array_size(objects) == 0)
-        fputs("The trash is empty.\n", tool->out);
-    else
-        error = print_list(tool, objects);
-    json_decref(objects);
-    return error;
+    return answer_show(tool, objects, print_list);
+}
+
+static enum error tell_restored(struct tool *tool, const json_t *object)
+{
+    fprintf(tool->out, "'%s' is back.\n", answer_word(object, "name"));
+    return ERROR_NONE;
 }
 
 static enum error run_restore(struct tool *tool, const struct arguments *arguments)
@@ -67,13 +63,7 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
     if (parameters == NULL)
         return error_explain(ERROR_INVALID, "a name must be UTF-8");
     TRY(client_ask(tool, "trash.restore", parameters, &object));
-    enum error error = ERROR_NONE;
-    if (tool->json)
-        error = tool_print_json(tool, object);
-    else
-        fprintf(tool->out, "'%s' is back.\n", answer_word(object, "name"));
-    json_decref(object);
-    return error;
+    return answer_show(tool, object, tell_restored);
 }
 
 /* Purges one and appends it to `purged`. */
