@@ -28,12 +28,11 @@ static void close_scope(const int *descriptor)
 }
 #define AUTO_CLOSE __attribute__((cleanup(close_scope)))
 
-/* Fills `data` up to `size` bytes or the end of the file. */
-static enum error read_up_to(int descriptor, const char *path, uint8_t *data, size_t size, size_t *got)
+enum error file_read_up_to(int descriptor, const char *path, void *data, size_t size, size_t *got)
 {
     size_t filled = 0;
     while (filled < size) {
-        ssize_t count = read(descriptor, data + filled, size - filled);
+        ssize_t count = read(descriptor, (uint8_t *)data + filled, size - filled);
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0)
@@ -102,7 +101,7 @@ static enum error read_checked(const char *path, size_t size_max, bool private, 
     uint8_t *buffer = memory_zeroed(expected + 1, 1);
     if (buffer == NULL)
         return ERROR_NO_MEMORY;
-    enum error error = read_up_to(descriptor, path, buffer, expected + 1, &got);
+    enum error error = file_read_up_to(descriptor, path, buffer, expected + 1, &got);
     if (error == ERROR_NONE && got != expected)
         error = error_explain(ERROR_AGAIN, "%s changed while it was read", path);
     if (error != ERROR_NONE) {

@@ -23,6 +23,10 @@ enum error file_create(const char *path, const void *data, size_t size) CHECKED;
  * others may do anything with it. What is checked is the file that is read, whatever takes its name meanwhile. */
 enum error file_read_private(const char *path, size_t size_max, void **data, size_t *size) CHECKED;
 
+/* Reads from an open file, pipe or terminal up to `size` bytes or its end; *got tells how many. `path` is for the
+ * sentence. */
+enum error file_read_up_to(int descriptor, const char *path, void *data, size_t size, size_t *got) CHECKED;
+
 /* Formats "dir/name" into a malloc'ed string; NULL when out of memory. */
 char *file_join(const char *directory, const char *name) CHECKED;
 

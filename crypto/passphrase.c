@@ -49,16 +49,7 @@ static enum error line_check(const struct line *line)
 
 static enum error descriptor_read(int descriptor, const char *path, struct line *line)
 {
-    while (line->size < ROOM) {
-        ssize_t count = read(descriptor, line->text + line->size, ROOM - line->size);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
-            return error_from_errno(errno, "read %s", path);
-        if (count == 0)
-            break;
-        line->size += (size_t)count;
-    }
+    TRY(file_read_up_to(descriptor, path, line->text, ROOM, &line->size));
     if (line->size > 0 && line->text[line->size - 1] == '\n')
         line->size--;
     return line_check(line);

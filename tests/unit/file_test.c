@@ -84,6 +84,27 @@ static void a_file_of_the_limit_is_read_and_one_byte_more_refused(void **state)
     assert_null(untouched);
 }
 
+static void a_pipe_is_read_to_the_size_asked_or_to_its_end(void **state)
+{
+    (void)state;
+    int ends[2];
+    char data[8] = "";
+    size_t got = 77;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(file_read_up_to(ends[1], "its end for writing", data, 3, &got), ERROR_IO);
+    assert_int_equal(got, 77);
+    assert_int_equal(write(ends[1], "ab", 2), 2);
+    assert_int_equal(write(ends[1], "cde", 3), 3);
+    close(ends[1]);
+    assert_int_equal(file_read_up_to(ends[0], "pipe", data, 3, &got), ERROR_NONE);
+    assert_true(got == 3 && strcmp(data, "abc") == 0);
+    assert_int_equal(file_read_up_to(ends[0], "pipe", data, sizeof data, &got), ERROR_NONE);
+    assert_true(got == 2 && memcmp(data, "de", 2) == 0);
+    assert_int_equal(file_read_up_to(ends[0], "pipe", data, sizeof data, &got), ERROR_NONE);
+    assert_int_equal(got, 0);
+    close(ends[0]);
+}
+
 static void an_empty_file_is_read(void **state)
 {
     (void)state;
@@ -206,6 +227,7 @@ int main(void)
         TEST(a_missing_file_is_not_found),
         TEST(a_directory_and_a_pipe_are_no_files),
         TEST(a_file_of_the_limit_is_read_and_one_byte_more_refused),
+        TEST(a_pipe_is_read_to_the_size_asked_or_to_its_end),
         TEST(an_empty_file_is_read),
         TEST(replacing_changes_the_whole_content_and_leaves_no_new_file),
         TEST(a_replaced_file_is_private_even_after_a_crash_left_an_open_one),
