@@ -4,14 +4,21 @@
  */
 #include "tests/unit/check_fixture.h"
 
+/* Closes the pool and flips a bit of the unit that a block of an object lies in. */
+static struct spot unit_damage(const char *name, uint64_t block, bool crash)
+{
+    struct map_entry entry = entry_of(name, block);
+    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
+    close_pool(crash);
+    flip(&spot);
+    return spot;
+}
+
 static void a_damaged_unit_is_named_by_object_and_block(void **context)
 {
     (void)context;
     fill();
-    struct map_entry entry = entry_of("one", 300);
-    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
-    close_pool(false);
-    flip(&spot);
+    struct spot spot = unit_damage("one", 300, false);
     check_finds("object one, blocks 300 to 300: the data is damaged");
     assert_found(spot.path);
     assert_int_equal(found_count, 1);
@@ -21,10 +28,7 @@ static void a_damaged_shared_unit_names_every_object(void **context)
 {
     (void)context;
     fill();
-    struct map_entry entry = entry_of("two", 2);
-    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
-    close_pool(false);
-    flip(&spot);
+    unit_damage("two", 2, false);
     check_finds("object one, blocks 2 to 2: the data is damaged");
     assert_found("object two, blocks 2 to 2: the data is damaged");
 }
@@ -37,10 +41,7 @@ static void a_damaged_unit_of_the_journal_is_named(void **context)
     assert_fine(group_sync(pool->group));
     write_block("one", 6 * MIB, 78);
     assert_fine(group_sync(pool->group));
-    struct map_entry entry = entry_of("one", 5 * MIB / COFFER_BLOCK);
-    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
-    close_pool(true);
-    flip(&spot);
+    unit_damage("one", 5 * MIB / COFFER_BLOCK, true);
     check_finds("object one, blocks 1280 to 1280 (in the journal): the data is damaged");
 }
 

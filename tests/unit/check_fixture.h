@@ -161,22 +161,4 @@ static inline uint8_t *leaf_bytes(struct tree tree, uint64_t number, struct cach
     return (uint8_t *)cache_bytes(*block);
 }
 
-static inline void publish(void)
-{
-    assert_fine(group_publish(pool->group));
-}
-
-/* Two objects with data of every kind: units, duplicates, holes, more than one leaf. */
-static inline void fill(void)
-{
-    make("one", GIB);
-    make("two", GIB);
-    for (unsigned i = 0; i < 8; i++)
-        write_block("one", i * COFFER_BLOCK, 100 + i);
-    write_block("one", 300 * COFFER_BLOCK, 200);
-    for (unsigned i = 0; i < 4; i++)
-        write_block("two", i * COFFER_BLOCK, 100 + i);
-    publish();
-}
-
 #endif

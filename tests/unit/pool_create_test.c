@@ -413,31 +413,30 @@ static void a_passphrase_opens_and_another_does_not(void **context)
     assert_int_equal(open_pool(&right), ERROR_NONE);
 }
 
-static void two_pools_do_not_open_each_others_devices(void **context)
+/* Makes two pools and puts a file of the second in the place of the first one's. */
+static void make_with_file_of_another(const char *name)
 {
-    (void)context;
-    char other[128], disk[160], stolen[160];
+    char other[128], theirs[160], ours[160];
     make();
     snprintf(other, sizeof other, "%s/other", root);
     options.directory = other;
     make();
-    snprintf(stolen, sizeof stolen, "%s/disk", pool);
-    snprintf(disk, sizeof disk, "%s/disk", other);
-    assert_int_equal(rename(disk, stolen), 0);
+    snprintf(theirs, sizeof theirs, "%s/%s", other, name);
+    snprintf(ours, sizeof ours, "%s/%s", pool, name);
+    assert_int_equal(rename(theirs, ours), 0);
+}
+
+static void two_pools_do_not_open_each_others_devices(void **context)
+{
+    (void)context;
+    make_with_file_of_another("disk");
     assert_int_equal(open_pool(NULL), ERROR_FOREIGN);
 }
 
 static void another_pools_key_file_is_foreign(void **context)
 {
     (void)context;
-    char other[128], key[160], stolen[160];
-    make();
-    snprintf(other, sizeof other, "%s/other", root);
-    options.directory = other;
-    make();
-    snprintf(key, sizeof key, "%s/native.key", other);
-    snprintf(stolen, sizeof stolen, "%s/native.key", pool);
-    assert_int_equal(rename(key, stolen), 0);
+    make_with_file_of_another("native.key");
     assert_int_equal(open_pool(NULL), ERROR_FOREIGN);
 }
 

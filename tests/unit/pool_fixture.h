@@ -218,4 +218,22 @@ static inline bool component_exists(uint64_t component)
     return error == ERROR_NONE;
 }
 
+static inline void publish(void)
+{
+    assert_fine(group_publish(pool->group));
+}
+
+/* Two objects with data of every kind: 9 blocks of one, 4 of them also in the other; units, holes, more than one leaf. */
+static inline void fill(void)
+{
+    make("one", GIB);
+    make("two", GIB);
+    for (unsigned i = 0; i < 8; i++)
+        write_block("one", i * COFFER_BLOCK, 100 + i);
+    write_block("one", 300 * COFFER_BLOCK, 200);
+    for (unsigned i = 0; i < 4; i++)
+        write_block("two", i * COFFER_BLOCK, 100 + i);
+    publish();
+}
+
 #endif

@@ -4,24 +4,6 @@
  */
 #include "tests/unit/pool_fixture.h"
 
-static void publish(void)
-{
-    assert_fine(group_publish(pool->group));
-}
-
-/* 9 blocks of one object, 4 of them also in another. */
-static void fill(void)
-{
-    make("one", GIB);
-    make("two", GIB);
-    for (unsigned i = 0; i < 8; i++)
-        write_block("one", i * COFFER_BLOCK, 100 + i);
-    write_block("one", 300 * COFFER_BLOCK, 200);
-    for (unsigned i = 0; i < 4; i++)
-        write_block("two", i * COFFER_BLOCK, 100 + i);
-    publish();
-}
-
 static void conf_add(const char *setting)
 {
     char path[160];
