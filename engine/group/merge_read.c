@@ -1,6 +1,6 @@
 /*
  * Reading the nodes that a merge has to have. A leaf of a map that cannot be read is given up for good, so the merge is
- * slow to believe that: what a device refuses is asked for again, and given up only where the device reads elsewhere.
+ * slow to believe that: what a device refuses is asked for again, and given up only where all devices read elsewhere.
  *
  * Only reads, by the merge thread: a crash is harmless. No locks of its own.
  */
@@ -13,24 +13,21 @@
 #define READ_PAUSE (100 * CLOCK_MILLISECOND) /* before the second try; longer before each further one */
 #define READ_WAIT_MAX (20 * CLOCK_SECOND)    /* of one merge */
 
-/* Whether the device of a segment reads at all: its header, good or not. */
-static bool device_reads(struct group *group, uint64_t serial)
+/* Whether all devices read at all. Copies stand on several, and which of them refused is not asked: while one reads
+ * nothing, what stands on it may come back with it, and nothing is given up. */
+static bool devices_read(struct group *group)
 {
-    struct segment_header header;
-    mutex_lock(&group->lock);
-    uint32_t index = segment_find(&group->segments, serial);
-    uint32_t device = index == SEGMENT_NONE ? 0 : segment_device(&group->segments, index);
-    uint32_t slot = index == SEGMENT_NONE ? 0 : segment_slot(&group->segments, index);
-    mutex_unlock(&group->lock);
-    enum error error = index == SEGMENT_NONE ? ERROR_IO : segment_header_read(group, device, slot, serial, &header);
-    return error == ERROR_NONE || error == ERROR_NOT_FOUND;
+    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
+    for (uint32_t d = 0; d < group->device_count; d++)
+        if (!block || device_read(group->devices[d], 0, block, BLOCK_SIZE) != ERROR_NONE)
+            return false;
+    return true;
 }
 
-/* One read, again and again; `serial` is of the segment where it goes. */
+/* One read, again and again. */
 struct attempt {
     enum error (*read)(struct group *group, void *context);
     void *context;
-    uint64_t serial;
 };
 
 static enum error read_patiently(struct merge *merge, const struct attempt *attempt)
@@ -44,7 +41,7 @@ static enum error read_patiently(struct merge *merge, const struct attempt *atte
         merge->waited += tries * READ_PAUSE;
         error = attempt->read(group, attempt->context);
     }
-    bool elsewhere = error == ERROR_IO && device_reads(group, attempt->serial);
+    bool elsewhere = error == ERROR_IO && devices_read(group);
     if (error == ERROR_CORRUPT || elsewhere)
         error = attempt->read(group, attempt->context);
     return error == ERROR_IO && elsewhere ? ERROR_CORRUPT : error;
@@ -54,7 +51,7 @@ static enum error node_attempt(struct group *group, void *context) { return node
 
 enum error node_read_patiently(struct merge *merge, struct node_read *read)
 {
-    return read_patiently(merge, &(struct attempt){node_attempt, read, entry_serial(read->pointer.first)});
+    return read_patiently(merge, &(struct attempt){node_attempt, read});
 }
 
 struct leaf_read {
@@ -72,7 +69,7 @@ static enum error leaf_attempt(struct group *group, void *context)
 enum error page_read_patiently(struct merge *merge, const struct tree *tree, uint64_t number, struct cache_block **block)
 {
     struct leaf_read read = {tree, number, NULL};
-    TRY(read_patiently(merge, &(struct attempt){leaf_attempt, &read, entry_serial(tree->root.pointer.first)}));
+    TRY(read_patiently(merge, &(struct attempt){leaf_attempt, &read}));
     *block = read.block;
     return ERROR_NONE;
 }

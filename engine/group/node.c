@@ -182,6 +182,7 @@ static size_t misses_take(struct group *group, struct node_read *reads, size_t c
 static void nodes_read_some(struct group *group, struct node_read *reads, size_t count)
 {
     struct node_read *missing[READS_MAX], *repeated[READS_MAX];
+    enum error firsts[READS_MAX]; /* of the first copies, where the second is read */
     size_t repeated_count, n = misses_take(group, reads, count, missing, repeated, &repeated_count);
     if (n == 0)
         return;
@@ -192,17 +193,20 @@ static void nodes_read_some(struct group *group, struct node_read *reads, size_t
             continue;
         bool doubled = missing[i]->pointer.second_serial != 0;
         damage_report(group, missing[i], doubled ? "its second copy is read" : "there is no other copy");
-        if (doubled)
+        if (doubled) {
+            firsts[bad] = missing[i]->error;
             missing[bad++] = missing[i];
-        else
+        } else {
             missing[i]->error = unreadable(missing[i]->error);
+        }
     }
     if (bad)
         round_run(group, missing, bad, true);
     for (size_t i = 0; i < bad; i++)
         if (missing[i]->error && missing[i]->error != ERROR_NO_MEMORY) {
             damage_report(group, missing[i], "that was the second copy");
-            missing[i]->error = unreadable(missing[i]->error);
+            /* What a device refuses may come yet, whatever became of the other copy. */
+            missing[i]->error = unreadable(firsts[i] == ERROR_IO ? ERROR_IO : missing[i]->error);
         }
     if (repeated_count)
         repeats_read(group, repeated, repeated_count);

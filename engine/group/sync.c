@@ -140,11 +140,13 @@ static void journal_age(struct group *group)
     bool unsynced = journal->last_sequence > group_durable(group) || (journal->open && idle);
     bool unstated = group_durable(group) > journal->durable_stated;
     uint64_t ticket = 0;
-    if (write && log_is_ready(journal))
+    bool ready = log_is_ready(journal);
+    if (write && ready)
         ticket = log_close(journal, false);
     mutex_unlock(&group->lock);
     enum error error = ticket ? log_advance(journal) : write ? log_wait_buffer(journal) : ERROR_NONE;
-    if (!error && idle && (unsynced || unstated))
+    /* To state `durable` is not worth waiting for a segment, which may never come: a close would wait for this thread. */
+    if (!error && idle && (unsynced || (unstated && ready)))
         error = sync_journal(group, !unsynced);
     if (error && !group_is_fenced(group))
         message(MESSAGE_WARNING, "group %s: %s", group_name(group), error_sentence(error));
