@@ -85,6 +85,9 @@ typedef enum error finder(struct pool *pool, const char *name, struct object **o
 /* Repeats the name only where it is fit to be shown. */
 static enum error not_found(const char *name)
 {
+    struct uuid uuid;
+    if (uuid_parse(name, &uuid) == ERROR_NONE)
+        return error_explain(ERROR_NOT_FOUND, "there is no object with the UUID %s", name);
     if (object_name_check(name) != ERROR_NONE)
         return error_explain(ERROR_NOT_FOUND, "there is no object of that name: no object can have it");
     return error_explain(ERROR_NOT_FOUND, "there is no object '%s'", name);

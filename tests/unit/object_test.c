@@ -74,6 +74,7 @@ static void what_is_not_there_is_not_found(void **context)
     assert_refused(object_resize(pool, "a", GIB, true), ERROR_NOT_FOUND, "'a'");
     assert_refused(object_delete(pool, "a", true), ERROR_NOT_FOUND, "'a'");
     assert_refused(object_restore(pool, "a", NULL), ERROR_NOT_FOUND, "'a'");
+    assert_refused(object_delete(pool, "0f0e0d0c-0b0a-4908-8706-050403020100", true), ERROR_NOT_FOUND, "the UUID 0f0e");
     assert_refused(volume_open(pool, "a", false, &volume), ERROR_NOT_FOUND, "no object");
 }
 
