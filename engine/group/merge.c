@@ -284,6 +284,7 @@ enum error group_merge_replayed(struct group *group)
 #define RELEASE_PAUSE (20 * CLOCK_MILLISECOND) /* before the next merge while something is on the release list */
 /* With something on the list, and commits coming in, so long at least until the next merge: each writes leaves anew. */
 #define RELEASE_AGE (1 * CLOCK_SECOND)
+#define DROPS_AGE (5 * CLOCK_SECOND) /* of a table that drops nodes of maps: what they hold is to come back soon */
 
 /* Where there is no space to release anything, segments that can be freed make some. */
 static bool releases_are_due(const struct group *group, bool victims)
@@ -300,9 +301,10 @@ static bool freeze_is_due(struct group *group, bool wanted)
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
     uint64_t journal = group->journal.bytes;
+    bool drops = recent_drops_max(active) != 0 && age >= DROPS_AGE;
     bool due = something && (wanted || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
                              journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
-                             (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || age > 30 * CLOCK_SECOND);
+                             (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || age > 30 * CLOCK_SECOND);
     mutex_unlock(&group->lock);
     return due;
 }
@@ -310,7 +312,7 @@ static bool freeze_is_due(struct group *group, bool wanted)
 /* What a freeze lacks: a buffer (whose write nobody waited for yet), a prepared segment, or views to go. */
 static void freeze_wait(struct group *group)
 {
-    /* Not left to the keeper, who may himself wait for this merge. */
+    /* Not left to the keeper: what it prepares may come too late, and waiting for it here gains nothing. */
     enum error error = log_prepare(&group->journal);
     if (log_wait_buffer(&group->journal) == ERROR_NONE || error)
         clock_sleep(CLOCK_MILLISECOND);
