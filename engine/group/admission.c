@@ -164,7 +164,7 @@ enum error group_wait_room(struct group *group)
     if (table && !segment)
         return group_publish(group);
     if (segment) {
-        /* Not left to the keeper alone, which may be the one that waits here. */
+        /* Not left to the keeper alone: who waits may as well do it. */
         enum error error = log_prepare(&group->journal);
         if (error && error != ERROR_NO_SPACE)
             return error;

@@ -98,7 +98,7 @@ static inline void statistics_add(struct statistics *statistics, struct map_entr
     statistics->stored += sign * (int64_t)entry_share_bytes(entry);
 }
 
-/* ---- map.c: points and ranges into the maps of components -------------------------------------------------------------- */
+/* ---- map_merge.c: points and ranges into the maps of components -------------------------------------------------------------- */
 
 enum error maps_merge(struct merge *merge) CHECKED;
 

@@ -44,7 +44,8 @@ bool release_decode(const struct release_format *in, struct release *release)
         return false;
     uint64_t numbers = MAX(OBJECT_LEAVES / tree_span(release->level), UINT64_C(1));
     return release->component != 0 && release->number < numbers && entry_is_sound(first) && entry_index(first) == 0 &&
-           entry_count(first) == 1 && (release->level > 0) == (release->node.second_serial != 0);
+           entry_count(first) == 1 && (release->level > 0) == (release->node.second_serial != 0) &&
+           (release->level == 0 || entry_cid(first) % 2 == 0); /* of a pair the first, so that there is a second */
 }
 
 /* ---- in memory ---------------------------------------------------------------------------------------------------------- */
@@ -121,7 +122,8 @@ static enum error entries_decode(struct merge *merge, uint64_t first, uint64_t e
     const struct release_format *formats = (const struct release_format *)page;
     for (uint64_t entry = first; entry < end; entry++) {
         struct release release;
-        if (!release_decode(&formats[entry % RELEASES_PER_PAGE], &release))
+        if (!release_decode(&formats[entry % RELEASES_PER_PAGE], &release) ||
+            release.component >= merge->group->checkpoint.component_lease)
             return ERROR_CORRUPT;
         TRY(releases_enter(merge, &release));
     }

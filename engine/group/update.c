@@ -22,12 +22,6 @@ struct slice {
     size_t range_count;
 };
 
-static bool is_zero(const uint8_t *node)
-{
-    static const uint8_t zero[BLOCK_SIZE];
-    return memcmp(node, zero, BLOCK_SIZE) == 0;
-}
-
 /* ---- references of nodes and space of pages ---------------------------------------------------------------------- */
 
 static bool is_doubled(const struct tree *tree, unsigned level)
@@ -85,7 +79,7 @@ static enum error node_replace(struct merge *merge, struct tree *tree, unsigned 
 {
     if (!entry_is_hole(pointer->first))
         TRY(node_account(merge, tree, pointer, -1));
-    if (is_zero(bytes)) {
+    if (memory_is_zero(bytes, BLOCK_SIZE)) {
         *pointer = (struct node_pointer){0};
         return ERROR_NONE;
     }

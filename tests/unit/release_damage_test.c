@@ -210,6 +210,15 @@ static struct release_format sound_entry(void)
     return entry;
 }
 
+/* The two copies of an inner node have CIDs 2k and 2k + 1; a pointer names 2k. */
+static struct node_pointer_format pair_with_cid(uint64_t cid)
+{
+    struct node_pointer pointer = {.first = entry_make(cid, 3, 256, 20, 0, 1), .second_serial = 4, .second_offset = 256};
+    struct node_pointer_format format;
+    pointer_encode(&pointer, &format);
+    return format;
+}
+
 #define REFUSED(change)                                   \
     do {                                                  \
         struct release_format entry = sound_entry();      \
@@ -225,8 +234,12 @@ static void an_entry_that_makes_no_sense_is_refused(void **state)
     assert_true(release_decode(&sound, &release));
     assert_int_equal(release.component, 5);
     assert_int_equal(release.number, 9);
+    sound.level = 1;
+    sound.node = pair_with_cid(700);
+    assert_true(release_decode(&sound, &release));
     REFUSED(memset(&entry, 0, sizeof entry));
     REFUSED(entry.used = 2);
+    REFUSED((entry.level = 1, entry.node = pair_with_cid(701)));
     REFUSED(entry.reserved[3] = 1);
     REFUSED(entry.component = le40_make(0));
     REFUSED(entry.level = NODE_LEVELS_MAX);
