@@ -86,7 +86,9 @@ static enum error open_device(const char *path, unsigned flags, void *context, s
 static struct pool_open_options open_options(struct session *session)
 {
     return (struct pool_open_options){
-        .memory = session->settings.memory, .open_device = open_device, .open_device_context = session};
+        .memory = session->settings.memory,
+        .open_device = session->settings.open_device != NULL ? session->settings.open_device : open_device,
+        .open_device_context = session};
 }
 
 /* ---- opening and closing --------------------------------------------------------------------------------------------
@@ -151,8 +153,9 @@ static struct pool *open_and_compare(struct session *session, struct volume *vol
 /* ---- the processes
  * ---------------------------------------------------------------------------------------------------- */
 
-static void create_pool(struct session *session)
+void child_format(struct session *session)
 {
+    begin(session);
     char path[PATH_SIZE], devices[DEVICES_MAX][PATH_SIZE], cache[PATH_SIZE];
     const char *device_paths[DEVICES_MAX];
     for (unsigned i = 0; i < session->settings.devices; i++) {
@@ -160,7 +163,8 @@ static void create_pool(struct session *session)
         session_cache_path(session, i, cache);
         device_paths[i] = devices[i];
         succeed(device_create_file(devices[i], session->settings.size), "make a device");
-        succeed(volatile_cache_create(cache, CACHE_BYTES), "make a cache");
+        if (session->settings.open_device == NULL)
+            succeed(volatile_cache_create(cache, CACHE_BYTES), "make a cache");
     }
     pool_path(session, path);
     struct pool_create_options options = {.directory = path,
@@ -172,7 +176,7 @@ static void create_pool(struct session *session)
     succeed(pool_create(&options), "create the pool");
 }
 
-void child_create(struct session *session)
+void child_populate(struct session *session)
 {
     char path[PATH_SIZE];
     struct pool_open_options options = open_options(session);
@@ -180,7 +184,6 @@ void child_create(struct session *session)
     struct uuid uuid;
     begin(session);
     plant = PLANT_NONE;
-    create_pool(session);
     pool_path(session, path);
     succeed(pool_open(path, &options, &pool), "first open of the pool");
     for (unsigned v = 0; v < VOLUMES; v++)

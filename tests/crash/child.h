@@ -8,8 +8,9 @@
 void session_device_path(const struct session *session, unsigned index, char out[PATH_SIZE]);
 void session_cache_path(const struct session *session, unsigned index, char out[PATH_SIZE]);
 
-/* The pool, its volumes and the caches of its devices. */
-void child_create(struct session *session);
+/* The pool and the caches of its devices; then its volumes. */
+void child_format(struct session *session);
+void child_populate(struct session *session);
 /* Opens, compares, works until the session stops, closes. */
 void child_work(struct session *session);
 /* Opens, compares, closes. */

@@ -27,7 +27,6 @@
 #include "base/size.h"
 #include "engine/device/volatile.h"
 #include "tests/crash/child.h"
-#include "tests/crash/content.h"
 #include "tests/crash/random.h"
 
 #define HANG_NANOSECONDS (180 * CLOCK_SECOND)
@@ -207,40 +206,14 @@ static void run_rounds(struct session *session)
 {
     struct dice dice = {session->settings.seed};
     struct tally tally = {0};
-    run_to_end(session, child_create);
+    run_to_end(session, child_format);
+    run_to_end(session, child_populate);
     for (session->round = 1; session->round <= session->settings.rounds; session->round++)
         run_round(session, &dice, &tally);
     run_to_end(session, child_compare);
     check(session, &tally);
     run_to_end(session, child_compare);
     print_tally(session, &tally);
-}
-
-/* ---- the model at the beginning
- * ------------------------------------------------------------------------------------------ */
-
-static void settle(struct session *session, struct cell *cells, size_t count, uint64_t hash)
-{
-    for (size_t i = 0; i < count; i++)
-        cell_settle(&cells[i], &session->clock, hash);
-}
-
-static struct session *session_make(const struct settings *settings)
-{
-    static const unsigned char zeros[BLOCK];
-    struct session *session = mmap(NULL, sizeof(*session), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (session == MAP_FAILED)
-        fail("no memory for the model");
-    session->settings = *settings;
-    uint64_t block = content_hash(zeros, BLOCK), quarter = content_hash(zeros, QUARTER);
-    for (unsigned v = 0; v < VOLUMES; v++) {
-        settle(session, (struct cell *)session->volumes[v].stripes, (size_t)WORKERS_MAX * STRIPE_BLOCKS, block);
-        settle(session, session->volumes[v].shared, SHARED_BLOCKS, block);
-        settle(session, (struct cell *)session->volumes[v].split, (size_t)SPLIT_BLOCKS * QUARTERS, quarter);
-    }
-    for (unsigned i = 0; i < LIVES; i++)
-        settle(session, session->lives[i].cells, LIFE_BLOCKS, block);
-    return session;
 }
 
 /* ---- settings

@@ -42,6 +42,8 @@ struct settings {
     bool encryption, verbose, keep;
     enum plant plant;
     char directory[PATH_SIZE - 64];
+    /* In place of volatile devices over files; NULL: those. The context is the session. */
+    enum error (*open_device)(const char *path, unsigned flags, void *context, struct device **device);
 };
 
 enum life_kind { LIFE_ABSENT, LIFE_ALIVE, LIFE_TRASHED };
@@ -89,6 +91,9 @@ uint64_t stripe_offset(unsigned volume, unsigned worker);
 uint64_t shared_offset(const struct session *session, unsigned volume);
 uint64_t split_offset(const struct session *session, unsigned volume);
 uint64_t volume_bytes(const struct session *session, unsigned volume);
+
+/* In memory that processes forked later share. */
+struct session *session_make(const struct settings *settings);
 
 /* Says what is wrong and ends the process: the parent tells the seed. */
 _Noreturn void fail(const char *format, ...) PRINTF(1, 2);
