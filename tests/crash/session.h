@@ -37,6 +37,7 @@ enum plant { PLANT_NONE, PLANT_LOST_FLUSH, PLANT_EARLY_ANSWER };
 struct settings {
     uint64_t seed, size, memory;
     unsigned rounds, devices, workers, milliseconds, check_percent;
+    unsigned sparing_percent; /* of flushes and FUA that the workers leave out */
     int crash; /* an enum volatile_crash, or -1: any */
     enum fingerprint_choice fingerprint;
     bool encryption, verbose, keep;

@@ -72,11 +72,18 @@ static bool chance(struct worker *worker, unsigned percent)
 /* ---- requests -----------------------------------------------------------------------------------------------------
  */
 
+/* With few flushes much is pending when a crash comes. */
+static bool spares(struct worker *worker)
+{
+    unsigned percent = worker->session->settings.sparing_percent;
+    return percent != 0 && chance(worker, percent);
+}
+
 /* What the request does to `target`, which holds what was there before. */
 static void choose_change(struct worker *worker, struct request *request, unsigned char *target, uint64_t length)
 {
     request->length = length;
-    request->flags = chance(worker, 6) ? REQUEST_FUA : 0;
+    request->flags = chance(worker, 6) && !spares(worker) ? REQUEST_FUA : 0;
     if (chance(worker, 25)) {
         request->type = chance(worker, 50) ? REQUEST_ZERO : REQUEST_TRIM;
         memset(target, 0, length);
@@ -161,7 +168,7 @@ static void stripe_batch(struct worker *worker, unsigned volume)
     memset(worker->touched, 0, sizeof(worker->touched));
     for (uint64_t i = 0; i < count; i++)
         stripe_change(worker, volume, choose_range(worker));
-    if (chance(worker, 8))
+    if (chance(worker, 8) && !spares(worker))
         batch_add_flush(&worker->batch);
     run(worker, volume);
 }
@@ -329,7 +336,7 @@ static void step(struct worker *worker)
         stripe_read(worker, volume);
     else if (choice < 92)
         split_or_shared(worker, volume);
-    else if (choice < 96)
+    else if (choice < 96 && !spares(worker))
         flush(worker);
     else if (choice < 98)
         stripe_extents(worker, volume);

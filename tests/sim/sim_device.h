@@ -1,0 +1,24 @@
+/*
+ * Simulated devices: images in memory that outlives the life which writes them.
+ *
+ * An operation is in flight from its submission to its completion, at a time that the seed draws, in any order. A write
+ * is then volatile until a flush that began after its completion is complete; DEVICE_DURABLE makes its own write
+ * durable at its completion. A crash keeps, loses or tears each write that is in flight or volatile.
+ */
+#ifndef COFFER_TESTS_SIM_SIM_DEVICE_H
+#define COFFER_TESTS_SIM_SIM_DEVICE_H
+
+#include "engine/device/device.h"
+#include "tests/sim/world.h"
+
+/* For pool_open_options; the context is the session. */
+enum error sim_device_open(const char *path, unsigned flags, void *context, struct device **device) CHECKED;
+
+/* Completes what is due; returns when the next is, UINT64_MAX: nothing is in flight. */
+uint64_t sim_devices_complete(uint64_t now);
+
+/* By the parent: maps the devices' files, and decides after a life what its crash left. */
+void sim_images_map(void);
+void sim_images_crash(void);
+
+#endif
