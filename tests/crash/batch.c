@@ -72,11 +72,15 @@ static void take_answer(struct request *request, void *context)
     struct operation *operation = request->context;
     if (operation->answers++ != 0)
         fail("a request of type %d was answered twice", request->type);
-    if (request->error == ERROR_NONE)
+    if (request->error == ERROR_NONE) {
         take_success(batch->session, operation);
-    else if (request->error != ERROR_NO_SPACE || operation->began != 0)
-        fail("a request of type %d, %llu bytes at %llu: %s", request->type, (unsigned long long)request->length,
-             (unsigned long long)request->offset, error_name(request->error));
+        return;
+    }
+    if (request->error == ERROR_NO_SPACE && operation->began == 0)
+        return;
+    session_error(request->error);
+    fail("a request of type %d, %llu bytes at %llu: %s", request->type, (unsigned long long)request->length,
+         (unsigned long long)request->offset, error_name(request->error));
 }
 
 /* ---- what had no space ------------------------------------------------------------------------------------------ */

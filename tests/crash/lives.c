@@ -51,9 +51,11 @@ static void life_begin(struct life *life, struct life_state next)
 static bool life_end(struct session *session, struct life *life, enum error error, const char *what)
 {
     unsigned current = atomic_load(&life->current) & ~LIFE_PENDING;
-    if (error != ERROR_NONE && error != ERROR_NO_SPACE && error != ERROR_BUSY)
+    if (error != ERROR_NONE && error != ERROR_NO_SPACE && error != ERROR_BUSY) {
+        session_error(error);
         fail("%s of life %u: %s: %s", what, (unsigned)(life - session->lives), error_name(error),
              error_sentence(error));
+    }
     if (error != ERROR_NONE) {
         atomic_fetch_add(&session->full, error == ERROR_NO_SPACE);
         atomic_store(&life->current, current);
@@ -154,8 +156,10 @@ static void life_write(struct session *session, struct volume *volume, struct li
         .type = REQUEST_WRITE, .offset = first * BLOCK, .length = count * BLOCK, .data = contents};
     enum error error = ERROR_BUG;
     volume_execute(volume, &request, 1, keep_error, &error);
-    if (error != ERROR_NONE && error != ERROR_NO_SPACE)
+    if (error != ERROR_NONE && error != ERROR_NO_SPACE) {
+        session_error(error);
         fail("write to life %u: %s", (unsigned)(life - session->lives), error_name(error));
+    }
     for (uint64_t i = 0; i < count; i++)
         error == ERROR_NONE ? version_answer(versions[i], clock_tick(&session->clock), false)
                             : version_drop(versions[i]);
@@ -196,6 +200,7 @@ static void life_use(struct session *session, struct pool *pool, struct life *li
     if (dice_percent(dice, 30))
         life_read(session, volume, life, false);
     volume_close(volume);
+    session_error(ERROR_FENCED); /* a close tells no error: where devices failed, it promises nothing */
     for (unsigned i = 0; i < LIFE_BLOCKS; i++)
         cell_flush(&life->cells[i]);
 }

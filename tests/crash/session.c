@@ -35,6 +35,13 @@ uint64_t volume_bytes(const struct session *session, unsigned volume)
     return volume == 0 ? split_offset(session, 0) + SPLIT_BLOCKS * BLOCK : OBJECT_SIZE_MAX;
 }
 
+static void no_error_is_expected(enum error error)
+{
+    (void)error;
+}
+
+void (*session_error)(enum error error) = no_error_is_expected;
+
 void fail(const char *format, ...)
 {
     va_list arguments;
@@ -49,8 +56,10 @@ void fail(const char *format, ...)
 
 void succeed(enum error error, const char *what)
 {
-    if (error != ERROR_NONE)
-        fail("%s: %s: %s", what, error_name(error), error_sentence(error));
+    if (error == ERROR_NONE)
+        return;
+    session_error(error);
+    fail("%s: %s: %s", what, error_name(error), error_sentence(error));
 }
 
 static void ignore_answer(struct request *request, void *context)
@@ -62,7 +71,9 @@ void read_all(struct volume *volume, uint64_t offset, void *out, uint64_t length
 {
     struct request request = {.type = REQUEST_READ, .offset = offset, .length = length, .data = out};
     volume_execute(volume, &request, 1, ignore_answer, NULL);
-    if (request.error != ERROR_NONE)
-        fail("read of %llu bytes at %llu: %s", (unsigned long long)length, (unsigned long long)offset,
-             error_name(request.error));
+    if (request.error == ERROR_NONE)
+        return;
+    session_error(request.error);
+    fail("read of %llu bytes at %llu: %s", (unsigned long long)length, (unsigned long long)offset,
+         error_name(request.error));
 }

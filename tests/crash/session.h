@@ -99,6 +99,8 @@ struct session *session_make(const struct settings *settings);
 /* Says what is wrong and ends the process: the parent tells the seed. */
 _Noreturn void fail(const char *format, ...) PRINTF(1, 2);
 void succeed(enum error error, const char *what);
+/* An error that fails the test, before it does so: where a test made the devices fail, it ends the process here. */
+extern void (*session_error)(enum error error);
 
 /* One request, which must not fail. */
 void read_all(struct volume *volume, uint64_t offset, void *out, uint64_t length);

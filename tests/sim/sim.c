@@ -42,15 +42,22 @@ struct choices {
 
 struct tally {
     uint64_t seeds, failed, lives, checks, crashes[PHASES], requests, flushes;
-    uint64_t operations, points, switches, stuck, torn, lost, trace;
+    uint64_t operations, failures, points, switches, stuck, torn, lost, trace;
 };
 
 static const char *const phase_names[PHASES] = {"start", "opening", "comparing", "working", "closing", "closed"};
-static const char *const plant_names[] = {"none", "flush", "answer", "forget", "lost", "misdirect"};
+static const char *const plant_names[] = {"none", "flush", "answer", "forget", "lost", "silent", "misdirect"};
 
 /* ---- lives ------------------------------------------------------------------------------------------------------- */
 
-/* True where the power went. */
+/* After a write or flush failed the pool is fenced: whoever asks hears so, and that ends the life. */
+static void take_error(enum error error)
+{
+    if (world->failed && world->plant != SIM_PLANT_SILENT && (error == ERROR_FENCED || error == ERROR_IO))
+        _exit(EXIT_FENCED);
+}
+
+/* True where the power went, or the pool was fenced. */
 static bool live(void (*run)(struct session *session))
 {
     struct session *session = world->session;
@@ -59,6 +66,7 @@ static bool live(void (*run)(struct session *session))
     atomic_store(&session->stop, false);
     world->events = world->phase_events = 0;
     world->phase = PHASE_NONE;
+    world->failed = false;
     fflush(stdout);
     pid_t child = fork();
     if (child < 0)
@@ -66,6 +74,7 @@ static bool live(void (*run)(struct session *session))
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         alarm(LIFE_SECONDS_MAX);
+        session_error = take_error;
         schedule_start();
         run(session);
         fflush(stderr);
@@ -73,7 +82,7 @@ static bool live(void (*run)(struct session *session))
     }
     if (waitpid(child, &status, 0) != child)
         fail("waitpid: %s", strerror(errno));
-    bool crashed = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CRASHED;
+    bool crashed = WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_CRASHED || WEXITSTATUS(status) == EXIT_FENCED);
     if (!crashed && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
         fail("life %u failed while %s (status %#x)", session->round, phase_names[atomic_load(&session->phase)],
              (unsigned)status);
@@ -85,6 +94,7 @@ static void live_to_end(void (*run)(struct session *session))
 {
     world->stop_event = UINT64_MAX;
     world->crash_phase = -1;
+    world->fail_event = 0;
     if (live(run))
         fail("it crashed by itself");
 }
@@ -94,6 +104,7 @@ static void live_to_end(void (*run)(struct session *session))
 static void plan_life(uint64_t operations)
 {
     uint64_t choice = world_below(100);
+    world->fail_event = world_below(6) == 0 ? 1 + world_below(operations) : 0;
     world->stop_event = 1 + world_below(2 * operations);
     world->crash_phase = -1;
     world->crash_event = 1 + world_below(2 * operations);
@@ -192,6 +203,7 @@ static void run_seed(const struct choices *choices, uint64_t seed, const char *d
     tally->requests += atomic_load(&world->session->requests);
     tally->flushes += atomic_load(&world->session->flushes);
     tally->operations += world->operations;
+    tally->failures += world->failures;
     tally->points += world->points;
     tally->switches += world->switches;
     tally->stuck += world->stuck;
@@ -239,12 +251,13 @@ static void print_tally(const struct tally *tally, double seconds)
     for (unsigned p = 0; p < PHASES; p++)
         if (tally->crashes[p] != 0)
             printf(" %llu %s", (unsigned long long)tally->crashes[p], phase_names[p]);
-    printf("; %llu checks, %llu requests, %llu flushes, %llu operations of devices (%llu stuck), %llu points, %llu "
+    printf("; %llu checks, %llu requests, %llu flushes, %llu operations of devices (%llu stuck, %llu failed), %llu "
+           "points, %llu "
            "switches, %llu changes lost and %llu torn; %.1f seconds\n",
            (unsigned long long)tally->checks, (unsigned long long)tally->requests, (unsigned long long)tally->flushes,
-           (unsigned long long)tally->operations, (unsigned long long)tally->stuck, (unsigned long long)tally->points,
-           (unsigned long long)tally->switches, (unsigned long long)tally->lost, (unsigned long long)tally->torn,
-           seconds);
+           (unsigned long long)tally->operations, (unsigned long long)tally->stuck, (unsigned long long)tally->failures,
+           (unsigned long long)tally->points, (unsigned long long)tally->switches, (unsigned long long)tally->lost,
+           (unsigned long long)tally->torn, seconds);
     printf("trace %016llx\n", (unsigned long long)tally->trace);
 }
 
@@ -256,7 +269,7 @@ static _Noreturn void usage(void)
           "  --seed N, --seeds FROM..TO\n"
           "  --lives N         of each seed (default 10)\n"
           "  --operations N    of devices in a life, at most about (default 2000)\n"
-          "  --plant BUG       none, flush, answer, forget, lost or misdirect: must be found out\n"
+          "  --plant BUG       none, flush, answer, forget, lost, silent or misdirect: must be found out\n"
           "  --twice           each seed, which must give the same trace\n"
           "  --verbose\n",
           stderr);

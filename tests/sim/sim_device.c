@@ -11,6 +11,7 @@
  */
 #include "tests/sim/sim_device.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -218,6 +219,20 @@ static void finish_change(const struct flight *flight)
     apply(world->images[change->device].current, change);
 }
 
+/* A failed write may have happened in whole or in part: it stays in flight until the crash decides. */
+static bool fails(struct device_io *io)
+{
+    bool can_fail = io->operation == DEVICE_WRITE || io->operation == DEVICE_FLUSH;
+    if (!can_fail || world->failed || world->fail_event == 0 || world->phase != PHASE_WORKING ||
+        world->phase_events < world->fail_event)
+        return false;
+    world->failed = true;
+    world->failures++;
+    if (world->plant != SIM_PLANT_SILENT)
+        device_fence(io, EIO);
+    return true;
+}
+
 static bool forgets_flush(void)
 {
     return world->plant == SIM_PLANT_FLUSH || (world->plant == SIM_PLANT_FORGET && world_below(4) == 0);
@@ -227,6 +242,12 @@ static void finish(struct flight flight)
 {
     struct device_io *io = flight.io;
     event(io, 1);
+    if (fails(io)) {
+        bool silent = world->plant == SIM_PLANT_SILENT;
+        io_complete(io, silent ? ERROR_NONE : ERROR_IO, silent ? 0 : EIO);
+        schedule_wake(io);
+        return;
+    }
     if (flight.pending != NO_PENDING)
         finish_change(&flight);
     else if (io->operation == DEVICE_READ)
@@ -251,7 +272,6 @@ uint64_t sim_devices_complete(uint64_t now)
             return flights[first].due;
         struct flight flight = flights[first];
         flights[first] = flights[--flights_count];
-        /* in flight until it is applied: the compaction must find its change */
         finish(flight);
     }
 }

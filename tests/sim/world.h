@@ -17,7 +17,7 @@
 #define PENDING_BYTES (UINT64_C(192) << 20)
 
 /* How a life ends, as the parent sees it. */
-enum { EXIT_CRASHED = 42 };
+enum { EXIT_CRASHED = 42, EXIT_FENCED };
 
 enum sim_plant {
     SIM_PLANT_NONE,
@@ -25,6 +25,7 @@ enum sim_plant {
     SIM_PLANT_ANSWER,    /* the workload takes for a flush what is none: an answer before durable */
     SIM_PLANT_FORGET,    /* one flush in four is answered and not made */
     SIM_PLANT_LOST,      /* now and then a write is answered and does not happen */
+    SIM_PLANT_SILENT,    /* a failed write or flush is answered as if it had happened */
     SIM_PLANT_MISDIRECT, /* now and then a write goes one block further */
 };
 
@@ -57,9 +58,11 @@ struct world {
     /* drawn for the life */
     int phase, crash_phase;
     /* Of devices: submissions and completions, in the phase. */
+    uint64_t fail_event; /* of the working phase: the next write or flush fails from here on; 0: none */
+    bool failed;         /* it did */
     uint64_t events, phase_events, stop_event, crash_event;
 
-    uint64_t points, switches, operations, stuck, torn, lost; /* counts of the run */
+    uint64_t points, switches, operations, failures, stuck, torn, lost; /* counts of the run */
 
     struct sim_image images[DEVICES_MAX];
     unsigned images_count;
