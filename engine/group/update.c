@@ -24,11 +24,6 @@ struct slice {
 
 /* ---- references of nodes and space of pages ---------------------------------------------------------------------- */
 
-static bool is_doubled(const struct tree *tree, unsigned level)
-{
-    return level > 0 || (tree->kind == ITEM_PAGE && tree->owner >= TABLE_COMPONENTS && tree->owner <= TABLE_RELEASES);
-}
-
 static enum error page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign)
 {
     struct group *group = merge->group;
@@ -84,7 +79,7 @@ static enum error node_replace(struct merge *merge, struct tree *tree, unsigned 
         return ERROR_NONE;
     }
     uint64_t cid = 0;
-    bool twice = is_doubled(tree, level);
+    bool twice = node_is_doubled(tree->kind, tree->owner, level);
     if (tree->kind == ITEM_NODE) {
         mutex_lock(&merge->group->lock);
         cid = cids_take_node(&merge->group->cids, twice);

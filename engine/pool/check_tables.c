@@ -211,11 +211,6 @@ static void releases_compare(struct check *check)
 
 /* ---- pages ---------------------------------------------------------------------------------------------------- */
 
-static bool is_doubled(const struct walk_node *node)
-{
-    return node->identity.level > 0 || node->identity.owner >= TABLE_COMPONENTS;
-}
-
 static void page_bytes(struct check *check, enum table table, uint64_t serial, uint32_t length)
 {
     uint32_t index = segment_find(&check->group->segments, serial);
@@ -234,7 +229,8 @@ static void page_count(struct check *check, const struct walk_node *node)
     page_bytes(check, table, entry_serial(node->pointer.first), length);
     if (second)
         page_bytes(check, table, second, length);
-    if (is_doubled(node) != (second != 0) || second == entry_serial(node->pointer.first))
+    bool twice = node_is_doubled(ITEM_PAGE, table, node->identity.level);
+    if (twice != (second != 0) || second == entry_serial(node->pointer.first))
         check_find(check, "%s, %s is not stored as often, or as far apart, as it has to be", table_names[table],
                    check_node_text(node, text));
     check_progress(check, (uint64_t)length * GRAIN_SIZE * (second ? 2 : 1));
