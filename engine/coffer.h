@@ -229,6 +229,7 @@ struct pool_status {
     uint64_t checkpoints, checkpoint_last; /* seconds since 1970 */
     uint64_t journal_bytes;                /* since the last freeze */
     uint64_t replay_bytes, replay_nanoseconds; /* of the last open */
+    bool index_full; /* false: fingerprints that were there at the open are still being entered */
     uint64_t read_errors;
 };
 enum error pool_status(struct pool *pool, struct pool_status *status) CHECKED;

@@ -110,6 +110,7 @@ struct group {
     unsigned threads_running;
     bool index_running;
     _Atomic bool index_stopping;
+    _Atomic bool index_full; /* it has seen every fingerprint that was there at the open */
     struct mutex thread_lock;
     struct condition keeper_wake, syncer_wake, merge_wake, merge_done;
     bool stopping;

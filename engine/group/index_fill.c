@@ -62,4 +62,5 @@ void group_index_thread(void *argument)
             thread_lower_priority();
             lowered = true;
         }
+    atomic_store(&group->index_full, true);
 }

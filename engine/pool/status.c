@@ -64,6 +64,7 @@ static void totals_fill(struct pool *pool, struct pool_status *status)
     status->unit_bytes_out = atomic_load(&totals->unit_bytes_out);
     status->checkpoints = atomic_load(&totals->checkpoints);
     status->read_errors = atomic_load(&totals->read_errors);
+    status->index_full = atomic_load(&pool->group->index_full);
     status->replay_bytes = pool->group->replay_bytes;
     status->replay_nanoseconds = pool->group->replay_nanoseconds;
 }
