@@ -298,7 +298,8 @@ static enum error flush_all(struct group *group)
     return group_flush_devices(group);
 }
 
-/* The record with the joint; no slot or serial is used before it is durable. */
+/* The record with the joint; no slot or serial is used before it is durable. The slot that it names has space: the log
+ * could not go on elsewhere, for nobody would look there. */
 static enum error joint_record(struct group *group, const struct replay_end *end)
 {
     struct checkpoint *checkpoint = &group->checkpoint;
@@ -306,11 +307,11 @@ static enum error joint_record(struct group *group, const struct replay_end *end
     group->segments.serial_lease = checkpoint->serial_lease + SERIAL_LEASE;
     group->component_lease = MAX(group->component_next, checkpoint->component_lease) + SERIAL_LEASE;
     group->component_next = MAX(group->component_next, checkpoint->component_lease);
-    mutex_lock(&group->lock);
-    group->journal.reserved = group_take_segment(group, SEGMENT_JOURNAL, 0);
-    mutex_unlock(&group->lock);
-    if (group->journal.reserved == SEGMENT_NONE)
-        return error_explain(ERROR_NO_SPACE, "group %s: no segment is free for the journal", group_name(group));
+    enum error error = log_reserve_slot(&group->journal);
+    if (error == ERROR_NO_SPACE)
+        return error_explain(ERROR_NO_SPACE, "group %s: no segment is free, and has space below, for the journal",
+                             group_name(group));
+    TRY(error);
     memcpy(group->journal.previous, end->tag, sizeof group->journal.previous);
     checkpoint->number++;
     checkpoint->epoch = group->config.epoch;

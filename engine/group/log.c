@@ -563,14 +563,17 @@ static uint64_t devices_to_avoid(const struct log *log)
     return mask;
 }
 
-/* Reserves a slot that is not on the devices of `avoid`; SEGMENT_NONE. *device: NULL where it has space below already. */
-static uint32_t slot_reserve(struct log *log, uint64_t avoid, struct device **device, uint64_t *offset)
+/* Reserves a slot that is not on the devices of `full` and, where others are left, not on those that the log keeps off;
+ * SEGMENT_NONE. *device: NULL where it has space below already. */
+static uint32_t slot_reserve(struct log *log, uint64_t full, struct device **device, uint64_t *offset)
 {
     struct group *group = log->group;
     struct segments *segments = &group->segments;
+    uint64_t all = UINT64_MAX >> (64 - segments->device_count);
     mutex_lock(&group->lock);
+    uint64_t avoid = full | devices_to_avoid(log);
     if (log->reserved == SEGMENT_NONE)
-        log->reserved = group_take_segment(group, log->kind, devices_to_avoid(log) | avoid);
+        log->reserved = group_take_segment(group, log->kind, (avoid & all) == all ? full : avoid);
     uint32_t index = log->reserved;
     bool allocated = index == SEGMENT_NONE || segments->table[index].allocated;
     *device = allocated ? NULL : group->devices[segment_device(segments, index)];
@@ -612,6 +615,12 @@ static enum error slot_get(struct log *log, uint32_t *index)
             return ERROR_NO_SPACE;
         full |= bit;
     }
+}
+
+enum error log_reserve_slot(struct log *log)
+{
+    uint32_t index;
+    return slot_get(log, &index);
 }
 
 /* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only then

@@ -113,6 +113,9 @@ bool log_is_ready(struct log *log);
 bool log_can_close(const struct log *log);
 /* Makes a free buffer by waiting for the oldest write in flight (or for its sealing). Under no lock. */
 enum error log_wait_buffer(struct log *log) CHECKED;
+/* Reserves the slot that the log will go on in, with space below it, so that its place may be named before anything is
+ * written there. Under no lock. ERROR_NO_SPACE where there is none. */
+enum error log_reserve_slot(struct log *log) CHECKED;
 /* Opens the segment after the current one and writes its header, where the log may soon have to go on there (the journal
  * always has one ahead), none is prepared and no other thread is at it; else does nothing. Under no lock. ERROR_NO_SPACE
  * where no slot is free. */

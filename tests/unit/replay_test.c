@@ -312,6 +312,52 @@ static void a_commit_of_many_large_trims_is_replayed(void **state)
     fixture_expect(f, COMPONENT, 5, 0);
 }
 
+/* A file system below one device that has no space for what has none yet, while it is asked so often. */
+static const struct device_operations *real_operations;
+static struct device_operations full_operations;
+static uint32_t full_device;
+static unsigned full_times;
+
+static enum error allocate_nothing(struct device *device, uint64_t offset, uint64_t size)
+{
+    if (full_times == 0)
+        return real_operations->allocate(device, offset, size);
+    full_times--;
+    return error_explain(ERROR_NO_SPACE, "%s: no space below", device->path);
+}
+
+static enum error open_full(struct fixture *f, uint32_t index, struct device **device)
+{
+    TRY(device_open_file(f->paths[index], 0, device));
+    if (index != full_device)
+        return ERROR_NONE;
+    real_operations = (*device)->operations;
+    full_operations = *real_operations;
+    full_operations.allocate = allocate_nothing;
+    (*device)->operations = &full_operations;
+    return ERROR_NONE;
+}
+
+/* The joint names the place before there is anything: it must be one that can be written. */
+static void the_journal_begins_where_the_joint_says_though_one_file_system_is_full(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 16; i++)
+        fixture_write(f, COMPONENT, i, i + 1);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    f->open_device = open_full;
+    for (uint64_t i = 0; i < 16; i++) {
+        full_device = i % 2;
+        full_times = 1 + (unsigned)i / 2;
+        fixture_crash(f);
+        fixture_open(f);
+        for (uint64_t block = 0; block < 16; block++)
+            fixture_expect(f, COMPONENT, block, block < i ? 0 : block + 1);
+        fixture_holes(f, COMPONENT, i, i + 1);
+        assert_int_equal(group_sync(f->group), ERROR_NONE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +377,7 @@ int main(void)
         TEST(opens_without_a_write_between_them_lose_nothing),
         TEST(no_cid_and_no_serial_that_replay_saw_is_given_again),
         TEST(another_groups_segments_are_not_replayed),
+        TEST_TWO(the_journal_begins_where_the_joint_says_though_one_file_system_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
