@@ -216,13 +216,21 @@ static void node_count_in(struct usage_walk *walk, const struct walk_node *node)
         walk->usage.map_bytes += node->pointer.second_serial ? 2 * bytes : bytes;
 }
 
+/* What a device refuses to read now may be whole. */
+static enum error unreadable(const struct usage_walk *walk, const struct walk_node *node)
+{
+    if (node->errors[0] == ERROR_IO || node->errors[1] == ERROR_IO)
+        return error_explain(ERROR_IO, "a device does not read a part of its map: see the messages, then try again");
+    return error_explain(ERROR_CORRUPT, "its map cannot be read: stop cofferd, then type `%s check`",
+                         pool_command(walk->pool));
+}
+
 static enum error usage_visit(void *context, const struct walk_node *node)
 {
     struct usage_walk *walk = context;
     uint64_t number = node->identity.number;
     if (!node->bytes)
-        return error_explain(ERROR_CORRUPT, "its map cannot be read: stop cofferd, then type `%s check`",
-                             pool_command(walk->pool));
+        return unreadable(walk, node);
     if (node->identity.level > 0) {
         node_count_in(walk, node);
         return ERROR_NONE;
