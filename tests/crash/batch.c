@@ -59,6 +59,8 @@ static void take_success(struct session *session, struct operation *operation)
     uint64_t answered = clock_tick(&session->clock);
     for (size_t i = 0; i < operation->count; i++)
         version_answer(operation->versions[i], answered, operation->request->flags & REQUEST_FUA);
+    if (operation->began != 0 || (operation->request->flags & REQUEST_FUA))
+        atomic_fetch_add(&session->promises, 1);
     if (operation->began != 0) {
         flush_answer(&session->clock, operation->began);
         atomic_fetch_add(&session->flushes, 1);

@@ -24,11 +24,6 @@
 
 #define CACHE_BYTES (UINT64_C(256) << 20)
 
-static void pool_path(const struct session *session, char out[PATH_SIZE])
-{
-    snprintf(out, PATH_SIZE, "%s/pool", session->settings.directory);
-}
-
 void session_device_path(const struct session *session, unsigned index, char out[PATH_SIZE])
 {
     snprintf(out, PATH_SIZE, "%s/disk%u", session->settings.directory, index);
@@ -83,7 +78,7 @@ static enum error open_device(const char *path, unsigned flags, void *context, s
     return error_explain(ERROR_NOT_FOUND, "%s is no device of this test", path);
 }
 
-static struct pool_open_options open_options(struct session *session)
+struct pool_open_options child_open_options(struct session *session)
 {
     return (struct pool_open_options){
         .memory = session->settings.memory,
@@ -94,9 +89,12 @@ static struct pool_open_options open_options(struct session *session)
 /* ---- opening and closing --------------------------------------------------------------------------------------------
  */
 
-static void begin(struct session *session)
+void child_begin(struct session *session)
 {
-    succeed(arena_start(), "start of the arena");
+    static bool begun;
+    if (!begun)
+        succeed(arena_start(), "start of the arena");
+    begun = true;
     message_level_set(session->settings.verbose ? MESSAGE_INFO : MESSAGE_ERROR);
     plant = session->settings.plant;
     /* In two of three rounds what is dropped waits long, so that crashes find it on the release list. */
@@ -106,12 +104,10 @@ static void begin(struct session *session)
 
 static struct pool *open_pool(struct session *session, struct volume *volumes[VOLUMES])
 {
-    char path[PATH_SIZE];
-    struct pool_open_options options = open_options(session);
+    struct pool_open_options options = child_open_options(session);
     struct pool *pool;
-    pool_path(session, path);
     atomic_store(&session->phase, PHASE_OPENING);
-    succeed(pool_open(path, &options, &pool), "open of the pool");
+    succeed(pool_open(session->pool, &options, &pool), "open of the pool");
     atomic_store(&session->phase, PHASE_COMPARING);
     for (unsigned v = 0; v < VOLUMES; v++)
         succeed(volume_open(pool, volume_names[v], false, &volumes[v]), "open of a volume");
@@ -132,7 +128,7 @@ static void close_pool(struct session *session, struct pool *pool, struct volume
 
 static void note_replay(struct session *session, struct pool *pool)
 {
-    struct pool_status *status = memory_zeroed(1, sizeof(*status));
+    struct pool_status *status = calloc(1, sizeof(*status));
     ASSERT(status != NULL);
     succeed(pool_status(pool, status), "status");
     if (status->replay_bytes > session->replayed_max)
@@ -155,8 +151,8 @@ static struct pool *open_and_compare(struct session *session, struct volume *vol
 
 void child_format(struct session *session)
 {
-    begin(session);
-    char path[PATH_SIZE], devices[DEVICES_MAX][PATH_SIZE], cache[PATH_SIZE];
+    child_begin(session);
+    char devices[DEVICES_MAX][PATH_SIZE], cache[PATH_SIZE];
     const char *device_paths[DEVICES_MAX];
     for (unsigned i = 0; i < session->settings.devices; i++) {
         session_device_path(session, i, devices[i]);
@@ -166,8 +162,7 @@ void child_format(struct session *session)
         if (session->settings.open_device == NULL)
             succeed(volatile_cache_create(cache, CACHE_BYTES), "make a cache");
     }
-    pool_path(session, path);
-    struct pool_create_options options = {.directory = path,
+    struct pool_create_options options = {.directory = session->pool,
                                           .device_paths = device_paths,
                                           .device_count = session->settings.devices,
                                           .encryption = session->settings.encryption,
@@ -178,14 +173,12 @@ void child_format(struct session *session)
 
 void child_populate(struct session *session)
 {
-    char path[PATH_SIZE];
-    struct pool_open_options options = open_options(session);
+    struct pool_open_options options = child_open_options(session);
     struct pool *pool;
     struct uuid uuid;
-    begin(session);
+    child_begin(session);
     plant = PLANT_NONE;
-    pool_path(session, path);
-    succeed(pool_open(path, &options, &pool), "first open of the pool");
+    succeed(pool_open(session->pool, &options, &pool), "first open of the pool");
     for (unsigned v = 0; v < VOLUMES; v++)
         succeed(object_create(pool, volume_names[v], volume_bytes(session, v), &uuid), "create a volume");
     succeed(pool_close(pool), "first close of the pool");
@@ -216,7 +209,7 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
 void child_work(struct session *session)
 {
     struct volume *volumes[VOLUMES];
-    begin(session);
+    child_begin(session);
     struct pool *pool = open_and_compare(session, volumes);
     work(session, pool, volumes);
     close_pool(session, pool, volumes);
@@ -225,10 +218,18 @@ void child_work(struct session *session)
 void child_compare(struct session *session)
 {
     struct volume *volumes[VOLUMES];
-    begin(session);
+    child_begin(session);
     plant = PLANT_NONE;
     struct pool *pool = open_and_compare(session, volumes);
     close_pool(session, pool, volumes);
+}
+
+void child_look(struct session *session)
+{
+    struct volume *volumes[VOLUMES];
+    child_begin(session);
+    plant = PLANT_NONE;
+    open_and_compare(session, volumes);
 }
 
 static void print_finding(const char *sentence, void *context)
@@ -239,13 +240,11 @@ static void print_finding(const char *sentence, void *context)
 
 void child_check(struct session *session)
 {
-    char path[PATH_SIZE];
-    struct pool_open_options options = open_options(session);
+    struct pool_open_options options = child_open_options(session);
     struct check_report report = {0};
-    begin(session);
+    child_begin(session);
     plant = PLANT_NONE;
-    pool_path(session, path);
-    succeed(pool_check(path, &options, print_finding, NULL, NULL, &report), "check of the pool");
+    succeed(pool_check(session->pool, &options, print_finding, NULL, NULL, &report), "check of the pool");
     if (report.errors != 0)
         fail("the check has %llu findings", (unsigned long long)report.errors);
 }

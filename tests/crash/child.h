@@ -8,6 +8,10 @@
 void session_device_path(const struct session *session, unsigned index, char out[PATH_SIZE]);
 void session_cache_path(const struct session *session, unsigned index, char out[PATH_SIZE]);
 
+/* What each does first; how it opens the pool. */
+void child_begin(struct session *session);
+struct pool_open_options child_open_options(struct session *session);
+
 /* The pool and the caches of its devices; then its volumes. */
 void child_format(struct session *session);
 void child_populate(struct session *session);
@@ -15,6 +19,8 @@ void child_populate(struct session *session);
 void child_work(struct session *session);
 /* Opens, compares, closes. */
 void child_compare(struct session *session);
+/* Opens and compares; the process that has it open ends. */
+void child_look(struct session *session);
 /* Offline: the checker must find nothing. */
 void child_check(struct session *session);
 

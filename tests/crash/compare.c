@@ -43,8 +43,8 @@ static void compare_stripe(struct session *session, struct volume *volume, unsig
     struct volume_model *model = &session->volumes[index];
     uint64_t offset = stripe_offset(index, worker);
     unsigned char *contents = (unsigned char *)model->stripe_contents[worker];
-    read_all(volume, offset, contents, STRIPE_BLOCKS * BLOCK);
-    for (uint64_t b = 0; b < STRIPE_BLOCKS; b++)
+    read_all(volume, offset, contents, (uint64_t)session->settings.stripe_blocks * BLOCK);
+    for (uint64_t b = 0; b < session->settings.stripe_blocks; b++)
         compare_cell(session, &model->stripes[worker][b], contents + b * BLOCK, BLOCK, volume_names[index],
                      offset + b * BLOCK);
 }
@@ -85,7 +85,7 @@ static uint64_t mapped_blocks(const struct session *session, const struct volume
 {
     uint64_t count = 0;
     for (uint64_t w = 0; w < session->settings.workers; w++)
-        for (uint64_t b = 0; b < STRIPE_BLOCKS; b++)
+        for (uint64_t b = 0; b < session->settings.stripe_blocks; b++)
             count += !is_zero(model->stripe_contents[w][b]);
     for (uint64_t b = 0; b < SHARED_BLOCKS; b++)
         count += !is_zero(model->shared_contents[b]);

@@ -10,6 +10,7 @@
 #include "tests/crash/lives.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -66,6 +67,7 @@ static bool life_end(struct session *session, struct life *life, enum error erro
     if (next.kind != LIFE_TRASHED)
         settle_from(session, life, next.kind == LIFE_ALIVE ? next.blocks : 0);
     atomic_fetch_add(&session->objects, 1);
+    atomic_fetch_add(&session->promises, 1);
     return true;
 }
 
@@ -203,6 +205,7 @@ static void life_use(struct session *session, struct pool *pool, struct life *li
     session_error(ERROR_FENCED); /* a close tells no error: where devices failed, it promises nothing */
     for (unsigned i = 0; i < LIFE_BLOCKS; i++)
         cell_flush(&life->cells[i]);
+    atomic_fetch_add(&session->promises, 1);
 }
 
 static void live(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
@@ -225,7 +228,7 @@ static void live(struct session *session, struct pool *pool, struct life *life, 
 
 static void note_status(struct session *session, struct pool *pool)
 {
-    struct pool_status *status = memory_zeroed(1, sizeof(*status));
+    struct pool_status *status = calloc(1, sizeof(*status));
     ASSERT(status != NULL);
     succeed(pool_status(pool, status), "status");
     atomic_store(&session->ample, status->free_bytes > status->capacity_bytes / 2);
@@ -244,7 +247,7 @@ void lives_run(void *argument)
     while (!atomic_load(&session->stop)) {
         live(session, run->pool, &session->lives[dice_below(&dice, LIVES)], &dice);
         note_status(session, run->pool);
-        clock_sleep(dice_below(&dice, 4) * CLOCK_MILLISECOND);
+        clock_sleep(dice_below(&dice, session->settings.lives_pause) * CLOCK_MILLISECOND);
     }
 }
 

@@ -59,8 +59,41 @@ bool cell_has_room(struct cell *cell, const struct model_clock *clock)
     return room;
 }
 
+/* Where the pair is, or has its place. */
+static _Atomic uint64_t *written_place(const struct cell *cell, const struct model_clock *clock, uint64_t hash,
+                                       uint64_t *key)
+{
+    *key = (hash ^ (uint64_t)(uintptr_t)cell) * UINT64_C(0x9fb21c651e98df25);
+    *key = (*key ^ *key >> 29) | 1;
+    for (uint64_t place = *key >> 1;; place++) {
+        _Atomic uint64_t *slot = &clock->written[place % WRITTEN_SLOTS];
+        if (atomic_load(slot) == 0 || atomic_load(slot) == *key)
+            return slot;
+    }
+}
+
+/* The simulator's alone: one thread. */
+static void note_written(const struct cell *cell, struct model_clock *clock, uint64_t hash)
+{
+    uint64_t key;
+    if (clock->written == NULL)
+        return;
+    _Atomic uint64_t *slot = written_place(cell, clock, hash, &key);
+    if (atomic_load(slot) == key)
+        return;
+    ASSERT(atomic_fetch_add(&clock->written_count, 1) < WRITTEN_SLOTS / 4 * 3);
+    atomic_store(slot, key);
+}
+
+bool cell_wrote(const struct cell *cell, const struct model_clock *clock, uint64_t hash)
+{
+    uint64_t key;
+    return atomic_load(written_place(cell, clock, hash, &key)) == key;
+}
+
 struct version *cell_begin(struct cell *cell, struct model_clock *clock, uint64_t hash)
 {
+    note_written(cell, clock, hash);
     for (size_t i = 0; i < CELL_VERSIONS_MAX; i++)
         if (!atomic_load(&cell->versions[i].used))
             return version_put(&cell->versions[i], hash, clock_tick(clock));
@@ -90,6 +123,7 @@ void cell_settle(struct cell *cell, struct model_clock *clock, uint64_t hash)
         if (&cell->versions[i] != kept)
             atomic_store(&cell->versions[i].used, false);
     if (kept == NULL) {
+        note_written(cell, clock, hash);
         kept = version_put(&cell->versions[0], hash, clock_tick(clock));
         version_answer(kept, clock_tick(clock), true);
     }

@@ -30,9 +30,14 @@ struct cell {
     struct version versions[CELL_VERSIONS_MAX];
 };
 
+/* Every content that was ever written to a cell, as a set of hashes of both: what damaged devices may still give. */
+#define WRITTEN_SLOTS (1u << 20)
+
 struct model_clock {
     _Atomic uint64_t now;
-    _Atomic uint64_t durable; /* what was answered before this survives */
+    _Atomic uint64_t durable;  /* what was answered before this survives */
+    _Atomic uint64_t *written; /* WRITTEN_SLOTS; NULL: it is not kept */
+    _Atomic uint64_t written_count;
 };
 
 uint64_t clock_tick(struct model_clock *clock);
@@ -54,6 +59,8 @@ void cell_flush(struct cell *cell);
 bool cell_survives(const struct cell *cell, const struct model_clock *clock, uint64_t hash);
 /* Whether a read that began at `began` may return it. */
 bool cell_reads(const struct cell *cell, uint64_t began, uint64_t hash);
+/* Whether it was ever written to the cell; only where the clock keeps that. */
+bool cell_wrote(const struct cell *cell, const struct model_clock *clock, uint64_t hash);
 void cell_print(const struct cell *cell, const struct model_clock *clock);
 
 uint64_t flush_begin(struct model_clock *clock);

@@ -37,11 +37,14 @@ enum plant { PLANT_NONE, PLANT_LOST_FLUSH, PLANT_EARLY_ANSWER };
 struct settings {
     uint64_t seed, size, memory;
     unsigned rounds, devices, workers, milliseconds, check_percent;
+    unsigned stripe_blocks;   /* of those that a stripe has room for; 0: all */
+    unsigned lives_pause;     /* milliseconds between two calls on objects, which each flush, at most; 0: 4 */
     unsigned sparing_percent; /* of flushes and FUA that the workers leave out */
-    int crash; /* an enum volatile_crash, or -1: any */
+    int crash;                /* an enum volatile_crash, or -1: any */
     enum fingerprint_choice fingerprint;
     bool encryption, verbose, keep;
     enum plant plant;
+    bool keep_written; /* the model keeps all that was ever written: one thread of the system only */
     char directory[PATH_SIZE - 64];
     /* In place of volatile devices over files; NULL: those. The context is the session. */
     enum error (*open_device)(const char *path, unsigned flags, void *context, struct device **device);
@@ -74,8 +77,10 @@ struct volume_model {
 
 struct session {
     struct settings settings;
+    char pool[PATH_SIZE]; /* its directory */
     unsigned round;
     struct model_clock clock;
+    _Atomic uint64_t promises; /* answers that say something of what is durable */
     _Atomic int phase;
     _Atomic bool stop, ample; /* ample: the pool is less than half full */
     _Atomic uint64_t requests, flushes, full, objects;

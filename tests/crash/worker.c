@@ -10,6 +10,7 @@
  */
 #include "tests/crash/worker.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -42,7 +43,7 @@ struct range {
 struct worker *worker_create(struct session *session, struct volume *const volumes[VOLUMES], struct mutex *shared,
                              unsigned index)
 {
-    struct worker *worker = memory_zeroed(1, sizeof(*worker));
+    struct worker *worker = calloc(1, sizeof(*worker));
     ASSERT(worker != NULL);
     worker->session = session;
     worker->shared = shared;
@@ -62,6 +63,11 @@ struct worker *worker_create(struct session *session, struct volume *const volum
 void worker_destroy(struct worker *worker)
 {
     free(worker);
+}
+
+static uint64_t stripe_blocks(const struct worker *worker)
+{
+    return worker->session->settings.stripe_blocks;
 }
 
 static bool chance(struct worker *worker, unsigned percent)
@@ -116,12 +122,12 @@ static void flush(struct worker *worker)
 static struct range choose_range(struct worker *worker)
 {
     if (chance(worker, 50)) {
-        uint64_t first = dice_below(&worker->dice, STRIPE_BLOCKS);
-        uint64_t count = dice_small(&worker->dice, MIN(STRIPE_BLOCKS - first, (uint64_t)64));
+        uint64_t first = dice_below(&worker->dice, stripe_blocks(worker));
+        uint64_t count = dice_small(&worker->dice, MIN(stripe_blocks(worker) - first, (uint64_t)64));
         return (struct range){first * BLOCK, (first + count) * BLOCK};
     }
-    uint64_t start = dice_below(&worker->dice, STRIPE_BLOCKS * BLOCK);
-    uint64_t length = dice_small(&worker->dice, MIN(STRIPE_BLOCKS * BLOCK - start, (uint64_t)20000));
+    uint64_t start = dice_below(&worker->dice, stripe_blocks(worker) * BLOCK);
+    uint64_t length = dice_small(&worker->dice, MIN(stripe_blocks(worker) * BLOCK - start, (uint64_t)20000));
     return (struct range){start, start + length};
 }
 
@@ -177,13 +183,13 @@ static void stripe_whole(struct worker *worker, unsigned volume)
 {
     uint64_t start = dice_below(&worker->dice, 3 * BLOCK), cut = dice_below(&worker->dice, 3 * BLOCK);
     memset(worker->touched, 0, sizeof(worker->touched));
-    stripe_change(worker, volume, (struct range){start, STRIPE_BLOCKS * BLOCK - cut});
+    stripe_change(worker, volume, (struct range){start, stripe_blocks(worker) * BLOCK - cut});
     run(worker, volume);
 }
 
 static void stripe_read(struct worker *worker, unsigned volume)
 {
-    struct range range = chance(worker, 5) ? (struct range){0, STRIPE_BLOCKS * BLOCK} : choose_range(worker);
+    struct range range = chance(worker, 5) ? (struct range){0, stripe_blocks(worker) * BLOCK} : choose_range(worker);
     uint64_t length = range.end - range.start, offset = stripe_offset(volume, worker->index) + range.start;
     read_all(worker->volumes[volume], offset, worker->read, length);
     for (uint64_t i = 0; i < length; i++)
@@ -200,10 +206,11 @@ static void stripe_extents(struct worker *worker, unsigned volume)
     struct extent extents[STRIPE_BLOCKS];
     size_t count;
     uint64_t offset = stripe_offset(volume, worker->index), at = 0;
-    succeed(volume_extents(worker->volumes[volume], offset, STRIPE_BLOCKS * BLOCK, extents, STRIPE_BLOCKS, &count),
+    succeed(volume_extents(worker->volumes[volume], offset, stripe_blocks(worker) * BLOCK, extents,
+                           stripe_blocks(worker), &count),
             "block status");
     for (size_t i = 0; i < count; at += extents[i++].length) {
-        if (extents[i].length == 0 || at + extents[i].length > STRIPE_BLOCKS * BLOCK)
+        if (extents[i].length == 0 || at + extents[i].length > stripe_blocks(worker) * BLOCK)
             fail("%s: block status of %llu bytes at %llu", volume_names[volume], (unsigned long long)extents[i].length,
                  (unsigned long long)(offset + at));
         for (uint64_t b = at; extents[i].hole && b < at + extents[i].length; b += BLOCK)
@@ -318,7 +325,8 @@ static void split_or_shared(struct worker *worker, unsigned volume)
 static void make_space(struct worker *worker)
 {
     for (unsigned v = 0; v < VOLUMES; v++) {
-        struct operation probe = {.cells = worker->session->volumes[v].stripes[worker->index], .count = STRIPE_BLOCKS};
+        struct operation probe = {.cells = worker->session->volumes[v].stripes[worker->index],
+                                  .count = stripe_blocks(worker)};
         if (operation_has_room(&probe, worker->session))
             stripe_whole(worker, v);
     }

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@
 #define STACK_SIZE     (UINT64_C(1) << 20)
 #define GUARD_SIZE     4096
 #define HELD_MAX       16
+#define POINTS_STOP    UINT64_C(4000000)   /* a life with hardly an event works no longer */
 #define POINTS_MAX     UINT64_C(200000000) /* a life that comes by more goes round in a circle */
 #define REALTIME_START (UINT64_C(1800000000) * CLOCK_SECOND)
 
@@ -125,7 +127,9 @@ void schedule_point(void)
     if (running == NULL)
         return;
     world->points++;
-    if (++life_points > POINTS_MAX)
+    if (++life_points == POINTS_STOP)
+        atomic_store(&world->session->stop, true);
+    if (life_points > POINTS_MAX)
         deadlock("it goes round in a circle");
     world->now += 1 + dice_below(&world->dice, world->step_max);
     if (dice_below(&world->dice, world->switch_chance) == 0)
@@ -152,6 +156,56 @@ void schedule_start(void)
 {
     running = &coroutines[coroutines_count++];
     *running = (struct coroutine){.used = true, .name = "main"};
+}
+
+/* ---- coroutines -------------------------------------------------------------------------------------------------- */
+
+static void coroutine_main(void)
+{
+    running->thread->run(running->thread->argument);
+    ASSERT(running->held_count == 0);
+    running->finished = true;
+    schedule_wake(running->thread);
+    switch_away();
+}
+
+static struct coroutine *coroutine_free(void)
+{
+    for (size_t i = 0; i < coroutines_count; i++)
+        if (!coroutines[i].used)
+            return &coroutines[i];
+    if (coroutines_count == COROUTINES_MAX)
+        fail("more than %d coroutines", COROUTINES_MAX);
+    return &coroutines[coroutines_count++];
+}
+
+static void coroutine_make(struct thread *thread, const char *name, void (*run)(void *), void *argument)
+{
+    struct coroutine *made = coroutine_free();
+    thread->run = run;
+    thread->argument = argument;
+    *made = (struct coroutine){.used = true, .thread = thread};
+    snprintf(made->name, sizeof(made->name), "%s", name);
+    made->stack = mmap(NULL, STACK_SIZE + GUARD_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT(made->stack != MAP_FAILED && mprotect(made->stack, GUARD_SIZE, PROT_NONE) == 0);
+    ASSERT(getcontext(&made->context) == 0);
+    made->context.uc_stack.ss_sp = made->stack + GUARD_SIZE;
+    made->context.uc_stack.ss_size = STACK_SIZE;
+    makecontext(&made->context, coroutine_main, 0);
+}
+
+static struct thread first_thread;
+
+_Noreturn void schedule_restart(void (*run)(void *argument), void *argument)
+{
+    coroutines_count = 0;
+    life_points = 0;
+    running = NULL;
+    sim_devices_forget();
+    coroutine_make(&first_thread, "main", run, argument);
+    running = &coroutines[0];
+    setcontext(&running->context);
+    fail("the first coroutine did not start");
 }
 
 /* ---- base/thread.h ---------------------------------------------------------------------------------------------- */
@@ -270,25 +324,6 @@ void condition_broadcast(struct condition *condition)
     schedule_point();
 }
 
-static void coroutine_main(void)
-{
-    running->thread->run(running->thread->argument);
-    ASSERT(running->held_count == 0);
-    running->finished = true;
-    schedule_wake(running->thread);
-    switch_away();
-}
-
-static struct coroutine *coroutine_free(void)
-{
-    for (size_t i = 0; i < coroutines_count; i++)
-        if (!coroutines[i].used)
-            return &coroutines[i];
-    if (coroutines_count == COROUTINES_MAX)
-        fail("more than %d coroutines", COROUTINES_MAX);
-    return &coroutines[coroutines_count++];
-}
-
 static struct coroutine *coroutine_of(const struct thread *thread)
 {
     for (size_t i = 0; i < coroutines_count; i++)
@@ -299,17 +334,7 @@ static struct coroutine *coroutine_of(const struct thread *thread)
 
 enum error thread_start(struct thread *thread, const char *name, void (*run)(void *), void *argument)
 {
-    struct coroutine *made = coroutine_free();
-    thread->run = run;
-    thread->argument = argument;
-    *made = (struct coroutine){.used = true, .thread = thread};
-    snprintf(made->name, sizeof(made->name), "%s", name);
-    made->stack = mmap(NULL, STACK_SIZE + GUARD_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ASSERT(made->stack != MAP_FAILED && mprotect(made->stack, GUARD_SIZE, PROT_NONE) == 0);
-    ASSERT(getcontext(&made->context) == 0);
-    made->context.uc_stack.ss_sp = made->stack + GUARD_SIZE;
-    made->context.uc_stack.ss_size = STACK_SIZE;
-    makecontext(&made->context, coroutine_main, 0);
+    coroutine_make(thread, name, run, argument);
     schedule_point();
     return ERROR_NONE;
 }
@@ -361,6 +386,12 @@ uint64_t random_u64(void)
     uint64_t number;
     random_bytes(&number, sizeof number);
     return number;
+}
+
+/* A branch of the world goes on with what its parent's process had, OpenSSL's state in the arena too. */
+int madvise(void *start, size_t size, int advice)
+{
+    return advice == MADV_WIPEONFORK ? 0 : (int)syscall(SYS_madvise, start, size, advice);
 }
 
 /* Keys too come from the seed: the executable's definitions stand before those of libcrypto. */

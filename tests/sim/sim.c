@@ -2,22 +2,20 @@
  * The simulator: the engine in a world that is made from a seed and worse than the real one.
  *
  *     coffer-sim --seed N [--lives N] [--operations N] [--verbose]
- *     coffer-sim --seeds FROM..TO [--twice]
+ *     coffer-sim --seeds FROM..TO [--twice] [--jobs N]
+ *     coffer-sim --seed N --points [--state K]
+ *     coffer-sim --seed N --evil CASES
  *
  * The workload, the model and the processes are those of the crash test (tests/crash); threads, clock, random numbers
  * (schedule.c) and devices (sim_device.c) are simulated, so that a seed gives the same interleaving, the same crashes
  * and the same trace, of which a hash is printed. A life is a forked process; it ends where the power goes, the parent
  * decides what the devices keep, and the next life compares everything with the model.
  */
-#include <errno.h>
 #include <ftw.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,108 +23,70 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "tests/crash/child.h"
-#include "tests/sim/schedule.h"
+#include "tests/sim/evil.h"
+#include "tests/sim/images.h"
+#include "tests/sim/life.h"
+#include "tests/sim/points.h"
 #include "tests/sim/sim_device.h"
-#include "tests/sim/world.h"
-
-#define LIFE_SECONDS_MAX 120 /* of real time */
-
-struct world *world;
 
 struct choices {
     uint64_t from, to, operations;
-    unsigned lives;
+    unsigned lives, jobs;
     enum sim_plant plant;
-    bool verbose, twice;
+    bool verbose, twice, points;
+    uint64_t state, evil;
 };
 
 struct tally {
     uint64_t seeds, failed, lives, checks, crashes[PHASES], requests, flushes;
     uint64_t operations, failures, points, switches, stuck, torn, lost, trace;
+    struct points_tally crash_points;
+    struct evil_tally evil;
 };
 
-static const char *const phase_names[PHASES] = {"start", "opening", "comparing", "working", "closing", "closed"};
-static const char *const plant_names[] = {"none", "flush", "answer", "forget", "lost", "silent", "misdirect"};
+#define JOBS_MAX 64
+
+static const char *const plant_names[SIM_PLANTS] = {"none", "flush", "answer", "forget", "lost", "silent", "misdirect"};
 
 /* ---- lives ------------------------------------------------------------------------------------------------------- */
 
-/* After a write or flush failed the pool is fenced: whoever asks hears so, and that ends the life. */
-static void take_error(enum error error)
+static void crash(void)
 {
-    if (world->failed && world->plant != SIM_PLANT_SILENT && (error == ERROR_FENCED || error == ERROR_IO))
-        _exit(EXIT_FENCED);
+    static const unsigned percents[] = {0, 3, 30, 50, 97, 100};
+    struct crash_odds odds = {.lose_percent = percents[world_below(COUNT_OF(percents))],
+                              .tear_percent = world_below(2) == 0 ? 0 : 30};
+    images_choose(odds);
+    images_crash();
 }
 
-/* True where the power went, or the pool was fenced. */
-static bool live(void (*run)(struct session *session))
+/* The power goes, or only the process: then a later loss of power may take what this life wrote. */
+static void end_life(const struct choices *choices)
 {
-    struct session *session = world->session;
+    bool alone = world_percent(25) && !world->flush_failed && choices->evil == 0;
+    alone ? images_outlive() : crash();
+}
+
+/* What the evil disk does to a copy of the world. */
+static void run_evil(const struct choices *choices, struct tally *tally)
+{
     int status;
-    atomic_store(&session->phase, PHASE_NONE);
-    atomic_store(&session->stop, false);
-    world->events = world->phase_events = 0;
-    world->phase = PHASE_NONE;
-    world->failed = false;
-    fflush(stdout);
-    pid_t child = fork();
-    if (child < 0)
-        fail("fork: %s", strerror(errno));
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        alarm(LIFE_SECONDS_MAX);
-        session_error = take_error;
-        schedule_start();
-        run(session);
-        fflush(stderr);
+    evil_remember();
+    fflush(NULL);
+    pid_t host = fork();
+    if (host == 0) {
+        world_make_own();
+        evil_run(choices->evil, choices->state, &tally->evil);
         _exit(0);
     }
-    if (waitpid(child, &status, 0) != child)
-        fail("waitpid: %s", strerror(errno));
-    bool crashed = WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_CRASHED || WEXITSTATUS(status) == EXIT_FENCED);
-    if (!crashed && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
-        fail("life %u failed while %s (status %#x)", session->round, phase_names[atomic_load(&session->phase)],
-             (unsigned)status);
-    return crashed;
-}
-
-/* No power loss in this one. */
-static void live_to_end(void (*run)(struct session *session))
-{
-    world->stop_event = UINT64_MAX;
-    world->crash_phase = -1;
-    world->fail_event = 0;
-    if (live(run))
-        fail("it crashed by itself");
-}
-
-/* Where the life shall stop working, and where the power goes: at some moment of its opening, of its work, or of its
- * end; or only when it is over. */
-static void plan_life(uint64_t operations)
-{
-    uint64_t choice = world_below(100);
-    world->fail_event = world_below(6) == 0 ? 1 + world_below(operations) : 0;
-    world->stop_event = 1 + world_below(2 * operations);
-    world->crash_phase = -1;
-    world->crash_event = 1 + world_below(2 * operations);
-    if (choice < 20) {
-        world->crash_phase = PHASE_OPENING;
-        world->crash_event = 1 + world_below(1 + world_below(300));
-    } else if (choice < 24) {
-        world->crash_phase = PHASE_COMPARING;
-    } else if (choice < 74) {
-        world->crash_phase = PHASE_WORKING;
-        world->stop_event = UINT64_MAX;
-    } else if (choice < 92) {
-        world->crash_phase = PHASE_CLOSING;
-        world->crash_event = 1 + world_below(60);
-    }
+    if (host < 0 || waitpid(host, &status, 0) != host || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fail("after life %u the evil disk was not withstood", world->session->round);
 }
 
 static void run_life(const struct choices *choices, struct tally *tally)
 {
     struct session *session = world->session;
-    plan_life(choices->operations);
-    bool crashed = live(child_work);
+    life_plan(choices->operations);
+    bool crashed = life_run(child_work);
     tally->lives++;
     if (crashed)
         tally->crashes[atomic_load(&session->phase)]++;
@@ -134,30 +94,24 @@ static void run_life(const struct choices *choices, struct tally *tally)
         fprintf(stderr, "life %u: %s while %s after %llu events, %zu changes pending, trace %016llx\n", session->round,
                 crashed ? "crashed" : "ended", phase_names[atomic_load(&session->phase)],
                 (unsigned long long)world->events, world->pending_count, (unsigned long long)world->trace);
-    sim_images_crash();
+    end_life(choices);
+    if (choices->evil != 0)
+        run_evil(choices, tally);
     if (world_below(100) < session->settings.check_percent) {
-        live_to_end(child_check);
+        life_run_to_end(child_check);
         tally->checks++;
     }
 }
 
 /* ---- a seed ------------------------------------------------------------------------------------------------------ */
 
-static void *map_shared(size_t size)
-{
-    void *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (start == MAP_FAILED)
-        fail("no memory for the world");
-    return start;
-}
-
 static void draw_world(const struct choices *choices, uint64_t seed)
 {
     world->dice.state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     world->now = UINT64_C(1000000000000);
     world->switch_chance = UINT64_C(2) << world_below(6);
-    world->step_max = UINT64_C(16) << world_below(10);
-    world->latency_max = UINT64_C(1000) << world_below(12);
+    world->step_max = UINT64_C(16) << world_below(16);
+    world->latency_max = UINT64_C(1000) << world_below(15);
     world->stuck_permille = world_below(4) == 0 ? 1 + (unsigned)world_below(20) : 0;
     world->spurious_chance = world_below(3) == 0 ? 20 : 0;
     world->plant = choices->plant;
@@ -167,11 +121,13 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
 {
     struct settings settings = {
         .seed = seed,
-        .size = UINT64_C(256) << 20,
-        .memory = UINT64_C(96) << 20,
+        .size = (UINT64_C(192) + world_below(9) * 8) << 20,
+        .memory = (choices->points || choices->evil != 0 ? UINT64_C(60) : UINT64_C(96)) << 20,
+        .stripe_blocks = choices->points || choices->evil != 0 ? 64 : 0,
         .rounds = choices->lives,
         .devices = world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2),
-        .workers = 1 + (unsigned)world_below(4),
+        .workers = 1 + (unsigned)world_below(choices->points || choices->evil != 0 ? 2 : 4),
+        .lives_pause = 4u << world_below(14),
         .check_percent = 20,
         .sparing_percent =
             choices->plant == SIM_PLANT_ANSWER || world_below(3) == 0 ? 0 : 80 + (unsigned)world_below(21),
@@ -180,26 +136,14 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
         .verbose = choices->verbose,
         .plant = choices->plant == SIM_PLANT_ANSWER ? PLANT_EARLY_ANSWER : PLANT_NONE,
         .open_device = sim_device_open,
+        .keep_written = choices->evil != 0,
     };
     snprintf(settings.directory, sizeof(settings.directory), "%s", directory);
     return settings;
 }
 
-static void run_seed(const struct choices *choices, uint64_t seed, const char *directory, struct tally *tally)
+static void add_world(struct tally *tally)
 {
-    world = map_shared(sizeof(*world));
-    world->data = map_shared(PENDING_BYTES);
-    draw_world(choices, seed);
-    struct settings settings = draw_settings(choices, seed, directory);
-    world->session = session_make(&settings);
-    live_to_end(child_format);
-    sim_images_map();
-    live_to_end(child_populate);
-    sim_images_crash();
-    for (world->session->round = 1; world->session->round <= choices->lives; world->session->round++)
-        run_life(choices, tally);
-    live_to_end(child_compare);
-    live_to_end(child_check);
     tally->requests += atomic_load(&world->session->requests);
     tally->flushes += atomic_load(&world->session->flushes);
     tally->operations += world->operations;
@@ -212,35 +156,138 @@ static void run_seed(const struct choices *choices, uint64_t seed, const char *d
     tally->trace ^= world->trace;
 }
 
+static void run_seed(const struct choices *choices, uint64_t seed, const char *directory, struct tally *tally)
+{
+    world_create();
+    draw_world(choices, seed);
+    struct settings settings = draw_settings(choices, seed, directory);
+    world->session = session_make(&settings);
+    life_run_to_end(child_format);
+    images_map();
+    life_run_to_end(child_populate);
+    crash();
+    for (world->session->round = 1; world->session->round <= choices->lives; world->session->round++)
+        run_life(choices, tally);
+    if (choices->points) {
+        points_run(&(struct points_choice){.events = choices->operations, .only = choices->state},
+                   &tally->crash_points);
+    } else {
+        life_run_to_end(child_compare);
+        life_run_to_end(child_check);
+    }
+    add_world(tally);
+}
+
+/* All of its fields are counts, and the trace one more number that does not care about the order. */
+static void tally_add(struct tally *total, const struct tally *tally)
+{
+    uint64_t *sums = (uint64_t *)total;
+    const uint64_t *counts = (const uint64_t *)tally;
+    for (size_t i = 0; i < sizeof(*total) / sizeof(*sums); i++)
+        sums[i] += counts[i];
+}
+
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
 {
     (void)status, (void)kind, (void)walk;
     return remove(path);
 }
 
-/* In a process of its own, which may fail. */
-static bool try_seed(const struct choices *choices, uint64_t seed, struct tally *tally)
-{
+/* ---- processes --------------------------------------------------------------------------------------------------- */
+
+/* A seed at work in a process of its own, which may fail. */
+struct runner {
+    pid_t process; /* 0: none */
+    uint64_t seed;
     char directory[64];
+    struct tally *tally; /* what this seed comes to */
+};
+
+static void runner_start(struct runner *runner, const struct choices *choices, uint64_t seed)
+{
     const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(directory, sizeof(directory), "%s/coffer-sim-XXXXXX", parent);
-    if (mkdtemp(directory) == NULL)
-        fail("no directory %s", directory);
+    snprintf(runner->directory, sizeof(runner->directory), "%s/coffer-sim-XXXXXX", parent);
+    if (mkdtemp(runner->directory) == NULL)
+        fail("no directory %s", runner->directory);
+    memset(runner->tally, 0, sizeof(*runner->tally));
+    runner->seed = seed;
     fflush(stdout);
-    pid_t runner = fork();
-    if (runner == 0) {
-        run_seed(choices, seed, directory, tally);
+    runner->process = fork();
+    if (runner->process < 0)
+        fail("no process for a seed");
+    if (runner->process == 0) {
+        run_seed(choices, seed, runner->directory, runner->tally);
         _exit(0);
     }
-    int status;
-    bool passed = runner > 0 && waitpid(runner, &status, 0) == runner && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    tally->seeds++;
-    tally->failed += !passed;
+}
+
+static void print_failed(const struct choices *choices, uint64_t seed)
+{
+    printf("seed %llu failed; again: coffer-sim --seed %llu --lives %u --operations %llu --plant %s%s --verbose\n",
+           (unsigned long long)seed, (unsigned long long)seed, choices->lives, (unsigned long long)choices->operations,
+           plant_names[choices->plant], choices->points ? " --points" : "");
+}
+
+static bool runner_finish(struct runner *runner, const struct choices *choices, int status, struct tally *total)
+{
+    bool passed = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    nftw(runner->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    runner->process = 0;
+    runner->tally->seeds = 1;
+    runner->tally->failed = !passed;
     if (!passed)
-        printf("seed %llu failed; again: coffer-sim --seed %llu --lives %u --operations %llu --plant %s --verbose\n",
-               (unsigned long long)seed, (unsigned long long)seed, choices->lives,
-               (unsigned long long)choices->operations, plant_names[choices->plant]);
+        print_failed(choices, runner->seed);
+    tally_add(total, runner->tally);
+    return passed;
+}
+
+static struct runner *runner_wait(struct runner *runners, unsigned count, int *status)
+{
+    pid_t process = wait(status);
+    for (unsigned i = 0; i < count; i++)
+        if (process > 0 && runners[i].process == process)
+            return &runners[i];
+    fail("a process that nobody started ended");
+}
+
+/* All seeds, so many at a time; with a planted bug, until one finds it. */
+static bool run_seeds(const struct choices *choices, struct tally *total)
+{
+    struct runner runners[JOBS_MAX] = {0};
+    bool passed = true;
+    unsigned running = 0;
+    for (unsigned i = 0; i < choices->jobs; i++)
+        runners[i].tally = world_map(sizeof(struct tally));
+    for (uint64_t seed = choices->from; seed <= choices->to || running > 0;) {
+        bool more = seed <= choices->to && (passed || choices->plant == SIM_PLANT_NONE);
+        if (!more && running == 0)
+            break;
+        for (unsigned i = 0; i < choices->jobs && more && running < choices->jobs; i++) {
+            if (runners[i].process != 0)
+                continue;
+            runner_start(&runners[i], choices, seed++);
+            running++;
+            more = seed <= choices->to;
+        }
+        int status;
+        struct runner *ended = runner_wait(runners, choices->jobs, &status);
+        passed &= runner_finish(ended, choices, status, total);
+        running--;
+    }
+    return passed;
+}
+
+/* The second time each must come to the same trace. */
+static bool run_twice(const struct choices *choices, struct tally *total)
+{
+    struct tally first = {0}, second = {0};
+    bool passed = run_seeds(choices, &first) && run_seeds(choices, &second);
+    if (passed && first.trace != second.trace) {
+        puts("the seeds have two traces");
+        passed = false;
+    }
+    tally_add(total, &first);
+    tally_add(total, &second);
     return passed;
 }
 
@@ -258,6 +305,20 @@ static void print_tally(const struct tally *tally, double seconds)
            (unsigned long long)tally->operations, (unsigned long long)tally->stuck, (unsigned long long)tally->failures,
            (unsigned long long)tally->points, (unsigned long long)tally->switches, (unsigned long long)tally->lost,
            (unsigned long long)tally->torn, seconds);
+    if (tally->crash_points.states != 0)
+        printf("%llu crash states, after each of %llu events; %llu more were seen before; %llu crashes while one was "
+               "recovered; %llu checks\n",
+               (unsigned long long)tally->crash_points.states, (unsigned long long)tally->crash_points.events,
+               (unsigned long long)tally->crash_points.skipped, (unsigned long long)tally->crash_points.again,
+               (unsigned long long)tally->crash_points.checks);
+    if (tally->evil.cases != 0)
+        printf(
+            "%llu attacks, %llu edits: %llu refused, %llu opened (%llu of them not closed); %llu blocks read, %llu of "
+            "them older than promised, %llu unreadable\n",
+            (unsigned long long)tally->evil.cases, (unsigned long long)tally->evil.edits,
+            (unsigned long long)tally->evil.refused, (unsigned long long)tally->evil.opened,
+            (unsigned long long)tally->evil.refused_closing, (unsigned long long)tally->evil.read,
+            (unsigned long long)tally->evil.older, (unsigned long long)tally->evil.unreadable);
     printf("trace %016llx\n", (unsigned long long)tally->trace);
 }
 
@@ -270,6 +331,10 @@ static _Noreturn void usage(void)
           "  --lives N         of each seed (default 10)\n"
           "  --operations N    of devices in a life, at most about (default 2000)\n"
           "  --plant BUG       none, flush, answer, forget, lost, silent or misdirect: must be found out\n"
+          "  --jobs N          seeds at a time (default 1)\n"
+          "  --points          after the lives of a seed one more, with a crash before each event of its devices\n"
+          "  --evil CASES      after each life so many attacks on a copy of the devices\n"
+          "  --state K         of those crashes or attacks only this one\n"
           "  --twice           each seed, which must give the same trace\n"
           "  --verbose\n",
           stderr);
@@ -302,13 +367,27 @@ static enum sim_plant plant_of(const char *value)
     usage();
 }
 
-enum option_key { KEY_SEED = 1, KEY_SEEDS, KEY_LIVES, KEY_OPERATIONS, KEY_PLANT, KEY_TWICE, KEY_VERBOSE };
+enum option_key {
+    KEY_SEED = 1,
+    KEY_SEEDS,
+    KEY_LIVES,
+    KEY_OPERATIONS,
+    KEY_PLANT,
+    KEY_TWICE,
+    KEY_VERBOSE,
+    KEY_JOBS,
+    KEY_POINTS,
+    KEY_STATE,
+    KEY_EVIL
+};
 
 static const struct option options[] = {
     {"seed", required_argument, NULL, KEY_SEED},   {"seeds", required_argument, NULL, KEY_SEEDS},
     {"lives", required_argument, NULL, KEY_LIVES}, {"operations", required_argument, NULL, KEY_OPERATIONS},
     {"plant", required_argument, NULL, KEY_PLANT}, {"twice", no_argument, NULL, KEY_TWICE},
-    {"verbose", no_argument, NULL, KEY_VERBOSE},   {NULL, 0, NULL, 0},
+    {"verbose", no_argument, NULL, KEY_VERBOSE},   {"jobs", required_argument, NULL, KEY_JOBS},
+    {"points", no_argument, NULL, KEY_POINTS},     {"state", required_argument, NULL, KEY_STATE},
+    {"evil", required_argument, NULL, KEY_EVIL},   {NULL, 0, NULL, 0},
 };
 
 static void take_option(struct choices *choices, int key, char *value)
@@ -325,23 +404,18 @@ static void take_option(struct choices *choices, int key, char *value)
         choices->plant = plant_of(value);
     else if (key == KEY_TWICE)
         choices->twice = true;
+    else if (key == KEY_POINTS)
+        choices->points = true;
+    else if (key == KEY_STATE)
+        choices->state = number(value);
+    else if (key == KEY_EVIL)
+        choices->evil = number(value);
+    else if (key == KEY_JOBS)
+        choices->jobs = (unsigned)MIN(MAX(number(value), (uint64_t)1), (uint64_t)JOBS_MAX);
     else if (key == KEY_VERBOSE)
         choices->verbose = true;
     else
         usage();
-}
-
-/* The second time it must come to the same trace. */
-static bool repeat_seed(const struct choices *choices, uint64_t seed, struct tally *tally, struct tally *again)
-{
-    memset(again, 0, sizeof(*again));
-    uint64_t before = tally->trace;
-    bool passed = try_seed(choices, seed, tally) && try_seed(choices, seed, again);
-    if (passed && again->trace != (tally->trace ^ before)) {
-        printf("seed %llu has two traces\n", (unsigned long long)seed);
-        return false;
-    }
-    return passed;
 }
 
 static double seconds_now(void)
@@ -353,17 +427,15 @@ static double seconds_now(void)
 
 int main(int count, char **arguments)
 {
-    struct choices choices = {.from = 1, .to = 1, .operations = 2000, .lives = 10};
+    struct choices choices = {.from = 1, .to = 1, .operations = 2000, .lives = 10, .jobs = 1};
     for (int key; (key = getopt_long(count, arguments, "", options, NULL)) != -1;)
         take_option(&choices, key, optarg);
     if (optind != count)
         usage();
     double began = seconds_now();
-    struct tally *tally = map_shared(sizeof(*tally)), *again = map_shared(sizeof(*again));
-    bool passed = true;
-    for (uint64_t seed = choices.from; seed <= choices.to && (passed || choices.plant == SIM_PLANT_NONE); seed++)
-        passed &= choices.twice ? repeat_seed(&choices, seed, tally, again) : try_seed(&choices, seed, tally);
-    print_tally(tally, seconds_now() - began);
+    struct tally tally = {0};
+    bool passed = choices.twice ? run_twice(&choices, &tally) : run_seeds(&choices, &tally);
+    print_tally(&tally, seconds_now() - began);
     if (choices.plant == SIM_PLANT_NONE)
         return passed ? 0 : 1;
     printf(passed ? "the bug was not found out\n" : "the bug was found out\n");

@@ -1,9 +1,9 @@
 /*
- * Simulated devices: images in memory that outlives the life which writes them.
+ * Simulated devices: operations on the images of the world, in virtual time.
  *
  * An operation is in flight from its submission to its completion, at a time that the seed draws, in any order. A write
  * is then volatile until a flush that began after its completion is complete; DEVICE_DURABLE makes its own write
- * durable at its completion. A crash keeps, loses or tears each write that is in flight or volatile.
+ * durable at its completion.
  */
 #ifndef COFFER_TESTS_SIM_SIM_DEVICE_H
 #define COFFER_TESTS_SIM_SIM_DEVICE_H
@@ -17,8 +17,7 @@ enum error sim_device_open(const char *path, unsigned flags, void *context, stru
 /* Completes what is due; returns when the next is, UINT64_MAX: nothing is in flight. */
 uint64_t sim_devices_complete(uint64_t now);
 
-/* By the parent: maps the devices' files, and decides after a life what its crash left. */
-void sim_images_map(void);
-void sim_images_crash(void);
+/* What is in flight never comes back: its life is over. */
+void sim_devices_forget(void);
 
 #endif

@@ -16,9 +16,6 @@
 #define PENDING_MAX   16384
 #define PENDING_BYTES (UINT64_C(192) << 20)
 
-/* How a life ends, as the parent sees it. */
-enum { EXIT_CRASHED = 42, EXIT_FENCED };
-
 enum sim_plant {
     SIM_PLANT_NONE,
     SIM_PLANT_FLUSH,     /* flushes are answered and not made */
@@ -27,18 +24,38 @@ enum sim_plant {
     SIM_PLANT_LOST,      /* now and then a write is answered and does not happen */
     SIM_PLANT_SILENT,    /* a failed write or flush is answered as if it had happened */
     SIM_PLANT_MISDIRECT, /* now and then a write goes one block further */
+    SIM_PLANTS
 };
 
 /* A write or discard that a crash may undo. In order of submission; two that overlap were never in flight together. */
 struct pending {
-    uint64_t offset, size, data; /* data: where its bytes begin */
+    uint64_t number;                /* rises; 0: settled, about to leave the list */
+    uint64_t offset, size, data;    /* data: where its bytes begin */
+    uint64_t hash;                  /* of all that it does */
+    uint64_t completed;             /* event at which it was complete; 0: in flight */
+    uint64_t keep_start, keep_size; /* what a crash keeps of it; size 0: nothing */
     unsigned device;
-    bool discard, complete, durable;
+    bool discard, durable;
+    bool doomed; /* a flush that failed gave it up: reads see it, no flush writes it */
 };
 
-struct sim_image {
+#define SPACE_GRAIN (UINT64_C(64) << 10)
+#define SPACE_BITS  (UINT64_C(1) << 14) /* devices up to 1 GiB */
+
+struct image {
     unsigned char *durable, *current; /* what a crash leaves at least; what a read sees */
     uint64_t size;
+    int durable_file, current_file;
+    uint64_t space[SPACE_BITS / 64]; /* what has space in the file system below, in grains */
+};
+
+struct faults {
+    uint64_t fail_event; /* of the working phase: a write or flush fails there; 0: none */
+    uint64_t gone_event; /* from there on nothing that a device is asked succeeds; 0: never */
+    unsigned gone_device;
+    uint64_t full_from;                /* event from which the file system below has no space; 0: none */
+    uint64_t full_time, full_end;      /* virtual: how long, until when; 0: not yet known */
+    unsigned read_ppm, allocation_ppm; /* of reads and of allocations, those that fail */
 };
 
 struct world {
@@ -58,26 +75,43 @@ struct world {
     /* drawn for the life */
     int phase, crash_phase;
     /* Of devices: submissions and completions, in the phase. */
-    uint64_t fail_event; /* of the working phase: the next write or flush fails from here on; 0: none */
-    bool failed;         /* it did */
+    bool failed;       /* something went wrong that the engine may tell */
+    bool flush_failed; /* what it did not write is lost when the life ends */
+    struct faults faults;
     uint64_t events, phase_events, stop_event, crash_event;
+    void (*at_event)(void); /* before each event; NULL: nothing */
 
-    uint64_t points, switches, operations, failures, stuck, torn, lost; /* counts of the run */
+    /* counts of the run */
+    uint64_t points, switches, operations, failures, refused_space, stuck, torn, lost;
 
-    struct sim_image images[DEVICES_MAX];
+    struct image images[DEVICES_MAX];
     unsigned images_count;
+    uint64_t images_hash; /* of all that became durable, in order */
     struct pending pending[PENDING_MAX];
     size_t pending_count;
+    uint64_t pending_number;
     uint64_t data_used;
     unsigned char *data; /* PENDING_BYTES */
 };
 
 extern struct world *world;
 
+/* Memory that processes forked later share. */
+void *world_map(size_t size);
+/* Makes `world`, empty. */
+void world_create(void);
+/* From here on what this process and its children do to world, session and images stays theirs. */
+void world_make_own(void);
+
+static inline uint64_t hash_mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * UINT64_C(0x9fb21c651e98df25);
+    return hash ^ hash >> 29;
+}
+
 static inline void trace(uint64_t value)
 {
-    world->trace = (world->trace ^ value) * UINT64_C(0x9fb21c651e98df25);
-    world->trace ^= world->trace >> 29;
+    world->trace = hash_mix(world->trace, value);
 }
 
 /* A number from 0 to `end` less one, on the trace. */
@@ -86,6 +120,11 @@ static inline uint64_t world_below(uint64_t end)
     uint64_t drawn = dice_below(&world->dice, end);
     trace(drawn);
     return drawn;
+}
+
+static inline bool world_percent(unsigned percent)
+{
+    return world_below(100) < percent;
 }
 
 #endif

@@ -1,0 +1,117 @@
+/*
+ * The survey believes nothing that it hears but contents: objects may be missing, shorter or under an old name. A life
+ * (lives.h) is known by its name, whatever became of it. One thread.
+ */
+#include "tests/crash/survey.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "tests/crash/child.h"
+#include "tests/crash/content.h"
+
+static enum error checked(enum error error, const char *what)
+{
+    if (error == ERROR_BUG || error == ERROR_NO_MEMORY)
+        fail("%s: %s: %s", what, error_name(error), error_sentence(error));
+    return error;
+}
+
+static void keep_error(struct request *request, void *context)
+{
+    *(enum error *)context = request->error;
+}
+
+static void survey_cell(struct session *session, struct volume *volume, const struct cell *cell, uint64_t offset,
+                        uint64_t grain, struct survey *survey)
+{
+    unsigned char content[BLOCK];
+    enum error error = ERROR_BUG;
+    struct request request = {.type = REQUEST_READ, .offset = offset, .length = grain, .data = content};
+    volume_execute(volume, &request, 1, keep_error, &error);
+    if (checked(error, "read") != ERROR_NONE) {
+        survey->unreadable++;
+        return;
+    }
+    uint64_t hash = content_hash(content, grain);
+    survey->read++;
+    if (cell_survives(cell, &session->clock, hash))
+        return;
+    survey->older++;
+    if (!cell_wrote(cell, &session->clock, hash)) {
+        cell_print(cell, &session->clock);
+        fail("after damage, the block at %llu holds what was never written to it: %016llx", (unsigned long long)offset,
+             (unsigned long long)hash);
+    }
+}
+
+static void survey_volume(struct session *session, struct pool *pool, unsigned index, struct survey *survey)
+{
+    struct volume_model *model = &session->volumes[index];
+    struct volume *volume;
+    if (checked(volume_open(pool, volume_names[index], false, &volume), "open of a volume") != ERROR_NONE)
+        return;
+    for (unsigned w = 0; w < session->settings.workers; w++)
+        for (uint64_t b = 0; b < session->settings.stripe_blocks; b++)
+            survey_cell(session, volume, &model->stripes[w][b], stripe_offset(index, w) + b * BLOCK, BLOCK, survey);
+    for (uint64_t b = 0; b < SHARED_BLOCKS; b++)
+        survey_cell(session, volume, &model->shared[b], shared_offset(session, index) + b * BLOCK, BLOCK, survey);
+    for (uint64_t q = 0; q < SPLIT_BLOCKS * QUARTERS; q++)
+        survey_cell(session, volume, &model->split[q / QUARTERS][q % QUARTERS],
+                    split_offset(session, index) + q * QUARTER, QUARTER, survey);
+    volume_close(volume);
+}
+
+static void survey_life(struct session *session, struct pool *pool, const char *name, struct life *life,
+                        struct survey *survey)
+{
+    struct volume *volume;
+    if (checked(volume_open(pool, name, false, &volume), "open of a life") != ERROR_NONE)
+        return;
+    uint64_t blocks = volume_size(volume) / BLOCK;
+    if (blocks > LIFE_BLOCKS)
+        fail("'%s' has grown to %llu blocks", name, (unsigned long long)blocks);
+    for (uint64_t b = 0; b < blocks; b++)
+        survey_cell(session, volume, &life->cells[b], b * BLOCK, BLOCK, survey);
+    volume_close(volume);
+}
+
+static void survey_pool(struct session *session, struct pool *pool, struct survey *survey)
+{
+    struct object_info *infos;
+    size_t count;
+    for (unsigned v = 0; v < VOLUMES; v++)
+        survey_volume(session, pool, v, survey);
+    if (checked(object_list(pool, &infos, &count), "list of objects") != ERROR_NONE)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        unsigned number, name;
+        bool is_life = sscanf(infos[i].name, "life-%u-%u", &number, &name) == 2 && number < LIVES;
+        if (is_life && infos[i].deleted == 0 && !infos[i].deleting)
+            survey_life(session, pool, infos[i].name, &session->lives[number], survey);
+    }
+    free(infos);
+}
+
+static void ignore_finding(const char *sentence, void *context)
+{
+    (void)sentence, (void)context;
+}
+
+void child_survey(struct session *session, struct survey *survey)
+{
+    struct pool_open_options options = child_open_options(session);
+    struct check_report report = {0};
+    struct pool *pool;
+    child_begin(session);
+    atomic_store(&session->phase, PHASE_OPENING);
+    survey->refused = checked(pool_open(session->pool, &options, &pool), "open of the pool");
+    if (survey->refused == ERROR_NONE) {
+        atomic_store(&session->phase, PHASE_COMPARING);
+        survey_pool(session, pool, survey);
+        atomic_store(&session->phase, PHASE_CLOSING);
+        survey->refused = checked(pool_close(pool), "close of the pool");
+    }
+    checked(pool_check(session->pool, &options, ignore_finding, NULL, NULL, &report), "check of the pool");
+}

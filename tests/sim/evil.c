@@ -1,0 +1,315 @@
+/*
+ * A case makes one to three *moves*, each drawn from a table, on places that matter: superblocks, checkpoint records,
+ * headers, blocks that hold something. Moves change the images of a branch and are gone with it.
+ *
+ * One thread. Images kept by evil_remember() lie in files of memory and are mapped for reading.
+ */
+#include "tests/sim/evil.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "engine/group/format.h"
+#include "tests/crash/survey.h"
+#include "tests/sim/branch.h"
+#include "tests/sim/images.h"
+#include "tests/sim/life.h"
+
+#define REMEMBERED_MAX   4
+#define SEGMENT          (UINT64_C(4) << 20)
+#define PLACE_TRIES      64
+#define MOVES_MAX        3
+#define CASE_SECONDS_MAX 120
+
+struct place {
+    unsigned device;
+    uint64_t offset;
+};
+
+static unsigned char *remembered[REMEMBERED_MAX][DEVICES_MAX];
+static unsigned remembered_count, remembered_next;
+static struct evil_tally *tally;
+static uint64_t case_number;
+
+/* ---- remembering ------------------------------------------------------------------------------------------------- */
+
+/* The holes of a file stay holes of the copy. */
+static void copy_data(const struct image *image, unsigned char *to)
+{
+    off_t start = 0, end = 0;
+    while ((start = lseek(image->durable_file, end, SEEK_DATA)) >= 0) {
+        end = lseek(image->durable_file, start, SEEK_HOLE);
+        memcpy(to + start, image->durable + start, (size_t)(end - start));
+    }
+}
+
+void evil_remember(void)
+{
+    unsigned slot = remembered_next++ % REMEMBERED_MAX;
+    for (unsigned d = 0; d < world->images_count; d++) {
+        const struct image *image = &world->images[d];
+        if (remembered[slot][d] != NULL)
+            munmap(remembered[slot][d], image->size);
+        remembered[slot][d] = world_map(image->size);
+        copy_data(image, remembered[slot][d]);
+    }
+    remembered_count = MIN(remembered_count + 1, (unsigned)REMEMBERED_MAX);
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t device_size(unsigned device)
+{
+    return world->images[device].size;
+}
+
+static bool holds_something(struct place place)
+{
+    static const unsigned char zeros[BLOCK];
+    return memcmp(world->images[place.device].current + place.offset, zeros, BLOCK) != 0;
+}
+
+static uint64_t slots_count(unsigned device)
+{
+    return (device_size(device) - 2 * AREA_SIZE) / SEGMENT;
+}
+
+static uint64_t draw_offset(unsigned device)
+{
+    uint64_t choice = world_below(100), area = world_below(2) == 0 ? 0 : device_size(device) - AREA_SIZE;
+    if (choice < 15)
+        return area + world_below(SUPERBLOCK_COPIES / 2 * SUPERBLOCK_SIZE / BLOCK) * BLOCK;
+    if (choice < 25)
+        return area + CHECKPOINT_OFFSET + world_below(16) * BLOCK;
+    uint64_t slot = AREA_SIZE + world_below(slots_count(device)) * SEGMENT;
+    return choice < 45 ? slot : slot + world_below(SEGMENT / BLOCK) * BLOCK;
+}
+
+/* A block, one that holds something if there is one. */
+static struct place draw_place(void)
+{
+    struct place place = {0};
+    for (unsigned i = 0; i < PLACE_TRIES; i++) {
+        place.device = (unsigned)world_below(world->images_count);
+        place.offset = draw_offset(place.device);
+        if (holds_something(place))
+            break;
+    }
+    return place;
+}
+
+static unsigned char *bytes_at(struct place place)
+{
+    tally->edits++;
+    return world->images[place.device].current + place.offset;
+}
+
+/* From there on: sectors, blocks, the rest of an area or segment. */
+static uint64_t draw_size(struct place place)
+{
+    static const uint64_t sizes[] = {16, SECTOR, BLOCK, 4 * BLOCK, 64 * BLOCK, SUPERBLOCK_SIZE, SEGMENT};
+    uint64_t size = sizes[world_below(COUNT_OF(sizes))];
+    return MIN(size, device_size(place.device) - place.offset);
+}
+
+static void fill_noise(unsigned char *bytes, uint64_t size)
+{
+    for (uint64_t i = 0; i < size; i += sizeof(uint64_t)) {
+        uint64_t noise = dice_throw(&world->dice);
+        memcpy(bytes + i, &noise, MIN(sizeof(noise), size - i));
+    }
+}
+
+/* ---- moves ------------------------------------------------------------------------------------------------------- */
+
+static void flip_bits(void)
+{
+    struct place place = draw_place();
+    for (uint64_t count = 1 + world_below(4); count > 0; count--)
+        bytes_at(place)[world_below(BLOCK)] ^= (unsigned char)(1u << world_below(8));
+}
+
+/* Bits here and there in what is stored: a disk that rots. */
+static void rot(void)
+{
+    for (uint64_t count = 1 + world_below(200); count > 0; count--)
+        bytes_at(draw_place())[world_below(BLOCK)] ^= (unsigned char)(1u << world_below(8));
+}
+
+static void put_noise(void)
+{
+    struct place place = draw_place();
+    fill_noise(bytes_at(place), draw_size(place));
+}
+
+static void put_zeros(void)
+{
+    struct place place = draw_place();
+    memset(bytes_at(place), 0, draw_size(place));
+}
+
+/* The bytes of one place at another, of the same device or not. */
+static void splice(void)
+{
+    struct place from = draw_place(), to = draw_place();
+    uint64_t size = draw_size(from), most = draw_size(to);
+    size = MIN(size, most);
+    memmove(bytes_at(to), world->images[from.device].current + from.offset, size);
+}
+
+static void exchange(void)
+{
+    struct place one = draw_place(), other = draw_place();
+    uint64_t size = draw_size(one), most = draw_size(other);
+    unsigned char kept[SUPERBLOCK_SIZE];
+    size = MIN(MIN(size, most), (uint64_t)SUPERBLOCK_SIZE);
+    memcpy(kept, bytes_at(one), size);
+    memmove(bytes_at(one), bytes_at(other), size);
+    memcpy(bytes_at(other), kept, size);
+}
+
+static const unsigned char *older(unsigned device)
+{
+    return remembered[world_below(remembered_count)][device];
+}
+
+/* What the same place held before. */
+static void replay_old(void)
+{
+    struct place place = draw_place();
+    memcpy(bytes_at(place), older(place.device) + place.offset, draw_size(place));
+}
+
+/* A whole head or tail area, with all its superblocks and checkpoint records, as it was; of both ends half the time. */
+static void roll_back_area(void)
+{
+    unsigned device = (unsigned)world_below(world->images_count);
+    const unsigned char *old = older(device);
+    bool both = world_below(2) == 0;
+    struct place head = {device, 0}, tail = {device, device_size(device) - AREA_SIZE};
+    bool first = world_below(2) == 0;
+    if (both || first)
+        memcpy(bytes_at(head), old, AREA_SIZE);
+    if (both || !first)
+        memcpy(bytes_at(tail), old + tail.offset, AREA_SIZE);
+}
+
+static void roll_back_device(void)
+{
+    unsigned device = (unsigned)world_below(world->images_count);
+    memcpy(bytes_at((struct place){device, 0}), older(device), device_size(device));
+}
+
+static void roll_back_all(void)
+{
+    uint64_t generation = world_below(remembered_count);
+    for (unsigned d = 0; d < world->images_count; d++)
+        memcpy(bytes_at((struct place){d, 0}), remembered[generation][d], device_size(d));
+}
+
+/* One field of the binary part of every superblock copy: versions, feature flags, encryption, key slots, epochs. */
+static void turn_flags(void)
+{
+    unsigned device = (unsigned)world_below(world->images_count);
+    uint64_t field = world_below(512), value = world_below(3) == 0 ? 0xff : world_below(3);
+    for (unsigned copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+        uint64_t area = copy < SUPERBLOCK_COPIES / 2 ? 0 : device_size(device) - AREA_SIZE;
+        struct place place = {device, area + copy % (SUPERBLOCK_COPIES / 2) * SUPERBLOCK_SIZE};
+        bytes_at(place)[field] = (unsigned char)value;
+    }
+}
+
+/* The same field of every segment's header: key slot, kind, salts, neighbours. */
+static void turn_headers(void)
+{
+    uint64_t field = world_below(256), value = world_below(3) == 0 ? 0xff : world_below(3);
+    for (unsigned d = 0; d < world->images_count; d++)
+        for (uint64_t slot = 0; slot < slots_count(d); slot++) {
+            struct place place = {d, AREA_SIZE + slot * SEGMENT};
+            if (holds_something(place))
+                bytes_at(place)[field] = (unsigned char)value;
+        }
+}
+
+/* Devices that changed places. */
+static void exchange_devices(void)
+{
+    unsigned one = (unsigned)world_below(world->images_count), other = (unsigned)world_below(world->images_count);
+    unsigned char *kept = world->images[one].current;
+    world->images[one].current = world->images[other].current;
+    world->images[other].current = kept;
+    tally->edits++;
+}
+
+static const struct {
+    const char *name;
+    void (*make)(void);
+} moves[] = {
+    {"flipped bits", flip_bits},
+    {"rot", rot},
+    {"noise", put_noise},
+    {"zeros", put_zeros},
+    {"splice", splice},
+    {"exchange", exchange},
+    {"replay", replay_old},
+    {"area rolled back", roll_back_area},
+    {"device rolled back", roll_back_device},
+    {"all rolled back", roll_back_all},
+    {"flags", turn_flags},
+    {"headers", turn_headers},
+    {"devices exchanged", exchange_devices},
+};
+
+/* ---- cases ------------------------------------------------------------------------------------------------------- */
+
+static void count_survey(const struct survey *survey)
+{
+    bool opened = survey->read + survey->unreadable != 0;
+    tally->refused += !opened;
+    tally->opened += opened;
+    tally->refused_closing += opened && survey->refused != ERROR_NONE;
+    tally->read += survey->read;
+    tally->unreadable += survey->unreadable;
+    tally->older += survey->older;
+}
+
+static void run_case(void *verbose)
+{
+    struct survey survey = {0};
+    alarm(CASE_SECONDS_MAX);
+    for (uint64_t count = 1 + world_below(MOVES_MAX); count > 0; count--) {
+        size_t move = world_below(COUNT_OF(moves));
+        if (verbose != NULL)
+            fprintf(stderr, "    move: %s\n", moves[move].name);
+        moves[move].make();
+    }
+    child_survey(world->session, &survey);
+    count_survey(&survey);
+    if (verbose != NULL)
+        fprintf(stderr, "case %llu: %s, %llu blocks read, %llu older, %llu unreadable\n",
+                (unsigned long long)case_number, error_name(survey.refused), (unsigned long long)survey.read,
+                (unsigned long long)survey.older, (unsigned long long)survey.unreadable);
+    fflush(stderr);
+    _exit(0);
+}
+
+void evil_run(uint64_t cases, uint64_t only, struct evil_tally *evil_tally)
+{
+    tally = evil_tally;
+    for (uint64_t i = 0; i < cases; i++) {
+        uint64_t dice = world_below(UINT64_MAX);
+        if (only != 0 && only != i + 1)
+            continue;
+        case_number = i + 1;
+        tally->cases++;
+        images_choose((struct crash_odds){0, 0});
+        int status = branch(dice, run_case, world->session->settings.verbose ? tally : NULL);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            fail("case %llu of the evil disk is wrong (status %#x)", (unsigned long long)case_number, (unsigned)status);
+    }
+}

@@ -1,0 +1,307 @@
+/*
+ * Images and pending changes of the simulated devices.
+ *
+ * Invariants: applying the pending changes that are complete, in order, to the durable image gives the current one. Two
+ * changes that overlap are never in flight together, which the engine must not do either (asserted), so the order of
+ * submission is the order of completion wherever it matters. Numbers of pending changes rise along the list.
+ *
+ * One thread. A life that ends between two events leaves all of this to its parent.
+ */
+#include "tests/sim/images.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/memory.h"
+#include "engine/group/format.h"
+#include "tests/crash/child.h"
+
+#define DATA_LOOSE_MAX (UINT64_C(16) << 20) /* bytes up to here may have holes */
+#define NOISE_BYTES    UINT64_C(65536)
+
+enum discard_result { DISCARD_OLD, DISCARD_ZEROS, DISCARD_NOISE, DISCARD_RESULTS };
+
+/* ---- changes ----------------------------------------------------------------------------------------------------- */
+
+static void apply_range(unsigned char *image, const struct pending *change, uint64_t start, uint64_t size)
+{
+    const unsigned char *data = world->data + change->data;
+    if (!change->discard) {
+        memcpy(image + change->offset + start, data + start, size);
+        return;
+    }
+    if (data[0] == DISCARD_ZEROS && madvise(image + change->offset + start, size, MADV_REMOVE) != 0)
+        memset(image + change->offset + start, 0, size);
+    if (data[0] == DISCARD_NOISE)
+        memset(image + change->offset + start, 0xdb, MIN(size, NOISE_BYTES));
+}
+
+static uint64_t data_bytes(const struct pending *change)
+{
+    return change->discard ? SECTOR : change->size;
+}
+
+/* Takes those without a number from the list, and moves their bytes together once there are many. */
+static void compact(void)
+{
+    size_t kept = 0;
+    uint64_t used = 0;
+    bool move = world->data_used > DATA_LOOSE_MAX;
+    for (size_t i = 0; i < world->pending_count; i++) {
+        struct pending change = world->pending[i];
+        if (change.number == 0)
+            continue;
+        if (move) {
+            memmove(world->data + used, world->data + change.data, data_bytes(&change));
+            change.data = used;
+        }
+        used = change.data + data_bytes(&change);
+        world->pending[kept++] = change;
+    }
+    world->pending_count = kept;
+    world->data_used = used;
+}
+
+static struct pending *pending_find(uint64_t number)
+{
+    size_t low = 0, high = world->pending_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (world->pending[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    ASSERT(low < world->pending_count && world->pending[low].number == number);
+    return &world->pending[low];
+}
+
+static uint64_t hash_part(uint64_t hash, const struct pending *change, uint64_t start, uint64_t size)
+{
+    return hash_mix(hash_mix(hash_mix(hash, change->hash), start), size);
+}
+
+static bool covers(const struct pending *change, unsigned device, uint64_t before)
+{
+    return change->device == device && change->completed != 0 && change->completed <= before && !change->doomed;
+}
+
+void image_flush(unsigned device, uint64_t before)
+{
+    for (size_t i = 0; i < world->pending_count; i++) {
+        struct pending *change = &world->pending[i];
+        if (!covers(change, device, before))
+            continue;
+        apply_range(world->images[device].durable, change, 0, change->size);
+        world->images_hash = hash_part(world->images_hash, change, 0, change->size);
+        change->number = 0;
+    }
+    compact();
+}
+
+/* As a kernel that drops dirty pages whose write-back failed (https://wiki.postgresql.org/wiki/Fsync_Errors). */
+void image_flush_fails(unsigned device, uint64_t before)
+{
+    for (size_t i = 0; i < world->pending_count; i++)
+        if (covers(&world->pending[i], device, before))
+            world->pending[i].doomed = world_below(2) == 0;
+}
+
+static void assert_alone(const struct pending *change)
+{
+    for (size_t i = 0; i < world->pending_count; i++) {
+        const struct pending *other = &world->pending[i];
+        if (other->completed != 0 || other->device != change->device ||
+            other->offset >= change->offset + change->size || change->offset >= other->offset + other->size)
+            continue;
+        fail("device %u: %s of %llu bytes at %llu while a %s of %llu at %llu is in flight", change->device,
+             change->discard ? "discard" : "write", (unsigned long long)change->size,
+             (unsigned long long)change->offset, other->discard ? "discard" : "write", (unsigned long long)other->size,
+             (unsigned long long)other->offset);
+    }
+}
+
+/* A disk writes back whenever it likes; this one when it is full. */
+static void make_room(uint64_t bytes)
+{
+    if (world->pending_count < PENDING_MAX && world->data_used + bytes <= PENDING_BYTES)
+        return;
+    for (unsigned d = 0; d < world->images_count; d++)
+        image_flush(d, UINT64_MAX);
+    if (world->pending_count == PENDING_MAX || world->data_used + bytes > PENDING_BYTES)
+        fail("too much is in flight");
+}
+
+uint64_t image_change_begin(const struct device_io *io, unsigned device, uint64_t offset)
+{
+    struct pending change = {.number = ++world->pending_number,
+                             .offset = offset,
+                             .size = io->size,
+                             .device = device,
+                             .discard = io->operation == DEVICE_DISCARD,
+                             .durable = (io->flags & DEVICE_DURABLE) != 0};
+    make_room(data_bytes(&change));
+    change.data = world->data_used;
+    assert_alone(&change);
+    if (change.discard)
+        memset(world->data + change.data, (int)world_below(DISCARD_RESULTS), SECTOR);
+    else
+        memcpy(world->data + change.data, io->buffer, io->size);
+    change.hash = XXH3_64bits(world->data + change.data, data_bytes(&change));
+    change.hash = hash_mix(hash_mix(change.hash, offset), device);
+    if (change.offset >= AREA_SIZE && change.offset < world->images[device].size - AREA_SIZE)
+        trace(change.hash); /* elsewhere are superblocks, which name the run's own directory */
+    world->data_used += data_bytes(&change);
+    world->pending[world->pending_count++] = change;
+    return change.number;
+}
+
+void image_change_end(uint64_t number, bool happened)
+{
+    struct pending *change = pending_find(number);
+    change->completed = world->events;
+    if (happened) {
+        apply_range(world->images[change->device].current, change, 0, change->size);
+        return;
+    }
+    change->number = 0;
+    compact();
+}
+
+/* ---- crashes ----------------------------------------------------------------------------------------------------- */
+
+static void choose(struct pending *change, struct crash_odds odds)
+{
+    bool must = change->durable && change->completed != 0;
+    change->keep_start = 0;
+    change->keep_size = change->size;
+    if (must)
+        return;
+    if (change->doomed || world_percent(odds.lose_percent)) {
+        change->keep_size = 0;
+        return;
+    }
+    if (!world_percent(odds.tear_percent))
+        return;
+    uint64_t sectors = change->size / SECTOR, cut = world_below(sectors + 1);
+    bool front = world_below(2) == 0;
+    change->keep_start = front ? 0 : cut * SECTOR;
+    change->keep_size = (front ? cut : sectors - cut) * SECTOR;
+}
+
+uint64_t images_choose(struct crash_odds odds)
+{
+    uint64_t hash = world->images_hash;
+    for (size_t i = 0; i < world->pending_count; i++) {
+        struct pending *change = &world->pending[i];
+        choose(change, odds);
+        if (change->keep_size != 0)
+            hash = hash_part(hash, change, change->keep_start, change->keep_size);
+    }
+    return hash;
+}
+
+void images_crash(void)
+{
+    for (size_t i = 0; i < world->pending_count; i++) {
+        const struct pending *change = &world->pending[i];
+        world->lost += change->keep_size == 0;
+        world->torn += change->keep_size != 0 && change->keep_size != change->size;
+        if (change->keep_size == 0)
+            continue;
+        apply_range(world->images[change->device].durable, change, change->keep_start, change->keep_size);
+        world->images_hash = hash_part(world->images_hash, change, change->keep_start, change->keep_size);
+    }
+    for (size_t i = 0; i < world->pending_count; i++) {
+        const struct pending *change = &world->pending[i];
+        const struct image *image = &world->images[change->device];
+        memcpy(image->current + change->offset, image->durable + change->offset, change->size);
+    }
+    world->pending_count = 0;
+    world->data_used = 0;
+}
+
+void images_outlive(void)
+{
+    for (size_t i = 0; i < world->pending_count; i++) {
+        struct pending *change = &world->pending[i];
+        if (change->completed != 0)
+            continue;
+        bool happens = world_below(2) == 0;
+        if (happens)
+            apply_range(world->images[change->device].current, change, 0, change->size);
+        else
+            change->number = 0;
+    }
+    compact();
+    for (size_t i = 0; i < world->pending_count; i++)
+        world->pending[i].completed = 1; /* before any event of the next life */
+}
+
+/* ---- space ------------------------------------------------------------------------------------------------------- */
+
+bool image_has_space(const struct image *image, uint64_t offset, uint64_t size)
+{
+    for (uint64_t grain = offset / SPACE_GRAIN; grain <= (offset + size - 1) / SPACE_GRAIN; grain++)
+        if ((image->space[grain / 64] >> grain % 64 & 1) == 0)
+            return false;
+    return true;
+}
+
+void image_take_space(struct image *image, uint64_t offset, uint64_t size)
+{
+    for (uint64_t grain = offset / SPACE_GRAIN; grain <= (offset + size - 1) / SPACE_GRAIN; grain++)
+        image->space[grain / 64] |= UINT64_C(1) << grain % 64;
+}
+
+void image_give_space(struct image *image, uint64_t offset, uint64_t size)
+{
+    for (uint64_t grain = ROUND_UP(offset, SPACE_GRAIN) / SPACE_GRAIN; grain < (offset + size) / SPACE_GRAIN; grain++)
+        image->space[grain / 64] &= ~(UINT64_C(1) << grain % 64);
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------- */
+
+static unsigned char *map_file(int file, uint64_t size)
+{
+    unsigned char *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+    if (start == MAP_FAILED)
+        fail("an image of %llu bytes cannot be mapped", (unsigned long long)size);
+    return start;
+}
+
+/* What the file has; its holes stay holes of memory. */
+static void copy_used(struct image *image)
+{
+    off_t start = 0, end = 0;
+    while ((start = lseek(image->current_file, end, SEEK_DATA)) >= 0) {
+        end = lseek(image->current_file, start, SEEK_HOLE);
+        memcpy(image->durable + start, image->current + start, (size_t)(end - start));
+        image_take_space(image, (uint64_t)start, (uint64_t)(end - start));
+    }
+}
+
+/* The file that pool_create() formats is the current image; the durable one begins as its copy. */
+void images_map(void)
+{
+    const struct session *session = world->session;
+    char path[PATH_SIZE];
+    world->images_count = session->settings.devices;
+    for (unsigned i = 0; i < world->images_count; i++) {
+        struct image *image = &world->images[i];
+        image->size = session->settings.size;
+        session_device_path(session, i, path);
+        image->current_file = open(path, O_RDWR | O_CLOEXEC);
+        image->durable_file = memfd_create("durable", MFD_CLOEXEC);
+        if (image->current_file < 0 || image->durable_file < 0 ||
+            ftruncate(image->durable_file, (off_t)image->size) != 0)
+            fail("%s cannot be opened", path);
+        image->current = map_file(image->current_file, image->size);
+        image->durable = map_file(image->durable_file, image->size);
+        ASSERT(image->size <= SPACE_BITS * SPACE_GRAIN);
+        copy_used(image);
+    }
+}

@@ -1,0 +1,40 @@
+/*
+ * The bytes of the simulated devices. The *durable* image is what survives whatever the seed decides, the *current* one
+ * what a read sees, and the pending changes lie between them. A crash keeps, loses or tears each of these.
+ */
+#ifndef COFFER_TESTS_SIM_IMAGES_H
+#define COFFER_TESTS_SIM_IMAGES_H
+
+#include "engine/device/device.h"
+#include "tests/sim/world.h"
+
+#define SECTOR 512
+
+/* By the parent: maps the files that pool_create() formatted. */
+void images_map(void);
+
+/* A write or discard begins, at `offset`, which may not be the one that it asks for; its number. */
+uint64_t image_change_begin(const struct device_io *io, unsigned device, uint64_t offset);
+/* It is complete: what was asked happened, and reads see it; or nothing did. */
+void image_change_end(uint64_t number, bool happened);
+/* Changes that were complete before the event become durable; or the flush fails, and some of them never will. */
+void image_flush(unsigned device, uint64_t before);
+void image_flush_fails(unsigned device, uint64_t before);
+
+/* What the file system below has given space for; discards give it back. */
+bool image_has_space(const struct image *image, uint64_t offset, uint64_t size);
+void image_take_space(struct image *image, uint64_t offset, uint64_t size);
+void image_give_space(struct image *image, uint64_t offset, uint64_t size);
+
+struct crash_odds {
+    unsigned lose_percent, tear_percent; /* of changes, of those that are not lost */
+};
+
+/* Decides for each pending change what a crash keeps; returns a hash of what the devices would hold. */
+uint64_t images_choose(struct crash_odds odds);
+/* The crash: nothing is pending afterwards. */
+void images_crash(void);
+/* Only the process died: what it had submitted happens or not, and is as volatile as before. */
+void images_outlive(void);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * Lives. A life is a forked process, so that a crash is its end and nothing that the engine kept in memory is left. It
+ * leaves images, model and dice in the world for the parent.
+ */
+#include "tests/sim/life.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/sim/faults.h"
+#include "tests/sim/schedule.h"
+
+#define LIFE_SECONDS_MAX 120 /* of real time */
+
+const char *const phase_names[PHASES] = {"start", "opening", "comparing", "working", "closing", "closed"};
+
+void life_take_error(enum error error)
+{
+    bool told = error == ERROR_FENCED || error == ERROR_IO || error == ERROR_NO_MEMORY;
+    if (world->failed && world->plant != SIM_PLANT_SILENT && told)
+        _exit(EXIT_FENCED);
+}
+
+static _Noreturn void live(void (*run)(struct session *session))
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(LIFE_SECONDS_MAX);
+    session_error = life_take_error;
+    schedule_start();
+    run(world->session);
+    fflush(stderr);
+    _exit(0);
+}
+
+bool life_run(void (*run)(struct session *session))
+{
+    struct session *session = world->session;
+    int status;
+    atomic_store(&session->phase, PHASE_NONE);
+    atomic_store(&session->stop, false);
+    world->events = world->phase_events = 0;
+    world->phase = PHASE_NONE;
+    world->failed = world->flush_failed = false;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child < 0)
+        fail("fork: %s", strerror(errno));
+    if (child == 0)
+        live(run);
+    if (waitpid(child, &status, 0) != child)
+        fail("waitpid: %s", strerror(errno));
+    bool crashed = WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_CRASHED || WEXITSTATUS(status) == EXIT_FENCED);
+    if (!crashed && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+        fail("life %u failed while %s (status %#x)", session->round, phase_names[atomic_load(&session->phase)],
+             (unsigned)status);
+    return crashed;
+}
+
+void life_run_to_end(void (*run)(struct session *session))
+{
+    world->stop_event = UINT64_MAX;
+    world->crash_phase = -1;
+    faults_clear();
+    if (life_run(run))
+        fail("it crashed by itself");
+}
+
+void life_plan(uint64_t operations)
+{
+    uint64_t choice = world_below(100);
+    faults_draw(2 * operations);
+    world->stop_event = 1 + world_below(2 * operations);
+    world->crash_phase = -1;
+    world->crash_event = 1 + world_below(2 * operations);
+    if (choice < 20) {
+        world->crash_phase = PHASE_OPENING;
+        world->crash_event = 1 + world_below(1 + world_below(300));
+    } else if (choice < 24) {
+        world->crash_phase = PHASE_COMPARING;
+    } else if (choice < 74) {
+        world->crash_phase = PHASE_WORKING;
+        world->stop_event = UINT64_MAX;
+    } else if (choice < 92) {
+        world->crash_phase = PHASE_CLOSING;
+        world->crash_event = 1 + world_below(60);
+    }
+}

@@ -1,0 +1,23 @@
+/* One life: a process that opens the pool, works on it and closes it, unless its power goes before. */
+#ifndef COFFER_TESTS_SIM_LIFE_H
+#define COFFER_TESTS_SIM_LIFE_H
+
+#include "tests/sim/world.h"
+
+/* How a life ends, as the parent sees it. */
+enum { EXIT_CRASHED = 42, EXIT_FENCED };
+
+extern const char *const phase_names[PHASES];
+
+/* Runs it in a process of its own. True where the power went, or the pool was fenced. */
+bool life_run(void (*run)(struct session *session));
+/* No power loss in this one. */
+void life_run_to_end(void (*run)(struct session *session));
+/* Draws where the life shall stop working, and where the power goes: at some moment of its opening, of its work, or of
+ * its end; or only when it is over. */
+void life_plan(uint64_t operations);
+
+/* Where a device failed, whoever hears of it ends the life: a session_error. */
+void life_take_error(enum error error);
+
+#endif

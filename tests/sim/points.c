@@ -1,0 +1,145 @@
+/*
+ * The life is lived in a process whose world is its own; each state is a branch of it (branch.c), one at a time. One
+ * seed gives the same states in the same order, so a state has a number.
+ *
+ * Two states are the same where the devices hold the same bytes and the model promises the same: the hash of images is
+ * mixed with the count of answers that say something of what is durable.
+ */
+#include "tests/sim/points.h"
+
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "tests/crash/child.h"
+#include "tests/sim/branch.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/images.h"
+#include "tests/sim/life.h"
+#include "tests/sim/schedule.h"
+
+#define SEEN_COUNT        (UINT64_C(1) << 20)
+#define CLOSE_PERCENT     35 /* the others end as they are */
+#define CHECK_PERCENT     35
+#define AGAIN_PERCENT     30  /* of states: a second crash, if it comes to that event */
+#define AGAIN_EVENTS      160 /* about what an open, compare and close take */
+#define STATE_SECONDS_MAX 120
+
+static struct points_tally *tally;
+static const struct points_choice *choice;
+static uint64_t seen[SEEN_COUNT], states;
+
+static const struct {
+    const char *name;
+    struct crash_odds odds;
+} variants[] = {
+    {"nothing", {100, 0}},
+    {"all", {0, 0}},
+    {"a part", {50, 0}},
+    {"a torn part", {25, 50}},
+};
+
+/* False where it was there. */
+static bool see(uint64_t key)
+{
+    key |= 1;
+    for (uint64_t place = key >> 1, tried = 0; tried < SEEN_COUNT / 2; place++, tried++) {
+        uint64_t *slot = &seen[place % SEEN_COUNT];
+        if (*slot == key)
+            return false;
+        if (*slot == 0) {
+            *slot = key;
+            return true;
+        }
+    }
+    return true;
+}
+
+static void must_pass(int status, const char *what, const char *variant)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    fail("state %llu%s, with %s of what was pending, is wrong (status %#x)", (unsigned long long)states, what, variant,
+         (unsigned)status);
+}
+
+static void verify(void)
+{
+    bool closes = world_percent(CLOSE_PERCENT);
+    alarm(STATE_SECONDS_MAX);
+    closes ? child_compare(world->session) : child_look(world->session);
+    if (closes && world_percent(CHECK_PERCENT)) {
+        tally->checks++;
+        child_check(world->session);
+    }
+    fflush(stderr);
+    _exit(0);
+}
+
+/* ---- the second crash -------------------------------------------------------------------------------------------- */
+
+static uint64_t again_event;
+
+static void verify_again(void *unused)
+{
+    (void)unused;
+    verify();
+}
+
+static void crash_again(void)
+{
+    if (world->events != again_event)
+        return;
+    size_t variant = world_below(COUNT_OF(variants));
+    tally->again++;
+    images_choose(variants[variant].odds);
+    must_pass(branch(dice_throw(&world->dice), verify_again, NULL), ", and again", variants[variant].name);
+}
+
+static void verify_once(void *unused)
+{
+    (void)unused;
+    if (world_percent(AGAIN_PERCENT)) {
+        again_event = 1 + world_below(AGAIN_EVENTS);
+        world->at_event = crash_again;
+    }
+    verify();
+}
+
+/* ---- the life ---------------------------------------------------------------------------------------------------- */
+
+static void try_state(size_t variant)
+{
+    uint64_t key = hash_mix(images_choose(variants[variant].odds), atomic_load(&world->session->promises));
+    if (!see(key)) {
+        tally->skipped++;
+        return;
+    }
+    states++;
+    if (choice->only != 0 && choice->only != states)
+        return;
+    tally->states++;
+    must_pass(branch(hash_mix(states, world->session->settings.seed), verify_once, NULL), "", variants[variant].name);
+}
+
+static void crash_here(void)
+{
+    size_t count = world->pending_count == 0 ? 1 : COUNT_OF(variants);
+    tally->events++;
+    for (size_t v = 0; v < count; v++)
+        try_state(v);
+}
+
+void points_run(const struct points_choice *points_choice, struct points_tally *points_tally)
+{
+    tally = points_tally;
+    choice = points_choice;
+    world_make_own();
+    world->stop_event = choice->events;
+    world->crash_phase = -1;
+    faults_clear();
+    world->at_event = crash_here;
+    schedule_start();
+    child_work(world->session);
+}

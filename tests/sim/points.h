@@ -1,0 +1,25 @@
+/*
+ * Every crash point: a life is lived once, and before each event of its devices the power goes, in branches: with
+ * nothing, all, a random part and torn pieces of what was not flushed. Each is opened and compared with the model, now
+ * and then closed and checked, and now and then the power goes once more while that is done. What was seen before, the
+ * same bytes under the same promises, is skipped.
+ */
+#ifndef COFFER_TESTS_SIM_POINTS_H
+#define COFFER_TESTS_SIM_POINTS_H
+
+#include "tests/sim/world.h"
+
+struct points_tally {
+    uint64_t events, states, again, skipped; /* again: crashed a second time, while it was opened and closed */
+    uint64_t checks;
+};
+
+struct points_choice {
+    uint64_t events; /* of the working phase, about */
+    uint64_t only;   /* this state alone; 0: all */
+};
+
+/* In a process of its own; ends it by fail() where a state is wrong. */
+void points_run(const struct points_choice *choice, struct points_tally *tally);
+
+#endif
