@@ -217,6 +217,14 @@ static uint64_t next_id(const struct frozen *frozen)
     return id;
 }
 
+/* A merge that is repeated after a crash, by an open with less memory, has only a part of what it had, and the rest
+ * comes with the next: so it may have points of a component, and not its deletion, which was published the first time.
+ * Nothing would ever refer to a map that was made of them. */
+static bool component_is_gone(const struct component_merge *component)
+{
+    return !component->in_table && component->format.state != COMPONENT_LIVE;
+}
+
 static enum error component_merge_next(struct merge *merge, struct frozen *frozen, struct component_list *list, uint64_t id)
 {
     struct component_merge *component;
@@ -228,6 +236,8 @@ static enum error component_merge_next(struct merge *merge, struct frozen *froze
         frozen->range_next++;
     while (frozen->change_next < frozen->change_count && frozen->changes[frozen->change_next].id == id)
         component_change(component, &frozen->changes[frozen->change_next++]);
+    if (component_is_gone(component))
+        return ERROR_NONE;
     return component_fold(merge, component, frozen->sheaves + sheaf, frozen->sheaf_next - sheaf, frozen->ranges + range,
                           frozen->range_next - range);
 }

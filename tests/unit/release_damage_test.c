@@ -149,6 +149,7 @@ static void a_listed_leaf_that_cannot_be_read_leaks_what_it_had(void **state)
 static void a_listed_inner_node_that_cannot_be_read_leaks_what_it_had(void **state)
 {
     struct fixture *f = *state;
+    fixture_component(f, COMPONENT + 1, COMPONENT_LIVE);
     leaves_write(f, COMPONENT, 300, 1);
     fixture_write(f, COMPONENT + 1, 5, 900);
     fixture_holes(f, COMPONENT, 0, ALL);

@@ -139,6 +139,7 @@ static void more_references_than_the_list_of_changes_holds_are_released(void **s
 static void a_merge_releases_as_much_as_it_adds(void **state)
 {
     struct fixture *f = *state;
+    fixture_component(f, COMPONENT + 1, COMPONENT_LIVE);
     leaves_write(f, COMPONENT, 1000, 1);
     fixture_holes(f, COMPONENT, 0, ALL);
     publish(f);
@@ -277,12 +278,26 @@ static void die(void *context, uint64_t checkpoint, uint64_t sequence)
     kill(getpid(), SIGKILL);
 }
 
+/* One that a crash ends when the older of two tables was published. */
+static void open_and_die(struct fixture *f, uint64_t memory)
+{
+    int status;
+    f->memory = memory;
+    pid_t child = fork();
+    if (child == 0) {
+        f->published = die;
+        _exit(fixture_try_open(f) ? 1 : 2);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    f->epoch++;
+}
+
 /* Where replay fills both tables the older is merged, and published with the old start: a crash right behind it has both
  * merged once more. */
 static void a_merge_that_is_repeated_drops_nothing_twice(void **state)
 {
     struct fixture *f = *state;
-    int status;
     leaves_write(f, COMPONENT, 2000, 1);
     fixture_close(f);
     f->memory = UINT64_C(256) << 20;
@@ -294,18 +309,10 @@ static void a_merge_that_is_repeated_drops_nothing_twice(void **state)
     fixture_write(f, COMPONENT, 7, 9001);
     assert_int_equal(group_sync(f->group), ERROR_NONE);
     fixture_crash(f);
-    f->memory = UINT64_C(108) << 20;
-    for (unsigned round = 0; round < 2; round++) {
-        pid_t child = fork();
-        if (child == 0) {
-            atomic_store(&release_references, 100);
-            f->published = die;
-            _exit(fixture_try_open(f) ? 1 : 2);
-        }
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    }
-    f->epoch += 2;
+    atomic_store(&release_references, 100);
+    for (unsigned round = 0; round < 2; round++)
+        open_and_die(f, UINT64_C(108) << 20);
+    atomic_store(&release_references, 0);
     fixture_open(f);
     publish(f);
     truth_expect(f, COMPONENTS);
@@ -317,6 +324,45 @@ static void a_merge_that_is_repeated_drops_nothing_twice(void **state)
         fixture_expect(f, COMPONENT, leaf * MAP_LEAF_ENTRIES, leaf == 500 ? 9000 : kept);
     }
     fixture_expect(f, COMPONENT, 7, 9001);
+}
+
+/* Points of no meaning, until the table holds so many bytes. */
+static void table_fill(struct fixture *f, uint64_t *leaf, uint64_t bytes)
+{
+    for (; recent_used(f->group->view->active) < bytes; ++*leaf)
+        fixture_holes(f, COMPONENT, *leaf * MAP_LEAF_ENTRIES, *leaf * MAP_LEAF_ENTRIES + 255);
+}
+
+/* With less memory the older table ends before the deletion, of which the merge before, with more, knew. */
+static void a_merge_repeated_with_less_memory_makes_no_map_of_a_deleted_component(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t less = UINT64_C(88) << 20, more = UINT64_C(108) << 20;
+    uint64_t leaf = 3000;
+    fixture_component(f, COMPONENT + 1, COMPONENT_LIVE);
+    leaves_write(f, COMPONENT + 1, 20, 1);
+    fixture_close(f);
+    f->memory = UINT64_C(256) << 20;
+    fixture_open(f);
+    for (uint64_t i = 10; i < 30; i++)
+        fixture_write(f, COMPONENT + 1, i * MAP_LEAF_ENTRIES, 100 + i);
+    table_fill(f, &leaf, less / 8 + (1 << 20));
+    fixture_holes(f, COMPONENT + 1, 0, ALL);
+    fixture_component(f, COMPONENT + 1, COMPONENT_DELETED);
+    assert_true(recent_used(f->group->view->active) < recent_usable(more / 8, RECENT_RECORD_ROOM));
+    table_fill(f, &leaf, more / 8 + (1 << 20));
+    fixture_write(f, COMPONENT, 7, 9001);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    fixture_crash(f);
+    open_and_die(f, more);
+    open_and_die(f, less);
+    fixture_open(f);
+    publish(f);
+    truth_expect(f, COMPONENTS);
+    release(f, WHOLE);
+    truth_expect(f, COMPONENTS);
+    fixture_expect(f, COMPONENT, 7, 9001);
+    assert_int_equal(published(f).blocks_mapped, 1);
 }
 
 /* ---- space ---------------------------------------------------------------------------------------------------------------- */
@@ -416,6 +462,7 @@ int main(void)
         TEST(a_reader_keeps_a_dropped_map_while_it_is_taken_apart),
         TEST(any_history_with_crashes_is_released_to_its_end),
         TEST(a_merge_that_is_repeated_drops_nothing_twice),
+        TEST(a_merge_repeated_with_less_memory_makes_no_map_of_a_deleted_component),
         TEST_SMALL(a_trim_in_a_full_group_gives_back_space_by_itself),
         TEST_SMALL(a_writer_waits_for_what_is_being_released),
         TEST_SMALL(a_full_group_with_a_backlog_survives_crashes),

@@ -221,6 +221,7 @@ static void a_merge_writes_no_more_than_was_foreseen(void **state)
 static void many_references_are_foreseen(void **state)
 {
     struct fixture *f = *state;
+    fixture_component(f, COMPONENT + 1, COMPONENT_LIVE);
     for (unsigned round = 0; round < 3; round++) {
         for (uint64_t unit = 0; unit < 2000; unit++)
             assert_int_equal(overwrite(f, unit), ERROR_NONE);
