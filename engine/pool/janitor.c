@@ -1,13 +1,14 @@
 /*
  * The janitor: one thread that empties the trash when its time has come, frees what was deleted, and finishes what a
- * crash cut off a shrink. Each is one trim of a whole range; what the range held goes onto the group's release list, and
- * merges take it apart.
+ * crash cut off a shrink. Each is one trim of a whole range; what the range held goes onto the group's release list,
+ * and merges take it apart.
  *
  * What it has to do stands in the catalog before it begins and leaves it only when all is done: `deleting` until the
  * slot is emptied in the same commit that marks the component deleted, `cut` until its blocks are gone. The trim comes
  * before that commit in the log. So a crash anywhere only makes it begin anew.
  *
- * Locks: pool->lock, but for the trim of what is being freed, which is nobody else's and stays in place meanwhile.
+ * Locks: pool->lock, but for the trims. What is being freed is nobody else's and stays in place meanwhile; what
+ * somebody else is cutting (object.c) is passed by until that is done, even where it was deleted.
  */
 #include "base/clock.h"
 #include "base/memory.h"
@@ -44,7 +45,7 @@ static bool is_expired(const struct pool *pool, const struct object *object, uin
 static bool has_work(const struct pool *pool, const struct object *object, uint64_t now)
 {
     bool wanted = object->deleting || object->cut != 0 || is_expired(pool, object, now);
-    return wanted && object->retry_at <= clock_monotonic();
+    return wanted && !object->cutting && object->retry_at <= clock_monotonic();
 }
 
 static enum error work(struct pool *pool, struct object *object) REQUIRES(pool->lock)

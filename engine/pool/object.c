@@ -7,7 +7,10 @@
  * between leaves `cut`, the janitor goes on, and until it is done the object cannot be resized. So what is beyond the
  * size always reads as zeros once it is there again.
  *
- * Locks: pool->lock, held across catalog writes.
+ * Locks: pool->lock, held across catalog writes, not across the trim of a shrink, which in a full pool may wait for
+ * space for half a minute. Meanwhile the object may be opened, named and thrown away like any other: nobody comes to
+ * what lies beyond its size, and `cut` refuses to let it grow. Being `cutting` it has one cutter only and stays in
+ * memory (the janitor passes by, also where it was deleted), and the pool, counting its cuts, keeps the group open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -331,11 +334,27 @@ enum error object_rename(struct pool *pool, const char *name, const char *new_na
 /* ---- resizing
  * ------------------------------------------------------------------------------------------------------------ */
 
+/* Without the lock; what it needs of the object stays as it is. */
+static enum error cut_trim(struct pool *pool, struct object *object) REQUIRES(pool->lock)
+{
+    uint64_t first = atomic_load(&object->size) / COFFER_BLOCK, end = object->cut / COFFER_BLOCK;
+    ASSERT(object->cut != 0 && !object->cutting);
+    object->cutting = true;
+    pool->cuts++;
+    mutex_unlock(&pool->lock);
+    enum error error = component_trim(pool, object->component, first, end, NULL);
+    mutex_lock(&pool->lock);
+    object->cutting = false;
+    pool->cuts--;
+    condition_broadcast(&pool->cut_ended);
+    condition_signal(&pool->janitor_wake); /* it may have passed by */
+    return error;
+}
+
 enum error object_cut(struct pool *pool, struct object *object)
 {
     struct object_document document;
-    uint64_t first = atomic_load(&object->size) / COFFER_BLOCK, end = object->cut / COFFER_BLOCK;
-    TRY(component_trim(pool, object->component, first, end, NULL));
+    TRY(cut_trim(pool, object));
     object_describe(pool, object, &document);
     document.cut = 0;
     TRY(store(pool, object, &document));

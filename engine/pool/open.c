@@ -185,6 +185,7 @@ static void pool_free(struct pool *pool)
     condition_deinit(&pool->section.changed);
     mutex_deinit(&pool->lock);
     condition_deinit(&pool->janitor_wake);
+    condition_deinit(&pool->cut_ended);
     free(pool->directory);
     free(pool->command);
     free(pool);
@@ -200,6 +201,7 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     condition_init(&pool->section.changed);
     mutex_init(&pool->lock, RANK_CATALOG);
     condition_init(&pool->janitor_wake);
+    condition_init(&pool->cut_ended);
     pool->options = *options;
     pool->options.passphrase = NULL;
     pool->read_only = options->read_only;
@@ -324,10 +326,20 @@ enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t
     return error;
 }
 
+/* Shrinks that began before the pool was locked use the group; in a full one they may wait for space. */
+static void cuts_await(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    while (pool->cuts != 0)
+        condition_wait(&pool->cut_ended, &pool->lock);
+    mutex_unlock(&pool->lock);
+}
+
 /* Everything that needs the key ends; what is durable stays so. */
 static enum error key_drop(struct pool *pool)
 {
     janitor_stop(pool);
+    cuts_await(pool);
     enum error error = group_close(pool->group, group_is_fenced(pool->group));
     pool->group = NULL;
     catalog_unload(pool);

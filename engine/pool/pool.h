@@ -34,6 +34,7 @@ struct object {
     uint64_t created, deleted;    /* seconds since 1970 */
     bool deleting;
     uint64_t cut;                 /* bytes: what is beyond the size, below this, is still to be freed; 0: nothing */
+    bool cutting;                 /* a thread is at it, without pool->lock: the object stays in memory */
     uint64_t retry_at;            /* clock_monotonic; 0: the janitor has not failed with it */
     unsigned open_count;
     _Atomic uint64_t size;
@@ -85,6 +86,8 @@ struct pool {
     struct object_table *table;    /* the same objects by name, UUID and slot; NULL while locked */
     struct domain_key *domain_keys;
     unsigned volume_count;
+    unsigned cuts;                 /* objects that are `cutting`: the group stays open */
+    struct condition cut_ended;    /* with pool->lock */
     struct thread janitor;         /* empties the trash and walks deletions */
     bool janitor_running;
     _Atomic bool janitor_stopping; /* set under pool->lock */
@@ -164,8 +167,8 @@ void catalog_leave(struct pool *pool, struct object *object);
 uint64_t object_purge_time(const struct pool *pool, const struct object *object);
 /* Marks an object as deleted for good, durably, and wakes the janitor. Under pool->lock. */
 enum error object_doom(struct pool *pool, struct object *object) CHECKED;
-/* Frees what a shrink cut off and clears `cut`. Under pool->lock. */
-enum error object_cut(struct pool *pool, struct object *object) CHECKED;
+/* Frees what a shrink cut off and clears `cut`. Under pool->lock, which it lets go of meanwhile; the object stays. */
+enum error object_cut(struct pool *pool, struct object *object) REQUIRES(pool->lock) CHECKED;
 
 /* ---- janitor.c --------------------------------------------------------------------------------------------------------------- */
 
