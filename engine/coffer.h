@@ -66,7 +66,8 @@ struct pool_open_options {
     const char *passphrase;    /* NULL: not given */
     size_t passphrase_size;
     bool read_only;            /* shared locks, nothing written (check, dump) */
-    bool start_locked;         /* where a passphrase is missing, or the key itself, open locked instead of failing */
+    bool start_locked;         /* where the key is not there, cannot be used or is a wrong one, open locked instead of
+                                * failing; what is wrong with the disks fails all the same */
     bool accept_rollback;
     bool no_index;             /* bench: fingerprint everything, look nothing up */
     bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
@@ -86,8 +87,8 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
 /* Takes the key of a locked pool and opens it. */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* The same for a pool that was opened without its key (pool_status.awaits_key) and that nobody unlocked since; else
- * ERROR_EXISTS. Where it fails, *again tells whether that may pass: the key is not there, cannot be read or is damaged
- * (half copied), devices are in use. Where it may not, the key is awaited no more. */
+ * ERROR_EXISTS. Where it fails, *again tells whether that may pass: the key file is not there, cannot be read, is
+ * damaged (half copied) or another one, devices are in use. Where it may not, the key is awaited no more. */
 enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again) CHECKED;
 /* Flushes and forgets every key. ERROR_BUSY while volumes are open. */
 enum error pool_lock(struct pool *pool) CHECKED;
@@ -200,7 +201,8 @@ struct device_info {
 struct pool_status {
     struct uuid uuid;
     bool locked, encryption, fenced, read_only;
-    bool awaits_key;          /* locked since its key was not there, and pool_unlock_awaited() may still open it */
+    bool awaits_key;          /* locked for want of the right key, and pool_unlock_awaited() may still open it */
+    char why_locked[1024];    /* the sentence on that key; empty where it is not locked, or a person did it */
     bool below_full;          /* the file system below has no space: writers get NO_SPACE */
     enum fingerprint_choice fingerprint;
     char group_name[GROUP_NAME_MAX + 1];

@@ -23,7 +23,7 @@
 
 struct finding {
     const char *severity;
-    char evidence[640];
+    char evidence[1280];
     char command[PATH_MAX + 128];
 };
 
@@ -50,9 +50,9 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
     if (!facts->status->locked)
         return;
     finding->severity = "error";
-    snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked%s: its disks are not served",
-             facts->status->awaits_key ? ", for there is no key file that it could use (it is looked for every minute)"
-                                       : "");
+    snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked, its disks are not served%s%s%s",
+             facts->status->why_locked[0] == '\0' ? "" : ": ", facts->status->why_locked,
+             facts->status->awaits_key ? " (it is tried again every minute)" : "");
     snprintf(finding->command, sizeof(finding->command), "%s unlock", facts->self);
 }
 

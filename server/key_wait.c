@@ -1,11 +1,11 @@
 /*
  * A thread that unlocks a pool once its key is there.
  *
- * It goes on while what stands against the open may pass: the key is not there, is still being copied or has a wrong
- * mode, another process holds the devices (pool_unlock_awaited() judges). Each such state but absence is told when it
- * begins. Whatever else it is (a wrong key, devices that were rolled back) is told and left to a person, and the pool
- * awaits its key no more. Who unlocks, and perhaps locks again, has the last word: pool_unlock_awaited() does nothing
- * then. The lock is held for waiting only; a crash loses nothing.
+ * It goes on while what stands against the open may pass: the key is not there, is still being copied, has a wrong mode
+ * or is another one, another process holds the devices (pool_unlock_awaited() judges). Each such state but absence is
+ * told when it begins; that of the start was told then. Whatever else it is (a wrong passphrase, devices that were
+ * rolled back) is told and left to a person, and the pool awaits its key no more. Who unlocks, and perhaps locks again,
+ * has the last word: pool_unlock_awaited() does nothing then. The lock is held for waiting only; a crash loses nothing.
  */
 #include "server/key_wait.h"
 
@@ -29,7 +29,7 @@ struct key_wait {
     key_secret *secret;
     void *context;
     struct thread thread;
-    char *told;        /* the thread's: what it said last, or NULL */
+    char *told;        /* the thread's: what was said last, at the start or by it; NULL: no memory */
     struct mutex lock; /* RANK_LEAF; guards what follows */
     struct condition changed;
     bool stopping GUARDED_BY(lock);
@@ -100,14 +100,15 @@ static void run(void *argument)
     }
 }
 
-static enum error awaits(struct pool *pool, bool *awaited)
+/* `*told`: what was said at the start of the key that is awaited; NULL where none is. The caller's. */
+static enum error awaits(struct pool *pool, char **told)
 {
     AUTO_FREE struct pool_status *status = memory_zeroed(1, sizeof(*status));
     if (status == NULL)
         return ERROR_NO_MEMORY;
     TRY(pool_status(pool, status));
-    *awaited = status->awaits_key;
-    return ERROR_NONE;
+    *told = status->awaits_key ? strdup(status->why_locked) : NULL;
+    return *told == NULL && status->awaits_key ? ERROR_NO_MEMORY : ERROR_NONE;
 }
 
 static void wait_free(struct key_wait *wait)
@@ -120,15 +121,18 @@ static void wait_free(struct key_wait *wait)
 
 enum error key_wait_start(struct pool *pool, key_secret *secret, void *context, struct key_wait **wait)
 {
-    bool awaited;
-    TRY(awaits(pool, &awaited));
+    char *told;
+    TRY(awaits(pool, &told));
     *wait = NULL;
-    if (!awaited)
+    if (told == NULL)
         return ERROR_NONE;
     struct key_wait *made = memory_zeroed(1, sizeof(*made));
-    if (made == NULL)
+    if (made == NULL) {
+        free(told);
         return ERROR_NO_MEMORY;
+    }
     made->pool = pool;
+    made->told = told;
     made->secret = secret;
     made->context = context;
     mutex_init(&made->lock, RANK_LEAF);

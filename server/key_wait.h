@@ -1,6 +1,7 @@
 /*
- * Waiting for the key of a pool that started without it: a key file on a medium that comes later, say. It is looked for
- * again and again, at growing intervals, until it opens the pool, proves to be a wrong one, or somebody unlocks.
+ * Waiting for the key of a pool that started without one that opens it: a key file on a medium that comes later, say.
+ * It is looked for again and again, at growing intervals, until it opens the pool, a person is needed, or somebody
+ * unlocks.
  */
 #ifndef COFFER_SERVER_KEY_WAIT_H
 #define COFFER_SERVER_KEY_WAIT_H

@@ -19,6 +19,8 @@
 #include "tools/table.h"
 #include "tools/text.h"
 
+#define LABEL_WIDTH 11 /* of the column before the texts */
+
 static void add_line(struct table *table, const char *label, const char *text)
 {
     table_add(table, NULL, (const char *const[]){label, text});
@@ -33,16 +35,26 @@ static void add_hint(struct tool *tool, struct table *table, const char *label, 
     add_line(table, label, text == NULL ? words : text);
 }
 
+/* A sentence of the daemon's, which may be long. */
+static void add_sentence(struct tool *tool, struct table *table, const char *sentence)
+{
+    size_t columns = tool_columns(tool), width = columns > 2 * LABEL_WIDTH ? columns - LABEL_WIDTH : 0;
+    AUTO_FREE char *text = text_wrap(sentence, width, 0);
+    if (sentence[0] != '\0')
+        add_line(table, "", text == NULL ? sentence : text);
+}
+
 static void add_state(struct tool *tool, struct table *table, const json_t *status)
 {
     if (answer_flag(status, "awaits_key"))
-        add_line(table, "State", "locked: no key file that can be used; it is looked for every minute");
+        add_line(table, "State", "locked until the right key is there, which is looked for every minute");
     else if (answer_flag(status, "locked"))
         add_hint(tool, table, "State", "locked: type", "unlock");
     else if (answer_flag(status, "fenced"))
         add_hint(tool, table, "State", "out of service after a failed write: see", "health");
     else
         add_line(table, "State", answer_flag(status, "read_only") ? "read-only" : "serving");
+    add_sentence(tool, table, answer_word(status, "why_locked"));
 }
 
 static void add_space(struct tool *tool, struct table *table, const json_t *status)
@@ -107,7 +119,7 @@ static void add_rates(struct table *table, const json_t *status, const json_t *b
 
 static enum error print_summary(struct tool *tool, const json_t *status, const json_t *before, double seconds)
 {
-    static const struct table_column columns[] = {{NULL, TABLE_LEFT}, {NULL, TABLE_LEFT}};
+    static const struct table_column columns[] = {{NULL, TABLE_LEFT}, {NULL, TABLE_LINES}};
     char text[2 * TEXT_SIZE];
     struct table *table = table_create(columns, COUNT_OF(columns));
     add_line(table, "Pool", answer_word(status, "uuid"));

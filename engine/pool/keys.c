@@ -35,7 +35,7 @@ enum error pool_device_check(const struct pool_conf *conf, const struct pool_con
     return ERROR_NONE;
 }
 
-static enum error plaintext_open(const struct pool_conf *conf, const struct witness *witness, uint8_t kek[KEY_SIZE])
+static enum error plaintext_check(const struct pool_conf *conf, const struct witness *witness)
 {
     if (conf->encryption != POOL_ENCRYPTION_OFF)
         return error_explain(ERROR_FORGED,
@@ -45,7 +45,6 @@ static enum error plaintext_open(const struct pool_conf *conf, const struct witn
         return error_explain(ERROR_FORGED,
                              "%s/%s says encryption = off, but this pool was encrypted before: the file was changed",
                              conf->directory, POOL_CONF_NAME);
-    memcpy(kek, kek_public, KEY_SIZE);
     return ERROR_NONE;
 }
 
@@ -61,8 +60,7 @@ static enum error provider_open(const struct provider_config *provider, const st
                          provider->path);
 }
 
-static enum error encrypted_open(const struct pool_conf *conf, const struct superblock *found,
-                                 const struct provider_secret *secret, uint8_t kek[KEY_SIZE])
+static enum error encrypted_check(const struct pool_conf *conf, const struct superblock *found)
 {
     if (conf->encryption == POOL_ENCRYPTION_OFF)
         return error_explain(
@@ -71,6 +69,12 @@ static enum error encrypted_open(const struct pool_conf *conf, const struct supe
     if (!uuid_equal(found->wrapping.provider, conf->provider->id))
         return error_explain(ERROR_FOREIGN, "the device's keys are not under provider %s, which %s/%s names",
                              conf->provider->name, conf->directory, POOL_CONF_NAME);
+    return ERROR_NONE;
+}
+
+static enum error kek_open(const struct pool_conf *conf, const struct superblock *found,
+                           const struct provider_secret *secret, uint8_t kek[KEY_SIZE])
+{
     uint8_t kdk[KEY_SIZE];
     TRY(provider_open(conf->provider, secret, kdk));
     enum error error = kek_derive(kdk, conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt, kek);
@@ -78,11 +82,20 @@ static enum error encrypted_open(const struct pool_conf *conf, const struct supe
     return error;
 }
 
+enum error pool_keys_check(const struct pool_conf *conf, const struct witness *witness, const struct superblock *found)
+{
+    if (!uuid_equal(found->pool, conf->pool))
+        return error_explain(ERROR_FOREIGN, "the device belongs to another pool than %s", conf->directory);
+    return found->encryption ? encrypted_check(conf, found) : plaintext_check(conf, witness);
+}
+
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
                           const struct superblock *found, const struct provider_secret *secret,
                           uint8_t kek[KEY_SIZE])
 {
-    if (!uuid_equal(found->pool, conf->pool))
-        return error_explain(ERROR_FOREIGN, "the device belongs to another pool than %s", conf->directory);
-    return found->encryption ? encrypted_open(conf, found, secret, kek) : plaintext_open(conf, witness, kek);
+    TRY(pool_keys_check(conf, witness, found));
+    if (found->encryption)
+        return kek_open(conf, found, secret, kek);
+    memcpy(kek, kek_public, KEY_SIZE);
+    return ERROR_NONE;
 }

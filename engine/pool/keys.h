@@ -17,10 +17,15 @@
 enum error pool_device_check(const struct pool_conf *conf, const struct pool_conf_group *group, size_t index,
                              const struct superblock_probe *probe) CHECKED;
 
-/* The KEK under which the device's superblock says to be. Of a plaintext pool it is kek_public, given only where conf
- * and witness agree that it is one (where the witness is lost, NULL, the conf alone). `secret` may be NULL. ERROR_LOCKED: a passphrase is needed; ERROR_WRONG_KEY;
- * ERROR_FOREIGN: another pool, or under another provider; ERROR_FORGED: plaintext where encryption was seen;
- * ERROR_INVALID: the conf says off and the device is encrypted; and the provider's. */
+/* Whether conf and witness allow what a superblock says of its encryption, before any key is asked for. A plaintext
+ * pool must be one by both (where the witness is lost, NULL, by the conf alone). ERROR_FOREIGN: another pool, or under
+ * another provider; ERROR_FORGED: plaintext where encryption was seen; ERROR_INVALID: the conf says off and the device
+ * is encrypted. */
+enum error pool_keys_check(const struct pool_conf *conf, const struct witness *witness,
+                           const struct superblock *found) CHECKED;
+
+/* The KEK under which the device's superblock says to be, once pool_keys_check() allows it; of a plaintext pool it is
+ * kek_public. `secret` may be NULL. ERROR_LOCKED: a passphrase is needed; ERROR_KEY_ABSENT; and the provider's. */
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
                           const struct superblock *found, const struct provider_secret *secret,
                           uint8_t kek[KEY_SIZE]) CHECKED;

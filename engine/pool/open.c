@@ -136,27 +136,56 @@ static enum error steps(struct opening *opening)
     return pool->read_only ? ERROR_NONE : janitor_start(pool);
 }
 
-/*
- * Whether an open that failed may succeed later without a person's word. What it was before the key was taken may be
- * the key file's own state, half copied or with a wrong mode, which its owner mends; nothing was written then. Behind
- * that it is the disks'.
- */
-static bool may_pass(const struct opening *opening, enum error error)
+/* What an open failed for. */
+struct obstacle {
+    bool is_key; /* the key: it is not there, not in a state to be used, or fits no device */
+    bool passes; /* it may go without a person's word to this process */
+};
+
+/* Where the key fits a device, what is wrong with another is that one's. */
+static bool is_of_key(const struct opening *opening, enum error error)
 {
-    bool keyed = opening->key && opening->key->known;
-    if (error == ERROR_KEY_ABSENT || error == ERROR_IN_USE || error_class(error) == ERROR_CLASS_RETRY)
+    bool fits = opening->count == 0;
+    if (opening->key && opening->key->error)
         return true;
-    return !keyed && (error == ERROR_ACCESS || error == ERROR_CORRUPT || error == ERROR_IO);
+    for (size_t i = 0; i < opening->count; i++)
+        fits |= opening->keyrings[i] != NULL;
+    return error == ERROR_WRONG_KEY && !fits && opening->pool->conf->encryption != POOL_ENCRYPTION_OFF;
 }
 
-/* `*again` is may_pass(). */
-static enum error with_key(struct pool *pool, const struct provider_secret *secret, bool *again)
+/* A passphrase that was not given is a person's to give, and each try of a wrong one costs scrypt's time and memory. */
+static bool is_of_passphrase(const struct opening *opening)
+{
+    enum error error = opening->key ? opening->key->error : ERROR_NONE;
+    return error == ERROR_LOCKED || error == ERROR_WRONG_KEY;
+}
+
+/*
+ * What is wrong with a key file is its state at this moment: it is not there yet, half copied, open to others, the one
+ * of another pool or an older one. Its owner mends that; nothing was written. The same goes for what failed before the
+ * key was taken. Behind that it is the disks', and those are a person's to judge.
+ */
+static struct obstacle obstacle_of(const struct opening *opening, enum error error)
+{
+    bool keyed = opening->key && opening->key->known;
+    struct obstacle obstacle = {.is_key = is_of_key(opening, error)};
+    if (error == ERROR_IN_USE || error_class(error) == ERROR_CLASS_RETRY)
+        obstacle.passes = true;
+    else if (obstacle.is_key)
+        obstacle.passes = !is_of_passphrase(opening);
+    else
+        obstacle.passes = !keyed && (error == ERROR_ACCESS || error == ERROR_CORRUPT || error == ERROR_IO);
+    return obstacle;
+}
+
+/* `*obstacle`: where it fails. */
+static enum error with_key(struct pool *pool, const struct provider_secret *secret, struct obstacle *obstacle)
 {
     struct opening opening;
     enum error error = opening_begin(&opening, pool, secret);
     if (!error)
         error = steps(&opening);
-    *again = error && may_pass(&opening, error);
+    *obstacle = obstacle_of(&opening, error);
     opening_forget(&opening);
     if (!error) {
         atomic_store(&pool->locked, 0);
@@ -188,6 +217,7 @@ static void pool_free(struct pool *pool)
     condition_deinit(&pool->cut_ended);
     free(pool->directory);
     free(pool->command);
+    free(pool->why_locked);
     free(pool);
 }
 
@@ -220,16 +250,32 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     return ERROR_NONE;
 }
 
+/* So that status and health can say it. NULL: nothing is to be said. */
+static void why_locked_set(struct pool *pool, const char *sentence) REQUIRES(pool->lock)
+{
+    free(pool->why_locked);
+    pool->why_locked = sentence ? strdup(sentence) : NULL;
+}
+
+static void start_locked(struct pool *pool, const struct obstacle *obstacle, enum error error)
+{
+    bool expected = error == ERROR_LOCKED || error == ERROR_KEY_ABSENT;
+    message(expected ? MESSAGE_NOTICE : MESSAGE_ERROR, "the pool starts locked: %s", error_sentence(error));
+    mutex_lock(&pool->lock);
+    pool->awaits_key = obstacle->passes;
+    why_locked_set(pool, error_sentence(error));
+    mutex_unlock(&pool->lock);
+}
+
 enum error pool_open(const char *directory, const struct pool_open_options *options, struct pool **out)
 {
     struct pool *pool;
     struct provider_secret secret = {options->passphrase, options->passphrase_size};
     TRY(pool_allocate(directory, options, &pool));
-    bool again;
-    enum error error = with_key(pool, options->passphrase ? &secret : NULL, &again);
-    if ((error == ERROR_LOCKED || error == ERROR_KEY_ABSENT) && options->start_locked) {
-        message(MESSAGE_NOTICE, "the pool starts locked: %s", error_sentence(error));
-        pool->awaits_key = error == ERROR_KEY_ABSENT;
+    struct obstacle obstacle;
+    enum error error = with_key(pool, options->passphrase ? &secret : NULL, &obstacle);
+    if (error && obstacle.is_key && options->start_locked) {
+        start_locked(pool, &obstacle, error);
         error = ERROR_NONE;
     }
     if (error) {
@@ -302,15 +348,17 @@ static void change_end(struct pool *pool, bool awaits_key)
     mutex_lock(&pool->lock);
     pool->changing = false;
     pool->awaits_key &= awaits_key;
+    if (!atomic_load(&pool->locked))
+        why_locked_set(pool, NULL);
     mutex_unlock(&pool->lock);
 }
 
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size)
 {
     struct provider_secret secret = {passphrase, passphrase_size};
-    bool again;
+    struct obstacle obstacle;
     TRY(change_begin(pool, false, false));
-    enum error error = with_key(pool, passphrase ? &secret : NULL, &again);
+    enum error error = with_key(pool, passphrase ? &secret : NULL, &obstacle);
     change_end(pool, error != ERROR_NONE); /* a person's wrong passphrase says nothing of the key that is awaited */
     return error;
 }
@@ -319,9 +367,16 @@ enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t
 {
     struct provider_secret secret = {passphrase, passphrase_size};
     enum error error = change_begin(pool, false, true);
+    struct obstacle obstacle;
     *again = error == ERROR_BUSY;
     TRY(error);
-    error = with_key(pool, passphrase ? &secret : NULL, again);
+    error = with_key(pool, passphrase ? &secret : NULL, &obstacle);
+    *again = error && obstacle.passes;
+    if (error) {
+        mutex_lock(&pool->lock);
+        why_locked_set(pool, error_sentence(error));
+        mutex_unlock(&pool->lock);
+    }
     change_end(pool, *again);
     return error;
 }

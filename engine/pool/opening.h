@@ -12,6 +12,7 @@
 struct opening_key {
     uint8_t kek[KEY_SIZE];
     bool known;
+    enum error error;                                    /* why the provider did not give it */
     typeof(((struct superblock *)0)->wrapping) wrapping; /* under which the KEK was asked for */
 };
 

@@ -26,7 +26,10 @@ enum error opening_key_take(struct opening *opening, const struct superblock *su
     if (key->known && memcmp(&key->wrapping, &superblock->wrapping, sizeof key->wrapping) == 0)
         return ERROR_NONE;
     key->known = false;
-    TRY(pool_keys_open(pool->conf, pool->witness, superblock, opening->secret, key->kek));
+    key->error = ERROR_NONE;
+    TRY(pool_keys_check(pool->conf, pool->witness, superblock));
+    key->error = pool_keys_open(pool->conf, pool->witness, superblock, opening->secret, key->kek);
+    TRY(key->error);
     memcpy(&key->wrapping, &superblock->wrapping, sizeof key->wrapping);
     key->known = true;
     return ERROR_NONE;

@@ -70,7 +70,8 @@ struct pool {
     bool read_only;
     bool no_index;
     _Atomic int locked;            /* no key: only status, unlock and close work */
-    bool awaits_key;               /* opened locked, for the key was not there, which may change; under pool->lock */
+    bool awaits_key;  /* opened locked, for want of a key that opens it, which may come; under pool->lock */
+    char *why_locked; /* the sentence on that key; NULL: locked by a person, or not; under pool->lock */
     bool changing;                 /* an unlock or a lock is at work; under pool->lock */
     uint8_t *k_pool;               /* in the arena; NULL while locked */
 

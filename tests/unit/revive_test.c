@@ -141,6 +141,21 @@ static void a_device_comes_back_again_and_again(void **context)
     }
 }
 
+/* The key opens the other devices, so no other key is to be looked for. */
+static void key_slots_that_were_altered_are_no_wrong_key(void **context)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .start_locked = true};
+    uint8_t noise[4096];
+    (void)context;
+    random_bytes(noise, sizeof noise);
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        write_at(paths[0], superblock_offset(FIXTURE_SIZE, copy) + SUPERBLOCK_SLOTS_OFFSET, noise, sizeof noise);
+    assert_refused(pool_open(fixture_directory, &options, &pool), ERROR_WRONG_KEY, "--repair");
+    pool = NULL;
+    assert_fine(repair());
+    assert_data_is_intact();
+}
+
 static void copies_altered_behind_their_fixed_part_are_lost_too(void **context)
 {
     (void)context;
@@ -332,6 +347,7 @@ int main(void)
         TEST(all_copies_of_any_one_device_come_back, setup),
         TEST(two_lost_devices_come_back_from_the_third, setup),
         TEST(a_device_comes_back_again_and_again, setup),
+        TEST(key_slots_that_were_altered_are_no_wrong_key, setup),
         TEST(copies_altered_behind_their_fixed_part_are_lost_too, setup),
         TEST(all_devices_lost_is_an_error_and_nothing_is_written, setup),
         TEST(a_blank_disk_in_its_place_is_never_written, setup),
