@@ -11,4 +11,10 @@ uint64_t clock_monotonic(void); /* nanoseconds since some start */
 uint64_t clock_realtime(void);  /* nanoseconds since 1970 */
 void clock_sleep(uint64_t nanoseconds);
 
+/* Seconds since 1970, as they stand on disk. */
+static inline uint64_t clock_seconds(void)
+{
+    return clock_realtime() / CLOCK_SECOND;
+}
+
 #endif

@@ -203,7 +203,7 @@ static enum error merge_write(struct merge *merge, const struct freeze *freeze, 
     checkpoint->serial_lease = group->segments.serial_next + SERIAL_LEASE;
     checkpoint->component_lease = group->component_next + SERIAL_LEASE;
     checkpoint->cid_end = group->cids.end;
-    checkpoint->time = clock_realtime() / CLOCK_SECOND;
+    checkpoint->time = clock_seconds();
     mutex_unlock(&group->lock);
     memcpy(checkpoint->roots, merge->roots, sizeof checkpoint->roots);
     checkpoint->chunks_live = merge->chunks_live;

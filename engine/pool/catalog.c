@@ -181,7 +181,7 @@ static enum error table_make(struct pool *pool)
 
 enum error catalog_create(struct pool *pool)
 {
-    struct pool_document document = {.pool = pool->conf->pool, .created = clock_realtime() / CLOCK_SECOND};
+    struct pool_document document = {.pool = pool->conf->pool, .created = clock_seconds()};
     struct component_change change = {.id = COMPONENT_CATALOG, .object = pool->conf->pool, .state = COMPONENT_LIVE};
     const char *name = name_of_pool(pool);
     AUTO_FREE void *bytes = NULL;

@@ -141,7 +141,7 @@ static enum error write_first(struct device *device, const struct superblock *su
         .serial_lease = 1,
         .component_lease = 2, /* 1 is the catalog's */
         .cid_end = FIRST_CID,
-        .time = clock_realtime() / CLOCK_SECOND,
+        .time = clock_seconds(),
     };
     TRY(superblock_write(device, superblock, keyring, kek));
     TRY(checkpoint_write(device, superblock, keyring, &checkpoint));

@@ -18,11 +18,6 @@
 #define WAIT_MAX    (60 * CLOCK_SECOND) /* the clock of the trash may be set meanwhile */
 #define WAIT_FAILED (10 * CLOCK_SECOND) /* after what could not be done */
 
-static uint64_t now_seconds(void)
-{
-    return clock_realtime() / CLOCK_SECOND;
-}
-
 /* ---- freeing -------------------------------------------------------------------------------------------------------
  */
 
@@ -52,14 +47,14 @@ static enum error work(struct pool *pool, struct object *object) REQUIRES(pool->
 {
     if (object->deleting)
         return object_free(pool, object);
-    if (is_expired(pool, object, now_seconds()))
+    if (is_expired(pool, object, clock_seconds()))
         return object_doom(pool, object);
     return object_cut(pool, object);
 }
 
 static struct object *next_with_work(const struct pool *pool)
 {
-    uint64_t now = now_seconds();
+    uint64_t now = clock_seconds();
     struct object *object = pool->objects;
     while (object != NULL && !has_work(pool, object, now))
         object = object->next;
@@ -68,7 +63,7 @@ static struct object *next_with_work(const struct pool *pool)
 
 static uint64_t wait_time(const struct pool *pool)
 {
-    uint64_t now = now_seconds(), wait = WAIT_MAX;
+    uint64_t now = clock_seconds(), wait = WAIT_MAX;
     for (const struct object *object = pool->objects; object != NULL; object = object->next) {
         uint64_t purge = object->deleted && !object->deleting ? object_purge_time(pool, object) : UINT64_MAX;
         if (purge - now < WAIT_MAX / CLOCK_SECOND)

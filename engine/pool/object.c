@@ -61,11 +61,6 @@ static enum error check_name_free(struct pool *pool, const char *name)
     return ERROR_NONE;
 }
 
-static uint64_t now_seconds(void)
-{
-    return clock_realtime() / CLOCK_SECOND;
-}
-
 static enum error store(struct pool *pool, struct object *object, const struct object_document *document)
 {
     TRY(catalog_store(pool, object->slot, document, NULL));
@@ -208,7 +203,7 @@ static enum error create(struct pool *pool, const char *name, uint64_t size, str
         .domain = pool->conf->pool,
         .group = pool->conf->groups[0].id,
         .size = size,
-        .created = now_seconds(),
+        .created = clock_seconds(),
         .state = OBJECT_LIVE,
     };
     TRY(check_changeable(pool));
@@ -424,7 +419,7 @@ enum error object_doom(struct pool *pool, struct object *object)
     object_describe(pool, object, &document);
     document.state = OBJECT_DELETING;
     if (document.deleted == 0)
-        document.deleted = now_seconds();
+        document.deleted = clock_seconds();
     TRY(store(pool, object, &document));
     condition_signal(&pool->janitor_wake);
     return ERROR_NONE;
@@ -435,7 +430,7 @@ static enum error discard(struct pool *pool, struct object *object)
     struct object_document document;
     object_describe(pool, object, &document);
     document.state = OBJECT_TRASHED;
-    document.deleted = now_seconds();
+    document.deleted = clock_seconds();
     TRY(store(pool, object, &document));
     condition_signal(&pool->janitor_wake);
     return ERROR_NONE;

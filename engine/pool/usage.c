@@ -322,7 +322,7 @@ enum error object_usage(struct pool *pool, const char *name, struct object_usage
     struct usage_walk walk = {.pool = pool};
     TRY(object_hold(pool, name, &walk.component));
     walk.group = pool->group;
-    walk.usage.taken = clock_realtime() / CLOCK_SECOND;
+    walk.usage.taken = clock_seconds();
     walk.bits = memory_map(WINDOW_CIDS / 8);
     enum error error = walk.bits ? usage_take(&walk) : ERROR_NO_MEMORY;
     mutex_lock(&pool->lock);

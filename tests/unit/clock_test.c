@@ -34,7 +34,7 @@ static void a_sleep_of_nothing_returns(void **state)
 static void real_time_is_after_this_was_written(void **state)
 {
     (void)state;
-    assert_true(clock_realtime() / CLOCK_SECOND > 1700000000);
+    assert_true(clock_seconds() > 1700000000);
 }
 
 int main(void)

@@ -191,7 +191,7 @@ enum error object_delete(struct pool *pool, const char *name, bool now)
         error = error_explain(ERROR_BUSY, "'%s' is open", object->name);
     if (error != ERROR_NONE)
         return leave(pool, error);
-    object->deleted = clock_realtime() / CLOCK_SECOND;
+    object->deleted = clock_seconds();
     object->purge_at = object->deleted + FAKE_TRASH_SECONDS;
     object->deleting = now;
     return leave(pool, ERROR_NONE);
