@@ -450,20 +450,6 @@ static enum error step(struct log *log) REQUIRES(log->mutex)
     return ERROR_NONE;
 }
 
-enum error log_wait(struct log *log, uint64_t ticket)
-{
-    enum error error = ERROR_NONE;
-    mutex_lock(&log->mutex);
-    while (!error && log->written < ticket) {
-        if (group_is_fenced(log->group))
-            error = ERROR_FENCED;
-        else
-            error = step(log);
-    }
-    mutex_unlock(&log->mutex);
-    return error ? group_fence(log->group, error) : ERROR_NONE;
-}
-
 static unsigned buffers_free(struct log *log) REQUIRES(log->mutex)
 {
     unsigned count = 0;
@@ -472,19 +458,20 @@ static unsigned buffers_free(struct log *log) REQUIRES(log->mutex)
     return count;
 }
 
-enum error log_wait_buffer(struct log *log)
+/* Until all up to `ticket` is written and so many buffers are free. */
+static enum error wait_for(struct log *log, uint64_t ticket, unsigned buffers)
 {
     enum error error = ERROR_NONE;
     mutex_lock(&log->mutex);
-    while (!error && buffers_free(log) < 2) {
-        if (group_is_fenced(log->group))
-            error = ERROR_FENCED;
-        else
-            error = step(log);
-    }
+    while (!error && (log->written < ticket || buffers_free(log) < buffers))
+        error = group_is_fenced(log->group) ? ERROR_FENCED : step(log);
     mutex_unlock(&log->mutex);
     return error ? group_fence(log->group, error) : ERROR_NONE;
 }
+
+enum error log_wait(struct log *log, uint64_t ticket) { return wait_for(log, ticket, 0); }
+
+enum error log_wait_buffer(struct log *log) { return wait_for(log, 0, 2); }
 
 uint64_t log_written_sequence(struct log *log)
 {
