@@ -46,7 +46,6 @@ static void fields_encode(const struct checkpoint *checkpoint, struct checkpoint
     out->cid_end = le64_make(checkpoint->cid_end);
     out->time = le64_make(checkpoint->time);
     roots_encode(checkpoint->roots, out->roots);
-    out->release_first = le64_make(checkpoint->release_first);
     out->release_end = le64_make(checkpoint->release_end);
     out->chunks_live = le64_make(checkpoint->chunks_live);
     out->blocks_mapped = le64_make(checkpoint->blocks_mapped);
@@ -176,7 +175,6 @@ static void numbers_decode(const struct checkpoint_format *in, struct checkpoint
     out->component_lease = le64_get(in->component_lease);
     out->cid_end = le64_get(in->cid_end);
     out->time = le64_get(in->time);
-    out->release_first = le64_get(in->release_first);
     out->release_end = le64_get(in->release_end);
     out->chunks_live = le64_get(in->chunks_live);
     out->blocks_mapped = le64_get(in->blocks_mapped);
@@ -189,8 +187,7 @@ static bool numbers_are_sound(const struct checkpoint *checkpoint, const struct 
     return checkpoint->number != 0 && checkpoint->number <= INT64_MAX && checkpoint->serial_lease != 0 &&
            checkpoint->serial_lease <= SERIAL_MAX + 1 && checkpoint->component_lease != 0 &&
            checkpoint->component_lease <= CID_MAX + 1 && checkpoint->cid_end != 0 &&
-           checkpoint->cid_end <= CID_MAX + 1 && checkpoint->release_first <= checkpoint->release_end &&
-           checkpoint->release_end <= RELEASE_END_MAX &&
+           checkpoint->cid_end <= CID_MAX + 1 && checkpoint->release_end <= RELEASE_END_MAX &&
            place_is_sound(&checkpoint->start, superblock->device_count);
 }
 
@@ -203,7 +200,8 @@ enum error checkpoint_decode(const struct checkpoint_format *in, const struct su
     numbers_decode(in, &decoded);
     if (!numbers_are_sound(&decoded, superblock) || !roots_decode(in->roots, decoded.roots) ||
         !joints_decode(in, superblock, &decoded) || !table_segments_decode(in, superblock, &decoded) ||
-        in->reserved != 0 || !memory_is_zero(in->reserved2, sizeof in->reserved2))
+        in->reserved != 0 || le64_get(in->release_reserved) != 0 ||
+        !memory_is_zero(in->reserved2, sizeof in->reserved2))
         return error_explain(ERROR_CORRUPT, "the checkpoint record at position %" PRIu32 " contradicts itself", copy);
     *checkpoint = decoded;
     return ERROR_NONE;

@@ -35,7 +35,7 @@ struct checkpoint {
     uint64_t serial_lease, component_lease, cid_end;
     uint64_t time;
     struct root roots[TABLE_LAST]; /* by table number less one */
-    uint64_t release_first, release_end;
+    uint64_t release_end;          /* entries of the release list */
     uint64_t chunks_live, blocks_mapped;
     struct place start;
     uint8_t start_tag[16];

@@ -351,7 +351,8 @@ struct checkpoint_format {
     le64 cid_end;              /* CIDs from here on were never handed out at this checkpoint */
     le64 time;                 /* seconds since 1970 */
     struct root_format roots[TABLE_LAST]; /* by table number less one */
-    le64 release_first, release_end;      /* live range of TABLE_RELEASES */
+    le64 release_reserved;                /* the list begins at entry 0 */
+    le64 release_end;                     /* entries of TABLE_RELEASES */
     le64 chunks_live;          /* data chunks with a count above zero */
     le64 blocks_mapped;
     struct place_format start; /* where replay begins */

@@ -193,7 +193,7 @@ uint64_t group_release_budget(const struct group *group);
 /* Whether something is on the release list. Under the lock. */
 static inline bool group_has_releases(const struct group *group)
 {
-    return group->checkpoint.release_end > group->checkpoint.release_first;
+    return group->checkpoint.release_end != 0;
 }
 /* … and there is space to take it apart. Under the lock. */
 bool group_is_releasing(const struct group *group);

@@ -44,11 +44,6 @@ static uint64_t inner_growth(uint64_t sheaves)
     return sheaves * INNER_LEVELS * (INNER_FRESH + POINTER_BYTES);
 }
 
-static uint64_t listed_of(const struct group *group)
-{
-    return group->checkpoint.release_end - group->checkpoint.release_first;
-}
-
 static uint64_t sheaves_of(const struct recent *recent)
 {
     return recent ? recent_sheaves_count(recent) - recent_birth_pages_count(recent) : 0;
@@ -82,7 +77,7 @@ static struct load load_of(const struct group *group, const struct recent *recen
     load.mapped = group->checkpoint.blocks_mapped + load.points + (before ? recent_points_count(before) : 0);
     load.nodes = load.sheaves * PATH_NODES + 2 * load.cut;
     load.entered = recent ? MIN(recent_drops_max(recent), load.mapped * INNER_LEVELS) : 0;
-    load.listed = listed_of(group) + load.entered + (before ? recent_drops_max(before) : 0);
+    load.listed = group->checkpoint.release_end + load.entered + (before ? recent_drops_max(before) : 0);
     load.released = released_of(&load, releases);
     return load;
 }

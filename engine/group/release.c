@@ -1,8 +1,8 @@
 /*
  * Releasing: taking apart, a bounded piece in each merge, what left its map.
  *
- * A merge does not walk what a trim or a deletion drops. The top node of each dropped subtree goes onto the release list
- * (release_list.c) as it is: the reference that its parent, or its component, held becomes the list's, so no count
+ * A merge does not walk what a trim or a deletion drops. The top node of each dropped subtree goes onto the release
+ * list (release_list.c) as it is: the reference that its parent, or its component, held becomes the list's, so no count
  * changes. Then, before counts are applied, the merge takes nodes off the list's end: a leaf gives up the references of
  * its entries, an inner node puts its children onto the list in its own place; then the list's reference to the node
  * itself goes. So the list is worked through depth first, and grows by no more than 127 entries a level. A node whose
@@ -14,8 +14,8 @@
  * short as what it was asked to write, and 4096 full leaves. Where free segments would not suffice for that it takes
  * off less, or nothing (group_release_budget), so that releasing never makes a merge fail for space.
  *
- * The count that decides is the one in the chunk table as this merge has changed it so far, and the changes that it still
- * keeps (change_count), which may be applied in between at any time.
+ * The count that decides is the one in the chunk table as this merge has changed it so far, and the changes that it
+ * still keeps (change_count), which may be applied in between at any time.
  *
  * What a block referred to is counted as mapped until it is released: in the component, as long as that is in the
  * table (its number never comes again), and in the total. Of a node that is shared nothing is released, so its blocks
@@ -25,13 +25,13 @@
  * it referred to keeps its counts: leaked, never freed too early. That holds for nodes, and for pages of the list
  * itself, which are written twice. Of a device that reads nothing at all everything may come back, so the merge fails.
  *
- * Crashes: the list is a table like others, and root, first and end stand in the checkpoint record. Before that is
+ * Crashes: the list is a table like others, and root and end stand in the checkpoint record. Before that is
  * durable everything is as it was, the old list and the nodes on it included: what was taken off it loses its live
  * bytes, but no segment is used again before the record says so, and none that an older view needs before that view is
  * gone. Replay knows nothing of the list. A table that is merged a second time (two tables after a replay, or a crash
  * before the publish) finds what it dropped gone from the map, and drops it no second time; what it had written above a
- * range is dropped and written once more, with a difference of nothing. A CID is free when its count is 0 in a published
- * table, so none of a node on the list is given out.
+ * range is dropped and written once more, with a difference of nothing. A CID is free when its count is 0 in a
+ * published table, so none of a node on the list is given out.
  *
  * The merge thread alone; no locks of its own.
  */

@@ -53,7 +53,6 @@ bool release_decode(const struct release_format *in, struct release *release)
 void releases_init(struct releases *releases, const struct checkpoint *checkpoint)
 {
     *releases = (struct releases){
-        .first = checkpoint->release_first,
         .base = checkpoint->release_end,
         .stored_end = checkpoint->release_end,
     };
@@ -67,7 +66,7 @@ void releases_deinit(struct releases *releases)
 
 bool releases_are_empty(const struct releases *releases)
 {
-    return releases->count == 0 && releases->base == releases->first;
+    return releases->count == 0 && releases->base == 0;
 }
 
 /* Room for one more of `size` bytes each. */
@@ -111,9 +110,9 @@ static void list_give_up(struct merge *merge)
 {
     struct releases *releases = &merge->releases;
     message(MESSAGE_ERROR, "group %s: the release list is lost: what %llu dropped parts of maps refer to is not freed",
-            group_name(merge->group), (unsigned long long)(releases->base - releases->first));
+            group_name(merge->group), (unsigned long long)releases->base);
     merge->roots[TABLE_RELEASES - 1] = (struct root){0};
-    releases->first = releases->base = releases->stored_end = 0;
+    releases->base = releases->stored_end = 0;
     releases->changed = true;
 }
 
@@ -151,7 +150,6 @@ static enum error page_load(struct merge *merge)
     uint64_t first = ROUND_DOWN(releases->base - 1, RELEASES_PER_PAGE);
     struct cache_block *block = NULL;
     enum error error = last_read(merge, &block);
-    first = MAX(first, releases->first);
     if (!error)
         error = entries_decode(merge, first, releases->base, cache_bytes(block));
     tree_put(merge->group, &block, 1);
@@ -168,7 +166,7 @@ static enum error page_load(struct merge *merge)
 static enum error last_check(struct merge *merge)
 {
     struct cache_block *block = NULL;
-    if (merge->releases.base == merge->releases.first)
+    if (merge->releases.base == 0)
         return ERROR_NONE;
     enum error error = last_read(merge, &block);
     tree_put(merge->group, &block, 1);
@@ -182,7 +180,7 @@ enum error releases_take(struct merge *merge, struct release *items, size_t most
 {
     struct releases *releases = &merge->releases;
     *count = 0;
-    if (releases->count == 0 && releases->base > releases->first)
+    if (releases->count == 0 && releases->base > 0)
         TRY(page_load(merge));
     while (releases->count && *count < most) {
         const struct release *last = &releases->items[releases->count - 1];
@@ -239,8 +237,6 @@ enum error releases_store(struct merge *merge, struct checkpoint *checkpoint)
     uint64_t end = releases->base + releases->count, touched = MAX(end, releases->stored_end);
     if (releases->changed && touched > releases->base)
         TRY(pages_update(merge, releases->base / RELEASES_PER_PAGE, (touched - 1) / RELEASES_PER_PAGE + 1));
-    bool empty = releases_are_empty(releases);
-    checkpoint->release_first = empty ? 0 : releases->first;
-    checkpoint->release_end = empty ? 0 : end;
+    checkpoint->release_end = end;
     return ERROR_NONE;
 }

@@ -33,9 +33,9 @@ struct release_statistics {
     struct statistics statistics;
 };
 
-/* The list in the hands of a merge: entries [first, base) stand in the table only, the rest here. */
+/* The list in the hands of a merge: entries below `base` stand in the table only, the rest here. */
 struct releases {
-    uint64_t first, base;
+    uint64_t base;
     struct release *items; /* entries from `base` on */
     size_t count, capacity;
     uint64_t stored_end;   /* of the table, as it is stored */
@@ -55,7 +55,7 @@ bool releases_are_empty(const struct releases *releases);
 enum error releases_enter(struct merge *merge, const struct release *release) CHECKED;
 /* Takes the last entry; where it is a leaf, as many leaves as follow on it, at most `most`. *count 0: the list is empty. */
 enum error releases_take(struct merge *merge, struct release *items, size_t most, size_t *count) CHECKED;
-/* Writes what changed into the table, and root, first and end into merge and checkpoint. */
+/* Writes what changed into the table, and root and end into merge and checkpoint. */
 enum error releases_store(struct merge *merge, struct checkpoint *checkpoint) CHECKED;
 /* Where what was released of a component is counted. Valid until the next call. */
 enum error release_statistics(struct releases *releases, uint64_t component, struct statistics **statistics) CHECKED;

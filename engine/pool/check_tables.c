@@ -158,7 +158,7 @@ static enum error recent_components_enter(struct check *check)
 
 static bool is_live(const struct check *check, uint64_t entry)
 {
-    return entry >= check->group->checkpoint.release_first && entry < check->group->checkpoint.release_end;
+    return entry < check->group->checkpoint.release_end;
 }
 
 bool check_release(const struct check *check, const struct walk_node *page, unsigned index, struct release *release)
@@ -201,7 +201,7 @@ static enum error release_page(struct check *check, const struct walk_node *page
 
 static void releases_compare(struct check *check)
 {
-    uint64_t stated = check->group->checkpoint.release_end - check->group->checkpoint.release_first;
+    uint64_t stated = check->group->checkpoint.release_end;
     if (check->releases == stated || check->maps_incomplete)
         return;
     check_find(check, "release list: it has %" PRIu64 " entries, the checkpoint record says %" PRIu64, check->releases,

@@ -37,7 +37,6 @@ static void fill_checkpoint(void)
         .component_lease = 5,
         .cid_end = CID_MAX + 1,
         .time = 1234567,
-        .release_first = 3,
         .release_end = 4,
         .chunks_live = 5,
         .blocks_mapped = 6,
@@ -194,7 +193,7 @@ static void numbers_out_of_bounds_are_refused_with_a_good_mac(void **context)
     REFUSED(record.serial_lease = le64_make(SERIAL_MAX + 2));
     REFUSED(record.component_lease = le64_make(0));
     REFUSED(record.cid_end = le64_make(CID_MAX + 2));
-    REFUSED(record.release_first = le64_make(5));
+    REFUSED(record.release_reserved = le64_make(1));
     REFUSED(record.release_end = le64_make((UINT64_C(1) << 40) + 1));
     REFUSED(record.start.device = 3);
     REFUSED(record.start.slot = le32_make(SLOTS_MAX));

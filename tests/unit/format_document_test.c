@@ -201,7 +201,7 @@ static const struct expected expectations[] = {
     FIELD(checkpoint_format, cid_end),
     FIELD(checkpoint_format, time),
     FIELD(checkpoint_format, roots),
-    FIELD(checkpoint_format, release_first),
+    FIELD(checkpoint_format, release_reserved),
     FIELD(checkpoint_format, release_end),
     FIELD(checkpoint_format, chunks_live),
     FIELD(checkpoint_format, blocks_mapped),

@@ -246,7 +246,7 @@ static void a_cut_begins_and_ends_at_its_blocks(void **context)
 static uint64_t releases(void)
 {
     mutex_lock(&pool->group->lock);
-    uint64_t count = pool->group->checkpoint.release_end - pool->group->checkpoint.release_first;
+    uint64_t count = pool->group->checkpoint.release_end;
     mutex_unlock(&pool->group->lock);
     return count;
 }
