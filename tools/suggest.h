@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* The candidate nearest to `word`: one that begins with it, or one that few slips of a finger away; NULL where none
- * is near. */
+/* The candidate nearest to `word`: one that begins with it, or one that is few slips of a finger away, in capitals or
+ * not; NULL where none is near. */
 const char *suggest(const char *word, const char *const *candidates, size_t count);
 
 /* Inserted, left out, exchanged and swapped neighbouring letters (optimal string alignment); words longer than 63

@@ -48,6 +48,8 @@ static void mistyped_object_names_suggest_the_nearest(void **state)
     assert_string_equal(fixture->err, said);
     assert_int_equal(RUN("--json", "object", "show", "back"), EXIT_FAILED);
     assert_said(fixture->out, "did you mean 'backup'?");
+    assert_int_equal(RUN("object", "show", "DISK1"), EXIT_FAILED);
+    assert_said(fixture->err, "did you mean 'disk1'?");
 }
 
 int main(void)

@@ -53,6 +53,18 @@ static void a_beginning_is_enough(void **state)
     assert_string_equal(near("tr"), "trash");
 }
 
+static void capitals_are_no_slips(void **state)
+{
+    (void)state;
+    assert_string_equal(near("STATUS"), "status");
+    assert_string_equal(near("Stauts"), "status");
+    assert_string_equal(near("UN"), "unlock");
+    assert_string_equal(suggest("disk1", (const char *const[]){"backup", "DISK1"}, 2), "DISK1");
+    assert_int_equal(suggest_distance("aBcD", "AbDc"), 1);
+    assert_int_equal(suggest_distance("\xc3\x84", "\xc3\xa4"), 1); /* ASCII only */
+    assert_null(near("FROBNICATE"));
+}
+
 static void distance_counts_swaps_once(void **state)
 {
     (void)state;
@@ -65,8 +77,11 @@ static void distance_counts_swaps_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_near_to_something_else), cmocka_unit_test(a_word_without_end_is_near_to_nothing),
-        cmocka_unit_test(slips_of_a_finger_are_understood),  cmocka_unit_test(a_beginning_is_enough),
+        cmocka_unit_test(nothing_is_near_to_something_else),
+        cmocka_unit_test(a_word_without_end_is_near_to_nothing),
+        cmocka_unit_test(slips_of_a_finger_are_understood),
+        cmocka_unit_test(a_beginning_is_enough),
+        cmocka_unit_test(capitals_are_no_slips),
         cmocka_unit_test(distance_counts_swaps_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
