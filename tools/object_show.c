@@ -173,12 +173,27 @@ static enum error print_uri(struct tool *tool, const char *client, const char *a
     return ERROR_NONE;
 }
 
+/* A name and a UUID find what lies in the trash as well, and that is served to nobody. */
+static enum error check_served(struct tool *tool, const json_t *object)
+{
+    const char *name = answer_word(object, "name");
+    if (answer_flag(object, "deleting"))
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed: nobody can attach it", name);
+    if (answer_figure(object, "deleted") != 0)
+        return error_explain(ERROR_NOT_FOUND,
+                             "'%s' is in the trash and not served: `%s trash restore %s` brings it back", name,
+                             tool_self(tool), answer_word(object, "uuid"));
+    return ERROR_NONE;
+}
+
 static enum error run_uri(struct tool *tool, const struct arguments *arguments)
 {
     AUTO_FREE char *address = NULL;
     json_t *object = NULL;
     TRY(object_ask(tool, "object.show", json_pack("{s:s}", "name", arguments->positional[0]), &object));
-    enum error error = nbd_address(tool, arguments, &address);
+    enum error error = check_served(tool, object);
+    if (error == ERROR_NONE)
+        error = nbd_address(tool, arguments, &address);
     if (error == ERROR_NONE)
         error = print_uri(tool, argument_value(arguments, "for", NULL), address, object);
     json_decref(object);

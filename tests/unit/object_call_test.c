@@ -29,6 +29,30 @@ static void names_of_the_trash_are_neither_suggested_nor_replaced(void **state)
     assert_null(strstr(fixture->err, "did you mean"));
 }
 
+static void what_lies_in_the_trash_has_no_uri(void **state)
+{
+    struct fixture *fixture = *state;
+    char uuid[UUID_TEXT_SIZE], restore[64];
+    serve(fixture);
+    struct object_info *disk = fake_add(fixture->pool, "disk", 4096);
+    uuid_format(disk->uuid, uuid);
+    snprintf(restore, sizeof(restore), " trash restore %s`", uuid);
+    disk->deleted = 1700000000;
+    assert_int_equal(RUN("object", "uri", uuid), EXIT_FAILED);
+    assert_said(fixture->err, restore);
+    assert_string_equal(fixture->out, "");
+    assert_int_equal(RUN("object", "uri", uuid, "--for", "qemu"), EXIT_FAILED);
+    assert_said(fixture->err, "'disk' is in the trash");
+    disk->deleting = true;
+    assert_int_equal(RUN("--json", "object", "uri", uuid), EXIT_FAILED);
+    assert_said(fixture->out, "being freed");
+    assert_null(strstr(fixture->out, "nbd+unix"));
+    disk->deleting = false;
+    disk->deleted = 0;
+    assert_int_equal(RUN("object", "uri", uuid), EXIT_DONE);
+    assert_said(fixture->out, "nbd+unix:///disk");
+}
+
 static void mistyped_object_names_suggest_the_nearest(void **state)
 {
     struct fixture *fixture = *state;
@@ -57,6 +81,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_object_name_that_is_near_to_nothing_is_just_not_there),
         TEST(names_of_the_trash_are_neither_suggested_nor_replaced),
+        TEST(what_lies_in_the_trash_has_no_uri),
         TEST(mistyped_object_names_suggest_the_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
