@@ -199,13 +199,19 @@ struct births {
     size_t next, count;
 };
 
-static enum error birth_places_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
+/* The births of the page, which begins as it was. */
+static const struct sheaf *births_next(struct births *births, uint64_t number, const uint8_t *old, uint8_t *page)
 {
-    struct births *births = context;
     const struct sheaf *sheaf = births->sheaves[births->next++];
-    (void)merge;
     ASSERT(sheaf->number == number);
     memcpy(page, old, BLOCK_SIZE);
+    return sheaf;
+}
+
+static enum error birth_places_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
+{
+    const struct sheaf *sheaf = births_next(context, number, old, page);
+    (void)merge;
     for (unsigned i = 0; i < sheaf->count; i++)
         entry_encode(sheaf_births(sheaf)[i].entry, (struct map_entry_format *)page + sheaf_indices(sheaf)[i]);
     return ERROR_NONE;
@@ -213,11 +219,8 @@ static enum error birth_places_apply(struct merge *merge, void *context, uint64_
 
 static enum error birth_fingerprints_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
-    struct births *births = context;
-    const struct sheaf *sheaf = births->sheaves[births->next++];
+    const struct sheaf *sheaf = births_next(context, number, old, page);
     (void)merge;
-    ASSERT(sheaf->number == number);
-    memcpy(page, old, BLOCK_SIZE);
     for (unsigned i = 0; i < sheaf->count; i++)
         memcpy(page + (size_t)sheaf_indices(sheaf)[i] * FINGERPRINT_SIZE, &sheaf_births(sheaf)[i].fingerprint,
                FINGERPRINT_SIZE);
