@@ -32,9 +32,7 @@ static void page_enter(struct group *group, const uint8_t *page, uint64_t number
 /* Some pages under one view; false at the end. */
 static bool pages_enter(struct group *group, uint64_t *number)
 {
-    mutex_lock(&group->lock);
-    struct view *view = view_get(group);
-    mutex_unlock(&group->lock);
+    struct view *view = view_take(group);
     struct tree tree = tree_of_table(TABLE_FINGERPRINTS, view_root(view, TABLE_FINGERPRINTS));
     bool found = true;
     for (unsigned i = 0; i < PAGES_PER_VIEW && found; i++) {

@@ -270,9 +270,7 @@ enum error group_merge_replayed(struct group *group)
         .sequence = group->section->sequence,
         .start_kept = true,
     };
-    mutex_lock(&group->lock);
-    freeze.view = view_get(group);
-    mutex_unlock(&group->lock);
+    freeze.view = view_take(group);
     TRY(merge_run(group, &freeze));
     views_reap(group);
     return ERROR_NONE;

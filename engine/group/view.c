@@ -21,6 +21,14 @@ struct view *view_get(struct group *group)
     return group->view;
 }
 
+struct view *view_take(struct group *group)
+{
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    mutex_unlock(&group->lock);
+    return view;
+}
+
 void view_put(struct group *group, struct view *view)
 {
     mutex_lock(&group->lock);
@@ -207,9 +215,7 @@ static enum error leaf_next(struct group *group, const struct view *view, const 
 enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *leaf, uint64_t end)
 {
     struct component_format format = {0};
-    mutex_lock(&group->lock);
-    struct view *view = view_get(group);
-    mutex_unlock(&group->lock);
+    struct view *view = view_take(group);
     enum error error = view_component(group, view, component, &format);
     if (!error || error == ERROR_NOT_FOUND) { /* one that is not published yet has an empty map */
         if (error)

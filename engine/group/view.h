@@ -28,6 +28,8 @@ static inline const struct root *view_root(const struct view *view, enum table t
 
 /* The newest view, counted. Under the group's lock. */
 struct view *view_get(struct group *group) REQUIRES(group->lock);
+/* The same, under no lock. */
+struct view *view_take(struct group *group);
 void view_put(struct group *group, struct view *view);
 
 /* Replaces the newest view. Under the group's lock; `view` is malloc'ed and becomes the list's. */

@@ -130,9 +130,7 @@ static void leaves_join(struct usage_walk *walk)
 
 static enum error recent_take(struct usage_walk *walk)
 {
-    mutex_lock(&walk->group->lock);
-    struct view *view = view_get(walk->group);
-    mutex_unlock(&walk->group->lock);
+    struct view *view = view_take(walk->group);
     table_take(walk, view->active);
     if (view->frozen)
         table_take(walk, view->frozen);
@@ -267,9 +265,7 @@ static enum error map_walk(struct usage_walk *walk)
     walk->next = 0;
     walk->recent_next = walk->range_next = 0;
     while (error == ERROR_AGAIN) {
-        mutex_lock(&walk->group->lock);
-        struct view *view = view_get(walk->group);
-        mutex_unlock(&walk->group->lock);
+        struct view *view = view_take(walk->group);
         walk->view = view;
         walk->leaves = 0;
         error = slice_walk(walk);

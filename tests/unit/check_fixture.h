@@ -120,17 +120,9 @@ static inline struct map_entry entry_of(const char *name, uint64_t block)
     return entry;
 }
 
-static inline struct view *view_take(void)
-{
-    mutex_lock(&pool->group->lock);
-    struct view *view = view_get(pool->group);
-    mutex_unlock(&pool->group->lock);
-    return view;
-}
-
 static inline struct tree table_tree(enum table table)
 {
-    struct view *view = view_take();
+    struct view *view = view_take(pool->group);
     struct tree tree = tree_of_table(table, view_root(view, table));
     view_put(pool->group, view);
     return tree;
@@ -139,7 +131,7 @@ static inline struct tree table_tree(enum table table)
 static inline struct tree map_tree(const char *name)
 {
     struct component_format format;
-    struct view *view = view_take();
+    struct view *view = view_take(pool->group);
     uint64_t component = component_of(name);
     assert_fine(view_component(pool->group, view, component, &format));
     view_put(pool->group, view);

@@ -308,7 +308,7 @@ static uint64_t birth_of(uint64_t component, uint8_t *state)
 {
     struct component_format format;
     publish();
-    struct view *view = view_take();
+    struct view *view = view_take(pool->group);
     assert_fine(view_component(pool->group, view, component, &format));
     view_put(pool->group, view);
     *state = format.state;

@@ -161,9 +161,7 @@ void truth_expect(struct fixture *f, unsigned components)
     struct truth *truth = memory_zeroed(1, sizeof *truth);
     assert_non_null(truth);
     assert_true(components <= COUNT_OF(truth->mapped_of));
-    mutex_lock(&f->group->lock);
-    struct view *view = view_get(f->group);
-    mutex_unlock(&f->group->lock);
+    struct view *view = view_take(f->group);
     maps_gather(f, view, components, truth);
     releases_gather(f, view, truth);
     statistics_expect(f, view, components, truth);

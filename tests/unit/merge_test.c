@@ -257,17 +257,9 @@ static void a_segment_whose_last_chunk_died_is_given_out_again(void **state)
 
 /* ---- damage ------------------------------------------------------------------------------------------------------- */
 
-static struct view *view_take(struct fixture *f)
-{
-    mutex_lock(&f->group->lock);
-    struct view *view = view_get(f->group);
-    mutex_unlock(&f->group->lock);
-    return view;
-}
-
 static uint32_t count_of(struct fixture *f, uint64_t cid)
 {
-    struct view *view = view_take(f);
+    struct view *view = view_take(f->group);
     uint32_t count = truth_table_count(f, view, cid);
     view_put(f->group, view);
     return count;
@@ -281,7 +273,7 @@ static struct map_entry leaf_make(struct fixture *f)
         fixture_write(f, COMPONENT, block, 10 + block);
     fixture_write(f, COMPONENT, 300, 50);
     publish(f);
-    struct view *view = view_take(f);
+    struct view *view = view_take(f->group);
     assert_int_equal(view_component(f->group, view, COMPONENT, &format), ERROR_NONE);
     assert_int_equal(format.height, 1);
     struct node_read root = {.pointer = pointer_decode(&format.root), .identity = {ITEM_NODE, COMPONENT, 0, 1}};

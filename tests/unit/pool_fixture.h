@@ -210,9 +210,7 @@ static inline bool component_exists(uint64_t component)
 {
     struct component_format format;
     assert_fine(group_publish(pool->group));
-    mutex_lock(&pool->group->lock);
-    struct view *view = view_get(pool->group);
-    mutex_unlock(&pool->group->lock);
+    struct view *view = view_take(pool->group);
     enum error error = view_component(pool->group, view, component, &format);
     view_put(pool->group, view);
     return error == ERROR_NONE;

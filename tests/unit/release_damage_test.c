@@ -18,9 +18,7 @@ static void count_falsify(struct fixture *f, uint64_t cid, uint32_t count)
 
 static uint32_t count_of(struct fixture *f, uint64_t cid)
 {
-    mutex_lock(&f->group->lock);
-    struct view *view = view_get(f->group);
-    mutex_unlock(&f->group->lock);
+    struct view *view = view_take(f->group);
     uint32_t count = truth_table_count(f, view, cid);
     view_put(f->group, view);
     return count;
