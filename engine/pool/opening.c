@@ -143,7 +143,12 @@ static enum error superblock_mend(struct opening *opening, uint32_t i)
     TRY(superblock_peers_make(opening->superblocks, opening->keyrings, (uint32_t)opening->count, i, opening->key->kek,
                               superblock));
     superblock->epoch = opening->pool->epoch;
-    TRY(superblock_write(opening->devices[i], superblock, opening->keyrings[i], opening->key->kek));
+    enum error error = superblock_write(opening->devices[i], superblock, opening->keyrings[i], opening->key->kek);
+    if (error)
+        return error_prefix(error,
+                            "%s: its superblock cannot be written anew, and a device that refuses a write is not "
+                            "taken into service: copy it to another one",
+                            opening->devices[i]->path);
     message(MESSAGE_NOTICE, "%s: its superblock was written anew%s", opening->devices[i]->path,
             opening->lost[i].error ? ", from what another device holds: no copy of it was left"
             : opening->copies_bad[i] ? ""

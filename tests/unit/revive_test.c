@@ -2,10 +2,12 @@
  * A device that lost all copies of its superblock: revived from a peer where it proves to be the right one and a person
  * asked for it; else nothing is written and the sentence says what is wrong.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "base/random.h"
+#include "engine/device/kind.h"
 #include "engine/group/checkpoint.h"
 #include "engine/group/superblock_image.h"
 #include "tests/unit/pool_fixture.h"
@@ -139,6 +141,58 @@ static void a_device_comes_back_again_and_again(void **context)
         assert_fine(repair());
         assert_data_is_intact();
     }
+}
+
+/* A device that takes no writes to its head area any more, as one does whose spare sectors are used up. */
+static struct {
+    struct device_operations operations;
+    const struct device_operations *real;
+    unsigned refused;
+} head;
+
+static void head_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ios[i]->operation != DEVICE_WRITE || ios[i]->offset >= AREA_SIZE) {
+            head.real->submit(&ios[i], 1);
+            continue;
+        }
+        head.refused++;
+        device_fence(ios[i], EIO);
+        io_complete(ios[i], ERROR_IO, EIO);
+    }
+}
+
+static enum error open_without_head(const char *path, unsigned flags, void *context, struct device **device)
+{
+    (void)context;
+    TRY(device_open_file(path, flags, device));
+    head.real = (*device)->operations;
+    head.operations = *head.real;
+    head.operations.submit = head_submit;
+    head.operations.run = NULL;
+    head.refused = 0;
+    (*device)->operations = &head.operations;
+    return ERROR_NONE;
+}
+
+static void a_superblock_end_that_cannot_be_written_stops_the_open(void **context)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .open_device = open_without_head};
+    struct check_report report;
+    (void)context;
+    write_at(paths[0], superblock_offset(FIXTURE_SIZE, 1), "!", 1);
+    AUTO_FREE uint8_t *before = areas_read();
+    for (unsigned i = 0; i < 2; i++) {
+        assert_refused(pool_open(fixture_directory, &options, &pool), ERROR_IO, "copy it to another one");
+        assert_int_equal(head.refused, 1); /* and nothing after it */
+        assert_areas(before);
+    }
+    pool = NULL;
+    options.read_only = true;
+    assert_fine(pool_check(fixture_directory, &options, fixture_found, NULL, NULL, &report));
+    assert_int_equal(report.errors, 1); /* that copy; the rest can be read */
+    assert_data_is_intact();            /* as a copy of the device would be */
 }
 
 /* The key opens the other devices, so no other key is to be looked for. */
@@ -347,6 +401,7 @@ int main(void)
         TEST(all_copies_of_any_one_device_come_back, setup),
         TEST(two_lost_devices_come_back_from_the_third, setup),
         TEST(a_device_comes_back_again_and_again, setup),
+        TEST(a_superblock_end_that_cannot_be_written_stops_the_open, setup_one),
         TEST(key_slots_that_were_altered_are_no_wrong_key, setup),
         TEST(copies_altered_behind_their_fixed_part_are_lost_too, setup),
         TEST(all_devices_lost_is_an_error_and_nothing_is_written, setup),
