@@ -34,7 +34,7 @@ static void damage_report(struct group *group, const struct map_entry *entry, en
             error_sentence(error));
 }
 
-static enum error unit_decode(const struct item_read *read, uint8_t *out, unsigned *count)
+enum error item_unit_decode(const struct item_read *read, uint8_t *out, unsigned *count)
 {
     *count = read->header->count;
     if (*count < 1 || *count > UNIT_CHUNKS_MAX || read->header->codec > STORED_ZSTD)
@@ -42,16 +42,20 @@ static enum error unit_decode(const struct item_read *read, uint8_t *out, unsign
     return unit_decompress((enum codec)read->header->codec, read->stored, read->stored_size, out, *count);
 }
 
-static enum error chunk_take(const struct item_read *read, const uint8_t *bytes, unsigned count, struct chunk_read *chunk)
+enum error item_unit_holds(const struct item_read *read, unsigned count, struct map_entry entry)
 {
-    unsigned index = entry_index(chunk->entry);
-    if (index >= count || count != entry_count(chunk->entry))
+    unsigned index = entry_index(entry);
+    if (index >= count || count != entry_count(entry))
         return ERROR_CORRUPT;
     le40 cid;
     memcpy(&cid, read->descriptors + index * sizeof cid, sizeof cid);
-    if (le40_get(cid) != entry_cid(chunk->entry))
-        return ERROR_CORRUPT;
-    memcpy(chunk->out, bytes + (size_t)index * CHUNK_SIZE, CHUNK_SIZE);
+    return le40_get(cid) == entry_cid(entry) ? ERROR_NONE : ERROR_CORRUPT;
+}
+
+static enum error chunk_take(const struct item_read *read, const uint8_t *bytes, unsigned count, struct chunk_read *chunk)
+{
+    TRY(item_unit_holds(read, count, chunk->entry));
+    memcpy(chunk->out, bytes + (size_t)entry_index(chunk->entry) * CHUNK_SIZE, CHUNK_SIZE);
     return ERROR_NONE;
 }
 
@@ -63,7 +67,7 @@ static void unit_done(struct item_read *read, void *context)
     unsigned count = 0;
     enum error error = read->error;
     if (!error)
-        error = unit_decode(read, bytes, &count);
+        error = item_unit_decode(read, bytes, &count);
     for (size_t i = unit->first; i < unit->first + unit->count; i++) {
         struct chunk_read *chunk = chunks->reads[i];
         chunk->error = error ? error : chunk_take(read, bytes, count, chunk);

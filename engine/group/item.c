@@ -12,19 +12,24 @@
 
 #define ROUND_ITEMS 128
 
+static bool kind_fits(enum item_kind wanted, uint8_t kind)
+{
+    return wanted == ITEM_NONE ? kind == ITEM_UNIT || kind == ITEM_NODE : kind == wanted;
+}
+
 enum error item_verify(const struct item_read *read, const uint8_t *bytes)
 {
     const struct item_format *header = (const struct item_format *)bytes;
     size_t size = (size_t)read->length * GRAIN_SIZE;
     if (size < sizeof *header || le40_get(header->serial) != read->serial || le32_get(header->offset) != read->offset ||
-        header->kind != read->kind)
+        !kind_fits(read->kind, header->kind))
         return ERROR_CORRUPT;
     size_t descriptors = item_descriptors_size(header);
     size_t body = descriptors + le32_get(header->stored_size);
     if (descriptors == 0 || body > size - sizeof *header)
         return ERROR_CORRUPT;
     uint8_t nonce[TAG_NONCE_SIZE];
-    log_nonce(read->offset, read->kind, nonce);
+    log_nonce(read->offset, header->kind, nonce);
     struct bulk_part part = {bytes + TAG_SIZE, sizeof *header - TAG_SIZE + body};
     return bulk_tag_check(read->keys, nonce, &part, 1, header->tag);
 }

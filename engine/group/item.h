@@ -20,7 +20,7 @@ struct segment_keys;
 struct item_read {
     uint64_t serial;
     uint32_t offset, length; /* grains */
-    enum item_kind kind;
+    enum item_kind kind;     /* ITEM_NONE: a unit or a node, whichever it says that it is */
     void *owner;
     enum error error;
     /* valid in the callback */
@@ -43,6 +43,10 @@ void items_read(struct group *group, struct item_read *reads, size_t count, void
 /* Whether `bytes` (read->length grains, decrypted) are the item that was asked for: address, kind, bounds, tag under
  * read->keys. ERROR_CORRUPT. */
 enum error item_verify(const struct item_read *read, const uint8_t *bytes) CHECKED;
+/* The chunks of a unit that was read (in the callback of items_read), into UNIT_CHUNKS_MAX x 4096 bytes; *count: how many. */
+enum error item_unit_decode(const struct item_read *read, uint8_t *out, unsigned *count) CHECKED;
+/* Whether the unit, of `count` chunks, has the entry's chunk where the entry says. ERROR_CORRUPT. */
+enum error item_unit_holds(const struct item_read *read, unsigned count, struct map_entry entry) CHECKED;
 /* Bytes of descriptors behind an item's header; 0 where kind or count is impossible. */
 size_t item_descriptors_size(const struct item_format *header);
 

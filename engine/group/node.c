@@ -102,6 +102,15 @@ enum error node_accept(const struct node_read *node, const struct item_read *rea
     return identity_matches(node, read) ? node_decode(node->identity, read, out) : ERROR_CORRUPT;
 }
 
+enum error node_decode_any(const struct item_read *read, uint64_t cid, uint8_t *out)
+{
+    const struct node_descriptor_format *d = (const void *)read->descriptors;
+    struct node_identity identity = {ITEM_NODE, le40_get(d->component), le40_get(d->number), d->level};
+    if (le40_get(d->cid) != cid || d->level >= NODE_LEVELS_MAX)
+        return ERROR_CORRUPT;
+    return node_decode(identity, read, out);
+}
+
 static struct cache_key first_key(const struct node_read *node)
 {
     return (struct cache_key){entry_serial(node->pointer.first), entry_offset(node->pointer.first), 0};
