@@ -12,6 +12,7 @@
 #include "engine/group/superblock.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/size.h"
@@ -133,10 +134,16 @@ enum error superblock_probe(struct device *device, struct superblock_probe *prob
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
+static enum error image_mark(const uint8_t *image, uint8_t mark[32])
+{
+    return hmac_sha256(kek_public, image, SUPERBLOCK_SIZE, mark);
+}
+
 /* How far an open has come. */
 struct opening {
     uint8_t *image;
     bool verified[SUPERBLOCK_COPIES];
+    uint8_t marks[SUPERBLOCK_COPIES][32]; /* of those */
     bool unwraps;     /* some copy's key slots unwrap: the key is right */
     enum error error; /* of copies that could not even be judged */
 };
@@ -161,6 +168,8 @@ static void copy_judge(struct device *device, const struct superblock_probe *pro
         opening->unwraps |= superblock_image_is_wrapped_by(opening->image, &superblock, kek);
     else if (error != ERROR_NONE)
         opening->error = error;
+    if (error == ERROR_NONE)
+        error = image_mark(opening->image, opening->marks[copy]);
     opening->verified[copy] = error == ERROR_NONE && superblock.epoch == probe->copies[copy].epoch;
 }
 
@@ -233,24 +242,37 @@ enum error superblock_open(struct device *device, const struct superblock_probe 
     enum error error = copy_open(device, &probe->copies[newest], newest, kek, image, &opened, keyring);
     if (error != ERROR_NONE)
         return error_prefix(error, "the superblock of %s", device->path);
+    memcpy(opened.marks, opening.marks, sizeof opened.marks);
     *superblock = opened;
     *copies_bad = bad;
     return ERROR_NONE;
 }
 
+enum error superblock_copy_check(struct device *device, const struct superblock *superblock, uint32_t copy)
+{
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    uint8_t mark[32];
+    if (image == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(device_read(device, superblock_offset(superblock->device_size, copy), image, SUPERBLOCK_SIZE));
+    TRY(image_mark(image, mark));
+    return memcmp(mark, superblock->marks[copy], sizeof mark) == 0 ? ERROR_NONE : ERROR_CORRUPT;
+}
+
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-static enum error end_write(struct device *device, const struct superblock *superblock, const uint8_t kek[KEY_SIZE],
+static enum error end_write(struct device *device, struct superblock *superblock, const uint8_t kek[KEY_SIZE],
                             uint32_t first, uint8_t *image)
 {
     for (uint32_t copy = first; copy < first + TAIL_COPY; copy++) {
         TRY(superblock_image_seal(image, superblock, kek, copy));
+        TRY(image_mark(image, superblock->marks[copy]));
         TRY(device_write(device, superblock_offset(superblock->device_size, copy), image, SUPERBLOCK_SIZE, 0));
     }
     return device_flush(device);
 }
 
-enum error superblock_write(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
+enum error superblock_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,
                             const uint8_t kek[KEY_SIZE])
 {
     ASSERT(superblock->device_size <= device->size);

@@ -38,6 +38,9 @@ struct superblock {
     char *json; /* malloc'ed, zero-terminated, after superblock_open(); superblock_forget() */
     struct peer_slot_format *peers; /* of the other devices, still wrapped; likewise */
     uint32_t peer_count;
+    /* HMACs of the copies as they were verified or written, under a constant: whether a copy is still the same can be told
+     * without the KEK, which nobody keeps. Zero: of a copy that was not good. */
+    uint8_t marks[SUPERBLOCK_COPIES][32];
 };
 
 /* Frees what superblock_open(), superblock_peers_make() and superblock_revive() allocated in it. */
@@ -69,9 +72,12 @@ const struct superblock *superblock_newest(const struct superblock_probe *probe)
 enum error superblock_open(struct device *device, const struct superblock_probe *probe, const uint8_t kek[KEY_SIZE],
                            struct superblock *superblock, struct keyring **keyring, unsigned *copies_bad) CHECKED;
 
-/* Writes all copies, the head's first, flush, the tail's, flush. `json` at most SUPERBLOCK_JSON_SIZE bytes;
+/* Reads a copy and compares it with its mark. ERROR_CORRUPT where it is another; ERROR_IO. */
+enum error superblock_copy_check(struct device *device, const struct superblock *superblock, uint32_t copy) CHECKED;
+
+/* Writes all copies, the head's first, flush, the tail's, flush; sets their marks. `json` at most SUPERBLOCK_JSON_SIZE bytes;
  * ERROR_TOO_LARGE where it, or key slots and peers together, have no room. */
-enum error superblock_write(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
+enum error superblock_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,
                             const uint8_t kek[KEY_SIZE]) CHECKED;
 
 #endif

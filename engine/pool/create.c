@@ -132,7 +132,7 @@ static struct superblock first_superblock(const struct create_plan *plan, size_t
     return superblock;
 }
 
-static enum error write_first(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
+static enum error write_first(struct device *device, struct superblock *superblock, const struct keyring *keyring,
                               const uint8_t kek[KEY_SIZE])
 {
     struct checkpoint checkpoint = {
@@ -171,7 +171,7 @@ static void forget_identities(struct identities *identities)
     }
 }
 
-static enum error format_device(const struct superblock *superblock, const struct keyring *keyring,
+static enum error format_device(struct superblock *superblock, const struct keyring *keyring,
                                 const struct keys *keys, struct device *device)
 {
     if (device->size < superblock->device_size)
@@ -180,7 +180,7 @@ static enum error format_device(const struct superblock *superblock, const struc
 }
 
 /* Counts the device as begun as soon as something of it may have changed. */
-static enum error make_device(const struct create_plan *plan, size_t index, const struct identities *identities,
+static enum error make_device(const struct create_plan *plan, size_t index, struct identities *identities,
                               const struct keys *keys, struct made *made)
 {
     const struct planned_device *planned = &plan->devices[index];

@@ -393,6 +393,44 @@ static void geometry_refuses_the_small_and_bounds_the_large(void **context)
     }
 }
 
+static void flip_at(uint64_t offset)
+{
+    uint8_t byte;
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(descriptor, &byte, 1, (off_t)offset), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(descriptor, &byte, 1, (off_t)offset), 1);
+    close(descriptor);
+}
+
+/* Any byte counts, the MACs' own too, and no key is asked for. */
+static void a_copy_that_changed_after_the_open_is_told_from_its_mark(void **context)
+{
+    (void)context;
+    const uint32_t spots[] = {20, 30, 200, 4100, SUPERBLOCK_SIZE - 1};
+    struct superblock_probe found;
+    struct superblock back;
+    struct keyring *keyring;
+    unsigned bad;
+    write_superblock();
+    struct device *device = device_opened();
+    assert_int_equal(superblock_probe(device, &found), ERROR_NONE);
+    assert_int_equal(superblock_open(device, &found, kek, &back, &keyring, &bad), ERROR_NONE);
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+        uint32_t spot = spots[copy];
+        assert_int_equal(superblock_copy_check(device, &back, copy), ERROR_NONE);
+        assert_int_equal(superblock_copy_check(device, &written, copy), ERROR_NONE);
+        flip_at(superblock_offset(back.device_size, copy) + spot);
+        assert_int_equal(superblock_copy_check(device, &back, copy), ERROR_CORRUPT);
+        flip_at(superblock_offset(back.device_size, copy) + spot);
+    }
+    flip_at(superblock_offset(back.device_size, 3) + spots[4]);
+    assert_int_equal(superblock_copy_check(device, &back, 3), ERROR_CORRUPT);
+    device_close(device);
+    keyring_destroy(keyring);
+    superblock_forget(&back);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -415,6 +453,7 @@ int main(void)
         TEST(of_two_epochs_the_newer_counts),
         TEST(everything_written_comes_back),
         TEST(json_may_fill_its_room_and_no_more),
+        TEST(a_copy_that_changed_after_the_open_is_told_from_its_mark),
         cmocka_unit_test(geometry_refuses_the_small_and_bounds_the_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
