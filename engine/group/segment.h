@@ -128,5 +128,7 @@ enum error segment_header_read(struct group *group, uint32_t device, uint32_t sl
 /* The same of a block that was read. Only device, slot, keys and device count of the group are looked at: from any thread. */
 enum error segment_header_decode(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, const void *block,
                                  struct segment_header *header) CHECKED;
+/* Whether a header that was read is the one of the segment in the table. */
+bool segment_header_fits(const struct segment *known, const struct segment_header *header);
 
 #endif

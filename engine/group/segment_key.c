@@ -234,3 +234,10 @@ enum error segment_header_read(struct group *group, uint32_t device, uint32_t sl
     TRY(device_read(group->devices[device], offset, block, BLOCK_SIZE));
     return segment_header_decode(group, device, slot, serial, block, header);
 }
+
+bool segment_header_fits(const struct segment *known, const struct segment_header *header)
+{
+    const struct segment *found = &header->segment;
+    return found->salt == known->salt && found->birth_salt == known->birth_salt && found->key_slot == known->key_slot &&
+           found->log_key == known->log_key && found->kind == known->kind;
+}

@@ -173,12 +173,6 @@ enum error check_records(struct check *check)
 
 /* ---- headers of segments -------------------------------------------------------------------------------------- */
 
-static bool header_fits(const struct segment *known, const struct segment *found)
-{
-    return found->salt == known->salt && found->birth_salt == known->birth_salt && found->key_slot == known->key_slot &&
-           found->log_key == known->log_key && found->kind == known->kind;
-}
-
 static void header_check(struct check *check, uint32_t index)
 {
     struct group *group = check->group;
@@ -194,7 +188,7 @@ static void header_check(struct check *check, uint32_t index)
     else if (error)
         check_find(check, "%s: the header of segment %" PRIu64 " in slot %" PRIu32 ": %s", path, segment->serial, slot,
                    error == ERROR_NOT_FOUND ? "it is damaged" : error_sentence(error));
-    else if (!header_fits(segment, &header.segment))
+    else if (!segment_header_fits(segment, &header))
         check_find(check, "%s: the header of segment %" PRIu64 " in slot %" PRIu32 " contradicts the segment table",
                    path, segment->serial, slot);
 }
