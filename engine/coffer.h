@@ -236,6 +236,24 @@ struct pool_status {
 };
 enum error pool_status(struct pool *pool, struct pool_status *status) CHECKED;
 
+/* ---- known damage ------------------------------------------------------------------------------------------------ */
+
+struct damage_info {
+    const char *kind;                 /* "data", "unit", "map", "table", "header", "superblock", "checkpoint" */
+    char object[OBJECT_NAME_MAX + 1]; /* empty: of no object */
+    struct uuid uuid;                 /* of it */
+    uint64_t offset, length;          /* bytes of the object, for "data" */
+    char device[256];                 /* path */
+    uint64_t segment, segment_offset; /* bytes within it */
+    bool lost;                        /* no other copy serves */
+    bool by_scrub;                    /* else by a read */
+    uint64_t found;                   /* seconds since 1970 */
+    char sentence[768];               /* all of it, for people */
+};
+/* What is known to be damaged, by object and offset; *infos is the caller's (free). *more: there is more than the ledger
+ * holds. */
+enum error pool_damages(struct pool *pool, struct damage_info **infos, size_t *count, bool *more) CHECKED;
+
 /* ---- checking ---------------------------------------------------------------------------------------------------- */
 
 struct check_report {

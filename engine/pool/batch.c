@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "engine/group/item.h"
 #include "engine/group/view.h"
+#include "engine/pool/damage.h"
 
 #define LOAD_BATCHES 2 /* from so many batches at once on, `auto` compresses by LZ4 */
 #define COMMIT_TRIES 8
@@ -130,6 +131,21 @@ static enum error partials_latch(struct batch *batch, const uint64_t *blocks, st
     return ERROR_NONE;
 }
 
+/* What surrounds a part of a block cannot be read: such a block has to be written whole. */
+static void partials_note(struct batch *batch, const uint64_t *blocks, struct map_entry *entries, const bool *known,
+                          const struct chunk_read *reads, size_t count, enum error look_up)
+{
+    enum error errors[BATCH_BLOCKS];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool lost = look_up && !known[i];
+        errors[i] = lost ? look_up : look_up || entry_is_hole(entries[i]) ? ERROR_NONE : reads[n++].error;
+        if (lost)
+            entries[i] = (struct map_entry){0};
+    }
+    damage_note_read(batch->pool, batch->component, blocks, entries, errors, count);
+}
+
 static enum error partials_read(struct batch *batch)
 {
     uint64_t blocks[BATCH_BLOCKS];
@@ -145,7 +161,8 @@ static enum error partials_read(struct batch *batch)
             blocks[count++] = batch->blocks[i].block;
         }
     TRY(partials_latch(batch, blocks, entries, known, count, &view));
-    enum error error = view_find(batch->pool->group, view, batch->component, blocks, entries, known, count);
+    enum error look_up = view_find(batch->pool->group, view, batch->component, blocks, entries, known, count);
+    enum error error = look_up;
     for (size_t i = 0; i < count && !error; i++) {
         if (entry_is_hole(entries[i]))
             memset(partials[i]->partial, 0, CHUNK_SIZE);
@@ -155,6 +172,8 @@ static enum error partials_read(struct batch *batch)
     if (!error)
         error = chunks_read(batch->pool->group, reads, read_count);
     view_put(batch->pool->group, view);
+    if (error)
+        partials_note(batch, blocks, entries, known, reads, count, look_up);
     for (size_t i = 0; i < count && !error; i++)
         memcpy(partials[i]->partial + partials[i]->begin, partials[i]->source, partials[i]->end - partials[i]->begin);
     return error;
@@ -324,6 +343,17 @@ static enum error units_compress(struct batch *batch)
     return ERROR_NONE;
 }
 
+/* After the commit: what was known of these blocks is of the past. */
+static void damage_forget(const struct batch *batch)
+{
+    if (atomic_load(&batch->pool->damages->count) == 0)
+        return;
+    for (size_t i = 0; i < batch->count; i++)
+        damage_overwritten(batch->pool, batch->component, batch->blocks[i].block, batch->blocks[i].block + 1);
+    for (size_t i = 0; i < batch->range_count; i++)
+        damage_overwritten(batch->pool, batch->component, batch->ranges[i].first, batch->ranges[i].end);
+}
+
 /* ---- all stages ---------------------------------------------------------------------------------------------------------------- */
 
 static enum error stages_run(struct batch *batch)
@@ -353,6 +383,8 @@ enum error batch_commit(struct batch *batch)
     atomic_fetch_add(&pool->batches, 1);
     enum error error = stages_run(batch);
     atomic_fetch_sub(&pool->batches, 1);
+    if (!error)
+        damage_forget(batch);
     mutex_lock(&pool->section.mutex);
     latch_release(batch);
     mutex_unlock(&pool->section.mutex);

@@ -35,7 +35,7 @@ static bool hits_stand(struct batch *batch)
     bool all = true;
     for (size_t i = 0; i < batch->count; i++) {
         struct batch_block *block = &batch->blocks[i];
-        if (block->hit && !lookup_still_good(batch->pool->group, block->entry)) {
+        if (block->hit && !lookup_still_good(batch->pool, block->entry)) {
             block->hit = false;
             block->entry = (struct map_entry){0};
             all = false;

@@ -6,6 +6,9 @@
  * the neighbours of a chunk that the index knows where it has forgotten them. What is found is compared byte for byte,
  * unless the fingerprint is collision-resistant.
  *
+ * What stands where damage is known is no hit, though a cache may still have the chunk: so the same content, written
+ * again, is stored anew.
+ *
  * Locks: a view is held throughout, so whatever is found can be read; it is given back before the commit, which asks
  * again whether each hit still stands.
  */
@@ -16,8 +19,8 @@
 #include "engine/group/item.h"
 #include "engine/group/tree.h"
 #include "engine/group/view.h"
-#include "engine/pool/pool.h"
 #include "engine/pool/batch.h"
+#include "engine/pool/damage.h"
 
 #define PAGES_MAX 128
 #define PAGES_KEPT 8 /* pages with hits of the batch before, which its successor asks as well */
@@ -196,15 +199,17 @@ static void chunks_find(struct lookup *lookup)
 
 /* ---- is it still there, is it the same ---------------------------------------------------------------------------------- */
 
-bool lookup_still_good(struct group *group, struct map_entry hit)
+bool lookup_still_good(struct pool *pool, struct map_entry hit)
 {
+    struct group *group = pool->group;
     uint32_t index = segment_find(&group->segments, entry_serial(hit));
     if (index == SEGMENT_NONE)
         return false;
     const struct segment *segment = &group->segments.table[index];
     /* A map node keeps the fingerprint of the chunk that had its CID before; nodes never stand where data does. */
     bool has_data = segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD;
-    return has_data && !segment->victim && (segment->state == SLOT_OPEN || segment->state == SLOT_SEALED);
+    return has_data && !segment->victim && (segment->state == SLOT_OPEN || segment->state == SLOT_SEALED) &&
+           !damages_holds(pool->damages, entry_serial(hit), entry_offset(hit));
 }
 
 static void hits_compare(struct lookup *lookup, uint8_t *compare)
@@ -236,7 +241,7 @@ static void hits_drop_victims(struct lookup *lookup)
 {
     mutex_lock(&lookup->group->lock);
     for (size_t i = 0; i < lookup->count; i++)
-        if (!entry_is_hole(lookup->chunks[i].hit) && !lookup_still_good(lookup->group, lookup->chunks[i].hit))
+        if (!entry_is_hole(lookup->chunks[i].hit) && !lookup_still_good(lookup->pool, lookup->chunks[i].hit))
             lookup->chunks[i].hit = (struct map_entry){0};
     mutex_unlock(&lookup->group->lock);
 }

@@ -13,6 +13,7 @@
 #include "base/shell.h"
 #include "crypto/arena.h"
 #include "engine/pool/batch.h"
+#include "engine/pool/damage.h"
 #include "engine/pool/opening.h"
 
 const char *pool_command(const struct pool *pool) { return pool->command; }
@@ -215,6 +216,8 @@ static void pool_free(struct pool *pool)
     mutex_deinit(&pool->lock);
     condition_deinit(&pool->janitor_wake);
     condition_deinit(&pool->cut_ended);
+    damages_deinit(pool->damages);
+    free(pool->damages);
     free(pool->directory);
     free(pool->command);
     free(pool->why_locked);
@@ -224,14 +227,19 @@ static void pool_free(struct pool *pool)
 static enum error pool_allocate(const char *directory, const struct pool_open_options *options, struct pool **out)
 {
     struct pool *pool = memory_zeroed(1, sizeof *pool);
-    if (!pool)
+    struct damages *damages = pool ? memory_zeroed(1, sizeof *damages) : NULL;
+    if (!damages) {
+        free(pool);
         return ERROR_NO_MEMORY;
+    }
+    pool->damages = damages;
     mutex_init(&pool->witness_lock, RANK_LEAF);
     mutex_init(&pool->section.mutex, RANK_POOL);
     condition_init(&pool->section.changed);
     mutex_init(&pool->lock, RANK_CATALOG);
     condition_init(&pool->janitor_wake);
     condition_init(&pool->cut_ended);
+    damages_init(pool->damages);
     pool->options = *options;
     pool->options.passphrase = NULL;
     pool->read_only = options->read_only;

@@ -93,6 +93,7 @@ struct pool {
     bool janitor_running;
     _Atomic bool janitor_stopping; /* set under pool->lock */
     struct condition janitor_wake; /* with pool->lock */
+    struct damages *damages;       /* what is known to be damaged (damage.h) */
 
     struct pool_totals totals;
 };
@@ -136,8 +137,8 @@ struct chunk_lookup {
  * (lookup_still_good). */
 void lookup_chunks(struct pool *pool, const struct fingerprint_key *key, struct chunk_lookup *chunks, size_t count,
                    uint8_t *compare);
-/* Under the group's lock: the hit's segment is there and no victim. */
-bool lookup_still_good(struct group *group, struct map_entry hit);
+/* Under the group's lock: the hit's segment is there and no victim, and its bytes are not known to be damaged. */
+bool lookup_still_good(struct pool *pool, struct map_entry hit);
 
 /* ---- catalog.c: documents of objects -------------------------------------------------------------------------------------- */
 

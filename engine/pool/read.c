@@ -2,7 +2,7 @@
  * Reads of a batch. You are in the read path: READ: recent table -> tree -> unit -> answer.
  *
  * All blocks of all reads of a round are looked up under one view and fetched together. A block that cannot be read
- * fails the requests that want it, and no others.
+ * fails the requests that want it, and no others; it is noted in the ledger of known damage, from where it is told.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "base/memory.h"
 #include "engine/group/item.h"
 #include "engine/group/view.h"
-#include "engine/pool/pool.h"
+#include "engine/pool/damage.h"
 
 #define ROUND_BLOCKS 256
 
@@ -20,6 +20,7 @@ struct round {
     uint64_t component;
     size_t count;
     uint64_t blocks[ROUND_BLOCKS];
+    struct map_entry entries[ROUND_BLOCKS]; /* holes where nothing is mapped, or the map could not be asked */
     struct request *requests[ROUND_BLOCKS];
     uint8_t *out[ROUND_BLOCKS];     /* where the whole block goes */
     uint8_t *partial[ROUND_BLOCKS]; /* … a bounce buffer, of which a part is copied to `data` */
@@ -30,20 +31,20 @@ struct round {
 /* Blocks [begin, end) of the round; the error is of the look-up, each block that was found has its own in `errors`. */
 static enum error blocks_fetch(struct round *round, size_t begin, size_t end, enum error *errors)
 {
-    struct map_entry entries[ROUND_BLOCKS];
+    struct map_entry *entries = round->entries;
     struct chunk_read reads[ROUND_BLOCKS];
     uint16_t which[ROUND_BLOCKS];
     struct group *group = round->pool->group;
     struct view *view;
     size_t count = 0;
-    TRY(view_lookup(group, round->component, round->blocks + begin, entries, end - begin, &view));
+    TRY(view_lookup(group, round->component, round->blocks + begin, entries + begin, end - begin, &view));
     for (size_t i = begin; i < end; i++) {
         errors[i] = ERROR_NONE;
-        if (entry_is_hole(entries[i - begin])) {
+        if (entry_is_hole(entries[i])) {
             memset(round->out[i], 0, CHUNK_SIZE);
             continue;
         }
-        reads[count] = (struct chunk_read){.entry = entries[i - begin], .out = round->out[i]};
+        reads[count] = (struct chunk_read){.entry = entries[i], .out = round->out[i]};
         which[count++] = (uint16_t)i;
     }
     enum error first = chunks_read(group, reads, count);
@@ -61,9 +62,20 @@ static void round_fetch(struct round *round, enum error *errors)
         return;
     for (size_t i = 0; i < round->count; i++) {
         enum error error = blocks_fetch(round, i, i + 1, errors);
-        if (error)
-            errors[i] = error;
+        if (!error)
+            continue;
+        errors[i] = error;
+        round->entries[i] = (struct map_entry){0};
     }
+}
+
+static void damage_note(const struct round *round, const enum error *errors)
+{
+    for (size_t i = 0; i < round->count; i++)
+        if (errors[i]) {
+            damage_note_read(round->pool, round->component, round->blocks, round->entries, errors, round->count);
+            return;
+        }
 }
 
 static void round_run(struct round *round)
@@ -72,8 +84,10 @@ static void round_run(struct round *round)
     if (round->count == 0)
         return;
     bool fenced = group_is_fenced(round->pool->group);
-    if (!fenced)
+    if (!fenced) {
         round_fetch(round, errors);
+        damage_note(round, errors);
+    }
     for (size_t i = 0; i < round->count; i++) {
         enum error own = fenced ? ERROR_FENCED : errors[i];
         if (own && !round->requests[i]->error)
