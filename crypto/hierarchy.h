@@ -8,7 +8,8 @@
  *   key slots          DEK, K_log, K_pool: random, wrapped by AES-256-KWP (RFC 5649) as kind | slot | device | key
  *   XTS keys         = KBKDF(DEK, "coffer1/segment", device | serial | salt), 64 bytes
  *   tag key          = KBKDF(K_log, "coffer1/tag", device | serial | birth salt)
- *   fingerprint key  = KBKDF(K_pool, "coffer1/fingerprint", domain); "coffer1/floor", "coffer1/audit" likewise
+ *   fingerprint key  = KBKDF(K_pool, "coffer1/fingerprint", domain); "coffer1/floor", "coffer1/scrub",
+ *                      "coffer1/audit" likewise, of the pool
  *   KCV(key)         = KBKDF(key, "coffer1/kcv", id), 8 bytes: shown and compared, never a hash of a key
  */
 #ifndef COFFER_CRYPTO_HIERARCHY_H
@@ -41,6 +42,7 @@ enum error segment_tag_key_derive(const uint8_t k_log[KEY_SIZE], struct uuid dev
 enum error fingerprint_secret_derive(const uint8_t k_pool[KEY_SIZE], struct uuid domain,
                                      uint8_t secret[FINGERPRINT_SECRET_SIZE]) CHECKED;
 enum error floor_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE]) CHECKED;
+enum error scrub_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE]) CHECKED;
 enum error kcv_derive(const uint8_t key[KEY_SIZE], struct uuid id, uint8_t kcv[KCV_SIZE]) CHECKED;
 
 /* The KEK of a plaintext pool: a public constant, so that its tags find damage, not forgery. */

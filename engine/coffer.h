@@ -236,7 +236,42 @@ struct pool_status {
 };
 enum error pool_status(struct pool *pool, struct pool_status *status) CHECKED;
 
-/* ---- known damage ------------------------------------------------------------------------------------------------ */
+/* ---- scrub and known damage -------------------------------------------------------------------------------------- */
+
+/*
+ * A scrub is a job of an open pool: it reads all that is stored, on every device, in the background, and checks it. One
+ * at a time; its position survives pool_close(), pool_lock() and a crash (then a little is read again), and the next
+ * open goes on with it. Refused on a locked or read-only pool.
+ */
+enum scrub_state { SCRUB_NEVER, SCRUB_RUNNING, SCRUB_PAUSED, SCRUB_CANCELLED, SCRUB_COMPLETE };
+#define SCRUB_RATE_DEFAULT (UINT64_C(32) << 20) /* bytes a second */
+#define SCRUB_RATE_MIN     (UINT64_C(64) << 10)
+#define SCRUB_RATE_KEEP    UINT64_MAX           /* as it was set last */
+
+struct scrub_status {
+    enum scrub_state state;
+    const char *step;             /* what it is at, for people; "" where it is at nothing */
+    uint64_t rate;                /* bytes a second at most; 0: as fast as the devices read */
+    uint64_t started;             /* seconds since 1970; of the one that runs or ran last */
+    uint64_t bytes_verified;      /* by it */
+    uint64_t bytes_expected;      /* … at its end, estimated */
+    uint64_t nanoseconds;         /* that it ran */
+    uint64_t seconds_left;        /* estimated; 0: unknown */
+    uint64_t completed;           /* seconds since 1970; of the last one that came to its end; 0: none did */
+    uint64_t completed_bytes, completed_seconds, completed_damages; /* of that one: rows of known damage at its end */
+    uint64_t damages;             /* rows of known damage */
+    uint64_t damaged_bytes;       /* … of objects */
+};
+
+/* `rate` in bytes a second: 0, SCRUB_RATE_KEEP, or SCRUB_RATE_MIN and more. ERROR_BUSY where one runs or is paused. */
+enum error pool_scrub_start(struct pool *pool, uint64_t rate) CHECKED;
+/* ERROR_NOT_FOUND where none runs; is paused; runs or is paused. */
+enum error pool_scrub_pause(struct pool *pool) CHECKED;
+enum error pool_scrub_resume(struct pool *pool) CHECKED;
+enum error pool_scrub_cancel(struct pool *pool) CHECKED;
+/* Also for the next one. */
+enum error pool_scrub_throttle(struct pool *pool, uint64_t rate) CHECKED;
+enum error pool_scrub_status(struct pool *pool, struct scrub_status *status) CHECKED;
 
 struct damage_info {
     const char *kind;                 /* "data", "unit", "map", "table", "header", "superblock", "checkpoint" */

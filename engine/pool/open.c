@@ -134,7 +134,10 @@ static enum error steps(struct opening *opening)
         TRY(catalog_load(pool));
     if (!pool->objects && pool->slots_end == 0 && !pool->read_only)
         TRY(catalog_create(pool));
-    return pool->read_only ? ERROR_NONE : janitor_start(pool);
+    if (pool->read_only)
+        return ERROR_NONE;
+    TRY(scrub_start(pool));
+    return janitor_start(pool);
 }
 
 /* What an open failed for. */
@@ -193,6 +196,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
         return ERROR_NONE;
     }
     error = error_prefix(error, "pool %s", pool->directory);
+    scrub_stop(pool, true);
     catalog_unload(pool);
     if (pool->group && group_close(pool->group, true))
         message(MESSAGE_WARNING, "the group did not close cleanly");
@@ -403,6 +407,7 @@ static enum error key_drop(struct pool *pool)
 {
     janitor_stop(pool);
     cuts_await(pool);
+    scrub_stop(pool, false);
     enum error error = group_close(pool->group, group_is_fenced(pool->group));
     pool->group = NULL;
     catalog_unload(pool);

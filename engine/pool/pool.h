@@ -94,6 +94,7 @@ struct pool {
     _Atomic bool janitor_stopping; /* set under pool->lock */
     struct condition janitor_wake; /* with pool->lock */
     struct damages *damages;       /* what is known to be damaged (damage.h) */
+    struct scrub *scrub;           /* NULL while locked or read-only; changes under pool->lock */
 
     struct pool_totals totals;
 };
@@ -176,6 +177,13 @@ enum error object_cut(struct pool *pool, struct object *object) REQUIRES(pool->l
 
 enum error janitor_start(struct pool *pool) CHECKED;
 void janitor_stop(struct pool *pool);
+
+/* ---- scrub.c ------------------------------------------------------------------------------------------------------------------ */
+
+/* Reads what was saved and starts the thread, which goes on with a scrub that was running. */
+enum error scrub_start(struct pool *pool) CHECKED;
+/* Saves where the scrub is and stops the thread; no matter whether it runs. With `crash` just stops (for tests). */
+void scrub_stop(struct pool *pool, bool crash);
 
 /* ---- open.c ------------------------------------------------------------------------------------------------------------------- */
 

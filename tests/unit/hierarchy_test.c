@@ -60,6 +60,8 @@ static void every_key_of_the_hierarchy_is_its_equation(void **state)
     assert_hex(out + 176, 16, "6daf098561fc18591f2c196302ea4455");
     assert_int_equal(floor_key_derive(root, pool, out), ERROR_NONE);
     assert_hex(out, KEY_SIZE, "6ab967a30e89bcbe1365ff7c453d0e09b3713abb5765e3340a1bdb16bc6e09be");
+    assert_int_equal(scrub_key_derive(root, pool, out), ERROR_NONE);
+    assert_hex(out, KEY_SIZE, "2d80322b556e5799ac0036145d07f09c97ea56a9cc66dd158b85326dbb712497");
     assert_int_equal(kcv_derive(root, pool, out), ERROR_NONE);
     assert_hex(out, KCV_SIZE, "f3c0375a33a3b327");
 }

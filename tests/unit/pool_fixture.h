@@ -70,6 +70,7 @@ static inline int fixture_remove(const char *path, const struct stat *status, in
 static inline void pool_crash(void)
 {
     janitor_stop(pool);
+    scrub_stop(pool, true);
     (void)!group_close(pool->group, true);
     catalog_unload(pool);
     witness_destroy(pool->witness);

@@ -1,0 +1,88 @@
+/*
+ * The scrub, as its files share it. scrub.c tells the story and has the thread; the others are its steps:
+ *
+ *   scrub_roots.c   superblock copies, the newest checkpoint record, headers of segments
+ *   scrub_chunks.c  pages of tables; and all units and map nodes, by the table of places
+ *   scrub_maps.c    the maps of objects: nodes in all copies, and to whom the damage that was found belongs; at the end
+ *                   known damage is looked at once more
+ *   scrub_file.c    what is saved
+ *   scrub_order.c   start, pause, resume, cancel, throttle; status
+ */
+#ifndef COFFER_ENGINE_POOL_SCRUB_H
+#define COFFER_ENGINE_POOL_SCRUB_H
+
+#include "engine/group/view.h"
+#include "engine/group/walk.h"
+#include "engine/pool/damage.h"
+
+enum scrub_step {
+    SCRUB_BEGIN,       /* all that was committed goes into the trees */
+    SCRUB_SUPERBLOCKS, /* … and checkpoint records */
+    SCRUB_HEADERS,     /* at: index of the segment */
+    SCRUB_TABLES,      /* part: table, at: leaf */
+    SCRUB_CHUNKS,      /* at: page of the table of places */
+    SCRUB_MAPS,        /* part: component, at: leaf */
+    SCRUB_CONFIRM,     /* rows that were known before */
+    SCRUB_STEPS,
+};
+
+/* What is saved, beside the ledger. */
+struct scrub_job {
+    enum scrub_state state;
+    enum scrub_step step;
+    uint64_t part, at;
+    uint64_t pass, started, rate;
+    uint64_t bytes; /* verified in this pass */
+    uint64_t bytes_before_chunks;
+    uint64_t nanoseconds; /* of work and of waiting for the throttle */
+    uint64_t completed, completed_bytes, completed_seconds, completed_damages;
+};
+
+struct scrub {
+    struct pool *pool;
+    struct thread thread;
+    uint8_t *key; /* of the file's seal; in the arena */
+    char *path;
+    struct mutex mutex; /* RANK_LEAF */
+    struct condition wake;
+    struct scrub_job job; /* under the mutex */
+    uint64_t chunk_pages; /* of the table of places, as of the last look; likewise */
+    bool stopping;        /* likewise */
+    bool unsaved;         /* the job changed by a person's word; likewise */
+    /* the thread's own */
+    uint64_t saved_at, saved_changes, user_requests;
+    bool save_failed;
+};
+
+/* ---- scrub.c: for the steps ------------------------------------------------------------------------------------ */
+
+/* The slice that `job` stands at is done: its pass goes on from here. */
+void scrub_advance(struct scrub *scrub, const struct scrub_job *job, enum scrub_step step, uint64_t part, uint64_t at);
+/* Counts what was verified since `since` (clock_monotonic), saves now and then, waits as the throttle and other load
+ * ask for. ERROR_INTERRUPTED where the slice is to be left as it is: paused, cancelled, stopped. Holding nothing. */
+enum error scrub_breathe(struct scrub *scrub, const struct scrub_job *job, uint64_t bytes, uint64_t since) CHECKED;
+/* The pool's newest view, counted. */
+struct view *scrub_view(struct group *group);
+/* What a walk found of a page or a node with its copies (`kind`: DAMAGE_PAGE or DAMAGE_NODE); the bytes that were read.
+ */
+uint64_t scrub_node(struct scrub *scrub, enum damage_kind kind, const struct walk_node *node);
+
+/* One slice each, from where `job` says; then scrub_advance(). ERROR_INTERRUPTED: left as it is. Another error: again
+ * later. */
+enum error scrub_superblocks(struct scrub *scrub, const struct scrub_job *job) CHECKED;
+enum error scrub_headers(struct scrub *scrub, const struct scrub_job *job) CHECKED;
+enum error scrub_tables(struct scrub *scrub, const struct scrub_job *job) CHECKED;
+enum error scrub_chunks(struct scrub *scrub, const struct scrub_job *job) CHECKED;
+enum error scrub_maps(struct scrub *scrub, const struct scrub_job *job) CHECKED;
+enum error scrub_confirm(struct scrub *scrub, const struct scrub_job *job) CHECKED;
+
+const char *scrub_step_name(enum scrub_step step); /* for people */
+
+/* ---- scrub_file.c ---------------------------------------------------------------------------------------------- */
+
+#define SCRUB_FILE "scrub"
+/* Fills the job and the ledger; ERROR_NOT_FOUND: there is no file; ERROR_CORRUPT, ERROR_FORGED, …: it says nothing. */
+enum error scrub_load(struct scrub *scrub) CHECKED;
+enum error scrub_save(struct scrub *scrub, const struct scrub_job *job) CHECKED;
+
+#endif

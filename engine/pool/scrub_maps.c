@@ -1,0 +1,354 @@
+/*
+ * Steps of the scrub: the maps of all objects, which tell whose the damage is; and at the end what was known before.
+ *
+ * The walk looks at every node in all copies and holds every entry against the damage that was found by address: one
+ * walk for all of it, however much there is. An entry whose segment is gone is damage by itself. Objects that are made
+ * meanwhile refer to what is younger than the scrub, or to chunks that were there before (a duplicate): those are in
+ * the index by what a write compared or hashed, and a scrub that runs later names them.
+ *
+ * What is entered is looked up again afterwards (damage_note.c), so a block that is written at this moment does not
+ * stay. Locks: pool->lock for the list of objects; the group's, a leaf at a time.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/group/verify.h"
+#include "engine/pool/map_walk.h"
+#include "engine/pool/scrub.h"
+
+#define SLICE_LEAVES   64 /* that are walked under one view: 16 MiB of blocks */
+#define CATALOG_BLOCKS ((uint64_t)(OBJECTS_MAX + 1) * OBJECT_SLOT_BLOCKS)
+
+struct maps {
+    struct scrub *scrub;
+    struct pool *pool;
+    uint64_t component, blocks_end;
+    struct damage *stored; /* rows of DAMAGE_STORED, sorted by segment and offset */
+    size_t stored_count;
+    uint64_t lost_end; /* leaves below it hang under a node that is lost */
+    uint64_t bytes;
+};
+
+/* ---- nodes ---------------------------------------------------------------------------------------------------- */
+
+/* What the step before found at a copy's address is this node. */
+static void copy_name(const struct maps *maps, uint64_t serial, uint32_t offset, uint32_t length)
+{
+    damages_name(maps->pool->damages, serial, offset, (uint64_t)offset + length);
+}
+
+static void node_lose(struct maps *maps, const struct walk_node *node)
+{
+    uint64_t span = tree_span(node->identity.level), first = node->identity.number * span * MAP_LEAF_ENTRIES;
+    struct damage damage = {
+        .kind = DAMAGE_BLOCKS,
+        .fault = DAMAGE_MAP,
+        .lost = true,
+        .by_scrub = true,
+        .owner = maps->component,
+        .first = first,
+        .end = MIN(first + span * MAP_LEAF_ENTRIES, maps->blocks_end),
+        .serial = entry_serial(node->pointer.first),
+        .offset = entry_offset(node->pointer.first),
+    };
+    maps->lost_end = MAX(maps->lost_end, (node->identity.number + 1) * span);
+    if (damage.first >= damage.end)
+        return;
+    damage_place(maps->pool->group, &damage);
+    damages_add(maps->pool->damages, &damage);
+}
+
+static enum error map_node(struct map_walk *walk, const struct walk_node *node, bool again)
+{
+    struct maps *maps = walk->context;
+    const struct node_pointer *pointer = &node->pointer;
+    uint32_t length = entry_length(pointer->first);
+    if (again)
+        return ERROR_NONE;
+    for (unsigned copy = 0; copy < 2; copy++)
+        if (node->errors[copy] == ERROR_FENCED || node->errors[copy] == ERROR_NO_MEMORY)
+            return node->errors[copy];
+    maps->bytes += scrub_node(maps->scrub, DAMAGE_NODE, node);
+    if (node->errors[0])
+        copy_name(maps, entry_serial(pointer->first), entry_offset(pointer->first), length);
+    if (node->errors[1])
+        copy_name(maps, pointer->second_serial, pointer->second_offset, length);
+    if (node->bytes)
+        return ERROR_NONE;
+    damages_cut(maps->pool->damages, DAMAGE_NODE, maps->component, node->identity.level, node->identity.number,
+                node->identity.number + 1); /* the blocks tell more */
+    node_lose(maps, node);
+    return ERROR_NONE;
+}
+
+/* ---- entries -------------------------------------------------------------------------------------------------- */
+
+static const struct damage *stored_find(const struct maps *maps, struct map_entry entry)
+{
+    size_t low = 0, high = maps->stored_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        const struct damage *row = &maps->stored[middle];
+        bool before =
+            row->owner != entry_serial(entry) ? row->owner < entry_serial(entry) : row->end <= entry_offset(entry);
+        if (before)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const struct damage *row = &maps->stored[low];
+    bool found = low < maps->stored_count && row->owner == entry_serial(entry) && row->first <= entry_offset(entry);
+    return found ? row : NULL;
+}
+
+static void faults_find(const struct maps *maps, const struct map_leaf *leaf, uint8_t faults[MAP_LEAF_ENTRIES])
+{
+    struct group *group = maps->pool->group;
+    mutex_lock(&group->lock);
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
+        bool gone = !entry_is_hole(leaf->entries[i]) &&
+                    segment_find(&group->segments, entry_serial(leaf->entries[i])) == SEGMENT_NONE;
+        faults[i] = gone ? DAMAGE_GONE : 0;
+    }
+    mutex_unlock(&group->lock);
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES && maps->stored_count; i++) {
+        const struct damage *row = entry_is_hole(leaf->entries[i]) ? NULL : stored_find(maps, leaf->entries[i]);
+        if (row)
+            faults[i] = row->fault;
+    }
+}
+
+static void map_leaf(struct map_walk *walk, const struct map_leaf *leaf)
+{
+    struct maps *maps = walk->context;
+    uint8_t faults[MAP_LEAF_ENTRIES];
+    faults_find(maps, leaf, faults);
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
+        uint64_t block = leaf->number * MAP_LEAF_ENTRIES + i;
+        struct map_entry entry = leaf->entries[i];
+        if (leaf->known[i] && !faults[i] && leaf->number < maps->lost_end)
+            damage_overwritten(maps->pool, maps->component, block, block + 1);
+        if (!faults[i])
+            continue;
+        damage_note_block(maps->pool, maps->component, block, entry, (enum damage_fault)faults[i], true);
+    }
+}
+
+/* ---- objects -------------------------------------------------------------------------------------------------- */
+
+/* The next component from `first` on that somebody can read, and how many blocks it has. */
+static bool component_next(struct pool *pool, uint64_t first, uint64_t *component, uint64_t *blocks)
+{
+    bool found = first <= COMPONENT_CATALOG;
+    *component = COMPONENT_CATALOG;
+    *blocks = CATALOG_BLOCKS;
+    mutex_lock(&pool->lock);
+    for (const struct object *object = found ? NULL : pool->objects; object; object = object->next) {
+        if (object->component < first || object->deleting || (found && object->component >= *component))
+            continue;
+        found = true;
+        *component = object->component;
+        *blocks = atomic_load(&object->size) / COFFER_BLOCK;
+    }
+    mutex_unlock(&pool->lock);
+    return found;
+}
+
+static enum error stored_take(struct maps *maps)
+{
+    size_t count;
+    bool more;
+    TRY(damages_copy(maps->pool->damages, true, &maps->stored, &count, &more));
+    for (size_t i = 0; i < count; i++)
+        if (maps->stored[i].kind == DAMAGE_STORED)
+            maps->stored[maps->stored_count++] = maps->stored[i];
+    return ERROR_NONE;
+}
+
+static enum error slices_walk(struct maps *maps, struct map_walk *walk, const struct scrub_job *job)
+{
+    enum error error = ERROR_AGAIN;
+    while (error == ERROR_AGAIN) {
+        uint64_t since = clock_monotonic();
+        maps->bytes = 0;
+        error = map_walk_slice(walk);
+        if (error && error != ERROR_AGAIN)
+            return error;
+        if (error)
+            scrub_advance(maps->scrub, job, SCRUB_MAPS, maps->component, walk->next);
+        else
+            scrub_advance(maps->scrub, job, SCRUB_MAPS, maps->component + 1, 0);
+        TRY(scrub_breathe(maps->scrub, job, maps->bytes, since));
+    }
+    return ERROR_NONE;
+}
+
+static enum error map_scrub(struct maps *maps, const struct scrub_job *job)
+{
+    struct map_walk walk = {
+        .group = maps->pool->group,
+        .component = maps->component,
+        .copies = WALK_ALL_COPIES,
+        .slice_leaves = SLICE_LEAVES,
+        .node = map_node,
+        .leaf = map_leaf,
+        .context = maps,
+    };
+    enum error error = stored_take(maps);
+    if (!error)
+        error = map_walk_begin(&walk);
+    map_walk_seek(&walk, maps->component == job->part ? job->at : 0);
+    if (!error)
+        error = slices_walk(maps, &walk, job);
+    map_walk_forget(&walk);
+    free(maps->stored);
+    return error;
+}
+
+enum error scrub_maps(struct scrub *scrub, const struct scrub_job *job)
+{
+    struct maps maps = {.scrub = scrub, .pool = scrub->pool};
+    if (component_next(scrub->pool, job->part, &maps.component, &maps.blocks_end))
+        return map_scrub(&maps, job);
+    scrub_advance(scrub, job, SCRUB_CONFIRM, 0, 0);
+    return ERROR_NONE;
+}
+
+/* ---- what was known before ------------------------------------------------------------------------------------ */
+
+/* Blocks of one leaf, under one view. known: its entry could be had. */
+struct confirm {
+    uint64_t blocks[MAP_LEAF_ENTRIES];
+    struct map_entry entries[MAP_LEAF_ENTRIES];
+    bool known[MAP_LEAF_ENTRIES];
+    enum error errors[MAP_LEAF_ENTRIES];
+    size_t count;
+};
+
+struct leaf_look {
+    struct confirm *confirm;
+    bool lost; /* the leaf, or a node above it */
+};
+
+static enum error leaf_look(void *context, const struct walk_node *node)
+{
+    struct leaf_look *look = context;
+    look->lost |= node->bytes == NULL;
+    for (size_t i = 0; i < look->confirm->count && node->bytes && node->identity.level == 0; i++) {
+        const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
+        if (!look->confirm->known[i])
+            look->confirm->entries[i] = entry_decode(&entries[look->confirm->blocks[i] % MAP_LEAF_ENTRIES]);
+    }
+    return ERROR_NONE;
+}
+
+/* Nodes are read from the devices: that a cache still has one that is lost there says nothing good of it. */
+static enum error confirm_look_up(struct group *group, const struct view *view, uint64_t component,
+                                  struct confirm *confirm)
+{
+    struct component_format format;
+    struct leaf_look look = {.confirm = confirm};
+    uint64_t leaf = confirm->blocks[0] / MAP_LEAF_ENTRIES;
+    enum error error = view_component(group, view, component, &format);
+    for (size_t i = 0; i < confirm->count; i++)
+        if (!confirm->known[i])
+            confirm->entries[i] = (struct map_entry){0};
+    if (error == ERROR_NOT_FOUND)
+        return ERROR_NONE;
+    TRY(error);
+    struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
+    TRY(tree_walk(group, &tree, leaf, leaf + 1, WALK_ONE_COPY, leaf_look, &look));
+    for (size_t i = 0; i < confirm->count; i++)
+        confirm->known[i] |= !look.lost;
+    return ERROR_NONE;
+}
+
+static struct view *confirm_view(struct group *group, uint64_t component, struct confirm *confirm)
+{
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    view_find_recent(view, component, confirm->blocks, confirm->entries, confirm->known, confirm->count);
+    mutex_unlock(&group->lock);
+    return view;
+}
+
+static enum error confirm_verify(struct group *group, struct confirm *confirm, uint64_t *bytes)
+{
+    AUTO_FREE struct chunk_verify *chunks = malloc(MAP_LEAF_ENTRIES * sizeof *chunks);
+    uint16_t which[MAP_LEAF_ENTRIES];
+    size_t count = 0;
+    if (!chunks)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < confirm->count; i++) {
+        confirm->errors[i] = confirm->known[i] ? ERROR_NONE : ERROR_CORRUPT;
+        if (!confirm->known[i] || entry_is_hole(confirm->entries[i]))
+            continue;
+        which[count] = (uint16_t)i;
+        chunks[count++] = (struct chunk_verify){.entry = confirm->entries[i]};
+    }
+    chunks_verify(group, ITEM_UNIT, chunks, count);
+    for (size_t i = 0; i < count; i++) {
+        if (chunks[i].error == ERROR_NO_MEMORY || chunks[i].error == ERROR_FENCED)
+            return chunks[i].error;
+        confirm->errors[which[i]] = chunks[i].error;
+        *bytes += chunks[i].stored_size;
+    }
+    return ERROR_NONE;
+}
+
+static void confirm_enter(struct pool *pool, const struct damage *row, const struct confirm *confirm)
+{
+    for (size_t i = 0; i < confirm->count; i++) {
+        uint64_t block = confirm->blocks[i];
+        if (!confirm->errors[i]) {
+            damage_overwritten(pool, row->owner, block, block + 1);
+        } else if (confirm->known[i]) {
+            damage_note_block(pool, row->owner, block, confirm->entries[i], damage_fault_of(confirm->errors[i]),
+                              row->by_scrub);
+        } else {
+            struct damage still = *row;
+            still.fault = DAMAGE_MAP;
+            still.first = block;
+            still.end = block + 1;
+            damages_add(pool->damages, &still);
+        }
+    }
+}
+
+static enum error row_confirm(struct scrub *scrub, const struct scrub_job *job, const struct damage *row)
+{
+    struct group *group = scrub->pool->group;
+    AUTO_FREE struct confirm *confirm = malloc(sizeof *confirm);
+    if (!confirm)
+        return ERROR_NO_MEMORY;
+    for (uint64_t block = row->first; block < row->end;) {
+        uint64_t since = clock_monotonic(), bytes = 0,
+                 end = MIN(row->end, (block / MAP_LEAF_ENTRIES + 1) * MAP_LEAF_ENTRIES);
+        for (confirm->count = 0; block < end; block++)
+            confirm->blocks[confirm->count++] = block;
+        struct view *view = confirm_view(group, row->owner, confirm);
+        enum error error = confirm_look_up(group, view, row->owner, confirm);
+        if (!error)
+            error = confirm_verify(group, confirm, &bytes);
+        view_put(group, view);
+        TRY(error);
+        confirm_enter(scrub->pool, row, confirm);
+        TRY(scrub_breathe(scrub, job, bytes, since));
+    }
+    return ERROR_NONE;
+}
+
+/* A range that is lost with its map was taken as a whole, so of that what was written since goes. */
+enum error scrub_confirm(struct scrub *scrub, const struct scrub_job *job)
+{
+    AUTO_FREE struct damage *rows = NULL;
+    size_t count;
+    bool more;
+    TRY(damages_copy(scrub->pool->damages, false, &rows, &count, &more));
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].kind == DAMAGE_BLOCKS && (rows[i].pass < job->pass || rows[i].fault == DAMAGE_MAP))
+            TRY(row_confirm(scrub, job, &rows[i]));
+    return ERROR_NONE;
+}

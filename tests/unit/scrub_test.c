@@ -1,0 +1,253 @@
+/*
+ * Whatever byte changes on the device of a pool that serves, the scrub finds it and names object and range; and it
+ * finds nothing where nothing is wrong, whatever is written, merged and freed meanwhile.
+ */
+#include "tests/unit/scrub_fixture.h"
+
+static void a_flipped_byte_of_a_unit_names_every_object_and_range(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry entry = entry_of("two", 2);
+    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
+    flip(&spot);
+    scrub();
+    const struct damage_info *one = damage_with("object one: 4096 bytes at 8192 are damaged (device ");
+    assert_string_equal(one->kind, "data");
+    assert_string_equal(one->object, "one");
+    assert_true(one->offset == 8192 && one->length == COFFER_BLOCK && one->lost && one->by_scrub && one->found);
+    assert_string_equal(one->device, pool->group->devices[0]->path);
+    assert_int_equal(one->segment, entry_serial(entry));
+    assert_int_equal(one->segment_offset, entry_offset(entry) * GRAIN_SIZE);
+    damage_with("object two: 4096 bytes at 8192 are damaged (device ");
+    assert_int_equal(info_count, 2);
+    assert_int_equal(scrub_look().completed_damages, 2);
+    assert_int_equal(scrub_look().damaged_bytes, 2 * COFFER_BLOCK);
+}
+
+static void neighbouring_blocks_of_a_damaged_segment_are_one_range(void **context)
+{
+    (void)context;
+    fill();
+    for (unsigned i = 3; i < 7; i++) {
+        struct map_entry entry = entry_of("one", i);
+        struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
+        flip(&spot);
+    }
+    scrub();
+    damage_with("object one: 16384 bytes at 12288 are damaged");
+    damage_with("object two: 4096 bytes at 12288 are damaged");
+    assert_int_equal(info_count, 2);
+}
+
+static void damage_that_nobody_refers_to_is_told_as_such(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry entry = entry_of("one", 300);
+    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry));
+    trim_blocks("one", 300, 1);
+    publish();
+    flip(&spot);
+    scrub();
+    assert_string_equal(damage_with("no object is known to need them")->kind, "unit");
+    assert_int_equal(info_count, 1);
+}
+
+static void a_lost_leaf_is_told_by_the_blocks_that_it_mapped(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("two");
+    struct spot spot = root_spot(&tree, false);
+    flip(&spot);
+    pool_reopen(false); /* no cache has the leaf */
+    write_block("two", 5 * COFFER_BLOCK, 77);
+    /* The publish at the begin gives the leaf up, for a block of it changed. */
+    scrub();
+    damage_with("object two: 20480 bytes at 0 are");
+    damage_with("object two: 1024000 bytes at 24576 are");
+    assert_int_equal(info_count, 2);
+    assert_block("two", 5 * COFFER_BLOCK, 77);
+}
+
+static void a_leaf_that_no_merge_has_met_is_told_by_its_blocks_too(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("two");
+    struct spot spot = root_spot(&tree, false);
+    flip(&spot);
+    scrub();
+    damage_with("object two: 1048576 bytes at 0 are lost with a part of the map (device ");
+    assert_int_equal(info_count, 1);
+    flip(&spot);
+    scrub();
+    assert_no_damage();
+}
+
+static void one_damaged_copy_of_a_node_loses_nothing(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("one");
+    struct spot first = root_spot(&tree, false), second = root_spot(&tree, true);
+    flip(&second);
+    scrub();
+    const struct damage_info *info =
+        damage_with("map of object one, node 0 of level 1: one of its two copies is damaged, the other is whole");
+    assert_false(info->lost);
+    assert_int_equal(info_count, 1);
+    flip(&second);
+    flip(&first);
+    scrub();
+    damage_with("map of object one, node 0 of level 1: one of its two copies is damaged");
+    assert_int_equal(info_count, 1);
+    flip(&second);
+    scrub();
+    damage_with("object one: 134217728 bytes at 0 are lost with a part of the map");
+    assert_int_equal(info_count, 1);
+    flip(&first);
+    flip(&second);
+    scrub();
+    assert_no_damage();
+}
+
+static void a_flipped_byte_of_a_page_names_the_table(void **context)
+{
+    (void)context;
+    static const struct {
+        enum table table;
+        unsigned level;
+        const char *words;
+        bool lost;
+    } cases[] = {
+        {TABLE_PLACES, 0, "chunk table, places, node 1 of level 0: it is damaged, and there is no other copy", true},
+        {TABLE_PLACES, 1, "chunk table, places, node 0 of level 1: one of its two copies", false},
+        {TABLE_FINGERPRINTS, 0, "chunk table, fingerprints, node 1 of level 0: it is damaged", true},
+        {TABLE_COUNTS, 0, "chunk table, counts, node 0 of level 0: it is damaged", true},
+        {TABLE_COMPONENTS, 0, "component table, node 0 of level 0: one of its two copies", false},
+        {TABLE_SEGMENTS, 0, "segment table, node 0 of level 0: one of its two copies", false},
+    };
+    fill();
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct spot spot = page_spot(cases[i].table, cases[i].level);
+        flip(&spot);
+        scrub();
+        assert_int_equal(damage_with(cases[i].words)->lost, cases[i].lost);
+        assert_int_equal(info_count, 1);
+        flip(&spot);
+        scrub();
+        assert_no_damage();
+    }
+}
+
+static void flipped_superblocks_records_and_headers_are_found(void **context)
+{
+    (void)context;
+    fill();
+    struct group *group = pool->group;
+    const struct superblock *super = &group->superblocks[0];
+    struct map_entry entry = entry_of("one", 0);
+    scrub(); /* nothing is published any more */
+    uint64_t number = group->checkpoint.number;
+    struct spot header = address_spot(entry_serial(entry), 0);
+    struct spot spots[] = {
+        device_spot(superblock_offset(super->device_size, 3) + 5000),
+        device_spot(superblock_offset(super->device_size, 0) + 20), /* a MAC's own byte */
+        device_spot(checkpoint_offset(super, checkpoint_copy(number, 1)) + 200),
+        header,
+    };
+    const char *words[] = {"superblock copy 4 of 4 is damaged", "superblock copy 1 of 4 is damaged",
+                           "a copy of the checkpoint record is damaged", "the header of segment"};
+    for (size_t i = 0; i < COUNT_OF(spots); i++) {
+        flip(&spots[i]);
+        scrub();
+        assert_false(damage_with(words[i])->lost);
+        assert_int_equal(info_count, 1);
+        flip(&spots[i]);
+        scrub();
+        assert_no_damage();
+    }
+}
+
+static void a_good_pool_is_found_good_and_its_bytes_are_counted(void **context)
+{
+    (void)context;
+    fill();
+    write_block("one", 9 * MIB, 5);
+    scrub();
+    assert_no_damage();
+    struct scrub_status status = scrub_look();
+    assert_true(status.completed != 0 && status.completed_bytes == status.bytes_verified);
+    assert_true(status.bytes_verified > 4 * SUPERBLOCK_SIZE + 10 * 1024);
+    assert_int_equal(status.bytes_expected, status.bytes_verified);
+    assert_string_equal(status.step, "");
+}
+
+struct worker {
+    struct thread thread;
+    _Atomic bool stop;
+    unsigned rounds;
+};
+
+/* Writes, trims, publishes, makes and deletes: segments are filled, die and are used again. */
+static void work_on(void *argument)
+{
+    struct worker *worker = argument;
+    static uint8_t noise[64 * COFFER_BLOCK];
+    for (; !atomic_load(&worker->stop); worker->rounds++) {
+        char name[32];
+        struct volume *volume;
+        snprintf(name, sizeof name, "w%u", worker->rounds);
+        make(name, GIB);
+        assert_fine(volume_open(pool, name, false, &volume));
+        for (unsigned i = 0; i < 40; i++) {
+            noise_fill(noise, sizeof noise);
+            struct request write = {
+                .type = REQUEST_WRITE, .offset = i * sizeof noise, .length = sizeof noise, .data = noise};
+            volume_execute(volume, &write, 1, fixture_answer, NULL);
+            assert_fine(write.error);
+        }
+        volume_close(volume);
+        publish();
+        assert_fine(object_delete(pool, name, true));
+        publish();
+    }
+}
+
+static void nothing_is_found_while_segments_are_written_freed_and_used_again(void **context)
+{
+    (void)context;
+    struct worker worker = {0};
+    fill();
+    assert_fine(thread_start(&worker.thread, "worker", work_on, &worker));
+    for (unsigned i = 0; i < 8; i++)
+        scrub();
+    atomic_store(&worker.stop, true);
+    thread_join(&worker.thread);
+    assert_no_damage();
+    scrub();
+    assert_no_damage();
+    assert_true(worker.rounds > 0);
+}
+
+#define SPOILT(name) cmocka_unit_test_setup_teardown(name, pool_setup, scrub_teardown)
+#define TEST(name)   cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SPOILT(a_flipped_byte_of_a_unit_names_every_object_and_range),
+        SPOILT(neighbouring_blocks_of_a_damaged_segment_are_one_range),
+        SPOILT(damage_that_nobody_refers_to_is_told_as_such),
+        SPOILT(a_lost_leaf_is_told_by_the_blocks_that_it_mapped),
+        SPOILT(a_leaf_that_no_merge_has_met_is_told_by_its_blocks_too),
+        SPOILT(one_damaged_copy_of_a_node_loses_nothing),
+        SPOILT(a_flipped_byte_of_a_page_names_the_table),
+        SPOILT(flipped_superblocks_records_and_headers_are_found),
+        TEST(a_good_pool_is_found_good_and_its_bytes_are_counted),
+        TEST(nothing_is_found_while_segments_are_written_freed_and_used_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
