@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "base/shell.h"
@@ -20,6 +21,7 @@
 #define SPACE_ERROR_PERCENT   5     /* writers will soon be refused */
 #define RANDOM_SHARE_PERCENT  50    /* of the new chunks: more is hardly mere media files */
 #define RANDOM_CHUNKS_MIN     16384 /* 64 MiB: fewer chunks say nothing */
+#define DAMAGES_SHOWN         3     /* sentences in the evidence; `scrub status` has them all */
 
 struct finding {
     const char *severity;
@@ -119,7 +121,58 @@ static void check_read_errors(const struct health_facts *facts, struct finding *
     finding->severity = "error";
     snprintf(finding->evidence, sizeof(finding->evidence), "%llu reads failed since the start",
              (unsigned long long)facts->status->read_errors);
-    snprintf(finding->command, sizeof(finding->command), "stop cofferd, then: %s check", facts->self);
+    snprintf(finding->command, sizeof(finding->command), "%s scrub start", facts->self);
+}
+
+static void last_scrub_tell(const struct scrub_status *scrub, struct finding *finding)
+{
+    char verified[32], when[32];
+    time_t completed = (time_t)scrub->completed;
+    struct tm local;
+    good(finding, "no damage is known; no scrub has come to its end yet");
+    if (scrub->completed == 0 || localtime_r(&completed, &local) == NULL)
+        return;
+    strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &local);
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "no damage is known; the scrub that ended %s verified %s", when,
+             size_format(scrub->completed_bytes, verified, sizeof(verified)));
+}
+
+static bool any_lost(const struct health_facts *facts)
+{
+    for (size_t i = 0; i < facts->damage_count; i++) {
+        if (facts->damages[i].lost)
+            return true;
+    }
+    return false;
+}
+
+/* Where a copy serves, or nobody needs it, it is a warning: the next fault of the device may hit the other. */
+static void check_damage(const struct health_facts *facts, struct finding *finding)
+{
+    size_t shown = MIN(facts->damage_count, (size_t)DAMAGES_SHOWN), used = 0;
+    if (facts->damage_count == 0 && !facts->damage_more) {
+        if (facts->scrubs)
+            last_scrub_tell(&facts->scrub, finding);
+        else
+            good(finding, "unknown while the pool is locked");
+        return;
+    }
+    bool lost = any_lost(facts) || facts->damage_more;
+    finding->severity = lost ? "error" : "warning";
+    for (size_t i = 0; i < shown && used < sizeof(finding->evidence); i++)
+        used += (size_t)snprintf(finding->evidence + used, sizeof(finding->evidence) - used, "%s%.380s",
+                                 i == 0 ? "" : "; ", facts->damages[i].sentence);
+    if (used < sizeof(finding->evidence) && (facts->damage_count > shown || facts->damage_more))
+        snprintf(finding->evidence + used, sizeof(finding->evidence) - used, "; and %s%zu more",
+                 facts->damage_more ? "at least " : "", facts->damage_count - shown + facts->damage_more);
+    if (lost)
+        snprintf(finding->command, sizeof(finding->command),
+                 "%s scrub status; write these ranges anew from a backup, in whole blocks of 4096 bytes, or discard "
+                 "them; then %s scrub start",
+                 facts->self, facts->self);
+    else
+        snprintf(finding->command, sizeof(finding->command), "%s scrub status", facts->self);
 }
 
 static void check_encryption(const struct health_facts *facts, struct finding *finding)
@@ -201,6 +254,7 @@ static const struct {
 } checks[] = {
     {"LOCKED", check_locked},        {"FENCED", check_fenced},
     {"SPACE", check_space},          {"READ_ERRORS", check_read_errors},
+    {"DATA_DAMAGED", check_damage},
     {"PLAINTEXT", check_encryption}, {"KEY_BESIDE_DATA", check_key_place},
     {"WIDE_MODES", check_modes},     {"SWAP_PLAINTEXT", check_swap},
     {"NO_COPIES", check_copies},     {"DOUBLE_ENCRYPTION", check_double_encryption},

@@ -14,6 +14,11 @@
 struct health_facts {
     const struct pool_status *status;
     const char *self;     /* pool_command() */
+    bool scrubs; /* `scrub` is known: the pool is open for writing */
+    struct scrub_status scrub;
+    const struct damage_info *damages; /* what is known to be damaged */
+    size_t damage_count;
+    bool damage_more;
     bool arena_locked;
     bool swap_plaintext;  /* swap is on, on a device that is not an encrypted mapping */
     bool looked;          /* what follows is known: the conf, which names the files, could be read */

@@ -35,6 +35,12 @@ static const struct method table[] = {
     {"trash.restore", ROLE_OPERATE, {NAME, {"new_name", JSON_STRING, false}}, method_trash_restore},
     {"trash.purge", ROLE_OPERATE, {NAME}, method_trash_purge},
     {"device.list", ROLE_OBSERVE, {{NULL}}, method_device_list},
+    {"scrub.start", ROLE_OPERATE, {{"rate", JSON_INTEGER, false}}, method_scrub_start},
+    {"scrub.status", ROLE_OBSERVE, {{NULL}}, method_scrub_status},
+    {"scrub.pause", ROLE_OPERATE, {{NULL}}, method_scrub_pause},
+    {"scrub.resume", ROLE_OPERATE, {{NULL}}, method_scrub_resume},
+    {"scrub.cancel", ROLE_OPERATE, {{NULL}}, method_scrub_cancel},
+    {"scrub.throttle", ROLE_OPERATE, {{"rate", JSON_INTEGER, true}}, method_scrub_throttle},
     {NULL},
 };
 

@@ -62,5 +62,11 @@ enum error method_object_usage(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_trash_list(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_trash_restore(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_trash_purge(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_scrub_start(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_scrub_status(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_scrub_pause(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_scrub_resume(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_scrub_cancel(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_scrub_throttle(struct methods *, json_t *, json_t **) CHECKED;
 
 #endif

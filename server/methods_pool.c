@@ -14,6 +14,7 @@
 #include "crypto/arena.h"
 #include "crypto/provider.h"
 #include "server/health.h"
+#include "server/methods_scrub.h"
 #include "server/rpc.h"
 
 static json_t *device_json(const struct device_info *device, const char *group)
@@ -128,13 +129,23 @@ static enum error status_read(struct methods *methods, struct pool_status **stat
     return ERROR_NONE;
 }
 
+/* null while the pool is locked or only read. */
+static enum error add_scrub(json_t *json, struct methods *methods)
+{
+    struct scrub_status scrub;
+    bool known = pool_scrub_status(methods->pool, &scrub) == ERROR_NONE;
+    error_forget();
+    return json_object_set_new(json, "scrub", known ? scrub_json(&scrub) : json_null()) == 0 ? ERROR_NONE
+                                                                                            : ERROR_NO_MEMORY;
+}
+
 enum error method_pool_status(struct methods *methods, json_t *parameters, json_t **result)
 {
     (void)parameters;
     AUTO_FREE struct pool_status *status = NULL;
     TRY(status_read(methods, &status));
     json_t *json = identity_json(status);
-    if (json == NULL || add_figures(json, status) != ERROR_NONE) {
+    if (json == NULL || add_figures(json, status) != ERROR_NONE || add_scrub(json, methods) != ERROR_NONE) {
         json_decref(json);
         return ERROR_NO_MEMORY;
     }
@@ -164,6 +175,12 @@ enum error method_pool_health(struct methods *methods, json_t *parameters, json_
         return ERROR_NO_MEMORY;
     facts->status = status;
     facts->self = pool_command(methods->pool);
+    AUTO_FREE struct damage_info *damages = NULL;
+    facts->scrubs = pool_scrub_status(methods->pool, &facts->scrub) == ERROR_NONE;
+    if (pool_damages(methods->pool, &damages, &facts->damage_count, &facts->damage_more) != ERROR_NONE)
+        facts->damage_count = 0;
+    facts->damages = damages;
+    error_forget();
     health_facts_gather(facts, pool_directory(methods->pool));
     json_t *rows = health_json(facts);
     if (rows == NULL)

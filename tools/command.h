@@ -30,6 +30,8 @@ extern const struct command command_status, command_health, command_unlock, comm
 extern const struct command command_object_create, command_object_list, command_object_show, command_object_uri,
     command_object_rename, command_object_resize, command_object_delete;
 extern const struct command command_trash_list, command_trash_restore, command_trash_purge;
+extern const struct command command_scrub_start, command_scrub_status, command_scrub_pause, command_scrub_resume,
+    command_scrub_cancel, command_scrub_throttle;
 extern const struct command command_device_list;
 extern const struct command command_completion_bash, command_version, command_help;
 

@@ -16,6 +16,7 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/scrub.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
@@ -101,6 +102,19 @@ static void add_rest(struct table *table, const json_t *status)
     add_line(table, "Journal", text);
 }
 
+static void add_scrub(struct tool *tool, struct table *table, const json_t *status)
+{
+    const json_t *scrub = json_object_get(status, "scrub");
+    const char *state = answer_word(scrub, "state");
+    char text[4 * TEXT_SIZE];
+    if (!json_is_object(scrub))
+        return;
+    bool works = strcmp(state, "running") == 0 || strcmp(state, "paused") == 0;
+    add_line(table, "Scrub", works ? scrub_progress(scrub, text) : scrub_last(scrub, text));
+    if (answer_figure(scrub, "damages") != 0)
+        add_hint(tool, table, "", "damage is known: see", "scrub status");
+}
+
 static void add_rates(struct table *table, const json_t *status, const json_t *before, double seconds)
 {
     static const struct {
@@ -132,6 +146,7 @@ static enum error print_summary(struct tool *tool, const json_t *status, const j
         add_space(tool, table, status);
         add_reduction(table, status);
         add_rest(table, status);
+        add_scrub(tool, table, status);
         add_rates(table, status, before, seconds);
     }
     enum error error = table_print(table, tool->out);

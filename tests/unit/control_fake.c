@@ -299,3 +299,92 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
     *report = (struct check_report){.chunks = 10, .bytes_read = 1 << 30, .errors = fake_offline.findings};
     return ERROR_NONE;
 }
+
+/* ---- the scrub: it runs until it is looked at for the third time -------------------------------------------------- */
+
+static enum error scrub_enter(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    return pool->status.locked ? locked() : ERROR_NONE;
+}
+
+enum error pool_scrub_start(struct pool *pool, uint64_t rate)
+{
+    enum error error = scrub_enter(pool);
+    if (error == ERROR_NONE && pool->scrub.state == SCRUB_RUNNING)
+        error = error_explain(ERROR_BUSY, "a scrub runs already: `coffer scrub status` shows it");
+    if (error == ERROR_NONE) {
+        pool->scrub.state = SCRUB_RUNNING;
+        pool->scrub.step = "data";
+        pool->scrub.bytes_expected = UINT64_C(4) << 30;
+        if (rate != SCRUB_RATE_KEEP)
+            pool->scrub.rate = rate;
+    }
+    return leave(pool, error);
+}
+
+static enum error scrub_change(struct pool *pool, enum scrub_state from, enum scrub_state to)
+{
+    enum error error = scrub_enter(pool);
+    if (error == ERROR_NONE && pool->scrub.state != from)
+        error = error_explain(ERROR_NOT_FOUND, "no scrub runs");
+    if (error == ERROR_NONE)
+        pool->scrub.state = to;
+    return leave(pool, error);
+}
+
+enum error pool_scrub_pause(struct pool *pool)
+{
+    return scrub_change(pool, SCRUB_RUNNING, SCRUB_PAUSED);
+}
+
+enum error pool_scrub_resume(struct pool *pool)
+{
+    return scrub_change(pool, SCRUB_PAUSED, SCRUB_RUNNING);
+}
+
+enum error pool_scrub_cancel(struct pool *pool)
+{
+    return scrub_change(pool, SCRUB_RUNNING, SCRUB_CANCELLED);
+}
+
+enum error pool_scrub_throttle(struct pool *pool, uint64_t rate)
+{
+    enum error error = scrub_enter(pool);
+    if (error == ERROR_NONE)
+        pool->scrub.rate = rate;
+    return leave(pool, error);
+}
+
+enum error pool_scrub_status(struct pool *pool, struct scrub_status *status)
+{
+    enum error error = scrub_enter(pool);
+    if (error != ERROR_NONE)
+        return leave(pool, error);
+    if (pool->scrub.step == NULL)
+        pool->scrub.step = "";
+    pool->scrub.damages = pool->damage_count;
+    *status = pool->scrub;
+    if (pool->scrub.state == SCRUB_RUNNING) {
+        pool->scrub.bytes_verified += UINT64_C(2) << 30;
+        pool->scrub.nanoseconds += 10 * CLOCK_SECOND;
+        if (pool->scrub.bytes_verified >= pool->scrub.bytes_expected) {
+            pool->scrub.state = SCRUB_COMPLETE;
+            pool->scrub.completed = 1700000000;
+            pool->scrub.completed_bytes = pool->scrub.bytes_verified;
+        }
+    }
+    return leave(pool, ERROR_NONE);
+}
+
+enum error pool_damages(struct pool *pool, struct damage_info **infos, size_t *count, bool *more)
+{
+    enum error error = scrub_enter(pool);
+    if (error != ERROR_NONE)
+        return leave(pool, error);
+    *infos = calloc(pool->damage_count + 1, sizeof(**infos));
+    memcpy(*infos, pool->damages, pool->damage_count * sizeof(**infos));
+    *count = pool->damage_count;
+    *more = pool->damage_more;
+    return leave(pool, ERROR_NONE);
+}

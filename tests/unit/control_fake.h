@@ -18,6 +18,10 @@ struct pool {
     const char *passphrase;  /* NULL: the key is a file */
     unsigned usage_delay_ms; /* of object_usage */
     enum error usage_error;
+    struct scrub_status scrub;
+    struct damage_info damages[4];
+    size_t damage_count;
+    bool damage_more;
 };
 
 /* What the offline functions were asked and what they answer. */

@@ -395,7 +395,8 @@ static void every_command_answers_in_json(void **state)
     struct fixture *fixture = *state;
     static const char *const commands[][3] = {
         {"status"},  {"health"}, {"device", "list"},      {"object", "list"},     {"trash", "list"},
-        {"version"}, {"unlock"}, {"object", "show", "a"}, {"object", "uri", "a"}, {"object", "delete", "a"}};
+        {"version"}, {"unlock"}, {"object", "show", "a"}, {"object", "uri", "a"}, {"object", "delete", "a"},
+        {"scrub", "status"}};
     serve(fixture);
     fake_add(fixture->pool, "a", 4096);
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
