@@ -29,6 +29,7 @@
 #define MIB            (UINT64_C(1) << 20)
 
 static char fixture_root[64], fixture_directory[128];
+static uint64_t fixture_size = FIXTURE_SIZE;
 static struct pool *pool;
 
 static inline enum error pool_try_open(void)
@@ -48,7 +49,7 @@ static inline int pool_setup(void **context)
 {
     const char *parent = getenv("TMPDIR");
     struct pool_create_options options = {.directory = fixture_directory,
-                                          .size = FIXTURE_SIZE,
+                                          .size = fixture_size,
                                           .encryption = true,
                                           .fingerprint = POOL_FINGERPRINT_XXH3,
                                           .seal = "file"};
