@@ -3,7 +3,8 @@
  * in a list of fixed size, and applied sorted by CID: each page of counts is then touched once per round.
  *
  * A chunk whose count goes from 0 to positive adds its share to the live bytes of its segment, and takes it away when it
- * returns to 0. A count that reaches its end sticks: such a chunk is never freed. Within a round a count may pass 0 and
+ * returns to 0. A count that reaches its end sticks, and so do those of a page that was lost (page_loss.c): such a chunk
+ * is never freed. Within a round a count may pass 0 and
  * come back; segments are freed only at the publish.
  */
 #include <stdlib.h>
@@ -119,8 +120,11 @@ static enum error counts_apply(struct merge *merge, void *context, uint64_t numb
         if (cid / COUNTS_PER_PAGE > number)
             break;
         uint32_t before = le32_get(counts[cid % COUNTS_PER_PAGE]);
-        if (before == COUNT_STUCK)
+        if (before == COUNT_STUCK) {
+            if (change->delta > 0)
+                TRY(stuck_pin(merge, change->entry));
             continue;
+        }
         int64_t after = (int64_t)before + change->delta;
         if (after < 0)
             return error_explain(ERROR_CORRUPT, "the count of chunk %llu would fall to %lld", (unsigned long long)cid,
@@ -163,12 +167,17 @@ enum error changes_apply(struct merge *merge)
     return ERROR_NONE;
 }
 
+/* A page that is lost counts as what will take its place. */
 static enum error table_count(struct merge *merge, uint64_t cid, uint32_t *count)
 {
     struct tree tree = tree_of_table(TABLE_COUNTS, &merge->roots[TABLE_COUNTS - 1]);
-    uint64_t page = cid / COUNTS_PER_PAGE;
     struct cache_block *block;
-    TRY(tree_leaves(merge->group, &tree, &page, &block, 1));
+    enum error error = page_read_patiently(merge, &tree, cid / COUNTS_PER_PAGE, &block);
+    if (error == ERROR_CORRUPT && !group_is_fenced(merge->group)) {
+        *count = COUNT_STUCK;
+        return ERROR_NONE;
+    }
+    TRY(error);
     *count = block ? le32_get(((const le32 *)cache_bytes(block))[cid % COUNTS_PER_PAGE]) : 0;
     tree_put(merge->group, &block, 1);
     return ERROR_NONE;

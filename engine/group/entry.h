@@ -16,6 +16,7 @@
 #include "engine/group/format.h"
 
 #define CID_MAX ((UINT64_C(1) << 40) - 1)
+#define ENTRY_COUNT_MAX 16u /* chunks of a unit, as the format has it */
 #define SERIAL_MAX ((UINT64_C(1) << 40) - 1)
 
 /* A hole is all zero. */
@@ -50,6 +51,19 @@ bool entry_is_sound(struct map_entry entry);
 static inline bool entry_same_unit(struct map_entry a, struct map_entry b)
 {
     return entry_serial(a) == entry_serial(b) && entry_offset(a) == entry_offset(b);
+}
+
+/* In the table of places: unknown, since the page that said it was lost, which stood at `page`. The last of a unit of
+ * sixteen in a segment that holds no units. */
+static inline struct map_entry entry_place_unknown(uint64_t cid, struct map_entry page)
+{
+    return entry_make(cid, entry_serial(page), entry_offset(page), entry_length(page), ENTRY_COUNT_MAX - 1,
+                      ENTRY_COUNT_MAX);
+}
+
+static inline bool entry_place_is_unknown(struct map_entry e)
+{
+    return entry_count(e) == ENTRY_COUNT_MAX && entry_index(e) == ENTRY_COUNT_MAX - 1;
 }
 
 /* A chunk's share of its unit's stored bytes: length / count, the rest on index 0. */

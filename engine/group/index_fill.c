@@ -37,13 +37,12 @@ static bool pages_enter(struct group *group, uint64_t *number)
     bool found = true;
     for (unsigned i = 0; i < PAGES_PER_VIEW && found; i++) {
         struct cache_block *block;
-        if (tree_next_leaf(group, &tree, number, &found) || !found ||
-            tree_leaves(group, &tree, number, &block, 1) != ERROR_NONE) {
-            found = false; /* unreadable: reported where it was read */
-        } else if (block) {
+        if (tree_next_leaf(group, &tree, number, &found) || !found) {
+            found = false; /* an unreadable inner page was reported where it was read */
+        } else if (tree_leaves(group, &tree, number, &block, 1) == ERROR_NONE && block) {
             page_enter(group, cache_bytes(block), *number);
             tree_put(group, &block, 1);
-        }
+        } /* else a page is lost, and the others are not */
         *number += 1;
     }
     view_put(group, view);

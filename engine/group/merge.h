@@ -71,6 +71,16 @@ enum error page_read_patiently(struct merge *merge, const struct tree *tree, uin
 /* A node of a map is given up. `outcome`: what becomes of its blocks. */
 void map_loss_report(const struct merge *merge, uint64_t component, unsigned level, uint64_t number, const char *outcome);
 
+/* ---- page_loss.c: pages of the chunk table that are lost -------------------------------------------------------------- */
+
+/* Whether a merge can go on without a leaf of this table. */
+bool page_is_dispensable(const struct tree *tree);
+/* What takes the place of the content of a lost page; *pointer becomes empty where the page stays counted. */
+enum error page_lose(struct merge *merge, const struct tree *tree, struct node_pointer *pointer, uint64_t number,
+                     uint8_t *page) CHECKED;
+/* References came to a chunk whose count sticks: its segment stays. */
+enum error stuck_pin(struct merge *merge, struct map_entry entry) CHECKED;
+
 /* ---- change.c: counts and places ------------------------------------------------------------------------------------ */
 
 /* Notes that a reference to a chunk came or went; applies the list where it is full. */

@@ -9,6 +9,7 @@
  * A leaf of a map that cannot be read does not end the merge. The leaf that replaces it refers, for each block, to the
  * lost leaf itself, which therefore stays where it is: a read of such a block asks that address for a unit and fails,
  * until the block is written or trimmed. What the lost leaf referred to keeps its counts: it is never freed too early.
+ * Nor does a page of the chunk table (page_loss.c).
  */
 #include <string.h>
 
@@ -91,10 +92,11 @@ static enum error node_replace(struct merge *merge, struct tree *tree, unsigned 
     return node_account(merge, tree, pointer, +1);
 }
 
-/* Whether this merge can go on without a leaf that could not be read: one of a map. */
+/* Whether this merge can go on without a leaf that could not be read: one of a map, or of the chunk table. */
 static bool is_dispensable(const struct merge *merge, const struct tree *tree, enum error error)
 {
-    return tree->kind == ITEM_NODE && error == ERROR_CORRUPT && !group_is_fenced(merge->group);
+    return (tree->kind == ITEM_NODE || page_is_dispensable(tree)) && error == ERROR_CORRUPT &&
+           !group_is_fenced(merge->group);
 }
 
 /* ---- rewriting ------------------------------------------------------------------------------------------------------ */
@@ -158,7 +160,8 @@ static enum error leaf_update(struct merge *merge, const struct tree_update *upd
         memcpy(old, cache_bytes(block), BLOCK_SIZE);
     nodes_put(merge->group, &read, 1);
     if (error && is_dispensable(merge, update->tree, error))
-        error = leaf_lose(merge, update, pointer, number, old);
+        error = update->tree->kind == ITEM_NODE ? leaf_lose(merge, update, pointer, number, old)
+                                                : page_lose(merge, update->tree, pointer, number, old);
     TRY(error);
     TRY(update->apply(merge, update->context, number, old, leaf));
     atomic_fetch_add(&merge->group->merge_progress, 1);
