@@ -294,13 +294,24 @@ enum error pool_damages(struct pool *pool, struct damage_info **infos, size_t *c
 struct check_report {
     uint64_t chunks, units, nodes, pages, segments, bytes_read, references;
     uint64_t errors;
+    uint64_t bytes_lost; /* of objects */
+};
+/* A range of an object that cannot be read: no more and no less. */
+struct check_loss {
+    char object[OBJECT_NAME_MAX + 1]; /* empty: the catalog does not tell its name any more */
+    struct uuid uuid;
+    uint64_t offset, length;          /* bytes */
+};
+struct check_listener {
+    void (*found)(const char *sentence, void *context);          /* a finding */
+    void (*lost)(const struct check_loss *loss, void *context);  /* by object and rising offset, at the end; or NULL */
+    void (*progress)(uint64_t done, uint64_t total, void *context); /* bytes; or NULL */
+    void *context;
 };
 /* Offline: the pool must not be open anywhere. Reads everything: every reference counted, every chunk readable, every
- * fingerprint true, live bytes of every segment right. Findings go to `found`, a sentence each; progress to `progress`
- * (done and total bytes; may be NULL). Returns ERROR_NONE where the check ran to its end, with or without findings. */
+ * fingerprint true, live bytes of every segment right. Returns ERROR_NONE where the check ran to its end, with or
+ * without findings. */
 enum error pool_check(const char *directory, const struct pool_open_options *options,
-                      void (*found)(const char *sentence, void *context),
-                      void (*progress)(uint64_t done, uint64_t total, void *context), void *context,
-                      struct check_report *report) CHECKED;
+                      const struct check_listener *listener, struct check_report *report) CHECKED;
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/uuid.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
 #include "engine/coffer.h"
@@ -22,7 +23,7 @@
 struct check {
     struct tool *tool;
     struct progress progress;
-    json_t *findings; /* with --json */
+    json_t *findings, *losses; /* with --json */
     bool repair;
     uint64_t found;
 };
@@ -40,6 +41,24 @@ static void take_finding(const char *sentence, void *context)
         json_array_append_new(check->findings, json_string(sentence));
 }
 
+/* Objects have no byte without a name: where the catalog has lost it, the UUID stands in. */
+static void take_loss(const struct check_loss *loss, void *context)
+{
+    struct check *check = context;
+    char uuid[UUID_TEXT_SIZE];
+    uuid_format(loss->uuid, uuid);
+    progress_clear(&check->progress);
+    if (!check->tool->json) {
+        fprintf(check->tool->out, "lost: object %s, %" PRIu64 " bytes from byte %" PRIu64 " on\n",
+                loss->object[0] ? loss->object : uuid, loss->length, loss->offset);
+        return;
+    }
+    if (json_array_size(check->losses) < FINDINGS_MAX)
+        json_array_append_new(check->losses,
+                              json_pack("{s:s*, s:s, s:I, s:I}", "object", loss->object[0] ? loss->object : NULL, "uuid",
+                                        uuid, "offset", (json_int_t)loss->offset, "length", (json_int_t)loss->length));
+}
+
 static void take_progress(uint64_t done, uint64_t total, void *context)
 {
     struct check *check = context;
@@ -52,7 +71,8 @@ static enum error check_once(struct check *check, const char *directory, const s
     if (check->repair)
         TRY(pool_repair(directory, options));
     progress_start(&check->progress, check->tool, "checking");
-    enum error error = pool_check(directory, options, take_finding, take_progress, check, report);
+    const struct check_listener listener = {take_finding, take_loss, take_progress, check};
+    enum error error = pool_check(directory, options, &listener, report);
     progress_clear(&check->progress);
     return error;
 }
@@ -82,11 +102,12 @@ static enum error check_pool(struct check *check, const char *directory, const s
 
 static enum error print_json(struct check *check, const struct check_report *report)
 {
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "errors", (json_int_t)report->errors,
+    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O}", "errors", (json_int_t)report->errors,
                              "chunks", (json_int_t)report->chunks, "units", (json_int_t)report->units, "nodes",
                              (json_int_t)report->nodes, "pages", (json_int_t)report->pages, "segments",
                              (json_int_t)report->segments, "references", (json_int_t)report->references, "bytes_read",
-                             (json_int_t)report->bytes_read, "findings", check->findings);
+                             (json_int_t)report->bytes_read, "bytes_lost",
+                             (json_int_t)report->bytes_lost, "findings", check->findings, "losses", check->losses);
     enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(check->tool, json);
     json_decref(json);
     return error;
@@ -131,9 +152,10 @@ static enum error conclude(struct check *check, const char *directory, const str
     check->tool->status = EXIT_FAILED;
     if (!check->tool->json)
         fprintf(check->tool->out,
-                "\n%s is damaged: %" PRIu64 " finding%s. Keep the devices as they are and restore "
-                "what is named above from a backup.\n",
-                directory, report->errors, report->errors == 1 ? "" : "s");
+                "\n%s is damaged: %" PRIu64 " finding%s. %s\n", directory, report->errors,
+                report->errors == 1 ? "" : "s",
+                report->bytes_lost ? "Keep the devices as they are and restore what is lost from a backup."
+                                   : "No byte of an object is lost.");
     return ERROR_NONE;
 }
 
@@ -144,10 +166,12 @@ static enum error run_check(struct tool *tool, const struct arguments *arguments
     const char *directory;
     TRY(place_directory(tool, arguments->positional[0], &directory));
     check.findings = json_array();
+    check.losses = json_array();
     enum error error = check_pool(&check, directory, arguments, &report);
     if (error == ERROR_NONE)
         error = conclude(&check, directory, &report);
     json_decref(check.findings);
+    json_decref(check.losses);
     return error;
 }
 

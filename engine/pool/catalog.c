@@ -4,7 +4,9 @@
  * that a failed store changes nothing.
  *
  * A document and the component that comes or goes with it are one commit in one append: a crash leaves both or neither.
- * Whatever is wrong with a document makes the open fail and names the slot: to skip it would lose an object silently.
+ * A document that makes no sense makes the open fail and names the slot. One that cannot be read, whatever the device or
+ * its tags say, is lost by itself: there is one copy of it, and the other objects go on. That is told; nobody gets its
+ * slot, and its component, which names the object too, stays.
  *
  * Locks: all under pool->lock, or before and after there is a second thread (load, create, unload). Keys of dedup
  * domains stay in the arena until the catalog is unloaded.
@@ -14,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/message.h"
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
 #include "engine/group/item.h"
@@ -201,6 +204,7 @@ struct slots {
     uint64_t first;
     size_t count;
     bool used[LOAD_SLOTS];
+    bool read; /* the look-up was answered */
     uint8_t (*blocks)[CHUNK_SIZE];
 };
 
@@ -209,27 +213,62 @@ static enum error slot_damaged(enum error error, uint64_t slot)
     return error_prefix(error, "the catalog's slot %llu", (unsigned long long)slot);
 }
 
-static enum error slots_read(struct pool *pool, struct slots *slots)
+/* What is stored there is gone, or the device refuses it; other errors are not of the slot. */
+static bool is_lost(enum error error)
+{
+    return error == ERROR_CORRUPT || error == ERROR_IO || error == ERROR_NOT_FOUND;
+}
+
+static enum error slot_lose(struct pool *pool, uint64_t slot, enum error error)
+{
+    if (!is_lost(error))
+        return slot_damaged(error, slot);
+    pool->table->lost[slot] = true;
+    message(MESSAGE_ERROR, "the catalog's slot %llu cannot be read: %s; %s", (unsigned long long)slot,
+            error_sentence(error),
+            slot ? "an object is not served and has no name, its data is untouched" : "nothing else is lost with it");
+    return ERROR_NONE;
+}
+
+static enum error slots_read_some(struct pool *pool, struct slots *slots, size_t begin, size_t end)
 {
     uint64_t blocks[LOAD_SLOTS];
     struct map_entry entries[LOAD_SLOTS];
     struct chunk_read reads[LOAD_SLOTS];
     struct view *view;
     size_t count = 0;
-    for (size_t i = 0; i < slots->count; i++)
-        blocks[i] = (slots->first + i) * OBJECT_SLOT_BLOCKS;
-    TRY(view_lookup(pool->group, COMPONENT_CATALOG, blocks, entries, slots->count, &view));
-    for (size_t i = 0; i < slots->count; i++) {
-        slots->used[i] = !entry_is_hole(entries[i]);
+    for (size_t i = begin; i < end; i++)
+        blocks[i - begin] = (slots->first + i) * OBJECT_SLOT_BLOCKS;
+    TRY(view_lookup(pool->group, COMPONENT_CATALOG, blocks, entries, end - begin, &view));
+    for (size_t i = begin; i < end; i++) {
+        slots->used[i] = !entry_is_hole(entries[i - begin]);
         if (slots->used[i])
-            reads[count++] = (struct chunk_read){.entry = entries[i], .out = slots->blocks[i]};
+            reads[count++] = (struct chunk_read){.entry = entries[i - begin], .out = slots->blocks[i]};
     }
     enum error error = chunks_read(pool->group, reads, count);
     view_put(pool->group, view);
-    for (size_t i = 0, n = 0; i < slots->count && error; i++)
+    slots->read = true;
+    for (size_t i = begin, n = 0; i < end && error; i++)
         if (slots->used[i] && reads[n++].error)
-            return slot_damaged(reads[n - 1].error, slots->first + i);
-    return error;
+            TRY(slot_lose(pool, slots->first + i, reads[n - 1].error));
+    return ERROR_NONE;
+}
+
+/* A leaf of the catalog's map is one slot's: where one cannot be read the slots are read one by one. */
+static enum error slots_read(struct pool *pool, struct slots *slots)
+{
+    slots->read = false;
+    enum error error = slots_read_some(pool, slots, 0, slots->count);
+    if (error == ERROR_NONE || slots->read || !is_lost(error))
+        return error;
+    for (size_t i = 0; i < slots->count; i++) {
+        slots->read = false;
+        error = slots_read_some(pool, slots, i, i + 1);
+        if (error && !slots->read)
+            error = slot_lose(pool, slots->first + i, error);
+        TRY(error);
+    }
+    return ERROR_NONE;
 }
 
 static enum error object_check(struct pool *pool, const struct object_document *document)
@@ -268,7 +307,9 @@ static enum error slot_load(struct pool *pool, uint64_t slot, const uint8_t *fir
     AUTO_FREE uint8_t *bytes = malloc(blocks * CHUNK_SIZE);
     if (bytes == NULL)
         return ERROR_NO_MEMORY;
-    TRY(component_read(pool, COMPONENT_CATALOG, slot * OBJECT_SLOT_BLOCKS, blocks, bytes));
+    enum error error = component_read(pool, COMPONENT_CATALOG, slot * OBJECT_SLOT_BLOCKS, blocks, bytes);
+    if (error)
+        return slot_lose(pool, slot, error);
     return document_load(pool, slot, bytes, blocks * CHUNK_SIZE);
 }
 
@@ -278,6 +319,8 @@ static enum error slots_load(struct pool *pool, struct slots *slots)
     for (size_t i = 0; i < slots->count; i++) {
         uint64_t slot = slots->first + i;
         enum error error = ERROR_NONE;
+        if (pool->table->lost[slot])
+            continue;
         if (slots->used[i])
             error = slot_load(pool, slot, slots->blocks[i]);
         else if (slot == 0)

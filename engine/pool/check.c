@@ -11,11 +11,13 @@
  */
 #include "engine/pool/check.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "crypto/arena.h"
+#include "engine/pool/object_table.h"
 
 static enum error recent_take(struct check *check, const struct recent *table)
 {
@@ -35,10 +37,11 @@ static enum error prepare(struct check *check)
     const struct segments *segments = &group->segments;
     check->live = memory_zeroed(segments->count, sizeof *check->live);
     check->pages = memory_zeroed(segments->count, sizeof *check->pages);
+    check->live_least = memory_zeroed(segments->count, sizeof *check->live_least);
     check->bad = malloc(CHECK_BAD_MAX * sizeof *check->bad);
     check->window.chunks = memory_map(CHECK_WINDOW_CHUNKS * sizeof *check->window.chunks);
     check->window.order = memory_map(CHECK_WINDOW_CHUNKS * sizeof *check->window.order);
-    if (!check->live || !check->pages || !check->bad || !check->window.chunks || !check->window.order)
+    if (!check->live || !check->pages || !check->live_least || !check->bad || !check->window.chunks || !check->window.order)
         return ERROR_NO_MEMORY;
     for (uint32_t i = 0; i < segments->count; i++)
         check->total += (uint64_t)segments->table[i].live + segments->table[i].pages;
@@ -59,6 +62,8 @@ static void forget(struct check *check)
     free(check->components);
     free(check->live);
     free(check->pages);
+    free(check->live_least);
+    check_losses_forget(check);
     free(check->bad);
     if (check->window.chunks)
         memory_unmap(check->window.chunks, CHECK_WINDOW_CHUNKS * sizeof *check->window.chunks);
@@ -66,10 +71,23 @@ static void forget(struct check *check)
         memory_unmap(check->window.order, CHECK_WINDOW_CHUNKS * sizeof *check->window.order);
 }
 
+/* An object whose document is lost is known by what the component table says of it. */
+static void slots_judge(struct check *check)
+{
+    for (uint64_t slot = 0; slot < OBJECT_SLOTS_END; slot++)
+        if (check->pool->table->lost[slot]) {
+            check_find(check, "the catalog, slot %" PRIu64 ": its document cannot be read, %s", slot,
+                       slot ? "so an object has no name and is not served" : "which describes the pool");
+            check->catalog_incomplete = true;
+        }
+}
+
 /* Where it fails, objects have no names, and the catalog's own damage is told like any other. */
 static enum error catalog_read(struct check *check)
 {
     enum error error = catalog_load(check->pool);
+    if (error == ERROR_NONE)
+        slots_judge(check);
     if (error == ERROR_NONE || error == ERROR_NO_MEMORY)
         return error;
     check->catalog_incomplete = true;
@@ -104,7 +122,8 @@ static enum error run(struct check *check, const struct pool_open_options *optio
     check_totals(check);
     TRY(check_bad_name(check));
     if (check->report.errors > CHECK_SENTENCES_MAX)
-        check->found("there is more: findings behind these are only counted", check->context);
+        check->listener->found("there is more: findings behind these are only counted", check->listener->context);
+    TRY(check_losses_tell(check));
     for (uint32_t d = 0; d < check->group->device_count; d++)
         check->report.bytes_read += atomic_load(&check->group->devices[d]->stats.read_bytes);
     check_progress(check, check->total);
@@ -112,9 +131,7 @@ static enum error run(struct check *check, const struct pool_open_options *optio
 }
 
 enum error pool_check(const char *directory, const struct pool_open_options *options,
-                      void (*found)(const char *sentence, void *context),
-                      void (*progress)(uint64_t done, uint64_t total, void *context), void *context,
-                      struct check_report *report)
+                      const struct check_listener *listener, struct check_report *report)
 {
     struct pool_open_options mine = options ? *options : (struct pool_open_options){0};
     struct pool *pool;
@@ -126,9 +143,7 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
     struct check check = {
         .pool = pool,
         .group = pool->group,
-        .found = found,
-        .progress = progress,
-        .context = context,
+        .listener = listener,
     };
     enum error error = run(&check, &mine);
     forget(&check);

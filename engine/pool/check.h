@@ -7,6 +7,7 @@
  *   check_window.c  references against counts, addresses against places, a stretch of CIDs at a time; recent tables
  *   check_units.c   the bytes: every unit, every fingerprint; and which blocks of which object a damaged one concerns
  *   check_totals.c  live bytes of segments, totals of components and of the checkpoint
+ *   check_losses.c  what of which object is lost
  *   check_finding.c sentences
  *
  * Offline and in one thread: the pool was opened read-only, so nothing changes and no lock is taken.
@@ -111,9 +112,7 @@ struct check_recent {
 struct check {
     struct pool *pool;
     struct group *group;
-    void (*found)(const char *sentence, void *context);
-    void (*progress)(uint64_t done, uint64_t total, void *context);
-    void *context;
+    const struct check_listener *listener;
     struct check_report report;
     uint64_t done, total;
 
@@ -137,6 +136,12 @@ struct check {
     enum error failed;      /* of the checker itself: it cannot go on */
     uint64_t unexplained;   /* counts above their references while maps are incomplete */
 
+    uint64_t counts_stuck, places_lost; /* chunks of which a page was lost before, see group/page_loss.c */
+    bool *live_least; /* by index of segment: live bytes may be more than was counted */
+    bool live_least_all;
+
+    uint32_t tables_below; /* recent tables as old as what is looked at now, or older */
+    struct check_losses *losses;
     struct check_range range;
     struct check_bad *bad;
     size_t bad_count;
@@ -203,6 +208,13 @@ void check_window_recent(struct check *check);
 enum error check_units(struct check *check) CHECKED;
 /* Tells which blocks the damaged chunks concern. */
 enum error check_bad_name(struct check *check) CHECKED;
+
+/* ---- check_losses.c ------------------------------------------------------------------------------------------- */
+
+/* Blocks that cannot be read by what the map says, or the recent table at hand (tables_below). */
+void check_loss_add(struct check *check, uint32_t component, uint64_t first, uint64_t end);
+enum error check_losses_tell(struct check *check) CHECKED;
+void check_losses_forget(struct check *check);
 
 /* ---- check_totals.c ------------------------------------------------------------------------------------------- */
 

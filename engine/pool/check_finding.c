@@ -39,15 +39,15 @@ void check_find(struct check *check, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    check->found(sentence, check->context);
+    check->listener->found(sentence, check->listener->context);
 }
 
 /* What the segment table did not count is read as well: never more than all. */
 void check_progress(struct check *check, uint64_t bytes)
 {
     check->done = MIN(check->done + bytes, check->total);
-    if (check->progress)
-        check->progress(check->done, check->total, check->context);
+    if (check->listener->progress)
+        check->listener->progress(check->done, check->total, check->listener->context);
 }
 
 const char *check_component_name(const struct check *check, uint32_t component, char text[CHECK_TEXT])
@@ -62,7 +62,11 @@ const char *check_component_name(const struct check *check, uint32_t component, 
             snprintf(text, CHECK_TEXT, "object %s", object->name);
             return text;
         }
-    snprintf(text, CHECK_TEXT, "component %" PRIu64 " (of no known object)", id);
+    char uuid[UUID_TEXT_SIZE];
+    struct uuid object;
+    memcpy(object.bytes, check->components[component].format.object, sizeof object.bytes);
+    uuid_format(object, uuid);
+    snprintf(text, CHECK_TEXT, "component %" PRIu64 " (of object %s, which the catalog does not tell of)", id, uuid);
     return text;
 }
 
@@ -80,12 +84,28 @@ const char *check_place_text(const struct check *check, uint64_t serial, uint32_
     return text;
 }
 
+/* Whether no read of such a block can give its data; the other faults are those of tables. */
+static bool is_loss(const struct check_range *range)
+{
+    switch (range->fault) {
+    case FAULT_IMPOSSIBLE:
+    case FAULT_GONE:
+    case FAULT_UNREADABLE:
+    case FAULT_DAMAGED:
+        return range->source != SOURCE_RELEASES;
+    default:
+        return false;
+    }
+}
+
 void check_range_end(struct check *check)
 {
     struct check_range *range = &check->range;
     char name[CHECK_TEXT], place[CHECK_TEXT];
     if (range->fault == FAULT_NONE)
         return;
+    if (is_loss(range))
+        check_loss_add(check, range->component, range->first, range->end);
     check_component_name(check, range->component, name);
     check_place_text(check, entry_serial(range->entry), entry_offset(range->entry), place);
     check_find(check, "%s, blocks %" PRIu64 " to %" PRIu64 "%s: %s: chunk %" PRIu64 ", %s", name, range->first,

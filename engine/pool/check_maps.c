@@ -62,8 +62,11 @@ static void node_first(struct map_walk *walk, const struct walk_node *node)
     char text[CHECK_TEXT];
     check->report.nodes += 1 + (second != 0);
     if (check_node_judge(check, walk->name, node)) {
+        uint64_t span = tree_span(node->identity.level) * MAP_LEAF_ENTRIES;
         check->maps_incomplete = true;
         check->components[walk->component].incomplete = true;
+        if (walk->source == SOURCE_MAP)
+            check_loss_add(check, walk->component, node->identity.number * span, (node->identity.number + 1) * span);
     }
     const struct component_format *format = &check->components[walk->component].format;
     check_node_birth(check, walk->name, node, le64_get(format->base) == 0 ? le64_get(format->birth) : 0);

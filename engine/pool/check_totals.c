@@ -15,7 +15,8 @@ static void segment_compare(struct check *check, uint32_t index)
     const struct segment *segment = &segments->table[index];
     const char *path = check->group->devices[segment_device(segments, index)]->path;
     uint32_t slot = segment_slot(segments, index);
-    if (segment->live != check->live[index])
+    bool may_be_more = check->live_least[index] || check->live_least_all;
+    if (may_be_more ? segment->live < check->live[index] : segment->live != check->live[index])
         check_find(check,
                    "%s: segment %" PRIu64 " in slot %" PRIu32 " counts %" PRIu32 " live bytes, %" PRIu64 " are in it",
                    path, segment->serial, slot, segment->live, check->live[index]);
@@ -71,7 +72,7 @@ static void checkpoint_compare(struct check *check)
     if (checkpoint->blocks_mapped != mapped)
         check_find(check, "checkpoint record: it counts %" PRIu64 " mapped blocks, there are %" PRIu64,
                    checkpoint->blocks_mapped, mapped);
-    if (checkpoint->chunks_live != check->chunks_live)
+    if (checkpoint->chunks_live != check->chunks_live && !check->counts_stuck)
         check_find(check, "checkpoint record: it counts %" PRIu64 " living data chunks, there are %" PRIu64,
                    checkpoint->chunks_live, check->chunks_live);
 }
@@ -85,6 +86,12 @@ void check_totals(struct check *check)
                    "%" PRIu64 " chunks are counted more often than the readable maps explain: the unreadable parts "
                    "refer to them",
                    check->unexplained);
+    if (check->counts_stuck)
+        check_find(check, "chunk table, counts: those of %" PRIu64 " chunks stick, since a page of them was lost: what they "
+                          "hold is not freed", check->counts_stuck);
+    if (check->places_lost)
+        check_find(check, "chunk table, places: those of %" PRIu64 " chunks are not known, since a page of them was lost",
+                   check->places_lost);
     if (check->maps_incomplete || check->tables_incomplete)
         return;
     for (uint32_t i = 0; i < check->group->segments.count; i++)

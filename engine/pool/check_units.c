@@ -145,7 +145,7 @@ static int place_order(const void *a, const void *b, void *context)
 
 static bool is_wanted(const struct check *check, const struct check_chunk *chunk)
 {
-    if (chunk->flags & (CHUNK_IS_NODE | CHUNK_PLACE_UNKNOWN) || entry_is_hole(chunk->place))
+    if (chunk->flags & CHUNK_IS_NODE || entry_is_hole(chunk->place))
         return false;
     if (!(chunk->flags & CHUNK_RECENT) && !chunk->count && !chunk->references)
         return false;
@@ -262,8 +262,11 @@ enum error check_bad_name(struct check *check)
         TRY(tree_walk(check->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, naming_visit, &naming));
         check_range_end(check);
     }
-    for (size_t i = 0; i < check->recent_count; i++)
+    for (size_t i = 0; i < check->recent_count; i++) {
+        check->tables_below = (uint32_t)i + 1;
         recent_name(check, &check->recents[i]);
+    }
+    check->tables_below = 0;
     char place[CHECK_TEXT];
     for (size_t i = 0; i < check->bad_count; i++)
         if (!check->bad[i].named)

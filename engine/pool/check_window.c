@@ -34,16 +34,37 @@ static void leaf_forget(struct check *check, const struct walk_node *node, uint6
         chunk_of(check, cid)->flags |= flag;
 }
 
+/* The entry of a page that was lost before and is counted as long as one names it. */
+static bool place_is_lost(const struct check *check, struct map_entry place)
+{
+    const struct segments *segments = &check->group->segments;
+    uint32_t index = entry_place_is_unknown(place) ? segment_find(segments, entry_serial(place)) : SEGMENT_NONE;
+    return index != SEGMENT_NONE && segments->table[index].kind == SEGMENT_META;
+}
+
+static void place_lost(struct check *check, struct check_chunk *chunk, struct map_entry place, bool first)
+{
+    if (first)
+        check->live[segment_find(&check->group->segments, entry_serial(place))] += entry_length(place) * GRAIN_SIZE;
+    chunk->flags |= CHUNK_PLACE_UNKNOWN;
+    check->places_lost++;
+}
+
 static enum error places_visit(void *context, const struct walk_node *node)
 {
     struct check *check = context;
     const struct map_entry_format *places = (const struct map_entry_format *)node->bytes;
+    uint64_t lost = 0;
     if (!node->bytes)
         leaf_forget(check, node, MAP_LEAF_ENTRIES, CHUNK_PLACE_UNKNOWN);
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES && places && node->identity.level == 0; i++) {
         uint64_t cid = node->identity.number * MAP_LEAF_ENTRIES + i;
         struct check_chunk *chunk = chunk_of(check, cid);
         struct map_entry place = entry_decode(&places[i]);
+        if (chunk && place_is_lost(check, place)) {
+            place_lost(check, chunk, place, lost++ == 0);
+            continue;
+        }
         if (chunk)
             chunk->place = place;
         if (chunk && !entry_is_hole(place) && entry_cid(place) != cid)
@@ -129,6 +150,8 @@ void check_reference_data(struct check *check, uint32_t component, uint64_t bloc
     enum check_fault fault = reference_judge(check, chunk, component, entry);
     if (fault && !check_entry_judge(check, entry))
         check_range_add(check, fault, component, block, entry, source);
+    if (chunk->flags & CHUNK_PLACE_UNKNOWN && entry_is_hole(chunk->place) && !check_entry_judge(check, entry))
+        chunk->place = entry;
     chunk->references++;
     chunk->flags |= CHUNK_IS_DATA;
     if (!chunk->owner && !check->components[component].gone)
@@ -147,6 +170,8 @@ static void node_reference(struct check *check, uint32_t component, const struct
         check_find(check, "%s, %s: its chunk %" PRIu64 " is %s", check_component_name(check, component, name),
                    check_node_text(node, text), entry_cid(address),
                    chunk->flags & CHUNK_IS_DATA ? "a data chunk as well" : "at another place in the chunk table");
+    if (!known && entry_is_hole(chunk->place))
+        chunk->place = address;
     chunk->references++;
     chunk->flags |= CHUNK_IS_NODE;
     if (!chunk->owner)
@@ -186,13 +211,29 @@ static void live_count(struct check *check, uint64_t cid, const struct check_chu
 {
     uint32_t index = segment_find(&check->group->segments, entry_serial(chunk->place));
     check->chunks_live += !(chunk->flags & CHUNK_IS_NODE);
-    if (chunk->flags & CHUNK_PLACE_UNKNOWN)
+    if (entry_is_hole(chunk->place)) {
+        check->live_least_all |= (chunk->flags & CHUNK_PLACE_UNKNOWN) != 0;
         return;
+    }
     if (index != SEGMENT_NONE)
         check->live[index] += entry_share_bytes(chunk->place);
     else if (!chunk->references)
         check_find(check, "chunk %" PRIu64 " has the count %" PRIu32 ", and its segment %" PRIu64 " is gone", cid,
                    chunk->count, entry_serial(chunk->place));
+    if (chunk->flags & CHUNK_IS_NODE)
+        check_progress(check, entry_share_bytes(chunk->place));
+}
+
+/* Whether the share of a chunk whose count sticks is in the live bytes is unknown where nothing refers to it, and
+ * references that came pinned its segment. */
+static void stuck_count(struct check *check, const struct check_chunk *chunk)
+{
+    uint32_t index = segment_find(&check->group->segments, entry_serial(chunk->place));
+    check->counts_stuck++;
+    check->live_least_all |= entry_is_hole(chunk->place) && chunk->flags & CHUNK_PLACE_UNKNOWN;
+    if (index == SEGMENT_NONE)
+        return;
+    check->live_least[index] = true;
     if (chunk->flags & CHUNK_IS_NODE)
         check_progress(check, entry_share_bytes(chunk->place));
 }
@@ -204,7 +245,11 @@ void check_window_compare(struct check *check)
         const struct check_chunk *chunk = chunk_of(check, cid);
         if (chunk->flags & CHUNK_COUNT_UNKNOWN)
             continue;
-        if (chunk->count != chunk->references && chunk->count != COUNT_STUCK)
+        if (chunk->count == COUNT_STUCK) {
+            stuck_count(check, chunk);
+            continue;
+        }
+        if (chunk->count != chunk->references)
             count_differs(check, cid, chunk);
         if (chunk->count)
             live_count(check, cid, chunk);
@@ -282,6 +327,9 @@ void check_window_recent(struct check *check)
 {
     for (size_t i = 0; i < check->recent_count; i++)
         births_enter(check, &check->recents[i]);
-    for (size_t i = 0; i < check->recent_count; i++)
+    for (size_t i = 0; i < check->recent_count; i++) {
+        check->tables_below = (uint32_t)i + 1;
         points_check(check, &check->recents[i]);
+    }
+    check->tables_below = 0;
 }

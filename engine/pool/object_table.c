@@ -104,7 +104,7 @@ struct object *object_table_uuid(const struct object_table *table, struct uuid u
 uint64_t object_table_free_slot(const struct object_table *table)
 {
     for (uint64_t slot = 1; slot < OBJECT_SLOTS_END; slot++)
-        if (table->slots[slot] == NULL)
+        if (table->slots[slot] == NULL && !table->lost[slot])
             return slot;
     return 0;
 }

@@ -113,5 +113,5 @@ void child_survey(struct session *session, struct survey *survey)
         atomic_store(&session->phase, PHASE_CLOSING);
         survey->refused = checked(pool_close(pool), "close of the pool");
     }
-    checked(pool_check(session->pool, &options, ignore_finding, NULL, NULL, &report), "check of the pool");
+    checked(pool_check(session->pool, &options, &(struct check_listener){.found = ignore_finding}, &report), "check of the pool");
 }

@@ -59,9 +59,70 @@ static void a_damaged_catalog_does_not_end_the_check(void **context)
     close_pool(false);
     flip(&first);
     flip(&second);
-    check_finds("the catalog cannot be read whole");
+    check_finds("the catalog, slot 1: its document cannot be read");
     assert_found("the catalog, blocks 256 to 256: the data is damaged");
-    assert_found("blocks 3 to 3: the data is damaged");
+    assert_found("component 2 (of object ");
+    assert_found("object two, blocks 3 to 3: the data is damaged");
+    assert_int_equal(lost_count, 2);
+    assert_string_equal(losses[0].object, "");
+    assert_string_equal(losses[1].object, "two");
+}
+
+/* One copy of each document: where it is gone, the others are served, and nobody gets its slot. */
+static void an_object_whose_document_is_lost_is_not_served_and_the_others_are(void **context)
+{
+    (void)context;
+    fill();
+    struct uuid uuid = look("one").uuid;
+    uint64_t block = OBJECT_SLOT_BLOCKS;
+    struct map_entry document;
+    struct view *view;
+    struct object_info info;
+    assert_fine(view_lookup(pool->group, COMPONENT_CATALOG, &block, &document, 1, &view));
+    view_put(pool->group, view);
+    struct spot spot = address_spot(entry_serial(document), entry_offset(document));
+    close_pool(false);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    assert_refused(object_find(pool, "one", &info), ERROR_NOT_FOUND, "there is no object 'one'");
+    assert_block("two", 2 * COFFER_BLOCK, 102);
+    make("three", GIB);
+    write_block("three", 0, 7);
+    pool_reopen(false);
+    assert_block("three", 0, 7);
+    close_pool(false);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    assert_true(uuid_equal(look("one").uuid, uuid));
+    assert_block("one", 0, 100);
+    assert_block("three", 0, 7);
+}
+
+static void a_lost_leaf_of_the_catalog_costs_one_object_its_name(void **context)
+{
+    (void)context;
+    fill();
+    struct component_format format;
+    struct view *view = view_take();
+    assert_fine(view_component(pool->group, view, COMPONENT_CATALOG, &format));
+    view_put(pool->group, view);
+    struct tree tree = {ITEM_NODE, COMPONENT_CATALOG, {pointer_decode(&format.root), format.height}};
+    assert_int_equal(tree.root.height, 1);
+    struct node_read read = {.pointer = tree.root.pointer, .identity = {ITEM_NODE, COMPONENT_CATALOG, 0, 1}};
+    assert_fine(nodes_read(pool->group, &read, 1));
+    struct node_pointer leaf =
+        pointer_decode((const struct node_pointer_format *)cache_bytes(read.block) + 2); /* of slot 2 */
+    nodes_put(pool->group, &read, 1);
+    struct spot spot = address_spot(entry_serial(leaf.first), entry_offset(leaf.first));
+    struct object_info info;
+    close_pool(false);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    assert_block("one", 0, 100);
+    assert_refused(object_find(pool, "two", &info), ERROR_NOT_FOUND, "there is no object 'two'");
+    close_pool(false);
+    check_finds("the catalog, slot 2: its document cannot be read");
+    assert_int_equal(lost_count, 0);
 }
 
 static void a_damaged_leaf_is_named_by_its_blocks(void **context)
@@ -73,6 +134,9 @@ static void a_damaged_leaf_is_named_by_its_blocks(void **context)
     close_pool(false);
     flip(&spot);
     check_finds("object two, map of blocks 0 to 255 (level 0), only copy: damaged");
+    assert_int_equal(lost_count, 1);
+    assert_string_equal(losses[0].object, "two");
+    assert_true(losses[0].offset == 0 && losses[0].length == 256 * COFFER_BLOCK);
     assert_found("are counted more often than the readable maps explain");
     assert_int_equal(found_count, 2);
 }
@@ -225,6 +289,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_damaged_unit_is_named_by_object_and_block), TEST(a_damaged_shared_unit_names_every_object),
         TEST(a_damaged_unit_of_the_journal_is_named),      TEST(a_damaged_catalog_does_not_end_the_check),
+        TEST(an_object_whose_document_is_lost_is_not_served_and_the_others_are),
+        TEST(a_lost_leaf_of_the_catalog_costs_one_object_its_name),
         TEST(a_damaged_leaf_is_named_by_its_blocks),       TEST(what_a_lost_leaf_mapped_is_named_after_a_merge),
         TEST(one_damaged_copy_of_an_inner_node_is_found),
         TEST(damaged_pages_of_tables_are_named),           TEST(a_damaged_superblock_copy_is_named),

@@ -16,6 +16,8 @@
 
 static char found_text[FOUND_BYTES];
 static unsigned found_count;
+static struct check_loss losses[1024];
+static size_t lost_count;
 static uint64_t progress_done, progress_total;
 static struct check_report report;
 
@@ -25,6 +27,14 @@ static inline void found(const char *sentence, void *context)
     size_t used = strlen(found_text);
     snprintf(found_text + used, FOUND_BYTES - used, "%s\n", sentence);
     found_count++;
+}
+
+/* What is lost, as the report has it. */
+static inline void lost(const struct check_loss *loss, void *context)
+{
+    (void)context;
+    assert_true(lost_count < COUNT_OF(losses));
+    losses[lost_count++] = *loss;
 }
 
 static inline void progress(uint64_t done, uint64_t total, void *context)
@@ -40,9 +50,10 @@ static inline enum error check(void)
     struct pool_open_options options = {.memory = FIXTURE_MEMORY};
     found_text[0] = 0;
     found_count = 0;
+    lost_count = 0;
     progress_done = 0;
     error_forget();
-    return pool_check(fixture_directory, &options, found, progress, NULL, &report);
+    return pool_check(fixture_directory, &options, &(struct check_listener){found, lost, progress, NULL}, &report);
 }
 
 static inline void close_pool(bool crash)

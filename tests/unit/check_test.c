@@ -12,7 +12,7 @@ static void a_pool_that_is_not_there_is_refused(void **context)
     struct pool_open_options options = {0};
     char none[200];
     snprintf(none, sizeof none, "%s/none", fixture_root);
-    assert_int_equal(pool_check(none, &options, found, NULL, NULL, &report), ERROR_NOT_FOUND);
+    assert_int_equal(pool_check(none, &options, &(struct check_listener){.found = found}, &report), ERROR_NOT_FOUND);
 }
 
 static void a_pool_in_use_is_refused(void **context)

@@ -280,9 +280,7 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
 }
 
 enum error pool_check(const char *directory, const struct pool_open_options *options,
-                      void (*found)(const char *sentence, void *context),
-                      void (*progress)(uint64_t done, uint64_t total, void *context), void *context,
-                      struct check_report *report)
+                      const struct check_listener *listener, struct check_report *report)
 {
     const char *wanted = fake_offline.wanted_passphrase;
     fake_offline.checks++;
@@ -294,9 +292,16 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
     if (wanted != NULL && strncmp(options->passphrase, wanted, options->passphrase_size) != 0)
         return ERROR_WRONG_KEY;
     for (size_t i = 0; i < fake_offline.findings; i++)
-        found("chunk 7 has 2 references and is counted 1", context);
-    progress(1 << 30, 1 << 30, context);
+        listener->found("chunk 7 has 2 references and is counted 1", listener->context);
+    listener->progress(1 << 30, 1 << 30, listener->context);
     *report = (struct check_report){.chunks = 10, .bytes_read = 1 << 30, .errors = fake_offline.findings};
+    if (fake_offline.loses) {
+        struct check_loss loss = {.object = "disk1", .offset = 8192, .length = 4096};
+        listener->lost(&loss, listener->context);
+        loss = (struct check_loss){.uuid = {{0xab}}, .length = 1 << 20};
+        listener->lost(&loss, listener->context);
+        report->bytes_lost = 4096 + (1 << 20);
+    }
     return ERROR_NONE;
 }
 

@@ -94,7 +94,7 @@ static inline void pool_close_checked(void)
     struct check_report report;
     assert_fine(pool_close(pool));
     pool = NULL;
-    assert_fine(pool_check(fixture_directory, &options, fixture_found, NULL, NULL, &report));
+    assert_fine(pool_check(fixture_directory, &options, &(struct check_listener){.found = fixture_found}, &report));
     assert_int_equal(report.errors, 0);
 }
 

@@ -516,6 +516,29 @@ static void check_fails_where_it_finds_damage(void **state)
     assert_true(RUN("check", "/p", "--repair") == EXIT_FAILED && fake_offline.checks == checks);
 }
 
+static void check_names_what_is_lost(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_offline.findings = 1;
+    assert_int_equal(RUN("check", "/p"), EXIT_FAILED);
+    assert_said(fixture->out, "No byte of an object is lost.");
+    fake_offline.loses = true;
+    assert_int_equal(RUN("check", "/p"), EXIT_FAILED);
+    assert_said(fixture->out, "lost: object disk1, 4096 bytes from byte 8192 on\n");
+    assert_said(fixture->out, "lost: object ab000000-0000-0000-0000-000000000000, 1048576 bytes from byte 0 on\n");
+    assert_said(fixture->out, "restore what is lost from a backup");
+    assert_int_equal(RUN("--json", "check", "/p"), EXIT_FAILED);
+    json_t *json = output(fixture), *losses = json_object_get(json, "losses");
+    assert_int_equal(json_integer_value(json_object_get(json, "bytes_lost")), 4096 + (1 << 20));
+    assert_int_equal(json_array_size(losses), 2);
+    json_t *first = json_array_get(losses, 0), *second = json_array_get(losses, 1);
+    assert_string_equal(json_string_value(json_object_get(first, "object")), "disk1");
+    assert_int_equal(json_integer_value(json_object_get(first, "offset")), 8192);
+    assert_int_equal(json_integer_value(json_object_get(first, "length")), 4096);
+    assert_null(json_object_get(second, "object"));
+    json_decref(json);
+}
+
 static void check_takes_a_passphrase(void **state)
 {
     struct fixture *fixture = *state;
@@ -607,6 +630,7 @@ int main(void)
         TEST(create_passes_devices_and_passphrase_on),
         TEST(a_refused_create_is_told_by_status),
         TEST(check_fails_where_it_finds_damage),
+        TEST(check_names_what_is_lost),
         TEST(check_takes_a_passphrase),
         TEST(every_command_explains_itself_with_examples),
         TEST(help_tells_the_exit_status),

@@ -1,0 +1,160 @@
+/*
+ * What is lost, in the terms of who stores something: object, byte offset, length. It is gathered while the other steps
+ * go on (nodes of maps that have no readable copy, blocks whose bytes cannot be had) and told at the end, exactly: a
+ * block that a recent table knows does not need what the map, or an older table, says of it; nothing is told beyond the
+ * end of an object; what stands together is one loss. Only memory, which grows with the number of losses; one thread.
+ */
+#include "engine/pool/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+struct lost_range {
+    uint32_t component; /* index */
+    uint32_t tables;    /* of the recent tables so many, the oldest, do not count: 0: the map's */
+    uint64_t first, end;
+};
+
+struct check_losses {
+    struct lost_range *items;
+    size_t count, capacity;
+};
+
+static enum error range_add(struct check_losses *losses, struct lost_range range)
+{
+    if (losses->count == losses->capacity) {
+        size_t capacity = losses->capacity ? 2 * losses->capacity : 64;
+        struct lost_range *grown = realloc(losses->items, capacity * sizeof *grown);
+        if (!grown)
+            return ERROR_NO_MEMORY;
+        losses->items = grown;
+        losses->capacity = capacity;
+    }
+    losses->items[losses->count++] = range;
+    return ERROR_NONE;
+}
+
+void check_loss_add(struct check *check, uint32_t component, uint64_t first, uint64_t end)
+{
+    enum error error = ERROR_NONE;
+    if (!check->losses)
+        check->losses = memory_zeroed(1, sizeof *check->losses);
+    if (!check->losses)
+        error = ERROR_NO_MEMORY;
+    if (!error)
+        error = range_add(check->losses, (struct lost_range){component, check->tables_below, first, end});
+    if (error)
+        check->failed = error;
+}
+
+void check_losses_forget(struct check *check)
+{
+    if (check->losses)
+        free(check->losses->items);
+    free(check->losses);
+    check->losses = NULL;
+}
+
+/* A newer table, if not the map alone, says something else of the block. */
+static bool is_replaced(const struct check *check, const struct lost_range *range, uint64_t block)
+{
+    struct map_entry entry;
+    for (size_t t = range->tables; t < check->recent_count; t++)
+        if (recent_find(check->recents[t].table, check->components[range->component].id, block, &entry))
+            return true;
+    return false;
+}
+
+static bool tables_are_empty(const struct check *check, const struct lost_range *range)
+{
+    for (size_t t = range->tables; t < check->recent_count; t++)
+        if (!recent_is_empty(check->recents[t].table))
+            return false;
+    return true;
+}
+
+static const struct object *object_of(const struct check *check, uint32_t component)
+{
+    const struct object *object = check->pool->objects;
+    while (object && object->component != check->components[component].id)
+        object = object->next;
+    return object;
+}
+
+/* The parts of a range that nothing replaces. */
+static enum error parts_take(const struct check *check, struct lost_range range, struct check_losses *parts)
+{
+    const struct object *object = object_of(check, range.component);
+    if (object)
+        range.end = MIN(range.end, atomic_load(&object->size) / COFFER_BLOCK);
+    if (range.first >= range.end)
+        return ERROR_NONE;
+    if (tables_are_empty(check, &range))
+        return range_add(parts, range);
+    for (uint64_t block = range.first, end; block < range.end; block = end) {
+        bool replaced = is_replaced(check, &range, block);
+        for (end = block + 1; end < range.end && is_replaced(check, &range, end) == replaced;)
+            end++;
+        if (!replaced)
+            TRY(range_add(parts, (struct lost_range){range.component, 0, block, end}));
+    }
+    return ERROR_NONE;
+}
+
+static int range_order(const void *a, const void *b)
+{
+    const struct lost_range *x = a, *y = b;
+    if (x->component != y->component)
+        return x->component < y->component ? -1 : 1;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+static void tell(struct check *check, const struct lost_range *range)
+{
+    const struct object *object = object_of(check, range->component);
+    const struct check_component *component = &check->components[range->component];
+    struct check_loss loss = {
+        .offset = range->first * COFFER_BLOCK,
+        .length = (range->end - range->first) * COFFER_BLOCK,
+    };
+    if (component->id == COMPONENT_CATALOG || (object && object->deleting))
+        return; /* nobody's data */
+    memcpy(loss.uuid.bytes, component->format.object, sizeof loss.uuid.bytes);
+    if (object)
+        memcpy(loss.object, object->name, sizeof loss.object);
+    check->report.bytes_lost += loss.length;
+    if (check->listener->lost)
+        check->listener->lost(&loss, check->listener->context);
+}
+
+static void parts_tell(struct check *check, struct check_losses *parts)
+{
+    if (parts->count == 0)
+        return;
+    qsort(parts->items, parts->count, sizeof *parts->items, range_order);
+    struct lost_range run = parts->items[0];
+    for (size_t i = 1; i < parts->count; i++) {
+        const struct lost_range *part = &parts->items[i];
+        if (part->component == run.component && part->first <= run.end) {
+            run.end = MAX(run.end, part->end);
+            continue;
+        }
+        tell(check, &run);
+        run = *part;
+    }
+    tell(check, &run);
+}
+
+enum error check_losses_tell(struct check *check)
+{
+    struct check_losses parts = {0};
+    enum error error = check->failed;
+    for (size_t i = 0; check->losses && i < check->losses->count && !error; i++)
+        error = parts_take(check, check->losses->items[i], &parts);
+    if (!error)
+        parts_tell(check, &parts);
+    free(parts.items);
+    return error;
+}
