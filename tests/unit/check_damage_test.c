@@ -103,7 +103,7 @@ static void a_lost_leaf_of_the_catalog_costs_one_object_its_name(void **context)
     (void)context;
     fill();
     struct component_format format;
-    struct view *view = view_take();
+    struct view *view = view_take(pool->group);
     assert_fine(view_component(pool->group, view, COMPONENT_CATALOG, &format));
     view_put(pool->group, view);
     struct tree tree = {ITEM_NODE, COMPONENT_CATALOG, {pointer_decode(&format.root), format.height}};

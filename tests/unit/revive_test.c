@@ -190,7 +190,7 @@ static void a_superblock_end_that_cannot_be_written_stops_the_open(void **contex
     }
     pool = NULL;
     options.read_only = true;
-    assert_fine(pool_check(fixture_directory, &options, fixture_found, NULL, NULL, &report));
+    assert_fine(pool_check(fixture_directory, &options, &(struct check_listener){.found = fixture_found}, &report));
     assert_int_equal(report.errors, 1); /* that copy; the rest can be read */
     assert_data_is_intact();            /* as a copy of the device would be */
 }
