@@ -5,6 +5,10 @@
  * or, while one is under way, in one of two. Blocks behind the end of an object, and all blocks of one that is not
  * there, are settled as zeros in the model: that is what they are when the object has grown, or is born, again.
  *
+ * The blocks of every other life lie far apart, each in a leaf of its own below several nodes: a shrink or a deletion
+ * drops whole subtrees, and what is released takes many merges. Merges are asked for here too: a life of seconds would
+ * see few.
+ *
  * One thread changes lives; it needs no lock.
  */
 #include "tests/crash/lives.h"
@@ -15,10 +19,15 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "engine/group/group.h"
+#include "engine/pool/pool.h"
 #include "tests/crash/content.h"
 #include "tests/crash/random.h"
 
-#define NAME_SIZE 32
+#define NAME_SIZE     32
+#define LIFE_RUN      8    /* blocks written together */
+#define STRIDE_FAR    5003 /* blocks: 48 of them reach over eight nodes of 128 leaves */
+#define MERGE_PERCENT 8
 
 static const unsigned char zeros[BLOCK];
 
@@ -30,6 +39,17 @@ static struct life_state life_now(const struct life *life)
 static void life_name(const struct session *session, const struct life *life, unsigned name, char out[NAME_SIZE])
 {
     snprintf(out, NAME_SIZE, "life-%u-%u", (unsigned)(life - session->lives), name);
+}
+
+/* From one block of the model to the next, in blocks of the object. */
+static uint64_t life_stride(const struct session *session, const struct life *life)
+{
+    return (life - session->lives) % 2 ? STRIDE_FAR : 1;
+}
+
+static uint64_t life_bytes(const struct session *session, const struct life *life, uint64_t blocks)
+{
+    return blocks * life_stride(session, life) * BLOCK;
 }
 
 static void settle_from(struct session *session, struct life *life, uint64_t first)
@@ -78,7 +98,7 @@ static void life_create(struct session *session, struct pool *pool, struct life 
     struct uuid uuid;
     life_name(session, life, next.name, name);
     life_begin(life, next);
-    life_end(session, life, object_create(pool, name, next.blocks * BLOCK, &uuid), "create");
+    life_end(session, life, object_create(pool, name, life_bytes(session, life, next.blocks), &uuid), "create");
 }
 
 static void life_delete(struct session *session, struct pool *pool, struct life *life, bool now)
@@ -115,11 +135,11 @@ static void life_rename(struct session *session, struct pool *pool, struct life 
 }
 
 /* A shrink that found no space to free what it cut off has shrunk all the same. */
-static bool has_size(struct pool *pool, const char *name, uint64_t blocks)
+static bool has_size(struct pool *pool, const char *name, uint64_t bytes)
 {
     struct object_info info;
     succeed(object_find(pool, name, &info), "search for a life");
-    return info.size == blocks * BLOCK;
+    return info.size == bytes;
 }
 
 static void life_resize(struct session *session, struct pool *pool, struct life *life, struct dice *dice)
@@ -129,9 +149,10 @@ static void life_resize(struct session *session, struct pool *pool, struct life 
     life_name(session, life, next.name, name);
     uint64_t before = next.blocks;
     next.blocks = 1 + dice_below(dice, LIFE_BLOCKS);
+    uint64_t bytes = life_bytes(session, life, next.blocks);
     life_begin(life, next);
-    enum error error = object_resize(pool, name, next.blocks * BLOCK, next.blocks < before);
-    life_end(session, life, has_size(pool, name, next.blocks) ? ERROR_NONE : error, "resize");
+    enum error error = object_resize(pool, name, bytes, next.blocks < before);
+    life_end(session, life, has_size(pool, name, bytes) ? ERROR_NONE : error, "resize");
 }
 
 /* ---- writing and reading -------------------------------------------------------------------------------------------
@@ -139,25 +160,40 @@ static void life_resize(struct session *session, struct pool *pool, struct life 
 
 static void keep_error(struct request *request, void *context)
 {
-    *(enum error *)context = request->error;
+    enum error *first = context;
+    if (request->error != ERROR_NONE && *first == ERROR_NONE)
+        *first = request->error;
+}
+
+/* Together, one request a block where they lie apart: few enough to be done as a whole or not at all. */
+static enum error blocks_write(struct volume *volume, uint64_t first, uint64_t stride, unsigned char *contents,
+                               uint64_t count)
+{
+    struct request requests[LIFE_RUN];
+    uint64_t parts = stride == 1 ? 1 : count;
+    enum error error = ERROR_NONE;
+    for (uint64_t i = 0; i < parts; i++)
+        requests[i] = (struct request){.type = REQUEST_WRITE,
+                                       .offset = (first + i) * stride * BLOCK,
+                                       .length = count / parts * BLOCK,
+                                       .data = contents + i * BLOCK};
+    volume_execute(volume, requests, parts, keep_error, &error);
+    return error;
 }
 
 static void life_write(struct session *session, struct volume *volume, struct life *life, struct dice *dice)
 {
-    unsigned char contents[8 * BLOCK];
+    unsigned char contents[LIFE_RUN * BLOCK];
     uint64_t blocks = life_now(life).blocks, first = dice_below(dice, blocks);
-    uint64_t count = dice_small(dice, MIN(blocks - first, (uint64_t)8));
-    struct version *versions[8];
+    uint64_t count = dice_small(dice, MIN(blocks - first, (uint64_t)LIFE_RUN));
+    struct version *versions[LIFE_RUN];
     for (uint64_t i = 0; i < count; i++)
         if (!cell_has_room(&life->cells[first + i], &session->clock))
             return;
     content_fill(dice, contents, count * BLOCK);
     for (uint64_t i = 0; i < count; i++)
         versions[i] = cell_begin(&life->cells[first + i], &session->clock, content_hash(contents + i * BLOCK, BLOCK));
-    struct request request = {
-        .type = REQUEST_WRITE, .offset = first * BLOCK, .length = count * BLOCK, .data = contents};
-    enum error error = ERROR_BUG;
-    volume_execute(volume, &request, 1, keep_error, &error);
+    enum error error = blocks_write(volume, first, life_stride(session, life), contents, count);
     if (error != ERROR_NONE && error != ERROR_NO_SPACE) {
         session_error(error);
         fail("write to life %u: %s", (unsigned)(life - session->lives), error_name(error));
@@ -171,12 +207,13 @@ static void life_read(struct session *session, struct volume *volume, struct lif
 {
     unsigned char content[BLOCK];
     uint64_t blocks = life_now(life).blocks;
-    if (volume_size(volume) != blocks * BLOCK)
+    uint64_t bytes = life_bytes(session, life, blocks);
+    if (volume_size(volume) != bytes)
         fail("life %u has %llu bytes, not %llu", (unsigned)(life - session->lives),
-             (unsigned long long)volume_size(volume), (unsigned long long)blocks * BLOCK);
+             (unsigned long long)volume_size(volume), (unsigned long long)bytes);
     for (uint64_t i = 0; i < blocks; i++) {
         uint64_t began = clock_tick(&session->clock);
-        read_all(volume, i * BLOCK, content, BLOCK);
+        read_all(volume, life_bytes(session, life, i), content, BLOCK);
         uint64_t hash = content_hash(content, BLOCK);
         const struct cell *cell = &life->cells[i];
         if (!(restarted ? cell_survives(cell, &session->clock, hash) : cell_reads(cell, began, hash))) {
@@ -239,15 +276,29 @@ static void note_status(struct session *session, struct pool *pool)
     free(status);
 }
 
+void lives_merge(struct pool *pool)
+{
+    enum error error = group_publish(pool->group);
+    if (error == ERROR_NONE)
+        return;
+    session_error(error);
+    fail("merge: %s", error_name(error));
+}
+
 void lives_run(void *argument)
 {
     const struct lives_run *run = argument;
     struct session *session = run->session;
     struct dice dice = {session->settings.seed * 7919 + session->round};
+    /* In one round of three hardly anything is made durable here, so that more is pending when the crash comes. */
+    unsigned milliseconds = session->settings.lives_pause;
+    uint64_t pause = (session->round % 3 == 2 ? MAX(milliseconds, 200u) : milliseconds) * CLOCK_MILLISECOND;
     while (!atomic_load(&session->stop)) {
         live(session, run->pool, &session->lives[dice_below(&dice, LIVES)], &dice);
         note_status(session, run->pool);
-        clock_sleep(dice_below(&dice, session->settings.lives_pause) * CLOCK_MILLISECOND);
+        if (dice_percent(&dice, MERGE_PERCENT))
+            lives_merge(run->pool);
+        clock_sleep(dice_below(&dice, pause));
     }
 }
 
@@ -267,7 +318,8 @@ static struct life_state life_found(const struct session *session, const struct 
                 continue;
             if (found.kind != LIFE_ABSENT)
                 fail("life %u is there twice", (unsigned)(life - session->lives));
-            found = (struct life_state){infos[i].deleted != 0 ? LIFE_TRASHED : LIFE_ALIVE, n, infos[i].size / BLOCK};
+            found = (struct life_state){infos[i].deleted != 0 ? LIFE_TRASHED : LIFE_ALIVE, n,
+                                        infos[i].size / life_bytes(session, life, 1)};
         }
     }
     return found;

@@ -12,6 +12,9 @@ struct lives_run {
 /* Until the session stops. */
 void lives_run(void *run);
 
+/* Everything that was committed goes into the trees now. */
+void lives_merge(struct pool *pool);
+
 /* After a restart: every object is one that the model knows, in a state that the crash may have left, with contents
  * that it may have left. */
 void lives_compare(struct session *session, struct pool *pool);
