@@ -4,8 +4,8 @@
  *
  * Two volumes, one dense and one spread over 64 TiB, are cut alike: a stripe for each thread, which alone changes it
  * and so knows its content exactly; blocks that all threads write, whole; blocks of which each of four threads owns a
- * quarter, so that partial writes to one block race. Besides, *lives*: objects that are created, resized, renamed and
- * deleted all the time.
+ * quarter, so that partial writes to one block race; blocks of which all threads write quarters or the whole. Besides,
+ * *lives*: objects that are created, resized, renamed and deleted all the time.
  */
 #ifndef COFFER_TESTS_CRASH_SESSION_H
 #define COFFER_TESTS_CRASH_SESSION_H

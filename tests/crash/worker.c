@@ -1,7 +1,8 @@
 /*
  * What a worker does: batches of writes, zeroes and trims of any alignment on its own stripe, whole blocks among the
- * shared ones, its quarters of the split ones; reads of all of them; flushes; now and then one request larger than a
- * batch. Everything read is compared at once with what the model says that a reader may see.
+ * shared ones, its quarters of the split ones, and of half of these any quarters or the whole; reads of all of them;
+ * flushes; now and then one request larger than a batch. Everything read is compared at once with what the model says
+ * that a reader may see.
  *
  * Within a batch, a block that an earlier request touched is covered whole or left alone, except while the pool is
  * empty enough that no request of the batch can fail: else the later content would depend on which ones did.
@@ -20,6 +21,7 @@
 
 #define PAYLOAD_BYTES     (STRIPE_BLOCKS * BLOCK + BATCH_BYTES_MAX)
 #define SHARED_RUN_BLOCKS 4
+#define OWNED_BLOCKS      (SPLIT_BLOCKS / 2) /* of the split ones: each quarter has one writer */
 
 struct worker {
     struct session *session;
@@ -89,7 +91,7 @@ static bool spares(struct worker *worker)
 static void choose_change(struct worker *worker, struct request *request, unsigned char *target, uint64_t length)
 {
     request->length = length;
-    request->flags = chance(worker, 6) && !spares(worker) ? REQUEST_FUA : 0;
+    request->flags = chance(worker, 10) && !spares(worker) ? REQUEST_FUA : 0;
     if (chance(worker, 25)) {
         request->type = chance(worker, 50) ? REQUEST_ZERO : REQUEST_TRIM;
         memset(target, 0, length);
@@ -139,6 +141,16 @@ static bool depends_on_batch(const struct worker *worker, struct range range)
     return head || tail;
 }
 
+/* In the spread volume, what makes holes up to the end of the stripe may go on over the gap behind it, which nobody
+ * has: a range of terabytes. */
+static void reach_out(struct worker *worker, unsigned volume, struct range range, struct request *request)
+{
+    uint64_t end = stripe_offset(volume, worker->index) + STRIPE_BLOCKS * BLOCK;
+    if (volume == 0 || request->type == REQUEST_WRITE || range.end != STRIPE_BLOCKS * BLOCK || chance(worker, 50))
+        return;
+    request->length += 1 + dice_below(&worker->dice, stripe_offset(volume, worker->index + 1) - end);
+}
+
 static void stripe_change(struct worker *worker, unsigned volume, struct range range)
 {
     struct session *session = worker->session;
@@ -164,6 +176,7 @@ static void stripe_change(struct worker *worker, unsigned volume, struct range r
     operation->contents = contents + first * BLOCK;
     operation->request->offset = stripe_offset(volume, worker->index) + range.start;
     choose_change(worker, operation->request, contents + range.start, range.end - range.start);
+    reach_out(worker, volume, range, operation->request);
     operation_begin(operation, session, operation->contents);
     memset(worker->touched + first, true, end - first);
 }
@@ -174,14 +187,15 @@ static void stripe_batch(struct worker *worker, unsigned volume)
     memset(worker->touched, 0, sizeof(worker->touched));
     for (uint64_t i = 0; i < count; i++)
         stripe_change(worker, volume, choose_range(worker));
-    if (chance(worker, 8) && !spares(worker))
+    if (chance(worker, 15) && !spares(worker))
         batch_add_flush(&worker->batch);
     run(worker, volume);
 }
 
 static void stripe_whole(struct worker *worker, unsigned volume)
 {
-    uint64_t start = dice_below(&worker->dice, 3 * BLOCK), cut = dice_below(&worker->dice, 3 * BLOCK);
+    uint64_t start = dice_below(&worker->dice, 3 * BLOCK);
+    uint64_t cut = chance(worker, 50) ? 0 : dice_below(&worker->dice, 3 * BLOCK);
     memset(worker->touched, 0, sizeof(worker->touched));
     stripe_change(worker, volume, (struct range){start, stripe_blocks(worker) * BLOCK - cut});
     run(worker, volume);
@@ -231,7 +245,7 @@ static uint64_t quarter_offset(const struct worker *worker, unsigned volume, uin
 static void quarter_change(struct worker *worker, unsigned volume)
 {
     struct session *session = worker->session;
-    uint64_t block = dice_below(&worker->dice, SPLIT_BLOCKS), start = dice_below(&worker->dice, QUARTER);
+    uint64_t block = dice_below(&worker->dice, OWNED_BLOCKS), start = dice_below(&worker->dice, QUARTER);
     struct operation *operation = batch_add(&worker->batch, QUARTER);
     operation->cells = &session->volumes[volume].split[block][worker->index];
     operation->count = 1;
@@ -251,7 +265,7 @@ static void quarter_change(struct worker *worker, unsigned volume)
 
 static void quarter_read(struct worker *worker, unsigned volume)
 {
-    uint64_t block = dice_below(&worker->dice, SPLIT_BLOCKS), offset = quarter_offset(worker, volume, block);
+    uint64_t block = dice_below(&worker->dice, OWNED_BLOCKS), offset = quarter_offset(worker, volume, block);
     read_all(worker->volumes[volume], offset, worker->read, QUARTER);
     if (memcmp(worker->read, worker->quarters[volume][block], QUARTER) != 0)
         fail("%s: the quarter at %llu is not what its only writer wrote", volume_names[volume],
@@ -272,17 +286,16 @@ static bool shared_begin(struct worker *worker, struct operation *operation, con
     return room;
 }
 
-static void shared_change(struct worker *worker, unsigned volume)
+/* Cells that anybody may write, each of them as a whole. */
+static void cells_change(struct worker *worker, unsigned volume, struct cell *cells, uint64_t count, uint64_t grain,
+                         uint64_t offset)
 {
-    uint64_t first = dice_below(&worker->dice, SHARED_BLOCKS - SHARED_RUN_BLOCKS);
-    uint64_t count = dice_small(&worker->dice, SHARED_RUN_BLOCKS);
-    struct operation *operation = batch_add(&worker->batch, count * BLOCK);
-    operation->cells = &worker->session->volumes[volume].shared[first];
+    struct operation *operation = batch_add(&worker->batch, count * grain);
+    operation->cells = cells;
     operation->count = count;
-    operation->grain = BLOCK;
-    operation->offset = shared_offset(worker->session, volume) + first * BLOCK;
-    operation->request->offset = operation->offset;
-    choose_change(worker, operation->request, worker->read, count * BLOCK);
+    operation->grain = grain;
+    operation->offset = operation->request->offset = offset;
+    choose_change(worker, operation->request, worker->read, count * grain);
     if (shared_begin(worker, operation, worker->read)) {
         run(worker, volume);
         return;
@@ -293,21 +306,48 @@ static void shared_change(struct worker *worker, unsigned volume)
 }
 
 /* Under the lock, so that no version is forgotten between the read and its judgement. */
-static void shared_read(struct worker *worker, unsigned volume)
+static void cells_read(struct worker *worker, unsigned volume, const struct cell *cells, uint64_t count, uint64_t grain,
+                       uint64_t offset)
 {
     struct session *session = worker->session;
-    uint64_t block = dice_below(&worker->dice, SHARED_BLOCKS);
-    const struct cell *cell = &session->volumes[volume].shared[block];
     mutex_lock(worker->shared);
     uint64_t began = clock_tick(&session->clock);
-    read_all(worker->volumes[volume], shared_offset(session, volume) + block * BLOCK, worker->read, BLOCK);
-    uint64_t hash = content_hash(worker->read, BLOCK);
-    if (!cell_reads(cell, began, hash)) {
-        cell_print(cell, &session->clock);
-        fail("%s: a read begun at %llu of shared block %llu returned %016llx", volume_names[volume],
-             (unsigned long long)began, (unsigned long long)block, (unsigned long long)hash);
+    read_all(worker->volumes[volume], offset, worker->read, count * grain);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t hash = content_hash(worker->read + i * grain, grain);
+        if (cell_reads(&cells[i], began, hash))
+            continue;
+        cell_print(&cells[i], &session->clock);
+        fail("%s: a read begun at %llu of what all write, at %llu, returned %016llx", volume_names[volume],
+             (unsigned long long)began, (unsigned long long)(offset + i * grain), (unsigned long long)hash);
     }
     mutex_unlock(worker->shared);
+}
+
+static void shared_use(struct worker *worker, unsigned volume, bool change)
+{
+    struct cell *cells = worker->session->volumes[volume].shared;
+    uint64_t first = dice_below(&worker->dice, SHARED_BLOCKS - SHARED_RUN_BLOCKS);
+    uint64_t offset = shared_offset(worker->session, volume) + first * BLOCK;
+    if (change)
+        cells_change(worker, volume, cells + first, dice_small(&worker->dice, SHARED_RUN_BLOCKS), BLOCK, offset);
+    else
+        cells_read(worker, volume, cells + first, 1, BLOCK, offset);
+}
+
+/* The split blocks that nobody owns: some quarters of one, or the block as a whole, which no latch of the writer guards
+ * but those of the others. */
+static void mixed_use(struct worker *worker, unsigned volume, bool change)
+{
+    uint64_t block = OWNED_BLOCKS + dice_below(&worker->dice, SPLIT_BLOCKS - OWNED_BLOCKS);
+    struct cell *cells = worker->session->volumes[volume].split[block];
+    uint64_t offset = split_offset(worker->session, volume) + block * BLOCK;
+    uint64_t first = change && chance(worker, 60) ? dice_below(&worker->dice, QUARTERS) : 0;
+    uint64_t count = first > 0 || (change && chance(worker, 30)) ? 1 : QUARTERS;
+    if (change)
+        cells_change(worker, volume, cells + first, count, QUARTER, offset + first * QUARTER);
+    else
+        cells_read(worker, volume, cells, QUARTERS, QUARTER, offset);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------
@@ -315,10 +355,14 @@ static void shared_read(struct worker *worker, unsigned volume)
 
 static void split_or_shared(struct worker *worker, unsigned volume)
 {
-    if (worker->index < QUARTERS && chance(worker, 50))
-        chance(worker, 70) ? quarter_change(worker, volume) : quarter_read(worker, volume);
+    bool change = chance(worker, 70);
+    uint64_t choice = dice_below(&worker->dice, 3);
+    if (choice == 0 && worker->index < QUARTERS)
+        change ? quarter_change(worker, volume) : quarter_read(worker, volume);
+    else if (choice == 1)
+        mixed_use(worker, volume, change);
     else
-        chance(worker, 70) ? shared_change(worker, volume) : shared_read(worker, volume);
+        shared_use(worker, volume, change);
 }
 
 /* Gives space back, which a pool without a cleaner gets only from segments that died altogether. */
@@ -332,6 +376,13 @@ static void make_space(struct worker *worker)
     }
     flush(worker);
     clock_sleep(5 * CLOCK_MILLISECOND);
+}
+
+/* Where time costs nothing, what is done by age gets its turn: appends are written that nobody flushed. */
+static void rest(struct worker *worker)
+{
+    if (worker->session->settings.open_device != NULL && chance(worker, 4))
+        clock_sleep(dice_below(&worker->dice, 3 * CLOCK_SECOND));
 }
 
 static void step(struct worker *worker)
@@ -357,6 +408,7 @@ void worker_run(void *argument)
     struct worker *worker = argument;
     uint64_t full = atomic_load(&worker->session->full);
     while (!atomic_load(&worker->session->stop)) {
+        rest(worker);
         step(worker);
         if (atomic_load(&worker->session->full) > full && chance(worker, 5))
             make_space(worker);
