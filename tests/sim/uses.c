@@ -1,0 +1,85 @@
+/*
+ * What is encrypted and tagged under each key: no block of a segment may be encrypted, and no nonce of a tag used, with
+ * two contents. Whoever did would read everything back as it was, so nothing but this finds it.
+ *
+ * The linker puts these functions in front of crypto/bulk.c's for every other object (--wrap); bulk_tag_check(), which
+ * calls its neighbour, is not seen, and need not be. The table outlives each life, since keys must not come again after
+ * a crash either, and serves all seeds: their keys differ. Where it is full it begins anew. No locks: one thread.
+ */
+#include <string.h>
+#include <sys/mman.h>
+#include <xxhash.h>
+
+#include "base/memory.h"
+#include "crypto/bulk.h"
+#include "tests/crash/session.h"
+
+#define USES_MAX (UINT64_C(1) << 20)
+
+/* A key and a place in one hash, the content in the other; 0: free. */
+struct use {
+    uint64_t place, content;
+};
+
+static struct uses {
+    uint64_t count;
+    struct use table[USES_MAX];
+} * uses;
+
+/* Before main(): whatever process comes later has it in common with the others. */
+__attribute__((constructor)) static void uses_map(void)
+{
+    void *start = mmap(NULL, sizeof *uses, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ASSERT(start != MAP_FAILED);
+    uses = start;
+}
+
+static void use_note(const char *what, uint64_t place, uint64_t content)
+{
+    if (uses->count > USES_MAX / 2) {
+        memset(uses->table, 0, sizeof uses->table);
+        uses->count = 0;
+    }
+    struct use *use = &uses->table[(place >> 1) % USES_MAX];
+    while (use->place != 0 && use->place != place)
+        use = use + 1 == uses->table + USES_MAX ? uses->table : use + 1;
+    if (use->place == place && use->content != content)
+        fail("%s with two contents under one key", what);
+    uses->count += use->place == 0;
+    *use = (struct use){place, content};
+}
+
+static uint64_t place_of(const uint8_t *key, size_t key_size, const void *place, size_t place_size)
+{
+    return XXH3_64bits_withSeed(place, place_size, XXH3_64bits(key, key_size)) | 1;
+}
+
+enum error __real_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out,
+                               size_t size);
+enum error __wrap_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out,
+                               size_t size);
+enum error __real_bulk_tag(const struct segment_keys *keys, const uint8_t nonce[TAG_NONCE_SIZE],
+                           const struct bulk_part *parts, size_t count, uint8_t tag[TAG_SIZE]);
+enum error __wrap_bulk_tag(const struct segment_keys *keys, const uint8_t nonce[TAG_NONCE_SIZE],
+                           const struct bulk_part *parts, size_t count, uint8_t tag[TAG_SIZE]);
+
+enum error __wrap_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out,
+                               size_t size)
+{
+    for (uint64_t i = 0; keys->encrypted && i < size / BULK_UNIT; i++) {
+        uint64_t block = first_block + i;
+        use_note("a block is encrypted", place_of(keys->xts, sizeof keys->xts, &block, sizeof block),
+                 XXH3_64bits((const uint8_t *)in + i * BULK_UNIT, BULK_UNIT));
+    }
+    return __real_bulk_encrypt(keys, first_block, in, out, size);
+}
+
+enum error __wrap_bulk_tag(const struct segment_keys *keys, const uint8_t nonce[TAG_NONCE_SIZE],
+                           const struct bulk_part *parts, size_t count, uint8_t tag[TAG_SIZE])
+{
+    uint64_t content = 0;
+    for (size_t i = 0; i < count; i++)
+        content = XXH3_64bits_withSeed(parts[i].data, parts[i].size, content);
+    use_note("a nonce is used", place_of(keys->tag, sizeof keys->tag, nonce, TAG_NONCE_SIZE), content);
+    return __real_bulk_tag(keys, nonce, parts, count, tag);
+}
