@@ -255,7 +255,8 @@ void child_check(struct session *session)
     struct check_report report = {0};
     child_begin(session);
     plant = PLANT_NONE;
-    succeed(pool_check(session->pool, &options, &(struct check_listener){.found = print_finding}, &report), "check of the pool");
+    succeed(pool_check(session->pool, &options, &(struct check_listener){.found = print_finding}, &report),
+            "check of the pool");
     if (report.errors != 0)
         fail("the check has %llu findings", (unsigned long long)report.errors);
 }

@@ -47,7 +47,7 @@ static uint64_t life_stride(const struct session *session, const struct life *li
     return (life - session->lives) % 2 ? STRIDE_FAR : 1;
 }
 
-static uint64_t life_bytes(const struct session *session, const struct life *life, uint64_t blocks)
+uint64_t life_bytes(const struct session *session, const struct life *life, uint64_t blocks)
 {
     return blocks * life_stride(session, life) * BLOCK;
 }

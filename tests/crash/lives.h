@@ -9,6 +9,9 @@ struct lives_run {
     struct pool *pool;
 };
 
+/* Where block `blocks` of a life's model stands in its object: what an object of so many has for its size. */
+uint64_t life_bytes(const struct session *session, const struct life *life, uint64_t blocks);
+
 /* Until the session stops. */
 void lives_run(void *run);
 

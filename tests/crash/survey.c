@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "tests/crash/child.h"
 #include "tests/crash/content.h"
+#include "tests/crash/lives.h"
 
 static enum error checked(enum error error, const char *what)
 {
@@ -69,11 +70,11 @@ static void survey_life(struct session *session, struct pool *pool, const char *
     struct volume *volume;
     if (checked(volume_open(pool, name, false, &volume), "open of a life") != ERROR_NONE)
         return;
-    uint64_t blocks = volume_size(volume) / BLOCK;
-    if (blocks > LIFE_BLOCKS)
-        fail("'%s' has grown to %llu blocks", name, (unsigned long long)blocks);
-    for (uint64_t b = 0; b < blocks; b++)
-        survey_cell(session, volume, &life->cells[b], b * BLOCK, BLOCK, survey);
+    uint64_t size = volume_size(volume);
+    if (size > life_bytes(session, life, LIFE_BLOCKS))
+        fail("'%s' has grown to %llu bytes", name, (unsigned long long)size);
+    for (uint64_t b = 0; life_bytes(session, life, b) < size; b++)
+        survey_cell(session, volume, &life->cells[b], life_bytes(session, life, b), BLOCK, survey);
     volume_close(volume);
 }
 
@@ -113,5 +114,6 @@ void child_survey(struct session *session, struct survey *survey)
         atomic_store(&session->phase, PHASE_CLOSING);
         survey->refused = checked(pool_close(pool), "close of the pool");
     }
-    checked(pool_check(session->pool, &options, &(struct check_listener){.found = ignore_finding}, &report), "check of the pool");
+    checked(pool_check(session->pool, &options, &(struct check_listener){.found = ignore_finding}, &report),
+            "check of the pool");
 }

@@ -4,15 +4,15 @@
  *
  * The linker puts these functions in front of crypto/bulk.c's for every other object (--wrap); bulk_tag_check(), which
  * calls its neighbour, is not seen, and need not be. The table outlives each life, since keys must not come again after
- * a crash either, and serves all seeds: their keys differ. Where it is full it begins anew. No locks: one thread.
+ * a crash either. Where it is full it begins anew. Branches share it: what they encrypt has keys of their own, since
+ * salts are drawn when a segment is opened. No locks: a seed is one thread.
  */
 #include <string.h>
-#include <sys/mman.h>
 #include <xxhash.h>
 
 #include "base/memory.h"
 #include "crypto/bulk.h"
-#include "tests/crash/session.h"
+#include "tests/sim/world.h"
 
 #define USES_MAX (UINT64_C(1) << 20)
 
@@ -26,12 +26,9 @@ static struct uses {
     struct use table[USES_MAX];
 } * uses;
 
-/* Before main(): whatever process comes later has it in common with the others. */
-__attribute__((constructor)) static void uses_map(void)
+void uses_begin(void)
 {
-    void *start = mmap(NULL, sizeof *uses, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    ASSERT(start != MAP_FAILED);
-    uses = start;
+    uses = world_map(sizeof *uses);
 }
 
 static void use_note(const char *what, uint64_t place, uint64_t content)

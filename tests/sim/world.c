@@ -23,6 +23,7 @@ void world_create(void)
 {
     world = world_map(sizeof(*world));
     world->data = world_map(PENDING_BYTES);
+    uses_begin();
 }
 
 static void *map_over(void *start, size_t size, int flags, int file)

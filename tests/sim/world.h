@@ -98,6 +98,8 @@ extern struct world *world;
 
 /* Memory that processes forked later share. */
 void *world_map(size_t size);
+/* Begins to note what is encrypted and tagged under each key (uses.c). */
+void uses_begin(void);
 /* Makes `world`, empty. */
 void world_create(void);
 /* From here on what this process and its children do to world, session and images stays theirs. */
