@@ -152,6 +152,7 @@ void damage_tell(struct pool *pool)
 }
 
 static void info_fill(struct pool *pool, const struct damage *damage, struct damage_info *info)
+    REQUIRES(pool->lock)
 {
     const struct object *object = object_of(pool, damage->owner);
     bool blocks = damage->kind == DAMAGE_BLOCKS;
