@@ -20,22 +20,12 @@ static struct nbd_server *server;
 int LLVMFuzzerInitialize(int *count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerInitialize(int *count, char ***arguments)
-{
-    (void)count;
-    (void)arguments;
-    message_level_set(MESSAGE_ERROR);
-    pool = nbd_engine_create();
-    nbd_engine_add(pool, "disk", 1 << 20, false);
-    return nbd_start(pool, &(struct nbd_options){0}, &server);
-}
-
 /* Flags, structured replies, the context, GO: what the input need not find out each time. */
 static void enter(int client)
 {
     static const uint8_t handshake[] = "\0\0\0\3"
                                        "IHAVEOPT\0\0\0\10\0\0\0\0"
-                                       "IHAVEOPT\0\0\0\12\0\0\0\36\0\0\0\4disk\0\0\0\1\0\0\0\17base:allocation"
+                                       "IHAVEOPT\0\0\0\12\0\0\0\37\0\0\0\4disk\0\0\0\1\0\0\0\17base:allocation"
                                        "IHAVEOPT\0\0\0\7\0\0\0\12\0\0\0\4disk\0\0";
     (void)!write(client, handshake, sizeof(handshake) - 1);
 }
@@ -64,15 +54,36 @@ static void talk(int client, const uint8_t *data, size_t size)
         ;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void converse(bool entered, const uint8_t *data, size_t size)
 {
     int pair[2];
-    if (size == 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0 || nbd_adopt(server, pair[1]) != ERROR_NONE)
-        return 0;
-    if (data[0] & 1)
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0 || nbd_adopt(server, pair[1]) != ERROR_NONE)
+        return;
+    if (entered)
         enter(pair[0]);
-    talk(pair[0], data + 1, size - 1);
+    talk(pair[0], data, size);
     close(pair[0]);
     nbd_wait(server);
+}
+
+/* The handshake that is given must lead to where requests are run, or nothing behind it is tested. */
+int LLVMFuzzerInitialize(int *count, char ***arguments)
+{
+    static const uint8_t flush[28] = {0x25, 0x60, 0x95, 0x13, 0, 0, 0, COMMAND_FLUSH};
+    (void)count;
+    (void)arguments;
+    message_level_set(MESSAGE_ERROR);
+    pool = nbd_engine_create();
+    nbd_engine_add(pool, "disk", 4 << 20, false);
+    ASSERT(nbd_start(pool, &(struct nbd_options){0}, &server) == ERROR_NONE);
+    converse(true, flush, sizeof(flush));
+    ASSERT(nbd_engine_counts(pool).of_type[REQUEST_FLUSH] == 1);
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 0)
+        converse(data[0] & 1, data + 1, size - 1);
     return 0;
 }
