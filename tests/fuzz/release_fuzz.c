@@ -1,7 +1,7 @@
 /*
  * Pages of the release list, as a merge takes them, enters into them and stores them again. The first byte says how:
  * bits 0 and 1: the last page is there, absent, or unreadable; bits 2 to 4: how many entries are taken before the list
- * is stored; bit 5: pages come as they are, and are not patches to valid ones. Two bytes say first and end. What is
+ * is stored; bit 5: pages come as they are, and are not patches to valid ones. Two bytes say the end. What is
  * taken is in its range, and what was left is there again after it was stored.
  *
  * The table below the list is replaced (--wrap): a few pages in memory.
@@ -110,21 +110,21 @@ static uint64_t take(struct merge *merge, uint64_t most)
     return taken;
 }
 
-static void list_run(unsigned steps, uint64_t first, uint64_t end)
+static void list_run(unsigned steps, uint64_t end)
 {
-    struct checkpoint checkpoint = {.release_first = first, .release_end = end};
+    struct checkpoint checkpoint = {.release_end = end};
     struct merge merge = {.group = &group};
     struct statistics *statistics;
     releases_init(&merge.releases, &checkpoint);
     uint64_t taken = take(&merge, steps * 7);
-    ASSERT(taken == UINT64_MAX || taken <= end - first);
+    ASSERT(taken == UINT64_MAX || taken <= end);
     for (unsigned i = 0; i < steps && taken != UINT64_MAX; i++) { /* as the children of what was taken */
         struct release release = release_make(i, i % 2);
         ASSERT(releases_enter(&merge, &release) == ERROR_NONE);
         ASSERT(release_statistics(&merge.releases, release.component, &statistics) == ERROR_NONE);
     }
     bool stored = releases_store(&merge, &checkpoint) == ERROR_NONE;
-    uint64_t left = checkpoint.release_end - checkpoint.release_first;
+    uint64_t left = checkpoint.release_end;
     ASSERT(!stored || releases_are_empty(&merge.releases) == (left == 0));
     releases_deinit(&merge.releases);
     if (!stored)
@@ -139,7 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3)
         return 0;
-    uint64_t first = data[1] % ENTRIES, end = first + data[2] % (ENTRIES - first + 1);
+    uint64_t end = (data[1] + 256u * data[2]) % (ENTRIES + 1);
     memset(pages, 0, sizeof pages);
     if (data[0] & 0x20) {
         memcpy(pages, data + 3, MIN(size - 3, sizeof valid));
@@ -151,6 +151,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         patches_apply(data + 3, size - 3, 1, (uint8_t *)pages, sizeof valid);
     }
     last_page = data[0] & 3;
-    list_run(data[0] >> 2 & 7, first, end);
+    list_run(data[0] >> 2 & 7, end);
     return 0;
 }

@@ -102,7 +102,7 @@ static void pool_look(struct settings *settings)
 {
     struct pool_open_options options = {.memory = POOL_MEMORY};
     struct check_report report;
-    fine(pool_check(settings->directory, &options, found, NULL, NULL, &report), "check");
+    fine(pool_check(settings->directory, &options, &(struct check_listener){.found = found}, &report), "check");
     if (report.errors != 0)
         stress_fail("the check found %llu errors", (unsigned long long)report.errors);
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""Modes wider than the owner's: for a key file the start is refused; for all else a warning at the start and in health,
-with a command that closes what is open.
+"""Modes wider than the owner's: with such a key file the pool stays locked until it is closed; for all else a warning at
+the start and in health, with a command that closes what is open.
 """
 import os
 import subprocess
+import time
 
-from coffer import MIB, Pool
+from coffer import MIB, PATIENCE, Pool
 
 
 def modes(pool):
@@ -40,9 +41,13 @@ def main():
     assert found["severity"] == "error" and key in found["evidence"], found
     pool.create_object("disk", 64 * MIB)  # it goes on; only the next start needs the key
     pool.stop()
-    assert f"chmod go= {key}" in pool.start_refused(status=3)
-    subprocess.run(["sh", "-c", found["command"]], check=True)
     pool.start()
+    assert pool.status()["locked"] and f"chmod go= {key}" in pool.status()["why_locked"]
+    subprocess.run(["sh", "-c", found["command"]], check=True)
+    deadline = time.monotonic() + PATIENCE
+    while pool.status()["locked"]:
+        assert time.monotonic() < deadline, pool.last_messages()
+        time.sleep(0.1)
     assert modes(pool)["severity"] == "ok", modes(pool)
     pool.stop()
 

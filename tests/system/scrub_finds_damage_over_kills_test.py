@@ -82,6 +82,10 @@ pool.start()
 status = scrub(pool)
 assert status["state"] == "running" and status["started"] == started, status
 assert "a scrub runs already" in pool.refused("scrub", "start", status=3)
+deadline = time.monotonic() + PATIENCE
+while scrub(pool)["bytes_verified"] == 0:
+    assert time.monotonic() < deadline, scrub(pool)
+    time.sleep(0.1)
 pool.stop()
 pool.start()
 assert scrub(pool)["bytes_verified"] > 0

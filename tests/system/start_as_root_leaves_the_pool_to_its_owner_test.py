@@ -50,9 +50,17 @@ def start_as_somebody(pool):
         time.sleep(0.01)
 
 
+def why_root_stays_locked(pool):
+    pool.start()
+    why = pool.status()["why_locked"]
+    assert pool.status()["locked"]
+    pool.stop()
+    return why
+
+
 def root_is_sent_to_the_owner(pool):
     """No advice that would take the key from its owner: what is printed is that user's own call."""
-    for said, call in ((pool.start_refused(status=3), f"{COFFERD} {pool.directory}"),
+    for said, call in ((why_root_stays_locked(pool), f"{COFFERD} {pool.directory}"),
                        (pool.refused("check", status=3), f"{COFFER} -C {pool.directory} check")):
         said = " ".join(said.split())
         assert "chown" not in said and f"`sudo -u '#{SOMEBODY}' {call}`" in said, said
