@@ -1,9 +1,11 @@
 /*
  * Runs a fuzz target without a fuzzer: each file of a corpus as it is, cut at its ends, and with bytes changed by a
- * generator that begins with the same seed each time. So the ordinary tests cover what a fuzzer began from, and what it
- * found once stays found: its file goes into the corpus.
+ * generator that begins with the same seed each time, where none is given. So the ordinary tests cover what a fuzzer
+ * began from, and what it found once stays found: its file goes into the corpus.
  *
- * Usage: TARGET CORPUS_DIRECTORY MUTATIONS
+ * Usage: TARGET CORPUS_DIRECTORY MUTATIONS [SEED]
+ *
+ * TARGET FILE runs one file, as the libFuzzer programs do.
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -80,12 +82,20 @@ static void run_file(const char *path, unsigned mutations)
 
 int main(int count, char **arguments)
 {
-    if (count != 3) {
-        fprintf(stderr, "usage: %s CORPUS_DIRECTORY MUTATIONS\n", arguments[0]);
+    if (count < 2 || count > 4) {
+        fprintf(stderr, "usage: %s CORPUS_DIRECTORY MUTATIONS [SEED], or %s FILE\n", arguments[0], arguments[0]);
         return 2;
     }
     if (LLVMFuzzerInitialize != NULL)
         LLVMFuzzerInitialize(&count, &arguments);
+    if (count == 2) {
+        run_file(arguments[1], 0);
+        return 0;
+    }
+    if (count == 4)
+        state ^= strtoull(arguments[3], NULL, 10) * UINT64_C(0x9e3779b97f4a7c15);
+    if (state == 0)
+        state = 1; /* the one that this generator never leaves */
     struct dirent **entries;
     int found = scandir(arguments[1], &entries, NULL, alphasort), files = 0;
     for (int i = 0; i < found; i++) {
