@@ -5,7 +5,8 @@
  *
  * A document and the component that comes or goes with it are one commit in one append: a crash leaves both or neither.
  * A document that makes no sense makes the open fail and names the slot. One that cannot be read, whatever the device or
- * its tags say, is lost by itself: there is one copy of it, and the other objects go on. That is told; nobody gets its
+ * its tags say, is lost by itself, once it was asked for patiently (an object that is not served for one refused read
+ * would be a disk less for its users): there is one copy of it, and the other objects go on. That is told; nobody gets its
  * slot, and its component, which names the object too, stays.
  *
  * Locks: all under pool->lock, or before and after there is a second thread (load, create, unload). Keys of dedup
@@ -20,6 +21,7 @@
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
 #include "engine/group/item.h"
+#include "engine/group/patience.h"
 #include "engine/group/view.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
@@ -204,7 +206,6 @@ struct slots {
     uint64_t first;
     size_t count;
     bool used[LOAD_SLOTS];
-    bool read; /* the look-up was answered */
     uint8_t (*blocks)[CHUNK_SIZE];
 };
 
@@ -213,10 +214,10 @@ static enum error slot_damaged(enum error error, uint64_t slot)
     return error_prefix(error, "the catalog's slot %llu", (unsigned long long)slot);
 }
 
-/* What is stored there is gone, or the device refuses it; other errors are not of the slot. */
+/* What is stored there is gone; other errors are not of the slot. */
 static bool is_lost(enum error error)
 {
-    return error == ERROR_CORRUPT || error == ERROR_IO || error == ERROR_NOT_FOUND;
+    return error == ERROR_CORRUPT || error == ERROR_NOT_FOUND;
 }
 
 static enum error slot_lose(struct pool *pool, uint64_t slot, enum error error)
@@ -247,26 +248,32 @@ static enum error slots_read_some(struct pool *pool, struct slots *slots, size_t
     }
     enum error error = chunks_read(pool->group, reads, count);
     view_put(pool->group, view);
-    slots->read = true;
-    for (size_t i = begin, n = 0; i < end && error; i++)
-        if (slots->used[i] && reads[n++].error)
-            TRY(slot_lose(pool, slots->first + i, reads[n - 1].error));
-    return ERROR_NONE;
+    return error;
 }
 
-/* A leaf of the catalog's map is one slot's: where one cannot be read the slots are read one by one. */
+struct slot_read {
+    struct pool *pool;
+    struct slots *slots;
+    size_t index;
+};
+
+static enum error slot_attempt(struct group *group, void *context)
+{
+    const struct slot_read *read = context;
+    (void)group;
+    return slots_read_some(read->pool, read->slots, read->index, read->index + 1);
+}
+
+/* Where something cannot be read, the slots are read one by one. */
 static enum error slots_read(struct pool *pool, struct slots *slots)
 {
-    slots->read = false;
-    enum error error = slots_read_some(pool, slots, 0, slots->count);
-    if (error == ERROR_NONE || slots->read || !is_lost(error))
-        return error;
+    if (slots_read_some(pool, slots, 0, slots->count) == ERROR_NONE)
+        return ERROR_NONE;
     for (size_t i = 0; i < slots->count; i++) {
-        slots->read = false;
-        error = slots_read_some(pool, slots, i, i + 1);
-        if (error && !slots->read)
-            error = slot_lose(pool, slots->first + i, error);
-        TRY(error);
+        struct slot_read read = {pool, slots, i};
+        enum error error = read_patiently(pool->group, &(struct attempt){slot_attempt, &read}, &pool->table->waited);
+        if (error)
+            TRY(slot_lose(pool, slots->first + i, error));
     }
     return ERROR_NONE;
 }
@@ -297,6 +304,20 @@ static enum error document_load(struct pool *pool, uint64_t slot, const uint8_t 
     return catalog_enter(pool, slot, &document);
 }
 
+struct document_read {
+    struct pool *pool;
+    uint64_t first;
+    size_t blocks;
+    uint8_t *bytes;
+};
+
+static enum error document_attempt(struct group *group, void *context)
+{
+    const struct document_read *read = context;
+    (void)group;
+    return component_read(read->pool, COMPONENT_CATALOG, read->first, read->blocks, read->bytes);
+}
+
 static enum error slot_load(struct pool *pool, uint64_t slot, const uint8_t *first_block)
 {
     size_t size;
@@ -307,7 +328,8 @@ static enum error slot_load(struct pool *pool, uint64_t slot, const uint8_t *fir
     AUTO_FREE uint8_t *bytes = malloc(blocks * CHUNK_SIZE);
     if (bytes == NULL)
         return ERROR_NO_MEMORY;
-    enum error error = component_read(pool, COMPONENT_CATALOG, slot * OBJECT_SLOT_BLOCKS, blocks, bytes);
+    struct document_read read = {pool, slot * OBJECT_SLOT_BLOCKS, blocks, bytes};
+    enum error error = read_patiently(pool->group, &(struct attempt){document_attempt, &read}, &pool->table->waited);
     if (error)
         return slot_lose(pool, slot, error);
     return document_load(pool, slot, bytes, blocks * CHUNK_SIZE);

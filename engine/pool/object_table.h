@@ -20,6 +20,7 @@
 struct object_table {
     size_t count;
     struct object *slots[OBJECT_SLOTS_END];
+    uint64_t waited; /* nanoseconds, for devices that refused a slot */
     bool lost[OBJECT_SLOTS_END]; /* the slot's document cannot be read; nobody else gets it */
     struct object *names[OBJECT_CHAINS], *uuids[OBJECT_CHAINS];
 };
