@@ -1,6 +1,6 @@
 /*
- * Patience with reads. A device may refuse once and read the next time; and where it reads nothing at all, all comes back
- * with it, so then nothing is lost yet.
+ * Patience with reads. A device may refuse once and read the next time; and where it reads nothing at all, all comes
+ * back with it, so then nothing is lost yet.
  *
  * Only reads: a crash is harmless. No locks.
  */
@@ -9,9 +9,9 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define READ_TRIES 5
-#define READ_PAUSE (100 * CLOCK_MILLISECOND) /* before the second try; longer before each further one */
-#define READ_WAIT_MAX (20 * CLOCK_SECOND)    /* of one caller */
+#define READ_TRIES    5
+#define READ_PAUSE    (100 * CLOCK_MILLISECOND) /* before the second try; longer before each further one */
+#define READ_WAIT_MAX (20 * CLOCK_SECOND)       /* of one caller */
 
 /* Whether all devices read at all. Copies stand on several, and which of them refused is not asked: while one reads
  * nothing, what stands on it may come back with it, and nothing is given up. */
