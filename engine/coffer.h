@@ -71,6 +71,7 @@ struct pool_open_options {
     bool accept_rollback;
     bool no_index;             /* bench: fingerprint everything, look nothing up */
     bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
+    bool repair;               /* the repair: the journal ends where it is damaged, merges run where it asks for one */
     uint64_t memory;           /* 0: the conf's */
     /* Tests and bench: opens the device of a path by something else than device_open_file. NULL: the file device. */
     enum error (*open_device)(const char *path, unsigned flags, void *context, struct device **device);
@@ -81,8 +82,9 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
 /* Flushes, publishes a checkpoint and writes the witness; every volume must be closed before. */
 enum error pool_close(struct pool *pool) CHECKED;
 /* Offline: writes superblocks anew of which copies are damaged, also all copies of a device, where another device holds
- * its keys and its checkpoint records prove it to be the right one. All or nothing is authenticated before. What was
- * done is a message. Nothing else is changed. */
+ * its keys and its checkpoint records prove it to be the right one (all or nothing is authenticated before); then nodes
+ * and pages of which one copy is damaged, and lost pages of the chunk table. A damaged journal ends where it is. What was
+ * done, and what was given up, is a message. Needs as long as a check. */
 enum error pool_repair(const char *directory, const struct pool_open_options *options) CHECKED;
 /* Takes the key of a locked pool and opens it. */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;

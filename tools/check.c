@@ -1,7 +1,7 @@
 /*
  * `coffer check`: the offline checker of the engine, with its findings as they come and a bar on a terminal.
  *
- * It writes nothing; with --repair superblocks are written before the check, as the engine can. Findings are printed at once, so that they are seen also where the check is interrupted; --json
+ * It writes nothing; with --repair the engine writes anew what it can before the check. Findings are printed at once, so that they are seen also where the check is interrupted; --json
  * keeps the first of them, up to a limit that keeps a badly damaged pool from filling memory.
  */
 #include <inttypes.h>
@@ -177,7 +177,7 @@ static enum error run_check(struct tool *tool, const struct arguments *arguments
 
 static const struct option_row options[] = {
     {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
-    {"repair", NULL, "first write superblocks anew of which copies are damaged or lost", false},
+    {"repair", NULL, "first write anew what has another copy or can be made again", false},
     {"accept-rollback", NULL, "check although devices were rolled back, or the witness is older or lost", false},
     {NULL},
 };
@@ -188,8 +188,8 @@ const struct command command_check = {
     .summary = "read and prove everything, offline",
     .text = "Reads the whole pool while no daemon serves it and proves that every block can be read, every reference\n"
             "is counted, every fingerprint is true and every segment's live bytes are right. Changes nothing. Exit\n"
-            "status 1 where it finds damage. With --repair superblocks with damaged copies are written anew first,\n"
-            "also where a device of several lost all four and proves by its checkpoint records to be the right one.",
+            "status 1 where it finds damage. With --repair what has a second copy, or can be made from what else is\n"
+            "there, is written anew first: superblocks, nodes, pages of tables. A damaged journal ends where it is.",
     .examples = "  coffer check /srv/pool\n"
                 "  coffer check /srv/pool --repair\n"
                 "  coffer --json check /srv/pool | jq .errors\n",

@@ -37,6 +37,7 @@
 #define GROUP_THREADS 3 /* keeper, syncer, merge; the index thread comes and goes */
 
 struct view;
+struct group_repair;
 
 #define SCRATCH_BYTES (1u << 20)
 #define CHANGES_BYTES (4u << 20) /* of the merge's list of changes */
@@ -51,6 +52,8 @@ struct group_config {
     uint64_t checkpoint_seen;  /* the number that was held against the witness: an older one is not taken now */
     bool read_only;
     bool no_index;
+    bool by_hand;              /* merges only where one is asked for (repair) */
+    bool cut_journal;          /* what is damaged ends it, and is told (repair) */
     /* Called by the merge after a checkpoint is durable: what the witness may now have seen. May be NULL. */
     void (*published)(void *context, uint64_t checkpoint, uint64_t sequence);
     void *context;
@@ -117,6 +120,8 @@ struct group {
     _Atomic bool keeper_needed;
     uint64_t freezes_wanted, freezes_published; /* numbers: a freeze that was wanted at n is published when published >= n */
     _Atomic uint64_t merge_progress, merge_work; /* of the merge that runs, for the throttle */
+
+    const struct group_repair *repair;     /* for the next merge; under the lock */
 
     struct group_totals totals;
     bool below_full;         /* the file system below had no space for a segment when asked last */

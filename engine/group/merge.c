@@ -178,6 +178,7 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
 
 static enum error fold(struct merge *merge, struct checkpoint *checkpoint)
 {
+    TRY(repair_merge(merge));
     TRY(maps_merge(merge));
     TRY(releases_store(merge, checkpoint));
     TRY(births_merge(merge));
@@ -295,7 +296,7 @@ static bool freeze_is_due(struct group *group, bool wanted)
     mutex_lock(&group->lock);
     struct recent *active = group->view->active;
     bool victims = has_victims(group), releases = releases_are_due(group, victims);
-    bool something = !recent_is_empty(active) || victims || releases;
+    bool something = !recent_is_empty(active) || victims || releases || group->repair;
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
     uint64_t journal = group->journal.bytes;
@@ -304,7 +305,7 @@ static bool freeze_is_due(struct group *group, bool wanted)
                              journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
                              (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || age > 30 * CLOCK_SECOND);
     mutex_unlock(&group->lock);
-    return due;
+    return group->config.by_hand ? something && wanted : due;
 }
 
 /* What a freeze lacks: a buffer (whose write nobody waited for yet), a prepared segment, or views to go. */

@@ -54,6 +54,7 @@ struct tree_update {
     /* Maps: a leaf is lost; `count` of its blocks refer to `entry`, which it was, from now on. */
     void (*lost)(void *context, struct map_entry entry, unsigned count);
     void *context;
+    bool whole; /* `apply` does not ask for the old content, which is not read */
 };
 enum error tree_update(struct merge *merge, const struct tree_update *update) CHECKED;
 /* A reference to a map node, and to its second copy, comes (+1, a birth) or goes (-1). */
@@ -80,6 +81,11 @@ enum error page_lose(struct merge *merge, const struct tree *tree, struct node_p
                      uint8_t *page) CHECKED;
 /* References came to a chunk whose count sticks: its segment stays. */
 enum error stuck_pin(struct merge *merge, struct map_entry entry) CHECKED;
+
+/* ---- repair.c -------------------------------------------------------------------------------------------------------- */
+
+/* Puts what a repair made, if there is one. */
+enum error repair_merge(struct merge *merge) CHECKED;
 
 /* ---- change.c: counts and places ------------------------------------------------------------------------------------ */
 

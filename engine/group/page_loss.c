@@ -1,7 +1,7 @@
 /*
  * Pages of the chunk table that a merge has to change and cannot read. There is one copy of each, and without it the
  * merge, and with it the journal, would stand still for good. What takes the place of a lost page must free nothing
- * that is in use and hand out nothing twice; what else it says may be poor:
+ * that is in use and hand out nothing twice; what else it says may be poor, until a repair makes it right (pool/repair.c):
  *
  *   counts        stick at their end: what the page counted is never freed, nor are its CIDs given again. Whether the
  *                 share of such a chunk is in the live bytes of its segment is unknown (a dead one's is not), so each

@@ -51,8 +51,12 @@ static enum error walk(struct replay *replay)
         return error;
     uint64_t durable = replay->durable_seen;
     TRY(replay_durable_behind(replay, &durable));
-    if (durable > MAX(replay->last_sequence, replay->checkpoint->sequence))
-        return replay_damage(replay, durable);
+    if (durable > MAX(replay->last_sequence, replay->checkpoint->sequence)) {
+        error = replay_damage(replay, durable);
+        if (!replay->group->config.cut_journal)
+            return error;
+        message(MESSAGE_ERROR, "%s: what precedes is kept, what follows is given up (--repair)", error_sentence(error));
+    }
     return replay_room_check(replay);
 }
 

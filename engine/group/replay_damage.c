@@ -112,7 +112,7 @@ enum error replay_damage(struct replay *replay, uint64_t durable)
         ERROR_CORRUPT,
         "group %s: the journal is damaged at segment %llu, block %u: what was flushed between sequence "
         "%llx and %llx cannot be read.%s Nothing was changed. Try to read the device again, or restore "
-        "it from a copy",
+        "it from a copy, or give up what is named: `coffer check --repair` keeps what precedes",
         group_name(replay->group), (unsigned long long)replay->place.serial, replay->place.offset,
         (unsigned long long)replay->last_sequence, (unsigned long long)durable, known);
 }

@@ -152,7 +152,7 @@ static enum error leaf_update(struct merge *merge, const struct tree_update *upd
     uint8_t leaf[BLOCK_SIZE], old[BLOCK_SIZE] = {0};
     struct node_read read = {.pointer = *pointer, .identity = {update->tree->kind, update->tree->owner, number, 0}};
     enum error error = ERROR_NONE;
-    if (!block && !entry_is_hole(pointer->first)) {
+    if (!block && !update->whole && !entry_is_hole(pointer->first)) {
         error = node_read_patiently(merge, &read);
         block = read.block;
     }
@@ -226,7 +226,9 @@ static enum error node_update(struct merge *merge, const struct tree_update *upd
         memcpy(node, cache_bytes(read.block), BLOCK_SIZE);
         nodes_put(merge->group, &read, 1);
     }
-    if (level == 1)
+    if (level == 1 && update->whole)
+        memset(leaves, 0, sizeof leaves);
+    else if (level == 1)
         leaves_prefetch(merge, update, (struct node_pointer_format *)node, slice, leaves);
     enum error error = children_update(merge, update, node, level, number, slice, leaves);
     if (level == 1)

@@ -17,6 +17,7 @@
 
 #include "base/memory.h"
 #include "crypto/arena.h"
+#include "engine/pool/check_repair.h"
 #include "engine/pool/object_table.h"
 
 static enum error recent_take(struct check *check, const struct recent *table)
@@ -102,7 +103,9 @@ static enum error window_check(struct check *check, uint64_t first)
     TRY(check_maps(check));
     check_window_compare(check);
     check_window_recent(check);
-    return check_units(check);
+    TRY(check_units(check));
+    check_repair_window(check);
+    return check->failed;
 }
 
 static enum error run(struct check *check, const struct pool_open_options *options)
@@ -152,5 +155,18 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
         error = closed;
     if (!error)
         *report = check.report;
+    return error;
+}
+
+enum error check_mend(struct pool *pool, const struct pool_open_options *options, const struct check_listener *listener,
+                      struct check_repair *repair, enum error (*apply)(struct check *check))
+{
+    struct check check = {.pool = pool, .group = pool->group, .listener = listener, .repair = repair};
+    enum error error = run(&check, options);
+    if (!error) {
+        check_repair_finish(&check);
+        error = apply(&check);
+    }
+    forget(&check);
     return error;
 }

@@ -49,6 +49,7 @@ enum check_chunk_flags {
     CHUNK_IS_DATA = 16,
     CHUNK_RECENT = 32, /* born in a recent table, or one refers to it */
     CHUNK_DOMAINS_TOLD = 64,
+    CHUNK_FINGERPRINT_MADE = 128, /* for a repair */
 };
 
 /* What is known of one CID of the window. */
@@ -109,6 +110,9 @@ struct check_recent {
     size_t point_count, birth_count;
 };
 
+struct check_losses;
+struct check_repair;
+
 struct check {
     struct pool *pool;
     struct group *group;
@@ -142,10 +146,17 @@ struct check {
 
     uint32_t tables_below; /* recent tables as old as what is looked at now, or older */
     struct check_losses *losses;
+    struct check_repair *repair; /* NULL: nothing is gathered for one */
     struct check_range range;
     struct check_bad *bad;
     size_t bad_count;
 };
+
+/* ---- check.c -------------------------------------------------------------------------------------------------- */
+
+/* Checks a pool that is open for a repair, of which nothing is in the recent tables, and calls `apply` at the end. */
+enum error check_mend(struct pool *pool, const struct pool_open_options *options, const struct check_listener *listener,
+                      struct check_repair *repair, enum error (*apply)(struct check *check)) CHECKED;
 
 /* ---- check_finding.c ------------------------------------------------------------------------------------------ */
 

@@ -5,7 +5,7 @@
  * A part of a map that cannot be read hides references: the component is incomplete from then on, and what only follows
  * from that is not told.
  */
-#include "engine/pool/check.h"
+#include "engine/pool/check_repair.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,6 +68,8 @@ static void node_first(struct map_walk *walk, const struct walk_node *node)
         if (walk->source == SOURCE_MAP)
             check_loss_add(check, walk->component, node->identity.number * span, (node->identity.number + 1) * span);
     }
+    if (walk->source == SOURCE_MAP)
+        check_repair_node(check, node);
     const struct component_format *format = &check->components[walk->component].format;
     check_node_birth(check, walk->name, node, le64_get(format->base) == 0 ? le64_get(format->birth) : 0);
     bool doubled = node->identity.level > 0;
@@ -87,6 +89,8 @@ static enum error map_visit(void *context, const struct walk_node *node)
     check_reference_node(walk->check, walk->component, node);
     if (node->identity.level == 0 && node->bytes)
         leaf_visit(walk, node);
+    if (walk->check->first_pass && walk->source == SOURCE_MAP && node->identity.level == 0 && node->bytes)
+        check_repair_leaf(walk->check, walk->component, node);
     return ERROR_NONE;
 }
 

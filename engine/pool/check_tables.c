@@ -3,7 +3,7 @@
  * segment table apart). The leaves of the component table give the components; changes in the recent tables, and what
  * the release list still has of those that are gone, add to them. One thread; memory grows with the number of components only.
  */
-#include "engine/pool/check.h"
+#include "engine/pool/check_repair.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -263,6 +263,7 @@ static enum error page_visit(void *context, const struct walk_node *node)
     enum table table = (enum table)node->identity.owner;
     page_count(check, node);
     check_node_birth(check, table_names[table], node, 0);
+    check_repair_page(check, node);
     if (check_node_judge(check, table_names[table], node))
         page_lost(check, table);
     if (node->identity.level > 0)

@@ -5,7 +5,7 @@
  *
  * Damage is noted by chunk and told by blocks: one more walk of the maps finds all that refer to it.
  */
-#include "engine/pool/check.h"
+#include "engine/pool/check_repair.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -64,22 +64,29 @@ static enum error domain_key(struct check *check, uint32_t index, const struct f
     return ERROR_NONE;
 }
 
-static enum check_fault fingerprint_judge(struct check *check, const struct check_chunk *chunk, const uint8_t *bytes)
+static enum check_fault fingerprint_judge(struct check *check, struct check_chunk *chunk, const uint8_t *bytes)
 {
     static const struct fingerprint none;
     const struct fingerprint_key *key;
     struct fingerprint fingerprint;
     const void *chunks[] = {bytes};
-    if (chunk->flags & CHUNK_FINGERPRINT_UNKNOWN || !chunk->owner)
+    if (!chunk->owner || (chunk->flags & CHUNK_FINGERPRINT_UNKNOWN && !check->repair))
         return FAULT_NONE;
     const struct check_component *component = &check->components[chunk->owner - 1];
-    if (fingerprint_equal(chunk->fingerprint, none))
+    bool wanted = check->repair && component->id != COMPONENT_CATALOG && !component->gone &&
+                  fingerprint_equal(chunk->fingerprint, none);
+    if (!wanted && fingerprint_equal(chunk->fingerprint, none))
         return component->id == COMPONENT_CATALOG ? FAULT_NONE : FAULT_ANONYMOUS;
     enum error error = domain_key(check, component->domain, &key);
     if (!error)
         error = fingerprint_compute(key, chunks, 1, &fingerprint);
     if (error) {
         check->failed = error;
+        return FAULT_NONE;
+    }
+    if (wanted) {
+        chunk->fingerprint = fingerprint;
+        chunk->flags |= CHUNK_FINGERPRINT_MADE;
         return FAULT_NONE;
     }
     return fingerprint_equal(fingerprint, chunk->fingerprint) ? FAULT_NONE : FAULT_FALSE;
@@ -89,7 +96,7 @@ static enum check_fault fingerprint_judge(struct check *check, const struct chec
  * -------------------------------------------------------------------------------------------------------------------
  */
 
-static enum check_fault chunk_judge(struct check *check, const struct check_chunk *chunk, const struct item_read *read,
+static enum check_fault chunk_judge(struct check *check, struct check_chunk *chunk, const struct item_read *read,
                                     const uint8_t *bytes)
 {
     unsigned index = entry_index(chunk->place);
@@ -120,7 +127,7 @@ static void unit_done(struct item_read *read, void *context)
         check->failed = error;
     check->report.units++;
     for (size_t i = unit->first; i < unit->first + unit->count; i++) {
-        const struct check_chunk *chunk = &check->window.chunks[check->window.order[i]];
+        struct check_chunk *chunk = &check->window.chunks[check->window.order[i]];
         enum check_fault fault = error ? fault_of(error) : chunk_judge(check, chunk, read, bytes);
         check->report.chunks++;
         size += entry_share_bytes(chunk->place);

@@ -8,7 +8,7 @@
  * A page of the chunk table that could not be read was told by the tables' walk; its CIDs are unknown here, and are
  * left out of every comparison that would need them. One thread, nothing is written.
  */
-#include "engine/pool/check.h"
+#include "engine/pool/check_repair.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static bool place_is_lost(const struct check *check, struct map_entry place)
 
 static void place_lost(struct check *check, struct check_chunk *chunk, struct map_entry place, bool first)
 {
-    if (first)
+    if (first && !check->repair) /* which takes it away */
         check->live[segment_find(&check->group->segments, entry_serial(place))] += entry_length(place) * GRAIN_SIZE;
     chunk->flags |= CHUNK_PLACE_UNKNOWN;
     check->places_lost++;
@@ -243,6 +243,11 @@ void check_window_compare(struct check *check)
     struct check_window *window = &check->window;
     for (uint64_t cid = window->first; cid < window->end; cid++) {
         const struct check_chunk *chunk = chunk_of(check, cid);
+        if (check->repair) {
+            if (check_repair_count(check, chunk))
+                live_count(check, cid, chunk);
+            continue;
+        }
         if (chunk->flags & CHUNK_COUNT_UNKNOWN)
             continue;
         if (chunk->count == COUNT_STUCK) {

@@ -100,6 +100,8 @@ static enum error group_begin(struct opening *opening)
         .checkpoint_seen = opening->checkpoint_seen,
         .read_only = pool->read_only,
         .no_index = pool->no_index,
+        .by_hand = pool->options.repair,
+        .cut_journal = pool->options.repair,
         .published = published,
         .context = pool,
     };
@@ -130,8 +132,9 @@ static enum error steps(struct opening *opening)
     TRY(group_begin(opening));
     if (!pool->read_only)
         TRY(witness_raise(pool, pool->group->checkpoint.number, pool->group->checkpoint.sequence));
-    if (!pool->options.no_catalog)
-        TRY(catalog_load(pool));
+    if (pool->options.no_catalog)
+        return ERROR_NONE;
+    TRY(catalog_load(pool));
     if (!pool->objects && pool->slots_end == 0 && !pool->read_only)
         TRY(catalog_create(pool));
     if (pool->read_only)
@@ -309,7 +312,7 @@ static enum error repair(struct opening *opening)
     return opening_mend(opening);
 }
 
-enum error pool_repair(const char *directory, const struct pool_open_options *options)
+enum error pool_repair_superblocks(const char *directory, const struct pool_open_options *options)
 {
     struct pool_open_options mine = *options;
     struct provider_secret secret = {options->passphrase, options->passphrase_size};

@@ -187,6 +187,8 @@ void scrub_stop(struct pool *pool, bool crash);
 
 /* ---- open.c ------------------------------------------------------------------------------------------------------------------- */
 
+/* The first step of a repair: superblocks, offline. */
+enum error pool_repair_superblocks(const char *directory, const struct pool_open_options *options) CHECKED;
 /* Bytes of `memory` that batches take. */
 uint64_t pool_memory_lent(const struct pool *pool);
 /* ERROR_LOCKED, with the command that unlocks, where there is no key. */

@@ -1,0 +1,296 @@
+/*
+ * `check --repair`: what has a second copy, or can be made from what else is there, is whole afterwards; what cannot be
+ * is left as it was, and named. A repair that is cut off anywhere is begun again.
+ */
+#include <errno.h>
+
+#include "engine/device/kind.h"
+#include "tests/unit/check_fixture.h"
+#include "tests/unit/truth_fixture.h"
+
+static enum error repair(void)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY};
+    error_forget();
+    return pool_repair(fixture_directory, &options);
+}
+
+static void repair_to_clean(void)
+{
+    assert_fine(repair());
+    assert_clean();
+}
+
+static void blocks_expect(void)
+{
+    for (unsigned i = 0; i < 8; i++)
+        assert_block("one", i * COFFER_BLOCK, 100 + i);
+    assert_block("one", 300 * COFFER_BLOCK, 200);
+    for (unsigned i = 0; i < 4; i++)
+        assert_block("two", i * COFFER_BLOCK, 100 + i);
+}
+
+/* What is whole serves as before, and what is then deleted is freed: nothing false is left in counts. */
+static void serves_and_frees(void)
+{
+    assert_fine(pool_try_open());
+    blocks_expect();
+    struct uuid uuid = look("one").uuid;
+    assert_fine(object_delete(pool, "one", true));
+    await_gone(uuid);
+    publish();
+    publish();
+    write_block("two", 9 * COFFER_BLOCK, 55);
+    pool_reopen(false);
+    assert_block("two", 2 * COFFER_BLOCK, 102);
+    assert_block("two", 9 * COFFER_BLOCK, 55);
+    close_pool(false);
+    assert_clean();
+}
+
+struct wanted {
+    unsigned level;
+    struct node_pointer pointer;
+};
+
+static enum error node_seek(void *context, const struct walk_node *node)
+{
+    struct wanted *wanted = context;
+    if (node->identity.level == wanted->level)
+        wanted->pointer = node->pointer; /* the last one */
+    return ERROR_NONE;
+}
+
+static struct spot tree_spot(const struct tree *tree, unsigned level, bool second)
+{
+    struct wanted wanted = {.level = level};
+    assert_fine(tree_walk(pool->group, tree, 0, UINT64_MAX, WALK_ONE_COPY, node_seek, &wanted));
+    struct tree below = {.root = {.pointer = wanted.pointer}};
+    assert_false(entry_is_hole(wanted.pointer.first));
+    return root_spot(&below, second);
+}
+
+static void page_flip(enum table table)
+{
+    struct tree tree = table_tree(table);
+    struct spot spot = tree_spot(&tree, 0, false);
+    flip(&spot);
+}
+
+static void a_whole_pool_stays_as_it_is(void **context)
+{
+    (void)context;
+    fill();
+    close_pool(false);
+    repair_to_clean();
+    serves_and_frees();
+}
+
+static void a_damaged_copy_of_a_page_is_written_again(void **context)
+{
+    static const struct {
+        enum table table;
+        unsigned level;
+    } cases[] = {{TABLE_PLACES, 1}, {TABLE_FINGERPRINTS, 1}, {TABLE_COMPONENTS, 0}, {TABLE_SEGMENTS, 0}};
+    (void)context;
+    fill();
+    close_pool(false);
+    for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
+        assert_fine(pool_try_open());
+        struct tree tree = table_tree(cases[i / 2].table);
+        struct spot spot = tree_spot(&tree, cases[i / 2].level, i % 2);
+        close_pool(true);
+        flip(&spot);
+        check_finds("the other copy is whole");
+        repair_to_clean();
+    }
+    serves_and_frees();
+}
+
+static void a_damaged_copy_of_an_inner_node_is_written_again(void **context)
+{
+    (void)context;
+    fill();
+    close_pool(false);
+    for (unsigned second = 0; second < 2; second++) {
+        assert_fine(pool_try_open());
+        struct tree tree = map_tree("one");
+        struct spot spot = tree_spot(&tree, 1, second);
+        close_pool(true);
+        flip(&spot);
+        check_finds("the other copy is whole");
+        repair_to_clean();
+    }
+    serves_and_frees();
+}
+
+static void lost_pages_of_the_chunk_table_are_made_anew(void **context)
+{
+    static const enum table tables[] = {TABLE_PLACES, TABLE_FINGERPRINTS, TABLE_COUNTS};
+    (void)context;
+    fill();
+    for (size_t i = 0; i <= COUNT_OF(tables); i++) {
+        for (size_t t = 0; t < COUNT_OF(tables); t++)
+            if (t == i || i == COUNT_OF(tables))
+                page_flip(tables[t]);
+        close_pool(true);
+        assert_fine(check());
+        assert_int_not_equal(found_count, 0);
+        assert_int_equal(lost_count, 0);
+        repair_to_clean();
+        assert_fine(pool_try_open());
+    }
+    close_pool(false);
+    serves_and_frees();
+}
+
+/* Merges went on without them, and left what frees nothing. */
+static void what_stood_in_for_lost_pages_is_made_right(void **context)
+{
+    (void)context;
+    fill();
+    page_flip(TABLE_PLACES);
+    page_flip(TABLE_FINGERPRINTS);
+    page_flip(TABLE_COUNTS);
+    pool_reopen(true);
+    write_block("two", 0, 100);
+    write_block("two", 40 * COFFER_BLOCK, 70);
+    write_block("two", 41 * COFFER_BLOCK, 71);
+    publish();
+    assert_fine(group_sync(pool->group));
+    write_block("two", 42 * COFFER_BLOCK, 72);
+    publish();
+    close_pool(false);
+    check_finds("stick, since a page of them was lost");
+    assert_int_equal(lost_count, 0);
+    repair_to_clean();
+    serves_and_frees();
+}
+
+/* What it referred to is not known, so no count may fall; what can be done is done. */
+static void with_a_lost_leaf_counts_go_on_to_stick(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("two");
+    struct spot spot = root_spot(&tree, false);
+    page_flip(TABLE_COUNTS);
+    close_pool(true);
+    flip(&spot);
+    assert_fine(repair());
+    assert_fine(check());
+    assert_int_equal(lost_count, 1);
+    flip(&spot); /* it can be read after all */
+    repair_to_clean();
+    serves_and_frees();
+}
+
+static void a_damaged_journal_ends_where_it_is(void **context)
+{
+    (void)context;
+    fill();
+    write_block("one", 50 * COFFER_BLOCK, 50);
+    assert_fine(group_sync(pool->group));
+    write_block("one", 51 * COFFER_BLOCK, 51);
+    assert_fine(group_sync(pool->group));
+    struct map_entry entry = entry_of("one", 51);
+    write_block("one", 52 * COFFER_BLOCK, 52);
+    assert_fine(group_sync(pool->group));
+    write_block("one", 53 * COFFER_BLOCK, 53);
+    assert_fine(group_sync(pool->group));
+    struct spot spot = address_spot(entry_serial(entry), entry_offset(entry) / BLOCK_GRAINS * BLOCK_GRAINS);
+    close_pool(true);
+    flip(&spot);
+    assert_refused(pool_try_open(), ERROR_CORRUPT, "`coffer check --repair` keeps what precedes");
+    pool = NULL;
+    repair_to_clean();
+    assert_fine(pool_try_open());
+    blocks_expect();
+    assert_block("one", 50 * COFFER_BLOCK, 50);
+    for (unsigned i = 51; i < 54; i++)
+        assert_block("one", i * COFFER_BLOCK, 0);
+    write_block("one", 51 * COFFER_BLOCK, 61);
+    pool_reopen(true);
+    pool_reopen(false);
+    blocks_expect();
+    close_pool(false);
+    serves_and_frees();
+}
+
+/* ---- cut off
+ * ------------------------------------------------------------------------------------------------------------ */
+
+/* A device whose writes fail from one on: what a crash there leaves. */
+static struct {
+    struct device_operations operations;
+    const struct device_operations *real;
+    _Atomic int writes_left;
+} cut;
+
+static void cut_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ios[i]->operation == DEVICE_WRITE && atomic_fetch_sub(&cut.writes_left, 1) <= 0)
+            io_complete(ios[i], ERROR_IO, EIO);
+        else
+            cut.real->submit(&ios[i], 1);
+    }
+}
+
+static enum error cut_open(const char *path, unsigned flags, void *context, struct device **device)
+{
+    (void)context;
+    TRY(device_open_file(path, flags, device));
+    cut.real = (*device)->operations;
+    cut.operations = *cut.real;
+    cut.operations.submit = cut_submit;
+    cut.operations.run = NULL;
+    (*device)->operations = &cut.operations;
+    return ERROR_NONE;
+}
+
+static void a_repair_that_is_cut_off_is_begun_again(void **context)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .open_device = cut_open};
+    bool finished = false;
+    unsigned cuts = 0;
+    (void)context;
+    truth_quiet();
+    fill();
+    for (int writes = 1; !finished; writes += 3) {
+        struct tree tree = map_tree("one");
+        struct spot spot = tree_spot(&tree, 1, true);
+        page_flip(TABLE_PLACES);
+        page_flip(TABLE_COUNTS);
+        close_pool(true);
+        flip(&spot);
+        atomic_store(&cut.writes_left, writes);
+        finished = pool_repair(fixture_directory, &options) == ERROR_NONE;
+        cuts += !finished;
+        assert_fine(check());
+        assert_int_equal(lost_count, 0);
+        repair_to_clean();
+        assert_fine(pool_try_open());
+        blocks_expect();
+    }
+    assert_true(cuts >= 3);
+    close_pool(false);
+    serves_and_frees();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_whole_pool_stays_as_it_is),
+        TEST(a_damaged_copy_of_a_page_is_written_again),
+        TEST(a_damaged_copy_of_an_inner_node_is_written_again),
+        TEST(lost_pages_of_the_chunk_table_are_made_anew),
+        TEST(what_stood_in_for_lost_pages_is_made_right),
+        TEST(with_a_lost_leaf_counts_go_on_to_stick),
+        TEST(a_damaged_journal_ends_where_it_is),
+        TEST(a_repair_that_is_cut_off_is_begun_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
