@@ -84,7 +84,8 @@ enum error pool_close(struct pool *pool) CHECKED;
 /* Offline: writes superblocks anew of which copies are damaged, also all copies of a device, where another device holds
  * its keys and its checkpoint records prove it to be the right one (all or nothing is authenticated before); then nodes
  * and pages of which one copy is damaged, and lost pages of the chunk table. A damaged journal ends where it is. What was
- * done, and what was given up, is a message. Needs as long as a check. */
+ * done, and what was given up, is a message. Without damage nothing is written. Needs as long as two
+ * checks. */
 enum error pool_repair(const char *directory, const struct pool_open_options *options) CHECKED;
 /* Takes the key of a locked pool and opens it. */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;

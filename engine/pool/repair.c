@@ -1,7 +1,8 @@
 /*
- * pool_repair(), from end to end: superblocks (opening.c) -> open for writing; a journal that is damaged ends where it
- * is, and what follows is named and given up -> publish what the journal had -> check, which gathers what can be made
- * anew (check_repair.c) -> one merge that begins with that (group/repair.c) -> close.
+ * pool_repair(), from end to end: superblocks (opening.c) -> check: without damage that is all -> open for writing; a
+ * journal that is damaged ends where it is, and what follows is named and given up -> publish what the journal had ->
+ * check, which gathers what can be made anew (check_repair.c) -> one merge that begins with that (group/repair.c) ->
+ * close.
  *
  * Offline: no volume is open, the catalog's thread does not run, merges run only where asked. What is damaged is never
  * written over: all goes into free space and counts from an ordinary checkpoint on, so a crash anywhere leaves the pool
@@ -52,9 +53,19 @@ static enum error apply(struct check *check)
     return ERROR_NONE;
 }
 
+static const struct check_listener silent = {.found = ignore};
+
+/* A pool without damage is not written. One whose journal is damaged does not open for a check. */
+static enum error damage_look(const char *directory, const struct pool_open_options *options, bool *damaged)
+{
+    struct check_report report;
+    enum error error = pool_check(directory, options, &silent, &report);
+    *damaged = error == ERROR_CORRUPT || (!error && report.errors);
+    return error == ERROR_CORRUPT ? ERROR_NONE : error;
+}
+
 static enum error pool_mend(struct pool *pool, const struct pool_open_options *options)
 {
-    static const struct check_listener silent = {.found = ignore};
     struct check_repair repair;
     TRY(check_repair_begin(&repair));
     enum error error = group_publish(pool->group);
@@ -68,7 +79,11 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
 {
     struct pool_open_options mine = *options;
     struct pool *pool;
+    bool damaged;
     TRY(pool_repair_superblocks(directory, options));
+    TRY(damage_look(directory, options, &damaged));
+    if (!damaged)
+        return ERROR_NONE;
     mine.read_only = false;
     mine.start_locked = false;
     mine.no_index = true;
