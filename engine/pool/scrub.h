@@ -3,8 +3,8 @@
  *
  *   scrub_roots.c   superblock copies, the newest checkpoint record, headers of segments
  *   scrub_chunks.c  pages of tables; and all units and map nodes, by the table of places
- *   scrub_maps.c    the maps of objects: nodes in all copies, and to whom the damage that was found belongs; at the end
- *                   known damage is looked at once more
+ *   scrub_maps.c    the maps of objects: nodes in all copies, and to whom the damage that was found belongs
+ *   scrub_confirm.c at the end, known damage is looked at once more
  *   scrub_file.c    what is saved
  *   scrub_order.c   start, pause, resume, cancel, throttle; status
  */

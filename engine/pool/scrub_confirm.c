@@ -1,0 +1,149 @@
+/*
+ * Last step of the scrub: what was known before is looked at once more.
+ *
+ * Rows are known damage that this pass did not meet, and ranges that are lost with their map: those were taken as a
+ * whole, so of them goes what was written since. What is good leaves the ledger.
+ *
+ * Locks: the group's, a leaf at a time. Nothing but the ledger is changed, so a crash repeats it.
+ */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/group/verify.h"
+#include "engine/pool/scrub.h"
+
+/* Blocks of one leaf, under one view. known: its entry could be had. */
+struct confirm {
+    uint64_t blocks[MAP_LEAF_ENTRIES];
+    struct map_entry entries[MAP_LEAF_ENTRIES];
+    bool known[MAP_LEAF_ENTRIES];
+    enum error errors[MAP_LEAF_ENTRIES];
+    size_t count;
+};
+
+struct leaf_look {
+    struct confirm *confirm;
+    bool lost; /* the leaf, or a node above it */
+};
+
+static enum error leaf_look(void *context, const struct walk_node *node)
+{
+    struct leaf_look *look = context;
+    look->lost |= node->bytes == NULL;
+    for (size_t i = 0; i < look->confirm->count && node->bytes && node->identity.level == 0; i++) {
+        const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
+        if (!look->confirm->known[i])
+            look->confirm->entries[i] = entry_decode(&entries[look->confirm->blocks[i] % MAP_LEAF_ENTRIES]);
+    }
+    return ERROR_NONE;
+}
+
+/* Nodes are read from the devices: that a cache still has one that is lost there says nothing good of it. */
+static enum error confirm_look_up(struct group *group, const struct view *view, uint64_t component,
+                                  struct confirm *confirm)
+{
+    struct component_format format;
+    struct leaf_look look = {.confirm = confirm};
+    uint64_t leaf = confirm->blocks[0] / MAP_LEAF_ENTRIES;
+    enum error error = view_component(group, view, component, &format);
+    for (size_t i = 0; i < confirm->count; i++)
+        if (!confirm->known[i])
+            confirm->entries[i] = (struct map_entry){0};
+    if (error == ERROR_NOT_FOUND)
+        return ERROR_NONE;
+    TRY(error);
+    struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
+    TRY(tree_walk(group, &tree, leaf, leaf + 1, WALK_ONE_COPY, leaf_look, &look));
+    for (size_t i = 0; i < confirm->count; i++)
+        confirm->known[i] |= !look.lost;
+    return ERROR_NONE;
+}
+
+static struct view *confirm_view(struct group *group, uint64_t component, struct confirm *confirm)
+{
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    view_find_recent(view, component, confirm->blocks, confirm->entries, confirm->known, confirm->count);
+    mutex_unlock(&group->lock);
+    return view;
+}
+
+static enum error confirm_verify(struct group *group, struct confirm *confirm, uint64_t *bytes)
+{
+    AUTO_FREE struct chunk_verify *chunks = malloc(MAP_LEAF_ENTRIES * sizeof *chunks);
+    uint16_t which[MAP_LEAF_ENTRIES];
+    size_t count = 0;
+    if (!chunks)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < confirm->count; i++) {
+        confirm->errors[i] = confirm->known[i] ? ERROR_NONE : ERROR_CORRUPT;
+        if (!confirm->known[i] || entry_is_hole(confirm->entries[i]))
+            continue;
+        which[count] = (uint16_t)i;
+        chunks[count++] = (struct chunk_verify){.entry = confirm->entries[i]};
+    }
+    chunks_verify(group, ITEM_UNIT, chunks, count);
+    for (size_t i = 0; i < count; i++) {
+        if (chunks[i].error == ERROR_NO_MEMORY || chunks[i].error == ERROR_FENCED)
+            return chunks[i].error;
+        confirm->errors[which[i]] = chunks[i].error;
+        *bytes += chunks[i].stored_size;
+    }
+    return ERROR_NONE;
+}
+
+static void confirm_enter(struct pool *pool, const struct damage *row, const struct confirm *confirm)
+{
+    for (size_t i = 0; i < confirm->count; i++) {
+        uint64_t block = confirm->blocks[i];
+        if (!confirm->errors[i]) {
+            damage_overwritten(pool, row->owner, block, block + 1);
+        } else if (confirm->known[i]) {
+            damage_note_block(pool, row->owner, block, confirm->entries[i], damage_fault_of(confirm->errors[i]),
+                              row->by_scrub);
+        } else {
+            struct damage still = *row;
+            still.fault = DAMAGE_MAP;
+            still.first = block;
+            still.end = block + 1;
+            damages_add(pool->damages, &still);
+        }
+    }
+}
+
+static enum error row_confirm(struct scrub *scrub, const struct scrub_job *job, const struct damage *row)
+{
+    struct group *group = scrub->pool->group;
+    AUTO_FREE struct confirm *confirm = malloc(sizeof *confirm);
+    if (!confirm)
+        return ERROR_NO_MEMORY;
+    for (uint64_t block = row->first; block < row->end;) {
+        uint64_t since = clock_monotonic(), bytes = 0,
+                 end = MIN(row->end, (block / MAP_LEAF_ENTRIES + 1) * MAP_LEAF_ENTRIES);
+        for (confirm->count = 0; block < end; block++)
+            confirm->blocks[confirm->count++] = block;
+        struct view *view = confirm_view(group, row->owner, confirm);
+        enum error error = confirm_look_up(group, view, row->owner, confirm);
+        if (!error)
+            error = confirm_verify(group, confirm, &bytes);
+        view_put(group, view);
+        TRY(error);
+        confirm_enter(scrub->pool, row, confirm);
+        TRY(scrub_breathe(scrub, job, bytes, since));
+    }
+    return ERROR_NONE;
+}
+
+/* A range that is lost with its map was taken as a whole, so of that what was written since goes. */
+enum error scrub_confirm(struct scrub *scrub, const struct scrub_job *job)
+{
+    AUTO_FREE struct damage *rows = NULL;
+    size_t count;
+    bool more;
+    TRY(damages_copy(scrub->pool->damages, false, &rows, &count, &more));
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].kind == DAMAGE_BLOCKS && (rows[i].pass < job->pass || rows[i].fault == DAMAGE_MAP))
+            TRY(row_confirm(scrub, job, &rows[i]));
+    return ERROR_NONE;
+}
