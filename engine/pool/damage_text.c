@@ -56,6 +56,8 @@ static const char *place_text(const struct pool *pool, const struct damage *dama
 {
     if (damage->fault == DAMAGE_GONE)
         snprintf(text, PLACE_TEXT, "segment %" PRIu64 " is gone", damage->serial);
+    else if (damage->serial == 0)
+        snprintf(text, PLACE_TEXT, "where the map begins is lost with a page of the table of objects");
     else
         snprintf(text, PLACE_TEXT, "device %.250s, segment %" PRIu64 ", offset 0x%" PRIx64, device_path(pool, damage),
                  damage->serial, (uint64_t)damage->offset * GRAIN_SIZE);

@@ -257,6 +257,16 @@ static bool stops(struct scrub *scrub)
     return stopping;
 }
 
+/* What holds a step up is told once, not at each try. */
+static void holdup_tell(struct scrub *scrub, const struct scrub_job *job, enum error error)
+{
+    bool holds_up = error != ERROR_NONE && error != ERROR_INTERRUPTED && error != ERROR_AGAIN;
+    if (holds_up && error != scrub->holdup)
+        message(MESSAGE_ERROR, "the scrub, at \"%s\", cannot go on: %s; it tries again every second",
+                scrub_step_name(job->step), error_sentence(error));
+    scrub->holdup = holds_up ? error : ERROR_NONE;
+}
+
 static void scrub_run(void *argument)
 {
     struct scrub *scrub = argument;
@@ -269,6 +279,7 @@ static void scrub_run(void *argument)
             error = steps[job.step].slice(scrub, &job);
             if (!error && job.step == SCRUB_CONFIRM)
                 finish(scrub, &job);
+            holdup_tell(scrub, &job, error);
         }
         keep_up(scrub, false);
         if (error && error != ERROR_INTERRUPTED)

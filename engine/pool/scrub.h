@@ -51,6 +51,7 @@ struct scrub {
     bool unsaved;         /* the job changed by a person's word; likewise */
     /* the thread's own */
     uint64_t saved_at, saved_changes, user_requests;
+    enum error holdup; /* that the last try of a step met */
     bool save_failed;
 };
 

@@ -50,8 +50,8 @@ static enum error confirm_look_up(struct group *group, const struct view *view, 
     for (size_t i = 0; i < confirm->count; i++)
         if (!confirm->known[i])
             confirm->entries[i] = (struct map_entry){0};
-    if (error == ERROR_NOT_FOUND)
-        return ERROR_NONE;
+    if (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT || error == ERROR_IO)
+        return ERROR_NONE; /* what no recent table knows stays unknown */
     TRY(error);
     struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
     TRY(tree_walk(group, &tree, leaf, leaf + 1, WALK_ONE_COPY, leaf_look, &look));

@@ -205,11 +205,29 @@ static enum error map_scrub(struct maps *maps, const struct scrub_job *job)
     return error;
 }
 
+/* Where its map begins cannot be read from the table of components: all of the map is lost, and the scrub goes on. */
+static enum error component_lose(struct maps *maps, const struct scrub_job *job)
+{
+    if (maps->blocks_end > 0)
+        damages_add(maps->pool->damages, &(struct damage){
+                                             .kind = DAMAGE_BLOCKS,
+                                             .fault = DAMAGE_MAP,
+                                             .lost = true,
+                                             .by_scrub = true,
+                                             .owner = maps->component,
+                                             .end = maps->blocks_end,
+                                         });
+    scrub_advance(maps->scrub, job, SCRUB_MAPS, maps->component + 1, 0);
+    return scrub_breathe(maps->scrub, job, 0, clock_monotonic());
+}
+
 enum error scrub_maps(struct scrub *scrub, const struct scrub_job *job)
 {
     struct maps maps = {.scrub = scrub, .pool = scrub->pool};
-    if (component_next(scrub->pool, job->part, &maps.component, &maps.blocks_end))
-        return map_scrub(&maps, job);
+    if (component_next(scrub->pool, job->part, &maps.component, &maps.blocks_end)) {
+        enum error error = map_scrub(&maps, job);
+        return error == ERROR_CORRUPT || error == ERROR_IO ? component_lose(&maps, job) : error;
+    }
     scrub_advance(scrub, job, SCRUB_CONFIRM, 0, 0);
     return ERROR_NONE;
 }
