@@ -106,27 +106,54 @@ static bool row_insert(struct damages *damages, const struct damage *row)
     return true;
 }
 
-/* Takes [first, end) out of the row; true where the row is still there and begins before. */
-static void row_cut(struct damages *damages, size_t i, uint64_t first, uint64_t end)
+/* Takes [first, end) out of the row. Where a full ledger has no room for the part behind, the row stays as it is: too
+ * much is known as damaged rather than too little, and `more` says that the ledger is not exact. False then. */
+static bool row_cut(struct damages *damages, size_t i, uint64_t first, uint64_t end)
 {
     struct damage *row = &damages->rows[i], behind = *row;
     if (row->first >= first && row->end <= end) {
         rows_remove(damages, i);
     } else if (row->first >= first) {
         row->first = end;
-    } else {
-        bool split = row->end > end;
-        behind.first = end;
+    } else if (row->end <= end) {
         row->end = first;
-        if (split)
-            row_insert(damages, &behind);
+    } else if (damages->count == DAMAGES_MAX) {
+        damages->more = true;
+        return false;
+    } else {
+        row->end = first;
+        behind.first = end;
+        row_insert(damages, &behind);
     }
+    return true;
 }
 
 static void range_cut(struct damages *damages, const struct damage *key, uint64_t first, uint64_t end)
 {
     for (size_t i; row_overlaps(damages, i = row_find(damages, key, first), key, end);)
-        row_cut(damages, i, first, end);
+        if (!row_cut(damages, i, first, end))
+            return;
+}
+
+/* Whether a row can take the place of what it overlaps: none of that may be cut for one that then finds no room. */
+static bool row_fits(const struct damages *damages, const struct damage *row)
+{
+    size_t i = damages->count ? row_find(damages, row, row->first) : 0, more = 1;
+    for (; row_overlaps(damages, i, row, row->end); i++) {
+        const struct damage *known = &damages->rows[i];
+        if (known->first >= row->first && known->end <= row->end)
+            return true;
+        more += known->first < row->first && known->end > row->end;
+    }
+    return damages->count + more <= DAMAGES_MAX;
+}
+
+/* Instead of cutting them: this pass found rows that overlap `row` again, if only in part. */
+static void overlapped_keep(struct damages *damages, const struct damage *row)
+{
+    for (size_t i = row_find(damages, row, row->first); row_overlaps(damages, i, row, row->end); i++)
+        damages->rows[i].pass = row->pass;
+    damages->more = true;
 }
 
 static void changed(struct damages *damages)
@@ -168,11 +195,14 @@ void damages_add(struct damages *damages, const struct damage *damage)
     row.told = false;
     row.pass = atomic_load(&damages->pass);
     mutex_lock(&damages->mutex);
-    known_keep(damages, &row);
-    range_cut(damages, &row, row.first, row.end);
-    bool entered = row_insert(damages, &row);
-    if (entered && !row.told)
-        atomic_store(&damages->untold, true);
+    if (row_fits(damages, &row)) {
+        known_keep(damages, &row);
+        range_cut(damages, &row, row.first, row.end);
+        if (row_insert(damages, &row) && !row.told)
+            atomic_store(&damages->untold, true);
+    } else {
+        overlapped_keep(damages, &row);
+    }
     changed(damages);
     mutex_unlock(&damages->mutex);
 }
@@ -213,6 +243,8 @@ void damages_name(struct damages *damages, uint64_t serial, uint64_t first, uint
         part.first = MAX(part.first, first);
         part.end = MIN(part.end, end);
         part.named = true;
+        if (!row_fits(damages, &part))
+            continue; /* shown as nobody's, rather than forgotten */
         range_cut(damages, &key, part.first, part.end);
         row_insert(damages, &part);
         changed(damages);

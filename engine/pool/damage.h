@@ -77,7 +77,7 @@ void damages_clear(struct damages *damages);
 /* A scrub of this number runs from now on, or `runs` no more; a new one forgets that there was no room. */
 void damages_set_pass(struct damages *damages, uint64_t pass, bool runs, bool is_new);
 /* Enters a row (all but found, told, pass, which are set here); what was known of the range is kept where it is the
- * same. */
+ * same. Where the ledger is full, what is known stays, if need be as a row that is too large. */
 void damages_add(struct damages *damages, const struct damage *damage);
 /* As it was saved, all fields. False where there is no room. */
 bool damages_restore(struct damages *damages, const struct damage *damage);

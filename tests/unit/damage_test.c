@@ -153,6 +153,66 @@ static void what_finds_no_room_is_said(void **context)
     assert_false(more);
 }
 
+/* One long row of each kind, and no room beside them. */
+static void fill_up(void)
+{
+    damages_set_pass(&damages, 1, true, true);
+    add(1, 0, 100, 3);
+    damages_add(&damages, &(struct damage){.kind = DAMAGE_STORED, .fault = DAMAGE_CHANGED, .owner = 9, .end = 100});
+    for (uint64_t i = 0; i < DAMAGES_MAX - 2; i++)
+        add(2, 2 * i, 2 * i + 1, 3);
+    look();
+    assert_int_equal(row_count, DAMAGES_MAX);
+    assert_false(more);
+}
+
+static void assert_long_rows(void)
+{
+    look();
+    assert_int_equal(row_count, DAMAGES_MAX);
+    assert_true(rows[0].first == 0 && rows[0].end == 100);
+    for (uint32_t at = 0; at < 100; at++)
+        assert_true(damages_holds(&damages, 9, at));
+}
+
+static void a_full_ledger_keeps_a_row_of_which_a_part_is_found_again(void **context)
+{
+    (void)context;
+    const uint64_t parts[][2] = {{0, 1}, {50, 51}, {99, 100}, {90, 110}};
+    fill_up();
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        add(1, parts[i][0], parts[i][1], 4);
+        damages_add(
+            &damages,
+            &(struct damage){
+                .kind = DAMAGE_STORED, .fault = DAMAGE_CHANGED, .owner = 9, .first = parts[i][0], .end = parts[i][1]});
+        damages_name(&damages, 9, parts[i][0], parts[i][1]);
+        assert_long_rows();
+        assert_true(more);
+    }
+    damages_set_pass(&damages, 2, true, true);
+    add(1, 7, 8, 3);
+    damages_drop_older(&damages, 2);
+    look();
+    assert_int_equal(row_count, 1);
+    assert_int_equal(rows[0].end, 100);
+}
+
+static void a_full_ledger_keeps_what_lies_behind_an_overwritten_middle(void **context)
+{
+    (void)context;
+    fill_up();
+    cut(1, 40, 50);
+    damages_cut(&damages, DAMAGE_STORED, 9, 0, 40, 50);
+    assert_long_rows();
+    assert_true(more);
+    cut(2, 0, 1); /* room for one */
+    cut(1, 40, 50);
+    look();
+    assert_int_equal(row_count, DAMAGES_MAX);
+    assert_true(rows[0].end == 40 && rows[1].first == 50 && rows[1].end == 100);
+}
+
 static void each_row_is_told_once(void **context)
 {
     (void)context;
@@ -216,6 +276,8 @@ int main(void)
         TEST(an_overwritten_middle_splits_a_row),
         TEST(random_changes_are_what_a_plain_list_says),
         TEST(what_finds_no_room_is_said),
+        TEST(a_full_ledger_keeps_a_row_of_which_a_part_is_found_again),
+        TEST(a_full_ledger_keeps_what_lies_behind_an_overwritten_middle),
         TEST(each_row_is_told_once),
         TEST(a_pass_drops_what_it_did_not_find_again),
         TEST(stored_bytes_are_named_by_pieces),
