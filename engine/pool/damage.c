@@ -310,6 +310,18 @@ bool damages_holds(struct damages *damages, uint64_t serial, uint32_t offset)
     return holds;
 }
 
+bool damages_know(struct damages *damages, const struct damage *damage)
+{
+    if (atomic_load(&damages->count) == 0)
+        return false;
+    mutex_lock(&damages->mutex);
+    size_t i = row_find(damages, damage, damage->first);
+    const struct damage *known = row_overlaps(damages, i, damage, damage->end) ? &damages->rows[i] : NULL;
+    bool knows = known && known->first <= damage->first && known->end >= damage->end && known->fault == damage->fault;
+    mutex_unlock(&damages->mutex);
+    return knows;
+}
+
 enum error damages_copy(struct damages *damages, bool all, struct damage **out, size_t *count, bool *more)
 {
     mutex_lock(&damages->mutex);

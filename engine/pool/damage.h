@@ -86,6 +86,8 @@ void damages_cut(struct damages *damages, enum damage_kind kind, uint64_t owner,
                  uint64_t end);
 /* Whether what stands at an address is known to be damaged. Quick where nothing is. */
 bool damages_holds(struct damages *damages, uint64_t serial, uint32_t offset);
+/* Whether one row has the whole range with the same fault already. */
+bool damages_know(struct damages *damages, const struct damage *damage);
 /* Whether a person is to be shown the row. */
 static inline bool damage_is_shown(const struct damage *damage)
 {

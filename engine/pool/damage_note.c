@@ -33,13 +33,13 @@ void damage_place(struct group *group, struct damage *damage)
     mutex_unlock(&group->lock);
 }
 
-/* Whether the block is still mapped by this entry; by a hole: whether its map can still not be asked. */
+/* Whether the block is still mapped by this entry. */
 static bool is_mapped_so(struct pool *pool, uint64_t component, uint64_t block, struct map_entry entry)
 {
     struct map_entry now;
     struct view *view;
     if (view_lookup(pool->group, component, &block, &now, 1, &view))
-        return entry_is_hole(entry);
+        return false;
     view_put(pool->group, view);
     return entry_equal(entry, now) && !entry_is_hole(now);
 }
@@ -118,18 +118,46 @@ static bool lost_node_find(struct pool *pool, uint64_t component, uint64_t leaf,
     return error == ERROR_EXISTS;
 }
 
-/* Blocks of one leaf: the walk is made once for all of them. */
+/* Rows for runs of neighbours. */
+static void runs_enter(struct pool *pool, struct damage *row, const uint64_t *blocks, size_t count)
+{
+    for (size_t i = 0, end; i < count; i = end) {
+        for (end = i + 1; end < count && blocks[end] == blocks[end - 1] + 1;)
+            end++;
+        row->first = blocks[i];
+        row->end = blocks[end - 1] + 1;
+        damage_place(pool->group, row);
+        damages_add(pool->damages, row);
+    }
+}
+
+/* Of blocks that were entered go those whose map can be asked by now: all, or what a recent table knows. */
+static void found_leave(struct pool *pool, uint64_t component, const uint64_t *blocks, size_t count)
+{
+    struct map_entry entries[MAP_LEAF_ENTRIES];
+    bool known[MAP_LEAF_ENTRIES];
+    mutex_lock(&pool->group->lock);
+    struct view *view = view_get(pool->group);
+    view_find_recent(view, component, blocks, entries, known, count);
+    mutex_unlock(&pool->group->lock);
+    enum error error = view_find(pool->group, view, component, blocks, entries, known, count);
+    view_put(pool->group, view);
+    for (size_t i = 0; i < count; i++)
+        if (!error || known[i])
+            damage_overwritten(pool, component, blocks[i], blocks[i] + 1);
+}
+
+/* Blocks of one leaf. The map is asked once for all of them, and not at all where they are known as lost with it: a
+ * client that reads on and on in a lost region costs no more than its own reads. */
 static void map_loss_note(struct pool *pool, uint64_t component, const uint64_t *blocks, size_t count)
 {
     struct damage damage = {.kind = DAMAGE_BLOCKS, .fault = DAMAGE_MAP, .lost = true, .owner = component};
-    if (!lost_node_find(pool, component, blocks[0] / MAP_LEAF_ENTRIES, &damage))
+    damage.first = blocks[0];
+    damage.end = blocks[count - 1] + 1;
+    if (damages_know(pool->damages, &damage) || !lost_node_find(pool, component, blocks[0] / MAP_LEAF_ENTRIES, &damage))
         return;
-    for (size_t i = 0; i < count; i++) {
-        struct damage row = damage;
-        row.first = blocks[i];
-        row.end = blocks[i] + 1;
-        row_enter(pool, (struct map_entry){0}, &row);
-    }
+    runs_enter(pool, &damage, blocks, count);
+    found_leave(pool, component, blocks, count);
 }
 
 void damage_note_read(struct pool *pool, uint64_t component, const uint64_t *blocks, const struct map_entry *entries,
@@ -144,7 +172,7 @@ void damage_note_read(struct pool *pool, uint64_t component, const uint64_t *blo
             continue;
         }
         while (end < count && errors[end] == errors[i] && entry_is_hole(entries[end]) &&
-               blocks[end] / MAP_LEAF_ENTRIES == blocks[i] / MAP_LEAF_ENTRIES)
+               blocks[end] / MAP_LEAF_ENTRIES == blocks[i] / MAP_LEAF_ENTRIES && end - i < MAP_LEAF_ENTRIES)
             end++;
         map_loss_note(pool, component, &blocks[i], end - i);
     }

@@ -55,17 +55,39 @@ static enum error blocks_fetch(struct round *round, size_t begin, size_t end, en
     return ERROR_NONE;
 }
 
-/* Where a node of the map cannot be read, the blocks are asked for one by one: only those below it fail. */
+/* Which blocks a recent table knows: they can be read without the tree. */
+static void recent_look(const struct round *round, bool known[ROUND_BLOCKS])
+{
+    struct map_entry entries[ROUND_BLOCKS];
+    struct group *group = round->pool->group;
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    view_find_recent(view, round->component, round->blocks, entries, known, round->count);
+    mutex_unlock(&group->lock);
+    view_put(group, view);
+}
+
+/* Where a node of the map cannot be read, the blocks are asked for one by one: only those below it fail. Of a leaf that
+ * is lost one is enough: others that no recent table knew before have none but the tree to tell where they are. */
 static void round_fetch(struct round *round, enum error *errors)
 {
+    bool known[ROUND_BLOCKS];
+    uint64_t lost_leaf = UINT64_MAX;
+    enum error lost = ERROR_NONE;
     if (blocks_fetch(round, 0, round->count, errors) == ERROR_NONE)
         return;
+    recent_look(round, known);
     for (size_t i = 0; i < round->count; i++) {
-        enum error error = blocks_fetch(round, i, i + 1, errors);
+        uint64_t leaf = round->blocks[i] / MAP_LEAF_ENTRIES;
+        enum error error = leaf == lost_leaf && !known[i] ? lost : blocks_fetch(round, i, i + 1, errors);
         if (!error)
             continue;
         errors[i] = error;
         round->entries[i] = (struct map_entry){0};
+        if (error == ERROR_CORRUPT || error == ERROR_IO) {
+            lost_leaf = leaf;
+            lost = error;
+        }
     }
 }
 

@@ -125,8 +125,46 @@ static void a_read_below_a_lost_leaf_is_named_with_its_node(void **context)
     assert_int_equal(read_block("two", 2), ERROR_CORRUPT);
     assert_block("one", COFFER_BLOCK, 101);
     damages_look();
+    for (unsigned i = 0; i < 1200 && info_count != 1; i++) { /* one row once both are told */
+        clock_sleep(10 * CLOCK_MILLISECOND);
+        damages_look();
+    }
     damage_with("object two: 8192 bytes at 4096 are lost with a part of the map (device ");
     assert_int_equal(info_count, 1);
+}
+
+static void read_lost_mebibyte(const char *name)
+{
+    static uint8_t bytes[256 * COFFER_BLOCK];
+    struct volume *volume;
+    struct request request = {.type = REQUEST_READ, .length = sizeof bytes, .data = bytes};
+    assert_fine(volume_open(pool, name, true, &volume));
+    volume_execute(volume, &request, 1, fixture_answer, NULL);
+    volume_close(volume);
+    assert_int_equal(request.error, ERROR_CORRUPT);
+}
+
+static void a_long_read_below_a_lost_leaf_asks_for_it_a_few_times_only(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("two");
+    struct spot spot = root_spot(&tree, false);
+    flip(&spot);
+    pool_reopen(false);
+    _Atomic uint64_t *errors = &pool->group->totals.read_errors;
+    uint64_t before = atomic_load(errors);
+    read_lost_mebibyte("two");
+    uint64_t first = atomic_load(errors) - before;
+    assert_true(first > 0 && first <= 8);
+    damages_look();
+    damage_with("object two: 1048576 bytes at 0 are lost with a part of the map (device ");
+    assert_int_equal(info_count, 1);
+    read_lost_mebibyte("two"); /* known by now */
+    assert_true(atomic_load(errors) - before < 2 * first);
+    write_block("two", 5 * COFFER_BLOCK, 9);
+    damages_look();
+    assert_int_equal(info_count, 2);
 }
 
 static void what_a_read_found_is_kept_over_a_kill_and_leaves_when_a_scrub_finds_it_good(void **context)
@@ -165,6 +203,7 @@ int main(void)
         TEST(a_range_that_is_trimmed_or_deleted_leaves_the_ledger),
         TEST(a_write_of_a_part_of_a_damaged_block_fails_and_is_noted),
         TEST(a_read_below_a_lost_leaf_is_named_with_its_node),
+        TEST(a_long_read_below_a_lost_leaf_asks_for_it_a_few_times_only),
         TEST(what_a_read_found_is_kept_over_a_kill_and_leaves_when_a_scrub_finds_it_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
