@@ -298,6 +298,7 @@ struct check_report {
     uint64_t chunks, units, nodes, pages, segments, bytes_read, references;
     uint64_t errors;
     uint64_t bytes_lost; /* of objects */
+    bool losses_unknown; /* more may be lost: catalog or component table have gaps, or not all damage was looked up */
 };
 /* A range of an object that cannot be read: no more and no less. */
 struct check_loss {

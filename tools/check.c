@@ -102,12 +102,12 @@ static enum error check_pool(struct check *check, const char *directory, const s
 
 static enum error print_json(struct check *check, const struct check_report *report)
 {
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O}", "errors", (json_int_t)report->errors,
+    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:O, s:O}", "errors", (json_int_t)report->errors,
                              "chunks", (json_int_t)report->chunks, "units", (json_int_t)report->units, "nodes",
                              (json_int_t)report->nodes, "pages", (json_int_t)report->pages, "segments",
                              (json_int_t)report->segments, "references", (json_int_t)report->references, "bytes_read",
                              (json_int_t)report->bytes_read, "bytes_lost",
-                             (json_int_t)report->bytes_lost, "findings", check->findings, "losses", check->losses);
+                             (json_int_t)report->bytes_lost, "losses_unknown", report->losses_unknown, "findings", check->findings, "losses", check->losses);
     enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(check->tool, json);
     json_decref(json);
     return error;
@@ -143,6 +143,16 @@ static enum error print_report(struct check *check, const char *directory, const
     return ERROR_NONE;
 }
 
+/* That nothing is lost is said only where everything that could tell a loss was seen. */
+static const char *verdict(const struct check_report *report)
+{
+    if (report->losses_unknown)
+        return "What is lost cannot be told completely.\n"
+               "Keep the devices as they are and restore what is missing from a backup.";
+    return report->bytes_lost ? "Keep the devices as they are and restore what is lost from a backup."
+                              : "No byte of an object is lost.";
+}
+
 /* What was found is the verb's result, told on `out`; the exit status and a last sentence say that it is bad. */
 static enum error conclude(struct check *check, const char *directory, const struct check_report *report)
 {
@@ -151,11 +161,8 @@ static enum error conclude(struct check *check, const char *directory, const str
         return ERROR_NONE;
     check->tool->status = EXIT_FAILED;
     if (!check->tool->json)
-        fprintf(check->tool->out,
-                "\n%s is damaged: %" PRIu64 " finding%s. %s\n", directory, report->errors,
-                report->errors == 1 ? "" : "s",
-                report->bytes_lost ? "Keep the devices as they are and restore what is lost from a backup."
-                                   : "No byte of an object is lost.");
+        fprintf(check->tool->out, "\n%s is damaged: %" PRIu64 " finding%s. %s\n", directory, report->errors,
+                report->errors == 1 ? "" : "s", verdict(report));
     return ERROR_NONE;
 }
 

@@ -134,6 +134,7 @@ struct check {
     uint64_t *live, *pages; /* counted bytes by index of segment */
     uint64_t chunks_live;
     bool catalog_incomplete;
+    bool components_incomplete; /* some components could not be seen, so their maps were not walked */
     uint64_t releases;      /* live entries of the release list that were found */
     bool maps_incomplete;   /* some references could not be seen */
     bool tables_incomplete; /* some counts or places could not be seen */

@@ -147,14 +147,33 @@ static void parts_tell(struct check *check, struct check_losses *parts)
     tell(check, &run);
 }
 
+/* Objects of which the component table says nothing (any more): no map of theirs can be found. */
+static void objects_tell(struct check *check)
+{
+    uint32_t index;
+    for (const struct object *object = check->pool->objects; object; object = object->next) {
+        struct check_loss loss = {.uuid = object->uuid, .length = atomic_load(&object->size)};
+        if (object->deleting || check_component_find(check, object->component, &index))
+            continue;
+        memcpy(loss.object, object->name, sizeof loss.object);
+        check->report.bytes_lost += loss.length;
+        if (check->listener->lost)
+            check->listener->lost(&loss, check->listener->context);
+    }
+}
+
 enum error check_losses_tell(struct check *check)
 {
     struct check_losses parts = {0};
     enum error error = check->failed;
     for (size_t i = 0; check->losses && i < check->losses->count && !error; i++)
         error = parts_take(check, check->losses->items[i], &parts);
-    if (!error)
+    if (!error) {
         parts_tell(check, &parts);
+        objects_tell(check);
+        check->report.losses_unknown =
+            check->catalog_incomplete || check->components_incomplete || check->bad_count == CHECK_BAD_MAX;
+    }
     free(parts.items);
     return error;
 }

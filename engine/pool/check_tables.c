@@ -100,7 +100,7 @@ static enum error component_page(struct check *check, uint64_t number, const uin
             continue;
         if (!component_is_sound(check, id, &formats[i])) {
             check_find(check, "component table: component %" PRIu64 " has impossible fields", id);
-            check->maps_incomplete = true;
+            check->maps_incomplete = check->components_incomplete = true;
             continue;
         }
         struct check_component *component;
@@ -238,6 +238,8 @@ static void page_count(struct check *check, const struct walk_node *node)
 
 static void page_lost(struct check *check, enum table table)
 {
+    if (table == TABLE_COMPONENTS)
+        check->components_incomplete = true;
     if (table == TABLE_COMPONENTS || table == TABLE_RELEASES)
         check->maps_incomplete = true;
     else

@@ -123,6 +123,7 @@ static void a_lost_leaf_of_the_catalog_costs_one_object_its_name(void **context)
     close_pool(false);
     check_finds("the catalog, slot 2: its document cannot be read");
     assert_int_equal(lost_count, 0);
+    assert_true(report.losses_unknown);
 }
 
 static void a_damaged_leaf_is_named_by_its_blocks(void **context)
@@ -139,6 +140,7 @@ static void a_damaged_leaf_is_named_by_its_blocks(void **context)
     assert_true(losses[0].offset == 0 && losses[0].length == 256 * COFFER_BLOCK);
     assert_found("are counted more often than the readable maps explain");
     assert_int_equal(found_count, 2);
+    assert_false(report.losses_unknown);
 }
 
 /* The blocks that a merge could not carry over are named, and the counts of what they were. */
@@ -237,6 +239,40 @@ static void damaged_pages_of_tables_are_named(void **context)
     }
 }
 
+static enum error last_leaf_found(void *context, const struct walk_node *node)
+{
+    if (node->identity.level == 0)
+        *(struct node_pointer *)context = node->pointer;
+    return ERROR_NONE;
+}
+
+static void an_object_of_a_lost_page_of_components_is_lost_whole(void **context)
+{
+    (void)context;
+    char name[32] = "";
+    for (unsigned i = 0; i < COMPONENTS_PER_PAGE; i++) {
+        snprintf(name, sizeof name, "many%u", i);
+        make(name, MIB);
+    }
+    write_block(name, 0, 5);
+    publish();
+    struct tree tree = table_tree(TABLE_COMPONENTS);
+    struct node_pointer leaf = {0};
+    assert_fine(tree_walk(pool->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, last_leaf_found, &leaf));
+    struct spot first = address_spot(entry_serial(leaf.first), entry_offset(leaf.first));
+    struct spot second = address_spot(leaf.second_serial, leaf.second_offset);
+    close_pool(true);
+    flip(&first);
+    flip(&second);
+    check_finds("component table, page 1 of level 0, second copy: damaged");
+    assert_true(report.losses_unknown);
+    assert_true(lost_count > 0 && report.bytes_lost == lost_count * MIB);
+    bool told = false;
+    for (size_t i = 0; i < lost_count; i++)
+        told |= strcmp(losses[i].object, name) == 0 && losses[i].offset == 0 && losses[i].length == MIB;
+    assert_true(told);
+}
+
 static void a_damaged_superblock_copy_is_named(void **context)
 {
     (void)context;
@@ -293,6 +329,7 @@ int main(void)
         TEST(a_lost_leaf_of_the_catalog_costs_one_object_its_name),
         TEST(a_damaged_leaf_is_named_by_its_blocks),       TEST(what_a_lost_leaf_mapped_is_named_after_a_merge),
         TEST(one_damaged_copy_of_an_inner_node_is_found),
+        TEST(an_object_of_a_lost_page_of_components_is_lost_whole),
         TEST(damaged_pages_of_tables_are_named),           TEST(a_damaged_superblock_copy_is_named),
         TEST(a_damaged_checkpoint_record_is_named),        TEST(a_damaged_segment_header_is_named),
     };

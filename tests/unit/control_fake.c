@@ -294,7 +294,8 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
     for (size_t i = 0; i < fake_offline.findings; i++)
         listener->found("chunk 7 has 2 references and is counted 1", listener->context);
     listener->progress(1 << 30, 1 << 30, listener->context);
-    *report = (struct check_report){.chunks = 10, .bytes_read = 1 << 30, .errors = fake_offline.findings};
+    *report = (struct check_report){.chunks = 10, .bytes_read = 1 << 30, .errors = fake_offline.findings,
+                                     .losses_unknown = fake_offline.losses_unknown};
     if (fake_offline.loses) {
         struct check_loss loss = {.object = "disk1", .offset = 8192, .length = 4096};
         listener->lost(&loss, listener->context);

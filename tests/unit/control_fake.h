@@ -30,7 +30,7 @@ struct fake_offline {
     struct pool_create_options created; /* strings of the caller: look at them before it returns */
     char directory[256], group[64], device[64], overwrite[64], passphrase[64];
     const char *wanted_passphrase; /* of check */
-    bool loses;
+    bool loses, losses_unknown;
     size_t findings;
     unsigned creates, checks, repairs;
 };

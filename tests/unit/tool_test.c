@@ -539,6 +539,20 @@ static void check_names_what_is_lost(void **state)
     json_decref(json);
 }
 
+static void check_does_not_say_that_nothing_is_lost_where_it_cannot_know(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_offline.findings = 1;
+    fake_offline.losses_unknown = true;
+    assert_int_equal(RUN("check", "/p"), EXIT_FAILED);
+    assert_null(strstr(fixture->out, "No byte"));
+    assert_said(fixture->out, "What is lost cannot be told completely.");
+    assert_int_equal(RUN("--json", "check", "/p"), EXIT_FAILED);
+    json_t *json = output(fixture);
+    assert_true(json_is_true(json_object_get(json, "losses_unknown")));
+    json_decref(json);
+}
+
 static void check_takes_a_passphrase(void **state)
 {
     struct fixture *fixture = *state;
@@ -631,6 +645,7 @@ int main(void)
         TEST(a_refused_create_is_told_by_status),
         TEST(check_fails_where_it_finds_damage),
         TEST(check_names_what_is_lost),
+        TEST(check_does_not_say_that_nothing_is_lost_where_it_cannot_know),
         TEST(check_takes_a_passphrase),
         TEST(every_command_explains_itself_with_examples),
         TEST(help_tells_the_exit_status),
