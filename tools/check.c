@@ -1,8 +1,10 @@
 /*
  * `coffer check`: the offline checker of the engine, with its findings as they come and a bar on a terminal.
  *
- * It writes nothing; with --repair the engine writes anew what it can before the check. Findings are printed at once, so that they are seen also where the check is interrupted; --json
- * keeps the first of them, up to a limit that keeps a badly damaged pool from filling memory.
+ * It writes nothing; with --repair the engine writes anew what it can before the check. Findings are printed at
+ * once, so that they are seen also where the check is interrupted; --json keeps the first of them, up to a limit that
+ * keeps a badly damaged pool from filling memory, and says so. What is lost is kept whole: the engine holds it as well,
+ * and what is missing there would not be restored.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -53,10 +55,9 @@ static void take_loss(const struct check_loss *loss, void *context)
                 loss->object[0] ? loss->object : uuid, loss->length, loss->offset);
         return;
     }
-    if (json_array_size(check->losses) < FINDINGS_MAX)
-        json_array_append_new(check->losses,
-                              json_pack("{s:s*, s:s, s:I, s:I}", "object", loss->object[0] ? loss->object : NULL, "uuid",
-                                        uuid, "offset", (json_int_t)loss->offset, "length", (json_int_t)loss->length));
+    json_array_append_new(check->losses,
+                          json_pack("{s:s*, s:s, s:I, s:I}", "object", loss->object[0] ? loss->object : NULL, "uuid",
+                                    uuid, "offset", (json_int_t)loss->offset, "length", (json_int_t)loss->length));
 }
 
 static void take_progress(uint64_t done, uint64_t total, void *context)
@@ -102,12 +103,13 @@ static enum error check_pool(struct check *check, const char *directory, const s
 
 static enum error print_json(struct check *check, const struct check_report *report)
 {
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:O, s:O}", "errors", (json_int_t)report->errors,
+    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:O, s:O}", "errors", (json_int_t)report->errors,
                              "chunks", (json_int_t)report->chunks, "units", (json_int_t)report->units, "nodes",
                              (json_int_t)report->nodes, "pages", (json_int_t)report->pages, "segments",
                              (json_int_t)report->segments, "references", (json_int_t)report->references, "bytes_read",
                              (json_int_t)report->bytes_read, "bytes_lost",
-                             (json_int_t)report->bytes_lost, "losses_unknown", report->losses_unknown, "findings", check->findings, "losses", check->losses);
+                             (json_int_t)report->bytes_lost, "losses_unknown", report->losses_unknown, "findings_more",
+                             report->errors > json_array_size(check->findings), "findings", check->findings, "losses", check->losses);
     enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(check->tool, json);
     json_decref(json);
     return error;

@@ -296,6 +296,10 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
     listener->progress(1 << 30, 1 << 30, listener->context);
     *report = (struct check_report){.chunks = 10, .bytes_read = 1 << 30, .errors = fake_offline.findings,
                                      .losses_unknown = fake_offline.losses_unknown};
+    for (unsigned i = 0; i < fake_offline.losses; i++) {
+        struct check_loss loss = {.object = "disk2", .offset = UINT64_C(8192) * i, .length = 4096};
+        listener->lost(&loss, listener->context);
+    }
     if (fake_offline.loses) {
         struct check_loss loss = {.object = "disk1", .offset = 8192, .length = 4096};
         listener->lost(&loss, listener->context);

@@ -31,6 +31,7 @@ struct fake_offline {
     char directory[256], group[64], device[64], overwrite[64], passphrase[64];
     const char *wanted_passphrase; /* of check */
     bool loses, losses_unknown;
+    unsigned losses; /* so many more */
     size_t findings;
     unsigned creates, checks, repairs;
 };

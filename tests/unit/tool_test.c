@@ -553,6 +553,24 @@ static void check_does_not_say_that_nothing_is_lost_where_it_cannot_know(void **
     json_decref(json);
 }
 
+static void check_tells_every_loss_as_json_and_that_there_are_more_findings(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_offline.findings = 1000;
+    fake_offline.losses = 1500;
+    assert_int_equal(RUN("--json", "check", "/p"), EXIT_FAILED);
+    json_t *json = output(fixture);
+    assert_int_equal(json_array_size(json_object_get(json, "losses")), 1500);
+    assert_true(json_is_false(json_object_get(json, "findings_more")));
+    json_decref(json);
+    fake_offline.findings = 1001;
+    assert_int_equal(RUN("--json", "check", "/p"), EXIT_FAILED);
+    json = output(fixture);
+    assert_int_equal(json_array_size(json_object_get(json, "findings")), 1000);
+    assert_true(json_is_true(json_object_get(json, "findings_more")));
+    json_decref(json);
+}
+
 static void check_takes_a_passphrase(void **state)
 {
     struct fixture *fixture = *state;
@@ -646,6 +664,7 @@ int main(void)
         TEST(check_fails_where_it_finds_damage),
         TEST(check_names_what_is_lost),
         TEST(check_does_not_say_that_nothing_is_lost_where_it_cannot_know),
+        TEST(check_tells_every_loss_as_json_and_that_there_are_more_findings),
         TEST(check_takes_a_passphrase),
         TEST(every_command_explains_itself_with_examples),
         TEST(help_tells_the_exit_status),
