@@ -110,12 +110,15 @@ static enum error print_scrub(struct tool *tool, const json_t *scrub)
     return error;
 }
 
-/* Damage is the verb's result: the exit status says that it is bad. */
-static enum error show(struct tool *tool, json_t *scrub)
+/* Where damage is what was asked for, the exit status says that there is some. */
+static bool is_bad(const json_t *scrub)
 {
-    if (json_array_size(json_object_get(scrub, "damage")) != 0)
-        tool->status = EXIT_FAILED;
-    return answer_show(tool, scrub, print_scrub);
+    return json_array_size(json_object_get(scrub, "damage")) != 0 || answer_flag(scrub, "damage_more");
+}
+
+static bool is_complete(const json_t *scrub)
+{
+    return strcmp(answer_word(scrub, "state"), "complete") == 0;
 }
 
 /* ---- watching it ---------------------------------------------------------------------------------------------- */
@@ -164,7 +167,12 @@ static enum error run(struct tool *tool, const char *method, json_t *parameters,
             json_decref(scrub);
     }
     client_close(client);
-    return error == ERROR_NONE ? show(tool, scrub) : error;
+    if (error != ERROR_NONE)
+        return error;
+    bool asked = strcmp(method, "scrub.status") == 0 || (watch && is_complete(scrub));
+    if (asked && is_bad(scrub))
+        tool->status = EXIT_FAILED;
+    return answer_show(tool, scrub, print_scrub);
 }
 
 /* ---- verbs ---------------------------------------------------------------------------------------------------- */
@@ -236,7 +244,7 @@ const struct command command_scrub_start = {
     .text = "Starts a scrub: in the background, while the pool serves, every stored byte is read from the devices and\n"
             "checked, tables and both copies of what is stored twice included. It gives way to other load, goes on\n"
             "where it was after a restart, and enters what is damaged into the list of known damage, by object and\n"
-            "range. One runs at a time.",
+            "range. One runs at a time. With --watch exit status 1 where it came to its end and damage is known.",
     .examples = "  coffer scrub start\n"
                 "  coffer scrub start --rate 200M --watch\n",
     .options = start_options,

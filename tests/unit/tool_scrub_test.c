@@ -116,6 +116,23 @@ static void known_damage_is_listed_and_fails_the_status(void **state)
     json_decref(json);
 }
 
+static void old_damage_fails_no_verb_but_status_and_a_watched_end(void **state)
+{
+    struct fixture *fixture = *state;
+    damage_add(fixture);
+    serve(fixture);
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "start"), EXIT_DONE);
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "pause"), EXIT_DONE);
+    fixture->pool->scrub.bytes_verified = 0; /* it is not at its end */
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "resume"), EXIT_DONE);
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "cancel"), EXIT_DONE);
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "throttle", "64M"), EXIT_DONE);
+    fixture->pool->scrub = (struct scrub_status){0};
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "start", "--watch"), EXIT_FAILED);
+    assert_said(fixture->out, "Known damage");
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "status"), EXIT_FAILED);
+}
+
 static void health_names_range_and_remedy(void **state)
 {
     struct fixture *fixture = *state;
@@ -145,6 +162,7 @@ int main(void)
         TEST(it_is_watched_to_its_end),
         TEST(pause_resume_and_cancel_change_the_state),
         TEST(known_damage_is_listed_and_fails_the_status),
+        TEST(old_damage_fails_no_verb_but_status_and_a_watched_end),
         TEST(health_names_range_and_remedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
