@@ -121,7 +121,8 @@ static void check_read_errors(const struct health_facts *facts, struct finding *
     finding->severity = "error";
     snprintf(finding->evidence, sizeof(finding->evidence), "%llu reads failed since the start",
              (unsigned long long)facts->status->read_errors);
-    snprintf(finding->command, sizeof(finding->command), "%s scrub start", facts->self);
+    bool runs = facts->scrubs && (facts->scrub.state == SCRUB_RUNNING || facts->scrub.state == SCRUB_PAUSED);
+    snprintf(finding->command, sizeof(finding->command), "%s scrub %s", facts->self, runs ? "status" : "start");
 }
 
 static void last_scrub_tell(const struct scrub_status *scrub, struct finding *finding)
@@ -138,13 +139,40 @@ static void last_scrub_tell(const struct scrub_status *scrub, struct finding *fi
              size_format(scrub->completed_bytes, verified, sizeof(verified)));
 }
 
-static bool any_lost(const struct health_facts *facts)
+static bool is_of_object(const struct damage_info *damage)
+{
+    return damage->object[0] != '\0';
+}
+
+/* Tables and the catalog: nobody can write those anew. */
+static bool is_of_pool(const struct damage_info *damage)
+{
+    return !is_of_object(damage) && (strcmp(damage->kind, "table") == 0 || strcmp(damage->kind, "map") == 0 ||
+                                     strcmp(damage->kind, "data") == 0);
+}
+
+static bool any_lost(const struct health_facts *facts, bool (*is_such)(const struct damage_info *damage))
 {
     for (size_t i = 0; i < facts->damage_count; i++) {
-        if (facts->damages[i].lost)
+        if (facts->damages[i].lost && (is_such == NULL || is_such(&facts->damages[i])))
             return true;
     }
     return false;
+}
+
+/* What can be done depends on what is lost; the gravest first. */
+static void damage_command(const struct health_facts *facts, struct finding *finding)
+{
+    if (any_lost(facts, is_of_pool))
+        snprintf(finding->command, sizeof(finding->command),
+                 "copy what you need off the pool, then stop cofferd and `%s check`", facts->self);
+    else if (any_lost(facts, is_of_object))
+        snprintf(finding->command, sizeof(finding->command),
+                 "%s scrub status; write these ranges anew from a backup, in whole blocks of 4096 bytes, or discard "
+                 "them; then %s scrub start",
+                 facts->self, facts->self);
+    else
+        snprintf(finding->command, sizeof(finding->command), "%s scrub status", facts->self);
 }
 
 /* Where a copy serves, or nobody needs it, it is a warning: the next fault of the device may hit the other. */
@@ -158,21 +186,14 @@ static void check_damage(const struct health_facts *facts, struct finding *findi
             good(finding, "unknown while the pool is locked");
         return;
     }
-    bool lost = any_lost(facts) || facts->damage_more;
-    finding->severity = lost ? "error" : "warning";
+    finding->severity = any_lost(facts, NULL) || facts->damage_more ? "error" : "warning";
     for (size_t i = 0; i < shown && used < sizeof(finding->evidence); i++)
         used += (size_t)snprintf(finding->evidence + used, sizeof(finding->evidence) - used, "%s%.380s",
                                  i == 0 ? "" : "; ", facts->damages[i].sentence);
     if (used < sizeof(finding->evidence) && (facts->damage_count > shown || facts->damage_more))
         snprintf(finding->evidence + used, sizeof(finding->evidence) - used, "; and %s%zu more",
                  facts->damage_more ? "at least " : "", facts->damage_count - shown + facts->damage_more);
-    if (lost)
-        snprintf(finding->command, sizeof(finding->command),
-                 "%s scrub status; write these ranges anew from a backup, in whole blocks of 4096 bytes, or discard "
-                 "them; then %s scrub start",
-                 facts->self, facts->self);
-    else
-        snprintf(finding->command, sizeof(finding->command), "%s scrub status", facts->self);
+    damage_command(facts, finding);
 }
 
 static void check_encryption(const struct health_facts *facts, struct finding *finding)

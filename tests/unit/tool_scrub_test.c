@@ -151,6 +151,29 @@ static void health_names_range_and_remedy(void **state)
     assert_int_equal(RUN("-C", fixture->directory, "health"), EXIT_DONE);
 }
 
+static void health_advises_nothing_impossible(void **state)
+{
+    struct fixture *fixture = *state;
+    struct damage_info *table = &fixture->pool->damages[0];
+    *table = (struct damage_info){.kind = "table", .lost = true, .found = 1700000000};
+    snprintf(table->sentence, sizeof(table->sentence), "component table, node 3 of level 0: it is damaged");
+    fixture->pool->damage_more = true;
+    serve(fixture);
+    assert_int_equal(RUN("-C", fixture->directory, "health"), EXIT_FAILED);
+    assert_said(fixture->out, "scrub status");
+    assert_null(strstr(fixture->out, "write these ranges anew"));
+    fixture->pool->damage_count = 1;
+    assert_int_equal(RUN("-C", fixture->directory, "health"), EXIT_FAILED);
+    assert_said(fixture->out, "copy what you need off the pool");
+    assert_null(strstr(fixture->out, "write these ranges anew"));
+    fixture->pool->status.read_errors = 1;
+    RUN("-C", fixture->directory, "health");
+    assert_said(fixture->out, "scrub start");
+    fixture->pool->scrub.state = SCRUB_RUNNING;
+    RUN("-C", fixture->directory, "health");
+    assert_null(strstr(fixture->out, "scrub start"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +187,7 @@ int main(void)
         TEST(known_damage_is_listed_and_fails_the_status),
         TEST(old_damage_fails_no_verb_but_status_and_a_watched_end),
         TEST(health_names_range_and_remedy),
+        TEST(health_advises_nothing_impossible),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
