@@ -3,9 +3,10 @@
  * two contents. Whoever did would read everything back as it was, so nothing but this finds it.
  *
  * The linker puts these functions in front of crypto/bulk.c's for every other object (--wrap); bulk_tag_check(), which
- * calls its neighbour, is not seen, and need not be. The table outlives each life, since keys must not come again after
- * a crash either. Where it is full it begins anew. Branches share it: what they encrypt has keys of their own, since
- * salts are drawn when a segment is opened. No locks: a seed is one thread.
+ * calls its neighbour, is not seen, and need not be. What zeros become under a key tells the tweak that is really used.
+ * The table outlives each life, since keys must not come again after a crash either. Where it is full it begins anew.
+ * Branches share it: what they encrypt has keys of their own, since salts are drawn when a segment is opened. No locks:
+ * a seed is one thread.
  */
 #include <string.h>
 #include <xxhash.h>
@@ -63,9 +64,11 @@ enum error __wrap_bulk_tag(const struct segment_keys *keys, const uint8_t nonce[
 enum error __wrap_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out,
                                size_t size)
 {
+    static const uint8_t zeros[BULK_UNIT];
     for (uint64_t i = 0; keys->encrypted && i < size / BULK_UNIT; i++) {
-        uint64_t block = first_block + i;
-        use_note("a block is encrypted", place_of(keys->xts, sizeof keys->xts, &block, sizeof block),
+        uint8_t probe[BULK_UNIT];
+        TRY(__real_bulk_encrypt(keys, first_block + i, zeros, probe, BULK_UNIT));
+        use_note("a block is encrypted", place_of(keys->xts, sizeof keys->xts, probe, BULK_UNIT),
                  XXH3_64bits((const uint8_t *)in + i * BULK_UNIT, BULK_UNIT));
     }
     return __real_bulk_encrypt(keys, first_block, in, out, size);
