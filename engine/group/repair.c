@@ -52,6 +52,8 @@ static enum error page_put(struct merge *merge, void *context, uint64_t number, 
 
 static enum error table_put(struct merge *merge, const struct group_repair *repair, enum table table, bool made)
 {
+    if (repair->page_count == 0)
+        return ERROR_NONE;
     struct cursor cursor = {repair->pages, repair->pages + repair->page_count, made};
     AUTO_FREE uint64_t *numbers = malloc((repair->page_count + 1) * sizeof *numbers);
     size_t count = 0;
