@@ -111,7 +111,14 @@ static int range_order(const void *a, const void *b)
     return x->first < y->first ? -1 : x->first > y->first;
 }
 
-static void tell(struct check *check, const struct lost_range *range)
+static void loss_tell(struct check *check, const struct check_loss *loss)
+{
+    check->report.bytes_lost += loss->length;
+    if (check->listener->lost)
+        check->listener->lost(loss, check->listener->context);
+}
+
+static void range_tell(struct check *check, const struct lost_range *range)
 {
     const struct object *object = object_of(check, range->component);
     const struct check_component *component = &check->components[range->component];
@@ -124,9 +131,7 @@ static void tell(struct check *check, const struct lost_range *range)
     memcpy(loss.uuid.bytes, component->format.object, sizeof loss.uuid.bytes);
     if (object)
         memcpy(loss.object, object->name, sizeof loss.object);
-    check->report.bytes_lost += loss.length;
-    if (check->listener->lost)
-        check->listener->lost(&loss, check->listener->context);
+    loss_tell(check, &loss);
 }
 
 static void parts_tell(struct check *check, struct check_losses *parts)
@@ -141,10 +146,10 @@ static void parts_tell(struct check *check, struct check_losses *parts)
             run.end = MAX(run.end, part->end);
             continue;
         }
-        tell(check, &run);
+        range_tell(check, &run);
         run = *part;
     }
-    tell(check, &run);
+    range_tell(check, &run);
 }
 
 /* Objects of which the component table says nothing (any more): no map of theirs can be found. */
@@ -156,9 +161,7 @@ static void objects_tell(struct check *check)
         if (object->deleting || check_component_find(check, object->component, &index))
             continue;
         memcpy(loss.object, object->name, sizeof loss.object);
-        check->report.bytes_lost += loss.length;
-        if (check->listener->lost)
-            check->listener->lost(&loss, check->listener->context);
+        loss_tell(check, &loss);
     }
 }
 

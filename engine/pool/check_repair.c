@@ -5,8 +5,8 @@
  *   a lost page of places, or one that was            from the maps, which have the address of every chunk that they
  *                                                     refer to; what nothing refers to is free
  *   … of fingerprints                                 from the bytes of the chunks
- *   … of counts                                       from all references; only where every one was seen, and every
- * live byte with it, since both change together
+ *   … of counts                                       from all references; only where every one was seen, and the
+ *                                                     live bytes of all segments with them: both change together
  *
  * A page with a chunk that is counted, to which nothing refers and of which nobody knows the place, is left as it is: a
  * part of a map that is lost refers to it. Only memory; one thread.
@@ -117,13 +117,20 @@ static bool has_stuck(const struct check_chunk *chunks)
     return has_flag(chunks, COUNTS_PER_PAGE, CHUNK_COUNT_UNKNOWN);
 }
 
+/* Empty, to be filled and noted; NULL: the check fails for it. */
+static void *page_begin(struct check *check)
+{
+    void *page = memory_zeroed(1, BLOCK_SIZE);
+    if (!page)
+        check->failed = ERROR_NO_MEMORY;
+    return page;
+}
+
 static void counts_make(struct check *check, uint64_t page, const struct check_chunk *chunks)
 {
-    le32 *counts = memory_zeroed(1, BLOCK_SIZE);
-    if (!counts) {
-        check->failed = ERROR_NO_MEMORY;
+    le32 *counts = page_begin(check);
+    if (!counts)
         return;
-    }
     for (size_t i = 0; i < COUNTS_PER_PAGE; i++)
         counts[i] = le32_make(check_repair_count(check, &chunks[i]));
     page_note(check, TABLE_COUNTS, page, (uint8_t *)counts);
@@ -140,11 +147,9 @@ static bool places_are_known(const struct check *check, const struct check_chunk
 
 static void places_make(struct check *check, uint64_t page, const struct check_chunk *chunks)
 {
-    struct map_entry_format *places = memory_zeroed(1, BLOCK_SIZE);
-    if (!places) {
-        check->failed = ERROR_NO_MEMORY;
+    struct map_entry_format *places = page_begin(check);
+    if (!places)
         return;
-    }
     for (size_t i = 0; i < MAP_LEAF_ENTRIES; i++)
         entry_encode(chunks[i].place, &places[i]);
     page_note(check, TABLE_PLACES, page, (uint8_t *)places);
@@ -152,11 +157,9 @@ static void places_make(struct check *check, uint64_t page, const struct check_c
 
 static void fingerprints_make(struct check *check, uint64_t page, const struct check_chunk *chunks)
 {
-    uint8_t *bytes = memory_zeroed(1, BLOCK_SIZE);
-    if (!bytes) {
-        check->failed = ERROR_NO_MEMORY;
+    uint8_t *bytes = page_begin(check);
+    if (!bytes)
         return;
-    }
     for (size_t i = 0; i < MAP_LEAF_ENTRIES; i++)
         memcpy(bytes + i * FINGERPRINT_SIZE, &chunks[i].fingerprint, FINGERPRINT_SIZE);
     page_note(check, TABLE_FINGERPRINTS, page, bytes);

@@ -106,9 +106,7 @@ static enum error lost_node_visit(void *context, const struct walk_node *node)
 static bool lost_node_find(struct pool *pool, uint64_t component, uint64_t leaf, struct damage *damage)
 {
     struct component_format format;
-    mutex_lock(&pool->group->lock);
-    struct view *view = view_get(pool->group);
-    mutex_unlock(&pool->group->lock);
+    struct view *view = view_take(pool->group);
     enum error error = view_component(pool->group, view, component, &format);
     if (!error) {
         struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};

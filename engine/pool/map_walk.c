@@ -100,9 +100,7 @@ static void leaves_join(struct map_walk *walk)
 
 enum error map_walk_begin(struct map_walk *walk)
 {
-    mutex_lock(&walk->group->lock);
-    struct view *view = view_get(walk->group);
-    mutex_unlock(&walk->group->lock);
+    struct view *view = view_take(walk->group);
     table_take(walk, view->active);
     if (view->frozen)
         table_take(walk, view->frozen);
@@ -211,9 +209,7 @@ void map_walk_seek(struct map_walk *walk, uint64_t leaf)
 
 enum error map_walk_slice(struct map_walk *walk)
 {
-    mutex_lock(&walk->group->lock);
-    struct view *view = view_get(walk->group);
-    mutex_unlock(&walk->group->lock);
+    struct view *view = view_take(walk->group);
     walk->view = view;
     walk->leaves = 0;
     enum error error = slice_walk(walk);

@@ -160,9 +160,7 @@ enum error scrub_breathe(struct scrub *scrub, const struct scrub_job *job, uint6
 
 struct view *scrub_view(struct group *group)
 {
-    mutex_lock(&group->lock);
-    struct view *view = view_get(group);
-    mutex_unlock(&group->lock);
+    struct view *view = view_take(group);
     return view;
 }
 

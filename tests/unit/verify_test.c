@@ -59,9 +59,7 @@ static void a_node_is_verified_by_its_number_and_is_no_unit(void **state)
     struct component_format format;
     fixture_write(f, COMPONENT, 1, 1);
     assert_int_equal(group_publish(f->group), ERROR_NONE);
-    mutex_lock(&f->group->lock);
-    struct view *view = view_get(f->group);
-    mutex_unlock(&f->group->lock);
+    struct view *view = view_take(f->group);
     assert_int_equal(view_component(f->group, view, COMPONENT, &format), ERROR_NONE);
     struct map_entry node = pointer_decode(&format.root).first;
     assert_int_equal(verify(f, ITEM_NONE, node), ERROR_NONE);
