@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/sim/faults.h"
 #include "tests/sim/images.h"
+#include "tests/sim/life.h"
 #include "tests/sim/schedule.h"
 
 static void copy_file(const char *from, const char *to)
@@ -54,6 +54,11 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
     return remove(path);
 }
 
+void directory_remove(const char *path)
+{
+    nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 static void pool_of_process(char out[PATH_SIZE], pid_t process)
 {
     snprintf(out, PATH_SIZE, "%s/branch%ld", world->session->settings.directory, (long)process);
@@ -68,15 +73,9 @@ static _Noreturn void begin(uint64_t dice, void (*run)(void *argument), void *ar
     pool_of_process(pool, getpid());
     copy_pool(session->pool, pool);
     memcpy(session->pool, pool, sizeof(pool));
-    atomic_store(&session->phase, PHASE_NONE);
-    atomic_store(&session->stop, false);
+    life_begin();
+    life_plan_none();
     world->dice.state = dice;
-    world->events = world->phase_events = 0;
-    world->phase = PHASE_NONE;
-    world->failed = world->flush_failed = false;
-    world->crash_phase = -1;
-    faults_clear();
-    world->stop_event = UINT64_MAX;
     world->at_event = NULL;
     schedule_restart(run, argument);
 }
@@ -94,6 +93,6 @@ int branch(uint64_t dice, void (*run)(void *argument), void *argument)
     if (waitpid(child, &status, 0) != child)
         fail("waitpid: %s", strerror(errno));
     pool_of_process(pool, child);
-    nftw(pool, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    directory_remove(pool);
     return status;
 }

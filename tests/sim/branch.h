@@ -7,6 +7,9 @@
 
 #include "tests/sim/world.h"
 
+/* With all that is in it. */
+void directory_remove(const char *path);
+
 /*
  * Forks; the child's devices lose their power as images_choose() decided, it has a pool directory of its own, and runs
  * `run` in place of the life that it was, which may be in the middle of anything. Returns its exit status. The world

@@ -38,16 +38,6 @@ static uint64_t case_number;
 
 /* ---- remembering ------------------------------------------------------------------------------------------------- */
 
-/* The holes of a file stay holes of the copy. */
-static void copy_data(const struct image *image, unsigned char *to)
-{
-    off_t start = 0, end = 0;
-    while ((start = lseek(image->durable_file, end, SEEK_DATA)) >= 0) {
-        end = lseek(image->durable_file, start, SEEK_HOLE);
-        memcpy(to + start, image->durable + start, (size_t)(end - start));
-    }
-}
-
 void evil_remember(void)
 {
     unsigned slot = remembered_next++ % REMEMBERED_MAX;
@@ -56,7 +46,7 @@ void evil_remember(void)
         if (remembered[slot][d] != NULL)
             munmap(remembered[slot][d], image->size);
         remembered[slot][d] = world_map(image->size);
-        copy_data(image, remembered[slot][d]);
+        image_copy(image->durable_file, image->durable, remembered[slot][d], NULL, NULL);
     }
     remembered_count = MIN(remembered_count + 1, (unsigned)REMEMBERED_MAX);
 }

@@ -273,14 +273,15 @@ static unsigned char *map_file(int file, uint64_t size)
     return start;
 }
 
-/* What the file has; its holes stay holes of memory. */
-static void copy_used(struct image *image)
+void image_copy(int file, const unsigned char *from, unsigned char *to,
+                void (*taken)(struct image *image, uint64_t offset, uint64_t size), struct image *image)
 {
     off_t start = 0, end = 0;
-    while ((start = lseek(image->current_file, end, SEEK_DATA)) >= 0) {
-        end = lseek(image->current_file, start, SEEK_HOLE);
-        memcpy(image->durable + start, image->current + start, (size_t)(end - start));
-        image_take_space(image, (uint64_t)start, (uint64_t)(end - start));
+    while ((start = lseek(file, end, SEEK_DATA)) >= 0) {
+        end = lseek(file, start, SEEK_HOLE);
+        memcpy(to + start, from + start, (size_t)(end - start));
+        if (taken != NULL)
+            taken(image, (uint64_t)start, (uint64_t)(end - start));
     }
 }
 
@@ -302,6 +303,6 @@ void images_map(void)
         image->current = map_file(image->current_file, image->size);
         image->durable = map_file(image->durable_file, image->size);
         ASSERT(image->size <= SPACE_BITS * SPACE_GRAIN);
-        copy_used(image);
+        image_copy(image->current_file, image->current, image->durable, image_take_space, image);
     }
 }

@@ -13,6 +13,11 @@
 /* By the parent: maps the files that pool_create() formatted. */
 void images_map(void);
 
+/* Copies what the image's file has, with holes left as they are; each stretch of it is told to `taken`, if there is
+ * one. */
+void image_copy(int file, const unsigned char *from, unsigned char *to,
+                void (*taken)(struct image *image, uint64_t offset, uint64_t size), struct image *image);
+
 /* A write or discard begins, at `offset`, which may not be the one that it asks for; its number. */
 uint64_t image_change_begin(const struct device_io *io, unsigned device, uint64_t offset);
 /* It is complete: what was asked happened, and reads see it; or nothing did. */

@@ -37,15 +37,28 @@ static _Noreturn void live(void (*run)(struct session *session))
     _exit(0);
 }
 
-bool life_run(void (*run)(struct session *session))
+void life_begin(void)
 {
     struct session *session = world->session;
-    int status;
     atomic_store(&session->phase, PHASE_NONE);
     atomic_store(&session->stop, false);
     world->events = world->phase_events = 0;
     world->phase = PHASE_NONE;
     world->failed = world->flush_failed = false;
+}
+
+void life_plan_none(void)
+{
+    world->stop_event = UINT64_MAX;
+    world->crash_phase = -1;
+    faults_clear();
+}
+
+bool life_run(void (*run)(struct session *session))
+{
+    struct session *session = world->session;
+    int status;
+    life_begin();
     fflush(stdout);
     pid_t child = fork();
     if (child < 0)
@@ -63,9 +76,7 @@ bool life_run(void (*run)(struct session *session))
 
 void life_run_to_end(void (*run)(struct session *session))
 {
-    world->stop_event = UINT64_MAX;
-    world->crash_phase = -1;
-    faults_clear();
+    life_plan_none();
     if (life_run(run))
         fail("it crashed by itself");
 }

@@ -9,6 +9,10 @@ enum { EXIT_CRASHED = 42, EXIT_FENCED };
 
 extern const char *const phase_names[PHASES];
 
+/* Nothing has happened in it yet. */
+void life_begin(void);
+/* No power loss and no fault in it, and it works until it is told to stop. */
+void life_plan_none(void);
 /* Runs it in a process of its own. True where the power went, or the pool was fenced. */
 bool life_run(void (*run)(struct session *session));
 /* No power loss in this one. */

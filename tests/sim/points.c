@@ -14,7 +14,6 @@
 #include "base/memory.h"
 #include "tests/crash/child.h"
 #include "tests/sim/branch.h"
-#include "tests/sim/faults.h"
 #include "tests/sim/images.h"
 #include "tests/sim/life.h"
 #include "tests/sim/schedule.h"
@@ -136,9 +135,8 @@ void points_run(const struct points_choice *points_choice, struct points_tally *
     tally = points_tally;
     choice = points_choice;
     world_make_own();
+    life_plan_none();
     world->stop_event = choice->events;
-    world->crash_phase = -1;
-    faults_clear();
     world->at_event = crash_here;
     schedule_start();
     child_work(world->session);

@@ -11,7 +11,6 @@
  * and the same trace, of which a hash is printed. A life is a forked process; it ends where the power goes, the parent
  * decides what the devices keep, and the next life compares everything with the model.
  */
-#include <ftw.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,7 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "tests/crash/child.h"
+#include "tests/sim/branch.h"
 #include "tests/sim/evil.h"
 #include "tests/sim/images.h"
 #include "tests/sim/life.h"
@@ -187,12 +187,6 @@ static void tally_add(struct tally *total, const struct tally *tally)
         sums[i] += counts[i];
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status, (void)kind, (void)walk;
-    return remove(path);
-}
-
 /* ---- processes --------------------------------------------------------------------------------------------------- */
 
 /* A seed at work in a process of its own, which may fail. */
@@ -231,7 +225,7 @@ static void print_failed(const struct choices *choices, uint64_t seed)
 static bool runner_finish(struct runner *runner, const struct choices *choices, int status, struct tally *total)
 {
     bool passed = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    nftw(runner->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    directory_remove(runner->directory);
     runner->process = 0;
     runner->tally->seeds = 1;
     runner->tally->failed = !passed;
