@@ -10,8 +10,8 @@
 
 #include "base/memory.h"
 
-#define ARENA_UNIT 16
-#define SHEAF_SHIFTS 9 /* capacities 1 to 256 */
+#define ARENA_UNIT    16
+#define SHEAF_SHIFTS  9    /* capacities 1 to 256 */
 #define LEAVES_CHAINS 4096 /* that recent_leaves() goes through in a call: well below a millisecond */
 
 #define REGION_SHIFT 10     /* leaves of a region: 1 GiB */
@@ -57,6 +57,17 @@ static uint32_t heads_for(size_t bytes)
     return heads;
 }
 
+/* With heads that are zero already, as memory from the system is. */
+static void begin_empty(struct recent *recent)
+{
+    memset(recent->free_lists, 0, sizeof recent->free_lists);
+    recent->used = ARENA_UNIT; /* reference 0 is nobody */
+    recent->freed = 0;
+    recent->range_count = recent->component_count = 0;
+    recent->points = recent->sheaves = recent->birth_pages = recent->drops_max = 0;
+    memset(recent->regions, 0, sizeof recent->regions);
+}
+
 enum error recent_create(size_t bytes, struct recent **out)
 {
     struct recent *recent = memory_zeroed(1, sizeof *recent);
@@ -73,7 +84,7 @@ enum error recent_create(size_t bytes, struct recent **out)
         recent_destroy(recent);
         return ERROR_NO_MEMORY;
     }
-    recent_clear(recent);
+    begin_empty(recent);
     *out = recent;
     return ERROR_NONE;
 }
@@ -92,12 +103,7 @@ void recent_destroy(struct recent *recent)
 void recent_clear(struct recent *recent)
 {
     memset(recent->heads, 0, ((size_t)recent->mask + 1) * sizeof(uint32_t));
-    memset(recent->free_lists, 0, sizeof recent->free_lists);
-    recent->used = ARENA_UNIT; /* reference 0 is nobody */
-    recent->freed = 0;
-    recent->range_count = recent->component_count = 0;
-    recent->points = recent->sheaves = recent->birth_pages = recent->drops_max = 0;
-    memset(recent->regions, 0, sizeof recent->regions);
+    begin_empty(recent);
 }
 
 bool recent_is_empty(const struct recent *recent)
@@ -105,9 +111,15 @@ bool recent_is_empty(const struct recent *recent)
     return recent->sheaves == 0 && recent->range_count == 0 && recent->component_count == 0;
 }
 
-size_t recent_capacity(const struct recent *recent) { return recent->size; }
+size_t recent_capacity(const struct recent *recent)
+{
+    return recent->size;
+}
 
-size_t recent_used(const struct recent *recent) { return recent->used; }
+size_t recent_used(const struct recent *recent)
+{
+    return recent->used;
+}
 
 bool recent_is_at_limit(const struct recent *recent)
 {
@@ -116,7 +128,10 @@ bool recent_is_at_limit(const struct recent *recent)
 }
 
 /* A last sheaf of births that grows to its full size must always fit. */
-static size_t last_sheaf_bytes(void) { return 2 * sheaf_bytes(true, SHEAF_SHIFTS - 1); }
+static size_t last_sheaf_bytes(void)
+{
+    return 2 * sheaf_bytes(true, SHEAF_SHIFTS - 1);
+}
 
 size_t recent_usable(size_t bytes, size_t room)
 {
@@ -278,7 +293,8 @@ static size_t range_after(const struct recent *recent, uint64_t component, uint6
 uint64_t recent_range_end(const struct recent *recent, uint64_t component, uint64_t leaf)
 {
     size_t n = range_after(recent, component, leaf);
-    bool inside = n < recent->range_count && recent->ranges[n].component == component && recent->ranges[n].first <= leaf;
+    bool inside =
+        n < recent->range_count && recent->ranges[n].component == component && recent->ranges[n].first <= leaf;
     return inside ? recent->ranges[n].end : leaf;
 }
 
@@ -319,8 +335,7 @@ bool recent_find_birth(const struct recent *recent, uint64_t cid, struct birth *
 void recent_enter(struct recent *recent, uint64_t component, uint64_t block, struct map_entry entry)
 {
     ASSERT(component != 0);
-    struct map_entry *item =
-        sheaf_enter(recent, false, component, block / SHEAF_ITEMS, (uint8_t)(block % SHEAF_ITEMS));
+    struct map_entry *item = sheaf_enter(recent, false, component, block / SHEAF_ITEMS, (uint8_t)(block % SHEAF_ITEMS));
     *item = entry;
 }
 
@@ -361,14 +376,18 @@ static void points_remove(struct recent *recent, uint64_t component, uint64_t fi
 }
 
 /* Where it covers more leaves, whole subtrees are among them. */
-static uint64_t range_drops(uint64_t first, uint64_t end) { return MIN(end - first, (uint64_t)RANGE_DROPS_MAX); }
+static uint64_t range_drops(uint64_t first, uint64_t end)
+{
+    return MIN(end - first, (uint64_t)RANGE_DROPS_MAX);
+}
 
 static void range_enter(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
 {
     /* All ranges of the component that overlap or touch [first, end) become one. */
     size_t n = range_after(recent, component, first ? first - 1 : 0);
     size_t stop = n;
-    while (stop < recent->range_count && recent->ranges[stop].component == component && recent->ranges[stop].first <= end) {
+    while (stop < recent->range_count && recent->ranges[stop].component == component &&
+           recent->ranges[stop].first <= end) {
         first = MIN(first, recent->ranges[stop].first);
         end = MAX(end, recent->ranges[stop].end);
         recent->drops_max -= range_drops(recent->ranges[stop].first, recent->ranges[stop].end);
@@ -461,7 +480,19 @@ uint64_t recent_component_end(const struct recent *recent, uint64_t component)
     return end;
 }
 
-uint64_t recent_points_count(const struct recent *recent) { return recent->points; }
-uint64_t recent_sheaves_count(const struct recent *recent) { return recent->sheaves; }
-uint64_t recent_birth_pages_count(const struct recent *recent) { return recent->birth_pages; }
-uint64_t recent_drops_max(const struct recent *recent) { return recent->drops_max; }
+uint64_t recent_points_count(const struct recent *recent)
+{
+    return recent->points;
+}
+uint64_t recent_sheaves_count(const struct recent *recent)
+{
+    return recent->sheaves;
+}
+uint64_t recent_birth_pages_count(const struct recent *recent)
+{
+    return recent->birth_pages;
+}
+uint64_t recent_drops_max(const struct recent *recent)
+{
+    return recent->drops_max;
+}
