@@ -64,11 +64,13 @@ static void pool_of_process(char out[PATH_SIZE], pid_t process)
     snprintf(out, PATH_SIZE, "%s/branch%ld", world->session->settings.directory, (long)process);
 }
 
-static _Noreturn void begin(uint64_t dice, void (*run)(void *argument), void *argument)
+static _Noreturn void begin(uint64_t dice, enum branch_kind kind, void (*run)(void *argument), void *argument)
 {
     char pool[PATH_SIZE];
     struct session *session = world->session;
     close_range(STDERR_FILENO + 1, ~0u, 0);
+    if (kind == BRANCH_LAST)
+        images_unite();
     images_crash();
     pool_of_process(pool, getpid());
     copy_pool(session->pool, pool);
@@ -80,7 +82,7 @@ static _Noreturn void begin(uint64_t dice, void (*run)(void *argument), void *ar
     schedule_restart(run, argument);
 }
 
-int branch(uint64_t dice, void (*run)(void *argument), void *argument)
+int branch(uint64_t dice, enum branch_kind kind, void (*run)(void *argument), void *argument)
 {
     char pool[PATH_SIZE];
     int status;
@@ -89,7 +91,7 @@ int branch(uint64_t dice, void (*run)(void *argument), void *argument)
     if (child < 0)
         fail("fork: %s", strerror(errno));
     if (child == 0)
-        begin(dice, run, argument);
+        begin(dice, kind, run, argument);
     if (waitpid(child, &status, 0) != child)
         fail("waitpid: %s", strerror(errno));
     pool_of_process(pool, child);

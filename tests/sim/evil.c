@@ -298,7 +298,7 @@ void evil_run(uint64_t cases, uint64_t only, struct evil_tally *evil_tally)
         case_number = i + 1;
         tally->cases++;
         images_choose((struct crash_odds){0, 0});
-        int status = branch(dice, run_case, world->session->settings.verbose ? tally : NULL);
+        int status = branch(dice, BRANCH_LAST, run_case, world->session->settings.verbose ? tally : NULL);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
             fail("case %llu of the evil disk is wrong (status %#x)", (unsigned long long)case_number, (unsigned)status);
     }

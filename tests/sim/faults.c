@@ -7,6 +7,7 @@
 #include "tests/sim/faults.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -129,4 +130,11 @@ void *__wrap_memory_aligned(size_t size)
 void *__wrap_memory_map(size_t size)
 {
     return allocation_fails() ? NULL : __real_memory_map(size);
+}
+
+/* What is freed is not overwritten first, which takes a tenth of the time of a life. */
+void __wrap_memory_free_cleansed(void *start);
+void __wrap_memory_free_cleansed(void *start)
+{
+    free(start);
 }

@@ -26,6 +26,18 @@ enum discard_result { DISCARD_OLD, DISCARD_ZEROS, DISCARD_NOISE, DISCARD_RESULTS
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
 
+/* Whole pages leave the file below, or the copy of it that a world of its own has, without being touched. */
+static void make_zero(unsigned char *start, uint64_t size)
+{
+    bool pages = (uintptr_t)start % BLOCK == 0 && size % BLOCK == 0;
+    if (pages && !world->own && madvise(start, size, MADV_REMOVE) == 0)
+        return;
+    if (pages && world->own && size >= NOISE_BYTES)
+        world_map_own(start, size);
+    else
+        memset(start, 0, size);
+}
+
 static void apply_range(unsigned char *image, const struct pending *change, uint64_t start, uint64_t size)
 {
     const unsigned char *data = world->data + change->data;
@@ -33,8 +45,8 @@ static void apply_range(unsigned char *image, const struct pending *change, uint
         memcpy(image + change->offset + start, data + start, size);
         return;
     }
-    if (data[0] == DISCARD_ZEROS && madvise(image + change->offset + start, size, MADV_REMOVE) != 0)
-        memset(image + change->offset + start, 0, size);
+    if (data[0] == DISCARD_ZEROS)
+        make_zero(image + change->offset + start, size);
     if (data[0] == DISCARD_NOISE)
         memset(image + change->offset + start, 0xdb, MIN(size, NOISE_BYTES));
 }
@@ -95,7 +107,8 @@ void image_flush(unsigned device, uint64_t before)
         struct pending *change = &world->pending[i];
         if (!covers(change, device, before))
             continue;
-        apply_range(world->images[device].durable, change, 0, change->size);
+        if (!world->images_united)
+            apply_range(world->images[device].durable, change, 0, change->size);
         world->images_hash = hash_part(world->images_hash, change, 0, change->size);
         change->number = 0;
     }
@@ -204,6 +217,14 @@ uint64_t images_choose(struct crash_odds odds)
     return hash;
 }
 
+void images_unite(void)
+{
+    ASSERT(world->own);
+    for (unsigned i = 0; i < world->images_count; i++)
+        world->images[i].current = world->images[i].durable;
+    world->images_united = true;
+}
+
 void images_crash(void)
 {
     for (size_t i = 0; i < world->pending_count; i++) {
@@ -215,7 +236,7 @@ void images_crash(void)
         apply_range(world->images[change->device].durable, change, change->keep_start, change->keep_size);
         world->images_hash = hash_part(world->images_hash, change, change->keep_start, change->keep_size);
     }
-    for (size_t i = 0; i < world->pending_count; i++) {
+    for (size_t i = 0; i < world->pending_count && !world->images_united; i++) {
         const struct pending *change = &world->pending[i];
         const struct image *image = &world->images[change->device];
         memcpy(image->current + change->offset, image->durable + change->offset, change->size);

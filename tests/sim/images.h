@@ -37,6 +37,8 @@ struct crash_odds {
 
 /* Decides for each pending change what a crash keeps; returns a hash of what the devices would hold. */
 uint64_t images_choose(struct crash_odds odds);
+/* Before a crash in a world of one's own: it is the last one, and from it on one image of a device does. */
+void images_unite(void);
 /* The crash: nothing is pending afterwards. */
 void images_crash(void);
 /* Only the process died: what it had submitted happens or not, and is as volatile as before. */

@@ -80,7 +80,7 @@ static void verify(void)
 
 static uint64_t again_event;
 
-static void verify_again(void *unused)
+static void verify_last(void *unused)
 {
     (void)unused;
     verify();
@@ -93,16 +93,14 @@ static void crash_again(void)
     size_t variant = world_below(COUNT_OF(variants));
     tally->again++;
     images_choose(variants[variant].odds);
-    must_pass(branch(dice_throw(&world->dice), verify_again, NULL), ", and again", variants[variant].name);
+    must_pass(branch(dice_throw(&world->dice), BRANCH_LAST, verify_last, NULL), ", and again", variants[variant].name);
 }
 
-static void verify_once(void *unused)
+static void verify_first(void *unused)
 {
     (void)unused;
-    if (world_percent(AGAIN_PERCENT)) {
-        again_event = 1 + world_below(AGAIN_EVENTS);
-        world->at_event = crash_again;
-    }
+    again_event = 1 + world_below(AGAIN_EVENTS);
+    world->at_event = crash_again;
     verify();
 }
 
@@ -119,7 +117,10 @@ static void try_state(size_t variant)
     if (choice->only != 0 && choice->only != states)
         return;
     tally->states++;
-    must_pass(branch(hash_mix(states, world->session->settings.seed), verify_once, NULL), "", variants[variant].name);
+    uint64_t dice = hash_mix(states, world->session->settings.seed);
+    bool again = dice % 100 < AGAIN_PERCENT;
+    must_pass(branch(dice, again ? BRANCH_CRASHES : BRANCH_LAST, again ? verify_first : verify_last, NULL), "",
+              variants[variant].name);
 }
 
 static void crash_here(void)

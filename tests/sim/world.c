@@ -55,4 +55,10 @@ void world_make_own(void)
         map_over(world->images[i].current, world->images[i].size, 0, world->images[i].current_file);
         map_over(world->images[i].durable, world->images[i].size, 0, world->images[i].durable_file);
     }
+    world->own = true;
+}
+
+void world_map_own(void *start, size_t size)
+{
+    map_over(start, size, MAP_ANONYMOUS, -1);
 }

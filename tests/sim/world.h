@@ -86,6 +86,8 @@ struct world {
 
     struct image images[DEVICES_MAX];
     unsigned images_count;
+    bool own;             /* nothing of it is shared with another process */
+    bool images_united;   /* the durable image is the current one, since no crash will come */
     uint64_t images_hash; /* of all that became durable, in order */
     struct pending pending[PENDING_MAX];
     size_t pending_count;
@@ -104,6 +106,8 @@ void uses_begin(void);
 void world_create(void);
 /* From here on what this process and its children do to world, session and images stays theirs. */
 void world_make_own(void);
+/* In such a world: makes whole pages zero without touching them. */
+void world_map_own(void *start, size_t size);
 
 static inline uint64_t hash_mix(uint64_t hash, uint64_t value)
 {
