@@ -1,7 +1,8 @@
 /*
  * Pages of the chunk table that a merge has to change and cannot read. There is one copy of each, and without it the
  * merge, and with it the journal, would stand still for good. What takes the place of a lost page must free nothing
- * that is in use and hand out nothing twice; what else it says may be poor, until a repair makes it right (pool/repair.c):
+ * that is in use and hand out nothing twice; what else it says may be poor, until a repair makes it right
+ * (pool/repair.c):
  *
  *   counts        stick at their end: what the page counted is never freed, nor are its CIDs given again. Whether the
  *                 share of such a chunk is in the live bytes of its segment is unknown (a dead one's is not), so each
@@ -76,7 +77,7 @@ enum error stuck_pin(struct merge *merge, struct map_entry entry)
     enum error error = ERROR_NONE;
     mutex_lock(&merge->group->lock);
     uint32_t index = segment_find(segments, entry_serial(entry));
-    /* Full, it cannot fall to nothing either: its header and those of its appends are nobody's share. */
+    /* Pins beyond this would leave no room for the shares that may still come (segment_live_add). */
     if (index != SEGMENT_NONE && segments->table[index].live + GRAIN_SIZE <= segment_size(segments))
         error = segment_live_add(segments, index, GRAIN_SIZE);
     mutex_unlock(&merge->group->lock);

@@ -56,7 +56,10 @@ uint32_t segment_device(const struct segments *s, uint32_t index)
     return d;
 }
 
-uint32_t segment_slot(const struct segments *s, uint32_t index) { return index - s->slot_first[segment_device(s, index)]; }
+uint32_t segment_slot(const struct segments *s, uint32_t index)
+{
+    return index - s->slot_first[segment_device(s, index)];
+}
 
 uint64_t segment_offset(const struct segments *s, uint32_t index)
 {
@@ -176,7 +179,10 @@ enum error segment_adopt(struct segments *s, uint32_t device, uint32_t slot, con
     return ERROR_NONE;
 }
 
-static bool lacks_space(const struct segment *segment) { return segment->state == SLOT_FREE && !segment->allocated; }
+static bool lacks_space(const struct segment *segment)
+{
+    return segment->state == SLOT_FREE && !segment->allocated;
+}
 
 uint32_t segment_unallocated(const struct segments *s, uint32_t count_max, uint32_t *count)
 {
@@ -221,8 +227,8 @@ void segment_free(struct segments *s, uint32_t index, bool allocated)
 
 enum error segment_live_add(struct segments *s, uint32_t index, int64_t bytes)
 {
-    int64_t live = (int64_t)s->table[index].live + bytes;
-    if (live < 0 || live > (int64_t)segment_size(s))
+    int64_t live = (int64_t)s->table[index].live + bytes, most = 2 * (int64_t)segment_size(s);
+    if (live < 0 || live > most) /* shares fill it once, pins once more (page_loss.c) */
         return error_explain(ERROR_CORRUPT, "segment %llu would have %lld live bytes",
                              (unsigned long long)s->table[index].serial, (long long)live);
     s->table[index].live = (uint32_t)live;

@@ -125,6 +125,25 @@ static void a_dead_chunk_that_is_hit_after_its_count_was_lost_stays(void **state
     expect_in_service(f, 3, 1);
 }
 
+/* Each merge may pin it once more; what comes alive in it then must still be counted. */
+static void a_segment_that_was_pinned_often_takes_the_share_of_every_chunk(void **state)
+{
+    struct fixture *f = *state;
+    blocks_write(f, 0, 40);
+    struct map_entry stuck = fixture_entry(f, COMPONENT, 0);
+    struct merge merge = {.group = f->group};
+    struct segments *segments = &f->group->segments;
+    uint32_t index = segment_find(segments, entry_serial(stuck));
+    uint32_t shares = segments->table[index].live;
+    for (uint64_t i = 0; i < 2 * segment_size(segments) / GRAIN_SIZE; i++)
+        assert_int_equal(stuck_pin(&merge, stuck), ERROR_NONE);
+    mutex_lock(&f->group->lock);
+    assert_int_equal(segment_live_add(segments, index, segment_size(segments) - shares), ERROR_NONE);
+    assert_int_equal(segment_live_add(segments, index, -(int64_t)segment_size(segments)), ERROR_NONE);
+    assert_true(segments->table[index].live > 0);
+    mutex_unlock(&f->group->lock);
+}
+
 static void a_chunk_that_is_born_into_a_lost_page_of_counts_stays(void **state)
 {
     struct fixture *f = *state;
@@ -237,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_lost_page_of_counts_ends_no_merge_and_frees_nothing),
         TEST(a_dead_chunk_that_is_hit_after_its_count_was_lost_stays),
+        TEST(a_segment_that_was_pinned_often_takes_the_share_of_every_chunk),
         TEST(a_chunk_that_is_born_into_a_lost_page_of_counts_stays),
         TEST(a_node_whose_count_is_lost_is_released_and_frees_nothing),
         TEST(a_lost_page_of_places_ends_no_merge_and_gives_no_number_again),
