@@ -1,6 +1,7 @@
 /*
- * The maps of all components, and what left them and waits on the release list. In the first pass each node is read in all its copies and judged, and what the component
- * says of its blocks is counted again; each pass tells the window what refers to the CIDs in it.
+ * The maps of all components, and what left them and waits on the release list. In the first pass each node is read in
+ * all its copies and judged, and what the component says of its blocks is counted again; each pass tells the window
+ * what refers to the CIDs in it.
  *
  * A part of a map that cannot be read hides references: the component is incomplete from then on, and what only follows
  * from that is not told.
@@ -29,6 +30,16 @@ enum check_fault check_entry_judge(const struct check *check, struct map_entry e
     return segment_find(segments, entry_serial(entry)) == SEGMENT_NONE ? FAULT_GONE : FAULT_NONE;
 }
 
+/* A leaf that was lost before (update.c) left its own address in place of what it referred to, which keeps its counts.
+ */
+static bool hides_references(const struct check *check, struct map_entry entry)
+{
+    const struct segments *segments = &check->group->segments;
+    uint32_t index = segment_find(segments, entry_serial(entry));
+    return index != SEGMENT_NONE && segments->table[index].kind != SEGMENT_JOURNAL &&
+           segments->table[index].kind != SEGMENT_COLD;
+}
+
 static void entry_first(struct check *check, struct map_walk *walk, uint64_t block, struct map_entry entry)
 {
     struct check_component *component = &check->components[walk->component];
@@ -37,6 +48,8 @@ static void entry_first(struct check *check, struct map_walk *walk, uint64_t blo
     component->random += entry_is_random(entry);
     component->stored += entry_share_bytes(entry);
     check->report.references++;
+    if (check->repair && hides_references(check, entry))
+        check->maps_incomplete = true;
     if (fault)
         check_range_add(check, fault, walk->component, block, entry, walk->source);
 }

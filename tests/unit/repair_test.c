@@ -185,6 +185,29 @@ static void with_a_lost_leaf_counts_go_on_to_stick(void **context)
     serves_and_frees();
 }
 
+/* The same, where a merge lost the leaf, so that no node is damaged any more. */
+static void with_a_leaf_lost_earlier_counts_go_on_to_stick(void **context)
+{
+    (void)context;
+    fill();
+    struct tree tree = map_tree("two");
+    struct spot spot = root_spot(&tree, false);
+    close_pool(true);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    write_block("two", 40 * COFFER_BLOCK, 70);
+    publish();
+    page_flip(TABLE_COUNTS);
+    close_pool(true);
+    assert_fine(repair());
+    assert_fine(check());
+    check_finds("chunk table, counts, page"); /* not made anew */
+    assert_fine(pool_try_open());
+    for (unsigned i = 0; i < 8; i++)
+        assert_block("one", i * COFFER_BLOCK, 100 + i);
+    close_pool(true);
+}
+
 static void a_damaged_journal_ends_where_it_is(void **context)
 {
     (void)context;
@@ -289,6 +312,7 @@ int main(void)
         TEST(lost_pages_of_the_chunk_table_are_made_anew),
         TEST(what_stood_in_for_lost_pages_is_made_right),
         TEST(with_a_lost_leaf_counts_go_on_to_stick),
+        TEST(with_a_leaf_lost_earlier_counts_go_on_to_stick),
         TEST(a_damaged_journal_ends_where_it_is),
         TEST(a_repair_that_is_cut_off_is_begun_again),
     };
