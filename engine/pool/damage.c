@@ -28,6 +28,7 @@ void damages_clear(struct damages *damages)
     atomic_store(&damages->count, 0);
     atomic_store(&damages->stored, 0);
     atomic_store(&damages->untold, false);
+    atomic_store(&damages->unlisted, false);
     damages->more = false;
     mutex_unlock(&damages->mutex);
 }
@@ -148,12 +149,24 @@ static bool row_fits(const struct damages *damages, const struct damage *row)
     return damages->count + more <= DAMAGES_MAX;
 }
 
+static void row_leave_out(struct damages *damages, const struct damage *row, bool covered)
+{
+    damages->more = true;
+    if (row->kind != DAMAGE_STORED || covered)
+        return;
+    damages->unlisted_pass = atomic_load(&damages->pass);
+    atomic_store(&damages->unlisted, true);
+}
+
 /* Instead of cutting them: this pass found rows that overlap `row` again, if only in part. */
 static void overlapped_keep(struct damages *damages, const struct damage *row)
 {
-    for (size_t i = row_find(damages, row, row->first); row_overlaps(damages, i, row, row->end); i++)
+    bool covered = false;
+    for (size_t i = row_find(damages, row, row->first); row_overlaps(damages, i, row, row->end); i++) {
         damages->rows[i].pass = row->pass;
-    damages->more = true;
+        covered |= damages->rows[i].first <= row->first && damages->rows[i].end >= row->end;
+    }
+    row_leave_out(damages, row, covered);
 }
 
 static void changed(struct damages *damages)
@@ -265,6 +278,8 @@ void damages_drop_older(struct damages *damages, uint64_t pass)
     }
     damages->count = kept;
     damages->stored = stored;
+    if (damages->unlisted_pass < pass)
+        atomic_store(&damages->unlisted, false);
     changed(damages);
     mutex_unlock(&damages->mutex);
 }
@@ -302,6 +317,8 @@ struct damage *damages_take_untold(struct damages *damages, size_t *count)
 bool damages_holds(struct damages *damages, uint64_t serial, uint32_t offset)
 {
     const struct damage key = {.kind = DAMAGE_STORED, .owner = serial};
+    if (atomic_load(&damages->unlisted))
+        return true;
     if (atomic_load(&damages->stored) == 0)
         return false;
     mutex_lock(&damages->mutex);

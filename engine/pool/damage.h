@@ -68,6 +68,8 @@ struct damages {
     _Atomic uint64_t pass; /* of the scrub that runs, or ran last */
     _Atomic bool naming;   /* a scrub runs, which will say whose the rows of DAMAGE_STORED are */
     bool more;             /* some found no room */
+    _Atomic bool unlisted; /* one of DAMAGE_STORED did not, in the pass `unlisted_pass` at last: it may be anywhere */
+    uint64_t unlisted_pass;
 };
 
 void damages_init(struct damages *damages);
@@ -84,7 +86,8 @@ bool damages_restore(struct damages *damages, const struct damage *damage);
 /* The range is not damaged any more; `level` of nodes and pages. Quick where nothing is known. */
 void damages_cut(struct damages *damages, enum damage_kind kind, uint64_t owner, uint8_t level, uint64_t first,
                  uint64_t end);
-/* Whether what stands at an address is known to be damaged. Quick where nothing is. */
+/* Whether what stands at an address is known to be damaged. Quick where nothing is. A full ledger may not know: then
+ * every address is, until a scrub has gone through. */
 bool damages_holds(struct damages *damages, uint64_t serial, uint32_t offset);
 /* Whether one row has the whole range with the same fault already. */
 bool damages_know(struct damages *damages, const struct damage *damage);

@@ -213,6 +213,37 @@ static void a_full_ledger_keeps_what_lies_behind_an_overwritten_middle(void **co
     assert_true(rows[0].end == 40 && rows[1].first == 50 && rows[1].end == 100);
 }
 
+static void stored_add(uint64_t serial, uint64_t first, uint64_t end)
+{
+    damages_add(
+        &damages,
+        &(struct damage){.kind = DAMAGE_STORED, .fault = DAMAGE_CHANGED, .owner = serial, .first = first, .end = end});
+}
+
+/* What is not listed must be no hit either. */
+static void a_full_ledger_holds_every_address_until_a_scrub_went_through(void **context)
+{
+    (void)context;
+    fill_up();
+    stored_add(9, 40, 50);
+    assert_false(damages_holds(&damages, 10, 0));
+    stored_add(10, 3, 4);
+    assert_true(damages_holds(&damages, 10, 3));
+    assert_true(damages_holds(&damages, 11, 0));
+    damages_drop_older(&damages, 1);
+    assert_true(damages_holds(&damages, 10, 3));
+    damages_set_pass(&damages, 2, true, true);
+    assert_true(damages_holds(&damages, 10, 3));
+    stored_add(10, 3, 4); /* this pass finds nothing else, but it finds no room either */
+    damages_drop_older(&damages, 2);
+    assert_true(damages_holds(&damages, 11, 0));
+    damages_set_pass(&damages, 3, true, true);
+    stored_add(10, 3, 4);
+    damages_drop_older(&damages, 3);
+    assert_true(damages_holds(&damages, 10, 3));
+    assert_false(damages_holds(&damages, 11, 0));
+}
+
 static void each_row_is_told_once(void **context)
 {
     (void)context;
@@ -277,6 +308,7 @@ int main(void)
         TEST(random_changes_are_what_a_plain_list_says),
         TEST(what_finds_no_room_is_said),
         TEST(a_full_ledger_keeps_a_row_of_which_a_part_is_found_again),
+        TEST(a_full_ledger_holds_every_address_until_a_scrub_went_through),
         TEST(a_full_ledger_keeps_what_lies_behind_an_overwritten_middle),
         TEST(each_row_is_told_once),
         TEST(a_pass_drops_what_it_did_not_find_again),
