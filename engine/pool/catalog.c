@@ -4,14 +4,15 @@
  * that a failed store changes nothing.
  *
  * A document and the component that comes or goes with it are one commit in one append: a crash leaves both or neither.
- * A document that makes no sense makes the open fail and names the slot. One that cannot be read, whatever the device or
- * its tags say, is lost by itself, once it was asked for patiently (an object that is not served for one refused read
- * would be a disk less for its users): there is one copy of it, and the other objects go on. That is told; nobody gets its
- * slot, and its component, which names the object too, stays.
+ * A document that makes no sense makes the open fail and names the slot. One that cannot be read, whatever the device
+ * or its tags say, is lost by itself, once it was asked for patiently (an object that is not served for one refused
+ * read would be a disk less for its users): there is one copy of it, and the other objects go on. That is told; nobody
+ * gets its slot, and its component, which names the object too, stays.
  *
  * Locks: all under pool->lock, or before and after there is a second thread (load, create, unload). Keys of dedup
  * domains stay in the arena until the catalog is unloaded.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -278,6 +279,25 @@ static enum error slots_read(struct pool *pool, struct slots *slots)
     return ERROR_NONE;
 }
 
+/* A document that could not be read for a while may come back when its name belongs to another: it is served, under a
+ * name made of its own and its slot, until a person renames it. What is stored stays as it is. */
+static void name_make_unique(const struct pool *pool, uint64_t slot, struct object_document *document)
+{
+    char made[OBJECT_NAME_MAX + 1], behind[32];
+    if (document->state != OBJECT_LIVE || object_table_living(pool->table, document->name) == NULL)
+        return;
+    int size = snprintf(behind, sizeof(behind), " (slot %llu)", (unsigned long long)slot);
+    size_t kept = strnlen(document->name, OBJECT_NAME_MAX - (size_t)size);
+    while (kept > 0 && ((unsigned char)document->name[kept] & 0xc0) == 0x80) /* within a character */
+        kept--;
+    snprintf(made, sizeof(made), "%.*s%s", (int)kept, document->name, behind);
+    message(MESSAGE_WARNING,
+            "there are two objects named '%s': the one in the catalog's slot %llu is served as '%s'; "
+            "give it another name (coffer object rename)",
+            document->name, (unsigned long long)slot, made);
+    memcpy(document->name, made, sizeof(made));
+}
+
 static enum error object_check(struct pool *pool, const struct object_document *document)
 {
     bool lives = document->state == OBJECT_LIVE;
@@ -300,6 +320,7 @@ static enum error document_load(struct pool *pool, uint64_t slot, const uint8_t 
     }
     struct object_document document;
     TRY(object_document_decode(bytes, size, &document));
+    name_make_unique(pool, slot, &document);
     TRY(object_check(pool, &document));
     return catalog_enter(pool, slot, &document);
 }

@@ -68,19 +68,56 @@ static void a_damaged_catalog_does_not_end_the_check(void **context)
     assert_string_equal(losses[1].object, "two");
 }
 
+static struct spot document_spot(uint64_t slot)
+{
+    uint64_t block = slot * OBJECT_SLOT_BLOCKS;
+    struct map_entry document;
+    struct view *view;
+    assert_fine(view_lookup(pool->group, COMPONENT_CATALOG, &block, &document, 1, &view));
+    view_put(pool->group, view);
+    return address_spot(entry_serial(document), entry_offset(document));
+}
+
+/* Without it neither of the two could be reached, nor anything else in the pool. */
+static void an_object_that_comes_back_when_its_name_is_taken_is_served_under_another(void **context)
+{
+    (void)context;
+    fill();
+    struct uuid uuid = look("one").uuid;
+    struct spot spot = document_spot(1);
+    close_pool(false);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    make("one", GIB);
+    write_block("one", 0, 7);
+    close_pool(false);
+    flip(&spot);
+    for (unsigned opens = 0; opens < 2; opens++) {
+        assert_fine(pool_try_open());
+        struct object_info first = look("one"), second = look("one (slot 3)");
+        assert_true(uuid_equal(first.uuid, uuid));
+        assert_false(uuid_equal(second.uuid, uuid));
+        assert_block("one", 0, 100);
+        assert_block("one (slot 3)", 0, 7);
+        close_pool(opens == 0);
+    }
+    assert_fine(pool_try_open());
+    assert_fine(object_rename(pool, "one (slot 3)", "four"));
+    pool_reopen(false);
+    assert_block("one", 0, 100);
+    assert_block("four", 0, 7);
+    close_pool(false);
+    assert_clean();
+}
+
 /* One copy of each document: where it is gone, the others are served, and nobody gets its slot. */
 static void an_object_whose_document_is_lost_is_not_served_and_the_others_are(void **context)
 {
     (void)context;
     fill();
     struct uuid uuid = look("one").uuid;
-    uint64_t block = OBJECT_SLOT_BLOCKS;
-    struct map_entry document;
-    struct view *view;
     struct object_info info;
-    assert_fine(view_lookup(pool->group, COMPONENT_CATALOG, &block, &document, 1, &view));
-    view_put(pool->group, view);
-    struct spot spot = address_spot(entry_serial(document), entry_offset(document));
+    struct spot spot = document_spot(1);
     close_pool(false);
     flip(&spot);
     assert_fine(pool_try_open());
@@ -296,7 +333,8 @@ static void a_damaged_checkpoint_record_is_named(void **context)
     write_block("one", 0, 2);
     publish();
     uint64_t number = pool->group->checkpoint.number;
-    struct spot spot = device_spot(checkpoint_offset(&pool->group->superblocks[0], checkpoint_copy(number - 1, 1)) + 200);
+    struct spot spot =
+        device_spot(checkpoint_offset(&pool->group->superblocks[0], checkpoint_copy(number - 1, 1)) + 200);
     close_pool(true);
     flip(&spot);
     check_finds("checkpoint record");
@@ -323,15 +361,21 @@ static void a_damaged_segment_header_is_named(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_damaged_unit_is_named_by_object_and_block), TEST(a_damaged_shared_unit_names_every_object),
-        TEST(a_damaged_unit_of_the_journal_is_named),      TEST(a_damaged_catalog_does_not_end_the_check),
+        TEST(a_damaged_unit_is_named_by_object_and_block),
+        TEST(a_damaged_shared_unit_names_every_object),
+        TEST(a_damaged_unit_of_the_journal_is_named),
+        TEST(a_damaged_catalog_does_not_end_the_check),
         TEST(an_object_whose_document_is_lost_is_not_served_and_the_others_are),
+        TEST(an_object_that_comes_back_when_its_name_is_taken_is_served_under_another),
         TEST(a_lost_leaf_of_the_catalog_costs_one_object_its_name),
-        TEST(a_damaged_leaf_is_named_by_its_blocks),       TEST(what_a_lost_leaf_mapped_is_named_after_a_merge),
+        TEST(a_damaged_leaf_is_named_by_its_blocks),
+        TEST(what_a_lost_leaf_mapped_is_named_after_a_merge),
         TEST(one_damaged_copy_of_an_inner_node_is_found),
         TEST(an_object_of_a_lost_page_of_components_is_lost_whole),
-        TEST(damaged_pages_of_tables_are_named),           TEST(a_damaged_superblock_copy_is_named),
-        TEST(a_damaged_checkpoint_record_is_named),        TEST(a_damaged_segment_header_is_named),
+        TEST(damaged_pages_of_tables_are_named),
+        TEST(a_damaged_superblock_copy_is_named),
+        TEST(a_damaged_checkpoint_record_is_named),
+        TEST(a_damaged_segment_header_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
