@@ -13,7 +13,8 @@
 
 #define APPEND_HEADER ((uint32_t)sizeof(struct append_format))
 
-enum error log_init(struct log *log, struct group *group, enum segment_kind kind, unsigned buffers, uint32_t buffer_bytes)
+enum error log_init(struct log *log, struct group *group, enum segment_kind kind, unsigned buffers,
+                    uint32_t buffer_bytes)
 {
     *log = (struct log){
         .group = group,
@@ -304,10 +305,11 @@ void log_filled(struct log *log, struct log_buffer *buffer, unsigned count)
     mutex_unlock(&log->mutex);
 }
 
-/* ---- sealing and writing ------------------------------------------------------------------------------------------ */
+/* ---- sealing and writing ------------------------------------------------------------------------------------------
+ */
 
-/* The records behind the items, those of a segment's first append behind the summary of the segment before. Returns their
- * size. */
+/* The records behind the items, those of a segment's first append behind the summary of the segment before. Returns
+ * their size. */
 static uint32_t records_seal(struct log *log, struct log_buffer *b)
 {
     struct summary *summary = log->summary;
@@ -469,9 +471,15 @@ static enum error wait_for(struct log *log, uint64_t ticket, unsigned buffers)
     return error ? group_fence(log->group, error) : ERROR_NONE;
 }
 
-enum error log_wait(struct log *log, uint64_t ticket) { return wait_for(log, ticket, 0); }
+enum error log_wait(struct log *log, uint64_t ticket)
+{
+    return wait_for(log, ticket, 0);
+}
 
-enum error log_wait_buffer(struct log *log) { return wait_for(log, 0, 2); }
+enum error log_wait_buffer(struct log *log)
+{
+    return wait_for(log, 0, 2);
+}
 
 uint64_t log_written_sequence(struct log *log)
 {
@@ -512,7 +520,8 @@ bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, vo
 again:
     for (unsigned i = 0; i < log->buffer_count && !found; i++) {
         struct log_buffer *b = &log->buffers[i];
-        if (b->state == BUFFER_FREE || b->serial != serial) /* who opens a free one writes its place under another lock */
+        if (b->state == BUFFER_FREE ||
+            b->serial != serial) /* who opens a free one writes its place under another lock */
             continue;
         uint64_t begin = (uint64_t)b->block * BLOCK_GRAINS;
         uint64_t bytes = b->state == BUFFER_OPEN ? b->capacity : (uint64_t)b->blocks * BLOCK_SIZE;
@@ -532,14 +541,17 @@ again:
     return found;
 }
 
-/* ---- segments ------------------------------------------------------------------------------------------------------ */
+/* ---- segments ------------------------------------------------------------------------------------------------------
+ */
 
 /* Second copies stand on another device than the first: each of the two logs keeps off every device that the other
  * writes or is about to write. */
 static uint64_t devices_to_avoid(const struct log *log)
 {
     const struct group *group = log->group;
-    const struct log *other = log->kind == SEGMENT_META ? &group->twin : log->kind == SEGMENT_TWIN ? &group->meta : NULL;
+    const struct log *other = log->kind == SEGMENT_META   ? &group->twin
+                              : log->kind == SEGMENT_TWIN ? &group->meta
+                                                          : NULL;
     uint64_t mask = 0;
     if (!other)
         return 0;
@@ -550,17 +562,24 @@ static uint64_t devices_to_avoid(const struct log *log)
     return mask;
 }
 
-/* Reserves a slot that is not on the devices of `full` and, where others are left, not on those that the log keeps off;
+static bool has_free_outside(const struct segments *segments, uint64_t devices)
+{
+    for (uint32_t d = 0; d < segments->device_count; d++)
+        if (!(devices >> d & 1) && segments->free_count[d])
+            return true;
+    return false;
+}
+
+/* Reserves a slot that is not on the devices of `full` and, where others have one, not on those that the log keeps off;
  * SEGMENT_NONE. *device: NULL where it has space below already. */
 static uint32_t slot_reserve(struct log *log, uint64_t full, struct device **device, uint64_t *offset)
 {
     struct group *group = log->group;
     struct segments *segments = &group->segments;
-    uint64_t all = UINT64_MAX >> (64 - segments->device_count);
     mutex_lock(&group->lock);
     uint64_t avoid = full | devices_to_avoid(log);
     if (log->reserved == SEGMENT_NONE)
-        log->reserved = group_take_segment(group, log->kind, (avoid & all) == all ? full : avoid);
+        log->reserved = group_take_segment(group, log->kind, has_free_outside(segments, avoid) ? avoid : full);
     uint32_t index = log->reserved;
     bool allocated = index == SEGMENT_NONE || segments->table[index].allocated;
     *device = allocated ? NULL : group->devices[segment_device(segments, index)];
@@ -610,8 +629,8 @@ enum error log_reserve_slot(struct log *log)
     return slot_get(log, &index);
 }
 
-/* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only then
- * is it there for the log. */
+/* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only
+ * then is it there for the log. */
 static enum error prepare(struct log *log)
 {
     struct group *group = log->group;
