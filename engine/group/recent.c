@@ -290,6 +290,14 @@ static size_t range_after(const struct recent *recent, uint64_t component, uint6
     return low;
 }
 
+uint64_t recent_told_next(const struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+{
+    size_t n = range_after(recent, component, first);
+    if (n < recent->range_count && recent->ranges[n].component == component)
+        end = MIN(end, MAX(recent->ranges[n].first, first));
+    return recent_leaf_next(recent, component, first, end);
+}
+
 uint64_t recent_range_end(const struct recent *recent, uint64_t component, uint64_t leaf)
 {
     size_t n = range_after(recent, component, leaf);

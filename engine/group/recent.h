@@ -83,6 +83,8 @@ const struct sheaf *recent_birth_page(const struct recent *recent, uint64_t cid)
 /* The first leaf of [first, end) that may have points; `end` where none has. Regions of 1 GiB that have none cost a bit
  * each. */
 uint64_t recent_leaf_next(const struct recent *recent, uint64_t component, uint64_t first, uint64_t end);
+/* The first leaf of [first, end) of which the table says anything, points or holes; `end` where there is none. */
+uint64_t recent_told_next(const struct recent *recent, uint64_t component, uint64_t first, uint64_t end);
 /* The end of the range of holes that holds the leaf; `leaf` itself where none does. */
 uint64_t recent_range_end(const struct recent *recent, uint64_t component, uint64_t leaf);
 

@@ -183,6 +183,18 @@ static uint64_t points_next(struct group *group, const struct view *view, uint64
     return view->frozen ? recent_leaf_next(view->frozen, component, leaf, next) : next;
 }
 
+uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end)
+{
+    uint64_t next = first, piece_end = first;
+    while (next == piece_end && next < end) {
+        piece_end = MIN(end, next + POINTS_PIECE);
+        mutex_lock(&group->lock);
+        next = recent_told_next(view->active, component, next, piece_end);
+        mutex_unlock(&group->lock);
+    }
+    return view->frozen ? recent_told_next(view->frozen, component, first, next) : next;
+}
+
 static uint64_t holes_end(struct group *group, const struct view *view, uint64_t component, uint64_t leaf)
 {
     mutex_lock(&group->lock);

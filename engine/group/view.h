@@ -53,6 +53,9 @@ enum error view_lookup(struct group *group, uint64_t component, const uint64_t *
  * is a hole. Reads inner nodes only. */
 enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *leaf, uint64_t end) CHECKED;
 
+/* The first leaf of [first, end) of which the view's recent tables say anything; `end` where there is none. */
+uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end);
+
 /* A component as the trees of the view know it; ERROR_NOT_FOUND where there is none. */
 enum error view_component(struct group *group, const struct view *view, uint64_t id, struct component_format *component) CHECKED;
 

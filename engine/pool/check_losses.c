@@ -67,12 +67,18 @@ static bool is_replaced(const struct check *check, const struct lost_range *rang
     return false;
 }
 
-static bool tables_are_empty(const struct check *check, const struct lost_range *range)
+/* How far from `block` on, which is replaced or not, all blocks surely are alike: at least to the next one. Objects have
+ * terabytes, so blocks are asked one by one only where a table says something of their leaf. */
+static uint64_t alike_end(const struct check *check, const struct lost_range *range, uint64_t block, bool replaced)
 {
-    for (size_t t = range->tables; t < check->recent_count; t++)
-        if (!recent_is_empty(check->recents[t].table))
-            return false;
-    return true;
+    uint64_t component = check->components[range->component].id, leaf = block / MAP_LEAF_ENTRIES;
+    uint64_t end = (range->end - 1) / MAP_LEAF_ENTRIES + 1, next = replaced ? leaf : end;
+    for (size_t t = range->tables; t < check->recent_count; t++) {
+        const struct recent *table = check->recents[t].table;
+        next = replaced ? MAX(next, recent_range_end(table, component, leaf))
+                        : MIN(next, recent_told_next(table, component, leaf, end));
+    }
+    return MIN(range->end, MAX(block + 1, next * MAP_LEAF_ENTRIES));
 }
 
 static const struct object *object_of(const struct check *check, uint32_t component)
@@ -89,14 +95,11 @@ static enum error parts_take(const struct check *check, struct lost_range range,
     const struct object *object = object_of(check, range.component);
     if (object)
         range.end = MIN(range.end, atomic_load(&object->size) / COFFER_BLOCK);
-    if (range.first >= range.end)
-        return ERROR_NONE;
-    if (tables_are_empty(check, &range))
-        return range_add(parts, range);
     for (uint64_t block = range.first, end; block < range.end; block = end) {
         bool replaced = is_replaced(check, &range, block);
-        for (end = block + 1; end < range.end && is_replaced(check, &range, end) == replaced;)
-            end++;
+        end = alike_end(check, &range, block, replaced);
+        while (end < range.end && is_replaced(check, &range, end) == replaced)
+            end = alike_end(check, &range, end, replaced);
         if (!replaced)
             TRY(range_add(parts, (struct lost_range){range.component, 0, block, end}));
     }

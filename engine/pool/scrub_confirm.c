@@ -4,6 +4,10 @@
  * Rows are known damage that this pass did not meet, and ranges that are lost with their map: those were taken as a
  * whole, so of them goes what was written since. What is good leaves the ledger.
  *
+ * A lost node may stand for terabytes, and so may a hole where one was. Both are met once, and all leaves below them
+ * are entered or cut at once; then only what recent tables know of these is looked at, until the root of the map is
+ * another.
+ *
  * Locks: the group's, a leaf at a time. Nothing but the ledger is changed, so a crash repeats it.
  */
 #include <stdlib.h>
@@ -22,15 +26,44 @@ struct confirm {
     size_t count;
 };
 
+/* Leaves that are alike in the tree of this root: below a node that cannot be read, or below a hole. end 0: none. */
+struct span {
+    struct node_pointer_format root;
+    uint64_t first, end;
+    bool lost;
+};
+
 struct leaf_look {
     struct confirm *confirm;
-    bool lost; /* the leaf, or a node above it */
+    struct span *span;
 };
+
+static void span_set(struct span *span, unsigned level, uint64_t number, bool lost)
+{
+    span->first = number * tree_span(level);
+    span->end = span->first + tree_span(level);
+    span->lost = lost;
+}
+
+/* Whether the leaf hangs below a hole in this node. */
+static void hole_look(struct span *span, const struct walk_node *node, uint64_t leaf)
+{
+    const struct node_pointer_format *children = (const void *)node->bytes;
+    unsigned below = node->identity.level - 1u;
+    uint64_t child = leaf / tree_span(below);
+    if (entry_is_hole(pointer_decode(&children[child % NODE_FANOUT]).first))
+        span_set(span, below, child, false);
+}
 
 static enum error leaf_look(void *context, const struct walk_node *node)
 {
     struct leaf_look *look = context;
-    look->lost |= node->bytes == NULL;
+    uint64_t leaf = look->confirm->blocks[0] / MAP_LEAF_ENTRIES;
+    look->span->end = 0; /* there is a node */
+    if (!node->bytes)
+        span_set(look->span, node->identity.level, node->identity.number, true);
+    else if (node->identity.level > 0)
+        hole_look(look->span, node, leaf);
     for (size_t i = 0; i < look->confirm->count && node->bytes && node->identity.level == 0; i++) {
         const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
         if (!look->confirm->known[i])
@@ -41,22 +74,27 @@ static enum error leaf_look(void *context, const struct walk_node *node)
 
 /* Nodes are read from the devices: that a cache still has one that is lost there says nothing good of it. */
 static enum error confirm_look_up(struct group *group, const struct view *view, uint64_t component,
-                                  struct confirm *confirm)
+                                  struct confirm *confirm, struct span *span)
 {
     struct component_format format;
-    struct leaf_look look = {.confirm = confirm};
+    struct leaf_look look = {confirm, span};
     uint64_t leaf = confirm->blocks[0] / MAP_LEAF_ENTRIES;
     enum error error = view_component(group, view, component, &format);
     for (size_t i = 0; i < confirm->count; i++)
         if (!confirm->known[i])
             confirm->entries[i] = (struct map_entry){0};
-    if (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT || error == ERROR_IO)
+    if (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT || error == ERROR_IO) {
+        span->end = 0;
         return ERROR_NONE; /* what no recent table knows stays unknown */
+    }
     TRY(error);
-    struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
-    TRY(tree_walk(group, &tree, leaf, leaf + 1, WALK_ONE_COPY, leaf_look, &look));
+    if (leaf < span->first || leaf >= span->end || memcmp(&span->root, &format.root, sizeof span->root) != 0) {
+        struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
+        *span = (struct span){format.root, leaf, UINT64_MAX / MAP_LEAF_ENTRIES, false}; /* where the tree has no node */
+        TRY(tree_walk(group, &tree, leaf, leaf + 1, WALK_ONE_COPY, leaf_look, &look));
+    }
     for (size_t i = 0; i < confirm->count; i++)
-        confirm->known[i] |= !look.lost;
+        confirm->known[i] |= !(span->end && span->lost);
     return ERROR_NONE;
 }
 
@@ -93,7 +131,17 @@ static enum error confirm_verify(struct group *group, struct confirm *confirm, u
     return ERROR_NONE;
 }
 
-static void confirm_enter(struct pool *pool, const struct damage *row, const struct confirm *confirm)
+static void lost_enter(struct pool *pool, const struct damage *row, uint64_t first, uint64_t end)
+{
+    struct damage still = *row;
+    still.fault = DAMAGE_MAP;
+    still.first = first;
+    still.end = end;
+    damages_add(pool->damages, &still);
+}
+
+/* `entered`: what is not known is in the ledger already. */
+static void confirm_enter(struct pool *pool, const struct damage *row, const struct confirm *confirm, bool entered)
 {
     for (size_t i = 0; i < confirm->count; i++) {
         uint64_t block = confirm->blocks[i];
@@ -102,12 +150,8 @@ static void confirm_enter(struct pool *pool, const struct damage *row, const str
         } else if (confirm->known[i]) {
             damage_note_block(pool, row->owner, block, confirm->entries[i], damage_fault_of(confirm->errors[i]),
                               row->by_scrub);
-        } else {
-            struct damage still = *row;
-            still.fault = DAMAGE_MAP;
-            still.first = block;
-            still.end = block + 1;
-            damages_add(pool->damages, &still);
+        } else if (!entered) {
+            lost_enter(pool, row, block, block + 1);
         }
     }
 }
@@ -116,6 +160,8 @@ static enum error row_confirm(struct scrub *scrub, const struct scrub_job *job, 
 {
     struct group *group = scrub->pool->group;
     AUTO_FREE struct confirm *confirm = malloc(sizeof *confirm);
+    struct span span = {.end = 0};
+    uint64_t settled = row->first; /* up to there, what hangs below such a node is entered or cut */
     if (!confirm)
         return ERROR_NO_MEMORY;
     for (uint64_t block = row->first; block < row->end;) {
@@ -124,12 +170,25 @@ static enum error row_confirm(struct scrub *scrub, const struct scrub_job *job, 
         for (confirm->count = 0; block < end; block++)
             confirm->blocks[confirm->count++] = block;
         struct view *view = confirm_view(group, row->owner, confirm);
-        enum error error = confirm_look_up(group, view, row->owner, confirm);
+        enum error error = confirm_look_up(group, view, row->owner, confirm, &span);
         if (!error)
             error = confirm_verify(group, confirm, &bytes);
+        uint64_t next = end / MAP_LEAF_ENTRIES, alike_end = MIN(row->end, span.end * MAP_LEAF_ENTRIES);
+        if (span.end > next)
+            next = view_told_next(group, view, row->owner, next, span.end);
         view_put(group, view);
         TRY(error);
-        confirm_enter(scrub->pool, row, confirm);
+        if (settled < alike_end) {
+            block = confirm->blocks[0]; /* looked at again: a commit since that view did not cut it out of this row */
+            if (span.lost)
+                lost_enter(scrub->pool, row, block, alike_end);
+            else
+                damage_overwritten(scrub->pool, row->owner, block, alike_end);
+            settled = alike_end;
+            continue;
+        }
+        confirm_enter(scrub->pool, row, confirm, block <= settled);
+        block = MAX(block, MIN(row->end, next * MAP_LEAF_ENTRIES)); /* what is skipped is settled */
         TRY(scrub_breathe(scrub, job, bytes, since));
     }
     return ERROR_NONE;

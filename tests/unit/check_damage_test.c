@@ -68,6 +68,38 @@ static void a_damaged_catalog_does_not_end_the_check(void **context)
     assert_string_equal(losses[1].object, "two");
 }
 
+/* Nobody waits until four milliards of blocks are asked one by one. */
+static void a_lost_map_over_terabytes_is_told_but_for_what_the_journal_has(void **context)
+{
+    (void)context;
+    fill();
+    make("wide", 16 * TIB);
+    write_block("wide", 0, 1);
+    write_block("wide", 16 * TIB - COFFER_BLOCK, 2);
+    publish();
+    struct tree tree = map_tree("wide");
+    struct spot first = root_spot(&tree, false), second = root_spot(&tree, true);
+    write_block("wide", 3 * TIB, 3);
+    trim_blocks("wide", 5 * TIB / COFFER_BLOCK, 1000);
+    for (unsigned i = 0; i < 1024; i++)
+        trim_blocks("wide", (6 * TIB + i * GIB) / COFFER_BLOCK, GIB / COFFER_BLOCK);
+    assert_fine(group_sync(pool->group));
+    close_pool(true);
+    flip(&first);
+    flip(&second);
+    assert_fine(check());
+    assert_int_equal(lost_count, 4);
+    const uint64_t lost_parts[][2] = {{0, 3 * TIB},
+                                      {3 * TIB + COFFER_BLOCK, 5 * TIB},
+                                      {5 * TIB + 1000 * COFFER_BLOCK, 6 * TIB},
+                                      {7 * TIB, 16 * TIB}};
+    for (size_t i = 0; i < COUNT_OF(lost_parts); i++) {
+        assert_string_equal(losses[i].object, "wide");
+        assert_true(losses[i].offset == lost_parts[i][0]);
+        assert_true(losses[i].offset + losses[i].length == lost_parts[i][1]);
+    }
+}
+
 static struct spot document_spot(uint64_t slot)
 {
     uint64_t block = slot * OBJECT_SLOT_BLOCKS;
@@ -366,6 +398,7 @@ int main(void)
         TEST(a_damaged_unit_of_the_journal_is_named),
         TEST(a_damaged_catalog_does_not_end_the_check),
         TEST(an_object_whose_document_is_lost_is_not_served_and_the_others_are),
+        TEST(a_lost_map_over_terabytes_is_told_but_for_what_the_journal_has),
         TEST(an_object_that_comes_back_when_its_name_is_taken_is_served_under_another),
         TEST(a_lost_leaf_of_the_catalog_costs_one_object_its_name),
         TEST(a_damaged_leaf_is_named_by_its_blocks),

@@ -26,6 +26,7 @@
 #define FIXTURE_SIZE   (UINT64_C(256) << 20)
 #define FIXTURE_MEMORY (UINT64_C(128) << 20)
 #define GIB            (UINT64_C(1) << 30)
+#define TIB            (UINT64_C(1) << 40)
 #define MIB            (UINT64_C(1) << 20)
 
 static char fixture_root[64], fixture_directory[128];
@@ -172,6 +173,16 @@ static inline void write_block(const char *name, uint64_t offset, unsigned fill)
     assert_fine(volume_open(pool, name, false, &volume));
     assert_fine(block_io(volume, REQUEST_WRITE, offset, block));
     volume_close(volume);
+}
+
+static inline void trim_blocks(const char *name, uint64_t first, uint64_t count)
+{
+    struct volume *volume;
+    struct request trim = {.type = REQUEST_TRIM, .offset = first * COFFER_BLOCK, .length = count * COFFER_BLOCK};
+    assert_fine(volume_open(pool, name, false, &volume));
+    volume_execute(volume, &trim, 1, fixture_answer, NULL);
+    volume_close(volume);
+    assert_fine(trim.error);
 }
 
 /* fill 0: zeros. */

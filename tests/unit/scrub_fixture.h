@@ -79,16 +79,6 @@ static inline void noise_fill(uint8_t *bytes, size_t size)
     }
 }
 
-static inline void trim_blocks(const char *name, uint64_t first, uint64_t count)
-{
-    struct volume *volume;
-    struct request trim = {.type = REQUEST_TRIM, .offset = first * COFFER_BLOCK, .length = count * COFFER_BLOCK};
-    assert_fine(volume_open(pool, name, false, &volume));
-    volume_execute(volume, &trim, 1, fixture_answer, NULL);
-    volume_close(volume);
-    assert_fine(trim.error);
-}
-
 /* The pool is spoilt: no check at the end. */
 static inline int scrub_teardown(void **context)
 {

@@ -159,6 +159,32 @@ static void one_damaged_copy_of_a_node_loses_nothing(void **context)
     assert_no_damage();
 }
 
+/* Sixteen million leaves are below it: they are not asked one by one. */
+static void a_lost_node_over_terabytes_is_told_at_once(void **context)
+{
+    (void)context;
+    fill();
+    make("wide", 16 * TIB);
+    write_block("wide", 0, 1);
+    write_block("wide", 16 * TIB - COFFER_BLOCK, 2);
+    publish();
+    struct tree tree = map_tree("wide");
+    struct spot first = root_spot(&tree, false), second = root_spot(&tree, true);
+    flip(&first);
+    flip(&second);
+    scrub();
+    damage_with("object wide: 17592186044416 bytes at 0 are lost with a part of the map");
+    assert_int_equal(info_count, 1);
+    scrub(); /* and looked at again */
+    damage_with("object wide: 17592186044416 bytes at 0 are lost with a part of the map");
+    assert_int_equal(info_count, 1);
+    flip(&first);
+    flip(&second);
+    scrub();
+    assert_no_damage();
+    assert_block("wide", 0, 1);
+}
+
 static void a_flipped_byte_of_a_page_names_the_table(void **context)
 {
     (void)context;
@@ -287,6 +313,7 @@ int main(void)
         SPOILT(a_flipped_byte_of_a_unit_names_every_object_and_range),
         SPOILT(neighbouring_blocks_of_a_damaged_segment_are_one_range),
         SPOILT(damage_that_nobody_refers_to_is_told_as_such),
+        SPOILT(a_lost_node_over_terabytes_is_told_at_once),
         SPOILT(a_lost_leaf_is_told_by_the_blocks_that_it_mapped),
         SPOILT(a_leaf_that_no_merge_has_met_is_told_by_its_blocks_too),
         SPOILT(a_scrub_ends_where_a_page_of_the_table_of_components_is_lost),
