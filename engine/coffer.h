@@ -254,6 +254,7 @@ enum scrub_state { SCRUB_NEVER, SCRUB_RUNNING, SCRUB_PAUSED, SCRUB_CANCELLED, SC
 struct scrub_status {
     enum scrub_state state;
     const char *step;             /* what it is at, for people; "" where it is at nothing */
+    bool fenced;                  /* the disk group is out of service: it will not go on */
     uint64_t rate;                /* bytes a second at most; 0: as fast as the devices read */
     uint64_t started;             /* seconds since 1970; of the one that runs or ran last */
     uint64_t bytes_verified;      /* by it */

@@ -33,7 +33,9 @@ json_t *scrub_json(const struct scrub_status *status)
         {"damages", status->damages},
         {"damaged_bytes", status->damaged_bytes},
     };
-    json_t *json = json_pack("{s:s, s:s}", "state", state_names[status->state], "step", status->step);
+    bool waits = status->fenced && (status->state == SCRUB_RUNNING || status->state == SCRUB_PAUSED);
+    json_t *json = json_pack("{s:s, s:s, s:s}", "state", state_names[status->state], "step", status->step, "waiting",
+                             waits ? "out of service" : "");
     for (size_t i = 0; i < COUNT_OF(figures) && json != NULL; i++) {
         if (json_object_set_new(json, figures[i].key, json_integer((json_int_t)figures[i].value)) == 0)
             continue;

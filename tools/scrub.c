@@ -33,9 +33,17 @@ static bool is_at_work(const json_t *scrub)
     return strcmp(state, "running") == 0 || strcmp(state, "paused") == 0;
 }
 
+static bool waits(const json_t *scrub)
+{
+    return answer_word(scrub, "waiting")[0] != '\0';
+}
+
 static const char *duration_text(uint64_t seconds, char text[TEXT_SIZE])
 {
-    duration_format(seconds * CLOCK_SECOND, text, TEXT_SIZE);
+    if (seconds == 0)
+        snprintf(text, TEXT_SIZE, "less than 1 s");
+    else
+        duration_format(seconds * CLOCK_SECOND, text, TEXT_SIZE);
     return text;
 }
 
@@ -83,10 +91,10 @@ static void print_damage(struct tool *tool, const json_t *scrub)
     json_array_foreach((json_t *)rows, i, row)
     {
         char when[TEXT_SIZE], line[1024];
-        snprintf(line, sizeof(line), "  %s; found by a %s %s", answer_word(row, "sentence"),
+        snprintf(line, sizeof(line), "%s; found by a %s %s", answer_word(row, "sentence"),
                  answer_word(row, "found_by"), text_time(answer_figure(row, "found"), when));
-        AUTO_FREE char *wrapped = text_wrap(line, columns, 4);
-        fprintf(tool->out, "%s\n", wrapped == NULL ? line : wrapped);
+        AUTO_FREE char *wrapped = text_wrap(line, columns > 4 ? columns - 2 : columns, 4);
+        fprintf(tool->out, "  %s\n", wrapped == NULL ? line : wrapped);
     }
     if (answer_flag(scrub, "damage_more"))
         fputs("  There is more than is kept here.\n", tool->out);
@@ -98,6 +106,8 @@ static enum error print_scrub(struct tool *tool, const json_t *scrub)
     char text[4 * TEXT_SIZE], rate[TEXT_SIZE];
     struct table *table = table_create(columns, COUNT_OF(columns));
     add_line(table, "Scrub", is_at_work(scrub) ? scrub_progress(scrub, text) : answer_word(scrub, "state"));
+    if (waits(scrub))
+        add_line(table, "Waits", "the pool is out of service: `coffer health` says why; it goes on after a restart");
     if (is_at_work(scrub))
         add_line(table, "At", answer_word(scrub, "step"));
     uint64_t limit = answer_figure(scrub, "rate");
@@ -134,10 +144,10 @@ static enum error watch_line(struct tool *tool, struct progress *bar, const json
     return ERROR_NONE;
 }
 
-/* Until it runs no more; *scrub is the last answer then. */
+/* Until it runs no more, or cannot; *scrub is the last answer then. */
 static enum error watch_calls(struct tool *tool, struct client *client, struct progress *bar, json_t **scrub)
 {
-    while (strcmp(answer_word(*scrub, "state"), "running") == 0) {
+    while (strcmp(answer_word(*scrub, "state"), "running") == 0 && !waits(*scrub)) {
         json_t *next;
         TRY(watch_line(tool, bar, *scrub));
         clock_sleep(WATCH_PERIOD);
@@ -170,7 +180,7 @@ static enum error run(struct tool *tool, const char *method, json_t *parameters,
     if (error != ERROR_NONE)
         return error;
     bool asked = strcmp(method, "scrub.status") == 0 || (watch && is_complete(scrub));
-    if (asked && is_bad(scrub))
+    if ((asked && is_bad(scrub)) || (watch && waits(scrub)))
         tool->status = EXIT_FAILED;
     return answer_show(tool, scrub, print_scrub);
 }

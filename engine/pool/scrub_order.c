@@ -83,7 +83,7 @@ static enum error order_give(struct pool *pool, const struct order *order) REQUI
 {
     struct scrub *scrub;
     TRY(scrub_find(pool, &scrub));
-    if (order->what == ORDER_START)
+    if (order->what == ORDER_START || order->what == ORDER_RESUME)
         TRY(pool_check_usable(pool));
     mutex_lock(&scrub->mutex);
     enum error error = obey(scrub, order);
@@ -176,6 +176,7 @@ static enum error status_fill(struct pool *pool, struct scrub_status *status) RE
     *status = (struct scrub_status){
         .state = job.state,
         .step = job.state == SCRUB_RUNNING || job.state == SCRUB_PAUSED ? scrub_step_name(job.step) : "",
+        .fenced = group_is_fenced(pool->group),
         .rate = job.rate,
         .started = job.started,
         .bytes_verified = job.bytes,
@@ -187,7 +188,7 @@ static enum error status_fill(struct pool *pool, struct scrub_status *status) RE
         .completed_damages = job.completed_damages,
     };
     double left = (double)(status->bytes_expected - job.bytes) * (double)job.nanoseconds / (double)CLOCK_SECOND;
-    if (job.bytes && job.state == SCRUB_RUNNING)
+    if (job.bytes && job.state == SCRUB_RUNNING && !status->fenced && job.step <= SCRUB_CHUNKS) /* then it is little */
         status->seconds_left = (uint64_t)(left / (double)job.bytes) + 1;
     return damages_count(pool, status);
 }
