@@ -97,7 +97,10 @@ static enum error sealed_key_load(const struct provider_config *config, enum sea
 {
     TRY(sealed_key_read(config, sealed));
     if (!uuid_equal(sealed->provider, config->id))
-        return error_explain(ERROR_FOREIGN, "%s is not of provider %s: it has another id", config->path, config->name);
+        return error_explain(ERROR_FOREIGN,
+                             "%s is the key of another pool: put this pool's key there (a backup of it), or name the "
+                             "right file in coffer.conf, [provider %s] path",
+                             config->path, config->name);
     if (sealed->seal != seal)
         return error_explain(ERROR_INVALID, "%s is sealed by %s, but the conf says seal = %s", config->path,
                              seal_name(sealed->seal), seal_name(seal));

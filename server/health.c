@@ -55,7 +55,12 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
     snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked, its disks are not served%s%s%s",
              facts->status->why_locked[0] == '\0' ? "" : ": ", facts->status->why_locked,
              facts->status->awaits_key ? " (it is tried again every minute)" : "");
-    snprintf(finding->command, sizeof(finding->command), "%s unlock", facts->self);
+    AUTO_FREE char *key_file = facts->status->awaits_key && facts->key_file[0] != '\0' ? shell_quote(facts->key_file) : NULL;
+    if (key_file != NULL)
+        snprintf(finding->command, sizeof(finding->command), "install -m 600 BACKUP_OF_THE_KEY %s; %s unlock", key_file,
+                 facts->self);
+    else
+        snprintf(finding->command, sizeof(finding->command), "%s unlock", facts->self);
 }
 
 static void check_fenced(const struct health_facts *facts, struct finding *finding)
@@ -183,7 +188,8 @@ static void check_damage(const struct health_facts *facts, struct finding *findi
         if (facts->scrubs)
             last_scrub_tell(&facts->scrub, finding);
         else
-            good(finding, "unknown while the pool is locked");
+            good(finding, facts->status->locked ? "unknown while the pool is locked"
+                                                : "unknown: the pool is open for reading only, where nothing is scrubbed");
         return;
     }
     finding->severity = any_lost(facts, NULL) || facts->damage_more ? "error" : "warning";

@@ -80,6 +80,8 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     }
     facts->looked = true;
     find_key_beside_data(facts, conf);
+    if (conf->provider_count != 0)
+        snprintf(facts->key_file, sizeof(facts->key_file), "%s", conf->providers[0].path);
     modes_look(conf, &facts->modes);
     pool_conf_destroy(conf);
 }

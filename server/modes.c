@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/shell.h"
 #include "engine/pool/conf.h"
+#include "engine/pool/scrub.h"
 #include "engine/pool/witness.h"
 
 /* Appends a word and what stands before it, or nothing where it does not fit as a whole. */
@@ -60,12 +61,14 @@ void modes_look(const struct pool_conf *conf, struct modes *modes)
 {
     AUTO_FREE char *conf_path = file_join(conf->directory, POOL_CONF_NAME);
     AUTO_FREE char *witness = file_join(conf->directory, WITNESS_NAME);
+    AUTO_FREE char *scrub = file_join(conf->directory, SCRUB_FILE);
     *modes = (struct modes){0};
     look(modes, conf->directory);
     for (size_t i = 0; i < conf->provider_count; i++)
         modes->key |= look(modes, conf->providers[i].path);
     look(modes, conf_path);
     look(modes, witness);
+    look(modes, scrub);
     look_at_addresses(conf, modes);
     for (size_t g = 0; g < conf->group_count; g++)
         for (size_t d = 0; d < conf->groups[g].device_count; d++)

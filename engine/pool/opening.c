@@ -73,6 +73,8 @@ static enum error copies_open(struct opening *opening, size_t i, const struct su
     *judged = false;
     TRY(pool_device_check(opening->pool->conf, opening->conf, i, probe));
     enum error error = opening_key_take(opening, superblock_newest(probe));
+    if (error && error == opening->key->error && error == ERROR_FOREIGN)
+        return error; /* the key file is wrong, whatever the device */
     if (error)
         return error_prefix(error, "%s", opening->conf->devices[i].path); /* the other sentences name it */
     *judged = true;

@@ -141,10 +141,10 @@ class WrongKeys(unittest.TestCase):
         os.rename(path, away)
         pool.start()
         os.rename(self.key_file(other), path)
-        self.until(lambda: "has another id" in pool.last_messages())
-        self.until(lambda: "has another id" in pool.status()["why_locked"])
+        self.until(lambda: "is the key of another pool" in pool.last_messages())
+        self.until(lambda: "is the key of another pool" in pool.status()["why_locked"])
         self.locked_for(pool, path, awaits=True)
-        self.assertIn("has another id", pool.refused("unlock"))
+        self.assertIn("is the key of another pool", pool.refused("unlock"))
         os.replace(away, path)
         self.until(lambda: not pool.status()["locked"])
         self.serves(pool)
@@ -232,7 +232,7 @@ class WrongKeys(unittest.TestCase):
             own = file.read()
         with open(self.key_file(other), "rb") as file:
             foreign = file.read()
-        for bad, mode, words in ((foreign, 0o600, "has another id"), (own, 0o644, "chmod go= " + path)):
+        for bad, mode, words in ((foreign, 0o600, "is the key of another pool"), (own, 0o644, "chmod go= " + path)):
             self.write(path, bad, mode)
             pool.start()
             self.locked_for(pool, words, awaits=True)

@@ -119,7 +119,7 @@ static void a_key_file_of_another_pool_is_waited_for(void **context)
     assert_fine(provider_find(&other, &operations));
     unlink(key_path);
     assert_fine(operations->create(&other, NULL, kdk));
-    assert_opens_when_the_key_is_right("has another id");
+    assert_opens_when_the_key_is_right("is the key of another pool");
 }
 
 /* A whole key file of this very provider, with another key in it. */
