@@ -31,7 +31,10 @@ struct place {
     uint64_t offset;
 };
 
-static unsigned char *remembered[REMEMBERED_MAX][DEVICES_MAX];
+static struct memory {
+    unsigned char *bytes; /* NULL: none yet */
+    struct image held;    /* `space` alone: where there is something */
+} remembered[REMEMBERED_MAX][DEVICES_MAX];
 static unsigned remembered_count, remembered_next;
 static struct evil_tally *tally;
 static uint64_t case_number;
@@ -43,10 +46,11 @@ void evil_remember(void)
     unsigned slot = remembered_next++ % REMEMBERED_MAX;
     for (unsigned d = 0; d < world->images_count; d++) {
         const struct image *image = &world->images[d];
-        if (remembered[slot][d] != NULL)
-            munmap(remembered[slot][d], image->size);
-        remembered[slot][d] = world_map(image->size);
-        image_copy(image->durable_file, image->durable, remembered[slot][d], NULL, NULL);
+        struct memory *memory = &remembered[slot][d];
+        if (memory->bytes != NULL)
+            munmap(memory->bytes, image->size);
+        *memory = (struct memory){.bytes = world_map(image->size)};
+        image_copy(image->durable_file, image->durable, memory->bytes, image_take_space, &memory->held);
     }
     remembered_count = MIN(remembered_count + 1, (unsigned)REMEMBERED_MAX);
 }
@@ -165,7 +169,7 @@ static void exchange(void)
 
 static const unsigned char *older(unsigned device)
 {
-    return remembered[world_below(remembered_count)][device];
+    return remembered[world_below(remembered_count)][device].bytes;
 }
 
 /* What the same place held before. */
@@ -189,17 +193,28 @@ static void roll_back_area(void)
         memcpy(bytes_at(tail), old + tail.offset, AREA_SIZE);
 }
 
+/* Only what it held is copied. */
+static void roll_back_to(unsigned device, uint64_t generation)
+{
+    const struct memory *memory = &remembered[generation][device];
+    unsigned char *bytes = bytes_at((struct place){device, 0});
+    world_map_own(bytes, device_size(device));
+    for (uint64_t at = 0; at < device_size(device); at += SPACE_GRAIN)
+        if (image_has_space(&memory->held, at, SPACE_GRAIN))
+            memcpy(bytes + at, memory->bytes + at, SPACE_GRAIN);
+}
+
 static void roll_back_device(void)
 {
     unsigned device = (unsigned)world_below(world->images_count);
-    memcpy(bytes_at((struct place){device, 0}), older(device), device_size(device));
+    roll_back_to(device, world_below(remembered_count));
 }
 
 static void roll_back_all(void)
 {
     uint64_t generation = world_below(remembered_count);
     for (unsigned d = 0; d < world->images_count; d++)
-        memcpy(bytes_at((struct place){d, 0}), remembered[generation][d], device_size(d));
+        roll_back_to(d, generation);
 }
 
 /* One field of the binary part of every superblock copy: versions, feature flags, encryption, key slots, epochs. */
