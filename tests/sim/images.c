@@ -186,11 +186,47 @@ void image_change_end(uint64_t number, bool happened)
 
 /* ---- crashes ----------------------------------------------------------------------------------------------------- */
 
+/* A disk writes sectors in any order: what is missing is the end, the beginning or a part between. */
+static void tear(struct pending *change)
+{
+    uint64_t sectors = change->size / SECTOR, cut = world_below(sectors + 1);
+    switch (world_below(3)) {
+    case 0:
+        change->keep_size = cut * SECTOR;
+        break;
+    case 1:
+        change->keep_start = cut * SECTOR;
+        change->keep_size -= cut * SECTOR;
+        break;
+    default:
+        change->gap_start = cut * SECTOR;
+        change->gap_size = world_below(sectors - cut + 1) * SECTOR;
+    }
+}
+
+static bool is_torn(const struct pending *change)
+{
+    return change->keep_size != 0 && (change->keep_size != change->size || change->gap_size != 0);
+}
+
+/* The two parts that a crash keeps, each of which may be empty. */
+static void parts_kept(const struct pending *change, uint64_t start[2], uint64_t size[2])
+{
+    uint64_t end = change->keep_start + change->keep_size, gap_end = change->gap_start + change->gap_size;
+    bool whole = change->gap_size == 0;
+    start[0] = change->keep_start;
+    size[0] = whole ? change->keep_size : change->gap_start - change->keep_start;
+    start[1] = whole ? end : gap_end;
+    size[1] = end - start[1];
+}
+
 static void choose(struct pending *change, struct crash_odds odds)
 {
     bool must = change->durable && change->completed != 0;
     change->keep_start = 0;
     change->keep_size = change->size;
+    change->gap_start = change->size;
+    change->gap_size = 0;
     if (must)
         return;
     if (change->doomed || world_percent(odds.lose_percent)) {
@@ -199,10 +235,7 @@ static void choose(struct pending *change, struct crash_odds odds)
     }
     if (!world_percent(odds.tear_percent))
         return;
-    uint64_t sectors = change->size / SECTOR, cut = world_below(sectors + 1);
-    bool front = world_below(2) == 0;
-    change->keep_start = front ? 0 : cut * SECTOR;
-    change->keep_size = (front ? cut : sectors - cut) * SECTOR;
+    tear(change);
 }
 
 uint64_t images_choose(struct crash_odds odds)
@@ -210,9 +243,12 @@ uint64_t images_choose(struct crash_odds odds)
     uint64_t hash = world->images_hash;
     for (size_t i = 0; i < world->pending_count; i++) {
         struct pending *change = &world->pending[i];
+        uint64_t start[2], size[2];
         choose(change, odds);
-        if (change->keep_size != 0)
-            hash = hash_part(hash, change, change->keep_start, change->keep_size);
+        parts_kept(change, start, size);
+        for (size_t part = 0; part < 2; part++)
+            if (size[part] != 0)
+                hash = hash_part(hash, change, start[part], size[part]);
     }
     return hash;
 }
@@ -230,11 +266,15 @@ void images_crash(void)
     for (size_t i = 0; i < world->pending_count; i++) {
         const struct pending *change = &world->pending[i];
         world->lost += change->keep_size == 0;
-        world->torn += change->keep_size != 0 && change->keep_size != change->size;
-        if (change->keep_size == 0)
-            continue;
-        apply_range(world->images[change->device].durable, change, change->keep_start, change->keep_size);
-        world->images_hash = hash_part(world->images_hash, change, change->keep_start, change->keep_size);
+        uint64_t start[2], size[2];
+        world->torn += is_torn(change);
+        parts_kept(change, start, size);
+        for (size_t part = 0; part < 2; part++) {
+            if (size[part] == 0)
+                continue;
+            apply_range(world->images[change->device].durable, change, start[part], size[part]);
+            world->images_hash = hash_part(world->images_hash, change, start[part], size[part]);
+        }
     }
     for (size_t i = 0; i < world->pending_count && !world->images_united; i++) {
         const struct pending *change = &world->pending[i];

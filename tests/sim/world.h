@@ -34,6 +34,7 @@ struct pending {
     uint64_t hash;                  /* of all that it does */
     uint64_t completed;             /* event at which it was complete; 0: in flight */
     uint64_t keep_start, keep_size; /* what a crash keeps of it; size 0: nothing */
+    uint64_t gap_start, gap_size;   /* … but for this part, within; size 0: all of it */
     unsigned device;
     bool discard, durable;
     bool doomed; /* a flush that failed gave it up: reads see it, no flush writes it */
@@ -50,7 +51,7 @@ struct image {
 };
 
 struct faults {
-    uint64_t fail_event; /* of the working phase: a write or flush fails there; 0: none */
+    uint64_t fail_event; /* of the working phase: a write or flush fails from there on, once; 0: none */
     uint64_t gone_event; /* from there on nothing that a device is asked succeeds; 0: never */
     unsigned gone_device;
     uint64_t full_from;                /* event from which the file system below has no space; 0: none */
