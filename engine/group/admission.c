@@ -4,16 +4,17 @@
  *
  * The reserve is the larger of a tenth of the raw space and what the merge could need (merge_bytes.c), plus some
  * segments; ordinary writes stop at it. What only frees may use half of what a large group keeps, all that a small one
- * keeps, but never what the merge could need; the merge uses all. Slots that wait for views, discard or wipe are not free.
+ * keeps, but never what the merge could need; the merge uses all. Slots that wait for views, discard or wipe are not
+ * free.
  *
  * Files are sparse, so a slot that is free here may have no space in the file system below. The keeper gives some free
  * slots space ahead of need, as many as the merge could want; where it cannot, ordinary writes end before the merge
  * would.
  *
  * What a trim or a deletion frees comes back by merges that take it off the release list (release.c). So with something
- * to be released, in the list or in a table, one more merge is foreseen beside those of the tables, and a merge releases
- * no more than there is space for: it always can be made, and the list goes on becoming less without a writer's help.
- * Who waits for space waits for that as well.
+ * to be released, in the list or in a table, one more merge is foreseen beside those of the tables, and a merge
+ * releases no more than there is space for: it always can be made, and the list goes on becoming less without a
+ * writer's help. Who waits for space waits for that as well.
  */
 #include "base/clock.h"
 #include "base/memory.h"
@@ -21,18 +22,19 @@
 #include "engine/group/merge.h"
 #include "engine/group/view.h"
 
-#define RESERVE_SEGMENTS 8u       /* for the cleaner */
-#define RESERVE_LEAST 16u         /* what restarts, trims and deletions of a full group live on */
+#define RESERVE_SEGMENTS 8u  /* for the cleaner */
+#define RESERVE_LEAST    16u /* what restarts, trims and deletions of a full group live on */
 /* Beside the bytes of a merge: meta and twin each begin one and prepare one early; the journal goes on in one, and
  * after a crash in another. */
-#define OPEN_SEGMENTS 6u
-#define RELEASE_SEGMENTS 2u      /* of one more merge: meta and twin may go on in another one each */
-#define RELEASE_LEAST UINT64_C(4096) /* references: fewer are not worth a merge */
-#define HOPELESS_TIME CLOCK_SECOND
+#define OPEN_SEGMENTS    6u
+#define RELEASE_SEGMENTS 2u             /* of one more merge: meta and twin may go on in another one each */
+#define RELEASE_LEAST    UINT64_C(4096) /* references: fewer are not worth a merge */
+#define HOPELESS_TIME    CLOCK_SECOND
 /* Where merges take apart what is on the release list and no segment comes of it (what is dropped may be shared). */
 #define RELEASE_PATIENCE (30 * CLOCK_SECOND)
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
-#define AHEAD_STEP 16u
+#define FIND_ENOUGH      64u /* as many as views keep (view.c), at most */
+#define AHEAD_STEP       16u
 
 static bool will_release(const struct group *group)
 {
@@ -74,7 +76,10 @@ static uint64_t release_budget(const struct group *group, uint64_t spare)
     return 0;
 }
 
-uint64_t group_release_budget(const struct group *group) { return release_budget(group, 0); }
+uint64_t group_release_budget(const struct group *group)
+{
+    return release_budget(group, 0);
+}
 
 bool group_is_releasing(const struct group *group)
 {
@@ -107,6 +112,27 @@ enum error group_allocate(struct group *group, struct device *device, uint64_t o
         message(MESSAGE_WARNING, "group %s: %s: writes get \"no space\" until it has some again", group_name(group),
                 error_sentence(error));
     return error;
+}
+
+bool group_find_allocated(struct group *group)
+{
+    struct segments *segments = &group->segments;
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < segments->count && found < FIND_ENOUGH; i++) {
+        mutex_lock(&group->lock);
+        struct device *device = group->devices[segment_device(segments, i)];
+        uint64_t offset = segment_offset(segments, i);
+        bool asks = segment_lacks_space(segments, i);
+        mutex_unlock(&group->lock);
+        if (!asks || device_allocate(device, offset, segment_size(segments)))
+            continue;
+        mutex_lock(&group->lock);
+        segment_set_allocated(segments, i);
+        mutex_unlock(&group->lock);
+        found++;
+    }
+    error_forget();
+    return found > 0;
 }
 
 void group_allocate_ahead(struct group *group)
@@ -176,7 +202,8 @@ enum error group_wait_room(struct group *group)
             return ERROR_NONE;
         }
         mutex_lock(&group->section->mutex);
-        condition_wait_until(&group->section->changed, &group->section->mutex, clock_monotonic() + 20 * CLOCK_MILLISECOND);
+        condition_wait_until(&group->section->changed, &group->section->mutex,
+                             clock_monotonic() + 20 * CLOCK_MILLISECOND);
         mutex_unlock(&group->section->mutex);
         return ERROR_NONE;
     }

@@ -206,6 +206,9 @@ bool group_is_releasing(const struct group *group);
  * several: ERROR_NO_SPACE then says to try one). Under no lock. */
 enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index,
                           uint32_t count) CHECKED;
+/* Which free slots have space below is not known after an open; where the file systems are full, they are asked for one by
+ * one. True where some have. Under no lock, before there is a second thread. */
+bool group_find_allocated(struct group *group) CHECKED;
 /* Keeps enough free slots with space below for the merge of what is in the tables. By the keeper. */
 void group_allocate_ahead(struct group *group);
 /* Waits in proportion to the fill of the active table; under no lock, before a commit. */

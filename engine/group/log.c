@@ -626,7 +626,10 @@ static enum error slot_get(struct log *log, uint32_t *index)
 enum error log_reserve_slot(struct log *log)
 {
     uint32_t index;
-    return slot_get(log, &index);
+    enum error error = slot_get(log, &index);
+    if (error == ERROR_NO_SPACE && group_find_allocated(log->group))
+        error = slot_get(log, &index);
+    return error;
 }
 
 /* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only

@@ -184,6 +184,11 @@ static bool lacks_space(const struct segment *segment)
     return segment->state == SLOT_FREE && !segment->allocated;
 }
 
+bool segment_lacks_space(const struct segments *s, uint32_t index)
+{
+    return lacks_space(&s->table[index]);
+}
+
 uint32_t segment_unallocated(const struct segments *s, uint32_t count_max, uint32_t *count)
 {
     uint32_t device = UINT32_MAX;

@@ -75,6 +75,8 @@ void segment_salts_draw(struct segments *segments, uint32_t index);
 enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t slot, const struct segment *segment) CHECKED;
 /* `allocated`: the device below still has space for it (it was not discarded). */
 void segment_free(struct segments *segments, uint32_t index, bool allocated);
+/* Whether it is free and not known to have space below. */
+bool segment_lacks_space(const struct segments *segments, uint32_t index);
 /* The first of a run of free slots without space below that stand side by side on a device, at most `count_max` of them,
  * or SEGMENT_NONE; and what is to be said when one has got some. */
 uint32_t segment_unallocated(const struct segments *segments, uint32_t count_max, uint32_t *count);

@@ -286,7 +286,8 @@ static void another_groups_segments_are_not_replayed(void **state)
 #define TEST(name)     cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 #define TEST_TWO(name) cmocka_unit_test_setup_teardown(name, fixture_setup_two, fixture_teardown)
 
-/* The limits of a table are asked for once for a whole commit by who writes, and must not be asked for more often here. */
+/* The limits of a table are asked for once for a whole commit by who writes, and must not be asked for more often here.
+ */
 static void a_commit_of_many_large_trims_is_replayed(void **state)
 {
     struct fixture *f = *state;
@@ -317,10 +318,11 @@ static const struct device_operations *real_operations;
 static struct device_operations full_operations;
 static uint32_t full_device;
 static unsigned full_times;
+static uint64_t full_before = UINT64_MAX; /* slots from this offset on have space */
 
 static enum error allocate_nothing(struct device *device, uint64_t offset, uint64_t size)
 {
-    if (full_times == 0)
+    if (full_times == 0 || offset >= full_before)
         return real_operations->allocate(device, offset, size);
     full_times--;
     return error_explain(ERROR_NO_SPACE, "%s: no space below", device->path);
@@ -358,6 +360,27 @@ static void the_journal_begins_where_the_joint_says_though_one_file_system_is_fu
     }
 }
 
+/* Free slots that were written before still have their space, and few of them are enough; nobody could read otherwise.
+ */
+static void a_pool_on_a_full_file_system_opens_while_some_slots_have_space(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 16; i++)
+        fixture_write(f, COMPONENT, i, i + 1);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    const struct segments *segments = &f->group->segments;
+    full_before = segment_offset(segments, segments->count - 3); /* as many as views keep at least (view.c) */
+    full_device = 0;
+    full_times = UINT32_MAX;
+    f->open_device = open_full;
+    fixture_crash(f);
+    fixture_open(f);
+    for (uint64_t block = 0; block < 16; block++)
+        fixture_expect(f, COMPONENT, block, block + 1);
+    full_before = UINT64_MAX;
+    full_times = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +400,7 @@ int main(void)
         TEST(opens_without_a_write_between_them_lose_nothing),
         TEST(no_cid_and_no_serial_that_replay_saw_is_given_again),
         TEST(another_groups_segments_are_not_replayed),
+        TEST(a_pool_on_a_full_file_system_opens_while_some_slots_have_space),
         TEST_TWO(the_journal_begins_where_the_joint_says_though_one_file_system_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
