@@ -284,8 +284,9 @@ static enum error slots_read(struct pool *pool, struct slots *slots)
 static void name_make_unique(const struct pool *pool, uint64_t slot, struct object_document *document)
 {
     char made[OBJECT_NAME_MAX + 1], behind[32];
-    if (document->state != OBJECT_LIVE || object_table_living(pool->table, document->name) == NULL)
-        return;
+    const struct object *other = object_table_living(pool->table, document->name);
+    if (document->state != OBJECT_LIVE || other == NULL || other->component == document->component)
+        return; /* two that share their data are no such case */
     int size = snprintf(behind, sizeof(behind), " (slot %llu)", (unsigned long long)slot);
     size_t kept = strnlen(document->name, OBJECT_NAME_MAX - (size_t)size);
     while (kept > 0 && ((unsigned char)document->name[kept] & 0xc0) == 0x80) /* within a character */
