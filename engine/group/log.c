@@ -520,8 +520,7 @@ bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, vo
 again:
     for (unsigned i = 0; i < log->buffer_count && !found; i++) {
         struct log_buffer *b = &log->buffers[i];
-        if (b->state == BUFFER_FREE ||
-            b->serial != serial) /* who opens a free one writes its place under another lock */
+        if (b->state == BUFFER_FREE || b->serial != serial) /* who opens a free one writes its place under another lock */
             continue;
         uint64_t begin = (uint64_t)b->block * BLOCK_GRAINS;
         uint64_t bytes = b->state == BUFFER_OPEN ? b->capacity : (uint64_t)b->blocks * BLOCK_SIZE;

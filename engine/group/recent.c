@@ -394,8 +394,7 @@ static void range_enter(struct recent *recent, uint64_t component, uint64_t firs
     /* All ranges of the component that overlap or touch [first, end) become one. */
     size_t n = range_after(recent, component, first ? first - 1 : 0);
     size_t stop = n;
-    while (stop < recent->range_count && recent->ranges[stop].component == component &&
-           recent->ranges[stop].first <= end) {
+    while (stop < recent->range_count && recent->ranges[stop].component == component && recent->ranges[stop].first <= end) {
         first = MIN(first, recent->ranges[stop].first);
         end = MAX(end, recent->ranges[stop].end);
         recent->drops_max -= range_drops(recent->ranges[stop].first, recent->ranges[stop].end);
