@@ -99,6 +99,8 @@ static enum error map_visit(void *context, const struct walk_node *node)
     struct map_walk *walk = context;
     if (walk->check->first_pass)
         node_first(walk, node);
+    if (!node->bytes) /* also where only a later pass cannot read it: a repair must not count without what it refers to */
+        walk->check->maps_incomplete = true;
     check_reference_node(walk->check, walk->component, node);
     if (node->identity.level == 0 && node->bytes)
         leaf_visit(walk, node);
@@ -130,6 +132,8 @@ static enum error releases_visit(void *context, const struct walk_node *node)
 {
     struct check *check = context;
     struct release release;
+    if (!node->bytes)
+        check->maps_incomplete = true;
     for (unsigned i = 0; i < RELEASES_PER_PAGE && node->identity.level == 0 && node->bytes; i++)
         if (check_release(check, node, i, &release))
             TRY(release_walk(check, &release));
