@@ -31,6 +31,7 @@ struct span {
     struct node_pointer_format root;
     uint64_t first, end;
     bool lost;
+    bool fresh; /* looked up just now */
 };
 
 struct leaf_look {
@@ -88,9 +89,10 @@ static enum error confirm_look_up(struct group *group, const struct view *view, 
         return ERROR_NONE; /* what no recent table knows stays unknown */
     }
     TRY(error);
-    if (leaf < span->first || leaf >= span->end || memcmp(&span->root, &format.root, sizeof span->root) != 0) {
+    span->fresh = leaf < span->first || leaf >= span->end || memcmp(&span->root, &format.root, sizeof span->root) != 0;
+    if (span->fresh) {
         struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
-        *span = (struct span){format.root, leaf, UINT64_MAX / MAP_LEAF_ENTRIES, false}; /* where the tree has no node */
+        *span = (struct span){format.root, leaf, UINT64_MAX / MAP_LEAF_ENTRIES, false, true}; /* without a node there */
         TRY(tree_walk(group, &tree, leaf, leaf + 1, WALK_ONE_COPY, leaf_look, &look));
     }
     for (size_t i = 0; i < confirm->count; i++)
@@ -174,10 +176,13 @@ static enum error row_confirm(struct scrub *scrub, const struct scrub_job *job, 
         if (!error)
             error = confirm_verify(group, confirm, &bytes);
         uint64_t next = end / MAP_LEAF_ENTRIES, alike_end = MIN(row->end, span.end * MAP_LEAF_ENTRIES);
-        if (span.end > next)
-            next = view_told_next(group, view, row->owner, next, span.end);
+        uint64_t stop = MIN(span.end, (row->end - 1) / MAP_LEAF_ENTRIES + 1); /* an empty tree is alike to its end */
+        if (stop > next)
+            next = view_told_next(group, view, row->owner, next, stop);
         view_put(group, view);
         TRY(error);
+        if (span.fresh)
+            settled = MIN(settled, confirm->blocks[0]); /* it was settled by another tree */
         if (settled < alike_end) {
             block = confirm->blocks[0]; /* looked at again: a commit since that view did not cut it out of this row */
             if (span.lost)

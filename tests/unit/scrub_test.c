@@ -185,6 +185,22 @@ static void a_lost_node_over_terabytes_is_told_at_once(void **context)
     assert_block("wide", 0, 1);
 }
 
+/* Nothing is below an empty tree, to the end of all numbers: nobody looks for it there while a view is held. */
+static void a_row_of_an_object_that_was_discarded_whole_goes(void **context)
+{
+    (void)context;
+    fill();
+    make("empty", 16 * TIB);
+    publish();
+    damages_add(pool->damages, &(struct damage){.kind = DAMAGE_BLOCKS,
+                                                .fault = DAMAGE_MAP,
+                                                .lost = true,
+                                                .owner = component_of("empty"),
+                                                .end = 16 * TIB / COFFER_BLOCK});
+    scrub();
+    assert_no_damage();
+}
+
 static void a_flipped_byte_of_a_page_names_the_table(void **context)
 {
     (void)context;
@@ -313,6 +329,7 @@ int main(void)
         SPOILT(a_flipped_byte_of_a_unit_names_every_object_and_range),
         SPOILT(neighbouring_blocks_of_a_damaged_segment_are_one_range),
         SPOILT(damage_that_nobody_refers_to_is_told_as_such),
+        TEST(a_row_of_an_object_that_was_discarded_whole_goes),
         SPOILT(a_lost_node_over_terabytes_is_told_at_once),
         SPOILT(a_lost_leaf_is_told_by_the_blocks_that_it_mapped),
         SPOILT(a_leaf_that_no_merge_has_met_is_told_by_its_blocks_too),
