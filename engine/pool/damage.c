@@ -211,12 +211,21 @@ void damages_add(struct damages *damages, const struct damage *damage)
     if (row_fits(damages, &row)) {
         known_keep(damages, &row);
         range_cut(damages, &row, row.first, row.end);
-        if (row_insert(damages, &row) && !row.told)
+        if (!row_insert(damages, &row))
+            row_leave_out(damages, &row, false);
+        else if (!row.told)
             atomic_store(&damages->untold, true);
     } else {
         overlapped_keep(damages, &row);
     }
     changed(damages);
+    mutex_unlock(&damages->mutex);
+}
+
+void damages_set_more(struct damages *damages)
+{
+    mutex_lock(&damages->mutex);
+    row_leave_out(damages, &(struct damage){.kind = DAMAGE_STORED}, false); /* it may have been one of these */
     mutex_unlock(&damages->mutex);
 }
 

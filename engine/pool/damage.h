@@ -83,6 +83,8 @@ void damages_set_pass(struct damages *damages, uint64_t pass, bool runs, bool is
 void damages_add(struct damages *damages, const struct damage *damage);
 /* As it was saved, all fields. False where there is no room. */
 bool damages_restore(struct damages *damages, const struct damage *damage);
+/* What was saved was not all, of whatever kind. */
+void damages_set_more(struct damages *damages);
 /* The range is not damaged any more; `level` of nodes and pages. Quick where nothing is known. */
 void damages_cut(struct damages *damages, enum damage_kind kind, uint64_t owner, uint8_t level, uint64_t first,
                  uint64_t end);

@@ -210,7 +210,8 @@ static enum error text_parse(struct scrub *scrub, const void *bytes, size_t size
     TRY(rows_restore(scrub, root));
     bool more = json_is_true(json_object_get(root, "more"));
     damages_set_pass(scrub->pool->damages, job->pass, job->state == SCRUB_RUNNING || job->state == SCRUB_PAUSED, false);
-    scrub->pool->damages->more |= more;
+    if (more)
+        damages_set_more(scrub->pool->damages);
     return ERROR_NONE;
 }
 

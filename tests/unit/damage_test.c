@@ -213,6 +213,16 @@ static void a_full_ledger_keeps_what_lies_behind_an_overwritten_middle(void **co
     assert_true(rows[0].end == 40 && rows[1].first == 50 && rows[1].end == 100);
 }
 
+static void what_was_not_saved_in_full_may_hold_every_address(void **context)
+{
+    (void)context;
+    damages_set_more(&damages);
+    assert_true(damages_holds(&damages, 10, 3));
+    damages_set_pass(&damages, 1, true, true);
+    damages_drop_older(&damages, 1);
+    assert_false(damages_holds(&damages, 10, 3));
+}
+
 static void stored_add(uint64_t serial, uint64_t first, uint64_t end)
 {
     damages_add(
@@ -308,6 +318,7 @@ int main(void)
         TEST(random_changes_are_what_a_plain_list_says),
         TEST(what_finds_no_room_is_said),
         TEST(a_full_ledger_keeps_a_row_of_which_a_part_is_found_again),
+        TEST(what_was_not_saved_in_full_may_hold_every_address),
         TEST(a_full_ledger_holds_every_address_until_a_scrub_went_through),
         TEST(a_full_ledger_keeps_what_lies_behind_an_overwritten_middle),
         TEST(each_row_is_told_once),
