@@ -33,7 +33,6 @@
 /* Where merges take apart what is on the release list and no segment comes of it (what is dropped may be shared). */
 #define RELEASE_PATIENCE (30 * CLOCK_SECOND)
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
-#define FIND_ENOUGH      64u /* as many as views keep (view.c), at most */
 #define AHEAD_STEP       16u
 
 static bool will_release(const struct group *group)
@@ -118,7 +117,7 @@ bool group_find_allocated(struct group *group)
 {
     struct segments *segments = &group->segments;
     uint32_t found = 0;
-    for (uint32_t i = 0; i < segments->count && found < FIND_ENOUGH; i++) {
+    for (uint32_t i = 0; i < segments->count && found < SLOTS_KEPT; i++) {
         mutex_lock(&group->lock);
         struct device *device = group->devices[segment_device(segments, i)];
         uint64_t offset = segment_offset(segments, i);

@@ -13,7 +13,6 @@
 
 #define LOOKUP_MAX 256
 #define POINTS_PIECE 4096 /* leaves asked for under one hold of the lock */
-#define SLOTS_KEPT 64
 
 struct view *view_get(struct group *group)
 {
@@ -169,30 +168,24 @@ enum error view_component_end(struct group *group, uint64_t component, uint64_t 
 
 /* ---- holes ------------------------------------------------------------------------------------------------------------- */
 
-/* What the recent tables say of leaves: where the next points are, and how far the holes go that begin at `leaf`. The
- * lock is for the active table; a piece at a time, so that it is never held long. */
-static uint64_t points_next(struct group *group, const struct view *view, uint64_t component, uint64_t leaf, uint64_t end)
+/* What the recent tables say of leaves: which the next one is, and how far the holes go that begin at `leaf`. The lock is
+ * for the active table; a piece at a time, so that it is never held long. */
+static uint64_t recent_next(struct group *group, const struct view *view, uint64_t component, uint64_t leaf, uint64_t end,
+                            uint64_t (*next_of)(const struct recent *, uint64_t, uint64_t, uint64_t))
 {
     uint64_t next = leaf, piece_end = leaf;
     while (next == piece_end && next < end) {
         piece_end = MIN(end, next + POINTS_PIECE);
         mutex_lock(&group->lock);
-        next = recent_leaf_next(view->active, component, next, piece_end);
+        next = next_of(view->active, component, next, piece_end);
         mutex_unlock(&group->lock);
     }
-    return view->frozen ? recent_leaf_next(view->frozen, component, leaf, next) : next;
+    return view->frozen ? next_of(view->frozen, component, leaf, next) : next;
 }
 
 uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end)
 {
-    uint64_t next = first, piece_end = first;
-    while (next == piece_end && next < end) {
-        piece_end = MIN(end, next + POINTS_PIECE);
-        mutex_lock(&group->lock);
-        next = recent_told_next(view->active, component, next, piece_end);
-        mutex_unlock(&group->lock);
-    }
-    return view->frozen ? recent_told_next(view->frozen, component, first, next) : next;
+    return recent_next(group, view, component, first, end, recent_told_next);
 }
 
 static uint64_t holes_end(struct group *group, const struct view *view, uint64_t component, uint64_t leaf)
@@ -206,7 +199,7 @@ static uint64_t holes_end(struct group *group, const struct view *view, uint64_t
 static enum error leaf_next(struct group *group, const struct view *view, const struct tree *map, uint64_t *leaf,
                             uint64_t end)
 {
-    uint64_t points = points_next(group, view, map->owner, *leaf, end), mapped = *leaf;
+    uint64_t points = recent_next(group, view, map->owner, *leaf, end, recent_leaf_next), mapped = *leaf;
     for (;;) {
         bool found;
         TRY(tree_next_leaf(group, map, &mapped, &found));

@@ -26,6 +26,9 @@ struct view {
 
 static inline const struct root *view_root(const struct view *view, enum table table) { return &view->roots[table - 1]; }
 
+/* Free slots whose space below is not given back, at most: what a full file system leaves to write in. */
+#define SLOTS_KEPT 64u
+
 /* The newest view, counted. Under the group's lock. */
 struct view *view_get(struct group *group) REQUIRES(group->lock);
 /* The same, under no lock. */
