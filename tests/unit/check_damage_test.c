@@ -73,20 +73,16 @@ static void a_lost_map_over_terabytes_is_told_but_for_what_the_journal_has(void 
 {
     (void)context;
     fill();
-    make("wide", 16 * TIB);
-    write_block("wide", 0, 1);
-    write_block("wide", 16 * TIB - COFFER_BLOCK, 2);
-    publish();
-    struct tree tree = map_tree("wide");
-    struct spot first = root_spot(&tree, false), second = root_spot(&tree, true);
+    struct spot roots[2];
+    wide_make(roots);
     write_block("wide", 3 * TIB, 3);
     trim_blocks("wide", 5 * TIB / COFFER_BLOCK, 1000);
     for (unsigned i = 0; i < 1024; i++)
         trim_blocks("wide", (6 * TIB + i * GIB) / COFFER_BLOCK, GIB / COFFER_BLOCK);
     assert_fine(group_sync(pool->group));
     close_pool(true);
-    flip(&first);
-    flip(&second);
+    flip(&roots[0]);
+    flip(&roots[1]);
     assert_fine(check());
     assert_int_equal(lost_count, 4);
     const uint64_t lost_parts[][2] = {{0, 3 * TIB},

@@ -156,6 +156,18 @@ static inline struct spot root_spot(const struct tree *tree, bool second)
                   : address_spot(entry_serial(root->first), entry_offset(root->first));
 }
 
+/* "wide" of 16 TiB, with a block at each end: where the two copies of its map's root stand. */
+static inline void wide_make(struct spot roots[2])
+{
+    make("wide", 16 * TIB);
+    write_block("wide", 0, 1);
+    write_block("wide", 16 * TIB - COFFER_BLOCK, 2);
+    publish();
+    struct tree tree = map_tree("wide");
+    for (size_t i = 0; i < 2; i++)
+        roots[i] = root_spot(&tree, i == 1);
+}
+
 /* The cached bytes of a leaf, from which the next merge makes the new ones. */
 static inline uint8_t *leaf_bytes(struct tree tree, uint64_t number, struct cache_block **block)
 {

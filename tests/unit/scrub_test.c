@@ -164,22 +164,18 @@ static void a_lost_node_over_terabytes_is_told_at_once(void **context)
 {
     (void)context;
     fill();
-    make("wide", 16 * TIB);
-    write_block("wide", 0, 1);
-    write_block("wide", 16 * TIB - COFFER_BLOCK, 2);
-    publish();
-    struct tree tree = map_tree("wide");
-    struct spot first = root_spot(&tree, false), second = root_spot(&tree, true);
-    flip(&first);
-    flip(&second);
+    struct spot roots[2];
+    wide_make(roots);
+    flip(&roots[0]);
+    flip(&roots[1]);
     scrub();
     damage_with("object wide: 17592186044416 bytes at 0 are lost with a part of the map");
     assert_int_equal(info_count, 1);
     scrub(); /* and looked at again */
     damage_with("object wide: 17592186044416 bytes at 0 are lost with a part of the map");
     assert_int_equal(info_count, 1);
-    flip(&first);
-    flip(&second);
+    flip(&roots[0]);
+    flip(&roots[1]);
     scrub();
     assert_no_damage();
     assert_block("wide", 0, 1);
