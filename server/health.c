@@ -55,7 +55,8 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
     snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked, its disks are not served%s%s%s",
              facts->status->why_locked[0] == '\0' ? "" : ": ", facts->status->why_locked,
              facts->status->awaits_key ? " (it is tried again every minute)" : "");
-    AUTO_FREE char *key_file = facts->status->awaits_key && facts->key_file[0] != '\0' ? shell_quote(facts->key_file) : NULL;
+    bool wants_file = facts->status->awaits_key && facts->key_file[0] != '\0';
+    AUTO_FREE char *key_file = wants_file ? shell_quote(facts->key_file) : NULL;
     if (key_file != NULL)
         snprintf(finding->command, sizeof(finding->command), "install -m 600 BACKUP_OF_THE_KEY %s; %s unlock", key_file,
                  facts->self);

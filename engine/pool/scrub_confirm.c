@@ -96,7 +96,7 @@ static enum error confirm_look_up(struct group *group, const struct view *view, 
         TRY(tree_walk(group, &tree, leaf, leaf + 1, WALK_ONE_COPY, leaf_look, &look));
     }
     for (size_t i = 0; i < confirm->count; i++)
-        confirm->known[i] |= !(span->end && span->lost);
+        confirm->known[i] |= !span->lost;
     return ERROR_NONE;
 }
 
