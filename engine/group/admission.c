@@ -2,10 +2,12 @@
  * Admission: what a commit needs before it may be made, so that it cannot fail or wait once it began, and so that the
  * merge of all that is in the tables always has space.
  *
- * The reserve is the larger of a tenth of the raw space and what the merge could need (merge_bytes.c), plus some
- * segments; ordinary writes stop at it. What only frees may use half of what a large group keeps, all that a small one
- * keeps, but never what the merge could need; the merge uses all. Slots that wait for views, discard or wipe are not
- * free.
+ * Two bounds. Of bytes: what is alive, and what was committed since and may turn out to be, stays below the capacity,
+ * which is the raw space less a reserve of a tenth. An overwrite brings nothing in the end, so it may go beyond that by
+ * a part of the reserve. Of segments: so many stay free as the merge of all that is in the tables can need
+ * (merge_bytes.c), and some more, for the cleaner; it turns the first bound into the second: while less is alive than the
+ * capacity it always finds something to gain, so who meets the second waits. Slots that wait for views, discard or wipe
+ * are not free.
  *
  * Files are sparse, so a slot that is free here may have no space in the file system below. The keeper gives some free
  * slots space ahead of need, as many as the merge could want; where it cannot, ordinary writes end before the merge
@@ -23,15 +25,22 @@
 #include "engine/group/view.h"
 
 #define RESERVE_SEGMENTS 8u  /* for the cleaner */
-#define RESERVE_LEAST    16u /* what restarts, trims and deletions of a full group live on */
+#define RESERVE_LEAST    20u /* of a small group: the merge's, the cleaner's, and slack for the cleaner to gain from */
+#define PACKED           31 / 32 /* of a segment; the rest is its header, ends of appends, what does not fit */
 /* Beside the bytes of a merge: meta and twin each begin one and prepare one early; the journal goes on in one, and
  * after a crash in another. */
 #define OPEN_SEGMENTS    6u
 #define RELEASE_SEGMENTS 2u             /* of one more merge: meta and twin may go on in another one each */
 #define RELEASE_LEAST    UINT64_C(4096) /* references: fewer are not worth a merge */
+#define CLEAN_AHEAD      24u            /* this part of a group is free when the cleaner begins, */
+#define CLEAN_AHEAD_LEAST 4u            /* or so many segments, beside what merges and the cleaner need */
 #define HOPELESS_TIME    CLOCK_SECOND
-/* Where merges take apart what is on the release list and no segment comes of it (what is dropped may be shared). */
-#define RELEASE_PATIENCE (30 * CLOCK_SECOND)
+/* Where merges take apart what is on the release list, or clean, and no segment comes of it (what is dropped may be
+ * shared). */
+#define SPACE_PATIENCE (30 * CLOCK_SECOND)
+#define OVERWRITE_PART 4 /* of the reserve: by so much overwrites may exceed the capacity until a merge counts */
+#define THROTTLE_TABLE   4000u  /* nanoseconds, for each permille of pressure: at most 4 ms a batch */
+#define THROTTLE_SPACE   16000u /* … at most 8 ms */
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
 #define AHEAD_STEP       16u
 
@@ -85,14 +94,49 @@ bool group_is_releasing(const struct group *group)
     return group_has_releases(group) && release_budget(group, 1) > 0;
 }
 
-uint64_t group_reserve_segments(const struct group *group)
+uint64_t group_clean_room(const struct group *group)
+{
+    uint64_t merge = merge_segments(group), writable = writable_segments(group);
+    return writable > merge ? writable - merge : 0;
+}
+
+uint64_t group_clean_target(const struct group *group)
+{
+    return merge_segments(group) + RESERVE_SEGMENTS + MAX(group->segments.count / CLEAN_AHEAD, CLEAN_AHEAD_LEAST);
+}
+
+static uint64_t reserve_segments(const struct group *group)
 {
     return MAX(group->segments.count / 10, RESERVE_LEAST);
 }
 
-static bool below_suffices(const struct group *group, bool frees)
+uint64_t group_capacity(const struct group *group)
 {
-    uint64_t needed = merge_segments(group) + (frees ? 0 : RESERVE_SEGMENTS / 2);
+    return (group->segments.count - reserve_segments(group)) * segment_size(&group->segments) * PACKED;
+}
+
+uint64_t group_used(const struct group *group)
+{
+    const struct log *journal = &group->journal;
+    uint64_t open = journal->open ? journal->open->items_end : 0;
+    return group->segments.live_total + group->frozen_bytes + journal->bytes + open;
+}
+
+static bool fits_capacity(const struct group *group, enum commit_class class)
+{
+    uint64_t over = reserve_segments(group) * segment_size(&group->segments) / OVERWRITE_PART;
+    return class == COMMIT_FREES ||
+           group_used(group) < group_capacity(group) + (class == COMMIT_OVERWRITES ? over : 0);
+}
+
+static uint64_t spare_segments(enum commit_class class)
+{
+    return class == COMMIT_FREES ? RESERVE_SEGMENTS / 2 : RESERVE_SEGMENTS;
+}
+
+static bool below_suffices(const struct group *group, enum commit_class class)
+{
+    uint64_t needed = merge_segments(group) + (class == COMMIT_FREES ? 0 : RESERVE_SEGMENTS / 2);
     return group->segments.free_allocated > needed && group->journal.prepared != SEGMENT_NONE;
 }
 
@@ -157,23 +201,25 @@ void group_allocate_ahead(struct group *group)
     }
 }
 
-bool group_has_space(const struct group *group, bool frees)
+static bool has_segments(const struct group *group, enum commit_class class)
 {
-    uint64_t merge = merge_segments(group), reserve = group_reserve_segments(group);
-    uint64_t needed = frees ? MAX(merge, (reserve - RESERVE_LEAST) / 2) : MAX(merge + RESERVE_SEGMENTS, reserve);
-    return group->segments.free_total > needed;
+    return group->segments.free_total > merge_segments(group) + spare_segments(class);
 }
 
-enum error group_room(struct group *group, uint32_t blocks, bool frees)
+bool group_has_space(const struct group *group, enum commit_class class)
 {
-    (void)blocks;
+    return has_segments(group, class) && fits_capacity(group, class);
+}
+
+enum error group_room(struct group *group, enum commit_class class)
+{
     if (group_is_fenced(group))
         return ERROR_FENCED;
-    if (group->below_full && !below_suffices(group, frees))
+    if (group->below_full && !below_suffices(group, class))
         return ERROR_NO_SPACE;
     if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready(&group->journal))
         return ERROR_AGAIN;
-    return group_has_space(group, frees) ? ERROR_NONE : ERROR_NO_SPACE;
+    return group_has_space(group, class) ? ERROR_NONE : ERROR_NO_SPACE;
 }
 
 /* What group_room() lacked comes by a merge (table), by a write (buffer) or by the keeper (segment). */
@@ -210,12 +256,18 @@ enum error group_wait_room(struct group *group)
 }
 
 /* Whether there is room for a commit, and space below it. */
-static bool has_space_below(const struct group *group, bool frees)
+static bool has_space_below(const struct group *group, enum commit_class class)
 {
-    return (!group->below_full || below_suffices(group, frees)) && group_has_space(group, frees);
+    return (!group->below_full || below_suffices(group, class)) && group_has_space(group, class);
 }
 
-enum error group_wait_space(struct group *group, bool frees)
+/* Segments will come free without anybody's help: by what is on the release list, or by the cleaner. */
+static bool is_making_space(const struct group *group, enum commit_class class)
+{
+    return group_is_releasing(group) || (fits_capacity(group, class) && clean_is_due(group));
+}
+
+enum error group_wait_space(struct group *group, enum commit_class class)
 {
     mutex_lock(&group->lock);
     bool hopeless = group->hopeless_since && clock_monotonic() - group->hopeless_since < HOPELESS_TIME;
@@ -224,37 +276,50 @@ enum error group_wait_space(struct group *group, bool frees)
     if (hopeless)
         return ERROR_NO_SPACE;
     uint64_t begin = clock_monotonic();
-    bool gained, releasing;
+    bool gained, waits;
     do {
         /* The first publish counts what died, the second frees it. Where both free no segment, they have still emptied
          * the tables, and with them what is kept for their merge. */
         TRY(group_publish(group));
         TRY(group_publish(group));
         mutex_lock(&group->lock);
-        gained = group->segments.free_total > before || has_space_below(group, frees);
-        releasing = group_is_releasing(group);
+        gained = group->segments.free_total > before || has_space_below(group, class);
+        waits = is_making_space(group, class);
         mutex_unlock(&group->lock);
-    } while (!gained && releasing && clock_monotonic() - begin < RELEASE_PATIENCE);
+    } while (!gained && waits && clock_monotonic() - begin < SPACE_PATIENCE);
     mutex_lock(&group->lock);
     group->hopeless_since = gained ? 0 : clock_monotonic();
     mutex_unlock(&group->lock);
     return gained ? ERROR_NONE : ERROR_NO_SPACE;
 }
 
-void group_throttle(struct group *group)
+/* How much of what the cleaner keeps free ahead is used up, of 1000. */
+static uint64_t space_pressure(const struct group *group)
 {
-    mutex_lock(&group->lock);
+    uint64_t target = group_clean_target(group), least = merge_segments(group) + RESERVE_SEGMENTS;
+    uint64_t left = group->segments.free_total > least ? group->segments.free_total - least : 0;
+    return left >= target - least ? 0 : 1000 - left * 1000 / (target - least);
+}
+
+/* How much of the second half of the active table is used beyond what the merge has done of its part, of 1000. */
+static uint64_t table_pressure(const struct group *group)
+{
     const struct view *view = group->view;
     uint64_t capacity = recent_capacity(view->active), room = recent_room(view->active);
     bool merging = view->frozen || !group->table_ready;
     uint64_t permille = capacity ? (capacity - MIN(room, capacity)) * 1000 / capacity : 0;
-    mutex_unlock(&group->lock);
     if (!merging || permille < 500)
-        return;
+        return 0;
     uint64_t work = atomic_load(&group->merge_work), progress = MIN(atomic_load(&group->merge_progress), work);
-    uint64_t done = work ? progress * 1000 / work : 1000;
-    /* Fill beyond half is held up against what the merge has done of its part. */
-    uint64_t fill = (permille - 500) * 2;
-    if (fill > done)
-        clock_sleep((fill - done) * 4 * 1000); /* at most 4 ms a batch */
+    uint64_t done = work ? progress * 1000 / work : 1000, fill = (permille - 500) * 2;
+    return fill > done ? fill - done : 0;
+}
+
+void group_throttle(struct group *group)
+{
+    mutex_lock(&group->lock);
+    uint64_t table = table_pressure(group), space = space_pressure(group);
+    mutex_unlock(&group->lock);
+    if (table > 0 || space > 500)
+        clock_sleep(table * THROTTLE_TABLE + (space > 500 ? (space - 500) * THROTTLE_SPACE : 0));
 }

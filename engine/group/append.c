@@ -5,12 +5,13 @@
 #include "engine/group/item.h"
 #include "engine/group/log.h"
 
-bool append_is_possible(const struct append_format *append, uint64_t serial, uint32_t offset, uint32_t segment_blocks)
+bool append_is_possible(const struct append_format *append, enum segment_kind kind, uint64_t serial, uint32_t offset,
+                        uint32_t segment_blocks)
 {
     uint64_t blocks = le32_get(append->blocks), size = blocks * BLOCK_SIZE;
     uint64_t records = sizeof *append + (uint64_t)le32_get(append->items_size);
     return le40_get(append->serial) == serial && le32_get(append->offset) == offset &&
-           append->kind == SEGMENT_JOURNAL && size > 0 && offset + blocks <= segment_blocks &&
+           append->kind == kind && size > 0 && offset + blocks <= segment_blocks &&
            size <= APPEND_BYTES_MAX && le32_get(append->records_offset) == records &&
            records + le32_get(append->records_size) <= size;
 }

@@ -14,9 +14,10 @@
 
 #define APPEND_BYTES_MAX (4u << 20) /* a log's buffer has 1 MiB; a reader takes no more than this */
 
-/* Of one block: whether it can be the header of a journal append of segment `serial` at block `offset`. Says nothing of
- * its tag; afterwards its lengths lie within `segment_blocks`. */
-bool append_is_possible(const struct append_format *append, uint64_t serial, uint32_t offset, uint32_t segment_blocks);
+/* Of one block: whether it can be the header of an append of segment `serial`, of this kind, at block `offset`. Says
+ * nothing of its tag; afterwards its lengths lie within `segment_blocks`. */
+bool append_is_possible(const struct append_format *append, enum segment_kind kind, uint64_t serial, uint32_t offset,
+                        uint32_t segment_blocks);
 /* Of a whole append that is possible: ERROR_NOT_FOUND where its tag does not fit. */
 enum error append_check(const struct append_format *append, const struct segment_keys *keys) CHECKED;
 /* Of an append whose tag fits: whether all its units stand where they say and their tags fit. */

@@ -91,22 +91,54 @@ static enum error places_apply(struct merge *merge, void *context, uint64_t numb
     return ERROR_NONE;
 }
 
+enum error change_place(struct merge *merge, uint64_t cid, struct map_entry *place)
+{
+    struct tree tree = tree_of_table(TABLE_PLACES, &merge->roots[TABLE_PLACES - 1]);
+    struct cache_block *block;
+    *place = (struct map_entry){0};
+    TRY(page_read_patiently(merge, &tree, cid / MAP_LEAF_ENTRIES, &block));
+    if (block)
+        *place = entry_decode((const struct map_entry_format *)cache_bytes(block) + cid % MAP_LEAF_ENTRIES);
+    tree_put(merge->group, &block, 1);
+    return ERROR_NONE;
+}
+
+/* What the cleaner moved is counted where it is now. Where the page that says so is lost, the place stays as it was. */
+static enum error counted_place(struct merge *merge, struct map_entry *entry)
+{
+    struct map_entry place;
+    mutex_lock(&merge->group->lock);
+    bool left = segment_is_left(&merge->group->segments, entry_serial(*entry));
+    mutex_unlock(&merge->group->lock);
+    if (!left)
+        return ERROR_NONE;
+    enum error error = change_place(merge, entry_cid(*entry), &place);
+    if (error == ERROR_CORRUPT && !group_is_fenced(merge->group))
+        return ERROR_NONE;
+    TRY(error);
+    if (entry_cid(place) == entry_cid(*entry) && !entry_place_is_unknown(place))
+        *entry = place;
+    return ERROR_NONE;
+}
+
+/* Of a chunk that goes, and whose place nobody knows any more, the share stays in the live bytes of a segment. */
 static enum error chunk_live_change(struct merge *merge, const struct change *change, int sign)
 {
     struct group *group = merge->group;
+    struct map_entry entry = change->entry;
+    TRY(counted_place(merge, &entry));
     if (!change->is_node)
         merge->chunks_live += (uint64_t)(int64_t)sign;
     mutex_lock(&group->lock);
-    uint32_t index = segment_find(&group->segments, entry_serial(change->entry));
+    uint32_t index = segment_find(&group->segments, entry_serial(entry));
     enum error error = index == SEGMENT_NONE ? ERROR_NOT_FOUND
                                              : segment_live_add(&group->segments, index,
-                                                                sign * (int64_t)entry_share_bytes(change->entry));
+                                                                sign * (int64_t)entry_share_bytes(entry));
     mutex_unlock(&group->lock);
-    if (error == ERROR_NOT_FOUND)
+    if (error == ERROR_NOT_FOUND && sign > 0)
         return error_explain(ERROR_CORRUPT, "chunk %llu stands in segment %llu, which does not exist",
-                             (unsigned long long)entry_cid(change->entry),
-                             (unsigned long long)entry_serial(change->entry));
-    return error;
+                             (unsigned long long)entry_cid(entry), (unsigned long long)entry_serial(entry));
+    return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
 }
 
 static enum error counts_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
@@ -165,6 +197,19 @@ enum error changes_apply(struct merge *merge)
     TRY(table_update(merge, TABLE_COUNTS, pages, n, counts_apply, &counts));
     merge->change_count = merge->changes_sorted = 0;
     return ERROR_NONE;
+}
+
+enum error moves_apply(struct merge *merge, struct change *moves, size_t count)
+{
+    if (count == 0)
+        return ERROR_NONE;
+    AUTO_FREE uint64_t *pages = malloc(count * sizeof *pages);
+    if (!pages)
+        return ERROR_NO_MEMORY;
+    qsort(moves, count, sizeof *moves, change_order);
+    struct cursor places = {moves, moves + count};
+    size_t n = pages_of(moves, count, MAP_LEAF_ENTRIES, true, pages);
+    return table_update(merge, TABLE_PLACES, pages, n, places_apply, &places);
 }
 
 /* A page that is lost counts as what will take its place. */

@@ -42,21 +42,43 @@ enum error item_unit_decode(const struct item_read *read, uint8_t *out, unsigned
     return unit_decompress((enum codec)read->header->codec, read->stored, read->stored_size, out, *count);
 }
 
-enum error item_unit_holds(const struct item_read *read, unsigned count, struct map_entry entry)
+static bool is_at(const struct item_read *read, unsigned index, uint64_t cid)
 {
-    unsigned index = entry_index(entry);
-    if (index >= count || count != entry_count(entry))
-        return ERROR_CORRUPT;
-    le40 cid;
-    memcpy(&cid, read->descriptors + index * sizeof cid, sizeof cid);
-    return le40_get(cid) == entry_cid(entry) ? ERROR_NONE : ERROR_CORRUPT;
+    le40 found;
+    memcpy(&found, read->descriptors + index * sizeof found, sizeof found);
+    return le40_get(found) == cid;
 }
 
-static enum error chunk_take(const struct item_read *read, const uint8_t *bytes, unsigned count, struct chunk_read *chunk)
+enum error item_unit_find(const struct item_read *read, unsigned count, struct map_entry entry, unsigned *index)
 {
-    TRY(item_unit_holds(read, count, chunk->entry));
-    memcpy(chunk->out, bytes + (size_t)entry_index(chunk->entry) * CHUNK_SIZE, CHUNK_SIZE);
+    *index = entry_index(entry);
+    if (!read->moved && (*index >= count || count != entry_count(entry)))
+        return ERROR_CORRUPT;
+    for (unsigned i = 0; i < count && read->moved; i++)
+        if (is_at(read, i, entry_cid(entry)))
+            *index = i;
+    return *index < count && is_at(read, *index, entry_cid(entry)) ? ERROR_NONE : ERROR_CORRUPT;
+}
+
+static enum error chunk_take(const struct item_read *read, const uint8_t *bytes, unsigned count, struct chunk_read *chunk,
+                             unsigned *index)
+{
+    TRY(item_unit_find(read, count, chunk->entry, index));
+    memcpy(chunk->out, bytes + (size_t)*index * CHUNK_SIZE, CHUNK_SIZE);
     return ERROR_NONE;
+}
+
+/* One chunk from inside a unit is a random read: its neighbours are not worth the room. What moved is kept under the
+ * name by which it is asked for as well: an address, gone or not, has one content. */
+static void unit_cache(struct group *group, const struct item_read *read, const uint8_t *bytes, unsigned count,
+                       struct chunk_read *const *chunks, size_t wanted, unsigned last)
+{
+    bool alone = wanted == 1 && last > 0;
+    for (unsigned i = alone ? last : 0; i < (alone ? MIN(last + 1, count) : count); i++)
+        cache_add(group->chunks, (struct cache_key){read->serial, read->offset, i}, bytes + (size_t)i * CHUNK_SIZE);
+    for (size_t i = 0; i < wanted && read->moved; i++)
+        if (!chunks[i]->error)
+            cache_add(group->chunks, chunk_key(chunks[i]->entry), chunks[i]->out);
 }
 
 static void unit_done(struct item_read *read, void *context)
@@ -64,25 +86,20 @@ static void unit_done(struct item_read *read, void *context)
     struct chunks_context *chunks = context;
     struct unit_read *unit = read->owner;
     uint8_t bytes[UNIT_CHUNKS_MAX * CHUNK_SIZE];
-    unsigned count = 0;
+    unsigned count = 0, index = 0;
     enum error error = read->error;
     if (!error)
         error = item_unit_decode(read, bytes, &count);
     for (size_t i = unit->first; i < unit->first + unit->count; i++) {
         struct chunk_read *chunk = chunks->reads[i];
-        chunk->error = error ? error : chunk_take(read, bytes, count, chunk);
+        chunk->error = error ? error : chunk_take(read, bytes, count, chunk, &index);
         if (chunk->error == ERROR_NOT_FOUND)
             chunk->error = ERROR_CORRUPT;
         if (chunk->error)
             damage_report(chunks->group, &chunk->entry, chunk->error);
     }
-    if (error)
-        return;
-    /* One chunk from inside a unit is a random read: its neighbours are not worth the room. */
-    unsigned wanted = entry_index(chunks->reads[unit->first]->entry);
-    bool alone = unit->count == 1 && wanted > 0;
-    for (unsigned i = alone ? wanted : 0; i < (alone ? MIN(wanted + 1, count) : count); i++)
-        cache_add(chunks->group->chunks, (struct cache_key){read->serial, read->offset, i}, bytes + (size_t)i * CHUNK_SIZE);
+    if (!error)
+        unit_cache(chunks->group, read, bytes, count, chunks->reads + unit->first, unit->count, index);
 }
 
 static void chunks_read_some(struct group *group, struct chunk_read *reads, size_t count)
@@ -108,6 +125,7 @@ static void chunks_read_some(struct group *group, struct chunk_read *reads, size
             .offset = entry_offset(entry),
             .length = entry_length(entry),
             .kind = ITEM_UNIT,
+            .cid = entry_cid(entry),
             .owner = &units[unit_count],
         };
         unit_count++;

@@ -113,6 +113,12 @@ struct node_pointer {
 };
 struct node_pointer pointer_decode(const struct node_pointer_format *in);
 void pointer_encode(const struct node_pointer *pointer, struct node_pointer_format *out);
+/* The address of the second copy of a map node, which is there: a chunk of its own, with the CID after the first's. */
+static inline struct map_entry pointer_second(const struct node_pointer *pointer)
+{
+    return entry_make(entry_cid(pointer->first) + 1, pointer->second_serial, pointer->second_offset,
+                      entry_length(pointer->first), 0, 1);
+}
 
 /* Stores `count` (1 to 256) entries as runs; returns the bytes written, or 0 where they do not fit into `capacity`. */
 size_t entry_runs_encode(const struct map_entry *entries, size_t count, uint8_t *out, size_t capacity);

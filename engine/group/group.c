@@ -21,6 +21,7 @@
 #define JOURNAL_BUFFERS 8
 #define JOURNAL_BUFFER_BYTES (1u << 20)
 #define META_BUFFERS 4
+#define COLD_BUFFERS 3
 #define META_BUFFER_BYTES (512u << 10)
 #define SEGMENT_KEYS_CACHED 16384
 #define CLOSE_PATIENCE (60 * CLOCK_SECOND)
@@ -70,7 +71,8 @@ void group_figures(struct group *group, struct group_figures *figures)
         .segment_bytes = segment_size(segments),
         .segments = segments->count,
         .segments_free = segments->free_total,
-        .segments_reserve = group_reserve_segments(group),
+        .capacity_bytes = group_capacity(group),
+        .used_bytes = group_used(group),
         .chunks_live = group->checkpoint.chunks_live,
         .blocks_mapped = group->checkpoint.blocks_mapped,
         .journal_bytes = group->journal.bytes,
@@ -145,9 +147,9 @@ static enum error segment_page_load(struct group *group, uint64_t number, const 
         enum error error = sound ? segment_adopt(segments, device, first + i, &segment) : ERROR_CORRUPT;
         if (error)
             return error_explain(ERROR_CORRUPT, "group %s: the segment table has an impossible entry", group_name(group));
-        struct segment *known = &segments->table[segment_find(segments, segment.serial)];
-        known->live = segment.live;
-        known->kind = segment.kind;
+        uint32_t known = segment_find(segments, segment.serial);
+        segment_live_set(segments, known, segment.live);
+        segments->table[known].kind = segment.kind;
     }
     return ERROR_NONE;
 }
@@ -216,7 +218,7 @@ static struct shares shares_of(const struct group_config *config, uint32_t segme
         .tables = config->memory / 8,
     };
     uint64_t buffers = shares.journal_buffers * (2ull * JOURNAL_BUFFER_BYTES + LOG_RECORDS_BYTES) +
-                       4ull * META_BUFFERS * shares.meta_buffer_bytes + (uint64_t)shares.scratch_count * SCRATCH_BYTES;
+                       2ull * (2 * META_BUFFERS + COLD_BUFFERS) * shares.meta_buffer_bytes + (uint64_t)shares.scratch_count * SCRATCH_BYTES;
     shares.fixed = buffers + 2 * shares.tables + config->index_memory + segments * sizeof(struct segment) +
                    CHANGES_BYTES + shares.keys_cached * SEGMENT_KEY_BYTES + sizeof(struct summary);
     return shares;
@@ -273,6 +275,7 @@ static enum error memory_take(struct group *group)
     TRY(log_init(&group->journal, group, SEGMENT_JOURNAL, shares.journal_buffers, JOURNAL_BUFFER_BYTES));
     TRY(log_init(&group->meta, group, SEGMENT_META, META_BUFFERS, shares.meta_buffer_bytes));
     TRY(log_init(&group->twin, group, SEGMENT_TWIN, META_BUFFERS, shares.meta_buffer_bytes));
+    TRY(log_init(&group->cold, group, SEGMENT_COLD, COLD_BUFFERS, shares.meta_buffer_bytes));
     group->memory_used = shares.fixed + caches;
     return ERROR_NONE;
 }
@@ -331,7 +334,7 @@ static enum error joint_record(struct group *group, const struct replay_end *end
 static unsigned publishes_first(struct group *group, unsigned joints)
 {
     mutex_lock(&group->lock);
-    bool short_of_space = !group->below_full && !group_has_space(group, false);
+    bool short_of_space = !group->below_full && !group_has_space(group, COMMIT_GROWS);
     mutex_unlock(&group->lock);
     if (joints && short_of_space)
         return 2;
@@ -442,6 +445,7 @@ static void group_free(struct group *group)
     log_deinit(&group->journal);
     log_deinit(&group->meta);
     log_deinit(&group->twin);
+    log_deinit(&group->cold);
     segment_key_cache_destroy(group->segment_keys);
     lender_destroy(group->scratch);
     index_destroy(group->index);
@@ -501,7 +505,7 @@ enum error group_open(struct device **devices, struct superblock *superblocks, s
 /* Writes in flight use the buffers until the kernel gave them back. */
 void group_drain(struct group *group)
 {
-    struct log *logs[] = {&group->journal, &group->meta, &group->twin};
+    struct log *logs[] = {&group->journal, &group->meta, &group->twin, &group->cold};
     for (size_t i = 0; i < COUNT_OF(logs); i++)
         log_drain_writes(logs[i]);
 }

@@ -63,6 +63,7 @@ struct group_totals { /* counted since the open */
     _Atomic uint64_t unit_bytes_in, unit_bytes_out;
     _Atomic uint64_t chunks_written, chunks_zero, chunks_hit, chunks_false_hit, chunks_random;
     _Atomic uint64_t checkpoints, read_errors;
+    _Atomic uint64_t segments_cleaned, bytes_moved; /* by the cleaner */
 };
 
 struct group {
@@ -81,7 +82,7 @@ struct group {
 
     struct mutex lock;
     struct segments segments;
-    struct log journal, meta, twin;
+    struct log journal, meta, twin, cold;
     struct view *view;                     /* the newest */
     struct view *view_oldest;
     struct recent *tables[2];              /* the arenas: one active, the other frozen or empty */
@@ -92,6 +93,7 @@ struct group {
     uint64_t generation;                   /* of the active table */
     uint64_t published_generation;
     uint64_t second_live;                  /* live bytes of second copies, as of the last publish */
+    uint64_t frozen_bytes;                 /* of the journal, that belong to the frozen table */
     uint64_t component_next, component_lease;
     uint64_t active_since;                 /* clock_monotonic at the last freeze */
     struct checkpoint checkpoint;          /* the published one; changed by the merge thread only, under the lock */
@@ -160,7 +162,8 @@ void group_keeper_wake(struct group *group);
 uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes);
 const char *group_name(const struct group *group); /* for messages */
 struct group_figures {
-    uint64_t segment_bytes, segments, segments_free, segments_reserve;
+    uint64_t segment_bytes, segments, segments_free;
+    uint64_t capacity_bytes, used_bytes; /* see group_capacity(), group_used() */
     uint64_t live_data_bytes, live_meta_bytes;
     uint64_t chunks_live, blocks_mapped;
     uint64_t journal_bytes, checkpoint_time;
@@ -178,20 +181,35 @@ enum error group_flush_devices(struct group *group) CHECKED;
 
 /* ---- committing: all within the commit section and group->lock ------------------------------------------------------- */
 
+/* What a commit does to what is stored, in the end. */
+enum commit_class {
+    COMMIT_GROWS,
+    COMMIT_OVERWRITES, /* blocks that are mapped already */
+    COMMIT_FREES,      /* trims, deletions */
+};
+
 /* ERROR_NONE where a commit of at most COMMIT_BLOCKS_MAX blocks can be made now; ERROR_AGAIN where group_wait_room() is needed
- * first; ERROR_NO_SPACE; ERROR_FENCED. `frees` says that the commit only frees (trim, delete). */
-enum error group_room(struct group *group, uint32_t blocks, bool frees) CHECKED;
+ * first; ERROR_NO_SPACE; ERROR_FENCED. */
+enum error group_room(struct group *group, enum commit_class class) CHECKED;
 /* Under no lock: waits for what group_room() lacked. */
 enum error group_wait_room(struct group *group) CHECKED;
 /* Under no lock, after ERROR_NO_SPACE: publishes what may free something; ERROR_NO_SPACE where nothing came of it. */
-enum error group_wait_space(struct group *group, bool frees) CHECKED;
-/* Whether free segments cover the merge of all that is in the tables, and what is kept beyond that. Under the lock. */
-bool group_has_space(const struct group *group, bool frees);
+enum error group_wait_space(struct group *group, enum commit_class class) CHECKED;
+/* Whether free segments cover the merge of all that is in the tables, and what is kept beyond that, and what is stored
+ * does not exceed the capacity. Under the lock. */
+bool group_has_space(const struct group *group, enum commit_class class);
+/* Bytes that may be stored, and that are: live ones, and all that was committed and is not merged yet. Under the lock. */
+uint64_t group_capacity(const struct group *group);
+uint64_t group_used(const struct group *group);
+/* Free segments beyond what the merge of all that is in the tables can need, and what ordinary commits leave: what the
+ * cleaner may write to. Under the lock. */
+uint64_t group_clean_room(const struct group *group);
+/* Free segments below which the cleaner begins. Under the lock. */
+uint64_t group_clean_target(const struct group *group);
 /* Bytes that the merge of a table (NULL: of an empty one) can write at most, after `before` (which may be NULL) was
  * merged, where it releases so many references beside those that it adds. Under the lock. */
 uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before,
                            uint64_t releases);
-uint64_t group_reserve_segments(const struct group *group);
 /* References beyond those that it adds which the merge of the frozen table may take off the release list with the space
  * that there is; 0: none. Under the lock. */
 uint64_t group_release_budget(const struct group *group);

@@ -8,7 +8,9 @@
 
 #include "base/memory.h"
 #include "dedup/unit.h"
+#include "engine/group/follow.h"
 #include "engine/group/group.h"
+#include "engine/group/view.h"
 
 #define ROUND_ITEMS 128
 
@@ -55,6 +57,8 @@ static void resolve(struct group *group, struct item_read *reads, size_t count, 
     mutex_lock(&group->lock);
     for (size_t i = 0; i < count; i++) {
         struct item_read *read = &reads[i];
+        if (read->error)
+            continue; /* the chunk table could not say where it is now */
         uint32_t index = segment_find(&group->segments, read->serial);
         uint64_t end = (uint64_t)read->offset + read->length;
         if (index == SEGMENT_NONE || read->offset < BLOCK_GRAINS ||
@@ -63,7 +67,6 @@ static void resolve(struct group *group, struct item_read *reads, size_t count, 
             continue;
         }
         identities[i] = segment_identity(&group->segments, index);
-        read->error = ERROR_NONE;
         read->device = identities[i].device;
         read->first_block = read->offset / BLOCK_GRAINS;
         uint64_t last_block = (end + BLOCK_GRAINS - 1) / BLOCK_GRAINS;
@@ -109,7 +112,7 @@ static void item_finish(struct group *group, struct item_read *read, void (*done
 static bool buffers_read(struct group *group, struct item_read *read)
 {
     size_t size = (size_t)read->length * GRAIN_SIZE;
-    struct log *logs[] = {&group->journal, &group->meta, &group->twin};
+    struct log *logs[] = {&group->journal, &group->meta, &group->twin, &group->cold};
     for (size_t i = 0; i < COUNT_OF(logs); i++)
         if (logs[i]->buffer_count && log_read(logs[i], read->serial, read->offset, size, read->io.buffer))
             return true;
@@ -135,12 +138,55 @@ static void round_run(struct group *group, struct item_read *reads, size_t count
         item_finish(group, &reads[i], done, context);
 }
 
+/* What the cleaner moved is read where it is now, at most FOLLOW_MAX of them. */
+static void moved_follow(struct group *group, const struct view *view, struct item_read *const *moved, size_t count)
+{
+    struct map_entry entries[FOLLOW_MAX];
+    enum error errors[FOLLOW_MAX];
+    for (size_t i = 0; i < count; i++)
+        entries[i] = entry_make(moved[i]->cid, moved[i]->serial, moved[i]->offset, moved[i]->length, 0, 1);
+    entries_follow(group, view, entries, errors, count);
+    for (size_t i = 0; i < count; i++) {
+        struct item_read *read = moved[i];
+        read->moved = entry_serial(entries[i]) != read->serial || entry_offset(entries[i]) != read->offset;
+        read->serial = entry_serial(entries[i]);
+        read->offset = entry_offset(entries[i]);
+        read->length = entry_length(entries[i]);
+        read->error = errors[i];
+    }
+}
+
+/* Before anything is lent: it reads pages of the chunk table. Returns a view that keeps what it found; NULL: all stands
+ * where the caller said. */
+static struct view *reads_follow(struct group *group, struct item_read *reads, size_t count)
+{
+    struct item_read *moved[FOLLOW_MAX];
+    struct view *view = NULL;
+    for (size_t next = 0; next < count;) {
+        size_t n = 0;
+        mutex_lock(&group->lock);
+        for (; next < count && n < FOLLOW_MAX; next++)
+            if (reads[next].cid && segment_is_left(&group->segments, reads[next].serial))
+                moved[n++] = &reads[next];
+        if (n && !view)
+            view = view_get(group);
+        mutex_unlock(&group->lock);
+        if (n)
+            moved_follow(group, view, moved, n);
+    }
+    return view;
+}
+
 void items_read(struct group *group, struct item_read *reads, size_t count, void (*done)(struct item_read *read, void *context),
                 void *context)
 {
-    uint8_t *scratch = count ? lender_take(group->scratch) : NULL;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         reads[i].keys = NULL;
+        reads[i].error = ERROR_NONE;
+        reads[i].moved = false;
+    }
+    struct view *view = reads_follow(group, reads, count);
+    uint8_t *scratch = count ? lender_take(group->scratch) : NULL;
     for (size_t first = 0; first < count;) {
         size_t end = first, bytes = 0;
         while (scratch && end < count && end - first < ROUND_ITEMS) {
@@ -160,4 +206,6 @@ void items_read(struct group *group, struct item_read *reads, size_t count, void
     }
     if (scratch)
         lender_give(group->scratch, scratch);
+    if (view)
+        view_put(group, view);
 }

@@ -9,6 +9,8 @@
 #ifndef COFFER_ENGINE_GROUP_ITEM_H
 #define COFFER_ENGINE_GROUP_ITEM_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "engine/device/device.h"
 #include "engine/group/cache.h"
@@ -21,8 +23,10 @@ struct item_read {
     uint64_t serial;
     uint32_t offset, length; /* grains */
     enum item_kind kind;     /* ITEM_NONE: a unit or a node, whichever it says that it is */
+    uint64_t cid;            /* of the node, or of any chunk of the unit that is counted; 0: a page */
     void *owner;
     enum error error;
+    bool moved;              /* the cleaner moved it: serial, offset and length are where it was found (follow.h) */
     /* valid in the callback */
     const struct item_format *header;
     const uint8_t *descriptors, *stored;
@@ -45,8 +49,9 @@ void items_read(struct group *group, struct item_read *reads, size_t count, void
 enum error item_verify(const struct item_read *read, const uint8_t *bytes) CHECKED;
 /* The chunks of a unit that was read (in the callback of items_read), into UNIT_CHUNKS_MAX x 4096 bytes; *count: how many. */
 enum error item_unit_decode(const struct item_read *read, uint8_t *out, unsigned *count) CHECKED;
-/* Whether the unit, of `count` chunks, has the entry's chunk where the entry says. ERROR_CORRUPT. */
-enum error item_unit_holds(const struct item_read *read, unsigned count, struct map_entry entry) CHECKED;
+/* Where the unit, of `count` chunks, has the entry's chunk: as the entry says, else ERROR_CORRUPT; anywhere in a unit that
+ * moved, for it may have left dead neighbours behind. */
+enum error item_unit_find(const struct item_read *read, unsigned count, struct map_entry entry, unsigned *index) CHECKED;
 /* Bytes of descriptors behind an item's header; 0 where kind or count is impossible. */
 size_t item_descriptors_size(const struct item_format *header);
 

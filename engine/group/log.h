@@ -1,6 +1,6 @@
 /*
  * An open log: where items are appended. A group has a journal (whose appends carry records and are replayed), and
- * logs for the merge (meta), for second copies (twin) and, later, for the cleaner (cold); one code for all.
+ * logs for the merge (meta), for second copies (twin) and for data that the cleaner moves (cold); one code for all.
  *
  * The life of a buffer, which is one append in the making:
  *   FREE -> OPEN      gets a ticket and a place; items are reserved in it, records entered

@@ -28,6 +28,7 @@ struct freeze {
     uint64_t ticket;       /* of the journal: everything frozen lies in appends up to it */
     struct place start;
     bool start_kept;       /* the checkpoint's start and sequence stay: replay will enter this table again */
+    struct victims victims;
 };
 
 /* ---- freeze ---------------------------------------------------------------------------------------------------------- */
@@ -65,6 +66,8 @@ static void freeze_now(struct group *group, struct view *fresh, struct freeze *f
     log_mark(&group->journal, freeze->ticket);
     for (uint32_t i = 0; i < group->segments.count; i++)
         group->segments.table[i].victim = is_victim(group, &group->segments.table[i]);
+    for (size_t i = 0; i < freeze->victims.count; i++)
+        group->segments.table[freeze->victims.items[i]].victim = true;
     *fresh = *group->view;
     fresh->freed = NULL;
     fresh->freed_count = 0;
@@ -72,12 +75,13 @@ static void freeze_now(struct group *group, struct view *fresh, struct freeze *f
     fresh->frozen = active;
     fresh->active = active == group->tables[0] ? group->tables[1] : group->tables[0];
     group->table_ready = false;
+    group->frozen_bytes = group->journal.bytes;
     group->journal.bytes = 0;
     group->active_since = clock_monotonic();
     view_exchange(group, fresh);
     freeze->view = view_get(group);
     atomic_store(&group->merge_progress, 0);
-    atomic_store(&group->merge_work, recent_sheaves_count(active) + 1);
+    atomic_store(&group->merge_work, recent_sheaves_count(active) + CLEAN_WORK * freeze->victims.count + 1);
 }
 
 /* ERROR_AGAIN where a freeze is not possible yet. */
@@ -104,7 +108,7 @@ static enum error freeze_try(struct group *group, struct freeze *freeze)
 
 /* ---- publish ---------------------------------------------------------------------------------------------------------- */
 
-/* Victims that nothing came to refer to meanwhile are freed by this checkpoint. */
+/* Victims in which nothing is alive any more are freed by this checkpoint. */
 static enum error victims_free(struct group *group, uint32_t **freed, size_t *count)
 {
     struct segments *segments = &group->segments;
@@ -167,6 +171,7 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     freeze->view->references--;
     group->checkpoint = *checkpoint;
     group->published_generation = freeze->generation;
+    group->frozen_bytes = 0;
     group->second_live = segments_live(&group->segments, SEGMENT_TWIN);
     group->segments.serial_lease = checkpoint->serial_lease;
     group->component_lease = checkpoint->component_lease;
@@ -193,10 +198,12 @@ static enum error merge_write(struct merge *merge, const struct freeze *freeze, 
     TRY(log_advance(&group->journal));
     TRY(log_wait(&group->journal, freeze->ticket));
     TRY(fold(merge, checkpoint));
+    TRY(victims_clean(merge, &freeze->victims));
     TRY(victims_free(group, freed, freed_count));
     TRY(segments_merge(merge, checkpoint));
     TRY(log_drain(group, &group->meta));
     TRY(log_drain(group, &group->twin));
+    TRY(log_drain(group, &group->cold));
     TRY(group_flush_devices(group));
     mutex_lock(&group->lock);
     checkpoint->number++;
@@ -255,10 +262,14 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
 
 enum error group_merge_once(struct group *group)
 {
-    struct freeze freeze;
+    struct freeze freeze = {0};
     views_reap(group);
-    TRY(freeze_try(group, &freeze));
-    TRY(merge_run(group, &freeze));
+    TRY(victims_choose(group, &freeze.victims));
+    enum error error = freeze_try(group, &freeze);
+    if (!error)
+        error = merge_run(group, &freeze);
+    free(freeze.victims.items);
+    TRY(error);
     views_reap(group);
     return ERROR_NONE;
 }
@@ -295,15 +306,16 @@ static bool freeze_is_due(struct group *group, bool wanted)
 {
     mutex_lock(&group->lock);
     struct recent *active = group->view->active;
-    bool victims = has_victims(group), releases = releases_are_due(group, victims);
-    bool something = !recent_is_empty(active) || victims || releases || group->repair;
+    bool victims = has_victims(group), releases = releases_are_due(group, victims), cleaning = clean_is_due(group);
+    bool something = !recent_is_empty(active) || victims || releases || cleaning || group->repair;
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
     uint64_t journal = group->journal.bytes;
     bool drops = recent_drops_max(active) != 0 && age >= DROPS_AGE;
     bool due = something && (wanted || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
                              journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
-                             (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || age > 30 * CLOCK_SECOND);
+                             (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || cleaning ||
+                             age > 30 * CLOCK_SECOND);
     mutex_unlock(&group->lock);
     return group->config.by_hand ? something && wanted : due;
 }

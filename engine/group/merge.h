@@ -14,6 +14,12 @@
 
 #define CHANGES_MAX 131072 /* about 3 MiB; when full it is sorted and applied */
 
+/* Segments that a merge is to empty, best first (clean.c). */
+struct victims {
+    uint32_t *items;
+    size_t count;
+};
+
 struct change {
     struct map_entry entry;
     int32_t delta;    /* of the chunk's count */
@@ -55,6 +61,7 @@ struct tree_update {
     void (*lost)(void *context, struct map_entry entry, unsigned count);
     void *context;
     bool whole; /* `apply` does not ask for the old content, which is not read */
+    bool inner; /* tables: only the pages above these leaves are written anew; the leaves are not looked at */
 };
 enum error tree_update(struct merge *merge, const struct tree_update *update) CHECKED;
 /* A reference to a map node, and to its second copy, comes (+1, a birth) or goes (-1). */
@@ -98,6 +105,21 @@ void changes_sort(struct merge *merge);
 enum error change_count(struct merge *merge, uint64_t cid, int64_t *count) CHECKED;
 /* Enters the births of the frozen table into places and fingerprints. */
 enum error births_merge(struct merge *merge) CHECKED;
+/* Chunks stand elsewhere: sorts `moves` (entries as they are now) and enters them into places. */
+enum error moves_apply(struct merge *merge, struct change *moves, size_t count) CHECKED;
+/* A counted chunk, as the tables of this merge have it; its place is a hole where it is not known. */
+enum error change_place(struct merge *merge, uint64_t cid, struct map_entry *place) CHECKED;
+
+/* ---- clean.c: emptying segments ---------------------------------------------------------------------------------------- */
+
+#define CLEAN_WORK 64 /* of a segment, in leaves, for the throttle */
+
+/* Whether space is short and emptying segments would make some. Under the group's lock. */
+bool clean_is_due(const struct group *group);
+/* What the next merge is to empty, if space is short. By the merge thread, just before its freeze, under no lock. */
+enum error victims_choose(struct group *group, struct victims *victims) CHECKED;
+/* Moves what is alive in them, as far as there is space for it; counts are final. */
+enum error victims_clean(struct merge *merge, const struct victims *victims) CHECKED;
 
 /* ---- release.c: what is on the release list ------------------------------------------------------------------------------ */
 
@@ -121,8 +143,26 @@ enum error maps_merge(struct merge *merge) CHECKED;
 /* ---- segments_merge.c: the segment table, last -------------------------------------------------------------------------- */
 
 enum error segments_merge(struct merge *merge, struct checkpoint *checkpoint) CHECKED;
+/* The pages that are dirty now, so that none of them stands where it stood. */
+enum error segment_pages_write(struct merge *merge) CHECKED;
 
-/* ---- write.c: appending items ------------------------------------------------------------------------------------------- */
+/* ---- node_write.c: appending items ---------------------------------------------------------------------------------------- */
+
+struct item_content {
+    enum item_kind kind;
+    uint8_t codec, count;
+    const void *descriptors;
+    size_t descriptors_size;
+    const void *stored;
+    size_t stored_size;
+};
+struct written {
+    uint64_t serial;
+    uint32_t offset; /* grains */
+};
+/* Appends an item to a log that only the merge writes. ERROR_NO_SPACE: no segment is free. */
+enum error merge_append(struct group *group, struct log *log, const struct item_content *content,
+                        struct written *written) CHECKED;
 
 /* Writes a node or page once, or twice (the second into the twin log), and its pointer. `cid`: of a map node, 0 else. */
 enum error node_write(struct merge *merge, struct node_identity identity, const uint8_t *node, bool twice, uint64_t cid,

@@ -139,6 +139,7 @@ static void round_run(struct group *group, struct node_read **nodes, size_t coun
             .offset = second ? nodes[i]->pointer.second_offset : entry_offset(first),
             .length = entry_length(first),
             .kind = nodes[i]->identity.kind,
+            .cid = nodes[i]->identity.kind == ITEM_NODE ? entry_cid(first) + second : 0,
             .owner = nodes[i],
         };
     }

@@ -1,17 +1,12 @@
 /*
- * Appending nodes and pages to the meta log, and their second copies to the twin log. Both copies have the same stored
- * bytes, so one length serves both.
+ * What a merge appends: nodes and pages to the meta log, their second copies to the twin log, what the cleaner moves to the
+ * log of its kind. Both copies of a node have the same stored bytes, so one length serves both.
  */
 #include <string.h>
 
 #include "base/memory.h"
 #include "engine/group/merge.h"
 #include "engine/group/node.h"
-
-struct written {
-    uint64_t serial;
-    uint32_t offset;
-};
 
 /* Reserves in a log that only the merge writes: a segment is prepared and a buffer freed here, where needed. */
 static enum error reserve(struct group *group, struct log *log, size_t size, struct log_item *item,
@@ -33,16 +28,16 @@ static enum error reserve(struct group *group, struct log *log, size_t size, str
     return ERROR_NONE;
 }
 
-static enum error append(struct group *group, struct log *log, enum item_kind kind, uint8_t codec, const void *descriptor,
-                         size_t descriptor_size, const void *stored, size_t stored_size, struct written *written)
+enum error merge_append(struct group *group, struct log *log, const struct item_content *content, struct written *written)
 {
     struct log_item item;
     struct segment_identity identity;
-    TRY(reserve(group, log, sizeof(struct item_format) + descriptor_size + stored_size, &item, &identity));
+    TRY(reserve(group, log, sizeof(struct item_format) + content->descriptors_size + content->stored_size, &item, &identity));
     const struct segment_keys *keys;
     enum error error = segment_keys_get(group, &identity, &keys);
     if (!error) {
-        error = log_fill(log, &item, keys, kind, codec, 1, descriptor, descriptor_size, stored, stored_size);
+        error = log_fill(log, &item, keys, content->kind, content->codec, content->count, content->descriptors,
+                         content->descriptors_size, content->stored, content->stored_size);
         segment_keys_put(group, keys);
     }
     log_filled(log, item.buffer, 1);
@@ -56,6 +51,7 @@ static enum error copy_write(struct merge *merge, struct node_identity identity,
                              const void *stored, size_t stored_size, struct written *written)
 {
     struct log *log = second ? &merge->group->twin : &merge->group->meta;
+    struct item_content content = {identity.kind, codec, 1, NULL, 0, stored, stored_size};
     if (identity.kind == ITEM_PAGE) {
         struct page_descriptor_format descriptor = {
             .table = (uint8_t)identity.owner,
@@ -63,7 +59,9 @@ static enum error copy_write(struct merge *merge, struct node_identity identity,
             .number = le40_make(identity.number),
             .second = second,
         };
-        return append(merge->group, log, ITEM_PAGE, codec, &descriptor, sizeof descriptor, stored, stored_size, written);
+        content.descriptors = &descriptor;
+        content.descriptors_size = sizeof descriptor;
+        return merge_append(merge->group, log, &content, written);
     }
     struct node_descriptor_format descriptor = {
         .cid = le40_make(cid + second),
@@ -71,7 +69,9 @@ static enum error copy_write(struct merge *merge, struct node_identity identity,
         .number = le40_make(identity.number),
         .level = identity.level,
     };
-    return append(merge->group, log, ITEM_NODE, codec, &descriptor, sizeof descriptor, stored, stored_size, written);
+    content.descriptors = &descriptor;
+    content.descriptors_size = sizeof descriptor;
+    return merge_append(merge->group, log, &content, written);
 }
 
 enum error node_write(struct merge *merge, struct node_identity identity, const uint8_t *node, bool twice, uint64_t cid,

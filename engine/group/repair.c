@@ -21,7 +21,7 @@ static void live_set(struct merge *merge, const struct group_repair *repair)
         if (segments->table[i].state == SLOT_FREE)
             continue;
         if (repair->live)
-            segments->table[i].live = (uint32_t)repair->live[i];
+            segment_live_set(segments, i, (uint32_t)repair->live[i]);
         segment_dirty(segments, i);
     }
     mutex_unlock(&merge->group->lock);

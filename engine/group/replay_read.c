@@ -46,7 +46,7 @@ enum error replay_append_read(struct replay *replay, const struct place *place, 
     struct segment_identity identity = segment_identity(segments, segment);
     TRY(replay_windows_get(replay->windows, &identity, place->slot, block, 1, &window));
     const struct append_format *append = window_append(window, block);
-    if (!append_is_possible(append, place->serial, block, segment_blocks(segments)))
+    if (!append_is_possible(append, SEGMENT_JOURNAL, place->serial, block, segment_blocks(segments)))
         return ERROR_NOT_FOUND;
     TRY(replay_windows_get(replay->windows, &identity, place->slot, block, le32_get(append->blocks), &window));
     *read = (struct replay_append){window_append(window, block), window->keys, window_is_sound(window, block)};

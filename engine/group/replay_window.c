@@ -119,7 +119,7 @@ static void next_by_appends(struct replay_windows *windows, const struct replay_
     bool cut = false;
     while (block < end) {
         const struct append_format *append = window_append(window, block);
-        if (!append_is_possible(append, window->identity.serial, block, segment_end))
+        if (!append_is_possible(append, SEGMENT_JOURNAL, window->identity.serial, block, segment_end))
             break;
         cut = block + le32_get(append->blocks) > end;
         if (cut)
@@ -181,7 +181,7 @@ static void window_verify(struct replay_windows *windows, struct replay_window *
     memset(window->sound, 0, sizeof window->sound);
     for (uint32_t block = MAX(window->first, 1u); block < end;) {
         const struct append_format *append = window_append(window, block);
-        if (!append_is_possible(append, window->identity.serial, block, segment_end) ||
+        if (!append_is_possible(append, SEGMENT_JOURNAL, window->identity.serial, block, segment_end) ||
             block + le32_get(append->blocks) > end || append_check(append, window->keys) != ERROR_NONE)
             return;
         if (append_units_are_sound(append, window->keys))

@@ -85,6 +85,12 @@ uint32_t segment_find(const struct segments *s, uint64_t serial)
     return found ? found - 1 : SEGMENT_NONE;
 }
 
+bool segment_is_left(const struct segments *s, uint64_t serial)
+{
+    uint32_t index = segment_find(s, serial);
+    return index == SEGMENT_NONE || s->table[index].state == SLOT_FREEING;
+}
+
 static void allocated_count(struct segments *s, uint32_t index, int change)
 {
     s->free_allocated += (uint32_t)change;
@@ -175,6 +181,7 @@ enum error segment_adopt(struct segments *s, uint32_t device, uint32_t slot, con
     bool allocated = s->table[index].allocated;
     s->table[index] = *segment;
     s->table[index].allocated = allocated;
+    s->live_total += segment->live;
     enter(s, index);
     return ERROR_NONE;
 }
@@ -222,6 +229,7 @@ void segment_free(struct segments *s, uint32_t index, bool allocated)
     uint32_t *link = serial_link(s, s->table[index].serial);
     ASSERT(*link == index + 1);
     *link = s->table[index].next;
+    s->live_total -= s->table[index].live;
     s->table[index] = (struct segment){.allocated = allocated};
     s->free_count[segment_device(s, index)]++;
     s->free_total++;
@@ -236,9 +244,15 @@ enum error segment_live_add(struct segments *s, uint32_t index, int64_t bytes)
     if (live < 0 || live > most) /* shares fill it once, pins once more (page_loss.c) */
         return error_explain(ERROR_CORRUPT, "segment %llu would have %lld live bytes",
                              (unsigned long long)s->table[index].serial, (long long)live);
-    s->table[index].live = (uint32_t)live;
+    segment_live_set(s, index, (uint32_t)live);
     segment_dirty(s, index);
     return ERROR_NONE;
+}
+
+void segment_live_set(struct segments *s, uint32_t index, uint32_t live)
+{
+    s->live_total += (uint64_t)live - s->table[index].live;
+    s->table[index].live = live;
 }
 
 uint64_t segments_live(const struct segments *s, enum segment_kind kind)

@@ -37,7 +37,8 @@ struct segment {
     uint32_t next;       /* in the chain of its serial's hash, index + 1 */
     uint32_t pages;      /* bytes of pages of the segment table itself, which that table does not count */
     uint8_t kind, state, log_key;
-    bool victim;
+    bool victim;         /* emptied by the merge that runs, or empty; nothing may refer to what is in it */
+    bool stuck;          /* the cleaner could not empty it, and does not try again before the next open */
     bool allocated;      /* the device below has space for it; kept while the slot is free */
 };
 
@@ -50,6 +51,7 @@ struct segments {
     uint32_t free_allocated; /* of them, with space below */
     uint32_t free_allocated_of[64];
     uint32_t cursor[64];
+    uint64_t live_total; /* bytes, of all segments */
     uint64_t serial_next, serial_lease;
     struct segment *table;
     uint32_t *heads;
@@ -83,8 +85,12 @@ uint32_t segment_unallocated(const struct segments *segments, uint32_t count_max
 void segment_set_allocated(struct segments *segments, uint32_t index);
 /* SEGMENT_NONE: gone. */
 uint32_t segment_find(const struct segments *segments, uint64_t serial);
+/* Whether it is gone, or only kept for older views. */
+bool segment_is_left(const struct segments *segments, uint64_t serial);
 /* ERROR_CORRUPT where the sum is impossible: what is on the disks contradicts itself. */
 enum error segment_live_add(struct segments *segments, uint32_t index, int64_t bytes) CHECKED;
+/* Sets what a table, or a repair, says. */
+void segment_live_set(struct segments *segments, uint32_t index, uint32_t live);
 /* Live bytes in segments of a kind. Walks the table. */
 uint64_t segments_live(const struct segments *segments, enum segment_kind kind);
 void segment_dirty(struct segments *segments, uint32_t index);

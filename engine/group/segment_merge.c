@@ -80,21 +80,28 @@ static void dirty_all(struct group *group)
     mutex_unlock(&group->lock);
 }
 
-enum error segments_merge(struct merge *merge, struct checkpoint *checkpoint)
+enum error segment_pages_write(struct merge *merge)
 {
     struct group *group = merge->group;
     size_t all = (size_t)group->segments.device_count * group->segments.pages_of_device;
     AUTO_FREE uint64_t *pages = malloc(all * sizeof *pages);
     if (!pages)
         return ERROR_NO_MEMORY;
-    if (holders(group, checkpoint->table_segments, 0) > TABLE_SEGMENTS_MAX / 2)
-        dirty_all(group);
     struct tree tree = tree_of_table(TABLE_SEGMENTS, &merge->roots[TABLE_SEGMENTS - 1]);
     for (size_t count; (count = dirty_take(group, pages, all)) > 0;) {
         struct tree_update update = {.tree = &tree, .numbers = pages, .count = count, .apply = page_apply};
         TRY(tree_update(merge, &update));
     }
     merge->roots[TABLE_SEGMENTS - 1] = tree.root;
+    return ERROR_NONE;
+}
+
+enum error segments_merge(struct merge *merge, struct checkpoint *checkpoint)
+{
+    struct group *group = merge->group;
+    if (holders(group, checkpoint->table_segments, 0) > TABLE_SEGMENTS_MAX / 2)
+        dirty_all(group);
+    TRY(segment_pages_write(merge));
     unsigned count = holders(group, checkpoint->table_segments, TABLE_SEGMENTS_MAX);
     if (count > TABLE_SEGMENTS_MAX)
         return error_explain(ERROR_BUG, "the segment table lies in %u segments", count);

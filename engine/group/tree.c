@@ -85,6 +85,24 @@ void tree_put(struct group *group, struct cache_block **blocks, size_t count)
         }
 }
 
+enum error tree_pointer(struct group *group, const struct tree *tree, unsigned level, uint64_t number,
+                        struct node_pointer *pointer)
+{
+    *pointer = (struct node_pointer){0};
+    if (tree_is_empty(tree) || level > tree->root.height || number >= tree_span(tree->root.height - level))
+        return ERROR_NONE;
+    struct node_pointer at = tree->root.pointer;
+    for (unsigned l = tree->root.height; l > level && !entry_is_hole(at.first); l--) {
+        struct node_read read = {
+            .pointer = at, .identity = {tree->kind, tree->owner, number / tree_span(l - level), (uint8_t)l}};
+        TRY(nodes_read(group, &read, 1));
+        at = child_pointer(read.block, number / tree_span(l - 1 - level) % NODE_FANOUT);
+        nodes_put(group, &read, 1);
+    }
+    *pointer = at;
+    return ERROR_NONE;
+}
+
 /* The first leaf >= *number below a node; *number is moved behind the node where it has none. */
 static enum error next_below(struct group *group, const struct tree *tree, struct node_pointer pointer, unsigned level,
                              uint64_t node, uint64_t *number, bool *found)

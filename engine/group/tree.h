@@ -35,6 +35,10 @@ void tree_leaves_each(struct group *group, const struct tree *tree, const uint64
                       enum error *errors, size_t count);
 void tree_put(struct group *group, struct cache_block **blocks, size_t count);
 
+/* The pointer to the node of a level and number; a hole where there is none. */
+enum error tree_pointer(struct group *group, const struct tree *tree, unsigned level, uint64_t number,
+                        struct node_pointer *pointer) CHECKED;
+
 /* The first number >= *number that has a leaf; false where there is none. */
 enum error tree_next_leaf(struct group *group, const struct tree *tree, uint64_t *number, bool *found) CHECKED;
 

@@ -50,9 +50,7 @@ enum error map_node_note(struct merge *merge, const struct node_pointer *pointer
     TRY(change_note(merge, first, sign, sign > 0, true));
     if (!pointer->second_serial)
         return ERROR_NONE;
-    struct map_entry second =
-        entry_make(entry_cid(first) + 1, pointer->second_serial, pointer->second_offset, entry_length(first), 0, 1);
-    return change_note(merge, second, sign, sign > 0, true);
+    return change_note(merge, pointer_second(pointer), sign, sign > 0, true);
 }
 
 /* A node comes (+1) or goes (-1): counts for map nodes, live bytes for pages, which nothing counts. */
@@ -150,6 +148,8 @@ static enum error leaf_update(struct merge *merge, const struct tree_update *upd
                               uint64_t number, const struct cache_block *block)
 {
     uint8_t leaf[BLOCK_SIZE], old[BLOCK_SIZE] = {0};
+    if (update->inner)
+        return ERROR_NONE;
     struct node_read read = {.pointer = *pointer, .identity = {update->tree->kind, update->tree->owner, number, 0}};
     enum error error = ERROR_NONE;
     if (!block && !update->whole && !entry_is_hole(pointer->first)) {
@@ -226,7 +226,7 @@ static enum error node_update(struct merge *merge, const struct tree_update *upd
         memcpy(node, cache_bytes(read.block), BLOCK_SIZE);
         nodes_put(merge->group, &read, 1);
     }
-    if (level == 1 && update->whole)
+    if (level == 1 && (update->whole || update->inner))
         memset(leaves, 0, sizeof leaves);
     else if (level == 1)
         leaves_prefetch(merge, update, (struct node_pointer_format *)node, slice, leaves);

@@ -30,8 +30,9 @@ static enum error stored_decode(const struct item_read *read, const struct store
 
 static enum error chunk_judge(const struct item_read *read, unsigned count, const struct chunk_verify *chunk)
 {
+    unsigned index;
     if (read->header->kind == ITEM_UNIT)
-        return item_unit_holds(read, count, chunk->entry);
+        return item_unit_find(read, count, chunk->entry, &index);
     return entry_count(chunk->entry) == 1 ? ERROR_NONE : ERROR_CORRUPT;
 }
 
@@ -66,6 +67,7 @@ void chunks_verify(struct group *group, enum item_kind kind, struct chunk_verify
             .offset = entry_offset(entry),
             .length = entry_length(entry),
             .kind = kind,
+            .cid = entry_cid(entry),
             .owner = &stored[n],
         };
         n++;

@@ -82,6 +82,7 @@ static void copies_read(struct walk *walk, struct frame *frame, bool second)
             .offset = entry_offset(address),
             .length = entry_length(address),
             .kind = node->identity.kind,
+            .cid = node->identity.kind == ITEM_NODE ? entry_cid(address) : 0,
             .owner = node,
         };
     }

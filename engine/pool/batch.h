@@ -51,6 +51,7 @@ struct batch {
     size_t range_count;
     size_t partial_count;
     bool whole;              /* the commit must lie in one append */
+    enum commit_class class; /* what it needs space for; set by commit_run() */
     const struct component_change *changes;
     size_t change_count;
     struct batch_unit units[BATCH_BLOCKS];

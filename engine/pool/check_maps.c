@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/memory.h"
+#include "engine/group/follow.h"
 
 struct map_walk {
     struct check *check;
@@ -40,31 +41,36 @@ static bool hides_references(const struct check *check, struct map_entry entry)
            segments->table[index].kind != SEGMENT_COLD;
 }
 
-static void entry_first(struct check *check, struct map_walk *walk, uint64_t block, struct map_entry entry)
+/* `entry` as the leaf has it, which is what the component counts, and `place` where the chunk is now. */
+static void entry_first(struct check *check, struct map_walk *walk, uint64_t block, struct map_entry entry,
+                        struct map_entry place)
 {
     struct check_component *component = &check->components[walk->component];
-    enum check_fault fault = check_entry_judge(check, entry);
+    enum check_fault fault = check_entry_judge(check, place);
     component->mapped++;
     component->random += entry_is_random(entry);
     component->stored += entry_share_bytes(entry);
     check->report.references++;
-    if (check->repair && hides_references(check, entry))
+    if (check->repair && hides_references(check, place))
         check->maps_incomplete = true;
     if (fault)
-        check_range_add(check, fault, walk->component, block, entry, walk->source);
+        check_range_add(check, fault, walk->component, block, place, walk->source);
 }
 
 static void leaf_visit(struct map_walk *walk, const struct walk_node *node)
 {
-    const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
+    struct map_entry entries[MAP_LEAF_ENTRIES], places[MAP_LEAF_ENTRIES];
+    enum error errors[MAP_LEAF_ENTRIES];
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
+        places[i] = entries[i] = entry_decode((const struct map_entry_format *)node->bytes + i);
+    entries_follow(walk->check->group, walk->check->group->view, places, errors, MAP_LEAF_ENTRIES);
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
-        struct map_entry entry = entry_decode(&entries[i]);
         uint64_t block = node->identity.number * MAP_LEAF_ENTRIES + i;
-        if (entry_is_hole(entry))
+        if (entry_is_hole(entries[i]))
             continue;
         if (walk->check->first_pass)
-            entry_first(walk->check, walk, block, entry);
-        check_reference_data(walk->check, walk->component, block, entry, walk->source);
+            entry_first(walk->check, walk, block, entries[i], places[i]);
+        check_reference_data(walk->check, walk->component, block, places[i], walk->source);
     }
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/group/follow.h"
 
 
 uint64_t check_window_chunks = CHECK_WINDOW_CHUNKS;
@@ -181,11 +182,9 @@ static void node_reference(struct check *check, uint32_t component, const struct
 void check_reference_node(struct check *check, uint32_t component, const struct walk_node *node)
 {
     const struct node_pointer *pointer = &node->pointer;
-    node_reference(check, component, node, pointer->first);
+    node_reference(check, component, node, entry_follow(check->group, pointer->first));
     if (pointer->second_serial)
-        node_reference(check, component, node,
-                       entry_make(entry_cid(pointer->first) + 1, pointer->second_serial, pointer->second_offset,
-                                  entry_length(pointer->first), 0, 1));
+        node_reference(check, component, node, entry_follow(check->group, pointer_second(pointer)));
 }
 
 /* ---- counts --------------------------------------------------------------------------------------------------- */

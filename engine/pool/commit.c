@@ -58,7 +58,7 @@ static bool cids_take(struct batch *batch)
 /* In the section, under the group's lock. ERROR_AGAIN: room is to be waited for; ERROR_BUSY: hits went. */
 static enum error may_enter(struct batch *batch)
 {
-    TRY(group_room(batch->pool->group, (uint32_t)batch->count, only_frees(batch)));
+    TRY(group_room(batch->pool->group, batch->class));
     if (!hits_stand(batch))
         return ERROR_BUSY;
     return cids_take(batch) ? ERROR_NONE : ERROR_NO_SPACE;
@@ -259,16 +259,50 @@ static enum error enter(struct batch *batch)
     return error;
 }
 
+/* Only who finds the pool full asks whether the blocks are mapped already. Another batch may unmap them meanwhile: the
+ * capacity is then exceeded by a batch. */
+static enum error overwrites_only(struct batch *batch, bool *only)
+{
+    uint64_t blocks[BATCH_BLOCKS];
+    struct map_entry entries[BATCH_BLOCKS];
+    struct view *view;
+    *only = false;
+    if (batch->component == COMPONENT_CATALOG || batch->change_count)
+        return ERROR_NONE;
+    for (size_t i = 0; i < batch->count; i++)
+        blocks[i] = batch->blocks[i].block;
+    TRY(view_lookup(batch->pool->group, batch->component, blocks, entries, batch->count, &view));
+    view_put(batch->pool->group, view);
+    *only = true;
+    for (size_t i = 0; i < batch->count; i++)
+        *only &= batch->blocks[i].zero || !entry_is_hole(entries[i]);
+    return ERROR_NONE;
+}
+
+static enum error space_get(struct batch *batch)
+{
+    bool only;
+    if (batch->class == COMMIT_GROWS) {
+        TRY(overwrites_only(batch, &only));
+        if (only) {
+            batch->class = COMMIT_OVERWRITES;
+            return ERROR_NONE;
+        }
+    }
+    return group_wait_space(batch->pool->group, batch->class);
+}
+
 enum error commit_run(struct batch *batch)
 {
     enum error error;
+    batch->class = only_frees(batch) ? COMMIT_FREES : COMMIT_GROWS;
     while ((error = enter(batch)) != ERROR_NONE) {
         if (error == ERROR_BUSY)
             return ERROR_AGAIN;
         if (error == ERROR_AGAIN)
             TRY(group_wait_room(batch->pool->group));
         else if (error == ERROR_NO_SPACE)
-            TRY(group_wait_space(batch->pool->group, only_frees(batch)));
+            TRY(space_get(batch));
         else
             return error;
     }

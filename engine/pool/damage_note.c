@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/group/follow.h"
 #include "engine/group/view.h"
 #include "engine/group/walk.h"
 #include "engine/pool/damage.h"
@@ -75,7 +76,8 @@ static void stored_enter(struct pool *pool, struct map_entry entry, enum damage_
 void damage_note_block(struct pool *pool, uint64_t component, uint64_t block, struct map_entry entry,
                        enum damage_fault fault, bool by_scrub)
 {
-    stored_enter(pool, entry, fault, by_scrub);
+    struct map_entry place = entry_follow(pool->group, entry);
+    stored_enter(pool, place, fault, by_scrub);
     row_enter(pool, entry,
               &(struct damage){
                   .kind = DAMAGE_BLOCKS,
@@ -85,8 +87,8 @@ void damage_note_block(struct pool *pool, uint64_t component, uint64_t block, st
                   .owner = component,
                   .first = block,
                   .end = block + 1,
-                  .serial = entry_serial(entry),
-                  .offset = entry_offset(entry),
+                  .serial = entry_serial(place),
+                  .offset = entry_offset(place),
               });
 }
 

@@ -10,9 +10,11 @@
  * stay. Locks: pool->lock for the list of objects; the group's, a leaf at a time.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "engine/group/follow.h"
 #include "engine/pool/map_walk.h"
 #include "engine/pool/scrub.h"
 
@@ -32,9 +34,11 @@ struct maps {
 /* ---- nodes ---------------------------------------------------------------------------------------------------- */
 
 /* What the step before found at a copy's address is this node. */
-static void copy_name(const struct maps *maps, uint64_t serial, uint32_t offset, uint32_t length)
+static void copy_name(const struct maps *maps, struct map_entry address)
 {
-    damages_name(maps->pool->damages, serial, offset, (uint64_t)offset + length);
+    struct map_entry place = entry_follow(maps->pool->group, address);
+    uint64_t offset = entry_offset(place);
+    damages_name(maps->pool->damages, entry_serial(place), offset, offset + entry_length(place));
 }
 
 static void node_lose(struct maps *maps, const struct walk_node *node)
@@ -62,7 +66,6 @@ static enum error map_node(struct map_walk *walk, const struct walk_node *node, 
 {
     struct maps *maps = walk->context;
     const struct node_pointer *pointer = &node->pointer;
-    uint32_t length = entry_length(pointer->first);
     if (again)
         return ERROR_NONE;
     for (unsigned copy = 0; copy < 2; copy++)
@@ -70,9 +73,9 @@ static enum error map_node(struct map_walk *walk, const struct walk_node *node, 
             return node->errors[copy];
     maps->bytes += scrub_node(maps->scrub, DAMAGE_NODE, node);
     if (node->errors[0])
-        copy_name(maps, entry_serial(pointer->first), entry_offset(pointer->first), length);
+        copy_name(maps, pointer->first);
     if (node->errors[1])
-        copy_name(maps, pointer->second_serial, pointer->second_offset, length);
+        copy_name(maps, pointer_second(pointer));
     if (node->bytes)
         return ERROR_NONE;
     damages_cut(maps->pool->damages, DAMAGE_NODE, maps->component, node->identity.level, node->identity.number,
@@ -101,18 +104,23 @@ static const struct damage *stored_find(const struct maps *maps, struct map_entr
     return found ? row : NULL;
 }
 
-static void faults_find(const struct maps *maps, const struct map_leaf *leaf, uint8_t faults[MAP_LEAF_ENTRIES])
+static void faults_find(const struct maps *maps, const struct view *view, const struct map_leaf *leaf,
+                        uint8_t faults[MAP_LEAF_ENTRIES])
 {
     struct group *group = maps->pool->group;
+    struct map_entry places[MAP_LEAF_ENTRIES];
+    enum error errors[MAP_LEAF_ENTRIES];
+    memcpy(places, leaf->entries, sizeof places);
+    entries_follow(group, view, places, errors, MAP_LEAF_ENTRIES);
     mutex_lock(&group->lock);
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
-        bool gone = !entry_is_hole(leaf->entries[i]) &&
-                    segment_find(&group->segments, entry_serial(leaf->entries[i])) == SEGMENT_NONE;
-        faults[i] = gone ? DAMAGE_GONE : 0;
+        bool gone = !entry_is_hole(places[i]) && !errors[i] &&
+                    segment_find(&group->segments, entry_serial(places[i])) == SEGMENT_NONE;
+        faults[i] = gone ? DAMAGE_GONE : errors[i] ? (uint8_t)damage_fault_of(errors[i]) : 0;
     }
     mutex_unlock(&group->lock);
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES && maps->stored_count; i++) {
-        const struct damage *row = entry_is_hole(leaf->entries[i]) ? NULL : stored_find(maps, leaf->entries[i]);
+        const struct damage *row = entry_is_hole(places[i]) ? NULL : stored_find(maps, places[i]);
         if (row)
             faults[i] = row->fault;
     }
@@ -122,7 +130,7 @@ static void map_leaf(struct map_walk *walk, const struct map_leaf *leaf)
 {
     struct maps *maps = walk->context;
     uint8_t faults[MAP_LEAF_ENTRIES];
-    faults_find(maps, leaf, faults);
+    faults_find(maps, walk->view, leaf, faults);
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
         uint64_t block = leaf->number * MAP_LEAF_ENTRIES + i;
         struct map_entry entry = leaf->entries[i];

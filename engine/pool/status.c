@@ -29,13 +29,13 @@ static void space_fill(struct pool *pool, struct pool_status *status)
 {
     struct group_figures f;
     group_figures(pool->group, &f);
-    uint64_t used_segments = f.segments - f.segments_free;
-    uint64_t capacity_segments = f.segments - f.segments_reserve;
     status->raw_bytes = f.segments * f.segment_bytes;
-    status->reserve_bytes = f.segments_reserve * f.segment_bytes;
-    status->capacity_bytes = capacity_segments * f.segment_bytes;
-    status->used_bytes = MIN(used_segments, capacity_segments) * f.segment_bytes;
+    status->reserve_bytes = status->raw_bytes - f.capacity_bytes;
+    status->capacity_bytes = f.capacity_bytes;
+    status->used_bytes = MIN(f.used_bytes, f.capacity_bytes);
     status->free_bytes = status->capacity_bytes - status->used_bytes;
+    uint64_t taken = (f.segments - f.segments_free) * f.segment_bytes;
+    status->reclaimable_bytes = taken - MIN(f.used_bytes, taken);
     status->live_bytes = f.live_data_bytes + f.live_meta_bytes;
     status->data_stored_bytes = f.live_data_bytes;
     status->meta_stored_bytes = f.live_meta_bytes;

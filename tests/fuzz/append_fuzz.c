@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(bytes, valid, BYTES);
     patches_apply(data + 1, size - 1, 1, bytes, BYTES);
-    bool fits = append_is_possible(append, SERIAL, PLACE, SEGMENT_BLOCKS) && le32_get(append->blocks) <= BLOCKS;
+    bool fits = append_is_possible(append, SEGMENT_JOURNAL, SERIAL, PLACE, SEGMENT_BLOCKS) && le32_get(append->blocks) <= BLOCKS;
     if (fits && data[0] & 2)
         units_tag(bytes, le32_get(append->records_offset));
     if (fits && data[0] & 1)

@@ -201,7 +201,7 @@ static enum error append_decode(uint8_t *bytes, uint32_t copy, const uint8_t *va
     (void)copy;
     memcpy(whole, bytes, sizeof *append);
     memcpy(whole + sizeof *append + ITEMS, bytes + sizeof *append, RECORDS);
-    if (!append_is_possible(append, SERIAL, PLACE, SEGMENT_BLOCKS) ||
+    if (!append_is_possible(append, SEGMENT_JOURNAL, SERIAL, PLACE, SEGMENT_BLOCKS) ||
         le32_get(append->blocks) * BLOCK_SIZE > sizeof whole)
         return ERROR_NOT_FOUND;
     TRY(append_check(append, &append_keys));

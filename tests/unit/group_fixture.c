@@ -176,7 +176,7 @@ enum error fixture_enter(struct fixture *f, bool frees) NO_THREAD_SAFETY_ANALYSI
     for (;;) {
         mutex_lock(&f->section.mutex);
         mutex_lock(&f->group->lock);
-        enum error error = group_room(f->group, UNIT_CHUNKS, frees);
+        enum error error = group_room(f->group, frees ? COMMIT_FREES : COMMIT_GROWS);
         if (!error)
             return ERROR_NONE;
         mutex_unlock(&f->group->lock);
@@ -184,7 +184,7 @@ enum error fixture_enter(struct fixture *f, bool frees) NO_THREAD_SAFETY_ANALYSI
         if (error == ERROR_AGAIN)
             TRY(group_wait_room(f->group));
         else if (error == ERROR_NO_SPACE)
-            TRY(group_wait_space(f->group, frees));
+            TRY(group_wait_space(f->group, frees ? COMMIT_FREES : COMMIT_GROWS));
         else
             return error;
     }

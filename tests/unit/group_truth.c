@@ -3,6 +3,7 @@
  */
 #include "tests/unit/group_truth.h"
 
+#include "engine/group/follow.h"
 #include "engine/group/release_list.h"
 #include "engine/group/tree.h"
 
@@ -39,16 +40,17 @@ static struct map_entry table_place(struct fixture *f, const struct view *view, 
     return entry;
 }
 
-static void truth_add(struct truth *truth, struct map_entry entry)
+static void truth_add(struct fixture *f, struct truth *truth, struct map_entry entry)
 {
+    entry = entry_follow(f->group, entry);
     assert_true(entry_cid(entry) < COUNT_OF(truth->counts));
     truth->counts[entry_cid(entry)]++;
     truth->entries[entry_cid(entry)] = entry;
 }
 
-static void block_add(struct truth *truth, uint64_t component, struct map_entry entry)
+static void block_add(struct fixture *f, struct truth *truth, uint64_t component, struct map_entry entry)
 {
-    truth_add(truth, entry);
+    truth_add(f, truth, entry);
     truth->mapped++;
     if (component - COMPONENT < COUNT_OF(truth->mapped_of))
         truth->mapped_of[component - COMPONENT]++;
@@ -61,10 +63,9 @@ static void node_walk(struct fixture *f, struct truth *truth, uint64_t component
     assert_int_equal(nodes_read(f->group, &read, 1), ERROR_NONE);
     assert_int_equal(pointer.second_serial != 0, level > 0);
     assert_int_equal(pointer.birth % 256, 0);
-    truth_add(truth, pointer.first);
+    truth_add(f, truth, pointer.first);
     if (level > 0)
-        truth_add(truth, entry_make(entry_cid(pointer.first) + 1, pointer.second_serial, pointer.second_offset,
-                                    entry_length(pointer.first), 0, 1));
+        truth_add(f, truth, pointer_second(&pointer));
     for (unsigned i = 0; i < NODE_FANOUT && level > 0; i++) {
         struct node_pointer child = pointer_decode((const struct node_pointer_format *)cache_bytes(read.block) + i);
         assert_true(child.birth <= pointer.birth);
@@ -74,7 +75,7 @@ static void node_walk(struct fixture *f, struct truth *truth, uint64_t component
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES && level == 0; i++) {
         struct map_entry entry = entry_decode((const struct map_entry_format *)cache_bytes(read.block) + i);
         if (!entry_is_hole(entry))
-            block_add(truth, component, entry);
+            block_add(f, truth, component, entry);
     }
     nodes_put(f->group, &read, 1);
 }
@@ -117,6 +118,11 @@ static void statistics_expect(struct fixture *f, const struct view *view, unsign
     assert_int_equal(f->group->checkpoint.blocks_mapped, truth->mapped);
 }
 
+static bool is_data(const struct segment *segment)
+{
+    return segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD;
+}
+
 /* Live bytes that chunks account for, a slot each; pages of tables come on top of them in meta segments. */
 static void live_expect(struct fixture *f, const struct truth *truth)
 {
@@ -131,7 +137,7 @@ static void live_expect(struct fixture *f, const struct truth *truth)
     }
     for (uint32_t i = 0; i < f->group->segments.count; i++) {
         const struct segment *segment = &f->group->segments.table[i];
-        if (segment->kind == SEGMENT_JOURNAL)
+        if (is_data(segment))
             assert_int_equal(segment->live, live[i]);
         else
             assert_true(segment->live >= live[i]);
@@ -150,8 +156,7 @@ static void counts_expect(struct fixture *f, const struct view *view, const stru
         if (count)
             assert_true(entry_equal(table_place(f, view, cid), truth->entries[cid]));
         data += count &&
-                f->group->segments.table[segment_find(&f->group->segments, entry_serial(truth->entries[cid]))].kind ==
-                    SEGMENT_JOURNAL;
+                is_data(&f->group->segments.table[segment_find(&f->group->segments, entry_serial(truth->entries[cid]))]);
     }
     assert_int_equal(f->group->checkpoint.chunks_live, data);
 }

@@ -80,9 +80,10 @@ static void segments_that_go_between_places_and_units_are_no_damage(void **conte
 
 static void entry_is_planted(void)
 {
+    const uint64_t unborn = entry_cid(watched) + 200; /* nothing says where it went */
     mutex_lock(&pool->group->lock);
     recent_enter(pool->group->view->active, watched_component, 9,
-                 entry_make(entry_cid(watched), 999999, entry_offset(watched), entry_length(watched), 0, 1));
+                 entry_make(unborn, 999999, entry_offset(watched), entry_length(watched), 0, 1));
     mutex_unlock(&pool->group->lock);
 }
 

@@ -1,0 +1,273 @@
+/*
+ * The cleaner: space in which little is alive comes back by moving that little away.
+ *
+ * It is a step of the merge. Where free segments are fewer than the group wants ahead (admission.c), the merge thread
+ * chooses segments before its freeze, and marks them in the freeze: from then on nothing that is found in them is a
+ * duplicate, so their chunks only lose references. When the frozen table is folded in and counts are final, what is still
+ * counted in them is written again elsewhere (clean_segment.c), the chunk table gets the new places, and the same publish
+ * frees the segments. Maps go on naming the old places; who finds a segment gone asks the chunk table (follow.h).
+ *
+ * Which: benefit over cost, (1 - u) / (1 + u) times the square root of the age, u being the part that is alive and the age
+ * the serials that were given since (Rosenblum and Ousterhout 1992, who take the age itself: data that is old and nearly
+ * all alive would be moved for little before anything else). Only covered segments: replay needs them no more, and all
+ * that was born in them is in the chunk table. What is moved is written apart from new data, so old data gathers.
+ *
+ * How much: no more than free segments allow beside the merge of all that is in the tables (group_clean_room). So cleaning
+ * never makes a merge fail.
+ *
+ * Crashes: before the record is durable nothing has happened. The old copies are where they were, the new ones stand in
+ * segments that nothing names. Afterwards the new places are in the chunk table, and the segments are free once no view
+ * needs them. A segment is emptied whole or left as it is.
+ *
+ * The merge thread alone; no locks of its own.
+ */
+#include "engine/group/clean.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "dedup/unit.h"
+
+#define MOVES_MAX 65536 /* kept until they are entered into the table of places */
+#define FULL_PERMILLE 900 /* of a segment is alive: not worth it */
+#define GAIN_LEAST 2 /* segments, for a merge of its own */
+
+/* ---- choosing -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t alive_bytes(const struct segment *segment) { return (uint64_t)segment->live + segment->pages; }
+
+static bool is_candidate(const struct group *group, const struct segment *segment)
+{
+    uint64_t alive = alive_bytes(segment);
+    return segment->state == SLOT_SEALED && segment->generation <= group->published_generation && !segment->stuck &&
+           alive > 0 && alive * 1000 < segment_size(&group->segments) * FULL_PERMILLE;
+}
+
+static bool space_is_short(const struct group *group)
+{
+    return group->segments.free_total < group_clean_target(group);
+}
+
+bool clean_is_due(const struct group *group)
+{
+    uint64_t gain = 0, size = segment_size(&group->segments);
+    if (!space_is_short(group) || group_clean_room(group) < 2)
+        return false;
+    for (uint32_t i = 0; i < group->segments.count && gain < GAIN_LEAST * size; i++)
+        if (is_candidate(group, &group->segments.table[i]))
+            gain += size - alive_bytes(&group->segments.table[i]);
+    return gain >= GAIN_LEAST * size;
+}
+
+struct candidate {
+    uint32_t index;
+    uint32_t alive;
+    double worth;
+};
+
+static double worth_of(const struct segments *segments, const struct segment *segment)
+{
+    double used = (double)alive_bytes(segment) / (double)segment_size(segments);
+    double age = (double)(segments->serial_next - segment->serial);
+    return (1 - used) / (1 + used) * sqrt(age);
+}
+
+static int worth_order(const void *a, const void *b)
+{
+    double x = ((const struct candidate *)a)->worth, y = ((const struct candidate *)b)->worth;
+    return x > y ? -1 : x < y;
+}
+
+/* Under the group's lock. */
+static size_t candidates_find(const struct group *group, struct candidate *candidates)
+{
+    const struct segments *segments = &group->segments;
+    size_t count = 0;
+    for (uint32_t i = 0; i < segments->count; i++)
+        if (is_candidate(group, &segments->table[i]))
+            candidates[count++] = (struct candidate){i, (uint32_t)alive_bytes(&segments->table[i]),
+                                                     worth_of(segments, &segments->table[i])};
+    return count;
+}
+
+/* Until they bring what is wanted, or there is no more room for what is alive in them. */
+static void candidates_take(const struct candidate *candidates, size_t count, uint64_t size, uint64_t wanted, uint64_t room,
+                            struct victims *victims)
+{
+    uint64_t gain = 0, moved = 0;
+    for (size_t i = 0; i < count && gain < wanted; i++) {
+        if (moved + candidates[i].alive > room)
+            continue;
+        moved += candidates[i].alive;
+        gain += size - candidates[i].alive;
+        victims->items[victims->count++] = candidates[i].index;
+    }
+}
+
+enum error victims_choose(struct group *group, struct victims *victims)
+{
+    *victims = (struct victims){0};
+    mutex_lock(&group->lock);
+    uint64_t size = segment_size(&group->segments), target = group_clean_target(group);
+    uint64_t room = group_clean_room(group) * size;
+    bool wanted = space_is_short(group) && room > size;
+    uint64_t gain = wanted ? (target - group->segments.free_total) * size + size * GAIN_LEAST : 0;
+    uint32_t all = group->segments.count;
+    mutex_unlock(&group->lock);
+    if (!wanted)
+        return ERROR_NONE;
+    AUTO_FREE struct candidate *candidates = malloc(all * sizeof *candidates);
+    victims->items = malloc(all * sizeof *victims->items);
+    if (!candidates || !victims->items) {
+        free(victims->items);
+        victims->items = NULL;
+        return ERROR_NO_MEMORY;
+    }
+    mutex_lock(&group->lock);
+    size_t count = candidates_find(group, candidates);
+    mutex_unlock(&group->lock);
+    qsort(candidates, count, sizeof *candidates, worth_order);
+    candidates_take(candidates, count, size, gain, room - size, victims);
+    return ERROR_NONE;
+}
+
+/* ---- pages of tables ------------------------------------------------------------------------------------------------------ */
+
+static enum error page_keep(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
+{
+    (void)merge, (void)context, (void)number;
+    memcpy(page, old, BLOCK_SIZE);
+    return ERROR_NONE;
+}
+
+static int number_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static size_t numbers_take(const struct clean *clean, enum table table, bool inner, uint64_t *numbers)
+{
+    size_t count = 0, kept = 0;
+    for (size_t i = 0; i < clean->moved_page_count; i++)
+        if (clean->moved_pages[i].table == table && clean->moved_pages[i].inner == inner)
+            numbers[count++] = clean->moved_pages[i].leaf;
+    qsort(numbers, count, sizeof *numbers, number_order);
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || numbers[kept - 1] != numbers[i])
+            numbers[kept++] = numbers[i];
+    return kept;
+}
+
+static enum error pages_rewrite(struct clean *clean, enum table table, bool inner)
+{
+    struct merge *merge = clean->merge;
+    if (clean->moved_page_count == 0)
+        return ERROR_NONE;
+    AUTO_FREE uint64_t *numbers = malloc(clean->moved_page_count * sizeof *numbers);
+    if (!numbers)
+        return ERROR_NO_MEMORY;
+    size_t count = numbers_take(clean, table, inner, numbers);
+    if (count == 0)
+        return ERROR_NONE;
+    struct tree tree = tree_of_table(table, &merge->roots[table - 1]);
+    struct tree_update update = {.tree = &tree, .numbers = numbers, .count = count, .apply = page_keep, .inner = inner};
+    TRY(tree_update(merge, &update));
+    merge->roots[table - 1] = tree.root;
+    return ERROR_NONE;
+}
+
+/* They are written with all others that are dirty, before it is told which segments are free. */
+static void segment_pages_mark(struct clean *clean)
+{
+    struct group *group = clean->merge->group;
+    mutex_lock(&group->lock);
+    for (size_t i = 0; i < clean->moved_page_count; i++)
+        if (clean->moved_pages[i].table == TABLE_SEGMENTS)
+            group->segments.dirty[clean->moved_pages[i].leaf] = 1;
+    mutex_unlock(&group->lock);
+}
+
+static bool has_segment_pages(const struct clean *clean)
+{
+    for (size_t i = 0; i < clean->moved_page_count; i++)
+        if (clean->moved_pages[i].table == TABLE_SEGMENTS)
+            return true;
+    return false;
+}
+
+static enum error pages_move(struct clean *clean)
+{
+    for (unsigned table = TABLE_PLACES; table <= TABLE_LAST; table++) {
+        if (table == TABLE_SEGMENTS)
+            continue;
+        TRY(pages_rewrite(clean, (enum table)table, false));
+        TRY(pages_rewrite(clean, (enum table)table, true));
+    }
+    if (!has_segment_pages(clean))
+        return ERROR_NONE;
+    segment_pages_mark(clean);
+    return segment_pages_write(clean->merge);
+}
+
+/* ---- cleaning -------------------------------------------------------------------------------------------------------------- */
+
+static enum error moves_enter(struct clean *clean)
+{
+    TRY(moves_apply(clean->merge, clean->moves, clean->move_count));
+    clean->move_count = 0;
+    return ERROR_NONE;
+}
+
+/* What is alive goes to a segment more than it fills; so do the pages of places. */
+static bool has_room(struct group *group, uint32_t index)
+{
+    mutex_lock(&group->lock);
+    uint64_t alive = alive_bytes(&group->segments.table[index]), size = segment_size(&group->segments);
+    bool has = group_clean_room(group) > 1 + (alive + size / 8) / size;
+    mutex_unlock(&group->lock);
+    return has;
+}
+
+static enum error segments_clean(struct clean *clean, const struct victims *victims)
+{
+    struct group *group = clean->merge->group;
+    for (size_t i = 0; i < victims->count; i++) {
+        bool emptied;
+        if (!has_room(group, victims->items[i]))
+            break;
+        TRY(clean_segment(clean, victims->items[i], &emptied));
+        if (emptied)
+            atomic_fetch_add(&group->totals.segments_cleaned, 1);
+        if (clean->move_count >= MOVES_MAX)
+            TRY(moves_enter(clean));
+        atomic_fetch_add(&group->merge_progress, CLEAN_WORK);
+    }
+    atomic_fetch_add(&group->totals.bytes_moved, clean->bytes_copied);
+    TRY(moves_enter(clean));
+    return pages_move(clean);
+}
+
+enum error victims_clean(struct merge *merge, const struct victims *victims)
+{
+    if (victims->count == 0)
+        return ERROR_NONE;
+    struct clean clean = {
+        .merge = merge,
+        .bytes = memory_aligned(CLEAN_BYTES),
+        .chunks = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
+        .stored = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
+    };
+    enum error error = ERROR_NO_MEMORY;
+    if (clean.bytes && clean.chunks && clean.stored)
+        error = segments_clean(&clean, victims);
+    if (clean.bytes)
+        memory_cleanse(clean.bytes, CLEAN_BYTES);
+    free(clean.bytes);
+    memory_free_cleansed(clean.chunks);
+    memory_free_cleansed(clean.stored);
+    free(clean.moves);
+    free(clean.moved_pages);
+    return error;
+}

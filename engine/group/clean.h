@@ -1,0 +1,56 @@
+/*
+ * What the two halves of the cleaner share: clean.c chooses segments, and enters what moved; clean_segment.c reads one
+ * segment and copies what is alive in it.
+ */
+#ifndef COFFER_ENGINE_GROUP_CLEAN_H
+#define COFFER_ENGINE_GROUP_CLEAN_H
+
+#include "engine/group/merge.h"
+
+#define CLEAN_BYTES (4u << 20) /* of a segment that is read at a time: no append is longer */
+
+/* A page of a table that stands in the segment. */
+struct moved_page {
+    uint8_t table;
+    bool inner;
+    uint64_t leaf; /* that lies below it, or the page itself */
+};
+
+/* A page of the chunk table that was asked last. */
+struct page_cursor {
+    bool known;
+    uint64_t number;
+    struct cache_block *block; /* NULL: absent */
+};
+
+struct clean {
+    struct merge *merge;
+    uint8_t *bytes; /* CLEAN_BYTES */
+    uint8_t *chunks; /* of one unit */
+    uint8_t *stored;
+
+    /* the segment */
+    uint32_t index;
+    enum segment_kind kind;
+    struct segment_identity identity;
+    const struct segment_keys *keys;
+    uint64_t live, pages; /* bytes that it should have */
+    uint64_t live_found, pages_found;
+    size_t moves_before;  /* of earlier segments */
+    size_t pages_before;
+    uint64_t freed;       /* of live_found, what moves now; pages of tables follow */
+    struct page_cursor places, counts;
+
+    /* of all segments so far */
+    struct change *moves;
+    size_t move_count, move_capacity;
+    struct moved_page *moved_pages;
+    size_t moved_page_count, moved_page_capacity;
+    uint64_t bytes_copied;
+};
+
+/* Copies what is alive in segment `index` and notes where to. Sets *emptied where that was all that is counted there; else
+ * nothing was noted. An error is the merge's. */
+enum error clean_segment(struct clean *clean, uint32_t index, bool *emptied) CHECKED;
+
+#endif

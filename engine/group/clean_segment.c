@@ -1,0 +1,376 @@
+/*
+ * One segment of the cleaner: it is read, append by append, and whatever the tables of this merge still count at its place
+ * is written again, its stored bytes as they are; a unit of which most is dead is packed anew from what is alive. Units go
+ * to the cold log, nodes and their second copies to the logs they came from, so that a pair never meets in one segment.
+ * Pages of tables are only noted: who rewrites the tree moves them.
+ *
+ * What is found must be what the segment table counts there, to the byte. Anything less (damage, a lost page of the chunk
+ * table, a pinned segment, a torn end that hides something) and the segment stays as it is: nothing that was noted of it
+ * is kept, the copies are garbage that nothing refers to. So a segment is emptied whole or not at all, and the rule holds
+ * that an entry whose segment is there is right.
+ *
+ * The merge thread alone.
+ */
+#include "engine/group/clean.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+#include "dedup/unit.h"
+#include "engine/group/append.h"
+
+#define REPACK_LEVEL 1
+
+/* ---- what is alive ------------------------------------------------------------------------------------------------- */
+
+static void cursor_put(struct clean *clean, struct page_cursor *cursor)
+{
+    if (cursor->known)
+        tree_put(clean->merge->group, &cursor->block, 1);
+    cursor->known = false;
+}
+
+static enum error cursor_move(struct clean *clean, struct page_cursor *cursor, enum table table, uint64_t number)
+{
+    if (cursor->known && cursor->number == number)
+        return ERROR_NONE;
+    cursor_put(clean, cursor);
+    struct tree tree = tree_of_table(table, &clean->merge->roots[table - 1]);
+    TRY(tree_leaves(clean->merge->group, &tree, &number, &cursor->block, 1));
+    cursor->known = true;
+    cursor->number = number;
+    return ERROR_NONE;
+}
+
+/* Whether the chunk is counted, and stands just here. */
+static enum error is_alive(struct clean *clean, struct map_entry entry, bool *alive)
+{
+    uint64_t cid = entry_cid(entry);
+    *alive = false;
+    TRY(cursor_move(clean, &clean->counts, TABLE_COUNTS, cid / COUNTS_PER_PAGE));
+    if (!clean->counts.block ||
+        le32_get(((const le32 *)cache_bytes(clean->counts.block))[cid % COUNTS_PER_PAGE]) == 0)
+        return ERROR_NONE;
+    TRY(cursor_move(clean, &clean->places, TABLE_PLACES, cid / MAP_LEAF_ENTRIES));
+    if (clean->places.block)
+        *alive = entry_equal(entry_decode((const struct map_entry_format *)cache_bytes(clean->places.block) +
+                                          cid % MAP_LEAF_ENTRIES),
+                             entry);
+    return ERROR_NONE;
+}
+
+/* ---- noting ---------------------------------------------------------------------------------------------------------- */
+
+static enum error move_note(struct clean *clean, struct map_entry from, struct map_entry to)
+{
+    if (clean->move_count == clean->move_capacity) {
+        size_t capacity = clean->move_capacity ? 2 * clean->move_capacity : 4096;
+        struct change *grown = realloc(clean->moves, capacity * sizeof *grown);
+        if (!grown)
+            return ERROR_NO_MEMORY;
+        clean->moves = grown;
+        clean->move_capacity = capacity;
+    }
+    clean->moves[clean->move_count++] = (struct change){.entry = to, .birth = true};
+    clean->live_found += entry_share_bytes(from);
+    clean->freed += entry_share_bytes(from);
+    return ERROR_NONE;
+}
+
+static enum error page_note(struct clean *clean, enum table table, unsigned level, uint64_t number)
+{
+    if (clean->moved_page_count == clean->moved_page_capacity) {
+        size_t capacity = clean->moved_page_capacity ? 2 * clean->moved_page_capacity : 256;
+        struct moved_page *grown = realloc(clean->moved_pages, capacity * sizeof *grown);
+        if (!grown)
+            return ERROR_NO_MEMORY;
+        clean->moved_pages = grown;
+        clean->moved_page_capacity = capacity;
+    }
+    clean->moved_pages[clean->moved_page_count++] =
+        (struct moved_page){(uint8_t)table, level > 0, number * tree_span(level)};
+    return ERROR_NONE;
+}
+
+/* ---- units ----------------------------------------------------------------------------------------------------------- */
+
+struct live_unit {
+    struct map_entry entries[UNIT_CHUNKS_MAX]; /* those that are alive */
+    unsigned alive;
+};
+
+static struct log *log_of(const struct clean *clean)
+{
+    struct group *group = clean->merge->group;
+    return clean->kind == SEGMENT_META ? &group->meta : clean->kind == SEGMENT_TWIN ? &group->twin : &group->cold;
+}
+
+static uint32_t content_grains(const struct item_content *content)
+{
+    return (uint32_t)((sizeof(struct item_format) + content->descriptors_size + content->stored_size + GRAIN_SIZE - 1) /
+                      GRAIN_SIZE);
+}
+
+static enum error content_append(struct clean *clean, const struct item_content *content, struct written *written)
+{
+    TRY(merge_append(clean->merge->group, log_of(clean), content, written));
+    clean->bytes_copied += (uint64_t)content_grains(content) * GRAIN_SIZE;
+    return ERROR_NONE;
+}
+
+static enum error stored_move(struct clean *clean, const struct item_read *read, const struct map_entry *entries,
+                              unsigned count)
+{
+    const struct item_format *header = read->header;
+    struct written written;
+    struct item_content content = {
+        .kind = (enum item_kind)header->kind,
+        .codec = header->codec,
+        .count = header->count,
+        .descriptors = read->descriptors,
+        .descriptors_size = item_descriptors_size(header),
+        .stored = read->stored,
+        .stored_size = read->stored_size,
+    };
+    TRY(content_append(clean, &content, &written));
+    for (unsigned i = 0; i < count; i++)
+        TRY(move_note(clean, entries[i],
+                      entry_make(entry_cid(entries[i]), written.serial, written.offset, read->length,
+                                 entry_index(entries[i]), entry_count(entries[i]))));
+    return ERROR_NONE;
+}
+
+static enum codec codec_of(const struct item_format *header)
+{
+    return header->codec == STORED_LZ4 ? CODEC_LZ4 : header->codec == STORED_ZSTD ? CODEC_ZSTD : CODEC_RAW;
+}
+
+/* The chunks that are alive, compressed together as the unit was. */
+static enum error unit_repack(struct clean *clean, const struct item_read *read, const struct live_unit *unit)
+{
+    const void *chunks[UNIT_CHUNKS_MAX];
+    le40 cids[UNIT_CHUNKS_MAX];
+    unsigned count;
+    size_t size;
+    enum codec used;
+    TRY(item_unit_decode(read, clean->chunks, &count));
+    for (unsigned i = 0; i < unit->alive; i++) {
+        chunks[i] = clean->chunks + (size_t)entry_index(unit->entries[i]) * CHUNK_SIZE;
+        cids[i] = le40_make(entry_cid(unit->entries[i]));
+    }
+    TRY(unit_compress(codec_of(read->header), REPACK_LEVEL, chunks, unit->alive, clean->stored,
+                      (size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE, &size, &used));
+    struct item_content content = {ITEM_UNIT, (uint8_t)used, (uint8_t)unit->alive, cids, unit->alive * sizeof cids[0],
+                                   clean->stored, size};
+    struct written written;
+    TRY(content_append(clean, &content, &written));
+    for (unsigned i = 0; i < unit->alive; i++)
+        TRY(move_note(clean, unit->entries[i],
+                      entry_make(entry_cid(unit->entries[i]), written.serial, written.offset, content_grains(&content), i,
+                                 unit->alive)));
+    return ERROR_NONE;
+}
+
+static enum error unit_clean(struct clean *clean, const struct item_read *read)
+{
+    struct live_unit unit = {.alive = 0};
+    unsigned count = read->header->count;
+    for (unsigned i = 0; i < count; i++) {
+        le40 cid;
+        bool alive;
+        memcpy(&cid, read->descriptors + i * sizeof cid, sizeof cid);
+        struct map_entry entry = entry_make(le40_get(cid), read->serial, read->offset, read->length, i, count);
+        TRY(is_alive(clean, entry, &alive));
+        if (alive)
+            unit.entries[unit.alive++] = entry;
+    }
+    if (unit.alive == 0)
+        return ERROR_NONE;
+    TRY(item_verify(read, (const uint8_t *)read->header));
+    bool raw = read->header->codec == STORED_RAW;
+    return unit.alive < count && (raw || 2 * unit.alive <= count) ? unit_repack(clean, read, &unit)
+                                                                  : stored_move(clean, read, unit.entries, unit.alive);
+}
+
+/* ---- nodes and pages ------------------------------------------------------------------------------------------------------ */
+
+static enum error node_clean(struct clean *clean, const struct item_read *read)
+{
+    const struct node_descriptor_format *descriptor = (const void *)read->descriptors;
+    struct map_entry entry = entry_make(le40_get(descriptor->cid), read->serial, read->offset, read->length, 0, 1);
+    bool alive;
+    TRY(is_alive(clean, entry, &alive));
+    if (!alive)
+        return ERROR_NONE;
+    TRY(item_verify(read, (const uint8_t *)read->header));
+    return stored_move(clean, read, &entry, 1);
+}
+
+static bool stands_at(const struct node_pointer *pointer, const struct item_read *read)
+{
+    return (entry_serial(pointer->first) == read->serial && entry_offset(pointer->first) == read->offset) ||
+           (pointer->second_serial == read->serial && pointer->second_offset == read->offset);
+}
+
+static enum error page_clean(struct clean *clean, const struct item_read *read)
+{
+    const struct page_descriptor_format *descriptor = (const void *)read->descriptors;
+    struct node_pointer pointer;
+    if (descriptor->table < TABLE_PLACES || descriptor->table > TABLE_LAST || descriptor->level >= NODE_LEVELS_MAX)
+        return ERROR_CORRUPT;
+    enum table table = (enum table)descriptor->table;
+    struct tree tree = tree_of_table(table, &clean->merge->roots[table - 1]);
+    TRY(tree_pointer(clean->merge->group, &tree, descriptor->level, le40_get(descriptor->number), &pointer));
+    if (entry_is_hole(pointer.first) || !stands_at(&pointer, read))
+        return ERROR_NONE;
+    TRY(item_verify(read, (const uint8_t *)read->header));
+    *(table == TABLE_SEGMENTS ? &clean->pages_found : &clean->live_found) += (uint64_t)read->length * GRAIN_SIZE;
+    return page_note(clean, table, descriptor->level, le40_get(descriptor->number));
+}
+
+/* ---- appends -------------------------------------------------------------------------------------------------------------- */
+
+static enum error item_clean(struct clean *clean, const struct item_read *read)
+{
+    switch (read->header->kind) {
+    case ITEM_UNIT:
+        return unit_clean(clean, read);
+    case ITEM_NODE:
+        return node_clean(clean, read);
+    case ITEM_PAGE:
+        return page_clean(clean, read);
+    default:
+        return ERROR_CORRUPT;
+    }
+}
+
+static enum error items_clean(struct clean *clean, const struct append_format *append)
+{
+    const uint8_t *bytes = (const uint8_t *)append;
+    uint32_t end = le32_get(append->records_offset), block = le32_get(append->offset), size;
+    for (uint32_t at = sizeof *append; at < end; at += size) {
+        const struct item_format *header = (const struct item_format *)(bytes + at);
+        uint32_t offset = block * BLOCK_GRAINS + at / GRAIN_SIZE;
+        if (end - at < sizeof *header || le32_get(header->offset) != offset ||
+            le40_get(header->serial) != clean->identity.serial)
+            return ERROR_CORRUPT;
+        size_t descriptors = item_descriptors_size(header);
+        uint64_t body = sizeof *header + descriptors + (uint64_t)le32_get(header->stored_size);
+        if (descriptors == 0 || body > end - at)
+            return ERROR_CORRUPT;
+        size = (uint32_t)ROUND_UP(body, GRAIN_SIZE);
+        struct item_read read = {
+            .serial = clean->identity.serial,
+            .offset = offset,
+            .length = size / GRAIN_SIZE,
+            .kind = (enum item_kind)header->kind,
+            .header = header,
+            .descriptors = bytes + at + sizeof *header,
+            .stored = bytes + at + sizeof *header + descriptors,
+            .stored_size = le32_get(header->stored_size),
+            .keys = clean->keys,
+        };
+        TRY(item_clean(clean, &read));
+    }
+    return ERROR_NONE;
+}
+
+/* Reads and decrypts from `block` on, as much as there is room for. */
+static enum error window_read(struct clean *clean, uint32_t block, uint32_t *blocks)
+{
+    struct group *group = clean->merge->group;
+    uint32_t left = segment_blocks(&group->segments) - block;
+    *blocks = MIN(left, CLEAN_BYTES / BLOCK_SIZE);
+    mutex_lock(&group->lock);
+    uint64_t offset = segment_offset(&group->segments, clean->index);
+    mutex_unlock(&group->lock);
+    size_t size = (size_t)*blocks * BLOCK_SIZE;
+    TRY(device_read(group->devices[clean->identity.device], offset + (uint64_t)block * BLOCK_SIZE, clean->bytes, size));
+    return bulk_decrypt(clean->keys, block, clean->bytes, clean->bytes, size);
+}
+
+/* The end of the appends is where none follows: the log went on elsewhere, or a crash cut it off. */
+static enum error appends_clean(struct clean *clean)
+{
+    uint32_t all = segment_blocks(&clean->merge->group->segments), first = 1, blocks = 0;
+    for (uint32_t block = 1; block < all;) {
+        if (block >= first + blocks)
+            TRY(window_read(clean, first = block, &blocks));
+        const struct append_format *append = (const void *)(clean->bytes + (size_t)(block - first) * BLOCK_SIZE);
+        if (!append_is_possible(append, clean->kind, clean->identity.serial, block, all))
+            return ERROR_NONE;
+        if (block + le32_get(append->blocks) > first + blocks) {
+            if (block == first)
+                return ERROR_CORRUPT;
+            TRY(window_read(clean, first = block, &blocks));
+            append = (const void *)clean->bytes;
+        }
+        if (append_check(append, clean->keys))
+            return ERROR_NONE;
+        TRY(items_clean(clean, append));
+        block += le32_get(append->blocks);
+    }
+    return ERROR_NONE;
+}
+
+/* ---- one segment --------------------------------------------------------------------------------------------------------------- */
+
+static enum error segment_read(struct clean *clean)
+{
+    struct group *group = clean->merge->group;
+    TRY(segment_keys_get(group, &clean->identity, &clean->keys));
+    enum error error = appends_clean(clean);
+    segment_keys_put(group, clean->keys);
+    cursor_put(clean, &clean->places);
+    cursor_put(clean, &clean->counts);
+    return error;
+}
+
+static enum error moves_count(struct clean *clean)
+{
+    struct segments *segments = &clean->merge->group->segments;
+    enum error error = ERROR_NONE;
+    mutex_lock(&clean->merge->group->lock);
+    for (size_t i = clean->moves_before; i < clean->move_count && !error; i++) {
+        uint32_t to = segment_find(segments, entry_serial(clean->moves[i].entry));
+        error = segment_live_add(segments, to, entry_share_bytes(clean->moves[i].entry));
+    }
+    if (!error)
+        error = segment_live_add(segments, clean->index, -(int64_t)clean->freed);
+    mutex_unlock(&clean->merge->group->lock);
+    return error;
+}
+
+enum error clean_segment(struct clean *clean, uint32_t index, bool *emptied)
+{
+    struct group *group = clean->merge->group;
+    mutex_lock(&group->lock);
+    const struct segment *segment = &group->segments.table[index];
+    clean->index = index;
+    clean->kind = (enum segment_kind)segment->kind;
+    clean->identity = segment_identity(&group->segments, index);
+    clean->live = segment->live;
+    clean->pages = segment->pages;
+    mutex_unlock(&group->lock);
+    clean->live_found = clean->pages_found = clean->freed = 0;
+    clean->moves_before = clean->move_count;
+    clean->pages_before = clean->moved_page_count;
+    enum error error = segment_read(clean);
+    *emptied = !error && clean->live_found == clean->live && clean->pages_found == clean->pages;
+    if (*emptied)
+        return moves_count(clean);
+    clean->move_count = clean->moves_before;
+    clean->moved_page_count = clean->pages_before;
+    if (group_is_fenced(group))
+        return ERROR_FENCED;
+    if (error == ERROR_NO_SPACE || error == ERROR_NO_MEMORY)
+        return ERROR_NONE; /* another time */
+    message(MESSAGE_WARNING, "group %s: segment %llu cannot be cleaned: %s", group_name(group),
+            (unsigned long long)clean->identity.serial,
+            error ? error_sentence(error) : "what is in it is not what is counted");
+    mutex_lock(&group->lock);
+    group->segments.table[index].stuck = true;
+    mutex_unlock(&group->lock);
+    return ERROR_NONE;
+}

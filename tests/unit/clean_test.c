@@ -1,0 +1,243 @@
+/*
+ * The cleaner: segments of which little is alive come back, and what was alive in them is read as before, by whoever
+ * still has its old name. What cannot be emptied whole stays as it is.
+ */
+#include "base/message.h"
+#include "engine/group/follow.h"
+#include "engine/group/merge.h"
+#include "tests/unit/group_truth.h"
+
+#define SMALL  (((uint64_t)48 << SEGMENT_SHIFT_MIN) + 2 * AREA_SIZE)
+#define UNITS  4000u /* half of them are overwritten */
+
+static struct fixture *begin(uint32_t devices)
+{
+    return fixture_begin(devices, SMALL, true);
+}
+
+static int setup(void **state)
+{
+    *state = begin(1);
+    return 0;
+}
+
+static int setup_two(void **state)
+{
+    *state = begin(2);
+    return 0;
+}
+
+static void unit_write(struct fixture *f, uint64_t unit, uint64_t seed)
+{
+    uint64_t seeds[UNIT_CHUNKS] = {seed, seed + 1, seed + 2, seed + 3};
+    assert_int_equal(fixture_try_write(f, COMPONENT, unit * UNIT_CHUNKS, seeds, UNIT_CHUNKS, NULL), ERROR_NONE);
+}
+
+static uint64_t seed_of(uint64_t unit, bool again) { return 1 + unit * UNIT_CHUNKS + (again ? UINT64_C(1) << 32 : 0); }
+
+static void write_all(struct fixture *f, uint64_t units)
+{
+    for (uint64_t unit = 0; unit < units; unit++)
+        unit_write(f, unit, seed_of(unit, false));
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+}
+
+/* Every segment is dead in part then. */
+static void overwrite_odd(struct fixture *f, uint64_t units)
+{
+    for (uint64_t unit = 1; unit < units; unit += 2)
+        unit_write(f, unit, seed_of(unit, true));
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+}
+
+static void expect_all(struct fixture *f, uint64_t units, uint64_t step)
+{
+    fixture_forget_cached(f);
+    for (uint64_t unit = 0; unit < units; unit += step)
+        for (unsigned i = 0; i < UNIT_CHUNKS; i++)
+            fixture_expect(f, COMPONENT, unit * UNIT_CHUNKS + i, seed_of(unit, unit % 2) + i);
+}
+
+static uint64_t cleaned(struct fixture *f) { return atomic_load(&f->group->totals.segments_cleaned); }
+
+/* Publishes until the cleaner has nothing to do. */
+static void clean_on(struct fixture *f)
+{
+    for (uint64_t before = UINT64_MAX; before != cleaned(f);) {
+        before = cleaned(f);
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+    }
+}
+
+/* Fresh units until space is short; returns one past the last. */
+static uint64_t fill_until_cleaning(struct fixture *f, uint64_t unit)
+{
+    uint64_t before = cleaned(f);
+    while (cleaned(f) == before) {
+        for (unsigned i = 0; i < 64; i++, unit++)
+            unit_write(f, unit, seed_of(unit, unit % 2));
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+    }
+    return unit;
+}
+
+static void a_block_whose_segment_was_cleaned_reads_as_before(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS);
+    struct map_entry before[UNIT_CHUNKS];
+    for (unsigned i = 0; i < UNIT_CHUNKS; i++)
+        before[i] = fixture_entry(f, COMPONENT, i);
+    overwrite_odd(f, UNITS);
+    uint64_t end = fill_until_cleaning(f, UNITS);
+    clean_on(f);
+    assert_true(cleaned(f) > 0);
+    expect_all(f, end, 1);
+    struct map_entry now = entry_follow(f->group, before[0]);
+    assert_int_equal(entry_cid(now), entry_cid(before[0]));
+    assert_int_not_equal(entry_serial(now), entry_serial(before[0]));
+    truth_expect(f, 1);
+}
+
+static void what_was_moved_survives_a_crash_and_a_restart(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS);
+    overwrite_odd(f, UNITS);
+    uint64_t end = fill_until_cleaning(f, UNITS);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    fixture_crash(f);
+    fixture_open(f);
+    expect_all(f, end, 3);
+    clean_on(f);
+    truth_expect(f, 1);
+    fixture_close(f);
+    fixture_open(f);
+    expect_all(f, end, 1);
+    truth_expect(f, 1);
+}
+
+/* Moved chunks are counted where they are now, not where their map says that they were. */
+static void a_moved_chunk_that_dies_leaves_the_segment_that_it_is_in(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS);
+    overwrite_odd(f, UNITS);
+    uint64_t end = fill_until_cleaning(f, UNITS);
+    clean_on(f);
+    fixture_holes(f, COMPONENT, 0, UNITS * UNIT_CHUNKS / 2);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    truth_expect(f, 1);
+    fixture_holes(f, COMPONENT, 0, end * UNIT_CHUNKS);
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+    assert_int_equal(f->group->checkpoint.chunks_live, 0);
+    truth_expect(f, 1);
+    assert_true(f->group->segments.free_total + 10 > f->group->segments.count);
+}
+
+/* Of each unit one chunk is left. */
+static void what_is_left_of_units_is_packed_anew(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS);
+    for (uint64_t unit = 0; unit < UNITS; unit++)
+        fixture_holes(f, COMPONENT, unit * UNIT_CHUNKS + 1, unit * UNIT_CHUNKS + UNIT_CHUNKS);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    uint64_t end = fill_until_cleaning(f, UNITS);
+    clean_on(f);
+    fixture_forget_cached(f);
+    for (uint64_t unit = 0; unit < UNITS; unit++)
+        fixture_expect(f, COMPONENT, unit * UNIT_CHUNKS, seed_of(unit, false));
+    struct map_entry place = entry_follow(f->group, fixture_entry(f, COMPONENT, 0));
+    assert_int_equal(entry_count(place), 1);
+    assert_true(end > UNITS);
+    truth_expect(f, 1);
+}
+
+/* A unit that is damaged keeps its segment; the others are cleaned, and only that unit is lost. */
+static void a_segment_with_damage_stays_as_it_is(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS);
+    struct map_entry bad = fixture_entry(f, COMPONENT, 40 * UNIT_CHUNKS);
+    overwrite_odd(f, UNITS);
+    fixture_flip(f, fixture_device(f, entry_serial(bad)), fixture_offset(f, entry_serial(bad), entry_offset(bad)) + 100);
+    uint64_t end = fill_until_cleaning(f, UNITS);
+    clean_on(f);
+    fixture_forget_cached(f);
+    uint8_t bytes[BLOCK_SIZE];
+    assert_int_equal(fixture_read(f, COMPONENT, 40 * UNIT_CHUNKS, bytes), ERROR_CORRUPT);
+    assert_int_not_equal(segment_find(&f->group->segments, entry_serial(bad)), SEGMENT_NONE);
+    for (uint64_t unit = 0; unit < end; unit += 7)
+        if (unit != 40)
+            fixture_expect(f, COMPONENT, unit * UNIT_CHUNKS, seed_of(unit, unit % 2));
+    truth_expect(f, 1);
+}
+
+/* Second copies go to the twin log: a pair never meets on one device. */
+static void pairs_of_nodes_stay_apart(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t round = 0; round < 6; round++) {
+        for (uint64_t i = 0; i < 400; i++)
+            fixture_write(f, COMPONENT, (i * 2 + round % 2) * MAP_LEAF_ENTRIES * NODE_FANOUT, 1 + i + round * 1000);
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+    }
+    (void)fill_until_cleaning(f, UINT64_C(1) << 30);
+    clean_on(f);
+    truth_expect(f, 1);
+    fixture_forget_cached(f);
+    for (uint64_t i = 0; i < 400; i++)
+        fixture_expect(f, COMPONENT, (i * 2 + 1) * MAP_LEAF_ENTRIES * NODE_FANOUT, 1 + i + 5000);
+}
+
+/* A reader that began before the merge that cleaned: what that merge found dead is still there for it, whatever came to
+ * lie in its place in the chunk table. */
+static void an_older_view_reads_what_the_cleaning_merge_found_dead(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS);
+    overwrite_odd(f, UNITS);
+    uint64_t before = cleaned(f), block = 0;
+    struct map_entry old;
+    struct view *view = NULL;
+    for (uint64_t unit = UNITS; cleaned(f) == before;) {
+        if (view)
+            view_put(f->group, view);
+        for (unsigned i = 0; i < 64; i++, unit++)
+            unit_write(f, unit, seed_of(unit, unit % 2));
+        block += 2 * UNIT_CHUNKS;
+        assert_true(block < UNITS * UNIT_CHUNKS);
+        assert_int_equal(view_lookup(f->group, COMPONENT, &block, &old, 1, &view), ERROR_NONE);
+        fixture_holes(f, COMPONENT, block, block + 1);
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+    }
+    fixture_forget_cached(f);
+    uint8_t bytes[BLOCK_SIZE], expected[BLOCK_SIZE];
+    struct chunk_read read = {.entry = old, .out = bytes};
+    assert_int_equal(chunks_read(f->group, &read, 1), ERROR_NONE);
+    fixture_chunk(seed_of(block / UNIT_CHUNKS, false), expected);
+    assert_memory_equal(bytes, expected, BLOCK_SIZE);
+    view_put(f->group, view);
+}
+
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+    message_level_set((enum message_level)0);
+    const struct CMUnitTest tests[] = {
+        TEST(a_segment_with_damage_stays_as_it_is, setup),
+        TEST(a_block_whose_segment_was_cleaned_reads_as_before, setup),
+        TEST(what_was_moved_survives_a_crash_and_a_restart, setup),
+        TEST(what_was_moved_survives_a_crash_and_a_restart, setup_two),
+        TEST(a_moved_chunk_that_dies_leaves_the_segment_that_it_is_in, setup),
+        TEST(what_is_left_of_units_is_packed_anew, setup),
+        TEST(pairs_of_nodes_stay_apart, setup_two),
+        TEST(an_older_view_reads_what_the_cleaning_merge_found_dead, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
