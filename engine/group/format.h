@@ -159,7 +159,7 @@ _Static_assert(sizeof(struct node_pointer_format) == 32, "node_pointer_format");
 #define COMPONENTS_PER_PAGE 32u
 
 enum table {
-    TABLE_PLACES = 1,       /* by CID: struct map_entry_format, 256 a page */
+    TABLE_PLACES = 1,       /* by CID: struct map_entry_format, 256 a page; written twice whole */
     TABLE_FINGERPRINTS = 2, /* by CID: 16 bytes, 256 a page */
     TABLE_COUNTS = 3,       /* by CID: le32, 1024 a page */
     TABLE_COMPONENTS = 4,   /* by component id: struct component_format, 32 a page; written twice whole */

@@ -70,10 +70,12 @@ struct node_identity {
     uint64_t number;      /* of the node in its level */
     uint8_t level;
 };
-/* Whether it is written twice: every inner node, and the leaves of tables whose loss would spread. */
+/* Whether it is written twice: every inner node, and the leaves of tables whose loss would spread; only the table of places
+ * knows where chunks are that were moved. */
 static inline bool node_is_doubled(enum item_kind kind, uint64_t owner, unsigned level)
 {
-    return level > 0 || (kind == ITEM_PAGE && owner >= TABLE_COMPONENTS && owner <= TABLE_LAST);
+    bool spreads = owner == TABLE_PLACES || (owner >= TABLE_COMPONENTS && owner <= TABLE_LAST);
+    return level > 0 || (kind == ITEM_PAGE && spreads);
 }
 struct node_read {
     struct node_pointer pointer; /* not a hole */

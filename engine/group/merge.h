@@ -64,6 +64,8 @@ struct tree_update {
     bool inner; /* tables: only the pages above these leaves are written anew; the leaves are not looked at */
 };
 enum error tree_update(struct merge *merge, const struct tree_update *update) CHECKED;
+/* A page of a table comes (+1) or goes (-1) in a segment; `length` in grains. */
+enum error page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign) CHECKED;
 /* A reference to a map node, and to its second copy, comes (+1, a birth) or goes (-1). */
 enum error map_node_note(struct merge *merge, const struct node_pointer *pointer, int sign) CHECKED;
 

@@ -110,9 +110,9 @@ static uint64_t chunk_table_bytes(const struct group *group, const struct load *
     uint64_t rounds = (changes + CHANGES_MAX - 1) / CHANGES_MAX;
     uint64_t cids = group->cids.end + load->nodes;
     uint64_t count_pages = cids / COUNTS_PER_PAGE + 1, cid_pages = cids / CID_PAGE + 1;
-    return table_bytes(changes, count_pages, rounds) +                               /* counts */
-           table_bytes(load->nodes / CID_PAGE_NODES_MIN + 2 * rounds, cid_pages, rounds) + /* places of nodes */
-           2 * table_bytes(load->births, cid_pages, 1);                              /* places, fingerprints */
+    return table_bytes(changes, count_pages, rounds) +                                       /* counts */
+           2 * table_bytes(load->nodes / CID_PAGE_NODES_MIN + 2 * rounds, cid_pages, rounds) + /* places of nodes, twice */
+           3 * table_bytes(load->births, cid_pages, 1);                                      /* places, fingerprints */
 }
 
 /* Each device has pages and inner nodes of its own; all are written twice. */

@@ -1,6 +1,6 @@
 /*
- * Pages of the chunk table that a merge has to change and cannot read. There is one copy of each, and without it the
- * merge, and with it the journal, would stand still for good. What takes the place of a lost page must free nothing
+ * Pages of the chunk table that a merge has to change and cannot read: of counts and fingerprints there is one copy, of
+ * places there are two. Without the page the merge, and with it the journal, would stand still for good. What takes the place of a lost page must free nothing
  * that is in use and hand out nothing twice; what else it says may be poor, until a repair makes it right
  * (pool/repair.c):
  *
@@ -61,7 +61,9 @@ enum error page_lose(struct merge *merge, const struct tree *tree, struct node_p
         break;
     case TABLE_PLACES:
         places_lose(merge, pointer->first, number, page);
-        *pointer = (struct node_pointer){0}; /* its space stays counted, so that its segment stays */
+        if (pointer->second_serial)
+            TRY(page_space(merge, pointer->second_serial, entry_length(pointer->first), false, -1));
+        *pointer = (struct node_pointer){0}; /* the space of the first copy stays counted, so that its segment stays */
         break;
     default:
         memset(page, 0, BLOCK_SIZE);

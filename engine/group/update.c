@@ -25,7 +25,7 @@ struct slice {
 
 /* ---- references of nodes and space of pages ---------------------------------------------------------------------- */
 
-static enum error page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign)
+enum error page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign)
 {
     struct group *group = merge->group;
     enum error error = ERROR_NONE;

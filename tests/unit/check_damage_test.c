@@ -283,7 +283,7 @@ static void damaged_pages_of_tables_are_named(void **context)
         unsigned level;
         const char *words;
     } cases[] = {
-        {TABLE_PLACES, 0, "chunk table, places, page 1 of level 0, only copy: damaged"},
+        {TABLE_PLACES, 0, "chunk table, places, page 1 of level 0, first copy: damaged"},
         {TABLE_PLACES, 1, "chunk table, places, page 0 of level 1, first copy: damaged"},
         {TABLE_FINGERPRINTS, 0, "chunk table, fingerprints, page 1 of level 0, only copy: damaged"},
         {TABLE_COUNTS, 0, "chunk table, counts, page 0 of level 0, only copy: damaged"},

@@ -27,6 +27,9 @@ static struct map_entry page_lose_on_device(struct fixture *f, enum table table,
     assert_false(entry_is_hole(wanted.pointer.first));
     struct map_entry at = wanted.pointer.first;
     fixture_flip(f, fixture_device(f, entry_serial(at)), fixture_offset(f, entry_serial(at), entry_offset(at)) + 60);
+    uint64_t second = wanted.pointer.second_serial;
+    if (second)
+        fixture_flip(f, fixture_device(f, second), fixture_offset(f, second, wanted.pointer.second_offset) + 60);
     fixture_forget_cached(f);
     return at;
 }

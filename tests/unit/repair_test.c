@@ -70,11 +70,14 @@ static struct spot tree_spot(const struct tree *tree, unsigned level, bool secon
     return root_spot(&below, second);
 }
 
+/* All copies of a page of the chunk table. */
 static void page_flip(enum table table)
 {
     struct tree tree = table_tree(table);
-    struct spot spot = tree_spot(&tree, 0, false);
-    flip(&spot);
+    for (unsigned copy = 0; copy < 1 + (table == TABLE_PLACES); copy++) {
+        struct spot spot = tree_spot(&tree, 0, copy == 1);
+        flip(&spot);
+    }
 }
 
 static void a_whole_pool_stays_as_it_is(void **context)

@@ -206,7 +206,7 @@ static void a_flipped_byte_of_a_page_names_the_table(void **context)
         const char *words;
         bool lost;
     } cases[] = {
-        {TABLE_PLACES, 0, "chunk table, places, node 1 of level 0: it is damaged, and there is no other copy", true},
+        {TABLE_PLACES, 0, "chunk table, places, node 1 of level 0: one of its two copies", false},
         {TABLE_PLACES, 1, "chunk table, places, node 0 of level 1: one of its two copies", false},
         {TABLE_FINGERPRINTS, 0, "chunk table, fingerprints, node 1 of level 0: it is damaged", true},
         {TABLE_COUNTS, 0, "chunk table, counts, node 0 of level 0: it is damaged", true},
