@@ -267,6 +267,20 @@ static bool is_making_space(const struct group *group, enum commit_class class)
     return group_is_releasing(group) || (fits_capacity(group, class) && clean_is_due(group));
 }
 
+/* The first publish counts what died, the second frees it, if the cleaner has not gained enough in the first. Where both
+ * free no segment, they have still emptied the tables, and with them what is kept for their merge. */
+static enum error publish_for_space(struct group *group, enum commit_class class)
+{
+    bool enough = false;
+    for (unsigned i = 0; i < 2 && !enough; i++) {
+        TRY(group_publish(group));
+        mutex_lock(&group->lock);
+        enough = has_space_below(group, class);
+        mutex_unlock(&group->lock);
+    }
+    return ERROR_NONE;
+}
+
 enum error group_wait_space(struct group *group, enum commit_class class)
 {
     mutex_lock(&group->lock);
@@ -278,10 +292,7 @@ enum error group_wait_space(struct group *group, enum commit_class class)
     uint64_t begin = clock_monotonic();
     bool gained, waits;
     do {
-        /* The first publish counts what died, the second frees it. Where both free no segment, they have still emptied
-         * the tables, and with them what is kept for their merge. */
-        TRY(group_publish(group));
-        TRY(group_publish(group));
+        TRY(publish_for_space(group, class));
         mutex_lock(&group->lock);
         gained = group->segments.free_total > before || has_space_below(group, class);
         waits = is_making_space(group, class);

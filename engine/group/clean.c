@@ -233,11 +233,13 @@ static bool has_room(struct group *group, uint32_t index)
 static enum error segments_clean(struct clean *clean, const struct victims *victims)
 {
     struct group *group = clean->merge->group;
+    clean_read_ahead(clean, victims->items[0]);
     for (size_t i = 0; i < victims->count; i++) {
         bool emptied;
         if (!has_room(group, victims->items[i]))
             break;
-        TRY(clean_segment(clean, victims->items[i], &emptied));
+        uint32_t next = i + 1 < victims->count ? victims->items[i + 1] : SEGMENT_NONE;
+        TRY(clean_segment(clean, victims->items[i], next, &emptied));
         if (emptied)
             atomic_fetch_add(&group->totals.segments_cleaned, 1);
         if (clean->move_count >= MOVES_MAX)
@@ -256,15 +258,18 @@ enum error victims_clean(struct merge *merge, const struct victims *victims)
     struct clean clean = {
         .merge = merge,
         .bytes = memory_aligned(CLEAN_BYTES),
+        .ahead_bytes = memory_aligned(CLEAN_BYTES),
+        .ahead = SEGMENT_NONE,
         .chunks = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
         .stored = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
     };
     enum error error = ERROR_NO_MEMORY;
-    if (clean.bytes && clean.chunks && clean.stored)
+    if (clean.bytes && clean.ahead_bytes && clean.chunks && clean.stored) {
         error = segments_clean(&clean, victims);
-    if (clean.bytes)
-        memory_cleanse(clean.bytes, CLEAN_BYTES);
-    free(clean.bytes);
+        clean_ahead_drop(&clean);
+    }
+    memory_free_cleansed(clean.bytes);
+    memory_free_cleansed(clean.ahead_bytes);
     memory_free_cleansed(clean.chunks);
     memory_free_cleansed(clean.stored);
     free(clean.moves);

@@ -26,11 +26,14 @@ struct page_cursor {
 struct clean {
     struct merge *merge;
     uint8_t *bytes; /* CLEAN_BYTES */
+    uint8_t *ahead_bytes; /* the beginning of the segment after, which is being read */
+    uint32_t ahead;       /* its index; SEGMENT_NONE: nothing is being read */
+    struct device_io ahead_io;
     uint8_t *chunks; /* of one unit */
     uint8_t *stored;
 
     /* the segment */
-    uint32_t index;
+    uint32_t index, next;
     enum segment_kind kind;
     struct segment_identity identity;
     const struct segment_keys *keys;
@@ -49,8 +52,11 @@ struct clean {
     uint64_t bytes_copied;
 };
 
-/* Copies what is alive in segment `index` and notes where to. Sets *emptied where that was all that is counted there; else
+/* Begins to read a segment, so that clean_segment() finds it read. One at a time; it must be waited for, or cleaned. */
+void clean_read_ahead(struct clean *clean, uint32_t index);
+void clean_ahead_drop(struct clean *clean);
+/* Copies what is alive in segment `index` and notes where to; meanwhile `next` (or SEGMENT_NONE) is read ahead. Sets *emptied where that was all that is counted there; else
  * nothing was noted. An error is the merge's. */
-enum error clean_segment(struct clean *clean, uint32_t index, bool *emptied) CHECKED;
+enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, bool *emptied) CHECKED;
 
 #endif

@@ -276,17 +276,61 @@ static enum error items_clean(struct clean *clean, const struct append_format *a
     return ERROR_NONE;
 }
 
-/* Reads and decrypts from `block` on, as much as there is room for. */
+/* Of a segment, from `block` on, as much as there is room for. */
+static struct device_io window_io(struct group *group, uint32_t index, uint32_t block, uint8_t *bytes)
+{
+    uint32_t left = segment_blocks(&group->segments) - block;
+    mutex_lock(&group->lock);
+    struct device_io io = {
+        .device = group->devices[segment_device(&group->segments, index)],
+        .operation = DEVICE_READ,
+        .offset = segment_offset(&group->segments, index) + (uint64_t)block * BLOCK_SIZE,
+        .size = (size_t)MIN(left, CLEAN_BYTES / BLOCK_SIZE) * BLOCK_SIZE,
+        .buffer = bytes,
+    };
+    mutex_unlock(&group->lock);
+    return io;
+}
+
+void clean_read_ahead(struct clean *clean, uint32_t index)
+{
+    clean->ahead_io = window_io(clean->merge->group, index, 1, clean->ahead_bytes);
+    clean->ahead = index;
+    device_submit(&(struct device_io *){&clean->ahead_io}, 1);
+}
+
+/* What was read is the window from now on. */
+static enum error ahead_take(struct clean *clean)
+{
+    uint8_t *bytes = clean->bytes;
+    clean->bytes = clean->ahead_bytes;
+    clean->ahead_bytes = bytes;
+    clean->ahead = SEGMENT_NONE;
+    return device_wait(&clean->ahead_io);
+}
+
+void clean_ahead_drop(struct clean *clean)
+{
+    if (clean->ahead != SEGMENT_NONE && ahead_take(clean))
+        error_forget(); /* nobody wanted it */
+}
+
+/* Reads and decrypts from `block` on. */
 static enum error window_read(struct clean *clean, uint32_t block, uint32_t *blocks)
 {
     struct group *group = clean->merge->group;
-    uint32_t left = segment_blocks(&group->segments) - block;
-    *blocks = MIN(left, CLEAN_BYTES / BLOCK_SIZE);
-    mutex_lock(&group->lock);
-    uint64_t offset = segment_offset(&group->segments, clean->index);
-    mutex_unlock(&group->lock);
-    size_t size = (size_t)*blocks * BLOCK_SIZE;
-    TRY(device_read(group->devices[clean->identity.device], offset + (uint64_t)block * BLOCK_SIZE, clean->bytes, size));
+    size_t size;
+    if (block == 1 && clean->ahead == clean->index) {
+        size = clean->ahead_io.size;
+        TRY(ahead_take(clean));
+        if (clean->next != SEGMENT_NONE)
+            clean_read_ahead(clean, clean->next);
+    } else {
+        struct device_io io = window_io(group, clean->index, block, clean->bytes);
+        size = io.size;
+        TRY(device_run(&io, 1));
+    }
+    *blocks = (uint32_t)(size / BLOCK_SIZE);
     return bulk_decrypt(clean->keys, block, clean->bytes, clean->bytes, size);
 }
 
@@ -342,9 +386,10 @@ static enum error moves_count(struct clean *clean)
     return error;
 }
 
-enum error clean_segment(struct clean *clean, uint32_t index, bool *emptied)
+enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, bool *emptied)
 {
     struct group *group = clean->merge->group;
+    clean->next = next;
     mutex_lock(&group->lock);
     const struct segment *segment = &group->segments.table[index];
     clean->index = index;

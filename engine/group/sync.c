@@ -217,7 +217,12 @@ void group_keeper_thread(void *argument)
             if (log_prepare(&group->journal) == ERROR_NONE)
                 group_room_changed(group);
         }
+        mutex_lock(&group->lock);
+        bool short_of_space = group->segments.free_total < group_clean_target(group);
+        mutex_unlock(&group->lock);
         mutex_lock(&group->thread_lock);
+        if (short_of_space) /* a segment was taken: the cleaner does not wait for its next look */
+            condition_signal(&group->merge_wake);
     }
     mutex_unlock(&group->thread_lock);
 }
