@@ -279,19 +279,30 @@ static enum error slots_read(struct pool *pool, struct slots *slots)
     return ERROR_NONE;
 }
 
+/* "NAME (slot N)", from the second try on "NAME (slot N, TRY)". */
+static void name_compose(const char *name, uint64_t slot, unsigned try, char made[OBJECT_NAME_MAX + 1])
+{
+    char behind[48], times[16] = "";
+    if (try > 1)
+        snprintf(times, sizeof(times), ", %u", try);
+    int size = snprintf(behind, sizeof(behind), " (slot %llu%s)", (unsigned long long)slot, times);
+    size_t kept = strnlen(name, OBJECT_NAME_MAX - (size_t)size);
+    while (kept > 0 && ((unsigned char)name[kept] & 0xc0) == 0x80) /* within a character */
+        kept--;
+    snprintf(made, OBJECT_NAME_MAX + 1, "%.*s%s", (int)kept, name, behind);
+}
+
 /* A document that could not be read for a while may come back when its name belongs to another: it is served, under a
- * name made of its own and its slot, until a person renames it. What is stored stays as it is. */
+ * name made of its own and its slot, until a person renames it. That name may be taken too, but not as many as there
+ * can be objects. What is stored stays as it is. */
 static void name_make_unique(const struct pool *pool, uint64_t slot, struct object_document *document)
 {
-    char made[OBJECT_NAME_MAX + 1], behind[32];
+    char made[OBJECT_NAME_MAX + 1];
     const struct object *other = object_table_living(pool->table, document->name);
     if (document->state != OBJECT_LIVE || other == NULL || other->component == document->component)
         return; /* two that share their data are no such case */
-    int size = snprintf(behind, sizeof(behind), " (slot %llu)", (unsigned long long)slot);
-    size_t kept = strnlen(document->name, OBJECT_NAME_MAX - (size_t)size);
-    while (kept > 0 && ((unsigned char)document->name[kept] & 0xc0) == 0x80) /* within a character */
-        kept--;
-    snprintf(made, sizeof(made), "%.*s%s", (int)kept, document->name, behind);
+    for (unsigned try = 1; try == 1 || object_table_living(pool->table, made) != NULL; try++)
+        name_compose(document->name, slot, try, made);
     message(MESSAGE_WARNING,
             "there are two objects named '%s': the one in the catalog's slot %llu is served as '%s'; "
             "give it another name (coffer object rename)",

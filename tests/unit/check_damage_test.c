@@ -138,6 +138,28 @@ static void an_object_that_comes_back_when_its_name_is_taken_is_served_under_ano
     assert_clean();
 }
 
+static void a_made_name_that_is_taken_too_gets_a_number(void **context)
+{
+    (void)context;
+    fill();
+    struct spot spot = document_spot(1);
+    make("one (slot 5)", GIB);
+    make("one (slot 5, 2)", GIB);
+    close_pool(false);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    make("one", GIB);
+    write_block("one", 0, 7);
+    close_pool(false);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    assert_block("one", 0, 100);
+    assert_block("one (slot 5, 2)", 0, 0);
+    assert_block("one (slot 5, 3)", 0, 7);
+    close_pool(false);
+    assert_clean();
+}
+
 /* One copy of each document: where it is gone, the others are served, and nobody gets its slot. */
 static void an_object_whose_document_is_lost_is_not_served_and_the_others_are(void **context)
 {
@@ -396,6 +418,7 @@ int main(void)
         TEST(an_object_whose_document_is_lost_is_not_served_and_the_others_are),
         TEST(a_lost_map_over_terabytes_is_told_but_for_what_the_journal_has),
         TEST(an_object_that_comes_back_when_its_name_is_taken_is_served_under_another),
+        TEST(a_made_name_that_is_taken_too_gets_a_number),
         TEST(a_lost_leaf_of_the_catalog_costs_one_object_its_name),
         TEST(a_damaged_leaf_is_named_by_its_blocks),
         TEST(what_a_lost_leaf_mapped_is_named_after_a_merge),
