@@ -100,10 +100,12 @@ static int place_order(const void *a, const void *b)
     return (int)entry_index(x) - (int)entry_index(y);
 }
 
+/* In place of what was lost with a page of places stands the lost page itself, which nobody asks for any more. */
 static bool is_there(const struct segments *segments, struct map_entry entry)
 {
     uint32_t index = segment_find(segments, entry_serial(entry));
-    return index != SEGMENT_NONE &&
+    bool lost = entry_place_is_unknown(entry) && index != SEGMENT_NONE && segments->table[index].kind == SEGMENT_META;
+    return index != SEGMENT_NONE && !lost &&
            (segments->table[index].state == SLOT_OPEN || segments->table[index].state == SLOT_SEALED);
 }
 

@@ -104,12 +104,18 @@ static inline enum error page_found(void *context, const struct walk_node *node)
     return ERROR_NONE;
 }
 
-static inline struct spot page_spot(enum table table, unsigned level)
+static inline struct node_pointer page_pointer(enum table table, unsigned level)
 {
     struct tree tree = table_tree(table);
     struct wanted_page wanted = {.level = level};
     assert_fine(tree_walk(pool->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, page_found, &wanted));
-    return address_spot(entry_serial(wanted.pointer.first), entry_offset(wanted.pointer.first));
+    return wanted.pointer;
+}
+
+static inline struct spot page_spot(enum table table, unsigned level)
+{
+    struct map_entry first = page_pointer(table, level).first;
+    return address_spot(entry_serial(first), entry_offset(first));
 }
 
 #endif

@@ -226,6 +226,41 @@ static void a_flipped_byte_of_a_page_names_the_table(void **context)
     }
 }
 
+static void forget_nodes(void)
+{
+    if (pool->group->index_running)
+        thread_join(&pool->group->index_thread);
+    pool->group->index_running = false;
+    cache_destroy(pool->group->nodes);
+    assert_fine(cache_create(MIB, &pool->group->nodes));
+}
+
+/* Nobody asks for the lost page any more, and what it named is not to be found. */
+static void places_that_a_merge_gave_up_are_no_damage(void **context)
+{
+    (void)context;
+    fill();
+    struct map_entry known = entry_of("one", 4);
+    struct node_pointer page = page_pointer(TABLE_PLACES, 0);
+    struct spot first = address_spot(entry_serial(page.first), entry_offset(page.first));
+    struct spot second = address_spot(page.second_serial, page.second_offset);
+    flip(&first);
+    flip(&second);
+    forget_nodes();
+    write_block("one", 20 * COFFER_BLOCK, 50);
+    assert_int_equal(entry_cid(entry_of("one", 20)) / MAP_LEAF_ENTRIES, entry_cid(known) / MAP_LEAF_ENTRIES);
+    publish();
+    struct cache_block *block;
+    uint64_t number = entry_cid(known) / MAP_LEAF_ENTRIES;
+    struct tree tree = table_tree(TABLE_PLACES);
+    assert_fine(tree_leaves(pool->group, &tree, &number, &block, 1));
+    const struct map_entry_format *places = (const struct map_entry_format *)cache_bytes(block);
+    assert_true(entry_place_is_unknown(entry_decode(&places[entry_cid(known) % MAP_LEAF_ENTRIES])));
+    tree_put(pool->group, &block, 1);
+    scrub();
+    assert_no_damage();
+}
+
 static void flipped_superblocks_records_and_headers_are_found(void **context)
 {
     (void)context;
@@ -332,6 +367,7 @@ int main(void)
         SPOILT(a_scrub_ends_where_a_page_of_the_table_of_components_is_lost),
         SPOILT(one_damaged_copy_of_a_node_loses_nothing),
         SPOILT(a_flipped_byte_of_a_page_names_the_table),
+        SPOILT(places_that_a_merge_gave_up_are_no_damage),
         SPOILT(flipped_superblocks_records_and_headers_are_found),
         TEST(a_good_pool_is_found_good_and_its_bytes_are_counted),
         TEST(nothing_is_found_while_segments_are_written_freed_and_used_again),
