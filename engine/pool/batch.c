@@ -343,17 +343,6 @@ static enum error units_compress(struct batch *batch)
     return ERROR_NONE;
 }
 
-/* After the commit: what was known of these blocks is of the past. */
-static void damage_forget(const struct batch *batch)
-{
-    if (atomic_load(&batch->pool->damages->count) == 0)
-        return;
-    for (size_t i = 0; i < batch->count; i++)
-        damage_overwritten(batch->pool, batch->component, batch->blocks[i].block, batch->blocks[i].block + 1);
-    for (size_t i = 0; i < batch->range_count; i++)
-        damage_overwritten(batch->pool, batch->component, batch->ranges[i].first, batch->ranges[i].end);
-}
-
 /* ---- all stages ---------------------------------------------------------------------------------------------------------------- */
 
 static enum error stages_run(struct batch *batch)
@@ -383,8 +372,6 @@ enum error batch_commit(struct batch *batch)
     atomic_fetch_add(&pool->batches, 1);
     enum error error = stages_run(batch);
     atomic_fetch_sub(&pool->batches, 1);
-    if (!error)
-        damage_forget(batch);
     mutex_lock(&pool->section.mutex);
     latch_release(batch);
     mutex_unlock(&pool->section.mutex);

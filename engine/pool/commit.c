@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "engine/group/view.h"
 #include "engine/pool/batch.h"
+#include "engine/pool/damage.h"
 
 #define WHOLE_SLACK (16u << 10) /* headers, descriptors and records of a commit that must lie in one append */
 
@@ -176,6 +177,18 @@ static void holes_and_changes_enter(struct batch *batch, struct log_commit *comm
         change_enter(batch, commit, batch->changes[i]);
 }
 
+/* With the new mappings, under the same hold of the group's lock: what was known of these blocks is of the past, and
+ * what is entered from now on is of the new ones. */
+static void damage_forget(const struct batch *batch)
+{
+    if (atomic_load(&batch->pool->damages->count) == 0)
+        return;
+    for (size_t i = 0; i < batch->count; i++)
+        damage_overwritten(batch->pool, batch->component, batch->blocks[i].block, batch->blocks[i].block + 1);
+    for (size_t i = 0; i < batch->range_count; i++)
+        damage_overwritten(batch->pool, batch->component, batch->ranges[i].first, batch->ranges[i].end);
+}
+
 static void records_enter(struct batch *batch)
 {
     struct log_commit commit = {.section = &batch->pool->section};
@@ -185,6 +198,7 @@ static void records_enter(struct batch *batch)
         unit_enter(batch, &commit, &batch->units[u]);
     references_enter(batch, &commit);
     holes_and_changes_enter(batch, &commit);
+    damage_forget(batch);
     batch->sequence = commit.sequence;
 }
 

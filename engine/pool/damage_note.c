@@ -2,8 +2,9 @@
  * What readers find, as rows of the ledger.
  *
  * A row is entered first and asked for again afterwards: is the block still mapped as it was when it failed? A commit
- * maps its blocks first and cuts them out of the ledger afterwards. So of a read and an overwriting that cross each
- * other, at least the later of the two takes the row out, whatever the order; and what is entered is damaged now.
+ * maps its blocks and cuts them out of the ledger under one hold of the group's lock. So of a read and an overwriting
+ * that cross each other, the later of the two takes the row out, whatever the order; what is entered is damaged now, and
+ * no commit takes out what was found damaged of its own blocks.
  *
  * All of this is on the way of a read that failed, so it may read nodes once more. Locks: the group's, for the place;
  * no view is held between steps. A crash forgets rows that were not saved: the next read finds them again.

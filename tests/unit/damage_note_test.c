@@ -50,6 +50,50 @@ static void a_range_that_is_overwritten_leaves_the_ledger(void **context)
     assert_block("one", 4 * COFFER_BLOCK, 9);
 }
 
+static _Atomic bool index_held;
+
+/* Who has committed goes no further meanwhile. */
+static void hold_index(void *unused)
+{
+    (void)unused;
+    mutex_lock(&pool->group->index_lock);
+    atomic_store(&index_held, true);
+    while (atomic_load(&index_held))
+        clock_sleep(CLOCK_MILLISECOND);
+    mutex_unlock(&pool->group->index_lock);
+}
+
+static void overwrite(void *unused)
+{
+    (void)unused;
+    write_block("one", 4 * COFFER_BLOCK, 9);
+}
+
+static void what_is_found_of_a_commit_that_still_ends_stays(void **context)
+{
+    (void)context;
+    struct thread holder, writer;
+    fill();
+    damage_block("one", 4);
+    assert_int_equal(read_block("one", 4), ERROR_CORRUPT);
+    struct map_entry before = entry_of("one", 4);
+    pool->no_index = true; /* the write asks for the index only once it has committed */
+    assert_fine(thread_start(&holder, "holder", hold_index, NULL));
+    while (!atomic_load(&index_held))
+        clock_sleep(CLOCK_MILLISECOND);
+    assert_fine(thread_start(&writer, "writer", overwrite, NULL));
+    while (entry_equal(entry_of("one", 4), before))
+        clock_sleep(CLOCK_MILLISECOND);
+    assert_no_damage();
+    damage_note_block(pool, component_of("one"), 4, entry_of("one", 4), DAMAGE_CHANGED, false);
+    atomic_store(&index_held, false);
+    thread_join(&holder);
+    thread_join(&writer);
+    damages_look();
+    damage_with("object one: 4096 bytes at 16384 are damaged");
+    assert_int_equal(info_count, 1);
+}
+
 /* Deduplication would find the content where it is damaged: in a cache, or by its fingerprint alone. */
 static void the_same_content_written_again_is_stored_anew(void **context)
 {
@@ -199,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_read_that_fails_names_object_and_range_and_others_go_on),
         TEST(a_range_that_is_overwritten_leaves_the_ledger),
+        TEST(what_is_found_of_a_commit_that_still_ends_stays),
         TEST(the_same_content_written_again_is_stored_anew),
         TEST(a_range_that_is_trimmed_or_deleted_leaves_the_ledger),
         TEST(a_write_of_a_part_of_a_damaged_block_fails_and_is_noted),
