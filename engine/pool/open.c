@@ -432,7 +432,10 @@ enum error pool_lock(struct pool *pool)
 enum error pool_close(struct pool *pool)
 {
     ASSERT(pool->volume_count == 0);
-    enum error error = atomic_load(&pool->locked) ? ERROR_NONE : key_drop(pool);
+    bool locked = atomic_load(&pool->locked), fenced = !locked && group_is_fenced(pool->group);
+    enum error error = locked ? ERROR_NONE : key_drop(pool);
     pool_free(pool);
-    return error;
+    if (error || !fenced)
+        return error;
+    return error_explain(ERROR_FENCED, "the disk group was out of service: what no flush covered may be lost");
 }

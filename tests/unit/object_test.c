@@ -573,6 +573,19 @@ static void a_document_of_many_blocks_is_read_whole(void **context)
     assert_int_equal(look("a").size, 2 * GIB);
 }
 
+/* Not everything is durable: who stops a daemon must hear of it. */
+static void the_close_of_a_pool_out_of_service_says_so(void **context)
+{
+    (void)context;
+    make("one", GIB);
+    write_block("one", 0, 1);
+    assert_int_equal(group_fence(pool->group, ERROR_IO), ERROR_FENCED);
+    assert_refused(pool_close(pool), ERROR_FENCED, "out of service");
+    pool = NULL;
+    assert_fine(pool_try_open());
+    assert_block("one", 0, 1); /* the close of its volume flushed it */
+}
+
 #define POOL_TEST(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
 
 int main(void)
@@ -608,6 +621,7 @@ int main(void)
         POOL_TEST(a_catalog_without_its_pool_stops_the_open),
         POOL_TEST(the_catalog_of_another_pool_stops_the_open),
         POOL_TEST(a_document_of_many_blocks_is_read_whole),
+        POOL_TEST(the_close_of_a_pool_out_of_service_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
