@@ -14,6 +14,7 @@ struct operation {
     uint64_t grain;          /* bytes of a cell */
     uint64_t offset;         /* of the first cell, in the volume */
     unsigned char *contents; /* of the cells, as their owner knows them; NULL: nobody owns them */
+    bool *unknown;           /* of the same: which the owner does not know, since a write to them failed */
     uint64_t began;          /* of a flush */
     unsigned answers;
     struct version *versions[STRIPE_BLOCKS + 1];
@@ -34,8 +35,12 @@ void operation_begin(struct operation *operation, struct session *session, const
 bool operation_has_room(const struct operation *operation, struct session *session);
 void batch_add_flush(struct batch *batch);
 
-/* Runs the batch and empties it. What had no room is read again, to learn how much of it happened. True where all of
- * it found room. */
+/* Reads a cell of which nobody knows what a failed write left; false where it cannot be read either. */
+bool cell_learn(struct session *session, struct volume *volume, const struct cell *cell, uint64_t offset,
+                unsigned char *content, uint64_t grain);
+
+/* Runs the batch and empties it. What had no room, or failed, is read again, to learn how much of it happened. True
+ * where all of it was done. */
 bool batch_run(struct batch *batch, struct volume *volume);
 
 #endif

@@ -102,16 +102,31 @@ void child_begin(struct session *session)
         atomic_store(&release_references, 200);
 }
 
-static struct pool *open_pool(struct session *session, struct volume *volumes[VOLUMES])
+/* Until it succeeds. */
+static struct pool *open_pool(struct session *session)
 {
     struct pool_open_options options = child_open_options(session);
     struct pool *pool;
+    enum error error;
     atomic_store(&session->phase, PHASE_OPENING);
-    succeed(pool_open(session->pool, &options, &pool), "open of the pool");
+    do {
+        session_opens();
+        atomic_store(&session->over, false);
+        error = pool_open(session->pool, &options, &pool);
+    } while (error == ERROR_FENCED ? !succeeds(session, error, "open of the pool")
+                                   : session_again(session, error, "open of the pool"));
     atomic_store(&session->phase, PHASE_COMPARING);
-    for (unsigned v = 0; v < VOLUMES; v++)
-        succeed(volume_open(pool, volume_names[v], false, &volumes[v]), "open of a volume");
     return pool;
+}
+
+static bool open_volumes(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES])
+{
+    enum error error = ERROR_NONE;
+    for (unsigned v = 0; v < VOLUMES && !error; v++)
+        do
+            error = volume_open(pool, volume_names[v], false, &volumes[v]);
+        while (session_again(session, error, "open of a volume"));
+    return error == ERROR_NONE;
 }
 
 /* All that was answered before a close that succeeded is durable. */
@@ -120,9 +135,10 @@ static void close_pool(struct session *session, struct pool *pool, struct volume
     uint64_t began = flush_begin(&session->clock);
     atomic_store(&session->phase, PHASE_CLOSING);
     for (unsigned v = 0; v < VOLUMES; v++)
-        volume_close(volumes[v]);
-    succeed(pool_close(pool), "close of the pool");
-    flush_answer(&session->clock, began);
+        if (volumes[v] != NULL)
+            volume_close(volumes[v]);
+    if (succeeds(session, pool_close(pool), "close of the pool"))
+        flush_answer(&session->clock, began);
     atomic_store(&session->phase, PHASE_CLOSED);
 }
 
@@ -130,31 +146,27 @@ static void note_replay(struct session *session, struct pool *pool)
 {
     struct pool_status *status = calloc(1, sizeof(*status));
     ASSERT(status != NULL);
-    succeed(pool_status(pool, status), "status");
-    if (status->replay_bytes > session->replayed_max)
+    if (succeeds(session, pool_status(pool, status), "status") && status->replay_bytes > session->replayed_max)
         session->replayed_max = status->replay_bytes;
     free(status);
 }
 
-static void compare(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
+/* False where the group went out of service meanwhile, as below. */
+static bool compare(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
-    volumes_compare(session, volumes);
-    lives_compare(session, pool);
-    volumes_compare_usage(session, pool);
+    return volumes_compare(session, volumes) && lives_compare(session, pool) && volumes_compare_usage(session, pool);
 }
 
-static struct pool *open_and_compare(struct session *session, struct volume *volumes[VOLUMES])
+static bool compare_all(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES])
 {
-    struct pool *pool = open_pool(session, volumes);
+    if (!open_volumes(session, pool, volumes))
+        return false;
     note_replay(session, pool);
-    compare(session, pool, volumes);
+    if (!compare(session, pool, volumes))
+        return false;
     /* A merge of what was replayed changes nothing, and neither does a freed segment. */
-    if (session->round % 2) {
-        lives_merge(pool);
-        lives_merge(pool);
-        compare(session, pool, volumes);
-    }
-    return pool;
+    return session->round % 2 == 0 ||
+           (lives_merge(session, pool) && lives_merge(session, pool) && compare(session, pool, volumes));
 }
 
 /* ---- the processes
@@ -217,30 +229,35 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
     mutex_deinit(&shared);
 }
 
+/* A group that went out of service is opened again, and then everything is as after a crash of the process alone. */
 void child_work(struct session *session)
 {
-    struct volume *volumes[VOLUMES];
     child_begin(session);
-    struct pool *pool = open_and_compare(session, volumes);
-    work(session, pool, volumes);
-    close_pool(session, pool, volumes);
+    do {
+        struct volume *volumes[VOLUMES] = {NULL};
+        struct pool *pool = open_pool(session);
+        if (compare_all(session, pool, volumes))
+            work(session, pool, volumes);
+        close_pool(session, pool, volumes);
+    } while (atomic_load(&session->over) && !atomic_load(&session->stop));
 }
 
 void child_compare(struct session *session)
 {
-    struct volume *volumes[VOLUMES];
+    struct volume *volumes[VOLUMES] = {NULL};
     child_begin(session);
     plant = PLANT_NONE;
-    struct pool *pool = open_and_compare(session, volumes);
+    struct pool *pool = open_pool(session);
+    compare_all(session, pool, volumes);
     close_pool(session, pool, volumes);
 }
 
 void child_look(struct session *session)
 {
-    struct volume *volumes[VOLUMES];
+    struct volume *volumes[VOLUMES] = {NULL};
     child_begin(session);
     plant = PLANT_NONE;
-    open_and_compare(session, volumes);
+    compare_all(session, open_pool(session), volumes);
 }
 
 static void print_finding(const char *sentence, void *context)

@@ -15,7 +15,7 @@ struct pool_open_options child_open_options(struct session *session);
 /* The pool and the caches of its devices; then its volumes. */
 void child_format(struct session *session);
 void child_populate(struct session *session);
-/* Opens, compares, works until the session stops, closes. */
+/* Opens, compares, works until the session stops, closes; again where the group went out of service before. */
 void child_work(struct session *session);
 /* Opens, compares, closes. */
 void child_compare(struct session *session);

@@ -38,46 +38,53 @@ static void compare_cell(struct session *session, struct cell *cell, const unsig
     cell_settle(cell, &session->clock, hash);
 }
 
-static void compare_stripe(struct session *session, struct volume *volume, unsigned index, unsigned worker)
+static bool compare_stripe(struct session *session, struct volume *volume, unsigned index, unsigned worker)
 {
     struct volume_model *model = &session->volumes[index];
     uint64_t offset = stripe_offset(index, worker);
     unsigned char *contents = (unsigned char *)model->stripe_contents[worker];
-    read_all(volume, offset, contents, (uint64_t)session->settings.stripe_blocks * BLOCK);
+    if (!read_stubbornly(session, volume, offset, contents, (uint64_t)session->settings.stripe_blocks * BLOCK))
+        return false;
     for (uint64_t b = 0; b < session->settings.stripe_blocks; b++)
         compare_cell(session, &model->stripes[worker][b], contents + b * BLOCK, BLOCK, volume_names[index],
                      offset + b * BLOCK);
+    return true;
 }
 
-static void compare_shared(struct session *session, struct volume *volume, unsigned index)
+static bool compare_shared(struct session *session, struct volume *volume, unsigned index)
 {
     struct volume_model *model = &session->volumes[index];
     uint64_t offset = shared_offset(session, index);
-    read_all(volume, offset, model->shared_contents, sizeof(model->shared_contents));
+    if (!read_stubbornly(session, volume, offset, model->shared_contents, sizeof(model->shared_contents)))
+        return false;
     for (uint64_t b = 0; b < SHARED_BLOCKS; b++)
         compare_cell(session, &model->shared[b], model->shared_contents[b], BLOCK, volume_names[index],
                      offset + b * BLOCK);
+    return true;
 }
 
-static void compare_split(struct session *session, struct volume *volume, unsigned index)
+static bool compare_split(struct session *session, struct volume *volume, unsigned index)
 {
     struct volume_model *model = &session->volumes[index];
     uint64_t offset = split_offset(session, index);
     unsigned char *contents = (unsigned char *)model->split_contents;
-    read_all(volume, offset, contents, sizeof(model->split_contents));
+    if (!read_stubbornly(session, volume, offset, contents, sizeof(model->split_contents)))
+        return false;
     for (uint64_t q = 0; q < SPLIT_BLOCKS * QUARTERS; q++)
         compare_cell(session, &model->split[q / QUARTERS][q % QUARTERS], contents + q * QUARTER, QUARTER,
                      volume_names[index], offset + q * QUARTER);
+    return true;
 }
 
-void volumes_compare(struct session *session, struct volume *const volumes[VOLUMES])
+bool volumes_compare(struct session *session, struct volume *const volumes[VOLUMES])
 {
-    for (unsigned v = 0; v < VOLUMES; v++) {
-        for (unsigned w = 0; w < session->settings.workers; w++)
-            compare_stripe(session, volumes[v], v, w);
-        compare_shared(session, volumes[v], v);
-        compare_split(session, volumes[v], v);
+    bool all = true;
+    for (unsigned v = 0; v < VOLUMES && all; v++) {
+        for (unsigned w = 0; w < session->settings.workers && all; w++)
+            all = compare_stripe(session, volumes[v], v, w);
+        all = all && compare_shared(session, volumes[v], v) && compare_split(session, volumes[v], v);
     }
+    return all;
 }
 
 /* A block of zeros is a hole, whatever made it so. */
@@ -94,15 +101,21 @@ static uint64_t mapped_blocks(const struct session *session, const struct volume
     return count;
 }
 
-void volumes_compare_usage(struct session *session, struct pool *pool)
+bool volumes_compare_usage(struct session *session, struct pool *pool)
 {
     for (unsigned v = 0; v < VOLUMES; v++) {
         struct object_usage usage;
         uint64_t mapped = mapped_blocks(session, &session->volumes[v]);
-        succeed(object_usage(pool, volume_names[v], &usage), "usage");
+        enum error error;
+        do
+            error = object_usage(pool, volume_names[v], &usage);
+        while (session_again(session, error, "usage"));
+        if (error)
+            return false;
         if (usage.logical_bytes != mapped * BLOCK || usage.unique_bytes > usage.logical_bytes)
             fail("%s is said to hold %llu bytes, %llu of them unique; %llu were read", volume_names[v],
                  (unsigned long long)usage.logical_bytes, (unsigned long long)usage.unique_bytes,
                  (unsigned long long)mapped * BLOCK);
     }
+    return true;
 }

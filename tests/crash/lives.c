@@ -68,15 +68,16 @@ static void life_begin(struct life *life, struct life_state next)
     atomic_store(&life->current, current | LIFE_PENDING);
 }
 
-/* A call came back: it did all or nothing. BUSY: what an earlier shrink cut off is still being freed. */
+/* A call came back: it did all or nothing. BUSY: what an earlier shrink cut off is still being freed. Where the group
+ * went out of service, nobody knows until it is opened again. */
 static bool life_end(struct session *session, struct life *life, enum error error, const char *what)
 {
     unsigned current = atomic_load(&life->current) & ~LIFE_PENDING;
-    if (error != ERROR_NONE && error != ERROR_NO_SPACE && error != ERROR_BUSY) {
-        session_error(error);
-        fail("%s of life %u: %s: %s", what, (unsigned)(life - session->lives), error_name(error),
-             error_sentence(error));
-    }
+    char call[64];
+    snprintf(call, sizeof(call), "%s of life %u", what, (unsigned)(life - session->lives));
+    if (error != ERROR_NO_SPACE && error != ERROR_BUSY && !succeeds(session, error, call) &&
+        atomic_load(&session->over))
+        return false;
     if (error != ERROR_NONE) {
         atomic_fetch_add(&session->full, error == ERROR_NO_SPACE);
         atomic_store(&life->current, current);
@@ -194,16 +195,20 @@ static void life_write(struct session *session, struct volume *volume, struct li
     for (uint64_t i = 0; i < count; i++)
         versions[i] = cell_begin(&life->cells[first + i], &session->clock, content_hash(contents + i * BLOCK, BLOCK));
     enum error error = blocks_write(volume, first, life_stride(session, life), contents, count);
-    if (error != ERROR_NONE && error != ERROR_NO_SPACE) {
-        session_error(error);
-        fail("write to life %u: %s", (unsigned)(life - session->lives), error_name(error));
+    bool told = error == ERROR_NO_SPACE || succeeds(session, error, "write to a life");
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t now = clock_tick(&session->clock);
+        if (!told)
+            version_fail(versions[i], now);
+        else if (error == ERROR_NONE)
+            version_answer(versions[i], now, false);
+        else
+            version_drop(versions[i]);
     }
-    for (uint64_t i = 0; i < count; i++)
-        error == ERROR_NONE ? version_answer(versions[i], clock_tick(&session->clock), false)
-                            : version_drop(versions[i]);
 }
 
-static void life_read(struct session *session, struct volume *volume, struct life *life, bool restarted)
+/* False where the group went out of service; before that, what is damaged is passed over, but after a restart. */
+static bool life_read(struct session *session, struct volume *volume, struct life *life, bool restarted)
 {
     unsigned char content[BLOCK];
     uint64_t blocks = life_now(life).blocks;
@@ -213,7 +218,12 @@ static void life_read(struct session *session, struct volume *volume, struct lif
              (unsigned long long)volume_size(volume), (unsigned long long)bytes);
     for (uint64_t i = 0; i < blocks; i++) {
         uint64_t began = clock_tick(&session->clock);
-        read_all(volume, life_bytes(session, life, i), content, BLOCK);
+        uint64_t offset = life_bytes(session, life, i);
+        bool read = (restarted ? read_stubbornly : read_all)(session, volume, offset, content, BLOCK);
+        if (!read && atomic_load(&session->over))
+            return false;
+        if (!read)
+            continue;
         uint64_t hash = content_hash(content, BLOCK);
         const struct cell *cell = &life->cells[i];
         if (!(restarted ? cell_survives(cell, &session->clock, hash) : cell_reads(cell, began, hash))) {
@@ -224,6 +234,13 @@ static void life_read(struct session *session, struct volume *volume, struct lif
         if (restarted)
             cell_settle(&life->cells[i], &session->clock, hash);
     }
+    return true;
+}
+
+/* A close tells no error: where something went wrong, a flush says whether it was durable. */
+static bool close_flushed(struct session *session, struct pool *pool)
+{
+    return !session_excuses(ERROR_FENCED) || succeeds(session, group_sync(pool->group), "flush");
 }
 
 /* The last close of an object flushes it. */
@@ -233,13 +250,15 @@ static void life_use(struct session *session, struct pool *pool, struct life *li
     struct volume *volume;
     uint64_t writes = dice_below(dice, 6);
     life_name(session, life, life_now(life).name, name);
-    succeed(volume_open(pool, name, false, &volume), "open of a life");
+    if (!succeeds(session, volume_open(pool, name, false, &volume), "open of a life"))
+        return;
     for (uint64_t i = 0; i < writes; i++)
         life_write(session, volume, life, dice);
     if (dice_percent(dice, 30))
         life_read(session, volume, life, false);
     volume_close(volume);
-    session_error(ERROR_FENCED); /* a close tells no error: where devices failed, it promises nothing */
+    if (!close_flushed(session, pool))
+        return;
     for (unsigned i = 0; i < LIFE_BLOCKS; i++)
         cell_flush(&life->cells[i]);
     atomic_fetch_add(&session->promises, 1);
@@ -267,22 +286,20 @@ static void note_status(struct session *session, struct pool *pool)
 {
     struct pool_status *status = calloc(1, sizeof(*status));
     ASSERT(status != NULL);
-    succeed(pool_status(pool, status), "status");
-    atomic_store(&session->ample, status->free_bytes > status->capacity_bytes / 2);
-    atomic_store(&session->checkpoints_open, status->checkpoints);
+    bool told = succeeds(session, pool_status(pool, status), "status");
+    if (told)
+        atomic_store(&session->ample, status->free_bytes > status->capacity_bytes / 2);
+    if (told)
+        atomic_store(&session->checkpoints_open, status->checkpoints);
     if (status->memory_used > session->settings.memory)
         fail("%llu bytes of memory are used, %llu were allowed", (unsigned long long)status->memory_used,
              (unsigned long long)session->settings.memory);
     free(status);
 }
 
-void lives_merge(struct pool *pool)
+bool lives_merge(struct session *session, struct pool *pool)
 {
-    enum error error = group_publish(pool->group);
-    if (error == ERROR_NONE)
-        return;
-    session_error(error);
-    fail("merge: %s", error_name(error));
+    return succeeds(session, group_publish(pool->group), "merge");
 }
 
 void lives_run(void *argument)
@@ -293,11 +310,11 @@ void lives_run(void *argument)
     /* In one round of three hardly anything is made durable here, so that more is pending when the crash comes. */
     unsigned milliseconds = session->settings.lives_pause;
     uint64_t pause = (session->round % 3 == 2 ? MAX(milliseconds, 200u) : milliseconds) * CLOCK_MILLISECOND;
-    while (!atomic_load(&session->stop)) {
+    while (!atomic_load(&session->stop) && !atomic_load(&session->over)) {
         live(session, run->pool, &session->lives[dice_below(&dice, LIVES)], &dice);
         note_status(session, run->pool);
         if (dice_percent(&dice, MERGE_PERCENT))
-            lives_merge(run->pool);
+            lives_merge(session, run->pool);
         clock_sleep(dice_below(&dice, pause));
     }
 }
@@ -351,7 +368,7 @@ static void judge_state(const struct session *session, const struct life *life, 
     fail("life %u is in a state that it cannot have", (unsigned)(life - session->lives));
 }
 
-static void life_compare(struct session *session, struct pool *pool, struct life *life, const struct object_info *infos,
+static bool life_compare(struct session *session, struct pool *pool, struct life *life, const struct object_info *infos,
                          size_t count)
 {
     struct life_state found = life_found(session, life, infos, count);
@@ -364,11 +381,17 @@ static void life_compare(struct session *session, struct pool *pool, struct life
     life->states[other] = found;
     atomic_store(&life->current, other);
     if (found.kind != LIFE_ALIVE)
-        return;
+        return true;
     life_name(session, life, found.name, name);
-    succeed(volume_open(pool, name, false, &volume), "open of a life");
-    life_read(session, volume, life, true);
+    enum error error;
+    do
+        error = volume_open(pool, name, false, &volume);
+    while (session_again(session, error, "open of a life"));
+    if (error)
+        return false;
+    bool all = life_read(session, volume, life, true);
     volume_close(volume);
+    return all;
 }
 
 static void judge_strangers(const struct object_info *infos, size_t count)
@@ -383,13 +406,15 @@ static void judge_strangers(const struct object_info *infos, size_t count)
     }
 }
 
-void lives_compare(struct session *session, struct pool *pool)
+bool lives_compare(struct session *session, struct pool *pool)
 {
     struct object_info *infos;
     size_t count;
+    bool all = true;
     succeed(object_list(pool, &infos, &count), "list of objects");
     judge_strangers(infos, count);
-    for (unsigned i = 0; i < LIVES; i++)
-        life_compare(session, pool, &session->lives[i], infos, count);
+    for (unsigned i = 0; i < LIVES && all; i++)
+        all = life_compare(session, pool, &session->lives[i], infos, count);
     free(infos);
+    return all;
 }

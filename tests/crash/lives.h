@@ -15,11 +15,11 @@ uint64_t life_bytes(const struct session *session, const struct life *life, uint
 /* Until the session stops. */
 void lives_run(void *run);
 
-/* Everything that was committed goes into the trees now. */
-void lives_merge(struct pool *pool);
+/* Everything that was committed goes into the trees now. False where the group went out of service, as below. */
+bool lives_merge(struct session *session, struct pool *pool);
 
 /* After a restart: every object is one that the model knows, in a state that the crash may have left, with contents
  * that it may have left. */
-void lives_compare(struct session *session, struct pool *pool);
+bool lives_compare(struct session *session, struct pool *pool);
 
 #endif

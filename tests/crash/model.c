@@ -17,6 +17,8 @@ uint64_t clock_tick(struct model_clock *clock)
 static bool version_is_durable(const struct version *version, const struct model_clock *clock)
 {
     uint64_t answered = atomic_load(&version->answered);
+    if (atomic_load(&version->failed))
+        return false;
     return atomic_load(&version->durable) || (answered != 0 && answered < atomic_load(&clock->durable));
 }
 
@@ -43,6 +45,7 @@ static struct version *version_put(struct version *version, uint64_t hash, uint6
     version->began = began;
     atomic_store(&version->answered, 0);
     atomic_store(&version->durable, false);
+    atomic_store(&version->failed, false);
     atomic_store(&version->used, true);
     return version;
 }
@@ -104,7 +107,8 @@ struct version *cell_begin(struct cell *cell, struct model_clock *clock, uint64_
 void cell_flush(struct cell *cell)
 {
     for (size_t i = 0; i < CELL_VERSIONS_MAX; i++)
-        if (atomic_load(&cell->versions[i].used) && atomic_load(&cell->versions[i].answered) != 0)
+        if (atomic_load(&cell->versions[i].used) && atomic_load(&cell->versions[i].answered) != 0 &&
+            !atomic_load(&cell->versions[i].failed))
             atomic_store(&cell->versions[i].durable, true);
 }
 
@@ -116,6 +120,7 @@ void cell_settle(struct cell *cell, struct model_clock *clock, uint64_t hash)
             kept = &cell->versions[i];
     if (kept != NULL) {
         atomic_store(&kept->durable, true);
+        atomic_store(&kept->failed, false);
         if (atomic_load(&kept->answered) == 0)
             atomic_store(&kept->answered, clock_tick(clock));
     }
@@ -134,6 +139,12 @@ void version_answer(struct version *version, uint64_t answered, bool durable)
     atomic_store(&version->answered, answered);
     if (durable)
         atomic_store(&version->durable, true);
+}
+
+void version_fail(struct version *version, uint64_t answered)
+{
+    atomic_store(&version->failed, true);
+    atomic_store(&version->answered, answered);
 }
 
 void version_drop(struct version *version)
@@ -157,7 +168,8 @@ static bool version_is_hidden(const struct cell *cell, const struct version *ver
     for (size_t i = 0; i < CELL_VERSIONS_MAX; i++) {
         const struct version *other = &cell->versions[i];
         uint64_t answered = atomic_load(&other->answered);
-        if (atomic_load(&other->used) && answered != 0 && answered < began && version_is_older(version, other))
+        if (atomic_load(&other->used) && !atomic_load(&other->failed) && answered != 0 && answered < began &&
+            version_is_older(version, other))
             return true;
     }
     return false;
@@ -180,8 +192,9 @@ void cell_print(const struct cell *cell, const struct model_clock *clock)
         const struct version *version = &cell->versions[i];
         if (!atomic_load(&version->used))
             continue;
-        fprintf(stderr, "    %016" PRIx64 " begun at %" PRIu64 ", answered at %" PRIu64 "%s%s\n", version->hash,
-                version->began, atomic_load(&version->answered), version_is_durable(version, clock) ? ", durable" : "",
+        fprintf(stderr, "    %016" PRIx64 " begun at %" PRIu64 ", answered at %" PRIu64 "%s%s%s\n", version->hash,
+                version->began, atomic_load(&version->answered), atomic_load(&version->failed) ? ", failed" : "",
+                version_is_durable(version, clock) ? ", durable" : "",
                 version_is_gone(cell, version, clock) ? ", must be gone" : "");
     }
 }

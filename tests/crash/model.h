@@ -5,7 +5,8 @@
  * versions, each begun before its write was handed to the engine and answered when the engine said so. Of two versions
  * the later is the one that began after the other was answered; where they overlap in time there is no order. After a
  * crash a cell may hold any version but those older than a durable one. A version is durable when it was answered with
- * FUA, was answered before the beginning of a flush that was answered, or was read after a restart.
+ * FUA, was answered before the beginning of a flush that was answered, or was read after a restart. One whose write
+ * failed may be there or not: it hides none, and is hidden by those that began after its answer.
  *
  * Kill-safe: every change is one store that takes effect, or weakens the model where it is missing. A cell is changed
  * by one thread at a time: its owner, or under the lock of the shared ones.
@@ -23,7 +24,7 @@ struct version {
     uint64_t hash;
     uint64_t began;
     _Atomic uint64_t answered; /* 0: not yet */
-    _Atomic bool used, durable;
+    _Atomic bool used, durable, failed;
 };
 
 struct cell {
@@ -49,6 +50,8 @@ bool cell_has_room(struct cell *cell, const struct model_clock *clock);
 /* A write is about to be handed over; the cell has room. */
 struct version *cell_begin(struct cell *cell, struct model_clock *clock, uint64_t hash);
 void version_answer(struct version *version, uint64_t answered, bool durable);
+/* The write was answered by an error: it happened, or not. */
+void version_fail(struct version *version, uint64_t answered);
 /* The write failed and changed nothing. */
 void version_drop(struct version *version);
 

@@ -117,6 +117,42 @@ static void a_dropped_write_never_was(void **state)
     assert_false(cell_survives(&cell, &now, 2));
 }
 
+static void a_failed_write_may_be_there_or_not(void **state)
+{
+    (void)state;
+    version_fail(cell_begin(&cell, &now, 2), clock_tick(&now));
+    flush();
+    assert_true(cell_survives(&cell, &now, 1));
+    assert_true(cell_survives(&cell, &now, 2));
+    uint64_t began = clock_tick(&now);
+    assert_true(cell_reads(&cell, began, 1));
+    assert_true(cell_reads(&cell, began, 2));
+    cell_flush(&cell);
+    assert_true(cell_survives(&cell, &now, 1));
+}
+
+static void a_failed_write_is_gone_once_a_later_one_is_durable(void **state)
+{
+    (void)state;
+    version_fail(cell_begin(&cell, &now, 2), clock_tick(&now));
+    write_answered(3);
+    assert_false(cell_reads(&cell, clock_tick(&now), 2));
+    assert_true(cell_survives(&cell, &now, 2));
+    flush();
+    assert_false(cell_survives(&cell, &now, 2));
+}
+
+static void a_failed_write_that_a_restart_read_stays(void **state)
+{
+    (void)state;
+    version_fail(cell_begin(&cell, &now, 2), clock_tick(&now));
+    cell_settle(&cell, &now, 2);
+    assert_false(cell_survives(&cell, &now, 1));
+    write_answered(3);
+    flush();
+    assert_false(cell_survives(&cell, &now, 2));
+}
+
 static void a_reader_sees_what_was_answered_before(void **state)
 {
     (void)state;
@@ -149,6 +185,9 @@ int main(void)
         cmocka_unit_test_setup(a_durable_write_stands_without_a_flush, set_up),
         cmocka_unit_test_setup(what_was_read_after_a_restart_stays, set_up),
         cmocka_unit_test_setup(a_dropped_write_never_was, set_up),
+        cmocka_unit_test_setup(a_failed_write_may_be_there_or_not, set_up),
+        cmocka_unit_test_setup(a_failed_write_is_gone_once_a_later_one_is_durable, set_up),
+        cmocka_unit_test_setup(a_failed_write_that_a_restart_read_stays, set_up),
         cmocka_unit_test_setup(a_reader_sees_what_was_answered_before, set_up),
         cmocka_unit_test_setup(a_full_cell_has_room_again_after_a_flush, set_up),
     };

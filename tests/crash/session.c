@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
+#define AGAIN_PAUSE (20 * CLOCK_MILLISECOND)
+
 const char *const volume_names[VOLUMES] = {"dense", "spread"};
 
 /* The spread volume has its areas far apart, on odd places of the map's nodes, with the last one near its end. */
@@ -35,12 +39,16 @@ uint64_t volume_bytes(const struct session *session, unsigned volume)
     return volume == 0 ? split_offset(session, 0) + SPLIT_BLOCKS * BLOCK : OBJECT_SIZE_MAX;
 }
 
-static void no_error_is_expected(enum error error)
+static bool excuse_none(enum error error)
 {
     (void)error;
+    return false;
 }
 
-void (*session_error)(enum error error) = no_error_is_expected;
+static void open_as_always(void) {}
+
+bool (*session_excuses)(enum error error) = excuse_none;
+void (*session_opens)(void) = open_as_always;
 
 void fail(const char *format, ...)
 {
@@ -56,10 +64,27 @@ void fail(const char *format, ...)
 
 void succeed(enum error error, const char *what)
 {
+    if (error != ERROR_NONE)
+        fail("%s: %s: %s", what, error_name(error), error_sentence(error));
+}
+
+bool succeeds(struct session *session, enum error error, const char *what)
+{
     if (error == ERROR_NONE)
-        return;
-    session_error(error);
-    fail("%s: %s: %s", what, error_name(error), error_sentence(error));
+        return true;
+    if (!session_excuses(error))
+        succeed(error, what);
+    if (error == ERROR_FENCED)
+        atomic_store(&session->over, true);
+    return false;
+}
+
+bool session_again(struct session *session, enum error error, const char *what)
+{
+    if (succeeds(session, error, what) || atomic_load(&session->over))
+        return false;
+    clock_sleep(AGAIN_PAUSE);
+    return true;
 }
 
 static void ignore_answer(struct request *request, void *context)
@@ -67,13 +92,26 @@ static void ignore_answer(struct request *request, void *context)
     (void)request, (void)context;
 }
 
-void read_all(struct volume *volume, uint64_t offset, void *out, uint64_t length)
+static enum error read_once(struct volume *volume, uint64_t offset, void *out, uint64_t length, char what[64])
 {
     struct request request = {.type = REQUEST_READ, .offset = offset, .length = length, .data = out};
     volume_execute(volume, &request, 1, ignore_answer, NULL);
-    if (request.error == ERROR_NONE)
-        return;
-    session_error(request.error);
-    fail("read of %llu bytes at %llu: %s", (unsigned long long)length, (unsigned long long)offset,
-         error_name(request.error));
+    snprintf(what, 64, "read of %llu bytes at %llu", (unsigned long long)length, (unsigned long long)offset);
+    return request.error;
+}
+
+bool read_all(struct session *session, struct volume *volume, uint64_t offset, void *out, uint64_t length)
+{
+    char what[64];
+    return succeeds(session, read_once(volume, offset, out, length, what), what);
+}
+
+bool read_stubbornly(struct session *session, struct volume *volume, uint64_t offset, void *out, uint64_t length)
+{
+    char what[64];
+    enum error error;
+    do
+        error = read_once(volume, offset, out, length, what);
+    while (session_again(session, error, what));
+    return error == ERROR_NONE;
 }

@@ -83,6 +83,8 @@ struct session {
     _Atomic uint64_t promises; /* answers that say something of what is durable */
     _Atomic int phase;
     _Atomic bool stop, ample; /* ample: the pool is less than half full */
+    _Atomic bool over;        /* the group is out of service: who works comes back, and the pool is opened again */
+    bool faulty;              /* requests may fail for other reasons than a full pool */
     _Atomic uint64_t requests, flushes, full, objects;
     _Atomic uint64_t checkpoints_open;  /* since the pool was opened */
     uint64_t checkpoints, replayed_max; /* of all rounds */
@@ -104,10 +106,21 @@ struct session *session_make(const struct settings *settings);
 /* Says what is wrong and ends the process: the parent tells the seed. */
 _Noreturn void fail(const char *format, ...) PRINTF(1, 2);
 void succeed(enum error error, const char *what);
-/* An error that fails the test, before it does so: where a test made the devices fail, it ends the process here. */
-extern void (*session_error)(enum error error);
 
-/* One request, which must not fail. */
-void read_all(struct volume *volume, uint64_t offset, void *out, uint64_t length);
+/* Whether a fault that the test made itself may have led to this error; at first none can. What is not excused fails
+ * the test. */
+extern bool (*session_excuses)(enum error error);
+/* The pool is opened anew: what went wrong before excuses nothing any more. */
+extern void (*session_opens)(void);
+
+/* False where a fault excuses the error; `over` is set where the group is out of service. */
+bool succeeds(struct session *session, enum error error, const char *what);
+/* Whether to call again what came to this error: a fault excuses it, and the group is in service. */
+bool session_again(struct session *session, enum error error, const char *what);
+
+/* One request. False where a fault kept it from being read. */
+bool read_all(struct session *session, struct volume *volume, uint64_t offset, void *out, uint64_t length);
+/* Until it is read; false where the group went out of service. */
+bool read_stubbornly(struct session *session, struct volume *volume, uint64_t offset, void *out, uint64_t length);
 
 #endif

@@ -31,6 +31,7 @@ struct worker {
     struct dice dice;
     unsigned char stripes[VOLUMES][STRIPE_BLOCKS * BLOCK];
     unsigned char quarters[VOLUMES][SPLIT_BLOCKS][QUARTER];
+    bool unknown[VOLUMES][STRIPE_BLOCKS], unknown_quarters[VOLUMES][SPLIT_BLOCKS]; /* after a write that failed */
     bool touched[STRIPE_BLOCKS];
     struct batch batch;
     uint64_t payload_used;
@@ -141,6 +142,27 @@ static bool depends_on_batch(const struct worker *worker, struct range range)
     return head || tail;
 }
 
+/* Tries to learn what the worker does not know of its own block. */
+static bool stripe_knows(struct worker *worker, unsigned volume, uint64_t block)
+{
+    bool *unknown = &worker->unknown[volume][block];
+    *unknown = *unknown && !cell_learn(worker->session, worker->volumes[volume],
+                                       &worker->session->volumes[volume].stripes[worker->index][block],
+                                       stripe_offset(volume, worker->index) + block * BLOCK,
+                                       worker->stripes[volume] + block * BLOCK, BLOCK);
+    return !*unknown;
+}
+
+/* Of a range, all that must be known: to be read, or to be changed in part. */
+static bool range_is_known(struct worker *worker, unsigned volume, struct range range, bool whole)
+{
+    bool known = true;
+    for (uint64_t b = range.start / BLOCK; b < ROUND_UP(range.end, (uint64_t)BLOCK) / BLOCK; b++)
+        if (whole || range.start > b * BLOCK || range.end < (b + 1) * BLOCK)
+            known &= stripe_knows(worker, volume, b);
+    return known;
+}
+
 /* In the spread volume, what makes holes up to the end of the stripe may go on over the gap behind it, which nobody
  * has: a range of terabytes. */
 static void reach_out(struct worker *worker, unsigned volume, struct range range, struct request *request)
@@ -157,7 +179,9 @@ static void stripe_change(struct worker *worker, unsigned volume, struct range r
     uint64_t first = range.start / BLOCK, end = ROUND_UP(range.end, (uint64_t)BLOCK) / BLOCK;
     struct cell *cells = &session->volumes[volume].stripes[worker->index][first];
     struct operation probe = {.cells = cells, .count = end - first};
-    if (depends_on_batch(worker, range) && !atomic_load(&session->ample))
+    if (depends_on_batch(worker, range) && (session->faulty || !atomic_load(&session->ample)))
+        return;
+    if (!range_is_known(worker, volume, range, false))
         return;
     if (!operation_has_room(&probe, session)) {
         run(worker, volume);
@@ -174,6 +198,7 @@ static void stripe_change(struct worker *worker, unsigned volume, struct range r
     operation->grain = BLOCK;
     operation->offset = stripe_offset(volume, worker->index) + first * BLOCK;
     operation->contents = contents + first * BLOCK;
+    operation->unknown = &worker->unknown[volume][first];
     operation->request->offset = stripe_offset(volume, worker->index) + range.start;
     choose_change(worker, operation->request, contents + range.start, range.end - range.start);
     reach_out(worker, volume, range, operation->request);
@@ -205,7 +230,9 @@ static void stripe_read(struct worker *worker, unsigned volume)
 {
     struct range range = chance(worker, 5) ? (struct range){0, stripe_blocks(worker) * BLOCK} : choose_range(worker);
     uint64_t length = range.end - range.start, offset = stripe_offset(volume, worker->index) + range.start;
-    read_all(worker->volumes[volume], offset, worker->read, length);
+    if (!range_is_known(worker, volume, range, true) ||
+        !read_all(worker->session, worker->volumes[volume], offset, worker->read, length))
+        return;
     for (uint64_t i = 0; i < length; i++)
         if (worker->read[i] != worker->stripes[volume][range.start + i])
             fail("%s: byte %llu read by its only writer is %02x, not %02x (read of %llu at %llu)", volume_names[volume],
@@ -220,15 +247,16 @@ static void stripe_extents(struct worker *worker, unsigned volume)
     struct extent extents[STRIPE_BLOCKS];
     size_t count;
     uint64_t offset = stripe_offset(volume, worker->index), at = 0;
-    succeed(volume_extents(worker->volumes[volume], offset, stripe_blocks(worker) * BLOCK, extents,
-                           stripe_blocks(worker), &count),
-            "block status");
+    enum error error = volume_extents(worker->volumes[volume], offset, stripe_blocks(worker) * BLOCK, extents,
+                                      stripe_blocks(worker), &count);
+    if (!succeeds(worker->session, error, "block status"))
+        return;
     for (size_t i = 0; i < count; at += extents[i++].length) {
         if (extents[i].length == 0 || at + extents[i].length > stripe_blocks(worker) * BLOCK)
             fail("%s: block status of %llu bytes at %llu", volume_names[volume], (unsigned long long)extents[i].length,
                  (unsigned long long)(offset + at));
         for (uint64_t b = at; extents[i].hole && b < at + extents[i].length; b += BLOCK)
-            if (memcmp(worker->stripes[volume] + b, zeros, BLOCK) != 0)
+            if (!worker->unknown[volume][b / BLOCK] && memcmp(worker->stripes[volume] + b, zeros, BLOCK) != 0)
                 fail("%s: the block at %llu is told to be a hole", volume_names[volume],
                      (unsigned long long)(offset + b));
     }
@@ -242,16 +270,28 @@ static uint64_t quarter_offset(const struct worker *worker, unsigned volume, uin
     return split_offset(worker->session, volume) + block * BLOCK + (uint64_t)worker->index * QUARTER;
 }
 
+static bool quarter_is_known(struct worker *worker, unsigned volume, uint64_t block)
+{
+    bool *unknown = &worker->unknown_quarters[volume][block];
+    *unknown = *unknown && !cell_learn(worker->session, worker->volumes[volume],
+                                       &worker->session->volumes[volume].split[block][worker->index],
+                                       quarter_offset(worker, volume, block), worker->quarters[volume][block], QUARTER);
+    return !*unknown;
+}
+
 static void quarter_change(struct worker *worker, unsigned volume)
 {
     struct session *session = worker->session;
     uint64_t block = dice_below(&worker->dice, OWNED_BLOCKS), start = dice_below(&worker->dice, QUARTER);
+    if (!quarter_is_known(worker, volume, block))
+        return;
     struct operation *operation = batch_add(&worker->batch, QUARTER);
     operation->cells = &session->volumes[volume].split[block][worker->index];
     operation->count = 1;
     operation->grain = QUARTER;
     operation->offset = quarter_offset(worker, volume, block);
     operation->contents = worker->quarters[volume][block];
+    operation->unknown = &worker->unknown_quarters[volume][block];
     if (!operation_has_room(operation, session)) {
         worker->batch.count = 0;
         flush(worker);
@@ -266,7 +306,9 @@ static void quarter_change(struct worker *worker, unsigned volume)
 static void quarter_read(struct worker *worker, unsigned volume)
 {
     uint64_t block = dice_below(&worker->dice, OWNED_BLOCKS), offset = quarter_offset(worker, volume, block);
-    read_all(worker->volumes[volume], offset, worker->read, QUARTER);
+    if (!quarter_is_known(worker, volume, block) ||
+        !read_all(worker->session, worker->volumes[volume], offset, worker->read, QUARTER))
+        return;
     if (memcmp(worker->read, worker->quarters[volume][block], QUARTER) != 0)
         fail("%s: the quarter at %llu is not what its only writer wrote", volume_names[volume],
              (unsigned long long)offset);
@@ -312,7 +354,8 @@ static void cells_read(struct worker *worker, unsigned volume, const struct cell
     struct session *session = worker->session;
     mutex_lock(worker->shared);
     uint64_t began = clock_tick(&session->clock);
-    read_all(worker->volumes[volume], offset, worker->read, count * grain);
+    if (!read_all(session, worker->volumes[volume], offset, worker->read, count * grain))
+        count = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t hash = content_hash(worker->read + i * grain, grain);
         if (cell_reads(&cells[i], began, hash))
@@ -407,7 +450,7 @@ void worker_run(void *argument)
 {
     struct worker *worker = argument;
     uint64_t full = atomic_load(&worker->session->full);
-    while (!atomic_load(&worker->session->stop)) {
+    while (!atomic_load(&worker->session->stop) && !atomic_load(&worker->session->over)) {
         rest(worker);
         step(worker);
         if (atomic_load(&worker->session->full) > full && chance(worker, 5))

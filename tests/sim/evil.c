@@ -19,11 +19,13 @@
 #include "tests/sim/branch.h"
 #include "tests/sim/images.h"
 #include "tests/sim/life.h"
+#include "tests/sim/told.h"
 
 #define REMEMBERED_MAX   4
 #define SEGMENT          (UINT64_C(4) << 20)
 #define PLACE_TRIES      64
 #define MOVES_MAX        3
+#define TOLD_PERCENT     15
 #define CASE_SECONDS_MAX 120
 
 struct place {
@@ -287,6 +289,10 @@ static void run_case(void *verbose)
 {
     struct survey survey = {0};
     alarm(CASE_SECONDS_MAX);
+    if (world_percent(TOLD_PERCENT) && told_run()) {
+        tally->told++;
+        _exit(0);
+    }
     for (uint64_t count = 1 + world_below(MOVES_MAX); count > 0; count--) {
         size_t move = world_below(COUNT_OF(moves));
         if (verbose != NULL)
@@ -312,7 +318,7 @@ void evil_run(uint64_t cases, uint64_t only, struct evil_tally *evil_tally)
             continue;
         case_number = i + 1;
         tally->cases++;
-        images_choose((struct crash_odds){0, 0});
+        images_choose((struct crash_odds){0});
         int status = branch(dice, BRANCH_LAST, run_case, world->session->settings.verbose ? tally : NULL);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
             fail("case %llu of the evil disk is wrong (status %#x)", (unsigned long long)case_number, (unsigned)status);

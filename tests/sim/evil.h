@@ -10,7 +10,7 @@
 
 struct evil_tally {
     uint64_t cases, edits; /* edits: changes of devices */
-    uint64_t refused, refused_closing, opened;
+    uint64_t refused, refused_closing, opened, told;
     uint64_t read, unreadable, older; /* blocks */
 };
 

@@ -3,6 +3,10 @@
  *
  * Allocation failures come in by the linker (--wrap): every memory_zeroed(), memory_aligned() and memory_map() of the
  * engine goes through here. What the tests themselves need, they take from calloc().
+ *
+ * A place that never could be read again would be lost with what a merge wanted from it, and no model knows what that
+ * is. So bad sectors lie where only readers of data and of second copies come, and elsewhere no place fails more than
+ * twice in a row, which a merge bears.
  */
 #include "tests/sim/faults.h"
 
@@ -13,34 +17,132 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "engine/device/kind.h"
+#include "engine/group/format.h"
 #include "tests/sim/images.h"
+#include "tests/sim/lies.h"
 
-#define MILLION 1000000
+#define MILLION       1000000
+#define EXCUSES_MAX   8  /* without work in between: then there are no faults until there is some */
+#define ELSEWHERE     16 /* while nobody works, faults are rarer by so much */
+#define AWAY_TIME_MAX (20 * CLOCK_SECOND)
+#define FULL_TIME_MAX (8 * CLOCK_SECOND)
+#define REPEATS_MAX   2
+#define PLACES        4096
+#define SECTORS_MAX   64
 
-void faults_clear(void)
+const char *const fault_names[FAULTS] = {"slow",       "stuck", "unreadable", "bad sectors", "failed writes and flushes",
+                                         "gone",       "full",  "no memory",  "rotten",      "misread",
+                                         "lost writes", "stray writes", "first copies"};
+
+/* Of all operations, reads, writes and flushes, allocations of space, allocations of memory, in millionths. */
+static const unsigned rates[FAULTS][5] = {
+    [FAULT_SLOW] = {0, 10000, 100000, 300000, 300000},
+    [FAULT_STUCK] = {0, 200, 1000, 2000, 5000},
+    [FAULT_READ] = {0, 1000, 10000, 50000, 200000},
+    [FAULT_SECTOR] = {0, 0, 500, 5000, 20000},
+    [FAULT_CHANGE] = {0, 500, 2000, 8000, 20000},
+    [FAULT_GONE] = {0, 0, 50, 200, 1000},
+    [FAULT_FULL] = {0, 20000, 100000, 300000, 600000},
+    [FAULT_ALLOCATION] = {0, 0, 500, 5000, 20000},
+    [FAULT_ROT] = {0, 1000, 5000, 20000, 50000},
+    [FAULT_MISREAD] = {0, 1000, 5000, 20000, 50000},
+    [FAULT_LOST] = {0, 5000, 20000, 50000, 100000},
+    [FAULT_ASTRAY] = {0, 5000, 20000, 50000, 100000},
+    [FAULT_COPY] = {0, 0, 160000, 800000, 4000000},
+};
+
+/* Of this life, forgotten when the pool is opened. */
+static struct sector {
+    unsigned device;
+    uint64_t offset;
+} sectors[SECTORS_MAX];
+static size_t sectors_count;
+static struct place {
+    uint64_t key;
+    unsigned times;
+} places[PLACES];
+
+void faults_draw(void)
 {
-    memset(&world->faults, 0, sizeof(world->faults));
+    for (unsigned f = 0; f < FAULTS; f++)
+        world->faults.ppm[f] = rates[f][world_below(COUNT_OF(rates[f]))];
+    if (world->plant != SIM_PLANT_SILENT)
+        return;
+    memset(world->faults.ppm, 0, sizeof(world->faults.ppm));
+    world->faults.ppm[FAULT_CHANGE] = rates[FAULT_CHANGE][3];
 }
 
-void faults_draw(uint64_t events)
+void faults_begin(bool at_work)
 {
     struct faults *faults = &world->faults;
-    faults_clear();
-    faults->fail_event = world_below(6) == 0 ? 1 + world_below(events) : 0;
-    faults->gone_event = world_below(12) == 0 ? 1 + world_below(events) : 0;
-    faults->gone_device = (unsigned)world_below(world->images_count);
-    faults->read_ppm = world_below(5) == 0 ? 1u << world_below(15) : 0;
-    faults->allocation_ppm = world_below(12) == 0 ? 1u << world_below(12) : 0;
-    if (world_below(6) == 0) {
-        faults->full_from = 1 + world_below(events);
-        faults->full_time = world_below(8 * CLOCK_SECOND);
-    }
+    faults->at_work = at_work;
+    faults->excuses = 0;
+    faults->full_end = 0;
+    memset(faults->back, 0, sizeof(faults->back));
+    world->session->faulty = at_work;
+    sectors_count = 0;
+    memset(places, 0, sizeof(places));
+    lies_forget();
 }
 
-static void fault_happens(void)
+void faults_forget(void)
 {
-    world->failed = true;
-    world->failures++;
+    world->failed = world->flush_failed = world->faults.refused = false;
+    sectors_count = 0;
+    memset(places, 0, sizeof(places));
+    lies_forget();
+    images_settle_failed();
+}
+
+bool faults_excuse(enum error error)
+{
+    bool opens = atomic_load(&world->session->phase) == PHASE_OPENING;
+    bool told = error == ERROR_FENCED || error == ERROR_IO || error == ERROR_NO_MEMORY || error == ERROR_CORRUPT ||
+                (error == ERROR_NOT_FOUND && opens);
+    world->faults.excuses++;
+    if (error == ERROR_NO_SPACE && opens)
+        return world->faults.refused;
+    return told && world->failed && world->plant != SIM_PLANT_SILENT;
+}
+
+static void fault_happens(enum fault fault)
+{
+    world->failed |= fault != FAULT_SLOW && fault != FAULT_STUCK && fault != FAULT_FULL && fault != FAULT_COPY;
+    world->faults_done[fault]++;
+}
+
+bool fault_hits(enum fault fault)
+{
+    const struct faults *faults = &world->faults;
+    bool works = atomic_load(&world->session->phase) == PHASE_WORKING;
+    uint64_t ppm = faults->at_work ? faults->ppm[fault] : 0;
+    if (!works && fault != FAULT_SLOW)
+        ppm = faults->excuses < EXCUSES_MAX ? ppm / ELSEWHERE : 0;
+    if (ppm == 0 || world_below(MILLION) >= ppm)
+        return false;
+    fault_happens(fault);
+    return true;
+}
+
+bool fault_slow(void)
+{
+    return fault_hits(FAULT_SLOW);
+}
+
+bool fault_stuck(void)
+{
+    return fault_hits(FAULT_STUCK);
+}
+
+/* ---- operations of devices --------------------------------------------------------------------------------------- */
+
+bool fault_may_repeat(unsigned device, uint64_t offset)
+{
+    uint64_t key = hash_mix(offset, device) | 1;
+    struct place *place = &places[(key >> 1) % PLACES];
+    if (place->key != key)
+        *place = (struct place){.key = key};
+    return ++place->times <= REPEATS_MAX;
 }
 
 static bool is_change(const struct device_io *io)
@@ -48,63 +150,121 @@ static bool is_change(const struct device_io *io)
     return io->operation == DEVICE_WRITE || io->operation == DEVICE_FLUSH;
 }
 
-/* From an event on the first change fails; of half of the events, which are odd, the first flush: there are few. */
-static bool fails_here(const struct device_io *io)
+/* A failed write may have happened in whole or in part: it stays in flight until the pool is opened, or a crash. */
+static enum verdict fail_change(struct device_io *io, unsigned device)
 {
-    uint64_t event = world->faults.fail_event;
-    return event != 0 && world->phase == PHASE_WORKING && world->phase_events >= event &&
-           (event % 2 == 0 ? is_change(io) : io->operation == DEVICE_FLUSH);
-}
-
-/* A failed write may have happened in whole or in part: it stays in flight until the crash decides. */
-static enum error fail_change(struct device_io *io, unsigned device)
-{
-    fault_happens();
     world->flush_failed |= io->operation == DEVICE_FLUSH;
     if (io->operation == DEVICE_FLUSH)
         image_flush_fails(device, world->events);
     if (world->plant == SIM_PLANT_SILENT)
-        return ERROR_NONE;
+        return IGNORED;
     device_fence(io, EIO);
-    return ERROR_IO;
+    return FAILS;
 }
 
-static bool is_gone(unsigned device)
+/* With what its cache had. */
+static void depart(unsigned device)
 {
-    const struct faults *faults = &world->faults;
-    return faults->gone_event != 0 && world->events >= faults->gone_event && device == faults->gone_device;
+    world->faults.departures[device]++;
+    world->faults.back[device] = world->now + world_below(AWAY_TIME_MAX);
+    image_device_lost(device);
 }
 
-enum error fault_of(struct device_io *io, unsigned device)
+static enum verdict fail_gone(struct device_io *io)
 {
-    struct faults *faults = &world->faults;
-    if (is_gone(device) && io->operation != DEVICE_DISCARD) {
-        if (is_change(io))
-            return fail_change(io, device);
-        fault_happens();
-        return ERROR_IO;
+    if (is_change(io))
+        device_fence(io, EIO);
+    return FAILS;
+}
+
+/* A write gives a bad sector another place. */
+static bool meets_bad_sector(const struct device_io *io, unsigned device)
+{
+    bool meets = false;
+    for (size_t i = 0; i < sectors_count; i++) {
+        if (sectors[i].device != device || sectors[i].offset < io->offset || sectors[i].offset >= io->offset + io->size)
+            continue;
+        meets = io->operation == DEVICE_READ;
+        if (io->operation == DEVICE_WRITE || io->operation == DEVICE_DISCARD)
+            sectors[i--] = sectors[--sectors_count];
     }
-    if (fails_here(io)) {
-        faults->fail_event = 0;
+    return meets;
+}
+
+static bool sector_breaks(const struct device_io *io, unsigned device)
+{
+    uint64_t offset = io->offset + world_below(io->size / DEVICE_BLOCK) * DEVICE_BLOCK;
+    if (sectors_count == SECTORS_MAX || !lies_may_stand(device, offset) || !fault_hits(FAULT_SECTOR))
+        return false;
+    sectors[sectors_count++] = (struct sector){device, offset};
+    return true;
+}
+
+/* Excuses nothing: the second copy is whole, and what has none is asked for again. */
+static bool first_copy_fails(const struct device_io *io, unsigned device)
+{
+    return atomic_load(&world->session->phase) == PHASE_OPENING && lies_segment(device, io->offset) == SEGMENT_META &&
+           fault_hits(FAULT_COPY) && fault_may_repeat(device, io->offset);
+}
+
+static bool read_fails(const struct device_io *io, unsigned device)
+{
+    if (first_copy_fails(io, device))
+        return true;
+    if (world->faults.at_work && atomic_load(&world->session->phase) == PHASE_WORKING && sector_breaks(io, device))
+        return true;
+    return fault_hits(FAULT_READ) && fault_may_repeat(device, io->offset);
+}
+
+enum verdict fault_of(struct device_io *io, unsigned device, uint64_t departures)
+{
+    bool gone = departures != world->faults.departures[device];
+    if (gone)
+        fault_happens(FAULT_GONE);
+    else if (fault_hits(FAULT_GONE))
+        depart(device);
+    if (departures != world->faults.departures[device])
+        return fail_gone(io);
+    if (is_change(io) && fault_hits(FAULT_CHANGE))
         return fail_change(io, device);
+    if (meets_bad_sector(io, device)) {
+        fault_happens(FAULT_SECTOR);
+        return FAILS;
     }
-    if (io->operation == DEVICE_READ && faults->read_ppm != 0 && world_below(MILLION) < faults->read_ppm) {
-        fault_happens();
-        return ERROR_IO;
-    }
-    return ERROR_NONE;
+    return io->operation == DEVICE_READ && read_fails(io, device) ? FAILS : HAPPENS;
 }
+
+uint64_t fault_departures(unsigned device)
+{
+    return world->faults.departures[device];
+}
+
+bool fault_is_away(unsigned device)
+{
+    bool away = world->now < world->faults.back[device] && world->faults.excuses < EXCUSES_MAX;
+    if (away)
+        fault_happens(FAULT_GONE);
+    return away;
+}
+
+/* ---- space ------------------------------------------------------------------------------------------------------- */
 
 bool fault_host_is_full(void)
 {
-    struct faults *faults = &world->faults;
-    if (faults->full_from == 0 || world->events < faults->full_from)
+    bool calm = atomic_load(&world->session->phase) != PHASE_WORKING && world->faults.excuses >= EXCUSES_MAX;
+    return world->now < world->faults.full_end && !calm;
+}
+
+bool fault_refuses_space(void)
+{
+    if (fault_host_is_full())
+        world->faults_done[FAULT_FULL]++;
+    else if (fault_hits(FAULT_FULL))
+        world->faults.full_end = world->now + world_below(FULL_TIME_MAX);
+    else
         return false;
-    if (faults->full_end == 0)
-        faults->full_end = world->now + faults->full_time;
-    bool full = world->now < faults->full_end;
-    world->refused_space += full;
-    return full;
+    world->faults.refused = true;
+    return true;
 }
 
 /* ---- allocation -------------------------------------------------------------------------------------------------- */
@@ -118,10 +278,7 @@ void *__wrap_memory_map(size_t size);
 
 static bool allocation_fails(void)
 {
-    if (world == NULL || world->faults.allocation_ppm == 0 || world_below(MILLION) >= world->faults.allocation_ppm)
-        return false;
-    fault_happens();
-    return true;
+    return world != NULL && world->session != NULL && fault_hits(FAULT_ALLOCATION);
 }
 
 void *__wrap_memory_zeroed(size_t count, size_t size)

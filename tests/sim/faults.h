@@ -1,9 +1,9 @@
 /*
- * What goes wrong in a life besides its end: drawn for each, all at their own rates, and most lives have none of most.
+ * What goes wrong in a life besides its end. A seed has a rate for each fault; a life has all of these, or none.
  *
- * A write or flush that fails, a device that goes away, a merge that cannot read: each ends in a group that is out of
- * service. Whoever hears of such an error ends the life (life_take_error), and the next one, without faults of that
- * kind, must find everything.
+ * A life goes on: what was told an error is known by the model (tests/crash/model.h), and a group that went out of
+ * service is opened again. While it is opened and compared, faults are rarer, and where that fails again and again they
+ * cease until it works.
  */
 #ifndef COFFER_TESTS_SIM_FAULTS_H
 #define COFFER_TESTS_SIM_FAULTS_H
@@ -11,14 +11,42 @@
 #include "engine/device/device.h"
 #include "tests/sim/world.h"
 
-/* No faults; or those of one life of about so many events. */
-void faults_clear(void);
-void faults_draw(uint64_t events);
+extern const char *const fault_names[FAULTS];
 
-/* An operation of that device is complete: what it has to tell instead. A failed write or flush has taken its device
- * out of service. */
-enum error fault_of(struct device_io *io, unsigned device);
-/* The file system below a device has no space for what has none yet. */
+/* The rates of a seed. */
+void faults_draw(void);
+/* A life has them, or not. */
+void faults_begin(bool at_work);
+/* The pool is about to be opened, in a life: a session_opens. */
+void faults_forget(void);
+/* Whether one may have led to this error: a session_excuses. */
+bool faults_excuse(enum error error);
+
+/* Whether this operation takes long, very long. */
+bool fault_slow(void);
+bool fault_stuck(void);
+
+enum verdict {
+    HAPPENS,
+    FAILS,   /* with ERROR_IO; what it would have changed stays in flight */
+    IGNORED, /* it is answered as if it had happened, and did not: a planted bug */
+};
+
+/* An operation is complete. A failed write or flush has taken its device out of service. `departures` is what
+ * fault_departures() said when the device was opened. */
+enum verdict fault_of(struct device_io *io, unsigned device, uint64_t departures);
+/* A device that went away is the same no more for who had it open. */
+uint64_t fault_departures(unsigned device);
+/* Whether it is away when somebody wants to open it. */
+bool fault_is_away(unsigned device);
+
+/* The file system below has no space: now; for somebody who asks, which may be the first to hear of it. */
 bool fault_host_is_full(void);
+bool fault_refuses_space(void);
+
+/* Rolls the dice for one of the faults of lies.c. */
+bool fault_hits(enum fault fault);
+/* The same place fails no more than twice before the pool is opened again: so nothing is lost for good. */
+bool fault_may_repeat(unsigned device, uint64_t offset);
 
 #endif

@@ -21,6 +21,7 @@
 
 #define DATA_LOOSE_MAX (UINT64_C(16) << 20) /* bytes up to here may have holes */
 #define NOISE_BYTES    UINT64_C(65536)
+#define LAST_CHANGES   3
 
 enum discard_result { DISCARD_OLD, DISCARD_ZEROS, DISCARD_NOISE, DISCARD_RESULTS };
 
@@ -238,13 +239,21 @@ static void choose(struct pending *change, struct crash_odds odds)
     tear(change);
 }
 
+/* What is newest is what replay must judge. */
+static size_t draw_one(void)
+{
+    size_t count = world->pending_count, back = world_below(2) == 0 ? LAST_CHANGES : count;
+    return count == 0 ? 0 : count - 1 - world_below(MIN(MAX(back, 1u), count));
+}
+
 uint64_t images_choose(struct crash_odds odds)
 {
     uint64_t hash = world->images_hash;
+    size_t one = odds.one ? draw_one() : 0;
     for (size_t i = 0; i < world->pending_count; i++) {
         struct pending *change = &world->pending[i];
         uint64_t start[2], size[2];
-        choose(change, odds);
+        choose(change, odds.one && i != one ? (struct crash_odds){0} : odds);
         parts_kept(change, start, size);
         for (size_t part = 0; part < 2; part++)
             if (size[part] != 0)
@@ -261,21 +270,24 @@ void images_unite(void)
     world->images_united = true;
 }
 
+static void keep_chosen(const struct pending *change)
+{
+    uint64_t start[2], size[2];
+    world->lost += change->keep_size == 0;
+    world->torn += is_torn(change);
+    parts_kept(change, start, size);
+    for (size_t part = 0; part < 2; part++) {
+        if (size[part] == 0)
+            continue;
+        apply_range(world->images[change->device].durable, change, start[part], size[part]);
+        world->images_hash = hash_part(world->images_hash, change, start[part], size[part]);
+    }
+}
+
 void images_crash(void)
 {
-    for (size_t i = 0; i < world->pending_count; i++) {
-        const struct pending *change = &world->pending[i];
-        world->lost += change->keep_size == 0;
-        uint64_t start[2], size[2];
-        world->torn += is_torn(change);
-        parts_kept(change, start, size);
-        for (size_t part = 0; part < 2; part++) {
-            if (size[part] == 0)
-                continue;
-            apply_range(world->images[change->device].durable, change, start[part], size[part]);
-            world->images_hash = hash_part(world->images_hash, change, start[part], size[part]);
-        }
-    }
+    for (size_t i = 0; i < world->pending_count; i++)
+        keep_chosen(&world->pending[i]);
     for (size_t i = 0; i < world->pending_count && !world->images_united; i++) {
         const struct pending *change = &world->pending[i];
         const struct image *image = &world->images[change->device];
@@ -283,6 +295,60 @@ void images_crash(void)
     }
     world->pending_count = 0;
     world->data_used = 0;
+}
+
+static void show_durable(const struct pending *change)
+{
+    const struct image *image = &world->images[change->device];
+    memcpy(image->current + change->offset, image->durable + change->offset, change->size);
+}
+
+void images_settle_failed(void)
+{
+    bool doomed = false;
+    for (size_t i = 0; i < world->pending_count; i++) {
+        struct pending *change = &world->pending[i];
+        uint64_t part = change->size / SECTOR;
+        if (change->doomed) {
+            show_durable(change);
+            change->number = 0;
+            doomed = true;
+        } else if (change->completed == 0 && !change->discard && world_below(3) == 0) {
+            change->size = world_below(part + 1) * SECTOR;
+        }
+        if (change->completed == 0 && world_below(3) == 0)
+            change->size = 0;
+        if (change->size == 0)
+            change->number = 0;
+    }
+    compact();
+    for (size_t i = 0; i < world->pending_count; i++) {
+        struct pending *change = &world->pending[i];
+        if (doomed || change->completed == 0)
+            apply_range(world->images[change->device].current, change, 0, change->size);
+        if (change->completed == 0)
+            change->completed = world->events;
+    }
+}
+
+void image_device_lost(unsigned device)
+{
+    for (size_t i = 0; i < world->pending_count; i++)
+        if (world->pending[i].device == device)
+            choose(&world->pending[i], (struct crash_odds){.lose_percent = 50, .tear_percent = 30});
+    for (size_t i = 0; i < world->pending_count; i++) {
+        const struct pending *change = &world->pending[i];
+        if (change->device == device)
+            keep_chosen(change);
+    }
+    for (size_t i = 0; i < world->pending_count; i++) {
+        struct pending *change = &world->pending[i];
+        if (change->device != device)
+            continue;
+        show_durable(change);
+        change->number = 0;
+    }
+    compact();
 }
 
 void images_outlive(void)

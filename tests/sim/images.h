@@ -26,6 +26,12 @@ void image_change_end(uint64_t number, bool happened);
 void image_flush(unsigned device, uint64_t before);
 void image_flush_fails(unsigned device, uint64_t before);
 
+/* Before the pool is opened once more: writes that failed happened or not, in whole or in part; what a failed flush
+ * gave up is gone, since nothing is left that would show it. */
+void images_settle_failed(void);
+/* A device went away, with all that no flush had covered but what a crash would have kept. */
+void image_device_lost(unsigned device);
+
 /* What the file system below has given space for; discards give it back. */
 bool image_has_space(const struct image *image, uint64_t offset, uint64_t size);
 void image_take_space(struct image *image, uint64_t offset, uint64_t size);
@@ -33,6 +39,7 @@ void image_give_space(struct image *image, uint64_t offset, uint64_t size);
 
 struct crash_odds {
     unsigned lose_percent, tear_percent; /* of changes, of those that are not lost */
+    bool one;                            /* of a single change, mostly one of the last; all others are kept */
 };
 
 /* Decides for each pending change what a crash keeps; returns a hash of what the devices would hold. */

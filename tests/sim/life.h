@@ -5,7 +5,7 @@
 #include "tests/sim/world.h"
 
 /* How a life ends, as the parent sees it. */
-enum { EXIT_CRASHED = 42, EXIT_FENCED };
+enum { EXIT_CRASHED = 42 };
 
 extern const char *const phase_names[PHASES];
 
@@ -13,15 +13,12 @@ extern const char *const phase_names[PHASES];
 void life_begin(void);
 /* No power loss and no fault in it, and it works until it is told to stop. */
 void life_plan_none(void);
-/* Runs it in a process of its own. True where the power went, or the pool was fenced. */
+/* Runs it in a process of its own. True where the power went. */
 bool life_run(void (*run)(struct session *session));
 /* No power loss in this one. */
 void life_run_to_end(void (*run)(struct session *session));
 /* Draws where the life shall stop working, and where the power goes: at some moment of its opening, of its work, or of
- * its end; or only when it is over. */
-void life_plan(uint64_t operations);
-
-/* Where a device failed, whoever hears of it ends the life: a session_error. */
-void life_take_error(enum error error);
+ * its end; or only when it is over; before operation `until` of all lives in any case. */
+void life_plan(uint64_t operations, uint64_t until);
 
 #endif

@@ -33,10 +33,8 @@ static const struct {
     const char *name;
     struct crash_odds odds;
 } variants[] = {
-    {"nothing", {100, 0}},
-    {"all", {0, 0}},
-    {"a part", {50, 0}},
-    {"a torn part", {25, 50}},
+    {"nothing", {100, 0, false}},    {"all", {0, 0, false}},        {"a part", {50, 0, false}},
+    {"a torn part", {25, 50, false}}, {"all but one", {100, 0, true}}, {"all, one of it torn,", {0, 100, true}},
 };
 
 /* False where it was there. */

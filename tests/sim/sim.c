@@ -1,7 +1,7 @@
 /*
  * The simulator: the engine in a world that is made from a seed and worse than the real one.
  *
- *     coffer-sim --seed N [--lives N] [--operations N] [--verbose]
+ *     coffer-sim --seed N [--lives N] [--operations N] [--until N] [--verbose]
  *     coffer-sim --seeds FROM..TO [--twice] [--jobs N]
  *     coffer-sim --seed N --points [--state K]
  *     coffer-sim --seed N --evil CASES
@@ -11,6 +11,7 @@
  * and the same trace, of which a hash is printed. A life is a forked process; it ends where the power goes, the parent
  * decides what the devices keep, and the next life compares everything with the model.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #include "tests/crash/child.h"
 #include "tests/sim/branch.h"
 #include "tests/sim/evil.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/images.h"
 #include "tests/sim/life.h"
 #include "tests/sim/points.h"
@@ -33,13 +35,13 @@ struct choices {
     uint64_t from, to, operations;
     unsigned lives, jobs;
     enum sim_plant plant;
-    bool verbose, twice, points;
-    uint64_t state, evil;
+    bool verbose, twice, points, brief;
+    uint64_t state, evil, until;
 };
 
 struct tally {
     uint64_t seeds, failed, lives, checks, crashes[PHASES], requests, flushes;
-    uint64_t operations, failures, points, switches, stuck, torn, lost, trace;
+    uint64_t operations, reached, faults[FAULTS], opens, points, switches, torn, lost, trace;
     struct points_tally crash_points;
     struct evil_tally evil;
 };
@@ -54,7 +56,10 @@ static void crash(void)
 {
     static const unsigned percents[] = {0, 3, 30, 50, 97, 100};
     struct crash_odds odds = {.lose_percent = percents[world_below(COUNT_OF(percents))],
-                              .tear_percent = world_below(2) == 0 ? 0 : 30};
+                              .tear_percent = world_below(2) == 0 ? 0 : 30,
+                              .one = world_below(3) == 0};
+    if (odds.one)
+        odds.tear_percent = world_below(2) == 0 ? 0 : 100;
     images_choose(odds);
     images_crash();
 }
@@ -85,7 +90,7 @@ static void run_evil(const struct choices *choices, struct tally *tally)
 static void run_life(const struct choices *choices, struct tally *tally)
 {
     struct session *session = world->session;
-    life_plan(choices->operations);
+    life_plan(choices->operations, choices->until);
     bool crashed = life_run(child_work);
     tally->lives++;
     if (crashed)
@@ -112,9 +117,9 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     world->switch_chance = UINT64_C(2) << world_below(6);
     world->step_max = UINT64_C(16) << world_below(16);
     world->latency_max = UINT64_C(1000) << world_below(15);
-    world->stuck_permille = world_below(4) == 0 ? 1 + (unsigned)world_below(20) : 0;
     world->spurious_chance = world_below(3) == 0 ? 20 : 0;
     world->plant = choices->plant;
+    faults_draw();
 }
 
 static struct settings draw_settings(const struct choices *choices, uint64_t seed, const char *directory)
@@ -147,10 +152,11 @@ static void add_world(struct tally *tally)
     tally->requests += atomic_load(&world->session->requests);
     tally->flushes += atomic_load(&world->session->flushes);
     tally->operations += world->operations;
-    tally->failures += world->failures;
+    for (unsigned f = 0; f < FAULTS; f++)
+        tally->faults[f] += world->faults_done[f];
+    tally->opens += world->opens;
     tally->points += world->points;
     tally->switches += world->switches;
-    tally->stuck += world->stuck;
     tally->torn += world->torn;
     tally->lost += world->lost;
     tally->trace ^= world->trace;
@@ -160,6 +166,7 @@ static void run_seed(const struct choices *choices, uint64_t seed, const char *d
 {
     world_create();
     draw_world(choices, seed);
+    world->reached = &tally->reached;
     struct settings settings = draw_settings(choices, seed, directory);
     world->session = session_make(&settings);
     life_run_to_end(child_format);
@@ -167,7 +174,8 @@ static void run_seed(const struct choices *choices, uint64_t seed, const char *d
     life_run_to_end(child_populate);
     crash();
     for (world->session->round = 1; world->session->round <= choices->lives; world->session->round++)
-        run_life(choices, tally);
+        if (world->operations < choices->until)
+            run_life(choices, tally);
     if (choices->points) {
         points_run(&(struct points_choice){.events = choices->operations, .only = choices->state},
                    &tally->crash_points);
@@ -222,16 +230,58 @@ static void print_failed(const struct choices *choices, uint64_t seed)
            plant_names[choices->plant], choices->points ? " --points" : "");
 }
 
+static bool is_passed(int status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Without words. */
+static bool prefix_fails(const struct choices *choices, uint64_t seed, uint64_t until, struct tally *tally)
+{
+    struct choices shorter = *choices;
+    struct runner runner = {.tally = tally};
+    int status, words = dup(STDERR_FILENO), nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    shorter.until = until;
+    shorter.verbose = false;
+    if (words < 0 || nothing < 0 || dup2(nothing, STDERR_FILENO) < 0)
+        fail("no /dev/null");
+    runner_start(&runner, &shorter, seed);
+    if (waitpid(runner.process, &status, 0) != runner.process || dup2(words, STDERR_FILENO) < 0)
+        fail("waitpid");
+    close(words);
+    close(nothing);
+    directory_remove(runner.directory);
+    return !is_passed(status);
+}
+
+/* The power goes before an operation, and what is left is compared and checked: the earliest one with which that fails,
+ * as far as halving finds it. */
+static void print_prefix(const struct choices *choices, uint64_t seed, struct tally *tally)
+{
+    uint64_t reached = tally->reached, passes = 0, fails = reached + 1;
+    while (fails - passes > 1) {
+        uint64_t middle = passes + (fails - passes) / 2;
+        *(prefix_fails(choices, seed, middle, tally) ? &fails : &passes) = middle;
+    }
+    if (fails <= reached)
+        printf("the shortest prefix that fails: --until %llu, of %llu operations\n", (unsigned long long)fails,
+               (unsigned long long)reached);
+    else
+        printf("no part of its %llu operations leaves what fails\n", (unsigned long long)reached);
+}
+
 static bool runner_finish(struct runner *runner, const struct choices *choices, int status, struct tally *total)
 {
-    bool passed = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool passed = is_passed(status), shortens = !choices->points && choices->evil == 0 && !choices->brief;
     directory_remove(runner->directory);
     runner->process = 0;
     runner->tally->seeds = 1;
     runner->tally->failed = !passed;
+    tally_add(total, runner->tally);
     if (!passed)
         print_failed(choices, runner->seed);
-    tally_add(total, runner->tally);
+    if (!passed && shortens && choices->plant == SIM_PLANT_NONE)
+        print_prefix(choices, runner->seed, runner->tally);
     return passed;
 }
 
@@ -285,6 +335,17 @@ static bool run_twice(const struct choices *choices, struct tally *total)
     return passed;
 }
 
+static void print_faults(const struct tally *tally)
+{
+    uint64_t total = 0;
+    for (unsigned f = 0; f < FAULTS; f++)
+        total += tally->faults[f];
+    printf("%llu faults:", (unsigned long long)total);
+    for (unsigned f = 0; f < FAULTS; f++)
+        printf("%s %llu %s", f == 0 ? "" : ",", (unsigned long long)tally->faults[f], fault_names[f]);
+    putchar('\n');
+}
+
 static void print_tally(const struct tally *tally, double seconds)
 {
     printf("%llu seeds, %llu failed; %llu lives, crashes:", (unsigned long long)tally->seeds,
@@ -292,13 +353,13 @@ static void print_tally(const struct tally *tally, double seconds)
     for (unsigned p = 0; p < PHASES; p++)
         if (tally->crashes[p] != 0)
             printf(" %llu %s", (unsigned long long)tally->crashes[p], phase_names[p]);
-    printf("; %llu checks, %llu requests, %llu flushes, %llu operations of devices (%llu stuck, %llu failed), %llu "
-           "points, %llu "
+    printf("; %llu opens, %llu checks, %llu requests, %llu flushes, %llu operations of devices, %llu points, %llu "
            "switches, %llu changes lost and %llu torn; %.1f seconds\n",
-           (unsigned long long)tally->checks, (unsigned long long)tally->requests, (unsigned long long)tally->flushes,
-           (unsigned long long)tally->operations, (unsigned long long)tally->stuck, (unsigned long long)tally->failures,
-           (unsigned long long)tally->points, (unsigned long long)tally->switches, (unsigned long long)tally->lost,
-           (unsigned long long)tally->torn, seconds);
+           (unsigned long long)tally->opens, (unsigned long long)tally->checks, (unsigned long long)tally->requests,
+           (unsigned long long)tally->flushes, (unsigned long long)tally->operations, (unsigned long long)tally->points,
+           (unsigned long long)tally->switches, (unsigned long long)tally->lost, (unsigned long long)tally->torn,
+           seconds);
+    print_faults(tally);
     if (tally->crash_points.states != 0)
         printf("%llu crash states, after each of %llu events; %llu more were seen before; %llu crashes while one was "
                "recovered; %llu checks\n",
@@ -307,11 +368,12 @@ static void print_tally(const struct tally *tally, double seconds)
                (unsigned long long)tally->crash_points.checks);
     if (tally->evil.cases != 0)
         printf(
-            "%llu attacks, %llu edits: %llu refused, %llu opened (%llu of them not closed); %llu blocks read, %llu of "
-            "them older than promised, %llu unreadable\n",
+            "%llu attacks, %llu edits: %llu refused, %llu opened (%llu of them not closed), %llu told as they must be; "
+            "%llu blocks read, %llu of them older than promised, %llu unreadable\n",
             (unsigned long long)tally->evil.cases, (unsigned long long)tally->evil.edits,
             (unsigned long long)tally->evil.refused, (unsigned long long)tally->evil.opened,
-            (unsigned long long)tally->evil.refused_closing, (unsigned long long)tally->evil.read,
+            (unsigned long long)tally->evil.refused_closing, (unsigned long long)tally->evil.told,
+            (unsigned long long)tally->evil.read,
             (unsigned long long)tally->evil.older, (unsigned long long)tally->evil.unreadable);
     printf("trace %016llx\n", (unsigned long long)tally->trace);
 }
@@ -330,6 +392,8 @@ static _Noreturn void usage(void)
           "  --evil CASES      after each life so many attacks on a copy of the devices\n"
           "  --state K         of those crashes or attacks only this one\n"
           "  --twice           each seed, which must give the same trace\n"
+          "  --until N         the power goes before that operation, and no life comes after\n"
+          "  --brief           do not look for the shortest part of a seed that fails\n"
           "  --verbose\n",
           stderr);
     exit(2);
@@ -372,7 +436,9 @@ enum option_key {
     KEY_JOBS,
     KEY_POINTS,
     KEY_STATE,
-    KEY_EVIL
+    KEY_EVIL,
+    KEY_UNTIL,
+    KEY_BRIEF
 };
 
 static const struct option options[] = {
@@ -381,7 +447,8 @@ static const struct option options[] = {
     {"plant", required_argument, NULL, KEY_PLANT}, {"twice", no_argument, NULL, KEY_TWICE},
     {"verbose", no_argument, NULL, KEY_VERBOSE},   {"jobs", required_argument, NULL, KEY_JOBS},
     {"points", no_argument, NULL, KEY_POINTS},     {"state", required_argument, NULL, KEY_STATE},
-    {"evil", required_argument, NULL, KEY_EVIL},   {NULL, 0, NULL, 0},
+    {"evil", required_argument, NULL, KEY_EVIL},   {"until", required_argument, NULL, KEY_UNTIL},
+    {"brief", no_argument, NULL, KEY_BRIEF},       {NULL, 0, NULL, 0},
 };
 
 static void take_option(struct choices *choices, int key, char *value)
@@ -404,6 +471,10 @@ static void take_option(struct choices *choices, int key, char *value)
         choices->state = number(value);
     else if (key == KEY_EVIL)
         choices->evil = number(value);
+    else if (key == KEY_UNTIL)
+        choices->until = number(value);
+    else if (key == KEY_BRIEF)
+        choices->brief = true;
     else if (key == KEY_JOBS)
         choices->jobs = (unsigned)MIN(MAX(number(value), (uint64_t)1), (uint64_t)JOBS_MAX);
     else if (key == KEY_VERBOSE)
@@ -421,7 +492,7 @@ static double seconds_now(void)
 
 int main(int count, char **arguments)
 {
-    struct choices choices = {.from = 1, .to = 1, .operations = 2000, .lives = 10, .jobs = 1};
+    struct choices choices = {.from = 1, .to = 1, .operations = 2000, .lives = 10, .jobs = 1, .until = UINT64_MAX};
     for (int key; (key = getopt_long(count, arguments, "", options, NULL)) != -1;)
         take_option(&choices, key, optarg);
     if (optind != count)

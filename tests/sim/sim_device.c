@@ -19,15 +19,18 @@
 #include "tests/crash/child.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/images.h"
+#include "tests/sim/lies.h"
 #include "tests/sim/life.h"
 #include "tests/sim/schedule.h"
 
 #define IN_FLIGHT_MAX 4096
 #define LATENCY_STUCK (20 * CLOCK_SECOND)
+#define LATENCY_SLOW  30 /* times what it takes otherwise */
 
 struct sim_device {
     struct device device;
     unsigned index;
+    uint64_t departures; /* when it was opened */
 };
 
 struct flight {
@@ -54,17 +57,15 @@ static void event(const struct device_io *io, uint64_t what)
     trace(what + io->operation * 2u);
     trace(io->offset);
     trace(io->size);
-    world->events++;
-    if (world->phase != atomic_load(&world->session->phase)) {
-        world->phase = atomic_load(&world->session->phase);
-        world->phase_events = 0;
-    }
-    world->phase_events++;
-    if (world->phase == PHASE_WORKING && world->phase_events == world->stop_event)
+    world->phase = atomic_load(&world->session->phase);
+    uint64_t number = ++world->phase_events[world->phase];
+    if (world->phase == PHASE_WORKING)
+        world->faults.excuses = 0;
+    if (++world->events == world->stop_total || (world->phase == PHASE_WORKING && number == world->stop_event))
         atomic_store(&world->session->stop, true);
     if (world->at_event != NULL)
         world->at_event();
-    if (world->phase == world->crash_phase && world->phase_events == world->crash_event)
+    if ((world->phase == world->crash_phase && number == world->crash_event) || world->operations >= world->until)
         _exit(EXIT_CRASHED);
 }
 
@@ -73,10 +74,10 @@ static void event(const struct device_io *io, uint64_t what)
 static uint64_t latency(void)
 {
     uint64_t most = 1 + world_below(world->latency_max);
-    if (world_below(1000) < world->stuck_permille) {
-        world->stuck++;
+    if (fault_stuck())
         return world_below(LATENCY_STUCK);
-    }
+    if (fault_slow())
+        most *= LATENCY_SLOW;
     return 1000 + world_below(most);
 }
 
@@ -99,15 +100,21 @@ static void take_space(const struct device_io *io)
     image_take_space(image, io->offset, io->size);
 }
 
+static bool is_gone(const struct device_io *io)
+{
+    return ((const struct sim_device *)io->device)->departures != fault_departures(index_of(io));
+}
+
 static void start(struct device_io *io)
 {
     event(io, 0);
-    world->operations++;
+    *world->reached = ++world->operations;
     ASSERT(flights_count < IN_FLIGHT_MAX);
     struct flight flight = {.io = io, .due = world->now + latency(), .began = world->events};
-    if (io->operation == DEVICE_WRITE)
+    bool changes = (io->operation == DEVICE_WRITE || io->operation == DEVICE_DISCARD) && !is_gone(io);
+    if (changes && io->operation == DEVICE_WRITE)
         take_space(io);
-    if (io->operation == DEVICE_WRITE || io->operation == DEVICE_DISCARD)
+    if (changes)
         flight.change = image_change_begin(io, index_of(io), target(io));
     flights[flights_count++] = flight;
 }
@@ -128,29 +135,37 @@ static bool forgets_flush(void)
     return world->plant == SIM_PLANT_FLUSH || (world->plant == SIM_PLANT_FORGET && world_below(4) == 0);
 }
 
+static void change(const struct flight *flight)
+{
+    struct device_io *io = flight->io;
+    bool lost = world->plant == SIM_PLANT_LOST && io->operation == DEVICE_WRITE && world_below(50) == 0;
+    if (io->operation == DEVICE_DISCARD)
+        image_give_space(&world->images[index_of(io)], io->offset, io->size);
+    lies_write(io, index_of(io));
+    image_change_end(flight->change, !lost);
+}
+
 static void happen(const struct flight *flight)
 {
     struct device_io *io = flight->io;
-    if (io->operation == DEVICE_DISCARD)
-        image_give_space(&world->images[index_of(io)], io->offset, io->size);
-    bool lost = world->plant == SIM_PLANT_LOST && io->operation == DEVICE_WRITE && world_below(50) == 0;
-    if (flight->change != 0)
-        image_change_end(flight->change, !lost);
-    else if (io->operation == DEVICE_READ)
+    if (flight->change != 0) {
+        change(flight);
+    } else if (io->operation == DEVICE_READ) {
         memcpy(io->buffer, world->images[index_of(io)].current + io->offset, io->size);
-    else if (!forgets_flush())
+        lies_read(io, index_of(io));
+    } else if (!forgets_flush()) {
         image_flush(index_of(io), flight->began);
+    }
 }
 
 static void finish(struct flight flight)
 {
     struct device_io *io = flight.io;
     event(io, 1);
-    uint64_t before = world->failures;
-    enum error error = fault_of(io, index_of(io));
-    if (world->failures == before)
+    enum verdict verdict = fault_of(io, index_of(io), ((const struct sim_device *)io->device)->departures);
+    if (verdict == HAPPENS)
         happen(&flight);
-    io_complete(io, error, error == ERROR_NONE ? 0 : EIO);
+    io_complete(io, verdict == FAILS ? ERROR_IO : ERROR_NONE, verdict == FAILS ? EIO : 0);
     schedule_wake(io);
 }
 
@@ -183,6 +198,9 @@ static void sim_wait(struct device_io *io)
 
 static void sim_close(struct device *device)
 {
+    for (size_t i = 0; i < flights_count; i++)
+        if (flights[i].io->device == device)
+            fail("a device is closed while an operation is in flight");
     device_deinit(device);
     free(device);
 }
@@ -193,7 +211,7 @@ static enum error sim_allocate(struct device *device, uint64_t offset, uint64_t 
     schedule_point();
     if (image_has_space(image, offset, size))
         return ERROR_NONE;
-    if (fault_host_is_full())
+    if (fault_refuses_space())
         return ERROR_NO_SPACE;
     image_take_space(image, offset, size);
     return ERROR_NONE;
@@ -210,9 +228,12 @@ enum error sim_device_open(const char *path, unsigned flags, void *context, stru
         session_device_path(context, i, own);
         if (strcmp(own, path) != 0)
             continue;
+        if (fault_is_away(i))
+            return error_explain(ERROR_NOT_FOUND, "%s is away", path);
         struct sim_device *made = calloc(1, sizeof(*made));
         ASSERT(made != NULL);
         made->index = i;
+        made->departures = fault_departures(i);
         TRY(device_init(&made->device, &sim_operations, path, world->images[i].size, false));
         *device = &made->device;
         return ERROR_NONE;

@@ -50,13 +50,31 @@ struct image {
     uint64_t space[SPACE_BITS / 64]; /* what has space in the file system below, in grains */
 };
 
+enum fault {
+    FAULT_SLOW,
+    FAULT_STUCK,
+    FAULT_READ,   /* once */
+    FAULT_SECTOR, /* until it is written */
+    FAULT_CHANGE, /* a write or a flush */
+    FAULT_GONE,   /* a device, for a while, with all that its cache had */
+    FAULT_FULL,   /* the file system below, for a while */
+    FAULT_ALLOCATION,
+    FAULT_ROT,     /* until it is written */
+    FAULT_MISREAD, /* once: other bits, or those of another place */
+    FAULT_LOST,    /* a write that was answered and is not there */
+    FAULT_ASTRAY,  /* … and is elsewhere */
+    FAULT_COPY,    /* while the pool is opened: what mostly has a second copy cannot be read at first */
+    FAULTS
+};
+
 struct faults {
-    uint64_t fail_event; /* of the working phase: a write or flush fails from there on, once; 0: none */
-    uint64_t gone_event; /* from there on nothing that a device is asked succeeds; 0: never */
-    unsigned gone_device;
-    uint64_t full_from;                /* event from which the file system below has no space; 0: none */
-    uint64_t full_time, full_end;      /* virtual: how long, until when; 0: not yet known */
-    unsigned read_ppm, allocation_ppm; /* of reads and of allocations, those that fail */
+    unsigned ppm[FAULTS];              /* of the seed */
+    bool at_work;                      /* in this life */
+    unsigned excuses;                  /* asked for since somebody worked */
+    uint64_t full_end;                 /* virtual: until then the file system below has no space */
+    bool refused;                      /* since the pool was opened it refused some */
+    uint64_t departures[DEVICES_MAX];  /* so often it went away */
+    uint64_t back[DEVICES_MAX];        /* virtual: when it can be opened again */
 };
 
 struct world {
@@ -69,21 +87,23 @@ struct world {
     uint64_t switch_chance;   /* a point is a switch one time in so many */
     uint64_t step_max;        /* virtual nanoseconds that a point takes */
     uint64_t latency_max;     /* of an operation of a device */
-    unsigned stuck_permille;  /* of operations that take very long */
     unsigned spurious_chance; /* a wait wakes for nothing one time in so many; 0: never */
     enum sim_plant plant;
 
     /* drawn for the life */
     int phase, crash_phase;
-    /* Of devices: submissions and completions, in the phase. */
-    bool failed;       /* something went wrong that the engine may tell */
-    bool flush_failed; /* what it did not write is lost when the life ends */
+    bool failed;       /* since the pool was opened something went wrong that the engine may tell */
+    bool flush_failed; /* likewise: what it did not write is lost */
     struct faults faults;
-    uint64_t events, phase_events, stop_event, crash_event;
+    /* Of devices: submissions and completions; by phase, which may come several times. */
+    uint64_t events, phase_events[PHASES], stop_event, stop_total, crash_event;
     void (*at_event)(void); /* before each event; NULL: nothing */
 
     /* counts of the run */
-    uint64_t points, switches, operations, failures, refused_space, stuck, torn, lost;
+    uint64_t points, switches, operations, torn, lost, opens;
+    uint64_t faults_done[FAULTS];
+    uint64_t until;    /* the power goes before that operation of all lives; UINT64_MAX: never */
+    uint64_t *reached; /* operations, for who waits for the run */
 
     struct image images[DEVICES_MAX];
     unsigned images_count;
