@@ -264,6 +264,7 @@ enum error checkpoint_read(struct device *device, const struct superblock *super
     if (newest.number == 0)
         return none_whole(device, worst);
     *checkpoint = newest;
+    checkpoint->unread = worst == ERROR_IO;
     return ERROR_NONE;
 }
 

@@ -29,6 +29,7 @@ struct root {
 };
 
 struct checkpoint {
+    bool unread; /* not stored: a position could not be read, and may hold a newer one */
     uint64_t number;
     uint64_t sequence;
     uint64_t epoch;
@@ -56,7 +57,7 @@ enum error checkpoint_encode(const struct checkpoint *checkpoint, const struct s
 enum error checkpoint_decode(const struct checkpoint_format *in, const struct superblock *superblock,
                              const struct keyring *keyring, uint32_t copy, struct checkpoint *checkpoint) CHECKED;
 
-/* The newest valid record of one device; ERROR_CORRUPT where none is. */
+/* The newest valid record of one device; ERROR_CORRUPT where none is. It says whether a position could not be read. */
 enum error checkpoint_read(struct device *device, const struct superblock *superblock, const struct keyring *keyring,
                            struct checkpoint *checkpoint) CHECKED;
 #define CHECKPOINT_ENDS 2

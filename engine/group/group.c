@@ -93,12 +93,13 @@ void group_figures(struct group *group, struct group_figures *figures)
 static enum error checkpoint_newest(struct group *group)
 {
     enum error first = ERROR_NONE;
-    bool found = false;
+    bool found = false, unread = false;
     for (uint32_t d = 0; d < group->device_count; d++) {
-        struct checkpoint checkpoint;
+        struct checkpoint checkpoint = {0};
         enum error error = checkpoint_read(group->devices[d], &group->superblocks[d], group->keyrings[d], &checkpoint);
         if (error && !first)
             first = error;
+        unread |= error == ERROR_IO || checkpoint.unread;
         if (!error && (!found || checkpoint.number > group->checkpoint.number)) {
             group->checkpoint = checkpoint;
             found = true;
@@ -107,6 +108,8 @@ static enum error checkpoint_newest(struct group *group)
     if (found && first)
         message(MESSAGE_WARNING, "group %s: %s; the record of another device is used", group_name(group),
                 error_sentence(first));
+    if (found && unread && group->checkpoint.number < group->config.checkpoint_seen)
+        return error_explain(ERROR_IO, "group %s: the newest checkpoint record cannot be read", group_name(group));
     if (found && group->checkpoint.number < group->config.checkpoint_seen)
         return error_explain(ERROR_ROLLED_BACK, "group %s: the devices gave an older checkpoint record than a moment before",
                              group_name(group));

@@ -194,6 +194,20 @@ static enum error witness_age_check(struct pool *pool, uint64_t epoch)
     return ERROR_NONE;
 }
 
+/* What is older than what was seen only since a device could not be read is no roll-back, and nothing to be accepted. */
+static enum error checkpoint_check(struct opening *opening, const char *path, struct uuid device,
+                                   const struct checkpoint *checkpoint)
+{
+    bool accept = opening->pool->options.accept_rollback && !checkpoint->unread;
+    enum error error = witness_checkpoint_check(opening->pool->witness, path, device, checkpoint->number, accept);
+    if (error != ERROR_ROLLED_BACK || !checkpoint->unread)
+        return error;
+    return error_explain(ERROR_IO,
+                         "%s: its newest checkpoint record cannot be read, and what can is older than what was "
+                         "seen: check the disk and its cables",
+                         path);
+}
+
 static enum error ages_check(struct opening *opening)
 {
     struct pool *pool = opening->pool;
@@ -207,7 +221,7 @@ static enum error ages_check(struct opening *opening)
             TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
         TRY(witness_key_check(pool->witness, path, &opening->superblocks[i], accept));
         TRY(checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint));
-        TRY(witness_checkpoint_check(pool->witness, path, opening->superblocks[i].device, checkpoint.number, accept));
+        TRY(checkpoint_check(opening, path, opening->superblocks[i].device, &checkpoint));
         sequence = MAX(sequence, checkpoint.sequence);
         epoch = MAX(epoch, MAX(checkpoint.epoch, opening->superblocks[i].epoch));
         opening->checkpoint_seen = MAX(opening->checkpoint_seen, checkpoint.number);

@@ -195,6 +195,55 @@ static void a_superblock_end_that_cannot_be_written_stops_the_open(void **contex
     assert_data_is_intact();            /* as a copy of the device would be */
 }
 
+/* A device of which two records, of one number, cannot be read. */
+static struct {
+    struct device_operations operations;
+    const struct device_operations *real;
+    uint32_t copy; /* and the one at the other end */
+} mute;
+
+static void mute_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t one = CHECKPOINT_OFFSET + mute.copy * CHECKPOINT_STRIDE, other = FIXTURE_SIZE - AREA_SIZE + one;
+        if (ios[i]->operation == DEVICE_READ && (ios[i]->offset == one || ios[i]->offset == other))
+            io_complete(ios[i], ERROR_IO, EIO);
+        else
+            mute.real->submit(&ios[i], 1);
+    }
+}
+
+static enum error open_mute(const char *path, unsigned flags, void *context, struct device **device)
+{
+    (void)context;
+    TRY(device_open_file(path, flags, device));
+    mute.real = (*device)->operations;
+    mute.operations = *mute.real;
+    mute.operations.submit = mute_submit;
+    mute.operations.run = NULL;
+    (*device)->operations = &mute.operations;
+    return ERROR_NONE;
+}
+
+/* Else a person would be told to accept a roll-back, and lose what a better cable brings back. */
+static void a_newest_record_that_cannot_be_read_is_no_roll_back(void **context)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .open_device = open_mute};
+    enum error error = ERROR_NONE;
+    (void)context;
+    for (unsigned tries = 0; tries < 4 && !error; tries++) {
+        mute.copy = tries / 2; /* whatever an open and a close add to the number */
+        error = pool_open(fixture_directory, &options, &pool);
+        if (!error)
+            assert_fine(pool_close(pool));
+    }
+    assert_refused(error, ERROR_IO, "cannot be read");
+    options.accept_rollback = true;
+    assert_refused(pool_open(fixture_directory, &options, &pool), ERROR_IO, "cannot be read");
+    pool = NULL;
+    assert_data_is_intact();
+}
+
 /* The key opens the other devices, so no other key is to be looked for. */
 static void key_slots_that_were_altered_are_no_wrong_key(void **context)
 {
@@ -402,6 +451,7 @@ int main(void)
         TEST(two_lost_devices_come_back_from_the_third, setup),
         TEST(a_device_comes_back_again_and_again, setup),
         TEST(a_superblock_end_that_cannot_be_written_stops_the_open, setup_one),
+        TEST(a_newest_record_that_cannot_be_read_is_no_roll_back, setup_one),
         TEST(key_slots_that_were_altered_are_no_wrong_key, setup),
         TEST(copies_altered_behind_their_fixed_part_are_lost_too, setup),
         TEST(all_devices_lost_is_an_error_and_nothing_is_written, setup),
