@@ -21,7 +21,12 @@
 
 #define PAYLOAD_BYTES     (STRIPE_BLOCKS * BLOCK + BATCH_BYTES_MAX)
 #define SHARED_RUN_BLOCKS 4
+#define WRITTEN_RANGES    16
 #define OWNED_BLOCKS      (SPLIT_BLOCKS / 2) /* of the split ones: each quarter has one writer */
+
+struct range {
+    uint64_t start, end; /* bytes */
+};
 
 struct worker {
     struct session *session;
@@ -33,14 +38,12 @@ struct worker {
     unsigned char quarters[VOLUMES][SPLIT_BLOCKS][QUARTER];
     bool unknown[VOLUMES][STRIPE_BLOCKS], unknown_quarters[VOLUMES][SPLIT_BLOCKS]; /* after a write that failed */
     bool touched[STRIPE_BLOCKS];
+    struct range written[VOLUMES][WRITTEN_RANGES]; /* of late; read before others, since it may be on its way */
+    uint64_t written_count[VOLUMES];
     struct batch batch;
     uint64_t payload_used;
     unsigned char payload[PAYLOAD_BYTES];
     unsigned char read[STRIPE_BLOCKS * BLOCK];
-};
-
-struct range {
-    uint64_t start, end; /* bytes */
 };
 
 struct worker *worker_create(struct session *session, struct volume *const volumes[VOLUMES], struct mutex *shared,
@@ -204,6 +207,7 @@ static void stripe_change(struct worker *worker, unsigned volume, struct range r
     reach_out(worker, volume, range, operation->request);
     operation_begin(operation, session, operation->contents);
     memset(worker->touched + first, true, end - first);
+    worker->written[volume][worker->written_count[volume]++ % WRITTEN_RANGES] = range;
 }
 
 static void stripe_batch(struct worker *worker, unsigned volume)
@@ -226,9 +230,19 @@ static void stripe_whole(struct worker *worker, unsigned volume)
     run(worker, volume);
 }
 
+static struct range choose_read(struct worker *worker, unsigned volume)
+{
+    uint64_t count = MIN(worker->written_count[volume], (uint64_t)WRITTEN_RANGES);
+    if (chance(worker, 5))
+        return (struct range){0, stripe_blocks(worker) * BLOCK};
+    if (count != 0 && chance(worker, 60))
+        return worker->written[volume][dice_below(&worker->dice, count)];
+    return choose_range(worker);
+}
+
 static void stripe_read(struct worker *worker, unsigned volume)
 {
-    struct range range = chance(worker, 5) ? (struct range){0, stripe_blocks(worker) * BLOCK} : choose_range(worker);
+    struct range range = choose_read(worker, volume);
     uint64_t length = range.end - range.start, offset = stripe_offset(volume, worker->index) + range.start;
     if (!range_is_known(worker, volume, range, true) ||
         !read_all(worker->session, worker->volumes[volume], offset, worker->read, length))

@@ -22,6 +22,7 @@
 #define DATA_LOOSE_MAX (UINT64_C(16) << 20) /* bytes up to here may have holes */
 #define NOISE_BYTES    UINT64_C(65536)
 #define LAST_CHANGES   3
+#define LAST_SECTORS   16u
 
 enum discard_result { DISCARD_OLD, DISCARD_ZEROS, DISCARD_NOISE, DISCARD_RESULTS };
 
@@ -191,7 +192,7 @@ void image_change_end(uint64_t number, bool happened)
 static void tear(struct pending *change)
 {
     uint64_t sectors = change->size / SECTOR, cut = world_below(sectors + 1);
-    switch (world_below(3)) {
+    switch (world_below(4)) {
     case 0:
         change->keep_size = cut * SECTOR;
         break;
@@ -199,9 +200,13 @@ static void tear(struct pending *change)
         change->keep_start = cut * SECTOR;
         change->keep_size -= cut * SECTOR;
         break;
-    default:
+    case 2:
         change->gap_start = cut * SECTOR;
         change->gap_size = world_below(sectors - cut + 1) * SECTOR;
+        break;
+    default: /* one sector of the end, where an append has its records */
+        change->gap_start = (sectors - 1 - world_below(MIN(sectors, LAST_SECTORS))) * SECTOR;
+        change->gap_size = SECTOR;
     }
 }
 

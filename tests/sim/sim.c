@@ -127,7 +127,7 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
     struct settings settings = {
         .seed = seed,
         .size = (UINT64_C(192) + world_below(9) * 8) << 20,
-        .memory = (choices->points || choices->evil != 0 ? UINT64_C(60) : UINT64_C(96)) << 20,
+        .memory = UINT64_C(60) << 20,
         .stripe_blocks = choices->points || choices->evil != 0 ? 64 : 0,
         .rounds = choices->lives,
         .devices = world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2),
