@@ -30,8 +30,8 @@
 #define PLACES        4096
 #define SECTORS_MAX   64
 
-const char *const fault_names[FAULTS] = {"slow",       "stuck", "unreadable", "bad sectors", "failed writes and flushes",
-                                         "gone",       "full",  "no memory",  "rotten",      "misread",
+const char *const fault_names[FAULTS] = {"slow",       "stuck", "unreadable", "bad sectors", "failed writes",
+                                         "failed flushes", "gone", "full", "no memory", "rotten", "misread",
                                          "lost writes", "stray writes", "first copies"};
 
 /* Of all operations, reads, writes and flushes, allocations of space, allocations of memory, in millionths. */
@@ -40,7 +40,8 @@ static const unsigned rates[FAULTS][5] = {
     [FAULT_STUCK] = {0, 200, 1000, 2000, 5000},
     [FAULT_READ] = {0, 1000, 10000, 50000, 200000},
     [FAULT_SECTOR] = {0, 0, 500, 5000, 20000},
-    [FAULT_CHANGE] = {0, 500, 2000, 8000, 20000},
+    [FAULT_WRITE] = {0, 500, 2000, 8000, 20000},
+    [FAULT_FLUSH] = {0, 5000, 20000, 80000, 250000},
     [FAULT_GONE] = {0, 0, 50, 200, 1000},
     [FAULT_FULL] = {0, 20000, 100000, 300000, 600000},
     [FAULT_ALLOCATION] = {0, 0, 500, 5000, 20000},
@@ -69,7 +70,8 @@ void faults_draw(void)
     if (world->plant != SIM_PLANT_SILENT)
         return;
     memset(world->faults.ppm, 0, sizeof(world->faults.ppm));
-    world->faults.ppm[FAULT_CHANGE] = rates[FAULT_CHANGE][3];
+    world->faults.ppm[FAULT_WRITE] = rates[FAULT_WRITE][3];
+    world->faults.ppm[FAULT_FLUSH] = rates[FAULT_FLUSH][3];
 }
 
 void faults_begin(bool at_work)
@@ -225,7 +227,7 @@ enum verdict fault_of(struct device_io *io, unsigned device, uint64_t departures
         depart(device);
     if (departures != world->faults.departures[device])
         return fail_gone(io);
-    if (is_change(io) && fault_hits(FAULT_CHANGE))
+    if (is_change(io) && fault_hits(io->operation == DEVICE_WRITE ? FAULT_WRITE : FAULT_FLUSH))
         return fail_change(io, device);
     if (meets_bad_sector(io, device)) {
         fault_happens(FAULT_SECTOR);

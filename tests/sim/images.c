@@ -289,23 +289,41 @@ static void keep_chosen(const struct pending *change)
     }
 }
 
+/* Only what is there, so that holes stay holes. */
+static void copy_data(const struct image *image, uint64_t start, uint64_t end)
+{
+    for (off_t at = (off_t)start, stop; at < (off_t)end; at = stop) {
+        at = lseek(image->durable_file, at, SEEK_DATA);
+        if (at < 0 || at >= (off_t)end)
+            return;
+        stop = MIN(lseek(image->durable_file, at, SEEK_HOLE), (off_t)end);
+        memcpy(image->current + at, image->durable + at, (size_t)(stop - at));
+    }
+}
+
+/* After a crash, where the change was. A discard of a segment is much to copy, and mostly nothing. */
+static void show_durable(const struct pending *change)
+{
+    const struct image *image = &world->images[change->device];
+    int result = change->discard ? world->data[change->data] : -1;
+    bool whole = change->keep_size == change->size && change->gap_size == 0;
+    if (result == DISCARD_OLD || (result == DISCARD_ZEROS && whole))
+        return;
+    if (result == DISCARD_ZEROS && !world->own)
+        copy_data(image, change->offset, change->offset + change->size);
+    else
+        memcpy(image->current + change->offset, image->durable + change->offset,
+               result == DISCARD_NOISE ? MIN(change->size, NOISE_BYTES) : change->size);
+}
+
 void images_crash(void)
 {
     for (size_t i = 0; i < world->pending_count; i++)
         keep_chosen(&world->pending[i]);
-    for (size_t i = 0; i < world->pending_count && !world->images_united; i++) {
-        const struct pending *change = &world->pending[i];
-        const struct image *image = &world->images[change->device];
-        memcpy(image->current + change->offset, image->durable + change->offset, change->size);
-    }
+    for (size_t i = 0; i < world->pending_count && !world->images_united; i++)
+        show_durable(&world->pending[i]);
     world->pending_count = 0;
     world->data_used = 0;
-}
-
-static void show_durable(const struct pending *change)
-{
-    const struct image *image = &world->images[change->device];
-    memcpy(image->current + change->offset, image->durable + change->offset, change->size);
 }
 
 void images_settle_failed(void)
@@ -315,6 +333,7 @@ void images_settle_failed(void)
         struct pending *change = &world->pending[i];
         uint64_t part = change->size / SECTOR;
         if (change->doomed) {
+            change->keep_size = 0;
             show_durable(change);
             change->number = 0;
             doomed = true;

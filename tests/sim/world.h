@@ -55,7 +55,8 @@ enum fault {
     FAULT_STUCK,
     FAULT_READ,   /* once */
     FAULT_SECTOR, /* until it is written */
-    FAULT_CHANGE, /* a write or a flush */
+    FAULT_WRITE,
+    FAULT_FLUSH,
     FAULT_GONE,   /* a device, for a while, with all that its cache had */
     FAULT_FULL,   /* the file system below, for a while */
     FAULT_ALLOCATION,
