@@ -29,6 +29,7 @@
 #define REPEATS_MAX   2
 #define PLACES        4096
 #define SECTORS_MAX   64
+#define BIT(fault)    (UINT64_C(1) << FAULT_##fault)
 
 const char *const fault_names[FAULTS] = {"slow",       "stuck", "unreadable", "bad sectors", "failed writes",
                                          "failed flushes", "gone", "full", "no memory", "rotten", "misread",
@@ -89,27 +90,45 @@ void faults_begin(bool at_work)
 
 void faults_forget(void)
 {
-    world->failed = world->flush_failed = world->faults.refused = false;
+    world->hit = 0;
+    world->flush_failed = false;
     sectors_count = 0;
     memset(places, 0, sizeof(places));
     lies_forget();
     images_settle_failed();
 }
 
+/* What may have led to an error. Of no space a client hears by other ways; an open may need some. */
+static uint64_t reasons(enum error error, bool opens)
+{
+    switch (error) {
+    case ERROR_IO:
+        return BIT(READ) | BIT(SECTOR) | BIT(WRITE) | BIT(FLUSH) | BIT(GONE);
+    case ERROR_CORRUPT:
+        return BIT(ROT) | BIT(MISREAD) | BIT(LOST) | BIT(ASTRAY);
+    case ERROR_NO_MEMORY:
+        return BIT(ALLOCATION);
+    case ERROR_FENCED:
+        return ~(BIT(SLOW) | BIT(STUCK) | BIT(FULL) | BIT(COPY));
+    case ERROR_NOT_FOUND:
+        return opens ? BIT(GONE) : 0;
+    case ERROR_NO_SPACE:
+        return opens ? BIT(FULL) : 0;
+    default:
+        return 0;
+    }
+}
+
 bool faults_excuse(enum error error)
 {
     bool opens = atomic_load(&world->session->phase) == PHASE_OPENING;
-    bool told = error == ERROR_FENCED || error == ERROR_IO || error == ERROR_NO_MEMORY || error == ERROR_CORRUPT ||
-                (error == ERROR_NOT_FOUND && opens);
     world->faults.excuses++;
-    if (error == ERROR_NO_SPACE && opens)
-        return world->faults.refused;
-    return told && world->failed && world->plant != SIM_PLANT_SILENT;
+    return world->plant != SIM_PLANT_SILENT && (world->hit & reasons(error, opens)) != 0;
 }
 
 static void fault_happens(enum fault fault)
 {
-    world->failed |= fault != FAULT_SLOW && fault != FAULT_STUCK && fault != FAULT_FULL && fault != FAULT_COPY;
+    world->hit |= UINT64_C(1) << fault;
     world->faults_done[fault]++;
 }
 
@@ -260,12 +279,11 @@ bool fault_host_is_full(void)
 bool fault_refuses_space(void)
 {
     if (fault_host_is_full())
-        world->faults_done[FAULT_FULL]++;
+        fault_happens(FAULT_FULL);
     else if (fault_hits(FAULT_FULL))
         world->faults.full_end = world->now + world_below(FULL_TIME_MAX);
     else
         return false;
-    world->faults.refused = true;
     return true;
 }
 

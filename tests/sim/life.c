@@ -50,7 +50,8 @@ void life_begin(void)
     world->events = 0;
     memset(world->phase_events, 0, sizeof(world->phase_events));
     world->phase = PHASE_NONE;
-    world->failed = world->flush_failed = false;
+    world->hit = 0;
+    world->flush_failed = false;
 }
 
 void life_plan_none(void)

@@ -73,7 +73,6 @@ struct faults {
     bool at_work;                      /* in this life */
     unsigned excuses;                  /* asked for since somebody worked */
     uint64_t full_end;                 /* virtual: until then the file system below has no space */
-    bool refused;                      /* since the pool was opened it refused some */
     uint64_t departures[DEVICES_MAX];  /* so often it went away */
     uint64_t back[DEVICES_MAX];        /* virtual: when it can be opened again */
 };
@@ -93,7 +92,7 @@ struct world {
 
     /* drawn for the life */
     int phase, crash_phase;
-    bool failed;       /* since the pool was opened something went wrong that the engine may tell */
+    uint64_t hit;      /* since the pool was opened: a bit for each fault that the engine may tell */
     bool flush_failed; /* likewise: what it did not write is lost */
     struct faults faults;
     /* Of devices: submissions and completions; by phase, which may come several times. */
