@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "engine/group/format.h"
 #include "tests/crash/child.h"
+#include "tests/sim/lies.h"
 
 #define DATA_LOOSE_MAX (UINT64_C(16) << 20) /* bytes up to here may have holes */
 #define NOISE_BYTES    UINT64_C(65536)
@@ -248,6 +249,11 @@ static void choose(struct pending *change, struct crash_odds odds)
 static size_t draw_one(void)
 {
     size_t count = world->pending_count, back = world_below(2) == 0 ? LAST_CHANGES : count;
+    bool journal = world_below(2) == 0;
+    for (size_t i = count; i-- > 0 && journal;)
+        if (!world->pending[i].discard &&
+            lies_segment(world->pending[i].device, world->pending[i].offset) == SEGMENT_JOURNAL)
+            return i;
     return count == 0 ? 0 : count - 1 - world_below(MIN(MAX(back, 1u), count));
 }
 

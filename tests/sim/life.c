@@ -18,6 +18,7 @@
 #define LIFE_SECONDS_MAX 120 /* of real time */
 /* Where the pool is opened again and again, a life works little; it stops all the same. */
 #define OPENS_FACTOR     8
+#define PROMISES_MAX     60
 #define OPENS_EVENTS     20000
 
 const char *const phase_names[PHASES] = {"start", "opening", "comparing", "working", "closing", "closed"};
@@ -56,7 +57,7 @@ void life_begin(void)
 
 void life_plan_none(void)
 {
-    world->stop_event = world->stop_total = world->until = UINT64_MAX;
+    world->stop_event = world->stop_total = world->until = world->crash_promise = UINT64_MAX;
     world->crash_phase = -1;
     faults_begin(false);
 }
@@ -97,6 +98,7 @@ void life_plan(uint64_t operations, uint64_t until)
     world->stop_total = OPENS_FACTOR * operations + OPENS_EVENTS;
     world->crash_phase = -1;
     world->crash_event = 1 + world_below(2 * operations);
+    world->crash_promise = UINT64_MAX;
     if (choice < 20) {
         world->crash_phase = PHASE_OPENING;
         world->crash_event = 1 + world_below(1 + world_below(300));
@@ -105,6 +107,8 @@ void life_plan(uint64_t operations, uint64_t until)
     } else if (choice < 74) {
         world->crash_phase = PHASE_WORKING;
         world->stop_event = UINT64_MAX;
+        if (choice < 50) /* when somebody has just been told that something is durable */
+            world->crash_promise = atomic_load(&world->session->promises) + 1 + world_below(1 + world_below(PROMISES_MAX));
     } else if (choice < 92) {
         world->crash_phase = PHASE_CLOSING;
         world->crash_event = 1 + world_below(60);

@@ -65,7 +65,9 @@ static void event(const struct device_io *io, uint64_t what)
         atomic_store(&world->session->stop, true);
     if (world->at_event != NULL)
         world->at_event();
-    if ((world->phase == world->crash_phase && number == world->crash_event) || world->operations >= world->until)
+    bool planned = world->phase == world->crash_phase && number == world->crash_event;
+    bool promised = atomic_load(&world->session->promises) >= world->crash_promise;
+    if (planned || promised || world->operations >= world->until)
         _exit(EXIT_CRASHED);
 }
 

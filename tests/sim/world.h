@@ -97,6 +97,7 @@ struct world {
     struct faults faults;
     /* Of devices: submissions and completions; by phase, which may come several times. */
     uint64_t events, phase_events[PHASES], stop_event, stop_total, crash_event;
+    uint64_t crash_promise; /* of the session: the power goes at the first event after it; UINT64_MAX: no */
     void (*at_event)(void); /* before each event; NULL: nothing */
 
     /* counts of the run */
