@@ -91,7 +91,7 @@ void life_run_to_end(void (*run)(struct session *session))
 
 void life_plan(uint64_t operations, uint64_t until)
 {
-    uint64_t choice = world_below(100);
+    uint64_t choice = world_below(100), promises = atomic_load(&world->session->promises);
     world->until = until;
     faults_begin(world_below(5) != 0);
     world->stop_event = 1 + world_below(2 * operations);
@@ -108,7 +108,7 @@ void life_plan(uint64_t operations, uint64_t until)
         world->crash_phase = PHASE_WORKING;
         world->stop_event = UINT64_MAX;
         if (choice < 50) /* when somebody has just been told that something is durable */
-            world->crash_promise = atomic_load(&world->session->promises) + 1 + world_below(1 + world_below(PROMISES_MAX));
+            world->crash_promise = promises + 1 + world_below(1 + world_below(PROMISES_MAX));
     } else if (choice < 92) {
         world->crash_phase = PHASE_CLOSING;
         world->crash_event = 1 + world_below(60);

@@ -264,10 +264,10 @@ static void print_prefix(const struct choices *choices, uint64_t seed, struct ta
         *(prefix_fails(choices, seed, middle, tally) ? &fails : &passes) = middle;
     }
     if (fails <= reached)
-        printf("the shortest prefix that fails: --until %llu, of %llu operations\n", (unsigned long long)fails,
+        printf("the shortest prefix that fails: --until %llu, of its %llu operations\n", (unsigned long long)fails,
                (unsigned long long)reached);
     else
-        printf("no part of its %llu operations leaves what fails\n", (unsigned long long)reached);
+        printf("the shortest prefix that fails: all of its %llu operations\n", (unsigned long long)reached);
 }
 
 static bool runner_finish(struct runner *runner, const struct choices *choices, int status, struct tally *total)
