@@ -87,7 +87,7 @@ enum error check_superblocks(struct check *check, const struct pool_open_options
 
 /* By device and position; number 0: none that is whole. */
 struct record {
-    uint64_t number, epoch;
+    uint64_t number;
     enum error error;
 };
 
@@ -105,24 +105,11 @@ static uint64_t seen_of(const struct check *check, uint32_t d)
     return 0;
 }
 
-/* The epoch of the open that wrote a number, from whichever device has it; 0: none has. */
-static uint64_t epoch_of(const struct check *check, const struct records *records, uint64_t number)
-{
-    for (uint32_t d = 0; d < check->group->device_count; d++)
-        for (unsigned end = 0; end < CHECKPOINT_ENDS; end++)
-            if (records->at[d][checkpoint_copy(number, end)].number == number)
-                return records->at[d][checkpoint_copy(number, end)].epoch;
-    return 0;
-}
-
-/* A record may be torn where a crash ended the open that wrote it: nobody saw it durable, or another copy of it is there
- * and the next record is of a later open. (Had no copy been whole, that open would have written the number again.) */
+/* The newest record may be torn where nobody saw it durable, and the one before since the next goes over it: a crash may
+ * have come while that was written. */
 static bool may_be_torn(const struct check *check, const struct records *records, uint32_t d, uint64_t number)
 {
-    if (number > seen_of(check, d))
-        return true;
-    uint64_t own = epoch_of(check, records, number), after = epoch_of(check, records, number + 1);
-    return own != 0 && after != 0 && own != after;
+    return number > seen_of(check, d) || number < records->newest;
 }
 
 static void records_read(struct check *check, struct checkpoint_format *block, struct records *records)
@@ -137,7 +124,6 @@ static void records_read(struct check *check, struct checkpoint_format *block, s
             if (!record->error)
                 record->error = checkpoint_decode(block, &group->superblocks[d], group->keyrings[d], copy, &found);
             record->number = found.number;
-            record->epoch = found.epoch;
             records->newest = MAX(records->newest, found.number);
         }
 }
