@@ -211,6 +211,18 @@ bool cache_copy(struct cache *cache, struct cache_key key, void *bytes)
     return true;
 }
 
+void cache_forget(struct cache *cache)
+{
+    for (unsigned i = 0; i < CACHE_SHARDS; i++) {
+        struct shard *shard = &cache->shards[i];
+        mutex_lock(&shard->mutex);
+        for (size_t n = 0; n < shard->count; n++)
+            if (shard->blocks[n].used && !shard->blocks[n].pins)
+                unlink_block(shard, &shard->blocks[n]);
+        mutex_unlock(&shard->mutex);
+    }
+}
+
 const uint8_t *cache_bytes(const struct cache_block *block) { return block->bytes; }
 
 void cache_unpin(struct cache *cache, struct cache_block *block)

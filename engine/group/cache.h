@@ -39,4 +39,7 @@ bool cache_copy(struct cache *cache, struct cache_key key, void *bytes);
 const uint8_t *cache_bytes(const struct cache_block *block);
 void cache_unpin(struct cache *cache, struct cache_block *block);
 
+/* Drops all that nobody has pinned: for who wants to see what a device says. */
+void cache_forget(struct cache *cache);
+
 #endif

@@ -394,14 +394,8 @@ void fixture_expect(struct fixture *f, uint64_t component, uint64_t block, uint6
 /* The index thread reads through the caches after an open: its end is waited for. */
 void fixture_forget_cached(struct fixture *f)
 {
-    struct cache **caches[] = {&f->group->nodes, &f->group->chunks};
-    if (f->group->index_running)
-        thread_join(&f->group->index_thread);
-    f->group->index_running = false;
-    for (size_t i = 0; i < COUNT_OF(caches); i++) {
-        cache_destroy(*caches[i]);
-        assert_int_equal(cache_create(0, caches[i]), ERROR_NONE);
-    }
+    cache_forget(f->group->nodes);
+    cache_forget(f->group->chunks);
 }
 
 /* ---- damage -------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ struct map_entry fixture_entry(struct fixture *fixture, uint64_t component, uint
 enum error fixture_read(struct fixture *fixture, uint64_t component, uint64_t block, uint8_t *bytes);
 /* Fails the test where the block does not hold the chunk of this seed; 0: a hole. */
 void fixture_expect(struct fixture *fixture, uint64_t component, uint64_t block, uint64_t seed);
-/* Empties both caches, so that the next read goes to the device. */
+/* Empties both caches of what nobody holds, so that the next read goes to the device. */
 void fixture_forget_cached(struct fixture *fixture);
 
 /* Flips one bit on a device, under the group's feet. */
