@@ -2,6 +2,10 @@
  * What the rewriting of maps does to counts, places and live bytes. Changes are derived from differences of leaves, kept
  * in a list of fixed size, and applied sorted by CID: each page of counts is then touched once per round.
  *
+ * Where a node that others hold as well is copied, all that it refers to gets one more reference (reference_add). Those
+ * are many and need no more than a number each; they are applied together with the list, so that what is noted first
+ * counts first: a chunk that gets one and loses another never seems to die in between.
+ *
  * A chunk whose count goes from 0 to positive adds its share to the live bytes of its segment, and takes it away when it
  * returns to 0. A count that reaches its end sticks, and so do those of a page that was lost (page_loss.c): such a chunk
  * is never freed. Within a round a count may pass 0 and
@@ -22,6 +26,20 @@ enum error change_note(struct merge *merge, struct map_entry entry, int delta, b
     merge->changes[merge->change_count++] =
         (struct change){.entry = entry, .delta = delta, .birth = birth, .is_node = is_node};
     merge->references += delta;
+    return ERROR_NONE;
+}
+
+/* It stays above 0 anyway, so its place is nobody's concern, and a number is enough. */
+enum error reference_add(struct merge *merge, uint64_t cid)
+{
+    if (!merge->adds)
+        merge->adds = malloc(ADDS_MAX * sizeof *merge->adds);
+    if (!merge->adds)
+        return ERROR_NO_MEMORY;
+    if (merge->add_count == ADDS_MAX)
+        TRY(changes_apply(merge));
+    merge->adds[merge->add_count++] = cid;
+    merge->references++;
     return ERROR_NONE;
 }
 
@@ -141,30 +159,48 @@ static enum error chunk_live_change(struct merge *merge, const struct change *ch
     return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
 }
 
+/* Changes and adds, both by rising CID. */
+struct count_cursor {
+    struct cursor changes;
+    const uint64_t *add, *add_end;
+};
+
+/* What is next, with the adds of the same CID; false where nothing of the page is left. */
+static bool count_change_take(struct count_cursor *cursor, uint64_t page, struct change *change)
+{
+    uint64_t none = UINT64_MAX, added = cursor->add < cursor->add_end ? *cursor->add : none;
+    uint64_t changed = cursor->changes.next < cursor->changes.end ? entry_cid(cursor->changes.next->entry) : none;
+    uint64_t cid = MIN(added, changed);
+    if (cid == none || cid / COUNTS_PER_PAGE > page)
+        return false;
+    *change = changed == cid ? *cursor->changes.next++ : (struct change){.entry = entry_make(cid, 0, 0, 0, 0, 1)};
+    for (; cursor->add < cursor->add_end && *cursor->add == cid; cursor->add++)
+        change->delta++;
+    return true;
+}
+
 static enum error counts_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
-    struct cursor *cursor = context;
+    struct count_cursor *cursor = context;
+    struct change change;
     le32 *counts = (le32 *)page;
     memcpy(page, old, BLOCK_SIZE);
-    for (; cursor->next < cursor->end; cursor->next++) {
-        const struct change *change = cursor->next;
-        uint64_t cid = entry_cid(change->entry);
-        if (cid / COUNTS_PER_PAGE > number)
-            break;
+    while (count_change_take(cursor, number, &change)) {
+        uint64_t cid = entry_cid(change.entry);
         uint32_t before = le32_get(counts[cid % COUNTS_PER_PAGE]);
         if (before == COUNT_STUCK) {
-            if (change->delta > 0)
-                TRY(stuck_pin(merge, change->entry));
+            if (change.delta > 0 && entry_serial(change.entry))
+                TRY(stuck_pin(merge, change.entry));
             continue;
         }
-        int64_t after = (int64_t)before + change->delta;
+        int64_t after = (int64_t)before + change.delta;
         if (after < 0)
             return error_explain(ERROR_CORRUPT, "the count of chunk %llu would fall to %lld", (unsigned long long)cid,
                                  (long long)after);
         uint32_t count = after >= COUNT_STUCK ? COUNT_STUCK : (uint32_t)after;
         counts[cid % COUNTS_PER_PAGE] = le32_make(count);
         if ((before == 0) != (count == 0))
-            TRY(chunk_live_change(merge, change, count ? +1 : -1));
+            TRY(chunk_live_change(merge, &change, count ? +1 : -1));
     }
     return ERROR_NONE;
 }
@@ -179,23 +215,51 @@ static enum error table_update(struct merge *merge, enum table table, const uint
     return ERROR_NONE;
 }
 
+static int number_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Adds the pages of the adds to those of the changes. */
+static size_t pages_of_adds(const struct merge *merge, uint64_t *pages, size_t n)
+{
+    size_t joined = 0;
+    if (merge->add_count == 0)
+        return n;
+    for (size_t i = 0; i < merge->add_count; i++) {
+        uint64_t page = merge->adds[i] / COUNTS_PER_PAGE;
+        if (i == 0 || merge->adds[i - 1] / COUNTS_PER_PAGE != page)
+            pages[n++] = page;
+    }
+    qsort(pages, n, sizeof *pages, number_order);
+    for (size_t i = 0; i < n; i++)
+        if (joined == 0 || pages[joined - 1] != pages[i])
+            pages[joined++] = pages[i];
+    return joined;
+}
+
 enum error changes_apply(struct merge *merge)
 {
     struct change *changes = merge->changes;
-    if (merge->change_count == 0)
+    if (merge->change_count == 0 && merge->add_count == 0)
         return ERROR_NONE;
     changes_sort(merge);
+    if (merge->add_count)
+        qsort(merge->adds, merge->add_count, sizeof *merge->adds, number_order);
     size_t count = merge->change_count;
-    AUTO_FREE uint64_t *pages = malloc(count * sizeof *pages);
+    AUTO_FREE uint64_t *pages = malloc((count + merge->add_count) * sizeof *pages);
     if (!pages)
         return ERROR_NO_MEMORY;
-    struct cursor places = {changes, changes + count}, counts = places;
+    struct cursor places = {changes, changes + count};
+    struct count_cursor counts = {places, merge->adds, merge->adds + merge->add_count};
     size_t n = pages_of(changes, count, MAP_LEAF_ENTRIES, true, pages);
     if (n)
         TRY(table_update(merge, TABLE_PLACES, pages, n, places_apply, &places));
-    n = pages_of(changes, count, COUNTS_PER_PAGE, false, pages);
+    n = pages_of_adds(merge, pages, pages_of(changes, count, COUNTS_PER_PAGE, false, pages));
     TRY(table_update(merge, TABLE_COUNTS, pages, n, counts_apply, &counts));
-    merge->change_count = merge->changes_sorted = 0;
+    merge->change_count = merge->changes_sorted = merge->add_count = 0;
+    merge->family_pending = false;
     return ERROR_NONE;
 }
 
@@ -213,7 +277,7 @@ enum error moves_apply(struct merge *merge, struct change *moves, size_t count)
 }
 
 /* A page that is lost counts as what will take its place. */
-static enum error table_count(struct merge *merge, uint64_t cid, uint32_t *count)
+enum error count_read(struct merge *merge, uint64_t cid, uint32_t *count)
 {
     struct tree tree = tree_of_table(TABLE_COUNTS, &merge->roots[TABLE_COUNTS - 1]);
     struct cache_block *block;
@@ -232,7 +296,7 @@ static enum error table_count(struct merge *merge, uint64_t cid, uint32_t *count
 enum error change_count(struct merge *merge, uint64_t cid, int64_t *count)
 {
     uint32_t before;
-    TRY(table_count(merge, cid, &before));
+    TRY(count_read(merge, cid, &before));
     struct change wanted = {.entry = entry_make(cid, 0, 0, 0, 0, 1)};
     const struct change *sorted =
         bsearch(&wanted, merge->changes, merge->changes_sorted, sizeof *merge->changes, change_order);

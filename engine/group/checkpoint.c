@@ -49,6 +49,7 @@ static void fields_encode(const struct checkpoint *checkpoint, struct checkpoint
     out->release_end = le64_make(checkpoint->release_end);
     out->chunks_live = le64_make(checkpoint->chunks_live);
     out->blocks_mapped = le64_make(checkpoint->blocks_mapped);
+    out->families = checkpoint->families;
     place_encode(&checkpoint->start, &out->start);
     copy_bytes(out->start_tag, checkpoint->start_tag);
     out->joint_count = (uint8_t)checkpoint->joint_count;
@@ -178,6 +179,7 @@ static void numbers_decode(const struct checkpoint_format *in, struct checkpoint
     out->release_end = le64_get(in->release_end);
     out->chunks_live = le64_get(in->chunks_live);
     out->blocks_mapped = le64_get(in->blocks_mapped);
+    out->families = in->families;
     out->start = place_decode(&in->start);
     copy_bytes(out->start_tag, in->start_tag);
 }
@@ -200,7 +202,7 @@ enum error checkpoint_decode(const struct checkpoint_format *in, const struct su
     numbers_decode(in, &decoded);
     if (!numbers_are_sound(&decoded, superblock) || !roots_decode(in->roots, decoded.roots) ||
         !joints_decode(in, superblock, &decoded) || !table_segments_decode(in, superblock, &decoded) ||
-        in->reserved != 0 || le64_get(in->release_reserved) != 0 ||
+        in->families > 1 || le64_get(in->release_reserved) != 0 ||
         !memory_is_zero(in->reserved2, sizeof in->reserved2))
         return error_explain(ERROR_CORRUPT, "the checkpoint record at position %" PRIu32 " contradicts itself", copy);
     *checkpoint = decoded;

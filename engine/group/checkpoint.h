@@ -38,6 +38,7 @@ struct checkpoint {
     struct root roots[TABLE_LAST]; /* by table number less one */
     uint64_t release_end;          /* entries of the release list */
     uint64_t chunks_live, blocks_mapped;
+    bool families;                 /* some components share nodes, or did */
     struct place start;
     uint8_t start_tag[16];
     unsigned joint_count;

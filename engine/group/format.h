@@ -176,8 +176,9 @@ struct component_format {
     struct node_pointer_format root; /* all zero: empty */
     uint8_t height;         /* of the tree: 0 is a leaf as root */
     uint8_t state;          /* enum component_state */
-    uint8_t reserved[6];
-    le64 mapped;            /* blocks that refer to a chunk */
+    uint8_t family;         /* 1: it shares nodes of its map with other components, or did */
+    uint8_t reserved[5];
+    le64 mapped;            /* blocks that refer to a chunk; this and the next two are 0 in a family */
     le64 random;            /* of them in units that compression could not shrink */
     le64 stored;            /* bytes: each block's share of its unit */
     uint8_t reserved2[16];
@@ -360,7 +361,7 @@ struct checkpoint_format {
     uint8_t log_key;           /* number of the K_log of the MAC */
     uint8_t joint_count;
     uint8_t table_segment_count;
-    uint8_t reserved;
+    uint8_t families;          /* 1: some components share nodes of their maps, or did */
     struct joint_format joints[JOINTS_MAX];
     struct segment_reference_format table_segments[TABLE_SEGMENTS_MAX];
     uint8_t reserved2[1670];

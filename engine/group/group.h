@@ -40,7 +40,7 @@ struct view;
 struct group_repair;
 
 #define SCRATCH_BYTES (1u << 20)
-#define CHANGES_BYTES (4u << 20) /* of the merge's list of changes */
+#define CHANGES_BYTES (5u << 20) /* of the merge's list of changes, and of what it adds */
 
 struct group_config {
     struct section *section;

@@ -2,6 +2,13 @@
  * Points and ranges of the frozen table into the maps of their components, component by component, and the component
  * table. Each difference of a leaf is a reference that came or went. What a range covers goes onto the release list.
  *
+ * A component that was created on a base begins with the base's map as it is after this merge: bases have lower numbers,
+ * so they are folded before their heirs. The heir takes one more reference to the root, and both are of a *family* from
+ * then on: nodes of their maps may have several holders, and are asked before they are rewritten (update.c). So that the
+ * chunk table knows what happened to shared nodes, all changes of counts are applied between two members of families. A
+ * base does not change as long as an heir has no map of its own, so it does not matter how often this is repeated after
+ * crashes: what has a map already takes no other.
+ *
  * The component table is rewritten as a whole page per 32 components, after all maps: a component's root, its state and
  * what it counts of its blocks.
  */
@@ -67,6 +74,21 @@ static enum error map_leaf_apply(struct merge *merge, void *context, uint64_t nu
     return ERROR_NONE;
 }
 
+/* A leaf that others go on holding: the copy refers to the same, and counts in the total as a leaf of its own. */
+static enum error map_leaf_copied(struct merge *merge, void *context, const uint8_t *old)
+{
+    struct component_merge *component = context;
+    const struct map_entry_format *entries = (const struct map_entry_format *)old;
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
+        struct map_entry entry = entry_decode(&entries[i]);
+        if (entry_is_hole(entry))
+            continue;
+        statistics_add(&component->statistics, entry, +1);
+        TRY(reference_add(merge, entry_cid(entry)));
+    }
+    return ERROR_NONE;
+}
+
 /* The component counted what the lost leaf mapped, and nobody knows how much that was: it goes on counting it. */
 static void map_leaf_lost(void *context, struct map_entry entry, unsigned count)
 {
@@ -82,6 +104,14 @@ static enum error map_node_drop(struct merge *merge, void *context, const struct
     const struct component_merge *component = context;
     struct release release = {*pointer, component->id, number, (uint8_t)level};
     return releases_enter(merge, &release);
+}
+
+/* A merge that is repeated after a crash, by an open with less memory, has only a part of what it had, and the rest
+ * comes with the next: so it may have points of a component, and not its deletion, which was published the first time.
+ * Nothing would ever refer to a map that was made of them. */
+static bool component_is_gone(const struct component_merge *component)
+{
+    return !component->in_table && component->format.state != COMPONENT_LIVE;
 }
 
 /* ---- one component ---------------------------------------------------------------------------------------------------- */
@@ -127,11 +157,52 @@ static enum error add(le64 *value, int64_t difference)
     return ERROR_NONE;
 }
 
+/* What it shares is not counted for it, so a member of a family has no figures. */
 static enum error statistics_fold(struct component_format *format, const struct statistics *statistics)
 {
+    if (format->family)
+        return ERROR_NONE;
     TRY(add(&format->mapped, statistics->mapped));
     TRY(add(&format->random, statistics->random));
     return add(&format->stored, statistics->stored);
+}
+
+static void family_join(struct component_format *format)
+{
+    format->family = 1;
+    format->mapped = format->random = format->stored = le64_make(0);
+}
+
+static int component_order(const void *a, const void *b)
+{
+    uint64_t x = ((const struct component_merge *)a)->id, y = ((const struct component_merge *)b)->id;
+    return x < y ? -1 : x > y;
+}
+
+/* The component begins as its base is, which stands before it in the list. */
+static enum error component_adopt(struct merge *merge, struct component_list *list, struct component_merge *component)
+{
+    struct component_merge wanted = {.id = le64_get(component->format.base)};
+    struct component_merge *base = bsearch(&wanted, list->items, list->count - 1, sizeof *list->items, component_order);
+    if (!base || component_is_gone(base))
+        return error_explain(ERROR_CORRUPT, "component %llu falls back to component %llu, which does not exist",
+                             (unsigned long long)component->id, (unsigned long long)wanted.id);
+    component->format.root = base->format.root;
+    component->format.height = base->format.height;
+    family_join(&component->format);
+    family_join(&base->format);
+    merge->families = merge->family_pending = true;
+    struct node_pointer root = pointer_decode(&component->format.root);
+    return entry_is_hole(root.first) ? ERROR_NONE : map_node_hold(merge, &root);
+}
+
+/* What others did to shared nodes must be known before. */
+static enum error family_begin(struct merge *merge)
+{
+    if (merge->family_pending)
+        TRY(changes_apply(merge));
+    merge->family_pending = true;
+    return ERROR_NONE;
 }
 
 static enum error component_fold(struct merge *merge, struct component_merge *component, const struct sheaf **sheaves,
@@ -144,10 +215,12 @@ static enum error component_fold(struct merge *merge, struct component_merge *co
         return ERROR_NO_MEMORY;
     for (size_t i = 0; i < count; i++)
         numbers[i] = sheaves[i]->number;
+    if (format->family && (count || range_count))
+        TRY(family_begin(merge));
     component->next = sheaves;
     component->end = sheaves + count;
     struct tree_update update = {&tree, numbers, count, ranges, range_count, map_leaf_apply, map_node_drop, map_leaf_lost,
-                                 component};
+                                 format->family ? map_leaf_copied : NULL, component, false};
     TRY(tree_update(merge, &update));
     pointer_encode(&tree.root.pointer, &format->root);
     format->height = tree.root.height;
@@ -203,6 +276,8 @@ struct frozen {
     size_t range_count, range_next;
     struct component_change *changes; /* sorted by id, later ones behind */
     size_t change_count, change_next;
+    uint64_t *bases; /* that components are created on, rising */
+    size_t base_count, base_next;
 };
 
 static uint64_t next_id(const struct frozen *frozen)
@@ -214,15 +289,9 @@ static uint64_t next_id(const struct frozen *frozen)
         id = MIN(id, frozen->ranges[frozen->range_next].component);
     if (frozen->change_next < frozen->change_count)
         id = MIN(id, frozen->changes[frozen->change_next].id);
+    if (frozen->base_next < frozen->base_count)
+        id = MIN(id, frozen->bases[frozen->base_next]);
     return id;
-}
-
-/* A merge that is repeated after a crash, by an open with less memory, has only a part of what it had, and the rest
- * comes with the next: so it may have points of a component, and not its deletion, which was published the first time.
- * Nothing would ever refer to a map that was made of them. */
-static bool component_is_gone(const struct component_merge *component)
-{
-    return !component->in_table && component->format.state != COMPONENT_LIVE;
 }
 
 static enum error component_merge_next(struct merge *merge, struct frozen *frozen, struct component_list *list, uint64_t id)
@@ -236,8 +305,12 @@ static enum error component_merge_next(struct merge *merge, struct frozen *froze
         frozen->range_next++;
     while (frozen->change_next < frozen->change_count && frozen->changes[frozen->change_next].id == id)
         component_change(component, &frozen->changes[frozen->change_next++]);
+    while (frozen->base_next < frozen->base_count && frozen->bases[frozen->base_next] == id)
+        frozen->base_next++;
     if (component_is_gone(component))
         return ERROR_NONE;
+    if (!component->in_table && le64_get(component->format.base))
+        TRY(component_adopt(merge, list, component));
     return component_fold(merge, component, frozen->sheaves + sheaf, frozen->sheaf_next - sheaf, frozen->ranges + range,
                           frozen->range_next - range);
 }
@@ -251,12 +324,6 @@ static int change_order(const void *a, const void *b)
 }
 
 /* ---- what was released ----------------------------------------------------------------------------------------------------- */
-
-static int component_order(const void *a, const void *b)
-{
-    uint64_t x = ((const struct component_merge *)a)->id, y = ((const struct component_merge *)b)->id;
-    return x < y ? -1 : x > y;
-}
 
 static int statistics_order(const void *a, const void *b)
 {
@@ -328,10 +395,33 @@ static enum error frozen_merge(struct merge *merge, struct frozen *frozen, struc
 
 static size_t components_count_max(const struct frozen *frozen)
 {
-    size_t count = frozen->change_count + frozen->range_count;
+    size_t count = frozen->change_count + frozen->base_count + frozen->range_count;
     for (size_t i = 0; i < frozen->sheaf_count; i++)
         count += i == 0 || frozen->sheaves[i]->owner != frozen->sheaves[i - 1]->owner;
     return count;
+}
+
+static int base_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static enum error changes_take(struct frozen *frozen, const struct component_change *changes)
+{
+    frozen->changes = malloc((frozen->change_count + 1) * sizeof *frozen->changes);
+    frozen->bases = malloc((frozen->change_count + 1) * sizeof *frozen->bases);
+    if (!frozen->changes || !frozen->bases)
+        return ERROR_NO_MEMORY;
+    memcpy(frozen->changes, changes, frozen->change_count * sizeof *frozen->changes);
+    for (size_t i = 0; i < frozen->change_count; i++) {
+        frozen->changes[i].order = (uint32_t)i;
+        if (changes[i].state == COMPONENT_LIVE && changes[i].base && !changes[i].published)
+            frozen->bases[frozen->base_count++] = changes[i].base;
+    }
+    qsort(frozen->changes, frozen->change_count, sizeof *frozen->changes, change_order);
+    qsort(frozen->bases, frozen->base_count, sizeof *frozen->bases, base_order);
+    return ERROR_NONE;
 }
 
 enum error maps_merge(struct merge *merge)
@@ -342,19 +432,14 @@ enum error maps_merge(struct merge *merge)
     const struct component_change *changes = recent_components(recent, &frozen.change_count);
     frozen.ranges = recent_ranges(recent, &frozen.range_count);
     TRY(recent_sorted(recent, false, &frozen.sheaves, &frozen.sheaf_count));
-    frozen.changes = malloc((frozen.change_count + 1) * sizeof *frozen.changes);
+    enum error error = changes_take(&frozen, changes);
     list.capacity = components_count_max(&frozen);
     list.items = malloc((list.capacity + 1) * sizeof *list.items);
-    enum error error = frozen.changes && list.items ? ERROR_NONE : ERROR_NO_MEMORY;
-    if (!error) {
-        memcpy(frozen.changes, changes, frozen.change_count * sizeof *frozen.changes);
-        for (size_t i = 0; i < frozen.change_count; i++)
-            frozen.changes[i].order = (uint32_t)i;
-        qsort(frozen.changes, frozen.change_count, sizeof *frozen.changes, change_order);
-        error = frozen_merge(merge, &frozen, &list);
-    }
+    if (!error)
+        error = list.items ? frozen_merge(merge, &frozen, &list) : ERROR_NO_MEMORY;
     free(frozen.sheaves);
     free(frozen.changes);
+    free(frozen.bases);
     free(list.items);
     return error;
 }

@@ -216,6 +216,7 @@ static enum error merge_write(struct merge *merge, const struct freeze *freeze, 
     memcpy(checkpoint->roots, merge->roots, sizeof checkpoint->roots);
     checkpoint->chunks_live = merge->chunks_live;
     checkpoint->blocks_mapped = merge->blocks_mapped;
+    checkpoint->families = merge->families;
     if (!freeze->start_kept) {
         checkpoint->sequence = freeze->sequence;
         checkpoint->start = freeze->start;
@@ -234,6 +235,7 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
         .chunks_live = group->checkpoint.chunks_live,
         .blocks_mapped = group->checkpoint.blocks_mapped,
         .changes = malloc(CHANGES_MAX * sizeof(struct change)),
+        .families = group->checkpoint.families,
     };
     struct checkpoint checkpoint = group->checkpoint;
     struct view *fresh = malloc(sizeof *fresh);
@@ -248,6 +250,7 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     if (!error)
         error = merge_write(&merge, freeze, &checkpoint, &freed, &freed_count);
     free(merge.changes);
+    free(merge.adds);
     releases_deinit(&merge.releases);
     if (error) {
         free(fresh);
@@ -294,6 +297,7 @@ enum error group_merge_replayed(struct group *group)
 #define RELEASE_PAUSE (20 * CLOCK_MILLISECOND) /* before the next merge while something is on the release list */
 /* With something on the list, and commits coming in, so long at least until the next merge: each writes leaves anew. */
 #define RELEASE_AGE (1 * CLOCK_SECOND)
+#define LINK_DEPTH_DUE 64 /* look-ups go along links, under the group's lock */
 #define DROPS_AGE (5 * CLOCK_SECOND) /* of a table that drops nodes of maps: what they hold is to come back soon */
 
 /* Where there is no space to release anything, segments that can be freed make some. */
@@ -312,7 +316,8 @@ static bool freeze_is_due(struct group *group, bool wanted)
     uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
     uint64_t journal = group->journal.bytes;
     bool drops = recent_drops_max(active) != 0 && age >= DROPS_AGE;
-    bool due = something && (wanted || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
+    bool deep = recent_link_depth(active) >= LINK_DEPTH_DUE;
+    bool due = something && (wanted || deep || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
                              journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
                              (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || cleaning ||
                              age > 30 * CLOCK_SECOND);

@@ -13,6 +13,7 @@
 #include "engine/group/tree.h"
 
 #define CHANGES_MAX 131072 /* about 3 MiB; when full it is sorted and applied */
+#define ADDS_MAX    262144 /* 2 MiB, applied together with the changes */
 
 /* Segments that a merge is to empty, best first (clean.c). */
 struct victims {
@@ -36,6 +37,10 @@ struct merge {
     struct change *changes;
     size_t change_count;
     size_t changes_sorted;         /* of them, sorted by CID and summed; the rest came later */
+    uint64_t *adds;                /* CIDs that got one more reference each; NULL: none yet */
+    size_t add_count;
+    bool families;                 /* some components share nodes, or did */
+    bool family_pending;           /* changes of nodes that are shared may not be applied yet */
     int64_t references;            /* that came, less those that went */
     struct releases releases;
     uint64_t release_budget;       /* references that it may release beside those that it adds; 0: none */
@@ -59,6 +64,10 @@ struct tree_update {
                        uint64_t number);
     /* Maps: a leaf is lost; `count` of its blocks refer to `entry`, which it was, from now on. */
     void (*lost)(void *context, struct map_entry entry, unsigned count);
+    /* Maps of a family, whose nodes others may hold as well: a leaf stays theirs, and what replaces it refers to all that
+     * it refers to as well (before `apply` takes away what changes). NULL: nobody else holds any. Nothing of its nodes'
+     * counts may be pending. */
+    enum error (*copied)(struct merge *merge, void *context, const uint8_t *old);
     void *context;
     bool whole; /* `apply` does not ask for the old content, which is not read */
     bool inner; /* tables: only the pages above these leaves are written anew; the leaves are not looked at */
@@ -68,6 +77,8 @@ enum error tree_update(struct merge *merge, const struct tree_update *update) CH
 enum error page_space(struct merge *merge, uint64_t serial, uint32_t length, bool of_segment_table, int sign) CHECKED;
 /* A reference to a map node, and to its second copy, comes (+1, a birth) or goes (-1). */
 enum error map_node_note(struct merge *merge, const struct node_pointer *pointer, int sign) CHECKED;
+/* One more reference to a map node that somebody else holds as well, and to its second copy. */
+enum error map_node_hold(struct merge *merge, const struct node_pointer *pointer) CHECKED;
 
 /* ---- merge_read.c: reading what a merge has to have ------------------------------------------------------------------ */
 
@@ -101,6 +112,10 @@ enum error repair_merge(struct merge *merge) CHECKED;
 /* Notes that a reference to a chunk came or went; applies the list where it is full. */
 enum error change_note(struct merge *merge, struct map_entry entry, int delta, bool birth, bool is_node) CHECKED;
 enum error changes_apply(struct merge *merge) CHECKED;
+/* Notes one more reference to a chunk that somebody else goes on holding until the changes are applied. */
+enum error reference_add(struct merge *merge, uint64_t cid) CHECKED;
+/* The references of a chunk, where no changes of them are pending. */
+enum error count_read(struct merge *merge, uint64_t cid, uint32_t *count) CHECKED;
 /* Sorts what is in the list, so that change_count() finds it. */
 void changes_sort(struct merge *merge);
 /* The references of a chunk with this merge's own changes. Since the last changes_sort() references only went. */

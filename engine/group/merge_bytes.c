@@ -37,6 +37,9 @@ struct load {
     uint64_t listed;      /* which then has so many entries, */
     uint64_t released;    /* and loses so many references */
     uint64_t second_live; /* bytes of second copies before the merge */
+    uint64_t copies;      /* of one leaf, or inner node, that may come of it: 1 where nothing is shared */
+    uint64_t links;       /* components that take over the map of a base */
+    bool shares;
 };
 
 static uint64_t inner_growth(uint64_t sheaves)
@@ -64,6 +67,33 @@ static uint64_t released_of(const struct load *load, uint64_t releases)
     return load->listed ? MIN(releases + added + MAP_LEAF_ENTRIES + 1, all) : 0;
 }
 
+static bool is_sharing(const struct group *group)
+{
+    const struct view *view = group->view;
+    return group->checkpoint.families || recent_links_count(view->active) ||
+           (view->frozen && recent_links_count(view->frozen));
+}
+
+/* What is shared is copied for each component that changes it. */
+static uint64_t copies_of(const struct recent *recent)
+{
+    uint64_t owners = recent ? recent_owners_count(recent) : 1;
+    return owners < RECENT_OWNERS_MAX ? MAX(owners, 1) : MAX(recent_sheaves_count(recent), owners);
+}
+
+/* … and is there once more for the next merge. */
+static void copies_count_in(struct load *load, const struct recent *recent, const struct recent *before)
+{
+    load->shares = true;
+    load->copies = copies_of(recent);
+    load->links = recent ? recent_links_count(recent) : 0;
+    if (!before)
+        return;
+    uint64_t inner = sheaves_of(before) * INNER_LEVELS * PAGE_BYTES;
+    load->mapped += MIN(sheaves_of(before) * MAP_LEAF_ENTRIES, load->mapped * copies_of(before));
+    load->second_live += MIN(inner, load->second_live * copies_of(before));
+}
+
 static struct load load_of(const struct group *group, const struct recent *recent, const struct recent *before,
                            uint64_t releases)
 {
@@ -73,8 +103,11 @@ static struct load load_of(const struct group *group, const struct recent *recen
         .births = recent ? recent_birth_pages_count(recent) : 0,
         .cut = 2 * ranges_of(recent) * INNER_LEVELS,
         .second_live = group->second_live + (before ? inner_growth(recent_sheaves_count(before)) : 0),
+        .copies = 1,
     };
     load.mapped = group->checkpoint.blocks_mapped + load.points + (before ? recent_points_count(before) : 0);
+    if (is_sharing(group))
+        copies_count_in(&load, recent, before);
     load.nodes = load.sheaves * PATH_NODES + 2 * load.cut;
     load.entered = recent ? MIN(recent_drops_max(recent), load.mapped * INNER_LEVELS) : 0;
     load.listed = group->checkpoint.release_end + load.entered + (before ? recent_drops_max(before) : 0);
@@ -84,7 +117,7 @@ static struct load load_of(const struct group *group, const struct recent *recen
 
 static uint64_t leaf_bytes(const struct load *load)
 {
-    return MIN(load->sheaves * PAGE_BYTES, load->sheaves * LEAF_BYTES + load->mapped * ENTRY_BYTES);
+    return MIN(load->sheaves * PAGE_BYTES, load->sheaves * LEAF_BYTES + load->mapped * load->copies * ENTRY_BYTES);
 }
 
 /* Inner nodes of maps: all on the way to the leaves, but not more than there are and come. At the ends of a range that
@@ -93,7 +126,7 @@ static uint64_t inner_bytes(const struct load *load)
 {
     uint64_t all = (load->sheaves * INNER_LEVELS + load->cut) * PAGE_BYTES;
     uint64_t there = load->second_live + MIN(load->cut, load->second_live / INNER_SMALL) * POINTER_BYTES;
-    return 2 * MIN(all, there + inner_growth(load->sheaves));
+    return 2 * MIN(all, there * load->copies + inner_growth(load->sheaves));
 }
 
 /* `changed` of the `all` pages of a table in so many rounds, with the inner ones above them, twice. */
@@ -104,10 +137,22 @@ static uint64_t table_bytes(uint64_t changed, uint64_t all, uint64_t rounds)
     return (pages + 2 * inner) * PAGE_BYTES;
 }
 
+/* References that copies of leaves and inner nodes take to what they have in common with what they are made of. */
+static uint64_t adds_of(const struct load *load)
+{
+    if (!load->shares)
+        return 0;
+    uint64_t inner = MIN(load->sheaves * INNER_LEVELS + load->cut, load->second_live * load->copies / INNER_SMALL);
+    return MIN(load->sheaves * MAP_LEAF_ENTRIES, load->mapped * load->copies) + 2 * inner * NODE_FANOUT + 2 * load->links;
+}
+
 static uint64_t chunk_table_bytes(const struct group *group, const struct load *load)
 {
-    uint64_t changes = 2 * load->points + 2 * load->nodes + load->released;
-    uint64_t rounds = (changes + CHANGES_MAX - 1) / CHANGES_MAX;
+    uint64_t adds = adds_of(load);
+    uint64_t changes = 2 * load->points + 2 * load->nodes + load->released + adds;
+    uint64_t rounds = (changes - adds + CHANGES_MAX - 1) / CHANGES_MAX;
+    if (load->shares)
+        rounds += (adds + ADDS_MAX - 1) / ADDS_MAX + load->copies + 1;
     uint64_t cids = group->cids.end + load->nodes;
     uint64_t count_pages = cids / COUNTS_PER_PAGE + 1, cid_pages = cids / CID_PAGE + 1;
     return table_bytes(changes, count_pages, rounds) +                                       /* counts */
@@ -136,11 +181,18 @@ static uint64_t release_bytes(const struct group *group, const struct load *load
            2 * MIN(table_bytes(components, pages, 1), load->second_live + components * POINTER_BYTES);
 }
 
+/* Entries of bases and heirs; pages are written twice. */
+static uint64_t links_bytes(const struct group *group, const struct load *load)
+{
+    uint64_t pages = group->component_next / COMPONENTS_PER_PAGE + 1;
+    return load->links ? 2 * table_bytes(2 * load->links, pages, 1) : 0;
+}
+
 uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before,
                            uint64_t releases)
 {
     struct load load = load_of(group, recent, before, releases);
-    uint64_t bytes = leaf_bytes(&load) + inner_bytes(&load) + chunk_table_bytes(group, &load) +
+    uint64_t bytes = leaf_bytes(&load) + inner_bytes(&load) + chunk_table_bytes(group, &load) + links_bytes(group, &load) +
                      release_bytes(group, &load) + segment_table_bytes(&group->segments) + FIXED_PAGES * PAGE_BYTES;
     return bytes * 9 / 8; /* headers and ends of appends, ends of segments */
 }

@@ -81,13 +81,14 @@ static enum error node_decode(struct node_identity identity, const struct item_r
     return !holds_entries(identity) || entries_are_sound(out) ? ERROR_NONE : ERROR_CORRUPT;
 }
 
+/* A node may have been written for a component that this one descends from: those have lower numbers. */
 static bool identity_matches(const struct node_read *node, const struct item_read *read)
 {
     if (node->identity.kind == ITEM_NODE) {
         const struct node_descriptor_format *d = (const void *)read->descriptors;
         uint64_t cid = le40_get(d->cid), wanted = entry_cid(node->pointer.first);
         return (cid == wanted || (node->identity.level > 0 && cid == wanted + 1)) &&
-               le40_get(d->component) == node->identity.owner && le40_get(d->number) == node->identity.number &&
+               le40_get(d->component) <= node->identity.owner && le40_get(d->number) == node->identity.number &&
                d->level == node->identity.level;
     }
     const struct page_descriptor_format *d = (const void *)read->descriptors;

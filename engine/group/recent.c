@@ -17,6 +17,11 @@
 #define REGION_SHIFT 10     /* leaves of a region: 1 GiB */
 #define REGION_BITS  65536u /* as many as the largest object has regions */
 
+struct link {
+    uint64_t component, base;
+    uint32_t depth; /* links from here on in this table */
+};
+
 struct recent {
     uint8_t *arena;
     size_t size, used;
@@ -27,6 +32,11 @@ struct recent {
     size_t range_count, component_count;
     struct hole_range *ranges; /* sorted by (component, first), disjoint, not touching */
     struct component_change *components;
+    size_t link_count, owner_count;
+    struct link *links;  /* by rising component; no more than components */
+    uint64_t *owners;    /* rising */
+    uint64_t owner_last; /* entered last */
+    uint32_t link_depth;
     uint64_t points, sheaves, birth_pages;
     uint64_t drops_max;
     uint64_t regions[REGION_BITS / 64]; /* a bit is set where a region of its hash may have a sheaf of points */
@@ -64,6 +74,9 @@ static void begin_empty(struct recent *recent)
     recent->used = ARENA_UNIT; /* reference 0 is nobody */
     recent->freed = 0;
     recent->range_count = recent->component_count = 0;
+    recent->link_count = recent->owner_count = 0;
+    recent->owner_last = 0;
+    recent->link_depth = 0;
     recent->points = recent->sheaves = recent->birth_pages = recent->drops_max = 0;
     memset(recent->regions, 0, sizeof recent->regions);
 }
@@ -80,7 +93,10 @@ enum error recent_create(size_t bytes, struct recent **out)
     recent->heads = memory_map((size_t)heads * sizeof(uint32_t));
     recent->ranges = memory_map(RECENT_RANGES_MAX * sizeof *recent->ranges);
     recent->components = memory_map(RECENT_COMPONENTS_MAX * sizeof *recent->components);
-    if (!recent->arena || !recent->heads || !recent->ranges || !recent->components) {
+    recent->links = memory_map(RECENT_COMPONENTS_MAX * sizeof *recent->links);
+    recent->owners = memory_map(RECENT_OWNERS_MAX * sizeof *recent->owners);
+    if (!recent->arena || !recent->heads || !recent->ranges || !recent->components || !recent->links ||
+        !recent->owners) {
         recent_destroy(recent);
         return ERROR_NO_MEMORY;
     }
@@ -97,6 +113,8 @@ void recent_destroy(struct recent *recent)
     memory_unmap(recent->heads, ((size_t)recent->mask + 1) * sizeof(uint32_t));
     memory_unmap(recent->ranges, RECENT_RANGES_MAX * sizeof *recent->ranges);
     memory_unmap(recent->components, RECENT_COMPONENTS_MAX * sizeof *recent->components);
+    memory_unmap(recent->links, RECENT_COMPONENTS_MAX * sizeof *recent->links);
+    memory_unmap(recent->owners, RECENT_OWNERS_MAX * sizeof *recent->owners);
     free(recent);
 }
 
@@ -246,6 +264,28 @@ uint64_t recent_leaf_next(const struct recent *recent, uint64_t component, uint6
     return end;
 }
 
+/* Counts the component where it is new. */
+static void owner_enter(struct recent *recent, uint64_t owner)
+{
+    size_t low = 0, high = recent->owner_count;
+    if (owner == recent->owner_last)
+        return;
+    recent->owner_last = owner;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (recent->owners[middle] < owner)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool known = low < recent->owner_count && recent->owners[low] == owner;
+    if (known || recent->owner_count == RECENT_OWNERS_MAX)
+        return;
+    memmove(&recent->owners[low + 1], &recent->owners[low], (recent->owner_count - low) * sizeof *recent->owners);
+    recent->owners[low] = owner;
+    recent->owner_count++;
+}
+
 /* The place of an item in its sheaf, which is made or grown where needed. */
 static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uint64_t number, uint8_t index)
 {
@@ -257,8 +297,10 @@ static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uin
         *link = made;
         recent->sheaves++;
         recent->birth_pages += births;
-        if (!births)
+        if (!births) {
             recent->regions[region_bit(owner, number) / 64] |= UINT64_C(1) << region_bit(owner, number) % 64;
+            owner_enter(recent, owner);
+        }
     }
     struct sheaf *sheaf = at(recent, *link);
     int position = sheaf_position(sheaf, index);
@@ -308,7 +350,8 @@ uint64_t recent_range_end(const struct recent *recent, uint64_t component, uint6
 
 bool recent_find(const struct recent *recent, uint64_t component, uint64_t block, struct map_entry *entry)
 {
-    const struct sheaf *sheaf = sheaf_find(recent, component, block / SHEAF_ITEMS);
+    bool may_have = region_may_have(recent, component, block / SHEAF_ITEMS);
+    const struct sheaf *sheaf = may_have ? sheaf_find(recent, component, block / SHEAF_ITEMS) : NULL;
     if (sheaf) {
         int position = sheaf_position(sheaf, (uint8_t)(block % SHEAF_ITEMS));
         if (position >= 0) {
@@ -424,10 +467,77 @@ void recent_enter_holes(struct recent *recent, uint64_t component, uint64_t firs
         recent_enter(recent, component, block, hole);
 }
 
+/* ---- links ---------------------------------------------------------------------------------------------------------- */
+
+/* The first link of this component or a later one. */
+static size_t link_after(const struct recent *recent, uint64_t component)
+{
+    size_t low = 0, high = recent->link_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (recent->links[middle].component < component)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static const struct link *link_find(const struct recent *recent, uint64_t component)
+{
+    size_t n = link_after(recent, component);
+    return n < recent->link_count && recent->links[n].component == component ? &recent->links[n] : NULL;
+}
+
+static void link_enter(struct recent *recent, uint64_t component, uint64_t base)
+{
+    const struct link *below = link_find(recent, base);
+    uint32_t depth = below ? below->depth + 1 : 1;
+    size_t n = link_after(recent, component);
+    memmove(&recent->links[n + 1], &recent->links[n], (recent->link_count - n) * sizeof *recent->links);
+    recent->links[n] = (struct link){component, base, depth};
+    recent->link_count++;
+    recent->link_depth = MAX(recent->link_depth, depth);
+}
+
+bool recent_base(const struct recent *recent, uint64_t component, uint64_t *base)
+{
+    const struct link *link = recent->link_count ? link_find(recent, component) : NULL;
+    if (!link)
+        return false;
+    *base = link->base;
+    return true;
+}
+
+bool recent_has_heirs(const struct recent *recent, uint64_t component)
+{
+    for (size_t i = 0; i < recent->link_count; i++)
+        if (recent->links[i].base == component)
+            return true;
+    return false;
+}
+
+uint32_t recent_link_depth(const struct recent *recent)
+{
+    return recent->link_depth;
+}
+
+uint64_t recent_links_count(const struct recent *recent)
+{
+    return recent->link_count;
+}
+
+uint64_t recent_owners_count(const struct recent *recent)
+{
+    return recent->owner_count;
+}
+
 void recent_enter_component(struct recent *recent, const struct component_change *change)
 {
     ASSERT(recent->component_count < RECENT_COMPONENTS_MAX);
     recent->components[recent->component_count++] = *change;
+    if (change->state == COMPONENT_LIVE && change->base && !change->published)
+        link_enter(recent, change->id, change->base);
 }
 
 static int sheaf_order(const void *a, const void *b)

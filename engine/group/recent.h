@@ -29,6 +29,7 @@
 #define RECENT_DROPS_MAX 65536 /* what one merge enters into the release list is bounded */
 #define RANGE_DROPS_MAX 1016 /* nodes that a range takes out of a map: beside two edges, 127 a level, on four levels */
 #define RECENT_COMPONENTS_MAX 16384
+#define RECENT_OWNERS_MAX 16384 /* components that are told apart */
 
 struct birth {
     struct map_entry entry;
@@ -53,6 +54,7 @@ struct component_change {
     struct uuid object, domain;
     uint64_t base, birth; /* of a creation; a deletion leaves them as they are, and has 0 here */
     uint8_t state;  /* enum component_state */
+    bool published; /* a creation that the trees below the table know already: its base is asked for nothing any more */
     uint32_t order; /* of entry; the merge's own */
 };
 
@@ -93,6 +95,17 @@ void recent_enter(struct recent *recent, uint64_t component, uint64_t block, str
 void recent_enter_holes(struct recent *recent, uint64_t component, uint64_t first, uint64_t end);
 void recent_enter_birth(struct recent *recent, struct map_entry entry, struct fingerprint fingerprint);
 void recent_enter_component(struct recent *recent, const struct component_change *change);
+
+/* Links: a component that was created in this table on a base has no tree yet. What is not known of it is what is known
+ * of its base, which does not change as long as the link is there. False where there is none. */
+bool recent_base(const struct recent *recent, uint64_t component, uint64_t *base);
+/* Whether a link leads to the component. Walks all of them. */
+bool recent_has_heirs(const struct recent *recent, uint64_t component);
+/* Links that lead from one to the next, at most; links in all; components that have points (at most RECENT_OWNERS_MAX
+ * are told apart). */
+uint32_t recent_link_depth(const struct recent *recent);
+uint64_t recent_links_count(const struct recent *recent);
+uint64_t recent_owners_count(const struct recent *recent);
 
 /* For the merge: all sheaves of points sorted by (component, leaf), or of births by page; the array is the caller's. */
 enum error recent_sorted(const struct recent *recent, bool births, const struct sheaf ***sheaves, size_t *count) CHECKED;

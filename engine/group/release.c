@@ -18,8 +18,8 @@
  * still keeps (change_count), which may be applied in between at any time.
  *
  * What a block referred to is counted as mapped until it is released: in the component, as long as that is in the
- * table (its number never comes again), and in the total. Of a node that is shared nothing is released, so its blocks
- * would stay counted; nothing shares nodes yet.
+ * table (its number never comes again), and in the total. Of a node that is shared nothing is released, and its blocks
+ * go on being counted: the total counts each leaf once, whoever holds it, and components that share have no figures.
  *
  * What cannot be read after patience is given up: it is told, loses its own reference and with that its place, and what
  * it referred to keeps its counts: leaked, never freed too early. That holds for nodes, and for pages of the list
@@ -146,6 +146,8 @@ enum error releases_run(struct merge *merge)
     AUTO_FREE struct batch *batch = malloc(sizeof *batch);
     if (!batch)
         return ERROR_NO_MEMORY;
+    if (merge->add_count)
+        TRY(changes_apply(merge)); /* from here on references only go */
     changes_sort(merge);
     while (releases->taken < budget) {
         TRY(batch_take(merge, budget - releases->taken, batch));

@@ -80,7 +80,23 @@ static void write_apply(struct replay *replay, uint64_t serial, const struct rec
     }
 }
 
-static void record_apply(struct replay *replay, uint64_t serial, const struct record *r)
+/* Where replay filled two tables the older is merged first, and replayed again after a crash: what it created is in the
+ * trees by then, and does not fall back to its base any more. */
+static enum error component_apply(struct group *group, struct component_change change)
+{
+    struct component_format known;
+    if (change.state == COMPONENT_LIVE && change.base) {
+        enum error error = view_component(group, group->view, change.id, &known);
+        if (error && error != ERROR_NOT_FOUND)
+            return error;
+        change.published = !error;
+    }
+    recent_enter_component(group->view->active, &change);
+    group->component_next = MAX(group->component_next, change.id + 1);
+    return ERROR_NONE;
+}
+
+static enum error record_apply(struct replay *replay, uint64_t serial, const struct record *r)
 {
     struct group *group = replay->group;
     struct recent *active = group->view->active;
@@ -96,12 +112,11 @@ static void record_apply(struct replay *replay, uint64_t serial, const struct re
         recent_enter_holes(active, r->component, r->block, r->block + r->count);
         break;
     case RECORD_COMPONENT:
-        recent_enter_component(active, &r->change);
-        group->component_next = MAX(group->component_next, r->change.id + 1);
-        break;
+        return component_apply(group, r->change);
     case RECORD_SUMMARY:
         break;
     }
+    return ERROR_NONE;
 }
 
 static enum error frame_apply(struct replay *replay, uint64_t serial, struct byte_reader *frame)
@@ -114,7 +129,7 @@ static enum error frame_apply(struct replay *replay, uint64_t serial, struct byt
         if (error)
             return error_explain(ERROR_CORRUPT, "group %s: an authentic append of segment %llu has a malformed record",
                                  group_name(replay->group), (unsigned long long)serial);
-        record_apply(replay, serial, replay->record);
+        TRY(record_apply(replay, serial, replay->record));
     }
 }
 

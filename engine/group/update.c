@@ -6,6 +6,10 @@
  * References: a map node's parent, or its component, holds one count of it. A node that is rewritten passes its
  * references to children on to its successor, so only the node itself and the entries that changed are counted.
  *
+ * A node that somebody else holds as well (its count says so) is copied instead: it stays as it is, and the copy's
+ * references to its children are new ones. What hangs below such a node is held by the other holder too, so below it
+ * everything is copied that changes, without asking again. Nodes are asked only in maps of a family.
+ *
  * A leaf of a map that cannot be read does not end the merge. The leaf that replaces it refers, for each block, to the
  * lost leaf itself, which therefore stays where it is: a read of such a block asks that address for a unit and fails,
  * until the block is written or trimmed. What the lost leaf referred to keeps its counts: it is never freed too early.
@@ -53,6 +57,12 @@ enum error map_node_note(struct merge *merge, const struct node_pointer *pointer
     return change_note(merge, pointer_second(pointer), sign, sign > 0, true);
 }
 
+enum error map_node_hold(struct merge *merge, const struct node_pointer *pointer)
+{
+    TRY(reference_add(merge, entry_cid(pointer->first)));
+    return pointer->second_serial ? reference_add(merge, entry_cid(pointer->first) + 1) : ERROR_NONE;
+}
+
 /* A node comes (+1) or goes (-1): counts for map nodes, live bytes for pages, which nothing counts. */
 static enum error node_account(struct merge *merge, const struct tree *tree, const struct node_pointer *pointer, int sign)
 {
@@ -67,11 +77,12 @@ static enum error node_account(struct merge *merge, const struct tree *tree, con
     return map_node_note(merge, pointer, sign);
 }
 
-/* The node becomes `bytes`, or nothing where they are all zero. */
+/* The node becomes `bytes`, or nothing where they are all zero. `kept`: what it was is referred to as before, by the node
+ * above that was copied. */
 static enum error node_replace(struct merge *merge, struct tree *tree, unsigned level, uint64_t number,
-                               const uint8_t *bytes, struct node_pointer *pointer)
+                               const uint8_t *bytes, bool kept, struct node_pointer *pointer)
 {
-    if (!entry_is_hole(pointer->first))
+    if (!entry_is_hole(pointer->first) && !kept)
         TRY(node_account(merge, tree, pointer, -1));
     if (memory_is_zero(bytes, BLOCK_SIZE)) {
         *pointer = (struct node_pointer){0};
@@ -121,9 +132,9 @@ static bool is_covered(struct slice slice, uint64_t first, uint64_t end)
 }
 
 static enum error subtree_drop(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
-                               unsigned level, uint64_t number)
+                               unsigned level, uint64_t number, bool kept)
 {
-    if (!entry_is_hole(pointer->first))
+    if (!entry_is_hole(pointer->first) && !kept)
         TRY(update->drop(merge, update->context, pointer, level, number));
     *pointer = (struct node_pointer){0};
     return ERROR_NONE;
@@ -132,26 +143,40 @@ static enum error subtree_drop(struct merge *merge, const struct tree_update *up
 /* The old content of a leaf that cannot be read: each block refers to the leaf itself. The parent's reference becomes
  * one of them, so that the leaf is a chunk of data from now on. */
 static enum error leaf_lose(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
-                            uint64_t number, uint8_t *old)
+                            uint64_t number, bool shared, uint8_t *old)
 {
     map_loss_report(merge, update->tree->owner, 0, number, "they cannot be read until they are written or trimmed");
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
         entry_encode(pointer->first, (struct map_entry_format *)old + i);
-    TRY(change_note(merge, pointer->first, MAP_LEAF_ENTRIES - 1, false, false));
-    merge->chunks_live++;
+    TRY(change_note(merge, pointer->first, (int)MAP_LEAF_ENTRIES - !shared, false, false));
+    merge->chunks_live += !shared;
     update->lost(update->context, pointer->first, MAP_LEAF_ENTRIES);
     *pointer = (struct node_pointer){0};
     return ERROR_NONE;
 }
 
+/* *shared says that the node above is shared; in the end, that this one is. */
+static enum error sharing_ask(struct merge *merge, const struct tree_update *update, const struct node_pointer *pointer,
+                              bool *shared)
+{
+    uint32_t count;
+    if (*shared || !update->copied || entry_is_hole(pointer->first))
+        return ERROR_NONE;
+    TRY(count_read(merge, entry_cid(pointer->first), &count));
+    *shared = count > 1;
+    return ERROR_NONE;
+}
+
 static enum error leaf_update(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
-                              uint64_t number, const struct cache_block *block)
+                              uint64_t number, bool kept, const struct cache_block *block)
 {
     uint8_t leaf[BLOCK_SIZE], old[BLOCK_SIZE] = {0};
     if (update->inner)
         return ERROR_NONE;
     struct node_read read = {.pointer = *pointer, .identity = {update->tree->kind, update->tree->owner, number, 0}};
     enum error error = ERROR_NONE;
+    bool shared = kept;
+    TRY(sharing_ask(merge, update, pointer, &shared));
     if (!block && !update->whole && !entry_is_hole(pointer->first)) {
         error = node_read_patiently(merge, &read);
         block = read.block;
@@ -160,12 +185,14 @@ static enum error leaf_update(struct merge *merge, const struct tree_update *upd
         memcpy(old, cache_bytes(block), BLOCK_SIZE);
     nodes_put(merge->group, &read, 1);
     if (error && is_dispensable(merge, update->tree, error))
-        error = update->tree->kind == ITEM_NODE ? leaf_lose(merge, update, pointer, number, old)
+        error = update->tree->kind == ITEM_NODE ? leaf_lose(merge, update, pointer, number, shared, old)
                                                 : page_lose(merge, update->tree, pointer, number, old);
     TRY(error);
+    if (shared && !entry_is_hole(pointer->first))
+        TRY(update->copied(merge, update->context, old));
     TRY(update->apply(merge, update->context, number, old, leaf));
     atomic_fetch_add(&merge->group->merge_progress, 1);
-    return node_replace(merge, update->tree, 0, number, leaf, pointer);
+    return node_replace(merge, update->tree, 0, number, leaf, kept, pointer);
 }
 
 /* Leaves below one node that are there and will be rewritten are read together. */
@@ -187,10 +214,11 @@ static void leaves_prefetch(struct merge *merge, const struct tree_update *updat
 }
 
 static enum error node_update(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
-                              unsigned level, uint64_t number, struct slice slice);
+                              unsigned level, uint64_t number, bool kept, struct slice slice);
 
+/* `shared`: the node is, so its children stay referred to by what it was. */
 static enum error children_update(struct merge *merge, const struct tree_update *update, uint8_t *node, unsigned level,
-                                  uint64_t number, struct slice slice, struct node_read *leaves)
+                                  uint64_t number, bool shared, struct slice slice, struct node_read *leaves)
 {
     struct node_pointer_format *children = (struct node_pointer_format *)node;
     uint64_t span = tree_span(level - 1);
@@ -202,23 +230,37 @@ static enum error children_update(struct merge *merge, const struct tree_update 
             continue;
         bool covered = is_covered(part, child * span, (child + 1) * span);
         if (covered)
-            TRY(subtree_drop(merge, update, &pointer, level - 1, child));
+            TRY(subtree_drop(merge, update, &pointer, level - 1, child, shared));
         if (level > 1 && (part.count || !covered))
-            TRY(node_update(merge, update, &pointer, level - 1, child, part));
+            TRY(node_update(merge, update, &pointer, level - 1, child, shared, part));
         else if (level == 1 && part.count)
-            TRY(leaf_update(merge, update, &pointer, child, covered ? NULL : leaves[i].block));
+            TRY(leaf_update(merge, update, &pointer, child, shared, covered ? NULL : leaves[i].block));
         pointer_encode(&pointer, &children[i]);
     }
     return ERROR_NONE;
 }
 
+/* A copy refers to what it has in common with the node that it was made of. */
+static enum error children_hold(struct merge *merge, const uint8_t *before, const uint8_t *after)
+{
+    const struct node_pointer_format *old = (const void *)before, *copy = (const void *)after;
+    for (unsigned i = 0; i < NODE_FANOUT; i++) {
+        struct node_pointer pointer = pointer_decode(&copy[i]);
+        if (!entry_is_hole(pointer.first) && memcmp(&old[i], &copy[i], sizeof old[i]) == 0)
+            TRY(map_node_hold(merge, &pointer));
+    }
+    return ERROR_NONE;
+}
+
 static enum error node_update(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
-                              unsigned level, uint64_t number, struct slice slice)
+                              unsigned level, uint64_t number, bool kept, struct slice slice)
 {
     if (level == 0)
-        return leaf_update(merge, update, pointer, number, NULL);
-    uint8_t node[BLOCK_SIZE] = {0};
+        return leaf_update(merge, update, pointer, number, kept, NULL);
+    uint8_t node[BLOCK_SIZE] = {0}, before[BLOCK_SIZE];
     struct node_read leaves[NODE_FANOUT];
+    bool shared = kept;
+    TRY(sharing_ask(merge, update, pointer, &shared));
     if (!entry_is_hole(pointer->first)) {
         struct node_read read = {.pointer = *pointer,
                                  .identity = {update->tree->kind, update->tree->owner, number, (uint8_t)level}};
@@ -230,10 +272,13 @@ static enum error node_update(struct merge *merge, const struct tree_update *upd
         memset(leaves, 0, sizeof leaves);
     else if (level == 1)
         leaves_prefetch(merge, update, (struct node_pointer_format *)node, slice, leaves);
-    enum error error = children_update(merge, update, node, level, number, slice, leaves);
+    memcpy(before, node, BLOCK_SIZE);
+    enum error error = children_update(merge, update, node, level, number, shared, slice, leaves);
     if (level == 1)
         nodes_put(merge->group, leaves, NODE_FANOUT);
-    return error ? error : node_replace(merge, update->tree, level, number, node, pointer);
+    if (!error && shared)
+        error = children_hold(merge, before, node);
+    return error ? error : node_replace(merge, update->tree, level, number, node, kept, pointer);
 }
 
 /* The tree grows at its root until the last changed leaf has a place in it. */
@@ -245,7 +290,7 @@ static enum error tree_grow(struct merge *merge, struct tree *tree, uint64_t las
             struct node_pointer old = tree->root.pointer;
             pointer_encode(&old, (struct node_pointer_format *)node);
             struct node_pointer root = {0};
-            TRY(node_replace(merge, tree, tree->root.height + 1u, 0, node, &root));
+            TRY(node_replace(merge, tree, tree->root.height + 1u, 0, node, false, &root));
             tree->root.pointer = root;
         }
         tree->root.height++;
@@ -259,7 +304,7 @@ enum error tree_update(struct merge *merge, const struct tree_update *update)
     struct tree *tree = update->tree;
     struct slice all = {update->numbers, update->count, update->ranges, update->range_count};
     if (is_covered(all, 0, tree_span(tree->root.height))) {
-        TRY(subtree_drop(merge, update, &tree->root.pointer, tree->root.height, 0));
+        TRY(subtree_drop(merge, update, &tree->root.pointer, tree->root.height, 0, false));
         tree->root.height = 0;
     }
     if (update->count)
@@ -267,7 +312,7 @@ enum error tree_update(struct merge *merge, const struct tree_update *update)
     else if (tree_is_empty(tree) || update->range_count == 0)
         return ERROR_NONE;
     struct slice slice = slice_take(&all, 0, tree_span(tree->root.height));
-    TRY(node_update(merge, update, &tree->root.pointer, tree->root.height, 0, slice));
+    TRY(node_update(merge, update, &tree->root.pointer, tree->root.height, 0, false, slice));
     if (tree_is_empty(tree))
         tree->root.height = 0;
     return ERROR_NONE;

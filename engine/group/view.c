@@ -183,12 +183,32 @@ static uint64_t recent_next(struct group *group, const struct view *view, uint64
     return view->frozen ? next_of(view->frozen, component, leaf, next) : next;
 }
 
-uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end)
+/* The component at hand becomes the next older one that it is made up of. */
+static bool base_take(struct group *group, const struct view *view, uint64_t *component)
 {
-    return recent_next(group, view, component, first, end, recent_told_next);
+    mutex_lock(&group->lock);
+    bool more = view_base(view, *component, component);
+    mutex_unlock(&group->lock);
+    return more;
 }
 
-static uint64_t holes_end(struct group *group, const struct view *view, uint64_t component, uint64_t leaf)
+uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end)
+{
+    do
+        end = recent_next(group, view, component, first, end, recent_told_next);
+    while (base_take(group, view, &component));
+    return end;
+}
+
+static uint64_t points_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end)
+{
+    do
+        end = recent_next(group, view, component, first, end, recent_leaf_next);
+    while (base_take(group, view, &component));
+    return end;
+}
+
+static uint64_t range_end(struct group *group, const struct view *view, uint64_t component, uint64_t leaf)
 {
     mutex_lock(&group->lock);
     uint64_t end = recent_range_end(view->active, component, leaf);
@@ -196,17 +216,26 @@ static uint64_t holes_end(struct group *group, const struct view *view, uint64_t
     return view->frozen ? MAX(end, recent_range_end(view->frozen, component, leaf)) : end;
 }
 
-static enum error leaf_next(struct group *group, const struct view *view, const struct tree *map, uint64_t *leaf,
-                            uint64_t end)
+static uint64_t holes_end(struct group *group, const struct view *view, uint64_t component, uint64_t leaf)
 {
-    uint64_t points = recent_next(group, view, map->owner, *leaf, end, recent_leaf_next), mapped = *leaf;
+    uint64_t end = leaf;
+    do
+        end = MAX(end, range_end(group, view, component, leaf));
+    while (base_take(group, view, &component));
+    return end;
+}
+
+static enum error leaf_next(struct group *group, const struct view *view, uint64_t component, const struct tree *map,
+                            uint64_t *leaf, uint64_t end)
+{
+    uint64_t points = points_next(group, view, component, *leaf, end), mapped = *leaf;
     for (;;) {
         bool found;
         TRY(tree_next_leaf(group, map, &mapped, &found));
         if (!found || mapped >= points)
             break;
         /* No table has points of this leaf, so a range of holes over it is the last word. */
-        uint64_t beyond = holes_end(group, view, map->owner, mapped);
+        uint64_t beyond = holes_end(group, view, component, mapped);
         if (beyond == mapped) {
             *leaf = mapped;
             return ERROR_NONE;
@@ -219,20 +248,38 @@ static enum error leaf_next(struct group *group, const struct view *view, const 
 
 enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *leaf, uint64_t end)
 {
-    struct component_format format = {0};
+    struct tree map = {ITEM_NODE, component, {{{0}}}};
     struct view *view = view_take(group);
-    enum error error = view_component(group, view, component, &format);
-    if (!error || error == ERROR_NOT_FOUND) { /* one that is not published yet has an empty map */
-        if (error)
-            format = (struct component_format){0};
-        struct tree map = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
-        error = leaf_next(group, view, &map, leaf, end);
-    }
+    enum error error = view_map(group, view, component, &map);
+    if (!error || error == ERROR_NOT_FOUND) /* one that is not published yet has an empty map */
+        error = leaf_next(group, view, component, &map, leaf, end);
     view_put(group, view);
     return error;
 }
 
 /* ---- look-ups ---------------------------------------------------------------------------------------------------------- */
+
+bool view_base(const struct view *view, uint64_t component, uint64_t *base)
+{
+    return recent_base(view->active, component, base) || (view->frozen && recent_base(view->frozen, component, base));
+}
+
+uint64_t view_ancestor(const struct view *view, uint64_t component)
+{
+    while (view_base(view, component, &component))
+        ;
+    return component;
+}
+
+bool view_has_heirs(struct group *group, uint64_t component)
+{
+    mutex_lock(&group->lock);
+    const struct view *view = group->view;
+    bool has =
+        recent_has_heirs(view->active, component) || (view->frozen && recent_has_heirs(view->frozen, component));
+    mutex_unlock(&group->lock);
+    return has;
+}
 
 void view_find_recent(const struct view *view, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
                       bool *known, size_t count)
@@ -240,12 +287,28 @@ void view_find_recent(const struct view *view, uint64_t component, const uint64_
     for (size_t i = 0; i < count; i++)
         known[i] = recent_find(view->active, component, blocks[i], &entries[i]) ||
                    (view->frozen && recent_find(view->frozen, component, blocks[i], &entries[i]));
+    while (view_base(view, component, &component))
+        for (size_t i = 0; i < count; i++)
+            known[i] = known[i] || recent_find(view->active, component, blocks[i], &entries[i]) ||
+                       (view->frozen && recent_find(view->frozen, component, blocks[i], &entries[i]));
 }
+
+enum error view_map(struct group *group, const struct view *view, uint64_t component, struct tree *map)
+{
+    struct component_format format;
+    mutex_lock(&group->lock);
+    uint64_t ancestor = view_ancestor(view, component);
+    mutex_unlock(&group->lock);
+    TRY(view_component(group, view, ancestor, &format));
+    *map = (struct tree){ITEM_NODE, ancestor, {pointer_decode(&format.root), format.height}};
+    return ERROR_NONE;
+}
+
 
 enum error view_find(struct group *group, const struct view *view, uint64_t component, const uint64_t *blocks,
                      struct map_entry *entries, const bool *known, size_t count)
 {
-    struct component_format format;
+    struct tree tree;
     uint64_t leaves[LOOKUP_MAX];
     uint16_t leaf_of[LOOKUP_MAX];
     struct cache_block *nodes[LOOKUP_MAX];
@@ -262,12 +325,11 @@ enum error view_find(struct group *group, const struct view *view, uint64_t comp
     }
     if (leaf_count == 0)
         return ERROR_NONE;
-    enum error error = view_component(group, view, component, &format);
+    enum error error = view_map(group, view, component, &tree);
     if (error == ERROR_NOT_FOUND)
         return ERROR_NONE;
     if (error)
         return error;
-    struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
     TRY(tree_leaves(group, &tree, leaves, nodes, leaf_count));
     for (size_t i = 0; i < count; i++)
         if (!known[i] && nodes[leaf_of[i]])

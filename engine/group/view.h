@@ -12,6 +12,7 @@
 
 #include "engine/group/group.h"
 #include "engine/group/item.h"
+#include "engine/group/tree.h"
 
 struct view {
     unsigned references;
@@ -41,6 +42,15 @@ void view_exchange(struct group *group, struct view *view) REQUIRES(group->lock)
 /* Gives back what no view needs any more: discards segments, empties tables. Under no lock; by the group's threads. */
 void views_reap(struct group *group);
 
+/* The component whose tree holds what the recent tables do not know: itself, or, where the view's trees do not know it
+ * yet, the base that its links lead to. Under the group's lock. */
+uint64_t view_ancestor(const struct view *view, uint64_t component);
+/* The next older of the components that make up this one in the recent tables; false behind the last. Under the
+ * group's lock. */
+bool view_base(const struct view *view, uint64_t component, uint64_t *base);
+/* Whether a component that has no tree yet falls back to this one, which must stay as it is as long. */
+bool view_has_heirs(struct group *group, uint64_t component);
+
 /* Where blocks of a component are, in a view that the caller holds: entries[i] is a hole where nothing is mapped.
  * `known` has been answered by the active table already (view_find_recent). */
 enum error view_find(struct group *group, const struct view *view, uint64_t component, const uint64_t *blocks,
@@ -59,8 +69,12 @@ enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *lea
 /* The first leaf of [first, end) of which the view's recent tables say anything; `end` where there is none. */
 uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end);
 
-/* A component as the trees of the view know it; ERROR_NOT_FOUND where there is none. */
+/* A component as the trees of the view know it; ERROR_NOT_FOUND where there is none. A component that falls back to its
+ * base has none: see view_ancestor(). */
 enum error view_component(struct group *group, const struct view *view, uint64_t id, struct component_format *component) CHECKED;
+
+/* The map that a component, or the base that it falls back to, has in the view; ERROR_NOT_FOUND where there is none. */
+enum error view_map(struct group *group, const struct view *view, uint64_t component, struct tree *map) CHECKED;
 
 /* One past the last block of a component that may be mapped, in the newest view; 0 where none may. Walks the recent
  * tables, the active one under the group's lock: for opens and rare work. */

@@ -24,6 +24,7 @@ struct walk {
     const struct tree *tree;
     uint64_t first, end;
     enum walk_copies copies;
+    walk_known *known; /* NULL: none is */
     walk_visit *visit;
     void *context;
     enum error failed; /* of the walk itself, not of a node */
@@ -96,11 +97,13 @@ static void child_enter(struct walk *walk, struct frame *frame, const struct nod
     uint64_t span = tree_span(level);
     if (entry_is_hole(pointer->first) || (number + 1) * span <= walk->first || number * span >= walk->end)
         return;
-    frame->nodes[frame->count++] = (struct walk_node){
+    struct walk_node *node = &frame->nodes[frame->count];
+    *node = (struct walk_node){
         .pointer = *pointer,
         .parent_birth = parent_birth,
         .identity = {walk->tree->kind, walk->tree->owner, number, (uint8_t)level},
     };
+    frame->count += !walk->known || !walk->known(walk->context, node);
 }
 
 static struct frame *frame_take(struct walk *walk, unsigned level)
@@ -162,13 +165,19 @@ static enum error top_walk(struct walk *walk, uint64_t number)
 enum error tree_walk(struct group *group, const struct tree *tree, uint64_t first, uint64_t end,
                      enum walk_copies copies, walk_visit *visit, void *context)
 {
-    struct walk walk = {group, tree, first, end, copies, visit, context, ERROR_NONE, {NULL}};
+    struct walk walk = {group, tree, first, end, copies, NULL, visit, context, ERROR_NONE, {NULL}};
     return top_walk(&walk, 0);
 }
 
 enum error subtree_walk(struct group *group, const struct tree *tree, uint64_t number, enum walk_copies copies,
                         walk_visit *visit, void *context)
 {
-    struct walk walk = {group, tree, 0, UINT64_MAX, copies, visit, context, ERROR_NONE, {NULL}};
+    return subtree_walk_new(group, tree, number, copies, NULL, visit, context);
+}
+
+enum error subtree_walk_new(struct group *group, const struct tree *tree, uint64_t number, enum walk_copies copies,
+                            walk_known *known, walk_visit *visit, void *context)
+{
+    struct walk walk = {group, tree, 0, UINT64_MAX, copies, known, visit, context, ERROR_NONE, {NULL}};
     return top_walk(&walk, number);
 }

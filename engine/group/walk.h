@@ -38,4 +38,10 @@ enum error tree_walk(struct group *group, const struct tree *tree, uint64_t firs
 enum error subtree_walk(struct group *group, const struct tree *tree, uint64_t number, enum walk_copies copies,
                         walk_visit *visit, void *context) CHECKED;
 
+/* Whether a node, of which only pointer and identity are known yet, is to be passed over with all below it. */
+typedef bool walk_known(void *context, const struct walk_node *node);
+/* As subtree_walk(), but asks of each node whether it is known already, before it is read. */
+enum error subtree_walk_new(struct group *group, const struct tree *tree, uint64_t number, enum walk_copies copies,
+                            walk_known *known, walk_visit *visit, void *context) CHECKED;
+
 #endif

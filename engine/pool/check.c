@@ -65,6 +65,7 @@ static void forget(struct check *check)
     free(check->pages);
     free(check->live_least);
     check_losses_forget(check);
+    check_maps_forget(check);
     free(check->bad);
     if (check->window.chunks)
         memory_unmap(check->window.chunks, CHECK_WINDOW_CHUNKS * sizeof *check->window.chunks);
@@ -124,6 +125,7 @@ static enum error run(struct check *check, const struct pool_open_options *optio
     }
     check_totals(check);
     TRY(check_bad_name(check));
+    TRY(check_maps_losses(check));
     if (check->report.errors > CHECK_SENTENCES_MAX)
         check->listener->found("there is more: findings behind these are only counted", check->listener->context);
     TRY(check_losses_tell(check));

@@ -129,6 +129,8 @@ struct check {
     uint64_t cid_end;
     uint64_t birth_max;                 /* of a pointer */
     struct check_window window;
+    uint64_t **seen;      /* of families: a bit for each node that the pass has met, NODES_SEEN_BITS in a piece */
+    bool shared_loss;     /* something of a map is lost that components may share */
     bool first_pass; /* nodes of maps are judged in the first window's walk only */
 
     uint64_t *live, *pages; /* counted bytes by index of segment */
@@ -202,6 +204,9 @@ void check_catalog(struct check *check);
 /* Walks the maps of all components, and what is on the release list, for the window; the first time judges every node as
  * well. */
 enum error check_maps(struct check *check) CHECKED;
+/* What is lost of a map is lost for all that share it: each is looked at by itself. */
+enum error check_maps_losses(struct check *check) CHECKED;
+void check_maps_forget(struct check *check);
 /* FAULT_NONE, or what is wrong with an entry by itself. */
 enum check_fault check_entry_judge(const struct check *check, struct map_entry entry);
 

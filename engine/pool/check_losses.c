@@ -89,9 +89,30 @@ static const struct object *object_of(const struct check *check, uint32_t compon
     return object;
 }
 
+static enum error parts_take(const struct check *check, struct lost_range range, struct check_losses *parts);
+
+/* What has no map of its own yet falls back to what was found lost: parts from `first` on. */
+static enum error heirs_take(const struct check *check, uint32_t component, size_t first, struct check_losses *parts)
+{
+    size_t end = parts->count, count;
+    uint32_t heir;
+    for (size_t t = 0; t < check->recent_count; t++) {
+        const struct component_change *changes = recent_components(check->recents[t].table, &count);
+        for (size_t c = 0; c < count; c++) {
+            bool falls_back = changes[c].state == COMPONENT_LIVE && !changes[c].published &&
+                              changes[c].base == check->components[component].id &&
+                              check_component_find(check, changes[c].id, &heir);
+            for (size_t i = first; falls_back && i < end; i++)
+                TRY(parts_take(check, (struct lost_range){heir, 0, parts->items[i].first, parts->items[i].end}, parts));
+        }
+    }
+    return ERROR_NONE;
+}
+
 /* The parts of a range that nothing replaces. */
 static enum error parts_take(const struct check *check, struct lost_range range, struct check_losses *parts)
 {
+    size_t begin = parts->count;
     const struct object *object = object_of(check, range.component);
     if (object)
         range.end = MIN(range.end, atomic_load(&object->size) / COFFER_BLOCK);
@@ -103,7 +124,7 @@ static enum error parts_take(const struct check *check, struct lost_range range,
         if (!replaced)
             TRY(range_add(parts, (struct lost_range){range.component, 0, block, end}));
     }
-    return ERROR_NONE;
+    return parts->count > begin ? heirs_take(check, range.component, begin, parts) : ERROR_NONE;
 }
 
 static int range_order(const void *a, const void *b)

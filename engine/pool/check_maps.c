@@ -3,6 +3,9 @@
  * all its copies and judged, and what the component says of its blocks is counted again; each pass tells the window
  * what refers to the CIDs in it.
  *
+ * Members of a family share nodes. Each node is met once in a pass, and counted once for what it refers to; that
+ * another refers to it as well is a reference to the node, and no more. So a thousand snapshots take one walk.
+ *
  * A part of a map that cannot be read hides references: the component is incomplete from then on, and what only follows
  * from that is not told.
  */
@@ -10,9 +13,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/memory.h"
 #include "engine/group/follow.h"
+
+#define NODES_SEEN_BITS 65536
 
 struct map_walk {
     struct check *check;
@@ -53,6 +59,7 @@ static void entry_first(struct check *check, struct map_walk *walk, uint64_t blo
     check->report.references++;
     if (check->repair && hides_references(check, place))
         check->maps_incomplete = true;
+    check->shared_loss |= fault != FAULT_NONE;
     if (fault)
         check_range_add(check, fault, walk->component, block, place, walk->source);
 }
@@ -82,7 +89,7 @@ static void node_first(struct map_walk *walk, const struct walk_node *node)
     check->report.nodes += 1 + (second != 0);
     if (check_node_judge(check, walk->name, node)) {
         uint64_t span = tree_span(node->identity.level) * MAP_LEAF_ENTRIES;
-        check->maps_incomplete = true;
+        check->maps_incomplete = check->shared_loss = true;
         check->components[walk->component].incomplete = true;
         if (walk->source == SOURCE_MAP)
             check_loss_add(check, walk->component, node->identity.number * span, (node->identity.number + 1) * span);
@@ -115,6 +122,88 @@ static enum error map_visit(void *context, const struct walk_node *node)
     return ERROR_NONE;
 }
 
+/* ---- nodes that are shared ------------------------------------------------------------------------------------ */
+
+static size_t pieces_of(const struct check *check)
+{
+    return (size_t)(check->cid_end / NODES_SEEN_BITS + 1);
+}
+
+void check_maps_forget(struct check *check)
+{
+    for (size_t i = 0; check->seen && i < pieces_of(check); i++)
+        free(check->seen[i]);
+    free(check->seen);
+    check->seen = NULL;
+}
+
+/* A pass begins: it has met none. */
+static enum error seen_begin(struct check *check)
+{
+    if (!check->group->checkpoint.families)
+        return ERROR_NONE;
+    check_maps_forget(check);
+    check->seen = memory_zeroed(pieces_of(check), sizeof *check->seen);
+    return check->seen ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
+static bool seen_before(struct check *check, uint64_t cid)
+{
+    uint64_t **piece = &check->seen[cid / NODES_SEEN_BITS], bit = cid % NODES_SEEN_BITS;
+    if (!*piece)
+        *piece = memory_zeroed(NODES_SEEN_BITS / 64, sizeof **piece);
+    if (!*piece) {
+        check->failed = ERROR_NO_MEMORY;
+        return false;
+    }
+    bool before = (*piece)[bit / 64] >> (bit % 64) & 1;
+    (*piece)[bit / 64] |= UINT64_C(1) << (bit % 64);
+    return before;
+}
+
+static bool map_known(void *context, const struct walk_node *node)
+{
+    struct map_walk *walk = context;
+    uint64_t cid = entry_cid(node->pointer.first);
+    if (!walk->check->seen || cid >= walk->check->cid_end || !seen_before(walk->check, cid))
+        return false;
+    check_reference_node(walk->check, walk->component, node);
+    return true;
+}
+
+static enum error lost_visit(void *context, const struct walk_node *node)
+{
+    const struct map_walk *walk = context;
+    uint64_t span = tree_span(node->identity.level) * MAP_LEAF_ENTRIES, first = node->identity.number * span;
+    const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
+    if (!entries)
+        check_loss_add(walk->check, walk->component, first, first + span);
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES && entries && node->identity.level == 0; i++) {
+        struct map_entry entry = entry_decode(&entries[i]);
+        if (!entry_is_hole(entry) && check_entry_judge(walk->check, entry))
+            check_loss_add(walk->check, walk->component, first + i, first + i + 1);
+    }
+    return ERROR_NONE;
+}
+
+static struct tree map_of(const struct check_component *component)
+{
+    return (struct tree){ITEM_NODE, component->id, {pointer_decode(&component->format.root), component->format.height}};
+}
+
+enum error check_maps_losses(struct check *check)
+{
+    for (uint32_t i = 0; i < check->component_count && check->shared_loss; i++) {
+        struct tree tree = map_of(&check->components[i]);
+        struct map_walk walk = {.check = check, .component = i};
+        if (check->components[i].format.family)
+            TRY(tree_walk(check->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, lost_visit, &walk));
+    }
+    return check->failed;
+}
+
+/* ---- the walks ------------------------------------------------------------------------------------------------- */
+
 static enum walk_copies copies_of(const struct check *check)
 {
     return check->first_pass ? WALK_ALL_COPIES : WALK_ONE_COPY;
@@ -129,7 +218,7 @@ static enum error release_walk(struct check *check, const struct release *releas
         return ERROR_NONE; /* its page was damaged when the tables were read */
     snprintf(name, sizeof name, "release list, of %.400s", check_component_name(check, component, text));
     struct map_walk walk = {check, component, name, SOURCE_RELEASES};
-    TRY(subtree_walk(check->group, &tree, release->number, copies_of(check), map_visit, &walk));
+    TRY(subtree_walk_new(check->group, &tree, release->number, copies_of(check), map_known, map_visit, &walk));
     check_range_end(check);
     return ERROR_NONE;
 }
@@ -149,13 +238,12 @@ static enum error releases_visit(void *context, const struct walk_node *node)
 enum error check_maps(struct check *check)
 {
     struct tree releases = tree_of_table(TABLE_RELEASES, view_root(check->group->view, TABLE_RELEASES));
+    TRY(seen_begin(check));
     for (uint32_t i = 0; i < check->component_count; i++) {
-        const struct check_component *component = &check->components[i];
-        struct tree tree = {
-            ITEM_NODE, component->id, {pointer_decode(&component->format.root), component->format.height}};
+        struct tree tree = map_of(&check->components[i]);
         char name[CHECK_TEXT];
         struct map_walk walk = {check, i, check_component_name(check, i, name), SOURCE_MAP};
-        TRY(tree_walk(check->group, &tree, 0, UINT64_MAX, copies_of(check), map_visit, &walk));
+        TRY(subtree_walk_new(check->group, &tree, 0, copies_of(check), map_known, map_visit, &walk));
         check_range_end(check);
     }
     return tree_walk(check->group, &releases, 0, UINT64_MAX, WALK_ONE_COPY, releases_visit, check);

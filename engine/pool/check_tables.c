@@ -86,7 +86,7 @@ static bool component_is_sound(const struct check *check, uint64_t id, const str
     static const uint8_t zero[16];
     return id != 0 && id < check->group->checkpoint.component_lease && format->height < NODE_LEVELS_MAX &&
            (format->state == COMPONENT_LIVE || format->state == COMPONENT_DELETED) &&
-           memcmp(format->reserved, zero, sizeof format->reserved) == 0 &&
+           format->family <= 1 && memcmp(format->reserved, zero, sizeof format->reserved) == 0 &&
            memcmp(format->reserved2, zero, sizeof format->reserved2) == 0 && le64_get(format->base) < id;
 }
 
@@ -112,7 +112,8 @@ static enum error component_page(struct check *check, uint64_t number, const uin
     return ERROR_NONE;
 }
 
-/* Born in a commit that the checkpoint covers or the journal has. Version 1 makes no component with a base. */
+/* Born in a commit that the checkpoint covers or the journal has; after the component that it began as, if that is
+ * still there; of a family, as the checkpoint record says that there are any. */
 static void lineages_check(struct check *check)
 {
     const struct group *group = check->group;
@@ -126,9 +127,13 @@ static void lineages_check(struct check *check)
         if (birth == 0 || birth > last)
             check_find(check, "%s: its component cannot have been made at sequence %" PRIu64,
                        check_component_name(check, i, name), birth);
-        if (base != 0)
-            check_find(check, "%s: its component falls back to component %" PRIu64 ", which this version does not do",
+        uint32_t index;
+        if (base != 0 && check_component_find(check, base, &index) &&
+            birth <= le64_get(check->components[index].format.birth))
+            check_find(check, "%s: its component was not made after component %" PRIu64 ", on which it is based",
                        check_component_name(check, i, name), base);
+        if (format->family && !group->checkpoint.families)
+            check_find(check, "%s: its component shares its map, which no component does", check_component_name(check, i, name));
     }
 }
 

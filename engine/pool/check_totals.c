@@ -53,7 +53,7 @@ static void component_compare(struct check *check, uint32_t index)
     uint64_t mapped = le64_get(component->format.mapped), random = le64_get(component->format.random);
     uint64_t stored = le64_get(component->format.stored);
     char name[CHECK_TEXT];
-    if (component->incomplete || component->gone ||
+    if (component->incomplete || component->gone || component->format.family ||
         (mapped == component->mapped && random == component->random && stored == component->stored))
         return;
     check_find(check,

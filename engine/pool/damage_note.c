@@ -108,13 +108,11 @@ static enum error lost_node_visit(void *context, const struct walk_node *node)
 /* The node that keeps a leaf from being read; false where there is none (any more). */
 static bool lost_node_find(struct pool *pool, uint64_t component, uint64_t leaf, struct damage *damage)
 {
-    struct component_format format;
+    struct tree tree;
     struct view *view = view_take(pool->group);
-    enum error error = view_component(pool->group, view, component, &format);
-    if (!error) {
-        struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
+    enum error error = view_map(pool->group, view, component, &tree);
+    if (!error)
         error = tree_walk(pool->group, &tree, leaf, leaf + 1, WALK_ONE_COPY, lost_node_visit, damage);
-    }
     view_put(pool->group, view);
     return error == ERROR_EXISTS;
 }

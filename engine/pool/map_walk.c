@@ -29,33 +29,33 @@ static void recent_leaf(void *context, uint64_t number)
     walk->recent[walk->recent_count++] = number;
 }
 
-static void ranges_take(struct map_walk *walk, const struct recent *recent)
+static void ranges_take(struct map_walk *walk, const struct recent *recent, uint64_t component)
 {
     size_t count, of_component = 0;
     const struct hole_range *ranges = recent_ranges(recent, &count);
     for (size_t i = 0; i < count; i++)
-        of_component += ranges[i].component == walk->component;
+        of_component += ranges[i].component == component;
     struct hole_range *grown = realloc(walk->ranges, (walk->range_count + of_component + 1) * sizeof *grown);
     walk->out_of_memory |= !grown;
     if (!grown)
         return;
     walk->ranges = grown;
     for (size_t i = 0; i < count; i++)
-        if (ranges[i].component == walk->component)
+        if (ranges[i].component == component)
             walk->ranges[walk->range_count++] = ranges[i];
 }
 
 /* The lock is given back between two parts of a table. */
-static void table_take(struct map_walk *walk, const struct recent *recent)
+static void table_take(struct map_walk *walk, const struct recent *recent, uint64_t component)
 {
     uint32_t cursor = 0;
     for (bool more = true; more;) {
         mutex_lock(&walk->group->lock);
-        more = recent_leaves(recent, walk->component, &cursor, recent_leaf, walk);
+        more = recent_leaves(recent, component, &cursor, recent_leaf, walk);
         mutex_unlock(&walk->group->lock);
     }
     mutex_lock(&walk->group->lock);
-    ranges_take(walk, recent);
+    ranges_take(walk, recent, component);
     mutex_unlock(&walk->group->lock);
 }
 
@@ -69,6 +69,20 @@ static int range_order(const void *a, const void *b)
 {
     uint64_t x = ((const struct hole_range *)a)->first, y = ((const struct hole_range *)b)->first;
     return x < y ? -1 : x > y;
+}
+
+/* The component, and those that it falls back to. */
+static void components_take(struct map_walk *walk, const struct view *view)
+{
+    uint64_t component = walk->component;
+    for (bool more = true; more;) {
+        table_take(walk, view->active, component);
+        if (view->frozen)
+            table_take(walk, view->frozen, component);
+        mutex_lock(&walk->group->lock);
+        more = view_base(view, component, &component);
+        mutex_unlock(&walk->group->lock);
+    }
 }
 
 /* Of two tables: sorted, and those that overlap made one. */
@@ -101,9 +115,7 @@ static void leaves_join(struct map_walk *walk)
 enum error map_walk_begin(struct map_walk *walk)
 {
     struct view *view = view_take(walk->group);
-    table_take(walk, view->active);
-    if (view->frozen)
-        table_take(walk, view->frozen);
+    components_take(walk, view);
     view_put(walk->group, view);
     if (walk->out_of_memory)
         return ERROR_NO_MEMORY;
@@ -186,14 +198,12 @@ static enum error slice_visit(void *context, const struct walk_node *node)
 
 static enum error slice_walk(struct map_walk *walk)
 {
-    struct component_format format;
-    enum error error = view_component(walk->group, walk->view, walk->component, &format);
+    struct tree tree;
+    enum error error = view_map(walk->group, walk->view, walk->component, &tree);
     if (error && error != ERROR_NOT_FOUND)
         return error;
-    if (!error) {
-        struct tree tree = {ITEM_NODE, walk->component, {pointer_decode(&format.root), format.height}};
+    if (!error)
         TRY(tree_walk(walk->group, &tree, walk->next, UINT64_MAX, walk->copies, slice_visit, walk));
-    }
     return recent_give(walk, UINT64_MAX);
 }
 

@@ -77,10 +77,11 @@ static enum error leaf_look(void *context, const struct walk_node *node)
 static enum error confirm_look_up(struct group *group, const struct view *view, uint64_t component,
                                   struct confirm *confirm, struct span *span)
 {
-    struct component_format format;
+    struct tree tree;
+    struct node_pointer_format root;
     struct leaf_look look = {confirm, span};
     uint64_t leaf = confirm->blocks[0] / MAP_LEAF_ENTRIES;
-    enum error error = view_component(group, view, component, &format);
+    enum error error = view_map(group, view, component, &tree);
     for (size_t i = 0; i < confirm->count; i++)
         if (!confirm->known[i])
             confirm->entries[i] = (struct map_entry){0};
@@ -89,10 +90,10 @@ static enum error confirm_look_up(struct group *group, const struct view *view, 
         return ERROR_NONE; /* what no recent table knows stays unknown */
     }
     TRY(error);
-    span->fresh = leaf < span->first || leaf >= span->end || memcmp(&span->root, &format.root, sizeof span->root) != 0;
+    pointer_encode(&tree.root.pointer, &root);
+    span->fresh = leaf < span->first || leaf >= span->end || memcmp(&span->root, &root, sizeof span->root) != 0;
     if (span->fresh) {
-        struct tree tree = {ITEM_NODE, component, {pointer_decode(&format.root), format.height}};
-        *span = (struct span){format.root, leaf, UINT64_MAX / MAP_LEAF_ENTRIES, false, true}; /* without a node there */
+        *span = (struct span){root, leaf, UINT64_MAX / MAP_LEAF_ENTRIES, false, true}; /* without a node there */
         TRY(tree_walk(group, &tree, leaf, leaf + 1, WALK_ONE_COPY, leaf_look, &look));
     }
     for (size_t i = 0; i < confirm->count; i++)

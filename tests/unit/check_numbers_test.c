@@ -207,7 +207,12 @@ static void birth_to_come(struct component_format *format)
 {
     format->birth = le64_make((pool->epoch + 1) << SEQUENCE_EPOCH_SHIFT);
 }
-static void base_some(struct component_format *format) { format->base = le64_make(1); }
+static void base_later(struct component_format *format)
+{
+    format->base = le64_make(1);
+    format->birth = le64_make(1);
+}
+static void family_some(struct component_format *format) { format->family = 1; }
 static void object_other(struct component_format *format) { format->object[3] ^= 1; }
 static void domain_other(struct component_format *format) { format->domain[3] ^= 1; }
 static void root_never(struct component_format *format)
@@ -258,11 +263,19 @@ static void a_component_that_is_not_born_yet_is_found(void **context)
     assert_found("object one, map of blocks"); /* which would be older than the component */
 }
 
-static void a_base_is_found(void **context)
+static void a_base_that_was_made_later_is_found(void **context)
 {
     (void)context;
-    component_falsified(base_some);
-    check_finds("object one: its component falls back to component 1");
+    component_falsified(base_later);
+    check_finds("object one: its component was not made after component 1, on which it is based");
+    assert_int_equal(found_count, 1);
+}
+
+static void a_family_of_which_the_record_knows_nothing_is_found(void **context)
+{
+    (void)context;
+    component_falsified(family_some);
+    check_finds("object one: its component shares its map, which no component does");
     assert_int_equal(found_count, 1);
 }
 
@@ -362,7 +375,8 @@ int main(void)
         TEST(a_map_higher_than_any_is_damage_of_its_object_alone),
         TEST(a_component_that_was_never_born_is_found),
         TEST(a_component_that_is_not_born_yet_is_found),
-        TEST(a_base_is_found),
+        TEST(a_base_that_was_made_later_is_found),
+        TEST(a_family_of_which_the_record_knows_nothing_is_found),
         TEST(a_component_of_another_object_is_found),
         TEST(a_component_of_another_domain_is_found),
         TEST(a_map_without_birth_is_found),

@@ -339,9 +339,14 @@ void fixture_holes(struct fixture *f, uint64_t component, uint64_t first, uint64
 
 void fixture_component(struct fixture *f, uint64_t id, enum component_state state)
 {
+    fixture_heir(f, id, 0, state);
+}
+
+void fixture_heir(struct fixture *f, uint64_t id, uint64_t base, enum component_state state)
+{
     uint8_t bytes[RECORD_SMALL_BYTES_MAX];
     struct byte_writer out = {bytes, bytes + sizeof bytes, false};
-    struct component_change change = {.id = id, .state = (uint8_t)state};
+    struct component_change change = {.id = id, .base = base, .state = (uint8_t)state};
     memcpy(change.object.bytes, &id, sizeof id);
     assert_int_equal(fixture_enter(f, true), ERROR_NONE);
     change.birth = f->section.sequence + 1;

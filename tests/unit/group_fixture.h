@@ -75,6 +75,8 @@ void fixture_refer(struct fixture *fixture, uint64_t component, uint64_t block, 
 enum error fixture_try_holes(struct fixture *fixture, uint64_t component, uint64_t first, uint64_t end);
 void fixture_holes(struct fixture *fixture, uint64_t component, uint64_t first, uint64_t end);
 void fixture_component(struct fixture *fixture, uint64_t id, enum component_state state);
+/* A component that begins as `base` is now, and that from now on nobody may change before it is published. */
+void fixture_heir(struct fixture *fixture, uint64_t id, uint64_t base, enum component_state state);
 
 /* What a block maps to; a hole where nothing. */
 struct map_entry fixture_entry(struct fixture *fixture, uint64_t component, uint64_t block);

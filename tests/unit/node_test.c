@@ -122,7 +122,7 @@ static void a_node_is_not_taken_for_another(void **state)
     write_out(f);
     struct node_read wrong[] = {node_read, node_read, node_read, node_read, node_read,
                                 page_read, page_read, page_read, page_read};
-    wrong[0].identity.owner++;
+    wrong[0].identity.owner--; /* a later one could share it */
     wrong[1].identity.number++;
     wrong[2].identity.level++;
     wrong[3].identity.kind = ITEM_PAGE;

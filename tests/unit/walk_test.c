@@ -71,7 +71,7 @@ static void a_pointer_to_nowhere_is_told(void **state)
 static void a_node_of_another_map_is_told(void **state)
 {
     struct tree tree = fill(*state);
-    tree.owner = COMPONENT + 1;
+    tree.owner = COMPONENT - 1; /* which nothing descends from */
     struct seen seen = walk(*state, &tree, 0, UINT64_MAX, WALK_ALL_COPIES);
     assert_int_equal(seen.count, 1);
     assert_int_equal(seen.nodes[0].errors[0], ERROR_CORRUPT);
