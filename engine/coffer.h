@@ -21,7 +21,9 @@
 #define COFFER_BLOCK 4096
 #define OBJECT_SIZE_MAX (UINT64_C(64) << 40)
 #define OBJECT_NAME_MAX 255   /* bytes of UTF-8 */
-#define OBJECTS_MAX 10000
+#define VERSION_NAME_MAX (2 * OBJECT_NAME_MAX + 1) /* bytes of NAME@SNAPSHOT */
+#define OBJECTS_MAX 10000     /* snapshots do not count */
+#define SNAPSHOT_OBJECTS_MAX 32 /* of which a snapshot is made at one moment */
 #define GROUP_NAME_MAX 63
 #define GROUP_DEVICES_MAX 64
 #define REQUEST_BYTES_MAX (32u << 20) /* of one read or write */
@@ -107,13 +109,15 @@ const char *pool_directory(const struct pool *pool);
 
 struct object_info {
     struct uuid uuid;
-    char name[OBJECT_NAME_MAX + 1];
+    char name[VERSION_NAME_MAX + 1]; /* NAME@SNAPSHOT of a snapshot */
+    bool snapshot;           /* it is one: read-only */
     uint64_t size;
     uint64_t created;        /* seconds since 1970 */
     uint64_t deleted;        /* 0, or when it went into the trash */
     uint64_t purge_at;       /* 0, or when the trash frees it */
     bool deleting;           /* being freed in the background */
     unsigned open_count;
+    uint64_t snapshots;      /* of an object */
 };
 
 /* Bytes of one object, from a walk over its map: they cost time and stand for the moment `taken`. */
@@ -134,7 +138,7 @@ enum error object_find(struct pool *pool, const char *name, struct object_info *
 /* One in the trash that can come back: by UUID, or by a name, whether or not a living object has it too, as long as only
  * one in the trash has it. Where several do, ERROR_INVALID and a sentence that lists them; so does what acts upon one. */
 enum error object_find_trashed(struct pool *pool, const char *name, struct object_info *info) CHECKED;
-/* All objects, sorted by name; *infos is the caller's (free). */
+/* All objects, without their snapshots, sorted by name; *infos is the caller's (free). */
 enum error object_list(struct pool *pool, struct object_info **infos, size_t *count) CHECKED;
 enum error object_rename(struct pool *pool, const char *name, const char *new_name) CHECKED;
 /* Growing works while it is open; shrinking needs `shrink` and a closed object (ERROR_BUSY), and frees what is cut. */
@@ -144,6 +148,43 @@ enum error object_delete(struct pool *pool, const char *name, bool now) CHECKED;
 /* Out of the trash; `new_name` NULL keeps the name. */
 enum error object_restore(struct pool *pool, const char *name, const char *new_name) CHECKED;
 enum error object_usage(struct pool *pool, const char *name, struct object_usage *usage) CHECKED;
+
+/* ---- snapshots and clones ---------------------------------------------------------------------------------------- */
+
+/*
+ * A snapshot is what an object held at one moment: read-only, found as "NAME@SNAPSHOT" wherever an object may be looked
+ * at or opened. It takes no time and no space but for what is written afterwards. Names are as those of objects. Each of
+ * these is durable when it returns, and a crash leaves all of it or nothing.
+ */
+struct snapshot_info {
+    struct uuid uuid, object_uuid;
+    char name[VERSION_NAME_MAX + 1];  /* NAME@SNAPSHOT */
+    char object[OBJECT_NAME_MAX + 1];
+    char snapshot[OBJECT_NAME_MAX + 1];
+    uint64_t size;
+    uint64_t created;      /* seconds since 1970 */
+    bool hold;             /* it cannot be deleted, until that is taken back */
+    uint64_t locked_until; /* it cannot be deleted before; seconds since 1970, 0: not locked */
+    bool deleting;         /* being freed in the background */
+    unsigned open_count;
+};
+
+/* Makes a snapshot of each of `count` (1 to SNAPSHOT_OBJECTS_MAX) different objects at one moment, all of this name.
+ * `hold` and `locked_until` (0: not) as in snapshot_info. */
+enum error object_snapshot(struct pool *pool, const char *const *names, size_t count, const char *snapshot, bool hold,
+                           uint64_t locked_until) CHECKED;
+/* Snapshots of one object, or of all (NULL), by object and age; *infos is the caller's (free). */
+enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count) CHECKED;
+/* One, by NAME@SNAPSHOT or UUID. */
+enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_info *info) CHECKED;
+/* Its space comes back in the background. ERROR_BUSY while it is open, held or locked. */
+enum error snapshot_delete(struct pool *pool, const char *name) CHECKED;
+/* Sets `hold` as given, and locks until then: a lock cannot be shortened or taken back (`locked_until` 0: as it is). */
+enum error snapshot_protect(struct pool *pool, const char *name, bool hold, uint64_t locked_until) CHECKED;
+/* Makes an object what its snapshot `name` is, its size included; what it held is gone. ERROR_BUSY while it is open. */
+enum error object_rollback(struct pool *pool, const char *name) CHECKED;
+/* Makes a new object of what a snapshot, or an object at this moment, holds; both can be written from then on. */
+enum error object_clone(struct pool *pool, const char *name, const char *new_name, struct uuid *uuid) CHECKED;
 
 /* ---- volumes: the data path ----------------------------------------------------------------------------------- */
 
@@ -221,10 +262,10 @@ struct pool_status {
     uint64_t reclaimable_bytes; /* of segments in use, what the cleaner can make free again */
     uint64_t live_bytes;      /* in segments, counted */
     uint64_t chunks_live;     /* distinct data chunks referred to */
-    uint64_t blocks_mapped;   /* logical blocks of all objects that refer to a chunk */
+    uint64_t blocks_mapped;   /* logical blocks that refer to a chunk; what versions of an object share counts once */
     uint64_t data_stored_bytes; /* live bytes of data units */
     uint64_t meta_stored_bytes; /* live bytes of maps and tables */
-    uint64_t objects, objects_trashed;
+    uint64_t objects, objects_trashed, snapshots;
     uint64_t memory_setting, memory_used;
     /* since the open */
     uint64_t user_read_bytes, user_write_bytes, user_reads, user_writes, user_flushes;
@@ -280,7 +321,7 @@ enum error pool_scrub_status(struct pool *pool, struct scrub_status *status) CHE
 
 struct damage_info {
     const char *kind;                 /* "data", "unit", "map", "table", "header", "superblock", "checkpoint" */
-    char object[OBJECT_NAME_MAX + 1]; /* empty: of no object */
+    char object[VERSION_NAME_MAX + 1]; /* empty: of no object */
     struct uuid uuid;                 /* of it */
     uint64_t offset, length;          /* bytes of the object, for "data" */
     char device[256];                 /* path */
@@ -288,7 +329,7 @@ struct damage_info {
     bool lost;                        /* no other copy serves */
     bool by_scrub;                    /* else by a read */
     uint64_t found;                   /* seconds since 1970 */
-    char sentence[768];               /* all of it, for people */
+    char sentence[1024];              /* all of it, for people */
 };
 /* What is known to be damaged, by object and offset; *infos is the caller's (free). *more: there is more than the ledger
  * holds. */
@@ -304,7 +345,7 @@ struct check_report {
 };
 /* A range of an object that cannot be read: no more and no less. */
 struct check_loss {
-    char object[OBJECT_NAME_MAX + 1]; /* empty: the catalog does not tell its name any more */
+    char object[VERSION_NAME_MAX + 1]; /* empty: the catalog does not tell its name any more */
     struct uuid uuid;
     uint64_t offset, length;          /* bytes */
 };

@@ -46,12 +46,15 @@ struct batch *batch_get(struct pool *pool, uint64_t component, const struct fing
     if (!batch)
         return NULL;
     batch->pool = pool;
+    batch->target = NULL;
     batch->component = component;
     batch->key = key;
     batch->count = batch->range_count = batch->partial_count = batch->unit_count = 0;
     batch->whole = false;
     batch->changes = NULL;
     batch->change_count = 0;
+    batch->moves = NULL;
+    batch->move_count = 0;
     return batch;
 }
 

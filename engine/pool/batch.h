@@ -43,6 +43,7 @@ struct batch_unit {
 
 struct batch {
     struct pool *pool;
+    const _Atomic uint64_t *target; /* where the component is asked again at the commit; NULL: it stays as it is */
     uint64_t component;
     const struct fingerprint_key *key; /* NULL: no dedup, no fingerprints (the catalog) */
     struct batch_block blocks[BATCH_BLOCKS];
@@ -54,6 +55,8 @@ struct batch {
     enum commit_class class; /* what it needs space for; set by commit_run() */
     const struct component_change *changes;
     size_t change_count;
+    const struct component_move *moves; /* made in the commit */
+    size_t move_count;
     struct batch_unit units[BATCH_BLOCKS];
     size_t unit_count;
     uint16_t order[BATCH_BLOCKS]; /* blocks that go into units, unit by unit */
@@ -83,6 +86,8 @@ enum error batch_commit(struct batch *batch) CHECKED;
 enum error commit_run(struct batch *batch) CHECKED;
 
 /* latch.c: under the section's mutex */
+/* The component that the object writes to now. */
+void batch_aim(struct batch *batch);
 bool latch_conflicts(const struct pool *pool, const struct batch *batch);
 /* Latches all that the batch changes and takes its view, in one entry, all or none. */
 void latch_take(struct batch *batch);

@@ -7,7 +7,8 @@
  * A document that makes no sense makes the open fail and names the slot. One that cannot be read, whatever the device
  * or its tags say, is lost by itself, once it was asked for patiently (an object that is not served for one refused
  * read would be a disk less for its users): there is one copy of it, and the other objects go on. That is told; nobody
- * gets its slot, and its component, which names the object too, stays.
+ * gets its slot, and its component, which names the object too, stays. Snapshots are lost with the document of their
+ * object: they are of nobody then, so they are not served, told, and kept in the same way.
  *
  * Locks: all under pool->lock, or before and after there is a second thread (load, create, unload). Keys of dedup
  * domains stay in the arena until the catalog is unloaded.
@@ -64,18 +65,30 @@ static const struct fingerprint_key *domain_key_get(struct pool *pool, struct uu
 /* ---- objects and their documents ------------------------------------------------------------------------------------
  */
 
+const char *object_text(const struct object *object, char text[VERSION_NAME_MAX + 1])
+{
+    bool of_object = object_is_snapshot(object) && object->origin != NULL;
+    snprintf(text, VERSION_NAME_MAX + 1, "%s%s%s", of_object ? object->origin->name : "", of_object ? "@" : "",
+             object->name);
+    return text;
+}
+
 void object_describe(struct pool *pool, const struct object *object, struct object_document *document)
 {
     enum object_state dead = object->deleting ? OBJECT_DELETING : OBJECT_TRASHED;
+    bool lives = !object->deleting && object->deleted == 0;
     *document = (struct object_document){
         .uuid = object->uuid,
         .domain = object->domain,
         .group = pool->conf->groups[0].id,
+        .origin = object->origin_uuid,
+        .hold = object->hold,
+        .locked_until = object->locked_until,
         .size = atomic_load(&object->size),
         .cut = object->cut,
         .created = object->created,
         .deleted = object->deleted,
-        .state = object_is_living(object) ? OBJECT_LIVE : dead,
+        .state = lives ? OBJECT_LIVE : dead,
         .component = object->component,
     };
     memcpy(document->name, object->name, sizeof document->name);
@@ -91,6 +104,8 @@ void object_adopt(struct pool *pool, struct object *object, const struct object_
     }
     object->deleted = document->deleted;
     object->deleting = document->state == OBJECT_DELETING;
+    object->hold = document->hold;
+    object->locked_until = document->locked_until;
     object->cut = document->cut;
     atomic_store(&object->size, document->size);
 }
@@ -99,14 +114,17 @@ enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_d
 {
     struct object *object = memory_zeroed(1, sizeof *object);
     const struct fingerprint_key *key = domain_key_get(pool, document->domain);
-    if (object == NULL || key == NULL) {
+    if (object == NULL || key == NULL || object_table_reserve(pool->table, slot) != ERROR_NONE) {
         free(object);
         return ERROR_NO_MEMORY;
     }
+    object->origin_uuid = document->origin;
+    object->hold = document->hold;
+    object->locked_until = document->locked_until;
     object->slot = slot;
     object->uuid = document->uuid;
     object->domain = document->domain;
-    object->component = document->component;
+    atomic_init(&object->component, document->component);
     object->created = document->created;
     object->deleted = document->deleted;
     object->deleting = document->state == OBJECT_DELETING;
@@ -120,6 +138,9 @@ enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_d
         object->deleted = document->created;
     }
     object_table_add(pool, object);
+    struct object *origin = object_is_snapshot(object) ? object_table_uuid(pool->table, document->origin) : NULL;
+    if (origin != NULL)
+        object_table_link(object, origin);
     return ERROR_NONE;
 }
 
@@ -129,10 +150,26 @@ void catalog_leave(struct pool *pool, struct object *object)
     free(object);
 }
 
+/* NAME@SNAPSHOT, where NAME may be a UUID. */
+static struct object *snapshot_find_by_text(struct pool *pool, const char *name, const char *at)
+{
+    char own[OBJECT_NAME_MAX + 1];
+    size_t length = (size_t)(at - name);
+    if (length > OBJECT_NAME_MAX)
+        return NULL;
+    memcpy(own, name, length);
+    own[length] = '\0';
+    const struct object *object = catalog_find(pool, own);
+    return object != NULL ? object_table_snapshot(pool->table, object, at + 1) : NULL;
+}
+
 struct object *catalog_find(struct pool *pool, const char *name)
 {
     struct uuid uuid;
     struct object *object = NULL;
+    const char *at = strchr(name, '@'); /* which no name holds */
+    if (at != NULL)
+        return snapshot_find_by_text(pool, name, at);
     if (uuid_parse(name, &uuid) == ERROR_NONE)
         object = object_table_uuid(pool->table, uuid);
     if (object == NULL)
@@ -158,7 +195,7 @@ enum error catalog_remove(struct pool *pool, struct object *object)
 {
     struct component_change change = {
         .id = object->component,
-        .object = object->uuid,
+        .object = object_is_snapshot(object) ? object->origin_uuid : object->uuid,
         .domain = object->domain,
         .state = COMPONENT_DELETED,
     };
@@ -181,8 +218,7 @@ static const char *name_of_pool(const struct pool *pool)
 static enum error table_make(struct pool *pool)
 {
     ASSERT(pool->table == NULL && pool->objects == NULL);
-    pool->table = memory_zeroed(1, sizeof *pool->table);
-    return pool->table != NULL ? ERROR_NONE : ERROR_NO_MEMORY;
+    return object_table_create(&pool->table);
 }
 
 enum error catalog_create(struct pool *pool)
@@ -225,7 +261,8 @@ static enum error slot_lose(struct pool *pool, uint64_t slot, enum error error)
 {
     if (!is_lost(error))
         return slot_damaged(error, slot);
-    pool->table->lost[slot] = true;
+    TRY(object_table_reserve(pool->table, slot));
+    object_table_lose(pool->table, slot);
     message(MESSAGE_ERROR, "the catalog's slot %llu cannot be read: %s; %s", (unsigned long long)slot,
             error_sentence(error),
             slot ? "an object is not served and has no name, its data is untouched" : "nothing else is lost with it");
@@ -299,7 +336,8 @@ static void name_make_unique(const struct pool *pool, uint64_t slot, struct obje
 {
     char made[OBJECT_NAME_MAX + 1];
     const struct object *other = object_table_living(pool->table, document->name);
-    if (document->state != OBJECT_LIVE || other == NULL || other->component == document->component)
+    if (document->state != OBJECT_LIVE || !uuid_is_zero(document->origin) || other == NULL ||
+        other->component == document->component)
         return; /* two that share their data are no such case */
     for (unsigned try = 1; try == 1 || object_table_living(pool->table, made) != NULL; try++)
         name_compose(document->name, slot, try, made);
@@ -312,7 +350,7 @@ static void name_make_unique(const struct pool *pool, uint64_t slot, struct obje
 
 static enum error object_check(struct pool *pool, const struct object_document *document)
 {
-    bool lives = document->state == OBJECT_LIVE;
+    bool lives = document->state == OBJECT_LIVE && uuid_is_zero(document->origin);
     if (!uuid_equal(document->group, pool->conf->groups[0].id))
         return error_explain(ERROR_CORRUPT, "'%s' lies on a group that this pool does not have", document->name);
     if (object_table_uuid(pool->table, document->uuid) != NULL)
@@ -374,7 +412,7 @@ static enum error slots_load(struct pool *pool, struct slots *slots)
     for (size_t i = 0; i < slots->count; i++) {
         uint64_t slot = slots->first + i;
         enum error error = ERROR_NONE;
-        if (pool->table->lost[slot])
+        if (object_table_is_lost(pool->table, slot))
             continue;
         if (slots->used[i])
             error = slot_load(pool, slot, slots->blocks[i]);
@@ -382,6 +420,35 @@ static enum error slots_load(struct pool *pool, struct slots *slots)
             error = error_explain(ERROR_CORRUPT, "the description of the pool is missing");
         if (error)
             return slot_damaged(error, slot);
+    }
+    return ERROR_NONE;
+}
+
+/* A snapshot whose object was read after it, or not at all. */
+static enum error snapshot_load(struct pool *pool, struct object *snapshot)
+{
+    struct object *origin = object_table_uuid(pool->table, snapshot->origin_uuid);
+    uint64_t slot = snapshot->slot;
+    if (origin != NULL && object_is_snapshot(origin))
+        return slot_damaged(error_explain(ERROR_CORRUPT, "it is a snapshot of a snapshot"), slot);
+    if (origin != NULL) {
+        object_table_link(snapshot, origin);
+        return ERROR_NONE;
+    }
+    message(MESSAGE_ERROR, "the catalog's slot %llu: the object of the snapshot '%s' is not known: it is not served, its data is untouched",
+            (unsigned long long)slot, snapshot->name);
+    catalog_leave(pool, snapshot);
+    object_table_lose(pool->table, slot);
+    return ERROR_NONE;
+}
+
+/* Slots of snapshots may lie before those of their objects. */
+static enum error snapshots_load(struct pool *pool)
+{
+    for (struct object *object = pool->objects, *next; object != NULL; object = next) {
+        next = object->next;
+        if (object_is_snapshot(object) && (object->origin == NULL || object_is_snapshot(object->origin)))
+            TRY(snapshot_load(pool, object));
     }
     return ERROR_NONE;
 }
@@ -403,7 +470,7 @@ enum error catalog_load(struct pool *pool)
             .first = slot, .count = (size_t)MIN(LOAD_SLOTS, pool->slots_end - slot), .blocks = blocks};
         TRY(slots_load(pool, &slots));
     }
-    return ERROR_NONE;
+    return snapshots_load(pool);
 }
 
 void catalog_unload(struct pool *pool)
@@ -417,7 +484,7 @@ void catalog_unload(struct pool *pool)
         next = key->next;
         arena_free(key);
     }
-    free(pool->table);
+    object_table_destroy(pool->table);
     pool->objects = NULL;
     pool->domain_keys = NULL;
     pool->table = NULL;

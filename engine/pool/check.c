@@ -76,8 +76,8 @@ static void forget(struct check *check)
 /* An object whose document is lost is known by what the component table says of it. */
 static void slots_judge(struct check *check)
 {
-    for (uint64_t slot = 0; slot < OBJECT_SLOTS_END; slot++)
-        if (check->pool->table->lost[slot]) {
+    for (uint64_t slot = 0; slot < check->pool->table->slot_count; slot++)
+        if (object_table_is_lost(check->pool->table, slot)) {
             check_find(check, "the catalog, slot %" PRIu64 ": its document cannot be read, %s", slot,
                        slot ? "so an object has no name and is not served" : "which describes the pool");
             check->catalog_incomplete = true;

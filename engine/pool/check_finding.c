@@ -59,7 +59,8 @@ const char *check_component_name(const struct check *check, uint32_t component, 
     }
     for (const struct object *object = check->pool->objects; object; object = object->next)
         if (object->component == id) {
-            snprintf(text, CHECK_TEXT, "object %s", object->name);
+            char name[VERSION_NAME_MAX + 1];
+            snprintf(text, CHECK_TEXT, "object %.490s", object_text(object, name));
             return text;
         }
     char uuid[UUID_TEXT_SIZE];

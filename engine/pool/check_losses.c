@@ -153,8 +153,10 @@ static void range_tell(struct check *check, const struct lost_range *range)
     if (component->id == COMPONENT_CATALOG || (object && object->deleting))
         return; /* nobody's data */
     memcpy(loss.uuid.bytes, component->format.object, sizeof loss.uuid.bytes);
-    if (object)
-        memcpy(loss.object, object->name, sizeof loss.object);
+    if (object) {
+        object_text(object, loss.object);
+        loss.uuid = object->uuid;
+    }
     loss_tell(check, &loss);
 }
 
@@ -184,7 +186,7 @@ static void objects_tell(struct check *check)
         struct check_loss loss = {.uuid = object->uuid, .length = atomic_load(&object->size)};
         if (object->deleting || check_component_find(check, object->component, &index))
             continue;
-        memcpy(loss.object, object->name, sizeof loss.object);
+        object_text(object, loss.object);
         loss_tell(check, &loss);
     }
 }

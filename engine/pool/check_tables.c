@@ -335,18 +335,21 @@ static void identities_check(struct check *check)
         identity_check(check, "the catalog", index, check->pool->conf->pool, (struct uuid){{0}});
     for (const struct object *object = check->pool->objects; object; object = object->next)
         if (check_component_find(check, object->component, &index))
-            identity_check(check, check_component_name(check, index, name), index, object->uuid, object->domain);
+            identity_check(check, check_component_name(check, index, name), index,
+                           object_is_snapshot(object) ? object->origin_uuid : object->uuid, object->domain);
 }
 
 void check_catalog(struct check *check)
 {
     uint32_t index;
+    char text[VERSION_NAME_MAX + 1];
     if (check->maps_incomplete)
         return;
     identities_check(check);
     for (const struct object *object = check->pool->objects; object; object = object->next)
         if (!object->deleting && !check_component_find(check, object->component, &index))
-            check_find(check, "object %s: its component %" PRIu64 " does not exist", object->name, object->component);
+            check_find(check, "object %s: its component %" PRIu64 " does not exist", object_text(object, text),
+                       atomic_load(&object->component));
     for (size_t i = 0; i < check->component_count; i++) {
         const struct check_component *component = &check->components[i];
         if (component->format.state == COMPONENT_LIVE && !check->catalog_incomplete &&

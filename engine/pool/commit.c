@@ -6,6 +6,10 @@
  * into the log buffers afterwards, outside, and nothing may block in between. Waiting (for room, a latch, a buffer)
  * happens before anything was changed, with no lock and no view held.
  *
+ * A snapshot moves an object's writes to a component that begins as the one before, which stays as it is from then on:
+ * so the component of a batch is asked in the section. What a batch read of partial blocks before that holds all the
+ * same, and its latches are of the object.
+ *
  * A crash before the append is durable forgets all of the batch; records and units of one append count together.
  */
 #include <string.h>
@@ -15,7 +19,7 @@
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
 
-#define WHOLE_SLACK (16u << 10) /* headers, descriptors and records of a commit that must lie in one append */
+#define WHOLE_SLACK (32u << 10) /* headers, descriptors and records of a commit that must lie in one append */
 
 /* ---- before anything is changed ------------------------------------------------------------------------------------------ */
 
@@ -199,6 +203,8 @@ static void records_enter(struct batch *batch)
     references_enter(batch, &commit);
     holes_and_changes_enter(batch, &commit);
     damage_forget(batch);
+    for (size_t i = 0; i < batch->move_count; i++)
+        atomic_store(batch->moves[i].target, batch->moves[i].component);
     batch->sequence = commit.sequence;
 }
 
@@ -265,6 +271,7 @@ static enum error enter(struct batch *batch)
     while (latch_conflicts(pool, batch))
         condition_wait(&pool->section.changed, &pool->section.mutex);
     mutex_lock(&pool->group->lock);
+    batch_aim(batch);
     enum error error = may_enter(batch);
     if (!error)
         records_enter(batch);

@@ -31,13 +31,14 @@ static const struct object *object_of(const struct pool *pool, uint64_t componen
     return object;
 }
 
-#define NAME_TEXT (OBJECT_NAME_MAX + 32)
+#define NAME_TEXT (VERSION_NAME_MAX + 32)
 
 static const char *owner_name(const struct pool *pool, uint64_t component, char text[NAME_TEXT])
 {
     const struct object *object = object_of(pool, component);
+    char name[VERSION_NAME_MAX + 1];
     if (object)
-        snprintf(text, NAME_TEXT, "object %s", object->name);
+        snprintf(text, NAME_TEXT, "object %s", object_text(object, name));
     else if (component == COMPONENT_CATALOG)
         snprintf(text, NAME_TEXT, "the catalog");
     else
@@ -169,7 +170,7 @@ static void info_fill(struct pool *pool, const struct damage *damage, struct dam
         info->length = (damage->end - damage->first) * COFFER_BLOCK;
     }
     if (object && (blocks || damage->kind == DAMAGE_NODE)) {
-        snprintf(info->object, sizeof info->object, "%s", object->name);
+        object_text(object, info->object);
         info->uuid = object->uuid;
     }
     if (damage->fault != DAMAGE_GONE)

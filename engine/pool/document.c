@@ -55,12 +55,16 @@ enum error object_document_encode(const struct object_document *document, void *
     uuid_format(document->uuid, uuid);
     uuid_format(document->domain, domain);
     uuid_format(document->group, group);
+    char origin[UUID_TEXT_SIZE];
+    uuid_format(document->origin, origin);
     json_t *cut = document->cut ? json_integer((json_int_t)document->cut) : NULL;
-    return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}], s:o*}", "uuid", uuid, "name",
+    json_t *until = document->locked_until ? json_integer((json_int_t)document->locked_until) : NULL;
+    return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}], s:o*, s:s*, s:o*, s:o*}", "uuid", uuid, "name",
                            document->name, "size", (json_int_t)document->size, "created", (json_int_t)document->created,
                            "deleted", (json_int_t)document->deleted, "state", state_names[document->state], "domain",
                            domain, "components", "group", group, "component", (json_int_t)document->component, "state",
-                           "active", "cut", cut),
+                           "active", "cut", cut, "origin", uuid_is_zero(document->origin) ? NULL : origin, "hold",
+                           document->hold ? json_true() : NULL, "locked_until", until),
                  bytes, size);
 }
 
@@ -147,9 +151,27 @@ static enum error state_take(const char *text, enum object_state *state)
 }
 
 struct object_members {
-    const char *uuid, *name, *state, *domain, *group, *placed;
-    json_int_t size, created, deleted, component, cut;
+    const char *uuid, *name, *state, *domain, *group, *placed, *origin;
+    json_int_t size, created, deleted, component, cut, locked_until;
+    int hold;
 };
+
+/* What only snapshots have. */
+static enum error snapshot_members_take(const struct object_members *members, struct object_document *document)
+{
+    if (members->origin == NULL && (members->hold || members->locked_until))
+        return error_explain(ERROR_CORRUPT, "the document protects an object as only a snapshot can be");
+    if (members->origin == NULL)
+        return ERROR_NONE;
+    TRY(uuid_take(members->origin, "origin", &document->origin));
+    TRY(number_take(members->locked_until, "locked_until", 0, INT64_MAX, &document->locked_until));
+    document->hold = members->hold;
+    if (uuid_is_zero(document->origin) || document->state == OBJECT_TRASHED || document->state == OBJECT_CREATING ||
+        document->cut)
+        return error_explain(ERROR_CORRUPT, "the document of a snapshot says what none can be");
+    return ERROR_NONE;
+}
+
 
 static enum error object_members_take(const struct object_members *members, struct object_document *document)
 {
@@ -169,7 +191,7 @@ static enum error object_members_take(const struct object_members *members, stru
         return error_explain(ERROR_CORRUPT, "the document's `state` and `deleted` disagree");
     if (strcmp(members->placed, "active") != 0)
         return error_explain(ERROR_CORRUPT, "the document's component is in an unknown state");
-    return ERROR_NONE;
+    return snapshot_members_take(members, document);
 }
 
 static enum error object_root_decode(json_t *root, struct object_document *document)
@@ -177,10 +199,12 @@ static enum error object_root_decode(json_t *root, struct object_document *docum
     struct object_document decoded = {0};
     struct object_members m = {0};
     json_error_t where;
-    if (json_unpack_ex(root, &where, 0, "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s !} !], s?I !}", "uuid",
+    if (json_unpack_ex(root, &where, 0, 
+                       "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s !} !], s?I, s?s, s?b, s?I !}", "uuid",
                        &m.uuid, "name", &m.name, "size", &m.size, "created", &m.created, "deleted", &m.deleted, "state",
                        &m.state, "domain", &m.domain, "components", "group", &m.group, "component", &m.component,
-                       "state", &m.placed, "cut", &m.cut) != 0)
+                       "state", &m.placed, "cut", &m.cut, "origin", &m.origin, "hold", &m.hold, "locked_until",
+                       &m.locked_until) != 0)
         return error_explain(ERROR_CORRUPT, "the document is not an object's: %s", where.text);
     TRY(object_members_take(&m, &decoded));
     *document = decoded;

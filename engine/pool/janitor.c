@@ -7,12 +7,16 @@
  * slot is emptied in the same commit that marks the component deleted, `cut` until its blocks are gone. The trim comes
  * before that commit in the log. So a crash anywhere only makes it begin anew.
  *
+ * A deleted object takes its snapshots with it: they go first, whatever their own documents say, and it goes when none is
+ * left. What a component without a map falls back to is not emptied before a merge has given that one a map.
+ *
  * Locks: pool->lock, but for the trims. What is being freed is nobody else's and stays in place meanwhile; what
  * somebody else is cutting (object.c) is passed by until that is done, even where it was deleted.
  */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "engine/group/view.h"
 #include "engine/pool/object_table.h"
 
 #define WAIT_MAX    (60 * CLOCK_SECOND) /* the clock of the trash may be set meanwhile */
@@ -21,8 +25,21 @@
 /* ---- freeing -------------------------------------------------------------------------------------------------------
  */
 
+/* Nobody comes to fall back to what is being deleted, so those that do have maps afterwards. */
+static enum error heirs_settle(struct pool *pool, const struct object *object) REQUIRES(pool->lock)
+{
+    enum error error = ERROR_NONE;
+    mutex_unlock(&pool->lock);
+    if (view_has_heirs(pool->group, object->component))
+        error = group_publish(pool->group);
+    mutex_lock(&pool->lock);
+    return error;
+}
+
 static enum error object_free(struct pool *pool, struct object *object) REQUIRES(pool->lock)
 {
+    if (object_is_snapshot(object))
+        TRY(heirs_settle(pool, object));
     mutex_unlock(&pool->lock);
     enum error error = component_trim(pool, object->component, 0, OBJECT_SIZE_MAX / COFFER_BLOCK, NULL);
     mutex_lock(&pool->lock);
@@ -37,18 +54,31 @@ static bool is_expired(const struct pool *pool, const struct object *object, uin
     return object->deleted != 0 && !object->deleting && object_purge_time(pool, object) <= now;
 }
 
+/* A snapshot also with its object. */
+static bool is_gone(const struct object *object)
+{
+    return object->deleting || (object->origin != NULL && object->origin->deleting);
+}
+
 static bool has_work(const struct pool *pool, const struct object *object, uint64_t now)
 {
-    bool wanted = object->deleting || object->cut != 0 || is_expired(pool, object, now);
-    return wanted && !object->cutting && object->retry_at <= clock_monotonic();
+    bool free = is_gone(object) && object->snapshots == NULL;
+    bool wanted = free || (!object->deleting && (object->cut != 0 || is_expired(pool, object, now)));
+    return wanted && !object->cutting && object->open_count == 0 && object->retry_at <= clock_monotonic();
+}
+
+static enum error doom_expired(struct pool *pool, struct object *object) REQUIRES(pool->lock)
+{
+    TRY(version_check_deletable(pool, object));
+    return object_doom(pool, object);
 }
 
 static enum error work(struct pool *pool, struct object *object) REQUIRES(pool->lock)
 {
-    if (object->deleting)
+    if (is_gone(object))
         return object_free(pool, object);
     if (is_expired(pool, object, clock_seconds()))
-        return object_doom(pool, object);
+        return doom_expired(pool, object);
     return object_cut(pool, object);
 }
 
@@ -86,8 +116,10 @@ static void wait_for(struct pool *pool, uint64_t time) REQUIRES(pool->lock)
 /* Told once; one object that cannot be freed does not keep the others waiting. */
 static void put_off(struct object *object, enum error error)
 {
+    char name[VERSION_NAME_MAX + 1];
     if (error != ERROR_INTERRUPTED && error != ERROR_FENCED && object->retry_at == 0)
-        message(MESSAGE_WARNING, "'%s' could not be freed: %s; it is tried again", object->name, error_sentence(error));
+        message(MESSAGE_WARNING, "'%s' could not be freed: %s; it is tried again", object_text(object, name),
+                error_sentence(error));
     object->retry_at = clock_monotonic() + WAIT_FAILED;
 }
 

@@ -5,10 +5,16 @@
 #include "engine/group/view.h"
 #include "engine/pool/batch.h"
 
+/* An object may have got another component meanwhile: it is known by where that stands. */
+static bool is_of_same(const struct latch *latch, const struct batch *batch)
+{
+    return latch->target || batch->target ? latch->target == batch->target : latch->component == batch->component;
+}
+
 static bool overlaps(const struct pool *pool, const struct batch *batch, uint64_t first, uint64_t end)
 {
     for (const struct latch *latch = pool->latches; latch; latch = latch->next)
-        if (latch->owner != batch && latch->component == batch->component && latch->first < end && first < latch->end)
+        if (latch->owner != batch && is_of_same(latch, batch) && latch->first < end && first < latch->end)
             return true;
     return false;
 }
@@ -34,12 +40,19 @@ static void latch_add(struct batch *batch, uint64_t first, uint64_t end)
         return;
     }
     struct latch *latch = &batch->latch[batch->latch_count++];
-    *latch = (struct latch){batch->pool->latches, batch, batch->component, first, end};
+    *latch = (struct latch){batch->pool->latches, batch, batch->target, batch->component, first, end};
     batch->pool->latches = latch;
+}
+
+void batch_aim(struct batch *batch)
+{
+    if (batch->target)
+        batch->component = atomic_load(batch->target);
 }
 
 void latch_take(struct batch *batch)
 {
+    batch_aim(batch);
     for (size_t i = 0; i < batch->count; i++)
         latch_add(batch, batch->blocks[i].block, batch->blocks[i].block + 1);
     for (size_t i = 0; i < batch->range_count; i++)

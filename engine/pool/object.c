@@ -27,7 +27,7 @@
 /* ---- what is asked before anything
  * ------------------------------------------------------------------------------------ */
 
-static enum error check_changeable(struct pool *pool)
+enum error object_check_changeable(struct pool *pool)
 {
     TRY(pool_check_usable(pool));
     return pool->read_only ? error_explain(ERROR_READ_ONLY, "pool %s is open read-only", pool->directory) : ERROR_NONE;
@@ -46,15 +46,16 @@ static enum error size_check(uint64_t size)
     return ERROR_NONE;
 }
 
-static enum error check_closed(const struct object *object, const char *what)
+enum error object_check_closed(const struct object *object, const char *what)
 {
+    char text[VERSION_NAME_MAX + 1];
     if (object->open_count != 0)
-        return error_explain(ERROR_BUSY, "'%s' is in use and cannot be %s: disconnect its clients first", object->name,
-                             what);
+        return error_explain(ERROR_BUSY, "'%s' is in use and cannot be %s: disconnect its clients first",
+                             object_text(object, text), what);
     return ERROR_NONE;
 }
 
-static enum error check_name_free(struct pool *pool, const char *name)
+enum error object_check_name_free(struct pool *pool, const char *name)
 {
     if (object_table_living(pool->table, name) != NULL)
         return error_explain(ERROR_EXISTS, "an object named '%s' exists already", name);
@@ -80,12 +81,26 @@ static enum error unlocked(struct pool *pool, enum error error) RELEASE(pool->lo
 /* Of these: any, a living one, one that can come back. Under pool->lock. */
 typedef enum error finder(struct pool *pool, const char *name, struct object **object);
 
+/* Both parts of NAME@SNAPSHOT could be names. */
+static bool snapshot_text_is_fit(const char *text)
+{
+    char name[OBJECT_NAME_MAX + 1];
+    const char *at = strchr(text, '@');
+    if (at == NULL || at - text > OBJECT_NAME_MAX)
+        return false;
+    memcpy(name, text, (size_t)(at - text));
+    name[at - text] = '\0';
+    return object_name_check(name) == ERROR_NONE && object_name_check(at + 1) == ERROR_NONE;
+}
+
 /* Repeats the name only where it is fit to be shown. */
 static enum error not_found(const char *name)
 {
     struct uuid uuid;
     if (uuid_parse(name, &uuid) == ERROR_NONE)
         return error_explain(ERROR_NOT_FOUND, "there is no object with the UUID %s", name);
+    if (snapshot_text_is_fit(name))
+        return error_explain(ERROR_NOT_FOUND, "there is no snapshot '%s'", name);
     if (object_name_check(name) != ERROR_NONE)
         return error_explain(ERROR_NOT_FOUND, "there is no object of that name: no object can have it");
     return error_explain(ERROR_NOT_FOUND, "there is no object '%s'", name);
@@ -100,21 +115,34 @@ static enum error find(struct pool *pool, const char *name, struct object **obje
     return ERROR_NONE;
 }
 
-static enum error find_living(struct pool *pool, const char *name, struct object **object)
+enum error object_find_living(struct pool *pool, const char *name, struct object **object)
 {
     struct object *found;
     TRY(find(pool, name, &found));
-    if (found->deleting)
-        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed", found->name);
-    if (found->deleted)
-        return error_explain(ERROR_NOT_FOUND, "'%s' is in the trash: restore it first", found->name);
+    const struct object *whole = found->origin != NULL && !found->deleting ? found->origin : found;
+    if (whole->deleting)
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed", whole->name);
+    if (whole->deleted)
+        return error_explain(ERROR_NOT_FOUND, "'%s' is in the trash: restore it first", whole->name);
+    *object = found;
+    return ERROR_NONE;
+}
+
+/* … that is no snapshot; `what` none can be ("renamed"). */
+static enum error find_own(struct pool *pool, const char *name, const char *what, struct object **object)
+{
+    struct object *found;
+    char text[VERSION_NAME_MAX + 1];
+    TRY(object_find_living(pool, name, &found));
+    if (object_is_snapshot(found))
+        return error_explain(ERROR_INVALID, "'%s' is a snapshot and cannot be %s", object_text(found, text), what);
     *object = found;
     return ERROR_NONE;
 }
 
 static bool is_restorable(const struct object *object)
 {
-    return object->deleted != 0 && !object->deleting;
+    return object->deleted != 0 && !object->deleting && !object_is_snapshot(object);
 }
 
 /* " UUID (deleted DATE)"; tells how long it is. */
@@ -162,6 +190,8 @@ static enum error find_trashed(struct pool *pool, const char *name, struct objec
 {
     struct object *found;
     TRY(find(pool, name, &found));
+    if (object_is_snapshot(found))
+        return error_explain(ERROR_NOT_FOUND, "a snapshot is never in the trash");
     if (object_is_living(found)) {
         struct object *dead = object_table_dead(pool->table, name);
         found = dead != NULL ? dead : found;
@@ -179,7 +209,7 @@ static enum error find_trashed(struct pool *pool, const char *name, struct objec
  * -------------------------------------------------------------------------------------------------------- */
 
 /* A component id is taken below the lease only; a publish renews the lease. */
-static enum error component_take(struct pool *pool, uint64_t *component)
+enum error object_take_component(struct pool *pool, uint64_t *component)
 {
     struct group *group = pool->group;
     for (;;) {
@@ -196,6 +226,22 @@ static enum error component_take(struct pool *pool, uint64_t *component)
     }
 }
 
+enum error object_take_slot(struct pool *pool, bool snapshot, uint64_t *slot)
+{
+    struct object_table *table = pool->table;
+    if (!snapshot && table->count - table->snapshot_count >= OBJECTS_MAX)
+        return error_explain(ERROR_TOO_LARGE,
+                             "the pool has %u objects, the trash included, and can have no more: delete some for good",
+                             OBJECTS_MAX);
+    uint64_t taken = object_table_free_slot(table);
+    if (taken == 0)
+        return error_explain(ERROR_TOO_LARGE, "the pool has %u objects and snapshots, and can have no more: delete some",
+                             OBJECT_SLOTS_END - 1);
+    TRY(object_table_reserve(table, taken));
+    *slot = taken;
+    return ERROR_NONE;
+}
+
 static enum error create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
 {
     struct object_document document = {
@@ -206,15 +252,12 @@ static enum error create(struct pool *pool, const char *name, uint64_t size, str
         .created = clock_seconds(),
         .state = OBJECT_LIVE,
     };
-    TRY(check_changeable(pool));
-    TRY(check_name_free(pool, name));
-    uint64_t slot = object_table_free_slot(pool->table);
-    if (slot == 0)
-        return error_explain(ERROR_TOO_LARGE,
-                             "the pool has %u objects, the trash included, and can have no more: delete some for good",
-                             OBJECTS_MAX);
+    TRY(object_check_changeable(pool));
+    TRY(object_check_name_free(pool, name));
+    uint64_t slot;
+    TRY(object_take_slot(pool, false, &slot));
     memcpy(document.name, name, strlen(name) + 1);
-    TRY(component_take(pool, &document.component));
+    TRY(object_take_component(pool, &document.component));
     struct component_change change = {
         .id = document.component, .object = document.uuid, .domain = document.domain, .state = COMPONENT_LIVE};
     TRY(catalog_enter(pool, slot, &document));
@@ -240,8 +283,10 @@ enum error object_create(struct pool *pool, const char *name, uint64_t size, str
 
 static void info_fill(const struct pool *pool, const struct object *object, struct object_info *info)
 {
+    bool snapshot = object_is_snapshot(object);
     *info = (struct object_info){
         .uuid = object->uuid,
+        .snapshot = snapshot,
         .size = atomic_load(&object->size),
         .created = object->created,
         .deleted = object->deleted,
@@ -249,7 +294,14 @@ static void info_fill(const struct pool *pool, const struct object *object, stru
         .deleting = object->deleting,
         .open_count = object->open_count,
     };
-    memcpy(info->name, object->name, sizeof info->name);
+    if (snapshot && object->origin != NULL && !object->deleting) { /* it shares the fate of its object */
+        info->deleted = object->origin->deleted;
+        info->deleting = object->origin->deleting;
+        info->purge_at = info->deleted && !info->deleting ? object_purge_time(pool, object->origin) : 0;
+    }
+    for (const struct object *one = object->snapshots; one != NULL; one = one->snapshot_next)
+        info->snapshots += !one->deleting;
+    object_text(object, info->name);
 }
 
 static enum error look(struct pool *pool, const char *name, finder *finds, struct object_info *info)
@@ -288,7 +340,8 @@ static enum error list(struct pool *pool, struct object_info **infos, size_t *co
     if (filled == NULL)
         return ERROR_NO_MEMORY;
     for (const struct object *object = pool->objects; object != NULL; object = object->next)
-        info_fill(pool, object, &filled[n++]);
+        if (!object_is_snapshot(object))
+            info_fill(pool, object, &filled[n++]);
     *infos = filled;
     *count = n;
     return ERROR_NONE;
@@ -309,11 +362,11 @@ static enum error rename_to(struct pool *pool, const char *name, const char *new
 {
     struct object *object;
     struct object_document document;
-    TRY(check_changeable(pool));
-    TRY(find_living(pool, name, &object));
+    TRY(object_check_changeable(pool));
+    TRY(find_own(pool, name, "renamed", &object));
     if (strcmp(object->name, new_name) == 0)
         return ERROR_NONE;
-    TRY(check_name_free(pool, new_name));
+    TRY(object_check_name_free(pool, new_name));
     object_describe(pool, object, &document);
     memcpy(document.name, new_name, strlen(new_name) + 1);
     return store(pool, object, &document);
@@ -337,7 +390,7 @@ static enum error cut_trim(struct pool *pool, struct object *object) REQUIRES(po
     object->cutting = true;
     pool->cuts++;
     mutex_unlock(&pool->lock);
-    enum error error = component_trim(pool, object->component, first, end, NULL);
+    enum error error = object_trim(pool, object, first, end);
     mutex_lock(&pool->lock);
     object->cutting = false;
     pool->cuts--;
@@ -360,7 +413,7 @@ enum error object_cut(struct pool *pool, struct object *object)
 static enum error shrink_to(struct pool *pool, struct object *object, uint64_t size) REQUIRES(pool->lock)
 {
     struct object_document document;
-    TRY(check_closed(object, "made smaller"));
+    TRY(object_check_closed(object, "made smaller"));
     object_describe(pool, object, &document);
     document.cut = document.size;
     document.size = size;
@@ -377,8 +430,8 @@ static enum error resize(struct pool *pool, const char *name, uint64_t size, boo
 {
     struct object *object;
     struct object_document document;
-    TRY(check_changeable(pool));
-    TRY(find_living(pool, name, &object));
+    TRY(object_check_changeable(pool));
+    TRY(find_own(pool, name, "resized", &object));
     uint64_t before = atomic_load(&object->size);
     if (object->cut != 0)
         return error_explain(ERROR_BUSY,
@@ -439,13 +492,19 @@ static enum error discard(struct pool *pool, struct object *object)
 static enum error throw_away(struct pool *pool, const char *name, bool now)
 {
     struct object *object;
-    TRY(check_changeable(pool));
+    TRY(object_check_changeable(pool));
     TRY(find(pool, name, &object));
     if (is_restorable(object))
         TRY(check_only_one(pool, object, name));
     if (object->deleting)
         return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed already", object->name);
-    TRY(check_closed(object, "deleted"));
+    if (object_is_snapshot(object))
+        return error_explain(ERROR_INVALID, "'%s' is a snapshot: those are deleted as such", name);
+    TRY(object_check_closed(object, "deleted"));
+    for (const struct object *snapshot = object->snapshots; snapshot != NULL; snapshot = snapshot->snapshot_next)
+        TRY(object_check_closed(snapshot, "deleted"));
+    if (now || pool->conf->trash == 0)
+        TRY(version_check_deletable(pool, object));
     if (now || (pool->conf->trash == 0 && object->deleted == 0))
         return object_doom(pool, object);
     if (object->deleted)
@@ -463,12 +522,12 @@ static enum error restore(struct pool *pool, const char *name, const char *new_n
 {
     struct object *object;
     struct object_document document;
-    TRY(check_changeable(pool));
+    TRY(object_check_changeable(pool));
     TRY(find_trashed(pool, name, &object));
     object_describe(pool, object, &document);
     if (new_name != NULL)
         memcpy(document.name, new_name, strlen(new_name) + 1);
-    TRY(check_name_free(pool, document.name));
+    TRY(object_check_name_free(pool, document.name));
     document.state = OBJECT_LIVE;
     document.deleted = 0;
     return store(pool, object, &document);

@@ -249,6 +249,8 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     damages_init(pool->damages);
     pool->options = *options;
     pool->options.passphrase = NULL;
+    pool->clock_wall = clock_seconds();
+    pool->clock_since = clock_monotonic();
     pool->read_only = options->read_only;
     pool->no_index = options->no_index;
     atomic_store(&pool->locked, 1);

@@ -30,7 +30,14 @@ struct object {
     uint64_t slot;                /* of the catalog, 1 and up */
     struct uuid uuid, domain;
     char name[OBJECT_NAME_MAX + 1];
-    uint64_t component;           /* on the group */
+    /* On the group. A snapshot moves the object's writes to another one: changed under pool->lock and in the commit
+     * section, where a commit asks it again. */
+    _Atomic uint64_t component;
+    struct uuid origin_uuid;      /* of a snapshot: the object's; zero: an object of its own */
+    struct object *origin;        /* the same; NULL also while the catalog is being read */
+    struct object *snapshots, *snapshot_next; /* of an object; in its list */
+    bool hold;                    /* of a snapshot: nobody deletes it */
+    uint64_t locked_until;        /* … before this; seconds since 1970, by pool_clock(); 0: not locked */
     uint64_t created, deleted;    /* seconds since 1970 */
     bool deleting;
     uint64_t cut;                 /* bytes: what is beyond the size, below this, is still to be freed; 0: nothing */
@@ -51,6 +58,7 @@ struct volume {
 struct latch {
     struct latch *next;
     const void *owner;
+    const void *target; /* where the object's component stands, which may change; NULL: it has none */
     uint64_t component, first, end;
 };
 
@@ -67,6 +75,7 @@ struct pool {
     struct mutex witness_lock;
     bool witness_is_new;           /* the file was lost */
     uint64_t epoch;
+    uint64_t clock_wall, clock_since; /* seconds since 1970 when the pool was opened; clock_monotonic then */
     bool read_only;
     bool no_index;
     _Atomic int locked;            /* no key: only status, unlock and close work */
@@ -109,12 +118,37 @@ struct block_range { uint64_t first, end; };
  */
 void write_execute(struct volume *volume, struct request **requests, size_t count);
 
+/* Documents into slots of the catalog, components that are created or deleted, and objects whose writes go to another
+ * component from then on. */
+struct catalog_document {
+    uint64_t slot;
+    const void *bytes;
+    size_t size; /* 0 empties the slot */
+};
+struct component_move {
+    _Atomic uint64_t *target; /* an object's `component` */
+    uint64_t component;
+};
+struct catalog_changes {
+    const struct catalog_document *documents;
+    size_t document_count; /* of at most a block each where there are several; at most CATALOG_DOCUMENTS_MAX */
+    const struct component_change *changes;
+    size_t change_count;
+    const struct component_move *moves;
+    size_t move_count;
+};
+#define CATALOG_DOCUMENTS_MAX 64 /* 256 KiB in one append */
+
+/* All of it is one commit in one append, durable when it returns. Under pool->lock. */
+enum error catalog_commit_all(struct pool *pool, const struct catalog_changes *changes) CHECKED;
 /* Writes a document into a slot of the catalog: its length and JSON, holes behind it, in one commit of one append;
  * together with the components that it creates or deletes (may be NULL, 0). Durable when it returns. `size` 0 empties
  * the slot. */
 enum error catalog_commit(struct pool *pool, uint64_t slot, const void *document, size_t size,
                           const struct component_change *changes, size_t change_count) CHECKED;
 
+/* Makes a range of blocks of the component holes that an object writes to when it is committed. Not durable by itself. */
+enum error object_trim(struct pool *pool, struct object *object, uint64_t first, uint64_t end) CHECKED;
 /* Makes a range of blocks of a component holes, `last` marks the component deleted as well. Not durable by itself. */
 enum error component_trim(struct pool *pool, uint64_t component, uint64_t first, uint64_t end,
                           const struct component_change *last) CHECKED;
@@ -148,7 +182,7 @@ enum error catalog_load(struct pool *pool) CHECKED;
 void catalog_unload(struct pool *pool);
 /* Makes the catalog of a new pool. */
 enum error catalog_create(struct pool *pool) CHECKED;
-/* By name or UUID; NULL. Under pool->lock. */
+/* By name ("NAME@SNAPSHOT" of a snapshot) or UUID; NULL. Under pool->lock. */
 struct object *catalog_find(struct pool *pool, const char *name);
 /* Writes a document; `change` is the component that appears with it, or NULL. Under pool->lock. */
 enum error catalog_store(struct pool *pool, uint64_t slot, const struct object_document *document,
@@ -164,10 +198,34 @@ enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_d
 /* Forgets and frees an object, in memory only. Under pool->lock. */
 void catalog_leave(struct pool *pool, struct object *object);
 
+/* Of an object, or "NAME@SNAPSHOT". Returns `text`. Under pool->lock. */
+const char *object_text(const struct object *object, char text[VERSION_NAME_MAX + 1]);
+static inline bool object_is_snapshot(const struct object *object) { return !uuid_is_zero(object->origin_uuid); }
+
+/* ---- version.c ------------------------------------------------------------------------------------------------------------- */
+
+/* Seconds since 1970 by a clock that nobody can set while the pool is open: as the system's was at the open, and from
+ * then on as time passes. */
+uint64_t pool_clock(const struct pool *pool);
+/* Whether something keeps an object, or a snapshot of it, from being deleted for good: then ERROR_BUSY says what. Under
+ * pool->lock. */
+enum error version_check_deletable(struct pool *pool, const struct object *object) CHECKED;
+
 /* ---- object.c ---------------------------------------------------------------------------------------------------------------- */
 
 /* When the trash frees a trashed object; seconds since 1970. */
 uint64_t object_purge_time(const struct pool *pool, const struct object *object);
+/* ERROR_NONE where objects may be changed: ERROR_LOCKED, ERROR_FENCED, ERROR_READ_ONLY. Under pool->lock. */
+enum error object_check_changeable(struct pool *pool) CHECKED;
+/* ERROR_BUSY where somebody has it open; `what` is not done with it then ("deleted"). Under pool->lock. */
+enum error object_check_closed(const struct object *object, const char *what) CHECKED;
+enum error object_check_name_free(struct pool *pool, const char *name) CHECKED;
+/* A living object or snapshot. Under pool->lock. */
+enum error object_find_living(struct pool *pool, const char *name, struct object **object) CHECKED;
+/* A number that no component ever had. */
+enum error object_take_component(struct pool *pool, uint64_t *component) CHECKED;
+/* A free slot of the catalog; ERROR_TOO_LARGE. Under pool->lock. */
+enum error object_take_slot(struct pool *pool, bool snapshot, uint64_t *slot) CHECKED;
 /* Marks an object as deleted for good, durably, and wakes the janitor. Under pool->lock. */
 enum error object_doom(struct pool *pool, struct object *object) CHECKED;
 /* Frees what a shrink cut off and clears `cut`. Under pool->lock, which it lets go of meanwhile; the object stays. */

@@ -16,10 +16,11 @@
 #include "base/memory.h"
 #include "engine/group/follow.h"
 #include "engine/pool/map_walk.h"
+#include "engine/pool/object_table.h"
 #include "engine/pool/scrub.h"
 
 #define SLICE_LEAVES   64 /* that are walked under one view: 16 MiB of blocks */
-#define CATALOG_BLOCKS ((uint64_t)(OBJECTS_MAX + 1) * OBJECT_SLOT_BLOCKS)
+#define CATALOG_BLOCKS ((uint64_t)OBJECT_SLOTS_END * OBJECT_SLOT_BLOCKS)
 
 struct maps {
     struct scrub *scrub;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "engine/pool/pool.h"
+#include "engine/pool/object_table.h"
 
 static void devices_fill(const struct pool *pool, struct pool_status *status)
 {
@@ -88,8 +88,10 @@ enum error pool_status(struct pool *pool, struct pool_status *status)
     if (!status->locked) {
         status->fenced = group_is_fenced(pool->group);
         status->epoch = pool->epoch;
+        status->snapshots = pool->table->snapshot_count;
         for (const struct object *object = pool->objects; object; object = object->next)
-            *(object->deleted || object->deleting ? &status->objects_trashed : &status->objects) += 1;
+            if (!object_is_snapshot(object))
+                *(object->deleted || object->deleting ? &status->objects_trashed : &status->objects) += 1;
         devices_fill(pool, status);
         space_fill(pool, status);
         totals_fill(pool, status);

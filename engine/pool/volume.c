@@ -21,6 +21,8 @@ static enum error check_openable(struct pool *pool, const char *name, bool read_
     if (!object_is_living(found))
         return error_explain(ERROR_NOT_FOUND, "'%s' was deleted%s", found->name,
                              found->deleting ? " and is being freed" : ": restore it from the trash first");
+    if (object_is_snapshot(found) && !read_only)
+        return error_explain(ERROR_READ_ONLY, "'%s' is a snapshot: it can only be read", found->name);
     if (pool->read_only && !read_only)
         return error_explain(ERROR_READ_ONLY, "pool %s is open read-only, and so is '%s'", pool->directory,
                              found->name);
@@ -60,11 +62,11 @@ static void flush(struct pool *pool, const char *name)
 void volume_close(struct volume *volume)
 {
     struct pool *pool = volume->pool;
-    char name[OBJECT_NAME_MAX + 1];
+    char name[VERSION_NAME_MAX + 1];
     mutex_lock(&pool->lock);
     ASSERT(volume->object->open_count > 0 && pool->volume_count > 0);
     bool last = --volume->object->open_count == 0;
-    memcpy(name, volume->object->name, sizeof name);
+    object_text(volume->object, name);
     mutex_unlock(&pool->lock);
     if (last && !pool->read_only)
         flush(pool, name);

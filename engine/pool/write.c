@@ -83,6 +83,8 @@ void write_execute(struct volume *volume, struct request **requests, size_t coun
 {
     struct object *object = volume->object;
     struct packer packer = {.batch = batch_get(volume->pool, object->component, object->key)};
+    if (packer.batch)
+        packer.batch->target = &object->component;
     for (size_t i = 0; i < count; i++) {
         if (!packer.batch)
             requests[i]->error = ERROR_NO_MEMORY;
@@ -99,31 +101,63 @@ void write_execute(struct volume *volume, struct request **requests, size_t coun
 
 /* ---- the catalog and components -------------------------------------------------------------------------------------- */
 
-/* The batch is the caller's to put. */
-static enum error catalog_fill(struct batch *batch, uint64_t slot, const uint8_t *document, size_t size)
+static size_t document_blocks(const struct catalog_document *document)
 {
-    uint64_t first = slot * OBJECT_SLOT_BLOCKS;
-    size_t blocks = (size + CHUNK_SIZE - 1) / CHUNK_SIZE;
+    return (document->size + CHUNK_SIZE - 1) / CHUNK_SIZE;
+}
+
+/* `padded` has whole blocks for each. The batch is the caller's to put. */
+static enum error catalog_fill(struct batch *batch, const struct catalog_changes *changes, uint8_t *padded)
+{
     batch->whole = true;
-    TRY(batch_add_data(batch, first * CHUNK_SIZE, document, blocks * CHUNK_SIZE));
-    batch_add_hole(batch, first + blocks, first + OBJECT_SLOT_BLOCKS);
+    batch->changes = changes->changes;
+    batch->change_count = changes->change_count;
+    batch->moves = changes->moves;
+    batch->move_count = changes->move_count;
+    for (size_t i = 0; i < changes->document_count; i++) {
+        const struct catalog_document *document = &changes->documents[i];
+        uint64_t first = document->slot * OBJECT_SLOT_BLOCKS;
+        size_t blocks = document_blocks(document);
+        memcpy(padded, document->bytes, document->size);
+        TRY(batch_add_data(batch, first * CHUNK_SIZE, padded, blocks * CHUNK_SIZE));
+        batch_add_hole(batch, first + blocks, first + OBJECT_SLOT_BLOCKS);
+        padded += blocks * CHUNK_SIZE;
+    }
     return batch_commit(batch);
+}
+
+enum error catalog_commit_all(struct pool *pool, const struct catalog_changes *changes)
+{
+    size_t blocks = 0;
+    for (size_t i = 0; i < changes->document_count; i++)
+        blocks += document_blocks(&changes->documents[i]);
+    ASSERT(blocks * CHUNK_SIZE <= OBJECT_DOCUMENT_BYTES_MAX && changes->document_count <= CATALOG_DOCUMENTS_MAX);
+    AUTO_FREE uint8_t *padded = memory_zeroed(blocks + 1, CHUNK_SIZE);
+    struct batch *batch = padded ? batch_get(pool, COMPONENT_CATALOG, NULL) : NULL;
+    if (!batch)
+        return ERROR_NO_MEMORY;
+    enum error error = catalog_fill(batch, changes, padded);
+    batch_put(batch);
+    return error ? error : group_sync(pool->group);
 }
 
 enum error catalog_commit(struct pool *pool, uint64_t slot, const void *document, size_t size,
                           const struct component_change *changes, size_t change_count)
 {
-    ASSERT(size <= OBJECT_DOCUMENT_BYTES_MAX);
-    AUTO_FREE uint8_t *padded = memory_zeroed(size / CHUNK_SIZE + 1, CHUNK_SIZE);
-    struct batch *batch = padded ? batch_get(pool, COMPONENT_CATALOG, NULL) : NULL;
+    struct catalog_document one = {slot, document, size};
+    return catalog_commit_all(pool, &(struct catalog_changes){&one, 1, changes, change_count, NULL, 0});
+}
+
+enum error object_trim(struct pool *pool, struct object *object, uint64_t first, uint64_t end)
+{
+    struct batch *batch = batch_get(pool, object->component, NULL);
     if (!batch)
         return ERROR_NO_MEMORY;
-    memcpy(padded, document, size);
-    batch->changes = changes;
-    batch->change_count = change_count;
-    enum error error = catalog_fill(batch, slot, padded, size);
+    batch->target = &object->component;
+    batch_add_hole(batch, first, end);
+    enum error error = batch_commit(batch);
     batch_put(batch);
-    return error ? error : group_sync(pool->group);
+    return error;
 }
 
 enum error component_trim(struct pool *pool, uint64_t component, uint64_t first, uint64_t end,

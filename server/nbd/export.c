@@ -1,5 +1,6 @@
 /*
- * Objects as exports. What lies in the trash or is being freed is none.
+ * Objects as exports, and their snapshots, which are read-only and not listed: an object may have thousands. What lies in
+ * the trash or is being freed is none.
  *
  * No state and no locks: the pool has both.
  */
@@ -33,7 +34,7 @@ enum error export_list(struct pool *pool, struct export_name **names, size_t *co
     return ERROR_NONE;
 }
 
-static enum error export_only(struct pool *pool, char object[OBJECT_NAME_MAX + 1])
+static enum error export_only(struct pool *pool, char object[VERSION_NAME_MAX + 1])
 {
     AUTO_FREE struct export_name *names = NULL;
     size_t count;
@@ -49,14 +50,14 @@ static enum error export_only(struct pool *pool, char object[OBJECT_NAME_MAX + 1
     return ERROR_NONE;
 }
 
-enum error export_resolve(struct pool *pool, const char *name, char object[OBJECT_NAME_MAX + 1])
+enum error export_resolve(struct pool *pool, const char *name, char object[VERSION_NAME_MAX + 1])
 {
     if (name[0] == '\0')
         return export_only(pool, object);
-    if (strlen(name) > OBJECT_NAME_MAX)
+    if (strlen(name) > VERSION_NAME_MAX)
         return error_explain(ERROR_NOT_FOUND, "no object has a name of %zu bytes: %d are the most", strlen(name),
-                             OBJECT_NAME_MAX);
-    snprintf(object, OBJECT_NAME_MAX + 1, "%s", name);
+                             VERSION_NAME_MAX);
+    snprintf(object, VERSION_NAME_MAX + 1, "%s", name);
     return ERROR_NONE;
 }
 
@@ -68,6 +69,14 @@ enum error export_size(struct pool *pool, const char *object, uint64_t *size)
         return error_explain(ERROR_NOT_FOUND, "the object \"%s\" is in the trash", object);
     *size = info.size;
     return ERROR_NONE;
+}
+
+bool export_is_snapshot(struct pool *pool, const char *object)
+{
+    struct object_info info;
+    bool is_one = object_find(pool, object, &info) == ERROR_NONE && info.snapshot;
+    error_forget();
+    return is_one;
 }
 
 uint16_t export_flags(bool read_only, bool structured)

@@ -10,14 +10,16 @@
 
 /* The object that a client means: `name` itself, or, where it is empty, the only object there is; ERROR_NOT_FOUND
  * otherwise, with a sentence. */
-enum error export_resolve(struct pool *pool, const char *name, char object[OBJECT_NAME_MAX + 1]) CHECKED;
+enum error export_resolve(struct pool *pool, const char *name, char object[VERSION_NAME_MAX + 1]) CHECKED;
 
 /* The size of an object, without opening it. */
+/* Whether it can only be read, whatever the server allows; false where there is none. */
+bool export_is_snapshot(struct pool *pool, const char *object);
 enum error export_size(struct pool *pool, const char *object, uint64_t *size) CHECKED;
 
 /* The names of all exports, in order; *names is the caller's (free). */
 struct export_name {
-    char text[OBJECT_NAME_MAX + 1];
+    char text[VERSION_NAME_MAX + 1];
 };
 enum error export_list(struct pool *pool, struct export_name **names, size_t *count) CHECKED;
 

@@ -143,23 +143,29 @@ static enum error refuse_malformed(const struct handshake *handshake)
 
 /* ---- exports --------------------------------------------------------------------------------------------------- */
 
-static enum error find(const struct handshake *handshake, const char *name, char object[OBJECT_NAME_MAX + 1])
+static enum error find(const struct handshake *handshake, const char *name, char object[VERSION_NAME_MAX + 1])
 {
     if (handshake->terms->refusal)
         return error_explain(ERROR_BUSY, "%s", handshake->terms->refusal);
     return export_resolve(handshake->terms->pool, name, object);
 }
 
+static bool is_read_only(const struct handshake *handshake, const char *object)
+{
+    return handshake->terms->read_only || export_is_snapshot(handshake->terms->pool, object);
+}
+
 /* Opens the export for the transmission phase. */
 static enum error enter(struct handshake *handshake, const char *name)
 {
-    char object[OBJECT_NAME_MAX + 1];
+    char object[VERSION_NAME_MAX + 1];
     struct volume *volume;
     TRY(find(handshake, name, object));
-    TRY(volume_open(handshake->terms->pool, object, handshake->terms->read_only, &volume));
+    bool read_only = is_read_only(handshake, object);
+    TRY(volume_open(handshake->terms->pool, object, read_only, &volume));
     *handshake->session = (struct session){
         .volume = volume,
-        .read_only = handshake->terms->read_only,
+        .read_only = read_only,
         .structured = handshake->structured,
         .allocation = meta_context_holds(&handshake->context, name),
     };
@@ -175,7 +181,7 @@ static enum error option_export_name(struct handshake *handshake)
     TRY(enter(handshake, name));
     struct wire_export export = {
         .size = be64_make(volume_size(handshake->session->volume)),
-        .flags = be16_make(export_flags(handshake->terms->read_only, handshake->structured)),
+        .flags = be16_make(export_flags(handshake->session->read_only, handshake->structured)),
     };
     uint8_t reply[sizeof(export) + EXPORT_NAME_ZEROES] = {0};
     memcpy(reply, &export, sizeof(export));
@@ -185,13 +191,13 @@ static enum error option_export_name(struct handshake *handshake)
 /* All names in one piece: a system call for each of 10,000 would take most of the deadline. */
 static enum error give_list(const struct handshake *handshake, const struct export_name *names, size_t count)
 {
-    AUTO_FREE uint8_t *replies = memory_zeroed(count + 1, sizeof(struct wire_option_reply) + 4 + OBJECT_NAME_MAX);
+    AUTO_FREE uint8_t *replies = memory_zeroed(count + 1, sizeof(struct wire_option_reply) + 4 + VERSION_NAME_MAX);
     if (!replies)
         return ERROR_NO_MEMORY;
     size_t size = 0;
     for (size_t i = 0; i < count; i++) {
-        uint8_t entry[4 + OBJECT_NAME_MAX];
-        size_t length = strnlen(names[i].text, OBJECT_NAME_MAX);
+        uint8_t entry[4 + VERSION_NAME_MAX];
+        size_t length = strnlen(names[i].text, VERSION_NAME_MAX);
         be32 wire_length = be32_make((uint32_t)length);
         memcpy(entry, &wire_length, sizeof(wire_length));
         memcpy(entry + sizeof(wire_length), names[i].text, length);
@@ -248,7 +254,7 @@ static enum error give_info(const struct handshake *handshake, const char *objec
     struct wire_info_export export = {
         .type = be16_make(INFO_EXPORT),
         .size = be64_make(size),
-        .flags = be16_make(export_flags(handshake->terms->read_only, handshake->structured)),
+        .flags = be16_make(export_flags(is_read_only(handshake, object), handshake->structured)),
     };
     struct wire_info_block_size block_size = {
         .type = be16_make(INFO_BLOCK_SIZE),
@@ -259,7 +265,7 @@ static enum error give_info(const struct handshake *handshake, const char *objec
     TRY(answer(handshake, OPTION_REPLY_INFO, &export, sizeof(export)));
     TRY(answer(handshake, OPTION_REPLY_INFO, &block_size, sizeof(block_size)));
     if (wants_name) {
-        uint8_t name[2 + OBJECT_NAME_MAX];
+        uint8_t name[2 + VERSION_NAME_MAX];
         be16 type = be16_make(INFO_NAME);
         memcpy(name, &type, sizeof(type));
         memcpy(name + sizeof(type), object, strlen(object));
@@ -268,7 +274,7 @@ static enum error give_info(const struct handshake *handshake, const char *objec
     return acknowledge(handshake);
 }
 
-static enum error export_look(struct handshake *handshake, const char *name, char object[OBJECT_NAME_MAX + 1],
+static enum error export_look(struct handshake *handshake, const char *name, char object[VERSION_NAME_MAX + 1],
                               uint64_t *size)
 {
     TRY(find(handshake, name, object));
@@ -278,7 +284,7 @@ static enum error export_look(struct handshake *handshake, const char *name, cha
 static enum error option_info(struct handshake *handshake)
 {
     struct info_query query;
-    char object[OBJECT_NAME_MAX + 1];
+    char object[VERSION_NAME_MAX + 1];
     uint64_t size;
     if (!info_query_decode(handshake, &query))
         return refuse_malformed(handshake);
@@ -312,7 +318,7 @@ static enum error give_context(const struct handshake *handshake, uint32_t id)
 static enum error option_meta_context(struct handshake *handshake)
 {
     struct meta_context context;
-    char object[OBJECT_NAME_MAX + 1];
+    char object[VERSION_NAME_MAX + 1];
     uint64_t size;
     bool set = handshake->option == OPTION_SET_META_CONTEXT;
     if (set)

@@ -146,6 +146,24 @@ static void sizes_are_blocks_within_the_limit(void **context)
     assert_bad(OBJECT(U1, "disk", "\"size\":99999999999999999999", GOOD_STATE, ""), "not JSON");
 }
 
+#define SNAPSHOT(state, more) OBJECT(U1, "monday", GOOD_SIZE, state, ",\"origin\":\"" U3 "\"" more)
+
+static void what_no_snapshot_can_be_is_refused(void **context)
+{
+    struct object_document document;
+    (void)context;
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"hold\":true"), "only a snapshot");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"locked_until\":5"), "only a snapshot");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"origin\":7"), "not an object's");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"origin\":\"nobody\""), "`origin`");
+    assert_bad(SNAPSHOT(GOOD_STATE, ",\"hold\":1"), "not an object's");
+    assert_bad(SNAPSHOT(GOOD_STATE, ",\"locked_until\":-1"), "`locked_until`");
+    assert_bad(SNAPSHOT(GOOD_STATE, ",\"cut\":12288"), "none can be");
+    assert_bad(SNAPSHOT("\"created\":1,\"deleted\":2,\"state\":\"trashed\"", ""), "none can be");
+    assert_int_equal(decode(SNAPSHOT(GOOD_STATE, ",\"hold\":true"), &document), ERROR_NONE);
+    assert_true(document.hold);
+}
+
 static void a_cut_lies_beyond_the_size(void **context)
 {
     struct object_document document;
@@ -225,6 +243,7 @@ static void assert_same(const struct object_document *a)
     assert_string_equal(a->name, b.name);
     assert_true(a->size == b.size && a->cut == b.cut && a->created == b.created && a->deleted == b.deleted);
     assert_true(a->state == b.state && a->component == b.component);
+    assert_true(uuid_equal(a->origin, b.origin) && a->hold == b.hold && a->locked_until == b.locked_until);
 }
 
 static void what_is_encoded_decodes_to_the_same(void **context)
@@ -243,6 +262,18 @@ static void what_is_encoded_decodes_to_the_same(void **context)
     document.size = OBJECT_SIZE_MAX;
     document.state = OBJECT_DELETING;
     snprintf(document.name, sizeof document.name, "größe \\ %%s");
+    assert_same(&document);
+}
+
+static void snapshots_too(void **context)
+{
+    struct object_document document = {.uuid = uuid_random(), .domain = uuid_random(), .group = uuid_random(),
+                                       .origin = uuid_random(), .size = 4096, .component = 2,
+                                       .state = OBJECT_LIVE,    .name = "monday"};
+    (void)context;
+    assert_same(&document);
+    document.hold = true;
+    document.locked_until = INT64_MAX;
     assert_same(&document);
 }
 
@@ -271,12 +302,14 @@ int main(void)
         cmocka_unit_test(identities_must_be_uuids),
         cmocka_unit_test(a_name_that_no_object_may_have_is_refused),
         cmocka_unit_test(sizes_are_blocks_within_the_limit),
+        cmocka_unit_test(what_no_snapshot_can_be_is_refused),
         cmocka_unit_test(a_cut_lies_beyond_the_size),
         cmocka_unit_test(states_agree_with_their_times),
         cmocka_unit_test(an_object_has_one_active_component_that_is_not_the_catalog),
         cmocka_unit_test(nothing_is_written_where_decoding_fails),
         cmocka_unit_test(a_pool_of_a_newer_format_says_so),
         cmocka_unit_test(what_is_encoded_decodes_to_the_same),
+        cmocka_unit_test(snapshots_too),
         cmocka_unit_test(the_pool_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
