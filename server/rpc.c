@@ -43,9 +43,10 @@ static size_t nesting(const char *line, size_t size)
         else if (line[i] == '"')
             in_string = !in_string;
         else if (!in_string && (line[i] == '{' || line[i] == '['))
-            deepest = MAX(deepest, ++depth);
+            depth++;
         else if (!in_string && (line[i] == '}' || line[i] == ']') && depth > 0)
             depth--;
+        deepest = MAX(deepest, depth);
     }
     return deepest;
 }

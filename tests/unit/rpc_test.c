@@ -66,6 +66,15 @@ static void brackets_inside_of_strings_are_no_nesting(void **state)
     rpc_request_deinit(&request);
 }
 
+static void as_many_brackets_as_are_allowed_are_taken(void **state)
+{
+    (void)state;
+    struct rpc_request request;
+    assert_int_equal(decode("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":{\"names\":[[\"a\"]]}}", &request),
+                     ERROR_NONE);
+    rpc_request_deinit(&request);
+}
+
 static void a_line_beyond_the_limit_is_refused(void **state)
 {
     (void)state;
@@ -185,6 +194,7 @@ int main(void)
         cmocka_unit_test(zero_bytes_are_refused),
         cmocka_unit_test(deep_nesting_is_refused_before_it_is_parsed),
         cmocka_unit_test(brackets_inside_of_strings_are_no_nesting),
+        cmocka_unit_test(as_many_brackets_as_are_allowed_are_taken),
         cmocka_unit_test(a_line_beyond_the_limit_is_refused),
         cmocka_unit_test(what_is_no_request_is_refused),
         cmocka_unit_test(a_request_without_a_proper_id_is_refused),
