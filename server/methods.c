@@ -31,6 +31,21 @@ static const struct method table[] = {
      {NAME, {"size", JSON_INTEGER, true}, {"shrink", JSON_TRUE, false}},
      method_object_resize},
     {"object.delete", ROLE_OPERATE, {NAME, {"now", JSON_TRUE, false}}, method_object_delete},
+    {"object.snapshot",
+     ROLE_OPERATE,
+     {{"names", JSON_ARRAY, true},
+      {"snapshot", JSON_STRING, true},
+      {"hold", JSON_TRUE, false},
+      {"locked_until", JSON_INTEGER, false}},
+     method_object_snapshot},
+    {"object.rollback", ROLE_OPERATE, {NAME}, method_object_rollback},
+    {"object.clone", ROLE_OPERATE, {NAME, {"new_name", JSON_STRING, true}}, method_object_clone},
+    {"snapshot.list", ROLE_OBSERVE, {{"object", JSON_STRING, false}}, method_snapshot_list},
+    {"snapshot.delete", ROLE_OPERATE, {NAME}, method_snapshot_delete},
+    {"snapshot.protect",
+     ROLE_OPERATE,
+     {NAME, {"hold", JSON_TRUE, false}, {"locked_until", JSON_INTEGER, false}},
+     method_snapshot_protect},
     {"trash.list", ROLE_OBSERVE, {{NULL}}, method_trash_list},
     {"trash.restore", ROLE_OPERATE, {NAME, {"new_name", JSON_STRING, false}}, method_trash_restore},
     {"trash.purge", ROLE_OPERATE, {NAME}, method_trash_purge},
@@ -76,7 +91,16 @@ static bool type_fits(const struct parameter *parameter, const json_t *value)
 
 static const char *type_name(json_type type)
 {
-    return type == JSON_TRUE ? "true or false" : type == JSON_INTEGER ? "an integer" : "a string";
+    switch (type) {
+    case JSON_TRUE:
+        return "true or false";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_ARRAY:
+        return "a list";
+    default:
+        return "a string";
+    }
 }
 
 static enum error parameters_check(const struct method *method, const json_t *parameters)

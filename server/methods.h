@@ -25,11 +25,11 @@ struct methods {
     struct mutex trash; /* RANK_CONTROL: what was found in or out of the trash stays there until it is acted upon */
 };
 
-#define PARAMETERS_MAX 3
+#define PARAMETERS_MAX 4
 
 struct parameter {
     const char *name;
-    json_type type; /* JSON_TRUE stands for a boolean */
+    json_type type; /* JSON_TRUE stands for a boolean, JSON_ARRAY for a list, which the method looks through */
     bool required;
 };
 
@@ -43,6 +43,9 @@ struct method {
 
 /* The line that answers the request in `line` (without newline); NULL when out of memory. Any thread. */
 char *methods_answer(struct methods *methods, unsigned roles, const char *line, size_t size) CHECKED;
+
+/* How an object is answered; NULL when out of memory. */
+json_t *object_json(const struct object_info *info);
 
 /* The table, for tests and documentation; ends with a name NULL. */
 const struct method *methods_table(void);
@@ -59,6 +62,12 @@ enum error method_object_rename(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_resize(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_delete(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_usage(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_snapshot(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_rollback(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_clone(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_snapshot_list(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_snapshot_delete(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_snapshot_protect(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_trash_list(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_trash_restore(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_trash_purge(struct methods *, json_t *, json_t **) CHECKED;

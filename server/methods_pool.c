@@ -86,6 +86,7 @@ static enum error add_figures(json_t *json, const struct pool_status *status)
         {"data_stored_bytes", status->data_stored_bytes},
         {"meta_stored_bytes", status->meta_stored_bytes},
         {"objects", status->objects},
+        {"snapshots", status->snapshots},
         {"objects_trashed", status->objects_trashed},
         {"memory_setting", status->memory_setting},
         {"memory_used", status->memory_used},

@@ -12,8 +12,8 @@
 
 #include "base/error.h"
 
-#define RPC_LINE_MAX  8192 /* bytes of a request: two names and a passphrase in hexadecimal fit several times */
-#define RPC_DEPTH_MAX 4    /* brackets inside each other: requests need two */
+#define RPC_LINE_MAX  12288 /* bytes of a request: the names of a snapshot of SNAPSHOT_OBJECTS_MAX objects fit */
+#define RPC_DEPTH_MAX 4    /* brackets inside each other: requests need three */
 #define RPC_ID_MAX    64   /* bytes of an id that is a string: it is sent back */
 
 enum rpc_code {

@@ -43,4 +43,8 @@ const char *const *argument_values(const struct arguments *arguments, const char
 /* The value as a size. ERROR_INVALID where it was not given or is no size. */
 enum error argument_size(const struct arguments *arguments, const char *option, uint64_t *bytes) CHECKED;
 
+/* The value as a time, in seconds since 1970: a date, a date and a time of day (local time), or a duration from now on. 0
+ * where it was not given; ERROR_INVALID where it is none, or not to come. */
+enum error argument_date(const struct arguments *arguments, const char *option, uint64_t *seconds) CHECKED;
+
 #endif

@@ -15,6 +15,7 @@
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/object_call.h"
+#include "tools/object_version.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
@@ -93,6 +94,8 @@ static enum error run_delete(struct tool *tool, const struct arguments *argument
 {
     bool now = argument_given(arguments, "now");
     json_t *object;
+    if (strchr(arguments->positional[0], '@') != NULL) /* which no disk's name holds */
+        return snapshot_drop(tool, arguments->positional[0]);
     TRY(object_ask(tool, "object.delete", json_pack("{s:s, s:b}", "name", arguments->positional[0], "now", now),
                    &object));
     return answer_show(tool, object, now ? tell_gone : tell_trashed);
@@ -102,11 +105,12 @@ static enum error run_delete(struct tool *tool, const struct arguments *argument
 
 static void add_row(struct table *table, const json_t *object)
 {
-    char size[TEXT_SIZE], created[TEXT_SIZE], open_count[TEXT_SIZE];
+    char size[TEXT_SIZE], created[TEXT_SIZE], open_count[TEXT_SIZE], snapshots[TEXT_SIZE];
+    snprintf(snapshots, sizeof(snapshots), "%" PRIu64, answer_figure(object, "snapshots"));
     snprintf(open_count, sizeof(open_count), "%" PRIu64, answer_figure(object, "open_count"));
     table_add(table, NULL,
               (const char *const[]){answer_word(object, "name"), text_size(answer_figure(object, "size"), size),
-                                    text_time(answer_figure(object, "created"), created), open_count,
+                                    text_time(answer_figure(object, "created"), created), open_count, snapshots,
                                     answer_word(object, "uuid")});
 }
 
@@ -116,6 +120,7 @@ static enum error print_list(struct tool *tool, const json_t *objects)
                                                   {"SIZE", TABLE_RIGHT},
                                                   {"CREATED", TABLE_LEFT},
                                                   {"OPEN", TABLE_RIGHT},
+                                                  {"SNAPSHOTS", TABLE_RIGHT},
                                                   {"UUID", TABLE_LEFT}};
     if (json_array_size(objects) > 0)
         return answer_table(tool, objects, columns, COUNT_OF(columns), add_row);
@@ -125,8 +130,11 @@ static enum error print_list(struct tool *tool, const json_t *objects)
 
 static enum error run_list(struct tool *tool, const struct arguments *arguments)
 {
-    (void)arguments;
     json_t *objects;
+    if (argument_given(arguments, "snapshots"))
+        return snapshots_list(tool, arguments->positional_count > 0 ? arguments->positional[0] : NULL);
+    if (arguments->positional_count > 0)
+        return error_explain(ERROR_INVALID, "`object list NAME` lists snapshots: say --snapshots");
     TRY(client_ask(tool, "object.list", NULL, &objects));
     return answer_show(tool, objects, print_list);
 }
@@ -136,6 +144,10 @@ static enum error run_list(struct tool *tool, const struct arguments *arguments)
 static const struct option_row no_options[] = {{NULL}};
 static const struct option_row create_options[] = {
     {"size", "SIZE", "what the disk can hold: 20G, 512M, 64T, or bytes (a multiple of 4096)", false},
+    {NULL},
+};
+static const struct option_row list_options[] = {
+    {"snapshots", NULL, "the snapshots of all disks, or of one", false},
     {NULL},
 };
 static const struct option_row resize_options[] = {
@@ -166,11 +178,14 @@ const struct command command_object_create = {
 const struct command command_object_list = {
     .noun = "object",
     .verb = "list",
-    .arguments = "",
-    .summary = "all virtual disks",
-    .text = "Lists the virtual disks, sorted by name. OPEN counts the connections that use one.",
-    .examples = "  coffer object list\n  coffer --json object list | jq -r '.[].name'\n",
-    .options = no_options,
+    .arguments = "[NAME]",
+    .summary = "all virtual disks, or snapshots",
+    .text = "Lists the virtual disks, sorted by name, or with --snapshots their snapshots, by age. OPEN counts the\n"
+            "connections that use one.",
+    .examples = "  coffer object list\n  coffer --json object list | jq -r '.[].name'\n"
+                "  coffer object list --snapshots disk1\n",
+    .positional_max = 1,
+    .options = list_options,
     .run = run_list,
 };
 
@@ -205,13 +220,15 @@ const struct command command_object_resize = {
 const struct command command_object_delete = {
     .noun = "object",
     .verb = "delete",
-    .arguments = "NAME",
-    .summary = "put a disk into the trash",
+    .arguments = "NAME[@SNAPSHOT]",
+    .summary = "put a disk into the trash; or delete a snapshot",
     .text = "Puts a disk into the trash, where it stays for the time that `trash` in coffer.conf says (7 days by\n"
-            "default), and tells how to get it back. Refused while it is open.",
+            "default), and tells how to get it back. Its snapshots go with it. Refused while it is open, and --now while\n"
+            "a snapshot of it is held or locked. A snapshot does not go into the trash: it is gone.",
     .examples = "  coffer object delete disk1\n"
                 "  coffer trash restore disk1\n"
-                "  coffer object delete disk1 --now\n",
+                "  coffer object delete disk1 --now\n"
+                "  coffer object delete disk1@monday\n",
     .positional_min = 1,
     .positional_max = 1,
     .options = delete_options,

@@ -286,15 +286,14 @@ static void info_fill(const struct object *object, struct snapshot_info *info)
     memcpy(info->snapshot, object->name, sizeof info->snapshot);
 }
 
-static int info_order(const void *a, const void *b)
+/* Components rise, so they tell which of two is older. */
+static int age_order(const void *a, const void *b)
 {
-    const struct snapshot_info *x = a, *y = b;
-    int order = strcmp(x->object, y->object);
+    const struct object *x = *(const struct object *const *)a, *y = *(const struct object *const *)b;
+    int order = strcmp(x->origin->name, y->origin->name);
     if (order == 0)
-        order = memcmp(&x->object_uuid, &y->object_uuid, sizeof x->object_uuid);
-    if (order == 0)
-        order = x->created < y->created ? -1 : x->created > y->created;
-    return order != 0 ? order : strcmp(x->snapshot, y->snapshot);
+        order = memcmp(&x->origin_uuid, &y->origin_uuid, sizeof x->origin_uuid);
+    return order != 0 ? order : x->component < y->component ? -1 : x->component > y->component;
 }
 
 static enum error list(struct pool *pool, const char *name, struct snapshot_info **infos, size_t *count)
@@ -304,12 +303,18 @@ static enum error list(struct pool *pool, const char *name, struct snapshot_info
     TRY(pool_check_unlocked(pool));
     if (name != NULL)
         TRY(find_object(pool, name, &only));
-    struct snapshot_info *filled = malloc((pool->table->count + 1) * sizeof *filled);
-    if (filled == NULL)
+    AUTO_FREE const struct object **found = malloc((pool->table->snapshot_count + 1) * sizeof(const struct object *));
+    struct snapshot_info *filled = malloc((pool->table->snapshot_count + 1) * sizeof *filled);
+    if (found == NULL || filled == NULL) {
+        free(filled);
         return ERROR_NO_MEMORY;
+    }
     for (const struct object *object = pool->objects; object != NULL; object = object->next)
         if (object_is_snapshot(object) && object_is_living(object) && (only == NULL || object->origin == only))
-            info_fill(object, &filled[n++]);
+            found[n++] = object;
+    qsort(found, n, sizeof(const struct object *), age_order);
+    for (size_t i = 0; i < n; i++)
+        info_fill(found[i], &filled[i]);
     *infos = filled;
     *count = n;
     return ERROR_NONE;
@@ -320,8 +325,6 @@ enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_
     mutex_lock(&pool->lock);
     enum error error = list(pool, object, infos, count);
     mutex_unlock(&pool->lock);
-    if (error == ERROR_NONE)
-        qsort(*infos, *count, sizeof **infos, info_order);
     return error;
 }
 

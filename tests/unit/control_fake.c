@@ -209,6 +209,112 @@ enum error object_restore(struct pool *pool, const char *name, const char *new_n
     return leave(pool, ERROR_NONE);
 }
 
+/* ---- versions ------------------------------------------------------------------------------------------------------ */
+
+static struct snapshot_info *snapshot_of(struct pool *pool, const char *name)
+{
+    for (size_t i = 0; i < pool->snapshot_count; i++) {
+        char uuid[UUID_TEXT_SIZE];
+        uuid_format(pool->snapshots[i].uuid, uuid);
+        if (!pool->snapshots[i].deleting &&
+            (strcmp(pool->snapshots[i].name, name) == 0 || strcmp(uuid, name) == 0))
+            return &pool->snapshots[i];
+    }
+    return NULL;
+}
+
+static enum error snapshot_enter(struct pool *pool, const char *name, struct snapshot_info **snapshot)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (pool->status.locked)
+        return locked();
+    *snapshot = snapshot_of(pool, name);
+    return *snapshot == NULL ? error_explain(ERROR_NOT_FOUND, "there is no snapshot '%s'", name) : ERROR_NONE;
+}
+
+enum error object_snapshot(struct pool *pool, const char *const *names, size_t count, const char *snapshot, bool hold,
+                           uint64_t locked_until)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct object_info *object;
+        enum error error = enter(pool, names[i], &object);
+        if (error == ERROR_NONE) {
+            struct snapshot_info *made = &pool->snapshots[pool->snapshot_count++];
+            *made = (struct snapshot_info){.uuid = {{0xee, (uint8_t)pool->snapshot_count}},
+                                           .object_uuid = object->uuid,
+                                           .size = object->size,
+                                           .created = 1700000000,
+                                           .hold = hold,
+                                           .locked_until = locked_until};
+            snprintf(made->name, sizeof(made->name), "%.200s@%s", object->name, snapshot);
+            snprintf(made->object, sizeof(made->object), "%.200s", object->name);
+            snprintf(made->snapshot, sizeof(made->snapshot), "%s", snapshot);
+        }
+        TRY(leave(pool, error));
+    }
+    return ERROR_NONE;
+}
+
+enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count)
+{
+    pthread_mutex_lock(&pool->lock);
+    *infos = calloc(pool->snapshot_count + 1, sizeof(**infos));
+    *count = 0;
+    for (size_t i = 0; i < pool->snapshot_count; i++)
+        if (!pool->snapshots[i].deleting && (object == NULL || strcmp(pool->snapshots[i].object, object) == 0))
+            (*infos)[(*count)++] = pool->snapshots[i];
+    return leave(pool, ERROR_NONE);
+}
+
+enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_info *info)
+{
+    struct snapshot_info *snapshot;
+    enum error error = snapshot_enter(pool, name, &snapshot);
+    if (error == ERROR_NONE)
+        *info = *snapshot;
+    return leave(pool, error);
+}
+
+enum error snapshot_delete(struct pool *pool, const char *name)
+{
+    struct snapshot_info *snapshot;
+    enum error error = snapshot_enter(pool, name, &snapshot);
+    if (error == ERROR_NONE && snapshot->hold)
+        error = error_explain(ERROR_BUSY, "the snapshot '%s' is held", snapshot->name);
+    if (error == ERROR_NONE)
+        snapshot->deleting = true;
+    return leave(pool, error);
+}
+
+enum error snapshot_protect(struct pool *pool, const char *name, bool hold, uint64_t locked_until)
+{
+    struct snapshot_info *snapshot;
+    enum error error = snapshot_enter(pool, name, &snapshot);
+    if (error == ERROR_NONE) {
+        snapshot->hold = hold;
+        snapshot->locked_until = locked_until;
+    }
+    return leave(pool, error);
+}
+
+enum error object_rollback(struct pool *pool, const char *name)
+{
+    struct snapshot_info *snapshot;
+    return leave(pool, snapshot_enter(pool, name, &snapshot));
+}
+
+enum error object_clone(struct pool *pool, const char *name, const char *new_name, struct uuid *uuid)
+{
+    struct object_info *object;
+    struct snapshot_info *snapshot = NULL;
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NOT_FOUND && (snapshot = snapshot_of(pool, name)) != NULL)
+        error = ERROR_NONE;
+    if (error == ERROR_NONE)
+        *uuid = add(pool, new_name, snapshot != NULL ? snapshot->size : object->size)->uuid;
+    return leave(pool, error);
+}
+
 enum error object_usage(struct pool *pool, const char *name, struct object_usage *usage)
 {
     struct object_info *object;

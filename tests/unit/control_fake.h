@@ -18,6 +18,8 @@ struct pool {
     const char *passphrase;  /* NULL: the key is a file */
     unsigned usage_delay_ms; /* of object_usage */
     enum error usage_error;
+    struct snapshot_info snapshots[FAKE_OBJECTS_MAX];
+    size_t snapshot_count;
     struct scrub_status scrub;
     struct damage_info damages[4];
     size_t damage_count;

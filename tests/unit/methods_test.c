@@ -245,6 +245,45 @@ static void delete_tells_until_when_and_restore_brings_back(void **state)
     assert_int_equal(json_array_size(call(fixture, "object.list", "{}")), 1);
 }
 
+static void what_cannot_be_a_snapshot_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    assert_fails(fixture, "object.snapshot", "{\"names\":\"a\",\"snapshot\":\"s\"}", -32602, "INVALID");
+    assert_fails(fixture, "object.snapshot", "{\"names\":[],\"snapshot\":\"s\"}", -32000, "INVALID");
+    assert_fails(fixture, "object.snapshot", "{\"names\":[1],\"snapshot\":\"s\"}", -32000, "INVALID");
+    assert_fails(fixture, "object.snapshot", "{\"names\":[\"a\"]}", -32602, "INVALID");
+    assert_fails(fixture, "object.snapshot", "{\"names\":[\"a\"],\"snapshot\":\"s\",\"locked_until\":-1}", -32000,
+                 "INVALID");
+    assert_fails(fixture, "object.rollback", "{\"name\":\"a@s\"}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "snapshot.delete", "{\"name\":\"a@s\"}", -32000, "NOT_FOUND");
+    assert_int_equal(fixture->pool->snapshot_count, 0);
+}
+
+static void a_snapshot_lives_from_object_snapshot_to_snapshot_delete(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    fake_add(fixture->pool, "b", 8192);
+    json_t *made = call(fixture, "object.snapshot", "{\"names\":[\"a\",\"b\"],\"snapshot\":\"s\",\"hold\":true}");
+    assert_int_equal(json_array_size(made), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(made, 1), "name")), "b@s");
+    assert_int_equal(json_array_size(call(fixture, "snapshot.list", "{\"object\":\"a\"}")), 1);
+    assert_int_equal(json_array_size(call(fixture, "snapshot.list", "{}")), 2);
+    assert_fails(fixture, "snapshot.delete", "{\"name\":\"a@s\"}", -32000, "BUSY");
+    json_t *locked = call(fixture, "snapshot.protect", "{\"name\":\"a@s\",\"locked_until\":9000000000}");
+    assert_true(json_is_true(json_object_get(locked, "hold"))); /* as it was */
+    assert_int_equal(json_integer_value(json_object_get(locked, "locked_until")), 9000000000);
+    call(fixture, "snapshot.protect", "{\"name\":\"a@s\",\"hold\":false}");
+    json_t *deleted = call(fixture, "snapshot.delete", "{\"name\":\"a@s\"}");
+    assert_true(json_is_true(json_object_get(deleted, "deleting")));
+    assert_string_equal(
+        json_string_value(json_object_get(call(fixture, "object.rollback", "{\"name\":\"b@s\"}"), "name")), "b");
+    json_t *clone = call(fixture, "object.clone", "{\"name\":\"b@s\",\"new_name\":\"c\"}");
+    assert_string_equal(json_string_value(json_object_get(clone, "name")), "c");
+    assert_int_equal(json_integer_value(json_object_get(clone, "size")), 8192);
+}
+
 static void rename_and_resize_answer_with_the_object_as_it_is(void **state)
 {
     struct fixture *fixture = *state;
@@ -487,6 +526,8 @@ int main(void)
         TEST(a_name_that_two_in_the_trash_have_is_refused_and_a_uuid_is_not),
         TEST(delete_tells_until_when_and_restore_brings_back),
         TEST(rename_and_resize_answer_with_the_object_as_it_is),
+        TEST(what_cannot_be_a_snapshot_is_refused),
+        TEST(a_snapshot_lives_from_object_snapshot_to_snapshot_delete),
         TEST(usage_tells_all_its_figures),
         TEST(status_has_groups_with_their_devices),
         TEST(health_reports_good_checks_too),

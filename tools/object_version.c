@@ -1,0 +1,269 @@
+/*
+ * `coffer object snapshot`, `protect`, `rollback` and `clone`, and the list of snapshots. A snapshot is NAME@SNAPSHOT.
+ *
+ * Sentences are made from the daemon's answer, never from what was asked for.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "engine/coffer.h"
+#include "tools/answer.h"
+#include "tools/client.h"
+#include "tools/command.h"
+#include "tools/object_call.h"
+#include "tools/object_version.h"
+#include "tools/table.h"
+#include "tools/text.h"
+
+/* ---- snapshot ------------------------------------------------------------------------------------------------------- */
+
+static const char *protection(const json_t *snapshot, char text[2 * TEXT_SIZE])
+{
+    char when[TEXT_SIZE];
+    uint64_t until = answer_figure(snapshot, "locked_until");
+    bool held = answer_flag(snapshot, "hold"), locked = until > (uint64_t)time(NULL);
+    snprintf(text, 2 * TEXT_SIZE, "%s%s%s%s", held ? "held" : "", held && locked ? ", " : "", locked ? "until " : "",
+             locked ? text_time(until, when) : "");
+    return text;
+}
+
+static enum error tell_made(struct tool *tool, const json_t *snapshots)
+{
+    size_t i;
+    json_t *snapshot;
+    json_array_foreach(snapshots, i, snapshot) fprintf(tool->out, "Made '%s'.\n", answer_word(snapshot, "name"));
+    return ERROR_NONE;
+}
+
+/* Without --name the moment names it. */
+static const char *snapshot_name(const struct arguments *arguments, char made[TEXT_SIZE])
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    const char *given = argument_value(arguments, "name", NULL);
+    if (given != NULL)
+        return given;
+    gmtime_r(&now, &utc);
+    strftime(made, TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    return made;
+}
+
+static json_t *names_json(const struct arguments *arguments)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < arguments->positional_count; i++)
+        if (json_array_append_new(names, json_string(arguments->positional[i])) != 0) {
+            json_decref(names);
+            return NULL;
+        }
+    return names;
+}
+
+static enum error run_snapshot(struct tool *tool, const struct arguments *arguments)
+{
+    char made[TEXT_SIZE];
+    uint64_t until = 0;
+    json_t *snapshots, *names = names_json(arguments);
+    enum error error = argument_date(arguments, "locked-until", &until);
+    if (error == ERROR_NONE && names == NULL)
+        error = error_explain(ERROR_INVALID, "a name must be UTF-8");
+    if (error != ERROR_NONE) {
+        json_decref(names);
+        return error;
+    }
+    json_t *parameters =
+        json_pack("{s:o, s:s, s:b, s:I}", "names", names, "snapshot", snapshot_name(arguments, made), "hold",
+                  argument_given(arguments, "hold"), "locked_until", (json_int_t)until);
+    if (parameters == NULL)
+        return error_explain(ERROR_INVALID, "a name must be UTF-8");
+    TRY(client_ask(tool, "object.snapshot", parameters, &snapshots));
+    return answer_show(tool, snapshots, tell_made);
+}
+
+/* ---- list ----------------------------------------------------------------------------------------------------------- */
+
+static void add_row(struct table *table, const json_t *snapshot)
+{
+    char size[TEXT_SIZE], created[TEXT_SIZE], open_count[TEXT_SIZE], kept[2 * TEXT_SIZE];
+    snprintf(open_count, sizeof(open_count), "%" PRIu64, answer_figure(snapshot, "open_count"));
+    table_add(table, NULL,
+              (const char *const[]){answer_word(snapshot, "name"), text_size(answer_figure(snapshot, "size"), size),
+                                    text_time(answer_figure(snapshot, "created"), created), open_count,
+                                    protection(snapshot, kept)});
+}
+
+static enum error print_list(struct tool *tool, const json_t *snapshots)
+{
+    static const struct table_column columns[] = {{"NAME", TABLE_LEFT},
+                                                  {"SIZE", TABLE_RIGHT},
+                                                  {"CREATED", TABLE_LEFT},
+                                                  {"OPEN", TABLE_RIGHT},
+                                                  {"KEPT", TABLE_LEFT}};
+    if (json_array_size(snapshots) > 0)
+        return answer_table(tool, snapshots, columns, COUNT_OF(columns), add_row);
+    fprintf(tool->out, "No snapshots. Make one: %s object snapshot NAME\n", tool_self(tool));
+    return ERROR_NONE;
+}
+
+enum error snapshots_list(struct tool *tool, const char *object)
+{
+    json_t *snapshots, *parameters = object == NULL ? NULL : json_pack("{s:s}", "object", object);
+    if (object != NULL && parameters == NULL)
+        return error_explain(ERROR_INVALID, "a name must be UTF-8");
+    TRY(client_ask(tool, "snapshot.list", parameters, &snapshots));
+    return answer_show(tool, snapshots, print_list);
+}
+
+/* ---- delete, protect ------------------------------------------------------------------------------------------------- */
+
+static enum error tell_gone(struct tool *tool, const json_t *snapshot)
+{
+    fprintf(tool->out, "'%s' is gone; its space comes back in the background.\n", answer_word(snapshot, "name"));
+    return ERROR_NONE;
+}
+
+enum error snapshot_drop(struct tool *tool, const char *name)
+{
+    json_t *snapshot;
+    TRY(object_ask(tool, "snapshot.delete", json_pack("{s:s}", "name", name), &snapshot));
+    return answer_show(tool, snapshot, tell_gone);
+}
+
+static enum error tell_protected(struct tool *tool, const json_t *snapshot)
+{
+    char kept[2 * TEXT_SIZE];
+    protection(snapshot, kept);
+    fprintf(tool->out, "'%s' %s%s.\n", answer_word(snapshot, "name"), kept[0] == '\0' ? "can be deleted" : "is kept: ",
+            kept);
+    return ERROR_NONE;
+}
+
+static enum error run_protect(struct tool *tool, const struct arguments *arguments)
+{
+    bool hold = argument_given(arguments, "hold"), lets_go = argument_given(arguments, "no-hold");
+    uint64_t until = 0;
+    json_t *snapshot;
+    TRY(argument_date(arguments, "locked-until", &until));
+    if (hold && lets_go)
+        return error_explain(ERROR_INVALID, "--hold and --no-hold: say one of them");
+    if (!hold && !lets_go && until == 0)
+        return error_explain(ERROR_INVALID, "say how: --hold, --no-hold or --locked-until DATE");
+    json_t *parameters = json_pack("{s:s, s:I}", "name", arguments->positional[0], "locked_until", (json_int_t)until);
+    if (parameters != NULL && (hold || lets_go))
+        json_object_set_new(parameters, "hold", json_boolean(hold));
+    TRY(object_ask(tool, "snapshot.protect", parameters, &snapshot));
+    return answer_show(tool, snapshot, tell_protected);
+}
+
+/* ---- rollback, clone -------------------------------------------------------------------------------------------------- */
+
+static enum error tell_rolled_back(struct tool *tool, const json_t *object)
+{
+    fprintf(tool->out, "'%s' is as it was then.\n", answer_word(object, "name"));
+    return ERROR_NONE;
+}
+
+static enum error run_rollback(struct tool *tool, const struct arguments *arguments)
+{
+    json_t *object;
+    TRY(object_ask(tool, "object.rollback", json_pack("{s:s}", "name", arguments->positional[0]), &object));
+    return answer_show(tool, object, tell_rolled_back);
+}
+
+static enum error tell_cloned(struct tool *tool, const json_t *object)
+{
+    char size[TEXT_SIZE];
+    fprintf(tool->out, "Created '%s', %s.\n", answer_word(object, "name"), text_size(answer_figure(object, "size"), size));
+    return ERROR_NONE;
+}
+
+static enum error run_clone(struct tool *tool, const struct arguments *arguments)
+{
+    json_t *object;
+    TRY(object_ask(tool, "object.clone",
+                   json_pack("{s:s, s:s}", "name", arguments->positional[0], "new_name", arguments->positional[1]),
+                   &object));
+    return answer_show(tool, object, tell_cloned);
+}
+
+/* ---- the table -------------------------------------------------------------------------------------------------------- */
+
+#define LOCKED_HELP "it cannot be deleted before: 2030-12-31, '2030-12-31 18:00', or 30d from now; cannot be undone"
+
+static const struct option_row no_options[] = {{NULL}};
+static const struct option_row snapshot_options[] = {
+    {"name", "SNAPSHOT", "what it is called; without it, the moment in UTC", false},
+    {"hold", NULL, "it cannot be deleted until that is taken back", false},
+    {"locked-until", "DATE", LOCKED_HELP, false},
+    {NULL},
+};
+static const struct option_row protect_options[] = {
+    {"hold", NULL, "it cannot be deleted until that is taken back", false},
+    {"no-hold", NULL, "it can be deleted, unless it is locked", false},
+    {"locked-until", "DATE", LOCKED_HELP, false},
+    {NULL},
+};
+
+const struct command command_object_snapshot = {
+    .noun = "object",
+    .verb = "snapshot",
+    .arguments = "NAME…",
+    .summary = "keep what disks hold at this moment",
+    .text = "Makes a snapshot of a disk, or of up to 32 disks at one moment, while they are written. It takes no time, and\n"
+            "no space but for what is written afterwards. It is called NAME@SNAPSHOT, can be attached under that name\n"
+            "(read-only), and stays until it is deleted, or its disk is.",
+    .examples = "  coffer object snapshot disk1 --name before-upgrade\n"
+                "  coffer object snapshot db-data db-log --name nightly --locked-until 30d\n"
+                "  coffer object uri disk1@before-upgrade\n",
+    .positional_min = 1,
+    .positional_max = SNAPSHOT_OBJECTS_MAX,
+    .options = snapshot_options,
+    .run = run_snapshot,
+};
+
+const struct command command_object_protect = {
+    .noun = "object",
+    .verb = "protect",
+    .arguments = "NAME@SNAPSHOT",
+    .summary = "keep a snapshot from being deleted",
+    .text = "Holds a snapshot until --no-hold, or locks it until a date. A lock can be made longer, never shorter, also\n"
+            "not by root, and a clock that is set forward while cofferd runs does not end it. A disk with a snapshot\n"
+            "that is held or locked can be put into the trash, but is not freed.",
+    .examples = "  coffer object protect disk1@gold --hold\n"
+                "  coffer object protect disk1@gold --locked-until 2030-12-31\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = protect_options,
+    .run = run_protect,
+};
+
+const struct command command_object_rollback = {
+    .noun = "object",
+    .verb = "rollback",
+    .arguments = "NAME@SNAPSHOT",
+    .summary = "make a disk again what a snapshot holds",
+    .text = "Makes the disk what its snapshot holds, its size included. What it holds now is lost, unless a snapshot has it;\n"
+            "all snapshots stay, younger ones too. Refused while the disk is open.",
+    .examples = "  coffer object rollback disk1@before-upgrade\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = no_options,
+    .run = run_rollback,
+};
+
+const struct command command_object_clone = {
+    .noun = "object",
+    .verb = "clone",
+    .arguments = "NAME[@SNAPSHOT] NEW_NAME",
+    .summary = "make a new disk of what another holds",
+    .text = "Makes a disk that begins as a snapshot, or as a disk at this moment. It takes no time and shares all that\n"
+            "neither of them overwrites. Either may be deleted at any time.",
+    .examples = "  coffer object clone template@v3 web1\n  coffer object clone disk1 disk1-test\n",
+    .positional_min = 2,
+    .positional_max = 2,
+    .options = no_options,
+    .run = run_clone,
+};
