@@ -29,6 +29,9 @@
 #define RECENT_BATCH_ROOM (2u << 20) /* room in the recent table that one commit can need at most */
 #define JOURNAL_BYTES_MAX (UINT64_C(512) << 20)
 #define COMPONENT_CATALOG 1
+/* Look-ups go along links, under the group's lock: with so many from one to the next a merge is due; with twice as many
+ * nobody makes another. */
+#define LINK_DEPTH_DUE 64
 /* Of the active table after an open: journal segments that replay walked are covered once it is published. Where replay
  * filled both tables, the frozen one is the generation before. */
 #define GENERATION_REPLAYED 2
@@ -158,6 +161,8 @@ void group_append_written(struct group *group, uint32_t device, size_t bytes);
 /* Room may have come back: wakes writers that wait. Under no lock. */
 void group_room_changed(struct group *group);
 void group_keeper_wake(struct group *group);
+/* Where links make a merge due, it begins. Under no lock. */
+void group_links_changed(struct group *group);
 /* The setting under which both recent tables together take this many bytes. */
 uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes);
 const char *group_name(const struct group *group); /* for messages */

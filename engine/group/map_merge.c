@@ -5,7 +5,8 @@
  * A component that was created on a base begins with the base's map as it is after this merge: bases have lower numbers,
  * so they are folded before their heirs. The heir takes one more reference to the root, and both are of a *family* from
  * then on: nodes of their maps may have several holders, and are asked before they are rewritten (update.c). So that the
- * chunk table knows what happened to shared nodes, all changes of counts are applied between two members of families. A
+ * chunk table knows what happened to shared nodes, all changes of counts are applied before another member of a family is
+ * folded that has a map already. A
  * base does not change as long as an heir has no map of its own, so it does not matter how often this is repeated after
  * crashes: what has a map already takes no other.
  *
@@ -26,6 +27,7 @@ struct component_merge {
     bool in_table;                /* before this merge */
     struct component_format format;
     struct statistics statistics; /* differences */
+    uint64_t shared_root;         /* CID of the base's root, with which it began in this merge; 0 */
     const struct sheaf **next, **end;
 };
 
@@ -193,13 +195,15 @@ static enum error component_adopt(struct merge *merge, struct component_list *li
     family_join(&base->format);
     merge->families = merge->family_pending = true;
     struct node_pointer root = pointer_decode(&component->format.root);
+    component->shared_root = entry_cid(root.first);
     return entry_is_hole(root.first) ? ERROR_NONE : map_node_hold(merge, &root);
 }
 
-/* What others did to shared nodes must be known before. */
-static enum error family_begin(struct merge *merge)
+/* What others did to shared nodes must be known before. Of a map that was taken over just now the root is shared with the
+ * base, and so is all below it: nothing is asked. */
+static enum error family_begin(struct merge *merge, const struct component_merge *component)
 {
-    if (merge->family_pending)
+    if (merge->family_pending && !component->shared_root)
         TRY(changes_apply(merge));
     merge->family_pending = true;
     return ERROR_NONE;
@@ -216,11 +220,11 @@ static enum error component_fold(struct merge *merge, struct component_merge *co
     for (size_t i = 0; i < count; i++)
         numbers[i] = sheaves[i]->number;
     if (format->family && (count || range_count))
-        TRY(family_begin(merge));
+        TRY(family_begin(merge, component));
     component->next = sheaves;
     component->end = sheaves + count;
     struct tree_update update = {&tree, numbers, count, ranges, range_count, map_leaf_apply, map_node_drop, map_leaf_lost,
-                                 format->family ? map_leaf_copied : NULL, component, false};
+                                 format->family ? map_leaf_copied : NULL, component->shared_root, component, false};
     TRY(tree_update(merge, &update));
     pointer_encode(&tree.root.pointer, &format->root);
     format->height = tree.root.height;

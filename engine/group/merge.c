@@ -297,7 +297,6 @@ enum error group_merge_replayed(struct group *group)
 #define RELEASE_PAUSE (20 * CLOCK_MILLISECOND) /* before the next merge while something is on the release list */
 /* With something on the list, and commits coming in, so long at least until the next merge: each writes leaves anew. */
 #define RELEASE_AGE (1 * CLOCK_SECOND)
-#define LINK_DEPTH_DUE 64 /* look-ups go along links, under the group's lock */
 #define DROPS_AGE (5 * CLOCK_SECOND) /* of a table that drops nodes of maps: what they hold is to come back soon */
 
 /* Where there is no space to release anything, segments that can be freed make some. */
@@ -388,6 +387,18 @@ void group_merge_thread(void *argument)
         pause = pause_time(group);
         mutex_lock(&group->thread_lock);
     }
+    mutex_unlock(&group->thread_lock);
+}
+
+void group_links_changed(struct group *group)
+{
+    mutex_lock(&group->lock);
+    bool due = recent_link_depth(group->view->active) >= LINK_DEPTH_DUE;
+    mutex_unlock(&group->lock);
+    if (!due)
+        return;
+    mutex_lock(&group->thread_lock);
+    condition_signal(&group->merge_wake);
     mutex_unlock(&group->thread_lock);
 }
 

@@ -65,9 +65,10 @@ struct tree_update {
     /* Maps: a leaf is lost; `count` of its blocks refer to `entry`, which it was, from now on. */
     void (*lost)(void *context, struct map_entry entry, unsigned count);
     /* Maps of a family, whose nodes others may hold as well: a leaf stays theirs, and what replaces it refers to all that
-     * it refers to as well (before `apply` takes away what changes). NULL: nobody else holds any. Nothing of its nodes'
-     * counts may be pending. */
+     * it refers to as well (before `apply` takes away what changes). NULL: nobody else holds any. Of
+     * the counts that are asked nothing may be pending. */
     enum error (*copied)(struct merge *merge, void *context, const uint8_t *old);
+    uint64_t shared_cid; /* of a node that others hold for sure, whatever is pending; 0: of none */
     void *context;
     bool whole; /* `apply` does not ask for the old content, which is not read */
     bool inner; /* tables: only the pages above these leaves are written anew; the leaves are not looked at */

@@ -162,7 +162,10 @@ static enum error sharing_ask(struct merge *merge, const struct tree_update *upd
     uint32_t count;
     if (*shared || !update->copied || entry_is_hole(pointer->first))
         return ERROR_NONE;
-    TRY(count_read(merge, entry_cid(pointer->first), &count));
+    if (entry_cid(pointer->first) == update->shared_cid)
+        count = 2;
+    else
+        TRY(count_read(merge, entry_cid(pointer->first), &count));
     *shared = count > 1;
     return ERROR_NONE;
 }

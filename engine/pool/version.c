@@ -25,9 +25,7 @@
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
 
-/* Look-ups go along links under the group's lock: where so many lead from one to the next, the next snapshot waits for
- * the merge that is under way. */
-#define LINK_DEPTH_MAX 128
+#define LINK_DEPTH_MAX (2 * LINK_DEPTH_DUE)
 
 /* One operation in the making. */
 struct operation {
@@ -115,6 +113,8 @@ static enum error operation_end(struct operation *operation, enum error error)
     for (size_t i = 0; i < operation->entered_count && error; i++)
         catalog_leave(operation->pool, operation->entered[i]);
     condition_signal(&operation->pool->janitor_wake);
+    if (operation->move_count || operation->change_count)
+        group_links_changed(operation->pool->group);
     return error;
 }
 
