@@ -384,7 +384,7 @@ static void a_damaged_checkpoint_record_is_named(void **context)
     publish();
     uint64_t number = pool->group->checkpoint.number;
     struct spot spot =
-        device_spot(checkpoint_offset(&pool->group->superblocks[0], checkpoint_copy(number - 1, 1)) + 200);
+        device_spot(checkpoint_offset(&pool->group->superblocks[0], checkpoint_copy(number, 1)) + 200);
     close_pool(true);
     flip(&spot);
     check_finds("checkpoint record");
