@@ -44,15 +44,21 @@ static bool is_candidate(const struct group *group, const struct segment *segmen
            alive > 0 && alive * 1000 < segment_size(&group->segments) * FULL_PERMILLE;
 }
 
-static bool space_is_short(const struct group *group)
+_Atomic bool clean_always;
+
+/* Free segments that are wanted beyond those that there are. Under the group's lock. */
+static uint64_t segments_wanted(const struct group *group)
 {
-    return group->segments.free_total < group_clean_target(group);
+    uint64_t target = group_clean_target(group), free_total = group->segments.free_total;
+    if (free_total < target)
+        return target - free_total + GAIN_LEAST;
+    return atomic_load(&clean_always) ? GAIN_LEAST : 0;
 }
 
 bool clean_is_due(const struct group *group)
 {
     uint64_t gain = 0, size = segment_size(&group->segments);
-    if (!space_is_short(group) || group_clean_room(group) < 2)
+    if (group->segments.free_total >= group_clean_target(group) || group_clean_room(group) < 2)
         return false;
     for (uint32_t i = 0; i < group->segments.count && gain < GAIN_LEAST * size; i++)
         if (is_candidate(group, &group->segments.table[i]))
@@ -109,13 +115,11 @@ enum error victims_choose(struct group *group, struct victims *victims)
 {
     *victims = (struct victims){0};
     mutex_lock(&group->lock);
-    uint64_t size = segment_size(&group->segments), target = group_clean_target(group);
-    uint64_t room = group_clean_room(group) * size;
-    bool wanted = space_is_short(group) && room > size;
-    uint64_t gain = wanted ? (target - group->segments.free_total) * size + size * GAIN_LEAST : 0;
+    uint64_t size = segment_size(&group->segments), room = group_clean_room(group) * size;
+    uint64_t gain = room > size ? segments_wanted(group) * size : 0;
     uint32_t all = group->segments.count;
     mutex_unlock(&group->lock);
-    if (!wanted)
+    if (gain == 0)
         return ERROR_NONE;
     AUTO_FREE struct candidate *candidates = malloc(all * sizeof *candidates);
     victims->items = malloc(all * sizeof *victims->items);

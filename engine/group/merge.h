@@ -130,6 +130,9 @@ enum error change_place(struct merge *merge, uint64_t cid, struct map_entry *pla
 
 /* ---- clean.c: emptying segments ---------------------------------------------------------------------------------------- */
 
+/* Every merge cleans, whatever space there is: for tests, which then see moved chunks everywhere. */
+extern _Atomic bool clean_always;
+
 #define CLEAN_WORK 64 /* of a segment, in leaves, for the throttle */
 
 /* Whether space is short and emptying segments would make some. Under the group's lock. */

@@ -22,6 +22,7 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include "engine/group/merge.h"
 #include "tests/crash/child.h"
 #include "tests/sim/branch.h"
 #include "tests/sim/evil.h"
@@ -119,6 +120,7 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     world->latency_max = UINT64_C(1000) << world_below(15);
     world->spurious_chance = world_below(3) == 0 ? 20 : 0;
     world->plant = choices->plant;
+    atomic_store(&clean_always, seed % 2); /* pools seldom become short of space within a life */
     faults_draw();
 }
 

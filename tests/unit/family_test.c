@@ -2,6 +2,7 @@
  * Components that begin as others are: what is read of them at each stage, and that the counts of shared nodes are true
  * whatever is written, trimmed and deleted in which order, over merges and crashes.
  */
+#include "engine/group/merge.h"
 #include "tests/unit/group_truth.h"
 
 #define SNAPSHOT COMPONENT
@@ -298,6 +299,14 @@ static void families_stay_true_whatever_is_done_with_them(void **state)
     }
 }
 
+/* The same where every merge moves what it can: nodes that are shared, and what is on the release list. */
+static void families_stay_true_while_they_are_moved(void **state)
+{
+    atomic_store(&clean_always, true);
+    families_stay_true_whatever_is_done_with_them(state);
+    atomic_store(&clean_always, false);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -315,6 +324,7 @@ int main(void)
         TEST(what_is_trimmed_of_an_heir_stays_in_its_base),
         TEST(a_base_may_go_before_its_heir),
         TEST(families_stay_true_whatever_is_done_with_them),
+        TEST(families_stay_true_while_they_are_moved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
