@@ -252,7 +252,9 @@ enum error changes_apply(struct merge *merge)
     if (!pages)
         return ERROR_NO_MEMORY;
     struct cursor places = {changes, changes + count};
-    struct count_cursor counts = {places, merge->adds, merge->adds + merge->add_count};
+    struct count_cursor counts = {places, merge->adds, merge->adds}; /* there is no array before the first one */
+    if (merge->add_count)
+        counts.add_end += merge->add_count;
     size_t n = pages_of(changes, count, MAP_LEAF_ENTRIES, true, pages);
     if (n)
         TRY(table_update(merge, TABLE_PLACES, pages, n, places_apply, &places));
