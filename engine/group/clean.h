@@ -55,8 +55,8 @@ struct clean {
 /* Begins to read a segment, so that clean_segment() finds it read. One at a time; it must be waited for, or cleaned. */
 void clean_read_ahead(struct clean *clean, uint32_t index);
 void clean_ahead_drop(struct clean *clean);
-/* Copies what is alive in segment `index` and notes where to; meanwhile `next` (or SEGMENT_NONE) is read ahead. Sets *emptied where that was all that is counted there; else
- * nothing was noted. An error is the merge's. */
+/* Copies what is alive in segment `index` and notes where to; meanwhile `next` (or SEGMENT_NONE) is read ahead. Sets
+ * *emptied where that was all that is counted there; else nothing was noted. An error is the merge's. */
 enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, bool *emptied) CHECKED;
 
 #endif

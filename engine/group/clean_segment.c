@@ -141,11 +141,6 @@ static enum error stored_move(struct clean *clean, const struct item_read *read,
     return ERROR_NONE;
 }
 
-static enum codec codec_of(const struct item_format *header)
-{
-    return header->codec == STORED_LZ4 ? CODEC_LZ4 : header->codec == STORED_ZSTD ? CODEC_ZSTD : CODEC_RAW;
-}
-
 /* The chunks that are alive, compressed together as the unit was. */
 static enum error unit_repack(struct clean *clean, const struct item_read *read, const struct live_unit *unit)
 {
@@ -159,7 +154,7 @@ static enum error unit_repack(struct clean *clean, const struct item_read *read,
         chunks[i] = clean->chunks + (size_t)entry_index(unit->entries[i]) * CHUNK_SIZE;
         cids[i] = le40_make(entry_cid(unit->entries[i]));
     }
-    TRY(unit_compress(codec_of(read->header), REPACK_LEVEL, chunks, unit->alive, clean->stored,
+    TRY(unit_compress((enum codec)read->header->codec, REPACK_LEVEL, chunks, unit->alive, clean->stored,
                       (size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE, &size, &used));
     struct item_content content = {ITEM_UNIT, (uint8_t)used, (uint8_t)unit->alive, cids, unit->alive * sizeof cids[0],
                                    clean->stored, size};
