@@ -39,8 +39,6 @@
  * shared). */
 #define SPACE_PATIENCE (30 * CLOCK_SECOND)
 #define OVERWRITE_PART 4 /* of the reserve: by so much overwrites may exceed the capacity until a merge counts */
-#define THROTTLE_TABLE   4000u  /* nanoseconds, for each permille of pressure: at most 4 ms a batch */
-#define THROTTLE_SPACE   16000u /* … at most 8 ms */
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
 #define AHEAD_STEP       16u
 
@@ -100,9 +98,20 @@ uint64_t group_clean_room(const struct group *group)
     return writable > merge ? writable - merge : 0;
 }
 
+uint64_t group_clean_ahead(const struct group *group)
+{
+    return MAX(group->segments.count / CLEAN_AHEAD, CLEAN_AHEAD_LEAST);
+}
+
 uint64_t group_clean_target(const struct group *group)
 {
-    return merge_segments(group) + RESERVE_SEGMENTS + MAX(group->segments.count / CLEAN_AHEAD, CLEAN_AHEAD_LEAST);
+    return merge_segments(group) + RESERVE_SEGMENTS + group_clean_ahead(group);
+}
+
+uint64_t group_commit_room(const struct group *group)
+{
+    uint64_t least = merge_segments(group) + RESERVE_SEGMENTS, free_total = group->segments.free_total;
+    return free_total > least ? free_total - least : 0;
 }
 
 static uint64_t reserve_segments(const struct group *group)
@@ -302,35 +311,4 @@ enum error group_wait_space(struct group *group, enum commit_class class)
     group->hopeless_since = gained ? 0 : clock_monotonic();
     mutex_unlock(&group->lock);
     return gained ? ERROR_NONE : ERROR_NO_SPACE;
-}
-
-/* How much of what the cleaner keeps free ahead is used up, of 1000. */
-static uint64_t space_pressure(const struct group *group)
-{
-    uint64_t target = group_clean_target(group), least = merge_segments(group) + RESERVE_SEGMENTS;
-    uint64_t left = group->segments.free_total > least ? group->segments.free_total - least : 0;
-    return left >= target - least ? 0 : 1000 - left * 1000 / (target - least);
-}
-
-/* How much of the second half of the active table is used beyond what the merge has done of its part, of 1000. */
-static uint64_t table_pressure(const struct group *group)
-{
-    const struct view *view = group->view;
-    uint64_t capacity = recent_capacity(view->active), room = recent_room(view->active);
-    bool merging = view->frozen || !group->table_ready;
-    uint64_t permille = capacity ? (capacity - MIN(room, capacity)) * 1000 / capacity : 0;
-    if (!merging || permille < 500)
-        return 0;
-    uint64_t work = atomic_load(&group->merge_work), progress = MIN(atomic_load(&group->merge_progress), work);
-    uint64_t done = work ? progress * 1000 / work : 1000, fill = (permille - 500) * 2;
-    return fill > done ? fill - done : 0;
-}
-
-void group_throttle(struct group *group)
-{
-    mutex_lock(&group->lock);
-    uint64_t table = table_pressure(group), space = space_pressure(group);
-    mutex_unlock(&group->lock);
-    if (table > 0 || space > 500)
-        clock_sleep(table * THROTTLE_TABLE + (space > 500 ? (space - 500) * THROTTLE_SPACE : 0));
 }

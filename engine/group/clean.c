@@ -97,29 +97,47 @@ static size_t candidates_find(const struct group *group, struct candidate *candi
     return count;
 }
 
-/* Until they bring what is wanted, or there is no more room for what is alive in them. */
-static void candidates_take(const struct candidate *candidates, size_t count, uint64_t size, uint64_t wanted, uint64_t room,
+/* What there is to gain, and what may be written for it. Bytes. */
+struct clean_limits {
+    uint64_t wanted;
+    uint64_t room;    /* for the cleaner and writers */
+    uint64_t writers; /* of it, at most */
+};
+
+/* Until they bring what is wanted, or there is no more room for what is alive in them, and for what is written meanwhile:
+ * as much as they bring, where writers want all that the cleaner makes. */
+static void candidates_take(const struct candidate *candidates, size_t count, uint64_t size, const struct clean_limits *limits,
                             struct victims *victims)
 {
     uint64_t gain = 0, moved = 0;
-    for (size_t i = 0; i < count && gain < wanted; i++) {
-        if (moved + candidates[i].alive > room)
-            continue;
+    for (size_t i = 0; i < count && gain < limits->wanted; i++) {
         moved += candidates[i].alive;
         gain += size - candidates[i].alive;
+        if (moved + MIN(gain, limits->writers) > limits->room)
+            break;
         victims->items[victims->count++] = candidates[i].index;
     }
+}
+
+/* Under the group's lock. */
+static struct clean_limits limits_now(const struct group *group)
+{
+    uint64_t size = segment_size(&group->segments), room = group_clean_room(group);
+    return (struct clean_limits){
+        .wanted = room > 1 ? segments_wanted(group) * size : 0,
+        .room = room > 1 ? (room - 1) * size : 0,
+        .writers = group_commit_room(group) * size,
+    };
 }
 
 enum error victims_choose(struct group *group, struct victims *victims)
 {
     *victims = (struct victims){0};
     mutex_lock(&group->lock);
-    uint64_t size = segment_size(&group->segments), room = group_clean_room(group) * size;
-    uint64_t gain = room > size ? segments_wanted(group) * size : 0;
+    struct clean_limits limits = limits_now(group);
     uint32_t all = group->segments.count;
     mutex_unlock(&group->lock);
-    if (gain == 0)
+    if (limits.wanted == 0)
         return ERROR_NONE;
     AUTO_FREE struct candidate *candidates = malloc(all * sizeof *candidates);
     victims->items = malloc(all * sizeof *victims->items);
@@ -132,7 +150,7 @@ enum error victims_choose(struct group *group, struct victims *victims)
     size_t count = candidates_find(group, candidates);
     mutex_unlock(&group->lock);
     qsort(candidates, count, sizeof *candidates, worth_order);
-    candidates_take(candidates, count, size, gain, room - size, victims);
+    candidates_take(candidates, count, segment_size(&group->segments), &limits, victims);
     return ERROR_NONE;
 }
 
@@ -246,10 +264,16 @@ static enum error segments_clean(struct clean *clean, const struct victims *vict
         TRY(clean_segment(clean, victims->items[i], next, &emptied));
         if (emptied)
             atomic_fetch_add(&group->totals.segments_cleaned, 1);
+        mutex_lock(&group->lock);
+        group->clean_owed -= MIN(group->clean_owed, clean->live + clean->pages);
+        mutex_unlock(&group->lock);
         if (clean->move_count >= MOVES_MAX)
             TRY(moves_enter(clean));
         atomic_fetch_add(&group->merge_progress, CLEAN_WORK);
     }
+    mutex_lock(&group->lock);
+    group->clean_owed = 0; /* also what was left for want of room */
+    mutex_unlock(&group->lock);
     atomic_fetch_add(&group->totals.bytes_moved, clean->bytes_copied);
     TRY(moves_enter(clean));
     return pages_move(clean);

@@ -125,6 +125,9 @@ struct group {
     _Atomic bool keeper_needed;
     uint64_t freezes_wanted, freezes_published; /* numbers: a freeze that was wanted at n is published when published >= n */
     _Atomic uint64_t merge_progress, merge_work; /* of the merge that runs, for the throttle */
+    uint64_t paced_until;    /* clock_monotonic: the next commits wait until then; under the lock, as the next two */
+    uint64_t clean_time;     /* nanoseconds from freeze to publish of the last merge that emptied segments; 0: none yet */
+    uint64_t clean_owed;     /* bytes that the merge that runs will yet move */
 
     const struct group_repair *repair;     /* for the next merge; under the lock */
 
@@ -209,8 +212,12 @@ uint64_t group_used(const struct group *group);
 /* Free segments beyond what the merge of all that is in the tables can need, and what ordinary commits leave: what the
  * cleaner may write to. Under the lock. */
 uint64_t group_clean_room(const struct group *group);
-/* Free segments below which the cleaner begins. Under the lock. */
+/* Free segments below which the cleaner begins; of them, those beyond what merges need and ordinary commits leave. Under
+ * the lock. */
 uint64_t group_clean_target(const struct group *group);
+uint64_t group_clean_ahead(const struct group *group);
+/* Free segments that ordinary commits may still take. Under the lock. */
+uint64_t group_commit_room(const struct group *group);
 /* Bytes that the merge of a table (NULL: of an empty one) can write at most, after `before` (which may be NULL) was
  * merged, where it releases so many references beside those that it adds. Under the lock. */
 uint64_t group_merge_bytes(const struct group *group, const struct recent *recent, const struct recent *before,
@@ -234,8 +241,11 @@ enum error group_allocate(struct group *group, struct device *device, uint64_t o
 bool group_find_allocated(struct group *group) CHECKED;
 /* Keeps enough free slots with space below for the merge of what is in the tables. By the keeper. */
 void group_allocate_ahead(struct group *group);
-/* Waits in proportion to the fill of the active table; under no lock, before a commit. */
+/* Waits a little where the active table fills faster than the frozen one is merged, or free segments go faster than the
+ * cleaner makes some. Under no lock, before a commit. */
 void group_throttle(struct group *group);
+/* A commit stored so many bytes. Under no lock. */
+void group_throttle_pay(struct group *group, uint64_t bytes);
 
 /* ---- merging ------------------------------------------------------------------------------------------------------- */
 

@@ -66,8 +66,12 @@ static void freeze_now(struct group *group, struct view *fresh, struct freeze *f
     log_mark(&group->journal, freeze->ticket);
     for (uint32_t i = 0; i < group->segments.count; i++)
         group->segments.table[i].victim = is_victim(group, &group->segments.table[i]);
-    for (size_t i = 0; i < freeze->victims.count; i++)
-        group->segments.table[freeze->victims.items[i]].victim = true;
+    group->clean_owed = 0;
+    for (size_t i = 0; i < freeze->victims.count; i++) {
+        struct segment *segment = &group->segments.table[freeze->victims.items[i]];
+        segment->victim = true;
+        group->clean_owed += (uint64_t)segment->live + segment->pages;
+    }
     *fresh = *group->view;
     fresh->freed = NULL;
     fresh->freed_count = 0;
@@ -172,6 +176,8 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     group->checkpoint = *checkpoint;
     group->published_generation = freeze->generation;
     group->frozen_bytes = 0;
+    if (freeze->victims.count)
+        group->clean_time = clock_monotonic() - group->active_since;
     group->second_live = segments_live(&group->segments, SEGMENT_TWIN);
     group->segments.serial_lease = checkpoint->serial_lease;
     group->component_lease = checkpoint->component_lease;

@@ -366,6 +366,14 @@ static enum error stages_run(struct batch *batch)
     return ERROR_AGAIN;
 }
 
+static uint64_t stored_bytes(const struct batch *batch)
+{
+    uint64_t bytes = 0;
+    for (size_t u = 0; u < batch->unit_count; u++)
+        bytes += batch->units[u].stored_size;
+    return bytes;
+}
+
 enum error batch_commit(struct batch *batch)
 {
     if (batch->count == 0 && batch->range_count == 0 && batch->change_count == 0)
@@ -375,6 +383,8 @@ enum error batch_commit(struct batch *batch)
     atomic_fetch_add(&pool->batches, 1);
     enum error error = stages_run(batch);
     atomic_fetch_sub(&pool->batches, 1);
+    if (!error)
+        group_throttle_pay(pool->group, stored_bytes(batch));
     mutex_lock(&pool->section.mutex);
     latch_release(batch);
     mutex_unlock(&pool->section.mutex);
