@@ -100,11 +100,11 @@ static void reopen(struct fixture *f, bool crash)
     expect_in_service(f);
 }
 
-/* Overwrites at random, with a trim where there is no space, `trims` times; or until everything was overwritten a few
- * times, where the cleaner keeps up. */
+/* Overwrites at random, with a trim where there is no space, `trims` times; or until everything was overwritten
+ * twice, where the cleaner keeps up. */
 static void churn(struct fixture *f, unsigned trims)
 {
-    for (uint64_t writes = 0; trims > 0 && writes < 4 * UNITS; writes++) {
+    for (uint64_t writes = 0; trims > 0 && writes < 2 * UNITS; writes++) {
         if (overwrite(f, fixture_below(&seed, UNITS)) == ERROR_NONE)
             continue;
         uint64_t count = 1 + fixture_below(&seed, UINT64_C(1) << fixture_below(&seed, 12));
