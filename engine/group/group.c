@@ -2,8 +2,9 @@
  * Opening and closing a group, and its state.
  *
  * An open goes: newest checkpoint record of all devices; segment table; replay; flush of all devices (what was read may
- * lie in a volatile cache); a record with the same roots, new leases and one more joint, durable before anything else is
- * written; the journal's new segment; threads. A crash between any two of these finds the record before.
+ * lie in a volatile cache); the newest record for the devices that lack it; a record with the same roots, new leases and
+ * one more joint, durable before anything else is written; the journal's new segment; threads. A crash between any two
+ * of these finds the record before.
  */
 #include "engine/group/group.h"
 
@@ -94,17 +95,21 @@ static enum error checkpoint_newest(struct group *group)
 {
     enum error first = ERROR_NONE;
     bool found = false, unread = false;
+    uint64_t numbers[GROUP_DEVICES];
     for (uint32_t d = 0; d < group->device_count; d++) {
         struct checkpoint checkpoint = {0};
         enum error error = checkpoint_read(group->devices[d], &group->superblocks[d], group->keyrings[d], &checkpoint);
         if (error && !first)
             first = error;
         unread |= error == ERROR_IO || checkpoint.unread;
+        numbers[d] = checkpoint.number;
         if (!error && (!found || checkpoint.number > group->checkpoint.number)) {
             group->checkpoint = checkpoint;
             found = true;
         }
     }
+    for (uint32_t d = 0; d < group->device_count; d++)
+        group->record_lags[d] = numbers[d] < group->checkpoint.number;
     if (found && first)
         message(MESSAGE_WARNING, "group %s: %s; the record of another device is used", group_name(group),
                 error_sentence(first));
@@ -304,6 +309,20 @@ static enum error flush_all(struct group *group)
     return group_flush_devices(group);
 }
 
+/* A record goes to where the one before the newest is. On a device that a crash left without the newest that would be
+ * the newest that it has, which the witness may have seen: so it gets the one that counts first, as it is. */
+static enum error records_level(struct group *group)
+{
+    bool any = false;
+    for (uint32_t d = 0; d < group->device_count; d++) {
+        if (!group->record_lags[d])
+            continue;
+        TRY(checkpoint_write(group->devices[d], &group->superblocks[d], group->keyrings[d], &group->checkpoint));
+        any = true;
+    }
+    return any ? flush_all(group) : ERROR_NONE;
+}
+
 /* The record with the joint; no slot or serial is used before it is durable. The slot that it names has space: the log
  * could not go on elsewhere, for nobody would look there. */
 static enum error joint_record(struct group *group, const struct replay_end *end)
@@ -414,6 +433,7 @@ static enum error open_steps(struct group *group)
         return ERROR_NONE;
     unsigned joints = group->checkpoint.joint_count;
     TRY(flush_all(group));
+    TRY(records_level(group));
     TRY(joint_record(group, &end));
     TRY(journal_begin(group, joints));
     return threads_start(group);
