@@ -50,6 +50,10 @@ static void open_as_always(void) {}
 bool (*session_excuses)(enum error error) = excuse_none;
 void (*session_opens)(void) = open_as_always;
 
+static void say_nothing(void) {}
+
+void (*session_fails)(void) = say_nothing;
+
 void fail(const char *format, ...)
 {
     va_list arguments;
@@ -58,6 +62,7 @@ void fail(const char *format, ...)
     vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     fprintf(stderr, "crash: %s\n", sentence);
+    session_fails();
     fflush(stderr);
     _exit(3);
 }

@@ -105,6 +105,8 @@ struct session *session_make(const struct settings *settings);
 
 /* Says what is wrong and ends the process: the parent tells the seed. */
 _Noreturn void fail(const char *format, ...) PRINTF(1, 2);
+/* … and calls this before it ends. */
+extern void (*session_fails)(void);
 void succeed(enum error error, const char *what);
 
 /* Whether a fault that the test made itself may have led to this error; at first none can. What is not excused fails

@@ -1,7 +1,6 @@
 /*
- * A branch is a fork: the child has a copy of devices, model and clock as they are now, and forgets the coroutines of
- * the engine that was at work, with all that it kept in memory. Files of the pool directory, which the engine replaces
- * as a whole, are copied; the descriptors that hold its lock are closed.
+ * A branch is an episode with copies of devices, model and clock as they are now, which are dropped afterwards. Files of
+ * the pool directory, which the engine replaces as a whole, are copied.
  */
 #include "tests/sim/branch.h"
 
@@ -13,12 +12,11 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/sim/episode.h"
 #include "tests/sim/images.h"
 #include "tests/sim/life.h"
-#include "tests/sim/schedule.h"
 
 static void copy_file(const char *from, const char *to)
 {
@@ -59,42 +57,38 @@ void directory_remove(const char *path)
     nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-static void pool_of_process(char out[PATH_SIZE], pid_t process)
-{
-    snprintf(out, PATH_SIZE, "%s/branch%ld", world->session->settings.directory, (long)process);
-}
+struct beginning {
+    uint64_t dice;
+    void (*run)(void *argument);
+    void *argument;
+};
 
-static _Noreturn void begin(uint64_t dice, enum branch_kind kind, void (*run)(void *argument), void *argument)
+/* In the episode, so that what this changes beside world and model is undone with it. */
+static void begin(void *argument)
 {
-    char pool[PATH_SIZE];
-    struct session *session = world->session;
-    close_range(STDERR_FILENO + 1, ~0u, 0);
-    if (kind == BRANCH_LAST)
-        images_unite();
-    images_crash();
-    pool_of_process(pool, getpid());
-    copy_pool(session->pool, pool);
-    memcpy(session->pool, pool, sizeof(pool));
+    const struct beginning *beginning = argument;
     life_begin();
     life_plan_none();
-    world->dice.state = dice;
+    world->dice.state = beginning->dice;
     world->at_event = NULL;
-    schedule_restart(run, argument);
+    beginning->run(beginning->argument);
+    episode_leave(EPISODE_ENDED);
 }
 
-int branch(uint64_t dice, enum branch_kind kind, void (*run)(void *argument), void *argument)
+void branch(uint64_t dice, enum branch_kind kind, void (*run)(void *argument), void *argument)
 {
+    struct beginning beginning = {dice, run, argument};
+    struct session *session = world->session;
     char pool[PATH_SIZE];
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child < 0)
-        fail("fork: %s", strerror(errno));
-    if (child == 0)
-        begin(dice, kind, run, argument);
-    if (waitpid(child, &status, 0) != child)
-        fail("waitpid: %s", strerror(errno));
-    pool_of_process(pool, child);
+    world_keep();
+    images_branch(kind == BRANCH_LAST);
+    images_crash();
+    world_data_renew();
+    snprintf(pool, sizeof(pool), "%s/branch%u", session->settings.directory, world->branches);
+    copy_pool(session->pool, pool);
+    memcpy(session->pool, pool, sizeof(pool));
+    if (episode_run(begin, &beginning) != EPISODE_ENDED)
+        fail("a branch crashed by itself");
+    world_give_back();
     directory_remove(pool);
-    return status;
 }

@@ -1,6 +1,5 @@
 /*
- * Branches: what would be if the power went at this very moment, tried in a process of its own, while the world goes on
- * as if nothing had been.
+ * Branches: what would be if the power went at this very moment. Afterwards the world goes on as if nothing had been.
  */
 #ifndef COFFER_TESTS_SIM_BRANCH_H
 #define COFFER_TESTS_SIM_BRANCH_H
@@ -16,10 +15,9 @@ enum branch_kind {
 };
 
 /*
- * Forks; the child's devices lose their power as images_choose() decided, it has a pool directory of its own, and runs
- * `run` in place of the life that it was, which may be in the middle of anything. Returns its exit status. The world
- * must be the process's own (world_make_own).
+ * The devices lose their power as images_choose() decided; with a pool directory of its own `run` is run in an episode,
+ * in place of the life that may be in the middle of anything.
  */
-int branch(uint64_t dice, enum branch_kind kind, void (*run)(void *argument), void *argument);
+void branch(uint64_t dice, enum branch_kind kind, void (*run)(void *argument), void *argument);
 
 #endif

@@ -2,23 +2,20 @@
  * A case makes one to three *moves*, each drawn from a table, on places that matter: superblocks, checkpoint records,
  * headers, blocks that hold something. Moves change the images of a branch and are gone with it.
  *
- * One thread. Images kept by evil_remember() lie in files of memory and are mapped for reading.
+ * One thread.
  */
 #include "tests/sim/evil.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/memory.h"
 #include "engine/group/format.h"
 #include "tests/crash/survey.h"
 #include "tests/sim/branch.h"
+#include "tests/sim/episode.h"
 #include "tests/sim/images.h"
-#include "tests/sim/life.h"
 #include "tests/sim/told.h"
 
 #define REMEMBERED_MAX   4
@@ -26,17 +23,13 @@
 #define PLACE_TRIES      64
 #define MOVES_MAX        3
 #define TOLD_PERCENT     15
-#define CASE_SECONDS_MAX 120
 
 struct place {
     unsigned device;
     uint64_t offset;
 };
 
-static struct memory {
-    unsigned char *bytes; /* NULL: none yet */
-    struct image held;    /* `space` alone: where there is something */
-} remembered[REMEMBERED_MAX][DEVICES_MAX];
+static struct plane *remembered[REMEMBERED_MAX][DEVICES_MAX];
 static unsigned remembered_count, remembered_next;
 static struct evil_tally *tally;
 static uint64_t case_number;
@@ -47,12 +40,10 @@ void evil_remember(void)
 {
     unsigned slot = remembered_next++ % REMEMBERED_MAX;
     for (unsigned d = 0; d < world->images_count; d++) {
-        const struct image *image = &world->images[d];
-        struct memory *memory = &remembered[slot][d];
-        if (memory->bytes != NULL)
-            munmap(memory->bytes, image->size);
-        *memory = (struct memory){.bytes = world_map(image->size)};
-        image_copy(image->durable_file, image->durable, memory->bytes, image_take_space, &memory->held);
+        struct plane **memory = &remembered[slot][d];
+        if (*memory == NULL)
+            *memory = plane_create(world->images[d].size);
+        plane_copy(*memory, world->images[d].durable);
     }
     remembered_count = MIN(remembered_count + 1, (unsigned)REMEMBERED_MAX);
 }
@@ -67,7 +58,7 @@ static uint64_t device_size(unsigned device)
 static bool holds_something(struct place place)
 {
     static const unsigned char zeros[BLOCK];
-    return memcmp(world->images[place.device].current + place.offset, zeros, BLOCK) != 0;
+    return memcmp(world->images[place.device].current->bytes + place.offset, zeros, BLOCK) != 0;
 }
 
 static uint64_t slots_count(unsigned device)
@@ -99,10 +90,13 @@ static struct place draw_place(void)
     return place;
 }
 
-static unsigned char *bytes_at(struct place place)
+/* So many of which are about to be changed. */
+static unsigned char *bytes_at(struct place place, uint64_t size)
 {
+    struct plane *plane = world->images[place.device].current;
     tally->edits++;
-    return world->images[place.device].current + place.offset;
+    plane_touch(plane, place.offset, size);
+    return plane->bytes + place.offset;
 }
 
 /* From there on: sectors, blocks, the rest of an area or segment. */
@@ -127,26 +121,28 @@ static void flip_bits(void)
 {
     struct place place = draw_place();
     for (uint64_t count = 1 + world_below(4); count > 0; count--)
-        bytes_at(place)[world_below(BLOCK)] ^= (unsigned char)(1u << world_below(8));
+        bytes_at(place, BLOCK)[world_below(BLOCK)] ^= (unsigned char)(1u << world_below(8));
 }
 
 /* Bits here and there in what is stored: a disk that rots. */
 static void rot(void)
 {
     for (uint64_t count = 1 + world_below(200); count > 0; count--)
-        bytes_at(draw_place())[world_below(BLOCK)] ^= (unsigned char)(1u << world_below(8));
+        bytes_at(draw_place(), BLOCK)[world_below(BLOCK)] ^= (unsigned char)(1u << world_below(8));
 }
 
 static void put_noise(void)
 {
     struct place place = draw_place();
-    fill_noise(bytes_at(place), draw_size(place));
+    uint64_t size = draw_size(place);
+    fill_noise(bytes_at(place, size), size);
 }
 
 static void put_zeros(void)
 {
     struct place place = draw_place();
-    memset(bytes_at(place), 0, draw_size(place));
+    uint64_t size = draw_size(place);
+    memset(bytes_at(place, size), 0, size);
 }
 
 /* The bytes of one place at another, of the same device or not. */
@@ -155,7 +151,7 @@ static void splice(void)
     struct place from = draw_place(), to = draw_place();
     uint64_t size = draw_size(from), most = draw_size(to);
     size = MIN(size, most);
-    memmove(bytes_at(to), world->images[from.device].current + from.offset, size);
+    memmove(bytes_at(to, size), world->images[from.device].current->bytes + from.offset, size);
 }
 
 static void exchange(void)
@@ -164,21 +160,23 @@ static void exchange(void)
     uint64_t size = draw_size(one), most = draw_size(other);
     unsigned char kept[SUPERBLOCK_SIZE];
     size = MIN(MIN(size, most), (uint64_t)SUPERBLOCK_SIZE);
-    memcpy(kept, bytes_at(one), size);
-    memmove(bytes_at(one), bytes_at(other), size);
-    memcpy(bytes_at(other), kept, size);
+    memcpy(kept, bytes_at(one, size), size);
+    memmove(bytes_at(one, size), bytes_at(other, size), size);
+    memcpy(bytes_at(other, size), kept, size);
 }
 
 static const unsigned char *older(unsigned device)
 {
-    return remembered[world_below(remembered_count)][device].bytes;
+    return remembered[world_below(remembered_count)][device]->bytes;
 }
 
 /* What the same place held before. */
 static void replay_old(void)
 {
     struct place place = draw_place();
-    memcpy(bytes_at(place), older(place.device) + place.offset, draw_size(place));
+    uint64_t size = draw_size(place);
+    const unsigned char *old = older(place.device) + place.offset;
+    memcpy(bytes_at(place, size), old, size);
 }
 
 /* A whole head or tail area, with all its superblocks and checkpoint records, as it was; of both ends half the time. */
@@ -190,20 +188,15 @@ static void roll_back_area(void)
     struct place head = {device, 0}, tail = {device, device_size(device) - AREA_SIZE};
     bool first = world_below(2) == 0;
     if (both || first)
-        memcpy(bytes_at(head), old, AREA_SIZE);
+        memcpy(bytes_at(head, AREA_SIZE), old, AREA_SIZE);
     if (both || !first)
-        memcpy(bytes_at(tail), old + tail.offset, AREA_SIZE);
+        memcpy(bytes_at(tail, AREA_SIZE), old + tail.offset, AREA_SIZE);
 }
 
-/* Only what it held is copied. */
 static void roll_back_to(unsigned device, uint64_t generation)
 {
-    const struct memory *memory = &remembered[generation][device];
-    unsigned char *bytes = bytes_at((struct place){device, 0});
-    world_map_own(bytes, device_size(device));
-    for (uint64_t at = 0; at < device_size(device); at += SPACE_GRAIN)
-        if (image_has_space(&memory->held, at, SPACE_GRAIN))
-            memcpy(bytes + at, memory->bytes + at, SPACE_GRAIN);
+    tally->edits++;
+    plane_copy(world->images[device].current, remembered[generation][device]);
 }
 
 static void roll_back_device(void)
@@ -227,7 +220,7 @@ static void turn_flags(void)
     for (unsigned copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
         uint64_t area = copy < SUPERBLOCK_COPIES / 2 ? 0 : device_size(device) - AREA_SIZE;
         struct place place = {device, area + copy % (SUPERBLOCK_COPIES / 2) * SUPERBLOCK_SIZE};
-        bytes_at(place)[field] = (unsigned char)value;
+        bytes_at(place, BLOCK)[field] = (unsigned char)value;
     }
 }
 
@@ -239,7 +232,7 @@ static void turn_headers(void)
         for (uint64_t slot = 0; slot < slots_count(d); slot++) {
             struct place place = {d, AREA_SIZE + slot * SEGMENT};
             if (holds_something(place))
-                bytes_at(place)[field] = (unsigned char)value;
+                bytes_at(place, BLOCK)[field] = (unsigned char)value;
         }
 }
 
@@ -247,7 +240,7 @@ static void turn_headers(void)
 static void exchange_devices(void)
 {
     unsigned one = (unsigned)world_below(world->images_count), other = (unsigned)world_below(world->images_count);
-    unsigned char *kept = world->images[one].current;
+    struct plane *kept = world->images[one].current;
     world->images[one].current = world->images[other].current;
     world->images[other].current = kept;
     tally->edits++;
@@ -288,10 +281,9 @@ static void count_survey(const struct survey *survey)
 static void run_case(void *verbose)
 {
     struct survey survey = {0};
-    alarm(CASE_SECONDS_MAX);
     if (world_percent(TOLD_PERCENT) && told_run()) {
         tally->told++;
-        _exit(0);
+        return;
     }
     for (uint64_t count = 1 + world_below(MOVES_MAX); count > 0; count--) {
         size_t move = world_below(COUNT_OF(moves));
@@ -305,8 +297,6 @@ static void run_case(void *verbose)
         fprintf(stderr, "case %llu: %s, %llu blocks read, %llu older, %llu unreadable\n",
                 (unsigned long long)case_number, error_name(survey.refused), (unsigned long long)survey.read,
                 (unsigned long long)survey.older, (unsigned long long)survey.unreadable);
-    fflush(stderr);
-    _exit(0);
 }
 
 void evil_run(uint64_t cases, uint64_t only, struct evil_tally *evil_tally)
@@ -319,8 +309,8 @@ void evil_run(uint64_t cases, uint64_t only, struct evil_tally *evil_tally)
         case_number = i + 1;
         tally->cases++;
         images_choose((struct crash_odds){0});
-        int status = branch(dice, BRANCH_LAST, run_case, world->session->settings.verbose ? tally : NULL);
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            fail("case %llu of the evil disk is wrong (status %#x)", (unsigned long long)case_number, (unsigned)status);
+        episode_name("case %llu of the evil disk after life %u", (unsigned long long)case_number,
+                     world->session->round);
+        branch(dice, BRANCH_LAST, run_case, world->session->settings.verbose ? tally : NULL);
     }
 }

@@ -16,7 +16,7 @@ struct evil_tally {
 
 /* Keeps images of the devices as they are now, for the attacker. */
 void evil_remember(void);
-/* So many cases, each in a branch, on devices as they are now. The world must be the process's own. */
+/* So many cases, each in a branch, on devices as they are now. */
 void evil_run(uint64_t cases, uint64_t only, struct evil_tally *tally);
 
 #endif

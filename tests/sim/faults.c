@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "engine/device/kind.h"
 #include "engine/group/format.h"
+#include "tests/sim/heap.h"
 #include "tests/sim/images.h"
 #include "tests/sim/lies.h"
 
@@ -29,6 +30,7 @@
 #define REPEATS_MAX   2
 #define PLACES        4096
 #define SECTORS_MAX   64
+#define CLEANSED_MAX  (1u << 20)
 #define BIT(fault)    (UINT64_C(1) << FAULT_##fault)
 
 const char *const fault_names[FAULTS] = {"slow",       "stuck", "unreadable", "bad sectors", "failed writes",
@@ -291,7 +293,6 @@ bool fault_refuses_space(void)
 
 void *__real_memory_zeroed(size_t count, size_t size);
 void *__real_memory_aligned(size_t size);
-void *__real_memory_map(size_t size);
 void *__wrap_memory_zeroed(size_t count, size_t size);
 void *__wrap_memory_aligned(size_t size);
 void *__wrap_memory_map(size_t size);
@@ -313,12 +314,27 @@ void *__wrap_memory_aligned(size_t size)
 
 void *__wrap_memory_map(size_t size)
 {
-    return allocation_fails() ? NULL : __real_memory_map(size);
+    return allocation_fails() ? NULL : heap_zeroed_pages(MAX(size, (size_t)1));
 }
 
-/* What is freed is not overwritten first, which takes a tenth of the time of a life. */
+void __wrap_memory_unmap(void *start, size_t size);
+void __wrap_memory_unmap(void *start, size_t size)
+{
+    (void)size;
+    free(start);
+}
+
+/* What is freed is not overwritten first, which takes a tenth of the time of a life; but the arena relies on it. */
 void __wrap_memory_free_cleansed(void *start);
 void __wrap_memory_free_cleansed(void *start)
 {
     free(start);
+}
+
+void __real_memory_cleanse(void *start, size_t size);
+void __wrap_memory_cleanse(void *start, size_t size);
+void __wrap_memory_cleanse(void *start, size_t size)
+{
+    if (size < CLEANSED_MAX)
+        __real_memory_cleanse(start, size);
 }

@@ -11,13 +11,13 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "base/memory.h"
 #include "engine/group/format.h"
 #include "tests/crash/child.h"
+#include "tests/sim/heap.h"
 #include "tests/sim/lies.h"
 
 #define DATA_LOOSE_MAX (UINT64_C(16) << 20) /* bytes up to here may have holes */
@@ -29,29 +29,16 @@ enum discard_result { DISCARD_OLD, DISCARD_ZEROS, DISCARD_NOISE, DISCARD_RESULTS
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
 
-/* Whole pages leave the file below, or the copy of it that a world of its own has, without being touched. */
-static void make_zero(unsigned char *start, uint64_t size)
-{
-    bool pages = (uintptr_t)start % BLOCK == 0 && size % BLOCK == 0;
-    if (pages && !world->own && madvise(start, size, MADV_REMOVE) == 0)
-        return;
-    if (pages && world->own && size >= NOISE_BYTES)
-        world_map_own(start, size);
-    else
-        memset(start, 0, size);
-}
-
-static void apply_range(unsigned char *image, const struct pending *change, uint64_t start, uint64_t size)
+static void apply_range(struct plane *plane, const struct pending *change, uint64_t start, uint64_t size)
 {
     const unsigned char *data = world->data + change->data;
-    if (!change->discard) {
-        memcpy(image + change->offset + start, data + start, size);
-        return;
-    }
-    if (data[0] == DISCARD_ZEROS)
-        make_zero(image + change->offset + start, size);
-    if (data[0] == DISCARD_NOISE)
-        memset(image + change->offset + start, 0xdb, MIN(size, NOISE_BYTES));
+    uint64_t offset = change->offset + start;
+    if (!change->discard)
+        plane_write(plane, offset, data + start, size);
+    else if (data[0] == DISCARD_ZEROS)
+        plane_zero(plane, offset, size);
+    else if (data[0] == DISCARD_NOISE)
+        plane_fill(plane, offset, 0xdb, MIN(size, NOISE_BYTES));
 }
 
 static uint64_t data_bytes(const struct pending *change)
@@ -273,14 +260,6 @@ uint64_t images_choose(struct crash_odds odds)
     return hash;
 }
 
-void images_unite(void)
-{
-    ASSERT(world->own);
-    for (unsigned i = 0; i < world->images_count; i++)
-        world->images[i].current = world->images[i].durable;
-    world->images_united = true;
-}
-
 static void keep_chosen(const struct pending *change)
 {
     uint64_t start[2], size[2];
@@ -295,30 +274,14 @@ static void keep_chosen(const struct pending *change)
     }
 }
 
-/* Only what is there, so that holes stay holes. */
-static void copy_data(const struct image *image, uint64_t start, uint64_t end)
-{
-    for (off_t at = (off_t)start, stop; at < (off_t)end; at = stop) {
-        at = lseek(image->durable_file, at, SEEK_DATA);
-        if (at < 0 || at >= (off_t)end)
-            return;
-        stop = MIN(lseek(image->durable_file, at, SEEK_HOLE), (off_t)end);
-        memcpy(image->current + at, image->durable + at, (size_t)(stop - at));
-    }
-}
-
-/* After a crash, where the change was. A discard of a segment is much to copy, and mostly nothing. */
+/* After a crash, where the change was. */
 static void show_durable(const struct pending *change)
 {
     const struct image *image = &world->images[change->device];
     int result = change->discard ? world->data[change->data] : -1;
-    bool whole = change->keep_size == change->size && change->gap_size == 0;
-    if (result == DISCARD_OLD || (result == DISCARD_ZEROS && whole))
+    if (result == DISCARD_OLD)
         return;
-    if (result == DISCARD_ZEROS && !world->own)
-        copy_data(image, change->offset, change->offset + change->size);
-    else
-        memcpy(image->current + change->offset, image->durable + change->offset,
+    plane_take(image->current, image->durable, change->offset,
                result == DISCARD_NOISE ? MIN(change->size, NOISE_BYTES) : change->size);
 }
 
@@ -420,46 +383,65 @@ void image_give_space(struct image *image, uint64_t offset, uint64_t size)
         image->space[grain / 64] &= ~(UINT64_C(1) << grain % 64);
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------------- */
+/* ---- devices ----------------------------------------------------------------------------------------------------- */
 
-static unsigned char *map_file(int file, uint64_t size)
+/* Only what is there. */
+static void file_take(int file, struct image *image)
 {
-    unsigned char *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
-    if (start == MAP_FAILED)
-        fail("an image of %llu bytes cannot be mapped", (unsigned long long)size);
-    return start;
+    unsigned char block[BLOCK];
+    for (off_t at = 0; (at = lseek(file, at, SEEK_DATA)) >= 0;)
+        for (off_t end = lseek(file, at, SEEK_HOLE); at < end; at += BLOCK) {
+            if (pread(file, block, BLOCK, at) != BLOCK)
+                fail("a device cannot be read");
+            plane_write(image->durable, (uint64_t)at, block, BLOCK);
+            image_take_space(image, (uint64_t)at, BLOCK);
+        }
 }
 
-void image_copy(int file, const unsigned char *from, unsigned char *to,
-                void (*taken)(struct image *image, uint64_t offset, uint64_t size), struct image *image)
-{
-    off_t start = 0, end = 0;
-    while ((start = lseek(file, end, SEEK_DATA)) >= 0) {
-        end = lseek(file, start, SEEK_HOLE);
-        memcpy(to + start, from + start, (size_t)(end - start));
-        if (taken != NULL)
-            taken(image, (uint64_t)start, (uint64_t)(end - start));
-    }
-}
+/* Of branches, so many deep; each made after what is durable on the one before. */
+static struct images_level {
+    struct plane *durable[DEVICES_MAX], *current[DEVICES_MAX];
+} *levels;
 
-/* The file that pool_create() formats is the current image; the durable one begins as its copy. */
 void images_map(void)
 {
     const struct session *session = world->session;
     char path[PATH_SIZE];
+    levels = world_map(HEAP_LEVELS * sizeof(*levels));
     world->images_count = session->settings.devices;
     for (unsigned i = 0; i < world->images_count; i++) {
         struct image *image = &world->images[i];
         image->size = session->settings.size;
-        session_device_path(session, i, path);
-        image->current_file = open(path, O_RDWR | O_CLOEXEC);
-        image->durable_file = memfd_create("durable", MFD_CLOEXEC);
-        if (image->current_file < 0 || image->durable_file < 0 ||
-            ftruncate(image->durable_file, (off_t)image->size) != 0)
-            fail("%s cannot be opened", path);
-        image->current = map_file(image->current_file, image->size);
-        image->durable = map_file(image->durable_file, image->size);
         ASSERT(image->size <= SPACE_BITS * SPACE_GRAIN);
-        image_copy(image->current_file, image->current, image->durable, image_take_space, image);
+        session_device_path(session, i, path);
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        if (file < 0)
+            fail("%s cannot be opened", path);
+        image->durable = plane_create(image->size);
+        image->current = plane_create(image->size);
+        file_take(file, image);
+        plane_copy(image->current, image->durable);
+        close(file);
     }
+}
+
+static struct plane *follow(struct plane **heir, struct plane *origin)
+{
+    if (*heir == NULL)
+        *heir = plane_heir(origin);
+    plane_follow(*heir, origin);
+    return *heir;
+}
+
+void images_branch(bool last)
+{
+    struct images_level *level = &levels[world->branches++];
+    ASSERT(world->branches < HEAP_LEVELS);
+    for (unsigned i = 0; i < world->images_count; i++) {
+        struct image *image = &world->images[i];
+        struct plane *origin = image->durable;
+        image->durable = follow(&level->durable[i], origin);
+        image->current = last ? image->durable : follow(&level->current[i], origin);
+    }
+    world->images_united = last;
 }

@@ -6,17 +6,13 @@
 #define COFFER_TESTS_SIM_IMAGES_H
 
 #include "engine/device/device.h"
+#include "tests/sim/plane.h"
 #include "tests/sim/world.h"
 
 #define SECTOR 512
 
-/* By the parent: maps the files that pool_create() formatted. */
+/* Takes the files that pool_create() formatted. */
 void images_map(void);
-
-/* Copies what the image's file has, with holes left as they are; each stretch of it is told to `taken`, if there is
- * one. */
-void image_copy(int file, const unsigned char *from, unsigned char *to,
-                void (*taken)(struct image *image, uint64_t offset, uint64_t size), struct image *image);
 
 /* A write or discard begins, at `offset`, which may not be the one that it asks for; its number. */
 uint64_t image_change_begin(const struct device_io *io, unsigned device, uint64_t offset);
@@ -44,8 +40,9 @@ struct crash_odds {
 
 /* Decides for each pending change what a crash keeps; returns a hash of what the devices would hold. */
 uint64_t images_choose(struct crash_odds odds);
-/* Before a crash in a world of one's own: it is the last one, and from it on one image of a device does. */
-void images_unite(void);
+/* From here on changes are made to images of a branch, which begin as what is durable and pending is now. After its first
+ * crash there is no other if it is the last one, and one image of a device does. */
+void images_branch(bool last);
 /* The crash: nothing is pending afterwards. */
 void images_crash(void);
 /* Only the process died: what it had submitted happens or not, and is as volatile as before. */

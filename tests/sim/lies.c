@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "engine/group/format.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/plane.h"
 
 #define LIES_MAX    96
 #define LOST_BLOCKS 8 /* of one write, at most */
@@ -30,7 +31,7 @@ void lies_forget(void)
 
 static const unsigned char *held(unsigned device, uint64_t offset)
 {
-    return world->images[device].current + offset;
+    return world->images[device].current->bytes + offset;
 }
 
 int lies_segment(unsigned device, uint64_t offset)

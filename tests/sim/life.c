@@ -1,21 +1,15 @@
 /*
- * Lives. A life is a forked process, so that a crash is its end and nothing that the engine kept in memory is left. It
- * leaves images, model and dice in the world for the parent.
+ * Lives. A life is an episode, so that a crash is its end and nothing that the engine kept in memory is left. It leaves
+ * images, model and dice in the world.
  */
 #include "tests/sim/life.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "tests/sim/episode.h"
 #include "tests/sim/faults.h"
-#include "tests/sim/schedule.h"
 
-#define LIFE_SECONDS_MAX 120 /* of real time */
 /* Where the pool is opened again and again, a life works little; it stops all the same. */
 #define OPENS_FACTOR     8
 #define PROMISES_MAX     60
@@ -30,16 +24,18 @@ static void begin_anew(void)
     faults_forget();
 }
 
-static _Noreturn void live(void (*run)(struct session *session))
+struct living {
+    void (*run)(struct session *session);
+};
+
+static void live(void *argument)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    alarm(LIFE_SECONDS_MAX);
+    const struct living *living = argument;
     session_excuses = faults_excuse;
     session_opens = begin_anew;
-    schedule_start();
-    run(world->session);
+    living->run(world->session);
     fflush(stderr);
-    _exit(0);
+    episode_leave(EPISODE_ENDED);
 }
 
 void life_begin(void)
@@ -64,22 +60,10 @@ void life_plan_none(void)
 
 bool life_run(void (*run)(struct session *session))
 {
-    struct session *session = world->session;
-    int status;
+    struct living living = {run};
     life_begin();
-    fflush(stdout);
-    pid_t child = fork();
-    if (child < 0)
-        fail("fork: %s", strerror(errno));
-    if (child == 0)
-        live(run);
-    if (waitpid(child, &status, 0) != child)
-        fail("waitpid: %s", strerror(errno));
-    bool crashed = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CRASHED;
-    if (!crashed && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
-        fail("life %u failed while %s (status %#x)", session->round, phase_names[atomic_load(&session->phase)],
-             (unsigned)status);
-    return crashed;
+    episode_name("life %u", world->session->round);
+    return episode_run(live, &living) == EPISODE_CRASHED;
 }
 
 void life_run_to_end(void (*run)(struct session *session))

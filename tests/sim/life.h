@@ -1,11 +1,8 @@
-/* One life: a process that opens the pool, works on it and closes it, unless its power goes before. */
+/* One life: an episode that opens the pool, works on it and closes it, unless its power goes before. */
 #ifndef COFFER_TESTS_SIM_LIFE_H
 #define COFFER_TESTS_SIM_LIFE_H
 
 #include "tests/sim/world.h"
-
-/* How a life ends, as the parent sees it. */
-enum { EXIT_CRASHED = 42 };
 
 extern const char *const phase_names[PHASES];
 
@@ -13,7 +10,7 @@ extern const char *const phase_names[PHASES];
 void life_begin(void);
 /* No power loss and no fault in it, and it works until it is told to stop. */
 void life_plan_none(void);
-/* Runs it in a process of its own. True where the power went. */
+/* Runs it. True where the power went. */
 bool life_run(void (*run)(struct session *session));
 /* No power loss in this one. */
 void life_run_to_end(void (*run)(struct session *session));

@@ -1,33 +1,28 @@
 /*
- * The life is lived in a process whose world is its own; each state is a branch of it (branch.c), one at a time. One
- * seed gives the same states in the same order, so a state has a number.
+ * Each state is a branch of the life (branch.c), one at a time. One seed gives the same states in the same order, so a
+ * state has a number.
  *
  * Two states are the same where the devices hold the same bytes and the model promises the same: the hash of images is
  * mixed with the count of answers that say something of what is durable.
  */
 #include "tests/sim/points.h"
 
-#include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "base/memory.h"
 #include "tests/crash/child.h"
 #include "tests/sim/branch.h"
+#include "tests/sim/episode.h"
 #include "tests/sim/images.h"
 #include "tests/sim/life.h"
-#include "tests/sim/schedule.h"
 
 #define SEEN_COUNT        (UINT64_C(1) << 20)
 #define CLOSE_PERCENT     35 /* the others end as they are */
 #define CHECK_PERCENT     35
 #define AGAIN_PERCENT     30  /* of states: a second crash, if it comes to that event */
 #define AGAIN_EVENTS      160 /* about what an open, compare and close take */
-#define STATE_SECONDS_MAX 120
 
 static struct points_tally *tally;
 static const struct points_choice *choice;
-static uint64_t seen[SEEN_COUNT], states;
+static uint64_t *seen, states;
 
 static const struct {
     const char *name;
@@ -53,25 +48,14 @@ static bool see(uint64_t key)
     return true;
 }
 
-static void must_pass(int status, const char *what, const char *variant)
-{
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return;
-    fail("state %llu%s, with %s of what was pending, is wrong (status %#x)", (unsigned long long)states, what, variant,
-         (unsigned)status);
-}
-
 static void verify(void)
 {
     bool closes = world_percent(CLOSE_PERCENT);
-    alarm(STATE_SECONDS_MAX);
     closes ? child_compare(world->session) : child_look(world->session);
     if (closes && world_percent(CHECK_PERCENT)) {
         tally->checks++;
         child_check(world->session);
     }
-    fflush(stderr);
-    _exit(0);
 }
 
 /* ---- the second crash -------------------------------------------------------------------------------------------- */
@@ -91,7 +75,8 @@ static void crash_again(void)
     size_t variant = world_below(COUNT_OF(variants));
     tally->again++;
     images_choose(variants[variant].odds);
-    must_pass(branch(dice_throw(&world->dice), BRANCH_LAST, verify_last, NULL), ", and again", variants[variant].name);
+    episode_name("and again, with %s of what was pending, it", variants[variant].name);
+    branch(dice_throw(&world->dice), BRANCH_LAST, verify_last, NULL);
 }
 
 static void verify_first(void *unused)
@@ -117,8 +102,8 @@ static void try_state(size_t variant)
     tally->states++;
     uint64_t dice = hash_mix(states, world->session->settings.seed);
     bool again = dice % 100 < AGAIN_PERCENT;
-    must_pass(branch(dice, again ? BRANCH_CRASHES : BRANCH_LAST, again ? verify_first : verify_last, NULL), "",
-              variants[variant].name);
+    episode_name("state %llu, with %s of what was pending,", (unsigned long long)states, variants[variant].name);
+    branch(dice, again ? BRANCH_CRASHES : BRANCH_LAST, again ? verify_first : verify_last, NULL);
 }
 
 static void crash_here(void)
@@ -129,14 +114,19 @@ static void crash_here(void)
         try_state(v);
 }
 
+static void work(struct session *session)
+{
+    life_plan_none();
+    world->stop_event = choice->events;
+    world->at_event = crash_here;
+    child_work(session);
+}
+
 void points_run(const struct points_choice *points_choice, struct points_tally *points_tally)
 {
     tally = points_tally;
     choice = points_choice;
-    world_make_own();
-    life_plan_none();
-    world->stop_event = choice->events;
-    world->at_event = crash_here;
-    schedule_start();
-    child_work(world->session);
+    seen = world_map(SEEN_COUNT * sizeof(*seen));
+    if (life_run(work))
+        fail("it crashed by itself");
 }

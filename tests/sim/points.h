@@ -19,7 +19,7 @@ struct points_choice {
     uint64_t only;   /* this state alone; 0: all */
 };
 
-/* In a process of its own; ends it by fail() where a state is wrong. */
+/* Ends the process by fail() where a state is wrong. */
 void points_run(const struct points_choice *choice, struct points_tally *tally);
 
 #endif

@@ -27,12 +27,11 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/thread.h"
+#include "tests/sim/episode.h"
 #include "tests/sim/sim_device.h"
 #include "tests/sim/world.h"
 
-#define COROUTINES_MAX 128
-#define STACK_SIZE     (UINT64_C(1) << 20)
-#define GUARD_SIZE     4096
+#define COROUTINES_MAX 64
 #define HELD_MAX       16
 #define POINTS_STOP    UINT64_C(4000000)   /* a life with hardly an event works no longer */
 #define POINTS_MAX     UINT64_C(200000000) /* a life that comes by more goes round in a circle */
@@ -42,7 +41,6 @@ struct coroutine {
     ucontext_t context;
     struct thread *thread;
     char name[16];
-    unsigned char *stack;
     bool used, finished;
     const char *why; /* it waits; NULL: it can run */
     const void *object;
@@ -152,12 +150,6 @@ void schedule_wake(const void *object)
             coroutines[i].why = NULL;
 }
 
-void schedule_start(void)
-{
-    running = &coroutines[coroutines_count++];
-    *running = (struct coroutine){.used = true, .name = "main"};
-}
-
 /* ---- coroutines -------------------------------------------------------------------------------------------------- */
 
 static void coroutine_main(void)
@@ -186,17 +178,14 @@ static void coroutine_make(struct thread *thread, const char *name, void (*run)(
     thread->argument = argument;
     *made = (struct coroutine){.used = true, .thread = thread};
     snprintf(made->name, sizeof(made->name), "%s", name);
-    made->stack = mmap(NULL, STACK_SIZE + GUARD_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ASSERT(made->stack != MAP_FAILED && mprotect(made->stack, GUARD_SIZE, PROT_NONE) == 0);
     ASSERT(getcontext(&made->context) == 0);
-    made->context.uc_stack.ss_sp = made->stack + GUARD_SIZE;
-    made->context.uc_stack.ss_size = STACK_SIZE;
+    made->context.uc_stack.ss_sp = episode_stack((size_t)(made - coroutines), &made->context.uc_stack.ss_size);
     makecontext(&made->context, coroutine_main, 0);
 }
 
 static struct thread first_thread;
 
-_Noreturn void schedule_restart(void (*run)(void *argument), void *argument)
+void schedule_restart(ucontext_t *base, void (*run)(void *argument), void *argument)
 {
     coroutines_count = 0;
     life_points = 0;
@@ -204,8 +193,7 @@ _Noreturn void schedule_restart(void (*run)(void *argument), void *argument)
     sim_devices_forget();
     coroutine_make(&first_thread, "main", run, argument);
     running = &coroutines[0];
-    setcontext(&running->context);
-    fail("the first coroutine did not start");
+    swapcontext(base, &running->context);
 }
 
 /* ---- base/thread.h ---------------------------------------------------------------------------------------------- */
@@ -345,7 +333,6 @@ void thread_join(struct thread *thread)
     schedule_point();
     while (!other->finished)
         schedule_wait("joins", thread, 0);
-    ASSERT(munmap(other->stack, STACK_SIZE + GUARD_SIZE) == 0);
     other->used = false;
 }
 

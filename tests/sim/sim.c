@@ -8,8 +8,8 @@
  *
  * The workload, the model and the processes are those of the crash test (tests/crash); threads, clock, random numbers
  * (schedule.c) and devices (sim_device.c) are simulated, so that a seed gives the same interleaving, the same crashes
- * and the same trace, of which a hash is printed. A life is a forked process; it ends where the power goes, the parent
- * decides what the devices keep, and the next life compares everything with the model.
+ * and the same trace, of which a hash is printed. A seed is a forked process, a life an episode in it (episode.h): it ends
+ * where the power goes, then is decided what the devices keep, and the next life compares everything with the model.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -25,6 +25,7 @@
 #include "engine/group/merge.h"
 #include "tests/crash/child.h"
 #include "tests/sim/branch.h"
+#include "tests/sim/episode.h"
 #include "tests/sim/evil.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/images.h"
@@ -72,22 +73,6 @@ static void end_life(const struct choices *choices)
     alone ? images_outlive() : crash();
 }
 
-/* What the evil disk does to a copy of the world. */
-static void run_evil(const struct choices *choices, struct tally *tally)
-{
-    int status;
-    evil_remember();
-    fflush(NULL);
-    pid_t host = fork();
-    if (host == 0) {
-        world_make_own();
-        evil_run(choices->evil, choices->state, &tally->evil);
-        _exit(0);
-    }
-    if (host < 0 || waitpid(host, &status, 0) != host || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail("after life %u the evil disk was not withstood", world->session->round);
-}
-
 static void run_life(const struct choices *choices, struct tally *tally)
 {
     struct session *session = world->session;
@@ -101,8 +86,10 @@ static void run_life(const struct choices *choices, struct tally *tally)
                 crashed ? "crashed" : "ended", phase_names[atomic_load(&session->phase)],
                 (unsigned long long)world->events, world->pending_count, (unsigned long long)world->trace);
     end_life(choices);
-    if (choices->evil != 0)
-        run_evil(choices, tally);
+    if (choices->evil != 0) {
+        evil_remember();
+        evil_run(choices->evil, choices->state, &tally->evil);
+    }
     if (world_below(100) < session->settings.check_percent) {
         life_run_to_end(child_check);
         tally->checks++;
@@ -129,7 +116,7 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
     struct settings settings = {
         .seed = seed,
         .size = (UINT64_C(192) + world_below(9) * 8) << 20,
-        .memory = UINT64_C(60) << 20,
+        .memory = UINT64_C(52) << 20,
         .stripe_blocks = choices->points || choices->evil != 0 ? 64 : 0,
         .rounds = choices->lives,
         .devices = world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2),
@@ -164,14 +151,26 @@ static void add_world(struct tally *tally)
     tally->trace ^= world->trace;
 }
 
+/* A small index: each open makes one. */
+static void shrink_index(void)
+{
+    char path[PATH_SIZE + 16];
+    snprintf(path, sizeof(path), "%s/coffer.conf", world->session->pool);
+    FILE *conf = fopen(path, "ae");
+    if (conf == NULL || fputs("\n[pool]\nindex-memory = 1M\n", conf) < 0 || fclose(conf) != 0)
+        fail("%s cannot be changed", path);
+}
+
 static void run_seed(const struct choices *choices, uint64_t seed, const char *directory, struct tally *tally)
 {
     world_create();
+    episodes_begin();
     draw_world(choices, seed);
     world->reached = &tally->reached;
     struct settings settings = draw_settings(choices, seed, directory);
     world->session = session_make(&settings);
     life_run_to_end(child_format);
+    shrink_index();
     images_map();
     life_run_to_end(child_populate);
     crash();

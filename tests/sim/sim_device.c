@@ -2,7 +2,7 @@
  * Operations of the simulated devices.
  *
  * Each submission and completion is an *event*, numbered within the life and within its phase: the place where a life
- * is stopped, fails, loses its power, or is branched from. A crash is an _exit() before an event; none is half done.
+ * is stopped, fails, loses its power, or is branched from. A crash ends the episode before an event; none is half done.
  *
  * What is in flight belongs to the life and is gone with it. No locks: one thread.
  */
@@ -11,16 +11,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "engine/device/kind.h"
 #include "tests/crash/child.h"
+#include "tests/sim/episode.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/images.h"
 #include "tests/sim/lies.h"
-#include "tests/sim/life.h"
 #include "tests/sim/schedule.h"
 
 #define IN_FLIGHT_MAX 4096
@@ -68,7 +67,7 @@ static void event(const struct device_io *io, uint64_t what)
     bool planned = world->phase == world->crash_phase && number == world->crash_event;
     bool promised = atomic_load(&world->session->promises) >= world->crash_promise;
     if (planned || promised || world->operations >= world->until)
-        _exit(EXIT_CRASHED);
+        episode_leave(EPISODE_CRASHED);
 }
 
 /* ---- submission ------------------------------------------------------------------------------------------------- */
@@ -153,7 +152,7 @@ static void happen(const struct flight *flight)
     if (flight->change != 0) {
         change(flight);
     } else if (io->operation == DEVICE_READ) {
-        memcpy(io->buffer, world->images[index_of(io)].current + io->offset, io->size);
+        memcpy(io->buffer, world->images[index_of(io)].current->bytes + io->offset, io->size);
         lies_read(io, index_of(io));
     } else if (!forgets_flush()) {
         image_flush(index_of(io), flight->began);

@@ -12,6 +12,7 @@
 #include "engine/group/checkpoint.h"
 #include "engine/pool/pool.h"
 #include "tests/crash/child.h"
+#include "tests/sim/plane.h"
 #include "tests/sim/world.h"
 
 #define FIELDS_BYTES 512 /* where the fields of records and headers are */
@@ -39,18 +40,24 @@ static enum error check_quietly(uint64_t *errors)
 
 /* ---- the newest checkpoint --------------------------------------------------------------------------------------- */
 
-static unsigned char *record_at(unsigned device, unsigned copy)
+static uint64_t record_offset(unsigned device, unsigned copy)
 {
-    const struct image *image = &world->images[device];
-    uint64_t area = copy < CHECKPOINT_COPIES / 2 ? 0 : image->size - AREA_SIZE;
-    return image->current + area + CHECKPOINT_OFFSET + copy % 2 * CHECKPOINT_STRIDE;
+    uint64_t area = copy < CHECKPOINT_COPIES / 2 ? 0 : world->images[device].size - AREA_SIZE;
+    return area + CHECKPOINT_OFFSET + copy % 2 * CHECKPOINT_STRIDE;
+}
+
+static unsigned char *bytes_to_change(unsigned device, uint64_t offset)
+{
+    struct plane *plane = world->images[device].current;
+    plane_touch(plane, offset, BLOCK_SIZE);
+    return plane->bytes + offset;
 }
 
 /* 0: none is there. */
 static uint64_t record_number(unsigned device, unsigned copy)
 {
     struct checkpoint_format record;
-    memcpy(&record, record_at(device, copy), sizeof(record));
+    memcpy(&record, world->images[device].current->bytes + record_offset(device, copy), sizeof(record));
     return memcmp(record.magic, CHECKPOINT_MAGIC, sizeof(record.magic)) == 0 ? le64_get(record.number) : 0;
 }
 
@@ -91,8 +98,10 @@ static bool lose_newest_record(void)
         return false;
     for (unsigned d = 0; d < world->images_count; d++)
         for (unsigned copy = 0; copy < CHECKPOINT_COPIES; copy++)
-            if (record_number(d, copy) == newest)
-                whole ? memset(record_at(d, copy), 0, BLOCK_SIZE) : flip_one(record_at(d, copy), FIELDS_BYTES);
+            if (record_number(d, copy) == newest) {
+                unsigned char *record = bytes_to_change(d, record_offset(d, copy));
+                whole ? memset(record, 0, BLOCK_SIZE) : flip_one(record, FIELDS_BYTES);
+            }
     struct pool_open_options options = child_open_options(world->session);
     struct pool *pool;
     if (pool_open(world->session->pool, &options, &pool) == ERROR_NONE)
@@ -115,8 +124,7 @@ static unsigned char *draw_header(struct group *group)
     if (count == 0)
         return NULL;
     uint32_t index = used[world_below(count)];
-    return world->images[segment_device(segments, index)].current + AREA_SIZE +
-           segment_slot(segments, index) * SEGMENT;
+    return bytes_to_change(segment_device(segments, index), AREA_SIZE + segment_slot(segments, index) * SEGMENT);
 }
 
 static bool spoil_header(void)

@@ -1,15 +1,24 @@
 /*
- * The memory of the world. The parent makes it, each life changes it, and a branch (branch.c) takes a copy of its own:
- * a mapping of a file becomes a private one at the same place, anonymous memory is copied.
+ * The memory of the world. Each life changes it; of what a branch (branch.c) changes, a copy is kept for each level of
+ * episodes, of no more than is in use.
  */
 #include "tests/sim/world.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/memory.h"
+#include "tests/sim/episode.h"
+#include "tests/sim/heap.h"
 
 struct world *world;
+
+/* Not touched before they are needed. */
+static struct kept {
+    struct world *world;
+    struct session *session;
+    unsigned char *data;
+} kept[HEAP_LEVELS];
 
 void *world_map(size_t size)
 {
@@ -23,42 +32,53 @@ void world_create(void)
 {
     world = world_map(sizeof(*world));
     world->data = world_map(PENDING_BYTES);
+    for (unsigned i = 0; i < HEAP_LEVELS; i++)
+        kept[i] = (struct kept){world_map(sizeof(struct world)), world_map(sizeof(struct session)), world_map(PENDING_BYTES)};
     uses_begin();
+    macs_begin();
 }
 
-static void *map_over(void *start, size_t size, int flags, int file)
+static void world_copy(struct world *to, const struct world *from)
 {
-    void *mapped = mmap(start, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_NORESERVE | flags | (start != NULL ? MAP_FIXED : 0), file, 0);
-    if (mapped == MAP_FAILED)
-        fail("no memory for a world of one's own");
-    return mapped;
+    memcpy(to, from, offsetof(struct world, pending) + from->pending_count * sizeof(from->pending[0]));
 }
 
-static void copy_own(void *start, size_t size, size_t used)
+static void volume_copy(struct volume_model *to, const struct volume_model *from, const struct settings *settings)
 {
-    void *copy = map_over(NULL, used, MAP_ANONYMOUS, -1);
-    memcpy(copy, start, used);
-    map_over(start, size, MAP_ANONYMOUS, -1);
-    memcpy(start, copy, used);
-    munmap(copy, used);
-}
-
-void world_make_own(void)
-{
-    copy_own(world->data, PENDING_BYTES, ROUND_UP(world->data_used + 1, (uint64_t)BLOCK));
-    copy_own(world->session, ROUND_UP(sizeof(*world->session), BLOCK), ROUND_UP(sizeof(*world->session), BLOCK));
-    if (world->session->clock.written != NULL)
-        copy_own(world->session->clock.written, WRITTEN_SLOTS * sizeof(uint64_t), WRITTEN_SLOTS * sizeof(uint64_t));
-    copy_own(world, ROUND_UP(sizeof(*world), BLOCK), ROUND_UP(sizeof(*world), BLOCK));
-    for (unsigned i = 0; i < world->images_count; i++) {
-        map_over(world->images[i].current, world->images[i].size, 0, world->images[i].current_file);
-        map_over(world->images[i].durable, world->images[i].size, 0, world->images[i].durable_file);
+    for (unsigned w = 0; w < settings->workers; w++) {
+        memcpy(to->stripes[w], from->stripes[w], settings->stripe_blocks * sizeof(from->stripes[w][0]));
+        memcpy(to->stripe_contents[w], from->stripe_contents[w], (size_t)settings->stripe_blocks * BLOCK);
     }
-    world->own = true;
+    memcpy(to->shared, from->shared, sizeof(from->shared));
+    memcpy(to->split, from->split, sizeof(from->split));
+    memcpy(to->split_contents, from->split_contents, sizeof(from->split_contents));
+    memcpy(to->shared_contents, from->shared_contents, sizeof(from->shared_contents));
 }
 
-void world_map_own(void *start, size_t size)
+static void session_copy(struct session *to, const struct session *from)
 {
-    map_over(start, size, MAP_ANONYMOUS, -1);
+    memcpy(to, from, offsetof(struct session, volumes));
+    for (unsigned v = 0; v < VOLUMES; v++)
+        volume_copy(&to->volumes[v], &from->volumes[v], &from->settings);
+    memcpy(to->lives, from->lives, sizeof(from->lives));
+}
+
+void world_keep(void)
+{
+    const struct kept *keeps = &kept[episode_level()];
+    world_copy(keeps->world, world);
+    session_copy(keeps->session, world->session);
+}
+
+void world_data_renew(void)
+{
+    world->data = kept[episode_level()].data;
+    world->data_used = 0;
+}
+
+void world_give_back(void)
+{
+    const struct kept *keeps = &kept[episode_level()];
+    session_copy(world->session, keeps->session);
+    world_copy(world, keeps->world);
 }

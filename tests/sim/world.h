@@ -1,5 +1,5 @@
 /*
- * The simulated world: all that a run is made of beside the engine's code, in memory that outlives each forked life.
+ * The simulated world: all that a run is made of beside the engine's code, in memory that outlives each life.
  *
  * Everything that happens is drawn from `dice`, and everything drawn or done goes into `trace`: two runs with one seed
  * have one trace.
@@ -44,9 +44,8 @@ struct pending {
 #define SPACE_BITS  (UINT64_C(1) << 14) /* devices up to 1 GiB */
 
 struct image {
-    unsigned char *durable, *current; /* what a crash leaves at least; what a read sees */
+    struct plane *durable, *current; /* what a crash leaves at least; what a read sees */
     uint64_t size;
-    int durable_file, current_file;
     uint64_t space[SPACE_BITS / 64]; /* what has space in the file system below, in grains */
 };
 
@@ -108,28 +107,32 @@ struct world {
 
     struct image images[DEVICES_MAX];
     unsigned images_count;
-    bool own;             /* nothing of it is shared with another process */
+    unsigned branches;    /* within each other */
     bool images_united;   /* the durable image is the current one, since no crash will come */
     uint64_t images_hash; /* of all that became durable, in order */
-    struct pending pending[PENDING_MAX];
     size_t pending_count;
     uint64_t pending_number;
     uint64_t data_used;
     unsigned char *data; /* PENDING_BYTES */
+    struct pending pending[PENDING_MAX];
 };
 
 extern struct world *world;
 
-/* Memory that processes forked later share. */
+/* Memory that no episode undoes, and that processes forked later share. */
 void *world_map(size_t size);
 /* Begins to note what is encrypted and tagged under each key (uses.c). */
 void uses_begin(void);
+/* Begins to keep MACs (macs.c). */
+void macs_begin(void);
 /* Makes `world`, empty. */
 void world_create(void);
-/* From here on what this process and its children do to world, session and images stays theirs. */
-void world_make_own(void);
-/* In such a world: makes whole pages zero without touching them. */
-void world_map_own(void *start, size_t size);
+
+/* World and model as they are now, for an episode that is to leave no trace of itself. */
+void world_keep(void);
+void world_give_back(void);
+/* Nothing is pending any more, and what comes is kept apart from what was. */
+void world_data_renew(void);
 
 static inline uint64_t hash_mix(uint64_t hash, uint64_t value)
 {
