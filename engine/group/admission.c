@@ -38,6 +38,7 @@
 /* Where merges take apart what is on the release list, or clean, and no segment comes of it (what is dropped may be
  * shared). */
 #define SPACE_PATIENCE (30 * CLOCK_SECOND)
+#define MERGE_PATIENCE (600 * CLOCK_SECOND) /* with one that goes on */
 #define OVERWRITE_PART 4 /* of the reserve: by so much overwrites may exceed the capacity until a merge counts */
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
 #define AHEAD_STEP       16u
@@ -241,8 +242,10 @@ enum error group_wait_room(struct group *group)
     bool segment = group->journal.prepared == SEGMENT_NONE;
     mutex_unlock(&group->lock);
     /* The segment first: the merge that makes room in the table may need one. */
-    if (table && !segment)
-        return group_publish(group);
+    if (table && !segment) {
+        enum error error = group_publish_within(group, MERGE_PATIENCE);
+        return error == ERROR_TIMED_OUT ? ERROR_NONE : error; /* group_room() says what is lacking */
+    }
     if (segment) {
         /* Not left to the keeper alone: who waits may as well do it. */
         enum error error = log_prepare(&group->journal);
@@ -282,7 +285,8 @@ static enum error publish_for_space(struct group *group, enum commit_class class
 {
     bool enough = false;
     for (unsigned i = 0; i < 2 && !enough; i++) {
-        TRY(group_publish(group));
+        enum error error = group_publish_within(group, MERGE_PATIENCE);
+        TRY(error == ERROR_TIMED_OUT ? ERROR_NO_SPACE : error);
         mutex_lock(&group->lock);
         enough = has_space_below(group, class);
         mutex_unlock(&group->lock);

@@ -399,6 +399,14 @@ static enum error threads_start(struct group *group)
     return ERROR_NONE;
 }
 
+bool group_is_stopping(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    bool stopping = group->stopping;
+    mutex_unlock(&group->thread_lock);
+    return stopping;
+}
+
 static void threads_stop(struct group *group)
 {
     mutex_lock(&group->thread_lock);

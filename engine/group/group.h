@@ -129,6 +129,8 @@ struct group {
     uint64_t paced_until;    /* clock_monotonic: the next commits wait until then; under the lock, as the next two */
     uint64_t clean_time;     /* nanoseconds from freeze to publish of the last merge that emptied segments; 0: none yet */
     uint64_t clean_owed;     /* bytes that the merge that runs will yet move */
+    bool merge_is_patient;     /* of the merge's thread alone: it can wait for the file system below */
+    _Atomic bool merge_waits;  /* … and does */
 
     const struct group_repair *repair;     /* for the next merge; under the lock */
 
@@ -144,6 +146,8 @@ struct group {
  * threads. */
 enum error group_open(struct device **devices, struct superblock *superblocks, struct keyring **keyrings,
                       uint32_t device_count, const struct group_config *config, struct group **group) CHECKED;
+/* Its threads are to end. Under no lock. */
+bool group_is_stopping(struct group *group);
 /* Publishes everything and stops; with `crash` just stops (for tests and after a fence). */
 enum error group_close(struct group *group, bool crash) CHECKED;
 void group_drain(struct group *group);
@@ -252,7 +256,7 @@ void group_throttle_pay(struct group *group, uint64_t bytes);
 
 /* Asks for a freeze and waits until everything committed before is published. */
 enum error group_publish(struct group *group) CHECKED;
-/* The same, but ERROR_TIMED_OUT after `patience` nanoseconds. */
+/* The same, but ERROR_TIMED_OUT after `patience` nanoseconds, and at once where a merge waits for the file system below. */
 enum error group_publish_within(struct group *group, uint64_t patience) CHECKED;
 
 /* Merges the older of two tables that replay filled; the journal's start stays, so replay would enter it again. */

@@ -143,7 +143,7 @@ static enum error log_drain(struct group *group, struct log *log)
         ticket = log_close(log, false);
     mutex_unlock(&group->lock);
     if (!ready) {
-        TRY(log_prepare(log));
+        TRY(merge_prepare(log));
         TRY(log_wait_buffer(log));
         return log_drain(group, log);
     }
@@ -261,6 +261,8 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     if (error) {
         free(fresh);
         free(freed);
+        if (error == ERROR_NO_SPACE && group_is_stopping(group))
+            return error; /* the journal has all of it */
         return group_fence(group, error_prefix(error, "group %s: merge", group_name(group)));
     }
     publish(group, &merge, freeze, &checkpoint, fresh, freed, freed_count);
@@ -379,6 +381,7 @@ void group_merge_thread(void *argument)
     struct group *group = argument;
     uint64_t pause = PASS_TIME;
     thread_lower_priority();
+    group->merge_is_patient = true;
     mutex_lock(&group->thread_lock);
     while (!group->stopping) {
         if (group->freezes_wanted <= group->freezes_published)
@@ -415,7 +418,7 @@ enum error group_publish_within(struct group *group, uint64_t patience)
     uint64_t wanted = ++group->freezes_wanted;
     condition_signal(&group->merge_wake);
     while (group->freezes_published < wanted && !group_is_fenced(group) && !group->stopping &&
-           clock_monotonic() - begin < patience)
+           clock_monotonic() - begin < patience && (patience == UINT64_MAX || !atomic_load(&group->merge_waits)))
         condition_wait_until(&group->merge_done, &group->thread_lock, clock_monotonic() + CLOCK_SECOND);
     bool done = group->freezes_published >= wanted, stopped = group->stopping;
     mutex_unlock(&group->thread_lock);

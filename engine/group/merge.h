@@ -181,6 +181,8 @@ struct written {
     uint64_t serial;
     uint32_t offset; /* grains */
 };
+/* As log_prepare(), for a log that only the merge writes; the merge's thread waits where the file system below is full. */
+enum error merge_prepare(struct log *log) CHECKED;
 /* Appends an item to a log that only the merge writes. ERROR_NO_SPACE: no segment is free. */
 enum error merge_append(struct group *group, struct log *log, const struct item_content *content,
                         struct written *written) CHECKED;

@@ -4,9 +4,30 @@
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "engine/group/merge.h"
 #include "engine/group/node.h"
+
+#define BELOW_PAUSE (100 * CLOCK_MILLISECOND)
+
+/* A segment that is not there for want of space in the file system below comes with it. Half a merge cannot be taken back:
+ * its thread waits, however long, and the group stays in service. An open does not. */
+enum error merge_prepare(struct log *log)
+{
+    struct group *group = log->group;
+    for (;;) {
+        enum error error = log_prepare(log);
+        mutex_lock(&group->lock);
+        bool waits = error == ERROR_NO_SPACE && group->below_full;
+        mutex_unlock(&group->lock);
+        waits = waits && group->merge_is_patient && !group_is_stopping(group) && !group_is_fenced(group);
+        atomic_store(&group->merge_waits, waits);
+        if (!waits)
+            return error;
+        clock_sleep(BELOW_PAUSE);
+    }
+}
 
 /* Reserves in a log that only the merge writes: a segment is prepared and a buffer freed here, where needed. */
 static enum error reserve(struct group *group, struct log *log, size_t size, struct log_item *item,
@@ -15,7 +36,7 @@ static enum error reserve(struct group *group, struct log *log, size_t size, str
     for (bool done = false; !done;) {
         if (group_is_fenced(group))
             return ERROR_FENCED;
-        TRY(log_prepare(log));
+        TRY(merge_prepare(log));
         TRY(log_wait_buffer(log));
         mutex_lock(&group->lock);
         done = log_is_ready(log);

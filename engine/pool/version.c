@@ -26,6 +26,7 @@
 #include "engine/pool/object_table.h"
 
 #define LINK_DEPTH_MAX (2 * LINK_DEPTH_DUE)
+#define MERGE_PATIENCE (600 * CLOCK_SECOND) /* it waits no longer than this under pool->lock */
 
 /* One operation in the making. */
 struct operation {
@@ -130,9 +131,12 @@ static enum error operation_begin(struct pool *pool, struct operation *operation
 {
     *operation = (struct operation){.pool = pool};
     TRY(object_check_changeable(pool));
-    while (is_deep(pool->group))
-        TRY(group_publish(pool->group));
-    return ERROR_NONE;
+    enum error error = ERROR_NONE;
+    while (is_deep(pool->group) && error == ERROR_NONE)
+        error = group_publish_within(pool->group, MERGE_PATIENCE);
+    if (error == ERROR_TIMED_OUT)
+        return error_explain(ERROR_NO_SPACE, "the file system below has no space for a merge, which must come first");
+    return error;
 }
 
 /* The document of a version that keeps what the object has now. */

@@ -4,6 +4,8 @@
  */
 #include "tests/unit/group_fixture.h"
 
+#include "base/clock.h"
+
 /* Writes the open buffer without a flush of the device. */
 static void write_out(struct fixture *f)
 {
@@ -317,8 +319,8 @@ static void a_commit_of_many_large_trims_is_replayed(void **state)
 static const struct device_operations *real_operations;
 static struct device_operations full_operations;
 static uint32_t full_device;
-static unsigned full_times;
-static uint64_t full_before = UINT64_MAX; /* slots from this offset on have space */
+static _Atomic unsigned full_times;
+static _Atomic uint64_t full_before = UINT64_MAX; /* slots from this offset on have space */
 
 static enum error allocate_nothing(struct device *device, uint64_t offset, uint64_t size)
 {
@@ -360,11 +362,9 @@ static void the_journal_begins_where_the_joint_says_though_one_file_system_is_fu
     }
 }
 
-/* Free slots that were written before still have their space, and few of them are enough; nobody could read otherwise.
- */
-static void a_pool_on_a_full_file_system_opens_while_some_slots_have_space(void **state)
+/* Until full_times is 0. */
+static void reopen_on_full_file_system(struct fixture *f)
 {
-    struct fixture *f = *state;
     for (uint64_t i = 0; i < 16; i++)
         fixture_write(f, COMPONENT, i, i + 1);
     assert_int_equal(group_sync(f->group), ERROR_NONE);
@@ -375,10 +375,40 @@ static void a_pool_on_a_full_file_system_opens_while_some_slots_have_space(void 
     f->open_device = open_full;
     fixture_crash(f);
     fixture_open(f);
+}
+
+/* Free slots that were written before still have their space, and few of them are enough; nobody could read otherwise.
+ */
+static void a_pool_on_a_full_file_system_opens_while_some_slots_have_space(void **state)
+{
+    struct fixture *f = *state;
+    reopen_on_full_file_system(f);
     for (uint64_t block = 0; block < 16; block++)
         fixture_expect(f, COMPONENT, block, block + 1);
-    full_before = UINT64_MAX;
     full_times = 0;
+}
+
+/* Half a merge cannot be taken back: where the space for it is not there, it comes with the file system's. */
+static void a_merge_waits_while_the_file_system_below_is_full(void **state)
+{
+    struct fixture *f = *state;
+    reopen_on_full_file_system(f);
+    assert_int_equal(group_publish_within(f->group, 60 * CLOCK_SECOND), ERROR_TIMED_OUT);
+    assert_false(group_is_fenced(f->group));
+    fixture_expect(f, COMPONENT, 5, 6);
+    full_times = 0;
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    fixture_expect(f, COMPONENT, 5, 6);
+}
+
+static void a_group_closes_while_its_merge_waits_for_the_file_system_below(void **state)
+{
+    struct fixture *f = *state;
+    reopen_on_full_file_system(f);
+    fixture_close(f);
+    full_times = 0;
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 5, 6);
 }
 
 int main(void)
@@ -401,6 +431,8 @@ int main(void)
         TEST(no_cid_and_no_serial_that_replay_saw_is_given_again),
         TEST(another_groups_segments_are_not_replayed),
         TEST(a_pool_on_a_full_file_system_opens_while_some_slots_have_space),
+        TEST(a_merge_waits_while_the_file_system_below_is_full),
+        TEST(a_group_closes_while_its_merge_waits_for_the_file_system_below),
         TEST_TWO(the_journal_begins_where_the_joint_says_though_one_file_system_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
