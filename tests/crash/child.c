@@ -19,6 +19,8 @@
 #include "engine/device/volatile.h"
 #include "engine/group/merge.h"
 #include "tests/crash/compare.h"
+#include "tests/crash/families.h"
+#include "tests/crash/filler.h"
 #include "tests/crash/lives.h"
 #include "tests/crash/worker.h"
 
@@ -154,7 +156,8 @@ static void note_replay(struct session *session, struct pool *pool)
 /* False where the group went out of service meanwhile, as below. */
 static bool compare(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
-    return volumes_compare(session, volumes) && lives_compare(session, pool) && volumes_compare_usage(session, pool);
+    return volumes_compare(session, volumes) && lives_compare(session, pool) && families_compare(session, pool) &&
+           filler_compare(session, pool) && volumes_compare_usage(session, pool);
 }
 
 static bool compare_all(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES])
@@ -209,9 +212,11 @@ void child_populate(struct session *session)
 
 static void work(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
-    struct thread threads[WORKERS_MAX], lives_thread;
+    struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread;
     struct worker *workers[WORKERS_MAX];
     struct lives_run lives = {session, pool};
+    struct families_run families = {session, pool};
+    struct filler_run filler = {session, pool};
     struct mutex shared;
     unsigned count = session->settings.workers;
     mutex_init(&shared, RANK_SERVER);
@@ -221,7 +226,13 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
     for (unsigned w = 0; w < count; w++)
         succeed(thread_start(&threads[w], "worker", worker_run, workers[w]), "start a thread");
     succeed(thread_start(&lives_thread, "lives", lives_run, &lives), "start a thread");
+    succeed(thread_start(&families_thread, "families", families_run, &families), "start a thread");
+    if (session->settings.fills) {
+        succeed(thread_start(&filler_thread, "filler", filler_run, &filler), "start a thread");
+        thread_join(&filler_thread);
+    }
     thread_join(&lives_thread);
+    thread_join(&families_thread);
     for (unsigned w = 0; w < count; w++) {
         thread_join(&threads[w]);
         worker_destroy(workers[w]);

@@ -22,6 +22,8 @@
 #include "engine/group/group.h"
 #include "engine/pool/pool.h"
 #include "tests/crash/content.h"
+#include "tests/crash/families.h"
+#include "tests/crash/filler.h"
 #include "tests/crash/random.h"
 
 #define NAME_SIZE     32
@@ -61,11 +63,12 @@ static void settle_from(struct session *session, struct life *life, uint64_t fir
 /* ---- changing ------------------------------------------------------------------------------------------------------
  */
 
-static void life_begin(struct life *life, struct life_state next)
+static void life_begin(struct session *session, struct life *life, struct life_state next)
 {
     unsigned current = atomic_load(&life->current);
     life->states[1 - current] = next;
     atomic_store(&life->current, current | LIFE_PENDING);
+    atomic_fetch_add(&session->calls, 1);
 }
 
 /* A call came back: it did all or nothing. BUSY: what an earlier shrink cut off is still being freed. Where the group
@@ -98,7 +101,7 @@ static void life_create(struct session *session, struct pool *pool, struct life 
     char name[NAME_SIZE];
     struct uuid uuid;
     life_name(session, life, next.name, name);
-    life_begin(life, next);
+    life_begin(session, life, next);
     life_end(session, life, object_create(pool, name, life_bytes(session, life, next.blocks), &uuid), "create");
 }
 
@@ -108,7 +111,7 @@ static void life_delete(struct session *session, struct pool *pool, struct life 
     char name[NAME_SIZE];
     life_name(session, life, next.name, name);
     next.kind = now ? LIFE_ABSENT : LIFE_TRASHED;
-    life_begin(life, next);
+    life_begin(session, life, next);
     life_end(session, life, object_delete(pool, name, now), now ? "delete" : "trash");
 }
 
@@ -120,7 +123,7 @@ static void life_restore(struct session *session, struct pool *pool, struct life
     next.kind = LIFE_ALIVE;
     next.name = (unsigned)dice_below(dice, LIFE_NAMES);
     life_name(session, life, next.name, new_name);
-    life_begin(life, next);
+    life_begin(session, life, next);
     life_end(session, life, object_restore(pool, name, new_name), "restore");
 }
 
@@ -131,7 +134,7 @@ static void life_rename(struct session *session, struct pool *pool, struct life 
     life_name(session, life, next.name, name);
     next.name = (next.name + 1 + (unsigned)dice_below(dice, LIFE_NAMES - 1)) % LIFE_NAMES;
     life_name(session, life, next.name, new_name);
-    life_begin(life, next);
+    life_begin(session, life, next);
     life_end(session, life, object_rename(pool, name, new_name), "rename");
 }
 
@@ -151,7 +154,7 @@ static void life_resize(struct session *session, struct pool *pool, struct life 
     uint64_t before = next.blocks;
     next.blocks = 1 + dice_below(dice, LIFE_BLOCKS);
     uint64_t bytes = life_bytes(session, life, next.blocks);
-    life_begin(life, next);
+    life_begin(session, life, next);
     enum error error = object_resize(pool, name, bytes, next.blocks < before);
     life_end(session, life, has_size(pool, name, bytes) ? ERROR_NONE : error, "resize");
 }
@@ -401,6 +404,7 @@ static void judge_strangers(const struct object_info *infos, size_t count)
         bool known = sscanf(infos[i].name, "life-%u-%u", &number, &name) == 2 && number < LIVES;
         for (unsigned v = 0; v < VOLUMES; v++)
             known |= strcmp(infos[i].name, volume_names[v]) == 0;
+        known |= families_know(infos[i].name) || strcmp(infos[i].name, FILLER_NAME) == 0;
         if (!known)
             fail("the object '%s' was never created", infos[i].name);
     }

@@ -185,6 +185,20 @@ bool cell_reads(const struct cell *cell, uint64_t began, uint64_t hash)
     return false;
 }
 
+void cell_copy(struct cell *to, const struct cell *from, struct model_clock *clock)
+{
+    struct cell made = {0};
+    uint64_t now = clock_tick(clock);
+    for (size_t i = 0; i < CELL_VERSIONS_MAX; i++) {
+        const struct version *version = &from->versions[i];
+        if (!atomic_load(&version->used) || version_is_hidden(from, version, now))
+            continue;
+        note_written(to, clock, version->hash);
+        version_answer(version_put(&made.versions[i], version->hash, now), now, true);
+    }
+    *to = made;
+}
+
 void cell_print(const struct cell *cell, const struct model_clock *clock)
 {
     fprintf(stderr, "    flushed: what was answered before %" PRIu64 "\n", atomic_load(&clock->durable));

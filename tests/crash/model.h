@@ -55,6 +55,9 @@ void version_fail(struct version *version, uint64_t answered);
 /* The write failed and changed nothing. */
 void version_drop(struct version *version);
 
+/* What a reader may see of it now, as the durable content of another cell: one of these, whichever. */
+void cell_copy(struct cell *to, const struct cell *from, struct model_clock *clock);
+
 /* Everything answered is durable now. */
 void cell_flush(struct cell *cell);
 

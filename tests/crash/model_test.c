@@ -173,12 +173,44 @@ static void a_full_cell_has_room_again_after_a_flush(void **state)
     assert_true(cell_has_room(&cell, &now));
 }
 
+/* As of a snapshot. */
+static void a_copy_holds_what_a_reader_saw_and_nothing_older(void **state)
+{
+    struct cell copy;
+    (void)state;
+    write_answered(2);
+    write_answered(3);
+    cell_copy(&copy, &cell, &now);
+    write_answered(4);
+    flush();
+    assert_true(cell_survives(&copy, &now, 3));
+    assert_false(cell_survives(&copy, &now, 2));
+    assert_false(cell_survives(&copy, &now, 4));
+}
+
+static void a_copy_of_what_a_failed_write_left_holds_either(void **state)
+{
+    struct cell copy;
+    (void)state;
+    write_answered(2);
+    version_fail(cell_begin(&cell, &now, 3), clock_tick(&now));
+    cell_copy(&copy, &cell, &now);
+    flush();
+    assert_true(cell_survives(&copy, &now, 2));
+    assert_true(cell_survives(&copy, &now, 3));
+    assert_false(cell_survives(&copy, &now, 1));
+    cell_settle(&copy, &now, 3);
+    assert_false(cell_survives(&copy, &now, 2));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_content_that_was_never_written_is_refused, set_up),
         cmocka_unit_test_setup(what_is_older_than_the_flushed_is_refused, set_up),
         cmocka_unit_test_setup(what_was_not_flushed_may_be_lost_or_kept, set_up),
+        cmocka_unit_test_setup(a_copy_holds_what_a_reader_saw_and_nothing_older, set_up),
+        cmocka_unit_test_setup(a_copy_of_what_a_failed_write_left_holds_either, set_up),
         cmocka_unit_test_setup(a_flush_covers_only_what_was_answered_before_it_began, set_up),
         cmocka_unit_test_setup(a_write_under_way_may_have_happened, set_up),
         cmocka_unit_test_setup(writes_that_overlap_in_time_have_no_order, set_up),

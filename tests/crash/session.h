@@ -5,7 +5,8 @@
  * Two volumes, one dense and one spread over 64 TiB, are cut alike: a stripe for each thread, which alone changes it
  * and so knows its content exactly; blocks that all threads write, whole; blocks of which each of four threads owns a
  * quarter, so that partial writes to one block race; blocks of which all threads write quarters or the whole. Besides,
- * *lives*: objects that are created, resized, renamed and deleted all the time.
+ * *lives*: objects that are created, resized, renamed and deleted all the time; and *families*: objects with snapshots
+ * and clones.
  */
 #ifndef COFFER_TESTS_CRASH_SESSION_H
 #define COFFER_TESTS_CRASH_SESSION_H
@@ -27,6 +28,10 @@
 #define LIVES         10
 #define LIFE_BLOCKS   48
 #define LIFE_NAMES    3
+#define FAMILIES      5
+#define FAMILY_VERSIONS 4 /* an object and three snapshots */
+#define FAMILY_CHANGES  FAMILIES
+#define FAMILY_BLOCKS   20
 #define DEVICES_MAX   8
 #define PATH_SIZE     256
 
@@ -43,6 +48,7 @@ struct settings {
     int crash;                /* an enum volatile_crash, or -1: any */
     enum fingerprint_choice fingerprint;
     bool encryption, verbose, keep;
+    bool fills; /* the pool is filled again and again (filler.h) */
     enum plant plant;
     bool keep_written; /* the model keeps all that was ever written: one thread of the system only */
     char directory[PATH_SIZE - 64];
@@ -65,6 +71,22 @@ struct life {
 };
 #define LIFE_PENDING 2u
 
+/* An object with snapshots, some of them clones of each other (families.h). */
+struct version_state {
+    bool exists;
+    uint64_t blocks;
+    struct cell cells[FAMILY_BLOCKS];
+};
+
+struct families {
+    struct version_state versions[FAMILIES][FAMILY_VERSIONS];
+    struct family_change {
+        unsigned family, version;
+        struct version_state next;
+    } changes[FAMILY_CHANGES];
+    _Atomic unsigned changes_count; /* of a call under way: all of them come about, or none */
+};
+
 struct volume_model {
     struct cell stripes[WORKERS_MAX][STRIPE_BLOCKS];
     struct cell shared[SHARED_BLOCKS];
@@ -86,10 +108,12 @@ struct session {
     _Atomic bool over;        /* the group is out of service: who works comes back, and the pool is opened again */
     bool faulty;              /* requests may fail for other reasons than a full pool */
     _Atomic uint64_t requests, flushes, full, objects;
+    _Atomic uint64_t calls, fillings; /* on objects and versions; until a write found no space */
     _Atomic uint64_t checkpoints_open;  /* since the pool was opened */
     uint64_t checkpoints, replayed_max; /* of all rounds */
     struct volume_model volumes[VOLUMES];
     struct life lives[LIVES];
+    struct families families;
 };
 
 extern const char *const volume_names[VOLUMES];

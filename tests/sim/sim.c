@@ -5,6 +5,7 @@
  *     coffer-sim --seeds FROM..TO [--twice] [--jobs N]
  *     coffer-sim --seed N --points [--state K]
  *     coffer-sim --seed N --evil CASES
+ *     coffer-sim --seeds FROM..TO --churn
  *
  * The workload, the model and the processes are those of the crash test (tests/crash); threads, clock, random numbers
  * (schedule.c) and devices (sim_device.c) are simulated, so that a seed gives the same interleaving, the same crashes
@@ -37,18 +38,19 @@ struct choices {
     uint64_t from, to, operations;
     unsigned lives, jobs;
     enum sim_plant plant;
-    bool verbose, twice, points, brief;
+    bool verbose, twice, points, brief, churn;
     uint64_t state, evil, until;
 };
 
 struct tally {
-    uint64_t seeds, failed, lives, checks, crashes[PHASES], requests, flushes;
+    uint64_t seeds, failed, lives, checks, crashes[PHASES], requests, flushes, calls, fillings;
     uint64_t operations, reached, faults[FAULTS], opens, points, switches, torn, lost, trace;
     struct points_tally crash_points;
     struct evil_tally evil;
 };
 
 #define JOBS_MAX 64
+#define CHURN_MIB UINT64_C(136) /* of a device, about the smallest */
 
 static const char *const plant_names[SIM_PLANTS] = {"none", "flush", "answer", "forget", "lost", "silent", "misdirect"};
 
@@ -115,13 +117,14 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
 {
     struct settings settings = {
         .seed = seed,
-        .size = (UINT64_C(192) + world_below(9) * 8) << 20,
+        .size = ((choices->churn ? CHURN_MIB : UINT64_C(192)) + world_below(9) * 8) << 20,
         .memory = UINT64_C(52) << 20,
-        .stripe_blocks = choices->points || choices->evil != 0 ? 64 : 0,
+        .stripe_blocks = choices->points || choices->evil != 0 || choices->churn ? 64 : 0,
+        .fills = choices->churn,
         .rounds = choices->lives,
         .devices = world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2),
         .workers = 1 + (unsigned)world_below(choices->points || choices->evil != 0 ? 2 : 4),
-        .lives_pause = 4u << world_below(14),
+        .lives_pause = 4u << world_below(choices->churn ? 8 : 14),
         .check_percent = 20,
         .sparing_percent =
             choices->plant == SIM_PLANT_ANSWER || world_below(3) == 0 ? 0 : 80 + (unsigned)world_below(21),
@@ -140,6 +143,8 @@ static void add_world(struct tally *tally)
 {
     tally->requests += atomic_load(&world->session->requests);
     tally->flushes += atomic_load(&world->session->flushes);
+    tally->calls += atomic_load(&world->session->calls);
+    tally->fillings += atomic_load(&world->session->fillings);
     tally->operations += world->operations;
     for (unsigned f = 0; f < FAULTS; f++)
         tally->faults[f] += world->faults_done[f];
@@ -228,7 +233,8 @@ static void print_failed(const struct choices *choices, uint64_t seed)
 {
     printf("seed %llu failed; again: coffer-sim --seed %llu --lives %u --operations %llu --plant %s%s --verbose\n",
            (unsigned long long)seed, (unsigned long long)seed, choices->lives, (unsigned long long)choices->operations,
-           plant_names[choices->plant], choices->points ? " --points" : "");
+           plant_names[choices->plant],
+           choices->points ? " --points" : choices->churn ? " --churn" : "");
 }
 
 static bool is_passed(int status)
@@ -354,10 +360,11 @@ static void print_tally(const struct tally *tally, double seconds)
     for (unsigned p = 0; p < PHASES; p++)
         if (tally->crashes[p] != 0)
             printf(" %llu %s", (unsigned long long)tally->crashes[p], phase_names[p]);
-    printf("; %llu opens, %llu checks, %llu requests, %llu flushes, %llu operations of devices, %llu points, %llu "
+    printf("; %llu opens, %llu checks, %llu requests, %llu flushes, %llu calls on objects and versions, %llu fillings of the pool, %llu operations of devices, %llu points, %llu "
            "switches, %llu changes lost and %llu torn; %.1f seconds\n",
            (unsigned long long)tally->opens, (unsigned long long)tally->checks, (unsigned long long)tally->requests,
-           (unsigned long long)tally->flushes, (unsigned long long)tally->operations, (unsigned long long)tally->points,
+           (unsigned long long)tally->flushes, (unsigned long long)tally->calls,
+           (unsigned long long)tally->fillings, (unsigned long long)tally->operations, (unsigned long long)tally->points,
            (unsigned long long)tally->switches, (unsigned long long)tally->lost, (unsigned long long)tally->torn,
            seconds);
     print_faults(tally);
@@ -392,6 +399,7 @@ static _Noreturn void usage(void)
           "  --points          after the lives of a seed one more, with a crash before each event of its devices\n"
           "  --evil CASES      after each life so many attacks on a copy of the devices\n"
           "  --state K         of those crashes or attacks only this one\n"
+          "  --churn           small pools that are filled again and again\n"
           "  --twice           each seed, which must give the same trace\n"
           "  --until N         the power goes before that operation, and no life comes after\n"
           "  --brief           do not look for the shortest part of a seed that fails\n"
@@ -439,7 +447,8 @@ enum option_key {
     KEY_STATE,
     KEY_EVIL,
     KEY_UNTIL,
-    KEY_BRIEF
+    KEY_BRIEF,
+    KEY_CHURN
 };
 
 static const struct option options[] = {
@@ -449,7 +458,8 @@ static const struct option options[] = {
     {"verbose", no_argument, NULL, KEY_VERBOSE},   {"jobs", required_argument, NULL, KEY_JOBS},
     {"points", no_argument, NULL, KEY_POINTS},     {"state", required_argument, NULL, KEY_STATE},
     {"evil", required_argument, NULL, KEY_EVIL},   {"until", required_argument, NULL, KEY_UNTIL},
-    {"brief", no_argument, NULL, KEY_BRIEF},       {NULL, 0, NULL, 0},
+    {"brief", no_argument, NULL, KEY_BRIEF},       {"churn", no_argument, NULL, KEY_CHURN},
+    {NULL, 0, NULL, 0},
 };
 
 static void take_option(struct choices *choices, int key, char *value)
@@ -476,6 +486,8 @@ static void take_option(struct choices *choices, int key, char *value)
         choices->until = number(value);
     else if (key == KEY_BRIEF)
         choices->brief = true;
+    else if (key == KEY_CHURN)
+        choices->churn = true;
     else if (key == KEY_JOBS)
         choices->jobs = (unsigned)MIN(MAX(number(value), (uint64_t)1), (uint64_t)JOBS_MAX);
     else if (key == KEY_VERBOSE)

@@ -61,6 +61,7 @@ static void session_copy(struct session *to, const struct session *from)
     for (unsigned v = 0; v < VOLUMES; v++)
         volume_copy(&to->volumes[v], &from->volumes[v], &from->settings);
     memcpy(to->lives, from->lives, sizeof(from->lives));
+    to->families = from->families;
 }
 
 void world_keep(void)

@@ -1,0 +1,25 @@
+/*
+ * Objects with snapshots and clones of each other: each call makes versions come, go, or become what another one is, all
+ * of it or nothing, whatever crash comes. A version that is not the object's own never changes.
+ */
+#ifndef COFFER_TESTS_CRASH_FAMILIES_H
+#define COFFER_TESTS_CRASH_FAMILIES_H
+
+#include "tests/crash/session.h"
+
+struct families_run {
+    struct session *session;
+    struct pool *pool;
+};
+
+/* Until the session stops. */
+void families_run(void *run);
+
+/* After a restart: what the last call was to make of them came about as a whole or not at all, and every version that is
+ * there holds what it may hold. False where the group went out of service before all was read. */
+bool families_compare(struct session *session, struct pool *pool);
+
+/* Whether an object or snapshot of that name may exist. */
+bool families_know(const char *name);
+
+#endif
