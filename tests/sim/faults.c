@@ -121,10 +121,19 @@ static uint64_t reasons(enum error error, bool opens)
     }
 }
 
+/* Who only reads from a device that went away would go on for ever: nothing takes the group out of service. */
+static void give_up_reading(enum error error, int phase)
+{
+    if (phase == PHASE_COMPARING && error == ERROR_IO && (world->hit & BIT(GONE)) != 0)
+        atomic_store(&world->session->over, true);
+}
+
 bool faults_excuse(enum error error)
 {
-    bool opens = atomic_load(&world->session->phase) == PHASE_OPENING;
+    int phase = atomic_load(&world->session->phase);
+    bool opens = phase == PHASE_OPENING;
     world->faults.excuses++;
+    give_up_reading(error, phase);
     return world->plant != SIM_PLANT_SILENT && (world->hit & reasons(error, opens)) != 0;
 }
 
