@@ -259,6 +259,7 @@ struct pool_status {
     uint64_t capacity_bytes;  /* raw less reserve */
     uint64_t used_bytes;      /* alive, or committed and not counted yet */
     uint64_t free_bytes;      /* capacity less used: what writers can still have */
+    uint64_t writable_bytes;  /* new data that surely fits, though it neither compresses nor repeats what is there */
     uint64_t reclaimable_bytes; /* of segments in use, what the cleaner can make free again */
     uint64_t live_bytes;      /* in segments, counted */
     uint64_t chunks_live;     /* distinct data chunks referred to */

@@ -77,6 +77,7 @@ static enum error add_figures(json_t *json, const struct pool_status *status)
         {"capacity_bytes", status->capacity_bytes},
         {"used_bytes", status->used_bytes},
         {"free_bytes", status->free_bytes},
+        {"writable_bytes", status->writable_bytes},
         {"reclaimable_bytes", status->reclaimable_bytes},
         {"live_bytes", status->live_bytes},
         {"chunks_live", status->chunks_live},

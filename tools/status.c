@@ -67,6 +67,13 @@ static void add_space(struct tool *tool, struct table *table, const json_t *stat
                           share),
              text_size(answer_figure(status, "free_bytes"), free_text));
     add_line(table, "Space", text);
+    snprintf(text, sizeof(text), "%s of new data is safe to write, even if none of it compresses or repeats",
+             text_size(answer_figure(status, "writable_bytes"), free_text));
+    add_line(table, "", text);
+    snprintf(text, sizeof(text), "%s to be reclaimed by the cleaner; a reserve of %s is not counted above",
+             text_size(answer_figure(status, "reclaimable_bytes"), used),
+             text_size(answer_figure(status, "reserve_bytes"), capacity));
+    add_line(table, "", text);
     if (answer_flag(status, "below_full"))
         add_hint(tool, table, "", "the file system below is full, writers get \"no space\": see", "health");
 }
@@ -263,8 +270,9 @@ const struct command command_status = {
     .arguments = "",
     .summary = "pool, space, reduction, groups and devices",
     .text = "Shows how full the pool is, what deduplication and compression saved, and its groups and devices.\n"
-            "Space counts whole segments; Data counts what lives in them. Reads and writes of devices count since the\n"
-            "daemon started.",
+            "Space is what is alive, of what users can have: the reserve that keeps a full pool working lies outside of it.\n"
+            "What is safe to write fits for sure, if nobody else writes; data that compresses or repeats takes less. Reads\n"
+            "and writes of devices count since the daemon started.",
     .examples = "  coffer status\n"
                 "  coffer status --watch --interval 5\n"
                 "  coffer --json status | jq .free_bytes\n",

@@ -132,6 +132,12 @@ uint64_t group_used(const struct group *group)
     return group->segments.live_total + group->frozen_bytes + journal->bytes + open;
 }
 
+uint64_t group_writable(const struct group *group)
+{
+    uint64_t capacity = group_capacity(group), used = group_used(group);
+    return used < capacity ? (capacity - used) / CHUNK_COST * CHUNK_SIZE : 0;
+}
+
 static bool fits_capacity(const struct group *group, enum commit_class class)
 {
     uint64_t over = reserve_segments(group) * segment_size(&group->segments) / OVERWRITE_PART;

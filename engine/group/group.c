@@ -74,6 +74,7 @@ void group_figures(struct group *group, struct group_figures *figures)
         .segments_free = segments->free_total,
         .capacity_bytes = group_capacity(group),
         .used_bytes = group_used(group),
+        .writable_bytes = group_writable(group),
         .chunks_live = group->checkpoint.chunks_live,
         .blocks_mapped = group->checkpoint.blocks_mapped,
         .journal_bytes = group->journal.bytes,

@@ -177,6 +177,7 @@ const char *group_name(const struct group *group); /* for messages */
 struct group_figures {
     uint64_t segment_bytes, segments, segments_free;
     uint64_t capacity_bytes, used_bytes; /* see group_capacity(), group_used() */
+    uint64_t writable_bytes;             /* see group_writable() */
     uint64_t live_data_bytes, live_meta_bytes;
     uint64_t chunks_live, blocks_mapped;
     uint64_t journal_bytes, checkpoint_time;
@@ -214,6 +215,11 @@ bool group_has_space(const struct group *group, enum commit_class class);
 /* Bytes that may be stored, and that are: live ones, and all that was committed and is not merged yet. Under the lock. */
 uint64_t group_capacity(const struct group *group);
 uint64_t group_used(const struct group *group);
+/* A chunk that neither compresses nor is there already takes so much at most, where many are written: a unit of its own;
+ * in the tables its place twice, fingerprint and count; an entry of a map. */
+#define CHUNK_COST (CHUNK_SIZE + 144u)
+/* Bytes of such chunks that can be stored now. Under the lock. */
+uint64_t group_writable(const struct group *group);
 /* Free segments beyond what the merge of all that is in the tables can need, and what ordinary commits leave: what the
  * cleaner may write to. Under the lock. */
 uint64_t group_clean_room(const struct group *group);

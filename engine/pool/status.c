@@ -1,6 +1,8 @@
 /* What a pool is doing, gathered from its parts. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/memory.h"
 #include "engine/pool/object_table.h"
@@ -25,6 +27,32 @@ static void devices_fill(const struct pool *pool, struct pool_status *status)
     }
 }
 
+/* What the file systems below can still take in sparse files, the space within them that no segment uses included;
+ * UINT64_MAX where a device is no file. */
+static uint64_t space_below(const struct pool_status *status, uint64_t taken)
+{
+    uint64_t allocated = 0, size = 0, room = 0;
+    dev_t known[GROUP_DEVICES_MAX];
+    size_t known_count = 0;
+    for (size_t d = 0; d < status->device_count; d++) {
+        struct stat file;
+        struct statvfs below;
+        const char *path = status->devices[d].path;
+        if (stat(path, &file) != 0 || !S_ISREG(file.st_mode) || statvfs(path, &below) != 0)
+            return UINT64_MAX;
+        allocated += (uint64_t)file.st_blocks * 512;
+        size += (uint64_t)file.st_size;
+        size_t i = 0;
+        while (i < known_count && known[i] != file.st_dev)
+            i++;
+        if (i < known_count)
+            continue;
+        known[known_count++] = file.st_dev;
+        room += (uint64_t)below.f_bavail * below.f_frsize;
+    }
+    return allocated >= size ? UINT64_MAX : room + (allocated > taken ? allocated - taken : 0);
+}
+
 static void space_fill(struct pool *pool, struct pool_status *status)
 {
     struct group_figures f;
@@ -36,6 +64,7 @@ static void space_fill(struct pool *pool, struct pool_status *status)
     status->free_bytes = status->capacity_bytes - status->used_bytes;
     uint64_t taken = (f.segments - f.segments_free) * f.segment_bytes;
     status->reclaimable_bytes = taken - MIN(f.used_bytes, taken);
+    status->writable_bytes = f.below_full ? 0 : MIN(f.writable_bytes, space_below(status, taken));
     status->live_bytes = f.live_data_bytes + f.live_meta_bytes;
     status->data_stored_bytes = f.live_data_bytes;
     status->meta_stored_bytes = f.live_meta_bytes;

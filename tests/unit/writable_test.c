@@ -1,0 +1,59 @@
+/* What a status calls safe to write can be written, to the last block, and is not much less than what fits. */
+#include "tests/unit/fill_fixture.h"
+
+static uint64_t writable(void)
+{
+    struct pool_status status;
+    assert_fine(pool_status(pool, &status));
+    assert_true(status.writable_bytes <= status.free_bytes);
+    assert_int_equal(status.used_bytes + status.free_bytes, status.capacity_bytes);
+    return status.writable_bytes;
+}
+
+static void what_is_safe_to_write_fits_and_little_more(uint64_t stride)
+{
+    uint64_t block = 0;
+    make("filler", 64 * GIB);
+    fill_some("filler", &block, stride, 8 * MIB / COFFER_BLOCK);
+    while (writable() > 32 * MIB) {
+        uint64_t safe = writable() / COFFER_BLOCK;
+        assert_int_equal(fill_some("filler", &block, stride, safe / 2), safe / 2);
+    }
+    uint64_t safe = writable() / COFFER_BLOCK;
+    assert_int_equal(fill_some("filler", &block, stride, safe), safe);
+    uint64_t more = fill_until_full("filler", &block, stride);
+    assert_true(more < 16 * MIB / COFFER_BLOCK);
+}
+
+static void what_is_safe_to_write_in_one_go_fits(void **context)
+{
+    (void)context;
+    what_is_safe_to_write_fits_and_little_more(1);
+}
+
+static void what_is_safe_to_write_in_scattered_blocks_fits(void **context)
+{
+    (void)context;
+    what_is_safe_to_write_fits_and_little_more(37);
+}
+
+static void a_full_pool_has_nothing_safe_to_write(void **context)
+{
+    uint64_t block = 0;
+    (void)context;
+    make("filler", 64 * GIB);
+    fill_until_full("filler", &block, 1);
+    assert_true(writable() < 2 * MIB);
+}
+
+#define POOL_TEST(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        POOL_TEST(what_is_safe_to_write_in_one_go_fits),
+        POOL_TEST(what_is_safe_to_write_in_scattered_blocks_fits),
+        POOL_TEST(a_full_pool_has_nothing_safe_to_write),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
