@@ -17,8 +17,6 @@
 #include "base/shell.h"
 #include "base/size.h"
 
-#define SPACE_WARNING_PERCENT 15    /* free of capacity: time enough to order a disk */
-#define SPACE_ERROR_PERCENT   5     /* writers will soon be refused */
 #define RANDOM_SHARE_PERCENT  50    /* of the new chunks: more is hardly mere media files */
 #define RANDOM_CHUNKS_MIN     16384 /* 64 MiB: fewer chunks say nothing */
 #define DAMAGES_SHOWN         3     /* sentences in the evidence; `scrub status` has them all */
@@ -98,6 +96,16 @@ static void below_is_full(const struct health_facts *facts, struct finding *find
                  facts->self);
 }
 
+/* How much of the capacity is used, in steps: the gravest first. */
+static const struct {
+    uint64_t percent;
+    const char *severity, *words;
+} space_steps[] = {
+    {90, "error", "at 100 % writers get \"no space\": empty the trash, delete disks and snapshots, run fstrim in the guests, now"},
+    {80, "warning", "empty the trash, delete disks or snapshots, or run fstrim in the guests"},
+    {70, "note", "see what can go, or plan a larger pool, while there is time"},
+};
+
 static void check_space(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_status *status = facts->status;
@@ -110,13 +118,21 @@ static void check_space(const struct health_facts *facts, struct finding *findin
         below_is_full(facts, finding);
         return;
     }
-    uint64_t percent = status->free_bytes / MAX(status->capacity_bytes / 100, 1);
-    finding->severity = percent < SPACE_ERROR_PERCENT ? "error" : percent < SPACE_WARNING_PERCENT ? "warning" : "ok";
-    snprintf(finding->evidence, sizeof(finding->evidence), "%s of %s free",
+    uint64_t taken = status->capacity_bytes - MIN(status->free_bytes, status->capacity_bytes);
+    uint64_t percent = taken / MAX(status->capacity_bytes / 100, 1);
+    snprintf(finding->evidence, sizeof(finding->evidence), "%s of %s free (%llu %% taken)",
              size_format(status->free_bytes, free_text, sizeof(free_text)),
-             size_format(status->capacity_bytes, capacity_text, sizeof(capacity_text)));
-    if (percent < SPACE_WARNING_PERCENT)
+             size_format(status->capacity_bytes, capacity_text, sizeof(capacity_text)),
+             (unsigned long long)MIN(percent, 100));
+    for (size_t i = 0; i < COUNT_OF(space_steps); i++) {
+        if (percent < space_steps[i].percent)
+            continue;
+        size_t used = strlen(finding->evidence);
+        finding->severity = space_steps[i].severity;
+        snprintf(finding->evidence + used, sizeof(finding->evidence) - used, ": %s", space_steps[i].words);
         snprintf(finding->command, sizeof(finding->command), "%s trash list; %s object list", facts->self, facts->self);
+        return;
+    }
 }
 
 static void check_read_errors(const struct health_facts *facts, struct finding *finding)

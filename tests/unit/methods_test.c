@@ -358,6 +358,24 @@ static void health_finds_what_is_wrong(void **state)
     assert_string_equal(severity(checks, "DOUBLE_ENCRYPTION"), "note");
 }
 
+static void health_warns_of_a_filling_pool_step_by_step(void **state)
+{
+    static const struct {
+        uint64_t percent;
+        const char *severity;
+    } steps[] = {{0, "ok"}, {69, "ok"}, {70, "note"}, {79, "note"}, {80, "warning"}, {90, "error"}, {100, "error"}};
+    struct fixture *fixture = *state;
+    struct pool_status *status = &fixture->pool->status;
+    struct health_facts facts = {.status = status, .self = "coffer"};
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        status->free_bytes = status->capacity_bytes / 100 * (100 - steps[i].percent);
+        json_t *checks = health_json(&facts);
+        assert_string_equal(severity(checks, "SPACE"), steps[i].severity);
+        assert_int_equal(strstr(evidence(checks, "SPACE"), "fstrim") != NULL, steps[i].percent >= 80);
+        json_decref(checks);
+    }
+}
+
 static void health_tells_what_share_of_new_chunks_looks_random(void **state)
 {
     struct fixture *fixture = *state;
@@ -532,6 +550,7 @@ int main(void)
         TEST(status_has_groups_with_their_devices),
         TEST(health_reports_good_checks_too),
         TEST(health_finds_what_is_wrong),
+        TEST(health_warns_of_a_filling_pool_step_by_step),
         TEST(health_tells_what_share_of_new_chunks_looks_random),
         TEST(health_says_that_the_file_system_below_is_full),
         TEST(the_command_for_a_full_file_system_below_is_quoted),
