@@ -178,10 +178,11 @@ struct component_format {
     uint8_t state;          /* enum component_state */
     uint8_t family;         /* 1: it shares nodes of its map with other components, or did */
     uint8_t reserved[5];
-    le64 mapped;            /* blocks that refer to a chunk; this and the next two are 0 in a family */
+    le64 mapped;            /* blocks that refer to a chunk; this and the next two of what is in segments from `own` on */
     le64 random;            /* of them in units that compression could not shrink */
     le64 stored;            /* bytes: each block's share of its unit */
-    uint8_t reserved2[16];
+    le64 own;               /* serial; what the map has in older segments may be shared. 0 outside of families */
+    uint8_t reserved2[8];
 };
 _Static_assert(sizeof(struct component_format) == 128, "component_format");
 enum component_state { COMPONENT_LIVE = 1, COMPONENT_DELETED = 2 };

@@ -26,7 +26,8 @@ struct component_merge {
     uint64_t id;
     bool in_table;                /* before this merge */
     struct component_format format;
-    struct statistics statistics; /* differences */
+    struct statistics statistics; /* differences: all, */
+    struct statistics figures;    /* and what counts in its figures: what lies in segments from format.own on */
     uint64_t shared_root;         /* CID of the base's root, with which it began in this merge; 0 */
     const struct sheaf **next, **end;
 };
@@ -39,17 +40,24 @@ struct component_list {
 
 /* ---- one leaf ------------------------------------------------------------------------------------------------------- */
 
+static void figures_count(struct component_merge *component, struct map_entry entry, int sign)
+{
+    statistics_add(&component->statistics, entry, sign);
+    if (entry_serial(entry) >= le64_get(component->format.own))
+        statistics_add(&component->figures, entry, sign);
+}
+
 static enum error entry_replace(struct merge *merge, struct component_merge *component, struct map_entry before,
                                 struct map_entry after)
 {
     if (entry_equal(before, after))
         return ERROR_NONE;
     if (!entry_is_hole(after)) {
-        statistics_add(&component->statistics, after, +1);
+        figures_count(component, after, +1);
         TRY(change_note(merge, after, +1, false, false));
     }
     if (!entry_is_hole(before)) {
-        statistics_add(&component->statistics, before, -1);
+        figures_count(component, before, -1);
         TRY(change_note(merge, before, -1, false, false));
     }
     return ERROR_NONE;
@@ -76,7 +84,8 @@ static enum error map_leaf_apply(struct merge *merge, void *context, uint64_t nu
     return ERROR_NONE;
 }
 
-/* A leaf that others go on holding: the copy refers to the same, and counts in the total as a leaf of its own. */
+/* A leaf that others go on holding: the copy refers to the same, and counts in the total as a leaf of its own. What it
+ * has was there when the map came to be shared, so it is in no figure. */
 static enum error map_leaf_copied(struct merge *merge, void *context, const uint8_t *old)
 {
     struct component_merge *component = context;
@@ -96,7 +105,7 @@ static void map_leaf_lost(void *context, struct map_entry entry, unsigned count)
 {
     struct component_merge *component = context;
     for (unsigned i = 0; i < count; i++)
-        statistics_add(&component->statistics, entry, +1);
+        figures_count(component, entry, +1);
 }
 
 /* What it mapped goes on being counted until it is released. */
@@ -159,18 +168,19 @@ static enum error add(le64 *value, int64_t difference)
     return ERROR_NONE;
 }
 
-/* What it shares is not counted for it, so a member of a family has no figures. */
-static enum error statistics_fold(struct component_format *format, const struct statistics *statistics)
+static enum error figures_fold(struct component_format *format, const struct statistics *statistics)
 {
-    if (format->family)
-        return ERROR_NONE;
     TRY(add(&format->mapped, statistics->mapped));
     TRY(add(&format->random, statistics->random));
     return add(&format->stored, statistics->stored);
 }
 
-static void family_join(struct component_format *format)
+/* All that it maps now is shared, or may be: its figures begin anew, with segments that are not there yet. */
+static void family_join(struct merge *merge, struct component_format *format)
 {
+    mutex_lock(&merge->group->lock);
+    format->own = le64_make(merge->group->segments.serial_next);
+    mutex_unlock(&merge->group->lock);
     format->family = 1;
     format->mapped = format->random = format->stored = le64_make(0);
 }
@@ -191,8 +201,8 @@ static enum error component_adopt(struct merge *merge, struct component_list *li
                              (unsigned long long)component->id, (unsigned long long)wanted.id);
     component->format.root = base->format.root;
     component->format.height = base->format.height;
-    family_join(&component->format);
-    family_join(&base->format);
+    family_join(merge, &component->format);
+    family_join(merge, &base->format);
     merge->families = merge->family_pending = true;
     struct node_pointer root = pointer_decode(&component->format.root);
     component->shared_root = entry_cid(root.first);
@@ -229,7 +239,7 @@ static enum error component_fold(struct merge *merge, struct component_merge *co
     pointer_encode(&tree.root.pointer, &format->root);
     format->height = tree.root.height;
     merge->blocks_mapped += (uint64_t)component->statistics.mapped;
-    return statistics_fold(format, &component->statistics);
+    return figures_fold(format, &component->figures);
 }
 
 /* A deleted component whose map is empty leaves the table, also where the release list still has parts of the map. */
@@ -335,8 +345,15 @@ static int statistics_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static void statistics_sum(struct statistics *sum, const struct statistics *one)
+{
+    sum->mapped += one->mapped;
+    sum->random += one->random;
+    sum->stored += one->stored;
+}
+
 /* One for each component: the sum. */
-static size_t statistics_sum(struct release_statistics *all, size_t count)
+static size_t released_sum(struct release_statistics *all, size_t count)
 {
     size_t sums = 0;
     qsort(all, count, sizeof *all, statistics_order);
@@ -345,10 +362,8 @@ static size_t statistics_sum(struct release_statistics *all, size_t count)
             all[sums++] = all[i];
             continue;
         }
-        struct statistics *sum = &all[sums - 1].statistics;
-        sum->mapped += all[i].statistics.mapped;
-        sum->random += all[i].statistics.random;
-        sum->stored += all[i].statistics.stored;
+        statistics_sum(&all[sums - 1].statistics, &all[i].statistics);
+        statistics_sum(&all[sums - 1].figures, &all[i].figures);
     }
     return sums;
 }
@@ -369,7 +384,8 @@ static enum error released_fold(struct merge *merge, struct component_list *list
         component = &list->items[list->count++];
         *component = wanted;
     }
-    return component->in_table ? statistics_fold(&component->format, &released->statistics) : ERROR_NONE;
+    bool counts = component->in_table && le64_get(component->format.own) == released->own;
+    return counts ? figures_fold(&component->format, &released->figures) : ERROR_NONE;
 }
 
 static enum error releases_fold(struct merge *merge, struct component_list *list)
@@ -378,7 +394,7 @@ static enum error releases_fold(struct merge *merge, struct component_list *list
     TRY(releases_run(merge));
     struct release_statistics *all = merge->releases.statistics;
     if (merge->releases.statistics_count)
-        sums = statistics_sum(all, merge->releases.statistics_count);
+        sums = released_sum(all, merge->releases.statistics_count);
     struct component_merge *grown = realloc(list->items, (known + sums + 1) * sizeof *grown);
     if (!grown)
         return ERROR_NO_MEMORY;

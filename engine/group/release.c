@@ -19,7 +19,8 @@
  *
  * What a block referred to is counted as mapped until it is released: in the component, as long as that is in the
  * table (its number never comes again), and in the total. Of a node that is shared nothing is released, and its blocks
- * go on being counted: the total counts each leaf once, whoever holds it, and components that share have no figures.
+ * go on being counted: the total counts each leaf once, whoever holds it, and figures of components count nothing that
+ * is shared.
  *
  * What cannot be read after patience is given up: it is told, loses its own reference and with that its place, and what
  * it referred to keeps its counts: leaked, never freed too early. That holds for nodes, and for pages of the list
@@ -50,16 +51,32 @@ struct batch {
     size_t count;
 };
 
+static enum error statistics_find(struct merge *merge, uint64_t component, struct release_statistics **statistics)
+{
+    struct component_format format = {0};
+    *statistics = release_statistics_last(&merge->releases, component);
+    if (*statistics)
+        return ERROR_NONE;
+    enum error error = view_component(merge->group, merge->view, component, &format);
+    if (error && error != ERROR_NOT_FOUND)
+        return error;
+    TRY(release_statistics_add(&merge->releases, component, le64_get(format.own)));
+    *statistics = release_statistics_last(&merge->releases, component);
+    return ERROR_NONE;
+}
+
 static enum error entries_release(struct merge *merge, const struct release *release, const uint8_t *leaf)
 {
     const struct map_entry_format *entries = (const struct map_entry_format *)leaf;
-    struct statistics *statistics;
-    TRY(release_statistics(&merge->releases, release->component, &statistics));
+    struct release_statistics *statistics;
+    TRY(statistics_find(merge, release->component, &statistics));
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
         struct map_entry entry = entry_decode(&entries[i]);
         if (entry_is_hole(entry))
             continue;
-        statistics_add(statistics, entry, -1);
+        statistics_add(&statistics->statistics, entry, -1);
+        if (entry_serial(entry) >= statistics->own)
+            statistics_add(&statistics->figures, entry, -1);
         TRY(change_note(merge, entry, -1, false, false));
         merge->releases.taken++;
     }

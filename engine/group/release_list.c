@@ -92,14 +92,18 @@ enum error releases_enter(struct merge *merge, const struct release *release)
     return ERROR_NONE;
 }
 
-enum error release_statistics(struct releases *releases, uint64_t component, struct statistics **statistics)
+struct release_statistics *release_statistics_last(struct releases *releases, uint64_t component)
 {
     size_t count = releases->statistics_count;
-    if (count == 0 || releases->statistics[count - 1].component != component) {
-        TRY(grow((void **)&releases->statistics, count, &releases->statistics_capacity, sizeof *releases->statistics));
-        releases->statistics[releases->statistics_count++] = (struct release_statistics){.component = component};
-    }
-    *statistics = &releases->statistics[releases->statistics_count - 1].statistics;
+    bool is_last = count != 0 && releases->statistics[count - 1].component == component;
+    return is_last ? &releases->statistics[count - 1] : NULL;
+}
+
+enum error release_statistics_add(struct releases *releases, uint64_t component, uint64_t own)
+{
+    size_t count = releases->statistics_count;
+    TRY(grow((void **)&releases->statistics, count, &releases->statistics_capacity, sizeof *releases->statistics));
+    releases->statistics[releases->statistics_count++] = (struct release_statistics){.component = component, .own = own};
     return ERROR_NONE;
 }
 

@@ -29,8 +29,8 @@ struct statistics {
 };
 
 struct release_statistics {
-    uint64_t component;
-    struct statistics statistics;
+    uint64_t component, own; /* own: as the table had it (component_format) */
+    struct statistics statistics, figures; /* all, and what counts in its figures */
 };
 
 /* The list in the hands of a merge: entries below `base` stand in the table only, the rest here. */
@@ -57,7 +57,8 @@ enum error releases_enter(struct merge *merge, const struct release *release) CH
 enum error releases_take(struct merge *merge, struct release *items, size_t most, size_t *count) CHECKED;
 /* Writes what changed into the table, and root and end into merge and checkpoint. */
 enum error releases_store(struct merge *merge, struct checkpoint *checkpoint) CHECKED;
-/* Where what was released of a component is counted. Valid until the next call. */
-enum error release_statistics(struct releases *releases, uint64_t component, struct statistics **statistics) CHECKED;
+/* Where what is released of a component is counted; valid until the next call. NULL: it is not the one before. */
+struct release_statistics *release_statistics_last(struct releases *releases, uint64_t component);
+enum error release_statistics_add(struct releases *releases, uint64_t component, uint64_t own) CHECKED;
 
 #endif

@@ -33,7 +33,8 @@ struct check_component {
     bool in_table;
     bool gone;                       /* only the release list still knows it */
     bool incomplete;                 /* part of its map could not be read */
-    uint64_t mapped, random, stored; /* counted */
+    uint64_t blocks;                 /* counted: all that refer to a chunk, */
+    uint64_t mapped, random, stored; /* and what the figures in the table are of */
 };
 
 struct check_domain {

@@ -53,9 +53,12 @@ static void entry_first(struct check *check, struct map_walk *walk, uint64_t blo
 {
     struct check_component *component = &check->components[walk->component];
     enum check_fault fault = check_entry_judge(check, place);
-    component->mapped++;
-    component->random += entry_is_random(entry);
-    component->stored += entry_share_bytes(entry);
+    component->blocks++;
+    if (entry_serial(entry) >= le64_get(component->format.own)) {
+        component->mapped++;
+        component->random += entry_is_random(entry);
+        component->stored += entry_share_bytes(entry);
+    }
     check->report.references++;
     if (check->repair && hides_references(check, place))
         check->maps_incomplete = true;

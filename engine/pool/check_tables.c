@@ -87,7 +87,9 @@ static bool component_is_sound(const struct check *check, uint64_t id, const str
     return id != 0 && id < check->group->checkpoint.component_lease && format->height < NODE_LEVELS_MAX &&
            (format->state == COMPONENT_LIVE || format->state == COMPONENT_DELETED) &&
            format->family <= 1 && memcmp(format->reserved, zero, sizeof format->reserved) == 0 &&
-           memcmp(format->reserved2, zero, sizeof format->reserved2) == 0 && le64_get(format->base) < id;
+           memcmp(format->reserved2, zero, sizeof format->reserved2) == 0 && le64_get(format->base) < id &&
+           (format->family != 0) == (le64_get(format->own) != 0) &&
+           le64_get(format->own) <= check->group->checkpoint.serial_lease;
 }
 
 static enum error component_page(struct check *check, uint64_t number, const uint8_t *bytes)

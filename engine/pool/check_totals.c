@@ -53,7 +53,7 @@ static void component_compare(struct check *check, uint32_t index)
     uint64_t mapped = le64_get(component->format.mapped), random = le64_get(component->format.random);
     uint64_t stored = le64_get(component->format.stored);
     char name[CHECK_TEXT];
-    if (component->incomplete || component->gone || component->format.family ||
+    if (component->incomplete || component->gone ||
         (mapped == component->mapped && random == component->random && stored == component->stored))
         return;
     check_find(check,
@@ -68,7 +68,7 @@ static void checkpoint_compare(struct check *check)
     const struct checkpoint *checkpoint = &check->group->checkpoint;
     uint64_t mapped = 0;
     for (size_t i = 0; i < check->component_count; i++)
-        mapped += check->components[i].mapped;
+        mapped += check->components[i].blocks;
     if (checkpoint->blocks_mapped != mapped)
         check_find(check, "checkpoint record: it counts %" PRIu64 " mapped blocks, there are %" PRIu64,
                    checkpoint->blocks_mapped, mapped);

@@ -212,7 +212,17 @@ static void base_later(struct component_format *format)
     format->base = le64_make(1);
     format->birth = le64_make(1);
 }
-static void family_some(struct component_format *format) { format->family = 1; }
+static void family_some(struct component_format *format)
+{
+    format->family = 1;
+    format->own = le64_make(1);
+}
+static void own_of_no_family(struct component_format *format) { format->own = le64_make(1); }
+static void own_to_come(struct component_format *format)
+{
+    format->family = 1;
+    format->own = le64_make(pool->group->checkpoint.serial_lease + 1);
+}
 static void object_other(struct component_format *format) { format->object[3] ^= 1; }
 static void domain_other(struct component_format *format) { format->domain[3] ^= 1; }
 static void root_never(struct component_format *format)
@@ -277,6 +287,20 @@ static void a_family_of_which_the_record_knows_nothing_is_found(void **context)
     component_falsified(family_some);
     check_finds("object one: its component shares its map, which no component does");
     assert_int_equal(found_count, 1);
+}
+
+static void figures_of_no_family_that_begin_anew_are_found(void **context)
+{
+    (void)context;
+    component_falsified(own_of_no_family);
+    check_finds("component table: component 2 has impossible fields");
+}
+
+static void figures_that_begin_in_segments_to_come_are_found(void **context)
+{
+    (void)context;
+    component_falsified(own_to_come);
+    check_finds("component table: component 2 has impossible fields");
 }
 
 static void a_component_of_another_object_is_found(void **context)
@@ -377,6 +401,8 @@ int main(void)
         TEST(a_component_that_is_not_born_yet_is_found),
         TEST(a_base_that_was_made_later_is_found),
         TEST(a_family_of_which_the_record_knows_nothing_is_found),
+        TEST(figures_of_no_family_that_begin_anew_are_found),
+        TEST(figures_that_begin_in_segments_to_come_are_found),
         TEST(a_component_of_another_object_is_found),
         TEST(a_component_of_another_domain_is_found),
         TEST(a_map_without_birth_is_found),

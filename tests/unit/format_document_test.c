@@ -102,6 +102,7 @@ static const struct expected expectations[] = {
     FIELD(component_format, mapped),
     FIELD(component_format, random),
     FIELD(component_format, stored),
+    FIELD(component_format, own),
     FIELD(component_format, reserved2),
     STRUCT(segment_entry_format),
     FIELD(segment_entry_format, serial),
