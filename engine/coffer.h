@@ -118,6 +118,8 @@ struct object_info {
     bool deleting;           /* being freed in the background */
     unsigned open_count;
     uint64_t snapshots;      /* of an object */
+    uint64_t reserved;         /* bytes of it that are reserved */
+    uint64_t reserved_missing; /* what the pool holds for that, beside what the object stores */
 };
 
 /* Bytes of one object, from a walk over its map: they cost time and stand for the moment `taken`. */
@@ -133,6 +135,13 @@ struct object_usage {
 /* Names: 1 to OBJECT_NAME_MAX bytes of valid UTF-8 without control characters, '@' or '/'. Sizes: multiples of
  * COFFER_BLOCK from one block to OBJECT_SIZE_MAX. Each of these is durable when it returns. */
 enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid) CHECKED;
+/* The same, with so much of it reserved (object_reserve()) from the beginning. */
+enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve,
+                                  struct uuid *uuid) CHECKED;
+/* Reserves `bytes` (a multiple of COFFER_BLOCK, at most its size; 0: none; OBJECT_RESERVE_FULL: all) for an object: so
+ * much of it can be written whatever others write, what it stores included. ERROR_NO_SPACE says how much fits. */
+#define OBJECT_RESERVE_FULL UINT64_MAX
+enum error object_reserve(struct pool *pool, const char *name, uint64_t bytes) CHECKED;
 /* `name` may be a name or a UUID in text; trashed objects are found by UUID, or by name where no living one has it. */
 enum error object_find(struct pool *pool, const char *name, struct object_info *info) CHECKED;
 /* One in the trash that can come back: by UUID, or by a name, whether or not a living object has it too, as long as only
@@ -258,7 +267,8 @@ struct pool_status {
     uint64_t reserve_bytes;   /* outside every percentage */
     uint64_t capacity_bytes;  /* raw less reserve */
     uint64_t used_bytes;      /* alive, or committed and not counted yet */
-    uint64_t free_bytes;      /* capacity less used: what writers can still have */
+    uint64_t reserved_bytes;  /* held for objects, beside what they store */
+    uint64_t free_bytes;      /* capacity less used and reserved: what writers can still have */
     uint64_t writable_bytes;  /* new data that surely fits, though it neither compresses nor repeats what is there */
     uint64_t reclaimable_bytes; /* of segments in use, what the cleaner can make free again */
     uint64_t live_bytes;      /* in segments, counted */

@@ -134,15 +134,21 @@ uint64_t group_used(const struct group *group)
 
 uint64_t group_writable(const struct group *group)
 {
-    uint64_t capacity = group_capacity(group), used = group_used(group);
+    uint64_t capacity = group_capacity(group), used = group_used(group) + reservations_held(group, NULL);
     return used < capacity ? (capacity - used) / CHUNK_COST * CHUNK_SIZE : 0;
 }
 
-static bool fits_capacity(const struct group *group, enum commit_class class)
+/* Overwrites of blocks that others share bring something all the same. So that they cannot take what is held for
+ * objects, half of what they may exceed the capacity by is left to those. */
+static bool fits_capacity(const struct group *group, struct commit_need need)
 {
     uint64_t over = reserve_segments(group) * segment_size(&group->segments) / OVERWRITE_PART;
-    return class == COMMIT_FREES ||
-           group_used(group) < group_capacity(group) + (class == COMMIT_OVERWRITES ? over : 0);
+    uint64_t limit = group_capacity(group);
+    if (need.own)
+        limit += over;
+    else if (need.class == COMMIT_OVERWRITES)
+        limit += group->reservations.first ? over / 2 : over;
+    return need.class == COMMIT_FREES || group_used(group) + reservations_held(group, need.own) < limit;
 }
 
 static uint64_t spare_segments(enum commit_class class)
@@ -222,20 +228,20 @@ static bool has_segments(const struct group *group, enum commit_class class)
     return group->segments.free_total > merge_segments(group) + spare_segments(class);
 }
 
-bool group_has_space(const struct group *group, enum commit_class class)
+bool group_has_space(const struct group *group, struct commit_need need)
 {
-    return has_segments(group, class) && fits_capacity(group, class);
+    return has_segments(group, need.class) && fits_capacity(group, need);
 }
 
-enum error group_room(struct group *group, enum commit_class class)
+enum error group_room(struct group *group, struct commit_need need)
 {
     if (group_is_fenced(group))
         return ERROR_FENCED;
-    if (group->below_full && !below_suffices(group, class))
+    if (group->below_full && !below_suffices(group, need.class))
         return ERROR_NO_SPACE;
     if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready(&group->journal))
         return ERROR_AGAIN;
-    return group_has_space(group, class) ? ERROR_NONE : ERROR_NO_SPACE;
+    return group_has_space(group, need) ? ERROR_NONE : ERROR_NO_SPACE;
 }
 
 /* What group_room() lacked comes by a merge (table), by a write (buffer) or by the keeper (segment). */
@@ -274,36 +280,37 @@ enum error group_wait_room(struct group *group)
 }
 
 /* Whether there is room for a commit, and space below it. */
-static bool has_space_below(const struct group *group, enum commit_class class)
+static bool has_space_below(const struct group *group, struct commit_need need)
 {
-    return (!group->below_full || below_suffices(group, class)) && group_has_space(group, class);
+    return (!group->below_full || below_suffices(group, need.class)) && group_has_space(group, need);
 }
 
 /* Segments will come free without anybody's help: by what is on the release list, or by the cleaner. */
-static bool is_making_space(const struct group *group, enum commit_class class)
+static bool is_making_space(const struct group *group, struct commit_need need)
 {
-    return group_is_releasing(group) || (fits_capacity(group, class) && clean_is_due(group));
+    return group_is_releasing(group) || (fits_capacity(group, need) && clean_is_due(group));
 }
 
 /* The first publish counts what died, the second frees it, if the cleaner has not gained enough in the first. Where both
  * free no segment, they have still emptied the tables, and with them what is kept for their merge. */
-static enum error publish_for_space(struct group *group, enum commit_class class)
+static enum error publish_for_space(struct group *group, struct commit_need need)
 {
     bool enough = false;
     for (unsigned i = 0; i < 2 && !enough; i++) {
         enum error error = group_publish_within(group, MERGE_PATIENCE);
         TRY(error == ERROR_TIMED_OUT ? ERROR_NO_SPACE : error);
         mutex_lock(&group->lock);
-        enough = has_space_below(group, class);
+        enough = has_space_below(group, need);
         mutex_unlock(&group->lock);
     }
     return ERROR_NONE;
 }
 
-enum error group_wait_space(struct group *group, enum commit_class class)
+enum error group_wait_space(struct group *group, struct commit_need need)
 {
     mutex_lock(&group->lock);
-    bool hopeless = group->hopeless_since && clock_monotonic() - group->hopeless_since < HOPELESS_TIME;
+    bool hopeless = group->hopeless_since && (int)need.class <= group->hopeless_class && !need.own &&
+                    clock_monotonic() - group->hopeless_since < HOPELESS_TIME;
     uint32_t before = group->segments.free_total;
     mutex_unlock(&group->lock);
     if (hopeless)
@@ -311,14 +318,15 @@ enum error group_wait_space(struct group *group, enum commit_class class)
     uint64_t begin = clock_monotonic();
     bool gained, waits;
     do {
-        TRY(publish_for_space(group, class));
+        TRY(publish_for_space(group, need));
         mutex_lock(&group->lock);
-        gained = group->segments.free_total > before || has_space_below(group, class);
-        waits = is_making_space(group, class);
+        gained = group->segments.free_total > before || has_space_below(group, need);
+        waits = is_making_space(group, need);
         mutex_unlock(&group->lock);
     } while (!gained && waits && clock_monotonic() - begin < SPACE_PATIENCE);
     mutex_lock(&group->lock);
     group->hopeless_since = gained ? 0 : clock_monotonic();
+    group->hopeless_class = (int)need.class;
     mutex_unlock(&group->lock);
     return gained ? ERROR_NONE : ERROR_NO_SPACE;
 }

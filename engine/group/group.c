@@ -75,6 +75,7 @@ void group_figures(struct group *group, struct group_figures *figures)
         .capacity_bytes = group_capacity(group),
         .used_bytes = group_used(group),
         .writable_bytes = group_writable(group),
+        .reserved_bytes = reservations_held(group, NULL),
         .chunks_live = group->checkpoint.chunks_live,
         .blocks_mapped = group->checkpoint.blocks_mapped,
         .journal_bytes = group->journal.bytes,
@@ -357,7 +358,7 @@ static enum error joint_record(struct group *group, const struct replay_end *end
 static unsigned publishes_first(struct group *group, unsigned joints)
 {
     mutex_lock(&group->lock);
-    bool short_of_space = !group->below_full && !group_has_space(group, COMMIT_GROWS);
+    bool short_of_space = !group->below_full && !group_has_space(group, (struct commit_need){COMMIT_GROWS, NULL});
     mutex_unlock(&group->lock);
     if (joints && short_of_space)
         return 2;

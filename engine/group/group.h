@@ -22,6 +22,7 @@
 #include "engine/group/keyring.h"
 #include "engine/group/log.h"
 #include "engine/group/recent.h"
+#include "engine/group/reservation.h"
 #include "engine/group/section.h"
 #include "engine/group/segment.h"
 #include "engine/group/superblock.h"
@@ -135,8 +136,10 @@ struct group {
     const struct group_repair *repair;     /* for the next merge; under the lock */
 
     struct group_totals totals;
+    struct reservations reservations;
     bool below_full;         /* the file system below had no space for a segment when asked last */
     uint64_t hopeless_since; /* clock_monotonic at which waiting for space gained nothing; 0: it did */
+    int hopeless_class;      /* enum commit_class, of who waited: those that need less may still gain */
     uint64_t replay_bytes, replay_nanoseconds;
 };
 
@@ -178,6 +181,7 @@ struct group_figures {
     uint64_t segment_bytes, segments, segments_free;
     uint64_t capacity_bytes, used_bytes; /* see group_capacity(), group_used() */
     uint64_t writable_bytes;             /* see group_writable() */
+    uint64_t reserved_bytes;             /* see reservations_held() */
     uint64_t live_data_bytes, live_meta_bytes;
     uint64_t chunks_live, blocks_mapped;
     uint64_t journal_bytes, checkpoint_time;
@@ -195,23 +199,29 @@ enum error group_flush_devices(struct group *group) CHECKED;
 
 /* ---- committing: all within the commit section and group->lock ------------------------------------------------------- */
 
-/* What a commit does to what is stored, in the end. */
+/* What a commit does to what is stored, in the end: what needs most comes first. */
 enum commit_class {
     COMMIT_GROWS,
     COMMIT_OVERWRITES, /* blocks that are mapped already */
     COMMIT_FREES,      /* trims, deletions */
 };
 
+/* What a commit needs space for; and the reservation that it is within (NULL: none). */
+struct commit_need {
+    enum commit_class class;
+    const struct reservation *own;
+};
+
 /* ERROR_NONE where a commit of at most COMMIT_BLOCKS_MAX blocks can be made now; ERROR_AGAIN where group_wait_room() is needed
  * first; ERROR_NO_SPACE; ERROR_FENCED. */
-enum error group_room(struct group *group, enum commit_class class) CHECKED;
+enum error group_room(struct group *group, struct commit_need need) CHECKED;
 /* Under no lock: waits for what group_room() lacked. */
 enum error group_wait_room(struct group *group) CHECKED;
 /* Under no lock, after ERROR_NO_SPACE: publishes what may free something; ERROR_NO_SPACE where nothing came of it. */
-enum error group_wait_space(struct group *group, enum commit_class class) CHECKED;
+enum error group_wait_space(struct group *group, struct commit_need need) CHECKED;
 /* Whether free segments cover the merge of all that is in the tables, and what is kept beyond that, and what is stored
  * does not exceed the capacity. Under the lock. */
-bool group_has_space(const struct group *group, enum commit_class class);
+bool group_has_space(const struct group *group, struct commit_need need);
 /* Bytes that may be stored, and that are: live ones, and all that was committed and is not merged yet. Under the lock. */
 uint64_t group_capacity(const struct group *group);
 uint64_t group_used(const struct group *group);

@@ -82,6 +82,7 @@ static void freeze_now(struct group *group, struct view *fresh, struct freeze *f
     group->frozen_bytes = group->journal.bytes;
     group->journal.bytes = 0;
     group->active_since = clock_monotonic();
+    reservations_freeze(group);
     view_exchange(group, fresh);
     freeze->view = view_get(group);
     atomic_store(&group->merge_progress, 0);
@@ -163,6 +164,8 @@ enum error checkpoint_record(struct group *group, const struct checkpoint *check
 static void publish(struct group *group, struct merge *merge, struct freeze *freeze, const struct checkpoint *checkpoint,
                     struct view *fresh, uint32_t *freed, size_t freed_count)
 {
+    size_t figure_count;
+    AUTO_FREE struct reservation_figures *figures = reservations_look(group, merge->roots, &figure_count);
     mutex_lock(&group->section->mutex);
     mutex_lock(&group->lock);
     struct view *old = group->view;
@@ -178,6 +181,7 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     group->frozen_bytes = 0;
     if (freeze->victims.count)
         group->clean_time = clock_monotonic() - group->active_since;
+    reservations_publish(group, figures, figure_count);
     group->second_live = segments_live(&group->segments, SEGMENT_TWIN);
     group->segments.serial_lease = checkpoint->serial_lease;
     group->component_lease = checkpoint->component_lease;

@@ -52,7 +52,8 @@ struct batch {
     size_t range_count;
     size_t partial_count;
     bool whole;              /* the commit must lie in one append */
-    enum commit_class class; /* what it needs space for; set by commit_run() */
+    struct commit_need need; /* what it needs space for; set by commit_run() */
+    struct reservation *reservation; /* of the object; NULL: it can have none */
     const struct component_change *changes;
     size_t change_count;
     const struct component_move *moves; /* made in the commit */

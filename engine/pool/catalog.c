@@ -86,6 +86,7 @@ void object_describe(struct pool *pool, const struct object *object, struct obje
         .locked_until = object->locked_until,
         .size = atomic_load(&object->size),
         .cut = object->cut,
+        .reserve = object->reserve,
         .created = object->created,
         .deleted = object->deleted,
         .state = lives ? OBJECT_LIVE : dead,
@@ -107,7 +108,11 @@ void object_adopt(struct pool *pool, struct object *object, const struct object_
     object->hold = document->hold;
     object->locked_until = document->locked_until;
     object->cut = document->cut;
+    bool reserves = object->reserve != document->reserve || (object->reserve && object->size != document->size);
     atomic_store(&object->size, document->size);
+    object->reserve = document->reserve;
+    if (reserves)
+        reserve_apply(pool, object);
 }
 
 enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_document *document)
@@ -137,6 +142,10 @@ enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_d
         object->deleting = true;
         object->deleted = document->created;
     }
+    object->reservation.component = &object->component;
+    object->reserve = document->reserve;
+    if (object->reserve)
+        reserve_apply(pool, object);
     object_table_add(pool, object);
     struct object *origin = object_is_snapshot(object) ? object_table_uuid(pool->table, document->origin) : NULL;
     if (origin != NULL)
@@ -146,6 +155,9 @@ enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_d
 
 void catalog_leave(struct pool *pool, struct object *object)
 {
+    object->reserve = 0;
+    if (object->reservation.blocks)
+        reserve_apply(pool, object);
     object_table_remove(pool, object);
     free(object);
 }

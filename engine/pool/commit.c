@@ -60,10 +60,20 @@ static bool cids_take(struct batch *batch)
     return true;
 }
 
+/* The reservation that the batch is within, as things are. Under the group's lock. */
+static const struct reservation *own_reservation(const struct batch *batch)
+{
+    const struct reservation *reservation = batch->reservation;
+    bool within = batch->need.class == COMMIT_OVERWRITES ? reservation_is_open(reservation)
+                                                         : reservation_covers(reservation, batch->count);
+    return within ? reservation : NULL;
+}
+
 /* In the section, under the group's lock. ERROR_AGAIN: room is to be waited for; ERROR_BUSY: hits went. */
 static enum error may_enter(struct batch *batch)
 {
-    TRY(group_room(batch->pool->group, batch->class));
+    batch->need.own = own_reservation(batch);
+    TRY(group_room(batch->pool->group, batch->need));
     if (!hits_stand(batch))
         return ERROR_BUSY;
     return cids_take(batch) ? ERROR_NONE : ERROR_NO_SPACE;
@@ -203,8 +213,12 @@ static void records_enter(struct batch *batch)
     references_enter(batch, &commit);
     holes_and_changes_enter(batch, &commit);
     damage_forget(batch);
-    for (size_t i = 0; i < batch->move_count; i++)
+    for (size_t i = 0; i < batch->move_count; i++) {
         atomic_store(batch->moves[i].target, batch->moves[i].component);
+        reservations_move(batch->pool->group, batch->moves[i].target);
+    }
+    if (batch->reservation && batch->need.class != COMMIT_OVERWRITES)
+        batch->reservation->written += batch->count;
     batch->sequence = commit.sequence;
 }
 
@@ -300,23 +314,43 @@ static enum error overwrites_only(struct batch *batch, bool *only)
     return ERROR_NONE;
 }
 
+/* What was committed since the last publish counts in full against a reservation, also what it only overwrote: once it
+ * is merged, the batch may turn out to be within. */
+static enum error reservation_ask(struct batch *batch, bool *within)
+{
+    struct group *group = batch->pool->group;
+    mutex_lock(&group->lock);
+    bool may = !batch->need.own && batch->need.class == COMMIT_GROWS &&
+               reservation_may_cover(batch->reservation, batch->count);
+    mutex_unlock(&group->lock);
+    *within = false;
+    if (!may)
+        return ERROR_NONE;
+    TRY(group_publish(group));
+    mutex_lock(&group->lock);
+    *within = reservation_covers(batch->reservation, batch->count);
+    mutex_unlock(&group->lock);
+    return ERROR_NONE;
+}
+
 static enum error space_get(struct batch *batch)
 {
-    bool only;
-    if (batch->class == COMMIT_GROWS) {
+    bool only, within;
+    if (batch->need.class == COMMIT_GROWS) {
         TRY(overwrites_only(batch, &only));
         if (only) {
-            batch->class = COMMIT_OVERWRITES;
+            batch->need.class = COMMIT_OVERWRITES;
             return ERROR_NONE;
         }
     }
-    return group_wait_space(batch->pool->group, batch->class);
+    TRY(reservation_ask(batch, &within));
+    return within ? ERROR_NONE : group_wait_space(batch->pool->group, batch->need);
 }
 
 enum error commit_run(struct batch *batch)
 {
     enum error error;
-    batch->class = only_frees(batch) ? COMMIT_FREES : COMMIT_GROWS;
+    batch->need.class = only_frees(batch) ? COMMIT_FREES : COMMIT_GROWS;
     while ((error = enter(batch)) != ERROR_NONE) {
         if (error == ERROR_BUSY)
             return ERROR_AGAIN;

@@ -58,12 +58,13 @@ enum error object_document_encode(const struct object_document *document, void *
     char origin[UUID_TEXT_SIZE];
     uuid_format(document->origin, origin);
     json_t *cut = document->cut ? json_integer((json_int_t)document->cut) : NULL;
+    json_t *reserve = document->reserve ? json_integer((json_int_t)document->reserve) : NULL;
     json_t *until = document->locked_until ? json_integer((json_int_t)document->locked_until) : NULL;
-    return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}], s:o*, s:s*, s:o*, s:o*}", "uuid", uuid, "name",
+    return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}], s:o*, s:o*, s:s*, s:o*, s:o*}", "uuid", uuid, "name",
                            document->name, "size", (json_int_t)document->size, "created", (json_int_t)document->created,
                            "deleted", (json_int_t)document->deleted, "state", state_names[document->state], "domain",
                            domain, "components", "group", group, "component", (json_int_t)document->component, "state",
-                           "active", "cut", cut, "origin", uuid_is_zero(document->origin) ? NULL : origin, "hold",
+                           "active", "cut", cut, "reserve", reserve, "origin", uuid_is_zero(document->origin) ? NULL : origin, "hold",
                            document->hold ? json_true() : NULL, "locked_until", until),
                  bytes, size);
 }
@@ -152,7 +153,7 @@ static enum error state_take(const char *text, enum object_state *state)
 
 struct object_members {
     const char *uuid, *name, *state, *domain, *group, *placed, *origin;
-    json_int_t size, created, deleted, component, cut, locked_until;
+    json_int_t size, created, deleted, component, cut, reserve, locked_until;
     int hold;
 };
 
@@ -167,11 +168,19 @@ static enum error snapshot_members_take(const struct object_members *members, st
     TRY(number_take(members->locked_until, "locked_until", 0, INT64_MAX, &document->locked_until));
     document->hold = members->hold;
     if (uuid_is_zero(document->origin) || document->state == OBJECT_TRASHED || document->state == OBJECT_CREATING ||
-        document->cut)
+        document->cut || document->reserve)
         return error_explain(ERROR_CORRUPT, "the document of a snapshot says what none can be");
     return ERROR_NONE;
 }
 
+/* What is thrown away gives back what was reserved for it. */
+static enum error reserve_take(json_int_t reserve, struct object_document *document)
+{
+    TRY(number_take(reserve, "reserve", 0, document->size, &document->reserve));
+    if (document->reserve % COFFER_BLOCK != 0 || (document->reserve && document->state != OBJECT_LIVE))
+        return error_explain(ERROR_CORRUPT, "the document's `reserve` cannot be");
+    return ERROR_NONE;
+}
 
 static enum error object_members_take(const struct object_members *members, struct object_document *document)
 {
@@ -186,6 +195,7 @@ static enum error object_members_take(const struct object_members *members, stru
     TRY(state_take(members->state, &document->state));
     if (members->cut)
         TRY(size_take(members->cut, "cut", document->size + COFFER_BLOCK, &document->cut));
+    TRY(reserve_take(members->reserve, document));
     bool lives = document->state == OBJECT_CREATING || document->state == OBJECT_LIVE;
     if (lives != (document->deleted == 0))
         return error_explain(ERROR_CORRUPT, "the document's `state` and `deleted` disagree");
@@ -200,10 +210,10 @@ static enum error object_root_decode(json_t *root, struct object_document *docum
     struct object_members m = {0};
     json_error_t where;
     if (json_unpack_ex(root, &where, 0, 
-                       "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s !} !], s?I, s?s, s?b, s?I !}", "uuid",
+                       "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s !} !], s?I, s?I, s?s, s?b, s?I !}", "uuid",
                        &m.uuid, "name", &m.name, "size", &m.size, "created", &m.created, "deleted", &m.deleted, "state",
                        &m.state, "domain", &m.domain, "components", "group", &m.group, "component", &m.component,
-                       "state", &m.placed, "cut", &m.cut, "origin", &m.origin, "hold", &m.hold, "locked_until",
+                       "state", &m.placed, "cut", &m.cut, "reserve", &m.reserve, "origin", &m.origin, "hold", &m.hold, "locked_until",
                        &m.locked_until) != 0)
         return error_explain(ERROR_CORRUPT, "the document is not an object's: %s", where.text);
     TRY(object_members_take(&m, &decoded));

@@ -6,8 +6,8 @@
  *   {"uuid":UUID, "name":TEXT, "size":BYTES, "created":SECONDS, "deleted":SECONDS, "state":STATE, "domain":UUID,
  *    "components":[{"group":UUID, "component":NUMBER, "state":"active"}]}
  *
- * and, while a shrink is not finished, "cut":BYTES: what lies from the size up to there is still to be freed. A snapshot
- * has "origin":UUID of its object, where it is held "hold":true, and where it is locked "locked_until":SECONDS.
+ * and, while a shrink is not finished, "cut":BYTES: what lies from the size up to there is still to be freed; and
+ * "reserve":BYTES where so many are reserved for it. A snapshot has "origin":UUID of its object, where it is held "hold":true, and where it is locked "locked_until":SECONDS.
  *
  * A reader refuses members that it does not know: it would lose them when it writes the document again. Versions that
  * need more raise the feature flags of the superblock. All of this is pure: any thread, any input.
@@ -41,6 +41,7 @@ struct object_document {
     uint64_t locked_until;
     char name[OBJECT_NAME_MAX + 1]; /* a snapshot's own: what follows the '@' */
     uint64_t size, cut; /* bytes; cut 0: nothing is left to be freed */
+    uint64_t reserve;   /* bytes, at most the size */
     uint64_t created, deleted;
     enum object_state state;
     uint64_t component;

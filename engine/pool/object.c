@@ -242,7 +242,21 @@ enum error object_take_slot(struct pool *pool, bool snapshot, uint64_t *slot)
     return ERROR_NONE;
 }
 
-static enum error create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
+/* In memory already, by `document`. */
+static enum error create_store(struct pool *pool, uint64_t slot, struct object_document *document, uint64_t reserve)
+{
+    struct object *object = pool->table->slots[slot];
+    struct component_change change = {
+        .id = document->component, .object = document->uuid, .domain = document->domain, .state = COMPONENT_LIVE};
+    if (reserve != 0)
+        TRY(reserve_hold(pool, object, reserve, document->size));
+    document->reserve = reserve;
+    TRY(catalog_store(pool, slot, document, &change));
+    object->reserve = reserve;
+    return ERROR_NONE;
+}
+
+static enum error create(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
 {
     struct object_document document = {
         .uuid = uuid_random(),
@@ -258,10 +272,8 @@ static enum error create(struct pool *pool, const char *name, uint64_t size, str
     TRY(object_take_slot(pool, false, &slot));
     memcpy(document.name, name, strlen(name) + 1);
     TRY(object_take_component(pool, &document.component));
-    struct component_change change = {
-        .id = document.component, .object = document.uuid, .domain = document.domain, .state = COMPONENT_LIVE};
     TRY(catalog_enter(pool, slot, &document));
-    enum error error = catalog_store(pool, slot, &document, &change);
+    enum error error = create_store(pool, slot, &document, reserve);
     if (error != ERROR_NONE) {
         catalog_leave(pool, pool->table->slots[slot]);
         return error;
@@ -270,18 +282,25 @@ static enum error create(struct pool *pool, const char *name, uint64_t size, str
     return ERROR_NONE;
 }
 
-enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
+enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
 {
+    uint64_t reserved = reserve == OBJECT_RESERVE_FULL ? size : reserve;
     TRY(object_name_check(name));
     TRY(size_check(size));
+    TRY(reserve_check(name, reserved, size));
     mutex_lock(&pool->lock);
-    return unlocked(pool, create(pool, name, size, uuid));
+    return unlocked(pool, create(pool, name, size, reserved, uuid));
+}
+
+enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
+{
+    return object_create_reserved(pool, name, size, 0, uuid);
 }
 
 /* ---- looking
  * ----------------------------------------------------------------------------------------------------------- */
 
-static void info_fill(const struct pool *pool, const struct object *object, struct object_info *info)
+static void info_fill(struct pool *pool, const struct object *object, struct object_info *info)
 {
     bool snapshot = object_is_snapshot(object);
     *info = (struct object_info){
@@ -293,6 +312,8 @@ static void info_fill(const struct pool *pool, const struct object *object, stru
         .purge_at = object->deleted && !object->deleting ? object_purge_time(pool, object) : 0,
         .deleting = object->deleting,
         .open_count = object->open_count,
+        .reserved = object->reserve,
+        .reserved_missing = object->reserve ? reserve_missing(pool, object) : 0,
     };
     if (snapshot && object->origin != NULL && !object->deleting) { /* it shares the fate of its object */
         info->deleted = object->origin->deleted;
@@ -417,6 +438,7 @@ static enum error shrink_to(struct pool *pool, struct object *object, uint64_t s
     object_describe(pool, object, &document);
     document.cut = document.size;
     document.size = size;
+    document.reserve = MIN(document.reserve, size);
     TRY(store(pool, object, &document));
     enum error error = object_cut(pool, object);
     if (error != ERROR_NONE) {
@@ -426,10 +448,25 @@ static enum error shrink_to(struct pool *pool, struct object *object, uint64_t s
     return ERROR_NONE;
 }
 
+/* What was reserved as a whole stays so. */
+static enum error grow_to(struct pool *pool, struct object *object, uint64_t size)
+{
+    struct object_document document;
+    object_describe(pool, object, &document);
+    if (document.reserve == document.size) {
+        TRY(reserve_hold(pool, object, size, size));
+        document.reserve = size;
+    }
+    document.size = size;
+    enum error error = store(pool, object, &document);
+    if (error != ERROR_NONE && object->reserve != 0)
+        reserve_apply(pool, object);
+    return error;
+}
+
 static enum error resize(struct pool *pool, const char *name, uint64_t size, bool shrink) REQUIRES(pool->lock)
 {
     struct object *object;
-    struct object_document document;
     TRY(object_check_changeable(pool));
     TRY(find_own(pool, name, "resized", &object));
     uint64_t before = atomic_load(&object->size);
@@ -445,9 +482,7 @@ static enum error resize(struct pool *pool, const char *name, uint64_t size, boo
                              object->name, (unsigned long long)before, (unsigned long long)size);
     if (size < before)
         return shrink_to(pool, object, size);
-    object_describe(pool, object, &document);
-    document.size = size;
-    return store(pool, object, &document);
+    return grow_to(pool, object, size);
 }
 
 enum error object_resize(struct pool *pool, const char *name, uint64_t size, bool shrink)
@@ -471,6 +506,7 @@ enum error object_doom(struct pool *pool, struct object *object)
     struct object_document document;
     object_describe(pool, object, &document);
     document.state = OBJECT_DELETING;
+    document.reserve = 0;
     if (document.deleted == 0)
         document.deleted = clock_seconds();
     TRY(store(pool, object, &document));
@@ -483,6 +519,7 @@ static enum error discard(struct pool *pool, struct object *object)
     struct object_document document;
     object_describe(pool, object, &document);
     document.state = OBJECT_TRASHED;
+    document.reserve = 0;
     document.deleted = clock_seconds();
     TRY(store(pool, object, &document));
     condition_signal(&pool->janitor_wake);

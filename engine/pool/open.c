@@ -200,10 +200,10 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
     }
     error = error_prefix(error, "pool %s", pool->directory);
     scrub_stop(pool, true);
-    catalog_unload(pool);
-    if (pool->group && group_close(pool->group, true))
+    if (pool->group && group_close(pool->group, true)) /* first: it holds what is reserved for objects */
         message(MESSAGE_WARNING, "the group did not close cleanly");
     pool->group = NULL;
+    catalog_unload(pool);
     lender_empty(pool->batch_lender);
     witness_destroy(pool->witness);
     pool->witness = NULL;

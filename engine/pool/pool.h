@@ -45,6 +45,8 @@ struct object {
     uint64_t retry_at;            /* clock_monotonic; 0: the janitor has not failed with it */
     unsigned open_count;
     _Atomic uint64_t size;
+    uint64_t reserve;               /* bytes that are reserved for it */
+    struct reservation reservation; /* the same, as the group holds it; under the group's lock */
     const struct fingerprint_key *key; /* of its dedup domain; in the arena, shared by all objects of the domain */
 };
 
@@ -230,6 +232,19 @@ enum error object_take_slot(struct pool *pool, bool snapshot, uint64_t *slot) CH
 enum error object_doom(struct pool *pool, struct object *object) CHECKED;
 /* Frees what a shrink cut off and clears `cut`. Under pool->lock, which it lets go of meanwhile; the object stays. */
 enum error object_cut(struct pool *pool, struct object *object) REQUIRES(pool->lock) CHECKED;
+
+/* ---- reserve.c: all under pool->lock ----------------------------------------------------------------------------------------- */
+
+/* Whether so much can be reserved for an object of that size, were there space for it. */
+enum error reserve_check(const char *name, uint64_t reserve, uint64_t size) CHECKED;
+/* Holds so much for the object, of that size; ERROR_NO_SPACE says how much would fit. */
+enum error reserve_hold(struct pool *pool, struct object *object, uint64_t reserve, uint64_t size) CHECKED;
+/* Holds all that is reserved once more, since what the object stores is about to be shared. */
+enum error reserve_renew(struct pool *pool, struct object *object) CHECKED;
+/* The group holds what `reserve` says, from now on. */
+void reserve_apply(struct pool *pool, struct object *object);
+/* Bytes that are held for the object beside what it stores. */
+uint64_t reserve_missing(struct pool *pool, const struct object *object);
 
 /* ---- janitor.c --------------------------------------------------------------------------------------------------------------- */
 

@@ -61,7 +61,8 @@ static void space_fill(struct pool *pool, struct pool_status *status)
     status->reserve_bytes = status->raw_bytes - f.capacity_bytes;
     status->capacity_bytes = f.capacity_bytes;
     status->used_bytes = MIN(f.used_bytes, f.capacity_bytes);
-    status->free_bytes = status->capacity_bytes - status->used_bytes;
+    status->reserved_bytes = MIN(f.reserved_bytes, status->capacity_bytes - status->used_bytes);
+    status->free_bytes = status->capacity_bytes - status->used_bytes - status->reserved_bytes;
     uint64_t taken = (f.segments - f.segments_free) * f.segment_bytes;
     status->reclaimable_bytes = taken - MIN(f.used_bytes, taken);
     status->writable_bytes = f.below_full ? 0 : MIN(f.writable_bytes, space_below(status, taken));

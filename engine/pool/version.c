@@ -147,6 +147,7 @@ static struct object_document kept_of(struct pool *pool, const struct object *ob
     kept.uuid = uuid_random();
     kept.origin = object->uuid;
     kept.created = clock_seconds();
+    kept.reserve = 0;
     memset(kept.name, 0, sizeof kept.name);
     memcpy(kept.name, name, strlen(name));
     return kept;
@@ -235,6 +236,7 @@ static enum error snapshot_one(struct operation *operation, const char *name, co
     TRY(check_whole(object));
     if (object_table_snapshot(pool->table, object, snapshot) != NULL)
         return error_explain(ERROR_EXISTS, "'%s' has a snapshot '%s' already", object->name, snapshot);
+    TRY(reserve_renew(pool, object));
     struct object_document kept = kept_of(pool, object, snapshot);
     kept.hold = hold;
     kept.locked_until = locked_until;
@@ -399,9 +401,11 @@ static enum error rollback(struct operation *operation, const char *name)
     struct object *object = snapshot->origin;
     TRY(object_check_closed(object, "rolled back"));
     TRY(check_whole(object));
+    TRY(reserve_renew(pool, object));
     struct object_document dropped = dropped_of(pool, object, "rollback");
     object_describe(pool, object, &moved);
     moved.size = atomic_load(&snapshot->size);
+    moved.reserve = MIN(moved.reserve, moved.size);
     TRY(object_take_component(pool, &moved.component));
     TRY(object_move(operation, object, &dropped, &moved, snapshot->component));
     TRY(operation_commit(operation));
@@ -431,6 +435,7 @@ static enum error source_move(struct operation *operation, struct object *object
 {
     struct object_document dropped = dropped_of(operation->pool, object, "clone"), moved;
     object_describe(operation->pool, object, &moved);
+    TRY(reserve_renew(operation->pool, object));
     TRY(object_take_component(operation->pool, &moved.component));
     return object_move(operation, object, &dropped, &moved, dropped.component);
 }
@@ -450,6 +455,7 @@ static enum error clone_make(struct operation *operation, const char *name, cons
     made.created = clock_seconds();
     made.hold = false;
     made.locked_until = 0;
+    made.reserve = 0;
     memset(made.name, 0, sizeof made.name);
     memcpy(made.name, new_name, strlen(new_name));
     if (!object_is_snapshot(source))

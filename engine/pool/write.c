@@ -83,8 +83,10 @@ void write_execute(struct volume *volume, struct request **requests, size_t coun
 {
     struct object *object = volume->object;
     struct packer packer = {.batch = batch_get(volume->pool, object->component, object->key)};
-    if (packer.batch)
+    if (packer.batch) {
         packer.batch->target = &object->component;
+        packer.batch->reservation = &object->reservation;
+    }
     for (size_t i = 0; i < count; i++) {
         if (!packer.batch)
             requests[i]->error = ERROR_NO_MEMORY;

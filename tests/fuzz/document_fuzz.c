@@ -15,7 +15,8 @@ static void object_check(const void *bytes, size_t size)
         return;
     ASSERT(object_document_encode(&once, &encoded, &encoded_size) == ERROR_NONE);
     ASSERT(object_document_decode(encoded, encoded_size, &twice) == ERROR_NONE);
-    ASSERT(strcmp(once.name, twice.name) == 0 && once.size == twice.size && once.state == twice.state);
+    ASSERT(strcmp(once.name, twice.name) == 0 && once.size == twice.size && once.state == twice.state &&
+           once.reserve == twice.reserve);
     free(encoded);
 }
 

@@ -175,6 +175,21 @@ static void a_cut_lies_beyond_the_size(void **context)
     assert_int_equal(document.cut, 12288);
 }
 
+static void a_reservation_lies_within_the_size_of_a_living_object(void **context)
+{
+    struct object_document document;
+    (void)context;
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"reserve\":12288"), "`reserve`");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"reserve\":4097"), "`reserve`");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"reserve\":-4096"), "`reserve`");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"reserve\":true"), "not an object's");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, "\"created\":1,\"deleted\":2,\"state\":\"trashed\"", ",\"reserve\":4096"),
+               "`reserve`");
+    assert_bad(SNAPSHOT(GOOD_STATE, ",\"reserve\":4096"), "none can be");
+    assert_int_equal(decode(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"reserve\":4096"), &document), ERROR_NONE);
+    assert_int_equal(document.reserve, 4096);
+}
+
 static void states_agree_with_their_times(void **context)
 {
     (void)context;
@@ -244,6 +259,7 @@ static void assert_same(const struct object_document *a)
     assert_true(a->size == b.size && a->cut == b.cut && a->created == b.created && a->deleted == b.deleted);
     assert_true(a->state == b.state && a->component == b.component);
     assert_true(uuid_equal(a->origin, b.origin) && a->hold == b.hold && a->locked_until == b.locked_until);
+    assert_int_equal(a->reserve, b.reserve);
 }
 
 static void what_is_encoded_decodes_to_the_same(void **context)
@@ -260,6 +276,12 @@ static void what_is_encoded_decodes_to_the_same(void **context)
     assert_same(&document);
     document.cut = 0;
     document.size = OBJECT_SIZE_MAX;
+    document.state = OBJECT_LIVE;
+    document.deleted = 0;
+    document.reserve = OBJECT_SIZE_MAX;
+    assert_same(&document);
+    document.reserve = 0;
+    document.deleted = document.created;
     document.state = OBJECT_DELETING;
     snprintf(document.name, sizeof document.name, "größe \\ %%s");
     assert_same(&document);
@@ -304,6 +326,7 @@ int main(void)
         cmocka_unit_test(sizes_are_blocks_within_the_limit),
         cmocka_unit_test(what_no_snapshot_can_be_is_refused),
         cmocka_unit_test(a_cut_lies_beyond_the_size),
+        cmocka_unit_test(a_reservation_lies_within_the_size_of_a_living_object),
         cmocka_unit_test(states_agree_with_their_times),
         cmocka_unit_test(an_object_has_one_active_component_that_is_not_the_catalog),
         cmocka_unit_test(nothing_is_written_where_decoding_fails),

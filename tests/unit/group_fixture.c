@@ -173,10 +173,11 @@ void fixture_crash(struct fixture *f)
 
 enum error fixture_enter(struct fixture *f, bool frees) NO_THREAD_SAFETY_ANALYSIS
 {
+    struct commit_need need = {frees ? COMMIT_FREES : COMMIT_GROWS, NULL};
     for (;;) {
         mutex_lock(&f->section.mutex);
         mutex_lock(&f->group->lock);
-        enum error error = group_room(f->group, frees ? COMMIT_FREES : COMMIT_GROWS);
+        enum error error = group_room(f->group, need);
         if (!error)
             return ERROR_NONE;
         mutex_unlock(&f->group->lock);
@@ -184,7 +185,7 @@ enum error fixture_enter(struct fixture *f, bool frees) NO_THREAD_SAFETY_ANALYSI
         if (error == ERROR_AGAIN)
             TRY(group_wait_room(f->group));
         else if (error == ERROR_NO_SPACE)
-            TRY(group_wait_space(f->group, frees ? COMMIT_FREES : COMMIT_GROWS));
+            TRY(group_wait_space(f->group, need));
         else
             return error;
     }

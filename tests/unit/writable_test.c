@@ -6,7 +6,7 @@ static uint64_t writable(void)
     struct pool_status status;
     assert_fine(pool_status(pool, &status));
     assert_true(status.writable_bytes <= status.free_bytes);
-    assert_int_equal(status.used_bytes + status.free_bytes, status.capacity_bytes);
+    assert_int_equal(status.used_bytes + status.reserved_bytes + status.free_bytes, status.capacity_bytes);
     return status.writable_bytes;
 }
 
