@@ -25,12 +25,21 @@ static bool flag(json_t *parameters, const char *key)
     return json_is_true(json_object_get(parameters, key));
 }
 
-static enum error size_get(json_t *parameters, uint64_t *size)
+static enum error bytes_get(json_t *parameters, const char *key, uint64_t *bytes)
 {
-    json_int_t value = json_integer_value(json_object_get(parameters, "size"));
+    json_int_t value = json_integer_value(json_object_get(parameters, key));
     if (value < 0)
         return error_explain(ERROR_INVALID, "a size cannot be negative");
-    *size = (uint64_t)value;
+    *bytes = (uint64_t)value;
+    return ERROR_NONE;
+}
+
+/* Of `reserve`, or with `full` all. */
+static enum error reserve_get(json_t *parameters, uint64_t *bytes)
+{
+    TRY(bytes_get(parameters, "reserve", bytes));
+    if (flag(parameters, "full"))
+        *bytes = OBJECT_RESERVE_FULL;
     return ERROR_NONE;
 }
 
@@ -46,10 +55,11 @@ json_t *object_json(const struct object_info *info)
 {
     char uuid[UUID_TEXT_SIZE];
     uuid_format(info->uuid, uuid);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:i, s:b, s:I}", "uuid", uuid, "name", info->name, "size",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:i, s:b, s:I, s:I, s:I}", "uuid", uuid, "name", info->name, "size",
                      (json_int_t)info->size, "created", (json_int_t)info->created, "deleted", (json_int_t)info->deleted,
                      "purge_at", (json_int_t)info->purge_at, "deleting", info->deleting, "open_count",
-                     (int)info->open_count, "is_snapshot", info->snapshot, "snapshots", (json_int_t)info->snapshots);
+                     (int)info->open_count, "is_snapshot", info->snapshot, "snapshots", (json_int_t)info->snapshots,
+                     "reserved", (json_int_t)info->reserved, "reserved_missing", (json_int_t)info->reserved_missing);
 }
 
 static bool in_trash(const struct object_info *info)
@@ -101,11 +111,12 @@ static enum error answer_with(struct methods *methods, const char *name, json_t 
 
 enum error method_object_create(struct methods *methods, json_t *parameters, json_t **result)
 {
-    uint64_t size = 0;
+    uint64_t size = 0, reserve = 0;
     struct uuid created;
     char uuid[UUID_TEXT_SIZE];
-    TRY(size_get(parameters, &size));
-    TRY(object_create(methods->pool, text(parameters, "name"), size, &created));
+    TRY(bytes_get(parameters, "size", &size));
+    TRY(reserve_get(parameters, &reserve));
+    TRY(object_create_reserved(methods->pool, text(parameters, "name"), size, reserve, &created));
     uuid_format(created, uuid);
     return answer_with(methods, uuid, result);
 }
@@ -168,10 +179,22 @@ enum error method_object_resize(struct methods *methods, json_t *parameters, jso
     uint64_t size = 0;
     struct object_info info;
     char uuid[UUID_TEXT_SIZE];
-    TRY(size_get(parameters, &size));
+    TRY(bytes_get(parameters, "size", &size));
     TRY(find_living(methods, parameters, &info));
     uuid_format(info.uuid, uuid);
     TRY(object_resize(methods->pool, uuid, size, flag(parameters, "shrink")));
+    return answer_with(methods, uuid, result);
+}
+
+enum error method_object_reserve(struct methods *methods, json_t *parameters, json_t **result)
+{
+    uint64_t reserve = 0;
+    struct object_info info;
+    char uuid[UUID_TEXT_SIZE];
+    TRY(reserve_get(parameters, &reserve));
+    TRY(find_living(methods, parameters, &info));
+    uuid_format(info.uuid, uuid);
+    TRY(object_reserve(methods->pool, uuid, reserve));
     return answer_with(methods, uuid, result);
 }
 

@@ -76,6 +76,7 @@ static enum error add_figures(json_t *json, const struct pool_status *status)
         {"reserve_bytes", status->reserve_bytes},
         {"capacity_bytes", status->capacity_bytes},
         {"used_bytes", status->used_bytes},
+        {"reserved_bytes", status->reserved_bytes},
         {"free_bytes", status->free_bytes},
         {"writable_bytes", status->writable_bytes},
         {"reclaimable_bytes", status->reclaimable_bytes},

@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "base/shell.h"
+#include "base/size.h"
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
@@ -20,6 +21,24 @@
 #include "tools/text.h"
 
 /* ---- create, rename, resize, delete -------------------------------------------------------------------------- */
+
+/* SIZE, `full` or `none`, as the daemon takes it. Takes over `parameters`. */
+static enum error ask_reserved(struct tool *tool, const char *method, const char *text, json_t *parameters, json_t **object)
+{
+    uint64_t bytes = 0;
+    bool full = strcmp(text, "full") == 0;
+    if (!full && strcmp(text, "none") != 0 && size_parse(text, &bytes) != ERROR_NONE) {
+        json_decref(parameters);
+        return error_explain(ERROR_INVALID, "'%s' cannot be reserved: write 20G, 512M, a number of bytes, full or none",
+                             text);
+    }
+    if (parameters != NULL && (json_object_set_new(parameters, "reserve", json_integer((json_int_t)bytes)) != 0 ||
+                               json_object_set_new(parameters, "full", json_boolean(full)) != 0)) {
+        json_decref(parameters);
+        return ERROR_NO_MEMORY;
+    }
+    return object_ask(tool, method, parameters, object);
+}
 
 static enum error tell_created(struct tool *tool, const json_t *object)
 {
@@ -35,9 +54,29 @@ static enum error run_create(struct tool *tool, const struct arguments *argument
     uint64_t size = 0;
     json_t *object;
     TRY(argument_size(arguments, "size", &size));
-    TRY(object_ask(tool, "object.create",
-                   json_pack("{s:s, s:I}", "name", arguments->positional[0], "size", (json_int_t)size), &object));
+    TRY(ask_reserved(tool, "object.create", argument_value(arguments, "reserve", "none"),
+                     json_pack("{s:s, s:I}", "name", arguments->positional[0], "size", (json_int_t)size), &object));
     return answer_show(tool, object, tell_created);
+}
+
+static enum error tell_reserved(struct tool *tool, const json_t *object)
+{
+    char size[TEXT_SIZE], missing[TEXT_SIZE];
+    if (answer_figure(object, "reserved") == 0)
+        fprintf(tool->out, "Nothing is reserved for '%s'.\n", answer_word(object, "name"));
+    else
+        fprintf(tool->out, "%s are reserved for '%s'; %s of the pool are held for it beside what it stores.\n",
+                text_size(answer_figure(object, "reserved"), size), answer_word(object, "name"),
+                text_size(answer_figure(object, "reserved_missing"), missing));
+    return ERROR_NONE;
+}
+
+static enum error run_reserve(struct tool *tool, const struct arguments *arguments)
+{
+    json_t *object;
+    TRY(ask_reserved(tool, "object.reserve", arguments->positional[1],
+                     json_pack("{s:s}", "name", arguments->positional[0]), &object));
+    return answer_show(tool, object, tell_reserved);
 }
 
 static enum error run_rename(struct tool *tool, const struct arguments *arguments)
@@ -144,6 +183,7 @@ static enum error run_list(struct tool *tool, const struct arguments *arguments)
 static const struct option_row no_options[] = {{NULL}};
 static const struct option_row create_options[] = {
     {"size", "SIZE", "what the disk can hold: 20G, 512M, 64T, or bytes (a multiple of 4096)", false},
+    {"reserve", "SIZE", "keep space for so much of it, or for all (full); see object reserve", false},
     {NULL},
 };
 static const struct option_row list_options[] = {
@@ -168,7 +208,7 @@ const struct command command_object_create = {
     .text = "Makes a virtual disk of at most 64 TiB. It is thin: it takes space for what is written. A name has up to\n"
             "255 bytes of UTF-8, without control characters, '@' and '/'; it is the NBD export's name too.",
     .examples = "  coffer object create disk1 --size 20G\n"
-                "  coffer -C /srv/pool object create 'web server' --size 512M\n",
+                "  coffer -C /srv/pool object create 'web server' --size 512M --reserve full\n",
     .positional_min = 1,
     .positional_max = 1,
     .options = create_options,
@@ -215,6 +255,24 @@ const struct command command_object_resize = {
     .positional_max = 1,
     .options = resize_options,
     .run = run_resize,
+};
+
+const struct command command_object_reserve = {
+    .noun = "object",
+    .verb = "reserve",
+    .arguments = "NAME SIZE|full|none",
+    .summary = "keep space for a disk, so that a full pool takes its writes",
+    .text = "Keeps space for so much of a disk, for all of it (full), or for nothing (none): that much of it can be written\n"
+            "when everybody else gets \"no space\". What the disk stores counts: only what is missing to it is held. It is\n"
+            "refused where it does not fit. A snapshot or clone of the disk needs room to hold all of it once more. What is\n"
+            "in the trash has nothing reserved any more, nor has a clone; a disk that is reserved as a whole stays so when\n"
+            "it grows. A block that deduplication shares with other disks counts as stored, and takes new space when it is\n"
+            "overwritten.",
+    .examples = "  coffer object reserve disk1 20G\n  coffer object reserve disk1 full\n  coffer object reserve disk1 none\n",
+    .positional_min = 2,
+    .positional_max = 2,
+    .options = no_options,
+    .run = run_reserve,
 };
 
 const struct command command_object_delete = {

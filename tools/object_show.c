@@ -98,6 +98,12 @@ static enum error print_object(struct tool *tool, const json_t *object, bool usa
     add_line(table, "State", object_state(object, text));
     add_line(table, "Created", text_time(answer_figure(object, "created"), text));
     add_bytes(table, "Size", answer_figure(object, "size"), "");
+    if (answer_figure(object, "reserved") != 0) {
+        char missing[TEXT_SIZE], note[2 * TEXT_SIZE];
+        snprintf(note, sizeof(note), "%s held beside what it stores",
+                 text_size(answer_figure(object, "reserved_missing"), missing));
+        add_bytes(table, "Reserved", answer_figure(object, "reserved"), note);
+    }
     if (usage)
         add_usage(table, object);
     enum error error = table_print(table, tool->out);

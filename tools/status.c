@@ -67,6 +67,11 @@ static void add_space(struct tool *tool, struct table *table, const json_t *stat
                           share),
              text_size(answer_figure(status, "free_bytes"), free_text));
     add_line(table, "Space", text);
+    if (answer_figure(status, "reserved_bytes") != 0) {
+        snprintf(text, sizeof(text), "%s of the rest are held for disks that have space reserved",
+                 text_size(answer_figure(status, "reserved_bytes"), used));
+        add_line(table, "", text);
+    }
     snprintf(text, sizeof(text), "%s of new data is safe to write, even if none of it compresses or repeats",
              text_size(answer_figure(status, "writable_bytes"), free_text));
     add_line(table, "", text);

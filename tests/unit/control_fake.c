@@ -108,7 +108,7 @@ static enum error leave(struct pool *pool, enum error error)
     return error;
 }
 
-enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
+enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
 {
     struct object_info *object;
     enum error error = enter(pool, name, &object);
@@ -120,7 +120,9 @@ enum error object_create(struct pool *pool, const char *name, uint64_t size, str
         return leave(pool, error_explain(ERROR_INVALID, "a name must not hold '@' or '/'"));
     if (size == 0 || size % COFFER_BLOCK != 0)
         return leave(pool, error_explain(ERROR_INVALID, "a size must be a multiple of 4096"));
-    *uuid = add(pool, name, size)->uuid;
+    object = add(pool, name, size);
+    object->reserved = reserve == OBJECT_RESERVE_FULL ? size : reserve;
+    *uuid = object->uuid;
     return leave(pool, ERROR_NONE);
 }
 
@@ -180,6 +182,17 @@ enum error object_resize(struct pool *pool, const char *name, uint64_t size, boo
         error = error_explain(ERROR_INVALID, "smaller than it is: say --shrink");
     if (error == ERROR_NONE)
         object->size = size;
+    return leave(pool, error);
+}
+
+enum error object_reserve(struct pool *pool, const char *name, uint64_t bytes)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NONE)
+        object->reserved = bytes == OBJECT_RESERVE_FULL ? object->size : bytes;
+    if (error == ERROR_NONE && object->reserved > object->size)
+        error = error_explain(ERROR_INVALID, "no more can be reserved");
     return leave(pool, error);
 }
 

@@ -352,6 +352,25 @@ static void an_object_lives_from_create_to_purge(void **state)
     assert_true(fixture->pool->objects[0].deleting);
 }
 
+static void space_is_reserved_by_size_or_word(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    assert_int_equal(RUN("object", "create", "a", "--size", "8M", "--reserve", "full"), EXIT_DONE);
+    assert_int_equal(fixture->pool->objects[0].reserved, 8 << 20);
+    assert_int_equal(RUN("object", "reserve", "a", "4M"), EXIT_DONE);
+    assert_said(fixture->out, "4 MiB are reserved for 'a'");
+    assert_int_equal(fixture->pool->objects[0].reserved, 4 << 20);
+    assert_int_equal(RUN("object", "show", "a", "--no-usage"), EXIT_DONE);
+    assert_said(fixture->out, "Reserved");
+    assert_int_equal(RUN("object", "reserve", "a", "none"), EXIT_DONE);
+    assert_said(fixture->out, "Nothing is reserved for 'a'");
+    assert_int_equal(RUN("object", "reserve", "a", "some"), EXIT_USAGE);
+    assert_int_equal(RUN("object", "reserve", "a"), EXIT_USAGE);
+    assert_int_equal(RUN("object", "create", "b", "--size", "8M", "--reserve", "some"), EXIT_USAGE);
+    assert_int_equal(fixture->pool->object_count, 1);
+}
+
 static void object_show_tells_what_was_saved(void **state)
 {
     struct fixture *fixture = *state;
@@ -652,6 +671,7 @@ int main(void)
         TEST(a_full_file_system_below_is_shown),
         TEST(status_shows_space_reduction_and_the_tree),
         TEST(an_object_lives_from_create_to_purge),
+        TEST(space_is_reserved_by_size_or_word),
         TEST(object_show_tells_what_was_saved),
         TEST(uri_tells_what_to_type),
         TEST(every_command_answers_in_json),
