@@ -6,8 +6,9 @@
 #define COFFER_ENGINE_GROUP_CLEAN_H
 
 #include "engine/group/merge.h"
+#include "engine/group/segment_walk.h"
 
-#define CLEAN_BYTES (4u << 20) /* of a segment that is read at a time: no append is longer */
+#define CLEAN_BYTES SEGMENT_WINDOW
 
 /* A page of a table that stands in the segment. */
 struct moved_page {

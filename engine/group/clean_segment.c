@@ -18,7 +18,6 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "dedup/unit.h"
-#include "engine/group/append.h"
 
 #define REPACK_LEVEL 1
 
@@ -226,8 +225,9 @@ static enum error page_clean(struct clean *clean, const struct item_read *read)
 
 /* ---- appends -------------------------------------------------------------------------------------------------------------- */
 
-static enum error item_clean(struct clean *clean, const struct item_read *read)
+static enum error item_clean(void *context, const struct item_read *read)
 {
+    struct clean *clean = context;
     switch (read->header->kind) {
     case ITEM_UNIT:
         return unit_clean(clean, read);
@@ -240,56 +240,9 @@ static enum error item_clean(struct clean *clean, const struct item_read *read)
     }
 }
 
-static enum error items_clean(struct clean *clean, const struct append_format *append)
-{
-    const uint8_t *bytes = (const uint8_t *)append;
-    uint32_t end = le32_get(append->records_offset), block = le32_get(append->offset), size;
-    for (uint32_t at = sizeof *append; at < end; at += size) {
-        const struct item_format *header = (const struct item_format *)(bytes + at);
-        uint32_t offset = block * BLOCK_GRAINS + at / GRAIN_SIZE;
-        if (end - at < sizeof *header || le32_get(header->offset) != offset ||
-            le40_get(header->serial) != clean->identity.serial)
-            return ERROR_CORRUPT;
-        size_t descriptors = item_descriptors_size(header);
-        uint64_t body = sizeof *header + descriptors + (uint64_t)le32_get(header->stored_size);
-        if (descriptors == 0 || body > end - at)
-            return ERROR_CORRUPT;
-        size = (uint32_t)ROUND_UP(body, GRAIN_SIZE);
-        struct item_read read = {
-            .serial = clean->identity.serial,
-            .offset = offset,
-            .length = size / GRAIN_SIZE,
-            .kind = (enum item_kind)header->kind,
-            .header = header,
-            .descriptors = bytes + at + sizeof *header,
-            .stored = bytes + at + sizeof *header + descriptors,
-            .stored_size = le32_get(header->stored_size),
-            .keys = clean->keys,
-        };
-        TRY(item_clean(clean, &read));
-    }
-    return ERROR_NONE;
-}
-
-/* Of a segment, from `block` on, as much as there is room for. */
-static struct device_io window_io(struct group *group, uint32_t index, uint32_t block, uint8_t *bytes)
-{
-    uint32_t left = segment_blocks(&group->segments) - block;
-    mutex_lock(&group->lock);
-    struct device_io io = {
-        .device = group->devices[segment_device(&group->segments, index)],
-        .operation = DEVICE_READ,
-        .offset = segment_offset(&group->segments, index) + (uint64_t)block * BLOCK_SIZE,
-        .size = (size_t)MIN(left, CLEAN_BYTES / BLOCK_SIZE) * BLOCK_SIZE,
-        .buffer = bytes,
-    };
-    mutex_unlock(&group->lock);
-    return io;
-}
-
 void clean_read_ahead(struct clean *clean, uint32_t index)
 {
-    clean->ahead_io = window_io(clean->merge->group, index, 1, clean->ahead_bytes);
+    clean->ahead_io = segment_window(clean->merge->group, index, 1, clean->ahead_bytes);
     clean->ahead = index;
     device_submit(&(struct device_io *){&clean->ahead_io}, 1);
 }
@@ -310,10 +263,9 @@ void clean_ahead_drop(struct clean *clean)
         error_forget(); /* nobody wanted it */
 }
 
-/* Reads and decrypts from `block` on. */
-static enum error window_read(struct clean *clean, uint32_t block, uint32_t *blocks)
+static enum error window_read(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
 {
-    struct group *group = clean->merge->group;
+    struct clean *clean = context;
     size_t size;
     if (block == 1 && clean->ahead == clean->index) {
         size = clean->ahead_io.size;
@@ -321,36 +273,13 @@ static enum error window_read(struct clean *clean, uint32_t block, uint32_t *blo
         if (clean->next != SEGMENT_NONE)
             clean_read_ahead(clean, clean->next);
     } else {
-        struct device_io io = window_io(group, clean->index, block, clean->bytes);
+        struct device_io io = segment_window(clean->merge->group, clean->index, block, clean->bytes);
         size = io.size;
         TRY(device_run(&io, 1));
     }
+    *bytes = clean->bytes;
     *blocks = (uint32_t)(size / BLOCK_SIZE);
     return bulk_decrypt(clean->keys, block, clean->bytes, clean->bytes, size);
-}
-
-/* The end of the appends is where none follows: the log went on elsewhere, or a crash cut it off. */
-static enum error appends_clean(struct clean *clean)
-{
-    uint32_t all = segment_blocks(&clean->merge->group->segments), first = 1, blocks = 0;
-    for (uint32_t block = 1; block < all;) {
-        if (block >= first + blocks)
-            TRY(window_read(clean, first = block, &blocks));
-        const struct append_format *append = (const void *)(clean->bytes + (size_t)(block - first) * BLOCK_SIZE);
-        if (!append_is_possible(append, clean->kind, clean->identity.serial, block, all))
-            return ERROR_NONE;
-        if (block + le32_get(append->blocks) > first + blocks) {
-            if (block == first)
-                return ERROR_CORRUPT;
-            TRY(window_read(clean, first = block, &blocks));
-            append = (const void *)clean->bytes;
-        }
-        if (append_check(append, clean->keys))
-            return ERROR_NONE;
-        TRY(items_clean(clean, append));
-        block += le32_get(append->blocks);
-    }
-    return ERROR_NONE;
 }
 
 /* ---- one segment --------------------------------------------------------------------------------------------------------------- */
@@ -359,7 +288,16 @@ static enum error segment_read(struct clean *clean)
 {
     struct group *group = clean->merge->group;
     TRY(segment_keys_get(group, &clean->identity, &clean->keys));
-    enum error error = appends_clean(clean);
+    struct segment_walk walk = {
+        .kind = clean->kind,
+        .serial = clean->identity.serial,
+        .blocks = segment_blocks(&group->segments),
+        .keys = clean->keys,
+        .read = window_read,
+        .item = item_clean,
+        .context = clean,
+    };
+    enum error error = segment_walk_items(&walk);
     segment_keys_put(group, clean->keys);
     cursor_put(clean, &clean->places);
     cursor_put(clean, &clean->counts);

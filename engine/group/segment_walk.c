@@ -1,0 +1,75 @@
+/* Bounds are checked before anything is used, and an append's tag before its items. No locks but for the look at where
+ * the segment lies; nothing is written. */
+#include "engine/group/segment_walk.h"
+
+#include "base/memory.h"
+#include "engine/group/append.h"
+
+static enum error items_walk(const struct segment_walk *walk, const struct append_format *append)
+{
+    const uint8_t *bytes = (const uint8_t *)append;
+    uint32_t end = le32_get(append->records_offset), block = le32_get(append->offset), size;
+    for (uint32_t at = sizeof *append; at < end; at += size) {
+        const struct item_format *header = (const struct item_format *)(bytes + at);
+        uint32_t offset = block * BLOCK_GRAINS + at / GRAIN_SIZE;
+        if (end - at < sizeof *header || le32_get(header->offset) != offset || le40_get(header->serial) != walk->serial)
+            return ERROR_CORRUPT;
+        size_t descriptors = item_descriptors_size(header);
+        uint64_t body = sizeof *header + descriptors + (uint64_t)le32_get(header->stored_size);
+        if (descriptors == 0 || body > end - at)
+            return ERROR_CORRUPT;
+        size = (uint32_t)ROUND_UP(body, GRAIN_SIZE);
+        struct item_read read = {
+            .serial = walk->serial,
+            .offset = offset,
+            .length = size / GRAIN_SIZE,
+            .kind = (enum item_kind)header->kind,
+            .header = header,
+            .descriptors = bytes + at + sizeof *header,
+            .stored = bytes + at + sizeof *header + descriptors,
+            .stored_size = le32_get(header->stored_size),
+            .keys = walk->keys,
+        };
+        TRY(walk->item(walk->context, &read));
+    }
+    return ERROR_NONE;
+}
+
+enum error segment_walk_items(const struct segment_walk *walk)
+{
+    uint32_t first = 1, blocks = 0;
+    const uint8_t *bytes = NULL;
+    for (uint32_t block = 1; block < walk->blocks;) {
+        if (block >= first + blocks)
+            TRY(walk->read(walk->context, first = block, &bytes, &blocks));
+        const struct append_format *append = (const void *)(bytes + (size_t)(block - first) * BLOCK_SIZE);
+        if (!append_is_possible(append, walk->kind, walk->serial, block, walk->blocks))
+            return ERROR_NONE;
+        if (block + le32_get(append->blocks) > first + blocks) {
+            if (block == first)
+                return ERROR_CORRUPT;
+            TRY(walk->read(walk->context, first = block, &bytes, &blocks));
+            append = (const void *)bytes;
+        }
+        if (append_check(append, walk->keys))
+            return ERROR_NONE;
+        TRY(items_walk(walk, append));
+        block += le32_get(append->blocks);
+    }
+    return ERROR_NONE;
+}
+
+struct device_io segment_window(struct group *group, uint32_t index, uint32_t block, uint8_t *bytes)
+{
+    uint32_t left = segment_blocks(&group->segments) - block;
+    mutex_lock(&group->lock);
+    struct device_io io = {
+        .device = group->devices[segment_device(&group->segments, index)],
+        .operation = DEVICE_READ,
+        .offset = segment_offset(&group->segments, index) + (uint64_t)block * BLOCK_SIZE,
+        .size = (size_t)MIN(left, SEGMENT_WINDOW / BLOCK_SIZE) * BLOCK_SIZE,
+        .buffer = bytes,
+    };
+    mutex_unlock(&group->lock);
+    return io;
+}
