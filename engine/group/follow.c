@@ -3,6 +3,7 @@
 #include "engine/group/follow.h"
 
 #include "base/memory.h"
+#include "engine/group/moved.h"
 #include "engine/group/tree.h"
 #include "engine/group/view.h"
 
@@ -16,6 +17,17 @@ static size_t left_find(struct group *group, const struct map_entry *entries, si
             left[n++] = (uint16_t)i;
     mutex_unlock(&group->lock);
     return n;
+}
+
+/* By its page, or where that is lost by what a repair found. */
+static bool place_find(const struct group *group, const struct cache_block *block, uint64_t cid, struct map_entry *place)
+{
+    if (block) {
+        *place = entry_decode((const struct map_entry_format *)cache_bytes(block) + cid % MAP_LEAF_ENTRIES);
+        if (!entry_is_hole(*place) && entry_cid(*place) == cid && !entry_place_is_unknown(*place))
+            return true;
+    }
+    return moved_place(group->moved, cid, place);
 }
 
 void entries_follow(struct group *group, const struct view *view, struct map_entry *entries, enum error *errors,
@@ -36,13 +48,10 @@ void entries_follow(struct group *group, const struct view *view, struct map_ent
     struct tree places = tree_of_table(TABLE_PLACES, view_root(view, TABLE_PLACES));
     tree_leaves_each(group, &places, pages, blocks, page_errors, n);
     for (size_t i = 0; i < n; i++) {
-        struct map_entry *entry = &entries[left[i]];
-        errors[left[i]] = page_errors[i];
-        if (!blocks[i])
-            continue;
-        const struct map_entry_format *page = (const struct map_entry_format *)cache_bytes(blocks[i]);
-        struct map_entry place = entry_decode(&page[entry_cid(*entry) % MAP_LEAF_ENTRIES]);
-        if (!entry_is_hole(place) && entry_cid(place) == entry_cid(*entry) && !entry_place_is_unknown(place))
+        struct map_entry *entry = &entries[left[i]], place;
+        bool found = place_find(group, blocks[i], entry_cid(*entry), &place);
+        errors[left[i]] = found ? ERROR_NONE : page_errors[i];
+        if (found)
             *entry = place;
     }
     tree_put(group, blocks, n);

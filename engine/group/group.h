@@ -42,6 +42,7 @@
 
 struct view;
 struct group_repair;
+struct moved;
 
 #define SCRATCH_BYTES (1u << 20)
 #define CHANGES_BYTES (5u << 20) /* of the merge's list of changes, and of what it adds */
@@ -134,6 +135,7 @@ struct group {
     _Atomic bool merge_waits;  /* … and does */
 
     const struct group_repair *repair;     /* for the next merge; under the lock */
+    const struct moved *moved;             /* by a repair, which runs alone; NULL */
 
     struct group_totals totals;
     struct reservations reservations;

@@ -112,6 +112,7 @@ static enum error window_check(struct check *check, uint64_t first)
 static enum error run(struct check *check, const struct pool_open_options *options)
 {
     TRY(prepare(check));
+    TRY(check_repair_moved(check));
     TRY(catalog_read(check));
     TRY(check_superblocks(check, options));
     TRY(check_records(check));
@@ -169,6 +170,7 @@ enum error check_mend(struct pool *pool, const struct pool_open_options *options
         check_repair_finish(&check);
         error = apply(&check);
     }
+    check.group->moved = NULL;
     forget(&check);
     return error;
 }

@@ -3,7 +3,9 @@
  *
  *   a damaged copy of a page or node that has two     the path to a leaf below it is written again, both copies of it
  *   a lost page of places, or one that was            from the maps, which have the address of every chunk that they
- *                                                     refer to; what nothing refers to is free
+ *                                                     refer to; where that is gone, since the chunk was moved, from
+ *                                                     what segments say of themselves (group/moved.h). What nothing
+ *                                                     refers to is free
  *   … of fingerprints                                 from the bytes of the chunks
  *   … of counts                                       from all references; only where every one was seen, and the
  *                                                     live bytes of all segments with them: both change together
@@ -17,6 +19,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/group/moved.h"
 
 #define POINTS_MAX 4096 /* written again in one repair; the next finds the rest */
 
@@ -43,6 +46,56 @@ static void page_note(struct check *check, enum table table, uint64_t number, ui
 static bool is_half(const struct walk_node *node)
 {
     return node->bytes && (node->errors[0] || node->errors[1] || node->differ);
+}
+
+static bool is_lost(const struct walk_node *node)
+{
+    const struct map_entry_format *places = (const struct map_entry_format *)node->bytes;
+    bool lost = !places;
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES && !lost; i++)
+        lost = entry_place_is_unknown(entry_decode(&places[i]));
+    return lost;
+}
+
+static enum error lost_note(void *context, const struct walk_node *node)
+{
+    struct check_repair *repair = context;
+    if (node->identity.level > 0 || !is_lost(node))
+        return ERROR_NONE;
+    if (repair->lost_count == repair->lost_capacity) {
+        size_t capacity = repair->lost_capacity ? 2 * repair->lost_capacity : 64;
+        uint64_t *grown = realloc(repair->lost, capacity * sizeof *grown);
+        if (!grown)
+            return ERROR_NO_MEMORY;
+        repair->lost = grown;
+        repair->lost_capacity = capacity;
+    }
+    repair->lost[repair->lost_count++] = node->identity.number;
+    return ERROR_NONE;
+}
+
+enum error check_repair_moved(struct check *check)
+{
+    struct check_repair *repair = check->repair;
+    struct tree places = tree_of_table(TABLE_PLACES, view_root(check->group->view, TABLE_PLACES));
+    if (!repair)
+        return ERROR_NONE;
+    TRY(tree_walk(check->group, &places, 0, UINT64_MAX, WALK_ONE_COPY, lost_note, repair));
+    if (repair->lost_count == 0)
+        return ERROR_NONE;
+    TRY(moved_find(check->group, repair->lost, repair->lost_count, &repair->moved));
+    check->group->moved = repair->moved;
+    return ERROR_NONE;
+}
+
+void check_repair_refuse(struct check *check, struct check_chunk *chunk)
+{
+    struct map_entry found;
+    if (!check->repair || !moved_place(check->repair->moved, entry_cid(chunk->place), &found) ||
+        !entry_equal(found, chunk->place))
+        return;
+    chunk->place = (struct map_entry){0};
+    check->live_least_all = true;
 }
 
 void check_repair_page(struct check *check, const struct walk_node *node)
@@ -244,4 +297,6 @@ void check_repair_forget(struct check_repair *repair)
         free(repair->pages[i].bytes);
     free(repair->pages);
     free(repair->points);
+    free(repair->lost);
+    moved_destroy(repair->moved);
 }

@@ -16,6 +16,9 @@ struct check_repair {
     size_t page_count, page_capacity;
     struct repair_point *points;
     size_t point_count;
+    uint64_t *lost;                  /* numbers of pages of places that are lost, rising */
+    size_t lost_count, lost_capacity;
+    struct moved *moved;             /* where what they told of is */
     uint64_t copies, made;           /* damaged copies that were found; pages that are made anew */
     bool segments;                   /* a copy of a page of the segment table is damaged */
     bool unreachable;                /* an inner page of a table has no copy left */
@@ -30,6 +33,10 @@ void check_repair_forget(struct check_repair *repair);
 void check_repair_page(struct check *check, const struct walk_node *node);
 void check_repair_node(struct check *check, const struct walk_node *node);
 void check_repair_leaf(struct check *check, uint32_t component, const struct walk_node *node);
+/* Before anything else, the catalog included: finds what moved of the chunks whose places are lost. */
+enum error check_repair_moved(struct check *check) CHECKED;
+/* A unit at a place that was only found is not the chunk's, or cannot be read: the place is none. */
+void check_repair_refuse(struct check *check, struct check_chunk *chunk);
 /* A window whose references, places and bytes were looked at. */
 void check_repair_window(struct check *check);
 /* Behind the last window: what cannot be made whole is dropped. */

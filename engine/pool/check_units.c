@@ -131,8 +131,10 @@ static void unit_done(struct item_read *read, void *context)
         enum check_fault fault = error ? fault_of(error) : chunk_judge(check, chunk, read, bytes);
         check->report.chunks++;
         size += entry_share_bytes(chunk->place);
-        if (fault)
+        if (fault) {
             bad_note(check, chunk->place, fault);
+            check_repair_refuse(check, chunk);
+        }
     }
     check_progress(check, size);
 }

@@ -142,6 +142,16 @@ static enum check_fault reference_judge(struct check *check, struct check_chunk 
     return FAULT_DOMAINS;
 }
 
+/* From a map, of a chunk whose page is lost. What a repair finds nowhere stays where it was: in a segment that is gone,
+ * which is what the page then says of it, and no reason to leave out all others. */
+static void place_learn(const struct check *check, struct check_chunk *chunk, struct map_entry entry)
+{
+    enum check_fault fault = check_entry_judge(check, entry);
+    bool known = !entry_is_hole(chunk->place) && !check_entry_judge(check, chunk->place);
+    if (!known && (!fault || (check->repair && fault == FAULT_GONE && entry_is_hole(chunk->place))))
+        chunk->place = entry;
+}
+
 void check_reference_data(struct check *check, uint32_t component, uint64_t block, struct map_entry entry,
                           enum check_source source)
 {
@@ -151,8 +161,8 @@ void check_reference_data(struct check *check, uint32_t component, uint64_t bloc
     enum check_fault fault = reference_judge(check, chunk, component, entry);
     if (fault && !check_entry_judge(check, entry))
         check_range_add(check, fault, component, block, entry, source);
-    if (chunk->flags & CHUNK_PLACE_UNKNOWN && entry_is_hole(chunk->place) && !check_entry_judge(check, entry))
-        chunk->place = entry;
+    if (chunk->flags & CHUNK_PLACE_UNKNOWN)
+        place_learn(check, chunk, entry);
     chunk->references++;
     chunk->flags |= CHUNK_IS_DATA;
     if (!chunk->owner && !check->components[component].gone)

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "engine/device/kind.h"
+#include "engine/group/follow.h"
 #include "tests/unit/check_fixture.h"
 #include "tests/unit/truth_fixture.h"
 
@@ -304,6 +305,112 @@ static void a_repair_that_is_cut_off_is_begun_again(void **context)
     serves_and_frees();
 }
 
+/* ---- what the cleaner moved ------------------------------------------------------------------------------------------- */
+
+#define PLACES_SPOTS_MAX 1024
+#define MOVED_BLOCKS     16384
+
+struct places_spots {
+    struct spot spots[PLACES_SPOTS_MAX];
+    size_t count;
+};
+
+static enum error places_spot_add(void *context, const struct walk_node *node)
+{
+    struct places_spots *all = context;
+    if (node->identity.level > 0)
+        return ERROR_NONE;
+    assert_true(all->count + 2 <= PLACES_SPOTS_MAX);
+    all->spots[all->count++] = address_spot(entry_serial(node->pointer.first), entry_offset(node->pointer.first));
+    all->spots[all->count++] = address_spot(node->pointer.second_serial, node->pointer.second_offset);
+    return ERROR_NONE;
+}
+
+/* Half of what is written is overwritten, and the rest moved, the maps' nodes too. */
+static void moved_make(struct truth *truth)
+{
+    truth_make(truth, "disk", MOVED_BLOCKS);
+    truth_write(truth, 0, MOVED_BLOCKS, 1 << 20);
+    publish();
+    for (uint64_t block = 0; block < MOVED_BLOCKS; block += 32)
+        truth_write(truth, block, 16, (2 << 20) + block);
+    publish();
+    atomic_store(&clean_always, true);
+    for (unsigned i = 0; i < 12; i++) {
+        write_block("one", i * COFFER_BLOCK, 7 + i);
+        publish();
+    }
+    atomic_store(&clean_always, false);
+    assert_true(atomic_load(&pool->group->totals.segments_cleaned) > 3);
+}
+
+/* Both copies of all pages of places. */
+static void places_flip(void)
+{
+    struct places_spots *all = memory_zeroed(1, sizeof *all);
+    struct tree tree = table_tree(TABLE_PLACES);
+    assert_fine(tree_walk(pool->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, places_spot_add, all));
+    assert_true(all->count > 20);
+    close_pool(true);
+    for (size_t i = 0; i < all->count; i++)
+        flip(&all->spots[i]);
+    free(all);
+}
+
+static void moved_repair(struct truth *truth)
+{
+    assert_fine(check());
+    assert_true(report.errors > 0);
+    repair_to_clean();
+    assert_fine(pool_try_open());
+    assert_int_equal(truth_read(truth), 0);
+    truth_write(truth, 100, 200, 3 << 20);
+    publish();
+    assert_int_equal(truth_read(truth), 0);
+    close_pool(false);
+    assert_clean();
+}
+
+static void what_moved_is_found_again_without_any_place(void **context)
+{
+    struct truth truth;
+    (void)context;
+    make("one", GIB);
+    moved_make(&truth);
+    places_flip();
+    moved_repair(&truth);
+    truth_free(&truth);
+}
+
+static void what_is_damaged_where_it_was_moved_to_is_not_taken(void **context)
+{
+    struct truth truth;
+    (void)context;
+    make("one", GIB);
+    moved_make(&truth);
+    struct map_entry named = entry_of("disk", 16), moved = entry_follow(pool->group, named);
+    assert_int_not_equal(entry_serial(moved), entry_serial(named));
+    struct spot spot = address_spot(entry_serial(moved), entry_offset(moved));
+    places_flip();
+    flip(&spot);
+    truth_quiet();
+    assert_fine(repair());
+    assert_fine(check());
+    assert_true(report.errors > 0);
+    assert_fine(pool_try_open());
+    uint64_t bad = truth_read(&truth);
+    assert_int_equal(bad, UNIT_CHUNKS);
+    for (uint64_t block = 16; block < 16 + UNIT_CHUNKS; block++)
+        assert_true(truth.bad[block]);
+    truth_write(&truth, 16, UNIT_CHUNKS, 4 << 20);
+    publish();
+    publish();
+    assert_int_equal(truth_read(&truth), 0);
+    close_pool(false);
+    assert_clean();
+    truth_free(&truth);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
 int main(void)
@@ -316,6 +423,8 @@ int main(void)
         TEST(what_stood_in_for_lost_pages_is_made_right),
         TEST(with_a_lost_leaf_counts_go_on_to_stick),
         TEST(with_a_leaf_lost_earlier_counts_go_on_to_stick),
+        TEST(what_moved_is_found_again_without_any_place),
+        TEST(what_is_damaged_where_it_was_moved_to_is_not_taken),
         TEST(a_damaged_journal_ends_where_it_is),
         TEST(a_repair_that_is_cut_off_is_begun_again),
     };

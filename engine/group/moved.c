@@ -1,0 +1,175 @@
+/*
+ * A chunk that was moved stands in a cold segment, a node in one of the kind that it came from; each item names its
+ * chunks. Of several items with one chunk the newest counts, by serial and offset: a chunk is moved to the same log each
+ * time, so what was written later stands further on. What else may name its number there is older, an earlier chunk
+ * that had the number before it was free, or a dead neighbour that was moved along, since a number is given again only when its place is gone;
+ * or it is a copy with the same content, which a cleaning that was given up, or a crash, has left behind.
+ *
+ * Only what is authentic counts: appends by their tags, and items by theirs. That the bytes are the chunk's is for the
+ * caller to prove by its fingerprint (pool/check_units.c).
+ *
+ * Nothing is written, and no lock held but for a look at the segments.
+ */
+#include "engine/group/moved.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/segment_walk.h"
+
+struct moved_page {
+    uint64_t number;
+    struct map_entry places[MAP_LEAF_ENTRIES]; /* hole: not found */
+};
+
+struct moved {
+    struct moved_page *pages; /* by rising number */
+    size_t count;
+};
+
+/* Of one segment. */
+struct search {
+    struct group *group;
+    struct moved *moved;
+    uint32_t index;
+    const struct segment_keys *keys;
+    uint8_t *bytes; /* SEGMENT_WINDOW */
+};
+
+/* ---- what was found -------------------------------------------------------------------------------------------------- */
+
+static int number_order(const void *a, const void *b)
+{
+    uint64_t x = ((const struct moved_page *)a)->number, y = ((const struct moved_page *)b)->number;
+    return x < y ? -1 : x > y;
+}
+
+static struct map_entry *place_of(const struct moved *moved, uint64_t cid)
+{
+    struct moved_page *page = NULL, wanted = {.number = cid / MAP_LEAF_ENTRIES};
+    if (moved && moved->count)
+        page = bsearch(&wanted, moved->pages, moved->count, sizeof *moved->pages, number_order);
+    return page ? &page->places[cid % MAP_LEAF_ENTRIES] : NULL;
+}
+
+bool moved_place(const struct moved *moved, uint64_t cid, struct map_entry *place)
+{
+    const struct map_entry *found = place_of(moved, cid);
+    if (!found || entry_is_hole(*found))
+        return false;
+    *place = *found;
+    return true;
+}
+
+static bool is_newer(struct map_entry entry, struct map_entry known)
+{
+    uint64_t x = entry_serial(entry), y = entry_serial(known);
+    return x != y ? x > y : entry_offset(entry) > entry_offset(known);
+}
+
+/* ---- one segment ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t cid_of(const struct item_read *read, unsigned index)
+{
+    le40 cid;
+    memcpy(&cid, read->descriptors + index * sizeof cid, sizeof cid);
+    return le40_get(cid);
+}
+
+static enum error item_note(void *context, const struct item_read *read)
+{
+    struct search *search = context;
+    bool node = read->kind == ITEM_NODE, proved = false;
+    unsigned count = node ? 1 : read->header->count;
+    if (!node && read->kind != ITEM_UNIT)
+        return ERROR_NONE;
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t cid = node ? le40_get(((const struct node_descriptor_format *)read->descriptors)->cid) : cid_of(read, i);
+        struct map_entry *known = place_of(search->moved, cid);
+        struct map_entry entry = entry_make(cid, read->serial, read->offset, read->length, i, count);
+        if (!known || !is_newer(entry, *known))
+            continue;
+        if (!proved && item_verify(read, (const uint8_t *)read->header))
+            return ERROR_NONE;
+        proved = true;
+        *known = entry;
+    }
+    return ERROR_NONE;
+}
+
+static enum error window_read(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
+{
+    struct search *search = context;
+    struct device_io io = segment_window(search->group, search->index, block, search->bytes);
+    *bytes = search->bytes;
+    *blocks = (uint32_t)(io.size / BLOCK_SIZE);
+    TRY(device_run(&io, 1));
+    return bulk_decrypt(search->keys, block, search->bytes, search->bytes, io.size);
+}
+
+static enum error segment_search(struct search *search, enum segment_kind kind, struct segment_identity identity)
+{
+    TRY(segment_keys_get(search->group, &identity, &search->keys));
+    struct segment_walk walk = {
+        .kind = kind,
+        .serial = identity.serial,
+        .blocks = segment_blocks(&search->group->segments),
+        .keys = search->keys,
+        .read = window_read,
+        .item = item_note,
+        .context = search,
+    };
+    enum error error = segment_walk_items(&walk);
+    segment_keys_put(search->group, search->keys);
+    return error;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------------------------------- */
+
+static enum error segments_search(struct search *search)
+{
+    struct group *group = search->group;
+    for (search->index = 0; search->index < group->segments.count; search->index++) {
+        mutex_lock(&group->lock);
+        const struct segment *segment = &group->segments.table[search->index];
+        bool holds = (segment->state == SLOT_SEALED || segment->state == SLOT_OPEN) && segment->kind != SEGMENT_JOURNAL;
+        enum segment_kind kind = (enum segment_kind)segment->kind;
+        struct segment_identity identity = segment_identity(&group->segments, search->index);
+        mutex_unlock(&group->lock);
+        enum error error = holds ? segment_search(search, kind, identity) : ERROR_NONE;
+        if (error == ERROR_NO_MEMORY)
+            return error;
+        if (error)
+            error_forget();
+    }
+    return ERROR_NONE;
+}
+
+enum error moved_find(struct group *group, const uint64_t *numbers, size_t count, struct moved **moved)
+{
+    struct moved *found = memory_zeroed(1, sizeof *found);
+    struct search search = {.group = group, .moved = found, .bytes = memory_aligned(SEGMENT_WINDOW)};
+    enum error error = ERROR_NO_MEMORY;
+    if (found)
+        found->pages = memory_zeroed(count + 1, sizeof *found->pages);
+    if (search.bytes && found && found->pages) {
+        found->count = count;
+        for (size_t i = 0; i < count; i++)
+            found->pages[i].number = numbers[i];
+        error = segments_search(&search);
+    }
+    memory_free_cleansed(search.bytes);
+    if (error)
+        moved_destroy(found);
+    else
+        *moved = found;
+    return error;
+}
+
+void moved_destroy(struct moved *moved)
+{
+    if (moved)
+        free(moved->pages);
+    free(moved);
+}
