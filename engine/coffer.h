@@ -241,6 +241,17 @@ struct extent { uint64_t length; bool hole; };
 enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents,
                           size_t capacity, size_t *count) CHECKED;
 
+/* What is not the same in an object or snapshot as it was in a snapshot, `base`, of the same pool: runs of the same kind from
+ * `offset` on, at most `length` bytes and `capacity` extents, at least one; offset and length are rounded out to blocks.
+ * What is told as unchanged has the same bytes in both; where `base` ends it is taken for zeros. Costs what changed in a
+ * family of versions, and what both hold where they have nothing to do with each other. Ends early where more than
+ * CHANGES_LEAVES_MAX MiB had to be looked at block by block. */
+#define CHANGES_LEAVES_MAX 64
+enum change_kind { CHANGE_NONE, CHANGE_DATA, CHANGE_ZERO /* it is a hole now */ };
+struct change_extent { uint64_t length; enum change_kind kind; };
+enum error volume_changes(struct volume *volume, struct volume *base, uint64_t offset, uint64_t length,
+                          struct change_extent *extents, size_t capacity, size_t *count) CHECKED;
+
 /* ---- what it is doing ------------------------------------------------------------------------------------------ */
 
 struct device_info {

@@ -200,6 +200,19 @@ uint64_t view_told_next(struct group *group, const struct view *view, uint64_t c
     return end;
 }
 
+/* A base has a lower number than what begins as it, so going on with the higher of the two meets where both come to. */
+uint64_t view_told_apart_next(struct group *group, const struct view *view, uint64_t one, uint64_t other, uint64_t first,
+                              uint64_t end)
+{
+    while (one != other) {
+        uint64_t *younger = one > other ? &one : &other;
+        end = recent_next(group, view, *younger, first, end, recent_told_next);
+        if (!base_take(group, view, younger))
+            *younger = 0;
+    }
+    return end;
+}
+
 static uint64_t points_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end)
 {
     do

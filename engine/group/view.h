@@ -68,6 +68,10 @@ enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *lea
 
 /* The first leaf of [first, end) of which the view's recent tables say anything; `end` where there is none. */
 uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end);
+/* The first leaf of [first, end) of which the view's recent tables say anything that makes the two components differ: what
+ * they know of those that both fall back to does not. `end` where there is none. */
+uint64_t view_told_apart_next(struct group *group, const struct view *view, uint64_t one, uint64_t other, uint64_t first,
+                              uint64_t end);
 
 /* A component as the trees of the view know it; ERROR_NOT_FOUND where there is none. A component that falls back to its
  * base has none: see view_ancestor(). */
