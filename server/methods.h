@@ -66,6 +66,7 @@ enum error method_object_usage(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_snapshot(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_rollback(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_clone(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_diff(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_snapshot_list(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_snapshot_delete(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_snapshot_protect(struct methods *, json_t *, json_t **) CHECKED;

@@ -65,7 +65,7 @@ void volume_close(struct volume *volume)
     char name[VERSION_NAME_MAX + 1];
     mutex_lock(&pool->lock);
     ASSERT(volume->object->open_count > 0 && pool->volume_count > 0);
-    bool last = --volume->object->open_count == 0;
+    bool last = --volume->object->open_count == 0 && !object_is_snapshot(volume->object);
     object_text(volume->object, name);
     mutex_unlock(&pool->lock);
     if (last && !pool->read_only)

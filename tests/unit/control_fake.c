@@ -33,6 +33,7 @@ struct pool *fake_create(void)
         .memory_setting = 256 << 20,
         .memory_used = 90 << 20,
     };
+    pool->changes_page = FAKE_OBJECTS_MAX;
     for (size_t i = 0; i < pool->status.device_count; i++) {
         pool->status.devices[i] = (struct device_info){.uuid = uuid_random(), .size = UINT64_C(10) << 30, .writes = 17};
         snprintf(pool->status.devices[i].path, sizeof(pool->status.devices[i].path), "/nowhere/disk%zu", i);
@@ -326,6 +327,63 @@ enum error object_clone(struct pool *pool, const char *name, const char *new_nam
     if (error == ERROR_NONE)
         *uuid = add(pool, new_name, snapshot != NULL ? snapshot->size : object->size)->uuid;
     return leave(pool, error);
+}
+
+/* ---- volumes: opened to be compared -------------------------------------------------------------------------------- */
+
+struct volume {
+    struct pool *pool;
+    uint64_t size;
+    bool snapshot;
+};
+
+enum error volume_open(struct pool *pool, const char *name, bool read_only, struct volume **volume)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    const struct snapshot_info *snapshot = error == ERROR_NOT_FOUND ? snapshot_of(pool, name) : NULL;
+    (void)read_only;
+    if (error != ERROR_NONE && snapshot == NULL)
+        return leave(pool, error);
+    *volume = malloc(sizeof(**volume));
+    **volume = (struct volume){pool, snapshot != NULL ? snapshot->size : object->size, snapshot != NULL};
+    pool->volumes++;
+    return leave(pool, ERROR_NONE);
+}
+
+void volume_close(struct volume *volume)
+{
+    pthread_mutex_lock(&volume->pool->lock);
+    volume->pool->volumes--;
+    pthread_mutex_unlock(&volume->pool->lock);
+    free(volume);
+}
+
+uint64_t volume_size(const struct volume *volume)
+{
+    return volume->size;
+}
+
+enum error volume_changes(struct volume *volume, struct volume *base, uint64_t offset, uint64_t length,
+                          struct change_extent *extents, size_t capacity, size_t *count)
+{
+    const struct pool *pool = volume->pool;
+    uint64_t at = 0;
+    *count = 0;
+    if (!base->snapshot)
+        return error_explain(ERROR_INVALID, "no snapshot: changes are told since one");
+    for (size_t i = 0; i <= pool->change_count && *count < capacity && *count < pool->changes_page; i++) {
+        struct change_extent extent = {volume->size - at, CHANGE_NONE};
+        if (i < pool->change_count)
+            extent = pool->changes[i];
+        if (at + extent.length > offset) {
+            extent.length -= at < offset ? offset - at : 0;
+            extents[(*count)++] = extent;
+        }
+        at += i < pool->change_count ? pool->changes[i].length : extent.length;
+    }
+    (void)length;
+    return ERROR_NONE;
 }
 
 enum error object_usage(struct pool *pool, const char *name, struct object_usage *usage)

@@ -20,6 +20,10 @@ struct pool {
     enum error usage_error;
     struct snapshot_info snapshots[FAKE_OBJECTS_MAX];
     size_t snapshot_count;
+    struct change_extent changes[FAKE_OBJECTS_MAX]; /* of everything since every snapshot; what follows is unchanged */
+    size_t change_count;
+    size_t changes_page; /* extents of one answer */
+    unsigned volumes;    /* open */
     struct scrub_status scrub;
     struct damage_info damages[4];
     size_t damage_count;

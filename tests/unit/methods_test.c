@@ -284,6 +284,39 @@ static void a_snapshot_lives_from_object_snapshot_to_snapshot_delete(void **stat
     assert_int_equal(json_integer_value(json_object_get(clone, "size")), 8192);
 }
 
+static void a_diff_needs_a_snapshot_and_two_that_are_there(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 65536);
+    assert_fails(fixture, "object.diff", "{\"name\":\"a\"}", -32602, "INVALID");
+    assert_fails(fixture, "object.diff", "{\"name\":\"a\",\"base\":\"a\"}", -32000, "INVALID");
+    call(fixture, "object.snapshot", "{\"names\":[\"a\"],\"snapshot\":\"s\"}");
+    assert_fails(fixture, "object.diff", "{\"name\":\"b\",\"base\":\"a@s\"}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "object.diff", "{\"name\":\"a\",\"base\":\"a@t\"}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "object.diff", "{\"name\":\"a\",\"base\":\"a@s\",\"offset\":-4096}", -32000, "INVALID");
+    assert_fails(fixture, "object.diff", "{\"name\":\"a\",\"base\":\"a@s\",\"offset\":1}", -32000, "INVALID");
+    assert_int_equal(fixture->pool->volumes, 0);
+}
+
+static void a_diff_goes_on_where_it_was_asked_to(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 65536);
+    call(fixture, "object.snapshot", "{\"names\":[\"a\"],\"snapshot\":\"s\"}");
+    fixture->pool->changes[0] = (struct change_extent){4096, CHANGE_DATA};
+    fixture->pool->changes[1] = (struct change_extent){8192, CHANGE_ZERO};
+    fixture->pool->change_count = 2;
+    json_t *page = call(fixture, "object.diff", "{\"name\":\"a\",\"base\":\"a@s\"}");
+    assert_int_equal(json_array_size(json_object_get(page, "extents")), 2);
+    assert_int_equal(json_integer_value(json_object_get(page, "next")), 65536);
+    page = call(fixture, "object.diff", "{\"name\":\"a\",\"base\":\"a@s\",\"offset\":8192}");
+    json_t *first = json_array_get(json_object_get(page, "extents"), 0);
+    assert_int_equal(json_integer_value(json_object_get(first, "offset")), 8192);
+    assert_int_equal(json_integer_value(json_object_get(first, "length")), 4096);
+    page = call(fixture, "object.diff", "{\"name\":\"a\",\"base\":\"a@s\",\"offset\":65536}");
+    assert_int_equal(json_array_size(json_object_get(page, "extents")), 0);
+}
+
 static void rename_and_resize_answer_with_the_object_as_it_is(void **state)
 {
     struct fixture *fixture = *state;
@@ -543,6 +576,8 @@ int main(void)
         TEST(create_answers_with_the_object),
         TEST(a_name_that_two_in_the_trash_have_is_refused_and_a_uuid_is_not),
         TEST(delete_tells_until_when_and_restore_brings_back),
+        TEST(a_diff_needs_a_snapshot_and_two_that_are_there),
+        TEST(a_diff_goes_on_where_it_was_asked_to),
         TEST(rename_and_resize_answer_with_the_object_as_it_is),
         TEST(what_cannot_be_a_snapshot_is_refused),
         TEST(a_snapshot_lives_from_object_snapshot_to_snapshot_delete),

@@ -51,11 +51,56 @@ static void snapshots_are_made_listed_kept_and_deleted(void **state)
     json_decref(json);
 }
 
+static void words_that_compare_nothing_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fake_add(fixture->pool, "a", 1 << 20);
+    assert_int_equal(RUN("object", "diff"), EXIT_USAGE);
+    assert_int_equal(RUN("object", "diff", "a", "a"), EXIT_USAGE);
+    assert_said(fixture->err, "no snapshot");
+    assert_int_equal(RUN("object", "diff", "a@s"), EXIT_FAILED);
+    assert_int_equal(RUN("object", "snapshot", "a", "--name", "s"), EXIT_DONE);
+    assert_int_equal(RUN("object", "diff", "a@s", "b"), EXIT_FAILED);
+    assert_int_equal(fixture->pool->volumes, 0);
+}
+
+/* Of answers of any size. */
+static void what_changed_is_listed_and_summed(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fake_add(fixture->pool, "a", 1 << 20);
+    assert_int_equal(RUN("object", "snapshot", "a", "--name", "s"), EXIT_DONE);
+    assert_int_equal(RUN("object", "diff", "a@s"), EXIT_DONE);
+    assert_string_equal(fixture->out, "From 'a@s' to 'a': 0 B written, 0 B zeroed, in 0 extents.\n");
+    fixture->pool->changes[0] = (struct change_extent){8192, CHANGE_NONE};
+    fixture->pool->changes[1] = (struct change_extent){4096, CHANGE_DATA};
+    fixture->pool->changes[2] = (struct change_extent){12288, CHANGE_ZERO};
+    fixture->pool->change_count = 3;
+    for (size_t page = 1; page < 4; page++) {
+        fixture->pool->changes_page = page;
+        assert_int_equal(RUN("object", "diff", "a@s", "a"), EXIT_DONE);
+        assert_said(fixture->out, "8192             4096  data\n");
+        assert_said(fixture->out, "12288            12288  zero\n");
+        assert_said(fixture->out, "'a': 4 KiB written, 12 KiB zeroed, in 2 extents.");
+    }
+    assert_int_equal(RUN("--json", "object", "diff", "a@s"), EXIT_DONE);
+    json_t *json = output(fixture), *last = json_array_get(json_object_get(json, "extents"), 1);
+    assert_int_equal(json_integer_value(json_object_get(json, "zero_bytes")), 12288);
+    assert_int_equal(json_integer_value(json_object_get(last, "offset")), 12288);
+    assert_string_equal(json_string_value(json_object_get(last, "kind")), "zero");
+    json_decref(json);
+    assert_int_equal(fixture->pool->volumes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(words_that_make_no_snapshot_are_refused),
         TEST(snapshots_are_made_listed_kept_and_deleted),
+        TEST(words_that_compare_nothing_are_refused),
+        TEST(what_changed_is_listed_and_summed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
