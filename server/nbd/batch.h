@@ -29,13 +29,12 @@ struct slot {
     uint8_t *data;               /* read and write: in the batch's payload */
     struct transfer *transfer;   /* NULL, or the request of which this is a piece */
     bool transfer_ended;         /* it was the last one */
-    struct wire_extent *extents; /* block status; of the heap */
-    size_t extent_count;
+    uint8_t *status; /* the whole answer to a block status; of the heap */
+    size_t status_size;
     union {
         struct wire_simple_reply simple;
         struct wire_chunk_data data;
         struct wire_chunk_error error;
-        struct wire_chunk_status status;
     } wire;
 };
 

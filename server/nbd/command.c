@@ -67,7 +67,7 @@ bool command_is_durable(const struct command *command)
 
 static enum error check_negotiated(const struct command *command, const struct session *session)
 {
-    if (command->type == COMMAND_BLOCK_STATUS && !session->allocation)
+    if (command->type == COMMAND_BLOCK_STATUS && !session->allocation && session->base_count == 0)
         return error_explain(ERROR_INVALID, "block status was not negotiated (context base:allocation)");
     if (command->flags & COMMAND_DF && !session->structured)
         return error_explain(ERROR_INVALID, "the flag DF needs structured replies");

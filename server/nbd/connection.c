@@ -156,7 +156,7 @@ static void transmit(struct connection *connection)
     stream_wipe(&connection->stream);
     turn_give(&connection->receive, true);
     payload_leave(&connection->payload);
-    volume_close(connection->session.volume);
+    session_close(&connection->session);
 }
 
 static void connection_run(void *argument)
@@ -212,6 +212,11 @@ enum error connection_start(const struct connection_terms *terms, int socket, un
     }
     *connection = new;
     return ERROR_NONE;
+}
+
+bool connection_is_leaving(const struct connection *connection)
+{
+    return atomic_load_explicit(&connection->ended, memory_order_relaxed) || stream_is_ended(&connection->stream);
 }
 
 void connection_destroy(struct connection *connection)

@@ -74,6 +74,9 @@ enum error connection_start(const struct connection_terms *terms, int socket, un
 void connection_end(struct connection *connection);
 /* Nothing more is read or written. */
 void connection_break(struct connection *connection);
+/* Has the client gone, or is about to? Then work that is only for it need not be done in full: a block status may be
+ * short, and a request to cache is advice. A request takes 28 bytes, so thousands may have come before it left. */
+bool connection_is_leaving(const struct connection *connection);
 /* After `finished` was called. */
 void connection_destroy(struct connection *connection);
 

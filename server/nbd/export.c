@@ -79,6 +79,45 @@ bool export_is_snapshot(struct pool *pool, const char *object)
     return is_one;
 }
 
+static enum error origin_find(struct pool *pool, const char *object, struct object_info *info,
+                              char origin[OBJECT_NAME_MAX + 1])
+{
+    TRY(object_find(pool, object, info));
+    snprintf(origin, OBJECT_NAME_MAX + 1, "%.*s", (int)strcspn(info->name, "@"), info->name);
+    return ERROR_NONE;
+}
+
+enum error export_base(struct pool *pool, const char *object, const char *snapshot, char uuid[UUID_TEXT_SIZE])
+{
+    char origin[OBJECT_NAME_MAX + 1], name[VERSION_NAME_MAX + 1];
+    struct object_info info;
+    struct snapshot_info base;
+    TRY(origin_find(pool, object, &info, origin));
+    snprintf(name, sizeof(name), "%s@%s", origin, snapshot);
+    enum error error = snapshot_find(pool, name, &base);
+    if (error == ERROR_NOT_FOUND)
+        error = snapshot_find(pool, snapshot, &base);
+    if (error == ERROR_NONE && strcmp(base.object, origin) != 0)
+        error = error_explain(ERROR_NOT_FOUND, "'%s' has no snapshot of that name", origin);
+    if (error == ERROR_NONE)
+        uuid_format(base.uuid, uuid);
+    return error;
+}
+
+enum error export_bases(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count)
+{
+    char origin[OBJECT_NAME_MAX + 1];
+    struct object_info info;
+    size_t all, kept = 0;
+    TRY(origin_find(pool, object, &info, origin));
+    TRY(snapshot_list(pool, origin, infos, &all));
+    for (size_t i = 0; i < all; i++)
+        if (!uuid_equal((*infos)[i].uuid, info.uuid))
+            (*infos)[kept++] = (*infos)[i];
+    *count = kept;
+    return ERROR_NONE;
+}
+
 uint16_t export_flags(bool read_only, bool structured)
 {
     /* A flush covers what was answered on any connection: that is CAN_MULTI_CONN. */

@@ -28,6 +28,8 @@ struct handshake {
     bool fixed, no_zeroes;
     bool structured;
     struct meta_context context;
+    char bases[CHANGED_CONTEXTS_MAX][UUID_TEXT_SIZE]; /* of the snapshots that were chosen with it */
+    unsigned base_count;
     bool finished; /* GO or EXPORT_NAME succeeded: `session` is written */
     struct session *session;
     uint32_t option;
@@ -155,22 +157,41 @@ static bool is_read_only(const struct handshake *handshake, const char *object)
     return handshake->terms->read_only || export_is_snapshot(handshake->terms->pool, object);
 }
 
+void session_close(struct session *session)
+{
+    for (unsigned i = 0; i < session->base_count; i++)
+        volume_close(session->bases[i]);
+    volume_close(session->volume);
+    *session = (struct session){0};
+}
+
+/* The contexts were chosen for this export, and a snapshot that is gone since is no reason to tell of another. */
+static enum error contexts_enter(const struct handshake *handshake, struct session *session)
+{
+    session->allocation = handshake->context.allocation;
+    for (unsigned i = 0; i < handshake->base_count; i++) {
+        TRY(volume_open(handshake->terms->pool, handshake->bases[i], true, &session->bases[i]));
+        session->base_count++;
+    }
+    return ERROR_NONE;
+}
+
 /* Opens the export for the transmission phase. */
 static enum error enter(struct handshake *handshake, const char *name)
 {
     char object[VERSION_NAME_MAX + 1];
+    struct session *session = handshake->session;
     struct volume *volume;
     TRY(find(handshake, name, object));
     bool read_only = is_read_only(handshake, object);
     TRY(volume_open(handshake->terms->pool, object, read_only, &volume));
-    *handshake->session = (struct session){
-        .volume = volume,
-        .read_only = read_only,
-        .structured = handshake->structured,
-        .allocation = meta_context_holds(&handshake->context, name),
-    };
-    handshake->finished = true;
-    return ERROR_NONE;
+    *session = (struct session){.volume = volume, .read_only = read_only, .structured = handshake->structured};
+    enum error error =
+        meta_context_holds(&handshake->context, name) ? contexts_enter(handshake, session) : ERROR_NONE;
+    if (error != ERROR_NONE)
+        session_close(session);
+    handshake->finished = error == ERROR_NONE;
+    return error;
 }
 
 static enum error option_export_name(struct handshake *handshake)
@@ -306,13 +327,69 @@ static enum error option_structured_reply(struct handshake *handshake)
     return acknowledge(handshake);
 }
 
-static enum error give_context(const struct handshake *handshake, uint32_t id)
+#define CONTEXT_BYTES_MAX    (4 + sizeof(CHANGED_CONTEXT) - 1 + OBJECT_NAME_MAX)
+#define CONTEXTS_LISTED_MAX 1024 /* of the snapshots of one object, the youngest */
+
+static size_t context_encode(uint8_t out[CONTEXT_BYTES_MAX], uint32_t id, const char *prefix, const char *name)
 {
-    uint8_t reply[4 + sizeof(ALLOCATION_CONTEXT) - 1];
     be32 wire_id = be32_make(id);
-    memcpy(reply, &wire_id, sizeof(wire_id));
-    memcpy(reply + sizeof(wire_id), ALLOCATION_CONTEXT, sizeof(reply) - sizeof(wire_id));
-    return answer(handshake, OPTION_REPLY_META_CONTEXT, reply, sizeof(reply));
+    memcpy(out, &wire_id, sizeof(wire_id));
+    memcpy(out + sizeof(wire_id), prefix, strlen(prefix));
+    memcpy(out + sizeof(wire_id) + strlen(prefix), name, strlen(name));
+    return sizeof(wire_id) + strlen(prefix) + strlen(name);
+}
+
+static enum error give_context(const struct handshake *handshake, uint32_t id, const char *prefix, const char *name)
+{
+    uint8_t context[CONTEXT_BYTES_MAX];
+    return answer(handshake, OPTION_REPLY_META_CONTEXT, context, context_encode(context, id, prefix, name));
+}
+
+/* Of all snapshots, in one piece like the list of exports. */
+static enum error give_changed(const struct handshake *handshake, const char *object)
+{
+    AUTO_FREE struct snapshot_info *infos = NULL;
+    size_t count, size = 0;
+    TRY(export_bases(handshake->terms->pool, object, &infos, &count));
+    size_t first = count - MIN(count, (size_t)CONTEXTS_LISTED_MAX);
+    AUTO_FREE uint8_t *replies =
+        memory_zeroed(count - first + 1, sizeof(struct wire_option_reply) + CONTEXT_BYTES_MAX);
+    if (!replies)
+        return ERROR_NO_MEMORY;
+    for (size_t i = first; i < count; i++) {
+        uint8_t context[CONTEXT_BYTES_MAX];
+        size_t length = context_encode(context, 0, CHANGED_CONTEXT, infos[i].snapshot);
+        size += reply_encode(replies + size, handshake->option, OPTION_REPLY_META_CONTEXT, context, length);
+    }
+    return give(handshake, replies, size);
+}
+
+/* Snapshots that are not there are passed over, as any context that nobody knows. */
+static enum error give_changed_asked(struct handshake *handshake, const struct meta_context *context,
+                                     const char *object, bool set)
+{
+    char uuid[UUID_TEXT_SIZE];
+    for (unsigned i = 0; i < context->changed_count; i++) {
+        if (export_base(handshake->terms->pool, object, context->changed[i], uuid) != ERROR_NONE)
+            continue;
+        TRY(give_context(handshake, set ? CHANGED_CONTEXT_ID + handshake->base_count : 0, CHANGED_CONTEXT,
+                         context->changed[i]));
+        if (set)
+            memcpy(handshake->bases[handshake->base_count++], uuid, sizeof(uuid));
+    }
+    return ERROR_NONE;
+}
+
+static enum error give_contexts(struct handshake *handshake, const struct meta_context *context, const char *object,
+                                bool set)
+{
+    if (context->allocation)
+        TRY(give_context(handshake, set ? ALLOCATION_CONTEXT_ID : 0, ALLOCATION_CONTEXT, ""));
+    if (context->all_changed)
+        TRY(give_changed(handshake, object));
+    else
+        TRY(give_changed_asked(handshake, context, object, set));
+    return acknowledge(handshake);
 }
 
 static enum error option_meta_context(struct handshake *handshake)
@@ -321,8 +398,10 @@ static enum error option_meta_context(struct handshake *handshake)
     char object[VERSION_NAME_MAX + 1];
     uint64_t size;
     bool set = handshake->option == OPTION_SET_META_CONTEXT;
-    if (set)
+    if (set) {
         handshake->context = (struct meta_context){0};
+        handshake->base_count = 0;
+    }
     if (!handshake->structured)
         return answer_sentence(handshake, OPTION_ERROR_INVALID, "contexts need structured replies first");
     if (!meta_context_decode(handshake->data, handshake->length, set, &context))
@@ -332,9 +411,7 @@ static enum error option_meta_context(struct handshake *handshake)
         return refuse(handshake, error);
     if (set)
         handshake->context = context;
-    if (context.allocation)
-        TRY(give_context(handshake, set ? ALLOCATION_CONTEXT_ID : 0));
-    return acknowledge(handshake);
+    return give_contexts(handshake, &context, object, set);
 }
 
 /* ---- the conversation ------------------------------------------------------------------------------------------ */
@@ -430,7 +507,7 @@ enum error handshake_run(const struct handshake_terms *terms, int socket, struct
     while (error == ERROR_NONE && !handshake->finished)
         error = option_step(handshake);
     if (error != ERROR_NONE && agreed.volume)
-        volume_close(agreed.volume);
+        session_close(&agreed);
     if (error == ERROR_NONE)
         *session = agreed;
     return error;

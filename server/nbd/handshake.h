@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "engine/coffer.h"
+#include "server/nbd/protocol.h"
 
 #define OPTION_BYTES_MAX (16u << 10) /* a name and a few hundred contexts; longer ones are refused */
 
@@ -21,7 +22,12 @@ struct session {
     bool read_only;
     bool structured; /* replies */
     bool allocation; /* the context base:allocation was chosen for this export */
+    struct volume *bases[CHANGED_CONTEXTS_MAX]; /* snapshots since which changes are told */
+    unsigned base_count;
 };
+
+/* Closes what a handshake opened. */
+void session_close(struct session *session);
 
 struct handshake_terms {
     struct pool *pool;
@@ -30,7 +36,7 @@ struct handshake_terms {
     const char *refusal; /* not NULL: every export is refused with this sentence */
 };
 
-/* On success session->volume is the caller's (volume_close). ERROR_CLOSED: the client went away, which is its right;
+/* On success session->volume is the caller's (session_close). ERROR_CLOSED: the client went away, which is its right;
  * ERROR_TIMED_OUT: the deadline passed; ERROR_PROTOCOL and others keep a sentence. */
 enum error handshake_run(const struct handshake_terms *terms, int socket, struct session *session) CHECKED;
 

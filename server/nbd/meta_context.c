@@ -53,24 +53,53 @@ static bool take_name(struct cursor *cursor, struct meta_context *context)
     return true;
 }
 
+/* What follows the prefix, where the text has it and more; NULL. */
+static const char *text_behind(const char *text, size_t length, const char *prefix, size_t *left)
+{
+    size_t size = strlen(prefix);
+    if (length <= size || memcmp(text, prefix, size) != 0)
+        return NULL;
+    *left = length - size;
+    return text + size;
+}
+
+static void changed_add(struct meta_context *context, const char *snapshot, size_t length)
+{
+    if (length > OBJECT_NAME_MAX || memchr(snapshot, '\0', length) || context->changed_count == CHANGED_CONTEXTS_MAX)
+        return;
+    memcpy(context->changed[context->changed_count], snapshot, length);
+    context->changed[context->changed_count++][length] = '\0';
+}
+
+static void query_take(struct meta_context *context, bool set, const char *query, size_t length)
+{
+    size_t left;
+    const char *snapshot = text_behind(query, length, CHANGED_CONTEXT, &left);
+    context->allocation |= text_is(query, length, ALLOCATION_CONTEXT) || (!set && text_is(query, length, "base:"));
+    context->all_changed |= !set && (text_is(query, length, "coffer:") || text_is(query, length, CHANGED_CONTEXT));
+    if (snapshot)
+        changed_add(context, snapshot, left);
+}
+
 bool meta_context_decode(const uint8_t *data, size_t size, bool set, struct meta_context *context)
 {
     struct cursor cursor = {data, size};
     uint32_t count;
     if (!take_name(&cursor, context) || !take_number(&cursor, &count))
         return false;
-    context->allocation = count == 0 && !set;
+    context->allocation = context->all_changed = count == 0 && !set;
+    context->changed_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         const char *query;
         size_t length;
         if (!take_text(&cursor, &query, &length))
             return false;
-        context->allocation |= text_is(query, length, ALLOCATION_CONTEXT) || (!set && text_is(query, length, "base:"));
+        query_take(context, set, query, length);
     }
     return cursor.left == 0;
 }
 
 bool meta_context_holds(const struct meta_context *context, const char *name)
 {
-    return context->allocation && strcmp(context->name, name) == 0;
+    return strcmp(context->name, name) == 0;
 }

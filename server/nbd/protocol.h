@@ -22,6 +22,9 @@
 #define BLOCK_SIZE_MINIMUM    1
 #define ALLOCATION_CONTEXT    "base:allocation"
 #define ALLOCATION_CONTEXT_ID 1
+#define CHANGED_CONTEXT       "coffer:changed:" /* and the name, or UUID, of a snapshot of the export's object */
+#define CHANGED_CONTEXT_ID    2                 /* of the first that was chosen; the others follow */
+#define CHANGED_CONTEXTS_MAX  8                 /* of one connection */
 
 /* ---- handshake ------------------------------------------------------------------------------------------------- */
 
@@ -138,7 +141,8 @@ enum reply_chunk_type {
     CHUNK_ERROR = 0x8001,
 };
 enum { CHUNK_DONE = 1 };
-enum { STATE_HOLE = 1, STATE_ZERO = 2 };
+enum { STATE_HOLE = 1, STATE_ZERO = 2 };            /* of base:allocation */
+enum { STATE_CHANGED = 1, STATE_CHANGED_ZERO = 2 }; /* of coffer:changed: the second never without the first */
 
 /* The only error numbers that the protocol knows. */
 enum wire_error {

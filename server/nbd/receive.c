@@ -44,8 +44,8 @@ static struct slot *slot_fresh(struct batch *batch, const struct command *comman
     slot->data = NULL;
     slot->transfer = NULL;
     slot->transfer_ended = false;
-    slot->extents = NULL;
-    slot->extent_count = 0;
+    slot->status = NULL;
+    slot->status_size = 0;
     return slot;
 }
 

@@ -76,17 +76,6 @@ static void encode_data(struct gather *gather, struct slot *slot, bool done)
     gather_add(gather, slot->data, slot->command.length);
 }
 
-static void encode_status(struct gather *gather, struct slot *slot)
-{
-    size_t size = slot->extent_count * sizeof(*slot->extents);
-    slot->wire.status = (struct wire_chunk_status){
-        .chunk = chunk_header(slot, CHUNK_BLOCK_STATUS, true, sizeof(be32) + size),
-        .context = be32_make(ALLOCATION_CONTEXT_ID),
-    };
-    gather_add(gather, &slot->wire.status, sizeof(slot->wire.status));
-    gather_add(gather, slot->extents, size);
-}
-
 static void encode_whole(struct gather *gather, struct slot *slot, bool structured, enum error error,
                          const char *sentence)
 {
@@ -96,7 +85,7 @@ static void encode_whole(struct gather *gather, struct slot *slot, bool structur
     else if (error == ERROR_NONE && type == COMMAND_READ && structured)
         encode_data(gather, slot, true);
     else if (error == ERROR_NONE && type == COMMAND_BLOCK_STATUS)
-        encode_status(gather, slot);
+        gather_add(gather, slot->status, slot->status_size);
     else
         encode_simple(gather, slot, error);
     if (error == ERROR_NONE && type == COMMAND_READ && !structured)
@@ -143,8 +132,8 @@ static void release(struct batch *batch)
 {
     for (size_t i = 0; i < batch->ready_count; i++) {
         struct slot *slot = batch->ready[i];
-        free(slot->extents);
-        slot->extents = NULL;
+        free(slot->status);
+        slot->status = NULL;
         if (slot->transfer_ended)
             free(slot->transfer);
     }

@@ -20,10 +20,9 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "server/nbd/block_status.h"
 
-#define EXTENTS_MAX      512 /* of one answer to a block status; the client asks on from its end */
-#define STATUS_STEPS_MAX 16 /* of EXTENT_DATA_MAX, for one answer: a fraction of a second's work */
-#define CACHE_BYTES_MAX  (32u << 20) /* read ahead for one batch: as much as a read may ask for */
+#define CACHE_BYTES_MAX (32u << 20) /* read ahead for one batch: as much as a read may ask for */
 
 static void keep_sentence(struct batch *batch, struct slot *slot)
 {
@@ -41,87 +40,6 @@ void batch_answer(struct batch *batch, struct slot *slot, enum error error)
     if (error != ERROR_NONE)
         keep_sentence(batch, slot);
     batch->ready[batch->ready_count++] = slot;
-}
-
-/* Has the client gone, or is about to? Then work that is only for it need not be done in full: a block status may be
- * short, and a request to cache is advice. A request takes 28 bytes, so thousands may have come before it left. */
-static bool is_leaving(const struct connection *connection)
-{
-    return atomic_load_explicit(&connection->ended, memory_order_relaxed) || stream_is_ended(&connection->stream);
-}
-
-/* ---- block status ---------------------------------------------------------------------------------------------- */
-
-/* The engine's runs begin at a block; the client's answer begins and ends where it asked. Equal neighbours join. */
-static size_t extents_clip(const struct command *command, const struct extent *runs, size_t run_count,
-                           struct wire_extent *extents)
-{
-    uint64_t before = command->offset % COFFER_BLOCK, left = command->length;
-    size_t count = 0;
-    for (size_t i = 0; i < run_count && left > 0; i++) {
-        uint64_t length = runs[i].length;
-        uint64_t cut = MIN(length, before);
-        before -= cut;
-        length = MIN(length - cut, left);
-        if (length == 0)
-            continue;
-        left -= length;
-        uint32_t state = runs[i].hole ? STATE_HOLE | STATE_ZERO : 0;
-        if (count > 0 && be32_get(extents[count - 1].state) == state)
-            extents[count - 1].length = be32_make(be32_get(extents[count - 1].length) + (uint32_t)length);
-        else
-            extents[count++] = (struct wire_extent){be32_make((uint32_t)length), be32_make(state)};
-    }
-    return count;
-}
-
-/* A run may go on where the one before ended: they become one. */
-static size_t runs_join(struct extent *runs, size_t count, size_t found)
-{
-    if (count == 0 || found == 0 || runs[count - 1].hole != runs[count].hole)
-        return count + found;
-    runs[count - 1].length += runs[count].length;
-    memmove(&runs[count], &runs[count + 1], (found - 1) * sizeof(*runs));
-    return count + found - 1;
-}
-
-/* Step by step, so that a client that left is not worked for. `runs` has room for one more than `capacity`, in which
- * the next step may begin with what goes on. */
-static enum error runs_read(struct connection *connection, const struct command *command, struct extent *runs,
-                            size_t capacity, size_t *run_count)
-{
-    uint64_t at = ROUND_DOWN(command->offset, COFFER_BLOCK);
-    uint64_t end = command->offset + command->length;
-    size_t count = 0;
-    for (unsigned step = 0; step < STATUS_STEPS_MAX && at < end && count <= capacity; step++) {
-        size_t found;
-        if (count > 0 && is_leaving(connection))
-            break;
-        TRY(volume_extents(connection->session.volume, at, end - at, runs + count, capacity + 1 - count, &found));
-        for (size_t i = count; i < count + found; i++)
-            at += runs[i].length;
-        count = runs_join(runs, count, found);
-    }
-    *run_count = MIN(count, capacity);
-    return ERROR_NONE;
-}
-
-static enum error status_read(struct connection *connection, struct slot *slot)
-{
-    const struct command *command = &slot->command;
-    size_t capacity = command->flags & COMMAND_REQ_ONE ? 1 : EXTENTS_MAX;
-    AUTO_FREE struct extent *runs = memory_zeroed(capacity + 1, sizeof(*runs));
-    AUTO_FREE struct wire_extent *extents = memory_zeroed(capacity, sizeof(*extents));
-    size_t run_count;
-    if (!runs || !extents)
-        return ERROR_NO_MEMORY;
-    TRY(runs_read(connection, command, runs, capacity, &run_count));
-    slot->extent_count = extents_clip(command, runs, run_count, extents);
-    if (slot->extent_count == 0)
-        return error_explain(ERROR_BUG, "block status found nothing in a range");
-    slot->extents = extents;
-    extents = NULL;
-    return ERROR_NONE;
 }
 
 /* ---- the engine ------------------------------------------------------------------------------------------------ */
@@ -190,7 +108,7 @@ static void run_status(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         struct slot *slot = &batch->slots[i];
         if (slot->error == ERROR_NONE && slot->command.type == COMMAND_BLOCK_STATUS)
-            batch_answer(batch, slot, status_read(batch->connection, slot));
+            batch_answer(batch, slot, block_status_read(batch->connection, slot));
     }
 }
 
@@ -229,7 +147,7 @@ static enum error cache_run(struct connection *connection, const struct command 
 {
     uint64_t wanted = MIN(command->length, *budget);
     *budget -= wanted;
-    for (uint64_t done = 0; done < wanted && !is_leaving(connection);) {
+    for (uint64_t done = 0; done < wanted && !connection_is_leaving(connection);) {
         struct request piece = {
             .type = REQUEST_CACHE,
             .offset = command->offset + done,

@@ -31,6 +31,8 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     nbd_engine_add(pool, "disk", 1 << 20, false);
     nbd_engine_add(pool, "other", 1 << 20, false);
     nbd_engine_add(pool, "gone", 1 << 20, true);
+    nbd_engine_add(pool, "disk@s1", 1 << 20, false);
+    nbd_engine_add(pool, "disk@s2", 1 << 20, false);
     return 0;
 }
 
@@ -73,10 +75,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     error_forget();
     enum error error = handshake_run(&terms, -1, &session);
     check_said(error == ERROR_NONE);
-    ASSERT(nbd_engine_counts(pool).open_volumes == (error == ERROR_NONE));
+    ASSERT(nbd_engine_counts(pool).open_volumes == (error == ERROR_NONE ? 1 + session.base_count : 0));
     if (error == ERROR_NONE) {
-        ASSERT(terms.refusal == NULL && session.read_only == terms.read_only);
-        volume_close(session.volume);
+        ASSERT(terms.refusal == NULL && session.read_only >= terms.read_only);
+        session_close(&session);
     }
     free(said);
     return 0;

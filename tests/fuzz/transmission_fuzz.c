@@ -1,6 +1,6 @@
 /*
  * The transmission phase alone, without threads and sockets (wire.h): requests of a client, received, run and answered
- * batch by batch. The first byte says how: bit 0: structured replies; bit 1: base:allocation; bit 2: read-only; the
+ * batch by batch. The first byte says how: bit 0: structured replies; bit 1: base:allocation and coffer:changed; bit 2: read-only; the
  * rest: in pieces of so many times 7 bytes. Magics are given (each request of 28 bytes has one that is good, unless its
  * first byte is 0xff), since without one nothing behind it is looked at. With structured replies what the server says
  * is whole replies.
@@ -38,6 +38,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     message_level_set(MESSAGE_ERROR);
     pool = nbd_engine_create();
     nbd_engine_add(pool, "disk", DISK_SIZE, false);
+    nbd_engine_add(pool, "disk@s1", DISK_SIZE, false);
     nbd_engine_empty(pool, true);
     payload_init(&payload, NBD_PAYLOAD_BYTES_DEFAULT, 1, 1);
     payload_join(&payload, &other, evict, NULL);
@@ -91,6 +92,8 @@ static void converse(uint8_t how, const uint8_t *said, size_t size)
 {
     connection.session = (struct session){.read_only = how & 4, .structured = how & 1, .allocation = (how & 3) == 3};
     ASSERT(volume_open(pool, "disk", how & 4, &connection.session.volume) == ERROR_NONE);
+    if (connection.session.allocation)
+        ASSERT(volume_open(pool, "disk@s1", true, &connection.session.bases[connection.session.base_count++]) == ERROR_NONE);
     atomic_store(&connection.ended, false);
     atomic_store(&connection.broken, false);
     payload_join(&payload, &connection.payload, evict, NULL);
@@ -103,7 +106,7 @@ static void converse(uint8_t how, const uint8_t *said, size_t size)
     connection.stream.start = connection.stream.end = 0;
     turn_give(&connection.receive, true);
     payload_leave(&connection.payload);
-    volume_close(connection.session.volume);
+    session_close(&connection.session);
     if (how & 1)
         check_said();
 }

@@ -404,6 +404,75 @@ static void contexts_are_listed_by_wildcard_and_by_nothing(void **state)
     }
 }
 
+/* Expects a context of this id and name. */
+static void expect_context(int client, uint32_t option, uint32_t id, const char *name)
+{
+    const uint8_t *data;
+    size_t size;
+    be32 wire_id;
+    assert_int_equal(client_option_reply(client, option, &data, &size), OPTION_REPLY_META_CONTEXT);
+    memcpy(&wire_id, data, sizeof(wire_id));
+    assert_int_equal(be32_get(wire_id), id);
+    assert_string_equal((const char *)data + sizeof(wire_id), name);
+}
+
+static void add_snapshots(void **state)
+{
+    struct nbd_fixture *fixture = *state;
+    nbd_engine_add(fixture->pool, "disk@s1", DISK_SIZE, false);
+    nbd_engine_add(fixture->pool, "disk@s2", DISK_SIZE, false);
+    nbd_engine_add(fixture->pool, "other@s3", 1 << 20, false);
+}
+
+static void a_context_since_what_is_no_snapshot_of_the_object_is_passed_over(void **state)
+{
+    static const char *const queries[] = {"coffer:changed:s3", "coffer:changed:", "coffer:changed:disk@s1",
+                                          "coffer:changed:ab020000-0000-0000-0000-000000000000"};
+    add_snapshots(state);
+    for (size_t i = 0; i < COUNT_OF(queries); i++) {
+        int client = greeted_structured(state);
+        client_ask_contexts(client, OPTION_SET_META_CONTEXT, "other@s3", queries[i]);
+        if (i == 0)
+            expect_context(client, OPTION_SET_META_CONTEXT, CHANGED_CONTEXT_ID, "coffer:changed:s3");
+        client_expect_option(client, OPTION_SET_META_CONTEXT, OPTION_REPLY_ACK);
+        expect_in_step(client);
+    }
+}
+
+static void a_snapshot_that_is_gone_before_its_export_is_opened_refuses_it(void **state)
+{
+    struct nbd_fixture *fixture = *state;
+    add_snapshots(state);
+    int client = greeted_structured(state);
+    client_ask_contexts(client, OPTION_SET_META_CONTEXT, "disk", "coffer:changed:s1");
+    expect_context(client, OPTION_SET_META_CONTEXT, CHANGED_CONTEXT_ID, "coffer:changed:s1");
+    client_expect_option(client, OPTION_SET_META_CONTEXT, OPTION_REPLY_ACK);
+    nbd_engine_remove(fixture->pool, "disk@s1");
+    client_ask_export(client, OPTION_GO, "disk");
+    client_expect_option(client, OPTION_GO, OPTION_ERROR_UNKNOWN);
+    assert_int_equal(nbd_engine_counts(fixture->pool).open_volumes, 0);
+    expect_in_step(client);
+}
+
+static void contexts_since_snapshots_are_listed(void **state)
+{
+    static const char *const queries[] = {NULL, "coffer:", "coffer:changed:"};
+    add_snapshots(state);
+    for (size_t i = 0; i < COUNT_OF(queries); i++) {
+        int client = greeted_structured(state);
+        client_ask_contexts(client, OPTION_LIST_META_CONTEXT, "disk", queries[i]);
+        if (i == 0)
+            expect_context(client, OPTION_LIST_META_CONTEXT, 0, ALLOCATION_CONTEXT);
+        expect_context(client, OPTION_LIST_META_CONTEXT, 0, "coffer:changed:s1");
+        expect_context(client, OPTION_LIST_META_CONTEXT, 0, "coffer:changed:s2");
+        client_expect_option(client, OPTION_LIST_META_CONTEXT, OPTION_REPLY_ACK);
+        client_ask_contexts(client, OPTION_LIST_META_CONTEXT, "disk@s2", "coffer:");
+        expect_context(client, OPTION_LIST_META_CONTEXT, 0, "coffer:changed:s1");
+        client_expect_option(client, OPTION_LIST_META_CONTEXT, OPTION_REPLY_ACK);
+        expect_in_step(client);
+    }
+}
+
 static void unknown_contexts_are_passed_over(void **state)
 {
     int client = greeted_structured(state);
@@ -447,7 +516,10 @@ int main(void)
         TEST(list_names_every_object_that_is_not_in_the_trash),
         TEST(info_tells_size_flags_and_block_sizes_and_opens_nothing),
         TEST(a_read_only_server_says_so),
+        TEST(a_context_since_what_is_no_snapshot_of_the_object_is_passed_over),
+        TEST(a_snapshot_that_is_gone_before_its_export_is_opened_refuses_it),
         TEST(contexts_are_listed_by_wildcard_and_by_nothing),
+        TEST(contexts_since_snapshots_are_listed),
         TEST(unknown_contexts_are_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

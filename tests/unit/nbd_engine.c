@@ -3,6 +3,7 @@
  */
 #include "tests/unit/nbd_engine.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -11,10 +12,10 @@
 #define OBJECTS 512
 
 struct memory_object {
-    char name[OBJECT_NAME_MAX + 1];
+    char name[VERSION_NAME_MAX + 1];
     uint64_t size;
     uint8_t *data;
-    bool in_trash;
+    bool in_trash, removed;
 };
 
 struct pool {
@@ -54,7 +55,7 @@ void nbd_engine_destroy(struct pool *pool)
 
 void nbd_engine_add(struct pool *pool, const char *name, uint64_t size, bool in_trash)
 {
-    ASSERT(pool->object_count < OBJECTS && strlen(name) <= OBJECT_NAME_MAX);
+    ASSERT(pool->object_count < OBJECTS && strlen(name) <= VERSION_NAME_MAX);
     struct memory_object *object = &pool->objects[pool->object_count++];
     memcpy(object->name, name, strlen(name) + 1);
     object->size = size;
@@ -63,12 +64,29 @@ void nbd_engine_add(struct pool *pool, const char *name, uint64_t size, bool in_
     ASSERT(object->data);
 }
 
+static struct uuid uuid_of(const struct pool *pool, const struct memory_object *object)
+{
+    return (struct uuid){{0xab, (uint8_t)(object - pool->objects), (uint8_t)((object - pool->objects) >> 8)}};
+}
+
+static bool is_called(const struct pool *pool, const struct memory_object *object, const char *name)
+{
+    char uuid[UUID_TEXT_SIZE];
+    uuid_format(uuid_of(pool, object), uuid);
+    return !object->removed && (strcmp(object->name, name) == 0 || strcmp(uuid, name) == 0);
+}
+
 static struct memory_object *find(struct pool *pool, const char *name)
 {
     for (size_t i = 0; i < pool->object_count; i++)
-        if (strcmp(pool->objects[i].name, name) == 0)
+        if (is_called(pool, &pool->objects[i], name))
             return &pool->objects[i];
     return NULL;
+}
+
+void nbd_engine_remove(struct pool *pool, const char *name)
+{
+    find(pool, name)->removed = true;
 }
 
 uint8_t *nbd_engine_data(struct pool *pool, const char *name)
@@ -148,9 +166,17 @@ struct nbd_engine_counts nbd_engine_counts(struct pool *pool)
 
 /* ---- engine/coffer.h ------------------------------------------------------------------------------------------- */
 
-static struct object_info info_of(const struct memory_object *object)
+static bool is_snapshot(const struct memory_object *object)
 {
-    struct object_info info = {.size = object->size, .deleted = object->in_trash ? 1 : 0};
+    return strchr(object->name, '@') != NULL;
+}
+
+static struct object_info info_of(const struct pool *pool, const struct memory_object *object)
+{
+    struct object_info info = {.uuid = uuid_of(pool, object),
+                               .size = object->size,
+                               .snapshot = is_snapshot(object),
+                               .deleted = object->in_trash ? 1 : 0};
     memcpy(info.name, object->name, sizeof(info.name));
     return info;
 }
@@ -174,10 +200,47 @@ enum error object_list(struct pool *pool, struct object_info **infos, size_t *co
     TRY(check_unlocked(pool));
     struct object_info *list = memory_zeroed(pool->object_count + 1, sizeof(*list));
     ASSERT(list);
+    *count = 0;
     for (size_t i = 0; i < pool->object_count; i++)
-        list[i] = info_of(&pool->objects[i]);
+        if (!is_snapshot(&pool->objects[i]))
+            list[(*count)++] = info_of(pool, &pool->objects[i]);
     *infos = list;
-    *count = pool->object_count;
+    return ERROR_NONE;
+}
+
+static struct snapshot_info snapshot_info_of(const struct pool *pool, const struct memory_object *object)
+{
+    struct snapshot_info info = {.uuid = uuid_of(pool, object), .size = object->size};
+    size_t length = strcspn(object->name, "@");
+    memcpy(info.name, object->name, sizeof(info.name));
+    snprintf(info.object, sizeof(info.object), "%.*s", (int)length, object->name);
+    snprintf(info.snapshot, sizeof(info.snapshot), "%s", object->name + length + 1);
+    return info;
+}
+
+enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_info *info)
+{
+    TRY(check_unlocked(pool));
+    const struct memory_object *object = find(pool, name);
+    if (!object || !is_snapshot(object))
+        return error_explain(ERROR_NOT_FOUND, "there is no snapshot \"%s\"", name);
+    *info = snapshot_info_of(pool, object);
+    return ERROR_NONE;
+}
+
+enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count)
+{
+    TRY(check_unlocked(pool));
+    struct snapshot_info *list = memory_zeroed(pool->object_count + 1, sizeof(*list));
+    ASSERT(list);
+    *count = 0;
+    for (size_t i = 0; i < pool->object_count; i++) {
+        if (!is_snapshot(&pool->objects[i]) || pool->objects[i].removed)
+            continue;
+        list[*count] = snapshot_info_of(pool, &pool->objects[i]);
+        *count += strcmp(list[*count].object, object) == 0;
+    }
+    *infos = list;
     return ERROR_NONE;
 }
 
@@ -187,7 +250,7 @@ enum error object_find(struct pool *pool, const char *name, struct object_info *
     const struct memory_object *object = find(pool, name);
     if (!object)
         return error_explain(ERROR_NOT_FOUND, "there is no object \"%s\"", name);
-    *info = info_of(object);
+    *info = info_of(pool, object);
     return ERROR_NONE;
 }
 
@@ -326,4 +389,34 @@ enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t lengt
     mutex_unlock(&volume->pool->lock);
     *extent_count = found;
     return ERROR_NONE;
+}
+
+/* Block by block, of two objects of one size. */
+enum error volume_changes(struct volume *volume, struct volume *base, uint64_t offset, uint64_t length,
+                          struct change_extent *extents, size_t capacity, size_t *extent_count)
+{
+    uint64_t at = ROUND_DOWN(offset, COFFER_BLOCK), end = ROUND_UP(offset + length, COFFER_BLOCK);
+    size_t found = 0;
+    mutex_lock(&volume->pool->lock);
+    enum error error = volume->pool->errors[REQUEST_READ];
+    if (volume->pool->empty && !error) {
+        extents[found++] = (struct change_extent){end - at, CHANGE_NONE};
+        at = end;
+    }
+    for (; at < end && !error; at += COFFER_BLOCK) {
+        const uint8_t *now = volume->object->data + at, *before = base->object->data + at;
+        enum change_kind kind = memcmp(now, before, COFFER_BLOCK) == 0 ? CHANGE_NONE
+                                : is_hole(now)                         ? CHANGE_ZERO
+                                                                       : CHANGE_DATA;
+        if (found > 0 && extents[found - 1].kind == kind) {
+            extents[found - 1].length += COFFER_BLOCK;
+            continue;
+        }
+        if (found == capacity)
+            break;
+        extents[found++] = (struct change_extent){COFFER_BLOCK, kind};
+    }
+    mutex_unlock(&volume->pool->lock);
+    *extent_count = found;
+    return error ? error_explain(error, "the map of the disk cannot be read") : ERROR_NONE;
 }

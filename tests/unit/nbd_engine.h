@@ -14,7 +14,10 @@
 struct pool *nbd_engine_create(void);
 void nbd_engine_destroy(struct pool *pool); /* asserts that every volume was closed */
 
+/* One whose name is OBJECT@SNAPSHOT is a snapshot. */
 void nbd_engine_add(struct pool *pool, const char *name, uint64_t size, bool in_trash);
+/* A snapshot, or another object, is gone for whoever comes. */
+void nbd_engine_remove(struct pool *pool, const char *name);
 uint8_t *nbd_engine_data(struct pool *pool, const char *name); /* of an object */
 void nbd_engine_lock(struct pool *pool, bool locked);
 /* Requests of this type fail from now on; ERROR_NONE ends that. */
