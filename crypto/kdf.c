@@ -1,5 +1,5 @@
 /*
- * Key derivation and HMAC through OpenSSL's EVP_KDF and EVP_MAC.
+ * Key derivation and HMAC through OpenSSL's EVP_KDF, EVP_PBE and EVP_MAC.
  *
  *   block(i) = HMAC-SHA-256(key, i | label | 0 | context | 8 * size), i and size 4 bytes big-endian, i from 1
  *   KBKDF    = the first `size` bytes of block(1) | block(2) | ...
@@ -20,6 +20,7 @@
 #include "crypto/openssl_error.h"
 
 #define DERIVED_SIZE_MAX 1024
+#define SCRYPT_SLACK     (1u << 20) /* OpenSSL counts a little more than the table of 128 * N * r bytes */
 
 static pthread_once_t algorithms_once = PTHREAD_ONCE_INIT;
 static EVP_KDF *kbkdf;
@@ -75,5 +76,15 @@ enum error hmac_sha256(const uint8_t key[KEY_SIZE], const void *data, size_t siz
         EVP_MAC_update(context, data, size) != 1 || EVP_MAC_final(context, mac, &mac_size, 32) != 1)
         return error_from_openssl("compute an HMAC");
     ASSERT(mac_size == 32);
+    return ERROR_NONE;
+}
+
+enum error scrypt_derive(const char *passphrase, size_t passphrase_size, const void *salt, size_t salt_size,
+                         unsigned log2_n, uint8_t key[KEY_SIZE])
+{
+    uint64_t table = UINT64_C(128) * SCRYPT_R << log2_n;
+    if (EVP_PBE_scrypt(passphrase, passphrase_size, salt, salt_size, UINT64_C(1) << log2_n, SCRYPT_R, SCRYPT_P,
+                       table + SCRYPT_SLACK, key, KEY_SIZE) != 1)
+        return error_from_openssl("run scrypt over the passphrase");
     return ERROR_NONE;
 }

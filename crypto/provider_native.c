@@ -10,7 +10,6 @@
  */
 #include "crypto/provider_native.h"
 
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -19,10 +18,6 @@
 #include "crypto/arena.h"
 #include "crypto/openssl_error.h"
 #include "crypto/sealed_key.h"
-
-#define SCRYPT_R     8
-#define SCRYPT_P     1
-#define SCRYPT_SLACK (1u << 20) /* OpenSSL counts a little more than the table of 128 * N * r bytes */
 
 static enum error passphrase_check(const struct provider_config *config, const struct provider_secret *secret,
                                    enum error missing)
@@ -50,12 +45,8 @@ static enum error costs_check(const struct provider_config *config, const struct
 static enum error passphrase_stretch(const struct sealed_key *sealed, const struct provider_secret *secret,
                                      uint8_t wrap_key[KEY_SIZE])
 {
-    uint64_t table = UINT64_C(128) * SCRYPT_R << sealed->scrypt_log2_n;
-    if (EVP_PBE_scrypt(secret->passphrase, secret->passphrase_size, sealed->salt, sizeof(sealed->salt),
-                       UINT64_C(1) << sealed->scrypt_log2_n, SCRYPT_R, SCRYPT_P, table + SCRYPT_SLACK, wrap_key,
-                       KEY_SIZE) != 1)
-        return error_from_openssl("run scrypt over the passphrase");
-    return ERROR_NONE;
+    return scrypt_derive(secret->passphrase, secret->passphrase_size, sealed->salt, sizeof(sealed->salt),
+                         sealed->scrypt_log2_n, wrap_key);
 }
 
 static enum error kcv_check(const struct provider_config *config, const struct sealed_key *sealed,

@@ -22,12 +22,13 @@ MAY_INCLUDE = {
     "base": set(),
     "crypto": {"base"},
     "dedup": {"base"},
+    "stream": {"base", "crypto"},
     "engine/device": {"base"},
     "engine/group": {"base", "crypto", "dedup", "engine/device"},
     "engine/pool": BELOW_POOL | {"engine"},
     "engine": {"base"},
     "server": ENGINE,
-    "tools": ENGINE,
+    "tools": ENGINE | {"stream"},
     "bench": ENGINE,
 }
 
