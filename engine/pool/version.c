@@ -21,154 +21,13 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "engine/group/view.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
-
-#define LINK_DEPTH_MAX (2 * LINK_DEPTH_DUE)
-#define MERGE_PATIENCE (600 * CLOCK_SECOND) /* it waits no longer than this under pool->lock */
-
-/* One operation in the making. */
-struct operation {
-    struct pool *pool;
-    struct catalog_document documents[CATALOG_DOCUMENTS_MAX];
-    size_t document_count;
-    struct component_change changes[SNAPSHOT_OBJECTS_MAX + 1];
-    size_t change_count;
-    struct component_move moves[SNAPSHOT_OBJECTS_MAX];
-    size_t move_count;
-    struct object *entered[SNAPSHOT_OBJECTS_MAX + 1]; /* in memory, to be taken back where it fails */
-    size_t entered_count;
-};
-
-_Static_assert(2 * SNAPSHOT_OBJECTS_MAX <= CATALOG_DOCUMENTS_MAX, "a document of each object and of each snapshot");
+#include "engine/pool/operation.h"
 
 uint64_t pool_clock(const struct pool *pool)
 {
     return pool->clock_wall + (clock_monotonic() - pool->clock_since) / CLOCK_SECOND;
-}
-
-/* ---- parts of an operation ----------------------------------------------------------------------------------------- */
-
-static enum error document_add(struct operation *operation, uint64_t slot, const struct object_document *document)
-{
-    void *bytes;
-    size_t size;
-    TRY(object_document_encode(document, &bytes, &size));
-    ASSERT(operation->document_count < CATALOG_DOCUMENTS_MAX);
-    operation->documents[operation->document_count++] = (struct catalog_document){slot, bytes, size};
-    return ERROR_NONE;
-}
-
-/* A document of something new. */
-static enum error version_enter(struct operation *operation, const struct object_document *document)
-{
-    struct pool *pool = operation->pool;
-    uint64_t slot;
-    TRY(object_take_slot(pool, !uuid_is_zero(document->origin), &slot));
-    TRY(catalog_enter(pool, slot, document));
-    operation->entered[operation->entered_count++] = pool->table->slots[slot];
-    return document_add(operation, slot, document);
-}
-
-/* A component of that object which begins as `base`. */
-static void heir_add(struct operation *operation, const struct object_document *document, uint64_t base)
-{
-    operation->changes[operation->change_count++] = (struct component_change){
-        .id = document->component,
-        .base = base,
-        .object = document->uuid,
-        .domain = document->domain,
-        .state = COMPONENT_LIVE,
-    };
-}
-
-/* What the object is now becomes a version of its own, as `kept` says, and the object goes on as another, in `moved`. */
-static enum error object_move(struct operation *operation, struct object *object, const struct object_document *kept,
-                              const struct object_document *moved, uint64_t base)
-{
-    TRY(version_enter(operation, kept));
-    TRY(document_add(operation, object->slot, moved));
-    heir_add(operation, moved, base);
-    operation->moves[operation->move_count++] = (struct component_move){&object->component, moved->component};
-    return ERROR_NONE;
-}
-
-static enum error operation_commit(struct operation *operation)
-{
-    const struct catalog_changes all = {
-        operation->documents,    operation->document_count, operation->changes,
-        operation->change_count, operation->moves,          operation->move_count,
-    };
-    TRY(catalog_commit_all(operation->pool, &all));
-    for (size_t i = 0; i < operation->document_count; i++)
-        operation->pool->slots_end = MAX(operation->pool->slots_end, operation->documents[i].slot + 1);
-    return ERROR_NONE;
-}
-
-/* Gives back what it holds, and where it failed what it entered. */
-static enum error operation_end(struct operation *operation, enum error error)
-{
-    for (size_t i = 0; i < operation->document_count; i++)
-        free((void *)operation->documents[i].bytes);
-    for (size_t i = 0; i < operation->entered_count && error; i++)
-        catalog_leave(operation->pool, operation->entered[i]);
-    condition_signal(&operation->pool->janitor_wake);
-    if (operation->move_count || operation->change_count)
-        group_links_changed(operation->pool->group);
-    return error;
-}
-
-static bool is_deep(struct group *group)
-{
-    mutex_lock(&group->lock);
-    bool deep = recent_link_depth(group->view->active) >= LINK_DEPTH_MAX;
-    mutex_unlock(&group->lock);
-    return deep;
-}
-
-static enum error operation_begin(struct pool *pool, struct operation *operation)
-{
-    *operation = (struct operation){.pool = pool};
-    TRY(object_check_changeable(pool));
-    enum error error = ERROR_NONE;
-    while (is_deep(pool->group) && error == ERROR_NONE)
-        error = group_publish_within(pool->group, MERGE_PATIENCE);
-    if (error == ERROR_TIMED_OUT)
-        return error_explain(ERROR_NO_SPACE, "the file system below has no space for a merge, which must come first");
-    return error;
-}
-
-/* The document of a version that keeps what the object has now. */
-static struct object_document kept_of(struct pool *pool, const struct object *object, const char *name)
-{
-    struct object_document kept;
-    object_describe(pool, object, &kept);
-    kept.uuid = uuid_random();
-    kept.origin = object->uuid;
-    kept.created = clock_seconds();
-    kept.reserve = 0;
-    memset(kept.name, 0, sizeof kept.name);
-    memcpy(kept.name, name, strlen(name));
-    return kept;
-}
-
-/* … and that is deleted from the beginning. */
-static struct object_document dropped_of(struct pool *pool, const struct object *object, const char *name)
-{
-    struct object_document dropped = kept_of(pool, object, name);
-    dropped.state = OBJECT_DELETING;
-    dropped.deleted = dropped.created;
-    return dropped;
-}
-
-/* What a shrink cut off may still be there, and would come back where the version grows. */
-static enum error check_whole(const struct object *object)
-{
-    if (object->cut != 0)
-        return error_explain(ERROR_BUSY, "'%s' was made smaller and what was cut off is still being freed: try again later",
-                             object->name);
-    return ERROR_NONE;
 }
 
 /* ---- what is asked before anything --------------------------------------------------------------------------------- */
@@ -233,16 +92,17 @@ static enum error snapshot_one(struct operation *operation, const char *name, co
     struct object_document moved;
     struct object *object;
     TRY(find_object(pool, name, &object));
-    TRY(check_whole(object));
+    TRY(object_check_whole(object));
     if (object_table_snapshot(pool->table, object, snapshot) != NULL)
         return error_explain(ERROR_EXISTS, "'%s' has a snapshot '%s' already", object->name, snapshot);
     TRY(reserve_renew(pool, object));
-    struct object_document kept = kept_of(pool, object, snapshot);
+    struct object_document kept = document_kept(pool, object, snapshot);
     kept.hold = hold;
     kept.locked_until = locked_until;
     object_describe(pool, object, &moved);
     TRY(object_take_component(pool, &moved.component));
-    return object_move(operation, object, &kept, &moved, kept.component);
+    TRY(operation_enter(operation, &kept));
+    return operation_move(operation, object, &moved, kept.component);
 }
 
 static enum error snapshot_all(struct operation *operation, const char *const *names, size_t count, const char *snapshot,
@@ -400,14 +260,15 @@ static enum error rollback(struct operation *operation, const char *name)
     TRY(find_snapshot(pool, name, &snapshot));
     struct object *object = snapshot->origin;
     TRY(object_check_closed(object, "rolled back"));
-    TRY(check_whole(object));
+    TRY(object_check_whole(object));
     TRY(reserve_renew(pool, object));
-    struct object_document dropped = dropped_of(pool, object, "rollback");
+    struct object_document dropped = document_dropped(pool, object, "rollback");
     object_describe(pool, object, &moved);
     moved.size = atomic_load(&snapshot->size);
     moved.reserve = MIN(moved.reserve, moved.size);
     TRY(object_take_component(pool, &moved.component));
-    TRY(object_move(operation, object, &dropped, &moved, snapshot->component));
+    TRY(operation_enter(operation, &dropped));
+    TRY(operation_move(operation, object, &moved, snapshot->component));
     TRY(operation_commit(operation));
     object_adopt(pool, object, &moved);
     return ERROR_NONE;
@@ -433,11 +294,12 @@ enum error object_rollback(struct pool *pool, const char *name)
 /* The object goes on as another component, so that what it is now stays as it is until the clone has a map. */
 static enum error source_move(struct operation *operation, struct object *object)
 {
-    struct object_document dropped = dropped_of(operation->pool, object, "clone"), moved;
+    struct object_document dropped = document_dropped(operation->pool, object, "clone"), moved;
     object_describe(operation->pool, object, &moved);
     TRY(reserve_renew(operation->pool, object));
     TRY(object_take_component(operation->pool, &moved.component));
-    return object_move(operation, object, &dropped, &moved, dropped.component);
+    TRY(operation_enter(operation, &dropped));
+    return operation_move(operation, object, &moved, dropped.component);
 }
 
 static enum error clone_make(struct operation *operation, const char *name, const char *new_name, struct uuid *uuid)
@@ -447,7 +309,7 @@ static enum error clone_make(struct operation *operation, const char *name, cons
     struct object *source;
     TRY(object_find_living(pool, name, &source));
     TRY(object_check_name_free(pool, new_name));
-    TRY(check_whole(source));
+    TRY(object_check_whole(source));
     uint64_t base = source->component;
     object_describe(pool, source, &made);
     made.uuid = uuid_random();
@@ -461,8 +323,8 @@ static enum error clone_make(struct operation *operation, const char *name, cons
     if (!object_is_snapshot(source))
         TRY(source_move(operation, source));
     TRY(object_take_component(pool, &made.component));
-    TRY(version_enter(operation, &made));
-    heir_add(operation, &made, base);
+    TRY(operation_enter(operation, &made));
+    operation_heir(operation, &made, base);
     TRY(operation_commit(operation));
     *uuid = made.uuid;
     return ERROR_NONE;

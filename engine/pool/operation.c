@@ -1,0 +1,129 @@
+/*
+ * Parts of operations upon versions (version.c, import.c). A crash leaves all of an operation or nothing, since it is one
+ * commit in one append. Locks: pool->lock, held across the commit.
+ */
+#include "engine/pool/operation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/group/view.h"
+#include "engine/pool/object_table.h"
+
+#define LINK_DEPTH_MAX (2 * LINK_DEPTH_DUE)
+#define MERGE_PATIENCE (600 * CLOCK_SECOND) /* it waits no longer than this under pool->lock */
+
+enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document)
+{
+    void *bytes;
+    size_t size;
+    TRY(object_document_encode(document, &bytes, &size));
+    ASSERT(operation->document_count < CATALOG_DOCUMENTS_MAX);
+    operation->documents[operation->document_count++] = (struct catalog_document){slot, bytes, size};
+    return ERROR_NONE;
+}
+
+enum error operation_enter(struct operation *operation, const struct object_document *document)
+{
+    struct pool *pool = operation->pool;
+    uint64_t slot;
+    TRY(object_take_slot(pool, !uuid_is_zero(document->origin), &slot));
+    TRY(catalog_enter(pool, slot, document));
+    operation->entered[operation->entered_count++] = pool->table->slots[slot];
+    return operation_document(operation, slot, document);
+}
+
+void operation_heir(struct operation *operation, const struct object_document *document, uint64_t base)
+{
+    operation->changes[operation->change_count++] = (struct component_change){
+        .id = document->component,
+        .base = base,
+        .object = document->uuid,
+        .domain = document->domain,
+        .state = COMPONENT_LIVE,
+    };
+}
+
+enum error operation_move(struct operation *operation, struct object *object, const struct object_document *moved,
+                          uint64_t base)
+{
+    TRY(operation_document(operation, object->slot, moved));
+    operation_heir(operation, moved, base);
+    operation->moves[operation->move_count++] = (struct component_move){&object->component, moved->component};
+    return ERROR_NONE;
+}
+
+enum error operation_commit(struct operation *operation)
+{
+    const struct catalog_changes all = {
+        operation->documents,    operation->document_count, operation->changes,
+        operation->change_count, operation->moves,          operation->move_count,
+    };
+    TRY(catalog_commit_all(operation->pool, &all));
+    for (size_t i = 0; i < operation->document_count; i++)
+        operation->pool->slots_end = MAX(operation->pool->slots_end, operation->documents[i].slot + 1);
+    return ERROR_NONE;
+}
+
+enum error operation_end(struct operation *operation, enum error error)
+{
+    for (size_t i = 0; i < operation->document_count; i++)
+        free((void *)operation->documents[i].bytes);
+    for (size_t i = 0; i < operation->entered_count && error; i++)
+        catalog_leave(operation->pool, operation->entered[i]);
+    condition_signal(&operation->pool->janitor_wake);
+    if (operation->move_count || operation->change_count)
+        group_links_changed(operation->pool->group);
+    return error;
+}
+
+static bool is_deep(struct group *group)
+{
+    mutex_lock(&group->lock);
+    bool deep = recent_link_depth(group->view->active) >= LINK_DEPTH_MAX;
+    mutex_unlock(&group->lock);
+    return deep;
+}
+
+enum error operation_begin(struct pool *pool, struct operation *operation)
+{
+    *operation = (struct operation){.pool = pool};
+    TRY(object_check_changeable(pool));
+    enum error error = ERROR_NONE;
+    while (is_deep(pool->group) && error == ERROR_NONE)
+        error = group_publish_within(pool->group, MERGE_PATIENCE);
+    if (error == ERROR_TIMED_OUT)
+        return error_explain(ERROR_NO_SPACE, "the file system below has no space for a merge, which must come first");
+    return error;
+}
+
+struct object_document document_kept(struct pool *pool, const struct object *object, const char *name)
+{
+    struct object_document kept;
+    object_describe(pool, object, &kept);
+    kept.uuid = uuid_random();
+    kept.origin = object->uuid;
+    kept.created = clock_seconds();
+    kept.reserve = 0;
+    memset(kept.name, 0, sizeof kept.name);
+    memcpy(kept.name, name, strlen(name));
+    return kept;
+}
+
+struct object_document document_dropped(struct pool *pool, const struct object *object, const char *name)
+{
+    struct object_document dropped = document_kept(pool, object, name);
+    dropped.state = OBJECT_DELETING;
+    dropped.deleted = dropped.created;
+    return dropped;
+}
+
+enum error object_check_whole(const struct object *object)
+{
+    if (object->cut != 0)
+        return error_explain(ERROR_BUSY, "'%s' was made smaller and what was cut off is still being freed: try again later",
+                             object->name);
+    return ERROR_NONE;
+}

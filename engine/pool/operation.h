@@ -1,0 +1,47 @@
+/*
+ * One operation upon versions of objects in the making: documents, components and objects that go over to other
+ * components, all of which are one commit in one append. Under pool->lock throughout.
+ */
+#ifndef COFFER_ENGINE_POOL_OPERATION_H
+#define COFFER_ENGINE_POOL_OPERATION_H
+
+#include "engine/pool/pool.h"
+
+struct operation {
+    struct pool *pool;
+    struct catalog_document documents[CATALOG_DOCUMENTS_MAX];
+    size_t document_count;
+    struct component_change changes[SNAPSHOT_OBJECTS_MAX + 1];
+    size_t change_count;
+    struct component_move moves[SNAPSHOT_OBJECTS_MAX];
+    size_t move_count;
+    struct object *entered[SNAPSHOT_OBJECTS_MAX + 1]; /* in memory, to be taken back where it fails */
+    size_t entered_count;
+};
+
+_Static_assert(2 * SNAPSHOT_OBJECTS_MAX <= CATALOG_DOCUMENTS_MAX, "a document of each object and of each snapshot");
+
+
+/* ERROR_NONE where objects may be changed; waits for a merge where links lead too deep. operation_end() is due in any case. */
+enum error operation_begin(struct pool *pool, struct operation *operation) CHECKED;
+/* A document in the slot of an object that exists. */
+enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document) CHECKED;
+/* A document of something new. */
+enum error operation_enter(struct operation *operation, const struct object_document *document) CHECKED;
+/* A component of that object which begins as `base`. */
+void operation_heir(struct operation *operation, const struct object_document *document, uint64_t base);
+/* The object goes over to the component of `moved`, which begins as `base`. */
+enum error operation_move(struct operation *operation, struct object *object, const struct object_document *moved,
+                          uint64_t base) CHECKED;
+enum error operation_commit(struct operation *operation) CHECKED;
+/* Gives back what it holds, and where it failed what it entered. Returns `error`. */
+enum error operation_end(struct operation *operation, enum error error);
+
+/* The document of a snapshot that keeps what the object has now; … of one that is deleted from the beginning. */
+struct object_document document_kept(struct pool *pool, const struct object *object, const char *name);
+struct object_document document_dropped(struct pool *pool, const struct object *object, const char *name);
+
+/* ERROR_BUSY while what a shrink cut off may still be there, and would come back where the version grows. */
+enum error object_check_whole(const struct object *object) CHECKED;
+
+#endif
