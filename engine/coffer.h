@@ -120,6 +120,8 @@ struct object_info {
     uint64_t snapshots;      /* of an object */
     uint64_t reserved;         /* bytes of it that are reserved */
     uint64_t reserved_missing; /* what the pool holds for that, beside what the object stores */
+    bool importing;          /* it is being imported: what it holds is not whole yet */
+    uint64_t import_position; /* chunks of the stream that are in it */
 };
 
 /* Bytes of one object, from a walk over its map: they cost time and stand for the moment `taken`. */
@@ -167,6 +169,7 @@ enum error object_usage(struct pool *pool, const char *name, struct object_usage
  */
 struct snapshot_info {
     struct uuid uuid, object_uuid;
+    struct uuid identity;             /* its UUID where it was made: what it was imported as, else `uuid` */
     char name[VERSION_NAME_MAX + 1];  /* NAME@SNAPSHOT */
     char object[OBJECT_NAME_MAX + 1];
     char snapshot[OBJECT_NAME_MAX + 1];
@@ -194,6 +197,36 @@ enum error snapshot_protect(struct pool *pool, const char *name, bool hold, uint
 enum error object_rollback(struct pool *pool, const char *name) CHECKED;
 /* Makes a new object of what a snapshot, or an object at this moment, holds; both can be written from then on. */
 enum error object_clone(struct pool *pool, const char *name, const char *new_name, struct uuid *uuid) CHECKED;
+
+/* ---- imports ----------------------------------------------------------------------------------------------------- */
+
+/*
+ * A stream (stream/, which the engine knows nothing of) becomes a snapshot. What it holds is written to an object of its own,
+ * IMPORT_NAME_PREFIX and the UUID of the stream, which is opened like any other; only when all is there it is adopted, in one
+ * commit, so that the target is what it was or what it becomes. Each of these is durable when it returns.
+ */
+#define IMPORT_NAME_PREFIX "import-"
+struct import_request {
+    struct uuid stream;
+    const char *object;   /* the target: made where the stream is whole by itself, else gone on with */
+    struct uuid base;     /* identity of the snapshot on which the stream stands; zero: it is whole */
+    uint64_t size;        /* of the object in the snapshot */
+    const char *snapshot; /* that is made */
+    struct uuid identity; /* of it */
+    uint64_t created;     /* when it was made; seconds since 1970 */
+};
+struct import_info {
+    struct uuid uuid;  /* of the object that is written to */
+    uint64_t position; /* chunks of the stream that are in it */
+    bool found;        /* it was begun before */
+};
+/* Begins, or finds, what the stream is written to. ERROR_EXISTS: the target is there, or has the snapshot; ERROR_FOREIGN: its
+ * newest snapshot is not the base, or it was written since; ERROR_BUSY. */
+enum error import_begin(struct pool *pool, const struct import_request *request, struct import_info *info) CHECKED;
+/* So many chunks are in it, and durable. */
+enum error import_mark(struct pool *pool, struct uuid stream, uint64_t position) CHECKED;
+/* The target becomes it, with the snapshot. Checks what import_begin() checked; *object is the target's UUID. */
+enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid *object) CHECKED;
 
 /* ---- volumes: the data path ----------------------------------------------------------------------------------- */
 

@@ -84,6 +84,9 @@ void object_describe(struct pool *pool, const struct object *object, struct obje
         .origin = object->origin_uuid,
         .hold = object->hold,
         .locked_until = object->locked_until,
+        .identity = object->identity,
+        .import_stream = object->import_stream,
+        .import_position = object->import_position,
         .size = atomic_load(&object->size),
         .cut = object->cut,
         .reserve = object->reserve,
@@ -107,6 +110,8 @@ void object_adopt(struct pool *pool, struct object *object, const struct object_
     object->deleting = document->state == OBJECT_DELETING;
     object->hold = document->hold;
     object->locked_until = document->locked_until;
+    object->import_stream = document->import_stream;
+    object->import_position = document->import_position;
     object->cut = document->cut;
     bool reserves = object->reserve != document->reserve || (object->reserve && object->size != document->size);
     atomic_store(&object->size, document->size);
@@ -126,6 +131,9 @@ enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_d
     object->origin_uuid = document->origin;
     object->hold = document->hold;
     object->locked_until = document->locked_until;
+    object->identity = document->identity;
+    object->import_stream = document->import_stream;
+    object->import_position = document->import_position;
     object->slot = slot;
     object->uuid = document->uuid;
     object->domain = document->domain;

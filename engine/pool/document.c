@@ -49,6 +49,16 @@ static enum error frame(json_t *root, void **bytes, size_t *size)
     return ERROR_NONE;
 }
 
+/* NULL where nothing is imported. */
+static json_t *import_encode(const struct object_document *document)
+{
+    char stream[UUID_TEXT_SIZE];
+    uuid_format(document->import_stream, stream);
+    if (uuid_is_zero(document->import_stream))
+        return NULL;
+    return json_pack("{s:s, s:I}", "stream", stream, "position", (json_int_t)document->import_position);
+}
+
 enum error object_document_encode(const struct object_document *document, void **bytes, size_t *size)
 {
     char uuid[UUID_TEXT_SIZE], domain[UUID_TEXT_SIZE], group[UUID_TEXT_SIZE];
@@ -57,15 +67,18 @@ enum error object_document_encode(const struct object_document *document, void *
     uuid_format(document->group, group);
     char origin[UUID_TEXT_SIZE];
     uuid_format(document->origin, origin);
+    char identity[UUID_TEXT_SIZE];
+    uuid_format(document->identity, identity);
     json_t *cut = document->cut ? json_integer((json_int_t)document->cut) : NULL;
     json_t *reserve = document->reserve ? json_integer((json_int_t)document->reserve) : NULL;
     json_t *until = document->locked_until ? json_integer((json_int_t)document->locked_until) : NULL;
-    return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}], s:o*, s:o*, s:s*, s:o*, s:o*}", "uuid", uuid, "name",
+    return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}], s:o*, s:o*, s:s*, s:o*, s:o*, s:s*, s:o*}", "uuid", uuid, "name",
                            document->name, "size", (json_int_t)document->size, "created", (json_int_t)document->created,
                            "deleted", (json_int_t)document->deleted, "state", state_names[document->state], "domain",
                            domain, "components", "group", group, "component", (json_int_t)document->component, "state",
                            "active", "cut", cut, "reserve", reserve, "origin", uuid_is_zero(document->origin) ? NULL : origin, "hold",
-                           document->hold ? json_true() : NULL, "locked_until", until),
+                           document->hold ? json_true() : NULL, "locked_until", until, "identity",
+                           uuid_is_zero(document->identity) ? NULL : identity, "import", import_encode(document)),
                  bytes, size);
 }
 
@@ -152,14 +165,27 @@ static enum error state_take(const char *text, enum object_state *state)
 }
 
 struct object_members {
-    const char *uuid, *name, *state, *domain, *group, *placed, *origin;
-    json_int_t size, created, deleted, component, cut, reserve, locked_until;
+    const char *uuid, *name, *state, *domain, *group, *placed, *origin, *identity, *stream;
+    json_int_t size, created, deleted, component, cut, reserve, locked_until, position;
     int hold;
 };
+
+static enum error import_members_take(const struct object_members *members, struct object_document *document)
+{
+    if (members->stream == NULL)
+        return ERROR_NONE;
+    TRY(uuid_take(members->stream, "stream", &document->import_stream));
+    TRY(number_take(members->position, "position", 0, INT64_MAX, &document->import_position));
+    if (uuid_is_zero(document->import_stream) || members->origin != NULL)
+        return error_explain(ERROR_CORRUPT, "the document imports what cannot be");
+    return ERROR_NONE;
+}
 
 /* What only snapshots have. */
 static enum error snapshot_members_take(const struct object_members *members, struct object_document *document)
 {
+    if (members->origin == NULL && members->identity != NULL)
+        return error_explain(ERROR_CORRUPT, "the document gives an object the identity of a snapshot");
     if (members->origin == NULL && (members->hold || members->locked_until))
         return error_explain(ERROR_CORRUPT, "the document protects an object as only a snapshot can be");
     if (members->origin == NULL)
@@ -167,8 +193,10 @@ static enum error snapshot_members_take(const struct object_members *members, st
     TRY(uuid_take(members->origin, "origin", &document->origin));
     TRY(number_take(members->locked_until, "locked_until", 0, INT64_MAX, &document->locked_until));
     document->hold = members->hold;
+    if (members->identity != NULL)
+        TRY(uuid_take(members->identity, "identity", &document->identity));
     if (uuid_is_zero(document->origin) || document->state == OBJECT_TRASHED || document->state == OBJECT_CREATING ||
-        document->cut || document->reserve)
+        document->cut || document->reserve || (members->identity != NULL && uuid_is_zero(document->identity)))
         return error_explain(ERROR_CORRUPT, "the document of a snapshot says what none can be");
     return ERROR_NONE;
 }
@@ -201,6 +229,7 @@ static enum error object_members_take(const struct object_members *members, stru
         return error_explain(ERROR_CORRUPT, "the document's `state` and `deleted` disagree");
     if (strcmp(members->placed, "active") != 0)
         return error_explain(ERROR_CORRUPT, "the document's component is in an unknown state");
+    TRY(import_members_take(members, document));
     return snapshot_members_take(members, document);
 }
 
@@ -210,11 +239,13 @@ static enum error object_root_decode(json_t *root, struct object_document *docum
     struct object_members m = {0};
     json_error_t where;
     if (json_unpack_ex(root, &where, 0, 
-                       "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s !} !], s?I, s?I, s?s, s?b, s?I !}", "uuid",
+                       "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s !} !], s?I, s?I, s?s, s?b, s?I, s?s, s?{s:s, s:I !} !}",
+                       "uuid",
                        &m.uuid, "name", &m.name, "size", &m.size, "created", &m.created, "deleted", &m.deleted, "state",
                        &m.state, "domain", &m.domain, "components", "group", &m.group, "component", &m.component,
                        "state", &m.placed, "cut", &m.cut, "reserve", &m.reserve, "origin", &m.origin, "hold", &m.hold, "locked_until",
-                       &m.locked_until) != 0)
+                       &m.locked_until, "identity", &m.identity, "import", "stream", &m.stream, "position",
+                       &m.position) != 0)
         return error_explain(ERROR_CORRUPT, "the document is not an object's: %s", where.text);
     TRY(object_members_take(&m, &decoded));
     *document = decoded;

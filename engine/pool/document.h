@@ -7,7 +7,9 @@
  *    "components":[{"group":UUID, "component":NUMBER, "state":"active"}]}
  *
  * and, while a shrink is not finished, "cut":BYTES: what lies from the size up to there is still to be freed; and
- * "reserve":BYTES where so many are reserved for it. A snapshot has "origin":UUID of its object, where it is held "hold":true, and where it is locked "locked_until":SECONDS.
+ * "reserve":BYTES where so many are reserved for it. A snapshot has "origin":UUID of its object, where it is held "hold":true,
+ * and where it is locked "locked_until":SECONDS; one that was imported has the "identity":UUID that it had where it was made.
+ * What is being imported has "import":{"stream":UUID, "position":NUMBER}: chunks of that stream that are in it and durable.
  *
  * A reader refuses members that it does not know: it would lose them when it writes the document again. Versions that
  * need more raise the feature flags of the superblock. All of this is pure: any thread, any input.
@@ -39,6 +41,9 @@ struct object_document {
     struct uuid origin; /* of a snapshot: its object; else zero */
     bool hold;
     uint64_t locked_until;
+    struct uuid identity; /* of an imported snapshot; else zero: its own UUID is it */
+    struct uuid import_stream; /* of what is being imported; else zero */
+    uint64_t import_position;
     char name[OBJECT_NAME_MAX + 1]; /* a snapshot's own: what follows the '@' */
     uint64_t size, cut; /* bytes; cut 0: nothing is left to be freed */
     uint64_t reserve;   /* bytes, at most the size */

@@ -38,8 +38,7 @@ static enum error heirs_settle(struct pool *pool, const struct object *object) R
 
 static enum error object_free(struct pool *pool, struct object *object) REQUIRES(pool->lock)
 {
-    if (object_is_snapshot(object))
-        TRY(heirs_settle(pool, object));
+    TRY(heirs_settle(pool, object));
     mutex_unlock(&pool->lock);
     enum error error = component_trim(pool, object->component, 0, OBJECT_SIZE_MAX / COFFER_BLOCK, NULL);
     mutex_lock(&pool->lock);

@@ -256,6 +256,18 @@ static enum error create_store(struct pool *pool, uint64_t slot, struct object_d
     return ERROR_NONE;
 }
 
+enum error object_make(struct pool *pool, struct object_document *document, uint64_t reserve)
+{
+    uint64_t slot;
+    TRY(object_take_slot(pool, false, &slot));
+    TRY(object_take_component(pool, &document->component));
+    TRY(catalog_enter(pool, slot, document));
+    enum error error = create_store(pool, slot, document, reserve);
+    if (error != ERROR_NONE)
+        catalog_leave(pool, pool->table->slots[slot]);
+    return error;
+}
+
 static enum error create(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
 {
     struct object_document document = {
@@ -268,16 +280,8 @@ static enum error create(struct pool *pool, const char *name, uint64_t size, uin
     };
     TRY(object_check_changeable(pool));
     TRY(object_check_name_free(pool, name));
-    uint64_t slot;
-    TRY(object_take_slot(pool, false, &slot));
     memcpy(document.name, name, strlen(name) + 1);
-    TRY(object_take_component(pool, &document.component));
-    TRY(catalog_enter(pool, slot, &document));
-    enum error error = create_store(pool, slot, &document, reserve);
-    if (error != ERROR_NONE) {
-        catalog_leave(pool, pool->table->slots[slot]);
-        return error;
-    }
+    TRY(object_make(pool, &document, reserve));
     *uuid = document.uuid;
     return ERROR_NONE;
 }
@@ -314,6 +318,8 @@ static void info_fill(struct pool *pool, const struct object *object, struct obj
         .open_count = object->open_count,
         .reserved = object->reserve,
         .reserved_missing = object->reserve ? reserve_missing(pool, object) : 0,
+        .importing = !uuid_is_zero(object->import_stream),
+        .import_position = object->import_position,
     };
     if (snapshot && object->origin != NULL && !object->deleting) { /* it shares the fate of its object */
         info->deleted = object->origin->deleted;

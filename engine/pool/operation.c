@@ -107,6 +107,8 @@ struct object_document document_kept(struct pool *pool, const struct object *obj
     kept.origin = object->uuid;
     kept.created = clock_seconds();
     kept.reserve = 0;
+    kept.import_stream = (struct uuid){{0}};
+    kept.import_position = 0;
     memset(kept.name, 0, sizeof kept.name);
     memcpy(kept.name, name, strlen(name));
     return kept;

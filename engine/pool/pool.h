@@ -38,6 +38,9 @@ struct object {
     struct object *snapshots, *snapshot_next; /* of an object; in its list */
     bool hold;                    /* of a snapshot: nobody deletes it */
     uint64_t locked_until;        /* … before this; seconds since 1970, by pool_clock(); 0: not locked */
+    struct uuid identity;         /* of an imported snapshot: where it was made; zero: its own UUID */
+    struct uuid import_stream;    /* of what is being imported; zero: it is not */
+    uint64_t import_position;     /* chunks of the stream that are in it */
     uint64_t created, deleted;    /* seconds since 1970 */
     bool deleting;
     uint64_t cut;                 /* bytes: what is beyond the size, below this, is still to be freed; 0: nothing */
@@ -203,6 +206,11 @@ void catalog_leave(struct pool *pool, struct object *object);
 /* Of an object, or "NAME@SNAPSHOT". Returns `text`. Under pool->lock. */
 const char *object_text(const struct object *object, char text[VERSION_NAME_MAX + 1]);
 static inline bool object_is_snapshot(const struct object *object) { return !uuid_is_zero(object->origin_uuid); }
+/* Of a snapshot. */
+static inline struct uuid object_identity(const struct object *snapshot)
+{
+    return uuid_is_zero(snapshot->identity) ? snapshot->uuid : snapshot->identity;
+}
 
 /* ---- version.c ------------------------------------------------------------------------------------------------------------- */
 
@@ -222,6 +230,8 @@ enum error object_check_changeable(struct pool *pool) CHECKED;
 /* ERROR_BUSY where somebody has it open; `what` is not done with it then ("deleted"). Under pool->lock. */
 enum error object_check_closed(const struct object *object, const char *what) CHECKED;
 enum error object_check_name_free(struct pool *pool, const char *name) CHECKED;
+/* Makes an object of the document, with a component of its own and so many bytes reserved. Under pool->lock. */
+enum error object_make(struct pool *pool, struct object_document *document, uint64_t reserve) CHECKED;
 /* A living object or snapshot. Under pool->lock. */
 enum error object_find_living(struct pool *pool, const char *name, struct object **object) CHECKED;
 /* A number that no component ever had. */

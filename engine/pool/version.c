@@ -139,6 +139,7 @@ static void info_fill(const struct object *object, struct snapshot_info *info)
 {
     *info = (struct snapshot_info){
         .uuid = object->uuid,
+        .identity = object_identity(object),
         .object_uuid = object->origin_uuid,
         .size = atomic_load(&object->size),
         .created = object->created,
@@ -318,6 +319,8 @@ static enum error clone_make(struct operation *operation, const char *name, cons
     made.hold = false;
     made.locked_until = 0;
     made.reserve = 0;
+    made.identity = made.import_stream = (struct uuid){{0}};
+    made.import_position = 0;
     memset(made.name, 0, sizeof made.name);
     memcpy(made.name, new_name, strlen(new_name));
     if (!object_is_snapshot(source))

@@ -160,8 +160,28 @@ static void what_no_snapshot_can_be_is_refused(void **context)
     assert_bad(SNAPSHOT(GOOD_STATE, ",\"locked_until\":-1"), "`locked_until`");
     assert_bad(SNAPSHOT(GOOD_STATE, ",\"cut\":12288"), "none can be");
     assert_bad(SNAPSHOT("\"created\":1,\"deleted\":2,\"state\":\"trashed\"", ""), "none can be");
+    assert_bad(SNAPSHOT(GOOD_STATE, ",\"identity\":\"nobody\""), "`identity`");
+    assert_bad(SNAPSHOT(GOOD_STATE, ",\"identity\":\"00000000-0000-0000-0000-000000000000\""), "none can be");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"identity\":\"" U3 "\""), "identity of a snapshot");
     assert_int_equal(decode(SNAPSHOT(GOOD_STATE, ",\"hold\":true"), &document), ERROR_NONE);
     assert_true(document.hold);
+}
+
+#define IMPORT(text) OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"import\":" text)
+
+static void what_no_import_can_be_is_refused(void **context)
+{
+    struct object_document document;
+    (void)context;
+    assert_bad(IMPORT("7"), "not an object's");
+    assert_bad(IMPORT("{\"stream\":\"" U3 "\"}"), "not an object's");
+    assert_bad(IMPORT("{\"stream\":\"" U3 "\",\"position\":1,\"x\":2}"), "x");
+    assert_bad(IMPORT("{\"stream\":\"nobody\",\"position\":1}"), "`stream`");
+    assert_bad(IMPORT("{\"stream\":\"00000000-0000-0000-0000-000000000000\",\"position\":1}"), "cannot be");
+    assert_bad(IMPORT("{\"stream\":\"" U3 "\",\"position\":-1}"), "`position`");
+    assert_bad(SNAPSHOT(GOOD_STATE, ",\"import\":{\"stream\":\"" U3 "\",\"position\":1}"), "cannot be");
+    assert_int_equal(decode(IMPORT("{\"stream\":\"" U3 "\",\"position\":9}"), &document), ERROR_NONE);
+    assert_int_equal(document.import_position, 9);
 }
 
 static void a_cut_lies_beyond_the_size(void **context)
@@ -258,6 +278,8 @@ static void assert_same(const struct object_document *a)
     assert_string_equal(a->name, b.name);
     assert_true(a->size == b.size && a->cut == b.cut && a->created == b.created && a->deleted == b.deleted);
     assert_true(a->state == b.state && a->component == b.component);
+    assert_true(uuid_equal(a->identity, b.identity) && uuid_equal(a->import_stream, b.import_stream));
+    assert_int_equal(a->import_position, b.import_position);
     assert_true(uuid_equal(a->origin, b.origin) && a->hold == b.hold && a->locked_until == b.locked_until);
     assert_int_equal(a->reserve, b.reserve);
 }
@@ -273,6 +295,8 @@ static void what_is_encoded_decodes_to_the_same(void **context)
     document.created = document.deleted = INT64_MAX;
     document.component = (UINT64_C(1) << 40) - 1;
     document.cut = OBJECT_SIZE_MAX;
+    document.import_stream = uuid_random();
+    document.import_position = INT64_MAX;
     assert_same(&document);
     document.cut = 0;
     document.size = OBJECT_SIZE_MAX;
@@ -296,6 +320,7 @@ static void snapshots_too(void **context)
     assert_same(&document);
     document.hold = true;
     document.locked_until = INT64_MAX;
+    document.identity = uuid_random();
     assert_same(&document);
 }
 
@@ -325,6 +350,7 @@ int main(void)
         cmocka_unit_test(a_name_that_no_object_may_have_is_refused),
         cmocka_unit_test(sizes_are_blocks_within_the_limit),
         cmocka_unit_test(what_no_snapshot_can_be_is_refused),
+        cmocka_unit_test(what_no_import_can_be_is_refused),
         cmocka_unit_test(a_cut_lies_beyond_the_size),
         cmocka_unit_test(a_reservation_lies_within_the_size_of_a_living_object),
         cmocka_unit_test(states_agree_with_their_times),

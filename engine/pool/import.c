@@ -1,0 +1,337 @@
+/*
+ * Imports: an object that a stream is written to, and its adoption.
+ *
+ * What is written to is an object of its own from the first byte: empty where the stream is whole by itself, else a clone of
+ * the base. Its document says of which stream it is and how many chunks of it are in it, so an import goes on after any
+ * crash, and from any client. Adopting it is one commit in one append: the snapshot takes over its component, and the target
+ * goes on from there. A crash leaves the target as it was or as it becomes.
+ *
+ * A stream that stands on a snapshot is taken only where the target's newest snapshot has that identity and the target holds
+ * what that snapshot holds; both are asked again when it is adopted, under the lock under which it is. What the target was
+ * becomes a snapshot that is deleted from the beginning, and what was written to an object that is deleted.
+ *
+ * Locks: pool->lock, held across the commits and the comparison of the target with its snapshot, which costs what differs.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/pool/name.h"
+#include "engine/pool/object_table.h"
+#include "engine/pool/operation.h"
+
+/* ---- the target ------------------------------------------------------------------------------------------------------ */
+
+/* Components rise, so they tell which is the newest. */
+static struct object *snapshot_newest(const struct object *object)
+{
+    struct object *newest = NULL;
+    for (struct object *one = object->snapshots; one != NULL; one = one->snapshot_next)
+        if (!one->deleting && (newest == NULL || one->component > newest->component))
+            newest = one;
+    return newest;
+}
+
+static struct object *snapshot_by_identity(const struct object *object, struct uuid identity)
+{
+    for (struct object *one = object->snapshots; one != NULL; one = one->snapshot_next)
+        if (!one->deleting && uuid_equal(object_identity(one), identity))
+            return one;
+    return NULL;
+}
+
+static enum error is_changed(struct pool *pool, struct object *object, struct object *snapshot, bool *changed)
+{
+    struct volume now = {pool, object, true}, then = {pool, snapshot, true};
+    uint64_t size = atomic_load(&object->size);
+    *changed = size != atomic_load(&snapshot->size);
+    for (uint64_t at = 0; at < size && !*changed;) {
+        struct change_extent extents[2];
+        size_t count;
+        TRY(volume_changes(&now, &then, at, size - at, extents, COUNT_OF(extents), &count));
+        for (size_t i = 0; i < count; i++) {
+            at += extents[i].length;
+            *changed |= extents[i].kind != CHANGE_NONE;
+        }
+    }
+    return ERROR_NONE;
+}
+
+static enum error check_base(const struct object *object, const struct import_request *request, struct object **base)
+{
+    struct object *newest = snapshot_newest(object), *wanted = snapshot_by_identity(object, request->base);
+    if (snapshot_by_identity(object, request->identity) != NULL)
+        return error_explain(ERROR_EXISTS, "'%s' has what this stream brings already, as '%s@%s'", object->name,
+                             object->name, snapshot_by_identity(object, request->identity)->name);
+    if (wanted == NULL)
+        return error_explain(ERROR_FOREIGN,
+                             "the stream goes on from a snapshot that '%s' does not have: it is of another object, or "
+                             "what comes before it was not imported",
+                             object->name);
+    if (wanted != newest)
+        return error_explain(ERROR_FOREIGN,
+                             "the stream goes on from '%s@%s', but '%s' has a younger snapshot, '%s'", object->name,
+                             wanted->name, object->name, newest->name);
+    *base = wanted;
+    return ERROR_NONE;
+}
+
+/* Where the stream is whole there must be no target, and *target is NULL. */
+static enum error check_target(struct pool *pool, const struct import_request *request, struct object **target,
+                               struct object **base)
+{
+    struct object *found;
+    bool changed;
+    *target = *base = NULL;
+    if (uuid_is_zero(request->base))
+        return object_check_name_free(pool, request->object);
+    TRY(object_find_living(pool, request->object, &found));
+    if (object_is_snapshot(found) || !uuid_is_zero(found->import_stream))
+        return error_explain(ERROR_INVALID, "'%s' is no object that can go on", request->object);
+    TRY(check_base(found, request, base));
+    if (object_table_snapshot(pool->table, found, request->snapshot) != NULL)
+        return error_explain(ERROR_EXISTS, "'%s' has a snapshot '%s' already, and it is another one", found->name,
+                             request->snapshot);
+    TRY(object_check_closed(found, "gone on with"));
+    TRY(object_check_whole(found));
+    TRY(is_changed(pool, found, *base, &changed));
+    if (changed)
+        return error_explain(ERROR_FOREIGN,
+                             "'%s' was written since '%s@%s', from which the stream goes on: `%s object rollback "
+                             "NAME@SNAPSHOT` makes it again what it was then",
+                             found->name, found->name, (*base)->name, pool->command);
+    *target = found;
+    return ERROR_NONE;
+}
+
+static enum error check_request(const struct import_request *request)
+{
+    TRY(object_name_check(request->object));
+    TRY(object_name_check(request->snapshot));
+    if (uuid_is_zero(request->stream) || uuid_is_zero(request->identity) || request->size == 0 ||
+        request->size % COFFER_BLOCK != 0 || request->size > OBJECT_SIZE_MAX || request->created > INT64_MAX)
+        return error_explain(ERROR_INVALID, "the import of '%s' asks for what cannot be", request->object);
+    return ERROR_NONE;
+}
+
+/* ---- what is written to ---------------------------------------------------------------------------------------------- */
+
+static struct object *import_find(struct pool *pool, struct uuid stream)
+{
+    for (struct object *object = pool->objects; object != NULL; object = object->next)
+        if (!object_is_snapshot(object) && object_is_living(object) && uuid_equal(object->import_stream, stream))
+            return object;
+    return NULL;
+}
+
+static void import_describe(struct pool *pool, const struct import_request *request, struct object_document *document)
+{
+    char stream[UUID_TEXT_SIZE];
+    uuid_format(request->stream, stream);
+    *document = (struct object_document){
+        .uuid = uuid_random(),
+        .domain = pool->conf->pool,
+        .group = pool->conf->groups[0].id,
+        .size = request->size,
+        .created = clock_seconds(),
+        .state = OBJECT_LIVE,
+        .import_stream = request->stream,
+    };
+    snprintf(document->name, sizeof document->name, "%s%s", IMPORT_NAME_PREFIX, stream);
+}
+
+/* A clone of the base; it gets its size afterwards, as what is cut off is freed. */
+static enum error import_clone(struct operation *operation, const struct object *base, struct object_document *document)
+{
+    document->size = atomic_load(&base->size);
+    document->domain = base->domain;
+    TRY(object_take_component(operation->pool, &document->component));
+    TRY(operation_enter(operation, document));
+    operation_heir(operation, document, base->component);
+    return operation_commit(operation);
+}
+
+static enum error import_make(struct operation *operation, const struct import_request *request, struct import_info *info)
+{
+    struct pool *pool = operation->pool;
+    struct object_document document;
+    struct object *target, *base;
+    TRY(check_target(pool, request, &target, &base));
+    import_describe(pool, request, &document);
+    TRY(object_check_name_free(pool, document.name));
+    TRY(base == NULL ? object_make(pool, &document, 0) : import_clone(operation, base, &document));
+    *info = (struct import_info){.uuid = document.uuid};
+    return ERROR_NONE;
+}
+
+static enum error import_take(struct operation *operation, const struct import_request *request, struct import_info *info)
+{
+    struct object *target, *base, *found = import_find(operation->pool, request->stream);
+    if (found == NULL)
+        return import_make(operation, request, info);
+    TRY(check_target(operation->pool, request, &target, &base));
+    TRY(object_check_closed(found, "gone on with"));
+    *info = (struct import_info){.uuid = found->uuid, .position = found->import_position, .found = true};
+    return ERROR_NONE;
+}
+
+typedef enum error operate(struct operation *operation, const struct import_request *request, void *result);
+
+static enum error operate_locked(struct pool *pool, const struct import_request *request, operate *run, void *result)
+{
+    TRY(check_request(request));
+    struct operation *operation = memory_zeroed(1, sizeof *operation);
+    if (operation == NULL)
+        return ERROR_NO_MEMORY;
+    mutex_lock(&pool->lock);
+    enum error error = operation_begin(pool, operation);
+    if (error == ERROR_NONE)
+        error = run(operation, request, result);
+    error = operation_end(operation, error);
+    mutex_unlock(&pool->lock);
+    free(operation);
+    return error;
+}
+
+static enum error run_take(struct operation *operation, const struct import_request *request, void *result)
+{
+    return import_take(operation, request, result);
+}
+
+enum error import_begin(struct pool *pool, const struct import_request *request, struct import_info *info)
+{
+    char name[UUID_TEXT_SIZE];
+    struct import_info taken;
+    TRY(operate_locked(pool, request, run_take, &taken));
+    uuid_format(taken.uuid, name);
+    TRY(object_resize(pool, name, request->size, true));
+    *info = taken;
+    return ERROR_NONE;
+}
+
+/* ---- on the way ------------------------------------------------------------------------------------------------------ */
+
+static enum error find_import(struct pool *pool, struct uuid stream, struct object **object)
+{
+    struct object *found = import_find(pool, stream);
+    if (found == NULL)
+        return error_explain(ERROR_NOT_FOUND, "the import of this stream is gone: somebody deleted or finished it");
+    *object = found;
+    return ERROR_NONE;
+}
+
+static enum error mark(struct pool *pool, struct uuid stream, uint64_t position)
+{
+    struct object *object;
+    struct object_document document;
+    TRY(object_check_changeable(pool));
+    TRY(find_import(pool, stream, &object));
+    if (position > INT64_MAX)
+        return error_explain(ERROR_INVALID, "no stream has so many chunks");
+    object_describe(pool, object, &document);
+    document.import_position = position;
+    TRY(catalog_store(pool, object->slot, &document, NULL));
+    object_adopt(pool, object, &document);
+    return ERROR_NONE;
+}
+
+enum error import_mark(struct pool *pool, struct uuid stream, uint64_t position)
+{
+    mutex_lock(&pool->lock);
+    enum error error = mark(pool, stream, position);
+    mutex_unlock(&pool->lock);
+    return error;
+}
+
+/* ---- adoption -------------------------------------------------------------------------------------------------------- */
+
+/* The snapshot that the stream brings, of what `made` holds. */
+static struct object_document document_brought(struct pool *pool, const struct import_request *request,
+                                               const struct object *made, struct uuid origin)
+{
+    struct object_document brought = document_kept(pool, made, request->snapshot);
+    brought.origin = origin;
+    brought.created = request->created;
+    brought.identity = request->identity;
+    return brought;
+}
+
+static void import_clear(struct object_document *document)
+{
+    document->import_stream = (struct uuid){{0}};
+    document->import_position = 0;
+}
+
+/* What was written to is the target from now on. */
+static enum error adopt_as_new(struct operation *operation, const struct import_request *request, struct object *made)
+{
+    struct pool *pool = operation->pool;
+    struct object_document brought = document_brought(pool, request, made, made->uuid), moved;
+    object_describe(pool, made, &moved);
+    import_clear(&moved);
+    memset(moved.name, 0, sizeof moved.name);
+    memcpy(moved.name, request->object, strlen(request->object));
+    TRY(reserve_renew(pool, made));
+    TRY(operation_enter(operation, &brought));
+    TRY(object_take_component(pool, &moved.component));
+    TRY(operation_move(operation, made, &moved, brought.component));
+    TRY(operation_commit(operation));
+    object_adopt(pool, made, &moved);
+    return ERROR_NONE;
+}
+
+/* The snapshot is a component of the target that begins as what was written to, and so does what the target goes on as: a
+ * component cannot begin as one that the same commit makes. What was written to is deleted. */
+static enum error adopt_as_next(struct operation *operation, const struct import_request *request, struct object *made,
+                                struct object *target)
+{
+    struct pool *pool = operation->pool;
+    struct object_document brought = document_brought(pool, request, made, target->uuid), moved, gone;
+    struct object_document dropped = document_dropped(pool, target, "import"), owner = brought;
+    object_describe(pool, target, &moved);
+    object_describe(pool, made, &gone);
+    moved.size = brought.size;
+    moved.reserve = MIN(moved.reserve, moved.size);
+    gone.state = OBJECT_DELETING;
+    gone.deleted = clock_seconds();
+    gone.reserve = 0;
+    import_clear(&gone);
+    TRY(reserve_renew(pool, target));
+    TRY(object_take_component(pool, &brought.component));
+    TRY(object_take_component(pool, &moved.component));
+    owner.uuid = target->uuid;
+    owner.component = brought.component;
+    TRY(operation_enter(operation, &dropped));
+    TRY(operation_enter(operation, &brought));
+    operation_heir(operation, &owner, made->component);
+    TRY(operation_document(operation, made->slot, &gone));
+    TRY(operation_move(operation, target, &moved, made->component));
+    TRY(operation_commit(operation));
+    object_adopt(pool, target, &moved);
+    object_adopt(pool, made, &gone);
+    return ERROR_NONE;
+}
+
+static enum error run_finish(struct operation *operation, const struct import_request *request, void *result)
+{
+    struct pool *pool = operation->pool;
+    struct object *made, *target, *base;
+    struct uuid *object = result;
+    TRY(find_import(pool, request->stream, &made));
+    TRY(object_check_closed(made, "adopted"));
+    TRY(object_check_whole(made));
+    if (made->snapshots != NULL || atomic_load(&made->size) != request->size)
+        return error_explain(ERROR_INVALID, "'%s' was changed while it was imported: delete it and begin again",
+                             made->name);
+    TRY(check_target(pool, request, &target, &base));
+    TRY(target == NULL ? adopt_as_new(operation, request, made) : adopt_as_next(operation, request, made, target));
+    *object = target == NULL ? made->uuid : target->uuid;
+    return ERROR_NONE;
+}
+
+enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid *object)
+{
+    return operate_locked(pool, request, run_finish, object);
+}
