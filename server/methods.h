@@ -25,7 +25,7 @@ struct methods {
     struct mutex trash; /* RANK_CONTROL: what was found in or out of the trash stays there until it is acted upon */
 };
 
-#define PARAMETERS_MAX 4
+#define PARAMETERS_MAX 7
 
 struct parameter {
     const char *name;
@@ -67,6 +67,9 @@ enum error method_object_snapshot(struct methods *, json_t *, json_t **) CHECKED
 enum error method_object_rollback(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_clone(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_diff(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_import_begin(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_import_mark(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_import_finish(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_snapshot_list(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_snapshot_delete(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_snapshot_protect(struct methods *, json_t *, json_t **) CHECKED;

@@ -34,10 +34,11 @@ static enum error time_get(json_t *parameters, const char *key, uint64_t *second
 
 static json_t *snapshot_json(const struct snapshot_info *info)
 {
-    char uuid[UUID_TEXT_SIZE], object[UUID_TEXT_SIZE];
+    char uuid[UUID_TEXT_SIZE], identity[UUID_TEXT_SIZE], object[UUID_TEXT_SIZE];
     uuid_format(info->uuid, uuid);
+    uuid_format(info->identity, identity);
     uuid_format(info->object_uuid, object);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:i}", "uuid", uuid, "name", info->name,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:i}", "uuid", uuid, "identity", identity, "name", info->name,
                      "object", info->object, "object_uuid", object, "snapshot", info->snapshot, "size",
                      (json_int_t)info->size, "created", (json_int_t)info->created, "hold", info->hold, "locked_until",
                      (json_int_t)info->locked_until, "deleting", info->deleting, "open_count", (int)info->open_count);

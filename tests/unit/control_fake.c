@@ -329,6 +329,53 @@ enum error object_clone(struct pool *pool, const char *name, const char *new_nam
     return leave(pool, error);
 }
 
+/* ---- imports ------------------------------------------------------------------------------------------------------- */
+
+enum error import_begin(struct pool *pool, const struct import_request *request, struct import_info *info)
+{
+    struct object_info *object;
+    enum error error = enter(pool, request->object, &object);
+    if (error == ERROR_NONE && uuid_is_zero(request->base))
+        return leave(pool, error_explain(ERROR_EXISTS, "'%s' exists already", request->object));
+    if (error != ERROR_NONE && error != ERROR_NOT_FOUND)
+        return leave(pool, error);
+    bool found = uuid_equal(pool->import.stream, request->stream);
+    pool->import = *request;
+    snprintf(pool->import_object, sizeof(pool->import_object), "%s", request->object);
+    snprintf(pool->import_snapshot, sizeof(pool->import_snapshot), "%s", request->snapshot);
+    if (!found) {
+        pool->import_position = 0;
+        object = add(pool, IMPORT_NAME_PREFIX "x", request->size);
+        object->importing = true;
+    } else {
+        object = find(pool, IMPORT_NAME_PREFIX "x");
+    }
+    *info = (struct import_info){object->uuid, pool->import_position, found};
+    return leave(pool, ERROR_NONE);
+}
+
+enum error import_mark(struct pool *pool, struct uuid stream, uint64_t position)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (!uuid_equal(pool->import.stream, stream))
+        return leave(pool, error_explain(ERROR_NOT_FOUND, "the import of this stream is gone"));
+    pool->import_position = position;
+    return leave(pool, ERROR_NONE);
+}
+
+enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid *object)
+{
+    struct object_info *found;
+    enum error error = enter(pool, IMPORT_NAME_PREFIX "x", &found);
+    if (error == ERROR_NONE) {
+        snprintf(found->name, sizeof(found->name), "%s", request->object);
+        found->importing = false;
+        *object = found->uuid;
+        pool->imports_finished++;
+    }
+    return leave(pool, error);
+}
+
 /* ---- volumes: opened to be compared -------------------------------------------------------------------------------- */
 
 struct volume {

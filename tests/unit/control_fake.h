@@ -24,6 +24,10 @@ struct pool {
     size_t change_count;
     size_t changes_page; /* extents of one answer */
     unsigned volumes;    /* open */
+    struct import_request import; /* of the last begin or finish; its strings are copies below */
+    char import_object[256], import_snapshot[256];
+    uint64_t import_position;
+    unsigned imports_finished;
     struct scrub_status scrub;
     struct damage_info damages[4];
     size_t damage_count;

@@ -317,6 +317,39 @@ static void a_diff_goes_on_where_it_was_asked_to(void **state)
     assert_int_equal(json_array_size(json_object_get(page, "extents")), 0);
 }
 
+#define STREAM "\"stream\":\"11111111-1111-1111-1111-111111111111\""
+#define IMPORT                                                                                                         \
+    "{\"object\":\"d\",\"size\":4096,\"snapshot\":\"s\",\"created\":5,\"identity\":"                              \
+    "\"22222222-2222-2222-2222-222222222222\"," STREAM
+
+static void imports_that_make_no_sense_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_fails(fixture, "import.begin", "{\"object\":\"d\"}", -32602, "INVALID");
+    assert_fails(fixture, "import.begin", IMPORT ",\"base\":\"nobody\"}", -32000, "INVALID");
+    assert_fails(fixture, "import.mark", "{" STREAM ",\"position\":-1}", -32000, "INVALID");
+    assert_fails(fixture, "import.mark", "{" STREAM ",\"position\":1}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "import.finish", IMPORT "}", -32000, "NOT_FOUND");
+    assert_fails_as(fixture, ROLE_OBSERVE, "import.begin", IMPORT "}", -32000, "ACCESS");
+    fake_add(fixture->pool, "d", 4096);
+    assert_fails(fixture, "import.begin", IMPORT "}", -32000, "EXISTS");
+}
+
+static void an_import_begins_goes_on_and_ends(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *object = call(fixture, "import.begin", IMPORT "}");
+    assert_true(json_is_true(json_object_get(object, "importing")));
+    assert_true(json_is_false(json_object_get(object, "found")));
+    call(fixture, "import.mark", "{" STREAM ",\"position\":7}");
+    assert_int_equal(fixture->pool->import_position, 7);
+    assert_true(json_is_true(json_object_get(call(fixture, "import.begin", IMPORT "}"), "found")));
+    object = call(fixture, "import.finish", IMPORT "}");
+    assert_string_equal(json_string_value(json_object_get(object, "name")), "d");
+    assert_int_equal(fixture->pool->import.created, 5);
+    assert_true(uuid_is_zero(fixture->pool->import.base));
+}
+
 static void rename_and_resize_answer_with_the_object_as_it_is(void **state)
 {
     struct fixture *fixture = *state;
@@ -578,6 +611,8 @@ int main(void)
         TEST(delete_tells_until_when_and_restore_brings_back),
         TEST(a_diff_needs_a_snapshot_and_two_that_are_there),
         TEST(a_diff_goes_on_where_it_was_asked_to),
+        TEST(imports_that_make_no_sense_are_refused),
+        TEST(an_import_begins_goes_on_and_ends),
         TEST(rename_and_resize_answer_with_the_object_as_it_is),
         TEST(what_cannot_be_a_snapshot_is_refused),
         TEST(a_snapshot_lives_from_object_snapshot_to_snapshot_delete),

@@ -1,0 +1,86 @@
+/*
+ * The methods for imports: what a client writes to, how far it came, and its adoption. The data goes over NBD.
+ *
+ * Each is one call of the engine, which finds and changes under one lock. No locks of its own; a crash leaves all of what a
+ * method does or nothing.
+ */
+#include <string.h>
+
+#include "server/methods.h"
+
+static enum error uuid_get(json_t *parameters, const char *key, struct uuid *uuid)
+{
+    const char *text = json_string_value(json_object_get(parameters, key));
+    *uuid = (struct uuid){{0}};
+    if (text != NULL && uuid_parse(text, uuid) != ERROR_NONE)
+        return error_explain(ERROR_INVALID, "%s must be a UUID", key);
+    return ERROR_NONE;
+}
+
+static enum error number_get(json_t *parameters, const char *key, uint64_t *number)
+{
+    json_int_t value = json_integer_value(json_object_get(parameters, key));
+    if (value < 0)
+        return error_explain(ERROR_INVALID, "%s cannot be negative", key);
+    *number = (uint64_t)value;
+    return ERROR_NONE;
+}
+
+/* Strings stay those of `parameters`. */
+static enum error request_get(json_t *parameters, struct import_request *request)
+{
+    request->object = json_string_value(json_object_get(parameters, "object"));
+    request->snapshot = json_string_value(json_object_get(parameters, "snapshot"));
+    TRY(uuid_get(parameters, "stream", &request->stream));
+    TRY(uuid_get(parameters, "base", &request->base));
+    TRY(uuid_get(parameters, "identity", &request->identity));
+    TRY(number_get(parameters, "size", &request->size));
+    return number_get(parameters, "created", &request->created);
+}
+
+static enum error object_answer(struct methods *methods, struct uuid uuid, json_t **result)
+{
+    char name[UUID_TEXT_SIZE];
+    struct object_info info;
+    uuid_format(uuid, name);
+    TRY(object_find(methods->pool, name, &info));
+    json_t *made = object_json(&info);
+    if (made == NULL)
+        return ERROR_NO_MEMORY;
+    *result = made;
+    return ERROR_NONE;
+}
+
+enum error method_import_begin(struct methods *methods, json_t *parameters, json_t **result)
+{
+    struct import_request request;
+    struct import_info info;
+    TRY(request_get(parameters, &request));
+    TRY(import_begin(methods->pool, &request, &info));
+    TRY(object_answer(methods, info.uuid, result));
+    if (json_object_set_new(*result, "found", json_boolean(info.found)) != 0) {
+        json_decref(*result);
+        return ERROR_NO_MEMORY;
+    }
+    return ERROR_NONE;
+}
+
+enum error method_import_mark(struct methods *methods, json_t *parameters, json_t **result)
+{
+    struct uuid stream;
+    uint64_t position;
+    TRY(uuid_get(parameters, "stream", &stream));
+    TRY(number_get(parameters, "position", &position));
+    TRY(import_mark(methods->pool, stream, position));
+    *result = json_true();
+    return ERROR_NONE;
+}
+
+enum error method_import_finish(struct methods *methods, json_t *parameters, json_t **result)
+{
+    struct import_request request;
+    struct uuid object;
+    TRY(request_get(parameters, &request));
+    TRY(import_finish(methods->pool, &request, &object));
+    return object_answer(methods, object, result);
+}
