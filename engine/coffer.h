@@ -121,7 +121,7 @@ struct object_info {
     uint64_t reserved;         /* bytes of it that are reserved */
     uint64_t reserved_missing; /* what the pool holds for that, beside what the object stores */
     bool importing;          /* it is being imported: what it holds is not whole yet */
-    uint64_t import_position; /* chunks of the stream that are in it */
+    uint64_t import_position; /* bytes: all that the stream brings before there is in it */
 };
 
 /* Bytes of one object, from a walk over its map: they cost time and stand for the moment `taken`. */
@@ -217,13 +217,13 @@ struct import_request {
 };
 struct import_info {
     struct uuid uuid;  /* of the object that is written to */
-    uint64_t position; /* chunks of the stream that are in it */
+    uint64_t position; /* bytes: all that the stream brings before there is in it */
     bool found;        /* it was begun before */
 };
 /* Begins, or finds, what the stream is written to. ERROR_EXISTS: the target is there, or has the snapshot; ERROR_FOREIGN: its
  * newest snapshot is not the base, or it was written since; ERROR_BUSY. */
 enum error import_begin(struct pool *pool, const struct import_request *request, struct import_info *info) CHECKED;
-/* So many chunks are in it, and durable. */
+/* All that the stream brings before this byte of the object is in it, and durable. */
 enum error import_mark(struct pool *pool, struct uuid stream, uint64_t position) CHECKED;
 /* The target becomes it, with the snapshot. Checks what import_begin() checked; *object is the target's UUID. */
 enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid *object) CHECKED;

@@ -179,7 +179,7 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
     print_completion_options(out);
     fputs("    case $previous in\n"
           "    -C|--directory) COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"
-          "    --passphrase-file|--overwrite) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
+          "    --passphrase-file|--overwrite|--key-file|--output) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
           "    --seal) COMPREPLY=($(compgen -W \"file passphrase\" -- \"$current\")); return ;;\n"
           "    --fingerprint) COMPREPLY=($(compgen -W \"xxh3 hmac-sha256\" -- \"$current\")); return ;;\n"
           "    --for) COMPREPLY=($(compgen -W \"qemu libvirt nbd-client fio\" -- \"$current\")); return ;;\n"
@@ -190,6 +190,8 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
           "        COMPREPLY=($(compgen -W \"$nouns\" -- \"$current\"))\n"
           "    elif [[ -z $verb && -n $verbs ]]; then\n"
           "        COMPREPLY=($(compgen -W \"$verbs\" -- \"$current\"))\n"
+          "    elif [[ $noun == object && ( $verb == import || $verb == verify ) ]]; then\n"
+          "        COMPREPLY=($(compgen -f -- \"$current\"))\n"
           "    elif [[ $noun == create || $noun == check ]]; then\n"
           "        COMPREPLY=($(compgen -d -- \"$current\"))\n"
           "    fi\n"

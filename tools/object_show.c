@@ -141,20 +141,6 @@ static enum error run_show(struct tool *tool, const struct arguments *arguments)
 
 /* ---- uri ----------------------------------------------------------------------------------------------------- */
 
-static enum error nbd_address(struct tool *tool, const struct arguments *arguments, char **address)
-{
-    const char *given = argument_value(arguments, "nbd", NULL);
-    struct place place;
-    if (given != NULL) {
-        *address = strdup(given);
-        return *address == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
-    }
-    TRY(place_find(tool, &place));
-    enum error error = place_nbd(&place, address);
-    place_deinit(&place);
-    return error;
-}
-
 static enum error print_uri_json(struct tool *tool, const char *uri, const char *client, const char *text)
 {
     json_t *json = json_pack("{s:s, s:s*, s:s*}", "uri", uri, "for", client, "text", text);
@@ -199,7 +185,7 @@ static enum error run_uri(struct tool *tool, const struct arguments *arguments)
     TRY(object_ask(tool, "object.show", json_pack("{s:s}", "name", arguments->positional[0]), &object));
     enum error error = check_served(tool, object);
     if (error == ERROR_NONE)
-        error = nbd_address(tool, arguments, &address);
+        error = place_nbd_told(tool, argument_value(arguments, "nbd", NULL), &address);
     if (error == ERROR_NONE)
         error = print_uri(tool, argument_value(arguments, "for", NULL), address, object);
     json_decref(object);

@@ -237,3 +237,16 @@ enum error place_explain(const struct place *place, int number)
                              place->control);
     return error_from_errno(number, "connect to %s", place->control);
 }
+
+enum error place_nbd_told(const struct tool *tool, const char *told, char **address)
+{
+    struct place place;
+    if (told != NULL) {
+        *address = strdup(told);
+        return *address == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+    }
+    TRY(place_find(tool, &place));
+    enum error error = place_nbd(&place, address);
+    place_deinit(&place);
+    return error;
+}

@@ -11,6 +11,7 @@
 
 #define BAR_WIDTH 24
 #define REDRAW    (CLOCK_SECOND / 10)
+#define PATIENCE  (2 * CLOCK_SECOND) /* what is over before needs no bar */
 
 void progress_start(struct progress *progress, struct tool *tool, const char *label)
 {
@@ -42,7 +43,7 @@ void progress_update(struct progress *progress, uint64_t done, uint64_t total)
 {
     char line[256];
     uint64_t now = clock_monotonic();
-    if (!tool_is_watched(progress->tool) || now - progress->shown < REDRAW)
+    if (now - progress->start < PATIENCE || now - progress->shown < REDRAW || !tool_is_watched(progress->tool))
         return;
     progress_render(progress->label, done, total, now - progress->start, line, sizeof(line));
     fprintf(progress->tool->err, "\r\033[K%s", line);

@@ -9,7 +9,7 @@
  * and, while a shrink is not finished, "cut":BYTES: what lies from the size up to there is still to be freed; and
  * "reserve":BYTES where so many are reserved for it. A snapshot has "origin":UUID of its object, where it is held "hold":true,
  * and where it is locked "locked_until":SECONDS; one that was imported has the "identity":UUID that it had where it was made.
- * What is being imported has "import":{"stream":UUID, "position":NUMBER}: chunks of that stream that are in it and durable.
+ * What is being imported has "import":{"stream":UUID, "position":BYTES}: what that stream brings before there is in it and durable.
  *
  * A reader refuses members that it does not know: it would lose them when it writes the document again. Versions that
  * need more raise the feature flags of the superblock. All of this is pure: any thread, any input.

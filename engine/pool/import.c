@@ -2,8 +2,8 @@
  * Imports: an object that a stream is written to, and its adoption.
  *
  * What is written to is an object of its own from the first byte: empty where the stream is whole by itself, else a clone of
- * the base. Its document says of which stream it is and how many chunks of it are in it, so an import goes on after any
- * crash, and from any client. Adopting it is one commit in one append: the snapshot takes over its component, and the target
+ * the base. Its document says of which stream it is and up to which byte it holds what that brings, so an import goes on after
+ * any crash, and from any client. Adopting it is one commit in one append: the snapshot takes over its component, and the target
  * goes on from there. A crash leaves the target as it was or as it becomes.
  *
  * A stream that stands on a snapshot is taken only where the target's newest snapshot has that identity and the target holds
@@ -228,8 +228,8 @@ static enum error mark(struct pool *pool, struct uuid stream, uint64_t position)
     struct object_document document;
     TRY(object_check_changeable(pool));
     TRY(find_import(pool, stream, &object));
-    if (position > INT64_MAX)
-        return error_explain(ERROR_INVALID, "no stream has so many chunks");
+    if (position > OBJECT_SIZE_MAX)
+        return error_explain(ERROR_INVALID, "no object has so many bytes");
     object_describe(pool, object, &document);
     document.import_position = position;
     TRY(catalog_store(pool, object->slot, &document, NULL));

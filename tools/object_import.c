@@ -1,0 +1,327 @@
+/*
+ * `coffer object import` and `object verify`: a stream becomes a snapshot, or is only read and checked.
+ *
+ * Runs in the client, as the export does: a stream may come from anybody, and its bytes and its secret stay out of the
+ * daemon. What a chunk brings is written over NBD, to an object of the import's own, only after the chunk was verified. At
+ * its end the daemon adopts that in one commit, so the target is what it was or what it becomes.
+ *
+ * Now and then, and where it fails, what was written is flushed and marked in the pool: all before that byte of the disk is
+ * there. The same command goes on behind it, reading and verifying what comes before without writing it again. A place on the
+ * disk, not in the stream: an export that was interrupted too may come in other chunks the next time.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "tools/answer.h"
+#include "tools/client.h"
+#include "tools/command.h"
+#include "tools/disk.h"
+#include "tools/progress.h"
+#include "tools/stream_file.h"
+#include "tools/text.h"
+
+#define MARK_EVERY  (10 * CLOCK_SECOND)
+#define BUSY_TRIES  50 /* for the server to let go of what was written to, a tenth of a second each */
+
+struct import {
+    struct tool *tool;
+    const struct arguments *arguments;
+    struct stream_file file;
+    struct stream_keys keys;
+    struct stream_reader *reader;
+    const struct stream_manifest *manifest;
+    const char *target;
+    struct disk *disk;        /* NULL: nothing is written */
+    char name[300];           /* of what is written to */
+    uint64_t position;        /* bytes of the disk: before it nothing is written again */
+    uint64_t applied, mark;   /* likewise: all before it is written; and marked */
+    uint64_t marked;          /* clock_monotonic */
+};
+
+/* ---- what both tell ---------------------------------------------------------------------------------------------------- */
+
+static json_t *stream_json(const struct import *import)
+{
+    static const char *const protections[] = {"none", "passphrase", "key file"};
+    const struct stream_manifest *manifest = import->manifest;
+    char identity[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE], stream[UUID_TEXT_SIZE];
+    bool full = stream_is_full(manifest);
+    uuid_format(manifest->snapshot, identity);
+    uuid_format(manifest->base, base);
+    uuid_format(stream_reader_uuid(import->reader), stream);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s*, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "stream", stream, "object",
+                     manifest->object_name, "snapshot", manifest->snapshot_name, "identity", identity, "base",
+                     full ? NULL : manifest->base_name, "base_identity", full ? NULL : base, "size",
+                     (json_int_t)manifest->size, "created", (json_int_t)manifest->created, "chunks",
+                     (json_int_t)stream_reader_chunks(import->reader), "bytes",
+                     (json_int_t)stream_reader_bytes(import->reader), "data_bytes",
+                     (json_int_t)stream_reader_data_bytes(import->reader), "zero_bytes",
+                     (json_int_t)stream_reader_zero_bytes(import->reader), "encryption",
+                     protections[stream_reader_protection(import->reader)]);
+}
+
+static const char *since_text(const struct stream_manifest *manifest, char text[STREAM_NAME_SIZE + 16])
+{
+    snprintf(text, STREAM_NAME_SIZE + 16, "%s%s", stream_is_full(manifest) ? "" : " since ", manifest->base_name);
+    return text;
+}
+
+/* ---- records ----------------------------------------------------------------------------------------------------------- */
+
+static enum error mark(struct import *import)
+{
+    char stream[UUID_TEXT_SIZE];
+    json_t *result;
+    import->marked = clock_monotonic();
+    if (import->disk == NULL || import->applied <= import->mark)
+        return ERROR_NONE;
+    TRY(disk_flush(import->disk));
+    uuid_format(stream_reader_uuid(import->reader), stream);
+    TRY(client_ask(import->tool, "import.mark",
+                   json_pack("{s:s, s:I}", "stream", stream, "position", (json_int_t)import->applied),
+                   &result));
+    json_decref(result);
+    import->mark = import->applied;
+    return ERROR_NONE;
+}
+
+static enum error record_apply(struct import *import, const struct stream_record *record)
+{
+    uint64_t end = record->offset + record->length;
+    if (record->kind == STREAM_END)
+        return ERROR_NONE;
+    if (import->disk != NULL && end > import->position)
+        TRY(record->kind == STREAM_ZERO ? disk_zero(import->disk, record->offset, record->length)
+                                        : disk_write(import->disk, record->offset, record->data, record->length));
+    import->applied = end;
+    return ERROR_NONE;
+}
+
+static enum error record_take(struct import *import, struct stream_record *record)
+{
+    enum error error = stream_reader_next(import->reader, record);
+    if (error != ERROR_NONE)
+        return stream_file_failed(&import->file, error);
+    TRY(record_apply(import, record));
+    return clock_monotonic() - import->marked > MARK_EVERY ? mark(import) : ERROR_NONE;
+}
+
+static enum error records_take(struct import *import, const char *label)
+{
+    struct stream_record record = {0};
+    struct progress progress;
+    enum error error = ERROR_NONE;
+    import->marked = clock_monotonic();
+    progress_start(&progress, import->tool, label);
+    while (error == ERROR_NONE && record.kind != STREAM_END) {
+        error = record_take(import, &record);
+        if (error == ERROR_NONE && import->file.size > 0)
+            progress_update(&progress, stream_reader_bytes(import->reader), import->file.size);
+        else if (error == ERROR_NONE)
+            progress_update(&progress, record.offset + record.length, import->manifest->size);
+    }
+    progress_clear(&progress);
+    return error;
+}
+
+static enum error stream_begin(struct import *import)
+{
+    TRY(stream_keys_read(import->arguments, false, &import->keys));
+    TRY(stream_file_open(import->arguments->positional[0], &import->file));
+    return stream_file_begin(&import->file, &import->keys, &import->reader, &import->manifest);
+}
+
+static void import_end(struct import *import)
+{
+    disk_close(import->disk);
+    stream_reader_destroy(import->reader);
+    stream_keys_forget(&import->keys);
+    stream_file_close(&import->file);
+}
+
+/* ---- import ------------------------------------------------------------------------------------------------------------ */
+
+static json_t *request_json(const struct import *import)
+{
+    const struct stream_manifest *manifest = import->manifest;
+    char stream[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE], identity[UUID_TEXT_SIZE];
+    uuid_format(stream_reader_uuid(import->reader), stream);
+    uuid_format(manifest->base, base);
+    uuid_format(manifest->snapshot, identity);
+    return json_pack("{s:s, s:s, s:s*, s:I, s:s, s:s, s:I}", "object", import->target, "stream", stream, "base",
+                     stream_is_full(manifest) ? NULL : base, "size", (json_int_t)manifest->size, "snapshot",
+                     manifest->snapshot_name, "identity", identity, "created", (json_int_t)manifest->created);
+}
+
+static enum error request_ask(struct import *import, const char *method, json_t **result)
+{
+    json_t *parameters = request_json(import);
+    if (parameters == NULL)
+        return error_explain(ERROR_INVALID, "a name must be UTF-8");
+    return client_ask(import->tool, method, parameters, result);
+}
+
+static enum error target_begin(struct import *import)
+{
+    json_t *object;
+    char uuid[UUID_TEXT_SIZE];
+    TRY(request_ask(import, "import.begin", &object));
+    import->position = import->mark = answer_figure(object, "import_position");
+    snprintf(import->name, sizeof(import->name), "%s", answer_word(object, "name"));
+    snprintf(uuid, sizeof(uuid), "%s", answer_word(object, "uuid"));
+    if (answer_flag(object, "found") && !import->tool->json)
+        fprintf(import->tool->err, "Going on with an import that was interrupted, at byte %" PRIu64 " of the disk.\n",
+                import->position);
+    json_decref(object);
+    return disk_open(import->tool, import->arguments, uuid, NULL, &import->disk);
+}
+
+/* The server needs a moment to close what was written to. */
+static enum error adopt(struct import *import, json_t **object)
+{
+    enum error error = disk_flush(import->disk);
+    disk_close(import->disk);
+    import->disk = NULL;
+    if (error == ERROR_NONE)
+        error = request_ask(import, "import.finish", object);
+    for (unsigned i = 0; i < BUSY_TRIES && error == ERROR_BUSY; i++) {
+        clock_sleep(CLOCK_SECOND / 10);
+        error = request_ask(import, "import.finish", object);
+    }
+    return error;
+}
+
+/* The target is as it was; what came so far stays, and where it stopped is told. */
+static enum error explain_failure(struct import *import, enum error error)
+{
+    char sentence[768];
+    snprintf(sentence, sizeof(sentence), "%s", error_sentence(error));
+    if (import->name[0] == '\0')
+        return error;
+    (void)!mark(import);
+    return error_explain(error,
+                         "%s. '%s' is as it was; the import stopped at byte %" PRIu64 " of the disk, and the same command "
+                         "goes on there; `%s object delete %s --now` gives it up",
+                         sentence, import->target, import->mark, tool_self(import->tool), import->name);
+}
+
+static enum error tell_imported(struct import *import, const json_t *object)
+{
+    char data[TEXT_SIZE], zero[TEXT_SIZE], since[STREAM_NAME_SIZE + 16];
+    if (!import->tool->json) {
+        fprintf(import->tool->out, "Imported '%s@%s'%s: %s of data, %s zeroed.\n", answer_word(object, "name"),
+                import->manifest->snapshot_name, since_text(import->manifest, since),
+                text_size(stream_reader_data_bytes(import->reader), data),
+                text_size(stream_reader_zero_bytes(import->reader), zero));
+        return ERROR_NONE;
+    }
+    json_t *json = stream_json(import);
+    enum error error = json == NULL || json_object_set(json, "target", (json_t *)(uintptr_t)object) != 0
+                           ? ERROR_NO_MEMORY
+                           : tool_print_json(import->tool, json);
+    json_decref(json);
+    return error;
+}
+
+static enum error import_run(struct import *import, json_t **object)
+{
+    TRY(stream_begin(import));
+    import->target = import->arguments->positional_count > 1 ? import->arguments->positional[1] : import->manifest->object_name;
+    TRY(target_begin(import));
+    TRY(records_take(import, "importing"));
+    return adopt(import, object);
+}
+
+static enum error run_import(struct tool *tool, const struct arguments *arguments)
+{
+    struct import import = {.tool = tool, .arguments = arguments, .file.descriptor = -1};
+    json_t *object = NULL;
+    enum error error = import_run(&import, &object);
+    if (error == ERROR_NONE)
+        error = tell_imported(&import, object);
+    else
+        error = explain_failure(&import, error);
+    json_decref(object);
+    import_end(&import);
+    return error;
+}
+
+/* ---- verify ------------------------------------------------------------------------------------------------------------ */
+
+static void tell_verified(struct import *import)
+{
+    const struct stream_manifest *manifest = import->manifest;
+    char size[TEXT_SIZE], data[TEXT_SIZE], zero[TEXT_SIZE], when[TEXT_SIZE], since[STREAM_NAME_SIZE + 16];
+    fprintf(import->tool->out, "'%s@%s'%s, %s, made %s: %s of data, %s zeroed, in %" PRIu64 " chunks. The stream is whole%s.\n",
+            manifest->object_name, manifest->snapshot_name, since_text(manifest, since), text_size(manifest->size, size),
+            text_time(manifest->created, when), text_size(stream_reader_data_bytes(import->reader), data),
+            text_size(stream_reader_zero_bytes(import->reader), zero), stream_reader_chunks(import->reader),
+            stream_reader_protection(import->reader) == STREAM_PLAIN ? "; it is not encrypted, so nothing tells who wrote it"
+                                                                     : "");
+}
+
+static enum error run_verify(struct tool *tool, const struct arguments *arguments)
+{
+    struct import import = {.tool = tool, .arguments = arguments, .file.descriptor = -1};
+    enum error error = stream_begin(&import);
+    if (error == ERROR_NONE)
+        error = records_take(&import, "verifying");
+    if (error == ERROR_NONE && tool->json) {
+        json_t *json = stream_json(&import);
+        error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(tool, json);
+        json_decref(json);
+    } else if (error == ERROR_NONE) {
+        tell_verified(&import);
+    }
+    import_end(&import);
+    return error;
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------------- */
+
+#define SECRET_OPTIONS                                                                                                 \
+    {"passphrase-file", "FILE", "the stream's passphrase is in FILE; else it is asked for", false},                    \
+    {                                                                                                                  \
+        "key-file", "FILE", "the stream's key is in FILE", false                                                       \
+    }
+
+static const struct option_row import_options[] = {
+    SECRET_OPTIONS,
+    {"nbd", "ADDRESS", "where cofferd serves, if its command line says so: unix:PATH or tcp:HOST:PORT", false},
+    {NULL},
+};
+static const struct option_row verify_options[] = {SECRET_OPTIONS, {NULL}};
+
+const struct command command_object_import = {
+    .noun = "object",
+    .verb = "import",
+    .arguments = "FILE [NAME]",
+    .summary = "make a disk, or move one on, by a stream",
+    .text = "Reads a stream from FILE (\"-\": standard input). One that is whole makes a new disk, NAME or as it was called,\n"
+            "with the snapshot; one that was made --since a snapshot moves a disk on, whose newest snapshot that is and which\n"
+            "was not written since. The disk is what it was until all is there, and then what the stream brings. An import\n"
+            "that failed goes on with the same command, and says how to give it up.",
+    .examples = "  coffer object import disk1-monday.coffer\n"
+                "  ssh backup cat disk1-tuesday.coffer | coffer object import - disk1 --key-file key\n",
+    .positional_min = 1,
+    .positional_max = 2,
+    .options = import_options,
+    .run = run_import,
+};
+
+const struct command command_object_verify = {
+    .noun = "object",
+    .verb = "verify",
+    .arguments = "FILE",
+    .summary = "check an exported stream, without a pool",
+    .text = "Reads a stream from FILE (\"-\": standard input) to its end, checks every byte of it and tells what it is of. Needs\n"
+            "no pool.",
+    .examples = "  coffer object verify disk1-monday.coffer --passphrase-file secret\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = verify_options,
+    .run = run_verify,
+};
