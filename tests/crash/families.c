@@ -46,6 +46,18 @@ bool families_know(const char *name)
     return sscanf(name, "family-%u%c", &family, &more) == 1 && family < FAMILIES;
 }
 
+/* What one has of another it has at the same place. */
+static const struct cell *written_to(const struct session *session, uint64_t block)
+{
+    return &session->families.versions[0][OBJECT].cells[block];
+}
+
+bool families_wrote(const struct session *session, uint64_t block, uint64_t hash)
+{
+    return hash == content_hash(zeros, BLOCK) ||
+           (block < FAMILY_BLOCKS && cell_wrote(written_to(session, block), &session->clock, hash));
+}
+
 /* ---- calls -------------------------------------------------------------------------------------------------------- */
 
 static struct version_state *change_add(struct session *session, unsigned *count, unsigned family, unsigned version)
@@ -253,8 +265,11 @@ static void blocks_change(struct session *session, struct volume *volume, struct
             return;
     if (!trims)
         content_fill(dice, contents, count * BLOCK);
-    for (uint64_t i = 0; i < count; i++)
-        versions[i] = cell_begin(&object->cells[first + i], &session->clock, content_hash(contents + i * BLOCK, BLOCK));
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t hash = content_hash(contents + i * BLOCK, BLOCK);
+        cell_note(written_to(session, first + i), &session->clock, hash);
+        versions[i] = cell_begin(&object->cells[first + i], &session->clock, hash);
+    }
     volume_execute(volume, &request, 1, answer, NULL);
     atomic_fetch_add(&session->requests, 1);
     bool told = request.error == ERROR_NO_SPACE || succeeds(session, request.error, "write to a family's object");
@@ -379,7 +394,7 @@ void families_run(void *argument)
     const struct families_run *run = argument;
     struct session *session = run->session;
     struct dice dice = {session->settings.seed * 104729 + session->round};
-    uint64_t pause = session->settings.lives_pause * CLOCK_MILLISECOND;
+    uint64_t pause = MAX(session->settings.lives_pause / 8, 1u) * CLOCK_MILLISECOND;
     while (!atomic_load(&session->stop) && !atomic_load(&session->over)) {
         live(session, run->pool, (unsigned)dice_below(&dice, FAMILIES), &dice);
         if (dice_percent(&dice, MERGE_PERCENT) && !atomic_load(&session->over))

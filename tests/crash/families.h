@@ -19,7 +19,9 @@ void families_run(void *run);
  * there holds what it may hold. False where the group went out of service before all was read. */
 bool families_compare(struct session *session, struct pool *pool);
 
-/* Whether an object or snapshot of that name may exist. */
+/* Whether an object of that name may exist. */
 bool families_know(const char *name);
+/* Whether such a content was ever written there to any of them; only where the model keeps that. */
+bool families_wrote(const struct session *session, uint64_t block, uint64_t hash);
 
 #endif

@@ -76,7 +76,7 @@ static _Atomic uint64_t *written_place(const struct cell *cell, const struct mod
 }
 
 /* The simulator's alone: one thread. */
-static void note_written(const struct cell *cell, struct model_clock *clock, uint64_t hash)
+void cell_note(const struct cell *cell, struct model_clock *clock, uint64_t hash)
 {
     uint64_t key;
     if (clock->written == NULL)
@@ -96,7 +96,7 @@ bool cell_wrote(const struct cell *cell, const struct model_clock *clock, uint64
 
 struct version *cell_begin(struct cell *cell, struct model_clock *clock, uint64_t hash)
 {
-    note_written(cell, clock, hash);
+    cell_note(cell, clock, hash);
     for (size_t i = 0; i < CELL_VERSIONS_MAX; i++)
         if (!atomic_load(&cell->versions[i].used))
             return version_put(&cell->versions[i], hash, clock_tick(clock));
@@ -128,7 +128,7 @@ void cell_settle(struct cell *cell, struct model_clock *clock, uint64_t hash)
         if (&cell->versions[i] != kept)
             atomic_store(&cell->versions[i].used, false);
     if (kept == NULL) {
-        note_written(cell, clock, hash);
+        cell_note(cell, clock, hash);
         kept = version_put(&cell->versions[0], hash, clock_tick(clock));
         version_answer(kept, clock_tick(clock), true);
     }
@@ -193,7 +193,6 @@ void cell_copy(struct cell *to, const struct cell *from, struct model_clock *clo
         const struct version *version = &from->versions[i];
         if (!atomic_load(&version->used) || version_is_hidden(from, version, now))
             continue;
-        note_written(to, clock, version->hash);
         version_answer(version_put(&made.versions[i], version->hash, now), now, true);
     }
     *to = made;

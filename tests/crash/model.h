@@ -65,7 +65,8 @@ void cell_flush(struct cell *cell);
 bool cell_survives(const struct cell *cell, const struct model_clock *clock, uint64_t hash);
 /* Whether a read that began at `began` may return it. */
 bool cell_reads(const struct cell *cell, uint64_t began, uint64_t hash);
-/* Whether it was ever written to the cell; only where the clock keeps that. */
+/* Where the clock keeps what was ever written: it was written to the cell; whether it was. */
+void cell_note(const struct cell *cell, struct model_clock *clock, uint64_t hash);
 bool cell_wrote(const struct cell *cell, const struct model_clock *clock, uint64_t hash);
 void cell_print(const struct cell *cell, const struct model_clock *clock);
 

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "tests/crash/child.h"
 #include "tests/crash/content.h"
+#include "tests/crash/families.h"
 #include "tests/crash/lives.h"
 
 static enum error checked(enum error error, const char *what)
@@ -78,6 +79,38 @@ static void survey_life(struct session *session, struct pool *pool, const char *
     volume_close(volume);
 }
 
+/* Of a family, known by what was written to any of them: which version it was is not asked. */
+static void survey_version(struct session *session, struct pool *pool, const char *name, bool snapshot,
+                           struct survey *survey)
+{
+    unsigned char content[BLOCK];
+    struct volume *volume;
+    if (checked(volume_open(pool, name, snapshot, &volume), "open of a version") != ERROR_NONE)
+        return;
+    for (uint64_t b = 0; b * BLOCK < volume_size(volume); b++) {
+        enum error error = ERROR_BUG;
+        struct request request = {.type = REQUEST_READ, .offset = b * BLOCK, .length = BLOCK, .data = content};
+        volume_execute(volume, &request, 1, keep_error, &error);
+        bool read = checked(error, "read") == ERROR_NONE;
+        *(read ? &survey->read : &survey->unreadable) += 1;
+        if (read && !families_wrote(session, b, content_hash(content, BLOCK)))
+            fail("after damage, block %llu of %s holds what was never written there", (unsigned long long)b, name);
+    }
+    volume_close(volume);
+}
+
+static void survey_snapshots(struct session *session, struct pool *pool, struct survey *survey)
+{
+    struct snapshot_info *infos;
+    size_t count;
+    if (checked(snapshot_list(pool, NULL, &infos, &count), "list of snapshots") != ERROR_NONE)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (families_know(infos[i].object) && !infos[i].deleting)
+            survey_version(session, pool, infos[i].name, true, survey);
+    free(infos);
+}
+
 static void survey_pool(struct session *session, struct pool *pool, struct survey *survey)
 {
     struct object_info *infos;
@@ -91,8 +124,11 @@ static void survey_pool(struct session *session, struct pool *pool, struct surve
         bool is_life = sscanf(infos[i].name, "life-%u-%u", &number, &name) == 2 && number < LIVES;
         if (is_life && infos[i].deleted == 0 && !infos[i].deleting)
             survey_life(session, pool, infos[i].name, &session->lives[number], survey);
+        if (families_know(infos[i].name) && infos[i].deleted == 0 && !infos[i].deleting)
+            survey_version(session, pool, infos[i].name, false, survey);
     }
     free(infos);
+    survey_snapshots(session, pool, survey);
 }
 
 static void ignore_finding(const char *sentence, void *context)
