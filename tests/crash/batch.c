@@ -36,7 +36,7 @@ bool operation_has_room(const struct operation *operation, struct session *sessi
     return room;
 }
 
-void operation_begin(struct operation *operation, struct session *session, const void *contents)
+void operation_prepare(struct operation *operation, struct session *session, const void *contents)
 {
     for (size_t i = 0; i < operation->count; i++) {
         uint64_t hash = content_hash((const char *)contents + i * operation->grain, operation->grain);

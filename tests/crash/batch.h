@@ -31,7 +31,7 @@ struct batch {
 /* The next operation, empty; NULL where a batch must not have more than it has. */
 struct operation *batch_add(struct batch *batch, uint64_t bytes);
 /* Tells the model what the operation, whose contents are filled in, is about to do. */
-void operation_begin(struct operation *operation, struct session *session, const void *contents);
+void operation_prepare(struct operation *operation, struct session *session, const void *contents);
 bool operation_has_room(const struct operation *operation, struct session *session);
 void batch_add_flush(struct batch *batch);
 

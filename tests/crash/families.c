@@ -118,7 +118,7 @@ static void changes_end(struct session *session, unsigned count, enum error erro
     atomic_fetch_add(&session->promises, 1);
 }
 
-static void object_make(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
+static void object_begin(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
 {
     char name[NAME_SIZE];
     struct uuid uuid;
@@ -370,7 +370,7 @@ static void live(struct session *session, struct pool *pool, unsigned family, st
     uint64_t choice = dice_below(dice, 100);
     unsigned absent = draw_absent(session, dice);
     if (!version_of(session, family, OBJECT)->exists)
-        object_make(session, pool, family, dice);
+        object_begin(session, pool, family, dice);
     else if (choice < 40)
         object_use(session, pool, family, dice);
     else if (choice < 52)

@@ -205,7 +205,7 @@ static void stripe_change(struct worker *worker, unsigned volume, struct range r
     operation->request->offset = stripe_offset(volume, worker->index) + range.start;
     choose_change(worker, operation->request, contents + range.start, range.end - range.start);
     reach_out(worker, volume, range, operation->request);
-    operation_begin(operation, session, operation->contents);
+    operation_prepare(operation, session, operation->contents);
     memset(worker->touched + first, true, end - first);
     worker->written[volume][worker->written_count[volume]++ % WRITTEN_RANGES] = range;
 }
@@ -313,7 +313,7 @@ static void quarter_change(struct worker *worker, unsigned volume)
     }
     operation->request->offset = operation->offset + start;
     choose_change(worker, operation->request, operation->contents + start, dice_small(&worker->dice, QUARTER - start));
-    operation_begin(operation, session, operation->contents);
+    operation_prepare(operation, session, operation->contents);
     run(worker, volume);
 }
 
@@ -337,7 +337,7 @@ static bool shared_begin(struct worker *worker, struct operation *operation, con
     mutex_lock(worker->shared);
     bool room = operation_has_room(operation, worker->session);
     if (room)
-        operation_begin(operation, worker->session, contents);
+        operation_prepare(operation, worker->session, contents);
     mutex_unlock(worker->shared);
     return room;
 }
