@@ -288,6 +288,7 @@ enum error victims_clean(struct merge *merge, const struct victims *victims)
         .bytes = memory_aligned(CLEAN_BYTES),
         .ahead_bytes = memory_aligned(CLEAN_BYTES),
         .ahead = SEGMENT_NONE,
+        .level = victims->harder ? merge->group->config.recompress : 0,
         .chunks = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
         .stored = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
     };

@@ -32,6 +32,7 @@ struct clean {
     struct device_io ahead_io;
     uint8_t *chunks; /* of one unit */
     uint8_t *stored;
+    int level; /* of zstd, for what LZ4 compressed; 0: units are copied as they are */
 
     /* the segment */
     uint32_t index, next;

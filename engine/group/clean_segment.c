@@ -140,9 +140,10 @@ static enum error stored_move(struct clean *clean, const struct item_read *read,
     return ERROR_NONE;
 }
 
-/* The chunks that are alive, compressed together as the unit was. */
+/* The chunks that are alive, compressed together: as the unit was, or harder. */
 static enum error unit_repack(struct clean *clean, const struct item_read *read, const struct live_unit *unit)
 {
+    enum codec codec = clean->level ? CODEC_ZSTD : (enum codec)read->header->codec;
     const void *chunks[UNIT_CHUNKS_MAX];
     le40 cids[UNIT_CHUNKS_MAX];
     unsigned count;
@@ -153,7 +154,7 @@ static enum error unit_repack(struct clean *clean, const struct item_read *read,
         chunks[i] = clean->chunks + (size_t)entry_index(unit->entries[i]) * CHUNK_SIZE;
         cids[i] = le40_make(entry_cid(unit->entries[i]));
     }
-    TRY(unit_compress((enum codec)read->header->codec, REPACK_LEVEL, chunks, unit->alive, clean->stored,
+    TRY(unit_compress(codec, clean->level ? clean->level : REPACK_LEVEL, chunks, unit->alive, clean->stored,
                       (size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE, &size, &used));
     struct item_content content = {ITEM_UNIT, (uint8_t)used, (uint8_t)unit->alive, cids, unit->alive * sizeof cids[0],
                                    clean->stored, size};
@@ -182,8 +183,8 @@ static enum error unit_clean(struct clean *clean, const struct item_read *read)
     if (unit.alive == 0)
         return ERROR_NONE;
     TRY(item_verify(read, (const uint8_t *)read->header));
-    bool raw = read->header->codec == STORED_RAW;
-    return unit.alive < count && (raw || 2 * unit.alive <= count) ? unit_repack(clean, read, &unit)
+    bool raw = read->header->codec == STORED_RAW, harder = clean->level && read->header->codec == STORED_LZ4;
+    return harder || (unit.alive < count && (raw || 2 * unit.alive <= count)) ? unit_repack(clean, read, &unit)
                                                                   : stored_move(clean, read, unit.entries, unit.alive);
 }
 

@@ -199,7 +199,7 @@ struct segment_entry_format {
     le64 salt;
     le64 birth_salt;
     uint8_t log_key;
-    uint8_t reserved;
+    uint8_t settled;    /* 1: nothing in it can be compressed harder */
 };
 _Static_assert(sizeof(struct segment_entry_format) == 32, "segment_entry_format");
 

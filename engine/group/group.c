@@ -160,6 +160,7 @@ static enum error segment_page_load(struct group *group, uint64_t number, const 
         uint32_t known = segment_find(segments, segment.serial);
         segment_live_set(segments, known, segment.live);
         segments->table[known].kind = segment.kind;
+        segments->table[known].settled = segment.settled;
     }
     return ERROR_NONE;
 }

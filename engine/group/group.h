@@ -58,6 +58,7 @@ struct group_config {
     bool read_only;
     bool no_index;
     bool by_hand;              /* merges only where one is asked for (repair) */
+    int recompress;            /* level of zstd for what LZ4 compressed, while nobody writes; 0: none */
     bool cut_journal;          /* what is damaged ends it, and is told (repair) */
     /* Called by the merge after a checkpoint is durable: what the witness may now have seen. May be NULL. */
     void (*published)(void *context, uint64_t checkpoint, uint64_t sequence);

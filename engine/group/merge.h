@@ -8,6 +8,7 @@
 #ifndef COFFER_ENGINE_GROUP_MERGE_H
 #define COFFER_ENGINE_GROUP_MERGE_H
 
+#include "base/clock.h"
 #include "engine/group/group.h"
 #include "engine/group/release_list.h"
 #include "engine/group/tree.h"
@@ -19,6 +20,7 @@
 struct victims {
     uint32_t *items;
     size_t count;
+    bool harder; /* what is moved is compressed harder (recompress.c) */
 };
 
 struct change {
@@ -139,6 +141,14 @@ extern _Atomic bool clean_always;
 bool clean_is_due(const struct group *group);
 /* What the next merge is to empty, if space is short. By the merge thread, just before its freeze, under no lock. */
 enum error victims_choose(struct group *group, struct victims *victims) CHECKED;
+/* recompress.c: whether nobody writes, and segments are left that were not looked into. Under the group's lock. */
+bool recompress_is_due(const struct group *group);
+/* Where it is due, and nothing else is to be emptied: segments that are worth it. By the merge thread, under no lock. */
+enum error recompress_choose(struct group *group, struct victims *victims) CHECKED;
+/* Nanoseconds without a commit before it begins; another time for tests. */
+#define RECOMPRESS_IDLE (5 * CLOCK_SECOND)
+extern _Atomic uint64_t recompress_idle;
+
 /* Moves what is alive in them, as far as there is space for it; counts are final. */
 enum error victims_clean(struct merge *merge, const struct victims *victims) CHECKED;
 

@@ -101,11 +101,8 @@ static enum error item_note(void *context, const struct item_read *read)
 static enum error window_read(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
 {
     struct search *search = context;
-    struct device_io io = segment_window(search->group, search->index, block, search->bytes);
     *bytes = search->bytes;
-    *blocks = (uint32_t)(io.size / BLOCK_SIZE);
-    TRY(device_run(&io, 1));
-    return bulk_decrypt(search->keys, block, search->bytes, search->bytes, io.size);
+    return segment_window_read(search->group, search->index, search->keys, block, search->bytes, blocks);
 }
 
 static enum error segment_search(struct search *search, enum segment_kind kind, struct segment_identity identity)

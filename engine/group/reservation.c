@@ -141,13 +141,21 @@ static int component_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* The figures are of the units as they were written. What compressed may be compressed harder since, by half at most as
+ * is supposed here, and frees the less when it is overwritten. */
+static uint64_t stored_bytes(const struct group *group, const struct component_format *format)
+{
+    uint64_t stored = le64_get(format->stored), random = MIN(le64_get(format->random) * CHUNK_SIZE, stored);
+    return group->config.recompress ? random + (stored - random) / 2 : stored;
+}
+
 /* What cannot be read counts for nothing. */
 static void figures_read(struct group *group, const struct view *view, struct reservation_figures *figures)
 {
     struct component_format format;
     enum error error = view_component(group, view, figures->component, &format);
     figures->mapped = error ? 0 : le64_get(format.mapped);
-    figures->stored = error ? 0 : le64_get(format.stored);
+    figures->stored = error ? 0 : stored_bytes(group, &format);
     if (error)
         error_forget();
 }

@@ -27,7 +27,7 @@ struct reservation {
     const _Atomic uint64_t *component; /* where the object's stands */
     uint64_t blocks;                   /* promised; 0: nothing */
     uint64_t bytes;                    /* that those take at most */
-    uint64_t mapped, stored;           /* blocks and bytes of the component, as of the last publish */
+    uint64_t mapped, stored;           /* blocks and bytes of the component that count, as of the last publish */
     uint64_t written, written_frozen;  /* blocks committed since, overwritten ones included: of each table */
 };
 

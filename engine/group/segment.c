@@ -289,6 +289,7 @@ void segment_entry_encode(const struct segment *segment, struct segment_entry_fo
     out->salt = le64_make(segment->salt);
     out->birth_salt = le64_make(segment->birth_salt);
     out->log_key = segment->log_key;
+    out->settled = segment->settled;
 }
 
 bool segment_entry_decode(const struct segment_entry_format *in, struct segment *segment, bool *sound)
@@ -307,8 +308,9 @@ bool segment_entry_decode(const struct segment_entry_format *in, struct segment 
         .salt = le64_get(in->salt),
         .birth_salt = le64_get(in->birth_salt),
         .log_key = in->log_key,
+        .settled = in->settled,
     };
-    *sound = segment->serial && kind >= SEGMENT_JOURNAL && kind <= SEGMENT_COLD && in->reserved == 0 &&
+    *sound = segment->serial && kind >= SEGMENT_JOURNAL && kind <= SEGMENT_COLD && in->settled <= 1 &&
              (state == SEGMENT_OPEN || state == SEGMENT_SEALED);
     return true;
 }

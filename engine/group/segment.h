@@ -39,6 +39,7 @@ struct segment {
     uint8_t kind, state, log_key;
     bool victim;         /* emptied by the merge that runs, or empty; nothing may refer to what is in it */
     bool stuck;          /* the cleaner could not empty it, and does not try again before the next open */
+    bool settled;        /* nothing in it can be compressed harder (recompress.c) */
     bool allocated;      /* the device below has space for it; kept while the slot is free */
 };
 

@@ -73,3 +73,12 @@ struct device_io segment_window(struct group *group, uint32_t index, uint32_t bl
     mutex_unlock(&group->lock);
     return io;
 }
+
+enum error segment_window_read(struct group *group, uint32_t index, const struct segment_keys *keys, uint32_t block,
+                               uint8_t *bytes, uint32_t *blocks)
+{
+    struct device_io io = segment_window(group, index, block, bytes);
+    *blocks = (uint32_t)(io.size / BLOCK_SIZE);
+    TRY(device_run(&io, 1));
+    return bulk_decrypt(keys, block, bytes, bytes, io.size);
+}

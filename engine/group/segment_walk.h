@@ -28,5 +28,8 @@ enum error segment_walk_items(const struct segment_walk *walk) CHECKED;
 
 /* The I/O that reads segment `index` from `block` on, as much as a window takes. Takes the group's lock. */
 struct device_io segment_window(struct group *group, uint32_t index, uint32_t block, uint8_t *bytes);
+/* Runs it, and decrypts. */
+enum error segment_window_read(struct group *group, uint32_t index, const struct segment_keys *keys, uint32_t block,
+                               uint8_t *bytes, uint32_t *blocks) CHECKED;
 
 #endif

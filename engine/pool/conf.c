@@ -28,6 +28,11 @@ static const char *const compression_choices[] = {
     "zstd-14", "zstd-15", "zstd-16", "zstd-17", "zstd-18", "zstd-19", NULL,
 };
 
+static const char *const recompress_choices[] = {
+    "on",      "off",     "zstd-1",  "zstd-2",  "zstd-3",  "zstd-4",  "zstd-5",  "zstd-6",  "zstd-7",  "zstd-8", "zstd-9",
+    "zstd-10", "zstd-11", "zstd-12", "zstd-13", "zstd-14", "zstd-15", "zstd-16", "zstd-17", "zstd-18", "zstd-19", NULL,
+};
+
 static const struct conf_key keys[] = {
     {"pool", "uuid", CONF_TEXT, NULL, false},
     {"pool", "encryption", CONF_CHOICE, encryption_choices, false},
@@ -37,6 +42,7 @@ static const struct conf_key keys[] = {
     {"pool", "index-memory", CONF_SIZE, NULL, false},
     {"pool", "trash", CONF_DURATION, NULL, false},
     {"pool", "compression", CONF_CHOICE, compression_choices, false},
+    {"pool", "recompress", CONF_CHOICE, recompress_choices, false},
     {"server", "nbd", CONF_TEXT, NULL, true},
     {"server", "control", CONF_TEXT, NULL, false},
     {"server", "insecure", CONF_BOOL, NULL, false},
@@ -248,6 +254,16 @@ static void take_compression(struct pool_conf *conf)
     conf->zstd_level = choice < COUNT_OF(first) ? 0 : (int)(choice - COUNT_OF(first)) + 1;
 }
 
+/* Who asks for LZ4 by name keeps it, unless a level is named as well. */
+static void take_recompress(struct pool_conf *conf)
+{
+    size_t choice = conf_choice(conf->source, "pool", "recompress", 0);
+    if (choice == 0)
+        conf->recompress = conf->codec == POOL_CODEC_AUTO ? POOL_RECOMPRESS_DEFAULT : 0;
+    else
+        conf->recompress = (int)choice - 1;
+}
+
 static enum error take_pool(struct pool_conf *conf)
 {
     TRY(uuid_needed(conf, "pool", "uuid", &conf->pool));
@@ -256,6 +272,7 @@ static enum error take_pool(struct pool_conf *conf)
         conf_choice(conf->source, "pool", "fingerprint", 0) == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
     conf->trash = conf_duration(conf->source, "pool", "trash", POOL_TRASH_DEFAULT);
     take_compression(conf);
+    take_recompress(conf);
     return take_memory(conf);
 }
 

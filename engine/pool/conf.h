@@ -20,6 +20,7 @@
 #define POOL_MEMORY_DEFAULT   (UINT64_C(256) << 20)
 #define POOL_MEMORY_MIN       (UINT64_C(64) << 20)
 #define POOL_INDEX_MEMORY_MIN (UINT64_C(1) << 20)
+#define POOL_RECOMPRESS_DEFAULT 6
 #define POOL_TRASH_DEFAULT    (UINT64_C(7) * 86400)
 #define POOL_GROUPS_MAX       64
 #define POOL_PROVIDERS_MAX    64
@@ -48,6 +49,7 @@ struct pool_conf {
     uint64_t memory, index_memory;          /* bytes */
     uint64_t trash;                         /* seconds */
     enum codec_choice codec;
+    int recompress; /* 0, or 1 to 19: the level of zstd for old data that LZ4 compressed */
     int zstd_level; /* 1 to 19 where codec is POOL_CODEC_ZSTD */
     size_t nbd_count;
     char **nbd; /* "unix:PATH" or "tcp:HOST:PORT" */

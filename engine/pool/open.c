@@ -100,6 +100,7 @@ static enum error group_begin(struct opening *opening)
         .checkpoint_seen = opening->checkpoint_seen,
         .read_only = pool->read_only,
         .no_index = pool->no_index,
+        .recompress = pool->options.repair ? 0 : pool->conf->recompress,
         .by_hand = pool->options.repair,
         .cut_journal = pool->options.repair,
         .published = published,

@@ -109,6 +109,7 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     world->latency_max = UINT64_C(1000) << world_below(15);
     world->spurious_chance = world_below(3) == 0 ? 20 : 0;
     world->plant = choices->plant;
+    atomic_store(&recompress_idle, seed / 2 % 2 ? 0 : RECOMPRESS_IDLE); /* else a life has too few quiet seconds */
     atomic_store(&clean_always, seed % 2); /* pools seldom become short of space within a life */
     faults_draw();
 }

@@ -112,7 +112,7 @@ static const struct expected expectations[] = {
     FIELD(segment_entry_format, salt),
     FIELD(segment_entry_format, birth_salt),
     FIELD(segment_entry_format, log_key),
-    FIELD(segment_entry_format, reserved),
+    FIELD(segment_entry_format, settled),
     STRUCT(release_format),
     FIELD(release_format, node),
     FIELD(release_format, component),

@@ -115,6 +115,7 @@ static void the_smallest_conf_gets_the_defaults(void **context)
     assert_int_equal(conf->index_memory, 64 << 20);
     assert_int_equal(conf->trash, 7 * 86400);
     assert_int_equal(conf->codec, POOL_CODEC_AUTO);
+    assert_int_equal(conf->recompress, POOL_RECOMPRESS_DEFAULT);
     assert_int_equal(conf->nbd_count, 1);
     assert_string_equal(conf->nbd[0], "unix:/pool/nbd.sock");
     assert_string_equal(conf->control, "/pool/control.sock");
@@ -141,6 +142,7 @@ static void everything_can_be_set(void **context)
     assert_int_equal(conf->trash, 0);
     assert_int_equal(conf->codec, POOL_CODEC_ZSTD);
     assert_int_equal(conf->zstd_level, 19);
+    assert_int_equal(conf->recompress, 0);
     assert_int_equal(conf->nbd_count, 2);
     assert_string_equal(conf->nbd[0], "unix:/run/a.sock");
     assert_string_equal(conf->nbd[1], "tcp:localhost:10809");
@@ -150,6 +152,28 @@ static void everything_can_be_set(void **context)
     assert_string_equal(conf->groups[0].devices[0].path, "/pool/disk");
     assert_string_equal(conf->groups[0].devices[1].path, "/dev/disk/by-id/x");
     pool_conf_destroy(conf);
+}
+
+static int recompress_of(const char *lines)
+{
+    char text[1024];
+    snprintf(text, sizeof(text), "[pool]\n" POOL "%sencryption = off\n" GROUP, lines);
+    struct pool_conf *conf = parsed(text);
+    int level = conf->recompress;
+    pool_conf_destroy(conf);
+    return level;
+}
+
+static void what_lz4_compressed_is_compressed_harder_where_nobody_asked_for_lz4(void **context)
+{
+    (void)context;
+    assert_refused("[pool]\n" POOL "recompress = zstd-20\nencryption = off\n" GROUP, "zstd-19");
+    assert_int_equal(recompress_of("recompress = on\n"), POOL_RECOMPRESS_DEFAULT);
+    assert_int_equal(recompress_of("recompress = off\n"), 0);
+    assert_int_equal(recompress_of("recompress = zstd-1\n"), 1);
+    assert_int_equal(recompress_of("recompress = zstd-19\n"), 19);
+    assert_int_equal(recompress_of("compression = lz4\n"), 0);
+    assert_int_equal(recompress_of("compression = lz4\nrecompress = zstd-9\n"), 9);
 }
 
 static void each_compression_has_its_level(void **context)
@@ -309,6 +333,7 @@ int main(void)
         cmocka_unit_test(the_smallest_conf_gets_the_defaults),
         cmocka_unit_test(everything_can_be_set),
         cmocka_unit_test(each_compression_has_its_level),
+        cmocka_unit_test(what_lz4_compressed_is_compressed_harder_where_nobody_asked_for_lz4),
         cmocka_unit_test(what_is_composed_reads_back),
         cmocka_unit_test(paths_that_a_conf_cannot_hold_are_known),
         cmocka_unit_test(the_example_of_the_manual_is_a_conf),

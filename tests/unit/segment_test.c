@@ -89,21 +89,22 @@ static void impossible_entries_of_the_table_are_told(void **state)
                               .key_slot = 7,
                               .salt = 8,
                               .birth_salt = 9,
-                              .log_key = 10},
+                              .log_key = 10,
+                              .settled = true},
                    back;
     struct segment_entry_format entry, bad;
     bool sound;
     segment_entry_encode(&segment, &entry);
     assert_true(segment_entry_decode(&entry, &back, &sound) && sound);
     assert_true(back.serial == 5 && back.live == 6 && back.kind == SEGMENT_COLD && back.key_slot == 7 &&
-                back.salt == 8 && back.birth_salt == 9 && back.log_key == 10);
+                back.salt == 8 && back.birth_salt == 9 && back.log_key == 10 && back.settled);
     bad = entry, bad.serial = le40_make(0);
     assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
     bad = entry, bad.kind_state = SEGMENT_COLD << 4;
     assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
     bad = entry, bad.kind_state = (SEGMENT_COLD + 1) << 4 | SEGMENT_SEALED;
     assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
-    bad = entry, bad.reserved = 1;
+    bad = entry, bad.settled = 2;
     assert_true(segment_entry_decode(&bad, &back, &sound) && !sound);
     memset(&bad, 0, sizeof bad);
     assert_false(segment_entry_decode(&bad, &back, &sound));

@@ -1,0 +1,164 @@
+/*
+ * Old data compressed harder while nobody writes: what the load of the moment stored by LZ4 is stored by zstd instead.
+ *
+ * It is the cleaner's work on segments that need no cleaning. Where nothing was committed for a while, and space is not
+ * short, the merge thread reads some segments, the oldest first. One of whose live bytes a part is units of LZ4 becomes a
+ * victim, and the cleaner compresses those anew as it moves them (clean_segment.c). One that has none, or little, is
+ * *settled*: nobody looks into it again, after a restart either, since the segment table says so. What comes of a victim
+ * has no LZ4 in it, is read once more and settled. So it ends, whatever the level, and is begun again by new data only.
+ *
+ * Throttle: each round is a small merge of its own, at the merge thread's low priority, and behind each nothing may be
+ * committed for as long again; the first commit ends it with the round that runs.
+ *
+ * The merge thread alone; the group's lock for looks. A crash forgets what was settled since the last publish, and what
+ * the cleaner says of crashes holds.
+ */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/group/clean.h"
+#include "engine/group/view.h"
+
+#define ROUND_VICTIMS 8u                 /* of a round */
+#define ROUND_READS   32u
+#define GAIN_PART     4 /* of the live bytes: less in units of LZ4 is not worth moving the rest */
+
+_Atomic uint64_t recompress_idle = RECOMPRESS_IDLE;
+
+static bool is_candidate(const struct group *group, const struct segment *segment)
+{
+    return segment->state == SLOT_SEALED && (segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD) &&
+           segment->generation <= group->published_generation && !segment->stuck && !segment->settled && segment->live > 0;
+}
+
+/* Each victim takes no more than it gives back, once it is published. */
+static bool has_room(const struct group *group)
+{
+    return group->segments.free_total > group_clean_target(group) + ROUND_VICTIMS &&
+           group_clean_room(group) > ROUND_VICTIMS + 2;
+}
+
+bool recompress_is_due(const struct group *group)
+{
+    if (group->config.recompress == 0 || !recent_is_empty(group->view->active) || group_is_releasing(group) ||
+        clock_monotonic() - group->active_since < atomic_load(&recompress_idle) || !has_room(group))
+        return false;
+    for (uint32_t i = 0; i < group->segments.count; i++)
+        if (is_candidate(group, &group->segments.table[i]))
+            return true;
+    return false;
+}
+
+/* ---- looking into a segment ------------------------------------------------------------------------------------------ */
+
+struct look {
+    struct group *group;
+    uint32_t index;
+    const struct segment_keys *keys;
+    uint8_t *bytes;
+    uint64_t harder; /* bytes of units that can be compressed harder */
+};
+
+static enum error item_look(void *context, const struct item_read *read)
+{
+    struct look *look = context;
+    if (read->kind == ITEM_UNIT && read->header->codec == STORED_LZ4)
+        look->harder += (uint64_t)read->length * GRAIN_SIZE;
+    return ERROR_NONE;
+}
+
+static enum error window_look(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
+{
+    struct look *look = context;
+    *bytes = look->bytes;
+    return segment_window_read(look->group, look->index, look->keys, block, look->bytes, blocks);
+}
+
+/* What cannot be read is not worth it either: a scrub tells of it. */
+static bool segment_is_worth_it(struct look *look, uint64_t live)
+{
+    mutex_lock(&look->group->lock);
+    struct segment_identity identity = segment_identity(&look->group->segments, look->index);
+    struct segment_walk walk = {
+        .kind = (enum segment_kind)look->group->segments.table[look->index].kind,
+        .serial = identity.serial,
+        .blocks = segment_blocks(&look->group->segments),
+        .read = window_look,
+        .item = item_look,
+        .context = look,
+    };
+    mutex_unlock(&look->group->lock);
+    look->harder = 0;
+    enum error error = segment_keys_get(look->group, &identity, &look->keys);
+    if (!error) {
+        walk.keys = look->keys;
+        error = segment_walk_items(&walk);
+        segment_keys_put(look->group, look->keys);
+    }
+    if (error)
+        error_forget();
+    return !error && look->harder * GAIN_PART >= live;
+}
+
+/* ---- choosing -------------------------------------------------------------------------------------------------------- */
+
+/* The oldest that nobody looked into; SEGMENT_NONE. */
+static uint32_t oldest_find(const struct group *group, uint64_t after)
+{
+    const struct segments *segments = &group->segments;
+    uint32_t found = SEGMENT_NONE;
+    for (uint32_t i = 0; i < segments->count; i++)
+        if (is_candidate(group, &segments->table[i]) && segments->table[i].serial > after &&
+            (found == SEGMENT_NONE || segments->table[i].serial < segments->table[found].serial))
+            found = i;
+    return found;
+}
+
+static void segments_choose(struct look *look, struct victims *victims)
+{
+    struct group *group = look->group;
+    uint64_t after = 0;
+    for (unsigned reads = 0; reads < ROUND_READS && victims->count < ROUND_VICTIMS; reads++) {
+        mutex_lock(&group->lock);
+        look->index = oldest_find(group, after);
+        const struct segment *segment = look->index == SEGMENT_NONE ? NULL : &group->segments.table[look->index];
+        uint64_t live = segment ? segment->live : 0;
+        after = segment ? segment->serial : after;
+        mutex_unlock(&group->lock);
+        if (!segment)
+            return;
+        if (segment_is_worth_it(look, live)) {
+            victims->items[victims->count++] = look->index;
+            continue;
+        }
+        mutex_lock(&group->lock);
+        group->segments.table[look->index].settled = true;
+        segment_dirty(&group->segments, look->index);
+        mutex_unlock(&group->lock);
+    }
+}
+
+/* Somebody waits for the merge, and for no more than that. */
+static bool is_awaited(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    bool awaited = group->freezes_wanted > group->freezes_published;
+    mutex_unlock(&group->thread_lock);
+    return awaited;
+}
+
+enum error recompress_choose(struct group *group, struct victims *victims)
+{
+    mutex_lock(&group->lock);
+    bool due = victims->count == 0 && recompress_is_due(group);
+    mutex_unlock(&group->lock);
+    if (!due || is_awaited(group))
+        return ERROR_NONE;
+    struct look look = {.group = group, .bytes = memory_aligned(SEGMENT_WINDOW)};
+    free(victims->items);
+    *victims = (struct victims){.items = malloc(ROUND_VICTIMS * sizeof *victims->items), .harder = true};
+    enum error error = look.bytes && victims->items ? ERROR_NONE : ERROR_NO_MEMORY;
+    if (!error)
+        segments_choose(&look, victims);
+    memory_free_cleansed(look.bytes);
+    return error;
+}
