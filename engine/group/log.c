@@ -209,17 +209,17 @@ void log_reserve(struct log *log, size_t size, size_t record_size, struct log_it
     atomic_fetch_add(&b->fills, 1);
 }
 
-void log_require_whole(struct log *log, size_t bytes)
+void log_require_whole(struct log *log, size_t item_bytes, size_t record_bytes)
 {
-    if (log->open && !fits(log->open, bytes, 1))
+    if (log->open && !fits(log->open, item_bytes, record_bytes))
         buffer_close(log, false);
     if (!log->open)
         buffer_open(log);
-    if (!fits(log->open, bytes, 1)) {
+    if (!fits(log->open, item_bytes, record_bytes)) {
         buffer_close(log, true);
         buffer_open(log);
     }
-    ASSERT(fits(log->open, bytes, 1));
+    ASSERT(fits(log->open, item_bytes, record_bytes));
 }
 
 void log_record(struct log *log, struct log_commit *commit, const void *record, size_t size)

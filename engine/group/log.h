@@ -125,9 +125,10 @@ enum error log_prepare(struct log *log) CHECKED;
  * next where it does not fit. The caller fills item->at and calls log_filled() for each item. `size` 0: only room for a
  * record (no log_filled). */
 void log_reserve(struct log *log, size_t size, size_t record_size, struct log_item *item);
-/* Makes sure that the next `bytes` of items and records lie in one append; an empty append names the next segment where
- * the rest of this one is too short. May use up two buffers: log_is_ready() is needed again. */
-void log_require_whole(struct log *log, size_t bytes);
+/* Makes sure that the next items, of `item_bytes` together, and records of one frame, for which `record_bytes` are reserved
+ * together, lie in one append; an empty append names the next segment where the rest of this one is too short. May use
+ * up two buffers: log_is_ready() is needed again. */
+void log_require_whole(struct log *log, size_t item_bytes, size_t record_bytes);
 /* Enters a record that was reserved last, in a frame of the commit. */
 void log_record(struct log *log, struct log_commit *commit, const void *record, size_t size);
 /* The sequence of the frame in which that record will stand; between log_reserve() and log_record(). */

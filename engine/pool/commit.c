@@ -19,7 +19,13 @@
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
 
-#define WHOLE_SLACK (32u << 10) /* headers, descriptors and records of a commit that must lie in one append */
+/* What a commit that must lie in one append takes of it: of items for each of its blocks, and all that is reserved for
+ * records, of which there are most where a snapshot is made of as many objects as may be. */
+#define WHOLE_BLOCK_BYTES (CHUNK_SIZE + sizeof(struct item_format) + sizeof(le40) + GRAIN_SIZE)
+#define WHOLE_RECORD_BYTES                                                      \
+    (CATALOG_DOCUMENTS_MAX * (RECORD_WRITE_BYTES_MAX + RECORD_SMALL_BYTES_MAX) + \
+     (SNAPSHOT_OBJECTS_MAX + 1) * RECORD_SMALL_BYTES_MAX)
+_Static_assert(OBJECT_DOCUMENT_BYTES_MAX <= CATALOG_DOCUMENTS_MAX * CHUNK_SIZE, "a unit of each block at most");
 
 /* ---- before anything is changed ------------------------------------------------------------------------------------------ */
 
@@ -207,7 +213,7 @@ static void records_enter(struct batch *batch)
 {
     struct log_commit commit = {.section = &batch->pool->section};
     if (batch->whole)
-        log_require_whole(&batch->pool->group->journal, batch->count * CHUNK_SIZE + WHOLE_SLACK);
+        log_require_whole(&batch->pool->group->journal, batch->count * WHOLE_BLOCK_BYTES, WHOLE_RECORD_BYTES);
     for (size_t u = 0; u < batch->unit_count; u++)
         unit_enter(batch, &commit, &batch->units[u]);
     references_enter(batch, &commit);

@@ -133,7 +133,8 @@ enum error catalog_commit_all(struct pool *pool, const struct catalog_changes *c
     size_t blocks = 0;
     for (size_t i = 0; i < changes->document_count; i++)
         blocks += document_blocks(&changes->documents[i]);
-    ASSERT(blocks * CHUNK_SIZE <= OBJECT_DOCUMENT_BYTES_MAX && changes->document_count <= CATALOG_DOCUMENTS_MAX);
+    ASSERT(blocks * CHUNK_SIZE <= OBJECT_DOCUMENT_BYTES_MAX && changes->document_count <= CATALOG_DOCUMENTS_MAX &&
+           changes->change_count <= SNAPSHOT_OBJECTS_MAX + 1);
     AUTO_FREE uint8_t *padded = memory_zeroed(blocks + 1, CHUNK_SIZE);
     struct batch *batch = padded ? batch_get(pool, COMPONENT_CATALOG, NULL) : NULL;
     if (!batch)

@@ -180,7 +180,7 @@ static void what_must_be_whole_lies_in_one_append(void **state)
     for (unsigned i = 0; i < 60; i++) { /* 15 MiB: over several ends of segments */
         struct log_item item;
         assert_int_equal(fixture_enter(f, false), ERROR_NONE);
-        log_require_whole(journal, whole);
+        log_require_whole(journal, whole, 100);
         uint64_t ticket = journal->open->ticket;
         for (size_t bytes = 0; bytes + (32 << 10) <= whole; bytes += 32 << 10) {
             log_reserve(journal, 32 << 10, 0, &item);
@@ -191,6 +191,42 @@ static void what_must_be_whole_lies_in_one_append(void **state)
         assert_int_equal(log_advance(journal), ERROR_NONE);
     }
     assert_true(f->group->segments.serial_next > 4);
+}
+
+/* Enters references of one block as a commit of its own, as long as they take no more than `end` bytes of the records of
+ * the buffer; returns the ticket of the last one. */
+static uint64_t records_fill(struct fixture *f, uint32_t end)
+{
+    struct log *journal = &f->group->journal;
+    struct log_commit commit = {.section = &f->section};
+    struct map_entry hole = {0};
+    uint8_t bytes[RECORD_REFERENCE_BYTES_MAX];
+    struct byte_writer out = {bytes, bytes + sizeof bytes, false};
+    struct log_item none;
+    record_reference_encode(&out, COMPONENT, 1, &hole, 1);
+    size_t size = (size_t)(out.next - bytes);
+    do {
+        log_reserve(journal, 0, size, &none);
+        log_record(journal, &commit, bytes, size);
+    } while (journal->open->records_size + size + sizeof(struct frame_format) <= end);
+    return none.buffer->ticket;
+}
+
+static void what_must_be_whole_has_room_for_its_records(void **state)
+{
+    struct fixture *f = *state;
+    struct log *journal = &f->group->journal;
+    const uint32_t room = 4096;
+    assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
+    assert_int_equal(fixture_enter(f, false), ERROR_NONE);
+    uint64_t before = records_fill(f, LOG_RECORDS_BYTES - 100);
+    assert_true(journal->open->records_size > LOG_RECORDS_BYTES - 200);
+    log_require_whole(journal, 100, room);
+    uint64_t ticket = journal->open->ticket;
+    assert_int_equal(records_fill(f, journal->open->records_size + room), ticket);
+    assert_true(ticket > before);
+    fixture_leave(f);
+    assert_int_equal(log_advance(journal), ERROR_NONE);
 }
 
 /* ---- several threads ----------------------------------------------------------------------------------------------
@@ -258,6 +294,7 @@ int main(void)
         TEST(an_empty_append_carries_the_chain_on),
         TEST(a_log_goes_on_from_segment_to_segment),
         TEST(what_must_be_whole_lies_in_one_append),
+        TEST(what_must_be_whole_has_room_for_its_records),
         TEST(all_that_threads_wrote_is_replayed),
         TEST_TWO(all_that_threads_wrote_is_replayed),
     };
