@@ -259,10 +259,13 @@ static enum error leaf_next(struct group *group, const struct view *view, uint64
     return ERROR_NONE;
 }
 
-enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *leaf, uint64_t end)
+enum error view_leaf_next(struct group *group, const _Atomic uint64_t *target, uint64_t *leaf, uint64_t end)
 {
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    uint64_t component = atomic_load(target);
+    mutex_unlock(&group->lock);
     struct tree map = {ITEM_NODE, component, {{{0}}}};
-    struct view *view = view_take(group);
     enum error error = view_map(group, view, component, &map);
     if (!error || error == ERROR_NOT_FOUND) /* one that is not published yet has an empty map */
         error = leaf_next(group, view, component, &map, leaf, end);
@@ -352,18 +355,26 @@ enum error view_find(struct group *group, const struct view *view, uint64_t comp
     return ERROR_NONE;
 }
 
-enum error view_lookup(struct group *group, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
-                       size_t count, struct view **out)
+enum error view_lookup_target(struct group *group, const _Atomic uint64_t *target, uint64_t *component,
+                              const uint64_t *blocks, struct map_entry *entries, size_t count, struct view **out)
 {
     bool known[LOOKUP_MAX];
     mutex_lock(&group->lock);
     struct view *view = view_get(group);
-    view_find_recent(view, component, blocks, entries, known, count);
+    *component = atomic_load(target);
+    view_find_recent(view, *component, blocks, entries, known, count);
     mutex_unlock(&group->lock);
-    enum error error = view_find(group, view, component, blocks, entries, known, count);
+    enum error error = view_find(group, view, *component, blocks, entries, known, count);
     if (error)
         view_put(group, view);
     else
         *out = view;
     return error;
+}
+
+enum error view_lookup(struct group *group, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
+                       size_t count, struct view **view)
+{
+    const _Atomic uint64_t fixed = component;
+    return view_lookup_target(group, &fixed, &component, blocks, entries, count, view);
 }

@@ -58,13 +58,18 @@ enum error view_find(struct group *group, const struct view *view, uint64_t comp
 /* Asks the active and the frozen table; under the group's lock. */
 void view_find_recent(const struct view *view, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
                       bool *known, size_t count);
-/* Takes a view and asks everything; the caller puts *view. */
+/* Takes a view and asks everything; the caller puts *view. An object moves to another component under the group's lock,
+ * and the one before may soon be gone: so `target`, where its component stands, is asked under the same hold that takes
+ * the view, and *component (set on failure too) belongs to no other view. */
+enum error view_lookup_target(struct group *group, const _Atomic uint64_t *target, uint64_t *component,
+                              const uint64_t *blocks, struct map_entry *entries, size_t count, struct view **view) CHECKED;
+/* The same of a component that nobody takes away meanwhile. */
 enum error view_lookup(struct group *group, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
                        size_t count, struct view **view) CHECKED;
 
 /* The first leaf (of 256 blocks) of [*leaf, end) in which something may be mapped, in the newest view; `end` where all
- * is a hole. Reads inner nodes only. */
-enum error view_leaf_next(struct group *group, uint64_t component, uint64_t *leaf, uint64_t end) CHECKED;
+ * is a hole. `target`: see view_lookup_target(). Reads inner nodes only. */
+enum error view_leaf_next(struct group *group, const _Atomic uint64_t *target, uint64_t *leaf, uint64_t end) CHECKED;
 
 /* The first leaf of [first, end) of which the view's recent tables say anything; `end` where there is none. */
 uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end);

@@ -307,12 +307,15 @@ static enum error overwrites_only(struct batch *batch, bool *only)
     uint64_t blocks[BATCH_BLOCKS];
     struct map_entry entries[BATCH_BLOCKS];
     struct view *view;
+    const _Atomic uint64_t fixed = batch->component;
+    uint64_t component;
     *only = false;
     if (batch->component == COMPONENT_CATALOG || batch->change_count)
         return ERROR_NONE;
     for (size_t i = 0; i < batch->count; i++)
         blocks[i] = batch->blocks[i].block;
-    TRY(view_lookup(batch->pool->group, batch->component, blocks, entries, batch->count, &view));
+    TRY(view_lookup_target(batch->pool->group, batch->target ? batch->target : &fixed, &component, blocks, entries,
+                           batch->count, &view));
     view_put(batch->pool->group, view);
     *only = true;
     for (size_t i = 0; i < batch->count; i++)

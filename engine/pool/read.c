@@ -1,8 +1,9 @@
 /*
  * Reads of a batch. You are in the read path: READ: recent table -> tree -> unit -> answer.
  *
- * All blocks of all reads of a round are looked up under one view and fetched together. A block that cannot be read
- * fails the requests that want it, and no others; it is noted in the ledger of known damage, from where it is told.
+ * All blocks of all reads of a round are looked up under one view and fetched together, in the component that the object
+ * has in that view. A block that cannot be read fails the requests that want it, and no others; it is noted in the
+ * ledger of known damage, from where it is told.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 /* Blocks of one round, from several requests. */
 struct round {
     struct pool *pool;
-    uint64_t component;
+    const _Atomic uint64_t *target; /* where the component stands: a snapshot or a clone moves it between two rounds */
+    uint64_t component;             /* of the last look-up */
     size_t count;
     uint64_t blocks[ROUND_BLOCKS];
     struct map_entry entries[ROUND_BLOCKS]; /* holes where nothing is mapped, or the map could not be asked */
@@ -37,7 +39,8 @@ static enum error blocks_fetch(struct round *round, size_t begin, size_t end, en
     struct group *group = round->pool->group;
     struct view *view;
     size_t count = 0;
-    TRY(view_lookup(group, round->component, round->blocks + begin, entries + begin, end - begin, &view));
+    TRY(view_lookup_target(group, round->target, &round->component, round->blocks + begin, entries + begin, end - begin,
+                           &view));
     for (size_t i = begin; i < end; i++) {
         errors[i] = ERROR_NONE;
         if (entry_is_hole(entries[i])) {
@@ -56,12 +59,13 @@ static enum error blocks_fetch(struct round *round, size_t begin, size_t end, en
 }
 
 /* Which blocks a recent table knows: they can be read without the tree. */
-static void recent_look(const struct round *round, bool known[ROUND_BLOCKS])
+static void recent_look(struct round *round, bool known[ROUND_BLOCKS])
 {
     struct map_entry entries[ROUND_BLOCKS];
     struct group *group = round->pool->group;
     mutex_lock(&group->lock);
     struct view *view = view_get(group);
+    round->component = atomic_load(round->target);
     view_find_recent(view, round->component, round->blocks, entries, known, round->count);
     mutex_unlock(&group->lock);
     view_put(group, view);
@@ -145,7 +149,7 @@ static void round_add(struct round *round, struct request *request, uint64_t off
 
 void read_execute(struct volume *volume, struct request **requests, size_t count)
 {
-    struct round round = {.pool = volume->pool, .component = volume->object->component};
+    struct round round = {.pool = volume->pool, .target = &volume->object->component};
     for (size_t r = 0; r < count; r++) {
         struct request *request = requests[r];
         uint8_t *data = request->type == REQUEST_READ ? request->data : NULL;
@@ -161,7 +165,8 @@ void read_execute(struct volume *volume, struct request **requests, size_t count
 
 enum error component_read(struct pool *pool, uint64_t component, uint64_t first, size_t count, void *out)
 {
-    struct round round = {.pool = pool, .component = component};
+    const _Atomic uint64_t fixed = component;
+    struct round round = {.pool = pool, .target = &fixed};
     struct request request = {.type = REQUEST_READ};
     for (size_t i = 0; i < count; i++)
         round_add(&round, &request, (first + i) * CHUNK_SIZE, (uint8_t *)out + i * CHUNK_SIZE, CHUNK_SIZE);

@@ -129,9 +129,10 @@ static enum error leaf_runs(struct volume *volume, uint64_t block, size_t count,
     uint64_t blocks[MAP_LEAF_ENTRIES];
     struct map_entry entries[MAP_LEAF_ENTRIES];
     struct view *view;
+    uint64_t component;
     for (size_t i = 0; i < count; i++)
         blocks[i] = block + i;
-    TRY(view_lookup(volume->pool->group, volume->object->component, blocks, entries, count, &view));
+    TRY(view_lookup_target(volume->pool->group, &volume->object->component, &component, blocks, entries, count, &view));
     view_put(volume->pool->group, view);
     for (size_t i = 0; i < count && !*full; i++) {
         bool hole = entry_is_hole(entries[i]);
@@ -145,7 +146,7 @@ static enum error leaf_runs(struct volume *volume, uint64_t block, size_t count,
 static enum error holes_pass(struct volume *volume, uint64_t *block, uint64_t end, struct runs *runs, bool *full)
 {
     uint64_t leaf = *block / MAP_LEAF_ENTRIES;
-    TRY(view_leaf_next(volume->pool->group, volume->object->component, &leaf,
+    TRY(view_leaf_next(volume->pool->group, &volume->object->component, &leaf,
                        (end + MAP_LEAF_ENTRIES - 1) / MAP_LEAF_ENTRIES));
     uint64_t next = MIN(MAX(leaf * MAP_LEAF_ENTRIES, *block), end);
     if (next > *block)

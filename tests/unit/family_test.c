@@ -141,19 +141,20 @@ static void sixty_four_links_start_a_merge(void **state)
 static void the_next_mapped_leaf_is_found_through_the_base(void **state)
 {
     struct fixture *f = *state;
+    const _Atomic uint64_t heir = HEIR;
     uint64_t leaf = 0;
     fixture_write(f, SNAPSHOT, 256 * 7, 1);
     publish(f);
     fixture_write(f, SNAPSHOT, 256 * 5, 1);
     fixture_heir(f, HEIR, SNAPSHOT, COMPONENT_LIVE);
-    assert_int_equal(view_leaf_next(f->group, HEIR, &leaf, 100), ERROR_NONE);
+    assert_int_equal(view_leaf_next(f->group, &heir, &leaf, 100), ERROR_NONE);
     assert_int_equal(leaf, 5);
     leaf = 6;
-    assert_int_equal(view_leaf_next(f->group, HEIR, &leaf, 100), ERROR_NONE);
+    assert_int_equal(view_leaf_next(f->group, &heir, &leaf, 100), ERROR_NONE);
     assert_int_equal(leaf, 7);
     leaf = 6;
     fixture_holes(f, HEIR, 0, 256 * 50);
-    assert_int_equal(view_leaf_next(f->group, HEIR, &leaf, 100), ERROR_NONE);
+    assert_int_equal(view_leaf_next(f->group, &heir, &leaf, 100), ERROR_NONE);
     assert_int_equal(leaf, 100);
 }
 

@@ -4,6 +4,21 @@
  */
 #include "tests/unit/pool_fixture.h"
 
+void __real_view_put(struct group *group, struct view *view);
+void __wrap_view_put(struct group *group, struct view *view);
+
+/* Runs in the thread that armed it, once, where that one has given back a view and holds nothing. */
+static _Thread_local void (*between_views)(void);
+
+void __wrap_view_put(struct group *group, struct view *view)
+{
+    void (*run)(void) = between_views;
+    __real_view_put(group, view);
+    between_views = NULL;
+    if (run)
+        run();
+}
+
 static enum error snapshot_try(const char *name, const char *snapshot)
 {
     return object_snapshot(pool, &name, 1, snapshot, false, 0);
@@ -432,6 +447,52 @@ static void extents_and_usage_look_through_the_base(void **context)
     }
 }
 
+static void the_component_goes(void)
+{
+    uint64_t component = component_of("a");
+    clone_as("a", "b");
+    await_dropped(0);
+    assert_false(component_exists(component));
+}
+
+static void a_read_in_two_rounds_follows_the_object(void **context)
+{
+    static uint8_t written[2 * MIB], back[2 * MIB];
+    struct request write = {.type = REQUEST_WRITE, .length = sizeof written, .data = written};
+    struct request read = {.type = REQUEST_READ, .length = sizeof back, .data = back};
+    struct volume *volume;
+    (void)context;
+    for (unsigned i = 0; i < sizeof written / COFFER_BLOCK; i++)
+        block_fill(written + i * COFFER_BLOCK, i + 1);
+    make("a", GIB);
+    assert_fine(volume_open(pool, "a", false, &volume));
+    volume_execute(volume, &write, 1, fixture_answer, NULL);
+    assert_fine(write.error);
+    between_views = the_component_goes;
+    volume_execute(volume, &read, 1, fixture_answer, NULL);
+    volume_close(volume);
+    assert_fine(read.error);
+    assert_null(between_views);
+    assert_memory_equal(back, written, sizeof back);
+}
+
+static void extents_of_several_leaves_follow_the_object(void **context)
+{
+    struct volume *volume;
+    struct extent extents[4];
+    size_t count;
+    (void)context;
+    make("a", GIB);
+    write_block("a", 0, 1);
+    write_block("a", 64 * MIB, 2);
+    assert_fine(volume_open(pool, "a", true, &volume));
+    between_views = the_component_goes;
+    assert_fine(volume_extents(volume, 0, GIB, extents, COUNT_OF(extents), &count));
+    volume_close(volume);
+    assert_int_equal(count, 4);
+    assert_int_equal(extents[1].length, 64 * MIB - COFFER_BLOCK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
 int main(void)
@@ -454,6 +515,8 @@ int main(void)
         TEST(a_clone_of_an_object_is_of_that_moment),
         TEST(clones_of_clones_read_as_the_first),
         TEST(extents_and_usage_look_through_the_base),
+        TEST(a_read_in_two_rounds_follows_the_object),
+        TEST(extents_of_several_leaves_follow_the_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
