@@ -213,10 +213,7 @@ static enum error component_adopt(struct merge *merge, struct component_list *li
  * base, and so is all below it: nothing is asked. */
 static enum error family_begin(struct merge *merge, const struct component_merge *component)
 {
-    if (merge->family_pending && !component->shared_root)
-        TRY(changes_apply(merge));
-    merge->family_pending = true;
-    return ERROR_NONE;
+    return merge->family_pending && !component->shared_root ? changes_apply(merge) : ERROR_NONE;
 }
 
 static enum error component_fold(struct merge *merge, struct component_merge *component, const struct sheaf **sheaves,
@@ -236,6 +233,7 @@ static enum error component_fold(struct merge *merge, struct component_merge *co
     struct tree_update update = {&tree, numbers, count, ranges, range_count, map_leaf_apply, map_node_drop, map_leaf_lost,
                                  format->family ? map_leaf_copied : NULL, component->shared_root, component, false};
     TRY(tree_update(merge, &update));
+    merge->family_pending |= format->family != 0; /* a list that was full was applied in the middle of it */
     pointer_encode(&tree.root.pointer, &format->root);
     format->height = tree.root.height;
     merge->blocks_mapped += (uint64_t)component->statistics.mapped;

@@ -210,6 +210,39 @@ static void a_base_may_go_before_its_heir(void **state)
     assert_int_equal(f->group->checkpoint.chunks_live, 0);
 }
 
+#define MANY_LEAVES 300 /* more changes than the list takes at once */
+
+static void refer_all(struct fixture *f, uint64_t component, struct map_entry entry)
+{
+    for (uint64_t block = 0; block < MANY_LEAVES * MAP_LEAF_ENTRIES; block++)
+        fixture_refer(f, component, block, entry);
+}
+
+/* The list fills up in the middle of the first heir, is applied, and fills again with what the second one has to know. */
+static void heirs_that_change_more_than_the_list_takes_stay_true(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t second = HEIR + 1;
+    struct map_entry one = fixture_write(f, SNAPSHOT, 0, 1);
+    refer_all(f, SNAPSHOT, one);
+    fixture_heir(f, HEIR, SNAPSHOT, COMPONENT_LIVE);
+    fixture_heir(f, second, SNAPSHOT, COMPONENT_LIVE);
+    publish(f);
+    delete(f, SNAPSHOT);
+    drain(f);
+    truth_expect(f, 3);
+    struct map_entry other = fixture_write(f, HEIR, 0, 2);
+    refer_all(f, HEIR, other);
+    fixture_write(f, second, (MANY_LEAVES - 1) * MAP_LEAF_ENTRIES, 3);
+    publish(f);
+    truth_expect(f, 3);
+    delete(f, HEIR);
+    delete(f, second);
+    drain(f);
+    truth_expect(f, 3);
+    assert_int_equal(f->group->checkpoint.blocks_mapped, 0);
+}
+
 /* ---- a model ------------------------------------------------------------------------------------------------------ */
 
 #define MODEL_COMPONENTS 14
@@ -324,6 +357,7 @@ int main(void)
         TEST(the_next_mapped_leaf_is_found_through_the_base),
         TEST(what_is_trimmed_of_an_heir_stays_in_its_base),
         TEST(a_base_may_go_before_its_heir),
+        TEST(heirs_that_change_more_than_the_list_takes_stay_true),
         TEST(families_stay_true_whatever_is_done_with_them),
         TEST(families_stay_true_while_they_are_moved),
     };
