@@ -39,7 +39,6 @@ enum error reference_add(struct merge *merge, uint64_t cid)
     if (merge->add_count == ADDS_MAX)
         TRY(changes_apply(merge));
     merge->adds[merge->add_count++] = cid;
-    merge->references++;
     return ERROR_NONE;
 }
 

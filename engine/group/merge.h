@@ -43,7 +43,7 @@ struct merge {
     size_t add_count;
     bool families;                 /* some components share nodes, or did */
     bool family_pending;           /* changes of nodes that are shared may not be applied yet */
-    int64_t references;            /* that came, less those that went */
+    int64_t references;            /* that came, less those that went; without the adds */
     struct releases releases;
     uint64_t release_budget;       /* references that it may release beside those that it adds; 0: none */
     uint64_t progress;

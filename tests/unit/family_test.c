@@ -243,6 +243,31 @@ static void heirs_that_change_more_than_the_list_takes_stay_true(void **state)
     assert_int_equal(f->group->checkpoint.blocks_mapped, 0);
 }
 
+/* What copies refer to as well comes on top of what a merge may add: it lets nothing more be released. */
+static void copies_let_no_more_be_released(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t dropped = HEIR + 1, leaves = 60;
+    const uint64_t usual = atomic_load(&release_references);
+    struct map_entry one = fixture_write(f, SNAPSHOT, 0, 1);
+    fixture_component(f, dropped, COMPONENT_LIVE);
+    for (uint64_t block = 0; block < leaves * MAP_LEAF_ENTRIES; block++) {
+        fixture_refer(f, SNAPSHOT, block, one);
+        fixture_refer(f, dropped, block, one);
+    }
+    fixture_heir(f, HEIR, SNAPSHOT, COMPONENT_LIVE);
+    publish(f);
+    atomic_store(&release_references, 1);
+    fixture_holes(f, dropped, 0, RECORD_BLOCKS_MAX);
+    for (uint64_t leaf = 0; leaf < leaves; leaf++)
+        fixture_refer(f, HEIR, leaf * MAP_LEAF_ENTRIES, (struct map_entry){0});
+    publish(f);
+    assert_true(truth_releases(f) > leaves / 2);
+    atomic_store(&release_references, usual);
+    drain(f);
+    truth_expect(f, 3);
+}
+
 /* ---- a model ------------------------------------------------------------------------------------------------------ */
 
 #define MODEL_COMPONENTS 14
@@ -358,6 +383,7 @@ int main(void)
         TEST(what_is_trimmed_of_an_heir_stays_in_its_base),
         TEST(a_base_may_go_before_its_heir),
         TEST(heirs_that_change_more_than_the_list_takes_stay_true),
+        TEST(copies_let_no_more_be_released),
         TEST(families_stay_true_whatever_is_done_with_them),
         TEST(families_stay_true_while_they_are_moved),
     };
