@@ -78,7 +78,7 @@ static bool is_sharing(const struct group *group)
 static uint64_t copies_of(const struct recent *recent)
 {
     uint64_t owners = recent ? recent_owners_count(recent) : 1;
-    return owners < RECENT_OWNERS_MAX ? MAX(owners, 1) : MAX(recent_sheaves_count(recent), owners);
+    return owners < RECENT_OWNERS_MAX ? MAX(owners, 1) : MAX(recent_sheaves_count(recent) + ranges_of(recent), owners);
 }
 
 /* … and is there once more for the next merge. */

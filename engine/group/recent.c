@@ -448,6 +448,7 @@ static void range_enter(struct recent *recent, uint64_t component, uint64_t firs
     recent->range_count = recent->range_count - stop + n + 1;
     recent->ranges[n] = (struct hole_range){component, first, end};
     recent->drops_max += range_drops(first, end);
+    owner_enter(recent, component);
 }
 
 void recent_enter_holes(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)

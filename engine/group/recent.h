@@ -101,8 +101,8 @@ void recent_enter_component(struct recent *recent, const struct component_change
 bool recent_base(const struct recent *recent, uint64_t component, uint64_t *base);
 /* Whether a link leads to the component. Walks all of them. */
 bool recent_has_heirs(const struct recent *recent, uint64_t component);
-/* Links that lead from one to the next, at most; links in all; components that have points (at most RECENT_OWNERS_MAX
- * are told apart). */
+/* Links that lead from one to the next, at most; links in all; components that have points or ranges (at most
+ * RECENT_OWNERS_MAX are told apart). */
 uint32_t recent_link_depth(const struct recent *recent);
 uint64_t recent_links_count(const struct recent *recent);
 uint64_t recent_owners_count(const struct recent *recent);

@@ -296,6 +296,18 @@ static void component_changes_keep_their_order(void **state)
     assert_false(recent_is_empty(recent));
 }
 
+static void a_component_counts_by_its_ranges_as_well(void **state)
+{
+    (void)state;
+    enter_holes(0, 0, 512);
+    enter_holes(0, 768, 1024);
+    assert_int_equal(recent_owners_count(recent), 1);
+    enter(1, 3, 5);
+    enter_holes(1, 512, 1024);
+    enter_holes(2, 512, 1024);
+    assert_int_equal(recent_owners_count(recent), 3);
+}
+
 static void enter_some_holes(unsigned c, uint64_t first)
 {
     uint64_t most = UINT64_C(1) << fixture_below(&seed, 12);
@@ -342,6 +354,7 @@ int main(void)
         TEST(a_trim_of_the_largest_object_is_one_range),
         TEST(births_stay_though_nobody_refers_to_them),
         TEST(component_changes_keep_their_order),
+        TEST(a_component_counts_by_its_ranges_as_well),
         TEST(any_history_equals_a_plain_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
