@@ -4,10 +4,10 @@
  * to the cold log, nodes and their second copies to the logs they came from, so that a pair never meets in one segment.
  * Pages of tables are only noted: who rewrites the tree moves them.
  *
- * What is found must be what the segment table counts there, to the byte. Anything less (damage, a lost page of the chunk
- * table, a pinned segment, a torn end that hides something) and the segment stays as it is: nothing that was noted of it
- * is kept, the copies are garbage that nothing refers to. So a segment is emptied whole or not at all, and the rule holds
- * that an entry whose segment is there is right.
+ * What is found must be what the segment table counts there, to the byte; where it is, a torn end does not matter. Anything
+ * less (damage, a lost page of the chunk table, a pinned segment, a torn end that hides something) and the segment stays
+ * as it is: nothing that was noted of it is kept, the copies are garbage that nothing refers to. So a segment is emptied
+ * whole or not at all, and the rule holds that an entry whose segment is there is right.
  *
  * The merge thread alone.
  */
@@ -320,6 +320,13 @@ static enum error moves_count(struct clean *clean)
     return error;
 }
 
+/* The last append may be torn: its header, which the tag is of, is there, and what follows it is anything. Nothing in it
+ * is counted; where all that is counted was found before, that was the end. */
+static bool is_found_whole(const struct clean *clean, enum error error)
+{
+    return (!error || error == ERROR_CORRUPT) && clean->live_found == clean->live && clean->pages_found == clean->pages;
+}
+
 enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, bool *emptied)
 {
     struct group *group = clean->merge->group;
@@ -336,9 +343,11 @@ enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, boo
     clean->moves_before = clean->move_count;
     clean->pages_before = clean->moved_page_count;
     enum error error = segment_read(clean);
-    *emptied = !error && clean->live_found == clean->live && clean->pages_found == clean->pages;
-    if (*emptied)
+    *emptied = is_found_whole(clean, error);
+    if (*emptied) {
+        error_forget();
         return moves_count(clean);
+    }
     clean->move_count = clean->moves_before;
     clean->moved_page_count = clean->pages_before;
     if (group_is_fenced(group))

@@ -2,8 +2,11 @@
  * The cleaner: segments of which little is alive come back, and what was alive in them is read as before, by whoever
  * still has its old name. What cannot be emptied whole stays as it is.
  */
+#include <errno.h>
+
 #include "base/clock.h"
 #include "base/message.h"
+#include "engine/device/kind.h"
 #include "engine/group/follow.h"
 #include "engine/group/merge.h"
 #include "tests/unit/group_truth.h"
@@ -229,6 +232,74 @@ static void an_older_view_reads_what_the_cleaning_merge_found_dead(void **state)
     view_put(f->group, view);
 }
 
+/* ---- a power failure -------------------------------------------------------------------------------------------------- */
+
+static struct {
+    struct device_operations operations;
+    const struct device_operations *real;
+} torn;
+
+/* Of what is written from now on a block each is kept, and no flush comes to an end. */
+static void torn_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ios[i]->operation == DEVICE_FLUSH) {
+            io_complete(ios[i], ERROR_IO, EIO);
+            continue;
+        }
+        if (ios[i]->operation == DEVICE_WRITE)
+            ios[i]->size = MIN(ios[i]->size, BLOCK_SIZE);
+        torn.real->submit(&ios[i], 1);
+    }
+}
+
+static void power_fails(struct fixture *f)
+{
+    struct device *device = f->group->devices[0];
+    torn.real = device->operations;
+    torn.operations = *device->operations;
+    torn.operations.submit = torn_submit;
+    torn.operations.run = NULL;
+    device->operations = &torn.operations;
+}
+
+static unsigned stuck(struct fixture *f)
+{
+    unsigned count = 0;
+    mutex_lock(&f->group->lock);
+    for (uint32_t i = 0; i < f->group->segments.count; i++)
+        count += f->group->segments.table[i].stuck;
+    mutex_unlock(&f->group->lock);
+    return count;
+}
+
+/* The header of the last append is there, and says that there is more than was kept. */
+static void a_segment_with_a_torn_end_is_cleaned(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS / 2);
+    uint64_t serials[] = {f->group->segments.table[f->group->meta.segment].serial,
+                          f->group->segments.table[f->group->twin.segment].serial};
+    overwrite_odd(f, UNITS / 4);
+    for (uint64_t unit = UNITS / 2; unit < UNITS; unit++)
+        unit_write(f, unit, seed_of(unit, false));
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    power_fails(f);
+    assert_int_equal(group_publish(f->group), ERROR_FENCED);
+    fixture_crash(f);
+    fixture_open(f);
+    atomic_store(&clean_always, true);
+    for (unsigned i = 0; i < 20; i++) {
+        unit_write(f, 0, seed_of(0, false));
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+    }
+    atomic_store(&clean_always, false);
+    assert_int_equal(stuck(f), 0);
+    for (size_t i = 0; i < COUNT_OF(serials); i++)
+        assert_int_equal(segment_find(&f->group->segments, serials[i]), SEGMENT_NONE);
+    truth_expect(f, 1);
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -236,6 +307,7 @@ int main(void)
     message_level_set((enum message_level)0);
     const struct CMUnitTest tests[] = {
         TEST(a_segment_with_damage_stays_as_it_is, setup),
+        TEST(a_segment_with_a_torn_end_is_cleaned, setup),
         TEST(a_block_whose_segment_was_cleaned_reads_as_before, setup),
         TEST(what_was_moved_survives_a_crash_and_a_restart, setup),
         TEST(what_was_moved_survives_a_crash_and_a_restart, setup_two),
