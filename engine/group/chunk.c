@@ -81,6 +81,7 @@ static void unit_cache(struct group *group, const struct item_read *read, const 
             cache_add(group->chunks, chunk_key(chunks[i]->entry), chunks[i]->out);
 }
 
+/* Of a unit that moved only what was alive may have gone along; the others are asked for again, each by its own name. */
 static void unit_done(struct item_read *read, void *context)
 {
     struct chunks_context *chunks = context;
@@ -93,6 +94,10 @@ static void unit_done(struct item_read *read, void *context)
     for (size_t i = unit->first; i < unit->first + unit->count; i++) {
         struct chunk_read *chunk = chunks->reads[i];
         chunk->error = error ? error : chunk_take(read, bytes, count, chunk, &index);
+        if (chunk->error && read->moved && unit->count > 1) {
+            chunk->error = ERROR_AGAIN;
+            continue;
+        }
         if (chunk->error == ERROR_NOT_FOUND)
             chunk->error = ERROR_CORRUPT;
         if (chunk->error)
@@ -102,35 +107,47 @@ static void unit_done(struct item_read *read, void *context)
         unit_cache(chunks->group, read, bytes, count, chunks->reads + unit->first, unit->count, index);
 }
 
-static void chunks_read_some(struct group *group, struct chunk_read *reads, size_t count)
+/* Neighbours in `reads` that stand in one unit in one read, or each in its own. */
+static void units_read(struct group *group, struct chunk_read **reads, size_t count, bool alone)
 {
-    struct chunk_read *missing[READS_MAX];
     struct unit_read units[READS_MAX];
     struct item_read items[READS_MAX];
-    size_t n = 0, unit_count = 0;
+    size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        reads[i].error = ERROR_NONE;
-        if (!cache_copy(group->chunks, chunk_key(reads[i].entry), reads[i].out))
-            missing[n++] = &reads[i];
-    }
-    for (size_t i = 0; i < n; i++) {
-        struct map_entry entry = missing[i]->entry;
-        if (i > 0 && entry_same_unit(missing[i - 1]->entry, entry)) {
-            units[unit_count - 1].count++;
+        struct map_entry entry = reads[i]->entry;
+        if (i > 0 && !alone && entry_same_unit(reads[i - 1]->entry, entry)) {
+            units[n - 1].count++;
             continue;
         }
-        units[unit_count] = (struct unit_read){i, 1};
-        items[unit_count] = (struct item_read){
+        units[n] = (struct unit_read){i, 1};
+        items[n] = (struct item_read){
             .serial = entry_serial(entry),
             .offset = entry_offset(entry),
             .length = entry_length(entry),
             .kind = ITEM_UNIT,
             .cid = entry_cid(entry),
-            .owner = &units[unit_count],
+            .owner = &units[n],
         };
-        unit_count++;
+        n++;
     }
-    items_read(group, items, unit_count, unit_done, &(struct chunks_context){group, missing});
+    items_read(group, items, n, unit_done, &(struct chunks_context){group, reads});
+}
+
+static void chunks_read_some(struct group *group, struct chunk_read *reads, size_t count)
+{
+    struct chunk_read *missing[READS_MAX];
+    size_t n = 0, left = 0;
+    for (size_t i = 0; i < count; i++) {
+        reads[i].error = ERROR_NONE;
+        if (!cache_copy(group->chunks, chunk_key(reads[i].entry), reads[i].out))
+            missing[n++] = &reads[i];
+    }
+    units_read(group, missing, n, false);
+    for (size_t i = 0; i < n; i++)
+        if (missing[i]->error == ERROR_AGAIN)
+            missing[left++] = missing[i];
+    if (left)
+        units_read(group, missing, left, true);
 }
 
 enum error chunks_read(struct group *group, struct chunk_read *reads, size_t count)

@@ -1,7 +1,7 @@
 /*
  * Where chunks stand that the cleaner moved. A map, or the release list, names the place at which a chunk stood when the
  * name was written; a segment that was cleaned since is gone, and the chunk table says where its living chunks went.
- * Live chunks of one unit move together, so what stood in one unit does so at its new place.
+ * Live chunks of one unit move together, so what is alive of one unit does so at its new place; dead ones stay behind.
  *
  * What a slot that waits to be given back (SLOT_FREEING) held has moved as well: an older view may still read the dead
  * chunks there, whose place in the chunk table is the same as ever.

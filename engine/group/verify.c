@@ -36,6 +36,7 @@ static enum error chunk_judge(const struct item_read *read, unsigned count, cons
     return entry_count(chunk->entry) == 1 ? ERROR_NONE : ERROR_CORRUPT;
 }
 
+/* Of a unit that moved only what was alive may have gone along; the others are asked for again, each by its own name. */
 static void stored_done(struct item_read *read, void *context)
 {
     const struct stored *stored = read->owner;
@@ -45,19 +46,23 @@ static void stored_done(struct item_read *read, void *context)
     for (size_t i = 0; i < stored->count; i++) {
         struct chunk_verify *chunk = &stored->chunks[i];
         chunk->error = error ? error : chunk_judge(read, count, chunk);
+        if (chunk->error && read->moved && stored->count > 1)
+            chunk->error = ERROR_AGAIN;
         chunk->stored_size = i == 0 ? read->length * GRAIN_SIZE : 0;
     }
 }
 
-void chunks_verify(struct group *group, enum item_kind kind, struct chunk_verify *chunks, size_t count)
+/* All, neighbours that stand in one unit in one read; or those that are to be asked for again, each in its own. */
+static void stored_verify(struct group *group, enum item_kind kind, struct chunk_verify *chunks, size_t count, bool again)
 {
     struct stored stored[VERIFY_MAX];
     struct item_read reads[VERIFY_MAX];
     size_t n = 0;
-    ASSERT(count <= VERIFY_MAX);
     for (size_t i = 0; i < count; i++) {
         struct map_entry entry = chunks[i].entry;
-        if (n && entry_same_unit(stored[n - 1].chunks[0].entry, entry)) {
+        if (again && chunks[i].error != ERROR_AGAIN)
+            continue;
+        if (n && !again && entry_same_unit(stored[n - 1].chunks[0].entry, entry)) {
             stored[n - 1].count++;
             continue;
         }
@@ -73,4 +78,11 @@ void chunks_verify(struct group *group, enum item_kind kind, struct chunk_verify
         n++;
     }
     items_read(group, reads, n, stored_done, NULL);
+}
+
+void chunks_verify(struct group *group, enum item_kind kind, struct chunk_verify *chunks, size_t count)
+{
+    ASSERT(count <= VERIFY_MAX);
+    stored_verify(group, kind, chunks, count, false);
+    stored_verify(group, kind, chunks, count, true);
 }

@@ -9,6 +9,7 @@
 #include "engine/device/kind.h"
 #include "engine/group/follow.h"
 #include "engine/group/merge.h"
+#include "engine/group/verify.h"
 #include "tests/unit/group_truth.h"
 
 #define SMALL  (((uint64_t)48 << SEGMENT_SHIFT_MIN) + 2 * AREA_SIZE)
@@ -232,6 +233,67 @@ static void an_older_view_reads_what_the_cleaning_merge_found_dead(void **state)
     view_put(f->group, view);
 }
 
+static bool is_left(struct fixture *f, struct map_entry entry)
+{
+    mutex_lock(&f->group->lock);
+    bool left = segment_is_left(&f->group->segments, entry_serial(entry));
+    mutex_unlock(&f->group->lock);
+    return left;
+}
+
+/* A view from before the merge that cleaned the segment of a unit of which only the first chunk was left. */
+static struct view *view_of_a_split_unit(struct fixture *f, uint64_t *unit, struct map_entry *old)
+{
+    uint64_t blocks[UNIT_CHUNKS];
+    struct view *view;
+    for (*unit = 0; *unit < UNITS; *unit += 2) {
+        for (unsigned i = 0; i < UNIT_CHUNKS; i++)
+            blocks[i] = *unit * UNIT_CHUNKS + i;
+        assert_int_equal(view_lookup(f->group, COMPONENT, blocks, old, UNIT_CHUNKS, &view), ERROR_NONE);
+        if (!is_left(f, old[0])) {
+            fixture_holes(f, COMPONENT, blocks[1], blocks[0] + UNIT_CHUNKS);
+            enum error error = group_publish_within(f->group, CLOCK_SECOND);
+            assert_true(error == ERROR_NONE || error == ERROR_TIMED_OUT);
+            if (is_left(f, old[0]))
+                return view;
+        }
+        view_put(f->group, view);
+    }
+    fail_msg("no such segment was cleaned");
+    return NULL;
+}
+
+/* What is alive of a unit was packed anew elsewhere, without what an older view still sees in it. */
+static void an_older_view_reads_all_of_a_unit_that_was_packed_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry old[UNIT_CHUNKS];
+    struct chunk_read reads[UNIT_CHUNKS];
+    struct chunk_verify verifies[UNIT_CHUNKS];
+    uint8_t bytes[UNIT_CHUNKS][BLOCK_SIZE], expected[BLOCK_SIZE];
+    uint64_t unit;
+    write_all(f, UNITS);
+    overwrite_odd(f, UNITS);
+    atomic_store(&clean_always, true);
+    struct view *view = view_of_a_split_unit(f, &unit, old);
+    atomic_store(&clean_always, false);
+    assert_int_equal(entry_count(entry_follow(f->group, old[0])), 1);
+    for (unsigned i = 0; i < UNIT_CHUNKS; i++) {
+        reads[i] = (struct chunk_read){.entry = old[i], .out = bytes[i]};
+        verifies[i] = (struct chunk_verify){.entry = old[i]};
+    }
+    fixture_forget_cached(f);
+    (void)chunks_read(f->group, reads, UNIT_CHUNKS);
+    chunks_verify(f->group, ITEM_UNIT, verifies, UNIT_CHUNKS);
+    for (unsigned i = 0; i < UNIT_CHUNKS; i++) {
+        fixture_chunk(seed_of(unit, false) + i, expected);
+        assert_int_equal(reads[i].error, ERROR_NONE);
+        assert_memory_equal(bytes[i], expected, BLOCK_SIZE);
+        assert_int_equal(verifies[i].error, ERROR_NONE);
+    }
+    view_put(f->group, view);
+}
+
 /* ---- a power failure -------------------------------------------------------------------------------------------------- */
 
 static struct {
@@ -315,6 +377,7 @@ int main(void)
         TEST(what_is_left_of_units_is_packed_anew, setup),
         TEST(pairs_of_nodes_stay_apart, setup_two),
         TEST(an_older_view_reads_what_the_cleaning_merge_found_dead, setup),
+        TEST(an_older_view_reads_all_of_a_unit_that_was_packed_anew, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
