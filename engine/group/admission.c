@@ -14,9 +14,11 @@
  * would.
  *
  * What a trim or a deletion frees comes back by merges that take it off the release list (release.c). So with something
- * to be released, in the list or in a table, one more merge is foreseen beside those of the tables, and a merge
- * releases no more than there is space for: it always can be made, and the list goes on becoming less without a
- * writer's help. Who waits for space waits for that as well.
+ * to be released, in the list or in a table, one more merge is foreseen beside those of the tables. Only a small release is
+ * foreseen in each; a merge releases more where there is space for it beside that, and beside what the cleaner may need,
+ * and what it was let is kept free until it has released it. So it always can be made, and the list goes on becoming less
+ * without a writer's help; and neither a writer nor the cleaner stops for a large release that may as well be a small
+ * one. Who waits for space waits for that as well.
  */
 #include "base/clock.h"
 #include "base/memory.h"
@@ -50,14 +52,21 @@ static bool will_release(const struct group *group)
            (view->frozen && recent_drops_max(view->frozen));
 }
 
+/* References that a merge must be able to release. More is what release_budget() finds space for. */
+static uint64_t release_least(void)
+{
+    return MIN(RELEASE_LEAST, release_references);
+}
+
 static uint64_t merge_segments(const struct group *group)
 {
     const struct view *view = group->view;
-    uint64_t bytes = group_merge_bytes(group, view->active, view->frozen, release_references) +
-                     (view->frozen ? group_merge_bytes(group, view->frozen, NULL, release_references) : 0);
+    uint64_t least = release_least(), allowed = MAX(least, group->release_allowed);
+    uint64_t bytes = group_merge_bytes(group, view->active, view->frozen, least) +
+                     (view->frozen ? group_merge_bytes(group, view->frozen, NULL, allowed) : 0);
     if (will_release(group)) {
         const struct recent *before = recent_drops_max(view->active) || !view->frozen ? view->active : view->frozen;
-        bytes += group_merge_bytes(group, NULL, before, release_references);
+        bytes += group_merge_bytes(group, NULL, before, least);
         bytes += RELEASE_SEGMENTS * segment_size(&group->segments);
     }
     return bytes / segment_size(&group->segments) + OPEN_SEGMENTS;
@@ -69,15 +78,22 @@ static uint64_t writable_segments(const struct group *group)
     return group->below_full ? group->segments.free_allocated : group->segments.free_total;
 }
 
-/* What the active table needs for its own merge stays free, and `spare` segments. */
+uint64_t group_clean_ahead(const struct group *group)
+{
+    return MAX(group->segments.count / CLEAN_AHEAD, CLEAN_AHEAD_LEAST);
+}
+
+/* What the active table needs for its own merge stays free, and `spare` segments; beside more than the least also what the
+ * cleaner, and who commits meanwhile, may take. */
 static uint64_t release_budget(const struct group *group, uint64_t spare)
 {
     const struct view *view = group->view;
     uint64_t active = group_merge_bytes(group, view->active, view->frozen, 0);
-    uint64_t most = release_references, least = MIN(RELEASE_LEAST, most);
-    for (uint64_t budget = most; budget > 0 && budget >= least; budget /= 4) {
+    uint64_t least = release_least(), others = RESERVE_SEGMENTS + group_clean_ahead(group);
+    for (uint64_t budget = release_references; budget > 0 && budget >= least; budget /= 4) {
         uint64_t bytes = active + group_merge_bytes(group, view->frozen, NULL, budget);
-        if (bytes / segment_size(&group->segments) + OPEN_SEGMENTS + spare <= writable_segments(group))
+        uint64_t kept = spare + (budget / 4 >= least ? others : 0);
+        if (bytes / segment_size(&group->segments) + OPEN_SEGMENTS + kept <= writable_segments(group))
             return budget;
     }
     return 0;
@@ -97,11 +113,6 @@ uint64_t group_clean_room(const struct group *group)
 {
     uint64_t merge = merge_segments(group), writable = writable_segments(group);
     return writable > merge ? writable - merge : 0;
-}
-
-uint64_t group_clean_ahead(const struct group *group)
-{
-    return MAX(group->segments.count / CLEAN_AHEAD, CLEAN_AHEAD_LEAST);
 }
 
 uint64_t group_clean_target(const struct group *group)

@@ -100,6 +100,7 @@ struct group {
     uint64_t published_generation;
     uint64_t second_live;                  /* live bytes of second copies, as of the last publish */
     uint64_t frozen_bytes;                 /* of the journal, that belong to the frozen table */
+    uint64_t release_allowed;              /* references that the merge that runs will yet release at most */
     uint64_t component_next, component_lease;
     uint64_t active_since;                 /* clock_monotonic at the last freeze */
     struct checkpoint checkpoint;          /* the published one; changed by the merge thread only, under the lock */

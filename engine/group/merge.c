@@ -197,7 +197,11 @@ static enum error fold(struct merge *merge, struct checkpoint *checkpoint)
     TRY(maps_merge(merge));
     TRY(releases_store(merge, checkpoint));
     TRY(births_merge(merge));
-    return changes_apply(merge);
+    TRY(changes_apply(merge));
+    mutex_lock(&merge->group->lock);
+    merge->group->release_allowed = 0; /* all that it brought is written */
+    mutex_unlock(&merge->group->lock);
+    return ERROR_NONE;
 }
 
 /* The journal up to the freeze must be written before the record that replaces it: births point into it. */
@@ -254,7 +258,7 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     memcpy(merge.roots, group->checkpoint.roots, sizeof merge.roots);
     releases_init(&merge.releases, &checkpoint);
     mutex_lock(&group->lock);
-    merge.release_budget = group_release_budget(group);
+    merge.release_budget = group->release_allowed = group_release_budget(group);
     mutex_unlock(&group->lock);
     enum error error = merge.changes && fresh ? ERROR_NONE : ERROR_NO_MEMORY;
     if (!error)
