@@ -17,7 +17,7 @@
  *
  * Crashes: before the record is durable nothing has happened. The old copies are where they were, the new ones stand in
  * segments that nothing names. Afterwards the new places are in the chunk table, and the segments are free once no view
- * needs them. A segment is emptied whole or left as it is.
+ * needs them. A segment is emptied whole or left as it is; so are all of a merge (clean_undo.c).
  *
  * The merge thread alone; no locks of its own.
  */
@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/message.h"
 #include "dedup/unit.h"
 
 #define MOVES_MAX 65536 /* kept until they are entered into the table of places */
@@ -252,7 +253,7 @@ static bool has_room(struct group *group, uint32_t index)
     return has;
 }
 
-static enum error segments_clean(struct clean *clean, const struct victims *victims)
+static enum error segments_empty(struct clean *clean, const struct victims *victims)
 {
     struct group *group = clean->merge->group;
     clean_read_ahead(clean, victims->items[0]);
@@ -263,7 +264,7 @@ static enum error segments_clean(struct clean *clean, const struct victims *vict
         uint32_t next = i + 1 < victims->count ? victims->items[i + 1] : SEGMENT_NONE;
         TRY(clean_segment(clean, victims->items[i], next, &emptied));
         if (emptied)
-            atomic_fetch_add(&group->totals.segments_cleaned, 1);
+            clean->emptied[clean->emptied_count++] = victims->items[i];
         mutex_lock(&group->lock);
         group->clean_owed -= MIN(group->clean_owed, clean->live + clean->pages);
         mutex_unlock(&group->lock);
@@ -271,18 +272,85 @@ static enum error segments_clean(struct clean *clean, const struct victims *vict
             TRY(moves_enter(clean));
         atomic_fetch_add(&group->merge_progress, CLEAN_WORK);
     }
+    return ERROR_NONE;
+}
+
+static void owed_forget(struct group *group)
+{
     mutex_lock(&group->lock);
     group->clean_owed = 0; /* also what was left for want of room */
     mutex_unlock(&group->lock);
-    atomic_fetch_add(&group->totals.bytes_moved, clean->bytes_copied);
+}
+
+/* A page that was lost while it was moved keeps its segment (clean_undo.c). */
+static enum error emptied_check(const struct clean *clean)
+{
+    struct group *group = clean->merge->group;
+    uint64_t kept = 0;
+    mutex_lock(&group->lock);
+    for (size_t i = 0; i < clean->emptied_count; i++) {
+        struct segment *segment = &group->segments.table[clean->emptied[i]];
+        if (alive_bytes(segment) == 0)
+            continue;
+        segment->stuck = true;
+        kept = segment->serial;
+    }
+    mutex_unlock(&group->lock);
+    return kept ? error_explain(ERROR_CORRUPT, "segment %llu is not empty with all moved that is in it",
+                                (unsigned long long)kept)
+                : ERROR_NONE;
+}
+
+static enum error segments_clean(struct clean *clean, const struct victims *victims)
+{
+    enum error error = segments_empty(clean, victims);
+    clean_ahead_drop(clean);
+    owed_forget(clean->merge->group);
+    TRY(error);
     TRY(moves_enter(clean));
-    return pages_move(clean);
+    TRY(pages_move(clean));
+    return emptied_check(clean);
+}
+
+/* What is short now may be there the next time. Else it would be tried for ever: what was chosen waits for the next open,
+ * if it is not known which it was. */
+static void clean_give_up(struct group *group, const struct victims *victims, enum error error)
+{
+    bool known = false;
+    if (error == ERROR_NO_MEMORY || error == ERROR_NO_SPACE) {
+        error_forget();
+        return;
+    }
+    message(MESSAGE_WARNING, "group %s: what was cleaned stays as it was: %s", group_name(group), error_sentence(error));
+    mutex_lock(&group->lock);
+    for (size_t i = 0; i < victims->count; i++)
+        known = known || group->segments.table[victims->items[i]].stuck;
+    for (size_t i = 0; i < victims->count && !known; i++)
+        group->segments.table[victims->items[i]].stuck = true;
+    mutex_unlock(&group->lock);
+}
+
+static enum error clean_finish(struct clean *clean, const struct victims *victims, const struct clean_before *before,
+                               enum error error)
+{
+    struct group *group = clean->merge->group;
+    if (group_is_fenced(group))
+        return error;
+    if (error) {
+        clean_undo(clean->merge, before);
+        clean_give_up(group, victims, error);
+        return ERROR_NONE;
+    }
+    atomic_fetch_add(&group->totals.segments_cleaned, clean->emptied_count);
+    atomic_fetch_add(&group->totals.bytes_moved, clean->bytes_copied);
+    return ERROR_NONE;
 }
 
 enum error victims_clean(struct merge *merge, const struct victims *victims)
 {
     if (victims->count == 0)
         return ERROR_NONE;
+    struct clean_before before;
     struct clean clean = {
         .merge = merge,
         .bytes = memory_aligned(CLEAN_BYTES),
@@ -291,11 +359,15 @@ enum error victims_clean(struct merge *merge, const struct victims *victims)
         .level = victims->harder ? merge->group->config.recompress : 0,
         .chunks = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
         .stored = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
+        .emptied = malloc(victims->count * sizeof *clean.emptied),
     };
-    enum error error = ERROR_NO_MEMORY;
-    if (clean.bytes && clean.ahead_bytes && clean.chunks && clean.stored) {
+    enum error error = clean_before_keep(merge, &before);
+    if (!error && clean.bytes && clean.ahead_bytes && clean.chunks && clean.stored && clean.emptied) {
         error = segments_clean(&clean, victims);
-        clean_ahead_drop(&clean);
+        error = clean_finish(&clean, victims, &before, error);
+    } else {
+        owed_forget(merge->group);
+        error = ERROR_NONE; /* another time */
     }
     memory_free_cleansed(clean.bytes);
     memory_free_cleansed(clean.ahead_bytes);
@@ -303,5 +375,7 @@ enum error victims_clean(struct merge *merge, const struct victims *victims)
     memory_free_cleansed(clean.stored);
     free(clean.moves);
     free(clean.moved_pages);
+    free(clean.emptied);
+    free(before.accounts);
     return error;
 }

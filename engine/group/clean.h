@@ -1,6 +1,6 @@
 /*
- * What the two halves of the cleaner share: clean.c chooses segments, and enters what moved; clean_segment.c reads one
- * segment and copies what is alive in it.
+ * What the parts of the cleaner share: clean.c chooses segments, and enters what moved; clean_segment.c reads one
+ * segment and copies what is alive in it; clean_undo.c goes back to what was before.
  */
 #ifndef COFFER_ENGINE_GROUP_CLEAN_H
 #define COFFER_ENGINE_GROUP_CLEAN_H
@@ -52,6 +52,8 @@ struct clean {
     struct moved_page *moved_pages;
     size_t moved_page_count, moved_page_capacity;
     uint64_t bytes_copied;
+    uint32_t *emptied; /* segments */
+    size_t emptied_count;
 };
 
 /* Begins to read a segment, so that clean_segment() finds it read. One at a time; it must be waited for, or cleaned. */
@@ -60,5 +62,17 @@ void clean_ahead_drop(struct clean *clean);
 /* Copies what is alive in segment `index` and notes where to; meanwhile `next` (or SEGMENT_NONE) is read ahead. Sets
  * *emptied where that was all that is counted there; else nothing was noted. An error is the merge's. */
 enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, bool *emptied) CHECKED;
+
+/* What is as it was again where the cleaning comes to nothing. */
+struct clean_account {
+    uint64_t serial;
+    uint32_t live, pages;
+};
+struct clean_before {
+    struct root roots[TABLE_LAST];
+    struct clean_account *accounts; /* of each slot; free() it */
+};
+enum error clean_before_keep(const struct merge *merge, struct clean_before *before) CHECKED;
+void clean_undo(struct merge *merge, const struct clean_before *before);
 
 #endif
