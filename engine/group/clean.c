@@ -29,6 +29,7 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "dedup/unit.h"
+#include "engine/group/view.h"
 
 #define MOVES_MAX 65536 /* kept until they are entered into the table of places */
 #define FULL_PERMILLE 900 /* of a segment is alive: not worth it */
@@ -253,11 +254,24 @@ static bool has_room(struct group *group, uint32_t index)
     return has;
 }
 
+/* What was moved so far is complete at any time. Writers who wait for the table wait for this merge, so it ends early where
+ * they will soon; one segment is always gained. */
+static bool is_needed_elsewhere(struct group *group, bool gained)
+{
+    if (group_is_stopping(group))
+        return true;
+    mutex_lock(&group->lock);
+    const struct recent *active = group->view->active;
+    bool filling = recent_room(active) < recent_capacity(active) / 2;
+    mutex_unlock(&group->lock);
+    return gained && filling;
+}
+
 static enum error segments_empty(struct clean *clean, const struct victims *victims)
 {
     struct group *group = clean->merge->group;
     clean_read_ahead(clean, victims->items[0]);
-    for (size_t i = 0; i < victims->count; i++) {
+    for (size_t i = 0; i < victims->count && !is_needed_elsewhere(group, clean->emptied_count > 0); i++) {
         bool emptied;
         if (!has_room(group, victims->items[i]))
             break;

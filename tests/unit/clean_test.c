@@ -378,6 +378,53 @@ static void a_segment_that_keeps_something_is_not_published_as_emptied(void **st
     truth_expect(f, 1);
 }
 
+/* A batch of references is quickly entered, and needs much of the table. */
+static void table_fills(struct fixture *f, unsigned count)
+{
+    struct map_entry entry = fixture_entry(f, COMPONENT, 0);
+    for (uint64_t i = 0; count == 1; i++) {
+        mutex_lock(&f->group->lock);
+        bool half = recent_room(f->group->view->active) < recent_capacity(f->group->view->active) / 2;
+        mutex_unlock(&f->group->lock);
+        if (half)
+            return;
+        fixture_refer(f, COMPONENT, UINT64_C(1) << 30 | i, entry);
+    }
+}
+
+static void cleaning_ends_early_where_the_table_fills(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS);
+    overwrite_odd(f, UNITS);
+    watch_cleaning(f, table_fills);
+    clean_once(f);
+    assert_int_equal(cleaned(f), 1);
+    truth_expect(f, 1);
+}
+
+static void group_stops(struct fixture *f, unsigned count)
+{
+    while (count == 1 && !group_is_stopping(f->group))
+        clock_sleep(CLOCK_MILLISECOND);
+}
+
+static void cleaning_ends_where_the_group_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    write_all(f, UNITS);
+    overwrite_odd(f, UNITS);
+    watch_cleaning(f, group_stops);
+    atomic_store(&clean_always, true);
+    unit_write(f, 0, seed_of(0, false));
+    assert_int_equal(group_publish_within(f->group, 100 * CLOCK_MILLISECOND), ERROR_TIMED_OUT);
+    fixture_close(f);
+    atomic_store(&clean_always, false);
+    assert_int_equal(atomic_load(&watch.count), 1);
+    fixture_open(f);
+    truth_expect(f, 1);
+}
+
 /* ---- a power failure -------------------------------------------------------------------------------------------------- */
 
 static struct {
@@ -445,6 +492,8 @@ int main(void)
         TEST(a_segment_with_damage_stays_as_it_is, setup),
         TEST(a_segment_with_a_torn_end_is_cleaned, setup),
         TEST(a_segment_that_keeps_something_is_not_published_as_emptied, setup),
+        TEST(cleaning_ends_early_where_the_table_fills, setup),
+        TEST(cleaning_ends_where_the_group_is_closed, setup),
         TEST(a_block_whose_segment_was_cleaned_reads_as_before, setup),
         TEST(what_was_moved_survives_a_crash_and_a_restart, setup),
         TEST(what_was_moved_survives_a_crash_and_a_restart, setup_two),
