@@ -33,6 +33,7 @@
 
 #define MOVES_MAX 65536 /* kept until they are entered into the table of places */
 #define FULL_PERMILLE 900 /* of a segment is alive: not worth it */
+#define MOVED_PAGE_BYTES (BLOCK_SIZE + 64u) /* a page with its header and descriptor */
 #define GAIN_LEAST 2 /* segments, for a merge of its own */
 
 /* ---- choosing -------------------------------------------------------------------------------------------------------- */
@@ -244,14 +245,34 @@ static enum error moves_enter(struct clean *clean)
     return ERROR_NONE;
 }
 
-/* What is alive goes to a segment more than it fills; so do the pages of places. */
-static bool has_room(struct group *group, uint32_t index)
+/* What is yet to be written of what was noted: each page of places that a move changes, and pages of tables, are written
+ * twice; the pages above them too, which are fewer. Under the group's lock. */
+static uint64_t owed_bytes(const struct clean *clean)
 {
+    uint64_t places = clean->merge->group->cids.end / MAP_LEAF_ENTRIES + 1;
+    return (2 * MIN(clean->move_count, places) + 3 * clean->moved_page_count) * MOVED_PAGE_BYTES;
+}
+
+/* What is alive goes to a segment more than it fills; so do the pages of places. */
+static bool has_room_now(const struct clean *clean, uint32_t index)
+{
+    struct group *group = clean->merge->group;
     mutex_lock(&group->lock);
     uint64_t alive = alive_bytes(&group->segments.table[index]), size = segment_size(&group->segments);
-    bool has = group_clean_room(group) > 1 + (alive + size / 8) / size;
+    bool has = group_clean_room(group) > 1 + (alive + size / 8 + owed_bytes(clean)) / size;
     mutex_unlock(&group->lock);
     return has;
+}
+
+/* Moves that are entered need less than was kept for them. */
+static enum error has_room(struct clean *clean, uint32_t index, bool *has)
+{
+    *has = has_room_now(clean, index);
+    if (!*has && clean->move_count) {
+        TRY(moves_enter(clean));
+        *has = has_room_now(clean, index);
+    }
+    return ERROR_NONE;
 }
 
 /* What was moved so far is complete at any time. Writers who wait for the table wait for this merge, so it ends early where
@@ -272,8 +293,9 @@ static enum error segments_empty(struct clean *clean, const struct victims *vict
     struct group *group = clean->merge->group;
     clean_read_ahead(clean, victims->items[0]);
     for (size_t i = 0; i < victims->count && !is_needed_elsewhere(group, clean->emptied_count > 0); i++) {
-        bool emptied;
-        if (!has_room(group, victims->items[i]))
+        bool has, emptied;
+        TRY(has_room(clean, victims->items[i], &has));
+        if (!has)
             break;
         uint32_t next = i + 1 < victims->count ? victims->items[i + 1] : SEGMENT_NONE;
         TRY(clean_segment(clean, victims->items[i], next, &emptied));
