@@ -210,6 +210,8 @@ enum error check_maps_losses(struct check *check) CHECKED;
 void check_maps_forget(struct check *check);
 /* FAULT_NONE, or what is wrong with an entry by itself. */
 enum check_fault check_entry_judge(const struct check *check, struct map_entry entry);
+/* The entries of a leaf of a map, that was read, with what the cleaner moved where it is now. */
+void check_leaf_places(const struct check *check, const struct walk_node *leaf, struct map_entry *places);
 
 /* ---- check_window.c ------------------------------------------------------------------------------------------- */
 

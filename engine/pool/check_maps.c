@@ -67,19 +67,25 @@ static void entry_first(struct check *check, struct map_walk *walk, uint64_t blo
         check_range_add(check, fault, walk->component, block, place, walk->source);
 }
 
-static void leaf_visit(struct map_walk *walk, const struct walk_node *node)
+void check_leaf_places(const struct check *check, const struct walk_node *leaf, struct map_entry *places)
 {
-    struct map_entry entries[MAP_LEAF_ENTRIES], places[MAP_LEAF_ENTRIES];
     enum error errors[MAP_LEAF_ENTRIES];
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
-        places[i] = entries[i] = entry_decode((const struct map_entry_format *)node->bytes + i);
-    entries_follow(walk->check->group, walk->check->group->view, places, errors, MAP_LEAF_ENTRIES);
+        places[i] = entry_decode((const struct map_entry_format *)leaf->bytes + i);
+    entries_follow(check->group, check->group->view, places, errors, MAP_LEAF_ENTRIES);
+}
+
+static void leaf_visit(struct map_walk *walk, const struct walk_node *node)
+{
+    struct map_entry places[MAP_LEAF_ENTRIES];
+    check_leaf_places(walk->check, node, places);
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
         uint64_t block = node->identity.number * MAP_LEAF_ENTRIES + i;
-        if (entry_is_hole(entries[i]))
+        struct map_entry entry = entry_decode((const struct map_entry_format *)node->bytes + i);
+        if (entry_is_hole(entry))
             continue;
         if (walk->check->first_pass)
-            entry_first(walk->check, walk, block, entries[i], places[i]);
+            entry_first(walk->check, walk, block, entry, places[i]);
         check_reference_data(walk->check, walk->component, block, places[i], walk->source);
     }
 }
@@ -178,14 +184,15 @@ static enum error lost_visit(void *context, const struct walk_node *node)
 {
     const struct map_walk *walk = context;
     uint64_t span = tree_span(node->identity.level) * MAP_LEAF_ENTRIES, first = node->identity.number * span;
-    const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
-    if (!entries)
+    struct map_entry places[MAP_LEAF_ENTRIES];
+    if (!node->bytes)
         check_loss_add(walk->check, walk->component, first, first + span);
-    for (unsigned i = 0; i < MAP_LEAF_ENTRIES && entries && node->identity.level == 0; i++) {
-        struct map_entry entry = entry_decode(&entries[i]);
-        if (!entry_is_hole(entry) && check_entry_judge(walk->check, entry))
+    if (!node->bytes || node->identity.level > 0)
+        return ERROR_NONE;
+    check_leaf_places(walk->check, node, places);
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
+        if (!entry_is_hole(places[i]) && check_entry_judge(walk->check, places[i]))
             check_loss_add(walk->check, walk->component, first + i, first + i + 1);
-    }
     return ERROR_NONE;
 }
 

@@ -181,7 +181,7 @@ static void node_reference(struct check *check, uint32_t component, const struct
         check_find(check, "%s, %s: its chunk %" PRIu64 " is %s", check_component_name(check, component, name),
                    check_node_text(node, text), entry_cid(address),
                    chunk->flags & CHUNK_IS_DATA ? "a data chunk as well" : "at another place in the chunk table");
-    if (!known && entry_is_hole(chunk->place))
+    if (!known && entry_is_hole(chunk->place) && !check_entry_judge(check, address))
         chunk->place = address;
     chunk->references++;
     chunk->flags |= CHUNK_IS_NODE;

@@ -382,6 +382,41 @@ static void what_moved_is_found_again_without_any_place(void **context)
     truth_free(&truth);
 }
 
+static enum error first_leaf_find(void *context, const struct walk_node *node)
+{
+    struct spot *spot = context;
+    if (node->identity.level == 0 && node->identity.number == 0) {
+        struct map_entry place = entry_follow(pool->group, node->pointer.first);
+        *spot = address_spot(entry_serial(place), entry_offset(place));
+    }
+    return ERROR_NONE;
+}
+
+/* With a snapshot: what is lost of one leaf is judged in all maps that share it. */
+static void what_moved_is_not_lost_with_a_leaf_of_a_family(void **context)
+{
+    struct truth truth;
+    struct spot spot = {0};
+    const char *name = "disk";
+    (void)context;
+    make("one", GIB);
+    moved_make(&truth);
+    assert_fine(object_snapshot(pool, &name, 1, "s", false, 0));
+    publish();
+    publish();
+    struct tree tree = map_tree("disk");
+    assert_fine(tree_walk(pool->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, first_leaf_find, &spot));
+    close_pool(false);
+    flip(&spot);
+    assert_fine(check());
+    assert_int_equal(lost_count, 2);
+    for (size_t i = 0; i < lost_count; i++) {
+        assert_int_equal(losses[i].offset, 0);
+        assert_int_equal(losses[i].length, MAP_LEAF_ENTRIES * COFFER_BLOCK);
+    }
+    truth_free(&truth);
+}
+
 static void what_is_damaged_where_it_was_moved_to_is_not_taken(void **context)
 {
     struct truth truth;
@@ -424,6 +459,7 @@ int main(void)
         TEST(with_a_lost_leaf_counts_go_on_to_stick),
         TEST(with_a_leaf_lost_earlier_counts_go_on_to_stick),
         TEST(what_moved_is_found_again_without_any_place),
+        TEST(what_moved_is_not_lost_with_a_leaf_of_a_family),
         TEST(what_is_damaged_where_it_was_moved_to_is_not_taken),
         TEST(a_damaged_journal_ends_where_it_is),
         TEST(a_repair_that_is_cut_off_is_begun_again),
