@@ -398,6 +398,10 @@ enum error log_advance(struct log *log)
         struct log_buffer *b = buffer_of(log, log->sealed + 1);
         if (!b || b->state != BUFFER_CLOSED || b->fills)
             break;
+        /* It may have a hole where a fill failed, or have failed here half way: its tag is never made twice. */
+        error = group_is_fenced(log->group) ? ERROR_FENCED : ERROR_NONE;
+        if (error)
+            break;
         log->sealing = true;
         mutex_unlock(&log->mutex);
         error = buffer_seal(log, b);

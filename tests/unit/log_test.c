@@ -126,6 +126,26 @@ static void a_reader_waits_for_a_fill(void **state)
     assert_int_equal(bytes[sizeof(struct item_format) + 5], 7);
 }
 
+/* It may have a hole where a fill failed; and to seal one again that failed half way would use its nonce twice. */
+static void a_group_that_is_out_of_service_writes_no_append(void **state)
+{
+    struct fixture *f = *state;
+    struct log *journal = &f->group->journal;
+    (void)fixture_write(f, COMPONENT, 1, 1);
+    assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
+    (void)fixture_write(f, COMPONENT, 2, 2);
+    assert_int_equal(fixture_enter(f, false), ERROR_NONE);
+    uint64_t ticket = log_close(journal, false);
+    fixture_leave(f);
+    assert_int_equal(group_fence(f->group, ERROR_NO_MEMORY), ERROR_FENCED);
+    assert_int_equal(log_advance(journal), ERROR_FENCED);
+    assert_true(journal->sealed < ticket);
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 1, 1);
+    fixture_expect(f, COMPONENT, 2, 0);
+}
+
 static void nothing_open_is_nothing_to_close(void **state)
 {
     struct fixture *f = *state;
@@ -290,6 +310,7 @@ int main(void)
         TEST(what_stands_behind_an_append_in_flight_is_read_at_once),
         TEST(nothing_of_an_earlier_life_is_written),
         TEST(a_reader_waits_for_a_fill),
+        TEST(a_group_that_is_out_of_service_writes_no_append),
         TEST(nothing_open_is_nothing_to_close),
         TEST(an_empty_append_carries_the_chain_on),
         TEST(a_log_goes_on_from_segment_to_segment),
