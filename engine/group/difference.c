@@ -122,10 +122,14 @@ static enum error differ_in(struct group *group, const struct view *view, uint64
     return ERROR_NONE;
 }
 
-enum error view_differ_next(struct group *group, uint64_t one, uint64_t other, uint64_t *leaf, uint64_t end)
+enum error view_differ_next(struct group *group, const _Atomic uint64_t *one, const _Atomic uint64_t *other,
+                            uint64_t *leaf, uint64_t end)
 {
-    struct view *view = view_take(group);
-    enum error error = differ_in(group, view, one, other, leaf, end);
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    uint64_t components[2] = {atomic_load(one), atomic_load(other)};
+    mutex_unlock(&group->lock);
+    enum error error = differ_in(group, view, components[0], components[1], leaf, end);
     view_put(group, view);
     return error;
 }

@@ -14,8 +14,9 @@
 enum error trees_differ_next(struct group *group, const struct tree *one, const struct tree *other, uint64_t *leaf,
                              uint64_t end) CHECKED;
 
-/* The first leaf of [*leaf, end) in which the blocks of the two components may differ, in the newest view; `end` where
- * all is the same. Reads inner nodes only. */
-enum error view_differ_next(struct group *group, uint64_t one, uint64_t other, uint64_t *leaf, uint64_t end) CHECKED;
+/* The first leaf of [*leaf, end) in which the blocks of two objects may differ, in the newest view; `end` where all is the
+ * same. `one`, `other`: where their components stand (see view_lookup_target()). Reads inner nodes only. */
+enum error view_differ_next(struct group *group, const _Atomic uint64_t *one, const _Atomic uint64_t *other,
+                            uint64_t *leaf, uint64_t end) CHECKED;
 
 #endif

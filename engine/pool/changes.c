@@ -41,7 +41,8 @@ static enum error blocks_find(struct comparison *comparison, const struct volume
                               struct map_entry *entries, size_t count)
 {
     struct view *view;
-    TRY(view_lookup(comparison->group, volume->object->component, blocks, entries, count, &view));
+    uint64_t component;
+    TRY(view_lookup_target(comparison->group, &volume->object->component, &component, blocks, entries, count, &view));
     view_put(comparison->group, view);
     return ERROR_NONE;
 }
@@ -74,8 +75,8 @@ static enum error leaf_compare(struct comparison *comparison)
 static enum error holes_pass(const struct comparison *comparison, uint64_t *leaf, uint64_t end)
 {
     uint64_t mapped = *leaf;
-    TRY(view_leaf_next(comparison->group, comparison->base->object->component, &mapped, end));
-    TRY(view_leaf_next(comparison->group, comparison->volume->object->component, leaf, mapped));
+    TRY(view_leaf_next(comparison->group, &comparison->base->object->component, &mapped, end));
+    TRY(view_leaf_next(comparison->group, &comparison->volume->object->component, leaf, mapped));
     return ERROR_NONE;
 }
 
@@ -85,8 +86,8 @@ static enum error same_pass(struct comparison *comparison, bool *differs)
 {
     uint64_t end = (comparison->end + MAP_LEAF_ENTRIES - 1) / MAP_LEAF_ENTRIES;
     uint64_t leaf = comparison->block / MAP_LEAF_ENTRIES;
-    TRY(view_differ_next(comparison->group, comparison->volume->object->component,
-                         comparison->base->object->component, &leaf, end));
+    TRY(view_differ_next(comparison->group, &comparison->volume->object->component,
+                         &comparison->base->object->component, &leaf, end));
     uint64_t mapped = leaf;
     TRY(holes_pass(comparison, &mapped, end));
     uint64_t next = MIN(MAX(mapped * MAP_LEAF_ENTRIES, comparison->block), comparison->end);
