@@ -411,6 +411,27 @@ static void a_lost_leaf_can_be_written_whole_and_trimmed(void **state)
         fixture_expect(f, COMPONENT, block, 0);
 }
 
+/* Its parent is the heir's own already, so the parent's reference goes. */
+static void a_lost_leaf_that_others_hold_is_counted_right(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_make(f);
+    fixture_heir(f, COMPONENT + 1, COMPONENT, COMPONENT_LIVE);
+    fixture_write(f, COMPONENT + 1, 300, 51);
+    publish(f);
+    assert_int_equal(count_of(f, entry_cid(leaf)), 2);
+    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
+    fixture_forget_cached(f);
+    fixture_write(f, COMPONENT + 1, 5, 60);
+    publish(f);
+    assert_false(group_is_fenced(f->group));
+    fixture_expect(f, COMPONENT + 1, 5, 60);
+    assert_int_equal(count_of(f, entry_cid(leaf)), 1 + 255);
+    fixture_write(f, COMPONENT, 5, 61);
+    publish(f);
+    assert_int_equal(count_of(f, entry_cid(leaf)), 255 + 255);
+}
+
 static void a_lost_leaf_can_be_dropped(void **state)
 {
     struct fixture *f = *state;
@@ -448,6 +469,7 @@ int main(void)
         TEST(a_lost_leaf_loses_its_own_blocks_only),
         TEST(a_block_of_a_lost_leaf_can_be_written_again),
         TEST(a_lost_leaf_can_be_written_whole_and_trimmed),
+        TEST(a_lost_leaf_that_others_hold_is_counted_right),
         TEST(a_lost_leaf_can_be_dropped),
         TEST(a_segment_whose_last_chunk_died_is_given_out_again),
     };
