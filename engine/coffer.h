@@ -191,8 +191,11 @@ enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_
 enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_info *info) CHECKED;
 /* Its space comes back in the background. ERROR_BUSY while it is open, held or locked. */
 enum error snapshot_delete(struct pool *pool, const char *name) CHECKED;
-/* Sets `hold` as given, and locks until then: a lock cannot be shortened or taken back (`locked_until` 0: as it is). */
-enum error snapshot_protect(struct pool *pool, const char *name, bool hold, uint64_t locked_until) CHECKED;
+enum snapshot_hold { SNAPSHOT_HOLD_KEEP, SNAPSHOT_HOLD_SET, SNAPSHOT_HOLD_CLEAR };
+
+/* Sets or takes back the hold, and locks until then: a lock cannot be shortened or taken back (`locked_until` 0: as it
+ * is). */
+enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_hold hold, uint64_t locked_until) CHECKED;
 /* Makes an object what its snapshot `name` is, its size included; what it held is gone. ERROR_BUSY while it is open. */
 enum error object_rollback(struct pool *pool, const char *name) CHECKED;
 /* Makes a new object of what a snapshot, or an object at this moment, holds; both can be written from then on. */

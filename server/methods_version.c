@@ -127,12 +127,11 @@ enum error method_snapshot_delete(struct methods *methods, json_t *parameters, j
 enum error method_snapshot_protect(struct methods *methods, json_t *parameters, json_t **result)
 {
     const char *name = text(parameters, "name");
-    json_t *hold = json_object_get(parameters, "hold");
-    struct snapshot_info info;
+    json_t *given = json_object_get(parameters, "hold");
+    enum snapshot_hold hold = json_is_true(given) ? SNAPSHOT_HOLD_SET : SNAPSHOT_HOLD_CLEAR;
     uint64_t until;
     TRY(time_get(parameters, "locked_until", &until));
-    TRY(snapshot_find(methods->pool, name, &info));
-    TRY(snapshot_protect(methods->pool, name, hold == NULL ? info.hold : json_is_true(hold), until));
+    TRY(snapshot_protect(methods->pool, name, given == NULL ? SNAPSHOT_HOLD_KEEP : hold, until));
     return snapshot_answer(methods, name, result);
 }
 

@@ -225,7 +225,7 @@ enum error snapshot_delete(struct pool *pool, const char *name)
     return error;
 }
 
-static enum error protect(struct pool *pool, const char *name, bool hold, uint64_t locked_until)
+static enum error protect(struct pool *pool, const char *name, enum snapshot_hold hold, uint64_t locked_until)
 {
     struct object *snapshot;
     struct object_document document;
@@ -236,14 +236,15 @@ static enum error protect(struct pool *pool, const char *name, bool hold, uint64
     if (locked_until != 0 && locked_until < snapshot->locked_until)
         return error_explain(ERROR_ACCESS, "a snapshot's lock can be made longer, never shorter");
     object_describe(pool, snapshot, &document);
-    document.hold = hold;
+    if (hold != SNAPSHOT_HOLD_KEEP)
+        document.hold = hold == SNAPSHOT_HOLD_SET;
     document.locked_until = MAX(snapshot->locked_until, locked_until);
     TRY(catalog_store(pool, snapshot->slot, &document, NULL));
     object_adopt(pool, snapshot, &document);
     return ERROR_NONE;
 }
 
-enum error snapshot_protect(struct pool *pool, const char *name, bool hold, uint64_t locked_until)
+enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_hold hold, uint64_t locked_until)
 {
     mutex_lock(&pool->lock);
     enum error error = protect(pool, name, hold, locked_until);

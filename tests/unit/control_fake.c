@@ -300,12 +300,12 @@ enum error snapshot_delete(struct pool *pool, const char *name)
     return leave(pool, error);
 }
 
-enum error snapshot_protect(struct pool *pool, const char *name, bool hold, uint64_t locked_until)
+enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_hold hold, uint64_t locked_until)
 {
     struct snapshot_info *snapshot;
     enum error error = snapshot_enter(pool, name, &snapshot);
     if (error == ERROR_NONE) {
-        snapshot->hold = hold;
+        snapshot->hold = hold == SNAPSHOT_HOLD_KEEP ? snapshot->hold : hold == SNAPSHOT_HOLD_SET;
         snapshot->locked_until = locked_until;
     }
     return leave(pool, error);

@@ -124,9 +124,14 @@ static void what_is_held_or_locked_stays(void **context)
     assert_refused(snapshot_delete(pool, "a@held"), ERROR_BUSY, "held");
     assert_refused(snapshot_delete(pool, "a@locked"), ERROR_BUSY, "locked");
     assert_refused(object_delete(pool, "a", true), ERROR_BUSY, "a@");
-    assert_refused(snapshot_protect(pool, "a@locked", false, pool_clock(pool) + 60), ERROR_ACCESS, "never shorter");
-    assert_fine(snapshot_protect(pool, "a@locked", false, pool_clock(pool) + 7200));
-    assert_fine(snapshot_protect(pool, "a@held", false, 0));
+    assert_refused(snapshot_protect(pool, "a@locked", SNAPSHOT_HOLD_KEEP, pool_clock(pool) + 60), ERROR_ACCESS,
+                   "never shorter");
+    assert_fine(snapshot_protect(pool, "a@locked", SNAPSHOT_HOLD_SET, 0));
+    assert_fine(snapshot_protect(pool, "a@locked", SNAPSHOT_HOLD_KEEP, pool_clock(pool) + 7200));
+    assert_fine(snapshot_find(pool, "a@locked", &info));
+    assert_true(info.hold);
+    assert_fine(snapshot_protect(pool, "a@locked", SNAPSHOT_HOLD_CLEAR, 0));
+    assert_fine(snapshot_protect(pool, "a@held", SNAPSHOT_HOLD_CLEAR, 0));
     assert_fine(snapshot_find(pool, "a@locked", &info));
     assert_true(info.locked_until >= pool_clock(pool) + 7000);
     assert_fine(snapshot_delete(pool, "a@held"));
