@@ -3,9 +3,9 @@
  * merge of all that is in the tables always has space.
  *
  * Two bounds. Of bytes: what is alive, and what was committed since and may turn out to be, stays below the capacity,
- * which is the raw space less a reserve of a tenth. An overwrite brings nothing in the end, so it may go beyond that by
- * a part of the reserve. Of segments: so many stay free as the merge of all that is in the tables can need
- * (merge_bytes.c), and some more, for the cleaner; it turns the first bound into the second: while less is alive than the
+ * which is the raw space less a reserve of a tenth, more of a small group. An overwrite brings nothing in the end, so it
+ * may go beyond that by a part of the reserve. Of segments: so many stay free as the merge of all that is in the tables
+ * can need (merge_bytes.c), and some more, for the cleaner; it turns the first bound into the second: while less is alive than the
  * capacity it always finds something to gain, so who meets the second waits. Slots that wait for views, discard or wipe
  * are not free.
  *
@@ -27,7 +27,10 @@
 #include "engine/group/view.h"
 
 #define RESERVE_SEGMENTS 8u  /* for the cleaner */
-#define RESERVE_LEAST    20u /* of a small group: the merge's, the cleaner's, and slack for the cleaner to gain from */
+/* Of a small group: the merge's, the cleaner's, and those that logs have open; a part of it is slack for the cleaner to
+ * gain from, without which all segments are full of what is alive. */
+#define RESERVE_LEAST 20u
+#define RESERVE_SLACK 20u
 #define PACKED           31 / 32 /* of a segment; the rest is its header, ends of appends, what does not fit */
 /* Beside the bytes of a merge: meta and twin each begin one and prepare one early; the journal goes on in one, and
  * after a crash in another. */
@@ -128,7 +131,7 @@ uint64_t group_commit_room(const struct group *group)
 
 static uint64_t reserve_segments(const struct group *group)
 {
-    return MAX(group->segments.count / 10, RESERVE_LEAST);
+    return MAX(group->segments.count / 10, RESERVE_LEAST + group->segments.count / RESERVE_SLACK);
 }
 
 uint64_t group_capacity(const struct group *group)

@@ -33,6 +33,7 @@
 
 #define MOVES_MAX 65536 /* kept until they are entered into the table of places */
 #define FULL_PERMILLE 900 /* of a segment is alive: not worth it */
+#define FULL_SHORT    31 / 32 /* … nor where writers wait for space: its pages of places would cost what it brings */
 #define MOVED_PAGE_BYTES (BLOCK_SIZE + 64u) /* a page with its header and descriptor */
 #define GAIN_LEAST 2 /* segments, for a merge of its own */
 
@@ -40,11 +41,18 @@
 
 static uint64_t alive_bytes(const struct segment *segment) { return (uint64_t)segment->live + segment->pages; }
 
-static bool is_candidate(const struct group *group, const struct segment *segment)
+/* Bytes that are alive in a segment that is worth it, less than so many. Where nobody may write, whatever it brings is. */
+static uint64_t full_bytes(const struct group *group)
+{
+    uint64_t size = segment_size(&group->segments);
+    return group_commit_room(group) ? size * FULL_PERMILLE / 1000 : size * FULL_SHORT;
+}
+
+static bool is_candidate(const struct group *group, const struct segment *segment, uint64_t full)
 {
     uint64_t alive = alive_bytes(segment);
     return segment->state == SLOT_SEALED && segment->generation <= group->published_generation && !segment->stuck &&
-           alive > 0 && alive * 1000 < segment_size(&group->segments) * FULL_PERMILLE;
+           alive > 0 && alive < full;
 }
 
 _Atomic bool clean_always;
@@ -60,11 +68,11 @@ static uint64_t segments_wanted(const struct group *group)
 
 bool clean_is_due(const struct group *group)
 {
-    uint64_t gain = 0, size = segment_size(&group->segments);
+    uint64_t gain = 0, size = segment_size(&group->segments), full = full_bytes(group);
     if (group->segments.free_total >= group_clean_target(group) || group_clean_room(group) < 2)
         return false;
     for (uint32_t i = 0; i < group->segments.count && gain < GAIN_LEAST * size; i++)
-        if (is_candidate(group, &group->segments.table[i]))
+        if (is_candidate(group, &group->segments.table[i], full))
             gain += size - alive_bytes(&group->segments.table[i]);
     return gain >= GAIN_LEAST * size;
 }
@@ -92,9 +100,10 @@ static int worth_order(const void *a, const void *b)
 static size_t candidates_find(const struct group *group, struct candidate *candidates)
 {
     const struct segments *segments = &group->segments;
+    uint64_t full = full_bytes(group);
     size_t count = 0;
     for (uint32_t i = 0; i < segments->count; i++)
-        if (is_candidate(group, &segments->table[i]))
+        if (is_candidate(group, &segments->table[i], full))
             candidates[count++] = (struct candidate){i, (uint32_t)alive_bytes(&segments->table[i]),
                                                      worth_of(segments, &segments->table[i])};
     return count;

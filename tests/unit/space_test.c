@@ -270,6 +270,29 @@ static void leaves_below_full_inner_nodes_are_foreseen(void **state)
     expect_foreseen(f, "one leaf below each");
 }
 
+/* All segments are nearly full of what is alive, and each overwrite takes a little of one. */
+static void a_group_that_is_full_in_order_takes_overwrites_in_no_order(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t units = 0, seeds[UNIT_CHUNKS];
+    for (enum error error = ERROR_NONE; !error; units += !error) {
+        for (unsigned i = 0; i < UNIT_CHUNKS; i++)
+            seeds[i] = next_seed++;
+        error = fixture_try_write(f, COMPONENT, units * UNIT_CHUNKS, seeds, UNIT_CHUNKS, NULL);
+    }
+    f->overwrites = true;
+    uint64_t *order = shuffled(units);
+    for (uint64_t n = 0; n < units; n++) {
+        for (unsigned i = 0; i < UNIT_CHUNKS; i++)
+            seeds[i] = next_seed++;
+        enum error error = fixture_try_write(f, COMPONENT, order[n] * UNIT_CHUNKS, seeds, UNIT_CHUNKS, NULL);
+        if (error)
+            fail_msg("overwrite %llu of %llu units: %s", (unsigned long long)n, (unsigned long long)units,
+                     error_sentence(error));
+    }
+    free(order);
+}
+
 /* With counts over many pages a whole release would write more than there is; a merge makes it a small one. */
 static void a_range_to_release_stops_neither_writers_nor_the_cleaner(void **state)
 {
@@ -349,6 +372,7 @@ int main(void)
         TEST(a_merge_writes_no_more_than_was_foreseen, setup_large),
         TEST(leaves_below_full_inner_nodes_are_foreseen, setup_large),
         TEST(many_references_are_foreseen, setup_large),
+        TEST(a_group_that_is_full_in_order_takes_overwrites_in_no_order, setup_large),
         TEST(a_range_to_release_stops_neither_writers_nor_the_cleaner, setup),
         TEST(random_overwrites_trims_and_restarts_fence_nothing, setup),
         TEST(random_overwrites_trims_and_restarts_fence_nothing, setup_two),
