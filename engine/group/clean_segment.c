@@ -1,8 +1,9 @@
 /*
  * One segment of the cleaner: it is read, append by append, and whatever the tables of this merge still count at its place
  * is written again, its stored bytes as they are; a unit of which most is dead is packed anew from what is alive. Units go
- * to the cold log, nodes and their second copies to the logs they came from, so that a pair never meets in one segment.
- * Pages of tables are only noted: who rewrites the tree moves them.
+ * to the cold log, nodes and their second copies to the logs they came from, so that a pair never meets in one segment
+ * (but after a restart perhaps on one device: docs/design.md, 5). Pages of tables are only noted: who rewrites the tree
+ * moves them.
  *
  * What is found must be what the segment table counts there, to the byte; where it is, a torn end does not matter. Anything
  * less (damage, a lost page of the chunk table, a pinned segment, a torn end that hides something) and the segment stays

@@ -192,7 +192,7 @@ static void a_segment_with_damage_stays_as_it_is(void **state)
     truth_expect(f, 1);
 }
 
-/* Second copies go to the twin log: a pair never meets on one device. */
+/* Second copies go to the twin log: a pair never meets in one segment. */
 static void pairs_of_nodes_stay_apart(void **state)
 {
     struct fixture *f = *state;
