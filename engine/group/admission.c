@@ -305,14 +305,21 @@ static bool is_making_space(const struct group *group, struct commit_need need)
     return group_is_releasing(group) || (fits_capacity(group, need) && clean_is_due(group));
 }
 
+enum error group_publish_needed(struct group *group)
+{
+    enum error error = group_publish_within(group, MERGE_PATIENCE);
+    if (error != ERROR_TIMED_OUT)
+        return error;
+    return error_explain(ERROR_NO_SPACE, "the file system below has no space for a merge, which must come first");
+}
+
 /* The first publish counts what died, the second frees it, if the cleaner has not gained enough in the first. Where both
  * free no segment, they have still emptied the tables, and with them what is kept for their merge. */
 static enum error publish_for_space(struct group *group, struct commit_need need)
 {
     bool enough = false;
     for (unsigned i = 0; i < 2 && !enough; i++) {
-        enum error error = group_publish_within(group, MERGE_PATIENCE);
-        TRY(error == ERROR_TIMED_OUT ? ERROR_NO_SPACE : error);
+        TRY(group_publish_needed(group));
         mutex_lock(&group->lock);
         enough = has_space_below(group, need);
         mutex_unlock(&group->lock);

@@ -278,6 +278,9 @@ void group_throttle_pay(struct group *group, uint64_t bytes);
 enum error group_publish(struct group *group) CHECKED;
 /* The same, but ERROR_TIMED_OUT after `patience` nanoseconds, and at once where a merge waits for the file system below. */
 enum error group_publish_within(struct group *group, uint64_t patience) CHECKED;
+/* The same for who needs what a publish brings, and may hold locks that others want: ERROR_NO_SPACE, explained, where the
+ * file system below has no space for the merge. */
+enum error group_publish_needed(struct group *group) CHECKED;
 
 /* Merges the older of two tables that replay filled; the journal's start stays, so replay would enter it again. */
 enum error group_merge_replayed(struct group *group) CHECKED;

@@ -335,7 +335,7 @@ static enum error reservation_ask(struct batch *batch, bool *within)
     *within = false;
     if (!may)
         return ERROR_NONE;
-    TRY(group_publish(group));
+    TRY(group_publish_needed(group));
     mutex_lock(&group->lock);
     *within = reservation_covers(batch->reservation, batch->count);
     mutex_unlock(&group->lock);

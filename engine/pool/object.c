@@ -222,7 +222,7 @@ enum error object_take_component(struct pool *pool, uint64_t *component)
             *component = taken;
             return ERROR_NONE;
         }
-        TRY(group_publish(group));
+        TRY(group_publish_needed(group));
     }
 }
 

@@ -13,7 +13,6 @@
 #include "engine/pool/object_table.h"
 
 #define LINK_DEPTH_MAX (2 * LINK_DEPTH_DUE)
-#define MERGE_PATIENCE (600 * CLOCK_SECOND) /* it waits no longer than this under pool->lock */
 
 enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document)
 {
@@ -91,12 +90,9 @@ enum error operation_begin(struct pool *pool, struct operation *operation)
 {
     *operation = (struct operation){.pool = pool};
     TRY(object_check_changeable(pool));
-    enum error error = ERROR_NONE;
-    while (is_deep(pool->group) && error == ERROR_NONE)
-        error = group_publish_within(pool->group, MERGE_PATIENCE);
-    if (error == ERROR_TIMED_OUT)
-        return error_explain(ERROR_NO_SPACE, "the file system below has no space for a merge, which must come first");
-    return error;
+    while (is_deep(pool->group))
+        TRY(group_publish_needed(pool->group));
+    return ERROR_NONE;
 }
 
 struct object_document document_kept(struct pool *pool, const struct object *object, const char *name)

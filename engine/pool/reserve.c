@@ -44,7 +44,7 @@ static enum error hold_patiently(struct pool *pool, struct object *object, uint6
             return ERROR_NONE;
         if (tries == 2)
             return ERROR_NO_SPACE;
-        TRY(group_publish(pool->group));
+        TRY(group_publish_needed(pool->group));
     }
 }
 
