@@ -169,12 +169,13 @@ static enum error print_uri(struct tool *tool, const char *client, const char *a
 static enum error check_served(struct tool *tool, const json_t *object)
 {
     const char *name = answer_word(object, "name");
+    const char *disk = answer_flag(object, "is_snapshot") ? name : answer_word(object, "uuid");
     if (answer_flag(object, "deleting"))
         return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed: nobody can attach it", name);
     if (answer_figure(object, "deleted") != 0)
         return error_explain(ERROR_NOT_FOUND,
-                             "'%s' is in the trash and not served: `%s trash restore %s` brings it back", name,
-                             tool_self(tool), answer_word(object, "uuid"));
+                             "'%s' is in the trash and not served: `%s trash restore %.*s` brings it back", name,
+                             tool_self(tool), (int)strcspn(disk, "@"), disk);
     return ERROR_NONE;
 }
 

@@ -76,16 +76,20 @@ static enum error purge(struct client *client, const char *name, json_t *purged)
     return json_array_append_new(purged, object) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 
+/* One that has to stay, say for a snapshot that is held, keeps no other in the trash; the last of them is told in the end. */
 static enum error purge_listed(struct client *client, const json_t *objects, json_t *purged)
 {
     size_t i;
     json_t *object;
+    enum error error = ERROR_NONE;
     json_array_foreach(objects, i, object)
     {
-        if (!is_being_freed(object))
-            TRY(purge(client, answer_word(object, "uuid"), purged));
+        if (is_being_freed(object))
+            continue;
+        enum error refused = purge(client, answer_word(object, "uuid"), purged);
+        error = refused != ERROR_NONE ? refused : error;
     }
-    return ERROR_NONE;
+    return error;
 }
 
 static enum error purge_all(struct client *client, json_t *purged)
@@ -121,11 +125,10 @@ static enum error run_purge(struct tool *tool, const struct arguments *arguments
     TRY(client_open(tool, &client));
     json_t *purged = json_array();
     enum error error = all ? purge_all(client, purged) : purge(client, arguments->positional[0], purged);
-    if (error == ERROR_NONE)
-        error = print_purged(tool, purged);
+    enum error printed = error == ERROR_NONE || json_array_size(purged) != 0 ? print_purged(tool, purged) : ERROR_NONE;
     json_decref(purged);
     client_close(client);
-    return error;
+    return error != ERROR_NONE ? error : printed;
 }
 
 static const struct option_row no_options[] = {{NULL}};

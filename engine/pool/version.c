@@ -18,12 +18,15 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/operation.h"
+
+#define TIME_TEXT_SIZE 32
 
 uint64_t pool_clock(const struct pool *pool)
 {
@@ -61,15 +64,25 @@ static enum error check_lock(const struct pool *pool, uint64_t locked_until)
     return ERROR_NONE;
 }
 
+static const char *time_text(uint64_t seconds, char text[TIME_TEXT_SIZE])
+{
+    time_t when = (time_t)seconds;
+    struct tm local;
+    if (localtime_r(&when, &local) == NULL || strftime(text, TIME_TEXT_SIZE, "%Y-%m-%d %H:%M:%S", &local) == 0)
+        return "its time";
+    return text;
+}
+
 static enum error check_deletable(const struct pool *pool, const struct object *snapshot)
 {
-    char text[VERSION_NAME_MAX + 1];
+    char text[VERSION_NAME_MAX + 1], until[TIME_TEXT_SIZE];
     object_text(snapshot, text);
     if (snapshot->hold)
-        return error_explain(ERROR_BUSY, "the snapshot '%s' is held: `%s object protect NAME --no-hold` lets it go", text,
-                             pool->command);
+        return error_explain(ERROR_BUSY, "the snapshot '%s' is held: `%s object protect '%s' --no-hold` lets it go", text,
+                             pool->command, text);
     if (snapshot->locked_until > pool_clock(pool))
-        return error_explain(ERROR_BUSY, "the snapshot '%s' is locked and cannot be deleted before its time", text);
+        return error_explain(ERROR_BUSY, "the snapshot '%s' is locked and cannot be deleted before %s", text,
+                             time_text(snapshot->locked_until, until));
     return object_check_closed(snapshot, "deleted");
 }
 

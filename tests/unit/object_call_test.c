@@ -53,6 +53,19 @@ static void what_lies_in_the_trash_has_no_uri(void **state)
     assert_said(fixture->out, "nbd+unix:///disk");
 }
 
+static void what_has_to_stay_in_the_trash_keeps_nothing_else_there(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    struct object_info *stays = fake_add(fixture->pool, "stays", 4096), *goes = fake_add(fixture->pool, "goes", 4096);
+    stays->deleted = goes->deleted = 1700000000;
+    stays->open_count = 1;
+    assert_int_equal(RUN("trash", "purge", "--all"), EXIT_REFUSED);
+    assert_said(fixture->err, "'stays' is open");
+    assert_said(fixture->out, "'goes' is gone");
+    assert_true(goes->deleting && !stays->deleting);
+}
+
 static void mistyped_object_names_suggest_the_nearest(void **state)
 {
     struct fixture *fixture = *state;
@@ -82,6 +95,7 @@ int main(void)
         TEST(an_object_name_that_is_near_to_nothing_is_just_not_there),
         TEST(names_of_the_trash_are_neither_suggested_nor_replaced),
         TEST(what_lies_in_the_trash_has_no_uri),
+        TEST(what_has_to_stay_in_the_trash_keeps_nothing_else_there),
         TEST(mistyped_object_names_suggest_the_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
