@@ -144,6 +144,9 @@ enum error uri_make(const char *address, const char *name, char **uri)
     return make(endpoint, name, uri);
 }
 
+/* Snapshots are attached read-only; an object's own name has no '@'. */
+static bool is_read_only(const char *name) { return strchr(name, '@') != NULL; }
+
 static enum error for_qemu(const struct endpoint *endpoint, const char *name, uint64_t size, char **text)
 {
     (void)size;
@@ -157,7 +160,8 @@ static enum error for_qemu(const struct endpoint *endpoint, const char *name, ui
         TRY(made(asprintf(&server, "server.type=unix,server.path=%s", path)));
     else
         TRY(made(asprintf(&server, "server.type=inet,server.host=%s,server.port=%s", endpoint->host, endpoint->port)));
-    TRY(made(asprintf(&option, "driver=nbd,node-name=coffer0,%s,export=%s,discard=unmap", server, export)));
+    TRY(made(asprintf(&option, "driver=nbd,node-name=coffer0,%s,export=%s,%s", server, export,
+                      is_read_only(name) ? "read-only=on" : "discard=unmap")));
     AUTO_FREE char *quoted = shell_quote(option);
     if (quoted == NULL)
         return ERROR_NO_MEMORY;
@@ -185,8 +189,9 @@ static enum error for_libvirt(const struct endpoint *endpoint, const char *name,
                          "    %s\n"
                          "  </source>\n"
                          "  <target dev='vda' bus='virtio'/>\n"
+                         "%s"
                          "</disk>\n",
-                         export, source));
+                         export, source, is_read_only(name) ? "  <readonly/>\n" : ""));
 }
 
 static enum error for_nbd_client(const struct endpoint *endpoint, const char *name, uint64_t size, char **text)

@@ -80,6 +80,16 @@ static void tcp_addresses_become_hosts_and_ports(void **state)
     assert_uri("tcp:::1:10809", "a", "nbd://[::1]:10809/a");
 }
 
+static void a_snapshot_is_attached_read_only(void **state)
+{
+    (void)state;
+    assert_contains("qemu", "unix:/s", "a@b", "read-only=on");
+    assert_contains("libvirt", "unix:/s", "a@b", "<readonly/>");
+    char *text = text_for("qemu", "unix:/s", "a");
+    assert_null(strstr(text, "read-only"));
+    free(text);
+}
+
 static void an_unknown_client_is_refused_with_the_nearest(void **state)
 {
     (void)state;
@@ -126,6 +136,7 @@ int main(void)
         cmocka_unit_test(an_endless_path_is_refused),
         cmocka_unit_test(names_are_percent_encoded),
         cmocka_unit_test(tcp_addresses_become_hosts_and_ports),
+        cmocka_unit_test(a_snapshot_is_attached_read_only),
         cmocka_unit_test(an_unknown_client_is_refused_with_the_nearest),
         cmocka_unit_test(commas_do_not_end_an_option_of_qemu),
         cmocka_unit_test(markup_in_a_name_stays_text_in_xml),
