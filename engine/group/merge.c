@@ -2,10 +2,12 @@
  * The story of a merge, from the freeze to the publish:
  *
  *   freeze    the active table is closed and another takes its place; the journal's next append is where replay will
- *             begin; segments that are covered and have nothing alive become victims: from now on nobody may hit them
+ *             begin; segments that are covered and have nothing alive, and those that the cleaner chose, become victims:
+ *             from now on nobody may hit them
  *   maps      points and ranges into the maps of their components; what ranges cover onto the release list, and a
  *             piece of that list is taken apart (release.c); then the component table and the list
  *   chunks    births into places and fingerprints, differences of references into counts
+ *   clean     what is still counted in victims is written again elsewhere (clean.c)
  *   segments  victims that are still dead are written as free; then the segment table
  *   flush     of all devices; then the checkpoint record on each of them, and flush again
  *   publish   the view with the new roots, in one store; what the old ones needed is given back when no view holds it
