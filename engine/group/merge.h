@@ -46,7 +46,6 @@ struct merge {
     int64_t references;            /* that came, less those that went; without the adds */
     struct releases releases;
     uint64_t release_budget;       /* references that it may release beside those that it adds; 0: none */
-    uint64_t progress;
     uint64_t waited;               /* nanoseconds, for devices that refused to read */
 };
 
