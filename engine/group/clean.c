@@ -61,6 +61,8 @@ _Atomic bool clean_always;
 static uint64_t segments_wanted(const struct group *group)
 {
     uint64_t target = group_clean_target(group), free_total = group->segments.free_total;
+    if (atomic_load(&group->closing))
+        return 0;
     if (free_total < target)
         return target - free_total + GAIN_LEAST;
     return atomic_load(&clean_always) ? GAIN_LEAST : 0;
@@ -288,7 +290,7 @@ static enum error has_room(struct clean *clean, uint32_t index, bool *has)
  * they will soon; one segment is always gained. */
 static bool is_needed_elsewhere(struct group *group, bool gained)
 {
-    if (group_is_stopping(group))
+    if (atomic_load(&group->closing))
         return true;
     mutex_lock(&group->lock);
     const struct recent *active = group->view->active;

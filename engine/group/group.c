@@ -547,6 +547,7 @@ void group_drain(struct group *group)
 enum error group_close(struct group *group, bool crash)
 {
     enum error error = ERROR_NONE;
+    atomic_store(&group->closing, true);
     if (!crash && !group->config.read_only) {
         error = group_sync(group);
         /* Everything is durable; what follows spares the next open a replay. The second publish frees what the first

@@ -410,7 +410,7 @@ static void cleaning_ends_early_where_the_table_fills(void **state)
 
 static void group_stops(struct fixture *f, unsigned count)
 {
-    while (count == 1 && !group_is_stopping(f->group))
+    while (count == 1 && !atomic_load(&f->group->closing))
         clock_sleep(CLOCK_MILLISECOND);
 }
 
