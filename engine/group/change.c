@@ -138,16 +138,17 @@ static enum error counted_place(struct merge *merge, struct map_entry *entry)
     return ERROR_NONE;
 }
 
-/* Of a chunk that goes, and whose place nobody knows any more, the share stays in the live bytes of a segment. */
+/* Of a chunk that goes, and whose place nobody knows any more, the share stays in the live bytes of a segment. A leaf that
+ * is lost is referred to like a chunk of data (update.c), and is none. */
 static enum error chunk_live_change(struct merge *merge, const struct change *change, int sign)
 {
     struct group *group = merge->group;
     struct map_entry entry = change->entry;
     TRY(counted_place(merge, &entry));
-    if (!change->is_node)
-        merge->chunks_live += (uint64_t)(int64_t)sign;
     mutex_lock(&group->lock);
     uint32_t index = segment_find(&group->segments, entry_serial(entry));
+    bool is_data = index == SEGMENT_NONE ? !change->is_node : segment_has_units(&group->segments.table[index]);
+    merge->chunks_live += (uint64_t)(int64_t)(is_data ? sign : 0);
     enum error error = index == SEGMENT_NONE ? ERROR_NOT_FOUND
                                              : segment_live_add(&group->segments, index,
                                                                 sign * (int64_t)entry_share_bytes(entry));

@@ -85,8 +85,7 @@ void group_figures(struct group *group, struct group_figures *figures)
     };
     for (uint32_t i = 0; i < segments->count; i++) {
         const struct segment *segment = &segments->table[i];
-        bool data = segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD;
-        *(data ? &figures->live_data_bytes : &figures->live_meta_bytes) += segment->live + segment->pages;
+        *(segment_has_units(segment) ? &figures->live_data_bytes : &figures->live_meta_bytes) += segment->live + segment->pages;
     }
     mutex_unlock(&group->lock);
 }

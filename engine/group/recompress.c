@@ -26,7 +26,7 @@ _Atomic uint64_t recompress_idle = RECOMPRESS_IDLE;
 
 static bool is_candidate(const struct group *group, const struct segment *segment)
 {
-    return segment->state == SLOT_SEALED && (segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD) &&
+    return segment->state == SLOT_SEALED && segment_has_units(segment) &&
            segment->generation <= group->published_generation && !segment->stuck && !segment->settled && segment->live > 0;
 }
 

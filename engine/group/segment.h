@@ -67,6 +67,11 @@ void segments_deinit(struct segments *segments);
 
 static inline uint64_t segment_size(const struct segments *s) { return UINT64_C(1) << s->segment_shift; }
 static inline uint32_t segment_blocks(const struct segments *s) { return 1u << (s->segment_shift - 12); }
+/* Units stand in these, nodes and pages in the others. */
+static inline bool segment_has_units(const struct segment *segment)
+{
+    return segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD;
+}
 
 /* Takes a free slot of a device that is not in `avoid` (a bit for each) where there is one, the device with the
  * most free slots first; gives it a serial; the caller sets its key slot. SEGMENT_NONE where nothing is free or the lease is

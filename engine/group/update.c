@@ -141,16 +141,14 @@ static enum error subtree_drop(struct merge *merge, const struct tree_update *up
 }
 
 /* The old content of a leaf that cannot be read: each block refers to the leaf itself. The parent's reference becomes
- * one of them, but where the parent stays as it is for others (`kept`). With nobody else holding the leaf it is a chunk
- * of data from now on; else it goes on being counted as the node that it is for them. */
+ * one of them, but where the parent stays as it is for others (`kept`). */
 static enum error leaf_lose(struct merge *merge, const struct tree_update *update, struct node_pointer *pointer,
-                            uint64_t number, bool kept, bool shared, uint8_t *old)
+                            uint64_t number, bool kept, uint8_t *old)
 {
     map_loss_report(merge, update->tree->owner, 0, number, "they cannot be read until they are written or trimmed");
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
         entry_encode(pointer->first, (struct map_entry_format *)old + i);
     TRY(change_note(merge, pointer->first, (int)MAP_LEAF_ENTRIES - !kept, false, false));
-    merge->chunks_live += !shared;
     update->lost(update->context, pointer->first, MAP_LEAF_ENTRIES);
     *pointer = (struct node_pointer){0};
     return ERROR_NONE;
@@ -189,7 +187,7 @@ static enum error leaf_update(struct merge *merge, const struct tree_update *upd
         memcpy(old, cache_bytes(block), BLOCK_SIZE);
     nodes_put(merge->group, &read, 1);
     if (error && is_dispensable(merge, update->tree, error))
-        error = update->tree->kind == ITEM_NODE ? leaf_lose(merge, update, pointer, number, kept, shared, old)
+        error = update->tree->kind == ITEM_NODE ? leaf_lose(merge, update, pointer, number, kept, old)
                                                 : page_lose(merge, update->tree, pointer, number, old);
     TRY(error);
     if (shared && !entry_is_hole(pointer->first))

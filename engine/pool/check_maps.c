@@ -43,8 +43,7 @@ static bool hides_references(const struct check *check, struct map_entry entry)
 {
     const struct segments *segments = &check->group->segments;
     uint32_t index = segment_find(segments, entry_serial(entry));
-    return index != SEGMENT_NONE && segments->table[index].kind != SEGMENT_JOURNAL &&
-           segments->table[index].kind != SEGMENT_COLD;
+    return index != SEGMENT_NONE && !segment_has_units(&segments->table[index]);
 }
 
 /* `entry` as the leaf has it, which is what the component counts, and `place` where the chunk is now. */

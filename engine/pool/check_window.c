@@ -218,8 +218,10 @@ static void count_differs(struct check *check, uint64_t cid, const struct check_
 
 static void live_count(struct check *check, uint64_t cid, const struct check_chunk *chunk)
 {
-    uint32_t index = segment_find(&check->group->segments, entry_serial(chunk->place));
-    check->chunks_live += !(chunk->flags & CHUNK_IS_NODE);
+    const struct segments *segments = &check->group->segments;
+    uint32_t index = segment_find(segments, entry_serial(chunk->place));
+    check->chunks_live +=
+        index == SEGMENT_NONE ? !(chunk->flags & CHUNK_IS_NODE) : segment_has_units(&segments->table[index]);
     if (entry_is_hole(chunk->place)) {
         check->live_least_all |= (chunk->flags & CHUNK_PLACE_UNKNOWN) != 0;
         return;

@@ -207,8 +207,7 @@ bool lookup_still_good(struct pool *pool, struct map_entry hit)
         return false;
     const struct segment *segment = &group->segments.table[index];
     /* A map node keeps the fingerprint of the chunk that had its CID before; nodes never stand where data does. */
-    bool has_data = segment->kind == SEGMENT_JOURNAL || segment->kind == SEGMENT_COLD;
-    return has_data && !segment->victim && (segment->state == SLOT_OPEN || segment->state == SLOT_SEALED) &&
+    return segment_has_units(segment) && !segment->victim && (segment->state == SLOT_OPEN || segment->state == SLOT_SEALED) &&
            !damages_holds(pool->damages, entry_serial(hit), entry_offset(hit));
 }
 

@@ -432,6 +432,30 @@ static void a_lost_leaf_that_others_hold_is_counted_right(void **state)
     assert_int_equal(count_of(f, entry_cid(leaf)), 255 + 255);
 }
 
+/* It never was one of them, whoever lets go of it last. */
+static void a_lost_leaf_that_others_held_takes_no_chunk_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_make(f);
+    fixture_heir(f, COMPONENT + 1, COMPONENT, COMPONENT_LIVE);
+    fixture_write(f, COMPONENT + 1, 300, 51);
+    publish(f);
+    uint64_t chunks = f->group->checkpoint.chunks_live;
+    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
+    fixture_forget_cached(f);
+    for (unsigned c = COMPONENTS; c-- > 0;) {
+        fixture_write(f, COMPONENT + c, 5, 60 + c);
+        publish(f);
+        assert_int_equal(f->group->checkpoint.chunks_live, ++chunks);
+    }
+    for (unsigned c = 0; c < COMPONENTS; c++)
+        for (uint64_t block = 0; block < 256; block++)
+            fixture_write(f, COMPONENT + c, block, 1000 * (c + 1) + block);
+    publish(f);
+    assert_int_equal(count_of(f, entry_cid(leaf)), 0);
+    assert_int_equal(f->group->checkpoint.chunks_live, chunks + 2 * 255);
+}
+
 static void a_lost_leaf_can_be_dropped(void **state)
 {
     struct fixture *f = *state;
@@ -470,6 +494,7 @@ int main(void)
         TEST(a_block_of_a_lost_leaf_can_be_written_again),
         TEST(a_lost_leaf_can_be_written_whole_and_trimmed),
         TEST(a_lost_leaf_that_others_hold_is_counted_right),
+        TEST(a_lost_leaf_that_others_held_takes_no_chunk_with_it),
         TEST(a_lost_leaf_can_be_dropped),
         TEST(a_segment_whose_last_chunk_died_is_given_out_again),
     };
