@@ -13,9 +13,9 @@
  * become fewer with each merge; the list never has more than the maps had when it was empty last, and a merge stays as
  * short as what it was asked to write, and 4096 full leaves. What a copy of a shared node refers to as well is no part of
  * the balance: one block that is written may bring hundreds, which would all be released in one merge, and that is more
- * than the space was foreseen for (merge_bytes.c). While much is copied the sum may grow; the list becomes shorter all
- * the same. Where free segments would not suffice for that it takes
- * off less, or nothing (group_release_budget), so that releasing never makes a merge fail for space.
+ * than the space was foreseen for (merge_bytes.c); nor are the blocks that come to refer to a lost leaf (update.c). While
+ * much is copied or lost the sum may grow; the list becomes shorter all the same. Where free segments would not suffice
+ * for that it takes off less, or nothing (group_release_budget), so that releasing never makes a merge fail for space.
  *
  * The count that decides is the one in the chunk table as this merge has changed it so far, and the changes that it
  * still keeps (change_count), which may be applied in between at any time.

@@ -149,6 +149,7 @@ static enum error leaf_lose(struct merge *merge, const struct tree_update *updat
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
         entry_encode(pointer->first, (struct map_entry_format *)old + i);
     TRY(change_note(merge, pointer->first, (int)MAP_LEAF_ENTRIES - !kept, false, false));
+    merge->references -= MAP_LEAF_ENTRIES; /* nothing is released for them */
     update->lost(update->context, pointer->first, MAP_LEAF_ENTRIES);
     *pointer = (struct node_pointer){0};
     return ERROR_NONE;

@@ -6,6 +6,8 @@
 
 #include "tests/unit/release_fixture.h"
 
+#define LOST 20u /* leaves */
+
 /* ---- shared nodes ----------------------------------------------------------------------------------------------------- */
 
 static void count_falsify(struct fixture *f, uint64_t cid, uint32_t count)
@@ -102,6 +104,34 @@ static struct release first_release(struct fixture *f)
 static void address_damage(struct fixture *f, uint64_t serial, uint32_t offset)
 {
     fixture_flip(f, fixture_device(f, serial), fixture_offset(f, serial, offset) + 60);
+}
+
+/* Every block of such a leaf refers to it from then on. That is no reason to release as much more, for which no space is
+ * kept. */
+static void leaves_that_are_lost_let_no_more_be_released(void **state)
+{
+    struct fixture *f = *state;
+    unsigned height;
+    fixture_component(f, COMPONENT + 1, COMPONENT_LIVE);
+    leaves_write(f, COMPONENT + 1, LOST, 1);
+    leaves_write(f, COMPONENT, 100, 1);
+    fixture_holes(f, COMPONENT, 0, ALL);
+    publish(f);
+    release(f, 1); /* the root */
+    uint64_t listed = truth_releases(f);
+    assert_true(listed > 80);
+    struct node_read root = {.pointer = root_of(f, COMPONENT + 1, &height), .identity = {ITEM_NODE, COMPONENT + 1, 0, 1}};
+    assert_int_equal(height, 1);
+    assert_int_equal(nodes_read(f->group, &root, 1), ERROR_NONE);
+    for (unsigned i = 0; i < LOST; i++) {
+        struct map_entry leaf = pointer_decode((const struct node_pointer_format *)cache_bytes(root.block) + i).first;
+        address_damage(f, entry_serial(leaf), entry_offset(leaf));
+        fixture_write(f, COMPONENT + 1, i * MAP_LEAF_ENTRIES + 1, 900 + i);
+    }
+    nodes_put(f->group, &root, 1);
+    fixture_forget_cached(f);
+    release(f, 1);
+    assert_true(truth_releases(f) + 20 > listed);
 }
 
 static void pointer_damage(struct fixture *f, const struct node_pointer *pointer)
@@ -291,6 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_entry_that_makes_no_sense_is_refused),
         TEST(a_list_that_makes_no_sense_is_given_up),
+        TEST(leaves_that_are_lost_let_no_more_be_released),
         TEST(a_listed_leaf_that_cannot_be_read_leaks_what_it_had),
         TEST(a_listed_inner_node_that_cannot_be_read_leaks_what_it_had),
         TEST(one_copy_of_a_listed_inner_node_is_enough),
