@@ -2,7 +2,8 @@
  * Slices of a walk over one map. Each takes a view, walks the tree from where the last one stopped, and asks the recent
  * tables for each leaf of which they know anything.
  *
- * Locks: the group's for the recent tables, a leaf at a time. Nothing is changed, so a crash is harmless.
+ * Locks: the group's for the recent tables, a leaf at a time; pool->lock, for the object's component with the view: it
+ * moves under that. Nothing is changed, so a crash is harmless.
  */
 #include "engine/pool/map_walk.h"
 
@@ -10,6 +11,21 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/pool/object_table.h"
+
+/* The newest view, and the component that the object has in it. */
+static struct view *view_begin(struct map_walk *walk)
+{
+    if (walk->pool == NULL)
+        return view_take(walk->group);
+    mutex_lock(&walk->pool->lock);
+    const struct object *object = object_table_uuid(walk->pool->table, walk->object);
+    if (object != NULL)
+        walk->component = object->component;
+    struct view *view = view_take(walk->group);
+    mutex_unlock(&walk->pool->lock);
+    return view;
+}
 
 /* ---- what only the recent tables know ------------------------------------------------------------------------- */
 
@@ -114,7 +130,7 @@ static void leaves_join(struct map_walk *walk)
 
 enum error map_walk_begin(struct map_walk *walk)
 {
-    struct view *view = view_take(walk->group);
+    struct view *view = view_begin(walk);
     components_take(walk, view);
     view_put(walk->group, view);
     if (walk->out_of_memory)
@@ -219,7 +235,7 @@ void map_walk_seek(struct map_walk *walk, uint64_t leaf)
 
 enum error map_walk_slice(struct map_walk *walk)
 {
-    struct view *view = view_take(walk->group);
+    struct view *view = view_begin(walk);
     walk->view = view;
     walk->leaves = 0;
     enum error error = slice_walk(walk);

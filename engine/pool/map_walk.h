@@ -5,6 +5,9 @@
  * A view that is held keeps the recent table which a merge emptied from being used again, so writers would come to a
  * halt behind a long walk: it goes in slices, each with a view of its own. Of an object that is written meanwhile a
  * walk therefore sees no single moment. Leaves that only the recent tables know are listed when it begins.
+ *
+ * An object goes on in another component after a snapshot, a clone or a roll-back, and the one before may soon be gone:
+ * a walk of the object asks for its component with each view, a walk of the component does not follow.
  */
 #ifndef COFFER_ENGINE_POOL_MAP_WALK_H
 #define COFFER_ENGINE_POOL_MAP_WALK_H
@@ -24,6 +27,8 @@ struct map_walk {
     /* the caller's */
     struct group *group;
     uint64_t component;
+    struct pool *pool;  /* of the object with this UUID: in its component, whichever it is; NULL: in that one */
+    struct uuid object;
     enum walk_copies copies;
     size_t slice_leaves; /* that are walked under one view */
     /* A node of the tree, leaves included, before its children and its leaf; `again`: an earlier slice had it. One

@@ -6,7 +6,7 @@
  * Of an object that is written meanwhile the figures are of no single moment (map_walk.h); `taken` is when the walk
  * began.
  *
- * Locks: pool->lock to find the object. Nothing is changed, so a crash is harmless.
+ * Locks: pool->lock to find the object, and its component (map_walk.h). Nothing is changed, so a crash is harmless.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -110,13 +110,13 @@ static enum error usage_take(struct usage_walk *walk)
 }
 
 /* The group stays open meanwhile: the pool counts a volume. */
-static enum error object_hold(struct pool *pool, const char *name, uint64_t *component)
+static enum error object_hold(struct pool *pool, const char *name, struct uuid *uuid)
 {
     mutex_lock(&pool->lock);
     enum error error = pool_check_usable(pool);
     const struct object *object = error ? NULL : catalog_find(pool, name);
     if (object) {
-        *component = object->component;
+        *uuid = object->uuid;
         pool->volume_count++;
     }
     mutex_unlock(&pool->lock);
@@ -128,11 +128,12 @@ static enum error object_hold(struct pool *pool, const char *name, uint64_t *com
 enum error object_usage(struct pool *pool, const char *name, struct object_usage *usage)
 {
     struct usage_walk walk = {.pool = pool};
-    uint64_t component;
-    TRY(object_hold(pool, name, &component));
+    struct uuid uuid;
+    TRY(object_hold(pool, name, &uuid));
     walk.map = (struct map_walk){
         .group = pool->group,
-        .component = component,
+        .pool = pool,
+        .object = uuid,
         .copies = WALK_ONE_COPY,
         .slice_leaves = SLICE_LEAVES,
         .node = node_count_in,

@@ -498,6 +498,19 @@ static void extents_of_several_leaves_follow_the_object(void **context)
     assert_int_equal(extents[1].length, 64 * MIB - COFFER_BLOCK);
 }
 
+static void a_usage_follows_the_object(void **context)
+{
+    struct object_usage usage;
+    (void)context;
+    make("a", GIB);
+    write_block("a", 0, 1);
+    write_block("a", 64 * MIB, 2);
+    between_views = the_component_goes;
+    assert_fine(object_usage(pool, "a", &usage));
+    assert_null(between_views);
+    assert_int_equal(usage.logical_bytes, 2 * COFFER_BLOCK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
 int main(void)
@@ -522,6 +535,7 @@ int main(void)
         TEST(extents_and_usage_look_through_the_base),
         TEST(a_read_in_two_rounds_follows_the_object),
         TEST(extents_of_several_leaves_follow_the_object),
+        TEST(a_usage_follows_the_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
