@@ -8,6 +8,9 @@
  * are entered or cut at once; then only what recent tables know of these is looked at, until the root of the map is
  * another.
  *
+ * A component may be freed behind the view in which it was walked. What was entered of it then names blocks of nobody,
+ * and goes here: a component that is gone is as one without a map.
+ *
  * Locks: the group's, a leaf at a time. Nothing but the ledger is changed, so a crash repeats it.
  */
 #include <stdlib.h>
@@ -77,7 +80,7 @@ static enum error leaf_look(void *context, const struct walk_node *node)
 static enum error confirm_look_up(struct group *group, const struct view *view, uint64_t component,
                                   struct confirm *confirm, struct span *span)
 {
-    struct tree tree;
+    struct tree tree = {ITEM_NODE, component, {{{0}}}};
     struct node_pointer_format root;
     struct leaf_look look = {confirm, span};
     uint64_t leaf = confirm->blocks[0] / MAP_LEAF_ENTRIES;
@@ -85,11 +88,12 @@ static enum error confirm_look_up(struct group *group, const struct view *view, 
     for (size_t i = 0; i < confirm->count; i++)
         if (!confirm->known[i])
             confirm->entries[i] = (struct map_entry){0};
-    if (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT || error == ERROR_IO) {
+    if (error == ERROR_CORRUPT || error == ERROR_IO) {
         span->end = 0;
         return ERROR_NONE; /* what no recent table knows stays unknown */
     }
-    TRY(error);
+    if (error != ERROR_NOT_FOUND) /* one that has no map, or is gone, has holes only */
+        TRY(error);
     pointer_encode(&tree.root.pointer, &root);
     span->fresh = leaf < span->first || leaf >= span->end || memcmp(&span->root, &root, sizeof span->root) != 0;
     if (span->fresh) {

@@ -197,6 +197,17 @@ static void a_row_of_an_object_that_was_discarded_whole_goes(void **context)
     assert_no_damage();
 }
 
+/* Entered by a look at a view that was older than its end. */
+static void a_row_of_a_component_that_is_gone_goes(void **context)
+{
+    (void)context;
+    fill();
+    damages_add(pool->damages,
+                &(struct damage){.kind = DAMAGE_BLOCKS, .fault = DAMAGE_MAP, .lost = true, .owner = 999, .end = 1000});
+    scrub();
+    assert_no_damage();
+}
+
 static void a_flipped_byte_of_a_page_names_the_table(void **context)
 {
     (void)context;
@@ -361,6 +372,7 @@ int main(void)
         SPOILT(neighbouring_blocks_of_a_damaged_segment_are_one_range),
         SPOILT(damage_that_nobody_refers_to_is_told_as_such),
         TEST(a_row_of_an_object_that_was_discarded_whole_goes),
+        TEST(a_row_of_a_component_that_is_gone_goes),
         SPOILT(a_lost_node_over_terabytes_is_told_at_once),
         SPOILT(a_lost_leaf_is_told_by_the_blocks_that_it_mapped),
         SPOILT(a_leaf_that_no_merge_has_met_is_told_by_its_blocks_too),
