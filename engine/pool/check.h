@@ -207,6 +207,7 @@ void check_catalog(struct check *check);
 enum error check_maps(struct check *check) CHECKED;
 /* What is lost of a map is lost for all that share it: each is looked at by itself. */
 enum error check_maps_losses(struct check *check) CHECKED;
+struct tree check_map(const struct check_component *component);
 void check_maps_forget(struct check *check);
 /* FAULT_NONE, or what is wrong with an entry by itself. */
 enum check_fault check_entry_judge(const struct check *check, struct map_entry entry);

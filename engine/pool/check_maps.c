@@ -103,7 +103,7 @@ static void node_first(struct map_walk *walk, const struct walk_node *node)
             check_loss_add(check, walk->component, node->identity.number * span, (node->identity.number + 1) * span);
     }
     if (walk->source == SOURCE_MAP)
-        check_repair_node(check, node);
+        check_repair_node(check, walk->component, node);
     const struct component_format *format = &check->components[walk->component].format;
     check_node_birth(check, walk->name, node, le64_get(format->base) == 0 ? le64_get(format->birth) : 0);
     bool doubled = node->identity.level > 0;
@@ -125,8 +125,6 @@ static enum error map_visit(void *context, const struct walk_node *node)
     check_reference_node(walk->check, walk->component, node);
     if (node->identity.level == 0 && node->bytes)
         leaf_visit(walk, node);
-    if (walk->check->first_pass && walk->source == SOURCE_MAP && node->identity.level == 0 && node->bytes)
-        check_repair_leaf(walk->check, walk->component, node);
     return ERROR_NONE;
 }
 
@@ -195,7 +193,7 @@ static enum error lost_visit(void *context, const struct walk_node *node)
     return ERROR_NONE;
 }
 
-static struct tree map_of(const struct check_component *component)
+struct tree check_map(const struct check_component *component)
 {
     return (struct tree){ITEM_NODE, component->id, {pointer_decode(&component->format.root), component->format.height}};
 }
@@ -203,7 +201,7 @@ static struct tree map_of(const struct check_component *component)
 enum error check_maps_losses(struct check *check)
 {
     for (uint32_t i = 0; i < check->component_count && check->shared_loss; i++) {
-        struct tree tree = map_of(&check->components[i]);
+        struct tree tree = check_map(&check->components[i]);
         struct map_walk walk = {.check = check, .component = i};
         if (check->components[i].format.family)
             TRY(tree_walk(check->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, lost_visit, &walk));
@@ -249,11 +247,13 @@ enum error check_maps(struct check *check)
     struct tree releases = tree_of_table(TABLE_RELEASES, view_root(check->group->view, TABLE_RELEASES));
     TRY(seen_begin(check));
     for (uint32_t i = 0; i < check->component_count; i++) {
-        struct tree tree = map_of(&check->components[i]);
+        struct tree tree = check_map(&check->components[i]);
         char name[CHECK_TEXT];
         struct map_walk walk = {check, i, check_component_name(check, i, name), SOURCE_MAP};
         TRY(subtree_walk_new(check->group, &tree, 0, copies_of(check), map_known, map_visit, &walk));
         check_range_end(check);
     }
+    if (check->first_pass)
+        TRY(check_repair_points(check));
     return tree_walk(check->group, &releases, 0, UINT64_MAX, WALK_ONE_COPY, releases_visit, check);
 }

@@ -1,7 +1,8 @@
 /*
  * What a repair can make anew, gathered while the check goes on:
  *
- *   a damaged copy of a page or node that has two     the path to a leaf below it is written again, both copies of it
+ *   a damaged copy of a page or node that has two     the path to a leaf below it is written again, both copies of it,
+ *                                                     in each map that has the node
  *   a lost page of places, or one that was            from the maps, which have the address of every chunk that they
  *                                                     refer to; where that is gone, since the chunk was moved, from
  *                                                     what segments say of themselves (group/moved.h). What nothing
@@ -21,7 +22,7 @@
 #include "base/memory.h"
 #include "engine/group/moved.h"
 
-#define POINTS_MAX 4096 /* written again in one repair; the next finds the rest */
+#define POINTS_MAX 4096 /* nodes, and paths, written again in one repair; the next finds the rest */
 
 /* ---- what is written again as it is --------------------------------------------------------------------------------
  */
@@ -120,29 +121,66 @@ void check_repair_page(struct check *check, const struct walk_node *node)
     repair->page_pending = false;
 }
 
-void check_repair_node(struct check *check, const struct walk_node *node)
-{
-    if (!check->repair || !is_half(node))
-        return;
-    check->repair->copies++;
-    check->repair->node_pending = true;
-}
-
-/* The first leaf behind a damaged node that has an entry: below it, if any can be read there. */
-void check_repair_leaf(struct check *check, uint32_t component, const struct walk_node *node)
+void check_repair_node(struct check *check, uint32_t component, const struct walk_node *node)
 {
     struct check_repair *repair = check->repair;
-    const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
-    if (!repair || !repair->node_pending || repair->point_count == POINTS_MAX)
+    if (!repair || !is_half(node))
         return;
-    for (unsigned i = 0; i < MAP_LEAF_ENTRIES && repair->node_pending; i++) {
+    repair->copies++;
+    if (repair->node_count < POINTS_MAX)
+        repair->nodes[repair->node_count++] = (struct repair_node){entry_cid(node->pointer.first), node->identity.number,
+                                                                   component, node->identity.level};
+}
+
+/* A damaged node, and a map that may have it. */
+struct path {
+    struct check *check;
+    const struct repair_node *node;
+    uint64_t component;
+};
+
+/* To the first leaf below the node that has an entry, if any can be read there. ERROR_EXISTS: that is all. */
+static enum error path_visit(void *context, const struct walk_node *node)
+{
+    struct path *path = context;
+    struct check_repair *repair = path->check->repair;
+    const struct map_entry_format *entries = (const struct map_entry_format *)node->bytes;
+    if (node->identity.level == path->node->level && entry_cid(node->pointer.first) != path->node->cid)
+        return ERROR_EXISTS; /* the map has another one there */
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES && node->identity.level == 0 && entries; i++) {
         struct map_entry entry = entry_decode(&entries[i]);
         if (entry_is_hole(entry))
             continue;
         repair->points[repair->point_count++] =
-            (struct repair_point){check->components[component].id, node->identity.number * MAP_LEAF_ENTRIES + i, entry};
-        repair->node_pending = false;
+            (struct repair_point){path->component, node->identity.number * MAP_LEAF_ENTRIES + i, entry};
+        return ERROR_EXISTS;
     }
+    return ERROR_NONE;
+}
+
+static enum error path_find(struct check *check, const struct repair_node *node, const struct check_component *component)
+{
+    struct tree map = check_map(component);
+    struct path path = {check, node, component->id};
+    uint64_t span = tree_span(node->level), first = node->number * span;
+    if (map.root.height < node->level)
+        return ERROR_NONE;
+    enum error error = tree_walk(check->group, &map, first, first + span, WALK_ONE_COPY, path_visit, &path);
+    return error == ERROR_EXISTS ? ERROR_NONE : error;
+}
+
+/* Members of a family share nodes, which are met in one of them. */
+enum error check_repair_points(struct check *check)
+{
+    struct check_repair *repair = check->repair;
+    for (size_t n = 0; repair && n < repair->node_count; n++) {
+        const struct repair_node *node = &repair->nodes[n];
+        bool family = check->components[node->component].format.family;
+        for (uint32_t i = 0; i < check->component_count && repair->point_count < POINTS_MAX; i++)
+            if (i == node->component || (family && check->components[i].format.family))
+                TRY(path_find(check, node, &check->components[i]));
+    }
+    return ERROR_NONE;
 }
 
 /* ---- what is made anew ---------------------------------------------------------------------------------------------
@@ -287,8 +325,11 @@ void check_repair_finish(struct check *check)
 
 enum error check_repair_begin(struct check_repair *repair)
 {
-    *repair = (struct check_repair){.points = malloc(POINTS_MAX * sizeof *repair->points)};
-    return repair->points ? ERROR_NONE : ERROR_NO_MEMORY;
+    *repair = (struct check_repair){
+        .nodes = malloc(POINTS_MAX * sizeof *repair->nodes),
+        .points = malloc(POINTS_MAX * sizeof *repair->points),
+    };
+    return repair->nodes && repair->points ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 
 void check_repair_forget(struct check_repair *repair)
@@ -296,6 +337,7 @@ void check_repair_forget(struct check_repair *repair)
     for (size_t i = 0; i < repair->page_count; i++)
         free(repair->pages[i].bytes);
     free(repair->pages);
+    free(repair->nodes);
     free(repair->points);
     free(repair->lost);
     moved_destroy(repair->moved);

@@ -264,9 +264,7 @@ enum error check_bad_name(struct check *check)
         return ERROR_NONE;
     qsort(check->bad, check->bad_count, sizeof *check->bad, bad_order);
     for (uint32_t i = 0; i < check->component_count; i++) {
-        const struct check_component *component = &check->components[i];
-        struct tree tree = {
-            ITEM_NODE, component->id, {pointer_decode(&component->format.root), component->format.height}};
+        struct tree tree = check_map(&check->components[i]);
         struct naming naming = {check, i};
         TRY(tree_walk(check->group, &tree, 0, UINT64_MAX, WALK_ONE_COPY, naming_visit, &naming));
         check_range_end(check);

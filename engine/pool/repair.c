@@ -21,12 +21,15 @@ static void ignore(const char *sentence, void *context)
     (void)sentence, (void)context;
 }
 
-/* What a merge then finds is what stood there: references come and go by differences, so none does. */
+/* What a merge then finds is what stood there: references come and go by differences, so none does. Where it would lack
+ * room or space the rest is for the next repair. */
 static void points_enter(struct group *group, const struct check_repair *repair)
 {
     mutex_lock(&group->section->mutex);
     mutex_lock(&group->lock);
-    for (size_t i = 0; i < repair->point_count && recent_takes_record(group->view->active); i++)
+    for (size_t i = 0; i < repair->point_count && recent_takes_record(group->view->active) &&
+                       group_has_space(group, (struct commit_need){COMMIT_FREES, NULL});
+         i++)
         recent_enter(group->view->active, repair->points[i].component, repair->points[i].block,
                      repair->points[i].entry);
     mutex_unlock(&group->lock);
@@ -67,8 +70,9 @@ static enum error damage_look(const char *directory, const struct pool_open_opti
 static enum error pool_mend(struct pool *pool, const struct pool_open_options *options)
 {
     struct check_repair repair;
-    TRY(check_repair_begin(&repair));
-    enum error error = group_publish(pool->group);
+    enum error error = check_repair_begin(&repair);
+    if (!error)
+        error = group_publish(pool->group);
     if (!error)
         error = check_mend(pool, options, &silent, &repair, apply);
     check_repair_forget(&repair);

@@ -128,6 +128,32 @@ static void a_damaged_copy_of_an_inner_node_is_written_again(void **context)
     serves_and_frees();
 }
 
+/* Each of them has its own map, and all of those have the node. */
+static void a_node_of_a_family_is_written_again_for_all_of_it(void **context)
+{
+    const char *name = "one";
+    (void)context;
+    fill();
+    assert_fine(object_snapshot(pool, &name, 1, "a", false, 0));
+    assert_fine(object_snapshot(pool, &name, 1, "b", false, 0));
+    publish();
+    close_pool(false);
+    for (unsigned second = 0; second < 2; second++) {
+        assert_fine(pool_try_open());
+        struct tree tree = map_tree("one@a");
+        struct spot spot = tree_spot(&tree, 1, second);
+        close_pool(true);
+        flip(&spot);
+        check_finds("the other copy is whole");
+        repair_to_clean();
+    }
+    assert_fine(pool_try_open());
+    assert_block("one@a", 0, 100);
+    assert_block("one@b", 300 * COFFER_BLOCK, 200);
+    close_pool(false);
+    serves_and_frees();
+}
+
 static void lost_pages_of_the_chunk_table_are_made_anew(void **context)
 {
     static const enum table tables[] = {TABLE_PLACES, TABLE_FINGERPRINTS, TABLE_COUNTS};
@@ -454,6 +480,7 @@ int main(void)
         TEST(a_whole_pool_stays_as_it_is),
         TEST(a_damaged_copy_of_a_page_is_written_again),
         TEST(a_damaged_copy_of_an_inner_node_is_written_again),
+        TEST(a_node_of_a_family_is_written_again_for_all_of_it),
         TEST(lost_pages_of_the_chunk_table_are_made_anew),
         TEST(what_stood_in_for_lost_pages_is_made_right),
         TEST(with_a_lost_leaf_counts_go_on_to_stick),
