@@ -82,6 +82,7 @@ enum error object_table_reserve(struct object_table *table, uint64_t slot)
 void object_table_lose(struct object_table *table, uint64_t slot)
 {
     ASSERT(slot < table->slot_count);
+    table->lost_count += !table->lost[slot];
     table->lost[slot] = true;
 }
 

@@ -24,6 +24,7 @@ struct object_table {
     struct object **slots;
     uint64_t waited; /* nanoseconds, for devices that refused a slot */
     bool *lost;      /* the slot's document cannot be read; nobody else gets it */
+    size_t lost_count;
     struct object *names[OBJECT_CHAINS], *uuids[OBJECT_CHAINS];
 };
 

@@ -220,6 +220,8 @@ uint64_t pool_clock(const struct pool *pool);
 /* Whether something keeps an object, or a snapshot of it, from being deleted for good: then ERROR_BUSY says what. Under
  * pool->lock. */
 enum error version_check_deletable(struct pool *pool, const struct object *object) CHECKED;
+/* claim.c: ERROR_BUSY where a document that cannot be read may be that of a snapshot of the object. Under pool->lock. */
+enum error object_check_claimed(struct pool *pool, const struct object *object) CHECKED;
 
 /* ---- object.c ---------------------------------------------------------------------------------------------------------------- */
 

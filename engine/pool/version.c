@@ -90,6 +90,7 @@ enum error version_check_deletable(struct pool *pool, const struct object *objec
 {
     if (object_is_snapshot(object))
         return check_deletable(pool, object);
+    TRY(object_check_claimed(pool, object));
     for (const struct object *snapshot = object->snapshots; snapshot != NULL; snapshot = snapshot->snapshot_next)
         if (!snapshot->deleting)
             TRY(check_deletable(pool, snapshot));

@@ -1,7 +1,6 @@
 /* Loading the catalog from a device that does not always read. */
-#include "tests/unit/pool_fixture.h"
-
 #include "engine/group/item.h"
+#include "tests/unit/check_fixture.h"
 
 static unsigned refusals; /* of the next reads of chunks */
 
@@ -38,10 +37,65 @@ static void an_object_whose_document_a_device_refuses_for_a_moment_is_served(voi
     assert_fine(pool_try_open());
 }
 
+static struct spot document_spot(const char *name)
+{
+    mutex_lock(&pool->lock);
+    uint64_t block = catalog_find(pool, name)->slot * OBJECT_SLOT_BLOCKS;
+    mutex_unlock(&pool->lock);
+    struct map_entry entry;
+    struct view *view;
+    assert_fine(view_lookup(pool->group, COMPONENT_CATALOG, &block, &entry, 1, &view));
+    view_put(pool->group, view);
+    return address_spot(entry_serial(entry), entry_offset(entry));
+}
+
+static void empty_the_trash(void)
+{
+    mutex_lock(&pool->lock);
+    pool->conf->trash = 0;
+    condition_signal(&pool->janitor_wake);
+    mutex_unlock(&pool->lock);
+    clock_sleep(300 * CLOCK_MILLISECOND);
+}
+
+/* Where the journal is replayed, only the recent tables know its component. */
+static void an_object_stays_while_a_snapshot_that_cannot_be_read_may_be_held(void **context)
+{
+    const char *names[] = {"one", "two"}, *snapshots[] = {"one@s", "two@s"};
+    (void)context;
+    for (unsigned crash = 0; crash < 2; crash++) {
+        const char *name = names[crash];
+        make(name, GIB);
+        make("other", GIB);
+        write_block(name, 0, 1);
+        assert_fine(object_snapshot(pool, &name, 1, "s", true, 0));
+        for (unsigned i = 0; i < 2; i++) { /* so that a flush is known to have covered it */
+            write_block("other", i * COFFER_BLOCK, 2 + i);
+            assert_fine(group_sync(pool->group));
+        }
+        struct spot spot = document_spot(snapshots[crash]);
+        close_pool(crash);
+        flip(&spot);
+        assert_fine(pool_try_open());
+        assert_int_equal(look(name).snapshots, 0);
+        assert_refused(object_delete(pool, name, true), ERROR_BUSY, "cannot be read");
+        assert_fine(object_delete(pool, name, false));
+        assert_fine(object_delete(pool, "other", true));
+        empty_the_trash();
+        assert_fine(object_restore(pool, name, NULL));
+        close_pool(crash);
+        flip(&spot);
+        assert_fine(pool_try_open());
+        assert_block(snapshots[crash], 0, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_object_whose_document_a_device_refuses_for_a_moment_is_served, pool_setup,
+                                        pool_teardown),
+        cmocka_unit_test_setup_teardown(an_object_stays_while_a_snapshot_that_cannot_be_read_may_be_held, pool_setup,
                                         pool_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
