@@ -95,9 +95,11 @@ static enum error page_note(struct clean *clean, enum table table, unsigned leve
 
 /* ---- units ----------------------------------------------------------------------------------------------------------- */
 
+/* A dead chunk's number may soon be another's: the name of one that goes along does not. */
 struct live_unit {
     struct map_entry entries[UNIT_CHUNKS_MAX]; /* those that are alive */
     unsigned alive;
+    le40 names[UNIT_CHUNKS_MAX]; /* of all; 0: it is dead */
 };
 
 static struct log *log_of(const struct clean *clean)
@@ -119,8 +121,8 @@ static enum error content_append(struct clean *clean, const struct item_content 
     return ERROR_NONE;
 }
 
-static enum error stored_move(struct clean *clean, const struct item_read *read, const struct map_entry *entries,
-                              unsigned count)
+static enum error stored_move(struct clean *clean, const struct item_read *read, const void *descriptors,
+                              const struct map_entry *entries, unsigned count)
 {
     const struct item_format *header = read->header;
     struct written written;
@@ -128,7 +130,7 @@ static enum error stored_move(struct clean *clean, const struct item_read *read,
         .kind = (enum item_kind)header->kind,
         .codec = header->codec,
         .count = header->count,
-        .descriptors = read->descriptors,
+        .descriptors = descriptors,
         .descriptors_size = item_descriptors_size(header),
         .stored = read->stored,
         .stored_size = read->stored_size,
@@ -178,15 +180,18 @@ static enum error unit_clean(struct clean *clean, const struct item_read *read)
         memcpy(&cid, read->descriptors + i * sizeof cid, sizeof cid);
         struct map_entry entry = entry_make(le40_get(cid), read->serial, read->offset, read->length, i, count);
         TRY(is_alive(clean, entry, &alive));
-        if (alive)
-            unit.entries[unit.alive++] = entry;
+        if (!alive)
+            continue;
+        unit.entries[unit.alive++] = entry;
+        unit.names[i] = cid;
     }
     if (unit.alive == 0)
         return ERROR_NONE;
     TRY(item_verify(read, (const uint8_t *)read->header));
     bool raw = read->header->codec == STORED_RAW, harder = clean->level && read->header->codec == STORED_LZ4;
-    return harder || (unit.alive < count && (raw || 2 * unit.alive <= count)) ? unit_repack(clean, read, &unit)
-                                                                  : stored_move(clean, read, unit.entries, unit.alive);
+    if (harder || (unit.alive < count && (raw || 2 * unit.alive <= count)))
+        return unit_repack(clean, read, &unit);
+    return stored_move(clean, read, unit.names, unit.entries, unit.alive);
 }
 
 /* ---- nodes and pages ------------------------------------------------------------------------------------------------------ */
@@ -200,7 +205,7 @@ static enum error node_clean(struct clean *clean, const struct item_read *read)
     if (!alive)
         return ERROR_NONE;
     TRY(item_verify(read, (const uint8_t *)read->header));
-    return stored_move(clean, read, &entry, 1);
+    return stored_move(clean, read, read->descriptors, &entry, 1);
 }
 
 static bool stands_at(const struct node_pointer *pointer, const struct item_read *read)

@@ -280,7 +280,7 @@ struct item_format {
     le32 offset;       /* grains */
     uint8_t kind;      /* enum item_kind; written last into a log buffer */
     uint8_t codec;     /* enum codec_format */
-    uint8_t count;     /* unit: chunks, each with a le40 CID as descriptor; node: 1 CID; page: 1 */
+    uint8_t count;     /* unit: chunks, each with a le40 CID (or 0) as descriptor; node: 1 CID; page: 1 */
     le32 stored_size;  /* bytes */
 };
 _Static_assert(sizeof(struct item_format) == 32, "item_format");

@@ -1,9 +1,9 @@
 /*
  * A chunk that was moved stands in a cold segment, a node in one of the kind that it came from; each item names its
- * chunks. Of several items with one chunk the newest counts, by serial and offset: a chunk is moved to the same log each
- * time, so what was written later stands further on. What else may name its number there is older, an earlier chunk
- * that had the number before it was free, or a dead neighbour that was moved along, since a number is given again only when its place is gone;
- * or it is a copy with the same content, which a cleaning that was given up, or a crash, has left behind.
+ * chunks that were alive. Of several items with one chunk the newest counts, by serial and offset: a chunk is moved to the
+ * same log each time, so what was written later stands further on. What else may name its number there is older, an
+ * earlier chunk that had the number before it was free, since a number is given again only when its place is gone; or it
+ * is a copy with the same content, which a cleaning that was given up, or a crash, has left behind.
  *
  * Only what is authentic counts: appends by their tags, and items by theirs. That the bytes are the chunk's is for the
  * caller to prove by its fingerprint (pool/check_units.c).
