@@ -181,7 +181,7 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     group->checkpoint = *checkpoint;
     group->published_generation = freeze->generation;
     group->frozen_bytes = 0;
-    if (freeze->victims.count)
+    if (freeze->victims.count && !freeze->victims.harder)
         group->clean_time = clock_monotonic() - group->active_since;
     reservations_publish(group, figures, figure_count);
     group->second_live = segments_live(&group->segments, SEGMENT_TWIN);

@@ -73,8 +73,8 @@ void group_throttle(struct group *group)
 
 void group_throttle_pay(struct group *group, uint64_t bytes)
 {
-    uint64_t now = clock_monotonic();
     mutex_lock(&group->lock);
+    uint64_t now = clock_monotonic(); /* not before a freeze that is known */
     uint64_t rate = rate_now(group, now);
     if (rate == UINT64_MAX)
         group->paced_until = 0;
