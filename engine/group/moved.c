@@ -28,15 +28,6 @@ struct moved {
     size_t count;
 };
 
-/* Of one segment. */
-struct search {
-    struct group *group;
-    struct moved *moved;
-    uint32_t index;
-    const struct segment_keys *keys;
-    uint8_t *bytes; /* SEGMENT_WINDOW */
-};
-
 /* ---- what was found -------------------------------------------------------------------------------------------------- */
 
 static int number_order(const void *a, const void *b)
@@ -79,14 +70,14 @@ static uint64_t cid_of(const struct item_read *read, unsigned index)
 
 static enum error item_note(void *context, const struct item_read *read)
 {
-    struct search *search = context;
+    const struct moved *moved = context;
     bool node = read->kind == ITEM_NODE, proved = false;
     unsigned count = node ? 1 : read->header->count;
     if (!node && read->kind != ITEM_UNIT)
         return ERROR_NONE;
     for (unsigned i = 0; i < count; i++) {
         uint64_t cid = node ? le40_get(((const struct node_descriptor_format *)read->descriptors)->cid) : cid_of(read, i);
-        struct map_entry *known = place_of(search->moved, cid);
+        struct map_entry *known = place_of(moved, cid);
         struct map_entry entry = entry_make(cid, read->serial, read->offset, read->length, i, count);
         if (!known || !is_newer(entry, *known))
             continue;
@@ -98,43 +89,17 @@ static enum error item_note(void *context, const struct item_read *read)
     return ERROR_NONE;
 }
 
-static enum error window_read(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
-{
-    struct search *search = context;
-    *bytes = search->bytes;
-    return segment_window_read(search->group, search->index, search->keys, block, search->bytes, blocks);
-}
-
-static enum error segment_search(struct search *search, enum segment_kind kind, struct segment_identity identity)
-{
-    TRY(segment_keys_get(search->group, &identity, &search->keys));
-    struct segment_walk walk = {
-        .kind = kind,
-        .serial = identity.serial,
-        .blocks = segment_blocks(&search->group->segments),
-        .keys = search->keys,
-        .read = window_read,
-        .item = item_note,
-        .context = search,
-    };
-    enum error error = segment_walk_items(&walk);
-    segment_keys_put(search->group, search->keys);
-    return error;
-}
-
 /* ---- all of them ----------------------------------------------------------------------------------------------------- */
 
-static enum error segments_search(struct search *search)
+/* `bytes`: SEGMENT_WINDOW. */
+static enum error segments_search(struct group *group, struct moved *moved, uint8_t *bytes)
 {
-    struct group *group = search->group;
-    for (search->index = 0; search->index < group->segments.count; search->index++) {
+    for (uint32_t i = 0; i < group->segments.count; i++) {
         mutex_lock(&group->lock);
-        const struct segment *segment = &group->segments.table[search->index];
+        const struct segment *segment = &group->segments.table[i];
         bool holds = (segment->state == SLOT_SEALED || segment->state == SLOT_OPEN) && segment->kind != SEGMENT_JOURNAL;
-        enum segment_kind kind = (enum segment_kind)segment->kind;
-        struct segment_identity identity = segment_identity(&group->segments, search->index);
         mutex_unlock(&group->lock);
-        enum error error = holds ? segment_search(search, kind, identity) : ERROR_NONE;
+        enum error error = holds ? segment_items(group, i, bytes, item_note, moved) : ERROR_NONE;
         if (error == ERROR_NO_MEMORY)
             return error;
         if (error)
@@ -146,17 +111,17 @@ static enum error segments_search(struct search *search)
 enum error moved_find(struct group *group, const uint64_t *numbers, size_t count, struct moved **moved)
 {
     struct moved *found = memory_zeroed(1, sizeof *found);
-    struct search search = {.group = group, .moved = found, .bytes = memory_aligned(SEGMENT_WINDOW)};
+    uint8_t *bytes = memory_aligned(SEGMENT_WINDOW);
     enum error error = ERROR_NO_MEMORY;
     if (found)
         found->pages = memory_zeroed(count + 1, sizeof *found->pages);
-    if (search.bytes && found && found->pages) {
+    if (bytes && found && found->pages) {
         found->count = count;
         for (size_t i = 0; i < count; i++)
             found->pages[i].number = numbers[i];
-        error = segments_search(&search);
+        error = segments_search(group, found, bytes);
     }
-    memory_free_cleansed(search.bytes);
+    memory_free_cleansed(bytes);
     if (error)
         moved_destroy(found);
     else

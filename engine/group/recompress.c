@@ -50,53 +50,23 @@ bool recompress_is_due(const struct group *group)
 
 /* ---- looking into a segment ------------------------------------------------------------------------------------------ */
 
-struct look {
-    struct group *group;
-    uint32_t index;
-    const struct segment_keys *keys;
-    uint8_t *bytes;
-    uint64_t harder; /* bytes of units that can be compressed harder */
-};
-
+/* Bytes of units that can be compressed harder. */
 static enum error item_look(void *context, const struct item_read *read)
 {
-    struct look *look = context;
+    uint64_t *harder = context;
     if (read->kind == ITEM_UNIT && read->header->codec == STORED_LZ4)
-        look->harder += (uint64_t)read->length * GRAIN_SIZE;
+        *harder += (uint64_t)read->length * GRAIN_SIZE;
     return ERROR_NONE;
 }
 
-static enum error window_look(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
-{
-    struct look *look = context;
-    *bytes = look->bytes;
-    return segment_window_read(look->group, look->index, look->keys, block, look->bytes, blocks);
-}
-
 /* What cannot be read is not worth it either: a scrub tells of it. */
-static bool segment_is_worth_it(struct look *look, uint64_t live)
+static bool segment_is_worth_it(struct group *group, uint32_t index, uint8_t *bytes, uint64_t live)
 {
-    mutex_lock(&look->group->lock);
-    struct segment_identity identity = segment_identity(&look->group->segments, look->index);
-    struct segment_walk walk = {
-        .kind = (enum segment_kind)look->group->segments.table[look->index].kind,
-        .serial = identity.serial,
-        .blocks = segment_blocks(&look->group->segments),
-        .read = window_look,
-        .item = item_look,
-        .context = look,
-    };
-    mutex_unlock(&look->group->lock);
-    look->harder = 0;
-    enum error error = segment_keys_get(look->group, &identity, &look->keys);
-    if (!error) {
-        walk.keys = look->keys;
-        error = segment_walk_items(&walk);
-        segment_keys_put(look->group, look->keys);
-    }
+    uint64_t harder = 0;
+    enum error error = segment_items(group, index, bytes, item_look, &harder);
     if (error)
         error_forget();
-    return !error && look->harder * GAIN_PART >= live;
+    return !error && harder * GAIN_PART >= live;
 }
 
 /* ---- choosing -------------------------------------------------------------------------------------------------------- */
@@ -113,26 +83,25 @@ static uint32_t oldest_find(const struct group *group, uint64_t after)
     return found;
 }
 
-static void segments_choose(struct look *look, struct victims *victims)
+static void segments_choose(struct group *group, uint8_t *bytes, struct victims *victims)
 {
-    struct group *group = look->group;
     uint64_t after = 0;
     for (unsigned reads = 0; reads < ROUND_READS && victims->count < ROUND_VICTIMS; reads++) {
         mutex_lock(&group->lock);
-        look->index = oldest_find(group, after);
-        const struct segment *segment = look->index == SEGMENT_NONE ? NULL : &group->segments.table[look->index];
+        uint32_t index = oldest_find(group, after);
+        const struct segment *segment = index == SEGMENT_NONE ? NULL : &group->segments.table[index];
         uint64_t live = segment ? segment->live : 0;
         after = segment ? segment->serial : after;
         mutex_unlock(&group->lock);
         if (!segment)
             return;
-        if (segment_is_worth_it(look, live)) {
-            victims->items[victims->count++] = look->index;
+        if (segment_is_worth_it(group, index, bytes, live)) {
+            victims->items[victims->count++] = index;
             continue;
         }
         mutex_lock(&group->lock);
-        group->segments.table[look->index].settled = true;
-        segment_dirty(&group->segments, look->index);
+        group->segments.table[index].settled = true;
+        segment_dirty(&group->segments, index);
         mutex_unlock(&group->lock);
     }
 }
@@ -153,12 +122,12 @@ enum error recompress_choose(struct group *group, struct victims *victims)
     mutex_unlock(&group->lock);
     if (!due || is_awaited(group))
         return ERROR_NONE;
-    struct look look = {.group = group, .bytes = memory_aligned(SEGMENT_WINDOW)};
+    uint8_t *bytes = memory_aligned(SEGMENT_WINDOW);
     free(victims->items);
     *victims = (struct victims){.items = malloc(ROUND_VICTIMS * sizeof *victims->items), .harder = true};
-    enum error error = look.bytes && victims->items ? ERROR_NONE : ERROR_NO_MEMORY;
+    enum error error = bytes && victims->items ? ERROR_NONE : ERROR_NO_MEMORY;
     if (!error)
-        segments_choose(&look, victims);
-    memory_free_cleansed(look.bytes);
+        segments_choose(group, bytes, victims);
+    memory_free_cleansed(bytes);
     return error;
 }

@@ -74,11 +74,49 @@ struct device_io segment_window(struct group *group, uint32_t index, uint32_t bl
     return io;
 }
 
-enum error segment_window_read(struct group *group, uint32_t index, const struct segment_keys *keys, uint32_t block,
-                               uint8_t *bytes, uint32_t *blocks)
+/* One segment, for whoever has no windows of its own. */
+struct segment_reading {
+    struct group *group;
+    uint32_t index;
+    const struct segment_keys *keys;
+    uint8_t *bytes;
+    segment_item *item;
+    void *context;
+};
+
+static enum error window_read(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
 {
-    struct device_io io = segment_window(group, index, block, bytes);
+    const struct segment_reading *reading = context;
+    struct device_io io = segment_window(reading->group, reading->index, block, reading->bytes);
+    *bytes = reading->bytes;
     *blocks = (uint32_t)(io.size / BLOCK_SIZE);
     TRY(device_run(&io, 1));
-    return bulk_decrypt(keys, block, bytes, bytes, io.size);
+    return bulk_decrypt(reading->keys, block, reading->bytes, reading->bytes, io.size);
+}
+
+static enum error item_pass(void *context, const struct item_read *read)
+{
+    const struct segment_reading *reading = context;
+    return reading->item(reading->context, read);
+}
+
+enum error segment_items(struct group *group, uint32_t index, uint8_t *bytes, segment_item *item, void *context)
+{
+    struct segment_reading reading = {group, index, NULL, bytes, item, context};
+    mutex_lock(&group->lock);
+    struct segment_identity identity = segment_identity(&group->segments, index);
+    struct segment_walk walk = {
+        .kind = (enum segment_kind)group->segments.table[index].kind,
+        .serial = identity.serial,
+        .blocks = segment_blocks(&group->segments),
+        .read = window_read,
+        .item = item_pass,
+        .context = &reading,
+    };
+    mutex_unlock(&group->lock);
+    TRY(segment_keys_get(group, &identity, &reading.keys));
+    walk.keys = reading.keys;
+    enum error error = segment_walk_items(&walk);
+    segment_keys_put(group, reading.keys);
+    return error;
 }
