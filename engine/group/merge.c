@@ -286,7 +286,7 @@ enum error group_merge_once(struct group *group)
     struct freeze freeze = {0};
     views_reap(group);
     TRY(victims_choose(group, &freeze.victims));
-    TRY(recompress_choose(group, &freeze.victims));
+    recompress_choose(group, &freeze.victims);
     enum error error = freeze_try(group, &freeze);
     if (!error)
         error = merge_run(group, &freeze);

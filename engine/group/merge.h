@@ -142,8 +142,9 @@ bool clean_is_due(const struct group *group);
 enum error victims_choose(struct group *group, struct victims *victims) CHECKED;
 /* recompress.c: whether nobody writes, and segments are left that were not looked into. Under the group's lock. */
 bool recompress_is_due(const struct group *group);
-/* Where it is due, and nothing else is to be emptied: segments that are worth it. By the merge thread, under no lock. */
-enum error recompress_choose(struct group *group, struct victims *victims) CHECKED;
+/* Where it is due, there is memory, and nothing else is to be emptied: segments that are worth it. By the merge thread,
+ * under no lock. */
+void recompress_choose(struct group *group, struct victims *victims);
 /* Nanoseconds without a commit before it begins; another time for tests. */
 #define RECOMPRESS_IDLE (5 * CLOCK_SECOND)
 extern _Atomic uint64_t recompress_idle;

@@ -115,19 +115,17 @@ static bool is_awaited(struct group *group)
     return awaited;
 }
 
-enum error recompress_choose(struct group *group, struct victims *victims)
+void recompress_choose(struct group *group, struct victims *victims)
 {
     mutex_lock(&group->lock);
     bool due = victims->count == 0 && recompress_is_due(group);
     mutex_unlock(&group->lock);
-    if (!due || is_awaited(group))
-        return ERROR_NONE;
-    uint8_t *bytes = memory_aligned(SEGMENT_WINDOW);
-    free(victims->items);
-    *victims = (struct victims){.items = malloc(ROUND_VICTIMS * sizeof *victims->items), .harder = true};
-    enum error error = bytes && victims->items ? ERROR_NONE : ERROR_NO_MEMORY;
-    if (!error)
+    uint8_t *bytes = due && !is_awaited(group) ? memory_aligned(SEGMENT_WINDOW) : NULL;
+    uint32_t *items = bytes ? malloc(ROUND_VICTIMS * sizeof *items) : NULL;
+    if (items) {
+        free(victims->items);
+        *victims = (struct victims){.items = items, .harder = true};
         segments_choose(group, bytes, victims);
+    }
     memory_free_cleansed(bytes);
-    return error;
 }
