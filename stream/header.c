@@ -88,6 +88,9 @@ enum error stream_master_open(const struct stream_header_format *header, const s
         return error_explain(ERROR_KEY_ABSENT, "the stream is encrypted under a passphrase: say --passphrase-file");
     if (header->protection == STREAM_KEY_FILE && secret->key == NULL)
         return error_explain(ERROR_KEY_ABSENT, "the stream is encrypted under a key file: say --key-file");
+    if (header->protection == STREAM_PLAIN && (secret->passphrase != NULL || secret->key != NULL))
+        return error_explain(ERROR_WRONG_KEY, "the stream is not encrypted, so nothing tells who wrote it: leave out the "
+                                              "passphrase or key to take it all the same");
     TRY(master_derive(header, secret, master));
     TRY(kcv_derive(master, header->stream, kcv));
     if (memory_compare_constant_time(kcv, header->kcv, KCV_SIZE) != 0)

@@ -36,7 +36,7 @@ int __wrap_EVP_PBE_scrypt(const char *passphrase, size_t passphrase_size, const 
 }
 
 static const uint8_t key_bytes[KEY_SIZE] = {1, 2, 3};
-static const struct stream_secret secret = {.passphrase = "p", .passphrase_size = 1, .key = key_bytes};
+static const struct stream_secret secret = {.passphrase = "p", .passphrase_size = 1, .key = key_bytes}, no_secret;
 
 struct input { const uint8_t *data; size_t size, at; };
 
@@ -88,7 +88,8 @@ static void stream_read(const uint8_t *data, size_t size, uint64_t spoilt)
     error_forget();
     if (stream_reader_create(input_get, &input, &reader) != ERROR_NONE)
         return;
-    if (stream_reader_unlock(reader, &secret, &manifest) == ERROR_NONE) {
+    bool plain = stream_reader_protection(reader) == STREAM_PLAIN;
+    if (stream_reader_unlock(reader, plain ? &no_secret : &secret, &manifest) == ERROR_NONE) {
         ASSERT(spoilt > 0);
         records_read(reader, manifest, spoilt);
         ASSERT(stream_reader_bytes(reader) <= size && stream_reader_next_offset(reader) <= manifest->size);
@@ -146,7 +147,8 @@ static size_t header_make(struct made *made, uint8_t how, const uint8_t *data, s
         ASSERT(EVP_Q_digest(NULL, "SHA256", NULL, &made->header, offsetof(struct stream_header_format, digest),
                             made->header.digest, NULL) == 1);
         if (stream_header_check(&made->header) == ERROR_NONE) /* as the right key would open it */
-            (void)!stream_master_open(&made->header, &secret, made->master);
+            (void)!stream_master_open(&made->header, made->header.protection == STREAM_PLAIN ? &no_secret : &secret,
+                                      made->master);
     }
     ASSERT(stream_first_key(made->master, &made->header, key) == ERROR_NONE);
     cipher_set(made, key);

@@ -157,6 +157,8 @@ def bad(stream, *words):
 assert "is not that of the stream" in bad(path("s2"), "--passphrase-file", path("wrong"))
 assert "under a key file" in bad(path("s3"))
 assert "no stream" in bad(path("secret"))
+for words in (("--key-file", path("key")), ("--passphrase-file", path("secret"))):
+    assert "nothing tells who wrote it" in bad(path("s1"), *words)
 
 # The reader of a pipe goes away.
 process = subprocess.Popen([COFFER, "-C", source.directory, "object", "export", "disk@s1"], stdout=subprocess.PIPE,
