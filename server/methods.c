@@ -18,10 +18,10 @@
 
 /* What an import is of: the same at its begin and at its end. */
 #define IMPORT                                                                                                         \
+    {"object", JSON_STRING, true}, {"stream", JSON_STRING, true}, {"base", JSON_STRING, false},                        \
+        {"size", JSON_INTEGER, true}, {"snapshot", JSON_STRING, true}, {"identity", JSON_STRING, true},                \
     {                                                                                                                  \
-        {"object", JSON_STRING, true}, {"stream", JSON_STRING, true}, {"base", JSON_STRING, false},                    \
-            {"size", JSON_INTEGER, true}, {"snapshot", JSON_STRING, true}, {"identity", JSON_STRING, true},            \
-            {"created", JSON_INTEGER, true},                                                                           \
+        "created", JSON_INTEGER, true                                                                                  \
     }
 
 static const struct method table[] = {
@@ -59,12 +59,12 @@ static const struct method table[] = {
      ROLE_OBSERVE,
      {NAME, {"base", JSON_STRING, true}, {"offset", JSON_INTEGER, false}},
      method_object_diff},
-    {"import.begin", ROLE_OPERATE, IMPORT, method_import_begin},
+    {"import.begin", ROLE_OPERATE, {IMPORT}, method_import_begin},
     {"import.mark",
      ROLE_OPERATE,
-     {{"stream", JSON_STRING, true}, {"position", JSON_INTEGER, true}},
+     {{"import", JSON_STRING, true}, {"position", JSON_INTEGER, true}},
      method_import_mark},
-    {"import.finish", ROLE_OPERATE, IMPORT, method_import_finish},
+    {"import.finish", ROLE_OPERATE, {IMPORT, {"import", JSON_STRING, true}}, method_import_finish},
     {"snapshot.list", ROLE_OBSERVE, {{"object", JSON_STRING, false}}, method_snapshot_list},
     {"snapshot.delete", ROLE_OPERATE, {NAME}, method_snapshot_delete},
     {"snapshot.protect",

@@ -25,7 +25,7 @@ struct methods {
     struct mutex trash; /* RANK_CONTROL: what was found in or out of the trash stays there until it is acted upon */
 };
 
-#define PARAMETERS_MAX 7
+#define PARAMETERS_MAX 8
 
 struct parameter {
     const char *name;

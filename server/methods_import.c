@@ -67,11 +67,11 @@ enum error method_import_begin(struct methods *methods, json_t *parameters, json
 
 enum error method_import_mark(struct methods *methods, json_t *parameters, json_t **result)
 {
-    struct uuid stream;
+    struct uuid import;
     uint64_t position;
-    TRY(uuid_get(parameters, "stream", &stream));
+    TRY(uuid_get(parameters, "import", &import));
     TRY(number_get(parameters, "position", &position));
-    TRY(import_mark(methods->pool, stream, position));
+    TRY(import_mark(methods->pool, import, position));
     *result = json_true();
     return ERROR_NONE;
 }
@@ -79,8 +79,9 @@ enum error method_import_mark(struct methods *methods, json_t *parameters, json_
 enum error method_import_finish(struct methods *methods, json_t *parameters, json_t **result)
 {
     struct import_request request;
-    struct uuid object;
+    struct uuid import, object;
     TRY(request_get(parameters, &request));
-    TRY(import_finish(methods->pool, &request, &object));
+    TRY(uuid_get(parameters, "import", &import));
+    TRY(import_finish(methods->pool, &request, import, &object));
     return object_answer(methods, object, result);
 }

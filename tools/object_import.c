@@ -36,6 +36,7 @@ struct import {
     const char *target;
     struct disk *disk;        /* NULL: nothing is written */
     char name[300];           /* of what is written to */
+    char uuid[UUID_TEXT_SIZE];
     uint64_t position;        /* bytes of the disk: before it nothing is written again */
     uint64_t applied, mark;   /* likewise: all before it is written; and marked */
     uint64_t marked;          /* clock_monotonic */
@@ -73,16 +74,13 @@ static const char *since_text(const struct stream_manifest *manifest, char text[
 
 static enum error mark(struct import *import)
 {
-    char stream[UUID_TEXT_SIZE];
     json_t *result;
     import->marked = clock_monotonic();
     if (import->disk == NULL || import->applied <= import->mark)
         return ERROR_NONE;
     TRY(disk_flush(import->disk));
-    uuid_format(stream_reader_uuid(import->reader), stream);
     TRY(client_ask(import->tool, "import.mark",
-                   json_pack("{s:s, s:I}", "stream", stream, "position", (json_int_t)import->applied),
-                   &result));
+                   json_pack("{s:s, s:I}", "import", import->uuid, "position", (json_int_t)import->applied), &result));
     json_decref(result);
     import->mark = import->applied;
     return ERROR_NONE;
@@ -151,9 +149,10 @@ static json_t *request_json(const struct import *import)
     uuid_format(stream_reader_uuid(import->reader), stream);
     uuid_format(manifest->base, base);
     uuid_format(manifest->snapshot, identity);
-    return json_pack("{s:s, s:s, s:s*, s:I, s:s, s:s, s:I}", "object", import->target, "stream", stream, "base",
+    return json_pack("{s:s, s:s, s:s*, s:I, s:s, s:s, s:I, s:s*}", "object", import->target, "stream", stream, "base",
                      stream_is_full(manifest) ? NULL : base, "size", (json_int_t)manifest->size, "snapshot",
-                     manifest->snapshot_name, "identity", identity, "created", (json_int_t)manifest->created);
+                     manifest->snapshot_name, "identity", identity, "created", (json_int_t)manifest->created, "import",
+                     import->uuid[0] == '\0' ? NULL : import->uuid);
 }
 
 static enum error request_ask(struct import *import, const char *method, json_t **result)
@@ -164,19 +163,33 @@ static enum error request_ask(struct import *import, const char *method, json_t 
     return client_ask(import->tool, method, parameters, result);
 }
 
+/* Who has it open has it for himself as an import: only what is closed is adopted. Before that another client may have
+ * finished this stream, and then it is a disk that is in use. */
+static enum error check_importing(struct import *import)
+{
+    json_t *object;
+    TRY(client_ask(import->tool, "object.show", json_pack("{s:s}", "name", import->uuid), &object));
+    bool importing = answer_flag(object, "importing");
+    json_decref(object);
+    if (importing)
+        return ERROR_NONE;
+    import->name[0] = '\0'; /* there is nothing to go on with */
+    return error_explain(ERROR_EXISTS, "somebody else has imported this stream meanwhile");
+}
+
 static enum error target_begin(struct import *import)
 {
     json_t *object;
-    char uuid[UUID_TEXT_SIZE];
     TRY(request_ask(import, "import.begin", &object));
     import->position = import->mark = answer_figure(object, "import_position");
     snprintf(import->name, sizeof(import->name), "%s", answer_word(object, "name"));
-    snprintf(uuid, sizeof(uuid), "%s", answer_word(object, "uuid"));
+    snprintf(import->uuid, sizeof(import->uuid), "%s", answer_word(object, "uuid"));
     if (answer_flag(object, "found") && !import->tool->json)
         fprintf(import->tool->err, "Going on with an import that was interrupted, at byte %" PRIu64 " of the disk.\n",
                 import->position);
     json_decref(object);
-    return disk_open(import->tool, import->arguments, uuid, NULL, &import->disk);
+    TRY(disk_open(import->tool, import->arguments, import->uuid, NULL, &import->disk));
+    return check_importing(import);
 }
 
 /* The server needs a moment to close what was written to. */

@@ -115,6 +115,7 @@ void object_adopt(struct pool *pool, struct object *object, const struct object_
     object->cut = document->cut;
     bool reserves = object->reserve != document->reserve || (object->reserve && object->size != document->size);
     atomic_store(&object->size, document->size);
+    object->revision++;
     object->reserve = document->reserve;
     if (reserves)
         reserve_apply(pool, object);

@@ -7,10 +7,11 @@
  * goes on from there. A crash leaves the target as it was or as it becomes.
  *
  * A stream that stands on a snapshot is taken only where the target's newest snapshot has that identity and the target holds
- * what that snapshot holds; both are asked again when it is adopted, under the lock under which it is. What the target was
- * becomes a snapshot that is deleted from the beginning, and what was written to an object that is deleted.
+ * what that snapshot holds; both are asked again when it is adopted. What the target was becomes a snapshot that is deleted
+ * from the beginning, and what was written to an object that is deleted.
  *
- * Locks: pool->lock, held across the commits and the comparison of the target with its snapshot, which costs what differs.
+ * Locks: pool->lock, held across the commits. Not held while the target is compared with its snapshot, which may have to read
+ * all of both maps; the commit then only asks whether the target is at the same revision.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,20 @@
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/operation.h"
+
+/* The revision at which a target was compared with its base. */
+struct compared {
+    uint64_t epoch, revision, component, base;
+    struct uuid target_uuid, base_uuid;
+};
+
+/* A begin or a finish in the making. */
+struct call {
+    const struct import_request *request;
+    struct compared compared;
+    struct import_info info;
+    struct uuid object;
+};
 
 /* ---- the target ------------------------------------------------------------------------------------------------------ */
 
@@ -42,15 +57,14 @@ static struct object *snapshot_by_identity(const struct object *object, struct u
     return NULL;
 }
 
-static enum error is_changed(struct pool *pool, struct object *object, struct object *snapshot, bool *changed)
+static enum error is_changed(struct volume *now, struct volume *then, bool *changed)
 {
-    struct volume now = {pool, object, true}, then = {pool, snapshot, true};
-    uint64_t size = atomic_load(&object->size);
-    *changed = size != atomic_load(&snapshot->size);
+    uint64_t size = volume_size(now);
+    *changed = size != volume_size(then);
     for (uint64_t at = 0; at < size && !*changed;) {
         struct change_extent extents[2];
         size_t count;
-        TRY(volume_changes(&now, &then, at, size - at, extents, COUNT_OF(extents), &count));
+        TRY(volume_changes(now, then, at, size - at, extents, COUNT_OF(extents), &count));
         for (size_t i = 0; i < count; i++) {
             at += extents[i].length;
             *changed |= extents[i].kind != CHANGE_NONE;
@@ -79,11 +93,10 @@ static enum error check_base(const struct object *object, const struct import_re
 }
 
 /* Where the stream is whole there must be no target, and *target is NULL. */
-static enum error check_target(struct pool *pool, const struct import_request *request, struct object **target,
-                               struct object **base)
+static enum error find_target(struct pool *pool, const struct import_request *request, struct object **target,
+                              struct object **base)
 {
     struct object *found;
-    bool changed;
     *target = *base = NULL;
     if (uuid_is_zero(request->base))
         return object_check_name_free(pool, request->object);
@@ -96,14 +109,84 @@ static enum error check_target(struct pool *pool, const struct import_request *r
                              request->snapshot);
     TRY(object_check_closed(found, "gone on with"));
     TRY(object_check_whole(found));
-    TRY(is_changed(pool, found, *base, &changed));
-    if (changed)
-        return error_explain(ERROR_FOREIGN,
-                             "'%s' was written since '%s@%s', from which the stream goes on: `%s object rollback "
-                             "NAME@SNAPSHOT` makes it again what it was then",
-                             found->name, found->name, (*base)->name, pool->command);
     *target = found;
     return ERROR_NONE;
+}
+
+static struct compared compared_now(const struct pool *pool, const struct object *target, const struct object *base)
+{
+    return (struct compared){.epoch = pool->epoch,
+                             .revision = target->revision,
+                             .component = atomic_load(&target->component),
+                             .base = atomic_load(&base->component),
+                             .target_uuid = target->uuid,
+                             .base_uuid = base->uuid};
+}
+
+/* Under the lock: what was compared is what is there. */
+static enum error check_target(struct pool *pool, const struct call *call, struct object **target, struct object **base)
+{
+    TRY(find_target(pool, call->request, target, base));
+    if (*target == NULL)
+        return ERROR_NONE;
+    struct compared now = compared_now(pool, *target, *base);
+    if (memcmp(&now, &call->compared, sizeof now) != 0)
+        return error_explain(ERROR_BUSY, "'%s' was in use while it was compared with '%s': try again", (*target)->name,
+                             (*base)->name);
+    return ERROR_NONE;
+}
+
+static enum error open_both(struct pool *pool, const struct compared *compared, struct volume *volumes[2])
+{
+    char name[UUID_TEXT_SIZE];
+    uuid_format(compared->base_uuid, name);
+    TRY(volume_open(pool, name, true, &volumes[1]));
+    uuid_format(compared->target_uuid, name);
+    enum error error = volume_open(pool, name, true, &volumes[0]);
+    if (error != ERROR_NONE)
+        volume_close(volumes[1]);
+    return error;
+}
+
+static enum error explain_changed(struct pool *pool, const struct object *base)
+{
+    char text[VERSION_NAME_MAX + 1];
+    mutex_lock(&pool->lock); /* for the names */
+    enum error error = error_explain(ERROR_FOREIGN,
+                                     "'%s' was written since '%s', from which the stream goes on: `%s object rollback "
+                                     "NAME@SNAPSHOT` makes it again what it was then",
+                                     base->origin->name, object_text(base, text), pool->command);
+    mutex_unlock(&pool->lock);
+    return error;
+}
+
+static enum error check_unchanged(struct pool *pool, const struct compared *compared)
+{
+    struct volume *volumes[2];
+    bool changed;
+    TRY(open_both(pool, compared, volumes));
+    enum error error = is_changed(volumes[0], volumes[1], &changed);
+    if (error == ERROR_NONE && changed)
+        error = explain_changed(pool, volumes[1]->object);
+    volume_close(volumes[0]);
+    volume_close(volumes[1]);
+    return error;
+}
+
+/* Whether the target holds what its base does, where there is one. Both are open meanwhile, and whoever opens the target for
+ * writing or changes it raises its revision. */
+static enum error target_compare(struct pool *pool, struct call *call)
+{
+    struct object *target, *base;
+    mutex_lock(&pool->lock);
+    enum error error = object_check_changeable(pool);
+    if (error == ERROR_NONE)
+        error = find_target(pool, call->request, &target, &base);
+    bool compares = error == ERROR_NONE && target != NULL;
+    if (compares)
+        call->compared = compared_now(pool, target, base);
+    mutex_unlock(&pool->lock);
+    return compares ? check_unchanged(pool, &call->compared) : error;
 }
 
 static enum error check_request(const struct import_request *request)
@@ -153,83 +236,82 @@ static enum error import_clone(struct operation *operation, const struct object 
     return operation_commit(operation);
 }
 
-static enum error import_make(struct operation *operation, const struct import_request *request, struct import_info *info)
+static enum error import_make(struct operation *operation, const struct object *base, struct call *call)
 {
     struct pool *pool = operation->pool;
     struct object_document document;
-    struct object *target, *base;
-    TRY(check_target(pool, request, &target, &base));
-    import_describe(pool, request, &document);
+    import_describe(pool, call->request, &document);
     TRY(object_check_name_free(pool, document.name));
     TRY(base == NULL ? object_make(pool, &document, 0) : import_clone(operation, base, &document));
-    *info = (struct import_info){.uuid = document.uuid};
+    call->info = (struct import_info){.uuid = document.uuid};
     return ERROR_NONE;
 }
 
-static enum error import_take(struct operation *operation, const struct import_request *request, struct import_info *info)
+static enum error import_take(struct operation *operation, struct call *call)
 {
-    struct object *target, *base, *found = import_find(operation->pool, request->stream);
+    struct object *target, *base, *found = import_find(operation->pool, call->request->stream);
+    TRY(check_target(operation->pool, call, &target, &base));
     if (found == NULL)
-        return import_make(operation, request, info);
-    TRY(check_target(operation->pool, request, &target, &base));
+        return import_make(operation, base, call);
     TRY(object_check_closed(found, "gone on with"));
-    *info = (struct import_info){.uuid = found->uuid, .position = found->import_position, .found = true};
+    call->info = (struct import_info){.uuid = found->uuid, .position = found->import_position, .found = true};
     return ERROR_NONE;
 }
 
-typedef enum error operate(struct operation *operation, const struct import_request *request, void *result);
+typedef enum error operate(struct operation *operation, struct call *call);
 
-static enum error operate_locked(struct pool *pool, const struct import_request *request, operate *run, void *result)
+static enum error operate_locked(struct pool *pool, struct call *call, operate *run)
 {
-    TRY(check_request(request));
     struct operation *operation = memory_zeroed(1, sizeof *operation);
     if (operation == NULL)
         return ERROR_NO_MEMORY;
     mutex_lock(&pool->lock);
     enum error error = operation_begin(pool, operation);
     if (error == ERROR_NONE)
-        error = run(operation, request, result);
+        error = run(operation, call);
     error = operation_end(operation, error);
     mutex_unlock(&pool->lock);
     free(operation);
     return error;
 }
 
-static enum error run_take(struct operation *operation, const struct import_request *request, void *result)
-{
-    return import_take(operation, request, result);
-}
-
 enum error import_begin(struct pool *pool, const struct import_request *request, struct import_info *info)
 {
     char name[UUID_TEXT_SIZE];
-    struct import_info taken;
-    TRY(operate_locked(pool, request, run_take, &taken));
-    uuid_format(taken.uuid, name);
-    TRY(object_resize(pool, name, request->size, true));
-    *info = taken;
+    struct call call = {.request = request};
+    TRY(check_request(request));
+    TRY(target_compare(pool, &call));
+    TRY(operate_locked(pool, &call, import_take));
+    uuid_format(call.info.uuid, name);
+    TRY(object_resize_import(pool, name, request->size, request->stream));
+    *info = call.info;
     return ERROR_NONE;
 }
 
 /* ---- on the way ------------------------------------------------------------------------------------------------------ */
 
-static enum error find_import(struct pool *pool, struct uuid stream, struct object **object)
+enum error import_is_gone(void)
 {
-    struct object *found = import_find(pool, stream);
-    if (found == NULL)
-        return error_explain(ERROR_NOT_FOUND, "the import of this stream is gone: somebody deleted or finished it");
+    return error_explain(ERROR_NOT_FOUND, "the import of this stream is gone: somebody deleted or finished it");
+}
+
+static enum error find_import(struct pool *pool, struct uuid uuid, struct object **object)
+{
+    struct object *found = object_table_uuid(pool->table, uuid);
+    if (found == NULL || !object_is_living(found) || uuid_is_zero(found->import_stream))
+        return import_is_gone();
     *object = found;
     return ERROR_NONE;
 }
 
-static enum error mark(struct pool *pool, struct uuid stream, uint64_t position)
+static enum error mark(struct pool *pool, struct uuid import, uint64_t position)
 {
     struct object *object;
     struct object_document document;
     TRY(object_check_changeable(pool));
-    TRY(find_import(pool, stream, &object));
-    if (position > OBJECT_SIZE_MAX)
-        return error_explain(ERROR_INVALID, "no object has so many bytes");
+    TRY(find_import(pool, import, &object));
+    if (position > atomic_load(&object->size))
+        return error_explain(ERROR_INVALID, "'%s' has not so many bytes", object->name);
     object_describe(pool, object, &document);
     document.import_position = position;
     TRY(catalog_store(pool, object->slot, &document, NULL));
@@ -237,10 +319,10 @@ static enum error mark(struct pool *pool, struct uuid stream, uint64_t position)
     return ERROR_NONE;
 }
 
-enum error import_mark(struct pool *pool, struct uuid stream, uint64_t position)
+enum error import_mark(struct pool *pool, struct uuid import, uint64_t position)
 {
     mutex_lock(&pool->lock);
-    enum error error = mark(pool, stream, position);
+    enum error error = mark(pool, import, position);
     mutex_unlock(&pool->lock);
     return error;
 }
@@ -314,24 +396,31 @@ static enum error adopt_as_next(struct operation *operation, const struct import
     return ERROR_NONE;
 }
 
-static enum error run_finish(struct operation *operation, const struct import_request *request, void *result)
+static enum error import_adopt(struct operation *operation, struct call *call)
 {
     struct pool *pool = operation->pool;
+    const struct import_request *request = call->request;
     struct object *made, *target, *base;
-    struct uuid *object = result;
-    TRY(find_import(pool, request->stream, &made));
+    TRY(find_import(pool, call->info.uuid, &made));
+    if (!uuid_equal(made->import_stream, request->stream))
+        return import_is_gone();
     TRY(object_check_closed(made, "adopted"));
     TRY(object_check_whole(made));
-    if (made->snapshots != NULL || atomic_load(&made->size) != request->size)
+    if (snapshot_newest(made) != NULL || atomic_load(&made->size) != request->size)
         return error_explain(ERROR_INVALID, "'%s' was changed while it was imported: delete it and begin again",
                              made->name);
-    TRY(check_target(pool, request, &target, &base));
+    TRY(check_target(pool, call, &target, &base));
     TRY(target == NULL ? adopt_as_new(operation, request, made) : adopt_as_next(operation, request, made, target));
-    *object = target == NULL ? made->uuid : target->uuid;
+    call->object = target == NULL ? made->uuid : target->uuid;
     return ERROR_NONE;
 }
 
-enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid *object)
+enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid import, struct uuid *object)
 {
-    return operate_locked(pool, request, run_finish, object);
+    struct call call = {.request = request, .info.uuid = import};
+    TRY(check_request(request));
+    TRY(target_compare(pool, &call));
+    TRY(operate_locked(pool, &call, import_adopt));
+    *object = call.object;
+    return ERROR_NONE;
 }

@@ -55,6 +55,13 @@ enum error object_check_closed(const struct object *object, const char *what)
     return ERROR_NONE;
 }
 
+enum error object_check_imported(const struct object *object, const char *what)
+{
+    if (!uuid_is_zero(object->import_stream))
+        return error_explain(ERROR_BUSY, "'%s' is being imported and cannot be %s before that is done", object->name, what);
+    return ERROR_NONE;
+}
+
 enum error object_check_name_free(struct pool *pool, const char *name)
 {
     if (object_table_living(pool->table, name) != NULL)
@@ -470,11 +477,14 @@ static enum error grow_to(struct pool *pool, struct object *object, uint64_t siz
     return error;
 }
 
-static enum error resize(struct pool *pool, const char *name, uint64_t size, bool shrink) REQUIRES(pool->lock)
+static enum error resize(struct pool *pool, const char *name, uint64_t size, bool shrink, struct uuid stream)
+    REQUIRES(pool->lock)
 {
     struct object *object;
     TRY(object_check_changeable(pool));
     TRY(find_own(pool, name, "resized", &object));
+    if (!uuid_equal(object->import_stream, stream))
+        return uuid_is_zero(stream) ? object_check_imported(object, "resized") : import_is_gone();
     uint64_t before = atomic_load(&object->size);
     if (object->cut != 0)
         return error_explain(ERROR_BUSY,
@@ -495,7 +505,13 @@ enum error object_resize(struct pool *pool, const char *name, uint64_t size, boo
 {
     TRY(size_check(size));
     mutex_lock(&pool->lock);
-    return unlocked(pool, resize(pool, name, size, shrink));
+    return unlocked(pool, resize(pool, name, size, shrink, (struct uuid){{0}}));
+}
+
+enum error object_resize_import(struct pool *pool, const char *name, uint64_t size, struct uuid stream)
+{
+    mutex_lock(&pool->lock);
+    return unlocked(pool, resize(pool, name, size, true, stream));
 }
 
 /* ---- the trash

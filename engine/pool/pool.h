@@ -47,6 +47,7 @@ struct object {
     bool cutting;                 /* a thread is at it, without pool->lock: the object stays in memory */
     uint64_t retry_at;            /* clock_monotonic; 0: the janitor has not failed with it */
     unsigned open_count;
+    uint64_t revision;            /* raised by each opening for writing and each change of the document; from 0 at an open */
     _Atomic uint64_t size;
     uint64_t reserve;               /* bytes that are reserved for it */
     struct reservation reservation; /* the same, as the group holds it; under the group's lock */
@@ -232,6 +233,12 @@ enum error object_check_changeable(struct pool *pool) CHECKED;
 /* ERROR_BUSY where somebody has it open; `what` is not done with it then ("deleted"). Under pool->lock. */
 enum error object_check_closed(const struct object *object, const char *what) CHECKED;
 enum error object_check_name_free(struct pool *pool, const char *name) CHECKED;
+/* ERROR_BUSY where it is being imported: what its document says is there must not go. Under pool->lock. */
+enum error object_check_imported(const struct object *object, const char *what) CHECKED;
+/* object_resize() of what `stream` is being imported to; ERROR_NOT_FOUND where that is over. */
+enum error object_resize_import(struct pool *pool, const char *name, uint64_t size, struct uuid stream) CHECKED;
+/* That an import is over. */
+enum error import_is_gone(void);
 /* Makes an object of the document, with a component of its own and so many bytes reserved. Under pool->lock. */
 enum error object_make(struct pool *pool, struct object_document *document, uint64_t reserve) CHECKED;
 /* A living object or snapshot. Under pool->lock. */

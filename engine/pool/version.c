@@ -275,6 +275,7 @@ static enum error rollback(struct operation *operation, const char *name)
     struct object *snapshot;
     TRY(find_snapshot(pool, name, &snapshot));
     struct object *object = snapshot->origin;
+    TRY(object_check_imported(object, "rolled back"));
     TRY(object_check_closed(object, "rolled back"));
     TRY(object_check_whole(object));
     TRY(reserve_renew(pool, object));

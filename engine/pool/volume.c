@@ -39,6 +39,7 @@ enum error volume_open(struct pool *pool, const char *name, bool read_only, stru
     enum error error = check_openable(pool, name, read_only, &volume->object);
     if (error == ERROR_NONE) {
         volume->object->open_count++;
+        volume->object->revision += !read_only;
         pool->volume_count++;
     }
     mutex_unlock(&pool->lock);

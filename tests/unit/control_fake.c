@@ -354,19 +354,27 @@ enum error import_begin(struct pool *pool, const struct import_request *request,
     return leave(pool, ERROR_NONE);
 }
 
-enum error import_mark(struct pool *pool, struct uuid stream, uint64_t position)
+static bool is_import(struct pool *pool, struct uuid import)
+{
+    const struct object_info *found = find(pool, IMPORT_NAME_PREFIX "x");
+    return found != NULL && uuid_equal(found->uuid, import);
+}
+
+enum error import_mark(struct pool *pool, struct uuid import, uint64_t position)
 {
     pthread_mutex_lock(&pool->lock);
-    if (!uuid_equal(pool->import.stream, stream))
+    if (!is_import(pool, import))
         return leave(pool, error_explain(ERROR_NOT_FOUND, "the import of this stream is gone"));
     pool->import_position = position;
     return leave(pool, ERROR_NONE);
 }
 
-enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid *object)
+enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid import, struct uuid *object)
 {
     struct object_info *found;
     enum error error = enter(pool, IMPORT_NAME_PREFIX "x", &found);
+    if (error == ERROR_NONE && !is_import(pool, import))
+        error = error_explain(ERROR_NOT_FOUND, "the import of this stream is gone");
     if (error == ERROR_NONE) {
         snprintf(found->name, sizeof(found->name), "%s", request->object);
         found->importing = false;

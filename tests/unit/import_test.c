@@ -21,10 +21,10 @@ static struct import_info begin(const struct import_request *request)
     return info;
 }
 
-static void finish(const struct import_request *request)
+static void finish(const struct import_request *request, struct uuid import)
 {
     struct uuid object;
-    assert_fine(import_finish(pool, request, &object));
+    assert_fine(import_finish(pool, request, import, &object));
     assert_string_equal(look(text_of(object)).name, request->object);
 }
 
@@ -41,7 +41,7 @@ static void import_whole(void)
     struct import_info info = begin(&whole);
     write_block(text_of(info.uuid), 0, 1);
     write_block(text_of(info.uuid), GIB / 2, 2);
-    finish(&whole);
+    finish(&whole, info.uuid);
     await_gone(stream_one); /* nothing has that UUID */
 }
 
@@ -119,19 +119,20 @@ static void what_was_checked_is_checked_again(void **context)
     struct import_request next = request_of(stream_two, first, "s2", second);
     struct import_info info = begin(&next);
     write_block("disk", MIB, 9);
-    assert_refused(import_finish(pool, &next, &object), ERROR_FOREIGN, "was written since");
+    assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_FOREIGN, "was written since");
     assert_fine(object_rollback(pool, "disk@s1"));
     struct volume *volume;
     assert_fine(volume_open(pool, text_of(info.uuid), false, &volume));
-    assert_refused(import_finish(pool, &next, &object), ERROR_BUSY, "in use");
+    assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_BUSY, "in use");
     struct import_info other;
     assert_refused(import_begin(pool, &next, &other), ERROR_BUSY, "in use");
     volume_close(volume);
-    assert_fine(object_resize(pool, text_of(info.uuid), 2 * GIB, false));
-    assert_refused(import_finish(pool, &next, &object), ERROR_INVALID, "was changed while");
+    const char *name = text_of(info.uuid);
+    assert_fine(object_snapshot(pool, &name, 1, "own", false, 0));
+    assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_INVALID, "was changed while");
     assert_fine(object_delete(pool, text_of(info.uuid), true));
-    assert_refused(import_finish(pool, &next, &object), ERROR_NOT_FOUND, "is gone");
-    assert_refused(import_mark(pool, stream_two, 1), ERROR_NOT_FOUND, "is gone");
+    assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_NOT_FOUND, "is gone");
+    assert_refused(import_mark(pool, info.uuid, 1), ERROR_NOT_FOUND, "is gone");
     assert_block("disk", 0, 1);
     assert_block("disk", MIB, 0);
 }
@@ -147,14 +148,14 @@ static void a_whole_stream_becomes_an_object_with_its_snapshot(void **context)
         struct import_info info = begin(&request);
         assert_false(info.found);
         write_block(text_of(info.uuid), 0, 1);
-        assert_fine(import_mark(pool, request.stream, 7));
+        assert_fine(import_mark(pool, info.uuid, 7));
         pool_reopen(crash);
         assert_true(look(text_of(info.uuid)).importing);
         info = begin(&request);
         assert_true(info.found);
         assert_int_equal(info.position, 7);
         write_block(text_of(info.uuid), GIB / 2, 2);
-        finish(&request);
+        finish(&request, info.uuid);
         pool_reopen(crash);
         char name[64];
         snprintf(name, sizeof name, "%s@s1", request.object);
@@ -186,7 +187,7 @@ static void an_incremental_stream_moves_its_target_on_at_once(void **context)
         assert_block("disk", 8192, round ? 10 : 0);
         begin(&next);
         write_block(text_of(info.uuid), 8192, 10 + round);
-        finish(&next);
+        finish(&next, info.uuid);
         pool_reopen(round);
         await_gone(info.uuid);
         assert_int_equal(look("disk").size, next.size);
@@ -212,6 +213,125 @@ static void an_import_that_was_given_up_leaves_nothing(void **context)
     info = begin(&next);
     assert_false(info.found);
     assert_block(text_of(info.uuid), MIB, 0);
+}
+
+/* The document says what is there: were it cut off, or as it was before, the import would go on behind a gap. */
+static void what_is_marked_as_there_stays(void **context)
+{
+    char name[UUID_TEXT_SIZE], snapshot[UUID_TEXT_SIZE + 8];
+    const char *names[] = {name};
+    (void)context;
+    struct import_info info = begin(&whole);
+    uuid_format(info.uuid, name);
+    snprintf(snapshot, sizeof snapshot, "%s@own", name);
+    assert_fine(object_snapshot(pool, names, 1, "own", false, 0));
+    write_block(name, GIB / 2, 2);
+    assert_fine(import_mark(pool, info.uuid, GIB));
+    assert_refused(import_mark(pool, info.uuid, GIB + 4096), ERROR_INVALID, "not so many bytes");
+    assert_refused(object_resize(pool, name, MIB, true), ERROR_BUSY, "is being imported");
+    assert_refused(object_resize(pool, name, 2 * GIB, false), ERROR_BUSY, "is being imported");
+    assert_refused(object_rollback(pool, snapshot), ERROR_BUSY, "is being imported");
+    assert_fine(snapshot_delete(pool, snapshot));
+    begin(&whole);
+    finish(&whole, info.uuid); /* also while the snapshot is being freed */
+    assert_block("disk", GIB / 2, 2);
+    assert_fine(object_resize(pool, "disk", 2 * GIB, false));
+}
+
+/* One that came out of the trash has another position than the one that was begun meanwhile. */
+static void of_two_imports_of_a_stream_each_is_itself(void **context)
+{
+    struct uuid object;
+    (void)context;
+    for (unsigned half = 0; half < 2; half++) { /* whichever comes first in the pool's list */
+        struct import_request request = whole;
+        request.stream.bytes[3] = (uint8_t)half;
+        request.object = half ? "other" : "disk";
+        struct import_info trashed = begin(&request);
+        assert_fine(object_delete(pool, text_of(trashed.uuid), false));
+        struct import_info full = begin(&request);
+        assert_false(full.found);
+        struct import_info *to = half ? &trashed : &full;
+        assert_fine(object_restore(pool, text_of(trashed.uuid), half ? "again" : "once"));
+        write_block(text_of(to->uuid), 0, 1);
+        assert_fine(import_mark(pool, to->uuid, MIB));
+        assert_int_equal(look(text_of(half ? full.uuid : trashed.uuid)).import_position, 0);
+        finish(&request, to->uuid);
+        assert_block(request.object, 0, 1);
+        request.object = "third";
+        assert_refused(import_finish(pool, &request, to->uuid, &object), ERROR_NOT_FOUND, "is gone");
+        assert_refused(import_mark(pool, to->uuid, MIB), ERROR_NOT_FOUND, "is gone");
+    }
+}
+
+/* Between begin and resize another client may finish: what was adopted keeps its size. */
+static void what_was_adopted_is_no_import_any_more(void **context)
+{
+    (void)context;
+    struct import_info info = begin(&whole);
+    finish(&whole, info.uuid);
+    assert_fine(object_resize(pool, "disk", 2 * GIB, false));
+    assert_refused(object_resize_import(pool, text_of(info.uuid), GIB, whole.stream), ERROR_NOT_FOUND, "is gone");
+    assert_int_equal(look("disk").size, 2 * GIB);
+}
+
+/* The comparison may have to read all of both maps. */
+static unsigned compared;
+static void (*meanwhile)(void);
+
+enum error __wrap_volume_changes(struct volume *volume, struct volume *base, uint64_t offset, uint64_t length,
+                                 struct change_extent *extents, size_t capacity, size_t *count);
+enum error __real_volume_changes(struct volume *volume, struct volume *base, uint64_t offset, uint64_t length,
+                                 struct change_extent *extents, size_t capacity, size_t *count);
+enum error __wrap_volume_changes(struct volume *volume, struct volume *base, uint64_t offset, uint64_t length,
+                                 struct change_extent *extents, size_t capacity, size_t *count)
+{
+    compared++;
+    if (meanwhile)
+        meanwhile();
+    return __real_volume_changes(volume, base, offset, length, extents, capacity, count);
+}
+
+static void look_at_disk(void)
+{
+    assert_int_equal(look("disk").size, GIB);
+    assert_refused(object_delete(pool, "disk", false), ERROR_BUSY, "in use");
+    assert_refused(object_rollback(pool, "disk@s1"), ERROR_BUSY, "in use");
+}
+
+static void open_disk(void)
+{
+    struct volume *volume;
+    assert_fine(volume_open(pool, "disk", false, &volume));
+    volume_close(volume);
+}
+
+static void resize_disk(void)
+{
+    assert_fine(object_resize(pool, "disk", 2 * GIB, false));
+    assert_refused(object_resize(pool, "disk", GIB, true), ERROR_BUSY, "in use");
+}
+
+/* Others go on meanwhile, and what they do with the target is seen. */
+static void the_pool_goes_on_while_a_target_is_compared(void **context)
+{
+    struct uuid object;
+    (void)context;
+    import_whole();
+    struct import_request next = request_of(stream_two, first, "s2", second);
+    struct import_info info = begin(&next);
+    compared = 0;
+    meanwhile = open_disk;
+    assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_BUSY, "was in use while");
+    meanwhile = resize_disk;
+    assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_BUSY, "was in use while");
+    meanwhile = NULL;
+    assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_FOREIGN, "was written since 'disk@s1'");
+    assert_fine(object_rollback(pool, "disk@s1"));
+    meanwhile = look_at_disk;
+    finish(&next, info.uuid);
+    meanwhile = NULL;
+    assert_in_range(compared, 3, 100);
 }
 
 /* A snapshot or clone of what is being imported is not an import. */
@@ -243,6 +363,10 @@ int main(void)
         POOL_TEST(a_whole_stream_becomes_an_object_with_its_snapshot),
         POOL_TEST(an_incremental_stream_moves_its_target_on_at_once),
         POOL_TEST(an_import_that_was_given_up_leaves_nothing),
+        POOL_TEST(what_is_marked_as_there_stays),
+        POOL_TEST(of_two_imports_of_a_stream_each_is_itself),
+        POOL_TEST(what_was_adopted_is_no_import_any_more),
+        POOL_TEST(the_pool_goes_on_while_a_target_is_compared),
         POOL_TEST(nothing_inherits_that_it_is_being_imported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

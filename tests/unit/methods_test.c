@@ -317,6 +317,7 @@ static void a_diff_goes_on_where_it_was_asked_to(void **state)
     assert_int_equal(json_array_size(json_object_get(page, "extents")), 0);
 }
 
+#define NOBODY "\"import\":\"11111111-1111-1111-1111-111111111111\""
 #define STREAM "\"stream\":\"11111111-1111-1111-1111-111111111111\""
 #define IMPORT                                                                                                         \
     "{\"object\":\"d\",\"size\":4096,\"snapshot\":\"s\",\"created\":5,\"identity\":"                              \
@@ -327,9 +328,11 @@ static void imports_that_make_no_sense_are_refused(void **state)
     struct fixture *fixture = *state;
     assert_fails(fixture, "import.begin", "{\"object\":\"d\"}", -32602, "INVALID");
     assert_fails(fixture, "import.begin", IMPORT ",\"base\":\"nobody\"}", -32000, "INVALID");
-    assert_fails(fixture, "import.mark", "{" STREAM ",\"position\":-1}", -32000, "INVALID");
-    assert_fails(fixture, "import.mark", "{" STREAM ",\"position\":1}", -32000, "NOT_FOUND");
-    assert_fails(fixture, "import.finish", IMPORT "}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "import.mark", "{" NOBODY ",\"position\":-1}", -32000, "INVALID");
+    assert_fails(fixture, "import.mark", "{" NOBODY ",\"position\":1}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "import.finish", IMPORT "}", -32602, "INVALID");
+    assert_fails(fixture, "import.finish", IMPORT "," NOBODY "}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "import.begin", IMPORT "," NOBODY "}", -32602, "INVALID");
     assert_fails_as(fixture, ROLE_OBSERVE, "import.begin", IMPORT "}", -32000, "ACCESS");
     fake_add(fixture->pool, "d", 4096);
     assert_fails(fixture, "import.begin", IMPORT "}", -32000, "EXISTS");
@@ -341,10 +344,14 @@ static void an_import_begins_goes_on_and_ends(void **state)
     json_t *object = call(fixture, "import.begin", IMPORT "}");
     assert_true(json_is_true(json_object_get(object, "importing")));
     assert_true(json_is_false(json_object_get(object, "found")));
-    call(fixture, "import.mark", "{" STREAM ",\"position\":7}");
+    char parameters[512], import[80];
+    snprintf(import, sizeof import, "\"import\":\"%s\"", json_string_value(json_object_get(object, "uuid")));
+    snprintf(parameters, sizeof parameters, "{%s,\"position\":7}", import);
+    call(fixture, "import.mark", parameters);
     assert_int_equal(fixture->pool->import_position, 7);
     assert_true(json_is_true(json_object_get(call(fixture, "import.begin", IMPORT "}"), "found")));
-    object = call(fixture, "import.finish", IMPORT "}");
+    snprintf(parameters, sizeof parameters, IMPORT ",%s}", import);
+    object = call(fixture, "import.finish", parameters);
     assert_string_equal(json_string_value(json_object_get(object, "name")), "d");
     assert_int_equal(fixture->pool->import.created, 5);
     assert_true(uuid_is_zero(fixture->pool->import.base));
