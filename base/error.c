@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 #define SENTENCE_SIZE 1024
 
 static const struct {
@@ -45,33 +47,18 @@ enum error_class error_class(enum error error)
     return table[known(error)].class;
 }
 
-/* Bytes of the UTF-8 character that begins at `text`; 0 where none does. */
-static size_t character_size(const uint8_t *text)
-{
-    if (text[0] < 0x80)
-        return 1;
-    size_t size = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
-    if (text[0] < 0xc2 || text[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < size; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xf0 && text[1] < 0x90);
-    bool not_a_character = (text[0] == 0xed && text[1] > 0x9f) || (text[0] == 0xf4 && text[1] > 0x8f);
-    return overlong || not_a_character ? 0 : size;
-}
-
 /* Sentences quote names that came from outside, and go to terminals and into JSON: what is kept is printable UTF-8,
  * with '?' for every other byte (a character that the end of the buffer cut included). */
 static void make_printable(char *text)
 {
-    for (uint8_t *position = (uint8_t *)text; *position != 0;) {
-        size_t size = character_size(position);
-        if (size == 0 || *position < 0x20 || *position == 0x7f) {
-            *position = '?';
+    while (*text != 0) {
+        uint32_t code;
+        size_t size = utf8_decode(text, &code);
+        if (size == 0 || utf8_is_control(code)) {
+            *text = '?';
             size = 1;
         }
-        position += size;
+        text += size;
     }
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/utf8.h"
 
 static void name_encode(const char *name, uint8_t out[STREAM_NAME_SIZE])
 {
@@ -12,13 +13,13 @@ static void name_encode(const char *name, uint8_t out[STREAM_NAME_SIZE])
     memcpy(out, name, length);
 }
 
-/* Whatever follows the end of a name is zero, so that a manifest has one form. */
+/* Whatever follows the end of a name is zero, so that a manifest has one form; and what is in it can be shown. */
 static bool name_decode(const uint8_t in[STREAM_NAME_SIZE], bool empty, char name[STREAM_NAME_SIZE])
 {
     size_t length = strnlen((const char *)in, STREAM_NAME_SIZE);
     memcpy(name, in, STREAM_NAME_SIZE);
     return length < STREAM_NAME_SIZE && (length == 0) == empty &&
-           memory_is_zero(in + length, STREAM_NAME_SIZE - length);
+           memory_is_zero(in + length, STREAM_NAME_SIZE - length) && utf8_is_printable(name);
 }
 
 static bool size_is_sound(uint64_t size)

@@ -15,7 +15,8 @@ struct stream_manifest {
 static inline bool stream_is_full(const struct stream_manifest *manifest) { return uuid_is_zero(manifest->base); }
 
 void stream_manifest_encode(const struct stream_manifest *manifest, struct stream_manifest_format *out);
-/* ERROR_CORRUPT where it says what none can say; names are terminated, and for whoever uses them to check. */
+/* ERROR_CORRUPT where it says what none can say; names are terminated and can be shown; what else they may not
+ * hold is for whoever uses them to check. */
 enum error stream_manifest_decode(const void *bytes, size_t size, struct stream_manifest *manifest) CHECKED;
 
 #endif

@@ -229,7 +229,7 @@ static struct stream_manifest_format good_manifest(void)
 static void a_manifest_that_makes_no_sense_is_refused(void **context)
 {
     (void)context;
-    for (unsigned i = 0; i < 9; i++) {
+    for (unsigned i = 0; i < 11; i++) {
         struct stream_manifest_format manifest = good_manifest();
         switch (i) {
         case 0: manifest.size = le64_make(0); break;
@@ -240,6 +240,8 @@ static void a_manifest_that_makes_no_sense_is_refused(void **context)
         case 5: memset(manifest.object_name, 'x', STREAM_NAME_SIZE); break;
         case 6: manifest.snapshot_name[0] = 0; break;
         case 7: manifest.base_name[STREAM_NAME_SIZE - 2] = 'x'; break;
+        case 8: memcpy(manifest.object_name, "\x1b[2J", 5); break; /* would clear the terminal */
+        case 9: memcpy(manifest.base_name, "s\xc2\x9b", 4); break;
         default: manifest.created = le64_make(UINT64_MAX); break;
         }
         struct forge forge = forge_begin(&manifest);

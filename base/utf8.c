@@ -1,0 +1,37 @@
+/* The least code point of each length rules out the longer spellings of a shorter one. Pure. */
+#include "base/utf8.h"
+
+size_t utf8_decode(const char *text, uint32_t *code)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t size = bytes[0] < 0x80   ? 1
+                  : bytes[0] < 0xc0 ? 0
+                  : bytes[0] < 0xe0 ? 2
+                  : bytes[0] < 0xf0 ? 3
+                  : bytes[0] < 0xf8 ? 4
+                                    : 0;
+    if (size <= 1) {
+        *code = bytes[0];
+        return size;
+    }
+    *code = bytes[0] & (0x7fu >> size);
+    for (size_t i = 1; i < size; i++) {
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+        *code = *code << 6 | (bytes[i] & 0x3f);
+    }
+    bool surrogate = *code >= 0xd800 && *code < 0xe000;
+    return *code < least[size] || *code > 0x10ffff || surrogate ? 0 : size;
+}
+
+bool utf8_is_printable(const char *text)
+{
+    for (size_t size; *text != '\0'; text += size) {
+        uint32_t code;
+        size = utf8_decode(text, &code);
+        if (size == 0 || utf8_is_control(code))
+            return false;
+    }
+    return true;
+}

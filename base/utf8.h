@@ -1,0 +1,16 @@
+/* UTF-8 (RFC 3629): what bytes from outside may stand in a document or on a terminal. Pure. */
+#ifndef COFFER_BASE_UTF8_H
+#define COFFER_BASE_UTF8_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The bytes of the character at `text` (a string), and its code point; 0 where it is no valid UTF-8. */
+size_t utf8_decode(const char *text, uint32_t *code);
+/* Of Unicode's category Cc: it could write over a terminal. */
+static inline bool utf8_is_control(uint32_t code) { return code < 0x20 || (code >= 0x7f && code < 0xa0); }
+/* Valid throughout, and without control characters. */
+bool utf8_is_printable(const char *text);
+
+#endif
