@@ -207,12 +207,12 @@ enum error object_clone(struct pool *pool, const char *name, const char *new_nam
 
 /*
  * A stream (stream/, which the engine knows nothing of) becomes a snapshot. What it holds is written to an object of its own,
- * IMPORT_NAME_PREFIX and the UUID of the stream, which is opened like any other; only when all is there it is adopted, in one
+ * IMPORT_NAME_PREFIX and what tells the stream, which is opened like any other; only when all is there it is adopted, in one
  * commit, so that the target is what it was or what it becomes. Each of these is durable when it returns.
  */
 #define IMPORT_NAME_PREFIX "import-"
 struct import_request {
-    struct uuid stream;
+    struct uuid stream;   /* what tells it from others (stream_reader_import()) */
     const char *object;   /* the target: made where the stream is whole by itself, else gone on with */
     struct uuid base;     /* identity of the snapshot on which the stream stands; zero: it is whole */
     uint64_t size;        /* of the object in the snapshot */

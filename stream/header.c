@@ -104,6 +104,15 @@ enum error stream_first_key(const uint8_t master[KEY_SIZE], const struct stream_
     return kdf_derive(master, "coffer1/stream", header->digest, STREAM_DIGEST_SIZE, key, KEY_SIZE);
 }
 
+enum error stream_import_derive(const uint8_t master[KEY_SIZE], const struct stream_header_format *header,
+                                const struct stream_manifest_format *manifest, struct uuid *import)
+{
+    uint8_t context[STREAM_DIGEST_SIZE + sizeof(*manifest)];
+    memcpy(context, header->digest, STREAM_DIGEST_SIZE);
+    memcpy(context + STREAM_DIGEST_SIZE, manifest, sizeof(*manifest));
+    return kdf_derive(master, "coffer1/stream-import", context, sizeof context, import->bytes, sizeof import->bytes);
+}
+
 enum error stream_next_key(const uint8_t master[KEY_SIZE], const struct stream_header_format *header,
                            const uint8_t tag[STREAM_TAG_SIZE], const uint8_t salt[STREAM_SALT_SIZE],
                            uint8_t key[KEY_SIZE])

@@ -8,6 +8,7 @@
  *   session key   = KBKDF(master, "coffer1/stream", digest of the header)         of the first session
  *                 = KBKDF(master, "coffer1/stream-go-on", digest | tag | salt)    of one that goes on behind a chunk with
  *                                                                                 that tag, under a salt of its own
+ *   import        = KBKDF(master, "coffer1/stream-import", digest | manifest)     tells an import from others
  *
  * Salts are random, so no key seals two chunks of one number: not of two streams, nor where an export was interrupted
  * and writes that chunk again.
@@ -35,6 +36,8 @@ enum error stream_master_open(const struct stream_header_format *header, const s
 
 enum error stream_first_key(const uint8_t master[KEY_SIZE], const struct stream_header_format *header,
                             uint8_t key[KEY_SIZE]) CHECKED;
+enum error stream_import_derive(const uint8_t master[KEY_SIZE], const struct stream_header_format *header,
+                                const struct stream_manifest_format *manifest, struct uuid *import) CHECKED;
 enum error stream_next_key(const uint8_t master[KEY_SIZE], const struct stream_header_format *header,
                            const uint8_t tag[STREAM_TAG_SIZE], const uint8_t salt[STREAM_SALT_SIZE],
                            uint8_t key[KEY_SIZE]) CHECKED;

@@ -23,6 +23,7 @@ struct stream_reader {
     void *context;
     ZSTD_DCtx *unpacker;
     uint64_t bytes; /* taken */
+    struct uuid import;
     bool last, ended;
     uint64_t chunk;         /* number of the one in `content` */
     const uint8_t *content; /* in `stored` or `unpacked` */
@@ -192,6 +193,11 @@ struct uuid stream_reader_uuid(const struct stream_reader *reader)
     return reader->state.header.stream;
 }
 
+struct uuid stream_reader_import(const struct stream_reader *reader)
+{
+    return reader->import;
+}
+
 enum error stream_reader_unlock(struct stream_reader *reader, const struct stream_secret *secret,
                                 const struct stream_manifest **manifest)
 {
@@ -203,6 +209,7 @@ enum error stream_reader_unlock(struct stream_reader *reader, const struct strea
     TRY(stream_session_set(state, key));
     TRY(chunk_take(reader, &head));
     TRY(stream_manifest_decode(reader->content, reader->size, &state->manifest));
+    TRY(stream_import_derive(state->master, &state->header, (const void *)reader->content, &reader->import));
     if (reader->last)
         return bad_record(reader, "is missing: the stream ends with its first chunk");
     reader->at = reader->size;

@@ -30,6 +30,9 @@ struct uuid stream_reader_uuid(const struct stream_reader *reader);
 /* Takes the key and reads the manifest, which stays the reader's. */
 enum error stream_reader_unlock(struct stream_reader *reader, const struct stream_secret *secret,
                                 const struct stream_manifest **manifest) CHECKED;
+/* What tells an import of this stream from those of others, once it is unlocked: who has no key can make no stream that has
+ * it too, and a stream that was gone on with keeps it. */
+struct uuid stream_reader_import(const struct stream_reader *reader);
 /* The next record; behind STREAM_END there is none. ERROR_CLOSED: the stream is cut off; ERROR_CORRUPT: damaged, out of
  * order or forged; the sentence says which chunk, at which byte. */
 enum error stream_reader_next(struct stream_reader *reader, struct stream_record *record) CHECKED;

@@ -146,7 +146,7 @@ static json_t *request_json(const struct import *import)
 {
     const struct stream_manifest *manifest = import->manifest;
     char stream[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE], identity[UUID_TEXT_SIZE];
-    uuid_format(stream_reader_uuid(import->reader), stream);
+    uuid_format(stream_reader_import(import->reader), stream);
     uuid_format(manifest->base, base);
     uuid_format(manifest->snapshot, identity);
     return json_pack("{s:s, s:s, s:s*, s:I, s:s, s:s, s:I, s:s*}", "object", import->target, "stream", stream, "base",

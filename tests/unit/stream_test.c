@@ -96,6 +96,36 @@ static void the_manifest_comes_back_as_it_was(void **context)
     }
 }
 
+static struct uuid import_of(struct bytes *bytes, const struct stream_secret *secret)
+{
+    struct stream_reader *reader;
+    (void)!stream_read(bytes, secret, NULL, &reader);
+    struct uuid import = stream_reader_import(reader);
+    stream_reader_destroy(reader);
+    return import;
+}
+
+/* An import is found again by it: also where the stream was gone on with, not where another only claims its UUID. */
+static void what_tells_an_import_is_of_one_stream(void **context)
+{
+    struct bytes bytes = stream_make(&key_secret, true);
+    struct stream_header_format headers[] = {{.stream = {{7}}}, {.stream = {{7}}, .digest = {1}}};
+    struct stream_manifest_format manifests[] = {{.size = le64_make(4096)}, {.size = le64_make(8192)}};
+    struct uuid tells[4];
+    (void)context;
+    struct uuid whole = import_of(&bytes, &key_secret);
+    bytes.size = 1300000;
+    struct uuid cut = import_of(&bytes, &key_secret);
+    assert_true(uuid_equal(whole, cut));
+    assert_fine(stream_import_derive(key_bytes, &headers[0], &manifests[0], &tells[0]));
+    assert_fine(stream_import_derive(kek_public, &headers[0], &manifests[0], &tells[1]));
+    assert_fine(stream_import_derive(key_bytes, &headers[1], &manifests[0], &tells[2]));
+    assert_fine(stream_import_derive(key_bytes, &headers[0], &manifests[1], &tells[3]));
+    for (unsigned i = 1; i < COUNT_OF(tells); i++)
+        assert_false(uuid_equal(tells[0], tells[i]));
+    free(bytes.data);
+}
+
 static void a_stream_of_nothing_is_a_stream(void **context)
 {
     struct bytes bytes = bytes_make();
@@ -200,6 +230,7 @@ int main(void)
         cmocka_unit_test(two_streams_of_one_disk_have_nothing_in_common),
         cmocka_unit_test(what_was_written_is_read),
         cmocka_unit_test(the_manifest_comes_back_as_it_was),
+        cmocka_unit_test(what_tells_an_import_is_of_one_stream),
         cmocka_unit_test(a_stream_of_nothing_is_a_stream),
         cmocka_unit_test(an_output_that_takes_no_more_ends_the_stream),
         cmocka_unit_test(a_cut_export_goes_on_behind_its_last_whole_chunk),
