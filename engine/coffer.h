@@ -242,6 +242,7 @@ enum error volume_open(struct pool *pool, const char *name, bool read_only, stru
 /* The last close of an object flushes it. */
 void volume_close(struct volume *volume);
 uint64_t volume_size(const struct volume *volume); /* grows when the object grows */
+struct uuid volume_uuid(const struct volume *volume);
 
 enum request_type {
     REQUEST_READ,

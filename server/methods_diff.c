@@ -1,5 +1,6 @@
 /*
- * The method that tells what changed between two versions, a page at a time: the one that asks goes on at `next`.
+ * The method that tells what changed between two versions, a page at a time: the one that asks goes on at `next`, with the UUIDs
+ * that were answered, since a name may come to be another's between two pages.
  *
  * A page is bounded in extents, and in the time after which no further step is begun, so no connection keeps a thread for
  * long and no answer grows with the disk. Both versions are open meanwhile and cannot be deleted. No locks of its own;
@@ -56,7 +57,10 @@ static enum error page_answer(struct page *page, json_t **result)
     enum error error = page_fill(page);
     json_t *made = NULL;
     if (error == ERROR_NONE) {
-        made = json_pack("{s:I, s:I, s:I, s:O}", "size", (json_int_t)volume_size(page->volume), "base_size",
+        char uuid[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
+        uuid_format(volume_uuid(page->volume), uuid);
+        uuid_format(volume_uuid(page->base), base);
+        made = json_pack("{s:s, s:s, s:I, s:I, s:I, s:O}", "uuid", uuid, "base_uuid", base, "size", (json_int_t)volume_size(page->volume), "base_size",
                          (json_int_t)volume_size(page->base), "next", (json_int_t)page->next, "extents", page->rows);
         error = made == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
     }

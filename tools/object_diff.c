@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/uuid.h"
 #include "engine/coffer.h"
 #include "tools/answer.h"
 #include "tools/command.h"
@@ -23,6 +24,7 @@ struct changed {
 
 struct diff {
     const char *base, *name;
+    char uuid[UUID_TEXT_SIZE], base_uuid[UUID_TEXT_SIZE]; /* of both, from the first page on */
     uint64_t size, base_size, next;
     struct changed *extents;
     size_t count, room;
@@ -58,6 +60,8 @@ static enum error page_take(struct diff *diff, const json_t *page)
     size_t i;
     json_t *row;
     uint64_t before = diff->next;
+    snprintf(diff->uuid, sizeof(diff->uuid), "%s", answer_word(page, "uuid"));
+    snprintf(diff->base_uuid, sizeof(diff->base_uuid), "%s", answer_word(page, "base_uuid"));
     diff->size = answer_figure(page, "size");
     diff->base_size = answer_figure(page, "base_size");
     diff->next = answer_figure(page, "next");
@@ -74,9 +78,10 @@ static enum error gather(struct tool *tool, struct diff *diff)
     progress_start(&progress, tool, "comparing");
     do {
         json_t *page;
+        bool first = diff->uuid[0] == '\0';
         error = object_ask(tool, "object.diff",
-                           json_pack("{s:s, s:s, s:I}", "name", diff->name, "base", diff->base, "offset",
-                                     (json_int_t)diff->next),
+                           json_pack("{s:s, s:s, s:I}", "name", first ? diff->name : diff->uuid, "base",
+                                     first ? diff->base : diff->base_uuid, "offset", (json_int_t)diff->next),
                            &page);
         if (error != ERROR_NONE)
             break;

@@ -83,3 +83,8 @@ uint64_t volume_size(const struct volume *volume)
 {
     return atomic_load(&volume->object->size);
 }
+
+struct uuid volume_uuid(const struct volume *volume)
+{
+    return volume->object->uuid;
+}

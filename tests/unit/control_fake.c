@@ -388,6 +388,7 @@ enum error import_finish(struct pool *pool, const struct import_request *request
 
 struct volume {
     struct pool *pool;
+    struct uuid uuid;
     uint64_t size;
     bool snapshot;
 };
@@ -401,7 +402,9 @@ enum error volume_open(struct pool *pool, const char *name, bool read_only, stru
     if (error != ERROR_NONE && snapshot == NULL)
         return leave(pool, error);
     *volume = malloc(sizeof(**volume));
-    **volume = (struct volume){pool, snapshot != NULL ? snapshot->size : object->size, snapshot != NULL};
+    **volume = snapshot != NULL ? (struct volume){pool, snapshot->uuid, snapshot->size, true}
+                                : (struct volume){pool, object->uuid, object->size, false};
+    snprintf(pool->opened, sizeof(pool->opened), "%s", name);
     pool->volumes++;
     return leave(pool, ERROR_NONE);
 }
@@ -419,11 +422,17 @@ uint64_t volume_size(const struct volume *volume)
     return volume->size;
 }
 
+struct uuid volume_uuid(const struct volume *volume)
+{
+    return volume->uuid;
+}
+
 enum error volume_changes(struct volume *volume, struct volume *base, uint64_t offset, uint64_t length,
                           struct change_extent *extents, size_t capacity, size_t *count)
 {
     const struct pool *pool = volume->pool;
     uint64_t at = 0;
+    clock_sleep(pool->changes_delay_ms * CLOCK_MILLISECOND);
     *count = 0;
     if (!base->snapshot)
         return error_explain(ERROR_INVALID, "no snapshot: changes are told since one");

@@ -23,7 +23,9 @@ struct pool {
     struct change_extent changes[FAKE_OBJECTS_MAX]; /* of everything since every snapshot; what follows is unchanged */
     size_t change_count;
     size_t changes_page; /* extents of one answer */
+    unsigned changes_delay_ms;
     unsigned volumes;    /* open */
+    char opened[256];    /* the last one, as it was asked for */
     struct import_request import; /* of the last begin or finish; its strings are copies below */
     char import_object[256], import_snapshot[256];
     uint64_t import_position;

@@ -94,6 +94,21 @@ static void what_changed_is_listed_and_summed(void **state)
     assert_int_equal(fixture->pool->volumes, 0);
 }
 
+/* Names may come to be those of others between two pages. */
+static void what_changed_is_of_the_versions_that_it_began_with(void **state)
+{
+    struct fixture *fixture = *state;
+    struct uuid uuid;
+    serve(fixture);
+    fake_add(fixture->pool, "a", 1 << 20);
+    assert_int_equal(RUN("object", "snapshot", "a", "--name", "s"), EXIT_DONE);
+    fixture->pool->changes[0] = (struct change_extent){8192, CHANGE_DATA};
+    fixture->pool->change_count = fixture->pool->changes_page = 1;
+    fixture->pool->changes_delay_ms = 300; /* a page each */
+    assert_int_equal(RUN("object", "diff", "a@s"), EXIT_DONE);
+    assert_int_equal(uuid_parse(fixture->pool->opened, &uuid), ERROR_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +116,7 @@ int main(void)
         TEST(snapshots_are_made_listed_kept_and_deleted),
         TEST(words_that_compare_nothing_are_refused),
         TEST(what_changed_is_listed_and_summed),
+        TEST(what_changed_is_of_the_versions_that_it_began_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
