@@ -241,8 +241,29 @@ holder = connect(target, "disk")
 assert "in use" in target.refused("object", "import", path("s2"), *secret)
 holder.shutdown()
 
-# The target is what it was until all is there.
+# A difference whose chunks are not those that were sealed, in that order, is refused, and what of it is right is not adopted.
 stream = get("s2")
+order = chunks(stream)
+source.coffer("object", "export", "disk@s2", "--since", "s1", "--passphrase-file", path("secret"), "--output", path("twin"))
+twin = get("twin")
+assert chunks(twin)[:3] == order[:3], "they differ in nothing but their salts"
+wrong = {
+    "cut": (stream[:order[2][0]], "cut off"),
+    "last is missing": (stream[:order[-1][0]], "cut off"),
+    "order": (stream[:order[1][0]] + stream[slice(*order[2])] + stream[slice(*order[1])] + stream[order[2][1]:], "another order"),
+    "left out": (stream[:order[1][0]] + stream[order[1][1]:], "are missing"),
+    "twice": (stream[:order[1][1]] + stream[order[1][0]:], "another order"),
+    "foreign": (stream[:order[1][0]] + twin[slice(*order[1])] + stream[order[1][1]:], "another stream"),
+    "foreign end": (stream[:order[1][1]] + twin[order[1][1]:], "another stream"),
+}
+for name, (data, words) in wrong.items():
+    sentence = target.refused("object", "import", put("wrong", data), "disk", *secret)
+    assert words in sentence, (name, sentence)
+    assert list(snapshots(target, "disk")) == ["s1"], name
+assert read(target, "disk") == contents["s1"]
+target.coffer("object", "delete", imports(target)[0], "--now")
+
+# The target is what it was until all is there.
 status, error = piped(target, stream[:chunks(stream)[2][0]], "disk", *secret)
 assert status == 1 and "cut off" in error, error
 assert read(target, "disk") == contents["s1"] and len(imports(target)) == 1

@@ -30,6 +30,10 @@ static size_t chunk_begin(const struct bytes *bytes, unsigned number)
     return at;
 }
 
+/* Each way in which chunks may stand is wrong of every kind of stream, whole or a difference, under a secret or none. */
+struct kind { const struct stream_secret *secret; bool full; };
+static const struct kind kinds[] = {{&key_secret, true}, {&key_secret, false}, {&no_secret, true}, {&no_secret, false}};
+
 /* What was applied before the error is a part of the disk, and nothing else. */
 static void assert_only_right_data(const uint8_t *copy, const uint8_t *disk)
 {
@@ -88,20 +92,24 @@ static void each_part_says_what_is_wrong_with_it(void **context)
     free(bytes.data);
 }
 
+static void assert_cut(struct bytes *bytes, const struct kind *kind, size_t size)
+{
+    bytes->size = size;
+    assert_refused(stream_read(bytes, kind->secret, NULL, NULL), ERROR_CLOSED, "is cut off at byte");
+}
+
 static void a_cut_anywhere_is_found(void **context)
 {
     (void)context;
-    struct bytes bytes = stream_make(&no_secret, true);
-    size_t size = bytes.size;
-    for (size_t cut = 0; cut < size; cut += cut < 1000 || cut > size - 200 ? 23 : MIN((size_t)100003, size - 200 - cut + 1)) {
-        bytes.size = cut;
-        assert_refused(stream_read(&bytes, &no_secret, NULL, NULL), ERROR_CLOSED, "is cut off at byte");
+    for (const struct kind *kind = kinds; kind < kinds + COUNT_OF(kinds); kind++) {
+        struct bytes bytes = stream_make(kind->secret, kind->full);
+        size_t size = bytes.size, step = kind->full ? 100003 : 700001;
+        for (unsigned number = 0; number < 4; number++)
+            assert_cut(&bytes, kind, chunk_begin(&bytes, number));
+        for (size_t cut = 0; cut < size; cut += cut < 1000 || cut > size - 200 ? 23 : MIN(step, size - 200 - cut + 1))
+            assert_cut(&bytes, kind, cut);
+        free(bytes.data);
     }
-    for (unsigned number = 0; number < 4; number++) {
-        bytes.size = chunk_begin(&bytes, number);
-        assert_refused(stream_read(&bytes, &no_secret, NULL, NULL), ERROR_CLOSED, "is cut off at byte");
-    }
-    free(bytes.data);
 }
 
 static void what_follows_the_end_is_refused(void **context)
@@ -113,66 +121,84 @@ static void what_follows_the_end_is_refused(void **context)
     free(bytes.data);
 }
 
+static void assert_refused_as(struct bytes *bytes, const struct kind *kind, const char *words)
+{
+    assert_refused(stream_read(bytes, kind->secret, NULL, NULL), ERROR_CORRUPT, words);
+}
+
 static void chunks_in_another_order_are_refused(void **context)
 {
     (void)context;
-    struct bytes bytes = stream_make(&key_secret, true), other = bytes_make();
-    size_t first = chunk_begin(&bytes, 1), second = chunk_begin(&bytes, 2), third = chunk_begin(&bytes, 3);
-    assert_fine(bytes_put(&other, bytes.data, first));
-    assert_fine(bytes_put(&other, bytes.data + second, third - second));
-    assert_fine(bytes_put(&other, bytes.data + first, second - first));
-    assert_fine(bytes_put(&other, bytes.data + third, bytes.size - third));
-    assert_refused(stream_read(&other, &key_secret, NULL, NULL), ERROR_CORRUPT, "where chunk 1 belongs");
-    /* Numbered as it stands, it is not what was sealed. */
-    le64 numbers[2] = {le64_make(1), le64_make(2)};
-    memcpy(other.data + first + 8, &numbers[0], 8);
-    memcpy(other.data + first + (third - second) + 8, &numbers[1], 8);
-    assert_refused(stream_read(&other, &key_secret, NULL, NULL), ERROR_CORRUPT, "is damaged, or of another stream");
-    free(other.data);
-    free(bytes.data);
+    for (const struct kind *kind = kinds; kind < kinds + COUNT_OF(kinds); kind++) {
+        struct bytes bytes = stream_make(kind->secret, kind->full), other = bytes_make();
+        size_t first = chunk_begin(&bytes, 1), second = chunk_begin(&bytes, 2), third = chunk_begin(&bytes, 3);
+        assert_fine(bytes_put(&other, bytes.data, first));
+        assert_fine(bytes_put(&other, bytes.data + second, third - second));
+        assert_fine(bytes_put(&other, bytes.data + first, second - first));
+        assert_fine(bytes_put(&other, bytes.data + third, bytes.size - third));
+        assert_refused_as(&other, kind, "where chunk 1 belongs");
+        /* Numbered as it stands, it is not what was sealed. */
+        le64 numbers[2] = {le64_make(1), le64_make(2)};
+        memcpy(other.data + first + 8, &numbers[0], 8);
+        memcpy(other.data + first + (third - second) + 8, &numbers[1], 8);
+        assert_refused_as(&other, kind, "is damaged, or of another stream");
+        free(other.data);
+        free(bytes.data);
+    }
 }
 
 static void a_chunk_left_out_or_told_twice_is_refused(void **context)
 {
     (void)context;
-    struct bytes bytes = stream_make(&key_secret, true), other = bytes_make();
-    size_t first = chunk_begin(&bytes, 1), second = chunk_begin(&bytes, 2);
-    assert_fine(bytes_put(&other, bytes.data, first));
-    assert_fine(bytes_put(&other, bytes.data + second, bytes.size - second));
-    assert_refused(stream_read(&other, &key_secret, NULL, NULL), ERROR_CORRUPT, "chunks are missing");
-    other.size = 0;
-    assert_fine(bytes_put(&other, bytes.data, second));
-    assert_fine(bytes_put(&other, bytes.data + first, bytes.size - first));
-    assert_refused(stream_read(&other, &key_secret, NULL, NULL), ERROR_CORRUPT, "where chunk 2 belongs");
-    free(other.data);
-    free(bytes.data);
+    for (const struct kind *kind = kinds; kind < kinds + COUNT_OF(kinds); kind++) {
+        struct bytes bytes = stream_make(kind->secret, kind->full), other = bytes_make();
+        size_t first = chunk_begin(&bytes, 1), second = chunk_begin(&bytes, 2);
+        assert_fine(bytes_put(&other, bytes.data, first));
+        assert_fine(bytes_put(&other, bytes.data + second, bytes.size - second));
+        assert_refused_as(&other, kind, "chunks are missing");
+        other.size = 0;
+        assert_fine(bytes_put(&other, bytes.data, second));
+        assert_fine(bytes_put(&other, bytes.data + first, bytes.size - first));
+        assert_refused_as(&other, kind, "where chunk 2 belongs");
+        free(other.data);
+        free(bytes.data);
+    }
 }
 
+/* Also of one of the same disk, as far, under the same secret; and the whole stream behind the manifest of a difference. */
 static void a_chunk_of_another_stream_is_refused(void **context)
 {
     (void)context;
-    struct bytes bytes = stream_make(&key_secret, true), other = stream_make(&key_secret, true);
-    size_t first = chunk_begin(&bytes, 1), second = chunk_begin(&bytes, 2);
-    assert_int_equal(second, chunk_begin(&other, 2));
-    memcpy(bytes.data + first, other.data + first, second - first);
-    assert_refused(stream_read(&bytes, &key_secret, NULL, NULL), ERROR_CORRUPT, "or of another stream");
-    free(other.data);
-    free(bytes.data);
+    for (const struct kind *kind = kinds; kind < kinds + COUNT_OF(kinds); kind++)
+        for (unsigned full = 0; full < 2; full++) {
+            struct bytes bytes = stream_make(kind->secret, kind->full), other = stream_make(kind->secret, full);
+            size_t first = chunk_begin(&bytes, 1), second = chunk_begin(&bytes, 2), from = chunk_begin(&other, 1);
+            assert_int_equal(second - first, chunk_begin(&other, 2) - from);
+            memcpy(bytes.data + first, other.data + from, second - first);
+            assert_refused_as(&bytes, kind, "or of another stream");
+            bytes.size = first;
+            assert_fine(bytes_put(&bytes, other.data + from, other.size - from));
+            assert_refused_as(&bytes, kind, "or of another stream");
+            free(other.data);
+            free(bytes.data);
+        }
 }
 
 /* A chunk that is not the last does not become it, nor the last one another, by its flag alone. */
 static void the_last_chunk_is_the_one_that_was_sealed_as_such(void **context)
 {
     (void)context;
-    struct bytes bytes = stream_make(&key_secret, true);
-    size_t first = chunk_begin(&bytes, 1), size = bytes.size;
-    bytes.data[first + 1] |= STREAM_LAST;
-    bytes.size = chunk_begin(&bytes, 2);
-    assert_refused(stream_read(&bytes, &key_secret, NULL, NULL), ERROR_CORRUPT, "or of another stream");
-    bytes.data[first + 1] &= (uint8_t)~STREAM_LAST;
-    bytes.size = size;
-    assert_fine(stream_read(&bytes, &key_secret, NULL, NULL));
-    free(bytes.data);
+    for (const struct kind *kind = kinds; kind < kinds + COUNT_OF(kinds); kind++) {
+        struct bytes bytes = stream_make(kind->secret, kind->full);
+        size_t first = chunk_begin(&bytes, 1), size = bytes.size;
+        bytes.data[first + 1] |= STREAM_LAST;
+        bytes.size = chunk_begin(&bytes, 2);
+        assert_refused_as(&bytes, kind, "or of another stream");
+        bytes.data[first + 1] &= (uint8_t)~STREAM_LAST;
+        bytes.size = size;
+        assert_fine(stream_read(&bytes, kind->secret, NULL, NULL));
+        free(bytes.data);
+    }
 }
 
 /* ---- made by who has the key: the key of a stream that is not encrypted is public ----------------------------------- */
