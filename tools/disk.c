@@ -1,6 +1,6 @@
 /*
- * libnbd, with its errors as rows of Coffer's table. One connection, one request at a time: the server reads ahead and packs
- * a request of DISK_PIECE by itself. One thread; what was written and not flushed may be lost.
+ * libnbd, with its errors as rows of Coffer's table. One connection and a ring of requests on their way, which the server
+ * answers in any order; each is done when it is the oldest. One thread; what was written and not flushed may be lost.
  */
 #include "tools/disk.h"
 
@@ -15,8 +15,19 @@
 
 #define ZERO_PIECE (UINT64_C(1) << 30)
 
+struct slot {
+    struct disk_piece piece;
+    uint8_t *buffer; /* DISK_PIECE bytes, from its first use on */
+    bool answered;
+    int error; /* errno */
+};
+
 struct disk {
     struct nbd_handle *handle;
+    disk_done *done;
+    void *done_context;
+    uint64_t oldest, next; /* numbers of requests; each has the slot of its number modulo DISK_DEPTH */
+    struct slot slots[DISK_DEPTH];
     char *context;
     struct disk_range *ranges; /* of the block status that runs */
     size_t range_count;
@@ -24,10 +35,9 @@ struct disk {
 };
 
 /* The server's sentence does not come through libnbd; its number does. */
-static enum error failed(const char *what)
+static enum error failed_with(int number, const char *text, const char *what)
 {
-    const char *text = nbd_get_error();
-    switch (nbd_get_errno()) {
+    switch (number) {
     case ENOSPC:
         return error_explain(ERROR_NO_SPACE, "%s: no space left in the pool", what);
     case EIO:
@@ -40,6 +50,11 @@ static enum error failed(const char *what)
     default:
         return error_explain(ERROR_CLOSED, "%s: %s", what, text != NULL ? text : "failed");
     }
+}
+
+static enum error failed(const char *what)
+{
+    return failed_with(nbd_get_errno(), nbd_get_error(), what);
 }
 
 static enum error connect_to(struct disk *disk, const char *uri, const char *context)
@@ -76,6 +91,12 @@ enum error disk_open(struct tool *tool, const struct arguments *arguments, const
     return ERROR_NONE;
 }
 
+void disk_tell(struct disk *disk, disk_done *done, void *context)
+{
+    disk->done = done;
+    disk->done_context = context;
+}
+
 void disk_close(struct disk *disk)
 {
     if (disk == NULL)
@@ -83,6 +104,8 @@ void disk_close(struct disk *disk)
     if (disk->handle != NULL && nbd_aio_is_ready(disk->handle) == 1)
         nbd_shutdown(disk->handle, 0);
     nbd_close(disk->handle);
+    for (size_t i = 0; i < DISK_DEPTH; i++)
+        memory_free_cleansed(disk->slots[i].buffer);
     free(disk->context);
     free(disk);
 }
@@ -118,31 +141,128 @@ enum error disk_ranges(struct disk *disk, uint64_t offset, uint64_t length, stru
     return ERROR_NONE;
 }
 
-/* ---- data ------------------------------------------------------------------------------------------------------------ */
+/* ---- requests -------------------------------------------------------------------------------------------------------- */
 
-enum error disk_read(struct disk *disk, uint64_t offset, void *data, size_t size)
+static struct slot *slot_of(struct disk *disk, uint64_t number)
 {
-    if (nbd_pread(disk->handle, data, size, offset, 0) == 0)
-        return ERROR_NONE;
-    char what[64];
-    snprintf(what, sizeof(what), "read at %llu", (unsigned long long)offset);
-    return failed(what);
+    return &disk->slots[number % DISK_DEPTH];
+}
+
+static enum error piece_failed(const struct disk_piece *piece, int number, const char *text)
+{
+    char what[64] = "write to the pool";
+    if (piece->action == DISK_READ)
+        snprintf(what, sizeof(what), "read at %llu", (unsigned long long)piece->offset);
+    return failed_with(number, text, what);
+}
+
+static int answered(void *user, int *error)
+{
+    struct slot *slot = user;
+    slot->error = *error;
+    slot->answered = true;
+    return 1; /* libnbd forgets it */
+}
+
+/* Tells of the oldest, which was answered. */
+static enum error oldest_end(struct disk *disk)
+{
+    const struct slot *slot = slot_of(disk, disk->oldest);
+    if (slot->error != 0)
+        return piece_failed(&slot->piece, slot->error, strerrordesc_np(slot->error));
+    TRY(disk->done(disk->done_context, &slot->piece));
+    disk->oldest++;
+    return ERROR_NONE;
+}
+
+/* Ends what was answered, and waits until no more than `most` are on their way. */
+static enum error queue_drain(struct disk *disk, uint64_t most)
+{
+    while (disk->oldest < disk->next) {
+        const struct slot *slot = slot_of(disk, disk->oldest);
+        if (slot->answered)
+            TRY(oldest_end(disk));
+        else if (disk->next - disk->oldest <= most)
+            break;
+        else if (nbd_poll(disk->handle, -1) < 0 && !slot->answered)
+            return piece_failed(&slot->piece, nbd_get_errno(), nbd_get_error());
+    }
+    return ERROR_NONE;
+}
+
+static int64_t slot_send(struct disk *disk, struct slot *slot, const void *data)
+{
+    const struct disk_piece *piece = &slot->piece;
+    nbd_completion_callback callback = {.callback = answered, .user_data = slot};
+    switch (piece->action) {
+    case DISK_READ:
+        return nbd_aio_pread(disk->handle, slot->buffer, piece->length, piece->offset, callback, 0);
+    case DISK_WRITE:
+        memcpy(slot->buffer, data, piece->length);
+        return nbd_aio_pwrite(disk->handle, slot->buffer, piece->length, piece->offset, callback, 0);
+    case DISK_ZERO:
+        return nbd_aio_zero(disk->handle, piece->length, piece->offset, callback, 0);
+    default:
+        slot->answered = true;
+        return 0;
+    }
+}
+
+static enum error slot_fill(struct slot *slot, enum disk_action action, uint64_t offset, uint64_t length)
+{
+    bool carries = action == DISK_READ || action == DISK_WRITE;
+    if (carries && slot->buffer == NULL)
+        slot->buffer = malloc(DISK_PIECE);
+    slot->piece = (struct disk_piece){action, offset, length, slot->buffer};
+    slot->answered = false;
+    slot->error = 0;
+    return carries && slot->buffer == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+}
+
+static enum error ask(struct disk *disk, enum disk_action action, uint64_t offset, uint64_t length, const void *data)
+{
+    TRY(queue_drain(disk, DISK_DEPTH - 1));
+    struct slot *slot = slot_of(disk, disk->next);
+    TRY(slot_fill(slot, action, offset, length));
+    if (slot_send(disk, slot, data) < 0)
+        return piece_failed(&slot->piece, nbd_get_errno(), nbd_get_error());
+    disk->next++;
+    if (action != DISK_NOTE && nbd_poll(disk->handle, 0) < 0 && !slot->answered)
+        return piece_failed(&slot->piece, nbd_get_errno(), nbd_get_error());
+    return ERROR_NONE;
+}
+
+static enum error ask_in_pieces(struct disk *disk, enum disk_action action, uint64_t offset, uint64_t length, uint64_t most)
+{
+    for (uint64_t done = 0; done < length; done += MIN(length - done, most))
+        TRY(ask(disk, action, offset + done, MIN(length - done, most), NULL));
+    return ERROR_NONE;
+}
+
+enum error disk_read(struct disk *disk, uint64_t offset, uint64_t length)
+{
+    return ask_in_pieces(disk, DISK_READ, offset, length, DISK_PIECE);
 }
 
 enum error disk_write(struct disk *disk, uint64_t offset, const void *data, size_t size)
 {
-    return nbd_pwrite(disk->handle, data, size, offset, 0) == 0 ? ERROR_NONE : failed("write to the pool");
+    ASSERT(size <= DISK_PIECE);
+    return ask(disk, DISK_WRITE, offset, size, data);
 }
 
 enum error disk_zero(struct disk *disk, uint64_t offset, uint64_t length)
 {
-    for (uint64_t done = 0; done < length;) {
-        uint64_t part = MIN(length - done, ZERO_PIECE);
-        if (nbd_zero(disk->handle, part, offset + done, 0) != 0)
-            return failed("write to the pool");
-        done += part;
-    }
-    return ERROR_NONE;
+    return ask_in_pieces(disk, DISK_ZERO, offset, length, ZERO_PIECE);
+}
+
+enum error disk_note(struct disk *disk, uint64_t offset, uint64_t length)
+{
+    return ask(disk, DISK_NOTE, offset, length, NULL);
+}
+
+enum error disk_settle(struct disk *disk)
+{
+    return queue_drain(disk, 0);
 }
 
 enum error disk_flush(struct disk *disk)

@@ -43,7 +43,6 @@ struct export {
     uint64_t offset;                /* what lies before it is in the file */
     uint64_t data_bytes, zero_bytes;
     bool complete;                  /* the file was a whole export already */
-    uint8_t *buffer;
 };
 
 /* ---- which snapshots --------------------------------------------------------------------------------------------------- */
@@ -182,27 +181,23 @@ static enum error resume(struct export *export)
 
 /* ---- the stream -------------------------------------------------------------------------------------------------------- */
 
-static enum error data_copy(struct export *export, uint64_t offset, uint64_t length)
+/* Of what was asked for, in order. */
+static enum error piece_put(void *context, const struct disk_piece *piece)
 {
-    for (uint64_t done = 0; done < length;) {
-        size_t part = (size_t)MIN(length - done, (uint64_t)DISK_PIECE);
-        TRY(disk_read(export->disk, offset + done, export->buffer, part));
-        TRY(stream_writer_data(export->writer, offset + done, export->buffer, part));
-        done += part;
-        export->data_bytes += part;
-    }
-    return ERROR_NONE;
+    struct export *export = context;
+    bool data = piece->action == DISK_READ;
+    *(data ? &export->data_bytes : &export->zero_bytes) += piece->length;
+    return data ? stream_writer_data(export->writer, piece->offset, piece->data, piece->length)
+                : stream_writer_zero(export->writer, piece->offset, piece->length);
 }
 
-static enum error range_copy(struct export *export, const struct disk_range *range)
+static enum error range_ask(struct export *export, const struct disk_range *range)
 {
     bool full = stream_is_full(&export->manifest);
     if (full ? range->state & HOLE : !(range->state & CHANGED))
         return ERROR_NONE;
-    if (full || !(range->state & ZEROED))
-        return data_copy(export, range->offset, range->length);
-    export->zero_bytes += range->length;
-    return stream_writer_zero(export->writer, range->offset, range->length);
+    return full || !(range->state & ZEROED) ? disk_read(export->disk, range->offset, range->length)
+                                            : disk_note(export->disk, range->offset, range->length);
 }
 
 static enum error ranges_copy(struct export *export)
@@ -216,11 +211,13 @@ static enum error ranges_copy(struct export *export)
         size_t count;
         error = disk_ranges(export->disk, at, size - at, ranges, &count);
         for (size_t i = 0; error == ERROR_NONE && i < count; i++) {
-            error = range_copy(export, &ranges[i]);
+            error = range_ask(export, &ranges[i]);
             at = ranges[i].offset + ranges[i].length;
             progress_update(&progress, at - export->offset, size - export->offset);
         }
     }
+    if (error == ERROR_NONE)
+        error = disk_settle(export->disk);
     progress_clear(&progress);
     return error;
 }
@@ -240,7 +237,9 @@ static enum error disk_begin(struct export *export)
     char context[64] = "base:allocation";
     if (!stream_is_full(&export->manifest))
         snprintf(context, sizeof(context), "coffer:changed:%s", export->base);
-    return disk_open(export->tool, export->arguments, export->snapshot, context, &export->disk);
+    TRY(disk_open(export->tool, export->arguments, export->snapshot, context, &export->disk));
+    disk_tell(export->disk, piece_put, export);
+    return ERROR_NONE;
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------------- */
@@ -274,9 +273,6 @@ static enum error export_run(struct export *export)
 {
     bool again = argument_given(export->arguments, "resume");
     const char *output = argument_value(export->arguments, "output", "-");
-    export->buffer = malloc(DISK_PIECE);
-    if (export->buffer == NULL)
-        return ERROR_NO_MEMORY;
     if (export->tool->json && strcmp(output, "-") == 0)
         return error_explain(ERROR_INVALID, "standard output is for the stream: say --output FILE with --json");
     TRY(snapshots_find(export, export->arguments->positional[0]));
@@ -311,7 +307,6 @@ static enum error run_export(struct tool *tool, const struct arguments *argument
     stream_keys_forget(&export.keys);
     stream_file_close(&export.file);
     disk_close(export.disk);
-    memory_free_cleansed(export.buffer);
     return error;
 }
 

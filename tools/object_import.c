@@ -86,16 +86,21 @@ static enum error mark(struct import *import)
     return ERROR_NONE;
 }
 
+static enum error piece_applied(void *context, const struct disk_piece *piece)
+{
+    struct import *import = context;
+    import->applied = piece->offset + piece->length;
+    return ERROR_NONE;
+}
+
 static enum error record_apply(struct import *import, const struct stream_record *record)
 {
-    uint64_t end = record->offset + record->length;
-    if (record->kind == STREAM_END)
+    if (import->disk == NULL || record->kind == STREAM_END)
         return ERROR_NONE;
-    if (import->disk != NULL && end > import->position)
-        TRY(record->kind == STREAM_ZERO ? disk_zero(import->disk, record->offset, record->length)
-                                        : disk_write(import->disk, record->offset, record->data, record->length));
-    import->applied = end;
-    return ERROR_NONE;
+    if (record->offset + record->length <= import->position)
+        return disk_note(import->disk, record->offset, record->length);
+    return record->kind == STREAM_ZERO ? disk_zero(import->disk, record->offset, record->length)
+                                       : disk_write(import->disk, record->offset, record->data, record->length);
 }
 
 static enum error record_take(struct import *import, struct stream_record *record)
@@ -189,12 +194,14 @@ static enum error target_begin(struct import *import)
                 import->position);
     json_decref(object);
     TRY(disk_open(import->tool, import->arguments, import->uuid, NULL, &import->disk));
+    disk_tell(import->disk, piece_applied, import);
     return check_importing(import);
 }
 
 /* The server needs a moment to close what was written to. */
 static enum error adopt(struct import *import, json_t **object)
 {
+    TRY(disk_settle(import->disk));
     enum error error = disk_flush(import->disk);
     disk_close(import->disk);
     import->disk = NULL;
