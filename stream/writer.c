@@ -36,10 +36,9 @@ static enum error chunk_give(struct stream_writer *writer, uint8_t kind, uint8_t
                                        .number = le64_make(writer->state.number)};
     TRY(stream_chunk_seal(writer->state.cipher, &head, content, writer->out + sizeof head));
     memcpy(writer->out, &head, sizeof head);
-    TRY(writer->output(writer->context, writer->out, sizeof head + size));
     memcpy(writer->state.tag, head.tag, STREAM_TAG_SIZE);
-    writer->state.number++;
-    return ERROR_NONE;
+    writer->state.number++; /* whether it gets out or not: a part of it may, and the number seals nothing else */
+    return writer->output(writer->context, writer->out, sizeof head + size);
 }
 
 /* What is gathered, packed where that makes it smaller. */

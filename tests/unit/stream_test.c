@@ -153,6 +153,13 @@ static void an_output_that_takes_no_more_ends_the_stream(void **context)
     bytes.room = 1500000;
     assert_fine(stream_writer_create(&no_secret, 0, &manifest, bytes_put, &bytes, &writer));
     assert_refused(ranges_write(writer, disk, 0), ERROR_NO_SPACE, "no room");
+    /* Who went on all the same would not seal another content under the number of what did not get out. */
+    struct stream_chunk_format head;
+    size_t end = bytes.size;
+    bytes.room = BYTES_MAX;
+    assert_fine(stream_writer_finish(writer));
+    memcpy(&head, bytes.data + end, sizeof head);
+    assert_int_equal(le64_get(head.number), 3); /* manifest, a chunk, the one that is lost, this one */
     stream_writer_destroy(writer);
     free(bytes.data);
     free(disk);
