@@ -250,7 +250,7 @@ static enum error tell(struct export *export)
     char data[TEXT_SIZE], zero[TEXT_SIZE];
     bool full = stream_is_full(manifest);
     if (!export->tool->json) {
-        fprintf(export->file.made || argument_given(export->arguments, "output") ? export->tool->out : export->tool->err,
+        fprintf(export->file.descriptor > STDERR_FILENO ? export->tool->out : export->tool->err,
                 "%s '%s@%s'%s%s: %s of data, %s zeroed.\n", export->complete ? "There was already" : "Exported",
                 manifest->object_name, manifest->snapshot_name, full ? "" : " since ", full ? "" : manifest->base_name,
                 text_size(export->data_bytes, data), text_size(export->zero_bytes, zero));
@@ -281,7 +281,7 @@ static enum error export_run(struct export *export)
     TRY(stream_file_create(output, again, &export->file));
     if (again)
         TRY(resume(export));
-    return export->complete ? ERROR_NONE : stream_copy(export);
+    return export->complete ? stream_file_sync(&export->file) : stream_copy(export);
 }
 
 static enum error explain_failure(const struct export *export, enum error error)

@@ -132,6 +132,9 @@ static enum error records_take(struct import *import, const char *label)
 
 static enum error stream_begin(struct import *import)
 {
+    if (strcmp(import->arguments->positional[0], "-") == 0 &&
+        strcmp(argument_value(import->arguments, "passphrase-file", ""), "-") == 0)
+        return error_explain(ERROR_INVALID, "standard input is the stream: the passphrase must come from a file");
     TRY(stream_keys_read(import->arguments, false, &import->keys));
     TRY(stream_file_open(import->arguments->positional[0], &import->file));
     return stream_file_begin(&import->file, &import->keys, &import->reader, &import->manifest);

@@ -51,7 +51,6 @@ static enum error file_create_new(const char *path, bool again, struct stream_fi
         return error_explain(ERROR_EXISTS, "%s exists already: --resume goes on with an export that was interrupted", path);
     if (file->descriptor < 0)
         return error_from_errno(errno, "open %s", path);
-    file->made = !again;
     if (flock(file->descriptor, LOCK_EX | LOCK_NB) != 0)
         return error_explain(ERROR_BUSY, "%s is being written by somebody else", path);
     return ERROR_NONE;
@@ -85,7 +84,7 @@ enum error stream_file_sync(struct stream_file *file)
 {
     if (fsync(file->descriptor) != 0 && errno != EINVAL && errno != EROFS)
         return error_from_errno(errno, "write %s", file->path);
-    return file->made ? directory_sync(file->path) : ERROR_NONE;
+    return file->descriptor > STDERR_FILENO ? directory_sync(file->path) : ERROR_NONE;
 }
 
 void stream_file_close(struct stream_file *file)

@@ -13,14 +13,13 @@ struct stream_file {
     const char *path; /* "-": standard input or output */
     int descriptor;
     uint64_t size;    /* of a regular file that is read; else 0 */
-    bool made;        /* by us, just now */
 };
 
 /* For reading. */
 enum error stream_file_open(const char *path, struct stream_file *file) CHECKED;
 /* For writing: a new file, or with `again` one that is there (then its descriptor can be read too). A terminal takes none. */
 enum error stream_file_create(const char *path, bool again, struct stream_file *file) CHECKED;
-/* What was written is durable. */
+/* What was written is durable, and the file in its directory, which an export that was interrupted may have left to this one. */
 enum error stream_file_sync(struct stream_file *file) CHECKED;
 void stream_file_close(struct stream_file *file);
 

@@ -1,6 +1,7 @@
 /* `coffer object export`, `import` and `verify`: what needs no data path. The whole of it is tests/system's. */
 #include "tests/unit/stream_fixture.h"
 #include "tests/unit/tool_fixture.h"
+#include "tools/stream_file.h"
 
 static void stream_write(struct fixture *fixture, const struct stream_secret *secret, size_t left_out)
 {
@@ -45,6 +46,8 @@ static void files_that_are_no_stream_are_refused(void **state)
     write_file(fixture->secret, "#!/bin/sh\n");
     assert_int_equal(RUN("object", "verify", fixture->secret), EXIT_USAGE);
     assert_said(fixture->err, "no stream that");
+    assert_int_equal(RUN("object", "verify", "-", "--passphrase-file", "-"), EXIT_USAGE);
+    assert_said(fixture->err, "standard input is the stream");
     assert_int_equal(RUN("object", "import", fixture->secret), EXIT_USAGE);
     stream_write(fixture, &no_secret, 1);
     assert_int_equal(RUN("--json", "object", "verify", fixture->secret), EXIT_FAILED);
@@ -52,6 +55,32 @@ static void files_that_are_no_stream_are_refused(void **state)
     json_t *json = output(fixture);
     assert_string_equal(json_string_value(json_object_get(json_object_get(json, "error"), "name")), "CORRUPT");
     json_decref(json);
+}
+
+static unsigned syncs;
+
+int __wrap_fsync(int descriptor);
+int __wrap_fsync(int descriptor)
+{
+    (void)descriptor;
+    syncs++;
+    return 0;
+}
+
+/* An export that was killed may have made the file and not come to sync its directory. */
+static void a_file_that_was_there_is_synced_with_its_directory(void **state)
+{
+    struct fixture *fixture = *state;
+    struct stream_file file;
+    write_file(fixture->secret, "");
+    for (int again = 1; again >= 0; again--) {
+        assert_fine(stream_file_create(fixture->secret, again, &file));
+        syncs = 0;
+        assert_fine(stream_file_sync(&file));
+        assert_int_equal(syncs, 2);
+        stream_file_close(&file);
+        unlink(fixture->secret);
+    }
 }
 
 static void a_stream_is_verified_without_a_pool(void **state)
@@ -106,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(words_that_export_nothing_are_refused),
         TEST(files_that_are_no_stream_are_refused),
+        TEST(a_file_that_was_there_is_synced_with_its_directory),
         TEST(a_stream_is_verified_without_a_pool),
         TEST(a_key_file_has_32_bytes_that_are_nobody_elses),
         TEST(a_target_that_is_there_is_told_before_anything_is_written),
