@@ -275,6 +275,41 @@ static void what_was_adopted_is_no_import_any_more(void **context)
     assert_int_equal(look("disk").size, 2 * GIB);
 }
 
+enum error __wrap_object_resize_import(struct pool *opened, const char *name, uint64_t size, struct uuid stream);
+enum error __real_object_resize_import(struct pool *opened, const char *name, uint64_t size, struct uuid stream);
+static bool resize_is_lost;
+
+enum error __wrap_object_resize_import(struct pool *opened, const char *name, uint64_t size, struct uuid stream)
+{
+    return resize_is_lost ? error_explain(ERROR_INTERRUPTED, "lost")
+                          : __real_object_resize_import(opened, name, size, stream);
+}
+
+/* A crash behind the commit that makes the clone of the base leaves it with the base's size. */
+static void a_begin_that_was_cut_short_is_gone_on_with(void **context)
+{
+    struct uuid object;
+    (void)context;
+    import_whole();
+    for (unsigned crash = 0; crash < 2; crash++) {
+        struct import_request next = request_of(crash ? stream_one : stream_two, crash ? second : first, crash ? "s3" : "s2",
+                                                crash ? third : second);
+        struct import_info info;
+        next.size = crash ? MIB : 2 * GIB;
+        resize_is_lost = true;
+        assert_refused(import_begin(pool, &next, &info), ERROR_INTERRUPTED, "lost");
+        resize_is_lost = false;
+        pool_reopen(crash);
+        info.uuid = (struct uuid){{0}};
+        assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_NOT_FOUND, "is gone");
+        info = begin(&next);
+        assert_true(info.found);
+        assert_int_equal(look(text_of(info.uuid)).size, next.size);
+        finish(&next, info.uuid);
+        assert_int_equal(look("disk").size, next.size);
+    }
+}
+
 /* The comparison may have to read all of both maps. */
 static unsigned compared;
 static void (*meanwhile)(void);
@@ -366,6 +401,7 @@ int main(void)
         POOL_TEST(what_is_marked_as_there_stays),
         POOL_TEST(of_two_imports_of_a_stream_each_is_itself),
         POOL_TEST(what_was_adopted_is_no_import_any_more),
+        POOL_TEST(a_begin_that_was_cut_short_is_gone_on_with),
         POOL_TEST(the_pool_goes_on_while_a_target_is_compared),
         POOL_TEST(nothing_inherits_that_it_is_being_imported),
     };
