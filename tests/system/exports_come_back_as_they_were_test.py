@@ -136,7 +136,7 @@ assert "exists already" in source.refused("object", "export", "disk@s1", "--outp
 source.coffer("object", "export", "disk@s2", "--since", "s1", "--passphrase-file", path("secret"), "--output", path("s2"))
 with open(path("s3"), "wb") as file:
     subprocess.run([COFFER, "-C", source.directory, "object", "export", "disk@s3", "--since", "disk@s2", "--key-file",
-                    path("key.hex")], stdout=file, check=True, env=source.environment, timeout=PATIENCE)
+                    path("key.hex"), "--output", "-"], stdout=file, check=True, env=source.environment, timeout=PATIENCE)
 source.coffer("object", "export", "disk@s2", "--key-file", path("key"), "--output", path("s2.whole"))
 assert os.path.getsize(path("s2")) < 4 * MIB < os.path.getsize(path("s1"))
 assert b"new" * 100 not in get("s2") and b"text" * 100 not in get("s1"), "what packs is packed"
