@@ -107,13 +107,35 @@ uint64_t generator_number(const struct generator *generator, unsigned stream, ui
     return (uint64_t)stream << NUMBER_BITS | position;
 }
 
+static struct stamp stamp_of(const struct generator *generator, uint64_t number)
+{
+    return (struct stamp){le64_make(generator_mix(number ^ generator->seed_mixed)), le64_make(number)};
+}
+
+void generator_make(const struct generator *generator, uint64_t number, void *out)
+{
+    struct stamp stamp = stamp_of(generator, number);
+    memcpy(out, generator->prepared[number % PREPARED], GENERATOR_CHUNK);
+    memcpy(out, &stamp, sizeof stamp);
+}
+
+bool generator_recognise(const struct generator *generator, const void *bytes, uint64_t *number)
+{
+    struct stamp stamp;
+    memcpy(&stamp, bytes, sizeof stamp);
+    uint64_t stated = le64_get(stamp.number);
+    struct stamp expected = stamp_of(generator, stated);
+    if (memcmp(&stamp, &expected, sizeof stamp) != 0 ||
+        memcmp((const uint8_t *)bytes + sizeof stamp, generator->prepared[stated % PREPARED] + sizeof stamp,
+               GENERATOR_CHUNK - sizeof stamp) != 0)
+        return false;
+    *number = stated;
+    return true;
+}
+
 void generator_fill(const struct generator *generator, unsigned stream, uint64_t position, void *out, size_t count)
 {
     uint8_t *chunk = out;
-    for (size_t i = 0; i < count; i++, chunk += GENERATOR_CHUNK) {
-        uint64_t number = generator_number(generator, stream, position + i);
-        struct stamp stamp = {le64_make(generator_mix(number ^ generator->seed_mixed)), le64_make(number)};
-        memcpy(chunk, generator->prepared[number % PREPARED], GENERATOR_CHUNK);
-        memcpy(chunk, &stamp, sizeof stamp);
-    }
+    for (size_t i = 0; i < count; i++, chunk += GENERATOR_CHUNK)
+        generator_make(generator, generator_number(generator, stream, position + i), chunk);
 }

@@ -10,6 +10,7 @@
 #ifndef COFFER_BENCH_GENERATOR_H
 #define COFFER_BENCH_GENERATOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,11 @@ uint64_t generator_number(const struct generator *generator, unsigned stream, ui
 
 /* Writes `count` chunks to `out`: those of `stream` from `position` on. */
 void generator_fill(const struct generator *generator, unsigned stream, uint64_t position, void *out, size_t count);
+
+/* Whether the chunk at `bytes` is one of this generator's, whatever its stream; then *number is its number. */
+bool generator_recognise(const struct generator *generator, const void *bytes, uint64_t *number);
+/* Writes the chunk of that number. */
+void generator_make(const struct generator *generator, uint64_t number, void *out);
 
 /* A well mixed number from another; different inputs give different outputs. */
 uint64_t generator_mix(uint64_t value);
