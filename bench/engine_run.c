@@ -15,9 +15,10 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "bench/opened.h"
 
 struct engine {
-    struct pool *pool;
+    struct opened opened;
     struct volume *volume;
 };
 
@@ -88,47 +89,22 @@ static enum error engine_flush(void *driver)
 
 static const struct driver engine_driver = {engine_loop, engine_flush};
 
-/* Filling the index is a cost of the open, told apart: what is measured is the engine at work. */
-static enum error index_await(struct pool *pool)
-{
-    AUTO_FREE struct pool_status *status = memory_zeroed(1, sizeof *status);
-    if (!status)
-        return ERROR_NO_MEMORY;
-    for (;;) {
-        TRY(pool_status(pool, status));
-        if (status->index_full)
-            return ERROR_NONE;
-        clock_sleep(10 * CLOCK_MILLISECOND);
-    }
-}
-
-static enum error engine_open(const struct bench_options *options, const char *directory, struct engine *engine)
-{
-    struct pool_open_options open = {.memory = options->memory, .no_index = options->no_index};
-    TRY(pool_open(directory, &open, &engine->pool));
-    return options->no_index ? ERROR_NONE : index_await(engine->pool);
-}
-
 static enum error engine_close(struct engine *engine)
 {
-    enum error error = ERROR_NONE;
     if (engine->volume)
         volume_close(engine->volume);
     engine->volume = NULL;
-    if (engine->pool)
-        error = pool_close(engine->pool);
-    engine->pool = NULL;
-    return error;
+    return opened_close(&engine->opened);
 }
 
 static enum error object_prepare(const struct bench_options *options, struct engine *engine, bool *created)
 {
     struct object_info info;
     struct uuid uuid;
-    enum error error = object_find(engine->pool, options->object, &info);
+    enum error error = object_find(engine->opened.pool, options->object, &info);
     bool freed = error == ERROR_NONE && info.deleting; /* what an earlier run left; its name is free again */
     if (error == ERROR_NOT_FOUND || freed) {
-        TRY(object_create(engine->pool, options->object, options->size, &uuid));
+        TRY(object_create(engine->opened.pool, options->object, options->size, &uuid));
         *created = true;
         return ERROR_NONE;
     }
@@ -148,21 +124,21 @@ static enum error engine_fill(const struct bench_options *options, const char *d
     message(MESSAGE_INFO, "filling the object first");
     TRY(workload_run(&prepare, 1, &engine_driver, engine, &ignored));
     TRY(engine_close(engine));
-    TRY(engine_open(options, directory, engine));
-    return volume_open(engine->pool, options->object, false, &engine->volume);
+    TRY(opened_open(options, directory, &engine->opened));
+    return volume_open(engine->opened.pool, options->object, false, &engine->volume);
 }
 
 static enum error engine_measure(const struct bench_options *options, const char *directory, struct engine *engine,
                                  bool *created, struct engine_result *result)
 {
-    TRY(engine_open(options, directory, engine));
+    TRY(opened_open(options, directory, &engine->opened));
     TRY(object_prepare(options, engine, created));
-    TRY(volume_open(engine->pool, options->object, false, &engine->volume));
+    TRY(volume_open(engine->opened.pool, options->object, false, &engine->volume));
     if (*created && options_prepare_kind(options) != PREPARE_NONE)
         TRY(engine_fill(options, directory, engine));
-    TRY(pool_status(engine->pool, &result->before));
-    TRY(workload_run(options, 2, &engine_driver, engine, &result->measure));
-    return pool_status(engine->pool, &result->after);
+    TRY(pool_status(engine->opened.pool, &result->before));
+    TRY(workload_run(options, WORKLOAD_MEASURED, &engine_driver, engine, &result->measure));
+    return pool_status(engine->opened.pool, &result->after);
 }
 
 enum error engine_run(const struct bench_options *options, const char *directory, struct engine_result *result)
@@ -173,8 +149,8 @@ enum error engine_run(const struct bench_options *options, const char *directory
     if (engine.volume)
         volume_close(engine.volume);
     engine.volume = NULL;
-    if (created && engine.pool && options->directory) {
-        enum error deleted = object_delete(engine.pool, options->object, true);
+    if (created && engine.opened.pool && options->directory) {
+        enum error deleted = object_delete(engine.opened.pool, options->object, true);
         error = error ? error : deleted;
     }
     enum error closed = engine_close(&engine);

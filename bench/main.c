@@ -27,6 +27,7 @@ enum exit_status { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
 struct results {
     struct engine_result engine;
+    struct calls_result calls;
     struct measure nbd, primitives;
     struct raw_limits raw, raw_at_read_size;
 };
@@ -88,7 +89,10 @@ static enum error run_command(struct bench_options *options)
     if (!results)
         return ERROR_NO_MEMORY;
     enum error error = ERROR_NONE;
-    if (options->command == BENCH_NBD) {
+    if (options->command == BENCH_CALLS) {
+        error = calls_run(options, &results->calls);
+        report.calls = &results->calls;
+    } else if (options->command == BENCH_NBD) {
         error = nbd_command(options, results, &report);
     } else {
         error = scratch_init(&scratch);

@@ -50,8 +50,9 @@ static const struct word prepares[] = {
 static const struct word fingerprints[] = {{"xxh3", POOL_FINGERPRINT_XXH3},
                                            {"hmac-sha256", POOL_FINGERPRINT_HMAC_SHA256}};
 static const struct word codecs[] = {{"auto", POOL_CODEC_AUTO}, {"none", POOL_CODEC_NONE}, {"lz4", POOL_CODEC_LZ4}};
-static const struct word commands[] = {{"engine", BENCH_ENGINE},     {"nbd", BENCH_NBD},   {"limits", BENCH_LIMITS},
-                                       {"baseline", BENCH_BASELINE}, {"help", BENCH_HELP}, {"version", BENCH_VERSION}};
+static const struct word commands[] = {{"engine", BENCH_ENGINE},     {"calls", BENCH_CALLS}, {"nbd", BENCH_NBD},
+                                       {"limits", BENCH_LIMITS},     {"baseline", BENCH_BASELINE},
+                                       {"help", BENCH_HELP},         {"version", BENCH_VERSION}};
 
 static enum error pattern_parse(const char *text, struct bench_options *options)
 {
@@ -150,6 +151,8 @@ static const struct option_row rows[] = {
     {"duplicate", KIND_PERCENT, PLACE(duplicate_percent), NULL},
     {"seed", KIND_NUMBER, PLACE(seed), NULL},
     {"memory", KIND_SIZE, PLACE(memory), NULL},
+    {"regenerate", KIND_NUMBER, PLACE(regenerate), NULL},
+    {"rounds", KIND_NUMBER, PLACE(rounds), NULL},
     {"fingerprint", KIND_WORD, 0, fingerprint_parse},
     {"codec", KIND_WORD, 0, codec_parse},
     {"no-index", KIND_FLAG, PLACE(no_index), NULL},
@@ -208,6 +211,7 @@ static void defaults_set(struct bench_options *options)
         .size = UINT64_C(1) << 30,
         .compress_percent = 50,
         .seed = 1,
+        .rounds = 100,
         .fingerprint = POOL_FINGERPRINT_XXH3,
         .codec = POOL_CODEC_ZSTD,
         .level = 1,
@@ -240,6 +244,8 @@ static enum error check_subject(const struct bench_options *options, int left)
                              options->command == BENCH_NBD
                                  ? "which export? type `coffer-bench nbd URI`, for example nbd+unix:///a?socket=s"
                                  : "of which image? type `coffer-bench baseline IMAGE`");
+    if (options->command == BENCH_CALLS && !options->directory)
+        return error_explain(ERROR_INVALID, "calls are made in the pool that --dir names");
     if (left > (wanted ? 1 : 0))
         return error_explain(ERROR_INVALID, "too many arguments: see `coffer-bench help`");
     return ERROR_NONE;
@@ -341,6 +347,8 @@ void options_help(void)
         "coffer-bench: the engine alone, or any NBD server, beside its limits in the same run\n"
         "\n"
         "  coffer-bench engine [--dir DIR] [OPTION]…   in this process, in a temporary pool or in the pool DIR\n"
+        "  coffer-bench calls --dir DIR [OPTION]…      how long opening, listing, creating, snapshots and clones of\n"
+        "                                              --object take there; --rounds N of each, 100\n"
         "  coffer-bench nbd URI [OPTION]…              an NBD export (nbd+unix:///NAME?socket=PATH); writes destroy "
         "it\n"
         "  coffer-bench limits [OPTION]…               the bare primitives and the raw device only\n"
@@ -365,6 +373,9 @@ void options_help(void)
         "the pool (of `engine`; `limits` and `nbd` take the primitives from them)\n"
         "  --fingerprint xxh3|hmac-sha256   --codec auto|none|lz4|zstd-1…zstd-19   --no-encryption   --no-index\n"
         "  --memory SIZE   --pool-size SIZE   --object NAME\n"
+        "  --regenerate SEED                    the device keeps of data that was written with --seed SEED and\n"
+        "                                       --compress 0 only what it is, and makes it anew when it is read; the\n"
+        "                                       pool has neither encryption nor compression\n"
         "  --dir DIR                            engine: an existing pool; limits, nbd: where the raw device is "
         "measured\n"
         "                                       (temporary pools and files lie in TMPDIR, else /var/tmp)\n"

@@ -13,7 +13,7 @@
 #define BENCH_BLOCK_MIN   512                 /* bytes of the smallest request */
 #define BENCH_BUFFER_MAX  (UINT64_C(1) << 30) /* depth times block size: what a run keeps in flight */
 
-enum bench_command { BENCH_ENGINE, BENCH_NBD, BENCH_LIMITS, BENCH_BASELINE, BENCH_HELP, BENCH_VERSION };
+enum bench_command { BENCH_ENGINE, BENCH_CALLS, BENCH_NBD, BENCH_LIMITS, BENCH_BASELINE, BENCH_HELP, BENCH_VERSION };
 enum bench_pattern {
     PATTERN_SEQUENTIAL,
     PATTERN_RANDOM,
@@ -38,6 +38,8 @@ struct bench_options {
     unsigned compress_percent, duplicate_percent;
     uint64_t seed;
     uint64_t memory; /* 0: the conf's */
+    uint64_t regenerate; /* seed of the data that the device does not store (regenerated.h); 0: it stores all */
+    uint64_t rounds;     /* of calls */
     enum fingerprint_choice fingerprint;
     enum codec_choice codec;
     int level; /* of zstd */

@@ -5,6 +5,7 @@
 #include "bench/report.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include <jansson.h>
 
@@ -160,9 +161,25 @@ static void limit_set(json_t *limits, const struct report *report, const char *n
     json_object_set_new(limits, name, object);
 }
 
+static json_t *calls_json(const struct calls_result *result)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "opening", integer(result->opening));
+    json_object_set_new(object, "index_filling", integer(result->index_filling));
+    json_object_set_new(object, "closing", integer(result->closing));
+    for (size_t i = 0; i < CALLS; i++)
+        json_object_set_new(object, call_name(i), latencies_json(&result->times[i]));
+    return object;
+}
+
 static json_t *report_json(const struct report *report)
 {
     json_t *object = json_object(), *limits = json_object();
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        json_object_set_new(object, "resident_bytes_max", integer((uint64_t)usage.ru_maxrss * 1024));
+    if (report->calls)
+        json_object_set_new(object, "calls", calls_json(report->calls));
     json_object_set_new(object, "asked", asked_json(report->options));
     if (report->run)
         json_object_set_new(object, "run", measure_json(report->run));
@@ -228,6 +245,19 @@ static void figure_print(const json_t *object, const char *key, const char *sent
         printf("%.3f %s\n", json_real_value(figure), sentence);
 }
 
+static void calls_print(const struct calls_result *result, json_t *calls)
+{
+    char p50[TEXT], p99[TEXT], largest[TEXT];
+    printf("open %.3f s, then %.3f s until the index is full; close %.3f s\n", (double)result->opening / CLOCK_SECOND,
+           (double)result->index_filling / CLOCK_SECOND, (double)result->closing / CLOCK_SECOND);
+    printf("%-24s %10s %10s %10s\n", "", "p50 us", "p99 us", "max us");
+    for (size_t i = 0; i < CALLS; i++) {
+        const json_t *latency = json_object_get(calls, call_name(i));
+        printf("%-24s %10s %10s %10s\n", call_name(i), time_text(latency, "p50", p50), time_text(latency, "p99", p99),
+               time_text(latency, "max", largest));
+    }
+}
+
 static void text_print(const struct report *report, json_t *object)
 {
     const struct bench_options *options = report->options;
@@ -261,6 +291,8 @@ enum error report_print(const struct report *report)
     if (report->options->json) {
         json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
         putchar('\n');
+    } else if (report->calls) {
+        calls_print(report->calls, json_object_get(object, "calls"));
     } else {
         text_print(report, object);
     }

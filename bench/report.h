@@ -11,6 +11,7 @@
 struct report {
     const struct bench_options *options;
     const struct measure *run;          /* NULL: limits only */
+    const struct calls_result *calls;   /* NULL: none; then the others are */
     const struct engine_result *engine; /* NULL: not the engine in this process */
     const struct measure *primitives;   /* NULL: not measured */
     const struct raw_limits *raw;       /* NULL: not measured */

@@ -203,11 +203,17 @@ static enum error threads_run(struct workload *workloads, unsigned count)
     return error;
 }
 
+struct generator_options workload_data(uint64_t seed, unsigned phase)
+{
+    return (struct generator_options){.seed = seed + phase * PHASE_SEED};
+}
+
 enum error workload_run(const struct bench_options *options, unsigned phase, const struct driver *driver, void *context,
                         struct measure *measure)
 {
-    struct generator_options data = {options->seed + phase * PHASE_SEED, options->compress_percent,
-                                     options->duplicate_percent};
+    struct generator_options data = workload_data(options->seed, phase);
+    data.compress_percent = options->compress_percent;
+    data.duplicate_percent = options->duplicate_percent;
     unsigned threads = (unsigned)options->threads;
     struct generator *generator;
     TRY(generator_create(&data, &generator));

@@ -63,6 +63,11 @@ void workload_fail(struct workload *workload, enum error error);
  * memory. */
 void *workload_buffers(const struct bench_options *options, size_t count, size_t *stride) CHECKED;
 
+#define WORKLOAD_MEASURED 2 /* the phase of what is measured */
+
+/* What a run of that seed and phase writes, but for what its options say of compression and duplicates. */
+struct generator_options workload_data(uint64_t seed, unsigned phase);
+
 /* Runs driver->loop on options->threads threads. `phase` (0 to 3) keeps the contents of several runs apart. */
 enum error workload_run(const struct bench_options *options, unsigned phase, const struct driver *driver, void *context,
                         struct measure *measure) CHECKED;
