@@ -25,6 +25,7 @@
 #define SEGMENTS_PASSES 3u /* pages of the segment table that its own writing changes are written again */
 #define SEGMENTS_PER_PAGE (BLOCK_SIZE / sizeof(struct segment_entry_format))
 
+_Static_assert((UINT64_C(1) << 26) / (NODE_FANOUT * NODE_FANOUT * NODE_FANOUT) == WHOLE_DROPS_MAX, "the leaves of 64 TiB");
 _Static_assert(RANGE_DROPS_MAX == 2 * (NODE_FANOUT - 1) * 4, "both edges of a range, in a map of five levels");
 
 /* What one table brings, after `before` (which may be NULL) was merged. */

@@ -16,6 +16,7 @@
 
 #define REGION_SHIFT 10     /* leaves of a region: 1 GiB */
 #define REGION_BITS  65536u /* as many as the largest object has regions */
+#define LARGEST_LEAVES ((uint64_t)REGION_BITS << REGION_SHIFT) /* of the largest object, 64 TiB */
 
 struct link {
     uint64_t component, base;
@@ -407,9 +408,18 @@ static void points_remove_leaf(struct recent *recent, uint32_t *link)
     sheaf_release(recent, reference);
 }
 
+/* Leaves of the range in regions that may have points, or, where those are as many as there are chains, as many. */
+static uint64_t leaves_to_ask(const struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+{
+    uint64_t leaves = 0;
+    for (uint64_t region = first >> REGION_SHIFT; region <= (end - 1) >> REGION_SHIFT && leaves <= recent->mask; region++)
+        leaves += region_may_have(recent, component, region << REGION_SHIFT) ? 1u << REGION_SHIFT : 0;
+    return leaves;
+}
+
 static void points_remove(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
 {
-    if (end - first <= recent->mask) {
+    if (end - first <= recent->mask || leaves_to_ask(recent, component, first, end) <= recent->mask) {
         for (uint64_t leaf = first; (leaf = recent_leaf_next(recent, component, leaf, end)) < end; leaf++)
             points_remove_leaf(recent, sheaf_link(recent, component, leaf));
         return;
@@ -426,10 +436,11 @@ static void points_remove(struct recent *recent, uint64_t component, uint64_t fi
     }
 }
 
-/* Where it covers more leaves, whole subtrees are among them. */
+/* Where it covers more leaves, whole subtrees are among them; where all, the top. */
 static uint64_t range_drops(uint64_t first, uint64_t end)
 {
-    return MIN(end - first, (uint64_t)RANGE_DROPS_MAX);
+    bool whole = first == 0 && end >= LARGEST_LEAVES;
+    return MIN(end - first, whole ? (uint64_t)WHOLE_DROPS_MAX : (uint64_t)RANGE_DROPS_MAX);
 }
 
 static void range_enter(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)

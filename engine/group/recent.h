@@ -28,6 +28,7 @@
 #define RECENT_RANGES_MAX 65536
 #define RECENT_DROPS_MAX 65536 /* what one merge enters into the release list is bounded */
 #define RANGE_DROPS_MAX 1016 /* nodes that a range takes out of a map: beside two edges, 127 a level, on four levels */
+#define WHOLE_DROPS_MAX 32 /* that one over a whole object takes out: its top, or what is below one that could have more */
 #define RECENT_COMPONENTS_MAX 16384
 #define RECENT_OWNERS_MAX 16384 /* components that are told apart */
 

@@ -177,7 +177,40 @@ static void ranges_that_drop_too_much_leave_no_room(void **state)
     recent_enter_holes(recent, 2, 0, large * SHEAF_ITEMS);
     assert_int_equal(recent_room(recent), 0);
     recent_enter_holes(recent, 1, 0, 2 * n * large * SHEAF_ITEMS); /* all of them in one */
-    assert_int_equal(recent_drops_max(recent), 2 * RANGE_DROPS_MAX);
+    assert_int_equal(recent_drops_max(recent), WHOLE_DROPS_MAX + RANGE_DROPS_MAX);
+}
+
+/* Else some tens of objects that are deleted would be a merge, and writers wait for it. */
+static void ranges_over_whole_objects_drop_little(void **state)
+{
+    (void)state;
+    const uint64_t whole = UINT64_C(1) << 34;
+    for (uint64_t component = 1; component <= 1000; component++) {
+        assert_true(recent_room(recent) > 0);
+        recent_enter_holes(recent, component, 0, whole);
+    }
+    assert_int_equal(recent_drops_max(recent), 1000 * WHOLE_DROPS_MAX);
+}
+
+/* A look at all that the table has would be seconds under the group's lock where many objects are deleted. */
+static void a_range_over_an_object_leaves_the_others_points(void **state)
+{
+    (void)state;
+    const uint64_t whole = UINT64_C(1) << 34, far = UINT64_C(1) << 33;
+    for (uint64_t component = 1; component <= 50; component++) {
+        recent_enter(recent, component, component * 1000, entry_of(7));
+        recent_enter(recent, component, far + component, entry_of(8));
+    }
+    for (uint64_t component = 2; component <= 50; component += 2)
+        recent_enter_holes(recent, component, 0, whole);
+    assert_int_equal(recent_points_count(recent), 50);
+    for (uint64_t component = 1; component <= 50; component++) {
+        struct map_entry near, distant;
+        assert_true(recent_find(recent, component, component * 1000, &near));
+        assert_true(recent_find(recent, component, far + component, &distant));
+        assert_int_equal(entry_is_hole(near), component % 2 == 0);
+        assert_int_equal(entry_is_hole(distant), component % 2 == 0);
+    }
 }
 
 static void the_largest_range_removes_the_points_in_it_and_no_others(void **state)
@@ -346,6 +379,8 @@ int main(void)
         TEST(what_is_usable_is_what_gets_used),
         TEST(ranges_at_their_limit_leave_no_room),
         TEST(ranges_that_drop_too_much_leave_no_room),
+        TEST(ranges_over_whole_objects_drop_little),
+        TEST(a_range_over_an_object_leaves_the_others_points),
         TEST(the_largest_range_removes_the_points_in_it_and_no_others),
         TEST(components_at_their_limit_leave_no_room),
         TEST(a_point_beats_a_range_that_was_entered_before_it),
