@@ -29,24 +29,37 @@ static void page_enter(struct group *group, const uint8_t *page, uint64_t number
     mutex_unlock(&group->index_lock);
 }
 
-/* Some pages under one view; false at the end. */
+/* The next pages that are there, from *number on; false where there are no more behind them. */
+static bool pages_find(struct group *group, const struct tree *tree, uint64_t *number, uint64_t *numbers, size_t *count)
+{
+    bool found = true;
+    *count = 0;
+    while (*count < PAGES_PER_VIEW && found) {
+        if (tree_next_leaf(group, tree, number, &found))
+            found = false; /* an unreadable inner page was reported where it was read */
+        if (found)
+            numbers[(*count)++] = (*number)++;
+    }
+    return found;
+}
+
+/* Some pages under one view, read together; false at the end. A page that is lost is passed over. */
 static bool pages_enter(struct group *group, uint64_t *number)
 {
     struct view *view = view_take(group);
     struct tree tree = tree_of_table(TABLE_FINGERPRINTS, view_root(view, TABLE_FINGERPRINTS));
-    bool found = true;
-    for (unsigned i = 0; i < PAGES_PER_VIEW && found; i++) {
-        struct cache_block *block;
-        if (tree_next_leaf(group, &tree, number, &found) || !found) {
-            found = false; /* an unreadable inner page was reported where it was read */
-        } else if (tree_leaves(group, &tree, number, &block, 1) == ERROR_NONE && block) {
-            page_enter(group, cache_bytes(block), *number);
-            tree_put(group, &block, 1);
-        } /* else a page is lost, and the others are not */
-        *number += 1;
-    }
+    uint64_t numbers[PAGES_PER_VIEW];
+    struct cache_block *blocks[PAGES_PER_VIEW];
+    enum error errors[PAGES_PER_VIEW];
+    size_t count;
+    bool more = pages_find(group, &tree, number, numbers, &count);
+    tree_leaves_each(group, &tree, numbers, blocks, errors, count);
+    for (size_t i = 0; i < count; i++)
+        if (blocks[i])
+            page_enter(group, cache_bytes(blocks[i]), numbers[i]);
+    tree_put(group, blocks, count);
     view_put(group, view);
-    return found;
+    return more;
 }
 
 void group_index_thread(void *argument)
