@@ -179,6 +179,8 @@ void group_room_changed(struct group *group);
 void group_keeper_wake(struct group *group);
 /* Where links make a merge due, it begins. Under no lock. */
 void group_links_changed(struct group *group);
+/* Waits until fewer links than that lead from one to the next in the active table. Under no lock of the group. */
+enum error group_links_await(struct group *group, uint32_t depth) CHECKED;
 /* The setting under which both recent tables together take this many bytes. */
 uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes);
 const char *group_name(const struct group *group); /* for messages */

@@ -316,6 +316,8 @@ enum error group_merge_replayed(struct group *group)
 #define RELEASE_PAUSE (20 * CLOCK_MILLISECOND) /* before the next merge while something is on the release list */
 /* With something on the list, and commits coming in, so long at least until the next merge: each writes leaves anew. */
 #define RELEASE_AGE (1 * CLOCK_SECOND)
+#define LINKS_PATIENCE (60 * CLOCK_SECOND)
+#define LINKS_LOOK (5 * CLOCK_MILLISECOND)
 #define DROPS_AGE (5 * CLOCK_SECOND) /* of a table that drops nodes of maps: what they hold is to come back soon */
 
 /* Where there is no space to release anything, segments that can be freed make some. */
@@ -367,11 +369,11 @@ static void merge_pass(struct group *group)
             return;
         }
     }
-    cids_collect(group);
     mutex_lock(&group->thread_lock);
     group->freezes_published = MAX(group->freezes_published, wanted);
     condition_broadcast(&group->merge_done);
     mutex_unlock(&group->thread_lock);
+    cids_collect(group); /* may read half a thousand pages: nobody waits for that */
 }
 
 /* Until the next look at what is due. */
@@ -379,7 +381,9 @@ static uint64_t pause_time(struct group *group)
 {
     uint64_t pause = PASS_TIME;
     mutex_lock(&group->lock);
-    if (group_is_releasing(group)) {
+    if (recent_link_depth(group->view->active) >= LINK_DEPTH_DUE) {
+        pause = 0;
+    } else if (group_is_releasing(group)) {
         uint64_t age = MIN(clock_monotonic() - group->active_since, RELEASE_AGE);
         pause = recent_is_empty(group->view->active) ? RELEASE_PAUSE : MAX(RELEASE_AGE - age, RELEASE_PAUSE);
     }
@@ -410,16 +414,40 @@ void group_merge_thread(void *argument)
     mutex_unlock(&group->thread_lock);
 }
 
-void group_links_changed(struct group *group)
+static bool links_reach(struct group *group, uint32_t depth)
 {
     mutex_lock(&group->lock);
-    bool due = recent_link_depth(group->view->active) >= LINK_DEPTH_DUE;
+    bool reach = recent_link_depth(group->view->active) >= depth;
     mutex_unlock(&group->lock);
-    if (!due)
-        return;
+    return reach;
+}
+
+static void merge_wake(struct group *group)
+{
     mutex_lock(&group->thread_lock);
     condition_signal(&group->merge_wake);
     mutex_unlock(&group->thread_lock);
+}
+
+void group_links_changed(struct group *group)
+{
+    if (links_reach(group, LINK_DEPTH_DUE))
+        merge_wake(group);
+}
+
+/* Another table takes over at the next freeze: its merge need not be waited for, only the one before. */
+enum error group_links_await(struct group *group, uint32_t depth)
+{
+    uint64_t begin = clock_monotonic();
+    while (links_reach(group, depth)) {
+        if (group_is_fenced(group) || clock_monotonic() - begin > LINKS_PATIENCE || atomic_load(&group->merge_waits))
+            TRY(group_publish_needed(group)); /* which says what is the matter */
+        merge_wake(group);
+        mutex_lock(&group->section->mutex);
+        condition_wait_until(&group->section->changed, &group->section->mutex, clock_monotonic() + LINKS_LOOK);
+        mutex_unlock(&group->section->mutex);
+    }
+    return ERROR_NONE;
 }
 
 enum error group_publish_within(struct group *group, uint64_t patience)

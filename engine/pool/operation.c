@@ -70,29 +70,24 @@ enum error operation_end(struct operation *operation, enum error error)
 {
     for (size_t i = 0; i < operation->document_count; i++)
         free((void *)operation->documents[i].bytes);
-    for (size_t i = 0; i < operation->entered_count && error; i++)
-        catalog_leave(operation->pool, operation->entered[i]);
-    condition_signal(&operation->pool->janitor_wake);
+    bool dropped = false;
+    for (size_t i = 0; i < operation->entered_count; i++) {
+        dropped |= operation->entered[i]->deleting;
+        if (error)
+            catalog_leave(operation->pool, operation->entered[i]);
+    }
+    if (dropped) /* it looks at all objects: not at each snapshot */
+        condition_signal(&operation->pool->janitor_wake);
     if (operation->move_count || operation->change_count)
         group_links_changed(operation->pool->group);
     return error;
-}
-
-static bool is_deep(struct group *group)
-{
-    mutex_lock(&group->lock);
-    bool deep = recent_link_depth(group->view->active) >= LINK_DEPTH_MAX;
-    mutex_unlock(&group->lock);
-    return deep;
 }
 
 enum error operation_begin(struct pool *pool, struct operation *operation)
 {
     *operation = (struct operation){.pool = pool};
     TRY(object_check_changeable(pool));
-    while (is_deep(pool->group))
-        TRY(group_publish_needed(pool->group));
-    return ERROR_NONE;
+    return group_links_await(pool->group, LINK_DEPTH_MAX);
 }
 
 struct object_document document_kept(struct pool *pool, const struct object *object, const char *name)
