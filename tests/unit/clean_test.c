@@ -301,7 +301,7 @@ static struct view *view_of_a_split_unit(struct fixture *f, uint64_t *unit, stru
             fixture_holes(f, COMPONENT, blocks[1], blocks[0] + UNIT_CHUNKS);
             enum error error = group_publish_within(f->group, CLOCK_SECOND);
             assert_true(error == ERROR_NONE || error == ERROR_TIMED_OUT);
-            if (is_left(f, old[0]))
+            if (is_left(f, old[0]) && entry_count(entry_follow(f->group, old[0])) == 1) /* not by a merge before */
                 return view;
         }
         view_put(f->group, view);
@@ -324,7 +324,6 @@ static void an_older_view_reads_all_of_a_unit_that_was_packed_anew(void **state)
     atomic_store(&clean_always, true);
     struct view *view = view_of_a_split_unit(f, &unit, old);
     atomic_store(&clean_always, false);
-    assert_int_equal(entry_count(entry_follow(f->group, old[0])), 1);
     for (unsigned i = 0; i < UNIT_CHUNKS; i++) {
         reads[i] = (struct chunk_read){.entry = old[i], .out = bytes[i]};
         verifies[i] = (struct chunk_verify){.entry = old[i]};
