@@ -131,15 +131,16 @@ static bool open_volumes(struct session *session, struct pool *pool, struct volu
     return error == ERROR_NONE;
 }
 
-/* All that was answered before a close that succeeded is durable. */
-static void close_pool(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES])
+/* All that was answered before a close that succeeded is durable; but of what an earlier open answered, and lost, only a
+ * comparison tells. */
+static void close_pool(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES], bool compared)
 {
     uint64_t began = flush_begin(&session->clock);
     atomic_store(&session->phase, PHASE_CLOSING);
     for (unsigned v = 0; v < VOLUMES; v++)
         if (volumes[v] != NULL)
             volume_close(volumes[v]);
-    if (succeeds(session, pool_close(pool), "close of the pool"))
+    if (succeeds(session, pool_close(pool), "close of the pool") && compared)
         flush_answer(&session->clock, began);
     atomic_store(&session->phase, PHASE_CLOSED);
 }
@@ -247,9 +248,10 @@ void child_work(struct session *session)
     do {
         struct volume *volumes[VOLUMES] = {NULL};
         struct pool *pool = open_pool(session);
-        if (compare_all(session, pool, volumes))
+        bool compared = compare_all(session, pool, volumes);
+        if (compared)
             work(session, pool, volumes);
-        close_pool(session, pool, volumes);
+        close_pool(session, pool, volumes, compared);
     } while (atomic_load(&session->over) && !atomic_load(&session->stop));
 }
 
@@ -259,8 +261,8 @@ void child_compare(struct session *session)
     child_begin(session);
     plant = PLANT_NONE;
     struct pool *pool = open_pool(session);
-    compare_all(session, pool, volumes);
-    close_pool(session, pool, volumes);
+    bool compared = compare_all(session, pool, volumes);
+    close_pool(session, pool, volumes, compared);
 }
 
 void child_look(struct session *session)

@@ -100,13 +100,13 @@ static void give_back(struct session *session, struct pool *pool, struct dice *d
     const char *const name = FILLER_NAME;
     uint64_t choice = dice_below(dice, 6);
     bool snapshot = exists(pool, SNAPSHOT_NAME);
-    if (choice == 0 && !snapshot)
+    if (choice == 0 && !snapshot && exists(pool, FILLER_NAME))
         done(session, object_snapshot(pool, &name, 1, "full", false, 0), "snapshot of the filler");
     else if (choice < 3 && snapshot)
         done(session, snapshot_delete(pool, SNAPSHOT_NAME), "delete of the filler's snapshot");
     else if (choice == 3 && snapshot)
         done(session, object_rollback(pool, SNAPSHOT_NAME), "rollback of the filler");
-    else if (choice == 4)
+    else if (choice == 4 && exists(pool, FILLER_NAME))
         done(session, object_delete(pool, FILLER_NAME, true), "delete of the filler");
 }
 
