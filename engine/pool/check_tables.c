@@ -105,6 +105,8 @@ static enum error component_page(struct check *check, uint64_t number, const uin
             check->maps_incomplete = check->components_incomplete = true;
             continue;
         }
+        if (formats[i].state == COMPONENT_DELETED) /* it leaves the table with its map, which goes first */
+            check_find(check, "component table: component %" PRIu64 " was deleted, and its map never", id);
         struct check_component *component;
         TRY(component_take(check, id, &component));
         component->format = formats[i];

@@ -192,6 +192,20 @@ static void a_component_of_no_object_is_found(void **context)
     assert_int_equal(found_count, 1);
 }
 
+static void a_component_that_was_deleted_without_its_map_is_found(void **context)
+{
+    (void)context;
+    struct cache_block *block;
+    uint8_t *page = falsify_begin(TABLE_COMPONENTS, 0, &block);
+    struct component_format *format = (struct component_format *)page + 20;
+    memset(format->object, 7, sizeof format->object);
+    format->state = COMPONENT_DELETED;
+    format->birth = le64_make(pool->epoch << SEQUENCE_EPOCH_SHIFT);
+    falsify_end(&block);
+    check_finds("component table: component 20 was deleted, and its map never");
+    assert_int_equal(found_count, 1);
+}
+
 /* ---- lineage and identity of components ------------------------------------------------------------------------ */
 
 static void component_falsified(void (*change)(struct component_format *format))
@@ -396,6 +410,7 @@ int main(void)
         TEST(false_totals_are_found),
         TEST(false_statistics_of_a_component_are_found),
         TEST(a_component_of_no_object_is_found),
+        TEST(a_component_that_was_deleted_without_its_map_is_found),
         TEST(a_map_higher_than_any_is_damage_of_its_object_alone),
         TEST(a_component_that_was_never_born_is_found),
         TEST(a_component_that_is_not_born_yet_is_found),
