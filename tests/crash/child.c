@@ -19,9 +19,12 @@
 #include "engine/device/volatile.h"
 #include "engine/group/merge.h"
 #include "tests/crash/compare.h"
+#include "tests/crash/content.h"
 #include "tests/crash/families.h"
 #include "tests/crash/filler.h"
+#include "tests/crash/guards.h"
 #include "tests/crash/lives.h"
+#include "tests/crash/scrubs.h"
 #include "tests/crash/worker.h"
 
 #define CACHE_BYTES (UINT64_C(256) << 20)
@@ -99,6 +102,7 @@ void child_begin(struct session *session)
     begun = true;
     message_level_set(session->settings.verbose ? MESSAGE_INFO : MESSAGE_ERROR);
     plant = session->settings.plant;
+    content_repeats = session_works(session, WORK_REPEATS);
     /* In two of three rounds what is dropped waits long, so that crashes find it on the release list. */
     if (session->round % 3)
         atomic_store(&release_references, 200);
@@ -114,7 +118,9 @@ static struct pool *open_pool(struct session *session)
     do {
         session_opens();
         atomic_store(&session->over, false);
+        guards_opening(session);
         error = pool_open(session->pool, &options, &pool);
+        guards_opened(session);
     } while (error == ERROR_FENCED ? !succeeds(session, error, "open of the pool")
                                    : session_again(session, error, "open of the pool"));
     atomic_store(&session->phase, PHASE_COMPARING);
@@ -166,6 +172,8 @@ static bool compare_all(struct session *session, struct pool *pool, struct volum
     if (!open_volumes(session, pool, volumes))
         return false;
     note_replay(session, pool);
+    if (session_works(session, WORK_SCRUBS) && !scrubs_compare(session, pool))
+        return false;
     if (!compare(session, pool, volumes))
         return false;
     /* A merge of what was replayed changes nothing, and neither does a freed segment. */
@@ -213,11 +221,12 @@ void child_populate(struct session *session)
 
 static void work(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
-    struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread;
+    struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread, scrubs_thread;
     struct worker *workers[WORKERS_MAX];
     struct lives_run lives = {session, pool};
     struct families_run families = {session, pool};
     struct filler_run filler = {session, pool};
+    struct scrubs_run scrubs = {session, pool};
     struct mutex shared;
     unsigned count = session->settings.workers;
     mutex_init(&shared, RANK_SERVER);
@@ -228,10 +237,14 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
         succeed(thread_start(&threads[w], "worker", worker_run, workers[w]), "start a thread");
     succeed(thread_start(&lives_thread, "lives", lives_run, &lives), "start a thread");
     succeed(thread_start(&families_thread, "families", families_run, &families), "start a thread");
+    if (session_works(session, WORK_SCRUBS))
+        succeed(thread_start(&scrubs_thread, "scrubs", scrubs_run, &scrubs), "start a thread");
     if (session->settings.fills) {
         succeed(thread_start(&filler_thread, "filler", filler_run, &filler), "start a thread");
         thread_join(&filler_thread);
     }
+    if (session_works(session, WORK_SCRUBS))
+        thread_join(&scrubs_thread);
     thread_join(&lives_thread);
     thread_join(&families_thread);
     for (unsigned w = 0; w < count; w++) {

@@ -11,6 +11,9 @@
 
 #define BLOCK        4096
 #define SHARED_SEEDS 96
+#define SHARED_FEW   20
+
+bool content_repeats;
 
 static void fill_random(struct dice *dice, unsigned char *out, size_t size)
 {
@@ -26,8 +29,19 @@ static void fill_half(struct dice *dice, unsigned char *out, size_t size)
     memset(out + size / 2, 'x', size - size / 2);
 }
 
+/* One of few contents; so they die, and come again. */
+static void fill_repeated(struct dice *dice, unsigned char *out, size_t size)
+{
+    struct dice shared = {dice_below(dice, SHARED_FEW)};
+    (dice_below(&shared, 2) == 0 ? fill_half : fill_random)(&shared, out, size);
+}
+
 static void fill_block(struct dice *dice, unsigned char *out, size_t size)
 {
+    if (content_repeats && dice_percent(dice, 60)) {
+        fill_repeated(dice, out, size);
+        return;
+    }
     struct dice shared = {dice_below(dice, SHARED_SEEDS)};
     switch (dice_below(dice, 8)) {
     case 0:

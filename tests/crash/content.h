@@ -10,6 +10,8 @@
 /* Fills `size` bytes: each 4 KiB of them random, half compressible, of one repeated byte, zero, or one of a few
  * contents that all threads share and that therefore deduplicate. */
 void content_fill(struct dice *dice, void *out, size_t size);
+/* Most of them are of the last kind, and fewer. */
+extern bool content_repeats;
 
 /* What the model keeps of a content. */
 uint64_t content_hash(const void *data, size_t size);

@@ -4,8 +4,7 @@
  * it returns, and with it everything that was answered before, since the journal has an order.
  *
  * Kill-safe: what a call makes of versions is prepared beside them, then counted, and copied over them once it is known
- * to have come about, which may be done twice. A restart finds out whether it did: by what exists, by sizes, else by
- * contents.
+ * to have come about, which may be done twice. A restart finds out whether it did (families_compare.c).
  */
 #include "tests/crash/families.h"
 
@@ -18,25 +17,36 @@
 #include "engine/group/group.h"
 #include "engine/pool/pool.h"
 #include "tests/crash/content.h"
+#include "tests/crash/versions.h"
 
-#define NAME_SIZE     64
 #define RUN_BLOCKS    6 /* written together: done as a whole or not at all */
-#define OBJECT        0 /* the version that can be written; behind it are snapshots */
 #define MERGE_PERCENT 10
+#define MORE_PERCENT  50 /* of what is done, where there is more work than that of all sessions */
+#define SERIES_LEAST  8
 
 static const unsigned char zeros[BLOCK];
 
-static struct version_state *version_of(struct session *session, unsigned family, unsigned version)
+struct version_state *version_of(struct session *session, unsigned family, unsigned version)
 {
     return &session->families.versions[family][version];
 }
 
-static void version_name(unsigned family, unsigned version, char out[NAME_SIZE])
+unsigned family_versions(const struct session *session)
+{
+    return session_works(session, WORK_DEEP) ? FAMILY_VERSIONS : FAMILY_VERSIONS_FEW;
+}
+
+void version_name(unsigned family, unsigned version, char out[VERSION_NAME_SIZE])
 {
     if (version == OBJECT)
-        snprintf(out, NAME_SIZE, "family-%u", family);
+        snprintf(out, VERSION_NAME_SIZE, "family-%u", family);
     else
-        snprintf(out, NAME_SIZE, "family-%u@s%u", family, version);
+        snprintf(out, VERSION_NAME_SIZE, "family-%u@s%u", family, version);
+}
+
+static bool is_over(struct session *session)
+{
+    return atomic_load(&session->over);
 }
 
 bool families_know(const char *name)
@@ -60,7 +70,7 @@ bool families_wrote(const struct session *session, uint64_t block, uint64_t hash
 
 /* ---- calls -------------------------------------------------------------------------------------------------------- */
 
-static struct version_state *change_add(struct session *session, unsigned *count, unsigned family, unsigned version)
+struct version_state *family_change_add(struct session *session, unsigned *count, unsigned family, unsigned version)
 {
     ASSERT(*count < FAMILY_CHANGES);
     struct family_change *change = &session->families.changes[(*count)++];
@@ -69,9 +79,7 @@ static struct version_state *change_add(struct session *session, unsigned *count
     return &change->next;
 }
 
-/* What a reader may see of the blocks that both have; zeros behind them. */
-static void state_copy(struct session *session, struct version_state *to, const struct version_state *from,
-                       uint64_t blocks)
+void state_copy(struct session *session, struct version_state *to, const struct version_state *from, uint64_t blocks)
 {
     struct version_state made = {.exists = true, .blocks = blocks};
     for (uint64_t i = 0; i < FAMILY_BLOCKS; i++)
@@ -82,12 +90,14 @@ static void state_copy(struct session *session, struct version_state *to, const 
     *to = made;
 }
 
-/* It came about: with it, all that was answered before is durable. */
-static void changes_apply(struct session *session, unsigned count)
+void family_changes_apply(struct session *session, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         const struct family_change *change = &session->families.changes[i];
-        *version_of(session, change->family, change->version) = change->next;
+        struct version_state *version = version_of(session, change->family, change->version);
+        if (change->version != OBJECT && change->next.exists && !version->exists)
+            version_of(session, change->family, OBJECT)->same_age = change->next.age;
+        *version = change->next;
     }
     for (unsigned f = 0; f < FAMILIES; f++)
         for (unsigned b = 0; b < FAMILY_BLOCKS && version_of(session, f, OBJECT)->exists; b++)
@@ -95,7 +105,7 @@ static void changes_apply(struct session *session, unsigned count)
     atomic_store(&session->families.changes_count, 0);
 }
 
-static void changes_begin(struct session *session, unsigned count)
+void family_changes_begin(struct session *session, unsigned count)
 {
     atomic_store(&session->families.changes_count, count);
     atomic_fetch_add(&session->calls, 1);
@@ -103,7 +113,7 @@ static void changes_begin(struct session *session, unsigned count)
 
 /* It did all, or nothing. BUSY: what a shrink cut off is still being freed. Where the group went out of service, nobody
  * knows until it is opened again. */
-static void changes_end(struct session *session, unsigned count, enum error error, const char *what)
+void family_changes_end(struct session *session, unsigned count, enum error error, const char *what)
 {
     bool refused = error == ERROR_NO_SPACE || error == ERROR_BUSY;
     if (!refused && !succeeds(session, error, what) && atomic_load(&session->over))
@@ -113,39 +123,45 @@ static void changes_end(struct session *session, unsigned count, enum error erro
         atomic_store(&session->families.changes_count, 0);
         return;
     }
-    changes_apply(session, count);
+    family_changes_apply(session, count);
     atomic_fetch_add(&session->objects, 1);
     atomic_fetch_add(&session->promises, 1);
 }
 
 static void object_begin(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
 {
-    char name[NAME_SIZE];
+    char name[VERSION_NAME_SIZE];
     struct uuid uuid;
     unsigned count = 0;
     uint64_t blocks = 1 + dice_below(dice, FAMILY_BLOCKS);
     version_name(family, OBJECT, name);
-    state_copy(session, change_add(session, &count, family, OBJECT), &(struct version_state){0}, blocks);
-    changes_begin(session, count);
-    changes_end(session, count, object_create(pool, name, blocks * BLOCK, &uuid), "create of a family's object");
+    state_copy(session, family_change_add(session, &count, family, OBJECT), &(struct version_state){0}, blocks);
+    family_changes_begin(session, count);
+    family_changes_end(session, count, object_create(pool, name, blocks * BLOCK, &uuid), "create of a family's object");
 }
 
 /* With its snapshots. */
 static void object_remove(struct session *session, struct pool *pool, unsigned family)
 {
-    char name[NAME_SIZE];
+    char name[VERSION_NAME_SIZE];
     unsigned count = 0;
     version_name(family, OBJECT, name);
-    for (unsigned v = 0; v < FAMILY_VERSIONS; v++)
-        if (version_of(session, family, v)->exists)
-            *change_add(session, &count, family, v) = (struct version_state){0};
-    changes_begin(session, count);
-    changes_end(session, count, object_delete(pool, name, true), "delete of a family");
+    struct guarded guarded = guarded_begin(session);
+    for (unsigned v = 0; v < family_versions(session); v++) {
+        const struct version_state *version = version_of(session, family, v);
+        guarded_add(&guarded, version);
+        if (version->exists)
+            *family_change_add(session, &count, family, v) = (struct version_state){0};
+    }
+    family_changes_begin(session, count);
+    enum error error = object_delete(pool, name, true);
+    guarded_end(&guarded, error, name);
+    family_changes_end(session, count, error, "delete of a family");
 }
 
 static void object_size(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
 {
-    char name[NAME_SIZE];
+    char name[VERSION_NAME_SIZE];
     unsigned count = 0;
     const struct version_state *now = version_of(session, family, OBJECT);
     uint64_t blocks = 1 + dice_below(dice, FAMILY_BLOCKS);
@@ -153,13 +169,15 @@ static void object_size(struct session *session, struct pool *pool, unsigned fam
     version_name(family, OBJECT, name);
     if (blocks == now->blocks)
         return;
-    state_copy(session, change_add(session, &count, family, OBJECT), now, blocks);
-    changes_begin(session, count);
+    struct version_state *next = family_change_add(session, &count, family, OBJECT);
+    state_copy(session, next, now, blocks);
+    next->reserved = now->reserved == now->blocks ? blocks : MIN(now->reserved, blocks); /* a whole one stays so */
+    family_changes_begin(session, count);
     enum error error = object_resize(pool, name, blocks * BLOCK, blocks < now->blocks);
     /* A shrink that found no space to free what it cut off has shrunk all the same. */
     if (error != ERROR_NONE && !object_find(pool, name, &info) && info.size == blocks * BLOCK && !group_is_fenced(pool->group))
         error = ERROR_NONE;
-    changes_end(session, count, error, "resize of a family's object");
+    family_changes_end(session, count, error, "resize of a family's object");
 }
 
 static bool is_free(struct session *session, const unsigned *families, unsigned count, unsigned version)
@@ -170,13 +188,15 @@ static bool is_free(struct session *session, const unsigned *families, unsigned 
     return true;
 }
 
-/* Of one object or of several at one moment. */
-static void snapshot_make(struct session *session, struct pool *pool, unsigned first, struct dice *dice)
+/* Of one object or, if it need not be alone, of several at one moment. */
+static void snapshot_make(struct session *session, struct pool *pool, unsigned first, unsigned version, bool alone,
+                          struct dice *dice)
 {
-    char names[FAMILIES][NAME_SIZE], snapshot[8];
+    char names[FAMILIES][VERSION_NAME_SIZE], snapshot[16];
     const char *pointers[FAMILIES];
-    unsigned families[FAMILIES] = {first}, members = 1, count = 0, version = 1 + (unsigned)dice_below(dice, FAMILY_VERSIONS - 1);
-    for (unsigned f = 0; f < FAMILIES; f++)
+    unsigned families[FAMILIES] = {first}, members = 1, count = 0;
+    struct guard guard = guard_draw(session, dice);
+    for (unsigned f = 0; f < FAMILIES && !alone; f++)
         if (f != first && version_of(session, f, OBJECT)->exists && dice_percent(dice, 30))
             families[members++] = f;
     if (!is_free(session, families, members, version))
@@ -185,18 +205,27 @@ static void snapshot_make(struct session *session, struct pool *pool, unsigned f
         const struct version_state *object = version_of(session, families[i], OBJECT);
         version_name(families[i], OBJECT, names[i]);
         pointers[i] = names[i];
-        state_copy(session, change_add(session, &count, families[i], version), object, object->blocks);
+        struct version_state *made = family_change_add(session, &count, families[i], version);
+        state_copy(session, made, object, object->blocks);
+        made->age = ++session->families.ages;
+        made->hold = guard.hold;
+        made->locked_until = guard.locked_until;
     }
     snprintf(snapshot, sizeof(snapshot), "s%u", version);
-    changes_begin(session, count);
-    changes_end(session, count, object_snapshot(pool, pointers, members, snapshot, false, 0), "snapshot");
+    family_changes_begin(session, count);
+    enum error error = object_snapshot(pool, pointers, members, snapshot, guard.hold, guard.locked_until);
+    family_changes_end(session, count, guard_refuses(session, &guard, error) ? ERROR_BUSY : error, "snapshot");
 }
 
-/* One of those that exist; 0: there is none. */
-static unsigned draw_snapshot(struct session *session, unsigned family, struct dice *dice)
+static unsigned draw_version(struct session *session, struct dice *dice)
+{
+    return 1 + (unsigned)dice_below(dice, family_versions(session) - 1);
+}
+
+unsigned draw_snapshot(struct session *session, unsigned family, struct dice *dice)
 {
     unsigned found[FAMILY_VERSIONS], count = 0;
-    for (unsigned v = 1; v < FAMILY_VERSIONS; v++)
+    for (unsigned v = 1; v < family_versions(session); v++)
         if (version_of(session, family, v)->exists)
             found[count++] = v;
     return count == 0 ? 0 : found[dice_below(dice, count)];
@@ -204,41 +233,48 @@ static unsigned draw_snapshot(struct session *session, unsigned family, struct d
 
 static void snapshot_remove(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
 {
-    char name[NAME_SIZE];
+    char name[VERSION_NAME_SIZE];
     unsigned count = 0, version = draw_snapshot(session, family, dice);
     if (version == 0)
         return;
     version_name(family, version, name);
-    *change_add(session, &count, family, version) = (struct version_state){0};
-    changes_begin(session, count);
-    changes_end(session, count, snapshot_delete(pool, name), "delete of a snapshot");
+    struct guarded guarded = guarded_begin(session);
+    guarded_add(&guarded, version_of(session, family, version));
+    *family_change_add(session, &count, family, version) = (struct version_state){0};
+    family_changes_begin(session, count);
+    enum error error = snapshot_delete(pool, name);
+    guarded_end(&guarded, error, name);
+    family_changes_end(session, count, error, "delete of a snapshot");
 }
 
-static void object_go_back(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
+void object_go_back(struct session *session, struct pool *pool, unsigned family, unsigned version)
 {
-    char name[NAME_SIZE];
-    unsigned count = 0, version = draw_snapshot(session, family, dice);
+    char name[VERSION_NAME_SIZE];
+    unsigned count = 0;
     if (version == 0)
         return;
     const struct version_state *snapshot = version_of(session, family, version);
     version_name(family, version, name);
-    state_copy(session, change_add(session, &count, family, OBJECT), snapshot, snapshot->blocks);
-    changes_begin(session, count);
-    changes_end(session, count, object_rollback(pool, name), "rollback");
+    struct version_state *next = family_change_add(session, &count, family, OBJECT);
+    state_copy(session, next, snapshot, snapshot->blocks);
+    next->reserved = MIN(version_of(session, family, OBJECT)->reserved, snapshot->blocks);
+    next->same_age = snapshot->age;
+    family_changes_begin(session, count);
+    family_changes_end(session, count, object_rollback(pool, name), "rollback");
 }
 
 /* Of an object or of a snapshot. */
 static void clone_make(struct session *session, struct pool *pool, unsigned from, unsigned to, struct dice *dice)
 {
-    char name[NAME_SIZE], new_name[NAME_SIZE];
+    char name[VERSION_NAME_SIZE], new_name[VERSION_NAME_SIZE];
     struct uuid uuid;
     unsigned count = 0, version = dice_percent(dice, 30) ? OBJECT : draw_snapshot(session, from, dice);
     const struct version_state *source = version_of(session, from, version);
     version_name(from, version, name);
     version_name(to, OBJECT, new_name);
-    state_copy(session, change_add(session, &count, to, OBJECT), source, source->blocks);
-    changes_begin(session, count);
-    changes_end(session, count, object_clone(pool, name, new_name, &uuid), "clone");
+    state_copy(session, family_change_add(session, &count, to, OBJECT), source, source->blocks);
+    family_changes_begin(session, count);
+    family_changes_end(session, count, object_clone(pool, name, new_name, &uuid), "clone");
 }
 
 /* ---- writing and reading ----------------------------------------------------------------------------------------- */
@@ -248,8 +284,8 @@ static void answer(struct request *request, void *context)
     (void)request, (void)context;
 }
 
-static void blocks_change(struct session *session, struct volume *volume, struct version_state *object,
-                          struct dice *dice)
+enum error blocks_change(struct session *session, struct volume *volume, struct version_state *object,
+                         struct dice *dice)
 {
     unsigned char contents[RUN_BLOCKS * BLOCK] = {0};
     struct version *versions[RUN_BLOCKS];
@@ -262,7 +298,8 @@ static void blocks_change(struct session *session, struct volume *volume, struct
                               .data = trims ? NULL : contents};
     for (uint64_t i = 0; i < count; i++)
         if (!cell_has_room(&object->cells[first + i], &session->clock))
-            return;
+            return ERROR_NONE;
+    object->same_age = 0;
     if (!trims)
         content_fill(dice, contents, count * BLOCK);
     for (uint64_t i = 0; i < count; i++) {
@@ -283,12 +320,12 @@ static void blocks_change(struct session *session, struct volume *volume, struct
         else
             version_drop(versions[i]);
     }
+    return request.error;
 }
 
-static void judge_block(struct session *session, struct version_state *state, unsigned family, unsigned version,
-                        uint64_t block, uint64_t hash, uint64_t began)
+void judge_block(struct session *session, struct version_state *state, const char *name, uint64_t block, uint64_t hash,
+                 uint64_t began)
 {
-    char name[NAME_SIZE];
     struct cell *cell = &state->cells[block];
     bool restarted = began == 0;
     if (restarted ? cell_survives(cell, &session->clock, hash) : cell_reads(cell, began, hash)) {
@@ -296,23 +333,19 @@ static void judge_block(struct session *session, struct version_state *state, un
             cell_settle(cell, &session->clock, hash);
         return;
     }
-    version_name(family, version, name);
     cell_print(cell, &session->clock);
     fail("block %llu of %s holds %016llx%s", (unsigned long long)block, name, (unsigned long long)hash,
          hash == content_hash(zeros, BLOCK) ? ", zeros" : "");
 }
 
-/* Of one that exists, hashes of all blocks; false where it cannot be read. */
-static bool version_hashes(struct session *session, struct pool *pool, unsigned family, unsigned version, uint64_t blocks,
-                           bool restarted, uint64_t hashes[FAMILY_BLOCKS])
+bool version_hashes(struct session *session, struct pool *pool, const char *name, uint64_t blocks, bool restarted,
+                    uint64_t hashes[FAMILY_BLOCKS])
 {
-    char name[NAME_SIZE];
     unsigned char contents[FAMILY_BLOCKS * BLOCK];
     struct volume *volume;
     enum error error;
-    version_name(family, version, name);
     do
-        error = volume_open(pool, name, version != OBJECT, &volume);
+        error = volume_open(pool, name, strchr(name, '@') != NULL, &volume);
     while (session_again(session, error, "open of a version") && restarted);
     if (error)
         return false;
@@ -328,35 +361,114 @@ static bool version_hashes(struct session *session, struct pool *pool, unsigned 
 
 static void version_read(struct session *session, struct pool *pool, unsigned family, unsigned version)
 {
+    char name[VERSION_NAME_SIZE];
     struct version_state *state = version_of(session, family, version);
     uint64_t hashes[FAMILY_BLOCKS], began = clock_tick(&session->clock);
-    if (!version_hashes(session, pool, family, version, state->blocks, false, hashes))
+    version_name(family, version, name);
+    if (!version_hashes(session, pool, name, state->blocks, false, hashes))
         return;
     for (uint64_t i = 0; i < state->blocks; i++)
-        judge_block(session, state, family, version, i, hashes[i], began);
+        judge_block(session, state, name, i, hashes[i], began);
+}
+
+/* What is reserved as a whole can be written whatever others wrote. */
+static void object_change(struct session *session, struct volume *volume, unsigned family, struct dice *dice)
+{
+    struct version_state *object = version_of(session, family, OBJECT);
+    enum error error = blocks_change(session, volume, object, dice);
+    if (error == ERROR_NO_SPACE && object->reserved == object->blocks && !session_met(TROUBLE_SPACE))
+        fail("family-%u is reserved as a whole, and a write to it found no space: %s", family, error_sentence(error));
 }
 
 /* Some of it unflushed when a snapshot of it is made. */
 static void object_use(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
 {
-    char name[NAME_SIZE];
+    char name[VERSION_NAME_SIZE];
     struct volume *volume;
-    struct version_state *object = version_of(session, family, OBJECT);
     version_name(family, OBJECT, name);
     if (!succeeds(session, volume_open(pool, name, false, &volume), "open of a family's object"))
         return;
-    for (uint64_t writes = 1 + dice_below(dice, 6); writes > 0 && !atomic_load(&session->over); writes--)
-        blocks_change(session, volume, object, dice);
-    if (dice_percent(dice, 50) && !atomic_load(&session->over))
-        snapshot_make(session, pool, family, dice);
-    for (uint64_t writes = dice_below(dice, 4); writes > 0 && !atomic_load(&session->over); writes--)
-        blocks_change(session, volume, object, dice);
+    for (uint64_t writes = 1 + dice_below(dice, 6); writes > 0 && !is_over(session); writes--)
+        object_change(session, volume, family, dice);
+    if (dice_percent(dice, 50) && !is_over(session))
+        snapshot_make(session, pool, family, draw_version(session, dice), false, dice);
+    for (uint64_t writes = dice_below(dice, 4); writes > 0 && !is_over(session); writes--)
+        object_change(session, volume, family, dice);
     volume_close(volume);
 }
 
 /* ---- the thread --------------------------------------------------------------------------------------------------- */
 
-static unsigned draw_absent(struct session *session, struct dice *dice)
+/* Snapshots of one object, with something written between them: as many as it can have, and no merge in between. */
+static void series_make(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
+{
+    char name[VERSION_NAME_SIZE];
+    struct volume *volume;
+    version_name(family, OBJECT, name);
+    if (!succeeds(session, volume_open(pool, name, false, &volume), "open of a family's object"))
+        return;
+    uint64_t count = SERIES_LEAST + dice_below(dice, FAMILY_VERSIONS - SERIES_LEAST);
+    for (unsigned v = 1; v < family_versions(session) && count > 0; v++) {
+        if (is_over(session) || version_of(session, family, v)->exists)
+            continue;
+        object_change(session, volume, family, dice);
+        if (!is_over(session))
+            snapshot_make(session, pool, family, v, true, dice);
+        count--;
+    }
+    volume_close(volume);
+}
+
+/* So much of it, nothing, or all. */
+static void object_hold_space(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
+{
+    char name[VERSION_NAME_SIZE];
+    unsigned count = 0;
+    const struct version_state *object = version_of(session, family, OBJECT);
+    uint64_t choice = dice_below(dice, 4), blocks = choice == 0 ? dice_below(dice, object->blocks) : choice == 1 ? 0 : object->blocks;
+    version_name(family, OBJECT, name);
+    struct version_state *next = family_change_add(session, &count, family, OBJECT);
+    *next = *object;
+    next->reserved = blocks;
+    family_changes_begin(session, count);
+    family_changes_end(session, count, object_reserve(pool, name, choice == 2 ? OBJECT_RESERVE_FULL : blocks * BLOCK), "reserve");
+}
+
+/* One of what this thread has to do beside. */
+static enum work draw_work(const struct session *session, struct dice *dice)
+{
+    static const enum work works[] = {WORK_DEEP, WORK_GUARDS, WORK_DIFFERENCES, WORK_IMPORTS, WORK_RESERVES};
+    enum work has[COUNT_OF(works)];
+    size_t count = 0;
+    for (size_t i = 0; i < COUNT_OF(works); i++)
+        if (session_works(session, works[i]))
+            has[count++] = works[i];
+    return count == 0 ? WORK_NONE : has[dice_below(dice, count)];
+}
+
+/* What not every session does. False where this time it is to be what all do. */
+static bool live_more(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
+{
+    if (session->settings.work == WORK_NONE || !dice_percent(dice, MORE_PERCENT))
+        return false;
+    enum work work = draw_work(session, dice);
+    bool exists = version_of(session, family, OBJECT)->exists;
+    if (work == WORK_NONE || (!exists && work != WORK_IMPORTS))
+        return false;
+    if (work == WORK_DEEP)
+        series_make(session, pool, family, dice);
+    else if (work == WORK_GUARDS)
+        guard_change(session, pool, family, dice);
+    else if (work == WORK_DIFFERENCES)
+        difference_look(session, pool, family, dice);
+    else if (work == WORK_IMPORTS)
+        import_step(session, pool, family, dice);
+    else
+        object_hold_space(session, pool, family, dice);
+    return true;
+}
+
+unsigned draw_absent(struct session *session, struct dice *dice)
 {
     unsigned first = (unsigned)dice_below(dice, FAMILIES);
     for (unsigned i = 0; i < FAMILIES; i++)
@@ -367,6 +479,8 @@ static unsigned draw_absent(struct session *session, struct dice *dice)
 
 static void live(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
 {
+    if (live_more(session, pool, family, dice))
+        return;
     uint64_t choice = dice_below(dice, 100);
     unsigned absent = draw_absent(session, dice);
     if (!version_of(session, family, OBJECT)->exists)
@@ -374,9 +488,9 @@ static void live(struct session *session, struct pool *pool, unsigned family, st
     else if (choice < 40)
         object_use(session, pool, family, dice);
     else if (choice < 52)
-        snapshot_make(session, pool, family, dice);
+        snapshot_make(session, pool, family, draw_version(session, dice), false, dice);
     else if (choice < 62)
-        object_go_back(session, pool, family, dice);
+        object_go_back(session, pool, family, draw_snapshot(session, family, dice));
     else if (choice < 74)
         snapshot_remove(session, pool, family, dice);
     else if (choice < 84 && absent < FAMILIES)
@@ -401,127 +515,4 @@ void families_run(void *argument)
             (void)!succeeds(session, group_publish(run->pool->group), "merge");
         clock_sleep(dice_below(&dice, pause));
     }
-}
-
-/* ---- after a restart ----------------------------------------------------------------------------------------------- */
-
-struct found {
-    bool exists[FAMILIES][FAMILY_VERSIONS];
-    uint64_t blocks[FAMILIES][FAMILY_VERSIONS];
-};
-
-static void find_one(struct found *found, const char *name, unsigned version, uint64_t size)
-{
-    unsigned family;
-    if (sscanf(name, "family-%u", &family) != 1 || family >= FAMILIES || version >= FAMILY_VERSIONS)
-        fail("'%s' was never made", name);
-    if (found->exists[family][version])
-        fail("'%s' is there twice", name);
-    found->exists[family][version] = true;
-    found->blocks[family][version] = size / BLOCK;
-}
-
-static void find_all(struct pool *pool, struct found *found)
-{
-    struct object_info *objects;
-    struct snapshot_info *snapshots;
-    size_t count;
-    memset(found, 0, sizeof(*found));
-    succeed(object_list(pool, &objects, &count), "list of objects");
-    for (size_t i = 0; i < count; i++)
-        if (families_know(objects[i].name) && !objects[i].deleting && objects[i].deleted == 0)
-            find_one(found, objects[i].name, OBJECT, objects[i].size);
-    free(objects);
-    succeed(snapshot_list(pool, NULL, &snapshots, &count), "list of snapshots");
-    for (size_t i = 0; i < count; i++) {
-        unsigned version = 0;
-        if (snapshots[i].deleting || !families_know(snapshots[i].object))
-            continue;
-        if (sscanf(snapshots[i].snapshot, "s%u", &version) != 1 || version == OBJECT)
-            fail("'%s' was never made", snapshots[i].name);
-        find_one(found, snapshots[i].object, version, snapshots[i].size);
-    }
-    free(snapshots);
-}
-
-static bool state_is(const struct found *found, unsigned family, unsigned version, const struct version_state *state)
-{
-    return found->exists[family][version] == state->exists &&
-           (!state->exists || found->blocks[family][version] == state->blocks);
-}
-
-static bool holds(struct session *session, const struct version_state *state, const uint64_t hashes[FAMILY_BLOCKS])
-{
-    for (uint64_t i = 0; i < state->blocks; i++)
-        if (!cell_survives(&state->cells[i], &session->clock, hashes[i]))
-            return false;
-    return true;
-}
-
-/* Where neither what exists nor a size tells: a rollback, of which all or nothing can be read. */
-static bool decide_by_contents(struct session *session, struct pool *pool, const struct family_change *change,
-                               bool *happened)
-{
-    uint64_t hashes[FAMILY_BLOCKS];
-    const struct version_state *before = version_of(session, change->family, change->version);
-    *happened = false;
-    if (!before->exists)
-        return true;
-    if (!version_hashes(session, pool, change->family, change->version, before->blocks, true, hashes))
-        return false;
-    *happened = !holds(session, before, hashes) && holds(session, &change->next, hashes);
-    return true;
-}
-
-/* What the call that was under way came to; false where the group went out of service. */
-static bool settle_changes(struct session *session, struct pool *pool, const struct found *found)
-{
-    unsigned count = atomic_load(&session->families.changes_count);
-    bool before = true, after = true, happened;
-    for (unsigned i = 0; i < count; i++) {
-        const struct family_change *change = &session->families.changes[i];
-        before &= state_is(found, change->family, change->version, version_of(session, change->family, change->version));
-        after &= state_is(found, change->family, change->version, &change->next);
-    }
-    if (!before && !after)
-        fail("a call on %u versions happened in part", count);
-    happened = after && !before;
-    if (before && after && count != 0 &&
-        !decide_by_contents(session, pool, &session->families.changes[0], &happened))
-        return false;
-    if (happened)
-        changes_apply(session, count);
-    atomic_store(&session->families.changes_count, 0);
-    return true;
-}
-
-static bool version_compare(struct session *session, struct pool *pool, const struct found *found, unsigned family,
-                            unsigned version)
-{
-    char name[NAME_SIZE];
-    uint64_t hashes[FAMILY_BLOCKS];
-    struct version_state *state = version_of(session, family, version);
-    version_name(family, version, name);
-    if (!state_is(found, family, version, state))
-        fail("%s %s, with %llu blocks, and must be %s, with %llu", name, found->exists[family][version] ? "exists" : "is absent",
-             (unsigned long long)found->blocks[family][version], state->exists ? "there" : "absent",
-             (unsigned long long)state->blocks);
-    if (!state->exists)
-        return true;
-    if (!version_hashes(session, pool, family, version, state->blocks, true, hashes))
-        return false;
-    for (uint64_t i = 0; i < state->blocks; i++)
-        judge_block(session, state, family, version, i, hashes[i], 0);
-    return true;
-}
-
-bool families_compare(struct session *session, struct pool *pool)
-{
-    struct found found;
-    find_all(pool, &found);
-    bool all = settle_changes(session, pool, &found);
-    for (unsigned f = 0; f < FAMILIES && all; f++)
-        for (unsigned v = 0; v < FAMILY_VERSIONS && all; v++)
-            all = version_compare(session, pool, &found, f, v);
-    return all;
 }

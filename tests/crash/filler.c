@@ -73,11 +73,18 @@ static void fill(struct session *session, struct volume *volume, struct dice *di
     atomic_fetch_add(&session->full, error == ERROR_NO_SPACE);
 }
 
-static void trim(struct session *session, struct volume *volume, uint64_t start, uint64_t end)
+/* What was trimmed is zeros at once: the first block, and some others. */
+static void trim(struct session *session, struct volume *volume, uint64_t start, uint64_t end, struct dice *dice)
 {
+    unsigned char block[BLOCK];
     struct request request = {.type = REQUEST_TRIM, .offset = start, .length = end - start};
     volume_execute(volume, &request, 1, answer, NULL);
-    done(session, request.error, "trim of the filler");
+    bool trimmed = done(session, request.error, "trim of the filler");
+    for (unsigned i = 0; i < SAMPLES / 2 && trimmed && !atomic_load(&session->over); i++) {
+        uint64_t number = (i == 0 ? 0 : dice_small(dice, (end - start) / BLOCK / 16) - 1), at = start + number * BLOCK;
+        if (read_all(session, volume, at, block, BLOCK) && !memory_is_zero(block, BLOCK))
+            fail("byte %llu of the filler was trimmed, and is not zero", (unsigned long long)at);
+    }
 }
 
 static void fill_and_trim(struct session *session, struct pool *pool, struct dice *dice)
@@ -88,9 +95,9 @@ static void fill_and_trim(struct session *session, struct pool *pool, struct dic
     fill(session, volume, dice);
     uint64_t choice = dice_below(dice, 4), cut = dice_below(dice, FILLER_BYTES / BLOCK) * BLOCK;
     if (choice == 0)
-        trim(session, volume, 0, FILLER_BYTES);
+        trim(session, volume, 0, FILLER_BYTES, dice);
     else if (choice == 1)
-        trim(session, volume, cut / 16, FILLER_BYTES);
+        trim(session, volume, cut / 16, FILLER_BYTES, dice);
     volume_close(volume);
 }
 

@@ -24,6 +24,7 @@
 #include "tests/crash/content.h"
 #include "tests/crash/families.h"
 #include "tests/crash/filler.h"
+#include "tests/crash/imports.h"
 #include "tests/crash/random.h"
 
 #define NAME_SIZE     32
@@ -240,6 +241,25 @@ static bool life_read(struct session *session, struct volume *volume, struct lif
     return true;
 }
 
+/* A hole reads as zeros. Blocks that lie apart are in leaves of their own, each of which is asked for. */
+static void life_extents(struct session *session, struct volume *volume, const struct life *life)
+{
+    struct extent extents[LIFE_BLOCKS];
+    uint64_t bytes = volume_size(volume), stride = life_bytes(session, life, 1);
+    for (uint64_t at = 0; at < bytes;) {
+        uint64_t began = clock_tick(&session->clock);
+        size_t count;
+        enum error error = volume_extents(volume, at, bytes - at, extents, COUNT_OF(extents), &count);
+        if (!succeeds(session, error, "block status of a life"))
+            return;
+        for (size_t i = 0; i < count; at += extents[i++].length)
+            for (uint64_t b = ROUND_UP(at, stride) / stride; extents[i].hole && b * stride < at + extents[i].length; b++)
+                if (!cell_reads(&life->cells[b], began, content_hash(zeros, BLOCK)))
+                    fail("block %llu of life %u is told to be a hole", (unsigned long long)b,
+                         (unsigned)(life - session->lives));
+    }
+}
+
 /* A close tells no error: where something went wrong, a flush says whether it was durable. */
 static bool close_flushed(struct session *session, struct pool *pool)
 {
@@ -259,6 +279,8 @@ static void life_use(struct session *session, struct pool *pool, struct life *li
         life_write(session, volume, life, dice);
     if (dice_percent(dice, 30))
         life_read(session, volume, life, false);
+    if (session_works(session, WORK_DIFFERENCES) && !atomic_load(&session->over))
+        life_extents(session, volume, life);
     volume_close(volume);
     if (!close_flushed(session, pool))
         return;
@@ -404,7 +426,7 @@ static void judge_strangers(const struct object_info *infos, size_t count)
         bool known = sscanf(infos[i].name, "life-%u-%u", &number, &name) == 2 && number < LIVES;
         for (unsigned v = 0; v < VOLUMES; v++)
             known |= strcmp(infos[i].name, volume_names[v]) == 0;
-        known |= families_know(infos[i].name) || strcmp(infos[i].name, FILLER_NAME) == 0;
+        known |= families_know(infos[i].name) || imports_know(infos[i].name) || strcmp(infos[i].name, FILLER_NAME) == 0;
         if (!known)
             fail("the object '%s' was never created", infos[i].name);
     }

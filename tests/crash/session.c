@@ -49,6 +49,15 @@ static void open_as_always(void) {}
 
 bool (*session_excuses)(enum error error) = excuse_none;
 void (*session_opens)(void) = open_as_always;
+void (*session_clock_set)(int64_t seconds);
+
+static bool meet_none(enum trouble trouble)
+{
+    (void)trouble;
+    return false;
+}
+
+bool (*session_met)(enum trouble trouble) = meet_none;
 
 static void say_nothing(void) {}
 

@@ -6,7 +6,7 @@
  * and so knows its content exactly; blocks that all threads write, whole; blocks of which each of four threads owns a
  * quarter, so that partial writes to one block race; blocks of which all threads write quarters or the whole. Besides,
  * *lives*: objects that are created, resized, renamed and deleted all the time; and *families*: objects with snapshots
- * and clones.
+ * and clones. What else a session has to do is its *work*.
  */
 #ifndef COFFER_TESTS_CRASH_SESSION_H
 #define COFFER_TESTS_CRASH_SESSION_H
@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/uuid.h"
 #include "engine/coffer.h"
 #include "tests/crash/model.h"
 
@@ -29,15 +30,31 @@
 #define LIFE_BLOCKS   48
 #define LIFE_NAMES    3
 #define FAMILIES      5
-#define FAMILY_VERSIONS 4 /* an object and three snapshots */
-#define FAMILY_CHANGES  FAMILIES
+#define FAMILY_VERSIONS      44 /* an object and its snapshots, where there is WORK_DEEP */
+#define FAMILY_VERSIONS_FEW  4
+#define FAMILY_CHANGES  FAMILY_VERSIONS
 #define FAMILY_BLOCKS   20
+#define IMPORTS         2
 #define DEVICES_MAX   8
 #define PATH_SIZE     256
 
 enum phase { PHASE_NONE, PHASE_OPENING, PHASE_COMPARING, PHASE_WORKING, PHASE_CLOSING, PHASE_CLOSED, PHASES };
 
 enum plant { PLANT_NONE, PLANT_LOST_FLUSH, PLANT_EARLY_ANSWER };
+
+/* Beside what every session does: a bit for each. */
+enum work {
+    WORK_NONE = 0,
+    WORK_DEEP = 1,        /* families have many snapshots, made in series */
+    WORK_GUARDS = 2,      /* which are held and locked, while the clock is set (guards.c) */
+    WORK_DIFFERENCES = 4, /* what changed between two of them is asked (differences.c) */
+    WORK_IMPORTS = 8,     /* streams become snapshots of families (imports.c) */
+    WORK_RESERVES = 16,   /* objects of families have space reserved */
+    WORK_SCRUBS = 32,     /* (scrubs.c) */
+    WORK_CROWDS = 64,     /* workers meet in a few blocks most of the time */
+    WORK_REPEATS = 128,   /* contents come again and again */
+    WORK_ALL = 255
+};
 
 struct settings {
     uint64_t seed, size, memory;
@@ -49,6 +66,7 @@ struct settings {
     enum fingerprint_choice fingerprint;
     bool encryption, verbose, keep;
     bool fills; /* the pool is filled again and again (filler.h) */
+    unsigned work; /* enum work */
     enum plant plant;
     bool keep_written; /* the model keeps all that was ever written: one thread of the system only */
     char directory[PATH_SIZE - 64];
@@ -73,8 +91,12 @@ struct life {
 
 /* An object with snapshots, some of them clones of each other (families.h). */
 struct version_state {
-    bool exists;
-    uint64_t blocks;
+    bool exists, hold;
+    uint64_t blocks, reserved; /* of it */
+    uint64_t locked_until;     /* seconds since 1970; 0: not */
+    uint64_t age;      /* of a snapshot: rises in the order in which they were made */
+    uint64_t same_age; /* of an object: the snapshot from which nothing changed since; 0: none */
+    struct uuid identity; /* of a snapshot that was imported; zero: it was made here */
     struct cell cells[FAMILY_BLOCKS];
 };
 
@@ -85,6 +107,30 @@ struct families {
         struct version_state next;
     } changes[FAMILY_CHANGES];
     _Atomic unsigned changes_count; /* of a call under way: all of them come about, or none */
+    uint64_t ages;
+};
+
+enum import_phase { IMPORT_NONE, IMPORT_BEGINNING, IMPORT_OPEN, IMPORT_FINISHING, IMPORT_LEAVING };
+
+/* A stream that is written to an object of its own before it becomes a snapshot of a family (imports.h). */
+struct import_model {
+    _Atomic int phase;
+    unsigned family, version;            /* what it becomes */
+    struct uuid stream, base, identity;  /* base zero: it is whole by itself */
+    struct uuid made;                    /* what it is written to */
+    uint64_t base_age;
+    uint64_t marked, marking;            /* bytes; what a call under way may have made of it */
+    struct version_state state;          /* of what it is written to */
+};
+
+/* When the pool was opened, within bounds: by the clock that can be set, in seconds, and by the other. */
+struct opening_time {
+    uint64_t wall_least, wall_most, begin, end;
+};
+
+struct scrub_model {
+    unsigned possible; /* a bit for each state that a restart may find; 0: any */
+    uint64_t damages;  /* that were known when the pool was opened */
 };
 
 struct volume_model {
@@ -113,6 +159,9 @@ struct session {
     uint64_t checkpoints, replayed_max; /* of all rounds */
     struct volume_model volumes[VOLUMES];
     struct life lives[LIVES];
+    struct import_model imports[IMPORTS];
+    struct scrub_model scrub;
+    struct opening_time opened;
     struct families families;
 };
 
@@ -138,6 +187,17 @@ void succeed(enum error error, const char *what);
 extern bool (*session_excuses)(enum error error);
 /* The pool is opened anew: what went wrong before excuses nothing any more. */
 extern void (*session_opens)(void);
+
+/* Sets the clock to so many seconds from what it would be; NULL: nobody can. */
+extern void (*session_clock_set)(int64_t seconds);
+/* Whether a fault of that kind happened since the pool was opened. */
+enum trouble { TROUBLE_SPACE, /* below a device */ TROUBLE_READS };
+extern bool (*session_met)(enum trouble trouble);
+
+static inline bool session_works(const struct session *session, enum work work)
+{
+    return (session->settings.work & work) != 0;
+}
 
 /* False where a fault excuses the error; `over` is set where the group is out of service. */
 bool succeeds(struct session *session, enum error error, const char *what);

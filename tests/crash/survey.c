@@ -11,6 +11,7 @@
 #include "tests/crash/child.h"
 #include "tests/crash/content.h"
 #include "tests/crash/families.h"
+#include "tests/crash/imports.h"
 #include "tests/crash/lives.h"
 
 static enum error checked(enum error error, const char *what)
@@ -124,7 +125,8 @@ static void survey_pool(struct session *session, struct pool *pool, struct surve
         bool is_life = sscanf(infos[i].name, "life-%u-%u", &number, &name) == 2 && number < LIVES;
         if (is_life && infos[i].deleted == 0 && !infos[i].deleting)
             survey_life(session, pool, infos[i].name, &session->lives[number], survey);
-        if (families_know(infos[i].name) && infos[i].deleted == 0 && !infos[i].deleting)
+        bool is_version = families_know(infos[i].name) || imports_know(infos[i].name);
+        if (is_version && infos[i].deleted == 0 && !infos[i].deleting)
             survey_version(session, pool, infos[i].name, false, survey);
     }
     free(infos);

@@ -23,6 +23,7 @@
 #define SHARED_RUN_BLOCKS 4
 #define WRITTEN_RANGES    16
 #define OWNED_BLOCKS      (SPLIT_BLOCKS / 2) /* of the split ones: each quarter has one writer */
+#define CROWDED_BLOCKS    2 /* of the others, where there is WORK_CROWDS */
 
 struct range {
     uint64_t start, end; /* bytes */
@@ -396,7 +397,9 @@ static void shared_use(struct worker *worker, unsigned volume, bool change)
  * but those of the others. */
 static void mixed_use(struct worker *worker, unsigned volume, bool change)
 {
-    uint64_t block = OWNED_BLOCKS + dice_below(&worker->dice, SPLIT_BLOCKS - OWNED_BLOCKS);
+    bool crowded = session_works(worker->session, WORK_CROWDS);
+    uint64_t blocks = crowded ? CROWDED_BLOCKS : SPLIT_BLOCKS - OWNED_BLOCKS;
+    uint64_t block = OWNED_BLOCKS + dice_below(&worker->dice, blocks);
     struct cell *cells = worker->session->volumes[volume].split[block];
     uint64_t offset = split_offset(worker->session, volume) + block * BLOCK;
     uint64_t first = change && chance(worker, 60) ? dice_below(&worker->dice, QUARTERS) : 0;
@@ -446,7 +449,9 @@ static void step(struct worker *worker)
 {
     unsigned volume = (unsigned)dice_below(&worker->dice, VOLUMES);
     uint64_t choice = dice_below(&worker->dice, 100);
-    if (choice < 50)
+    if (session_works(worker->session, WORK_CROWDS) && chance(worker, 60))
+        mixed_use(worker, volume, chance(worker, 70));
+    else if (choice < 50)
         stripe_batch(worker, volume);
     else if (choice < 65)
         stripe_read(worker, volume);

@@ -137,6 +137,12 @@ bool faults_excuse(enum error error)
     return world->plant != SIM_PLANT_SILENT && (world->hit & reasons(error, opens)) != 0;
 }
 
+bool faults_met(enum trouble trouble)
+{
+    uint64_t reads = BIT(READ) | BIT(SECTOR) | BIT(GONE) | BIT(ROT) | BIT(MISREAD) | BIT(LOST) | BIT(ASTRAY) | BIT(COPY);
+    return (world->hit & (trouble == TROUBLE_SPACE ? BIT(FULL) : reads)) != 0;
+}
+
 static void fault_happens(enum fault fault)
 {
     world->hit |= UINT64_C(1) << fault;

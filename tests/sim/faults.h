@@ -21,6 +21,8 @@ void faults_begin(bool at_work);
 void faults_forget(void);
 /* Whether one may have led to this error: a session_excuses. */
 bool faults_excuse(enum error error);
+/* Whether one of that kind happened: a session_met. */
+bool faults_met(enum trouble trouble);
 
 /* Whether this operation takes long, very long. */
 bool fault_slow(void);

@@ -24,6 +24,11 @@ static void begin_anew(void)
     faults_forget();
 }
 
+static void set_clock(int64_t seconds)
+{
+    world->clock_offset = seconds;
+}
+
 struct living {
     void (*run)(struct session *session);
 };
@@ -33,6 +38,8 @@ static void live(void *argument)
     const struct living *living = argument;
     session_excuses = faults_excuse;
     session_opens = begin_anew;
+    session_clock_set = set_clock;
+    session_met = faults_met;
     living->run(world->session);
     fflush(stderr);
     episode_leave(EPISODE_ENDED);

@@ -349,7 +349,7 @@ uint64_t clock_monotonic(void)
 uint64_t clock_realtime(void)
 {
     schedule_point();
-    return REALTIME_START + world->now;
+    return REALTIME_START + world->now + (uint64_t)world->clock_offset * CLOCK_SECOND;
 }
 
 void clock_sleep(uint64_t nanoseconds)

@@ -114,6 +114,12 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     faults_draw();
 }
 
+/* Half of the seeds do what all do, and nothing else. */
+static unsigned work_of(uint64_t seed)
+{
+    return seed % 8 < 4 ? 0 : (unsigned)(hash_mix(seed, WORK_ALL) % WORK_ALL + 1);
+}
+
 static struct settings draw_settings(const struct choices *choices, uint64_t seed, const char *directory)
 {
     struct settings settings = {
@@ -122,6 +128,7 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
         .memory = UINT64_C(52) << 20,
         .stripe_blocks = choices->points || choices->evil != 0 || choices->churn ? 64 : 0,
         .fills = choices->churn,
+        .work = work_of(seed) | (choices->churn ? WORK_RESERVES : 0),
         .rounds = choices->lives,
         .devices = world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2),
         .workers = 1 + (unsigned)world_below(choices->points || choices->evil != 0 ? 2 : 4),

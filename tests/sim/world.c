@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "tests/crash/versions.h"
 #include "tests/sim/episode.h"
 #include "tests/sim/heap.h"
 
@@ -55,13 +56,27 @@ static void volume_copy(struct volume_model *to, const struct volume_model *from
     memcpy(to->shared_contents, from->shared_contents, sizeof(from->shared_contents));
 }
 
+/* Of most families there are few versions. */
+static void families_copy(struct families *to, const struct families *from, unsigned versions)
+{
+    unsigned changes = atomic_load(&from->changes_count);
+    for (unsigned f = 0; f < FAMILIES; f++)
+        memcpy(to->versions[f], from->versions[f], versions * sizeof(from->versions[f][0]));
+    memcpy(to->changes, from->changes, changes * sizeof(from->changes[0]));
+    atomic_store(&to->changes_count, changes);
+    to->ages = from->ages;
+}
+
 static void session_copy(struct session *to, const struct session *from)
 {
     memcpy(to, from, offsetof(struct session, volumes));
     for (unsigned v = 0; v < VOLUMES; v++)
         volume_copy(&to->volumes[v], &from->volumes[v], &from->settings);
     memcpy(to->lives, from->lives, sizeof(from->lives));
-    to->families = from->families;
+    memcpy(to->imports, from->imports, sizeof(from->imports));
+    to->scrub = from->scrub;
+    to->opened = from->opened;
+    families_copy(&to->families, &from->families, family_versions(from));
 }
 
 void world_keep(void)

@@ -81,6 +81,7 @@ struct world {
     struct dice dice;
     uint64_t trace;
     uint64_t now; /* nanoseconds of virtual time */
+    int64_t clock_offset; /* seconds: of the clock that can be set */
 
     /* drawn for the run */
     uint64_t switch_chance;   /* a point is a switch one time in so many */
