@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "engine/group/format.h"
 #include "tests/crash/survey.h"
+#include "tests/sim/appends.h"
 #include "tests/sim/branch.h"
 #include "tests/sim/episode.h"
 #include "tests/sim/images.h"
@@ -23,6 +24,7 @@
 #define PLACE_TRIES      64
 #define MOVES_MAX        3
 #define TOLD_PERCENT     15
+#define APPEND_PERCENT   20
 
 struct place {
     unsigned device;
@@ -77,10 +79,23 @@ static uint64_t draw_offset(unsigned device)
     return choice < 45 ? slot : slot + world_below(SEGMENT / BLOCK) * BLOCK;
 }
 
+/* Of what replay reads: the last block, where records are, or any. */
+static bool draw_append(struct place *place)
+{
+    struct appended append;
+    if (world_below(100) >= APPEND_PERCENT || !appends_draw(&append))
+        return false;
+    uint64_t block = world_below(2) == 0 ? append.blocks - 1 : world_below(append.blocks);
+    *place = (struct place){append.device, append.offset + block * BLOCK};
+    return true;
+}
+
 /* A block, one that holds something if there is one. */
 static struct place draw_place(void)
 {
     struct place place = {0};
+    if (draw_append(&place))
+        return place;
     for (unsigned i = 0; i < PLACE_TRIES; i++) {
         place.device = (unsigned)world_below(world->images_count);
         place.offset = draw_offset(place.device);
@@ -122,6 +137,17 @@ static void flip_bits(void)
     struct place place = draw_place();
     for (uint64_t count = 1 + world_below(4); count > 0; count--)
         bytes_at(place, BLOCK)[world_below(BLOCK)] ^= (unsigned char)(1u << world_below(8));
+}
+
+/* Of an append that replay may read: what it says of blocks and chunks. */
+static void flip_records(void)
+{
+    struct appended append;
+    if (!appends_draw(&append) || append.records_size == 0)
+        return;
+    struct place place = {append.device, append.offset + append.records};
+    for (uint64_t count = 1 + world_below(2); count > 0; count--)
+        bytes_at(place, append.records_size)[world_below(append.records_size)] ^= (unsigned char)(1u << world_below(8));
 }
 
 /* Bits here and there in what is stored: a disk that rots. */
@@ -251,6 +277,7 @@ static const struct {
     void (*make)(void);
 } moves[] = {
     {"flipped bits", flip_bits},
+    {"records", flip_records},
     {"rot", rot},
     {"noise", put_noise},
     {"zeros", put_zeros},

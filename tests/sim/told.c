@@ -12,6 +12,7 @@
 #include "engine/group/checkpoint.h"
 #include "engine/pool/pool.h"
 #include "tests/crash/child.h"
+#include "tests/sim/appends.h"
 #include "tests/sim/plane.h"
 #include "tests/sim/world.h"
 
@@ -68,6 +69,20 @@ static uint64_t newest_number(void)
         for (unsigned copy = 0; copy < CHECKPOINT_COPIES; copy++)
             newest = MAX(newest, record_number(d, copy));
     return newest;
+}
+
+/* The latest up to which any record says that replay skips. */
+static uint64_t checkpoint_sequence(void)
+{
+    uint64_t latest = 0;
+    for (unsigned d = 0; d < world->images_count; d++)
+        for (unsigned copy = 0; copy < CHECKPOINT_COPIES; copy++) {
+            struct checkpoint_format record;
+            memcpy(&record, world->images[d].current->bytes + record_offset(d, copy), sizeof(record));
+            if (record_number(d, copy) != 0)
+                latest = MAX(latest, le64_get(record.sequence));
+        }
+    return latest;
 }
 
 /* Of the devices, the one of which the least was seen. */
@@ -145,8 +160,26 @@ static bool spoil_header(void)
     return true;
 }
 
+/* ---- the journal -------------------------------------------------------------------------------------------------- */
+
+/* An append is no end of the journal where a later one says that a flush covered it. */
+static bool spoil_append(void)
+{
+    struct appended append;
+    struct pool_open_options options = child_open_options(world->session);
+    struct pool *pool;
+    if (!appends_draw_covered(checkpoint_sequence(), &append))
+        return false;
+    flip_one(bytes_to_change(append.device, append.offset), sizeof(struct append_format));
+    if (pool_open(world->session->pool, &options, &pool) == ERROR_NONE)
+        fail("a pool opens though the append at %llu of device %u, in segment %llu, was flushed and is damaged",
+             (unsigned long long)append.offset, append.device, (unsigned long long)append.serial);
+    return true;
+}
+
 bool told_run(void)
 {
+    static bool (*const cases[])(void) = {lose_newest_record, spoil_header, spoil_append};
     child_begin(world->session);
-    return world_below(2) == 0 ? lose_newest_record() : spoil_header();
+    return cases[world_below(COUNT_OF(cases))]();
 }

@@ -1,6 +1,6 @@
 /*
  * What is encrypted and tagged under each key: no block of a segment may be encrypted, and no nonce of a tag used, with
- * two contents. Whoever did would read everything back as it was, so nothing but this finds it.
+ * two contents, and in an encrypted pool none may stay in the clear. Whoever did would read everything back as it was, so nothing but this finds it.
  *
  * The linker puts these functions in front of crypto/bulk.c's for every other object (--wrap); bulk_tag_check(), which
  * calls its neighbour, is not seen, and need not be. What zeros become under a key tells the tweak that is really used.
@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "crypto/bulk.h"
+#include "tests/sim/appends.h"
 #include "tests/sim/world.h"
 
 #define USES_MAX (UINT64_C(1) << 20)
@@ -65,6 +66,8 @@ enum error __wrap_bulk_encrypt(const struct segment_keys *keys, uint64_t first_b
                                size_t size)
 {
     static const uint8_t zeros[BULK_UNIT];
+    if (world->session->settings.encryption && !keys->encrypted)
+        fail("a block of an encrypted pool is written in the clear");
     for (uint64_t i = 0; keys->encrypted && i < size / BULK_UNIT; i++) {
         uint8_t probe[BULK_UNIT];
         TRY(__real_bulk_encrypt(keys, first_block + i, zeros, probe, BULK_UNIT));
@@ -80,6 +83,7 @@ enum error __wrap_bulk_tag(const struct segment_keys *keys, const uint8_t nonce[
     uint64_t content = 0;
     for (size_t i = 0; i < count; i++)
         content = XXH3_64bits_withSeed(parts[i].data, parts[i].size, content);
+    appends_note(&parts[0]);
     use_note("a nonce is used", place_of(keys->tag, sizeof keys->tag, nonce, TAG_NONCE_SIZE), content);
     return __real_bulk_tag(keys, nonce, parts, count, tag);
 }

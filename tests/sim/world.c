@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "tests/crash/versions.h"
+#include "tests/sim/appends.h"
 #include "tests/sim/episode.h"
 #include "tests/sim/heap.h"
 
@@ -37,6 +38,7 @@ void world_create(void)
         kept[i] = (struct kept){world_map(sizeof(struct world)), world_map(sizeof(struct session)), world_map(PENDING_BYTES)};
     uses_begin();
     macs_begin();
+    appends_begin();
 }
 
 static void world_copy(struct world *to, const struct world *from)
