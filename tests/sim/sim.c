@@ -237,12 +237,24 @@ static void runner_start(struct runner *runner, const struct choices *choices, u
     }
 }
 
-static void print_failed(const struct choices *choices, uint64_t seed)
+/* What to type: of states and attacks those that went well before need not be tried again. */
+static void print_failed(const struct choices *choices, uint64_t seed, const struct tally *tally)
 {
-    printf("seed %llu failed; again: coffer-sim --seed %llu --lives %u --operations %llu --plant %s%s --verbose\n",
-           (unsigned long long)seed, (unsigned long long)seed, choices->lives, (unsigned long long)choices->operations,
-           plant_names[choices->plant],
-           choices->points ? " --points" : choices->churn ? " --churn" : "");
+    bool evil = choices->evil != 0;
+    uint64_t state = evil ? (tally->evil.cases - 1) % choices->evil + 1 : tally->crash_points.states;
+    printf("seed %llu failed; again: coffer-sim --seed %llu --lives %u --operations %llu", (unsigned long long)seed,
+           (unsigned long long)seed, choices->lives, (unsigned long long)choices->operations);
+    if (choices->plant != SIM_PLANT_NONE)
+        printf(" --plant %s", plant_names[choices->plant]);
+    if (choices->churn)
+        fputs(" --churn", stdout);
+    if (choices->points)
+        fputs(" --points", stdout);
+    if (evil)
+        printf(" --evil %llu", (unsigned long long)choices->evil);
+    if (choices->state == 0 && (evil ? tally->evil.cases : tally->crash_points.states) != 0)
+        printf(" --state %llu", (unsigned long long)state);
+    puts(" --verbose");
 }
 
 static bool is_passed(int status)
@@ -294,7 +306,7 @@ static bool runner_finish(struct runner *runner, const struct choices *choices, 
     runner->tally->failed = !passed;
     tally_add(total, runner->tally);
     if (!passed)
-        print_failed(choices, runner->seed);
+        print_failed(choices, runner->seed, runner->tally);
     if (!passed && shortens && choices->plant == SIM_PLANT_NONE)
         print_prefix(choices, runner->seed, runner->tally);
     return passed;
