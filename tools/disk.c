@@ -13,7 +13,8 @@
 #include "tools/place.h"
 #include "tools/uri.h"
 
-#define ZERO_PIECE (UINT64_C(1) << 30)
+#define ZERO_PIECE         (UINT64_C(1) << 30)
+#define LEAVE_MILLISECONDS 10000 /* between two answers of a server that is left */
 
 struct slot {
     struct disk_piece piece;
@@ -101,6 +102,9 @@ void disk_close(struct disk *disk)
 {
     if (disk == NULL)
         return;
+    /* What is on its way is waited for: a server that is asked for more lets go of nothing. */
+    while (disk->handle != NULL && nbd_aio_in_flight(disk->handle) > 0 && nbd_poll(disk->handle, LEAVE_MILLISECONDS) > 0)
+        continue;
     if (disk->handle != NULL && nbd_aio_is_ready(disk->handle) == 1)
         nbd_shutdown(disk->handle, 0);
     nbd_close(disk->handle);
