@@ -18,7 +18,7 @@
 
 struct slot {
     struct disk_piece piece;
-    uint8_t *buffer; /* DISK_PIECE bytes, from its first use on */
+    uint8_t *buffer; /* of DISK_PIECE bytes; NULL where it carries nothing */
     bool answered;
     int error; /* errno */
 };
@@ -29,6 +29,9 @@ struct disk {
     void *done_context;
     uint64_t oldest, next; /* numbers of requests; each has the slot of its number modulo DISK_DEPTH */
     struct slot slots[DISK_DEPTH];
+    uint64_t bytes;               /* of data on their way */
+    uint8_t *spare[DISK_DEPTH];   /* buffers that no slot has; the last one is the warmest */
+    size_t spare_count;
     char *context;
     struct disk_range *ranges; /* of the block status that runs */
     size_t range_count;
@@ -110,6 +113,8 @@ void disk_close(struct disk *disk)
     nbd_close(disk->handle);
     for (size_t i = 0; i < DISK_DEPTH; i++)
         memory_free_cleansed(disk->slots[i].buffer);
+    while (disk->spare_count > 0)
+        memory_free_cleansed(disk->spare[--disk->spare_count]);
     free(disk->context);
     free(disk);
 }
@@ -168,25 +173,34 @@ static int answered(void *user, int *error)
     return 1; /* libnbd forgets it */
 }
 
+static uint64_t bytes_carried(enum disk_action action, uint64_t length)
+{
+    return action == DISK_READ || action == DISK_WRITE ? length : 0;
+}
+
 /* Tells of the oldest, which was answered. */
 static enum error oldest_end(struct disk *disk)
 {
-    const struct slot *slot = slot_of(disk, disk->oldest);
+    struct slot *slot = slot_of(disk, disk->oldest);
     if (slot->error != 0)
         return piece_failed(&slot->piece, slot->error, strerrordesc_np(slot->error));
     TRY(disk->done(disk->done_context, &slot->piece));
+    disk->bytes -= bytes_carried(slot->piece.action, slot->piece.length);
+    if (slot->buffer != NULL)
+        disk->spare[disk->spare_count++] = slot->buffer;
+    slot->buffer = NULL;
     disk->oldest++;
     return ERROR_NONE;
 }
 
-/* Ends what was answered, and waits until no more than `most` are on their way. */
-static enum error queue_drain(struct disk *disk, uint64_t most)
+/* Ends what was answered, and waits until no more than so many, and so many bytes, are on their way. */
+static enum error queue_drain(struct disk *disk, uint64_t most, uint64_t bytes_most)
 {
     while (disk->oldest < disk->next) {
         const struct slot *slot = slot_of(disk, disk->oldest);
         if (slot->answered)
             TRY(oldest_end(disk));
-        else if (disk->next - disk->oldest <= most)
+        else if (disk->next - disk->oldest <= most && disk->bytes <= bytes_most)
             break;
         else if (nbd_poll(disk->handle, -1) < 0 && !slot->answered)
             return piece_failed(&slot->piece, nbd_get_errno(), nbd_get_error());
@@ -212,11 +226,11 @@ static int64_t slot_send(struct disk *disk, struct slot *slot, const void *data)
     }
 }
 
-static enum error slot_fill(struct slot *slot, enum disk_action action, uint64_t offset, uint64_t length)
+static enum error slot_fill(struct disk *disk, struct slot *slot, enum disk_action action, uint64_t offset, uint64_t length)
 {
-    bool carries = action == DISK_READ || action == DISK_WRITE;
+    bool carries = bytes_carried(action, length) > 0;
     if (carries && slot->buffer == NULL)
-        slot->buffer = malloc(DISK_PIECE);
+        slot->buffer = disk->spare_count > 0 ? disk->spare[--disk->spare_count] : malloc(DISK_PIECE);
     slot->piece = (struct disk_piece){action, offset, length, slot->buffer};
     slot->answered = false;
     slot->error = 0;
@@ -225,12 +239,13 @@ static enum error slot_fill(struct slot *slot, enum disk_action action, uint64_t
 
 static enum error ask(struct disk *disk, enum disk_action action, uint64_t offset, uint64_t length, const void *data)
 {
-    TRY(queue_drain(disk, DISK_DEPTH - 1));
+    TRY(queue_drain(disk, DISK_DEPTH - 1, DISK_BYTES - bytes_carried(action, length)));
     struct slot *slot = slot_of(disk, disk->next);
-    TRY(slot_fill(slot, action, offset, length));
+    TRY(slot_fill(disk, slot, action, offset, length));
     if (slot_send(disk, slot, data) < 0)
         return piece_failed(&slot->piece, nbd_get_errno(), nbd_get_error());
     disk->next++;
+    disk->bytes += bytes_carried(action, length);
     if (action != DISK_NOTE && nbd_poll(disk->handle, 0) < 0 && !slot->answered)
         return piece_failed(&slot->piece, nbd_get_errno(), nbd_get_error());
     return ERROR_NONE;
@@ -266,7 +281,7 @@ enum error disk_note(struct disk *disk, uint64_t offset, uint64_t length)
 
 enum error disk_settle(struct disk *disk)
 {
-    return queue_drain(disk, 0);
+    return queue_drain(disk, 0, 0);
 }
 
 enum error disk_flush(struct disk *disk)

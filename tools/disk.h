@@ -1,7 +1,7 @@
 /*
  * An object or snapshot of a running pool, read and written over NBD as any client would: it takes no other right.
  *
- * Requests are pipelined: up to DISK_DEPTH are on their way, and each is done in the order in which they were made. What fails
+ * Requests are pipelined: up to DISK_DEPTH, and DISK_BYTES of data, are on their way, and each is done in the order in which they were made. What fails
  * stays the oldest, so all that was done is all before it.
  */
 #ifndef COFFER_TOOLS_DISK_H
@@ -14,7 +14,8 @@
 #include "tools/tool.h"
 
 #define DISK_PIECE (1u << 20) /* of one read or write */
-#define DISK_DEPTH 16         /* of them on their way */
+#define DISK_DEPTH 64         /* requests on their way: small ones wait for answers, not for bytes */
+#define DISK_BYTES (2u << 20) /* of their data: one piece is taken while the next comes; more only falls out of caches */
 
 struct disk;
 
