@@ -23,6 +23,7 @@ GIB = 1 << 30
 FINGERPRINTS = ("xxh3", "hmac-sha256")
 RESIDENT_ABOVE_MEMORY = 64 * MIB  # 320 MiB where memory = 256M
 START_SECONDS = 120
+MEMORY_CONTROLLER = "/sys/fs/cgroup/memory"
 
 _failed = False
 _places = []
@@ -144,17 +145,98 @@ def baseline(path, codec="zstd-1"):
     return bench("baseline", path, "--codec", codec)
 
 
+def answered(error):
+    """The completion of a read or write through libnbd."""
+    if error.value:
+        fail(f"a request failed: {os.strerror(error.value)}")
+    return 1
+
+
+class Cage:
+    """A memory cgroup (version 1; for root) that kills what outgrows it; where there is none, nothing is confined."""
+
+    def __init__(self, bytes_count):
+        self.bytes = bytes_count
+        self.path = os.path.join(MEMORY_CONTROLLER, f"coffer-bench-{os.getpid()}-{time.monotonic_ns()}")
+        try:
+            os.mkdir(self.path)
+        except OSError:
+            self.path = None
+            return
+        self._write("memory.limit_in_bytes", bytes_count)
+        atexit.register(self._remove)
+
+    def _write(self, name, value):
+        with open(os.path.join(self.path, name), "w", encoding="ascii") as file:
+            file.write(str(value))
+
+    def _read(self, name):
+        with open(os.path.join(self.path, name), encoding="ascii") as file:
+            return file.read()
+
+    def _remove(self):
+        try:
+            os.rmdir(self.path)
+        except OSError:
+            pass
+
+    def enter(self):
+        """Between fork and exec."""
+        if self.path:
+            self._write("cgroup.procs", os.getpid())
+
+    def figure(self, what):
+        if not self.path:
+            note(f"no memory cgroup here: {what} was not confined")
+            return
+        kills = int(next(line for line in self._read("memory.oom_control").splitlines()
+                         if line.startswith("oom_kill ")).split()[1])
+        figure(f"{what} in a memory cgroup of {self.bytes / MIB:.0f} MiB, page cache and kernel included",
+               "nothing killed", f"{kills} killed", kills == 0)
+
+
+class Control:
+    """A connection to the control socket: calls and how long they take, without a process for each."""
+
+    def __init__(self, directory):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(os.path.join(directory, "control.sock"))
+        self.lines = self.socket.makefile("rb")
+
+    def call(self, method, **parameters):
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+        self.socket.sendall(json.dumps(request).encode() + b"\n")
+        answer = json.loads(self.lines.readline())
+        if "error" in answer:
+            fail(f"{method}: {answer['error']['message']}")
+        return answer["result"]
+
+    def timed(self, method, **parameters):
+        began = time.monotonic()
+        self.call(method, **parameters)
+        return time.monotonic() - began
+
+
+def milliseconds(times):
+    """Median, 99th percentile and longest of times in seconds."""
+    ordered = sorted(times)
+    return (f"p50 {ordered[len(ordered) // 2] * 1e3:.2f} ms, p99 {ordered[len(ordered) * 99 // 100] * 1e3:.2f} ms, "
+            f"longest {ordered[-1] * 1e3:.2f} ms")
+
+
 class Pool:
     """A pool in a directory of its own, and its daemon."""
 
-    def __init__(self, bytes_text, fingerprint="xxh3", memory="256M", **conf):
+    def __init__(self, bytes_text, fingerprint="xxh3", memory="256M", create=(), **conf):
         self.base = place()
         self.directory = os.path.join(self.base, "pool")
         self.messages = os.path.join(self.base, "messages")
         self.daemon = None
         self.memory = memory
         self.resident_peak = 0
-        self.create = [binary("coffer"), "create", self.directory, "--size", bytes_text, "--fingerprint", fingerprint]
+        self.cage = Cage(size(memory) + RESIDENT_ABOVE_MEMORY)
+        self.create = [binary("coffer"), "create", self.directory, "--size", bytes_text, "--fingerprint", fingerprint,
+                       *create]
         run(*self.create)
         for key, value in {"memory": memory, **conf}.items():
             self.conf_set(key.replace("_", "-"), value)
@@ -183,7 +265,8 @@ class Pool:
         """Returns the seconds until the export's socket accepts and the daemon tells its status."""
         started = time.monotonic()
         with open(self.messages, "ab") as messages:
-            self.daemon = subprocess.Popen([binary("cofferd"), self.directory], stdout=messages, stderr=messages)
+            self.daemon = subprocess.Popen([binary("cofferd"), self.directory], stdout=messages, stderr=messages,
+                                           preexec_fn=self.cage.enter)
         while not (self._accepts() and self._answers()):
             if self.daemon.poll() is not None or time.monotonic() - started > START_SECONDS:
                 with open(self.messages, encoding="utf-8", errors="replace") as messages:
@@ -253,3 +336,4 @@ class Pool:
         most = size(self.memory) + RESIDENT_ABOVE_MEMORY
         figure(f"resident size of cofferd at memory = {self.memory}", f"at most {most / MIB:.0f} MiB",
                f"{self.resident_peak / MIB:.0f} MiB", self.resident_peak <= most, "VmHWM of /proc/PID/status")
+        self.cage.figure("cofferd")
