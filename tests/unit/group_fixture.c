@@ -470,6 +470,11 @@ void fixture_refuse_reads(struct fixture *f, uint64_t offset, uint64_t size, int
     device->operations = &refusal.operations;
 }
 
+void fixture_refuse_no_more(void)
+{
+    atomic_store(&refusal.times, 0);
+}
+
 int fixture_refusals_left(void)
 {
     return atomic_load(&refusal.times);

@@ -96,6 +96,7 @@ uint64_t fixture_offset(struct fixture *fixture, uint64_t serial, uint32_t grain
 /* From now on device 0 refuses the next `times` reads of anything between `offset` and `offset + size`. */
 void fixture_refuse_reads(struct fixture *fixture, uint64_t offset, uint64_t size, int times);
 int fixture_refusals_left(void);
+void fixture_refuse_no_more(void);
 
 /* A seeded generator of the test's own, so that a failure happens again. */
 uint64_t fixture_random(uint64_t *state);
