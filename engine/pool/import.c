@@ -247,8 +247,9 @@ static enum error import_make(struct operation *operation, const struct object *
     return ERROR_NONE;
 }
 
-static enum error import_take(struct operation *operation, struct call *call)
+static enum error import_take(struct operation *operation, void *context)
 {
+    struct call *call = context;
     struct object *target, *base, *found = import_find(operation->pool, call->request->stream);
     TRY(check_target(operation->pool, call, &target, &base));
     if (found == NULL)
@@ -258,30 +259,13 @@ static enum error import_take(struct operation *operation, struct call *call)
     return ERROR_NONE;
 }
 
-typedef enum error operate(struct operation *operation, struct call *call);
-
-static enum error operate_locked(struct pool *pool, struct call *call, operate *run)
-{
-    struct operation *operation = memory_zeroed(1, sizeof *operation);
-    if (operation == NULL)
-        return ERROR_NO_MEMORY;
-    mutex_lock(&pool->lock);
-    enum error error = operation_begin(pool, operation);
-    if (error == ERROR_NONE)
-        error = run(operation, call);
-    error = operation_end(operation, error);
-    mutex_unlock(&pool->lock);
-    free(operation);
-    return error;
-}
-
 enum error import_begin(struct pool *pool, const struct import_request *request, struct import_info *info)
 {
     char name[UUID_TEXT_SIZE];
     struct call call = {.request = request};
     TRY(check_request(request));
     TRY(target_compare(pool, &call));
-    TRY(operate_locked(pool, &call, import_take));
+    TRY(operation_run(pool, import_take, &call));
     uuid_format(call.info.uuid, name);
     TRY(object_resize_import(pool, name, request->size, request->stream));
     *info = call.info;
@@ -396,8 +380,9 @@ static enum error adopt_as_next(struct operation *operation, const struct import
     return ERROR_NONE;
 }
 
-static enum error import_adopt(struct operation *operation, struct call *call)
+static enum error import_adopt(struct operation *operation, void *context)
 {
+    struct call *call = context;
     struct pool *pool = operation->pool;
     const struct import_request *request = call->request;
     struct object *made, *target, *base;
@@ -420,7 +405,7 @@ enum error import_finish(struct pool *pool, const struct import_request *request
     struct call call = {.request = request, .info.uuid = import};
     TRY(check_request(request));
     TRY(target_compare(pool, &call));
-    TRY(operate_locked(pool, &call, import_adopt));
+    TRY(operation_run(pool, import_adopt, &call));
     *object = call.object;
     return ERROR_NONE;
 }

@@ -66,7 +66,8 @@ enum error operation_commit(struct operation *operation)
     return ERROR_NONE;
 }
 
-enum error operation_end(struct operation *operation, enum error error)
+/* Gives back what the operation holds, and where it failed what it entered. Returns `error`. */
+static enum error end(struct pool *pool, struct operation *operation, enum error error) REQUIRES(pool->lock)
 {
     for (size_t i = 0; i < operation->document_count; i++)
         free((void *)operation->documents[i].bytes);
@@ -74,20 +75,34 @@ enum error operation_end(struct operation *operation, enum error error)
     for (size_t i = 0; i < operation->entered_count; i++) {
         dropped |= operation->entered[i]->deleting;
         if (error)
-            catalog_leave(operation->pool, operation->entered[i]);
+            catalog_leave(pool, operation->entered[i]);
     }
     if (dropped) /* it looks at all objects: not at each snapshot */
-        condition_signal(&operation->pool->janitor_wake);
+        condition_signal(&pool->janitor_wake);
     if (operation->move_count || operation->change_count)
-        group_links_changed(operation->pool->group);
+        group_links_changed(pool->group);
     return error;
 }
 
-enum error operation_begin(struct pool *pool, struct operation *operation)
+static enum error begin(struct pool *pool) REQUIRES(pool->lock)
 {
-    *operation = (struct operation){.pool = pool};
     TRY(object_check_changeable(pool));
     return group_links_await(pool->group, LINK_DEPTH_MAX);
+}
+
+enum error operation_run(struct pool *pool, operation_steps *steps, void *context)
+{
+    AUTO_FREE struct operation *operation = memory_zeroed(1, sizeof *operation);
+    if (operation == NULL)
+        return ERROR_NO_MEMORY;
+    operation->pool = pool;
+    mutex_lock(&pool->lock);
+    enum error error = begin(pool);
+    if (error == ERROR_NONE)
+        error = steps(operation, context);
+    error = end(pool, operation, error);
+    mutex_unlock(&pool->lock);
+    return error;
 }
 
 struct object_document document_kept(struct pool *pool, const struct object *object, const char *name)

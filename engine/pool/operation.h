@@ -1,6 +1,6 @@
 /*
  * One operation upon versions of objects in the making: documents, components and objects that go over to other
- * components, all of which are one commit in one append. Under pool->lock throughout.
+ * components, all of which are one commit in one append. Steps and parts run under pool->lock.
  */
 #ifndef COFFER_ENGINE_POOL_OPERATION_H
 #define COFFER_ENGINE_POOL_OPERATION_H
@@ -21,9 +21,11 @@ struct operation {
 
 _Static_assert(2 * SNAPSHOT_OBJECTS_MAX <= CATALOG_DOCUMENTS_MAX, "a document of each object and of each snapshot");
 
+typedef enum error operation_steps(struct operation *operation, void *context);
 
-/* ERROR_NONE where objects may be changed; waits for a merge where links lead too deep. operation_end() is due in any case. */
-enum error operation_begin(struct pool *pool, struct operation *operation) CHECKED;
+/* Runs the steps of an operation under pool->lock, where objects may be changed; waits for a merge before, where links
+ * lead too deep. What they entered is taken back where they fail. */
+enum error operation_run(struct pool *pool, operation_steps *steps, void *context) CHECKED;
 /* A document in the slot of an object that exists. */
 enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document) CHECKED;
 /* A document of something new. */
@@ -34,8 +36,6 @@ void operation_heir(struct operation *operation, const struct object_document *d
 enum error operation_move(struct operation *operation, struct object *object, const struct object_document *moved,
                           uint64_t base) CHECKED;
 enum error operation_commit(struct operation *operation) CHECKED;
-/* Gives back what it holds, and where it failed what it entered. Returns `error`. */
-enum error operation_end(struct operation *operation, enum error error);
 
 /* The document of a snapshot that keeps what the object has now; … of one that is deleted from the beginning. */
 struct object_document document_kept(struct pool *pool, const struct object *object, const char *name);

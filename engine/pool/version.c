@@ -99,54 +99,50 @@ enum error version_check_deletable(struct pool *pool, const struct object *objec
 
 /* ---- snapshots ----------------------------------------------------------------------------------------------------- */
 
-static enum error snapshot_one(struct operation *operation, const char *name, const char *snapshot, bool hold,
-                               uint64_t locked_until)
+struct snapshot_call {
+    const char *const *names;
+    size_t count;
+    const char *snapshot;
+    bool hold;
+    uint64_t locked_until;
+};
+
+static enum error snapshot_one(struct operation *operation, const struct snapshot_call *call, const char *name)
 {
     struct pool *pool = operation->pool;
     struct object_document moved;
     struct object *object;
     TRY(find_object(pool, name, &object));
     TRY(object_check_whole(object));
-    if (object_table_snapshot(pool->table, object, snapshot) != NULL)
-        return error_explain(ERROR_EXISTS, "'%s' has a snapshot '%s' already", object->name, snapshot);
+    if (object_table_snapshot(pool->table, object, call->snapshot) != NULL)
+        return error_explain(ERROR_EXISTS, "'%s' has a snapshot '%s' already", object->name, call->snapshot);
     TRY(reserve_renew(pool, object));
-    struct object_document kept = document_kept(pool, object, snapshot);
-    kept.hold = hold;
-    kept.locked_until = locked_until;
+    struct object_document kept = document_kept(pool, object, call->snapshot);
+    kept.hold = call->hold;
+    kept.locked_until = call->locked_until;
     object_describe(pool, object, &moved);
     TRY(object_take_component(pool, &moved.component));
     TRY(operation_enter(operation, &kept));
     return operation_move(operation, object, &moved, kept.component);
 }
 
-static enum error snapshot_all(struct operation *operation, const char *const *names, size_t count, const char *snapshot,
-                               bool hold, uint64_t locked_until)
+static enum error snapshot_all(struct operation *operation, void *context)
 {
-    TRY(check_lock(operation->pool, locked_until));
-    for (size_t i = 0; i < count; i++)
-        TRY(snapshot_one(operation, names[i], snapshot, hold, locked_until));
+    const struct snapshot_call *call = context;
+    TRY(check_lock(operation->pool, call->locked_until));
+    for (size_t i = 0; i < call->count; i++)
+        TRY(snapshot_one(operation, call, call->names[i]));
     return operation_commit(operation);
 }
 
 enum error object_snapshot(struct pool *pool, const char *const *names, size_t count, const char *snapshot, bool hold,
                            uint64_t locked_until)
 {
-    struct operation *operation = memory_zeroed(1, sizeof *operation);
-    if (operation == NULL)
-        return ERROR_NO_MEMORY;
-    enum error error = object_name_check(snapshot);
-    if (error == ERROR_NONE && (count == 0 || count > SNAPSHOT_OBJECTS_MAX))
-        error = error_explain(ERROR_INVALID, "a snapshot is made of 1 to %d objects at a time", SNAPSHOT_OBJECTS_MAX);
-    if (error == ERROR_NONE) {
-        mutex_lock(&pool->lock);
-        error = operation_begin(pool, operation);
-        if (error == ERROR_NONE)
-            error = snapshot_all(operation, names, count, snapshot, hold, locked_until);
-        error = operation_end(operation, error);
-        mutex_unlock(&pool->lock);
-    }
-    free(operation);
-    return error;
+    TRY(object_name_check(snapshot));
+    if (count == 0 || count > SNAPSHOT_OBJECTS_MAX)
+        return error_explain(ERROR_INVALID, "a snapshot is made of 1 to %d objects at a time", SNAPSHOT_OBJECTS_MAX);
+    return operation_run(pool, snapshot_all,
+                         &(struct snapshot_call){names, count, snapshot, hold, locked_until});
 }
 
 static void info_fill(const struct object *object, struct snapshot_info *info)
@@ -268,8 +264,9 @@ enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_h
 
 /* ---- the way back -------------------------------------------------------------------------------------------------- */
 
-static enum error rollback(struct operation *operation, const char *name)
+static enum error rollback(struct operation *operation, void *context)
 {
+    const char *name = context;
     struct pool *pool = operation->pool;
     struct object_document moved;
     struct object *snapshot;
@@ -293,17 +290,7 @@ static enum error rollback(struct operation *operation, const char *name)
 
 enum error object_rollback(struct pool *pool, const char *name)
 {
-    struct operation *operation = memory_zeroed(1, sizeof *operation);
-    if (operation == NULL)
-        return ERROR_NO_MEMORY;
-    mutex_lock(&pool->lock);
-    enum error error = operation_begin(pool, operation);
-    if (error == ERROR_NONE)
-        error = rollback(operation, name);
-    error = operation_end(operation, error);
-    mutex_unlock(&pool->lock);
-    free(operation);
-    return error;
+    return operation_run(pool, rollback, (void *)name);
 }
 
 /* ---- clones -------------------------------------------------------------------------------------------------------- */
@@ -319,13 +306,19 @@ static enum error source_move(struct operation *operation, struct object *object
     return operation_move(operation, object, &moved, dropped.component);
 }
 
-static enum error clone_make(struct operation *operation, const char *name, const char *new_name, struct uuid *uuid)
+struct clone_call {
+    const char *name, *new_name;
+    struct uuid *uuid;
+};
+
+static enum error clone_make(struct operation *operation, void *context)
 {
+    const struct clone_call *call = context;
     struct pool *pool = operation->pool;
     struct object_document made;
     struct object *source;
-    TRY(object_find_living(pool, name, &source));
-    TRY(object_check_name_free(pool, new_name));
+    TRY(object_find_living(pool, call->name, &source));
+    TRY(object_check_name_free(pool, call->new_name));
     TRY(object_check_whole(source));
     uint64_t base = source->component;
     object_describe(pool, source, &made);
@@ -338,29 +331,19 @@ static enum error clone_make(struct operation *operation, const char *name, cons
     made.identity = made.import_stream = (struct uuid){{0}};
     made.import_position = 0;
     memset(made.name, 0, sizeof made.name);
-    memcpy(made.name, new_name, strlen(new_name));
+    memcpy(made.name, call->new_name, strlen(call->new_name));
     if (!object_is_snapshot(source))
         TRY(source_move(operation, source));
     TRY(object_take_component(pool, &made.component));
     TRY(operation_enter(operation, &made));
     operation_heir(operation, &made, base);
     TRY(operation_commit(operation));
-    *uuid = made.uuid;
+    *call->uuid = made.uuid;
     return ERROR_NONE;
 }
 
 enum error object_clone(struct pool *pool, const char *name, const char *new_name, struct uuid *uuid)
 {
     TRY(object_name_check(new_name));
-    struct operation *operation = memory_zeroed(1, sizeof *operation);
-    if (operation == NULL)
-        return ERROR_NO_MEMORY;
-    mutex_lock(&pool->lock);
-    enum error error = operation_begin(pool, operation);
-    if (error == ERROR_NONE)
-        error = clone_make(operation, name, new_name, uuid);
-    error = operation_end(operation, error);
-    mutex_unlock(&pool->lock);
-    free(operation);
-    return error;
+    return operation_run(pool, clone_make, &(struct clone_call){name, new_name, uuid});
 }
