@@ -12,7 +12,8 @@
  * reaches a disk, so there is nothing for a crash to harm. Decompression trusts no byte of its input: both libraries
  * are given the room there is, and any other length than the one asked for is damage.
  */
-#define ZSTD_STATIC_LINKING_ONLY /* for the format without magic number, and for memory that is wiped; its functions are exported */
+/* For the format without magic number, and for memory that is wiped; its functions are exported. */
+#define ZSTD_STATIC_LINKING_ONLY
 #include "dedup/unit.h"
 
 #include <lz4.h>

@@ -100,7 +100,8 @@ static enum error find_trashed(struct methods *methods, json_t *parameters, stru
                              found.name, pool_command(methods->pool));
     if (found.deleting)
         return error_explain(ERROR_NOT_FOUND, "'%s' is being freed already", found.name);
-    return object_find_trashed(methods->pool, text(parameters, "name"), info); /* refused where several in the trash have the name */
+    /* Refused where several in the trash have the name. */
+    return object_find_trashed(methods->pool, text(parameters, "name"), info);
 }
 
 static enum error answer_with(struct methods *methods, const char *name, json_t **result)

@@ -1,5 +1,5 @@
-/* Reading what the daemon answered, and showing it. A key that is missing, because the daemon is of another version, reads as nothing:
- * a table with a "?" helps more than none. */
+/* Reading what the daemon answered, and showing it. A key that is missing, because the daemon is of another version,
+ * reads as nothing: a table with a "?" helps more than none. */
 #ifndef COFFER_TOOLS_ANSWER_H
 #define COFFER_TOOLS_ANSWER_H
 

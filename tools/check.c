@@ -103,13 +103,15 @@ static enum error check_pool(struct check *check, const char *directory, const s
 
 static enum error print_json(struct check *check, const struct check_report *report)
 {
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:O, s:O}", "errors", (json_int_t)report->errors,
-                             "chunks", (json_int_t)report->chunks, "units", (json_int_t)report->units, "nodes",
-                             (json_int_t)report->nodes, "pages", (json_int_t)report->pages, "segments",
+    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:O, s:O}", "errors",
+                             (json_int_t)report->errors, "chunks", (json_int_t)report->chunks, "units",
+                             (json_int_t)report->units, "nodes", (json_int_t)report->nodes, "pages",
+                             (json_int_t)report->pages, "segments",
                              (json_int_t)report->segments, "references", (json_int_t)report->references, "bytes_read",
                              (json_int_t)report->bytes_read, "bytes_lost",
                              (json_int_t)report->bytes_lost, "losses_unknown", report->losses_unknown, "findings_more",
-                             report->errors > json_array_size(check->findings), "findings", check->findings, "losses", check->losses);
+                             report->errors > json_array_size(check->findings), "findings", check->findings,
+                             "losses", check->losses);
     enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(check->tool, json);
     json_decref(json);
     return error;

@@ -78,7 +78,8 @@ struct superblock_format {
     uint8_t magic[8];
     le32 version;
     le32 crc;               /* CRC-32 (IEEE 802.3) of bytes 16 to 4095 less the two MACs (taken as zero) */
-    uint8_t mac[WRAPPINGS][32]; /* HMAC-SHA-256 under K_super of each wrapping, over the whole superblock with crc and MACs zero */
+    /* HMAC-SHA-256 under K_super of each wrapping, over the whole superblock with crc and MACs zero. */
+    uint8_t mac[WRAPPINGS][32];
     uint8_t pool[16];
     uint8_t group[16];
     uint8_t device[16];

@@ -228,7 +228,8 @@ static struct shares shares_of(const struct group_config *config, uint32_t segme
         .tables = config->memory / 8,
     };
     uint64_t buffers = shares.journal_buffers * (2ull * JOURNAL_BUFFER_BYTES + LOG_RECORDS_BYTES) +
-                       2ull * (2 * META_BUFFERS + COLD_BUFFERS) * shares.meta_buffer_bytes + (uint64_t)shares.scratch_count * SCRATCH_BYTES;
+                       2ull * (2 * META_BUFFERS + COLD_BUFFERS) * shares.meta_buffer_bytes +
+                       (uint64_t)shares.scratch_count * SCRATCH_BYTES;
     shares.fixed = buffers + 2 * shares.tables + config->index_memory + segments * sizeof(struct segment) +
                    CHANGES_BYTES + shares.keys_cached * SEGMENT_KEY_BYTES + sizeof(struct summary);
     return shares;

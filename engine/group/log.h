@@ -103,7 +103,8 @@ struct log_commit {
     uint64_t sequence; /* of its last frame */
 };
 
-enum error log_init(struct log *log, struct group *group, enum segment_kind kind, unsigned buffers, uint32_t buffer_bytes) CHECKED;
+enum error log_init(struct log *log, struct group *group, enum segment_kind kind, unsigned buffers,
+                    uint32_t buffer_bytes) CHECKED;
 void log_deinit(struct log *log);
 
 /* True where a commit can go on without waiting: two free buffers, and no segment lacks. Under the group's lock. */

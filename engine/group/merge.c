@@ -330,7 +330,8 @@ static bool freeze_is_due(struct group *group, bool wanted)
 {
     mutex_lock(&group->lock);
     struct recent *active = group->view->active;
-    bool victims = has_victims(group), releases = releases_are_due(group, victims), cleaning = clean_is_due(group) || recompress_is_due(group);
+    bool victims = has_victims(group), releases = releases_are_due(group, victims);
+    bool cleaning = clean_is_due(group) || recompress_is_due(group);
     bool something = !recent_is_empty(active) || victims || releases || cleaning || group->repair;
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);

@@ -456,7 +456,9 @@ static enum error snapshot_load(struct pool *pool, struct object *snapshot)
         object_table_link(snapshot, origin);
         return ERROR_NONE;
     }
-    message(MESSAGE_ERROR, "the catalog's slot %llu: the object of the snapshot '%s' is not known: it is not served, its data is untouched",
+    message(MESSAGE_ERROR,
+            "the catalog's slot %llu: the object of the snapshot '%s' is not known: it is not served, its data is "
+            "untouched",
             (unsigned long long)slot, snapshot->name);
     catalog_leave(pool, snapshot);
     object_table_lose(pool->table, slot);

@@ -135,7 +135,8 @@ static enum check_fault reference_judge(struct check *check, struct check_chunk 
             return FAULT_MISPLACED;
     }
     /* Of a component that is gone nobody knows the domain. */
-    bool mixed = chunk->owner && !check->components[component].gone && check->components[chunk->owner - 1].domain != check->components[component].domain;
+    bool mixed = chunk->owner && !check->components[component].gone &&
+                 check->components[chunk->owner - 1].domain != check->components[component].domain;
     if (!mixed || chunk->flags & CHUNK_DOMAINS_TOLD)
         return FAULT_NONE;
     chunk->flags |= CHUNK_DOMAINS_TOLD;

@@ -72,13 +72,15 @@ enum error object_document_encode(const struct object_document *document, void *
     json_t *cut = document->cut ? json_integer((json_int_t)document->cut) : NULL;
     json_t *reserve = document->reserve ? json_integer((json_int_t)document->reserve) : NULL;
     json_t *until = document->locked_until ? json_integer((json_int_t)document->locked_until) : NULL;
-    return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}], s:o*, s:o*, s:s*, s:o*, s:o*, s:s*, s:o*}", "uuid", uuid, "name",
-                           document->name, "size", (json_int_t)document->size, "created", (json_int_t)document->created,
-                           "deleted", (json_int_t)document->deleted, "state", state_names[document->state], "domain",
-                           domain, "components", "group", group, "component", (json_int_t)document->component, "state",
-                           "active", "cut", cut, "reserve", reserve, "origin", uuid_is_zero(document->origin) ? NULL : origin, "hold",
-                           document->hold ? json_true() : NULL, "locked_until", until, "identity",
-                           uuid_is_zero(document->identity) ? NULL : identity, "import", import_encode(document)),
+    return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}],"
+                           " s:o*, s:o*, s:s*, s:o*, s:o*, s:s*, s:o*}",
+                           "uuid", uuid, "name", document->name, "size", (json_int_t)document->size, "created",
+                           (json_int_t)document->created, "deleted", (json_int_t)document->deleted, "state",
+                           state_names[document->state], "domain", domain, "components", "group", group, "component",
+                           (json_int_t)document->component, "state", "active", "cut", cut, "reserve", reserve, "origin",
+                           uuid_is_zero(document->origin) ? NULL : origin, "hold", document->hold ? json_true() : NULL,
+                           "locked_until", until, "identity", uuid_is_zero(document->identity) ? NULL : identity,
+                           "import", import_encode(document)),
                  bytes, size);
 }
 

@@ -49,8 +49,10 @@ static enum error fingerprint_check(const struct opening *opening, size_t i)
     unsigned conf = opening->pool->conf->fingerprint, found = opening->superblocks[i].fingerprint;
     if (conf == found)
         return ERROR_NONE;
-    return error_explain(ERROR_INVALID, "%s/%s says (or means, where the line is missing) fingerprint = %s, but the pool was "
-                         "made with %s: set it back", opening->pool->directory, POOL_CONF_NAME, names[conf % 3], names[found % 3]);
+    return error_explain(ERROR_INVALID,
+                         "%s/%s says (or means, where the line is missing) fingerprint = %s, but the pool was made "
+                         "with %s: set it back",
+                         opening->pool->directory, POOL_CONF_NAME, names[conf % 3], names[found % 3]);
 }
 
 /* The copies of a probe that state the same identity and wrapping as copy `n`; nobody vouched for any of them yet. */

@@ -428,8 +428,8 @@ static void an_unknown_incompatible_feature_forbids_reading_too(void **context)
     superblock_rewrite(UINT64_C(1) << 40, 0);
     assert_refused(pool_try_open(), ERROR_NEWER_FORMAT, "features that this Coffer does not know");
     assert_refused(pool_open(fixture_directory, &options, &pool), ERROR_NEWER_FORMAT, "features");
-    assert_refused(pool_check(fixture_directory, &options, &(struct check_listener){.found = fixture_found}, &report), ERROR_NEWER_FORMAT,
-                   "features");
+    enum error error = pool_check(fixture_directory, &options, &(struct check_listener){.found = fixture_found}, &report);
+    assert_refused(error, ERROR_NEWER_FORMAT, "features");
 }
 
 static void a_single_device_has_nobody_to_revive_it(void **context)
