@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "engine/group/merge.h"
 #include "engine/group/view.h"
 
@@ -45,7 +46,7 @@ enum error reference_add(struct merge *merge, uint64_t cid)
 static int change_order(const void *a, const void *b)
 {
     uint64_t x = entry_cid(((const struct change *)a)->entry), y = entry_cid(((const struct change *)b)->entry);
-    return x < y ? -1 : x > y;
+    return order_of(x, y);
 }
 
 /* One change for each CID: the sum. A birth's entry, being the newest place, wins. */
@@ -213,12 +214,6 @@ static enum error table_update(struct merge *merge, enum table table, const uint
     TRY(tree_update(merge, &update));
     merge->roots[table - 1] = tree.root;
     return ERROR_NONE;
-}
-
-static int number_order(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
 }
 
 /* Adds the pages of the adds to those of the changes. */

@@ -28,6 +28,7 @@
 
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/order.h"
 #include "dedup/unit.h"
 #include "engine/group/view.h"
 
@@ -175,12 +176,6 @@ static enum error page_keep(struct merge *merge, void *context, uint64_t number,
     (void)merge, (void)context, (void)number;
     memcpy(page, old, BLOCK_SIZE);
     return ERROR_NONE;
-}
-
-static int number_order(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
 }
 
 static size_t numbers_take(const struct clean *clean, enum table table, bool inner, uint64_t *numbers)

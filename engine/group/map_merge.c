@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "engine/group/merge.h"
 #include "engine/group/view.h"
 
@@ -188,7 +189,7 @@ static void family_join(struct merge *merge, struct component_format *format)
 static int component_order(const void *a, const void *b)
 {
     uint64_t x = ((const struct component_merge *)a)->id, y = ((const struct component_merge *)b)->id;
-    return x < y ? -1 : x > y;
+    return order_of(x, y);
 }
 
 /* The component begins as its base is, which stands before it in the list. */
@@ -340,7 +341,7 @@ static int change_order(const void *a, const void *b)
 static int statistics_order(const void *a, const void *b)
 {
     uint64_t x = ((const struct release_statistics *)a)->component, y = ((const struct release_statistics *)b)->component;
-    return x < y ? -1 : x > y;
+    return order_of(x, y);
 }
 
 static void statistics_sum(struct statistics *sum, const struct statistics *one)
@@ -419,12 +420,6 @@ static size_t components_count_max(const struct frozen *frozen)
     return count;
 }
 
-static int base_order(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static enum error changes_take(struct frozen *frozen, const struct component_change *changes)
 {
     frozen->changes = malloc((frozen->change_count + 1) * sizeof *frozen->changes);
@@ -438,7 +433,7 @@ static enum error changes_take(struct frozen *frozen, const struct component_cha
             frozen->bases[frozen->base_count++] = changes[i].base;
     }
     qsort(frozen->changes, frozen->change_count, sizeof *frozen->changes, change_order);
-    qsort(frozen->bases, frozen->base_count, sizeof *frozen->bases, base_order);
+    qsort(frozen->bases, frozen->base_count, sizeof *frozen->bases, number_order);
     return ERROR_NONE;
 }
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "engine/group/segment_walk.h"
 
 struct moved_page {
@@ -30,17 +31,17 @@ struct moved {
 
 /* ---- what was found -------------------------------------------------------------------------------------------------- */
 
-static int number_order(const void *a, const void *b)
+static int page_order(const void *a, const void *b)
 {
     uint64_t x = ((const struct moved_page *)a)->number, y = ((const struct moved_page *)b)->number;
-    return x < y ? -1 : x > y;
+    return order_of(x, y);
 }
 
 static struct map_entry *place_of(const struct moved *moved, uint64_t cid)
 {
     struct moved_page *page = NULL, wanted = {.number = cid / MAP_LEAF_ENTRIES};
     if (moved && moved->count)
-        page = bsearch(&wanted, moved->pages, moved->count, sizeof *moved->pages, number_order);
+        page = bsearch(&wanted, moved->pages, moved->count, sizeof *moved->pages, page_order);
     return page ? &page->places[cid % MAP_LEAF_ENTRIES] : NULL;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "engine/group/group.h"
 #include "engine/group/view.h"
 
@@ -138,7 +139,7 @@ static int component_order(const void *a, const void *b)
 {
     uint64_t x = ((const struct reservation_figures *)a)->component,
              y = ((const struct reservation_figures *)b)->component;
-    return x < y ? -1 : x > y;
+    return order_of(x, y);
 }
 
 /* The figures are of the units as they were written. What compressed may be compressed harder since, by half at most as

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 
 void summary_begin(struct summary *summary, uint64_t serial)
 {
@@ -75,12 +76,6 @@ static int range_order(const void *a, const void *b)
     if (x->component != y->component)
         return x->component < y->component ? -1 : 1;
     return x->first < y->first ? -1 : x->first > y->first;
-}
-
-static int number_order(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
 }
 
 /* Of sorted ranges, those of one component with at most `gap` blocks between them become one, but at most `most` times.

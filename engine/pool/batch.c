@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "engine/group/item.h"
 #include "engine/group/view.h"
 #include "engine/pool/damage.h"
@@ -265,7 +266,7 @@ static int block_order(const void *a, const void *b, void *context)
 {
     const struct batch *batch = context;
     uint64_t x = batch->blocks[*(const uint16_t *)a].block, y = batch->blocks[*(const uint16_t *)b].block;
-    return x < y ? -1 : x > y;
+    return order_of(x, y);
 }
 
 /* New chunks of one aligned group of four blocks form a unit. */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
 #include "dedup/unit.h"
@@ -220,7 +221,7 @@ struct naming {
 static int bad_order(const void *a, const void *b)
 {
     uint64_t x = entry_cid(((const struct check_bad *)a)->entry), y = entry_cid(((const struct check_bad *)b)->entry);
-    return x < y ? -1 : x > y;
+    return order_of(x, y);
 }
 
 static void block_name(struct check *check, uint32_t component, uint64_t block, struct map_entry entry,

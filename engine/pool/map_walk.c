@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "engine/pool/object_table.h"
 
 /* The newest view, and the component that the object has in it. */
@@ -75,16 +76,10 @@ static void table_take(struct map_walk *walk, const struct recent *recent, uint6
     mutex_unlock(&walk->group->lock);
 }
 
-static int number_order(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static int range_order(const void *a, const void *b)
 {
     uint64_t x = ((const struct hole_range *)a)->first, y = ((const struct hole_range *)b)->first;
-    return x < y ? -1 : x > y;
+    return order_of(x, y);
 }
 
 /* The component, and those that it falls back to. */
