@@ -46,6 +46,8 @@ char *methods_answer(struct methods *methods, unsigned roles, const char *line, 
 
 /* How an object is answered; NULL when out of memory. */
 json_t *object_json(const struct object_info *info);
+/* Answers with the object of that UUID as it is now. */
+enum error object_answer(struct methods *methods, struct uuid uuid, json_t **result) CHECKED;
 
 /* The table, for tests and documentation; ends with a name NULL. */
 const struct method *methods_table(void);

@@ -4,51 +4,19 @@
  * Each is one call of the engine, which finds and changes under one lock. No locks of its own; a crash leaves all of what a
  * method does or nothing.
  */
-#include <string.h>
-
 #include "server/methods.h"
-
-static enum error uuid_get(json_t *parameters, const char *key, struct uuid *uuid)
-{
-    const char *text = json_string_value(json_object_get(parameters, key));
-    *uuid = (struct uuid){{0}};
-    if (text != NULL && uuid_parse(text, uuid) != ERROR_NONE)
-        return error_explain(ERROR_INVALID, "%s must be a UUID", key);
-    return ERROR_NONE;
-}
-
-static enum error number_get(json_t *parameters, const char *key, uint64_t *number)
-{
-    json_int_t value = json_integer_value(json_object_get(parameters, key));
-    if (value < 0)
-        return error_explain(ERROR_INVALID, "%s cannot be negative", key);
-    *number = (uint64_t)value;
-    return ERROR_NONE;
-}
+#include "server/parameters.h"
 
 /* Strings stay those of `parameters`. */
 static enum error request_get(json_t *parameters, struct import_request *request)
 {
-    request->object = json_string_value(json_object_get(parameters, "object"));
-    request->snapshot = json_string_value(json_object_get(parameters, "snapshot"));
+    request->object = text_get(parameters, "object");
+    request->snapshot = text_get(parameters, "snapshot");
     TRY(uuid_get(parameters, "stream", &request->stream));
     TRY(uuid_get(parameters, "base", &request->base));
     TRY(uuid_get(parameters, "identity", &request->identity));
     TRY(number_get(parameters, "size", &request->size));
     return number_get(parameters, "created", &request->created);
-}
-
-static enum error object_answer(struct methods *methods, struct uuid uuid, json_t **result)
-{
-    char name[UUID_TEXT_SIZE];
-    struct object_info info;
-    uuid_format(uuid, name);
-    TRY(object_find(methods->pool, name, &info));
-    json_t *made = object_json(&info);
-    if (made == NULL)
-        return ERROR_NO_MEMORY;
-    *result = made;
-    return ERROR_NONE;
 }
 
 enum error method_import_begin(struct methods *methods, json_t *parameters, json_t **result)

@@ -13,41 +13,14 @@
 #include <string.h>
 
 #include "base/memory.h"
-
-/* jansson refuses the escape of a zero byte, so what it accepted is whole as a C string. */
-static const char *text(json_t *parameters, const char *key)
-{
-    return json_string_value(json_object_get(parameters, key));
-}
-
-static bool flag(json_t *parameters, const char *key)
-{
-    return json_is_true(json_object_get(parameters, key));
-}
-
-static enum error bytes_get(json_t *parameters, const char *key, uint64_t *bytes)
-{
-    json_int_t value = json_integer_value(json_object_get(parameters, key));
-    if (value < 0)
-        return error_explain(ERROR_INVALID, "a size cannot be negative");
-    *bytes = (uint64_t)value;
-    return ERROR_NONE;
-}
+#include "server/parameters.h"
 
 /* Of `reserve`, or with `full` all. */
 static enum error reserve_get(json_t *parameters, uint64_t *bytes)
 {
-    TRY(bytes_get(parameters, "reserve", bytes));
-    if (flag(parameters, "full"))
+    TRY(number_get(parameters, "reserve", bytes));
+    if (flag_get(parameters, "full"))
         *bytes = OBJECT_RESERVE_FULL;
-    return ERROR_NONE;
-}
-
-static enum error done(json_t *made, json_t **result)
-{
-    if (made == NULL)
-        return ERROR_NO_MEMORY;
-    *result = made;
     return ERROR_NONE;
 }
 
@@ -55,12 +28,13 @@ json_t *object_json(const struct object_info *info)
 {
     char uuid[UUID_TEXT_SIZE];
     uuid_format(info->uuid, uuid);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:i, s:b, s:I, s:I, s:I, s:b, s:I}", "uuid", uuid, "name", info->name, "size",
-                     (json_int_t)info->size, "created", (json_int_t)info->created, "deleted", (json_int_t)info->deleted,
-                     "purge_at", (json_int_t)info->purge_at, "deleting", info->deleting, "open_count",
-                     (int)info->open_count, "is_snapshot", info->snapshot, "snapshots", (json_int_t)info->snapshots,
-                     "reserved", (json_int_t)info->reserved, "reserved_missing", (json_int_t)info->reserved_missing,
-                     "importing", info->importing, "import_position", (json_int_t)info->import_position);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:i, s:b, s:I, s:I, s:I, s:b, s:I}", "uuid", uuid, "name",
+                     info->name, "size", (json_int_t)info->size, "created", (json_int_t)info->created, "deleted",
+                     (json_int_t)info->deleted, "purge_at", (json_int_t)info->purge_at, "deleting", info->deleting,
+                     "open_count", (int)info->open_count, "is_snapshot", info->snapshot, "snapshots",
+                     (json_int_t)info->snapshots, "reserved", (json_int_t)info->reserved, "reserved_missing",
+                     (json_int_t)info->reserved_missing, "importing", info->importing, "import_position",
+                     (json_int_t)info->import_position);
 }
 
 static bool in_trash(const struct object_info *info)
@@ -70,7 +44,7 @@ static bool in_trash(const struct object_info *info)
 
 static enum error find(struct methods *methods, json_t *parameters, struct object_info *info)
 {
-    return object_find(methods->pool, text(parameters, "name"), info);
+    return object_find(methods->pool, text_get(parameters, "name"), info);
 }
 
 static enum error find_living(struct methods *methods, json_t *parameters, struct object_info *info)
@@ -101,26 +75,31 @@ static enum error find_trashed(struct methods *methods, json_t *parameters, stru
     if (found.deleting)
         return error_explain(ERROR_NOT_FOUND, "'%s' is being freed already", found.name);
     /* Refused where several in the trash have the name. */
-    return object_find_trashed(methods->pool, text(parameters, "name"), info);
+    return object_find_trashed(methods->pool, text_get(parameters, "name"), info);
 }
 
 static enum error answer_with(struct methods *methods, const char *name, json_t **result)
 {
     struct object_info info;
     TRY(object_find(methods->pool, name, &info));
-    return done(object_json(&info), result);
+    return answer(object_json(&info), result);
+}
+
+enum error object_answer(struct methods *methods, struct uuid uuid, json_t **result)
+{
+    char name[UUID_TEXT_SIZE];
+    uuid_format(uuid, name);
+    return answer_with(methods, name, result);
 }
 
 enum error method_object_create(struct methods *methods, json_t *parameters, json_t **result)
 {
     uint64_t size = 0, reserve = 0;
     struct uuid created;
-    char uuid[UUID_TEXT_SIZE];
-    TRY(bytes_get(parameters, "size", &size));
+    TRY(number_get(parameters, "size", &size));
     TRY(reserve_get(parameters, &reserve));
-    TRY(object_create_reserved(methods->pool, text(parameters, "name"), size, reserve, &created));
-    uuid_format(created, uuid);
-    return answer_with(methods, uuid, result);
+    TRY(object_create_reserved(methods->pool, text_get(parameters, "name"), size, reserve, &created));
+    return object_answer(methods, created, result);
 }
 
 static enum error list(struct methods *methods, bool trashed, json_t **result)
@@ -135,7 +114,7 @@ static enum error list(struct methods *methods, bool trashed, json_t **result)
             return ERROR_NO_MEMORY;
         }
     }
-    return done(rows, result);
+    return answer(rows, result);
 }
 
 enum error method_object_list(struct methods *methods, json_t *parameters, json_t **result)
@@ -152,18 +131,18 @@ enum error method_trash_list(struct methods *methods, json_t *parameters, json_t
 
 enum error method_object_show(struct methods *methods, json_t *parameters, json_t **result)
 {
-    return answer_with(methods, text(parameters, "name"), result);
+    return answer_with(methods, text_get(parameters, "name"), result);
 }
 
 enum error method_object_usage(struct methods *methods, json_t *parameters, json_t **result)
 {
     struct object_usage usage;
-    TRY(object_usage(methods->pool, text(parameters, "name"), &usage));
-    return done(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "logical_bytes", (json_int_t)usage.logical_bytes,
-                          "unique_bytes", (json_int_t)usage.unique_bytes, "stored_bytes",
-                          (json_int_t)usage.stored_bytes, "random_bytes", (json_int_t)usage.random_bytes, "map_bytes",
-                          (json_int_t)usage.map_bytes, "taken", (json_int_t)usage.taken),
-                result);
+    TRY(object_usage(methods->pool, text_get(parameters, "name"), &usage));
+    return answer(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "logical_bytes", (json_int_t)usage.logical_bytes,
+                            "unique_bytes", (json_int_t)usage.unique_bytes, "stored_bytes",
+                            (json_int_t)usage.stored_bytes, "random_bytes", (json_int_t)usage.random_bytes, "map_bytes",
+                            (json_int_t)usage.map_bytes, "taken", (json_int_t)usage.taken),
+                  result);
 }
 
 enum error method_object_rename(struct methods *methods, json_t *parameters, json_t **result)
@@ -172,7 +151,7 @@ enum error method_object_rename(struct methods *methods, json_t *parameters, jso
     char uuid[UUID_TEXT_SIZE];
     TRY(find_living(methods, parameters, &info));
     uuid_format(info.uuid, uuid);
-    TRY(object_rename(methods->pool, uuid, text(parameters, "new_name")));
+    TRY(object_rename(methods->pool, uuid, text_get(parameters, "new_name")));
     return answer_with(methods, uuid, result);
 }
 
@@ -181,10 +160,10 @@ enum error method_object_resize(struct methods *methods, json_t *parameters, jso
     uint64_t size = 0;
     struct object_info info;
     char uuid[UUID_TEXT_SIZE];
-    TRY(bytes_get(parameters, "size", &size));
+    TRY(number_get(parameters, "size", &size));
     TRY(find_living(methods, parameters, &info));
     uuid_format(info.uuid, uuid);
-    TRY(object_resize(methods->pool, uuid, size, flag(parameters, "shrink")));
+    TRY(object_resize(methods->pool, uuid, size, flag_get(parameters, "shrink")));
     return answer_with(methods, uuid, result);
 }
 
@@ -209,7 +188,7 @@ static enum error delete_found(struct methods *methods, struct object_info *info
     if (!now)
         return answer_with(methods, name, result);
     info->deleting = true;
-    return done(object_json(info), result);
+    return answer(object_json(info), result);
 }
 
 enum error method_object_delete(struct methods *methods, json_t *parameters, json_t **result)
@@ -218,7 +197,7 @@ enum error method_object_delete(struct methods *methods, json_t *parameters, jso
     mutex_lock(&methods->trash);
     enum error error = find_living(methods, parameters, &info);
     if (error == ERROR_NONE)
-        error = delete_found(methods, &info, flag(parameters, "now"), result);
+        error = delete_found(methods, &info, flag_get(parameters, "now"), result);
     mutex_unlock(&methods->trash);
     return error;
 }
@@ -249,7 +228,7 @@ enum error method_trash_restore(struct methods *methods, json_t *parameters, jso
     mutex_lock(&methods->trash);
     enum error error = find_trashed(methods, parameters, &info);
     if (error == ERROR_NONE)
-        error = restore_found(methods, &info, text(parameters, "new_name"), result);
+        error = restore_found(methods, &info, text_get(parameters, "new_name"), result);
     mutex_unlock(&methods->trash);
     return error;
 }

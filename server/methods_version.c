@@ -9,28 +9,7 @@
 
 #include "base/memory.h"
 #include "server/methods.h"
-
-static const char *text(json_t *parameters, const char *key)
-{
-    return json_string_value(json_object_get(parameters, key));
-}
-
-static enum error done(json_t *made, json_t **result)
-{
-    if (made == NULL)
-        return ERROR_NO_MEMORY;
-    *result = made;
-    return ERROR_NONE;
-}
-
-static enum error time_get(json_t *parameters, const char *key, uint64_t *seconds)
-{
-    json_int_t value = json_integer_value(json_object_get(parameters, key));
-    if (value < 0)
-        return error_explain(ERROR_INVALID, "%s cannot be negative", key);
-    *seconds = (uint64_t)value;
-    return ERROR_NONE;
-}
+#include "server/parameters.h"
 
 static json_t *snapshot_json(const struct snapshot_info *info)
 {
@@ -38,8 +17,8 @@ static json_t *snapshot_json(const struct snapshot_info *info)
     uuid_format(info->uuid, uuid);
     uuid_format(info->identity, identity);
     uuid_format(info->object_uuid, object);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:i}", "uuid", uuid, "identity", identity, "name", info->name,
-                     "object", info->object, "object_uuid", object, "snapshot", info->snapshot, "size",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:i}", "uuid", uuid, "identity", identity,
+                     "name", info->name, "object", info->object, "object_uuid", object, "snapshot", info->snapshot, "size",
                      (json_int_t)info->size, "created", (json_int_t)info->created, "hold", info->hold, "locked_until",
                      (json_int_t)info->locked_until, "deleting", info->deleting, "open_count", (int)info->open_count);
 }
@@ -48,7 +27,7 @@ static enum error snapshot_answer(struct methods *methods, const char *name, jso
 {
     struct snapshot_info info;
     TRY(snapshot_find(methods->pool, name, &info));
-    return done(snapshot_json(&info), result);
+    return answer(snapshot_json(&info), result);
 }
 
 static enum error names_get(json_t *list, const char *names[SNAPSHOT_OBJECTS_MAX], size_t *count)
@@ -81,19 +60,19 @@ static enum error made_answer(struct methods *methods, const char *const *names,
             error = ERROR_NO_MEMORY;
     }
     if (error == ERROR_NONE)
-        return done(rows, result);
+        return answer(rows, result);
     json_decref(rows);
     return error;
 }
 
 enum error method_object_snapshot(struct methods *methods, json_t *parameters, json_t **result)
 {
-    const char *names[SNAPSHOT_OBJECTS_MAX], *snapshot = text(parameters, "snapshot");
+    const char *names[SNAPSHOT_OBJECTS_MAX], *snapshot = text_get(parameters, "snapshot");
     size_t count;
     uint64_t until;
     TRY(names_get(json_object_get(parameters, "names"), names, &count));
-    TRY(time_get(parameters, "locked_until", &until));
-    TRY(object_snapshot(methods->pool, names, count, snapshot, json_is_true(json_object_get(parameters, "hold")), until));
+    TRY(number_get(parameters, "locked_until", &until));
+    TRY(object_snapshot(methods->pool, names, count, snapshot, flag_get(parameters, "hold"), until));
     return made_answer(methods, names, count, snapshot, result);
 }
 
@@ -101,7 +80,7 @@ enum error method_snapshot_list(struct methods *methods, json_t *parameters, jso
 {
     AUTO_FREE struct snapshot_info *infos = NULL;
     size_t count;
-    TRY(snapshot_list(methods->pool, text(parameters, "object"), &infos, &count));
+    TRY(snapshot_list(methods->pool, text_get(parameters, "object"), &infos, &count));
     json_t *rows = json_array();
     for (size_t i = 0; i < count; i++) {
         if (json_array_append_new(rows, snapshot_json(&infos[i])) != 0) {
@@ -109,46 +88,37 @@ enum error method_snapshot_list(struct methods *methods, json_t *parameters, jso
             return ERROR_NO_MEMORY;
         }
     }
-    return done(rows, result);
+    return answer(rows, result);
 }
 
 enum error method_snapshot_delete(struct methods *methods, json_t *parameters, json_t **result)
 {
     struct snapshot_info info;
     char uuid[UUID_TEXT_SIZE];
-    TRY(snapshot_find(methods->pool, text(parameters, "name"), &info));
+    TRY(snapshot_find(methods->pool, text_get(parameters, "name"), &info));
     uuid_format(info.uuid, uuid);
     TRY(snapshot_delete(methods->pool, uuid));
     info.deleting = true;
-    return done(snapshot_json(&info), result);
+    return answer(snapshot_json(&info), result);
 }
 
 /* Without `hold` it stays as it is. */
 enum error method_snapshot_protect(struct methods *methods, json_t *parameters, json_t **result)
 {
-    const char *name = text(parameters, "name");
+    const char *name = text_get(parameters, "name");
     json_t *given = json_object_get(parameters, "hold");
     enum snapshot_hold hold = json_is_true(given) ? SNAPSHOT_HOLD_SET : SNAPSHOT_HOLD_CLEAR;
     uint64_t until;
-    TRY(time_get(parameters, "locked_until", &until));
+    TRY(number_get(parameters, "locked_until", &until));
     TRY(snapshot_protect(methods->pool, name, given == NULL ? SNAPSHOT_HOLD_KEEP : hold, until));
     return snapshot_answer(methods, name, result);
 }
 
 /* ---- objects ------------------------------------------------------------------------------------------------------- */
 
-static enum error object_answer(struct methods *methods, struct uuid uuid, json_t **result)
-{
-    char name[UUID_TEXT_SIZE];
-    struct object_info info;
-    uuid_format(uuid, name);
-    TRY(object_find(methods->pool, name, &info));
-    return done(object_json(&info), result);
-}
-
 enum error method_object_rollback(struct methods *methods, json_t *parameters, json_t **result)
 {
-    const char *name = text(parameters, "name");
+    const char *name = text_get(parameters, "name");
     struct snapshot_info info;
     TRY(snapshot_find(methods->pool, name, &info));
     TRY(object_rollback(methods->pool, name));
@@ -158,6 +128,6 @@ enum error method_object_rollback(struct methods *methods, json_t *parameters, j
 enum error method_object_clone(struct methods *methods, json_t *parameters, json_t **result)
 {
     struct uuid uuid;
-    TRY(object_clone(methods->pool, text(parameters, "name"), text(parameters, "new_name"), &uuid));
+    TRY(object_clone(methods->pool, text_get(parameters, "name"), text_get(parameters, "new_name"), &uuid));
     return object_answer(methods, uuid, result);
 }
