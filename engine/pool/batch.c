@@ -51,7 +51,7 @@ struct batch *batch_get(struct pool *pool, uint64_t component, const struct fing
     batch->component = component;
     batch->key = key;
     batch->count = batch->range_count = batch->partial_count = batch->unit_count = 0;
-    batch->whole = false;
+    batch->whole = batch->frees = batch->at_once = false;
     batch->reservation = NULL;
     batch->changes = NULL;
     batch->change_count = 0;

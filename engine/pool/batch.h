@@ -52,6 +52,7 @@ struct batch {
     size_t range_count;
     size_t partial_count;
     bool whole;              /* the commit must lie in one append */
+    bool frees, at_once;     /* as in catalog_changes */
     struct commit_need need; /* what it needs space for; set by commit_run() */
     struct reservation *reservation; /* of the object; NULL: it can have none */
     const struct component_change *changes;

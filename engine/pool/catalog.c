@@ -201,15 +201,12 @@ struct object *catalog_find(struct pool *pool, const char *name)
 /* ---- storing -------------------------------------------------------------------------------------------------------
  */
 
-enum error catalog_store(struct pool *pool, uint64_t slot, const struct object_document *document,
-                         const struct component_change *change)
+enum error catalog_store(struct pool *pool, uint64_t slot, const struct object_document *document)
 {
     AUTO_FREE void *bytes = NULL;
     size_t size;
     TRY(object_document_encode(document, &bytes, &size));
-    TRY(catalog_commit(pool, slot, bytes, size, change, change != NULL ? 1 : 0));
-    pool->slots_end = MAX(pool->slots_end, slot + 1);
-    return ERROR_NONE;
+    return catalog_commit(pool, slot, bytes, size, NULL, 0);
 }
 
 enum error catalog_remove(struct pool *pool, struct object *object)

@@ -29,11 +29,12 @@ _Static_assert(OBJECT_DOCUMENT_BYTES_MAX <= CATALOG_DOCUMENTS_MAX * CHUNK_SIZE, 
 
 /* ---- before anything is changed ------------------------------------------------------------------------------------------ */
 
-/* Documents of the catalog count as well, but for a new object's: without them nothing could be deleted in a full pool. */
+/* Documents of the catalog count as well, but for those of new objects and versions: without them nothing could be
+ * deleted in a full pool. */
 static bool only_frees(const struct batch *batch)
 {
     if (batch->component == COMPONENT_CATALOG)
-        return batch->change_count == 0 || batch->changes[0].state == COMPONENT_DELETED;
+        return batch->frees || batch->change_count == 0 || batch->changes[0].state == COMPONENT_DELETED;
     for (size_t i = 0; i < batch->count; i++)
         if (!batch->blocks[i].zero)
             return false;
@@ -365,7 +366,7 @@ enum error commit_run(struct batch *batch)
             return ERROR_AGAIN;
         if (error == ERROR_AGAIN)
             TRY(group_wait_room(batch->pool->group));
-        else if (error == ERROR_NO_SPACE)
+        else if (error == ERROR_NO_SPACE && !batch->at_once)
             TRY(space_get(batch));
         else
             return error;

@@ -242,7 +242,7 @@ static enum error import_make(struct operation *operation, const struct object *
     struct object_document document;
     import_describe(pool, call->request, &document);
     TRY(object_check_name_free(pool, document.name));
-    TRY(base == NULL ? object_make(pool, &document, 0) : import_clone(operation, base, &document));
+    TRY(base == NULL ? object_make(operation, &document) : import_clone(operation, base, &document));
     call->info = (struct import_info){.uuid = document.uuid};
     return ERROR_NONE;
 }
@@ -298,7 +298,7 @@ static enum error mark(struct pool *pool, struct uuid import, uint64_t position)
         return error_explain(ERROR_INVALID, "'%s' has not so many bytes", object->name);
     object_describe(pool, object, &document);
     document.import_position = position;
-    TRY(catalog_store(pool, object->slot, &document, NULL));
+    TRY(catalog_store(pool, object->slot, &document));
     object_adopt(pool, object, &document);
     return ERROR_NONE;
 }

@@ -10,7 +10,7 @@
  * Locks: pool->lock, held across catalog writes, not across the trim of a shrink, which in a full pool may wait for
  * space for half a minute. Meanwhile the object may be opened, named and thrown away like any other: nobody comes to
  * what lies beyond its size, and `cut` refuses to let it grow. Being `cutting` it has one cutter only and stays in
- * memory (the janitor passes by, also where it was deleted), and the pool, counting its cuts, keeps the group open.
+ * memory (the janitor passes by, also where it was deleted), and the pool, counting who uses it, keeps the group open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +21,7 @@
 #include "base/memory.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
+#include "engine/pool/operation.h"
 
 #define CANDIDATES_SHOWN 8 /* so many fit into a sentence */
 
@@ -71,7 +72,7 @@ enum error object_check_name_free(struct pool *pool, const char *name)
 
 static enum error store(struct pool *pool, struct object *object, const struct object_document *document)
 {
-    TRY(catalog_store(pool, object->slot, document, NULL));
+    TRY(catalog_store(pool, object->slot, document));
     object_adopt(pool, object, document);
     return ERROR_NONE;
 }
@@ -249,47 +250,37 @@ enum error object_take_slot(struct pool *pool, bool snapshot, uint64_t *slot)
     return ERROR_NONE;
 }
 
-/* In memory already, by `document`. */
-static enum error create_store(struct pool *pool, uint64_t slot, struct object_document *document, uint64_t reserve)
+enum error object_make(struct operation *operation, struct object_document *document)
 {
-    struct object *object = pool->table->slots[slot];
-    struct component_change change = {
-        .id = document->component, .object = document->uuid, .domain = document->domain, .state = COMPONENT_LIVE};
-    if (reserve != 0)
-        TRY(reserve_hold(pool, object, reserve, document->size));
-    document->reserve = reserve;
-    TRY(catalog_store(pool, slot, document, &change));
-    object->reserve = reserve;
-    return ERROR_NONE;
+    TRY(object_take_component(operation->pool, &document->component));
+    TRY(operation_enter(operation, document));
+    operation_heir(operation, document, 0);
+    return operation_commit(operation);
 }
 
-enum error object_make(struct pool *pool, struct object_document *document, uint64_t reserve)
-{
-    uint64_t slot;
-    TRY(object_take_slot(pool, false, &slot));
-    TRY(object_take_component(pool, &document->component));
-    TRY(catalog_enter(pool, slot, document));
-    enum error error = create_store(pool, slot, document, reserve);
-    if (error != ERROR_NONE)
-        catalog_leave(pool, pool->table->slots[slot]);
-    return error;
-}
+struct create_call {
+    const char *name;
+    uint64_t size, reserve;
+    struct uuid *uuid;
+};
 
-static enum error create(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
+static enum error create(struct operation *operation, void *context)
 {
+    const struct create_call *call = context;
+    struct pool *pool = operation->pool;
     struct object_document document = {
         .uuid = uuid_random(),
         .domain = pool->conf->pool,
         .group = pool->conf->groups[0].id,
-        .size = size,
+        .size = call->size,
+        .reserve = call->reserve,
         .created = clock_seconds(),
         .state = OBJECT_LIVE,
     };
-    TRY(object_check_changeable(pool));
-    TRY(object_check_name_free(pool, name));
-    memcpy(document.name, name, strlen(name) + 1);
-    TRY(object_make(pool, &document, reserve));
-    *uuid = document.uuid;
+    TRY(object_check_name_free(pool, call->name));
+    memcpy(document.name, call->name, strlen(call->name) + 1);
+    TRY(object_make(operation, &document));
+    *call->uuid = document.uuid;
     return ERROR_NONE;
 }
 
@@ -299,8 +290,7 @@ enum error object_create_reserved(struct pool *pool, const char *name, uint64_t 
     TRY(object_name_check(name));
     TRY(size_check(size));
     TRY(reserve_check(name, reserved, size));
-    mutex_lock(&pool->lock);
-    return unlocked(pool, create(pool, name, size, reserved, uuid));
+    return operation_run(pool, create, &(struct create_call){name, size, reserved, uuid});
 }
 
 enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
@@ -422,13 +412,10 @@ static enum error cut_trim(struct pool *pool, struct object *object) REQUIRES(po
     uint64_t first = atomic_load(&object->size) / COFFER_BLOCK, end = object->cut / COFFER_BLOCK;
     ASSERT(object->cut != 0 && !object->cutting);
     object->cutting = true;
-    pool->cuts++;
-    mutex_unlock(&pool->lock);
+    pool_group_use(pool);
     enum error error = object_trim(pool, object, first, end);
-    mutex_lock(&pool->lock);
+    pool_group_leave(pool);
     object->cutting = false;
-    pool->cuts--;
-    condition_broadcast(&pool->cut_ended);
     condition_signal(&pool->janitor_wake); /* it may have passed by */
     return error;
 }

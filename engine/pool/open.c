@@ -223,7 +223,7 @@ static void pool_free(struct pool *pool)
     condition_deinit(&pool->section.changed);
     mutex_deinit(&pool->lock);
     condition_deinit(&pool->janitor_wake);
-    condition_deinit(&pool->cut_ended);
+    condition_deinit(&pool->group_left);
     damages_deinit(pool->damages);
     free(pool->damages);
     free(pool->directory);
@@ -246,7 +246,7 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     condition_init(&pool->section.changed);
     mutex_init(&pool->lock, RANK_CATALOG);
     condition_init(&pool->janitor_wake);
-    condition_init(&pool->cut_ended);
+    condition_init(&pool->group_left);
     damages_init(pool->damages);
     pool->options = *options;
     pool->options.passphrase = NULL;
@@ -399,12 +399,25 @@ enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t
     return error;
 }
 
-/* Shrinks that began before the pool was locked use the group; in a full one they may wait for space. */
-static void cuts_await(struct pool *pool)
+void pool_group_use(struct pool *pool)
+{
+    pool->group_users++;
+    mutex_unlock(&pool->lock);
+}
+
+void pool_group_leave(struct pool *pool)
 {
     mutex_lock(&pool->lock);
-    while (pool->cuts != 0)
-        condition_wait(&pool->cut_ended, &pool->lock);
+    pool->group_users--;
+    condition_broadcast(&pool->group_left);
+}
+
+/* What began before the pool was locked uses the group; in a full one it may wait for space. */
+static void group_users_await(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    while (pool->group_users != 0)
+        condition_wait(&pool->group_left, &pool->lock);
     mutex_unlock(&pool->lock);
 }
 
@@ -412,7 +425,7 @@ static void cuts_await(struct pool *pool)
 static enum error key_drop(struct pool *pool)
 {
     janitor_stop(pool);
-    cuts_await(pool);
+    group_users_await(pool);
     scrub_stop(pool, false);
     enum error error = group_close(pool->group, group_is_fenced(pool->group));
     pool->group = NULL;

@@ -1,6 +1,10 @@
 /*
- * Parts of operations upon versions (version.c, import.c). A crash leaves all of an operation or nothing, since it is one
- * commit in one append. Locks: pool->lock, held across the commit.
+ * Operations that make objects and versions (object.c, version.c, import.c). A crash leaves all of one or nothing, since
+ * it is one commit in one append.
+ *
+ * Locks: pool->lock, held across the commit, which does not wait for space: in a full pool that may take half a minute,
+ * in which nobody could look at an object or open one. So the operation is taken back, space is waited for without the
+ * lock, and it begins anew with what there is then.
  */
 #include "engine/pool/operation.h"
 
@@ -28,9 +32,15 @@ enum error operation_enter(struct operation *operation, const struct object_docu
 {
     struct pool *pool = operation->pool;
     uint64_t slot;
+    struct object_document bare = *document;
+    bare.reserve = 0;
     TRY(object_take_slot(pool, !uuid_is_zero(document->origin), &slot));
-    TRY(catalog_enter(pool, slot, document));
-    operation->entered[operation->entered_count++] = pool->table->slots[slot];
+    TRY(catalog_enter(pool, slot, &bare));
+    struct object *object = pool->table->slots[slot];
+    operation->entered[operation->entered_count++] = object;
+    if (document->reserve != 0)
+        TRY(reserve_hold(pool, object, document->reserve, document->size));
+    object->reserve = document->reserve;
     return operation_document(operation, slot, document);
 }
 
@@ -57,10 +67,18 @@ enum error operation_move(struct operation *operation, struct object *object, co
 enum error operation_commit(struct operation *operation)
 {
     const struct catalog_changes all = {
-        operation->documents,    operation->document_count, operation->changes,
-        operation->change_count, operation->moves,          operation->move_count,
+        .documents = operation->documents,
+        .document_count = operation->document_count,
+        .changes = operation->changes,
+        .change_count = operation->change_count,
+        .moves = operation->moves,
+        .move_count = operation->move_count,
+        .frees = operation->frees,
+        .at_once = true,
     };
-    TRY(catalog_commit_all(operation->pool, &all));
+    enum error error = catalog_commit_all(operation->pool, &all);
+    operation->no_room = error == ERROR_NO_SPACE;
+    TRY(error);
     for (size_t i = 0; i < operation->document_count; i++)
         operation->pool->slots_end = MAX(operation->pool->slots_end, operation->documents[i].slot + 1);
     return ERROR_NONE;
@@ -90,17 +108,36 @@ static enum error begin(struct pool *pool) REQUIRES(pool->lock)
     return group_links_await(pool->group, LINK_DEPTH_MAX);
 }
 
-enum error operation_run(struct pool *pool, operation_steps *steps, void *context)
+static enum error run_once(struct pool *pool, struct operation *operation, operation_steps *steps, void *context)
+    REQUIRES(pool->lock)
 {
-    AUTO_FREE struct operation *operation = memory_zeroed(1, sizeof *operation);
-    if (operation == NULL)
-        return ERROR_NO_MEMORY;
-    operation->pool = pool;
-    mutex_lock(&pool->lock);
+    *operation = (struct operation){.pool = pool};
     enum error error = begin(pool);
     if (error == ERROR_NONE)
         error = steps(operation, context);
-    error = end(pool, operation, error);
+    return end(pool, operation, error);
+}
+
+static enum error room_await(struct pool *pool, bool frees) REQUIRES(pool->lock)
+{
+    struct commit_need need = {.class = frees ? COMMIT_FREES : COMMIT_GROWS};
+    pool_group_use(pool);
+    enum error error = group_wait_space(pool->group, need);
+    pool_group_leave(pool);
+    return error;
+}
+
+enum error operation_run(struct pool *pool, operation_steps *steps, void *context)
+{
+    AUTO_FREE struct operation *operation = malloc(sizeof *operation);
+    if (operation == NULL)
+        return ERROR_NO_MEMORY;
+    mutex_lock(&pool->lock);
+    enum error error = run_once(pool, operation, steps, context);
+    while (operation->no_room && (error = room_await(pool, operation->frees)) == ERROR_NONE)
+        error = run_once(pool, operation, steps, context);
+    if (operation->no_room && error == ERROR_NO_SPACE)
+        error_explain(error, "the pool is full: `%s health` tells how to make room", pool->command);
     mutex_unlock(&pool->lock);
     return error;
 }

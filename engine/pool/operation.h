@@ -17,6 +17,8 @@ struct operation {
     size_t move_count;
     struct object *entered[SNAPSHOT_OBJECTS_MAX + 1]; /* in memory, to be taken back where it fails */
     size_t entered_count;
+    bool frees;    /* on the whole: it goes on in a full pool */
+    bool no_room;  /* what it failed for */
 };
 
 _Static_assert(2 * SNAPSHOT_OBJECTS_MAX <= CATALOG_DOCUMENTS_MAX, "a document of each object and of each snapshot");
@@ -24,13 +26,14 @@ _Static_assert(2 * SNAPSHOT_OBJECTS_MAX <= CATALOG_DOCUMENTS_MAX, "a document of
 typedef enum error operation_steps(struct operation *operation, void *context);
 
 /* Runs the steps of an operation under pool->lock, where objects may be changed; waits for a merge before, where links
- * lead too deep. What they entered is taken back where they fail. */
+ * lead too deep. What they entered is taken back where they fail. Where the commit finds no room, that is waited for
+ * without the lock, and the steps are run once more, from the beginning. */
 enum error operation_run(struct pool *pool, operation_steps *steps, void *context) CHECKED;
 /* A document in the slot of an object that exists. */
 enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document) CHECKED;
-/* A document of something new. */
+/* A document of something new; what it reserves is held. */
 enum error operation_enter(struct operation *operation, const struct object_document *document) CHECKED;
-/* A component of that object which begins as `base`. */
+/* A component of that object which begins as `base`; 0: empty. */
 void operation_heir(struct operation *operation, const struct object_document *document, uint64_t base);
 /* The object goes over to the component of `moved`, which begins as `base`. */
 enum error operation_move(struct operation *operation, struct object *object, const struct object_document *moved,

@@ -102,8 +102,8 @@ struct pool {
     struct object_table *table;    /* the same objects by name, UUID and slot; NULL while locked */
     struct domain_key *domain_keys;
     unsigned volume_count;
-    unsigned cuts;                 /* objects that are `cutting`: the group stays open */
-    struct condition cut_ended;    /* with pool->lock */
+    unsigned group_users;          /* threads that use the group without pool->lock: it stays open */
+    struct condition group_left;   /* with pool->lock */
     struct thread janitor;         /* empties the trash and walks deletions */
     bool janitor_running;
     _Atomic bool janitor_stopping; /* set under pool->lock */
@@ -142,6 +142,8 @@ struct catalog_changes {
     size_t change_count;
     const struct component_move *moves;
     size_t move_count;
+    bool frees;   /* on the whole, though it makes a component: it may use what is kept for that */
+    bool at_once; /* ERROR_NO_SPACE where there is no room, with nothing changed; else that is waited for */
 };
 #define CATALOG_DOCUMENTS_MAX 64 /* 256 KiB in one append */
 
@@ -190,9 +192,8 @@ void catalog_unload(struct pool *pool);
 enum error catalog_create(struct pool *pool) CHECKED;
 /* By name ("NAME@SNAPSHOT" of a snapshot) or UUID; NULL. Under pool->lock. */
 struct object *catalog_find(struct pool *pool, const char *name);
-/* Writes a document; `change` is the component that appears with it, or NULL. Under pool->lock. */
-enum error catalog_store(struct pool *pool, uint64_t slot, const struct object_document *document,
-                         const struct component_change *change) CHECKED;
+/* Writes a document of what is there already. Under pool->lock. */
+enum error catalog_store(struct pool *pool, uint64_t slot, const struct object_document *document) CHECKED;
 /* Frees the slot and, in the same commit, marks the emptied component deleted; the object is gone. Under pool->lock. */
 enum error catalog_remove(struct pool *pool, struct object *object) CHECKED;
 /* The document that says what the object's fields say, and back: what is stored is made from a copy first, so that a
@@ -239,8 +240,9 @@ enum error object_check_imported(const struct object *object, const char *what) 
 enum error object_resize_import(struct pool *pool, const char *name, uint64_t size, struct uuid stream) CHECKED;
 /* That an import is over. */
 enum error import_is_gone(void);
-/* Makes an object of the document, with a component of its own and so many bytes reserved. Under pool->lock. */
-enum error object_make(struct pool *pool, struct object_document *document, uint64_t reserve) CHECKED;
+/* Makes an object of the document, with a component of its own and what it reserves, and commits. Under pool->lock. */
+struct operation;
+enum error object_make(struct operation *operation, struct object_document *document) CHECKED;
 /* A living object or snapshot. Under pool->lock. */
 enum error object_find_living(struct pool *pool, const char *name, struct object **object) CHECKED;
 /* A number that no component ever had. */
@@ -287,5 +289,8 @@ uint64_t pool_memory_lent(const struct pool *pool);
 enum error pool_check_unlocked(struct pool *pool) CHECKED;
 /* ERROR_NONE where the pool is open with its key and in service: ERROR_LOCKED, ERROR_FENCED. */
 enum error pool_check_usable(struct pool *pool) CHECKED;
+/* Between them the group is used without pool->lock, and stays open. */
+void pool_group_use(struct pool *pool) RELEASE(pool->lock);
+void pool_group_leave(struct pool *pool) ACQUIRE(pool->lock);
 
 #endif

@@ -124,7 +124,7 @@ static enum error reserve(struct pool *pool, const char *name, uint64_t bytes)
         TRY(reserve_hold(pool, object, wanted, object->size));
     object_describe(pool, object, &document);
     document.reserve = wanted;
-    enum error error = catalog_store(pool, object->slot, &document, NULL);
+    enum error error = catalog_store(pool, object->slot, &document);
     if (error == ERROR_NONE)
         object_adopt(pool, object, &document);
     else

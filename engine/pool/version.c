@@ -14,7 +14,7 @@
  * Nothing changes a component that others begin as: snapshots are read-only, only the janitor empties what is being
  * deleted, and it publishes first where somebody still falls back to it.
  *
- * Locks: pool->lock, held across the commit.
+ * Locks: pool->lock, held across the commit, not while space is waited for (operation.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -249,7 +249,7 @@ static enum error protect(struct pool *pool, const char *name, enum snapshot_hol
     if (hold != SNAPSHOT_HOLD_KEEP)
         document.hold = hold == SNAPSHOT_HOLD_SET;
     document.locked_until = MAX(snapshot->locked_until, locked_until);
-    TRY(catalog_store(pool, snapshot->slot, &document, NULL));
+    TRY(catalog_store(pool, snapshot->slot, &document));
     object_adopt(pool, snapshot, &document);
     return ERROR_NONE;
 }
@@ -270,6 +270,7 @@ static enum error rollback(struct operation *operation, void *context)
     struct pool *pool = operation->pool;
     struct object_document moved;
     struct object *snapshot;
+    operation->frees = true; /* what the object was; what comes in its place is there already */
     TRY(find_snapshot(pool, name, &snapshot));
     struct object *object = snapshot->origin;
     TRY(object_check_imported(object, "rolled back"));

@@ -116,6 +116,8 @@ static enum error catalog_fill(struct batch *batch, const struct catalog_changes
     batch->change_count = changes->change_count;
     batch->moves = changes->moves;
     batch->move_count = changes->move_count;
+    batch->frees = changes->frees;
+    batch->at_once = changes->at_once;
     for (size_t i = 0; i < changes->document_count; i++) {
         const struct catalog_document *document = &changes->documents[i];
         uint64_t first = document->slot * OBJECT_SLOT_BLOCKS;
@@ -148,7 +150,10 @@ enum error catalog_commit(struct pool *pool, uint64_t slot, const void *document
                           const struct component_change *changes, size_t change_count)
 {
     struct catalog_document one = {slot, document, size};
-    return catalog_commit_all(pool, &(struct catalog_changes){&one, 1, changes, change_count, NULL, 0});
+    return catalog_commit_all(pool, &(struct catalog_changes){.documents = &one,
+                                                              .document_count = 1,
+                                                              .changes = changes,
+                                                              .change_count = change_count});
 }
 
 enum error object_trim(struct pool *pool, struct object *object, uint64_t first, uint64_t end)

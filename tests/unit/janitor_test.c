@@ -19,7 +19,7 @@ static void store_only(const char *name, enum object_state state, uint64_t size,
     document.deleted = state == OBJECT_DELETING ? 1 : 0;
     document.size = size;
     document.cut = cut;
-    assert_fine(catalog_store(pool, object->slot, &document, NULL));
+    assert_fine(catalog_store(pool, object->slot, &document));
     mutex_unlock(&pool->lock);
 }
 

@@ -521,7 +521,7 @@ static void two_objects_of_one_name_stop_the_open(void **context)
     mutex_lock(&pool->lock);
     object_describe(pool, catalog_find(pool, "a"), &document);
     document.uuid = uuid_random();
-    assert_fine(catalog_store(pool, 2, &document, NULL));
+    assert_fine(catalog_store(pool, 2, &document));
     mutex_unlock(&pool->lock);
     assert_open_fails(ERROR_CORRUPT, "two objects named 'a'");
 }

@@ -99,7 +99,7 @@ static void assert_cut(const char *name)
 static unsigned cuts(void)
 {
     mutex_lock(&pool->lock);
-    unsigned count = pool->cuts;
+    unsigned count = pool->group_users;
     condition_signal(&pool->janitor_wake);
     mutex_unlock(&pool->lock);
     return count;
