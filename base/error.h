@@ -43,6 +43,7 @@ enum error_class {
     X(ACCESS, REFUSED, "permission denied")                                                                         \
     X(IN_USE, REFUSED, "the device is in use")                                                                      \
     X(NOT_EMPTY, REFUSED, "the device carries something already")                                                   \
+    X(UNCONFIRMED, REFUSED, "it has to be confirmed")                                                               \
     X(WRONG_KEY, REFUSED, "wrong key or passphrase")                                                                \
     X(FORGED, CORRUPT, "forged, or replaced by another")                                                            \
     X(FOREIGN, REFUSED, "belongs to another pool")                                                                  \

@@ -152,8 +152,8 @@ enum error object_find_trashed(struct pool *pool, const char *name, struct objec
 /* All objects, without their snapshots, sorted by name; *infos is the caller's (free). */
 enum error object_list(struct pool *pool, struct object_info **infos, size_t *count) CHECKED;
 enum error object_rename(struct pool *pool, const char *name, const char *new_name) CHECKED;
-/* Growing works while it is open; shrinking needs `shrink` and a closed object (ERROR_BUSY), and frees what is cut. What is
- * being imported has the size of its stream: ERROR_BUSY. */
+/* Growing works while it is open; shrinking needs `shrink` (ERROR_UNCONFIRMED) and a closed object (ERROR_BUSY), and frees
+ * what is cut. What is being imported has the size of its stream: ERROR_BUSY. */
 enum error object_resize(struct pool *pool, const char *name, uint64_t size, bool shrink) CHECKED;
 /* Into the trash, or, with `now`, away: the space comes back in the background. ERROR_BUSY while it is open. */
 enum error object_delete(struct pool *pool, const char *name, bool now) CHECKED;
@@ -197,9 +197,10 @@ enum snapshot_hold { SNAPSHOT_HOLD_KEEP, SNAPSHOT_HOLD_SET, SNAPSHOT_HOLD_CLEAR 
 /* Sets or takes back the hold, and locks until then: a lock cannot be shortened or taken back (`locked_until` 0: as it
  * is). */
 enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_hold hold, uint64_t locked_until) CHECKED;
-/* Makes an object what its snapshot `name` is, its size included; what it held is gone. ERROR_BUSY while it is open, or
- * being imported. */
-enum error object_rollback(struct pool *pool, const char *name) CHECKED;
+/* Makes an object what its snapshot `name` is, its size included. What it held becomes a snapshot `keep`; with NULL it is
+ * gone, and where no snapshot of it holds the same that needs `discard`, else ERROR_UNCONFIRMED. ERROR_BUSY while it is
+ * open, or being imported. */
+enum error object_rollback(struct pool *pool, const char *name, const char *keep, bool discard) CHECKED;
 /* Makes a new object of what a snapshot, or an object at this moment, holds; both can be written from then on. */
 enum error object_clone(struct pool *pool, const char *name, const char *new_name, struct uuid *uuid) CHECKED;
 

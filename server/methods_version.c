@@ -4,12 +4,17 @@
  * Nothing here is looked up first and acted upon later: the engine finds and changes under one lock. No locks of its own; a
  * crash leaves all of what a method does or nothing.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "server/methods.h"
 #include "server/parameters.h"
+
+#define LOSS_EXTENTS     512
+#define LOSS_NANOSECONDS (2 * CLOCK_SECOND) /* a person waits for it */
 
 static json_t *snapshot_json(const struct snapshot_info *info)
 {
@@ -116,13 +121,94 @@ enum error method_snapshot_protect(struct methods *methods, json_t *parameters, 
 
 /* ---- objects ------------------------------------------------------------------------------------------------------- */
 
+/* What a roll-back loses: in so many bytes the object is not what it was in its newest snapshot. */
+struct loss {
+    char since[VERSION_NAME_MAX + 1];
+    uint64_t bytes;
+    bool more; /* they were not all looked at */
+};
+
+static enum error loss_sum(struct volume *volume, struct volume *base, struct loss *loss)
+{
+    struct change_extent extents[LOSS_EXTENTS];
+    uint64_t size = volume_size(volume), begin = clock_monotonic();
+    size_t count;
+    for (uint64_t at = 0; at < size && clock_monotonic() - begin < LOSS_NANOSECONDS;) {
+        TRY(volume_changes(volume, base, at, size - at, extents, COUNT_OF(extents), &count));
+        for (size_t i = 0; i < count; at += extents[i++].length)
+            loss->bytes += extents[i].kind == CHANGE_NONE ? 0 : extents[i].length;
+        loss->more = at < size;
+    }
+    return ERROR_NONE;
+}
+
+static enum error loss_measure_since(struct methods *methods, const char *object, const struct snapshot_info *newest,
+                                     struct loss *loss)
+{
+    struct volume *volume, *base;
+    char uuid[UUID_TEXT_SIZE];
+    uuid_format(newest->uuid, uuid);
+    TRY(volume_open(methods->pool, object, true, &volume));
+    enum error error = volume_open(methods->pool, uuid, true, &base);
+    if (error == ERROR_NONE) {
+        error = loss_sum(volume, base, loss);
+        volume_close(base);
+    }
+    volume_close(volume);
+    return error;
+}
+
+/* Before it is lost. A figure for people: where it cannot be had, the roll-back is made all the same. */
+static void loss_measure(struct methods *methods, struct uuid object, struct loss *loss)
+{
+    AUTO_FREE struct snapshot_info *infos = NULL;
+    char uuid[UUID_TEXT_SIZE];
+    size_t count = 0;
+    uuid_format(object, uuid);
+    loss->more = true;
+    if (snapshot_list(methods->pool, uuid, &infos, &count) == ERROR_NONE && count > 0) {
+        memcpy(loss->since, infos[count - 1].name, sizeof loss->since);
+        (void)!loss_measure_since(methods, uuid, &infos[count - 1], loss);
+    }
+    error_forget();
+}
+
+/* To the object as it is then: what of it was lost, or under which name it was kept. */
+static enum error loss_answer(json_t *object, const char *keep, const struct loss *loss)
+{
+    char kept[VERSION_NAME_MAX + 1];
+    int failed = 0;
+    snprintf(kept, sizeof(kept), "%s@%s", json_string_value(json_object_get(object, "name")), keep != NULL ? keep : "");
+    if (keep != NULL)
+        failed |= json_object_set_new(object, "kept_as", json_string(kept));
+    if (loss->since[0] != '\0') {
+        failed |= json_object_set_new(object, "lost_since", json_string(loss->since));
+        failed |= json_object_set_new(object, "lost_bytes", json_integer((json_int_t)loss->bytes));
+        failed |= json_object_set_new(object, "lost_more", json_boolean(loss->more));
+    }
+    return failed ? ERROR_NO_MEMORY : ERROR_NONE;
+}
+
 enum error method_object_rollback(struct methods *methods, json_t *parameters, json_t **result)
 {
-    const char *name = text_get(parameters, "name");
+    const char *name = text_get(parameters, "name"), *keep = text_get(parameters, "keep");
+    bool discard = flag_get(parameters, "discard");
     struct snapshot_info info;
+    struct loss loss = {0};
+    json_t *object;
+    if (discard && keep != NULL)
+        return error_explain(ERROR_INVALID, "what the object holds is kept or discarded: say one of them");
     TRY(snapshot_find(methods->pool, name, &info));
-    TRY(object_rollback(methods->pool, name));
-    return object_answer(methods, info.object_uuid, result);
+    if (discard)
+        loss_measure(methods, info.object_uuid, &loss);
+    TRY(object_rollback(methods->pool, name, keep, discard));
+    TRY(object_answer(methods, info.object_uuid, &object));
+    enum error error = loss_answer(object, keep, &loss);
+    if (error == ERROR_NONE)
+        *result = object;
+    else
+        json_decref(object);
+    return error;
 }
 
 enum error method_object_clone(struct methods *methods, json_t *parameters, json_t **result)

@@ -162,14 +162,27 @@ static enum error run_protect(struct tool *tool, const struct arguments *argumen
 
 static enum error tell_rolled_back(struct tool *tool, const json_t *object)
 {
+    char lost[TEXT_SIZE];
     fprintf(tool->out, "'%s' is as it was then.\n", answer_word(object, "name"));
+    if (json_object_get(object, "kept_as") != NULL)
+        fprintf(tool->out, "What it held until now is '%s'.\n", answer_word(object, "kept_as"));
+    if (json_object_get(object, "lost_since") != NULL)
+        fprintf(tool->out, "Lost: what was changed since '%s', %s%s.\n", answer_word(object, "lost_since"),
+                answer_flag(object, "lost_more") ? "more than " : "",
+                text_size(answer_figure(object, "lost_bytes"), lost));
     return ERROR_NONE;
 }
 
 static enum error run_rollback(struct tool *tool, const struct arguments *arguments)
 {
+    const char *keep = argument_value(arguments, "keep", NULL);
+    bool discard = argument_given(arguments, "discard");
     json_t *object;
-    TRY(object_ask(tool, "object.rollback", json_pack("{s:s}", "name", arguments->positional[0]), &object));
+    if (keep != NULL && discard)
+        return error_explain(ERROR_INVALID, "--keep and --discard: say one of them");
+    TRY(object_ask(tool, "object.rollback",
+                   json_pack("{s:s, s:s*, s:b}", "name", arguments->positional[0], "keep", keep, "discard", discard),
+                   &object));
     return answer_show(tool, object, tell_rolled_back);
 }
 
@@ -204,6 +217,12 @@ static const struct option_row protect_options[] = {
     {"hold", NULL, "it cannot be deleted until that is taken back", false},
     {"no-hold", NULL, "it can be deleted, unless it is locked", false},
     {"locked-until", "DATE", LOCKED_HELP, false},
+    {NULL},
+};
+
+static const struct option_row rollback_options[] = {
+    {"keep", "SNAPSHOT", "make a snapshot of what the disk holds now, before", false},
+    {"discard", NULL, "lose what the disk holds now and no snapshot has", false},
     {NULL},
 };
 
@@ -245,12 +264,13 @@ const struct command command_object_rollback = {
     .verb = "rollback",
     .arguments = "NAME@SNAPSHOT",
     .summary = "make a disk again what a snapshot holds",
-    .text = "Makes the disk what its snapshot holds, its size included. What it holds now is lost, unless a snapshot has it;\n"
-            "all snapshots stay, younger ones too. Refused while the disk is open.",
-    .examples = "  coffer object rollback disk1@before-upgrade\n",
+    .text = "Makes the disk what its snapshot holds, its size included. All snapshots stay, younger ones too. Where the disk\n"
+            "holds what none of them has, say what becomes of that: --keep or --discard. Refused while the disk is open.",
+    .examples = "  coffer object rollback disk1@before-upgrade --keep failed-upgrade\n"
+                "  coffer object rollback disk1@before-upgrade --discard\n",
     .positional_min = 1,
     .positional_max = 1,
-    .options = no_options,
+    .options = rollback_options,
     .run = run_rollback,
 };
 

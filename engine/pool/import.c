@@ -57,22 +57,6 @@ static struct object *snapshot_by_identity(const struct object *object, struct u
     return NULL;
 }
 
-static enum error is_changed(struct volume *now, struct volume *then, bool *changed)
-{
-    uint64_t size = volume_size(now);
-    *changed = size != volume_size(then);
-    for (uint64_t at = 0; at < size && !*changed;) {
-        struct change_extent extents[2];
-        size_t count;
-        TRY(volume_changes(now, then, at, size - at, extents, COUNT_OF(extents), &count));
-        for (size_t i = 0; i < count; i++) {
-            at += extents[i].length;
-            *changed |= extents[i].kind != CHANGE_NONE;
-        }
-    }
-    return ERROR_NONE;
-}
-
 static enum error check_base(const struct object *object, const struct import_request *request, struct object **base)
 {
     struct object *newest = snapshot_newest(object), *wanted = snapshot_by_identity(object, request->base);
@@ -154,7 +138,7 @@ static enum error explain_changed(struct pool *pool, const struct object *base)
     mutex_lock(&pool->lock); /* for the names */
     enum error error = error_explain(ERROR_FOREIGN,
                                      "'%s' was written since '%s', from which the stream goes on: `%s object rollback "
-                                     "NAME@SNAPSHOT` makes it again what it was then",
+                                     "NAME@SNAPSHOT` makes it again what it was then, with --keep or --discard",
                                      base->origin->name, object_text(base, text), pool->command);
     mutex_unlock(&pool->lock);
     return error;
@@ -165,7 +149,7 @@ static enum error check_unchanged(struct pool *pool, const struct compared *comp
     struct volume *volumes[2];
     bool changed;
     TRY(open_both(pool, compared, volumes));
-    enum error error = is_changed(volumes[0], volumes[1], &changed);
+    enum error error = volume_is_changed(volumes[0], volumes[1], &changed);
     if (error == ERROR_NONE && changed)
         error = explain_changed(pool, volumes[1]->object);
     volume_close(volumes[0]);

@@ -480,7 +480,7 @@ static enum error resize(struct pool *pool, const char *name, uint64_t size, boo
     if (size == before)
         return ERROR_NONE;
     if (size < before && !shrink)
-        return error_explain(ERROR_INVALID,
+        return error_explain(ERROR_UNCONFIRMED,
                              "'%s' has %llu bytes, more than %llu: to cut it off and lose what is there, say --shrink",
                              object->name, (unsigned long long)before, (unsigned long long)size);
     if (size < before)

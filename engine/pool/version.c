@@ -4,8 +4,8 @@
  * Each version is a component of its own. A snapshot keeps the component that the object had; the object's writes go to
  * a new one that begins as it (group/map_merge.c), from the commit on that also holds the documents of both. A clone
  * and a rolled back object are new components that begin as a snapshot's. What nobody needs afterwards (the component
- * of an object that was rolled back, or what a living object was when it was cloned) becomes a snapshot that is being
- * deleted from the beginning, and the janitor frees it.
+ * of an object that was rolled back, unless it is kept as a snapshot, or what a living object was when it was cloned)
+ * becomes a snapshot that is being deleted from the beginning, and the janitor frees it.
  *
  * All documents, components and moves of one operation are one commit in one append, so a crash leaves all of it or
  * nothing, and snapshots of several objects are of one moment. In memory an object's component changes within the
@@ -27,6 +27,7 @@
 #include "engine/pool/operation.h"
 
 #define TIME_TEXT_SIZE 32
+#define KEPT_ASKED_MAX 32 /* snapshots that an object is compared with under the lock, which may read nodes of each */
 
 uint64_t pool_clock(const struct pool *pool)
 {
@@ -107,6 +108,13 @@ struct snapshot_call {
     uint64_t locked_until;
 };
 
+static enum error check_snapshot_free(const struct pool *pool, const struct object *object, const char *snapshot)
+{
+    if (object_table_snapshot(pool->table, object, snapshot) != NULL)
+        return error_explain(ERROR_EXISTS, "'%s' has a snapshot '%s' already", object->name, snapshot);
+    return ERROR_NONE;
+}
+
 static enum error snapshot_one(struct operation *operation, const struct snapshot_call *call, const char *name)
 {
     struct pool *pool = operation->pool;
@@ -114,8 +122,7 @@ static enum error snapshot_one(struct operation *operation, const struct snapsho
     struct object *object;
     TRY(find_object(pool, name, &object));
     TRY(object_check_whole(object));
-    if (object_table_snapshot(pool->table, object, call->snapshot) != NULL)
-        return error_explain(ERROR_EXISTS, "'%s' has a snapshot '%s' already", object->name, call->snapshot);
+    TRY(check_snapshot_free(pool, object, call->snapshot));
     TRY(reserve_renew(pool, object));
     struct object_document kept = document_kept(pool, object, call->snapshot);
     kept.hold = call->hold;
@@ -264,34 +271,72 @@ enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_h
 
 /* ---- the way back -------------------------------------------------------------------------------------------------- */
 
+struct rollback_call {
+    const char *name, *keep;
+    bool discard;
+};
+
+/* Whether one of the newest snapshots has all that the object holds. Where that cannot be read none has. */
+static bool is_kept(struct pool *pool, struct object *object)
+{
+    bool changed = true;
+    unsigned asked = 0;
+    struct volume now = {pool, object, true};
+    struct object *one = object->snapshots;
+    for (; one != NULL && changed && asked < KEPT_ASKED_MAX; one = one->snapshot_next) {
+        struct volume then = {pool, one, true};
+        if (!one->deleting && volume_is_changed(&now, &then, &changed) != ERROR_NONE)
+            changed = true;
+        asked += !one->deleting;
+    }
+    error_forget();
+    return !changed;
+}
+
+static enum error check_loss(struct pool *pool, struct object *object, const struct rollback_call *call)
+{
+    if (call->keep != NULL)
+        return check_snapshot_free(pool, object, call->keep);
+    if (call->discard || is_kept(pool, object))
+        return ERROR_NONE;
+    return error_explain(ERROR_UNCONFIRMED,
+                         "'%s' holds what none of its snapshots has: say --keep SNAPSHOT to make one of it first, or "
+                         "--discard to lose it",
+                         object->name);
+}
+
 static enum error rollback(struct operation *operation, void *context)
 {
-    const char *name = context;
+    const struct rollback_call *call = context;
     struct pool *pool = operation->pool;
     struct object_document moved;
     struct object *snapshot;
-    operation->frees = true; /* what the object was; what comes in its place is there already */
-    TRY(find_snapshot(pool, name, &snapshot));
+    operation->frees = call->keep == NULL; /* what the object was; what comes in its place is there already */
+    TRY(find_snapshot(pool, call->name, &snapshot));
     struct object *object = snapshot->origin;
     TRY(object_check_imported(object, "rolled back"));
     TRY(object_check_closed(object, "rolled back"));
     TRY(object_check_whole(object));
+    TRY(check_loss(pool, object, call));
     TRY(reserve_renew(pool, object));
-    struct object_document dropped = document_dropped(pool, object, "rollback");
+    struct object_document left =
+        call->keep != NULL ? document_kept(pool, object, call->keep) : document_dropped(pool, object, "rollback");
     object_describe(pool, object, &moved);
     moved.size = atomic_load(&snapshot->size);
     moved.reserve = MIN(moved.reserve, moved.size);
     TRY(object_take_component(pool, &moved.component));
-    TRY(operation_enter(operation, &dropped));
+    TRY(operation_enter(operation, &left));
     TRY(operation_move(operation, object, &moved, snapshot->component));
     TRY(operation_commit(operation));
     object_adopt(pool, object, &moved);
     return ERROR_NONE;
 }
 
-enum error object_rollback(struct pool *pool, const char *name)
+enum error object_rollback(struct pool *pool, const char *name, const char *keep, bool discard)
 {
-    return operation_run(pool, rollback, (void *)name);
+    if (keep != NULL)
+        TRY(object_name_check(keep));
+    return operation_run(pool, rollback, &(struct rollback_call){name, keep, discard});
 }
 
 /* ---- clones -------------------------------------------------------------------------------------------------------- */

@@ -260,7 +260,7 @@ void object_go_back(struct session *session, struct pool *pool, unsigned family,
     next->reserved = MIN(version_of(session, family, OBJECT)->reserved, snapshot->blocks);
     next->same_age = snapshot->age;
     family_changes_begin(session, count);
-    family_changes_end(session, count, object_rollback(pool, name), "rollback");
+    family_changes_end(session, count, object_rollback(pool, name, NULL, true), "rollback");
 }
 
 /* Of an object or of a snapshot. */

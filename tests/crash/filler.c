@@ -112,7 +112,7 @@ static void give_back(struct session *session, struct pool *pool, struct dice *d
     else if (choice < 3 && snapshot)
         done(session, snapshot_delete(pool, SNAPSHOT_NAME), "delete of the filler's snapshot");
     else if (choice == 3 && snapshot)
-        done(session, object_rollback(pool, SNAPSHOT_NAME), "rollback of the filler");
+        done(session, object_rollback(pool, SNAPSHOT_NAME, NULL, true), "rollback of the filler");
     else if (choice == 4 && exists(pool, FILLER_NAME))
         done(session, object_delete(pool, FILLER_NAME, true), "delete of the filler");
 }

@@ -235,7 +235,7 @@ assert "no object" in target.refused("object", "import", path("s3"), "nothing", 
 write(target, "disk", [(0, b"mine")])
 secret = ("--passphrase-file", path("secret"))
 assert "was written since" in target.refused("object", "import", path("s2"), *secret)
-target.coffer("object", "rollback", "disk@s1")
+target.coffer("object", "rollback", "disk@s1", "--discard")
 assert "is not that of the stream" in target.refused("object", "import", path("s2"), "--passphrase-file", path("wrong"))
 holder = connect(target, "disk")
 assert "in use" in target.refused("object", "import", path("s2"), *secret)
@@ -270,7 +270,7 @@ assert status == 1 and "cut off" in error, error
 assert read(target, "disk") == contents["s1"] and len(imports(target)) == 1
 write(target, "disk", [(0, b"mine")])
 assert "was written since" in target.refused("object", "import", path("s2"), "disk", *secret)
-target.coffer("object", "rollback", "disk@s1")
+target.coffer("object", "rollback", "disk@s1", "--discard")
 target.coffer("object", "import", path("s2"), "disk", *secret)
 assert read(target, "disk@s2") == contents["s2"] == read(target, "disk") and read(target, "disk@s1") == contents["s1"]
 assert "already" in target.refused("object", "import", path("s2"), "disk", *secret)

@@ -267,7 +267,7 @@ static void go_back(void)
     char name[32];
     unsigned version = (unsigned)below(versions);
     snprintf(name, sizeof name, "disk@s%u", version);
-    assert_fine(object_rollback(pool, name));
+    assert_fine(object_rollback(pool, name, NULL, true));
     memcpy(held[VERSIONS], held[version], BLOCKS);
 }
 

@@ -180,7 +180,7 @@ enum error object_resize(struct pool *pool, const char *name, uint64_t size, boo
     struct object_info *object;
     enum error error = enter(pool, name, &object);
     if (error == ERROR_NONE && size < object->size && !shrink)
-        error = error_explain(ERROR_INVALID, "smaller than it is: say --shrink");
+        error = error_explain(ERROR_UNCONFIRMED, "smaller than it is: say --shrink");
     if (error == ERROR_NONE)
         object->size = size;
     return leave(pool, error);
@@ -274,9 +274,13 @@ enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_
     pthread_mutex_lock(&pool->lock);
     *infos = calloc(pool->snapshot_count + 1, sizeof(**infos));
     *count = 0;
-    for (size_t i = 0; i < pool->snapshot_count; i++)
-        if (!pool->snapshots[i].deleting && (object == NULL || strcmp(pool->snapshots[i].object, object) == 0))
+    for (size_t i = 0; i < pool->snapshot_count; i++) {
+        char uuid[UUID_TEXT_SIZE];
+        uuid_format(pool->snapshots[i].object_uuid, uuid);
+        bool listed = object == NULL || strcmp(pool->snapshots[i].object, object) == 0 || strcmp(uuid, object) == 0;
+        if (!pool->snapshots[i].deleting && listed)
             (*infos)[(*count)++] = pool->snapshots[i];
+    }
     return leave(pool, ERROR_NONE);
 }
 
@@ -311,10 +315,14 @@ enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_h
     return leave(pool, error);
 }
 
-enum error object_rollback(struct pool *pool, const char *name)
+/* It holds what no snapshot has where something was changed. */
+enum error object_rollback(struct pool *pool, const char *name, const char *keep, bool discard)
 {
     struct snapshot_info *snapshot;
-    return leave(pool, snapshot_enter(pool, name, &snapshot));
+    enum error error = snapshot_enter(pool, name, &snapshot);
+    if (error == ERROR_NONE && keep == NULL && !discard && pool->change_count > 0)
+        error = error_explain(ERROR_UNCONFIRMED, "'%s' holds what none of its snapshots has", snapshot->object);
+    return leave(pool, error);
 }
 
 enum error object_clone(struct pool *pool, const char *name, const char *new_name, struct uuid *uuid)

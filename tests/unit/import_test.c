@@ -95,10 +95,10 @@ static void a_stream_goes_on_only_from_what_its_target_is(void **context)
     assert_begin_refused(&same_name, ERROR_EXISTS, "it is another one");
     write_block("disk", MIB, 9);
     assert_begin_refused(&next, ERROR_FOREIGN, "was written since 'disk@s1'");
-    assert_fine(object_rollback(pool, "disk@s1"));
+    assert_fine(object_rollback(pool, "disk@s1", NULL, true));
     assert_fine(object_resize(pool, "disk", 2 * GIB, false));
     assert_begin_refused(&next, ERROR_FOREIGN, "was written since");
-    assert_fine(object_rollback(pool, "disk@s1"));
+    assert_fine(object_rollback(pool, "disk@s1", NULL, true));
     const char *name = "disk";
     assert_fine(object_snapshot(pool, &name, 1, "own", false, 0));
     assert_begin_refused(&next, ERROR_FOREIGN, "has a younger snapshot, 'own'");
@@ -120,7 +120,7 @@ static void what_was_checked_is_checked_again(void **context)
     struct import_info info = begin(&next);
     write_block("disk", MIB, 9);
     assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_FOREIGN, "was written since");
-    assert_fine(object_rollback(pool, "disk@s1"));
+    assert_fine(object_rollback(pool, "disk@s1", NULL, true));
     struct volume *volume;
     assert_fine(volume_open(pool, text_of(info.uuid), false, &volume));
     assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_BUSY, "in use");
@@ -230,7 +230,7 @@ static void what_is_marked_as_there_stays(void **context)
     assert_refused(import_mark(pool, info.uuid, GIB + 4096), ERROR_INVALID, "not so many bytes");
     assert_refused(object_resize(pool, name, MIB, true), ERROR_BUSY, "is being imported");
     assert_refused(object_resize(pool, name, 2 * GIB, false), ERROR_BUSY, "is being imported");
-    assert_refused(object_rollback(pool, snapshot), ERROR_BUSY, "is being imported");
+    assert_refused(object_rollback(pool, snapshot, NULL, true), ERROR_BUSY, "is being imported");
     assert_fine(snapshot_delete(pool, snapshot));
     begin(&whole);
     finish(&whole, info.uuid); /* also while the snapshot is being freed */
@@ -331,7 +331,7 @@ static void look_at_disk(void)
 {
     assert_int_equal(look("disk").size, GIB);
     assert_refused(object_delete(pool, "disk", false), ERROR_BUSY, "in use");
-    assert_refused(object_rollback(pool, "disk@s1"), ERROR_BUSY, "in use");
+    assert_refused(object_rollback(pool, "disk@s1", NULL, true), ERROR_BUSY, "in use");
 }
 
 static void open_disk(void)
@@ -362,7 +362,7 @@ static void the_pool_goes_on_while_a_target_is_compared(void **context)
     assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_BUSY, "was in use while");
     meanwhile = NULL;
     assert_refused(import_finish(pool, &next, info.uuid, &object), ERROR_FOREIGN, "was written since 'disk@s1'");
-    assert_fine(object_rollback(pool, "disk@s1"));
+    assert_fine(object_rollback(pool, "disk@s1", NULL, true));
     meanwhile = look_at_disk;
     finish(&next, info.uuid);
     meanwhile = NULL;

@@ -119,7 +119,7 @@ static void a_smaller_size_must_be_meant(void **context)
 {
     (void)context;
     make("a", GIB);
-    assert_refused(object_resize(pool, "a", MIB, false), ERROR_INVALID, "--shrink");
+    assert_refused(object_resize(pool, "a", MIB, false), ERROR_UNCONFIRMED, "--shrink");
     assert_int_equal(look("a").size, GIB);
     assert_fine(object_resize(pool, "a", GIB, false));
 }

@@ -174,7 +174,7 @@ static void errors_of_the_daemon_become_sentence_and_status(void **state)
     assert_int_equal(RUN("object", "create", "a", "--size", "4097"), EXIT_USAGE);
     fake_add(fixture->pool, "open", 8192)->open_count = 1;
     assert_int_equal(RUN("object", "delete", "open"), EXIT_REFUSED);
-    assert_int_equal(RUN("object", "resize", "open", "--size", "4096"), EXIT_USAGE);
+    assert_int_equal(RUN("object", "resize", "open", "--size", "4096"), EXIT_REFUSED);
     assert_int_equal(RUN("object", "create", "\xff", "--size", "4096"), EXIT_USAGE);
     fixture->pool->status.locked = true;
     assert_int_equal(RUN("object", "list"), EXIT_REFUSED);

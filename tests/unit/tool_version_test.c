@@ -51,6 +51,25 @@ static void snapshots_are_made_listed_kept_and_deleted(void **state)
     json_decref(json);
 }
 
+static void a_roll_back_loses_nothing_unasked_and_tells_what_it_loses(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fake_add(fixture->pool, "a", 1 << 20);
+    assert_int_equal(RUN("object", "snapshot", "a", "--name", "s"), EXIT_DONE);
+    fixture->pool->changes[0] = (struct change_extent){8192, CHANGE_NONE};
+    fixture->pool->changes[1] = (struct change_extent){12288, CHANGE_DATA};
+    fixture->pool->change_count = 2;
+    assert_int_equal(RUN("object", "rollback", "a@s"), EXIT_REFUSED);
+    assert_said(fixture->err, "none of its snapshots has");
+    assert_int_equal(RUN("object", "rollback", "a@s", "--keep", "k", "--discard"), EXIT_USAGE);
+    assert_int_equal(RUN("object", "rollback", "a@s", "--keep", "k"), EXIT_DONE);
+    assert_string_equal(fixture->out, "'a' is as it was then.\nWhat it held until now is 'a@k'.\n");
+    assert_int_equal(RUN("object", "rollback", "a@s", "--discard"), EXIT_DONE);
+    assert_string_equal(fixture->out, "'a' is as it was then.\nLost: what was changed since 'a@s', 12 KiB.\n");
+    assert_int_equal(fixture->pool->volumes, 0);
+}
+
 static void words_that_compare_nothing_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -114,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(words_that_make_no_snapshot_are_refused),
         TEST(snapshots_are_made_listed_kept_and_deleted),
+        TEST(a_roll_back_loses_nothing_unasked_and_tells_what_it_loses),
         TEST(words_that_compare_nothing_are_refused),
         TEST(what_changed_is_listed_and_summed),
         TEST(what_changed_is_of_the_versions_that_it_began_with),

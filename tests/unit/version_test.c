@@ -115,7 +115,7 @@ static void a_snapshot_cannot_be_changed_as_an_object_can(void **context)
     assert_refused(object_restore(pool, "a@s", NULL), ERROR_NOT_FOUND, "never in the trash");
     assert_refused(snapshot_delete(pool, "a"), ERROR_INVALID, "NAME@SNAPSHOT");
     assert_refused(object_find(pool, "a@t", &info), ERROR_NOT_FOUND, "no snapshot 'a@t'");
-    assert_refused(object_rollback(pool, "a"), ERROR_INVALID, "no snapshot");
+    assert_refused(object_rollback(pool, "a", NULL, true), ERROR_INVALID, "no snapshot");
     assert_true(look("a@s").snapshot);
     assert_int_equal(look("a").snapshots, 1);
 }
@@ -129,7 +129,7 @@ static void what_is_in_use_is_neither_deleted_nor_rolled_back(void **context)
     assert_fine(volume_open(pool, "a@s", true, &volume));
     assert_fine(volume_open(pool, "a", true, &object));
     assert_refused(snapshot_delete(pool, "a@s"), ERROR_BUSY, "in use");
-    assert_refused(object_rollback(pool, "a@s"), ERROR_BUSY, "'a' is in use");
+    assert_refused(object_rollback(pool, "a@s", NULL, true), ERROR_BUSY, "'a' is in use");
     volume_close(object);
     assert_refused(object_delete(pool, "a", false), ERROR_BUSY, "'a@s' is in use");
     volume_close(volume);
@@ -175,7 +175,7 @@ static void a_trashed_object_with_a_held_snapshot_is_not_freed(void **context)
     assert_fine(object_snapshot(pool, names, 1, "s", true, 0));
     assert_fine(object_delete(pool, "a", false));
     assert_refused(volume_open(pool, "a@s", true, &volume), ERROR_NOT_FOUND, "deleted");
-    assert_refused(object_rollback(pool, "a@s"), ERROR_NOT_FOUND, "trash");
+    assert_refused(object_rollback(pool, "a@s", NULL, true), ERROR_NOT_FOUND, "trash");
     mutex_lock(&pool->lock);
     pool->conf->trash = 0;
     condition_signal(&pool->janitor_wake);
@@ -195,7 +195,7 @@ static void a_roll_back_goes_on_in_a_full_pool(void **context)
     snapshot("a", "s");
     write_block("a", 0, 2);
     full = true;
-    assert_fine(object_rollback(pool, "a@s"));
+    assert_fine(object_rollback(pool, "a@s", NULL, true));
     full = false;
     assert_int_equal(waits, 0);
     assert_block("a", 0, 1);
@@ -414,7 +414,7 @@ static void an_object_goes_back_to_its_snapshot(void **context)
     write_block("a", 4096, 3);
     assert_fine(object_resize(pool, "a", 2 * GIB, false));
     snapshot("a", "t");
-    assert_fine(object_rollback(pool, "a@s"));
+    assert_fine(object_rollback(pool, "a@s", NULL, true));
     assert_int_equal(look("a").size, GIB);
     assert_block("a", 0, 1);
     assert_block("a", 4096, 0);
@@ -423,9 +423,37 @@ static void an_object_goes_back_to_its_snapshot(void **context)
     assert_block("a", 0, 4);
     assert_block("a@s", 0, 1);
     assert_block("a@t", 4096, 3);
-    assert_fine(object_rollback(pool, "a@t"));
+    assert_fine(object_rollback(pool, "a@t", NULL, true));
     assert_block("a", 4096, 3);
     await_dropped(2);
+}
+
+static void a_roll_back_loses_what_no_snapshot_has_only_when_told(void **context)
+{
+    (void)context;
+    make("a", GIB);
+    write_block("a", 0, 1);
+    snapshot("a", "s");
+    write_block("a", 0, 2);
+    snapshot("a", "t");
+    assert_fine(object_rollback(pool, "a@s", NULL, false)); /* t has it */
+    assert_fine(object_rollback(pool, "a@t", NULL, false)); /* s has it */
+    assert_block("a", 0, 2);
+    write_block("a", 4096, 3);
+    assert_refused(object_rollback(pool, "a@s", NULL, false), ERROR_UNCONFIRMED, "none of its snapshots");
+    assert_refused(object_rollback(pool, "a@s", "t", false), ERROR_EXISTS, "'t' already");
+    assert_refused(object_rollback(pool, "a@s", "x@y", false), ERROR_INVALID, "'@'");
+    assert_block("a", 4096, 3);
+    assert_fine(object_rollback(pool, "a@s", "kept", false));
+    pool_reopen(true);
+    assert_block("a", 0, 1);
+    assert_block("a", 4096, 0);
+    assert_block("a@kept", 4096, 3);
+    assert_int_equal(count_of_snapshots("a"), 3);
+    assert_fine(object_resize(pool, "a", 2 * GIB, false));
+    assert_refused(object_rollback(pool, "a@s", NULL, false), ERROR_UNCONFIRMED, "--discard");
+    assert_fine(object_rollback(pool, "a@s", NULL, true));
+    assert_int_equal(look("a").size, GIB);
 }
 
 static void a_clone_of_a_snapshot_lives_without_it(void **context)
@@ -588,6 +616,7 @@ int main(void)
         TEST(an_object_that_is_deleted_takes_its_snapshots_with_it),
         TEST(a_thousand_snapshots_read_as_the_first),
         TEST(an_object_goes_back_to_its_snapshot),
+        TEST(a_roll_back_loses_what_no_snapshot_has_only_when_told),
         TEST(a_clone_of_a_snapshot_lives_without_it),
         TEST(a_clone_of_an_object_is_of_that_moment),
         TEST(clones_of_clones_read_as_the_first),
