@@ -192,6 +192,7 @@ enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_
 enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_info *info) CHECKED;
 /* Its space comes back in the background. ERROR_BUSY while it is open, held or locked. */
 enum error snapshot_delete(struct pool *pool, const char *name) CHECKED;
+#define SNAPSHOT_LOCK_MAX (UINT64_C(100) * 366 * 86400) /* seconds, from now on */
 enum snapshot_hold { SNAPSHOT_HOLD_KEEP, SNAPSHOT_HOLD_SET, SNAPSHOT_HOLD_CLEAR };
 
 /* Sets or takes back the hold, and locks until then: a lock cannot be shortened or taken back (`locked_until` 0: as it

@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include "tools/date.h"
 #include "tools/suggest.h"
 
 enum { GLOBAL_DIRECTORY = 'C', GLOBAL_HELP = 'h', GLOBAL_JSON = 'j', FIRST_ROW = 256 };
@@ -162,36 +163,12 @@ enum error argument_size(const struct arguments *arguments, const char *option, 
     return ERROR_NONE;
 }
 
-static bool moment_parse(const char *text, uint64_t *seconds)
-{
-    static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"};
-    for (size_t i = 0; i < COUNT_OF(forms); i++) {
-        struct tm local = {.tm_isdst = -1};
-        const char *end = strptime(text, forms[i], &local);
-        time_t moment = end != NULL && *end == '\0' ? mktime(&local) : -1;
-        if (moment > 0) {
-            *seconds = (uint64_t)moment;
-            return true;
-        }
-    }
-    return false;
-}
-
 enum error argument_date(const struct arguments *arguments, const char *option, uint64_t *seconds)
 {
     const char *text = argument_value(arguments, option, NULL);
-    uint64_t now = (uint64_t)time(NULL), moment, duration;
     *seconds = 0;
     if (text == NULL)
         return ERROR_NONE;
-    if (!moment_parse(text, &moment)) {
-        if (duration_parse(text, &duration) != ERROR_NONE || duration > UINT32_MAX)
-            return error_explain(ERROR_INVALID, "--%s %s is no date: write 2030-12-31, '2030-12-31 18:00' or 30d", option,
-                                 text);
-        moment = now + duration;
-    }
-    if (moment <= now)
-        return error_explain(ERROR_INVALID, "--%s %s is past", option, text);
-    *seconds = moment;
-    return ERROR_NONE;
+    enum error error = date_parse(text, (uint64_t)time(NULL), seconds);
+    return error == ERROR_NONE ? error : error_prefix(error, "--%s", option);
 }

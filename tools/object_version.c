@@ -13,10 +13,13 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/date.h"
 #include "tools/object_call.h"
 #include "tools/object_version.h"
 #include "tools/table.h"
 #include "tools/text.h"
+
+#define LOCK_UNASKED_SECONDS (UINT64_C(5) * 366 * 86400)
 
 /* ---- snapshot ------------------------------------------------------------------------------------------------------- */
 
@@ -34,8 +37,26 @@ static enum error tell_made(struct tool *tool, const json_t *snapshots)
 {
     size_t i;
     json_t *snapshot;
-    json_array_foreach(snapshots, i, snapshot) fprintf(tool->out, "Made '%s'.\n", answer_word(snapshot, "name"));
+    json_array_foreach(snapshots, i, snapshot)
+    {
+        char kept[2 * TEXT_SIZE];
+        protection(snapshot, kept);
+        fprintf(tool->out, "Made '%s'%s%s.\n", answer_word(snapshot, "name"), kept[0] == '\0' ? "" : ", kept: ", kept);
+    }
     return ERROR_NONE;
+}
+
+/* A lock cannot be taken back, and a slip of the finger may lock for a lifetime. */
+static enum error lock_end(const struct arguments *arguments, uint64_t *until)
+{
+    char when[TEXT_SIZE];
+    TRY(argument_date(arguments, "locked-until", until));
+    if (*until <= (uint64_t)time(NULL) + LOCK_UNASKED_SECONDS || argument_given(arguments, "yes"))
+        return ERROR_NONE;
+    return error_explain(ERROR_UNCONFIRMED,
+                         "until %s nobody, nor root, could delete it, and that cannot be taken back: say --yes if so it "
+                         "is to be",
+                         text_time(*until, when));
 }
 
 /* Without --name the moment names it. */
@@ -67,7 +88,7 @@ static enum error run_snapshot(struct tool *tool, const struct arguments *argume
     char made[TEXT_SIZE];
     uint64_t until = 0;
     json_t *snapshots, *names = names_json(arguments);
-    enum error error = argument_date(arguments, "locked-until", &until);
+    enum error error = lock_end(arguments, &until);
     if (error == ERROR_NONE && names == NULL)
         error = error_explain(ERROR_INVALID, "a name must be UTF-8");
     if (error != ERROR_NONE) {
@@ -146,7 +167,7 @@ static enum error run_protect(struct tool *tool, const struct arguments *argumen
     bool hold = argument_given(arguments, "hold"), lets_go = argument_given(arguments, "no-hold");
     uint64_t until = 0;
     json_t *snapshot;
-    TRY(argument_date(arguments, "locked-until", &until));
+    TRY(lock_end(arguments, &until));
     if (hold && lets_go)
         return error_explain(ERROR_INVALID, "--hold and --no-hold: say one of them");
     if (!hold && !lets_go && until == 0)
@@ -204,22 +225,24 @@ static enum error run_clone(struct tool *tool, const struct arguments *arguments
 
 /* ---- the table -------------------------------------------------------------------------------------------------------- */
 
-#define LOCKED_HELP "it cannot be deleted before: 2030-12-31, '2030-12-31 18:00', or 30d from now; cannot be undone"
+#define LOCKED_HELP "it cannot be deleted before: " DATE_FORMS "; cannot be undone"
+#define YES_HELP "lock it for more than five years"
 
 static const struct option_row no_options[] = {{NULL}};
 static const struct option_row snapshot_options[] = {
     {"name", "SNAPSHOT", "what it is called; without it, the moment in UTC", false},
     {"hold", NULL, "it cannot be deleted until that is taken back", false},
     {"locked-until", "DATE", LOCKED_HELP, false},
+    {"yes", NULL, YES_HELP, false},
     {NULL},
 };
 static const struct option_row protect_options[] = {
     {"hold", NULL, "it cannot be deleted until that is taken back", false},
     {"no-hold", NULL, "it can be deleted, unless it is locked", false},
     {"locked-until", "DATE", LOCKED_HELP, false},
+    {"yes", NULL, YES_HELP, false},
     {NULL},
 };
-
 static const struct option_row rollback_options[] = {
     {"keep", "SNAPSHOT", "make a snapshot of what the disk holds now, before", false},
     {"discard", NULL, "lose what the disk holds now and no snapshot has", false},
@@ -235,7 +258,7 @@ const struct command command_object_snapshot = {
             "no space but for what is written afterwards. It is called NAME@SNAPSHOT, can be attached under that name\n"
             "(read-only), and stays until it is deleted, or its disk is.",
     .examples = "  coffer object snapshot disk1 --name before-upgrade\n"
-                "  coffer object snapshot db-data db-log --name nightly --locked-until 30d\n"
+                "  coffer object snapshot db-data db-log --name nightly --locked-until +30d\n"
                 "  coffer object uri disk1@before-upgrade\n",
     .positional_min = 1,
     .positional_max = SNAPSHOT_OBJECTS_MAX,

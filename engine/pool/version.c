@@ -62,6 +62,8 @@ static enum error check_lock(const struct pool *pool, uint64_t locked_until)
 {
     if (locked_until != 0 && locked_until <= pool_clock(pool))
         return error_explain(ERROR_INVALID, "a snapshot is locked until a time that is to come");
+    if (locked_until > pool_clock(pool) + SNAPSHOT_LOCK_MAX)
+        return error_explain(ERROR_INVALID, "a snapshot is locked for 100 years at most");
     return ERROR_NONE;
 }
 

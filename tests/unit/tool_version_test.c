@@ -11,6 +11,11 @@ static void words_that_make_no_snapshot_are_refused(void **state)
     assert_said(fixture->err, "is no date");
     assert_int_equal(RUN("object", "snapshot", "a", "--locked-until", "2001-01-01"), EXIT_USAGE);
     assert_said(fixture->err, "is past");
+    assert_int_equal(RUN("object", "snapshot", "a", "--locked-until", "2030"), EXIT_USAGE);
+    assert_said(fixture->err, "is no date");
+    assert_int_equal(RUN("object", "snapshot", "a", "--locked-until", "2300-01-01"), EXIT_REFUSED);
+    assert_said(fixture->err, "--yes");
+    assert_int_equal(RUN("object", "protect", "a@s", "--locked-until", "2300-01-01"), EXIT_REFUSED);
     assert_int_equal(RUN("object", "list", "a"), EXIT_USAGE);
     assert_int_equal(RUN("object", "protect", "a@s"), EXIT_USAGE);
     assert_int_equal(RUN("object", "protect", "a@s", "--hold", "--no-hold"), EXIT_USAGE);
@@ -27,8 +32,9 @@ static void snapshots_are_made_listed_kept_and_deleted(void **state)
     fake_add(fixture->pool, "b", 4096);
     assert_int_equal(RUN("object", "list", "--snapshots"), EXIT_DONE);
     assert_said(fixture->out, "No snapshots");
-    assert_int_equal(RUN("object", "snapshot", "a", "b", "--name", "s", "--locked-until", "30d"), EXIT_DONE);
-    assert_string_equal(fixture->out, "Made 'a@s'.\nMade 'b@s'.\n");
+    assert_int_equal(RUN("object", "snapshot", "a", "b", "--name", "s", "--locked-until", "+30d"), EXIT_DONE);
+    assert_said(fixture->out, "Made 'a@s', kept: until 20");
+    assert_said(fixture->out, "Made 'b@s', kept: until 20");
     assert_int_equal(RUN("object", "snapshot", "a"), EXIT_DONE);
     assert_said(fixture->out, "Made 'a@20");
     assert_int_equal(RUN("object", "list", "--snapshots", "b"), EXIT_DONE);
@@ -36,6 +42,8 @@ static void snapshots_are_made_listed_kept_and_deleted(void **state)
     assert_said(fixture->out, "until 20");
     assert_int_equal(RUN("object", "protect", "b@s", "--hold"), EXIT_DONE);
     assert_string_equal(fixture->out, "'b@s' is kept: held.\n");
+    assert_int_equal(RUN("object", "protect", "a@s", "--locked-until", "2300-01-01", "--yes"), EXIT_DONE);
+    assert_string_equal(fixture->out, "'a@s' is kept: until 2300-01-01 00:00.\n");
     assert_int_equal(RUN("object", "delete", "b@s"), EXIT_REFUSED);
     assert_int_equal(RUN("object", "protect", "b@s", "--no-hold"), EXIT_DONE);
     assert_string_equal(fixture->out, "'b@s' can be deleted.\n");

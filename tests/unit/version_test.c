@@ -94,6 +94,7 @@ static void what_cannot_be_a_snapshot_is_refused(void **context)
     assert_refused(object_snapshot(pool, same, 2, "s", false, 0), ERROR_EXISTS, "already");
     assert_refused(object_snapshot(pool, missing, 2, "s", false, 0), ERROR_NOT_FOUND, "nobody");
     assert_refused(object_snapshot(pool, missing, 1, "s", false, 1), ERROR_INVALID, "to come");
+    assert_refused(object_snapshot(pool, missing, 1, "s", false, INT64_MAX), ERROR_INVALID, "100 years");
     assert_int_equal(count_of_snapshots("a"), 0);
     snapshot("a", "s");
     assert_refused(snapshot_try("a", "s"), ERROR_EXISTS, "already");
