@@ -3,10 +3,13 @@
  *
  * The daemon only says that there is none; which names are near is asked for afterwards, by its lists, so that it does
  * no more for a slip of the finger than for any other call. A name that is in the trash was no slip, and nothing in the
- * trash is suggested. Nothing is changed.
+ * trash is suggested. Of a snapshot's name either part may be mistyped: its object is found first, then the nearest of
+ * what that has. Nothing is changed.
  */
 #include "tools/object_call.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -28,34 +31,62 @@ static bool is_listed(const json_t *objects, const char *name)
     return false;
 }
 
-/* Borrowed from the list; NULL where nothing is near. */
-static const char *nearest(const json_t *objects, const char *name)
+/* The name itself, or what is near, of what the elements have under `key`. Borrowed from the list; or NULL. */
+static const char *nearest(const json_t *objects, const char *key, const char *name)
 {
     size_t i, count = json_array_size(objects);
     json_t *object;
     AUTO_FREE const char **names = memory_zeroed(count, sizeof(*names));
-    if (names == NULL || is_listed(objects, name))
+    if (names == NULL)
         return NULL;
-    json_array_foreach(objects, i, object) names[i] = answer_word(object, "name");
+    json_array_foreach(objects, i, object)
+    {
+        names[i] = answer_word(object, key);
+        if (strcmp(names[i], name) == 0)
+            return names[i];
+    }
     return suggest(name, names, count);
+}
+
+/* The object that was meant: the one of that name, or the nearest. malloc'ed; NULL where nothing is near. */
+static char *object_meant(struct tool *tool, const char *name)
+{
+    json_t *living = NULL, *trashed = NULL;
+    bool told = client_ask(tool, "object.list", NULL, &living) == ERROR_NONE &&
+                client_ask(tool, "trash.list", NULL, &trashed) == ERROR_NONE;
+    const char *near = !told ? NULL : is_listed(living, name) ? name : nearest(living, "name", name);
+    char *meant = near == NULL || (near != name && is_listed(trashed, name)) ? NULL : strdup(near);
+    json_decref(living);
+    json_decref(trashed);
+    return meant;
+}
+
+/* The snapshot that was meant by NAME@SNAPSHOT, of the object that was meant by NAME. */
+static char *snapshot_meant(struct tool *tool, const char *name, size_t length)
+{
+    AUTO_FREE char *own = strndup(name, length);
+    AUTO_FREE char *object = own == NULL ? NULL : object_meant(tool, own);
+    json_t *snapshots, *parameters = object == NULL ? NULL : json_pack("{s:s}", "object", object);
+    char *meant = NULL;
+    if (parameters == NULL || client_ask(tool, "snapshot.list", parameters, &snapshots) != ERROR_NONE)
+        return NULL;
+    const char *near = nearest(snapshots, "snapshot", name + length + 1);
+    if (near == NULL || asprintf(&meant, "%s@%s", object, near) < 0)
+        meant = NULL;
+    json_decref(snapshots);
+    return meant;
 }
 
 /* The error with what may have been meant, where that can be told. */
 static enum error suggest_name(struct tool *tool, const char *name, enum error error)
 {
     char sentence[SENTENCE_MAX];
-    json_t *living = NULL, *trashed = NULL;
     snprintf(sentence, sizeof(sentence), "%s", error_sentence(error));
-    bool told = client_ask(tool, "object.list", NULL, &living) == ERROR_NONE &&
-                client_ask(tool, "trash.list", NULL, &trashed) == ERROR_NONE;
-    const char *near = told && !is_listed(trashed, name) ? nearest(living, name) : NULL;
-    if (near != NULL)
-        error = error_explain(error, "%s; did you mean '%s'?", sentence, near);
-    else
-        error = error_explain(error, "%s", sentence);
-    json_decref(living);
-    json_decref(trashed);
-    return error;
+    size_t length = strcspn(name, "@");
+    AUTO_FREE char *meant = name[length] == '@' ? snapshot_meant(tool, name, length) : object_meant(tool, name);
+    if (meant == NULL || strcmp(meant, name) == 0)
+        return error_explain(error, "%s", sentence);
+    return error_explain(error, "%s; did you mean '%s'?", sentence, meant);
 }
 
 enum error object_ask(struct tool *tool, const char *method, json_t *parameters, json_t **result)

@@ -89,6 +89,25 @@ static void mistyped_object_names_suggest_the_nearest(void **state)
     assert_said(fixture->err, "did you mean 'disk1'?");
 }
 
+static void mistyped_snapshots_suggest_the_nearest_snapshot(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fake_add(fixture->pool, "disk", 4096);
+    assert_int_equal(RUN("object", "snapshot", "disk", "--name", "snap"), EXIT_DONE);
+    assert_int_equal(RUN("object", "snapshot", "disk", "--name", "before-upgrade"), EXIT_DONE);
+    assert_int_equal(RUN("object", "rollback", "disk@snpa"), EXIT_FAILED);
+    assert_said(fixture->err, "'disk@snpa'; did you mean 'disk@snap'?");
+    assert_int_equal(RUN("object", "delete", "dsik@snap"), EXIT_FAILED);
+    assert_said(fixture->err, "did you mean 'disk@snap'?");
+    assert_int_equal(RUN("object", "protect", "disk@before", "--hold"), EXIT_FAILED);
+    assert_said(fixture->err, "did you mean 'disk@before-upgrade'?");
+    assert_int_equal(RUN("object", "show", "disk@monday"), EXIT_FAILED);
+    assert_null(strstr(fixture->err, "did you mean"));
+    assert_int_equal(RUN("object", "show", "other@snap"), EXIT_FAILED);
+    assert_null(strstr(fixture->err, "did you mean"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +116,7 @@ int main(void)
         TEST(what_lies_in_the_trash_has_no_uri),
         TEST(what_has_to_stay_in_the_trash_keeps_nothing_else_there),
         TEST(mistyped_object_names_suggest_the_nearest),
+        TEST(mistyped_snapshots_suggest_the_nearest_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
