@@ -120,6 +120,8 @@ struct object_info {
     uint64_t snapshots;      /* of an object */
     uint64_t reserved;         /* bytes of it that are reserved */
     uint64_t reserved_missing; /* what the pool holds for that, beside what the object stores */
+    bool hold;               /* of a snapshot, as in snapshot_info */
+    uint64_t locked_until;
     bool importing;          /* it is being imported: what it holds is not whole yet */
     uint64_t import_position; /* bytes: all that the stream brings before there is in it */
 };

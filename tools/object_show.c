@@ -13,6 +13,7 @@
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/object_call.h"
+#include "tools/object_version.h"
 #include "tools/place.h"
 #include "tools/table.h"
 #include "tools/text.h"
@@ -43,6 +44,13 @@ static void add_bytes(struct table *table, const char *label, uint64_t bytes, co
 {
     char size[TEXT_SIZE], text[4 * TEXT_SIZE];
     snprintf(text, sizeof(text), "%s%s%s", text_size(bytes, size), note[0] == '\0' ? "" : "  ", note);
+    add_line(table, label, text);
+}
+
+static void add_count(struct table *table, const char *label, uint64_t count)
+{
+    char text[TEXT_SIZE];
+    snprintf(text, sizeof(text), "%" PRIu64, count);
     add_line(table, label, text);
 }
 
@@ -91,12 +99,16 @@ static const char *object_state(const json_t *object, char text[TEXT_SIZE])
 static enum error print_object(struct tool *tool, const json_t *object, bool usage)
 {
     static const struct table_column columns[] = {{NULL, TABLE_LEFT}, {NULL, TABLE_LEFT}};
-    char text[TEXT_SIZE];
+    char text[TEXT_SIZE], kept[2 * TEXT_SIZE];
     struct table *table = table_create(columns, COUNT_OF(columns));
     add_line(table, "Name", answer_word(object, "name"));
     add_line(table, "UUID", answer_word(object, "uuid"));
     add_line(table, "State", object_state(object, text));
     add_line(table, "Created", text_time(answer_figure(object, "created"), text));
+    if (answer_flag(object, "is_snapshot"))
+        add_line(table, "Kept", snapshot_protection(object, kept)[0] == '\0' ? "it can be deleted" : kept);
+    else
+        add_count(table, "Snapshots", answer_figure(object, "snapshots"));
     add_bytes(table, "Size", answer_figure(object, "size"), "");
     if (answer_figure(object, "reserved") != 0) {
         char missing[TEXT_SIZE], note[2 * TEXT_SIZE];

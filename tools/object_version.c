@@ -21,9 +21,7 @@
 
 #define LOCK_UNASKED_SECONDS (UINT64_C(5) * 366 * 86400)
 
-/* ---- snapshot ------------------------------------------------------------------------------------------------------- */
-
-static const char *protection(const json_t *snapshot, char text[2 * TEXT_SIZE])
+const char *snapshot_protection(const json_t *snapshot, char text[2 * TEXT_SIZE])
 {
     char when[TEXT_SIZE];
     uint64_t until = answer_figure(snapshot, "locked_until");
@@ -33,6 +31,8 @@ static const char *protection(const json_t *snapshot, char text[2 * TEXT_SIZE])
     return text;
 }
 
+/* ---- snapshot ------------------------------------------------------------------------------------------------------- */
+
 static enum error tell_made(struct tool *tool, const json_t *snapshots)
 {
     size_t i;
@@ -40,7 +40,7 @@ static enum error tell_made(struct tool *tool, const json_t *snapshots)
     json_array_foreach(snapshots, i, snapshot)
     {
         char kept[2 * TEXT_SIZE];
-        protection(snapshot, kept);
+        snapshot_protection(snapshot, kept);
         fprintf(tool->out, "Made '%s'%s%s.\n", answer_word(snapshot, "name"), kept[0] == '\0' ? "" : ", kept: ", kept);
     }
     return ERROR_NONE;
@@ -113,7 +113,7 @@ static void add_row(struct table *table, const json_t *snapshot)
     table_add(table, NULL,
               (const char *const[]){answer_word(snapshot, "name"), text_size(answer_figure(snapshot, "size"), size),
                                     text_time(answer_figure(snapshot, "created"), created), open_count,
-                                    protection(snapshot, kept)});
+                                    snapshot_protection(snapshot, kept)});
 }
 
 static enum error print_list(struct tool *tool, const json_t *snapshots)
@@ -156,7 +156,7 @@ enum error snapshot_drop(struct tool *tool, const char *name)
 static enum error tell_protected(struct tool *tool, const json_t *snapshot)
 {
     char kept[2 * TEXT_SIZE];
-    protection(snapshot, kept);
+    snapshot_protection(snapshot, kept);
     fprintf(tool->out, "'%s' %s%s.\n", answer_word(snapshot, "name"), kept[0] == '\0' ? "can be deleted" : "is kept: ",
             kept);
     return ERROR_NONE;

@@ -315,6 +315,8 @@ static void info_fill(struct pool *pool, const struct object *object, struct obj
         .open_count = object->open_count,
         .reserved = object->reserve,
         .reserved_missing = object->reserve ? reserve_missing(pool, object) : 0,
+        .hold = object->hold,
+        .locked_until = object->locked_until,
         .importing = !uuid_is_zero(object->import_stream),
         .import_position = object->import_position,
     };

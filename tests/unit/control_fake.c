@@ -7,6 +7,7 @@
 #include "tests/unit/control_fake.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 struct fake_offline fake_offline;
 
@@ -127,13 +128,25 @@ enum error object_create_reserved(struct pool *pool, const char *name, uint64_t 
     return leave(pool, ERROR_NONE);
 }
 
+static struct snapshot_info *snapshot_of(struct pool *pool, const char *name);
+
 enum error object_find(struct pool *pool, const char *name, struct object_info *info)
 {
     struct object_info *object;
     enum error error = enter(pool, name, &object);
+    const struct snapshot_info *snapshot = error == ERROR_NOT_FOUND ? snapshot_of(pool, name) : NULL;
     if (error == ERROR_NONE)
         *info = *object;
-    return leave(pool, error);
+    if (snapshot == NULL)
+        return leave(pool, error);
+    *info = (struct object_info){.uuid = snapshot->uuid,
+                                 .snapshot = true,
+                                 .size = snapshot->size,
+                                 .created = snapshot->created,
+                                 .hold = snapshot->hold,
+                                 .locked_until = snapshot->locked_until};
+    memcpy(info->name, snapshot->name, sizeof(info->name));
+    return leave(pool, ERROR_NONE);
 }
 
 static bool is_trashed_as(const struct object_info *object, const char *name)
@@ -310,7 +323,7 @@ enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_h
     enum error error = snapshot_enter(pool, name, &snapshot);
     if (error == ERROR_NONE) {
         snapshot->hold = hold == SNAPSHOT_HOLD_KEEP ? snapshot->hold : hold == SNAPSHOT_HOLD_SET;
-        snapshot->locked_until = locked_until;
+        snapshot->locked_until = MAX(snapshot->locked_until, locked_until);
     }
     return leave(pool, error);
 }
