@@ -334,6 +334,7 @@ struct pool_status {
     uint64_t data_stored_bytes; /* live bytes of data units */
     uint64_t meta_stored_bytes; /* live bytes of maps and tables */
     uint64_t objects, objects_trashed, snapshots;
+    uint64_t object_bytes, snapshot_bytes; /* their sizes; of objects without those in the trash */
     uint64_t memory_setting, memory_used;
     /* since the open */
     uint64_t user_read_bytes, user_write_bytes, user_reads, user_writes, user_flushes;

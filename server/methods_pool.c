@@ -91,6 +91,8 @@ static enum error add_figures(json_t *json, const struct pool_status *status)
         {"objects", status->objects},
         {"snapshots", status->snapshots},
         {"objects_trashed", status->objects_trashed},
+        {"object_bytes", status->object_bytes},
+        {"snapshot_bytes", status->snapshot_bytes},
         {"memory_setting", status->memory_setting},
         {"memory_used", status->memory_used},
         {"user_read_bytes", status->user_read_bytes},

@@ -103,9 +103,13 @@ static void add_reduction(struct table *table, const json_t *status)
 static void add_rest(struct table *table, const json_t *status)
 {
     char used[TEXT_SIZE], setting[TEXT_SIZE], journal[TEXT_SIZE], when[TEXT_SIZE], text[4 * TEXT_SIZE];
-    snprintf(text, sizeof(text), "%" PRIu64 ", %" PRIu64 " in the trash", answer_figure(status, "objects"),
+    snprintf(text, sizeof(text), "%" PRIu64 ", %s in size, and %" PRIu64 " in the trash",
+             answer_figure(status, "objects"), text_size(answer_figure(status, "object_bytes"), used),
              answer_figure(status, "objects_trashed"));
     add_line(table, "Objects", text);
+    snprintf(text, sizeof(text), "%" PRIu64 ", %s in size", answer_figure(status, "snapshots"),
+             text_size(answer_figure(status, "snapshot_bytes"), used));
+    add_line(table, "Snapshots", text);
     snprintf(text, sizeof(text), "%s of %s", text_size(answer_figure(status, "memory_used"), used),
              text_size(answer_figure(status, "memory_setting"), setting));
     add_line(table, "Memory", text);

@@ -99,6 +99,18 @@ static void totals_fill(struct pool *pool, struct pool_status *status)
     status->replay_nanoseconds = pool->group->replay_nanoseconds;
 }
 
+static void objects_count(const struct pool *pool, struct pool_status *status)
+{
+    status->snapshots = pool->table->snapshot_count;
+    for (const struct object *object = pool->objects; object; object = object->next) {
+        bool snapshot = object_is_snapshot(object), living = object_is_living(object);
+        status->objects += !snapshot && living;
+        status->objects_trashed += !snapshot && !living;
+        status->object_bytes += !snapshot && living ? object->size : 0;
+        status->snapshot_bytes += snapshot ? object->size : 0;
+    }
+}
+
 enum error pool_status(struct pool *pool, struct pool_status *status)
 {
     const struct pool_conf_group *group = &pool->conf->groups[0];
@@ -118,10 +130,7 @@ enum error pool_status(struct pool *pool, struct pool_status *status)
     if (!status->locked) {
         status->fenced = group_is_fenced(pool->group);
         status->epoch = pool->epoch;
-        status->snapshots = pool->table->snapshot_count;
-        for (const struct object *object = pool->objects; object; object = object->next)
-            if (!object_is_snapshot(object))
-                *(object->deleted || object->deleting ? &status->objects_trashed : &status->objects) += 1;
+        objects_count(pool, status);
         devices_fill(pool, status);
         space_fill(pool, status);
         totals_fill(pool, status);

@@ -247,6 +247,22 @@ static void a_snapshot_stays_as_it_was(void **context)
     }
 }
 
+static void snapshots_are_counted_with_their_size(void **context)
+{
+    struct pool_status status;
+    (void)context;
+    make("a", GIB);
+    snapshot("a", "s");
+    assert_fine(object_resize(pool, "a", 2 * GIB, false));
+    snapshot("a", "t");
+    make("b", MIB);
+    assert_fine(object_delete(pool, "b", false));
+    assert_fine(pool_status(pool, &status));
+    assert_int_equal(status.object_bytes, 2 * GIB);
+    assert_int_equal(status.snapshots, 2);
+    assert_int_equal(status.snapshot_bytes, 3 * GIB);
+}
+
 static void snapshots_follow_a_new_name_and_the_trash(void **context)
 {
     (void)context;
@@ -610,6 +626,7 @@ int main(void)
         TEST(a_roll_back_goes_on_in_a_full_pool),
         TEST(others_go_on_while_an_operation_waits_for_space),
         TEST(a_snapshot_stays_as_it_was),
+        TEST(snapshots_are_counted_with_their_size),
         TEST(snapshots_follow_a_new_name_and_the_trash),
         TEST(several_objects_are_taken_at_one_moment),
         TEST(writers_never_get_between_the_objects_of_one_snapshot),
