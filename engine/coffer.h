@@ -180,6 +180,7 @@ struct snapshot_info {
     uint64_t created;      /* seconds since 1970 */
     bool hold;             /* it cannot be deleted, until that is taken back */
     uint64_t locked_until; /* it cannot be deleted before; seconds since 1970, 0: not locked */
+    bool trashed;          /* its object is in the trash */
     bool deleting;         /* being freed in the background */
     unsigned open_count;
 };
@@ -188,9 +189,10 @@ struct snapshot_info {
  * `hold` and `locked_until` (0: not) as in snapshot_info. */
 enum error object_snapshot(struct pool *pool, const char *const *names, size_t count, const char *snapshot, bool hold,
                            uint64_t locked_until) CHECKED;
-/* Snapshots of one object, or of all (NULL), by object and age; *infos is the caller's (free). */
+/* Snapshots of one object, also of one in the trash, or of all that live (NULL), by object and age; *infos is the caller's
+ * (free). */
 enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count) CHECKED;
-/* One, by NAME@SNAPSHOT or UUID. */
+/* One, by NAME@SNAPSHOT or UUID, also of an object in the trash. */
 enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_info *info) CHECKED;
 /* Its space comes back in the background. ERROR_BUSY while it is open, held or locked. */
 enum error snapshot_delete(struct pool *pool, const char *name) CHECKED;
@@ -198,7 +200,7 @@ enum error snapshot_delete(struct pool *pool, const char *name) CHECKED;
 enum snapshot_hold { SNAPSHOT_HOLD_KEEP, SNAPSHOT_HOLD_SET, SNAPSHOT_HOLD_CLEAR };
 
 /* Sets or takes back the hold, and locks until then: a lock cannot be shortened or taken back (`locked_until` 0: as it
- * is). */
+ * is). Also of an object in the trash, which is not freed as long as one of its snapshots is kept. */
 enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_hold hold, uint64_t locked_until) CHECKED;
 /* Makes an object what its snapshot `name` is, its size included. What it held becomes a snapshot `keep`; with NULL it is
  * gone, and where no snapshot of it holds the same that needs `discard`, else ERROR_UNCONFIRMED. ERROR_BUSY while it is

@@ -22,10 +22,11 @@ static json_t *snapshot_json(const struct snapshot_info *info)
     uuid_format(info->uuid, uuid);
     uuid_format(info->identity, identity);
     uuid_format(info->object_uuid, object);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:i}", "uuid", uuid, "identity", identity,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:i}", "uuid", uuid, "identity", identity,
                      "name", info->name, "object", info->object, "object_uuid", object, "snapshot", info->snapshot, "size",
                      (json_int_t)info->size, "created", (json_int_t)info->created, "hold", info->hold, "locked_until",
-                     (json_int_t)info->locked_until, "deleting", info->deleting, "open_count", (int)info->open_count);
+                     (json_int_t)info->locked_until, "trashed", info->trashed, "deleting", info->deleting, "open_count",
+                     (int)info->open_count);
 }
 
 static enum error snapshot_answer(struct methods *methods, const char *name, json_t **result)

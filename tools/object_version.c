@@ -273,7 +273,8 @@ const struct command command_object_protect = {
     .summary = "keep a snapshot from being deleted",
     .text = "Holds a snapshot until --no-hold, or locks it until a date. A lock can be made longer, never shorter, also\n"
             "not by root, and a clock that is set forward while cofferd runs does not end it. A disk with a snapshot\n"
-            "that is held or locked can be put into the trash, but is not freed.",
+            "that is held or locked can be put into the trash, but is not freed; its snapshots can be held and let go\n"
+            "there as well.",
     .examples = "  coffer object protect disk1@gold --hold\n"
                 "  coffer object protect disk1@gold --locked-until 2030-12-31\n",
     .positional_min = 1,

@@ -123,13 +123,22 @@ static enum error find(struct pool *pool, const char *name, struct object **obje
     return ERROR_NONE;
 }
 
-enum error object_find_living(struct pool *pool, const char *name, struct object **object)
+static enum error find_stored(struct pool *pool, const char *name, struct object **object, const struct object **whole)
 {
     struct object *found;
     TRY(find(pool, name, &found));
-    const struct object *whole = found->origin != NULL && !found->deleting ? found->origin : found;
-    if (whole->deleting)
-        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed", whole->name);
+    *whole = found->origin != NULL && !found->deleting ? found->origin : found;
+    if ((*whole)->deleting)
+        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted and is being freed", (*whole)->name);
+    *object = found;
+    return ERROR_NONE;
+}
+
+enum error object_find_living(struct pool *pool, const char *name, struct object **object)
+{
+    const struct object *whole;
+    struct object *found;
+    TRY(find_stored(pool, name, &found, &whole));
     if (whole->deleted)
         return error_explain(ERROR_NOT_FOUND, "'%s' is in the trash: restore it first", whole->name);
     *object = found;
@@ -182,15 +191,33 @@ static enum error ambiguous(struct pool *pool, const char *name, size_t total)
                          name, list, more);
 }
 
-static enum error check_only_one(struct pool *pool, const struct object *found, const char *name)
+static bool is_uuid_of(const struct object *object, const char *name)
 {
     struct uuid uuid;
+    return uuid_parse(name, &uuid) == ERROR_NONE && uuid_equal(uuid, object->uuid);
+}
+
+static enum error check_only_one(struct pool *pool, const struct object *found, const char *name)
+{
     size_t count = 0;
-    if (uuid_parse(name, &uuid) == ERROR_NONE && uuid_equal(uuid, found->uuid))
+    if (is_uuid_of(found, name))
         return ERROR_NONE;
     for (const struct object *object = pool->objects; object != NULL; object = object->next)
         count += is_restorable(object) && strcmp(object->name, name) == 0;
     return count > 1 ? ambiguous(pool, name, count) : ERROR_NONE;
+}
+
+enum error object_find_stored(struct pool *pool, const char *name, struct object **object)
+{
+    char own[OBJECT_NAME_MAX + 1];
+    const struct object *whole;
+    struct object *found;
+    TRY(find_stored(pool, name, &found, &whole));
+    snprintf(own, sizeof own, "%.*s", (int)strcspn(name, "@"), name);
+    if (whole->deleted && !is_uuid_of(found, own))
+        TRY(check_only_one(pool, whole, own));
+    *object = found;
+    return ERROR_NONE;
 }
 
 /* A living object does not hide the trashed one of its name here. */

@@ -245,6 +245,8 @@ struct operation;
 enum error object_make(struct operation *operation, struct object_document *document) CHECKED;
 /* A living object or snapshot. Under pool->lock. */
 enum error object_find_living(struct pool *pool, const char *name, struct object **object) CHECKED;
+/* … or one in the trash, by name where only one there has it. Under pool->lock. */
+enum error object_find_stored(struct pool *pool, const char *name, struct object **object) CHECKED;
 /* A number that no component ever had. */
 enum error object_take_component(struct pool *pool, uint64_t *component) CHECKED;
 /* A free slot of the catalog; ERROR_TOO_LARGE. Under pool->lock. */

@@ -36,21 +36,24 @@ uint64_t pool_clock(const struct pool *pool)
 
 /* ---- what is asked before anything --------------------------------------------------------------------------------- */
 
-static enum error find_snapshot(struct pool *pool, const char *name, struct object **snapshot)
+/* object_find_living() or, also in the trash, object_find_stored(). */
+typedef enum error finder(struct pool *pool, const char *name, struct object **object);
+
+static enum error find_snapshot(struct pool *pool, const char *name, finder *find, struct object **snapshot)
 {
     struct object *found;
-    TRY(object_find_living(pool, name, &found));
+    TRY(find(pool, name, &found));
     if (!object_is_snapshot(found))
         return error_explain(ERROR_INVALID, "'%s' is no snapshot: those are called NAME@SNAPSHOT", found->name);
     *snapshot = found;
     return ERROR_NONE;
 }
 
-static enum error find_object(struct pool *pool, const char *name, struct object **object)
+static enum error find_object(struct pool *pool, const char *name, finder *find, struct object **object)
 {
     struct object *found;
     char text[VERSION_NAME_MAX + 1];
-    TRY(object_find_living(pool, name, &found));
+    TRY(find(pool, name, &found));
     if (object_is_snapshot(found))
         return error_explain(ERROR_INVALID, "'%s' is a snapshot: there are none of snapshots",
                              object_text(found, text));
@@ -78,11 +81,12 @@ static const char *time_text(uint64_t seconds, char text[TIME_TEXT_SIZE])
 
 static enum error check_deletable(const struct pool *pool, const struct object *snapshot)
 {
-    char text[VERSION_NAME_MAX + 1], until[TIME_TEXT_SIZE];
+    char text[VERSION_NAME_MAX + 1], uuid[UUID_TEXT_SIZE], until[TIME_TEXT_SIZE];
     object_text(snapshot, text);
+    uuid_format(snapshot->uuid, uuid); /* a living object may have the name of one in the trash */
     if (snapshot->hold)
         return error_explain(ERROR_BUSY, "the snapshot '%s' is held: `%s object protect '%s' --no-hold` lets it go", text,
-                             pool->command, text);
+                             pool->command, snapshot->origin->deleted ? uuid : text);
     if (snapshot->locked_until > pool_clock(pool))
         return error_explain(ERROR_BUSY, "the snapshot '%s' is locked and cannot be deleted before %s", text,
                              time_text(snapshot->locked_until, until));
@@ -122,7 +126,7 @@ static enum error snapshot_one(struct operation *operation, const struct snapsho
     struct pool *pool = operation->pool;
     struct object_document moved;
     struct object *object;
-    TRY(find_object(pool, name, &object));
+    TRY(find_object(pool, name, object_find_living, &object));
     TRY(object_check_whole(object));
     TRY(check_snapshot_free(pool, object, call->snapshot));
     TRY(reserve_renew(pool, object));
@@ -164,6 +168,7 @@ static void info_fill(const struct object *object, struct snapshot_info *info)
         .created = object->created,
         .hold = object->hold,
         .locked_until = object->locked_until,
+        .trashed = object->origin->deleted != 0,
         .deleting = object->deleting || object->origin->deleting,
         .open_count = object->open_count,
     };
@@ -182,22 +187,34 @@ static int age_order(const void *a, const void *b)
     return order != 0 ? order : x->component < y->component ? -1 : x->component > y->component;
 }
 
+/* Of one object, or of all that live. `found` NULL: only counts. */
+static size_t snapshots_gather(const struct pool *pool, const struct object *only, const struct object **found)
+{
+    const struct object *object = only != NULL ? only->snapshots : pool->objects;
+    size_t n = 0;
+    for (; object != NULL; object = only != NULL ? object->snapshot_next : object->next) {
+        bool listed = only != NULL ? !object->deleting : object_is_snapshot(object) && object_is_living(object);
+        if (listed && found != NULL)
+            found[n] = object;
+        n += listed;
+    }
+    return n;
+}
+
 static enum error list(struct pool *pool, const char *name, struct snapshot_info **infos, size_t *count)
 {
     struct object *only = NULL;
-    size_t n = 0;
     TRY(pool_check_unlocked(pool));
     if (name != NULL)
-        TRY(find_object(pool, name, &only));
-    AUTO_FREE const struct object **found = malloc((pool->table->snapshot_count + 1) * sizeof(const struct object *));
-    struct snapshot_info *filled = malloc((pool->table->snapshot_count + 1) * sizeof *filled);
+        TRY(find_object(pool, name, object_find_stored, &only));
+    size_t n = snapshots_gather(pool, only, NULL);
+    AUTO_FREE const struct object **found = malloc((n + 1) * sizeof(const struct object *));
+    struct snapshot_info *filled = malloc((n + 1) * sizeof *filled);
     if (found == NULL || filled == NULL) {
         free(filled);
         return ERROR_NO_MEMORY;
     }
-    for (const struct object *object = pool->objects; object != NULL; object = object->next)
-        if (object_is_snapshot(object) && object_is_living(object) && (only == NULL || object->origin == only))
-            found[n++] = object;
+    snapshots_gather(pool, only, found);
     qsort(found, n, sizeof(const struct object *), age_order);
     for (size_t i = 0; i < n; i++)
         info_fill(found[i], &filled[i]);
@@ -220,7 +237,7 @@ enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_in
     mutex_lock(&pool->lock);
     enum error error = pool_check_unlocked(pool);
     if (error == ERROR_NONE)
-        error = find_snapshot(pool, name, &snapshot);
+        error = find_snapshot(pool, name, object_find_stored, &snapshot);
     if (error == ERROR_NONE)
         info_fill(snapshot, info);
     mutex_unlock(&pool->lock);
@@ -231,7 +248,7 @@ static enum error doom(struct pool *pool, const char *name)
 {
     struct object *snapshot;
     TRY(object_check_changeable(pool));
-    TRY(find_snapshot(pool, name, &snapshot));
+    TRY(find_snapshot(pool, name, object_find_living, &snapshot));
     TRY(check_deletable(pool, snapshot));
     return object_doom(pool, snapshot);
 }
@@ -249,7 +266,7 @@ static enum error protect(struct pool *pool, const char *name, enum snapshot_hol
     struct object *snapshot;
     struct object_document document;
     TRY(object_check_changeable(pool));
-    TRY(find_snapshot(pool, name, &snapshot));
+    TRY(find_snapshot(pool, name, object_find_stored, &snapshot));
     if (locked_until != 0)
         TRY(check_lock(pool, locked_until));
     if (locked_until != 0 && locked_until < snapshot->locked_until)
@@ -314,7 +331,7 @@ static enum error rollback(struct operation *operation, void *context)
     struct object_document moved;
     struct object *snapshot;
     operation->frees = call->keep == NULL; /* what the object was; what comes in its place is there already */
-    TRY(find_snapshot(pool, call->name, &snapshot));
+    TRY(find_snapshot(pool, call->name, object_find_living, &snapshot));
     struct object *object = snapshot->origin;
     TRY(object_check_imported(object, "rolled back"));
     TRY(object_check_closed(object, "rolled back"));

@@ -97,7 +97,7 @@ enum error export_base(struct pool *pool, const char *object, const char *snapsh
     enum error error = snapshot_find(pool, name, &base);
     if (error == ERROR_NOT_FOUND)
         error = snapshot_find(pool, snapshot, &base);
-    if (error == ERROR_NONE && strcmp(base.object, origin) != 0)
+    if (error == ERROR_NONE && (base.trashed || strcmp(base.object, origin) != 0))
         error = error_explain(ERROR_NOT_FOUND, "'%s' has no snapshot of that name", origin);
     if (error == ERROR_NONE)
         uuid_format(base.uuid, uuid);

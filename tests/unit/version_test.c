@@ -2,6 +2,8 @@
  * Versions of objects: what is refused changes nothing; snapshots stay as they were whatever becomes of their object;
  * all of it is there after a clean stop and after a crash. Each test ends with a check of the whole pool.
  */
+#include <malloc.h>
+
 #include "tests/unit/pool_fixture.h"
 
 /* A pool that is full for whom `full` says: nothing but what frees is let in. */
@@ -177,6 +179,7 @@ static void a_trashed_object_with_a_held_snapshot_is_not_freed(void **context)
     assert_fine(object_delete(pool, "a", false));
     assert_refused(volume_open(pool, "a@s", true, &volume), ERROR_NOT_FOUND, "deleted");
     assert_refused(object_rollback(pool, "a@s", NULL, true), ERROR_NOT_FOUND, "trash");
+    assert_refused(snapshot_delete(pool, "a@s"), ERROR_NOT_FOUND, "trash");
     mutex_lock(&pool->lock);
     pool->conf->trash = 0;
     condition_signal(&pool->janitor_wake);
@@ -184,6 +187,50 @@ static void a_trashed_object_with_a_held_snapshot_is_not_freed(void **context)
     clock_sleep(300 * CLOCK_MILLISECOND);
     assert_fine(object_restore(pool, "a", NULL));
     assert_block("a@s", 0, 1);
+}
+
+static void what_keeps_a_trashed_object_is_set_and_taken_back_there(void **context)
+{
+    char name[UUID_TEXT_SIZE + 2];
+    (void)context;
+    struct uuid first = make("a", GIB);
+    snapshot("a", "s");
+    assert_fine(object_delete(pool, "a", false));
+    assert_fine(snapshot_protect(pool, "a@s", SNAPSHOT_HOLD_SET, 0));
+    assert_int_equal(count_of_snapshots("a"), 1);
+    assert_int_equal(count_of_snapshots(NULL), 0);
+    struct uuid second = make("a", GIB);
+    snapshot("a", "s");
+    assert_fine(object_delete(pool, "a", false));
+    assert_refused(snapshot_protect(pool, "a@s", SNAPSHOT_HOLD_SET, 0), ERROR_INVALID, "by its UUID");
+    assert_refused(object_delete(pool, text_of(first), true), ERROR_BUSY, "--no-hold");
+    snprintf(name, sizeof name, "%s@s", text_of(first));
+    assert_fine(snapshot_protect(pool, name, SNAPSHOT_HOLD_CLEAR, 0));
+    assert_fine(object_delete(pool, text_of(first), true));
+    await_gone(first);
+    assert_fine(object_delete(pool, text_of(second), true));
+    await_gone(second);
+    assert_refused(snapshot_protect(pool, "a@s", SNAPSHOT_HOLD_SET, 0), ERROR_NOT_FOUND, "a@s");
+}
+
+/* What is allocated tells how many rows were made room for. */
+static void a_list_of_one_object_is_not_as_large_as_the_pool(void **context)
+{
+    struct snapshot_info *infos;
+    char text[16];
+    size_t count;
+    (void)context;
+    make("a", GIB);
+    make("b", GIB);
+    snapshot("b", "s");
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(text, sizeof text, "s%u", i);
+        snapshot("a", text);
+    }
+    assert_fine(snapshot_list(pool, "b", &infos, &count));
+    assert_int_equal(count, 1);
+    assert_in_range(malloc_usable_size(infos), sizeof *infos, 10 * sizeof *infos);
+    free(infos);
 }
 
 /* ---- a full pool --------------------------------------------------------------------------------------------------- */
@@ -623,6 +670,8 @@ int main(void)
         TEST(what_is_in_use_is_neither_deleted_nor_rolled_back),
         TEST(what_is_held_or_locked_stays),
         TEST(a_trashed_object_with_a_held_snapshot_is_not_freed),
+        TEST(what_keeps_a_trashed_object_is_set_and_taken_back_there),
+        TEST(a_list_of_one_object_is_not_as_large_as_the_pool),
         TEST(a_roll_back_goes_on_in_a_full_pool),
         TEST(others_go_on_while_an_operation_waits_for_space),
         TEST(a_snapshot_stays_as_it_was),
