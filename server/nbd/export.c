@@ -50,7 +50,7 @@ static enum error export_only(struct pool *pool, char object[VERSION_NAME_MAX + 
     return ERROR_NONE;
 }
 
-enum error export_resolve(struct pool *pool, const char *name, char object[VERSION_NAME_MAX + 1])
+static enum error export_name_resolve(struct pool *pool, const char *name, char object[VERSION_NAME_MAX + 1])
 {
     if (name[0] == '\0')
         return export_only(pool, object);
@@ -61,22 +61,17 @@ enum error export_resolve(struct pool *pool, const char *name, char object[VERSI
     return ERROR_NONE;
 }
 
-enum error export_size(struct pool *pool, const char *object, uint64_t *size)
+enum error export_find(struct pool *pool, const char *name, struct export *export)
 {
     struct object_info info;
-    TRY(object_find(pool, object, &info));
+    TRY(export_name_resolve(pool, name, export->object));
+    TRY(object_find(pool, export->object, &info));
     if (!is_export(&info))
-        return error_explain(ERROR_NOT_FOUND, "the object \"%s\" is in the trash", object);
-    *size = info.size;
+        return error_explain(ERROR_NOT_FOUND, "the object \"%s\" is in the trash", export->object);
+    export->uuid = info.uuid;
+    export->size = info.size;
+    export->snapshot = info.snapshot;
     return ERROR_NONE;
-}
-
-bool export_is_snapshot(struct pool *pool, const char *object)
-{
-    struct object_info info;
-    bool is_one = object_find(pool, object, &info) == ERROR_NONE && info.snapshot;
-    error_forget();
-    return is_one;
 }
 
 static enum error origin_find(struct pool *pool, const char *object, struct object_info *info,

@@ -8,14 +8,15 @@
 #include "base/error.h"
 #include "engine/coffer.h"
 
-/* The object that a client means: `name` itself, or, where it is empty, the only object there is; ERROR_NOT_FOUND
- * otherwise, with a sentence. */
-enum error export_resolve(struct pool *pool, const char *name, char object[VERSION_NAME_MAX + 1]) CHECKED;
-
-/* Whether it can only be read, whatever the server allows; false where there is none. */
-bool export_is_snapshot(struct pool *pool, const char *object);
-/* The size of an object, without opening it. */
-enum error export_size(struct pool *pool, const char *object, uint64_t *size) CHECKED;
+struct export {
+    char object[VERSION_NAME_MAX + 1]; /* as the client named it */
+    struct uuid uuid;
+    uint64_t size;
+    bool snapshot; /* it can only be read, whatever the server allows */
+};
+/* The object that a client means, looked at once and not opened: the one of that name, or, where it is empty, the only one
+ * there is; ERROR_NOT_FOUND otherwise, with a sentence. */
+enum error export_find(struct pool *pool, const char *name, struct export *export) CHECKED;
 
 /* The snapshot, by name or UUID, of the object that `object` is or is a snapshot of. */
 enum error export_base(struct pool *pool, const char *object, const char *snapshot, char uuid[UUID_TEXT_SIZE]) CHECKED;

@@ -145,16 +145,16 @@ static enum error refuse_malformed(const struct handshake *handshake)
 
 /* ---- exports --------------------------------------------------------------------------------------------------- */
 
-static enum error find(const struct handshake *handshake, const char *name, char object[VERSION_NAME_MAX + 1])
+static enum error find(const struct handshake *handshake, const char *name, struct export *export)
 {
     if (handshake->terms->refusal)
         return error_explain(ERROR_BUSY, "%s", handshake->terms->refusal);
-    return export_resolve(handshake->terms->pool, name, object);
+    return export_find(handshake->terms->pool, name, export);
 }
 
-static bool is_read_only(const struct handshake *handshake, const char *object)
+static bool is_read_only(const struct handshake *handshake, const struct export *export)
 {
-    return handshake->terms->read_only || export_is_snapshot(handshake->terms->pool, object);
+    return handshake->terms->read_only || export->snapshot;
 }
 
 void session_close(struct session *session)
@@ -176,15 +176,16 @@ static enum error contexts_enter(const struct handshake *handshake, struct sessi
     return ERROR_NONE;
 }
 
-/* Opens the export for the transmission phase. */
-static enum error enter(struct handshake *handshake, const char *name)
+/* Opens the export, which was found by `name`, for the transmission phase. */
+static enum error enter(struct handshake *handshake, const char *name, struct export *export)
 {
-    char object[VERSION_NAME_MAX + 1];
+    char uuid[UUID_TEXT_SIZE];
     struct session *session = handshake->session;
     struct volume *volume;
-    TRY(find(handshake, name, object));
-    bool read_only = is_read_only(handshake, object);
-    TRY(volume_open(handshake->terms->pool, object, read_only, &volume));
+    bool read_only = is_read_only(handshake, export);
+    uuid_format(export->uuid, uuid);
+    TRY(volume_open(handshake->terms->pool, uuid, read_only, &volume));
+    export->size = volume_size(volume);
     *session = (struct session){.volume = volume, .read_only = read_only, .structured = handshake->structured};
     enum error error =
         meta_context_holds(&handshake->context, name) ? contexts_enter(handshake, session) : ERROR_NONE;
@@ -199,14 +200,16 @@ static enum error option_export_name(struct handshake *handshake)
     const char *name = (const char *)handshake->data;
     if (strlen(name) != handshake->length)
         return error_explain(ERROR_PROTOCOL, "a client asked for an export with a zero byte in its name");
-    TRY(enter(handshake, name));
-    struct wire_export export = {
-        .size = be64_make(volume_size(handshake->session->volume)),
+    struct export export;
+    TRY(find(handshake, name, &export));
+    TRY(enter(handshake, name, &export));
+    struct wire_export wire = {
+        .size = be64_make(export.size),
         .flags = be16_make(export_flags(handshake->session->read_only, handshake->structured)),
     };
-    uint8_t reply[sizeof(export) + EXPORT_NAME_ZEROES] = {0};
-    memcpy(reply, &export, sizeof(export));
-    return give(handshake, reply, handshake->no_zeroes ? sizeof(export) : sizeof(reply));
+    uint8_t reply[sizeof(wire) + EXPORT_NAME_ZEROES] = {0};
+    memcpy(reply, &wire, sizeof(wire));
+    return give(handshake, reply, handshake->no_zeroes ? sizeof(wire) : sizeof(reply));
 }
 
 /* All names in one piece: a system call for each of 10,000 would take most of the deadline. */
@@ -270,12 +273,12 @@ static bool info_query_decode(const struct handshake *handshake, struct info_que
     return strlen(query->name) == length;
 }
 
-static enum error give_info(const struct handshake *handshake, const char *object, uint64_t size, bool wants_name)
+static enum error give_info(const struct handshake *handshake, const struct export *export, bool wants_name)
 {
-    struct wire_info_export export = {
+    struct wire_info_export wire = {
         .type = be16_make(INFO_EXPORT),
-        .size = be64_make(size),
-        .flags = be16_make(export_flags(is_read_only(handshake, object), handshake->structured)),
+        .size = be64_make(export->size),
+        .flags = be16_make(export_flags(is_read_only(handshake, export), handshake->structured)),
     };
     struct wire_info_block_size block_size = {
         .type = be16_make(INFO_BLOCK_SIZE),
@@ -283,38 +286,28 @@ static enum error give_info(const struct handshake *handshake, const char *objec
         .preferred = be32_make(COFFER_BLOCK),
         .maximum = be32_make(REQUEST_BYTES_MAX),
     };
-    TRY(answer(handshake, OPTION_REPLY_INFO, &export, sizeof(export)));
+    TRY(answer(handshake, OPTION_REPLY_INFO, &wire, sizeof(wire)));
     TRY(answer(handshake, OPTION_REPLY_INFO, &block_size, sizeof(block_size)));
     if (wants_name) {
         uint8_t name[2 + VERSION_NAME_MAX];
         be16 type = be16_make(INFO_NAME);
         memcpy(name, &type, sizeof(type));
-        memcpy(name + sizeof(type), object, strlen(object));
-        TRY(answer(handshake, OPTION_REPLY_INFO, name, sizeof(type) + strlen(object)));
+        memcpy(name + sizeof(type), export->object, strlen(export->object));
+        TRY(answer(handshake, OPTION_REPLY_INFO, name, sizeof(type) + strlen(export->object)));
     }
     return acknowledge(handshake);
-}
-
-static enum error export_look(struct handshake *handshake, const char *name, char object[VERSION_NAME_MAX + 1],
-                              uint64_t *size)
-{
-    TRY(find(handshake, name, object));
-    return export_size(handshake->terms->pool, object, size);
 }
 
 static enum error option_info(struct handshake *handshake)
 {
     struct info_query query;
-    char object[VERSION_NAME_MAX + 1];
-    uint64_t size;
+    struct export export;
     if (!info_query_decode(handshake, &query))
         return refuse_malformed(handshake);
-    enum error error = export_look(handshake, query.name, object, &size);
-    if (error == ERROR_NONE && handshake->option == OPTION_GO) {
-        error = enter(handshake, query.name);
-        size = error == ERROR_NONE ? volume_size(handshake->session->volume) : 0;
-    }
-    return error != ERROR_NONE ? refuse(handshake, error) : give_info(handshake, object, size, query.wants_name);
+    enum error error = find(handshake, query.name, &export);
+    if (error == ERROR_NONE && handshake->option == OPTION_GO)
+        error = enter(handshake, query.name, &export);
+    return error != ERROR_NONE ? refuse(handshake, error) : give_info(handshake, &export, query.wants_name);
 }
 
 /* ---- structured replies and contexts --------------------------------------------------------------------------- */
@@ -395,8 +388,7 @@ static enum error give_contexts(struct handshake *handshake, const struct meta_c
 static enum error option_meta_context(struct handshake *handshake)
 {
     struct meta_context context;
-    char object[VERSION_NAME_MAX + 1];
-    uint64_t size;
+    struct export export;
     bool set = handshake->option == OPTION_SET_META_CONTEXT;
     if (set) {
         handshake->context = (struct meta_context){0};
@@ -406,12 +398,12 @@ static enum error option_meta_context(struct handshake *handshake)
         return answer_sentence(handshake, OPTION_ERROR_INVALID, "contexts need structured replies first");
     if (!meta_context_decode(handshake->data, handshake->length, set, &context))
         return refuse_malformed(handshake);
-    enum error error = export_look(handshake, context.name, object, &size);
+    enum error error = find(handshake, context.name, &export);
     if (error != ERROR_NONE)
         return refuse(handshake, error);
     if (set)
         handshake->context = context;
-    return give_contexts(handshake, &context, object, set);
+    return give_contexts(handshake, &context, export.object, set);
 }
 
 /* ---- the conversation ------------------------------------------------------------------------------------------ */

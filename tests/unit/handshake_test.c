@@ -377,6 +377,19 @@ static void info_tells_size_flags_and_block_sizes_and_opens_nothing(void **state
     expect_in_step(client);
 }
 
+static void an_attach_looks_at_its_export_once(void **state)
+{
+    struct nbd_fixture *fixture = *state;
+    const uint8_t *data;
+    size_t size;
+    int client = greeted(state);
+    client_ask_export(client, OPTION_GO, "disk");
+    while (client_option_reply(client, OPTION_GO, &data, &size) != OPTION_REPLY_ACK)
+        ;
+    assert_int_equal(nbd_engine_counts(fixture->pool).looks, 1);
+    close(client);
+}
+
 static void a_read_only_server_says_so(void **state)
 {
     (void)state;
@@ -515,6 +528,7 @@ int main(void)
         TEST(export_name_leaves_the_zeroes_out_where_agreed),
         TEST(list_names_every_object_that_is_not_in_the_trash),
         TEST(info_tells_size_flags_and_block_sizes_and_opens_nothing),
+        TEST(an_attach_looks_at_its_export_once),
         TEST(a_read_only_server_says_so),
         TEST(a_context_since_what_is_no_snapshot_of_the_object_is_passed_over),
         TEST(a_snapshot_that_is_gone_before_its_export_is_opened_refuses_it),

@@ -248,6 +248,9 @@ enum error object_find(struct pool *pool, const char *name, struct object_info *
 {
     TRY(check_unlocked(pool));
     const struct memory_object *object = find(pool, name);
+    mutex_lock(&pool->lock);
+    pool->counts.looks++;
+    mutex_unlock(&pool->lock);
     if (!object)
         return error_explain(ERROR_NOT_FOUND, "there is no object \"%s\"", name);
     *info = info_of(pool, object);

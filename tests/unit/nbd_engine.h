@@ -37,7 +37,7 @@ struct nbd_engine_counts {
     unsigned executes, requests, fua;
     unsigned of_type[REQUEST_CACHE + 1];
     uint64_t cache_bytes, extent_bytes; /* read ahead, looked at for block status */
-    unsigned open_volumes;
+    unsigned open_volumes, looks; /* calls of object_find */
     unsigned concurrent_max; /* calls of volume_execute at once */
     size_t batch_max;
     enum request_type last; /* of the last batch */
