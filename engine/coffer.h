@@ -6,6 +6,10 @@
  *
  * Threads: every function may be called from any thread unless it says otherwise. Strings are UTF-8. Results go out
  * through trailing pointers, written only on success; error_sentence() has the sentence for a person.
+ *
+ * Errors that are named nowhere below: ERROR_NO_MEMORY of all; ERROR_LOCKED of all but pool_status() and
+ * pool_scrub_status() where there is no key; of what changes anything ERROR_READ_ONLY where the pool was opened so,
+ * ERROR_FENCED where the disk group is out of service, ERROR_IO where it goes out of service by this, and ERROR_NO_SPACE.
  */
 #ifndef COFFER_ENGINE_COFFER_H
 #define COFFER_ENGINE_COFFER_H
@@ -55,7 +59,9 @@ struct pool_create_options {
     bool dry_run;                      /* all checks, nothing written */
 };
 
-/* Makes the pool directory, keys, superblocks and the empty pool. Leaves nothing behind where it fails. */
+/* Makes the pool directory, keys, superblocks and the empty pool. Leaves nothing behind where it fails. ERROR_INVALID,
+ * ERROR_TOO_LARGE: options that make no pool; ERROR_EXISTS: the directory; ERROR_NOT_EMPTY, ERROR_IN_USE: a device;
+ * ERROR_AGAIN: one became smaller meanwhile; ERROR_ACCESS, ERROR_IO: of the file system or a device. */
 enum error pool_create(const struct pool_create_options *options) CHECKED;
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
@@ -80,22 +86,28 @@ struct pool_open_options {
     void *open_device_context;
 };
 
+/* Of the conf: ERROR_NOT_FOUND, ERROR_INVALID, ERROR_UNSUPPORTED. Of the key: ERROR_KEY_ABSENT, ERROR_ACCESS,
+ * ERROR_WRONG_KEY, ERROR_LOCKED (a passphrase is needed). Of devices and witness: ERROR_NOT_FOUND, ERROR_IN_USE,
+ * ERROR_FOREIGN, ERROR_FORGED, ERROR_CORRUPT, ERROR_ROLLED_BACK, ERROR_NEWER_FORMAT, ERROR_IO. ERROR_TOO_LARGE: `memory`
+ * is too small. */
 enum error pool_open(const char *directory, const struct pool_open_options *options, struct pool **pool) CHECKED;
-/* Flushes, publishes a checkpoint and writes the witness; every volume must be closed before. */
+/* Flushes, publishes a checkpoint and writes the witness; every volume must be closed before. The pool is gone in any case;
+ * ERROR_FENCED, ERROR_IO: what no flush covered may be lost. */
 enum error pool_close(struct pool *pool) CHECKED;
 /* Offline: writes superblocks anew of which copies are damaged, also all copies of a device, where another device holds
  * its keys and its checkpoint records prove it to be the right one (all or nothing is authenticated before); then nodes
  * and pages of which one copy is damaged, and lost pages of the chunk table. A damaged journal ends where it is. What was
  * done, and what was given up, is a message. Without damage nothing is written. Needs as long as two
- * checks. */
+ * checks. Errors as those of pool_open(); ERROR_CORRUPT: there is damage that it cannot mend. */
 enum error pool_repair(const char *directory, const struct pool_open_options *options) CHECKED;
-/* Takes the key of a locked pool and opens it. */
+/* Takes the key of a locked pool and opens it. ERROR_EXISTS: it is open; ERROR_BUSY: it is being locked or unlocked; else as
+ * pool_open(). */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* The same for a pool that was opened without its key (pool_status.awaits_key) and that nobody unlocked since; else
  * ERROR_EXISTS. Where it fails, *again tells whether that may pass: the key file is not there, cannot be read, is
  * damaged (half copied) or another one, devices are in use. Where it may not, the key is awaited no more. */
 enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again) CHECKED;
-/* Flushes and forgets every key. ERROR_BUSY while volumes are open. */
+/* Flushes and forgets every key. ERROR_BUSY while volumes are open, or it is being locked or unlocked; ERROR_LOCKED: it is. */
 enum error pool_lock(struct pool *pool) CHECKED;
 /* The calling thread forgets what it keeps of keys and of objects' contents (contexts, buffers). Threads that end do it by
  * themselves; one that lives on calls it when it has done something that may need them, since the pool may be locked. */
@@ -137,7 +149,9 @@ struct object_usage {
 };
 
 /* Names: 1 to OBJECT_NAME_MAX bytes of valid UTF-8 without control characters, '@' or '/'. Sizes: multiples of
- * COFFER_BLOCK from one block to OBJECT_SIZE_MAX. Each of these is durable when it returns. */
+ * COFFER_BLOCK from one block to OBJECT_SIZE_MAX. Each of these is durable when it returns. ERROR_INVALID, ERROR_TOO_LARGE:
+ * another name or size; ERROR_NOT_FOUND: there is no such object, or it is in the trash; ERROR_EXISTS: a new name is
+ * taken; ERROR_TOO_LARGE also where a pool can have no more of them. */
 enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid) CHECKED;
 /* The same, with so much of it reserved (object_reserve()) from the beginning. */
 enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve,
@@ -146,7 +160,8 @@ enum error object_create_reserved(struct pool *pool, const char *name, uint64_t 
  * much of it can be written whatever others write, what it stores included. ERROR_NO_SPACE says how much fits. */
 #define OBJECT_RESERVE_FULL UINT64_MAX
 enum error object_reserve(struct pool *pool, const char *name, uint64_t bytes) CHECKED;
-/* `name` may be a name or a UUID in text; trashed objects are found by UUID, or by name where no living one has it. */
+/* `name` may be a name or a UUID in text; trashed objects are found by UUID, or by name where no living one has it.
+ * ERROR_NOT_FOUND. */
 enum error object_find(struct pool *pool, const char *name, struct object_info *info) CHECKED;
 /* One in the trash that can come back: by UUID, or by a name, whether or not a living object has it too, as long as only
  * one in the trash has it. Where several do, ERROR_INVALID and a sentence that lists them; so does what acts upon one. */
@@ -159,8 +174,9 @@ enum error object_rename(struct pool *pool, const char *name, const char *new_na
 enum error object_resize(struct pool *pool, const char *name, uint64_t size, bool shrink) CHECKED;
 /* Into the trash, or, with `now`, away: the space comes back in the background. ERROR_BUSY while it is open. */
 enum error object_delete(struct pool *pool, const char *name, bool now) CHECKED;
-/* Out of the trash; `new_name` NULL keeps the name. */
+/* Out of the trash; `new_name` NULL keeps the name. Found, or refused, as by object_find_trashed(). */
 enum error object_restore(struct pool *pool, const char *name, const char *new_name) CHECKED;
+/* ERROR_CORRUPT, ERROR_IO: a part of its map cannot be read; ERROR_AGAIN: it changed too often meanwhile. */
 enum error object_usage(struct pool *pool, const char *name, struct object_usage *usage) CHECKED;
 
 /* ---- snapshots and clones ---------------------------------------------------------------------------------------- */
@@ -168,7 +184,8 @@ enum error object_usage(struct pool *pool, const char *name, struct object_usage
 /*
  * A snapshot is what an object held at one moment: read-only, found as "NAME@SNAPSHOT" wherever an object may be looked
  * at or opened. It takes no time and no space but for what is written afterwards. Names are as those of objects. Each of
- * these is durable when it returns, and a crash leaves all of it or nothing.
+ * these is durable when it returns, and a crash leaves all of it or nothing. Errors as those of objects; ERROR_INVALID
+ * also where a snapshot is meant and the name is an object's, or the other way round.
  */
 struct snapshot_info {
     struct uuid uuid, object_uuid;
@@ -186,7 +203,8 @@ struct snapshot_info {
 };
 
 /* Makes a snapshot of each of `count` (1 to SNAPSHOT_OBJECTS_MAX) different objects at one moment, all of this name.
- * `hold` and `locked_until` (0: not) as in snapshot_info. */
+ * `hold` and `locked_until` (0: not) as in snapshot_info. ERROR_EXISTS: one has a snapshot of that name; ERROR_BUSY: what
+ * was cut off one by a shrink is still being freed; ERROR_NO_SPACE also where what is reserved does not fit once more. */
 enum error object_snapshot(struct pool *pool, const char *const *names, size_t count, const char *snapshot, bool hold,
                            uint64_t locked_until) CHECKED;
 /* Snapshots of one object, also of one in the trash, or of all that live (NULL), by object and age; *infos is the caller's
@@ -200,13 +218,15 @@ enum error snapshot_delete(struct pool *pool, const char *name) CHECKED;
 enum snapshot_hold { SNAPSHOT_HOLD_KEEP, SNAPSHOT_HOLD_SET, SNAPSHOT_HOLD_CLEAR };
 
 /* Sets or takes back the hold, and locks until then: a lock cannot be shortened or taken back (`locked_until` 0: as it
- * is). Also of an object in the trash, which is not freed as long as one of its snapshots is kept. */
+ * is). Also of an object in the trash, which is not freed as long as one of its snapshots is kept. ERROR_INVALID: a lock
+ * that is past, or longer than SNAPSHOT_LOCK_MAX; ERROR_ACCESS: one that would become shorter. */
 enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_hold hold, uint64_t locked_until) CHECKED;
 /* Makes an object what its snapshot `name` is, its size included. What it held becomes a snapshot `keep`; with NULL it is
  * gone, and where no snapshot of it holds the same that needs `discard`, else ERROR_UNCONFIRMED. ERROR_BUSY while it is
  * open, or being imported. */
 enum error object_rollback(struct pool *pool, const char *name, const char *keep, bool discard) CHECKED;
-/* Makes a new object of what a snapshot, or an object at this moment, holds; both can be written from then on. */
+/* Makes a new object of what a snapshot, or an object at this moment, holds; both can be written from then on. Errors as
+ * those of object_create() and object_snapshot(). */
 enum error object_clone(struct pool *pool, const char *name, const char *new_name, struct uuid *uuid) CHECKED;
 
 /* ---- imports ----------------------------------------------------------------------------------------------------- */
@@ -236,14 +256,17 @@ struct import_info {
 enum error import_begin(struct pool *pool, const struct import_request *request, struct import_info *info) CHECKED;
 /* `import`: import_info.uuid, since there may be more than one of a stream (one came out of the trash). ERROR_NOT_FOUND:
  * it was finished or deleted.
- * All that the stream brings before this byte of the object is in it, and durable. */
+ * All that the stream brings before this byte of the object is in it, and durable. ERROR_INVALID: it has not so many. */
 enum error import_mark(struct pool *pool, struct uuid import, uint64_t position) CHECKED;
-/* The target becomes it, with the snapshot. Checks what import_begin() checked; *object is the target's UUID. */
+/* The target becomes it, with the snapshot. Checks, and refuses, what import_begin() did; *object is the target's UUID.
+ * ERROR_NOT_FOUND as above; ERROR_BUSY: it is open; ERROR_INVALID: it was changed by somebody. */
 enum error import_finish(struct pool *pool, const struct import_request *request, struct uuid import,
                          struct uuid *object) CHECKED;
 
 /* ---- volumes: the data path ----------------------------------------------------------------------------------- */
 
+/* An object or snapshot. ERROR_NOT_FOUND: there is none, or it is in the trash; ERROR_READ_ONLY: a snapshot, or a pool that
+ * is only read, was to be written. */
 enum error volume_open(struct pool *pool, const char *name, bool read_only, struct volume **volume) CHECKED;
 /* The last close of an object flushes it. */
 void volume_close(struct volume *volume);
@@ -283,7 +306,8 @@ void volume_execute(struct volume *volume, struct request *requests, size_t coun
 
 /* Block status for `base:allocation`: runs of the same kind from `offset` on, at most `length` bytes and `capacity`
  * extents, at least one; offset and length are rounded out to blocks. Ends early where more than EXTENT_DATA_MAX bytes
- * had to be looked at block by block; a hole of any size is passed over. */
+ * had to be looked at block by block; a hole of any size is passed over. ERROR_OUT_OF_RANGE; ERROR_CORRUPT, ERROR_IO: a part
+ * of the map cannot be read. */
 #define EXTENT_DATA_MAX (UINT64_C(64) << 20)
 struct extent { uint64_t length; bool hole; };
 enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents,
@@ -293,7 +317,8 @@ enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t lengt
  * `offset` on, at most `length` bytes and `capacity` extents, at least one; offset and length are rounded out to blocks.
  * What is told as unchanged has the same bytes in both; where `base` ends it is taken for zeros. Costs what changed in a
  * family of versions, and what both hold where they have nothing to do with each other. Ends early where more than
- * CHANGES_LEAVES_MAX MiB had to be looked at block by block. */
+ * CHANGES_LEAVES_MAX MiB had to be looked at block by block. ERROR_INVALID: `base` is no snapshot; else as
+ * volume_extents(). */
 #define CHANGES_LEAVES_MAX 64
 enum change_kind { CHANGE_NONE, CHANGE_DATA, CHANGE_ZERO /* it is a hole now */ };
 struct change_extent { uint64_t length; enum change_kind kind; };
@@ -350,6 +375,7 @@ struct pool_status {
     bool index_full; /* false: fingerprints that were there at the open are still being entered */
     uint64_t read_errors;
 };
+/* Never fails of a pool that is open, locked or not. */
 enum error pool_status(struct pool *pool, struct pool_status *status) CHECKED;
 
 /* ---- scrub and known damage -------------------------------------------------------------------------------------- */
@@ -380,7 +406,8 @@ struct scrub_status {
     uint64_t damaged_bytes;       /* … of objects */
 };
 
-/* `rate` in bytes a second: 0, SCRUB_RATE_KEEP, or SCRUB_RATE_MIN and more. ERROR_BUSY where one runs or is paused. */
+/* `rate` in bytes a second: 0, SCRUB_RATE_KEEP, or SCRUB_RATE_MIN and more, else ERROR_INVALID. ERROR_BUSY where one runs or is
+ * paused. */
 enum error pool_scrub_start(struct pool *pool, uint64_t rate) CHECKED;
 /* ERROR_NOT_FOUND where none runs; is paused; runs or is paused. */
 enum error pool_scrub_pause(struct pool *pool) CHECKED;
@@ -428,7 +455,7 @@ struct check_listener {
 };
 /* Offline: the pool must not be open anywhere. Reads everything: every reference counted, every chunk readable, every
  * fingerprint true, live bytes of every segment right. Returns ERROR_NONE where the check ran to its end, with or
- * without findings. */
+ * without findings; else as pool_open(). */
 enum error pool_check(const char *directory, const struct pool_open_options *options,
                       const struct check_listener *listener, struct check_report *report) CHECKED;
 
