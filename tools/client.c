@@ -279,7 +279,7 @@ enum error client_ask(struct tool *tool, const char *method, json_t *parameters,
         json_decref(parameters);
         return error;
     }
-    error = client_call(client, method, parameters, NULL, result);
+    error = client_call(client, method, parameters, "waiting for cofferd", result);
     client_close(client);
     return error;
 }
