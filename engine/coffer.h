@@ -130,6 +130,7 @@ struct object_info {
     bool deleting;           /* being freed in the background */
     unsigned open_count;
     uint64_t snapshots;      /* of an object */
+    bool kept;               /* one of them is held or locked: it is not freed, whatever purge_at says */
     uint64_t reserved;         /* bytes of it that are reserved */
     uint64_t reserved_missing; /* what the pool holds for that, beside what the object stores */
     bool hold;               /* of a snapshot, as in snapshot_info */

@@ -28,13 +28,13 @@ json_t *object_json(const struct object_info *info)
 {
     char uuid[UUID_TEXT_SIZE];
     uuid_format(info->uuid, uuid);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:i, s:b, s:I, s:I, s:I, s:b, s:I, s:b, s:I}", "uuid", uuid,
-                     "name", info->name, "size", (json_int_t)info->size, "created", (json_int_t)info->created, "deleted",
-                     (json_int_t)info->deleted, "purge_at", (json_int_t)info->purge_at, "deleting", info->deleting,
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:i, s:b, s:I, s:I, s:I, s:b, s:b, s:I, s:b, s:I}", "uuid",
+                     uuid, "name", info->name, "size", (json_int_t)info->size, "created", (json_int_t)info->created,
+                     "deleted", (json_int_t)info->deleted, "purge_at", (json_int_t)info->purge_at, "deleting", info->deleting,
                      "open_count", (int)info->open_count, "is_snapshot", info->snapshot, "snapshots",
                      (json_int_t)info->snapshots, "reserved", (json_int_t)info->reserved, "reserved_missing",
-                     (json_int_t)info->reserved_missing, "importing", info->importing, "import_position",
-                     (json_int_t)info->import_position, "hold", info->hold, "locked_until",
+                     (json_int_t)info->reserved_missing, "kept", info->kept, "importing", info->importing,
+                     "import_position", (json_int_t)info->import_position, "hold", info->hold, "locked_until",
                      (json_int_t)info->locked_until);
 }
 

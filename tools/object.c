@@ -123,8 +123,9 @@ static enum error tell_trashed(struct tool *tool, const json_t *object)
 {
     char when[TEXT_SIZE], left[TEXT_SIZE];
     uint64_t purge_at = answer_figure(object, "purge_at");
-    fprintf(tool->out, "'%s' is in the trash until %s (%s).\nGet it back: %s trash restore %s\n", answer_word(object, "name"),
-            text_time(purge_at, when), text_until((uint64_t)time(NULL), purge_at, left), tool_self(tool),
+    fprintf(tool->out, "'%s' is in the trash until %s (%s)%s.\nGet it back: %s trash restore %s\n",
+            answer_word(object, "name"), text_time(purge_at, when), text_until((uint64_t)time(NULL), purge_at, left),
+            answer_flag(object, "kept") ? ", or longer: a snapshot of it is held or locked" : "", tool_self(tool),
             answer_word(object, "uuid"));
     return ERROR_NONE;
 }

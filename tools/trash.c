@@ -23,10 +23,13 @@ static void add_row(struct table *table, const json_t *object)
 {
     char size[TEXT_SIZE], deleted[TEXT_SIZE], purge_at[TEXT_SIZE];
     text_time(answer_figure(object, "purge_at"), purge_at);
+    const char *freed = is_being_freed(object)        ? "being freed"
+                        : answer_flag(object, "kept") ? "not yet: a snapshot is kept"
+                                                      : purge_at;
     table_add(table, NULL,
               (const char *const[]){answer_word(object, "name"), text_size(answer_figure(object, "size"), size),
                                     text_time(answer_figure(object, "deleted"), deleted),
-                                    is_being_freed(object) ? "being freed" : purge_at, answer_word(object, "uuid")});
+                                    freed, answer_word(object, "uuid")});
 }
 
 static enum error print_list(struct tool *tool, const json_t *objects)

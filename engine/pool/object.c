@@ -352,8 +352,10 @@ static void info_fill(struct pool *pool, const struct object *object, struct obj
         info->deleting = object->origin->deleting;
         info->purge_at = info->deleted && !info->deleting ? object_purge_time(pool, object->origin) : 0;
     }
-    for (const struct object *one = object->snapshots; one != NULL; one = one->snapshot_next)
+    for (const struct object *one = object->snapshots; one != NULL; one = one->snapshot_next) {
         info->snapshots += !one->deleting;
+        info->kept |= !one->deleting && (one->hold || one->locked_until > pool_clock(pool));
+    }
     object_text(object, info->name);
 }
 

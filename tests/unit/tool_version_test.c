@@ -83,6 +83,18 @@ static void a_roll_back_loses_nothing_unasked_and_tells_what_it_loses(void **sta
     assert_int_equal(fixture->pool->volumes, 0);
 }
 
+static void the_trash_tells_what_is_not_freed(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    struct object_info *disk = fake_add(fixture->pool, "a", 4096);
+    disk->kept = true;
+    assert_int_equal(RUN("object", "delete", "a"), EXIT_DONE);
+    assert_said(fixture->out, "a snapshot of it is held or locked");
+    assert_int_equal(RUN("trash", "list"), EXIT_DONE);
+    assert_said(fixture->out, "not yet: a snapshot is kept");
+}
+
 static void words_that_compare_nothing_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -147,6 +159,7 @@ int main(void)
         TEST(words_that_make_no_snapshot_are_refused),
         TEST(snapshots_are_made_listed_kept_and_deleted),
         TEST(a_roll_back_loses_nothing_unasked_and_tells_what_it_loses),
+        TEST(the_trash_tells_what_is_not_freed),
         TEST(words_that_compare_nothing_are_refused),
         TEST(what_changed_is_listed_and_summed),
         TEST(what_changed_is_of_the_versions_that_it_began_with),

@@ -199,6 +199,7 @@ static void what_keeps_a_trashed_object_is_set_and_taken_back_there(void **conte
     assert_fine(snapshot_protect(pool, "a@s", SNAPSHOT_HOLD_SET, 0));
     assert_int_equal(count_of_snapshots("a"), 1);
     assert_int_equal(count_of_snapshots(NULL), 0);
+    assert_true(look("a").kept);
     struct uuid second = make("a", GIB);
     snapshot("a", "s");
     assert_fine(object_delete(pool, "a", false));
