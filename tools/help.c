@@ -10,12 +10,20 @@
 
 #define LEFT_WIDTH 44
 
+/* printf pads bytes; an ellipsis has three. */
+static int padded(const char *text, int width)
+{
+    for (; *text != '\0'; text++)
+        width += ((unsigned char)*text & 0xc0) == 0x80;
+    return width;
+}
+
 static void print_name(FILE *out, const struct command *command, bool all)
 {
     char left[128];
     snprintf(left, sizeof(left), "%s%s%s%s%s", command->noun, command->verb == NULL ? "" : " ",
              command->verb == NULL ? "" : command->verb, command->arguments[0] == '\0' ? "" : " ", command->arguments);
-    fprintf(out, "  %-*s  %s\n", all ? LEFT_WIDTH : LEFT_WIDTH - 10, left, command->summary);
+    fprintf(out, "  %-*s  %s\n", padded(left, all ? LEFT_WIDTH : LEFT_WIDTH - 10), left, command->summary);
 }
 
 static const char global_text[] = "Options for every command\n"

@@ -21,6 +21,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/shell.h"
 #include "engine/device/device.h"
 #include "engine/group/format.h"
 #include "engine/group/superblock.h"
@@ -90,14 +91,18 @@ static enum error check_parent(const char *directory)
 
 static enum error check_empty(const char *directory)
 {
+    AUTO_FREE char *conf = file_join(directory, POOL_CONF_NAME);
+    AUTO_FREE char *word = shell_quote(directory);
+    if (conf == NULL || word == NULL)
+        return ERROR_NO_MEMORY;
+    if (access(conf, F_OK) == 0)
+        return error_explain(ERROR_EXISTS, "%s is a pool directory already: `cofferd %s` serves it", directory, word);
     DIR *stream = opendir(directory);
     if (stream == NULL)
         return error_from_errno(errno, "open %s", directory);
     enum error error = ERROR_NONE;
     for (struct dirent *entry = readdir(stream); entry != NULL && error == ERROR_NONE; entry = readdir(stream)) {
-        if (strcmp(entry->d_name, POOL_CONF_NAME) == 0)
-            error = error_explain(ERROR_EXISTS, "%s is a pool directory already", directory);
-        else if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             error =
                 error_explain(ERROR_EXISTS, "%s is not empty: name a directory that is, or does not exist", directory);
     }

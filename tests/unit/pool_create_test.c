@@ -300,6 +300,7 @@ static void a_directory_that_is_taken_is_refused(void **context)
     options.directory = pool;
     make();
     assert_int_equal(pool_create(&options), ERROR_EXISTS);
+    assert_non_null(strstr(error_sentence(ERROR_EXISTS), "is a pool directory already: `cofferd "));
     assert_int_equal(open_pool(NULL), ERROR_NONE);
 }
 

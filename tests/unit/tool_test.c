@@ -618,6 +618,8 @@ static void help_tells_the_exit_status(void **state)
     struct fixture *fixture = *state;
     assert_int_equal(RUN("--help"), EXIT_DONE);
     assert_said(fixture->out, "Exit status");
+    assert_said(fixture->out, "  object snapshot NAME…                         keep what disks");
+    assert_said(fixture->out, "  object list [NAME]                            all virtual disks");
     assert_int_equal(RUN("help", "object", "create"), EXIT_DONE);
     assert_said(fixture->out, "--size SIZE");
     assert_int_equal(RUN("object", "--help"), EXIT_DONE);
