@@ -130,7 +130,8 @@ static void check_space(const struct health_facts *facts, struct finding *findin
         size_t used = strlen(finding->evidence);
         finding->severity = space_steps[i].severity;
         snprintf(finding->evidence + used, sizeof(finding->evidence) - used, ": %s", space_steps[i].words);
-        snprintf(finding->command, sizeof(finding->command), "%s trash list; %s object list", facts->self, facts->self);
+        snprintf(finding->command, sizeof(finding->command),
+                 "%s trash list; %s object list; %s object list --snapshots", facts->self, facts->self, facts->self);
         return;
     }
 }

@@ -77,16 +77,51 @@ static char *snapshot_meant(struct tool *tool, const char *name, size_t length)
     return meant;
 }
 
+/* Of what was named, that which the sentence quotes; NULL where it quotes none. */
+static const char *name_quoted(const json_t *parameters, const char *sentence)
+{
+    static const char *const keys[] = {"name", "base", "object", "names"};
+    for (size_t k = 0; k < COUNT_OF(keys); k++) {
+        const json_t *value = json_object_get(parameters, keys[k]);
+        size_t count = json_is_array(value) ? json_array_size(value) : 1;
+        for (size_t i = 0; i < count; i++) {
+            const char *name = json_string_value(json_is_array(value) ? json_array_get(value, i) : value);
+            AUTO_FREE char *quoted = NULL;
+            if (name != NULL && asprintf(&quoted, "'%s'", name) >= 0 && strstr(sentence, quoted) != NULL)
+                return name;
+        }
+    }
+    return NULL;
+}
+
 /* The error with what may have been meant, where that can be told. */
-static enum error suggest_name(struct tool *tool, const char *name, enum error error)
+static enum error suggest_name(struct tool *tool, const json_t *parameters, enum error error)
 {
     char sentence[SENTENCE_MAX];
     snprintf(sentence, sizeof(sentence), "%s", error_sentence(error));
+    const char *name = name_quoted(parameters, sentence);
+    if (name == NULL)
+        return error;
     size_t length = strcspn(name, "@");
     AUTO_FREE char *meant = name[length] == '@' ? snapshot_meant(tool, name, length) : object_meant(tool, name);
     if (meant == NULL || strcmp(meant, name) == 0)
         return error_explain(error, "%s", sentence);
     return error_explain(error, "%s; did you mean '%s'?", sentence, meant);
+}
+
+enum error object_suggest_trashed(struct tool *tool, const char *name, enum error error)
+{
+    char sentence[SENTENCE_MAX];
+    json_t *trashed = NULL;
+    if (error != ERROR_NOT_FOUND)
+        return error;
+    snprintf(sentence, sizeof(sentence), "%s", error_sentence(error));
+    bool told = client_ask(tool, "trash.list", NULL, &trashed) == ERROR_NONE;
+    const char *near = told && !is_listed(trashed, name) ? nearest(trashed, "name", name) : NULL;
+    error = near == NULL ? error_explain(error, "%s", sentence)
+                         : error_explain(error, "%s; did you mean '%s'?", sentence, near);
+    json_decref(trashed);
+    return error;
 }
 
 enum error object_ask(struct tool *tool, const char *method, json_t *parameters, json_t **result)
@@ -96,7 +131,7 @@ enum error object_ask(struct tool *tool, const char *method, json_t *parameters,
     json_incref(parameters);
     enum error error = client_ask(tool, method, parameters, result);
     if (error == ERROR_NOT_FOUND)
-        error = suggest_name(tool, answer_word(parameters, "name"), error);
+        error = suggest_name(tool, parameters, error);
     json_decref(parameters);
     return error;
 }

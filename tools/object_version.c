@@ -54,8 +54,8 @@ static enum error lock_end(const struct arguments *arguments, uint64_t *until)
     if (*until <= (uint64_t)time(NULL) + LOCK_UNASKED_SECONDS || argument_given(arguments, "yes"))
         return ERROR_NONE;
     return error_explain(ERROR_UNCONFIRMED,
-                         "until %s nobody, nor root, could delete it, and that cannot be taken back: say --yes if so it "
-                         "is to be",
+                         "until %s nobody could delete it, root included, and that cannot be taken back: say --yes if "
+                         "it is to be so",
                          text_time(*until, when));
 }
 
@@ -100,7 +100,7 @@ static enum error run_snapshot(struct tool *tool, const struct arguments *argume
                   argument_given(arguments, "hold"), "locked_until", (json_int_t)until);
     if (parameters == NULL)
         return error_explain(ERROR_INVALID, "a name must be UTF-8");
-    TRY(client_ask(tool, "object.snapshot", parameters, &snapshots));
+    TRY(object_ask(tool, "object.snapshot", parameters, &snapshots));
     return answer_show(tool, snapshots, tell_made);
 }
 
@@ -132,9 +132,8 @@ static enum error print_list(struct tool *tool, const json_t *snapshots)
 enum error snapshots_list(struct tool *tool, const char *object)
 {
     json_t *snapshots, *parameters = object == NULL ? NULL : json_pack("{s:s}", "object", object);
-    if (object != NULL && parameters == NULL)
-        return error_explain(ERROR_INVALID, "a name must be UTF-8");
-    TRY(client_ask(tool, "snapshot.list", parameters, &snapshots));
+    TRY(object == NULL ? client_ask(tool, "snapshot.list", NULL, &snapshots)
+                       : object_ask(tool, "snapshot.list", parameters, &snapshots));
     return answer_show(tool, snapshots, print_list);
 }
 

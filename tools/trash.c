@@ -11,6 +11,7 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/object_call.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
@@ -65,7 +66,9 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
                                             argument_value(arguments, "as", NULL));
     if (parameters == NULL)
         return error_explain(ERROR_INVALID, "a name must be UTF-8");
-    TRY(client_ask(tool, "trash.restore", parameters, &object));
+    enum error error = client_ask(tool, "trash.restore", parameters, &object);
+    if (error != ERROR_NONE)
+        return object_suggest_trashed(tool, arguments->positional[0], error);
     return answer_show(tool, object, tell_restored);
 }
 
@@ -128,6 +131,8 @@ static enum error run_purge(struct tool *tool, const struct arguments *arguments
     TRY(client_open(tool, &client));
     json_t *purged = json_array();
     enum error error = all ? purge_all(client, purged) : purge(client, arguments->positional[0], purged);
+    if (!all)
+        error = object_suggest_trashed(tool, arguments->positional[0], error);
     enum error printed = error == ERROR_NONE || json_array_size(purged) != 0 ? print_purged(tool, purged) : ERROR_NONE;
     json_decref(purged);
     client_close(client);

@@ -14,13 +14,9 @@
 
 static enum error check_openable(struct pool *pool, const char *name, bool read_only, struct object **object)
 {
+    struct object *found;
     TRY(pool_check_usable(pool));
-    struct object *found = catalog_find(pool, name);
-    if (found == NULL)
-        return error_explain(ERROR_NOT_FOUND, "there is no object of that name");
-    if (!object_is_living(found))
-        return error_explain(ERROR_NOT_FOUND, "'%s' was deleted%s", found->name,
-                             found->deleting ? " and is being freed" : ": restore it from the trash first");
+    TRY(object_find_living(pool, name, &found));
     if (object_is_snapshot(found) && !read_only)
         return error_explain(ERROR_READ_ONLY, "'%s' is a snapshot: it can only be read", found->name);
     if (pool->read_only && !read_only)

@@ -66,6 +66,19 @@ static void what_has_to_stay_in_the_trash_keeps_nothing_else_there(void **state)
     assert_true(goes->deleting && !stays->deleting);
 }
 
+static void the_trash_suggests_what_lies_in_it(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fake_add(fixture->pool, "disk1", 4096)->deleted = 1;
+    assert_int_equal(RUN("trash", "restore", "dsik1"), EXIT_FAILED);
+    assert_said(fixture->err, "did you mean 'disk1'?");
+    assert_int_equal(RUN("trash", "purge", "dsik1"), EXIT_FAILED);
+    assert_said(fixture->err, "did you mean 'disk1'?");
+    assert_int_equal(RUN("trash", "purge", "other"), EXIT_FAILED);
+    assert_null(strstr(fixture->err, "did you mean"));
+}
+
 static void mistyped_object_names_suggest_the_nearest(void **state)
 {
     struct fixture *fixture = *state;
@@ -85,6 +98,8 @@ static void mistyped_object_names_suggest_the_nearest(void **state)
     assert_string_equal(fixture->err, said);
     assert_int_equal(RUN("--json", "object", "show", "back"), EXIT_FAILED);
     assert_said(fixture->out, "did you mean 'backup'?");
+    assert_int_equal(RUN("object", "snapshot", "backup", "dsik1"), EXIT_FAILED);
+    assert_said(fixture->err, "'dsik1'; did you mean 'disk1'?");
     assert_int_equal(RUN("object", "show", "DISK1"), EXIT_FAILED);
     assert_said(fixture->err, "did you mean 'disk1'?");
 }
@@ -104,6 +119,8 @@ static void mistyped_snapshots_suggest_the_nearest_snapshot(void **state)
     assert_said(fixture->err, "did you mean 'disk@before-upgrade'?");
     assert_int_equal(RUN("object", "show", "disk@monday"), EXIT_FAILED);
     assert_null(strstr(fixture->err, "did you mean"));
+    assert_int_equal(RUN("object", "diff", "disk@snpa"), EXIT_FAILED);
+    assert_said(fixture->err, "did you mean 'disk@snap'?");
     assert_int_equal(RUN("object", "show", "other@snap"), EXIT_FAILED);
     assert_null(strstr(fixture->err, "did you mean"));
 }
@@ -115,6 +132,7 @@ int main(void)
         TEST(names_of_the_trash_are_neither_suggested_nor_replaced),
         TEST(what_lies_in_the_trash_has_no_uri),
         TEST(what_has_to_stay_in_the_trash_keeps_nothing_else_there),
+        TEST(the_trash_suggests_what_lies_in_it),
         TEST(mistyped_object_names_suggest_the_nearest),
         TEST(mistyped_snapshots_suggest_the_nearest_snapshot),
     };

@@ -177,7 +177,7 @@ static void a_trashed_object_with_a_held_snapshot_is_not_freed(void **context)
     write_block("a", 0, 1);
     assert_fine(object_snapshot(pool, names, 1, "s", true, 0));
     assert_fine(object_delete(pool, "a", false));
-    assert_refused(volume_open(pool, "a@s", true, &volume), ERROR_NOT_FOUND, "deleted");
+    assert_refused(volume_open(pool, "a@s", true, &volume), ERROR_NOT_FOUND, "trash");
     assert_refused(object_rollback(pool, "a@s", NULL, true), ERROR_NOT_FOUND, "trash");
     assert_refused(snapshot_delete(pool, "a@s"), ERROR_NOT_FOUND, "trash");
     mutex_lock(&pool->lock);
