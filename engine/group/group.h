@@ -30,8 +30,8 @@
 #define RECENT_BATCH_ROOM (2u << 20) /* room in the recent table that one commit can need at most */
 #define JOURNAL_BYTES_MAX (UINT64_C(512) << 20)
 #define COMPONENT_CATALOG 1
-/* Look-ups go along links, under the group's lock: with so many from one to the next a merge is due; with twice as many
- * nobody makes another. */
+/* Look-ups go along links, under the group's lock: with so many from one to the next a merge is due; with four times as
+ * many nobody makes another. */
 #define LINK_DEPTH_DUE 64
 /* Of the active table after an open: journal segments that replay walked are covered once it is published. Where replay
  * filled both tables, the frozen one is the generation before. */
@@ -179,8 +179,9 @@ void group_room_changed(struct group *group);
 void group_keeper_wake(struct group *group);
 /* Where links make a merge due, it begins. Under no lock. */
 void group_links_changed(struct group *group);
-/* Waits until fewer links than that lead from one to the next in the active table. Under no lock of the group. */
-enum error group_links_await(struct group *group, uint32_t depth) CHECKED;
+/* Waits until fewer than `most` links lead from one to the next in the active table, and where a merge is due a little in
+ * any case. Under no lock of the group. */
+enum error group_links_await(struct group *group, uint32_t most) CHECKED;
 /* The setting under which both recent tables together take this many bytes. */
 uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes);
 const char *group_name(const struct group *group); /* for messages */

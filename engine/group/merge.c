@@ -316,6 +316,7 @@ enum error group_merge_replayed(struct group *group)
 #define RELEASE_PAUSE (20 * CLOCK_MILLISECOND) /* before the next merge while something is on the release list */
 /* With something on the list, and commits coming in, so long at least until the next merge: each writes leaves anew. */
 #define RELEASE_AGE (1 * CLOCK_SECOND)
+#define LINKS_WAIT_MAX (4 * CLOCK_MILLISECOND) /* of each snapshot or clone, before it comes to waiting for a freeze */
 #define LINKS_PATIENCE (60 * CLOCK_SECOND)
 #define LINKS_LOOK (5 * CLOCK_MILLISECOND)
 #define DROPS_AGE (5 * CLOCK_SECOND) /* of a table that drops nodes of maps: what they hold is to come back soon */
@@ -415,12 +416,12 @@ void group_merge_thread(void *argument)
     mutex_unlock(&group->thread_lock);
 }
 
-static bool links_reach(struct group *group, uint32_t depth)
+static uint32_t link_depth(struct group *group)
 {
     mutex_lock(&group->lock);
-    bool reach = recent_link_depth(group->view->active) >= depth;
+    uint32_t depth = recent_link_depth(group->view->active);
     mutex_unlock(&group->lock);
-    return reach;
+    return depth;
 }
 
 static void merge_wake(struct group *group)
@@ -432,15 +433,19 @@ static void merge_wake(struct group *group)
 
 void group_links_changed(struct group *group)
 {
-    if (links_reach(group, LINK_DEPTH_DUE))
+    if (link_depth(group) >= LINK_DEPTH_DUE)
         merge_wake(group);
 }
 
-/* Another table takes over at the next freeze: its merge need not be waited for, only the one before. */
-enum error group_links_await(struct group *group, uint32_t depth)
+/* Another table takes over at the next freeze: its merge need not be waited for, only the one before. Each waits a little
+ * from the first link on that is due, so that hardly one has to wait for all of that. */
+enum error group_links_await(struct group *group, uint32_t most)
 {
     uint64_t begin = clock_monotonic();
-    while (links_reach(group, depth)) {
+    uint32_t depth = link_depth(group);
+    if (depth > LINK_DEPTH_DUE && depth < most)
+        clock_sleep(LINKS_WAIT_MAX * (depth - LINK_DEPTH_DUE) / (most - LINK_DEPTH_DUE));
+    while (link_depth(group) >= most) {
         if (group_is_fenced(group) || clock_monotonic() - begin > LINKS_PATIENCE || atomic_load(&group->merge_waits))
             TRY(group_publish_needed(group)); /* which says what is the matter */
         merge_wake(group);

@@ -16,7 +16,7 @@
 #include "engine/group/view.h"
 #include "engine/pool/object_table.h"
 
-#define LINK_DEPTH_MAX (2 * LINK_DEPTH_DUE)
+#define LINK_DEPTH_MAX (4 * LINK_DEPTH_DUE)
 
 enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document)
 {
