@@ -87,7 +87,7 @@ void cids_collect(struct group *group)
     uint64_t end = group->checkpoint.cid_end / CID_PAGE, cursor = group->cids.refill_cursor;
     size_t kept = group->cids.refill_count;
     mutex_unlock(&group->lock);
-    for (unsigned i = 0; i < PAGES_PER_ROUND && end > 1 && kept < CID_REFILLS_MAX / 2; i++) {
+    for (unsigned i = 0; i < MIN(PAGES_PER_ROUND, end) && end > 1 && kept < CID_REFILLS_MAX / 2; i++) {
         cursor = cursor + 1 >= end ? 1 : cursor + 1;
         if (page_collect(group, view, cursor))
             break; /* a page that cannot be read is reported where it is needed */
