@@ -7,7 +7,7 @@
 #define TIB (UINT64_C(1) << 40)
 #define FAR (UINT64_C(41) << 40) /* somewhere in the midst */
 
-static _Atomic size_t nodes;
+static _Thread_local size_t nodes; /* of this thread: a merge reads what it likes */
 
 enum error __real_nodes_read(struct group *group, struct node_read *reads, size_t count);
 enum error __wrap_nodes_read(struct group *group, struct node_read *reads, size_t count);
