@@ -143,7 +143,11 @@ enum error catalog_commit_all(struct pool *pool, const struct catalog_changes *c
         return ERROR_NO_MEMORY;
     enum error error = catalog_fill(batch, changes, padded);
     batch_put(batch);
-    return error ? error : group_sync(pool->group);
+    if (error)
+        return error;
+    error = group_sync(pool->group);
+    /* It is entered and will be durable: nobody may go on with what was before. */
+    return error ? group_fence(pool->group, error) : ERROR_NONE;
 }
 
 enum error catalog_commit(struct pool *pool, uint64_t slot, const void *document, size_t size,

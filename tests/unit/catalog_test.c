@@ -17,6 +17,19 @@ enum error __wrap_chunks_read(struct group *group, struct chunk_read *reads, siz
     return ERROR_IO;
 }
 
+static unsigned syncs_failing;
+
+enum error __real_group_sync(struct group *group);
+enum error __wrap_group_sync(struct group *group);
+
+enum error __wrap_group_sync(struct group *group)
+{
+    if (syncs_failing == 0)
+        return __real_group_sync(group);
+    syncs_failing--;
+    return error_explain(ERROR_NO_MEMORY, "no memory to go on in another segment");
+}
+
 /* An object that is not served is a disk less for its users: one refused read must not do that. */
 static void an_object_whose_document_a_device_refuses_for_a_moment_is_served(void **context)
 {
@@ -90,12 +103,27 @@ static void an_object_stays_while_a_snapshot_that_cannot_be_read_may_be_held(voi
     }
 }
 
+/* What was entered becomes durable with whatever is flushed next: nobody may go on as if it had not been. */
+static void a_deletion_that_was_entered_and_not_synced_takes_the_group_out_of_service(void **context)
+{
+    (void)context;
+    make("one", GIB);
+    write_block("one", 0, 1);
+    syncs_failing = 1;
+    assert_int_not_equal(object_delete(pool, "one", true), ERROR_NONE);
+    assert_true(group_is_fenced(pool->group));
+    close_pool(true);
+    assert_fine(pool_try_open());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_object_whose_document_a_device_refuses_for_a_moment_is_served, pool_setup,
                                         pool_teardown),
         cmocka_unit_test_setup_teardown(an_object_stays_while_a_snapshot_that_cannot_be_read_may_be_held, pool_setup,
+                                        pool_teardown),
+        cmocka_unit_test_setup_teardown(a_deletion_that_was_entered_and_not_synced_takes_the_group_out_of_service, pool_setup,
                                         pool_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
