@@ -10,6 +10,7 @@ void cids_init(struct cids *cids, uint64_t end)
 {
     memset(cids, 0, sizeof *cids);
     cids->end = ROUND_UP(MAX(end, CID_PAGE), CID_PAGE);
+    cids->refill_left = cids->end / CID_PAGE;
 }
 
 static bool is_free(const struct cid_page *page, unsigned n) { return page->free[n / 64] >> (n % 64) & 1; }

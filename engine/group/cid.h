@@ -31,6 +31,7 @@ struct cids {
     struct cid_page refills[CID_REFILLS_MAX];
     size_t refill_count;
     uint64_t refill_cursor;       /* page at which the next collection begins */
+    uint64_t refill_left;         /* pages that were not looked at since the last publish, which alone frees numbers */
 };
 
 void cids_init(struct cids *cids, uint64_t end);

@@ -72,7 +72,7 @@ static uint64_t segments_wanted(const struct group *group)
 bool clean_is_due(const struct group *group)
 {
     uint64_t gain = 0, size = segment_size(&group->segments), full = full_bytes(group);
-    if (group->segments.free_total >= group_clean_target(group) || group_clean_room(group) < 2)
+    if (atomic_load(&group->closing) || group->segments.free_total >= group_clean_target(group) || group_clean_room(group) < 2)
         return false;
     for (uint32_t i = 0; i < group->segments.count && gain < GAIN_LEAST * size; i++)
         if (is_candidate(group, &group->segments.table[i], full))

@@ -85,15 +85,17 @@ void cids_collect(struct group *group)
     mutex_lock(&group->lock);
     struct view *view = view_get(group);
     uint64_t end = group->checkpoint.cid_end / CID_PAGE, cursor = group->cids.refill_cursor;
+    uint64_t left = MIN(group->cids.refill_left, (uint64_t)PAGES_PER_ROUND), looked = 0;
     size_t kept = group->cids.refill_count;
     mutex_unlock(&group->lock);
-    for (unsigned i = 0; i < MIN(PAGES_PER_ROUND, end) && end > 1 && kept < CID_REFILLS_MAX / 2; i++) {
+    for (; looked < left && end > 1 && kept < CID_REFILLS_MAX / 2 && !atomic_load(&group->closing); looked++) {
         cursor = cursor + 1 >= end ? 1 : cursor + 1;
         if (page_collect(group, view, cursor))
             break; /* a page that cannot be read is reported where it is needed */
     }
     mutex_lock(&group->lock);
     group->cids.refill_cursor = cursor;
+    group->cids.refill_left -= looked;
     mutex_unlock(&group->lock);
     view_put(group, view);
 }

@@ -180,6 +180,7 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     freeze->view->references--;
     group->checkpoint = *checkpoint;
     group->published_generation = freeze->generation;
+    group->cids.refill_left = checkpoint->cid_end / CID_PAGE;
     group->frozen_bytes = 0;
     if (freeze->victims.count && !freeze->victims.harder)
         group->clean_time = clock_monotonic() - group->active_since;
@@ -375,7 +376,7 @@ static void merge_pass(struct group *group)
     group->freezes_published = MAX(group->freezes_published, wanted);
     condition_broadcast(&group->merge_done);
     mutex_unlock(&group->thread_lock);
-    cids_collect(group); /* may read half a thousand pages: nobody waits for that */
+    cids_collect(group); /* may read half a thousand pages: no publish waits for that but the next */
 }
 
 /* Until the next look at what is due. */

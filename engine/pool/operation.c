@@ -102,10 +102,14 @@ static enum error end(struct pool *pool, struct operation *operation, enum error
     return error;
 }
 
+/* The wait is for others' merges and views: not under pool.lock. */
 static enum error begin(struct pool *pool) REQUIRES(pool->lock)
 {
     TRY(object_check_changeable(pool));
-    return group_links_await(pool->group, LINK_DEPTH_MAX);
+    pool_group_use(pool);
+    enum error error = group_links_await(pool->group, LINK_DEPTH_MAX);
+    pool_group_leave(pool);
+    return error ? error : object_check_changeable(pool);
 }
 
 static enum error run_once(struct pool *pool, struct operation *operation, operation_steps *steps, void *context)
