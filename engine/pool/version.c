@@ -83,10 +83,10 @@ static enum error check_deletable(const struct pool *pool, const struct object *
 {
     char text[VERSION_NAME_MAX + 1], uuid[UUID_TEXT_SIZE], until[TIME_TEXT_SIZE];
     object_text(snapshot, text);
-    uuid_format(snapshot->uuid, uuid); /* a living object may have the name of one in the trash */
+    uuid_format(snapshot->uuid, uuid); /* names may be those of living objects, and hold quotes */
     if (snapshot->hold)
         return error_explain(ERROR_BUSY, "the snapshot '%s' is held: `%s object protect '%s' --no-hold` lets it go", text,
-                             pool->command, snapshot->origin->deleted ? uuid : text);
+                             pool->command, uuid);
     if (snapshot->locked_until > pool_clock(pool))
         return error_explain(ERROR_BUSY, "the snapshot '%s' is locked and cannot be deleted before %s", text,
                              time_text(snapshot->locked_until, until));

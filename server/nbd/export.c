@@ -27,7 +27,7 @@ enum error export_list(struct pool *pool, struct export_name **names, size_t *co
         return ERROR_NO_MEMORY;
     size_t listed = 0;
     for (size_t i = 0; i < info_count; i++)
-        if (is_export(&infos[i]))
+        if (is_export(&infos[i]) && !infos[i].importing)
             memcpy(list[listed++].text, infos[i].name, sizeof(list->text));
     *names = list;
     *count = listed;
@@ -65,7 +65,12 @@ enum error export_find(struct pool *pool, const char *name, struct export *expor
 {
     struct object_info info;
     TRY(export_name_resolve(pool, name, export->object));
+    char uuid[UUID_TEXT_SIZE];
     TRY(object_find(pool, export->object, &info));
+    uuid_format(info.uuid, uuid);
+    /* Who imports names it by UUID; a guest that wrote to it would be adopted with the rest. */
+    if (info.importing && strcmp(export->object, uuid) != 0)
+        return error_explain(ERROR_NOT_FOUND, "the object \"%s\" is being imported", export->object);
     if (!is_export(&info))
         return error_explain(ERROR_NOT_FOUND, "the object \"%s\" is in the trash", export->object);
     export->uuid = info.uuid;

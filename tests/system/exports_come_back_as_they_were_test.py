@@ -10,6 +10,8 @@ import resource
 import subprocess
 import time
 
+import nbd
+
 from coffer import BLOCK, COFFER, MIB, PATIENCE, Pool, connect, run
 
 SIZE = 48 * MIB
@@ -212,6 +214,12 @@ left_out = whole[:order[2][0]] + whole[order[2][1]:]
 assert "are missing" in target.refused("object", "import", put("left_out", left_out), "disk")
 assert "follows the end" in target.refused("object", "import", put("more", whole + b"x"), "disk")
 assert len(imports(target)) == 1, "all of them were of one stream"
+for guest in ("", *imports(target)):  # the only object there is, but nobody's disk yet
+    try:
+        connect(target, guest)
+    except nbd.Error:
+        continue
+    assert False, f"a guest was let into what is being imported, as {guest!r}"
 
 # An import that is killed, with its daemon too, goes on.
 assert piped(target, whole[:order[4][0]], "disk", kill=True)[0] == -9
