@@ -421,7 +421,7 @@ static void threads_stop(struct group *group)
     mutex_unlock(&group->thread_lock);
     for (unsigned i = 0; i < group->threads_running; i++)
         thread_join(&group->threads[i]);
-    atomic_store(&group->index_stopping, true);
+    atomic_store(&group->closing, true); /* of an open that failed */
     if (group->index_running)
         thread_join(&group->index_thread);
 }

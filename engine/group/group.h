@@ -122,8 +122,7 @@ struct group {
     struct thread threads[GROUP_THREADS], index_thread;
     unsigned threads_running;
     bool index_running;
-    _Atomic bool index_stopping;
-    _Atomic bool closing; /* nothing is begun that a close would wait for */
+    _Atomic bool closing; /* nothing is begun, or gone on with, that a close would wait for */
     _Atomic bool index_full; /* it has seen every fingerprint that was there at the open */
     struct mutex thread_lock;
     struct condition keeper_wake, syncer_wake, merge_wake, merge_done;

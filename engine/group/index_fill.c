@@ -67,7 +67,7 @@ void group_index_thread(void *argument)
     struct group *group = argument;
     uint64_t number = 0, begin = clock_monotonic();
     bool lowered = false;
-    while (!atomic_load(&group->index_stopping) && pages_enter(group, &number))
+    while (!atomic_load(&group->closing) && pages_enter(group, &number))
         if (!lowered && clock_monotonic() - begin > HURRY_TIME) {
             thread_lower_priority();
             lowered = true;

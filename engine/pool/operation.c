@@ -4,7 +4,7 @@
  *
  * Locks: pool->lock, held across the commit, which does not wait for space: in a full pool that may take half a minute,
  * in which nobody could look at an object or open one. So the operation is taken back, space is waited for without the
- * lock, and it begins anew with what there is then.
+ * lock, and it begins anew with what there is then; nor is the lock held while links are waited for before it begins.
  */
 #include "engine/pool/operation.h"
 
@@ -102,7 +102,6 @@ static enum error end(struct pool *pool, struct operation *operation, enum error
     return error;
 }
 
-/* The wait is for others' merges and views: not under pool.lock. */
 static enum error begin(struct pool *pool) REQUIRES(pool->lock)
 {
     TRY(object_check_changeable(pool));
