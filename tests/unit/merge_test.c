@@ -285,10 +285,15 @@ static struct map_entry leaf_make(struct fixture *f)
     return leaf;
 }
 
+static void leaf_flip(struct fixture *f, struct map_entry leaf)
+{
+    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
+}
+
 static struct map_entry leaf_damage(struct fixture *f)
 {
     struct map_entry leaf = leaf_make(f);
-    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
+    leaf_flip(f, leaf);
     return leaf;
 }
 
@@ -411,16 +416,23 @@ static void a_lost_leaf_can_be_written_whole_and_trimmed(void **state)
         fixture_expect(f, COMPONENT, block, 0);
 }
 
-/* Its parent is the heir's own already, so the parent's reference goes. */
-static void a_lost_leaf_that_others_hold_is_counted_right(void **state)
+/* An heir's root, which it wrote anew, refers to it as well. */
+static struct map_entry leaf_of_two(struct fixture *f)
 {
-    struct fixture *f = *state;
     struct map_entry leaf = leaf_make(f);
     fixture_heir(f, COMPONENT + 1, COMPONENT, COMPONENT_LIVE);
     fixture_write(f, COMPONENT + 1, 300, 51);
     publish(f);
+    return leaf;
+}
+
+/* Its parent is the heir's own already, so the parent's reference goes. */
+static void a_lost_leaf_that_others_hold_is_counted_right(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry leaf = leaf_of_two(f);
     assert_int_equal(count_of(f, entry_cid(leaf)), 2);
-    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
+    leaf_flip(f, leaf);
     fixture_forget_cached(f);
     fixture_write(f, COMPONENT + 1, 5, 60);
     publish(f);
@@ -436,12 +448,9 @@ static void a_lost_leaf_that_others_hold_is_counted_right(void **state)
 static void a_lost_leaf_that_others_held_takes_no_chunk_with_it(void **state)
 {
     struct fixture *f = *state;
-    struct map_entry leaf = leaf_make(f);
-    fixture_heir(f, COMPONENT + 1, COMPONENT, COMPONENT_LIVE);
-    fixture_write(f, COMPONENT + 1, 300, 51);
-    publish(f);
+    struct map_entry leaf = leaf_of_two(f);
     uint64_t chunks = f->group->checkpoint.chunks_live;
-    fixture_flip(f, fixture_device(f, entry_serial(leaf)), fixture_offset(f, entry_serial(leaf), entry_offset(leaf)) + 60);
+    leaf_flip(f, leaf);
     fixture_forget_cached(f);
     for (unsigned c = COMPONENTS; c-- > 0;) {
         fixture_write(f, COMPONENT + c, 5, 60 + c);
