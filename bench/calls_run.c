@@ -21,7 +21,6 @@
 
 struct caller {
     const struct bench_options *options;
-    const char *directory;
     struct pool *pool;
     int probe;
     uint64_t round;
@@ -32,7 +31,7 @@ static enum error sync_call(struct caller *caller)
     static const uint8_t bytes[PROBE_BYTES];
     off_t place = (off_t)(caller->round * sizeof bytes);
     if (pwrite(caller->probe, bytes, sizeof bytes, place) != sizeof bytes || fdatasync(caller->probe))
-        return error_from_errno(errno, "write and sync a file in %s", caller->directory);
+        return error_from_errno(errno, "write and sync a file in %s", caller->options->directory);
     return ERROR_NONE;
 }
 
@@ -131,7 +130,7 @@ enum error calls_run(const struct bench_options *options, struct calls_result *r
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/coffer-bench-probe", options->directory);
     TRY(opened_open(options, options->directory, &opened));
-    struct caller caller = {.options = options, .directory = options->directory, .pool = opened.pool};
+    struct caller caller = {.options = options, .pool = opened.pool};
     caller.probe = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     enum error error = caller.probe < 0 ? error_from_errno(errno, "create %s", path) : calls_make(&caller, result);
     result->opening = opened.opening;
