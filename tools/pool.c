@@ -107,7 +107,10 @@ static enum error unlock_if_locked(struct tool *tool, struct client *client, con
     bool locked = answer_flag(status, "locked");
     if (locked) {
         json_decref(status);
-        TRY(unlock(client, file, &status));
+        enum error error = unlock(client, file, &status);
+        if (error == ERROR_EXISTS) /* the daemon found the key meanwhile */
+            error = client_call(client, "pool.status", NULL, NULL, &status);
+        TRY(error);
     }
     enum error error = print_state(tool, status, locked ? "The pool is unlocked." : "The pool is not locked.");
     json_decref(status);

@@ -223,6 +223,7 @@ static void pool_free(struct pool *pool)
     condition_deinit(&pool->section.changed);
     mutex_deinit(&pool->lock);
     condition_deinit(&pool->janitor_wake);
+    condition_deinit(&pool->tried_awaited);
     condition_deinit(&pool->group_left);
     damages_deinit(pool->damages);
     free(pool->damages);
@@ -247,6 +248,7 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     mutex_init(&pool->lock, RANK_CATALOG);
     condition_init(&pool->janitor_wake);
     condition_init(&pool->group_left);
+    condition_init(&pool->tried_awaited);
     damages_init(pool->damages);
     pool->options = *options;
     pool->options.passphrase = NULL;
@@ -335,11 +337,14 @@ enum error pool_repair_superblocks(const char *directory, const struct pool_open
     return error;
 }
 
-/* One unlock or lock at a time; ERROR_BUSY for whoever comes meanwhile. */
+/* One unlock or lock at a time; ERROR_BUSY for whoever comes meanwhile, but a person waits for what the daemon tries by
+ * itself (if_awaited): he cannot know of it. */
 static enum error change_begin(struct pool *pool, bool to_locked, bool if_awaited)
 {
     enum error error = ERROR_NONE;
     mutex_lock(&pool->lock);
+    while (pool->trying_awaited && !if_awaited)
+        condition_wait(&pool->tried_awaited, &pool->lock);
     bool locked = atomic_load(&pool->locked);
     if (pool->changing)
         error = error_explain(ERROR_BUSY, "pool %s is being locked or unlocked right now", pool->directory);
@@ -354,6 +359,7 @@ static enum error change_begin(struct pool *pool, bool to_locked, bool if_awaite
                               pool->volume_count, pool->directory);
     if (!error) {
         pool->changing = true;
+        pool->trying_awaited = if_awaited;
         if (to_locked)
             atomic_store(&pool->locked, 1);
     }
@@ -364,7 +370,8 @@ static enum error change_begin(struct pool *pool, bool to_locked, bool if_awaite
 static void change_end(struct pool *pool, bool awaits_key)
 {
     mutex_lock(&pool->lock);
-    pool->changing = false;
+    pool->changing = pool->trying_awaited = false;
+    condition_broadcast(&pool->tried_awaited);
     pool->awaits_key &= awaits_key;
     if (!atomic_load(&pool->locked))
         why_locked_set(pool, NULL);

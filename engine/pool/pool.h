@@ -88,6 +88,7 @@ struct pool {
     bool awaits_key;  /* opened locked, for want of a key that opens it, which may come; under pool->lock */
     char *why_locked; /* the sentence on that key; NULL: locked by a person, or not; under pool->lock */
     bool changing;                 /* an unlock or a lock is at work; under pool->lock */
+    bool trying_awaited;           /* that is pool_unlock_awaited(); under pool->lock */
     uint8_t *k_pool;               /* in the arena; NULL while locked */
 
     struct section section;
@@ -104,6 +105,7 @@ struct pool {
     unsigned volume_count;
     unsigned group_users;          /* threads that use the group without pool->lock: it stays open */
     struct condition group_left;   /* with pool->lock */
+    struct condition tried_awaited; /* with pool->lock */
     struct thread janitor;         /* empties the trash and walks deletions */
     bool janitor_running;
     _Atomic bool janitor_stopping; /* set under pool->lock */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "tests/unit/pool_fixture.h"
 
 #define KEY_BYTES_MAX 4096
@@ -157,6 +158,36 @@ static void what_a_person_does_ends_the_waiting(void **context)
     assert_false(again);
 }
 
+static _Atomic bool looked_enough;
+
+static void look_for_the_key(void *unused)
+{
+    bool again = true;
+    (void)unused;
+    while (!looked_enough && again)
+        if (pool_unlock_awaited(pool, NULL, 0, &again) == ERROR_NONE)
+            break;
+    error_forget();
+}
+
+static void a_person_is_not_sent_away_by_what_the_daemon_tries(void **context)
+{
+    struct thread daemon;
+    (void)context;
+    key_write(key, key_size / 2);
+    assert_locked("damaged", true);
+    looked_enough = false;
+    assert_fine(thread_start(&daemon, "look", look_for_the_key, NULL));
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 200; i++)
+        refused += pool_unlock(pool, NULL, 0) == ERROR_BUSY;
+    looked_enough = true;
+    thread_join(&daemon);
+    key_write(key, key_size);
+    assert_fine(pool_unlock(pool, NULL, 0));
+    assert_int_equal(refused, 0);
+}
+
 static void nobody_waits_where_the_disks_or_the_conf_are_at_fault(void **context)
 {
     char path[160];
@@ -246,6 +277,7 @@ int main(void)
         KEY_TEST(a_key_file_of_another_pool_is_waited_for),
         KEY_TEST(a_key_that_fits_no_device_is_waited_for),
         KEY_TEST(what_a_person_does_ends_the_waiting),
+        KEY_TEST(a_person_is_not_sent_away_by_what_the_daemon_tries),
         PASSPHRASE_TEST(a_wrong_passphrase_is_a_persons_to_mend),
         PASSPHRASE_TEST(a_passphrase_that_is_missing_is_a_persons_to_give),
     };
