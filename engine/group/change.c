@@ -16,9 +16,13 @@
 
 #include "base/memory.h"
 #include "base/order.h"
+#include "base/radix.h"
 #include "engine/group/merge.h"
 #include "engine/group/view.h"
 
+#define ORDER_BITS 24 /* beside a CID in a number */
+
+_Static_assert(CID_MAX >> (64 - ORDER_BITS) == 0, "a CID and the position in a list fit in a number");
 
 enum error change_note(struct merge *merge, struct map_entry entry, int delta, bool birth, bool is_node)
 {
@@ -49,6 +53,32 @@ static int change_order(const void *a, const void *b)
     return order_of(x, y);
 }
 
+/* By rising CID. Without memory for it, more slowly. */
+static void changes_order(struct change *changes, size_t count)
+{
+    AUTO_FREE uint64_t *keys = malloc(2 * count * sizeof *keys);
+    AUTO_FREE struct change *sorted = malloc(count * sizeof *sorted);
+    if (!keys || !sorted || count >> ORDER_BITS) {
+        qsort(changes, count, sizeof *changes, change_order);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        keys[i] = entry_cid(changes[i].entry) << ORDER_BITS | i;
+    radix_sort(keys, keys + count, count, ORDER_BITS);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = changes[keys[i] & ((1u << ORDER_BITS) - 1)];
+    memcpy(changes, sorted, count * sizeof *changes);
+}
+
+static void numbers_order(uint64_t *numbers, size_t count)
+{
+    AUTO_FREE uint64_t *scratch = malloc(count * sizeof *scratch);
+    if (scratch)
+        radix_sort(numbers, scratch, count, 0);
+    else
+        qsort(numbers, count, sizeof *numbers, number_order);
+}
+
 /* One change for each CID: the sum. A birth's entry, being the newest place, wins. */
 static size_t changes_sum(struct change *changes, size_t count)
 {
@@ -72,7 +102,7 @@ void changes_sort(struct merge *merge)
 {
     if (merge->change_count == 0)
         return;
-    qsort(merge->changes, merge->change_count, sizeof *merge->changes, change_order);
+    changes_order(merge->changes, merge->change_count);
     merge->change_count = merge->changes_sorted = changes_sum(merge->changes, merge->change_count);
 }
 
@@ -227,7 +257,7 @@ static size_t pages_of_adds(const struct merge *merge, uint64_t *pages, size_t n
         if (i == 0 || merge->adds[i - 1] / COUNTS_PER_PAGE != page)
             pages[n++] = page;
     }
-    qsort(pages, n, sizeof *pages, number_order);
+    numbers_order(pages, n);
     for (size_t i = 0; i < n; i++)
         if (joined == 0 || pages[joined - 1] != pages[i])
             pages[joined++] = pages[i];
@@ -241,7 +271,7 @@ enum error changes_apply(struct merge *merge)
         return ERROR_NONE;
     changes_sort(merge);
     if (merge->add_count)
-        qsort(merge->adds, merge->add_count, sizeof *merge->adds, number_order);
+        numbers_order(merge->adds, merge->add_count);
     size_t count = merge->change_count;
     AUTO_FREE uint64_t *pages = malloc((count + merge->add_count) * sizeof *pages);
     if (!pages)
@@ -267,7 +297,7 @@ enum error moves_apply(struct merge *merge, struct change *moves, size_t count)
     AUTO_FREE uint64_t *pages = malloc(count * sizeof *pages);
     if (!pages)
         return ERROR_NO_MEMORY;
-    qsort(moves, count, sizeof *moves, change_order);
+    changes_order(moves, count);
     struct cursor places = {moves, moves + count};
     size_t n = pages_of(moves, count, MAP_LEAF_ENTRIES, true, pages);
     return table_update(merge, TABLE_PLACES, pages, n, places_apply, &places);
