@@ -53,6 +53,11 @@ void *memory_map(size_t size)
     return start;
 }
 
+void *memory_map_unset(size_t size)
+{
+    return memory_map(size);
+}
+
 void memory_unmap(void *start, size_t size)
 {
     if (start == NULL)

@@ -70,7 +70,7 @@ static enum error shard_init(struct shard *shard, size_t count)
     shard->mask = heads - 1;
     shard->heads = memory_zeroed(heads, sizeof *shard->heads);
     shard->blocks = memory_zeroed(count, sizeof *shard->blocks);
-    shard->bytes = memory_map(count * CACHE_BLOCK_SIZE);
+    shard->bytes = memory_map_unset(count * CACHE_BLOCK_SIZE);
     mutex_init(&shard->mutex, RANK_CACHE);
     if (!shard->heads || !shard->blocks || !shard->bytes)
         return ERROR_NO_MEMORY;

@@ -90,12 +90,12 @@ enum error recent_create(size_t bytes, struct recent **out)
     uint32_t heads = heads_for(bytes);
     recent->size = bytes - (size_t)heads * sizeof(uint32_t);
     recent->mask = heads - 1;
-    recent->arena = memory_map(recent->size);
+    recent->arena = memory_map_unset(recent->size);
     recent->heads = memory_map((size_t)heads * sizeof(uint32_t));
-    recent->ranges = memory_map(RECENT_RANGES_MAX * sizeof *recent->ranges);
-    recent->components = memory_map(RECENT_COMPONENTS_MAX * sizeof *recent->components);
-    recent->links = memory_map(RECENT_COMPONENTS_MAX * sizeof *recent->links);
-    recent->owners = memory_map(RECENT_OWNERS_MAX * sizeof *recent->owners);
+    recent->ranges = memory_map_unset(RECENT_RANGES_MAX * sizeof *recent->ranges);
+    recent->components = memory_map_unset(RECENT_COMPONENTS_MAX * sizeof *recent->components);
+    recent->links = memory_map_unset(RECENT_COMPONENTS_MAX * sizeof *recent->links);
+    recent->owners = memory_map_unset(RECENT_OWNERS_MAX * sizeof *recent->owners);
     if (!recent->arena || !recent->heads || !recent->ranges || !recent->components || !recent->links ||
         !recent->owners) {
         recent_destroy(recent);

@@ -362,7 +362,7 @@ enum error replay_windows_open(struct group *group, const struct checkpoint *che
     windows->group = group;
     windows->checkpoint = checkpoint;
     windows->idle = true;
-    windows->memory = memory_map(WINDOWS_BYTES);
+    windows->memory = memory_map_unset(WINDOWS_BYTES);
     for (unsigned i = 0; i < WINDOWS; i++)
         windows->ring[i].bytes = windows->memory + (size_t)i * WINDOW_BLOCKS * BLOCK_SIZE;
     mutex_init(&windows->mutex, RANK_LEAF);

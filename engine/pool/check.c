@@ -40,8 +40,8 @@ static enum error prepare(struct check *check)
     check->pages = memory_zeroed(segments->count, sizeof *check->pages);
     check->live_least = memory_zeroed(segments->count, sizeof *check->live_least);
     check->bad = malloc(CHECK_BAD_MAX * sizeof *check->bad);
-    check->window.chunks = memory_map(CHECK_WINDOW_CHUNKS * sizeof *check->window.chunks);
-    check->window.order = memory_map(CHECK_WINDOW_CHUNKS * sizeof *check->window.order);
+    check->window.chunks = memory_map_unset(CHECK_WINDOW_CHUNKS * sizeof *check->window.chunks);
+    check->window.order = memory_map_unset(CHECK_WINDOW_CHUNKS * sizeof *check->window.order);
     if (!check->live || !check->pages || !check->live_least || !check->bad || !check->window.chunks || !check->window.order)
         return ERROR_NO_MEMORY;
     for (uint32_t i = 0; i < segments->count; i++)

@@ -281,7 +281,7 @@ void *__wrap_mmap64(void *start, size_t size, int protection, int flags, int fil
     if (flags != (MAP_PRIVATE | MAP_ANONYMOUS) || episodes == NULL)
         return __real_mmap64(start, size, protection, flags, file, offset);
     ASSERT(chunks_count < CHUNKS_MAX);
-    void *memory = heap_zeroed_pages(size);
+    void *memory = heap_pages(size, true);
     if (memory == NULL)
         return MAP_FAILED;
     chunks[chunks_count++] = (struct part){memory, size};

@@ -311,6 +311,7 @@ void *__real_memory_aligned(size_t size);
 void *__wrap_memory_zeroed(size_t count, size_t size);
 void *__wrap_memory_aligned(size_t size);
 void *__wrap_memory_map(size_t size);
+void *__wrap_memory_map_unset(size_t size);
 
 static bool allocation_fails(void)
 {
@@ -329,7 +330,12 @@ void *__wrap_memory_aligned(size_t size)
 
 void *__wrap_memory_map(size_t size)
 {
-    return allocation_fails() ? NULL : heap_zeroed_pages(MAX(size, (size_t)1));
+    return allocation_fails() ? NULL : heap_pages(MAX(size, (size_t)1), true);
+}
+
+void *__wrap_memory_map_unset(size_t size)
+{
+    return allocation_fails() ? NULL : heap_pages(MAX(size, (size_t)1), false);
 }
 
 void __wrap_memory_unmap(void *start, size_t size);

@@ -231,7 +231,7 @@ size_t malloc_usable_size(void *memory)
     return memory == NULL ? 0 : usable(memory);
 }
 
-void *heap_zeroed_pages(size_t size)
+void *heap_pages(size_t size, bool zeroed)
 {
-    return take(size, PAGE, true);
+    return take(size, PAGE, zeroed);
 }

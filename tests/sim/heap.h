@@ -15,6 +15,6 @@ void heap_enter(unsigned level);
 void heap_used(unsigned level, void **start, size_t *size);
 bool heap_has(const void *memory);
 /* As by mmap(); free() takes it. */
-void *heap_zeroed_pages(size_t size);
+void *heap_pages(size_t size, bool zeroed);
 
 #endif
