@@ -151,15 +151,17 @@ enum error change_place(struct merge *merge, uint64_t cid, struct map_entry *pla
     return ERROR_NONE;
 }
 
+/* A count of a page that came from 0, or went there. */
+struct live_change {
+    struct map_entry entry;
+    int8_t sign;
+    bool is_node;
+};
+
 /* What the cleaner moved is counted where it is now. Where the page that says so is lost, the place stays as it was. */
 static enum error counted_place(struct merge *merge, struct map_entry *entry)
 {
     struct map_entry place;
-    mutex_lock(&merge->group->lock);
-    bool left = segment_is_left(&merge->group->segments, entry_serial(*entry));
-    mutex_unlock(&merge->group->lock);
-    if (!left)
-        return ERROR_NONE;
     enum error error = change_place(merge, entry_cid(*entry), &place);
     if (error == ERROR_CORRUPT && !group_is_fenced(merge->group))
         return ERROR_NONE;
@@ -171,23 +173,38 @@ static enum error counted_place(struct merge *merge, struct map_entry *entry)
 
 /* Of a chunk that goes, and whose place nobody knows any more, the share stays in the live bytes of a segment. A leaf that
  * is lost is referred to like a chunk of data (update.c), and is none. */
-static enum error chunk_live_change(struct merge *merge, const struct change *change, int sign)
+static enum error live_change_apply(struct merge *merge, const struct live_change *change) REQUIRES(merge->group->lock)
+{
+    struct segments *segments = &merge->group->segments;
+    struct map_entry entry = change->entry;
+    uint32_t index = segment_find(segments, entry_serial(entry));
+    bool is_data = index == SEGMENT_NONE ? !change->is_node : segment_has_units(&segments->table[index]);
+    merge->chunks_live += (uint64_t)(int64_t)(is_data ? change->sign : 0);
+    if (index != SEGMENT_NONE)
+        return segment_live_add(segments, index, change->sign * (int64_t)entry_share_bytes(entry));
+    if (change->sign < 0)
+        return ERROR_NONE;
+    return error_explain(ERROR_CORRUPT, "chunk %llu stands in segment %llu, which does not exist",
+                         (unsigned long long)entry_cid(entry), (unsigned long long)entry_serial(entry));
+}
+
+/* The lock is taken once for a page: writers need it for each of their commits. */
+static enum error live_changes_apply(struct merge *merge, struct live_change *changes, unsigned count)
 {
     struct group *group = merge->group;
-    struct map_entry entry = change->entry;
-    TRY(counted_place(merge, &entry));
+    enum error error = ERROR_NONE;
     mutex_lock(&group->lock);
-    uint32_t index = segment_find(&group->segments, entry_serial(entry));
-    bool is_data = index == SEGMENT_NONE ? !change->is_node : segment_has_units(&group->segments.table[index]);
-    merge->chunks_live += (uint64_t)(int64_t)(is_data ? sign : 0);
-    enum error error = index == SEGMENT_NONE ? ERROR_NOT_FOUND
-                                             : segment_live_add(&group->segments, index,
-                                                                sign * (int64_t)entry_share_bytes(entry));
+    for (unsigned i = 0; i < count && !error; i++) {
+        if (segment_is_left(&group->segments, entry_serial(changes[i].entry))) {
+            mutex_unlock(&group->lock);
+            error = counted_place(merge, &changes[i].entry);
+            mutex_lock(&group->lock);
+        }
+        if (!error)
+            error = live_change_apply(merge, &changes[i]);
+    }
     mutex_unlock(&group->lock);
-    if (error == ERROR_NOT_FOUND && sign > 0)
-        return error_explain(ERROR_CORRUPT, "chunk %llu stands in segment %llu, which does not exist",
-                             (unsigned long long)entry_cid(entry), (unsigned long long)entry_serial(entry));
-    return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
+    return error;
 }
 
 /* Changes and adds, both by rising CID. */
@@ -213,6 +230,8 @@ static bool count_change_take(struct count_cursor *cursor, uint64_t page, struct
 static enum error counts_apply(struct merge *merge, void *context, uint64_t number, const uint8_t *old, uint8_t *page)
 {
     struct count_cursor *cursor = context;
+    struct live_change live[COUNTS_PER_PAGE];
+    unsigned live_count = 0;
     struct change change;
     le32 *counts = (le32 *)page;
     memcpy(page, old, BLOCK_SIZE);
@@ -231,9 +250,9 @@ static enum error counts_apply(struct merge *merge, void *context, uint64_t numb
         uint32_t count = after >= COUNT_STUCK ? COUNT_STUCK : (uint32_t)after;
         counts[cid % COUNTS_PER_PAGE] = le32_make(count);
         if ((before == 0) != (count == 0))
-            TRY(chunk_live_change(merge, &change, count ? +1 : -1));
+            live[live_count++] = (struct live_change){change.entry, count ? +1 : -1, change.is_node};
     }
-    return ERROR_NONE;
+    return live_count ? live_changes_apply(merge, live, live_count) : ERROR_NONE;
 }
 
 static enum error table_update(struct merge *merge, enum table table, const uint64_t *pages, size_t count, leaf_apply *apply,
