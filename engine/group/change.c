@@ -191,19 +191,18 @@ static enum error live_change_apply(struct merge *merge, const struct live_chang
 /* The lock is taken once for a page: writers need it for each of their commits. */
 static enum error live_changes_apply(struct merge *merge, struct live_change *changes, unsigned count)
 {
-    struct group *group = merge->group;
     enum error error = ERROR_NONE;
-    mutex_lock(&group->lock);
+    mutex_lock(&merge->group->lock);
     for (unsigned i = 0; i < count && !error; i++) {
-        if (segment_is_left(&group->segments, entry_serial(changes[i].entry))) {
-            mutex_unlock(&group->lock);
+        if (segment_is_left(&merge->group->segments, entry_serial(changes[i].entry))) {
+            mutex_unlock(&merge->group->lock);
             error = counted_place(merge, &changes[i].entry);
-            mutex_lock(&group->lock);
+            mutex_lock(&merge->group->lock);
         }
         if (!error)
             error = live_change_apply(merge, &changes[i]);
     }
-    mutex_unlock(&group->lock);
+    mutex_unlock(&merge->group->lock);
     return error;
 }
 
