@@ -135,3 +135,48 @@ enum error tree_next_leaf(struct group *group, const struct tree *tree, uint64_t
         return ERROR_NONE;
     return next_below(group, tree, tree->root.pointer, tree->root.height, 0, number, found);
 }
+
+/* The children of a level's nodes that cover a part of [first, end), the first `most` of them; *more: there are others. */
+static size_t level_below(const struct tree *tree, const struct node_read *reads, size_t count, uint64_t first, uint64_t end,
+                          struct node_read *below, size_t most, bool *more)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned level = reads[i].identity.level - 1u;
+        uint64_t span = tree_span(level), base = reads[i].identity.number * NODE_FANOUT;
+        for (uint64_t child = base; child < base + NODE_FANOUT && !reads[i].error; child++) {
+            struct node_pointer pointer = child_pointer(reads[i].block, child % NODE_FANOUT);
+            if (entry_is_hole(pointer.first) || (child + 1) * span <= first || child * span >= end)
+                continue;
+            *more |= left == most;
+            if (left < most)
+                below[left++] = (struct node_read){
+                    .pointer = pointer, .identity = {tree->kind, tree->owner, child, (uint8_t)level}};
+        }
+    }
+    return left;
+}
+
+uint64_t tree_read_ahead(struct group *group, const struct tree *tree, uint64_t first, uint64_t end, size_t count)
+{
+    struct node_read levels[2][BATCH_MAX], *reads = levels[0], *below = levels[1];
+    size_t n = !tree_is_empty(tree) && count > 0;
+    bool more = false;
+    ASSERT(count <= BATCH_MAX);
+    reads[0] = (struct node_read){.pointer = tree->root.pointer, .identity = {tree->kind, tree->owner, 0, tree->root.height}};
+    for (unsigned level = tree->root.height; n > 0; level--) {
+        uint64_t last = reads[n - 1].identity.number;
+        (void)nodes_read(group, reads, n); /* each read has its own error */
+        size_t left = level > 0 ? level_below(tree, reads, n, first, end, below, count, &more) : 0;
+        for (size_t i = 0; i < n; i++)
+            if (!reads[i].error)
+                nodes_put(group, &reads[i], 1);
+        if (level == 0)
+            return more ? MIN(last + 1, end) : end;
+        struct node_read *now = below;
+        below = reads;
+        reads = now;
+        n = left;
+    }
+    return end;
+}

@@ -42,4 +42,9 @@ enum error tree_pointer(struct group *group, const struct tree *tree, unsigned l
 /* The first number >= *number that has a leaf; false where there is none. */
 enum error tree_next_leaf(struct group *group, const struct tree *tree, uint64_t *number, bool *found) CHECKED;
 
+/* Reads the first `count` leaves (at most 256) of [first, end), and the nodes above them, into the cache: each level at once,
+ * where tree_next_leaf() and single look-ups wait for one node after the other. What cannot be read is passed over. The
+ * first leaf that it did not come to; `end` where there is none. */
+uint64_t tree_read_ahead(struct group *group, const struct tree *tree, uint64_t first, uint64_t end, size_t count);
+
 #endif

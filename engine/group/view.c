@@ -273,6 +273,19 @@ enum error view_leaf_next(struct group *group, const _Atomic uint64_t *target, u
     return error;
 }
 
+void view_read_ahead(struct group *group, const _Atomic uint64_t *target, uint64_t *leaf, uint64_t end, size_t count)
+{
+    struct tree map;
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    uint64_t component = atomic_load(target);
+    mutex_unlock(&group->lock);
+    bool mapped = view_map(group, view, component, &map) == ERROR_NONE;
+    *leaf = mapped ? tree_read_ahead(group, &map, *leaf, end, count) : end;
+    error_forget();
+    view_put(group, view);
+}
+
 /* ---- look-ups ---------------------------------------------------------------------------------------------------------- */
 
 bool view_base(const struct view *view, uint64_t component, uint64_t *base)

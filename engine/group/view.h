@@ -71,6 +71,10 @@ enum error view_lookup(struct group *group, uint64_t component, const uint64_t *
  * is a hole. `target`: see view_lookup_target(). Reads inner nodes only. */
 enum error view_leaf_next(struct group *group, const _Atomic uint64_t *target, uint64_t *leaf, uint64_t end) CHECKED;
 
+/* Reads the first `count` leaves (at most 256) of [*leaf, end) that the tree has, and what is above them, into the cache;
+ * *leaf becomes the first that it did not come to. A hint: what fails is found by who reads it. */
+void view_read_ahead(struct group *group, const _Atomic uint64_t *target, uint64_t *leaf, uint64_t end, size_t count);
+
 /* The first leaf of [first, end) of which the view's recent tables say anything; `end` where there is none. */
 uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end);
 /* The first leaf of [first, end) of which the view's recent tables say anything that makes the two components differ: what

@@ -104,6 +104,8 @@ void volume_execute(struct volume *volume, struct request *requests, size_t coun
 
 /* ---- block status ------------------------------------------------------------------------------------------------------ */
 
+#define EXTENT_LEAVES_MAX (EXTENT_DATA_MAX / COFFER_BLOCK / MAP_LEAF_ENTRIES)
+
 struct runs {
     struct extent *extents;
     size_t count, capacity;
@@ -155,6 +157,17 @@ static enum error holes_pass(struct volume *volume, uint64_t *block, uint64_t en
     return ERROR_NONE;
 }
 
+/* From the second leaf on: who asks for one extent, of a place that is not in memory, waits for one. */
+static void leaves_read_ahead(struct volume *volume, uint64_t block, uint64_t end, uint64_t looked, uint64_t *ahead)
+{
+    uint64_t leaf = block / MAP_LEAF_ENTRIES, left = EXTENT_LEAVES_MAX - looked / MAP_LEAF_ENTRIES;
+    if (looked == 0 || leaf < *ahead)
+        return;
+    *ahead = leaf;
+    view_read_ahead(volume->pool->group, &volume->object->component, ahead,
+                    (end + MAP_LEAF_ENTRIES - 1) / MAP_LEAF_ENTRIES, left);
+}
+
 /* Leaves that are mapped are looked at one by one; the tree is asked for the next of them where a hole begins. */
 enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t length, struct extent *extents, size_t capacity,
                           size_t *count)
@@ -165,8 +178,10 @@ enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t lengt
     if (capacity == 0 || length == 0 || offset > size || length > size - offset)
         return ERROR_OUT_OF_RANGE;
     uint64_t block = offset / COFFER_BLOCK, end = (offset + length + COFFER_BLOCK - 1) / COFFER_BLOCK, looked = 0;
+    uint64_t ahead = 0;
     bool hole = true, full = false;
     while (block < end && !full && looked < EXTENT_DATA_MAX / COFFER_BLOCK) {
+        leaves_read_ahead(volume, block, end, looked, &ahead);
         if (hole)
             TRY(holes_pass(volume, &block, end, &runs, &full));
         size_t round = (size_t)MIN(end - block, MAP_LEAF_ENTRIES - block % MAP_LEAF_ENTRIES);

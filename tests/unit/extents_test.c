@@ -17,6 +17,19 @@ enum error __wrap_nodes_read(struct group *group, struct node_read *reads, size_
     return __real_nodes_read(group, reads, count);
 }
 
+static _Thread_local size_t rounds; /* of reads of nodes from the devices */
+
+void __real_items_read(struct group *group, struct item_read *reads, size_t count, void (*done)(struct item_read *, void *),
+                      void *context);
+void __wrap_items_read(struct group *group, struct item_read *reads, size_t count, void (*done)(struct item_read *, void *),
+                      void *context);
+void __wrap_items_read(struct group *group, struct item_read *reads, size_t count, void (*done)(struct item_read *, void *),
+                      void *context)
+{
+    rounds++;
+    __real_items_read(group, reads, count, done, context);
+}
+
 static struct extent extents[64];
 
 static size_t ask(uint64_t offset, uint64_t length)
@@ -24,7 +37,7 @@ static size_t ask(uint64_t offset, uint64_t length)
     struct volume *volume;
     size_t count;
     assert_fine(volume_open(pool, "thin", true, &volume));
-    nodes = 0;
+    nodes = rounds = 0;
     assert_fine(volume_extents(volume, offset, length, extents, COUNT_OF(extents), &count));
     volume_close(volume);
     return count;
@@ -112,6 +125,28 @@ static void data_is_looked_at_in_pieces(void **context)
     assert_int_equal(count, COUNT_OF(extents));
 }
 
+static void reopen(void)
+{
+    assert_fine(pool_close(pool));
+    assert_fine(pool_try_open());
+}
+
+/* Each leaf has an inner node of its own. */
+static void leaves_that_are_not_in_memory_are_read_together(void **context)
+{
+    (void)context;
+    make("thin", 64 * TIB);
+    for (uint64_t i = 0; i < 30; i++)
+        write_block("thin", i * 20 * GIB, 1 + i);
+    assert_fine(group_publish(pool->group));
+    reopen();
+    assert_int_equal(ask(0, 64 * TIB), 60);
+    assert_in_range(rounds, 1, 12);
+    for (uint64_t i = 0; i < 60; i++)
+        assert_extent(i, i % 2 == 0 ? COFFER_BLOCK : i == 59 ? 64 * TIB - 29 * 20 * GIB - COFFER_BLOCK : 20 * GIB - COFFER_BLOCK,
+                      i % 2 == 1);
+}
+
 static bool is_hole(const bool *model, uint64_t block)
 {
     return !model[block];
@@ -162,6 +197,7 @@ int main(void)
         POOL_TEST(a_range_begins_and_ends_where_it_was_asked_for),
         POOL_TEST(data_is_looked_at_in_pieces),
         POOL_TEST(a_mixture_is_told_as_it_is),
+        POOL_TEST(leaves_that_are_not_in_memory_are_read_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
