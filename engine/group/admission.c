@@ -4,7 +4,7 @@
  *
  * Two bounds. Of bytes: what is alive, and what was committed since and may turn out to be, stays below the capacity,
  * which is the raw space less a reserve of a tenth, more of a small group. An overwrite brings nothing in the end, so it
- * may go beyond that by a part of the reserve. Of segments: so many stay free as the merge of all that is in the tables
+ * may go beyond that by a part of the reserve. What a segment that cannot be emptied has besides counts as alive. Of segments: so many stay free as the merge of all that is in the tables
  * can need (merge_bytes.c), and some more, for the cleaner; it turns the first bound into the second: while less is alive than the
  * capacity it always finds something to gain, so who meets the second waits. Slots that wait for views, discard or wipe
  * are not free.
@@ -143,7 +143,7 @@ uint64_t group_used(const struct group *group)
 {
     const struct log *journal = &group->journal;
     uint64_t open = journal->open ? journal->open->items_end : 0;
-    return group->segments.live_total + group->frozen_bytes + journal->bytes + open;
+    return group->segments.live_total + group->segments.kept_total + group->frozen_bytes + journal->bytes + open;
 }
 
 uint64_t group_writable(const struct group *group)

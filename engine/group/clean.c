@@ -334,7 +334,7 @@ static enum error emptied_check(const struct clean *clean)
         struct segment *segment = &group->segments.table[clean->emptied[i]];
         if (alive_bytes(segment) == 0)
             continue;
-        segment->stuck = true;
+        segment_stick(&group->segments, clean->emptied[i]);
         kept = segment->serial;
     }
     mutex_unlock(&group->lock);
@@ -368,7 +368,7 @@ static void clean_give_up(struct group *group, const struct victims *victims, en
     for (size_t i = 0; i < victims->count; i++)
         known = known || group->segments.table[victims->items[i]].stuck;
     for (size_t i = 0; i < victims->count && !known; i++)
-        group->segments.table[victims->items[i]].stuck = true;
+        segment_stick(&group->segments, victims->items[i]);
     mutex_unlock(&group->lock);
 }
 

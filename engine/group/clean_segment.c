@@ -364,7 +364,7 @@ enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, boo
             (unsigned long long)clean->identity.serial,
             error ? error_sentence(error) : "what is in it is not what is counted");
     mutex_lock(&group->lock);
-    group->segments.table[index].stuck = true;
+    segment_stick(&group->segments, index);
     mutex_unlock(&group->lock);
     return ERROR_NONE;
 }

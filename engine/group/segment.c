@@ -224,12 +224,26 @@ void segment_set_allocated(struct segments *s, uint32_t index)
     s->table[index].allocated = true;
 }
 
+static uint64_t kept_bytes(const struct segments *s, uint32_t index)
+{
+    const struct segment *segment = &s->table[index];
+    return segment->stuck ? segment_size(s) - MIN((uint64_t)segment->live, segment_size(s)) : 0;
+}
+
+void segment_stick(struct segments *s, uint32_t index)
+{
+    s->kept_total -= kept_bytes(s, index);
+    s->table[index].stuck = true;
+    s->kept_total += kept_bytes(s, index);
+}
+
 void segment_free(struct segments *s, uint32_t index, bool allocated)
 {
     uint32_t *link = serial_link(s, s->table[index].serial);
     ASSERT(*link == index + 1);
     *link = s->table[index].next;
     s->live_total -= s->table[index].live;
+    s->kept_total -= kept_bytes(s, index);
     s->table[index] = (struct segment){.allocated = allocated};
     s->free_count[segment_device(s, index)]++;
     s->free_total++;
@@ -252,7 +266,9 @@ enum error segment_live_add(struct segments *s, uint32_t index, int64_t bytes)
 void segment_live_set(struct segments *s, uint32_t index, uint32_t live)
 {
     s->live_total += (uint64_t)live - s->table[index].live;
+    s->kept_total -= kept_bytes(s, index);
     s->table[index].live = live;
+    s->kept_total += kept_bytes(s, index);
 }
 
 uint64_t segments_live(const struct segments *s, enum segment_kind kind)

@@ -53,6 +53,7 @@ struct segments {
     uint32_t free_allocated_of[64];
     uint32_t cursor[64];
     uint64_t live_total; /* bytes, of all segments */
+    uint64_t kept_total; /* bytes that are not alive, of stuck segments: nobody gains them before the next open */
     uint64_t serial_next, serial_lease;
     struct segment *table;
     uint32_t *heads;
@@ -97,6 +98,8 @@ bool segment_is_left(const struct segments *segments, uint64_t serial);
 enum error segment_live_add(struct segments *segments, uint32_t index, int64_t bytes) CHECKED;
 /* Sets what a table, or a repair, says. */
 void segment_live_set(struct segments *segments, uint32_t index, uint32_t live);
+/* It cannot be emptied. */
+void segment_stick(struct segments *segments, uint32_t index);
 /* Live bytes in segments of a kind. Walks the table. */
 uint64_t segments_live(const struct segments *segments, enum segment_kind kind);
 void segment_dirty(struct segments *segments, uint32_t index);

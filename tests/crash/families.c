@@ -371,12 +371,23 @@ static void version_read(struct session *session, struct pool *pool, unsigned fa
         judge_block(session, state, name, i, hashes[i], began);
 }
 
+/* A segment was found that cannot be emptied, after what it keeps had been promised or written to. */
+static bool damage_took_space(struct group *group)
+{
+    mutex_lock(&group->lock);
+    bool takes = group->segments.kept_total != 0 && group_used(group) + reservations_held(group, NULL) > group_capacity(group);
+    mutex_unlock(&group->lock);
+    return takes;
+}
+
 /* What is reserved as a whole can be written whatever others wrote. */
-static void object_change(struct session *session, struct volume *volume, unsigned family, struct dice *dice)
+static void object_change(struct session *session, struct pool *pool, struct volume *volume, unsigned family, struct dice *dice)
 {
     struct version_state *object = version_of(session, family, OBJECT);
+    error_forget();
     enum error error = blocks_change(session, volume, object, dice);
-    if (error == ERROR_NO_SPACE && object->reserved == object->blocks && !session_met(TROUBLE_SPACE))
+    if (error == ERROR_NO_SPACE && object->reserved == object->blocks && !session_met(TROUBLE_SPACE) &&
+        !damage_took_space(pool->group))
         fail("family-%u is reserved as a whole, and a write to it found no space: %s", family, error_sentence(error));
 }
 
@@ -389,11 +400,11 @@ static void object_use(struct session *session, struct pool *pool, unsigned fami
     if (!succeeds(session, volume_open(pool, name, false, &volume), "open of a family's object"))
         return;
     for (uint64_t writes = 1 + dice_below(dice, 6); writes > 0 && !is_over(session); writes--)
-        object_change(session, volume, family, dice);
+        object_change(session, pool, volume, family, dice);
     if (dice_percent(dice, 50) && !is_over(session))
         snapshot_make(session, pool, family, draw_version(session, dice), false, dice);
     for (uint64_t writes = dice_below(dice, 4); writes > 0 && !is_over(session); writes--)
-        object_change(session, volume, family, dice);
+        object_change(session, pool, volume, family, dice);
     volume_close(volume);
 }
 
@@ -411,7 +422,7 @@ static void series_make(struct session *session, struct pool *pool, unsigned fam
     for (unsigned v = 1; v < family_versions(session) && count > 0; v++) {
         if (is_over(session) || version_of(session, family, v)->exists)
             continue;
-        object_change(session, volume, family, dice);
+        object_change(session, pool, volume, family, dice);
         if (!is_over(session))
             snapshot_make(session, pool, family, v, true, dice);
         count--;

@@ -204,6 +204,26 @@ static void a_dead_chunk_is_not_named_where_its_unit_went(void **state)
     moved_destroy(moved);
 }
 
+/* What the segments that cannot be emptied have besides what is alive: nobody gets it. */
+static uint64_t kept_by_stuck(struct fixture *f)
+{
+    const struct segments *segments = &f->group->segments;
+    uint64_t kept = 0;
+    for (uint32_t i = 0; i < segments->count; i++)
+        kept += segments->table[i].stuck ? segment_size(segments) - segments->table[i].live : 0;
+    return kept;
+}
+
+static void expect_kept_is_used(struct fixture *f)
+{
+    struct group *group = f->group;
+    mutex_lock(&group->lock);
+    uint64_t journal = group->journal.bytes + (group->journal.open ? group->journal.open->items_end : 0);
+    uint64_t wanted = group->segments.live_total + group->frozen_bytes + journal + kept_by_stuck(f), used = group_used(group);
+    mutex_unlock(&group->lock);
+    assert_int_equal(used, wanted);
+}
+
 /* A unit that is damaged keeps its segment; the others are cleaned, and only that unit is lost. */
 static void a_segment_with_damage_stays_as_it_is(void **state)
 {
@@ -222,6 +242,11 @@ static void a_segment_with_damage_stays_as_it_is(void **state)
         if (unit != 40)
             fixture_expect(f, COMPONENT, unit * UNIT_CHUNKS, seed_of(unit, unit % 2));
     truth_expect(f, 1);
+    assert_true(kept_by_stuck(f) > 0);
+    expect_kept_is_used(f);
+    overwrite_odd(f, UNITS); /* what is alive in it changes */
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    expect_kept_is_used(f);
 }
 
 /* Second copies go to the twin log: a pair never meets in one segment. */
@@ -404,6 +429,7 @@ static void a_segment_that_keeps_something_is_not_published_as_emptied(void **st
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(group_publish(f->group), ERROR_NONE);
     truth_expect(f, 1);
+    expect_kept_is_used(f);
 }
 
 /* A batch of references is quickly entered, and needs much of the table. */
