@@ -323,7 +323,7 @@ static enum error adopt_as_new(struct operation *operation, const struct import_
     import_clear(&moved);
     memset(moved.name, 0, sizeof moved.name);
     memcpy(moved.name, request->object, strlen(request->object));
-    TRY(reserve_renew(pool, made));
+    TRY(operation_renew(operation, made));
     TRY(operation_enter(operation, &brought));
     TRY(object_take_component(pool, &moved.component));
     TRY(operation_move(operation, made, &moved, brought.component));
@@ -348,7 +348,7 @@ static enum error adopt_as_next(struct operation *operation, const struct import
     gone.deleted = clock_seconds();
     gone.reserve = 0;
     import_clear(&gone);
-    TRY(reserve_renew(pool, target));
+    TRY(operation_renew(operation, target));
     TRY(object_take_component(pool, &brought.component));
     TRY(object_take_component(pool, &moved.component));
     owner.uuid = target->uuid;

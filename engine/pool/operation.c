@@ -8,6 +8,7 @@
  */
 #include "engine/pool/operation.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@
 #include "engine/group/view.h"
 #include "engine/pool/object_table.h"
 
+#define SENTENCE_SIZE  1024
 #define LINK_DEPTH_MAX (4 * LINK_DEPTH_DUE)
 
 enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document)
@@ -42,6 +44,16 @@ enum error operation_enter(struct operation *operation, const struct object_docu
         TRY(reserve_hold(pool, object, document->reserve, document->size));
     object->reserve = document->reserve;
     return operation_document(operation, slot, document);
+}
+
+enum error operation_renew(struct operation *operation, struct object *object)
+{
+    if (object->reserve == 0)
+        return ERROR_NONE;
+    TRY(reserve_renew(operation->pool, object));
+    ASSERT(operation->renewed_count < SNAPSHOT_OBJECTS_MAX);
+    operation->renewed[operation->renewed_count++] = object;
+    return ERROR_NONE;
 }
 
 void operation_heir(struct operation *operation, const struct object_document *document, uint64_t base)
@@ -84,6 +96,17 @@ enum error operation_commit(struct operation *operation)
     return ERROR_NONE;
 }
 
+/* They go on as they are, so what they store counts against their promises again. The sentence of the error stays. */
+static void renewals_take_back(struct pool *pool, struct operation *operation, enum error error) REQUIRES(pool->lock)
+{
+    char sentence[SENTENCE_SIZE];
+    snprintf(sentence, sizeof sentence, "%s", error_sentence(error));
+    for (size_t i = 0; i < operation->renewed_count; i++)
+        reserve_apply(pool, operation->renewed[i]);
+    if (operation->renewed_count)
+        (void)error_explain(error, "%s", sentence);
+}
+
 /* Gives back what the operation holds, and where it failed what it entered. Returns `error`. */
 static enum error end(struct pool *pool, struct operation *operation, enum error error) REQUIRES(pool->lock)
 {
@@ -99,6 +122,8 @@ static enum error end(struct pool *pool, struct operation *operation, enum error
         condition_signal(&pool->janitor_wake);
     if (operation->move_count || operation->change_count)
         group_links_changed(pool->group);
+    if (error)
+        renewals_take_back(pool, operation, error);
     return error;
 }
 

@@ -17,6 +17,8 @@ struct operation {
     size_t move_count;
     struct object *entered[SNAPSHOT_OBJECTS_MAX + 1]; /* in memory, to be taken back where it fails */
     size_t entered_count;
+    struct object *renewed[SNAPSHOT_OBJECTS_MAX]; /* what they have reserved is held once more */
+    size_t renewed_count;
     bool frees;    /* on the whole: it goes on in a full pool */
     bool no_room;  /* what it failed for */
 };
@@ -26,13 +28,15 @@ _Static_assert(2 * SNAPSHOT_OBJECTS_MAX <= CATALOG_DOCUMENTS_MAX, "a document of
 typedef enum error operation_steps(struct operation *operation, void *context);
 
 /* Runs the steps of an operation under pool->lock, where objects may be changed; waits for a merge before, where links
- * lead too deep. What they entered is taken back where they fail. Where the commit finds no room, that is waited for
+ * lead too deep. What they entered, and hold, is taken back where they fail. Where the commit finds no room, that is waited for
  * without the lock, and the steps are run once more, from the beginning. */
 enum error operation_run(struct pool *pool, operation_steps *steps, void *context) CHECKED;
 /* A document in the slot of an object that exists. */
 enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document) CHECKED;
 /* A document of something new; what it reserves is held. */
 enum error operation_enter(struct operation *operation, const struct object_document *document) CHECKED;
+/* What the object has reserved is held once more, as if it stored nothing (reserve_renew). */
+enum error operation_renew(struct operation *operation, struct object *object) CHECKED;
 /* A component of that object which begins as `base`; 0: empty. */
 void operation_heir(struct operation *operation, const struct object_document *document, uint64_t base);
 /* The object goes over to the component of `moved`, which begins as `base`. */

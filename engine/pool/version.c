@@ -129,7 +129,7 @@ static enum error snapshot_one(struct operation *operation, const struct snapsho
     TRY(find_object(pool, name, object_find_living, &object));
     TRY(object_check_whole(object));
     TRY(check_snapshot_free(pool, object, call->snapshot));
-    TRY(reserve_renew(pool, object));
+    TRY(operation_renew(operation, object));
     struct object_document kept = document_kept(pool, object, call->snapshot);
     kept.hold = call->hold;
     kept.locked_until = call->locked_until;
@@ -365,7 +365,7 @@ static enum error source_move(struct operation *operation, struct object *object
 {
     struct object_document dropped = document_dropped(operation->pool, object, "clone"), moved;
     object_describe(operation->pool, object, &moved);
-    TRY(reserve_renew(operation->pool, object));
+    TRY(operation_renew(operation, object));
     TRY(object_take_component(operation->pool, &moved.component));
     TRY(operation_enter(operation, &dropped));
     return operation_move(operation, object, &moved, dropped.component);

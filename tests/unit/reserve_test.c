@@ -193,6 +193,20 @@ static void after_a_snapshot_all_can_be_written_once_more(void **context)
     assert_noise("kept@s", 5, 1);
 }
 
+static void a_snapshot_that_fails_holds_nothing_more(void **context)
+{
+    const char *const other = "other", *const both[] = {"kept", "other"};
+    (void)context;
+    make_kept(KEPT);
+    write_all("kept", KEPT, 1);
+    publish();
+    make("other", GIB);
+    assert_fine(object_snapshot(pool, &other, 1, "s", false, 0));
+    uint64_t before = reserved();
+    assert_refused(object_snapshot(pool, both, 2, "s", false, 0), ERROR_EXISTS, "'s' already");
+    assert_int_equal(reserved(), before);
+}
+
 static void others_overwrite_in_a_pool_that_is_full_of_promises(void **context)
 {
     (void)context;
@@ -309,6 +323,7 @@ int main(void)
         POOL_TEST(a_reserved_object_is_overwritten_for_ever),
         POOL_TEST(what_compressed_well_may_come_not_to),
         POOL_TEST(after_a_snapshot_all_can_be_written_once_more),
+        POOL_TEST(a_snapshot_that_fails_holds_nothing_more),
         POOL_TEST(others_overwrite_in_a_pool_that_is_full_of_promises),
         POOL_TEST(what_was_reserved_comes_back),
         POOL_TEST(what_is_reserved_as_a_whole_grows_with_the_object),
