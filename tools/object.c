@@ -207,7 +207,8 @@ const struct command command_object_create = {
     .arguments = "NAME",
     .summary = "make a virtual disk",
     .text = "Makes a virtual disk of at most 64 TiB. It is thin: it takes space for what is written. A name has up to\n"
-            "255 bytes of UTF-8, without control characters, '@' and '/'; it is the NBD export's name too.",
+            "255 bytes of UTF-8, without control characters, those that cannot be seen, '@' and '/'; it is the NBD export's\n"
+            "name too.",
     .examples = "  coffer object create disk1 --size 20G\n"
                 "  coffer -C /srv/pool object create 'web server' --size 512M --reserve full\n",
     .positional_min = 1,

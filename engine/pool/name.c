@@ -1,6 +1,7 @@
 /*
  * What an object may be called. '@' is kept for snapshots and '/' for paths in URIs; control characters would let a
- * name write over a terminal; invalid UTF-8 could stand in no JSON document. Pure functions.
+ * name write over a terminal; invalid UTF-8 could stand in no JSON document. What cannot be seen, or turns the text around, would
+ * let one name look like another. Pure functions.
  */
 #include "engine/pool/name.h"
 
@@ -31,6 +32,21 @@ enum error object_name_check(const char *name)
                                  "an object's name must not hold control characters; byte %zu begins one", i + 1);
         if (code == '@' || code == '/')
             return error_explain(ERROR_INVALID, "an object's name must not hold '%c'", (char)code);
+    }
+    return ERROR_NONE;
+}
+
+enum error object_name_check_new(const char *name)
+{
+    uint32_t code;
+    TRY(object_name_check(name));
+    for (size_t i = 0; name[i] != '\0'; i += utf8_decode(name + i, &code)) {
+        (void)utf8_decode(name + i, &code);
+        if (utf8_is_unseen(code))
+            return error_explain(ERROR_INVALID,
+                                 "a name must not hold characters that cannot be seen or change the direction of writing; "
+                                 "byte %zu begins one (U+%04X)",
+                                 i + 1, code);
     }
     return ERROR_NONE;
 }

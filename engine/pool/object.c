@@ -314,7 +314,7 @@ static enum error create(struct operation *operation, void *context)
 enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
 {
     uint64_t reserved = reserve == OBJECT_RESERVE_FULL ? size : reserve;
-    TRY(object_name_check(name));
+    TRY(object_name_check_new(name));
     TRY(size_check(size));
     TRY(reserve_check(name, reserved, size));
     return operation_run(pool, create, &(struct create_call){name, size, reserved, uuid});
@@ -429,7 +429,7 @@ static enum error rename_to(struct pool *pool, const char *name, const char *new
 
 enum error object_rename(struct pool *pool, const char *name, const char *new_name)
 {
-    TRY(object_name_check(new_name));
+    TRY(object_name_check_new(new_name));
     mutex_lock(&pool->lock);
     return unlocked(pool, rename_to(pool, name, new_name));
 }
@@ -613,7 +613,7 @@ static enum error restore(struct pool *pool, const char *name, const char *new_n
 enum error object_restore(struct pool *pool, const char *name, const char *new_name)
 {
     if (new_name != NULL)
-        TRY(object_name_check(new_name));
+        TRY(object_name_check_new(new_name));
     mutex_lock(&pool->lock);
     return unlocked(pool, restore(pool, name, new_name));
 }

@@ -151,7 +151,7 @@ static enum error snapshot_all(struct operation *operation, void *context)
 enum error object_snapshot(struct pool *pool, const char *const *names, size_t count, const char *snapshot, bool hold,
                            uint64_t locked_until)
 {
-    TRY(object_name_check(snapshot));
+    TRY(object_name_check_new(snapshot));
     if (count == 0 || count > SNAPSHOT_OBJECTS_MAX)
         return error_explain(ERROR_INVALID, "a snapshot is made of 1 to %d objects at a time", SNAPSHOT_OBJECTS_MAX);
     return operation_run(pool, snapshot_all,
@@ -409,6 +409,6 @@ static enum error clone_make(struct operation *operation, void *context)
 
 enum error object_clone(struct pool *pool, const char *name, const char *new_name, struct uuid *uuid)
 {
-    TRY(object_name_check(new_name));
+    TRY(object_name_check_new(new_name));
     return operation_run(pool, clone_make, &(struct clone_call){name, new_name, uuid});
 }

@@ -51,6 +51,27 @@ static void control_characters_of_either_range_are_refused(void **context)
         assert_bad(names[i], "control");
 }
 
+static void assert_bad_only_as_new(const char *name)
+{
+    assert_int_equal(object_name_check(name), ERROR_NONE);
+    error_forget();
+    assert_int_equal(object_name_check_new(name), ERROR_INVALID);
+    assert_non_null(strstr(error_sentence(ERROR_INVALID), "cannot be seen"));
+}
+
+/* Names of older pools may hold them. */
+static void what_cannot_be_seen_or_turns_the_text_around_is_refused_in_a_new_name(void **context)
+{
+    static const char *const names[] = {
+        "\u202ebkcab", "disk\u202a",  "disk\u2066x", "a\u2069",    "\u200f",       "a\u200e",
+        "a\u061c",     "disk\u200b1", "a\u00ad",     "\ufeffdisk", "a\u2028b",     "a\u2060",
+        "\u3164",      "a\ufe0f",     "a\u180e",     "a\uffa0",    "a\U000e0041b",
+    };
+    (void)context;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_bad_only_as_new(names[i]);
+}
+
 static void whatever_is_not_utf_8_is_refused(void **context)
 {
     static const char *const names[] = {
@@ -100,7 +121,7 @@ static void names_in_any_script_are_names(void **context)
                                         "100%"};
     (void)context;
     for (size_t i = 0; i < COUNT_OF(names); i++)
-        assert_int_equal(object_name_check(names[i]), ERROR_NONE);
+        assert_int_equal(object_name_check_new(names[i]), ERROR_NONE);
 }
 
 int main(void)
@@ -110,6 +131,7 @@ int main(void)
         cmocka_unit_test(a_name_of_256_bytes_is_too_long),
         cmocka_unit_test(at_and_slash_are_kept_for_snapshots_and_paths),
         cmocka_unit_test(control_characters_of_either_range_are_refused),
+        cmocka_unit_test(what_cannot_be_seen_or_turns_the_text_around_is_refused_in_a_new_name),
         cmocka_unit_test(whatever_is_not_utf_8_is_refused),
         cmocka_unit_test(a_bad_name_is_not_repeated_in_the_sentence),
         cmocka_unit_test(names_in_any_script_are_names),

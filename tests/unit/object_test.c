@@ -31,6 +31,7 @@ static void names_that_cannot_be_are_refused(void **context)
     make("a", GIB);
     assert_refused(object_rename(pool, "a", "b/c"), ERROR_INVALID, "'/'");
     assert_refused(object_rename(pool, "a", "\x1b"), ERROR_INVALID, "control");
+    assert_refused(object_rename(pool, "a", "\u202etxt.exe"), ERROR_INVALID, "cannot be seen");
     assert_int_equal(count_of_objects(), 1);
 }
 
