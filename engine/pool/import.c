@@ -19,20 +19,15 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "engine/pool/comparison.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/operation.h"
 
-/* The revision at which a target was compared with its base. */
-struct compared {
-    uint64_t epoch, revision, component, base;
-    struct uuid target_uuid, base_uuid;
-};
-
 /* A begin or a finish in the making. */
 struct call {
     const struct import_request *request;
-    struct compared compared;
+    struct comparison compared;
     struct import_info info;
     struct uuid object;
 };
@@ -97,64 +92,41 @@ static enum error find_target(struct pool *pool, const struct import_request *re
     return ERROR_NONE;
 }
 
-static struct compared compared_now(const struct pool *pool, const struct object *target, const struct object *base)
-{
-    return (struct compared){.epoch = pool->epoch,
-                             .revision = target->revision,
-                             .component = atomic_load(&target->component),
-                             .base = atomic_load(&base->component),
-                             .target_uuid = target->uuid,
-                             .base_uuid = base->uuid};
-}
-
 /* Under the lock: what was compared is what is there. */
 static enum error check_target(struct pool *pool, const struct call *call, struct object **target, struct object **base)
 {
     TRY(find_target(pool, call->request, target, base));
     if (*target == NULL)
         return ERROR_NONE;
-    struct compared now = compared_now(pool, *target, *base);
-    if (memcmp(&now, &call->compared, sizeof now) != 0)
+    if (!comparison_stands(pool, &call->compared, *target, *base))
         return error_explain(ERROR_BUSY, "'%s' was in use while it was compared with '%s': try again", (*target)->name,
                              (*base)->name);
     return ERROR_NONE;
 }
 
-static enum error open_both(struct pool *pool, const struct compared *compared, struct volume *volumes[2])
+/* --keep would make a younger snapshot, and the stream is not taken then. */
+static enum error explain_changed(struct pool *pool, const struct call *call)
 {
-    char name[UUID_TEXT_SIZE];
-    uuid_format(compared->base_uuid, name);
-    TRY(volume_open(pool, name, true, &volumes[1]));
-    uuid_format(compared->target_uuid, name);
-    enum error error = volume_open(pool, name, true, &volumes[0]);
-    if (error != ERROR_NONE)
-        volume_close(volumes[1]);
-    return error;
-}
-
-static enum error explain_changed(struct pool *pool, const struct object *base)
-{
-    char text[VERSION_NAME_MAX + 1];
-    mutex_lock(&pool->lock); /* for the names */
-    enum error error = error_explain(ERROR_FOREIGN,
-                                     "'%s' was written since '%s', from which the stream goes on: `%s object rollback "
-                                     "NAME@SNAPSHOT` makes it again what it was then, with --keep or --discard",
-                                     base->origin->name, object_text(base, text), pool->command);
+    char text[VERSION_NAME_MAX + 1], uuid[UUID_TEXT_SIZE];
+    uuid_format(call->compared.base_uuid, uuid); /* names may hold quotes */
+    mutex_lock(&pool->lock);                     /* for the names */
+    const struct object *base = object_table_uuid(pool->table, call->compared.base_uuid);
+    enum error error =
+        base == NULL || base->origin == NULL
+            ? error_explain(ERROR_BUSY, "'%s' was in use while it was compared: try again", call->request->object)
+            : error_explain(ERROR_FOREIGN,
+                            "'%s' was written since '%s', from which the stream goes on: `%s object rollback %s --discard` "
+                            "makes it again what it was then; what was written is lost unless it is cloned before",
+                            base->origin->name, object_text(base, text), pool->command, uuid);
     mutex_unlock(&pool->lock);
     return error;
 }
 
-static enum error check_unchanged(struct pool *pool, const struct compared *compared)
+static enum error check_unchanged(struct pool *pool, const struct call *call)
 {
-    struct volume *volumes[2];
     bool changed;
-    TRY(open_both(pool, compared, volumes));
-    enum error error = volume_is_changed(volumes[0], volumes[1], &changed);
-    if (error == ERROR_NONE && changed)
-        error = explain_changed(pool, volumes[1]->object);
-    volume_close(volumes[0]);
-    volume_close(volumes[1]);
-    return error;
+    TRY(comparison_run(pool, &call->compared, &changed));
+    return changed ? explain_changed(pool, call) : ERROR_NONE;
 }
 
 /* Whether the target holds what its base does, where there is one. Both are open meanwhile, and whoever opens the target for
@@ -168,9 +140,9 @@ static enum error target_compare(struct pool *pool, struct call *call)
         error = find_target(pool, call->request, &target, &base);
     bool compares = error == ERROR_NONE && target != NULL;
     if (compares)
-        call->compared = compared_now(pool, target, base);
+        call->compared = comparison_of(pool, target, base);
     mutex_unlock(&pool->lock);
-    return compares ? check_unchanged(pool, &call->compared) : error;
+    return compares ? check_unchanged(pool, call) : error;
 }
 
 static enum error check_request(const struct import_request *request)

@@ -200,19 +200,3 @@ enum error object_check_whole(const struct object *object)
                              object->name);
     return ERROR_NONE;
 }
-
-enum error volume_is_changed(struct volume *now, struct volume *then, bool *changed)
-{
-    uint64_t size = volume_size(now);
-    *changed = size != volume_size(then);
-    for (uint64_t at = 0; at < size && !*changed;) {
-        struct change_extent extents[2];
-        size_t count;
-        TRY(volume_changes(now, then, at, size - at, extents, COUNT_OF(extents), &count));
-        for (size_t i = 0; i < count; i++) {
-            at += extents[i].length;
-            *changed |= extents[i].kind != CHANGE_NONE;
-        }
-    }
-    return ERROR_NONE;
-}

@@ -50,7 +50,5 @@ struct object_document document_dropped(struct pool *pool, const struct object *
 
 /* ERROR_BUSY while what a shrink cut off may still be there, and would come back where the version grows. */
 enum error object_check_whole(const struct object *object) CHECKED;
-/* Whether an object holds anything else than a snapshot. Costs what is before the first difference. */
-enum error volume_is_changed(struct volume *now, struct volume *then, bool *changed) CHECKED;
 
 #endif

@@ -14,7 +14,8 @@
  * Nothing changes a component that others begin as: snapshots are read-only, only the janitor empties what is being
  * deleted, and it publishes first where somebody still falls back to it.
  *
- * Locks: pool->lock, held across the commit, not while space is waited for (operation.c).
+ * Locks: pool->lock, held across the commit, not while space is waited for (operation.c), nor while an object is compared with
+ * its snapshots before it is rolled back.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +23,13 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "engine/pool/comparison.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/operation.h"
 
 #define TIME_TEXT_SIZE 32
-#define KEPT_ASKED_MAX 32 /* snapshots that an object is compared with under the lock, which may read nodes of each */
+#define KEPT_ASKED_MAX 32 /* snapshots that an object is compared with, which may read nodes of each */
 
 uint64_t pool_clock(const struct pool *pool)
 {
@@ -293,30 +295,75 @@ enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_h
 struct rollback_call {
     const char *name, *keep;
     bool discard;
+    bool compared;         /* with its newest snapshots, of which one may have all that the object holds: */
+    struct comparison was; /* … with that one, or else of the object alone */
 };
 
-/* Whether one of the newest snapshots has all that the object holds. Where that cannot be read none has. */
-static bool is_kept(struct pool *pool, struct object *object)
+static enum error check_object(struct object *object)
+{
+    TRY(object_check_imported(object, "rolled back"));
+    TRY(object_check_closed(object, "rolled back"));
+    return object_check_whole(object);
+}
+
+/* What the object is to be compared with. */
+static size_t comparisons_list(const struct pool *pool, const struct object *object, struct comparison *list)
+{
+    size_t count = 0;
+    for (const struct object *one = object->snapshots; one != NULL && count < KEPT_ASKED_MAX; one = one->snapshot_next)
+        if (!one->deleting)
+            list[count++] = comparison_of(pool, object, one);
+    return count;
+}
+
+/* Where that cannot be read none has all. */
+static void comparisons_run(struct pool *pool, const struct comparison *list, size_t count, struct comparison *was)
 {
     bool changed = true;
-    unsigned asked = 0;
-    struct volume now = {pool, object, true};
-    struct object *one = object->snapshots;
-    for (; one != NULL && changed && asked < KEPT_ASKED_MAX; one = one->snapshot_next) {
-        struct volume then = {pool, one, true};
-        if (!one->deleting && volume_is_changed(&now, &then, &changed) != ERROR_NONE)
+    for (size_t i = 0; i < count && changed; i++) {
+        if (comparison_run(pool, &list[i], &changed) != ERROR_NONE)
             changed = true;
-        asked += !one->deleting;
+        if (!changed)
+            *was = list[i];
     }
     error_forget();
-    return !changed;
+}
+
+/* Without the lock, but to look what there is. */
+static enum error rollback_compare(struct pool *pool, struct rollback_call *call)
+{
+    struct comparison list[KEPT_ASKED_MAX];
+    size_t count = 0;
+    struct object *snapshot;
+    mutex_lock(&pool->lock);
+    enum error error = object_check_changeable(pool);
+    if (error == ERROR_NONE)
+        error = find_snapshot(pool, call->name, object_find_living, &snapshot);
+    if (error == ERROR_NONE)
+        error = check_object(snapshot->origin);
+    if (error == ERROR_NONE) {
+        call->was = comparison_of(pool, snapshot->origin, NULL);
+        count = comparisons_list(pool, snapshot->origin, list);
+    }
+    mutex_unlock(&pool->lock);
+    TRY(error);
+    comparisons_run(pool, list, count, &call->was);
+    call->compared = true;
+    return ERROR_NONE;
 }
 
 static enum error check_loss(struct pool *pool, struct object *object, const struct rollback_call *call)
 {
     if (call->keep != NULL)
         return check_snapshot_free(pool, object, call->keep);
-    if (call->discard || is_kept(pool, object))
+    if (call->discard)
+        return ERROR_NONE;
+    bool kept = !uuid_is_zero(call->was.base_uuid);
+    const struct object *base = kept ? object_table_uuid(pool->table, call->was.base_uuid) : NULL;
+    ASSERT(call->compared);
+    if ((kept && (base == NULL || base->deleting)) || !comparison_stands(pool, &call->was, object, base))
+        return error_explain(ERROR_BUSY, "'%s' was in use while it was compared with its snapshots: try again", object->name);
+    if (kept)
         return ERROR_NONE;
     return error_explain(ERROR_UNCONFIRMED,
                          "'%s' holds what none of its snapshots has: say --keep SNAPSHOT to make one of it first, or "
@@ -333,11 +380,9 @@ static enum error rollback(struct operation *operation, void *context)
     operation->frees = call->keep == NULL; /* what the object was; what comes in its place is there already */
     TRY(find_snapshot(pool, call->name, object_find_living, &snapshot));
     struct object *object = snapshot->origin;
-    TRY(object_check_imported(object, "rolled back"));
-    TRY(object_check_closed(object, "rolled back"));
-    TRY(object_check_whole(object));
+    TRY(check_object(object));
     TRY(check_loss(pool, object, call));
-    TRY(reserve_renew(pool, object));
+    TRY(operation_renew(operation, object));
     struct object_document left =
         call->keep != NULL ? document_kept(pool, object, call->keep) : document_dropped(pool, object, "rollback");
     object_describe(pool, object, &moved);
@@ -354,8 +399,11 @@ static enum error rollback(struct operation *operation, void *context)
 enum error object_rollback(struct pool *pool, const char *name, const char *keep, bool discard)
 {
     if (keep != NULL)
-        TRY(object_name_check(keep));
-    return operation_run(pool, rollback, &(struct rollback_call){name, keep, discard});
+        TRY(object_name_check_new(keep));
+    struct rollback_call call = {.name = name, .keep = keep, .discard = discard};
+    if (keep == NULL && !discard)
+        TRY(rollback_compare(pool, &call));
+    return operation_run(pool, rollback, &call);
 }
 
 /* ---- clones -------------------------------------------------------------------------------------------------------- */
