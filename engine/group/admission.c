@@ -327,15 +327,23 @@ static enum error publish_for_space(struct group *group, struct commit_need need
     return ERROR_NONE;
 }
 
+/* Which of the two: more room is made in another place. */
+static enum error explain_full(const struct group *group, bool below)
+{
+    return below ? error_explain(ERROR_NO_SPACE, "the file system below group %s is full", group_name(group))
+                 : error_explain(ERROR_NO_SPACE, "the pool is full");
+}
+
 enum error group_wait_space(struct group *group, struct commit_need need)
 {
     mutex_lock(&group->lock);
     bool hopeless = group->hopeless_since && (int)need.class <= group->hopeless_class && !need.own &&
                     clock_monotonic() - group->hopeless_since < HOPELESS_TIME;
     uint32_t before = group->segments.free_total;
+    bool below = group->below_full;
     mutex_unlock(&group->lock);
     if (hopeless)
-        return ERROR_NO_SPACE;
+        return explain_full(group, below);
     uint64_t begin = clock_monotonic();
     bool gained, waits;
     do {
@@ -348,6 +356,7 @@ enum error group_wait_space(struct group *group, struct commit_need need)
     mutex_lock(&group->lock);
     group->hopeless_since = gained ? 0 : clock_monotonic();
     group->hopeless_class = (int)need.class;
+    below = group->below_full;
     mutex_unlock(&group->lock);
-    return gained ? ERROR_NONE : ERROR_NO_SPACE;
+    return gained ? ERROR_NONE : explain_full(group, below);
 }

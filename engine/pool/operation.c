@@ -127,32 +127,36 @@ static enum error end(struct pool *pool, struct operation *operation, enum error
     return error;
 }
 
-static enum error begin(struct pool *pool) REQUIRES(pool->lock)
+/* Waits for something of the group, without the lock. */
+static enum error await(struct pool *pool, enum error (*wait)(struct group *group, bool frees), bool frees) REQUIRES(pool->lock)
 {
-    TRY(object_check_changeable(pool));
     pool_group_use(pool);
-    enum error error = group_links_await(pool->group, LINK_DEPTH_MAX);
+    enum error error = wait(pool->group, frees);
     pool_group_leave(pool);
     return error ? error : object_check_changeable(pool);
+}
+
+static enum error links_wait(struct group *group, bool frees)
+{
+    (void)frees;
+    return group_links_await(group, LINK_DEPTH_MAX);
+}
+
+static enum error room_wait(struct group *group, bool frees)
+{
+    return group_wait_space(group, (struct commit_need){.class = frees ? COMMIT_FREES : COMMIT_GROWS});
 }
 
 static enum error run_once(struct pool *pool, struct operation *operation, operation_steps *steps, void *context)
     REQUIRES(pool->lock)
 {
     *operation = (struct operation){.pool = pool};
-    enum error error = begin(pool);
+    enum error error = object_check_changeable(pool);
+    if (error == ERROR_NONE)
+        error = await(pool, links_wait, false);
     if (error == ERROR_NONE)
         error = steps(operation, context);
     return end(pool, operation, error);
-}
-
-static enum error room_await(struct pool *pool, bool frees) REQUIRES(pool->lock)
-{
-    struct commit_need need = {.class = frees ? COMMIT_FREES : COMMIT_GROWS};
-    pool_group_use(pool);
-    enum error error = group_wait_space(pool->group, need);
-    pool_group_leave(pool);
-    return error;
 }
 
 enum error operation_run(struct pool *pool, operation_steps *steps, void *context)
@@ -162,10 +166,10 @@ enum error operation_run(struct pool *pool, operation_steps *steps, void *contex
         return ERROR_NO_MEMORY;
     mutex_lock(&pool->lock);
     enum error error = run_once(pool, operation, steps, context);
-    while (operation->no_room && (error = room_await(pool, operation->frees)) == ERROR_NONE)
+    while (operation->no_room && (error = await(pool, room_wait, operation->frees)) == ERROR_NONE)
         error = run_once(pool, operation, steps, context);
     if (operation->no_room && error == ERROR_NO_SPACE)
-        error_explain(error, "the pool is full: `%s health` tells how to make room", pool->command);
+        error_explain(error, "%s: `%s health` tells how to make room", error_sentence(error), pool->command);
     mutex_unlock(&pool->lock);
     return error;
 }

@@ -62,6 +62,8 @@ def main():
     compare(handle, written)
     assert pool.status()["below_full"] and not pool.status()["fenced"]
     assert "the file system below is full" in pool.coffer("status")
+    said = pool.refused("object", "create", "other", "--size", "1G")
+    assert "the file system below" in said and "health" in said, said
     assert "error" in space(pool) and "the file system below is full" in space(pool)
 
     subprocess.run(["mount", "-o", "remount,size=900M", below], check=True)

@@ -207,6 +207,17 @@ static void a_snapshot_that_fails_holds_nothing_more(void **context)
     assert_int_equal(reserved(), before);
 }
 
+static void who_finds_the_pool_full_is_told_that(void **context)
+{
+    struct volume *volume;
+    (void)context;
+    fill_others();
+    assert_fine(volume_open(pool, "filler", false, &volume));
+    (void)error_explain(ERROR_NO_SPACE, "what was said before");
+    assert_refused(noise_write(volume, 1 << 22, 1, FILL_BLOCKS, 3), ERROR_NO_SPACE, "the pool is full");
+    volume_close(volume);
+}
+
 static void others_overwrite_in_a_pool_that_is_full_of_promises(void **context)
 {
     (void)context;
@@ -324,6 +335,7 @@ int main(void)
         POOL_TEST(what_compressed_well_may_come_not_to),
         POOL_TEST(after_a_snapshot_all_can_be_written_once_more),
         POOL_TEST(a_snapshot_that_fails_holds_nothing_more),
+        POOL_TEST(who_finds_the_pool_full_is_told_that),
         POOL_TEST(others_overwrite_in_a_pool_that_is_full_of_promises),
         POOL_TEST(what_was_reserved_comes_back),
         POOL_TEST(what_is_reserved_as_a_whole_grows_with_the_object),
