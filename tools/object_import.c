@@ -249,9 +249,17 @@ static enum error tell_imported(struct import *import, const json_t *object)
     return error;
 }
 
+/* Where a secret was given, such a stream is refused. */
+static void tell_plain(const struct import *import)
+{
+    if (stream_reader_protection(import->reader) == STREAM_PLAIN && !import->tool->json)
+        fputs("The stream is not encrypted: nothing tells who wrote it.\n", import->tool->err);
+}
+
 static enum error import_run(struct import *import, json_t **object)
 {
     TRY(stream_begin(import));
+    tell_plain(import);
     import->target = import->arguments->positional_count > 1 ? import->arguments->positional[1] : import->manifest->object_name;
     TRY(target_begin(import));
     TRY(records_take(import, "importing"));
