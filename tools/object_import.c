@@ -40,6 +40,7 @@ struct import {
     uint64_t position;        /* bytes of the disk: before it nothing is written again */
     uint64_t applied, mark;   /* likewise: all before it is written; and marked */
     uint64_t marked;          /* clock_monotonic */
+    bool finishing;           /* the daemon was asked to adopt what was written */
 };
 
 /* ---- what both tell ---------------------------------------------------------------------------------------------------- */
@@ -208,6 +209,7 @@ static enum error adopt(struct import *import, json_t **object)
     enum error error = disk_flush(import->disk);
     disk_close(import->disk);
     import->disk = NULL;
+    import->finishing = error == ERROR_NONE;
     if (error == ERROR_NONE)
         error = request_ask(import, "import.finish", object);
     for (unsigned i = 0; i < BUSY_TRIES && error == ERROR_BUSY; i++) {
@@ -215,6 +217,19 @@ static enum error adopt(struct import *import, json_t **object)
         error = request_ask(import, "import.finish", object);
     }
     return error;
+}
+
+/* The answer to that question may have been lost. */
+static bool may_be_adopted(struct import *import)
+{
+    json_t *object;
+    if (!import->finishing)
+        return false;
+    if (client_ask(import->tool, "object.show", json_pack("{s:s}", "name", import->uuid), &object) != ERROR_NONE)
+        return true;
+    bool importing = answer_flag(object, "importing");
+    json_decref(object);
+    return !importing;
 }
 
 /* The target is as it was; what came so far stays, and where it stopped is told. */
@@ -225,6 +240,11 @@ static enum error explain_failure(struct import *import, enum error error)
     if (import->name[0] == '\0')
         return error;
     (void)!mark(import);
+    if (may_be_adopted(import))
+        return error_explain(error,
+                             "%s. Whether '%s' has what the stream brings is not known: `%s object list --snapshots` tells; "
+                             "where it has not, the same command goes on",
+                             sentence, import->target, tool_self(import->tool));
     return error_explain(error,
                          "%s. '%s' is as it was; the import stopped at byte %" PRIu64 " of the disk, and the same command "
                          "goes on there; `%s object delete %s --now` gives it up",
