@@ -173,6 +173,8 @@ struct place group_place(struct group *group, uint32_t segment, uint32_t block);
 void group_device_written(struct group *group, uint32_t device);
 /* An append of so many bytes is complete: with enough of them the syncer flushes the devices. Under no lock. */
 void group_append_written(struct group *group, uint32_t device, size_t bytes);
+/* So many; fewer for tests, in which a life writes little. */
+extern _Atomic uint64_t flush_ahead_bytes;
 /* Room may have come back: wakes writers that wait. Under no lock. */
 void group_room_changed(struct group *group);
 void group_keeper_wake(struct group *group);

@@ -13,6 +13,9 @@ struct replay_end {
     uint64_t bytes, appends;
 };
 
+/* So much of the first table is filled before the other: for tests, whose journals would fit into one. */
+extern _Atomic uint64_t replay_table_bytes;
+
 /*
  * ERROR_IO: a device could not read (a read error is never taken for the end). ERROR_CORRUPT: the journal is damaged
  * before a sequence that a flush had acknowledged; the sentence names the range of sequences. ERROR_NO_MEMORY: the

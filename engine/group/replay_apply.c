@@ -9,6 +9,14 @@
 #include "engine/group/replay_chain.h"
 #include "engine/group/view.h"
 
+_Atomic uint64_t replay_table_bytes = UINT64_MAX;
+
+static bool takes_record(const struct view *view)
+{
+    bool first = !view->frozen && recent_used(view->active) >= atomic_load(&replay_table_bytes);
+    return !first && recent_takes_record(view->active);
+}
+
 /* One table is filled, then the other. What fits into neither is entered for its size alone, over and over into the second,
  * so that the end of the journal tells how much is needed. What was
  * committed fits: a commit was let in where the table had room for a whole one, and a table is full here only where not
@@ -17,7 +25,7 @@ static void table_ready(struct replay *replay)
 {
     struct group *group = replay->group;
     struct view *view = group->view;
-    if (recent_takes_record(view->active))
+    if (takes_record(view))
         return;
     if (view->frozen) {
         replay->overflow += recent_used(view->active);

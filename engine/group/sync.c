@@ -23,6 +23,8 @@
  * and 0.3 s, nothing at all below 0.2 to 0.4 s and 1.1 s; the rate was the same. */
 #define FLUSH_AHEAD_BYTES (UINT64_C(8) << 20)
 
+_Atomic uint64_t flush_ahead_bytes = FLUSH_AHEAD_BYTES;
+
 enum error group_fence(struct group *group, enum error error)
 {
     int expected = ERROR_NONE;
@@ -40,7 +42,7 @@ void group_device_written(struct group *group, uint32_t device) { atomic_store(&
 void group_append_written(struct group *group, uint32_t device, size_t bytes)
 {
     group_device_written(group, device);
-    if (atomic_fetch_add(&group->unflushed, bytes) + bytes >= FLUSH_AHEAD_BYTES)
+    if (atomic_fetch_add(&group->unflushed, bytes) + bytes >= atomic_load(&flush_ahead_bytes))
         condition_signal(&group->syncer_wake);
 }
 
@@ -169,7 +171,7 @@ void group_syncer_thread(void *argument)
     mutex_lock(&group->thread_lock);
     while (!group->stopping) {
         uint64_t now = clock_monotonic(), due = aged + TICK;
-        bool much = atomic_load(&group->unflushed) >= FLUSH_AHEAD_BYTES;
+        bool much = atomic_load(&group->unflushed) >= atomic_load(&flush_ahead_bytes);
         if (now < due && (!much || now < rested)) {
             condition_wait_until(&group->syncer_wake, &group->thread_lock, much ? MIN(due, rested) : due);
             continue;

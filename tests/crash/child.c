@@ -27,7 +27,8 @@
 #include "tests/crash/scrubs.h"
 #include "tests/crash/worker.h"
 
-#define CACHE_BYTES (UINT64_C(256) << 20)
+#define CACHE_BYTES   (UINT64_C(256) << 20)
+#define MERGES_BESIDE 3
 
 void session_device_path(const struct session *session, unsigned index, char out[PATH_SIZE])
 {
@@ -167,6 +168,29 @@ static bool compare(struct session *session, struct pool *pool, struct volume *c
            filler_compare(session, pool) && volumes_compare_usage(session, pool);
 }
 
+struct merging {
+    struct session *session;
+    struct pool *pool;
+};
+
+static void merge_some(void *argument)
+{
+    const struct merging *merging = argument;
+    for (unsigned i = 0; i < MERGES_BESIDE && !atomic_load(&merging->session->over); i++)
+        lives_merge(merging->session, merging->pool);
+}
+
+/* What is read is moved, freed and given back meanwhile. */
+static bool compare_beside_merges(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
+{
+    struct merging merging = {session, pool};
+    struct thread thread;
+    succeed(thread_start(&thread, "merges", merge_some, &merging), "start a thread");
+    bool same = compare(session, pool, volumes);
+    thread_join(&thread);
+    return same && !atomic_load(&session->over);
+}
+
 static bool compare_all(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES])
 {
     if (!open_volumes(session, pool, volumes))
@@ -174,7 +198,8 @@ static bool compare_all(struct session *session, struct pool *pool, struct volum
     note_replay(session, pool);
     if (session_works(session, WORK_SCRUBS) && !scrubs_compare(session, pool))
         return false;
-    if (!compare(session, pool, volumes))
+    bool beside = session_works(session, WORK_HASTE) && session->round % 2 == 0;
+    if (!(beside ? compare_beside_merges : compare)(session, pool, volumes))
         return false;
     /* A merge of what was replayed changes nothing, and neither does a freed segment. */
     return session->round % 2 == 0 ||

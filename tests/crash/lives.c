@@ -160,6 +160,19 @@ static void life_resize(struct session *session, struct pool *pool, struct life 
     life_end(session, life, has_size(pool, name, bytes) ? ERROR_NONE : error, "resize");
 }
 
+/* Before anybody has gone on with what a crash may have left of a shrink. */
+static void life_grow(struct session *session, struct pool *pool, struct life *life)
+{
+    struct life_state next = life_now(life);
+    char name[NAME_SIZE];
+    if (next.blocks == LIFE_BLOCKS)
+        return;
+    life_name(session, life, next.name, name);
+    next.blocks = LIFE_BLOCKS;
+    life_begin(session, life, next);
+    life_end(session, life, object_resize(pool, name, life_bytes(session, life, next.blocks), false), "growth");
+}
+
 /* ---- writing and reading -------------------------------------------------------------------------------------------
  */
 
@@ -405,6 +418,10 @@ static bool life_compare(struct session *session, struct pool *pool, struct life
         settle_from(session, life, found.kind == LIFE_ALIVE ? found.blocks : 0);
     life->states[other] = found;
     atomic_store(&life->current, other);
+    if (found.kind == LIFE_ALIVE && session_works(session, WORK_HASTE))
+        life_grow(session, pool, life);
+    if (atomic_load(&session->over))
+        return false;
     if (found.kind != LIFE_ALIVE)
         return true;
     life_name(session, life, found.name, name);

@@ -53,7 +53,8 @@ enum work {
     WORK_SCRUBS = 32,     /* (scrubs.c) */
     WORK_CROWDS = 64,     /* workers meet in a few blocks most of the time */
     WORK_REPEATS = 128,   /* contents come again and again */
-    WORK_ALL = 255
+    WORK_ALL = 255,
+    WORK_HASTE = 256      /* merges run while all is compared; what a crash left half done is gone on with at once */
 };
 
 struct settings {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/group/group.h"
 #include "tests/sim/episode.h"
 #include "tests/sim/faults.h"
 
@@ -27,6 +28,15 @@ static void begin_anew(void)
 static void set_clock(int64_t seconds)
 {
     world->clock_offset = seconds;
+}
+
+/* Replay filled both tables (--wrap). */
+enum error __real_group_merge_replayed(struct group *group);
+enum error __wrap_group_merge_replayed(struct group *group);
+enum error __wrap_group_merge_replayed(struct group *group)
+{
+    world->both_tables++;
+    return __real_group_merge_replayed(group);
 }
 
 struct living {

@@ -24,6 +24,7 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "engine/group/merge.h"
+#include "engine/group/replay.h"
 #include "tests/crash/child.h"
 #include "tests/sim/branch.h"
 #include "tests/sim/episode.h"
@@ -44,7 +45,7 @@ struct choices {
 
 struct tally {
     uint64_t seeds, failed, lives, checks, crashes[PHASES], requests, flushes, calls, fillings;
-    uint64_t operations, reached, faults[FAULTS], opens, points, switches, torn, lost, trace;
+    uint64_t operations, reached, faults[FAULTS], opens, both_tables, points, switches, torn, lost, trace;
     struct points_tally crash_points;
     struct evil_tally evil;
 };
@@ -100,6 +101,12 @@ static void run_life(const struct choices *choices, struct tally *tally)
 
 /* ---- a seed ------------------------------------------------------------------------------------------------------ */
 
+/* Every second sixteen of seeds. */
+static bool is_hasty(uint64_t seed)
+{
+    return seed / 16 % 2 == 1;
+}
+
 static void draw_world(const struct choices *choices, uint64_t seed)
 {
     world->dice.state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
@@ -111,6 +118,10 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     world->plant = choices->plant;
     atomic_store(&recompress_idle, seed / 2 % 2 ? 0 : RECOMPRESS_IDLE); /* else a life has too few quiet seconds */
     atomic_store(&clean_always, seed % 2); /* pools seldom become short of space within a life */
+    if (is_hasty(seed)) { /* lives are short: what takes much of a journal is to come with little */
+        atomic_store(&flush_ahead_bytes, UINT64_C(16384) << seed / 2 % 4);
+        atomic_store(&replay_table_bytes, UINT64_C(1024) << seed / 2 % 8);
+    }
     faults_draw();
 }
 
@@ -128,7 +139,7 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
         .memory = UINT64_C(52) << 20,
         .stripe_blocks = choices->points || choices->evil != 0 || choices->churn ? 64 : 0,
         .fills = choices->churn,
-        .work = work_of(seed) | (choices->churn ? WORK_RESERVES : 0),
+        .work = work_of(seed) | (choices->churn ? WORK_RESERVES : 0) | (is_hasty(seed) ? WORK_HASTE : 0),
         .rounds = choices->lives,
         .devices = world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2),
         .workers = 1 + (unsigned)world_below(choices->points || choices->evil != 0 ? 2 : 4),
@@ -157,6 +168,7 @@ static void add_world(struct tally *tally)
     for (unsigned f = 0; f < FAULTS; f++)
         tally->faults[f] += world->faults_done[f];
     tally->opens += world->opens;
+    tally->both_tables += world->both_tables;
     tally->points += world->points;
     tally->switches += world->switches;
     tally->torn += world->torn;
@@ -380,9 +392,10 @@ static void print_tally(const struct tally *tally, double seconds)
     for (unsigned p = 0; p < PHASES; p++)
         if (tally->crashes[p] != 0)
             printf(" %llu %s", (unsigned long long)tally->crashes[p], phase_names[p]);
-    printf("; %llu opens, %llu checks, %llu requests, %llu flushes, %llu calls on objects and versions, %llu fillings of the pool, %llu operations of devices, %llu points, %llu "
+    printf("; %llu opens (%llu of which filled both tables), %llu checks, %llu requests, %llu flushes, %llu calls on objects and versions, %llu fillings of the pool, %llu operations of devices, %llu points, %llu "
            "switches, %llu changes lost and %llu torn; %.1f seconds\n",
-           (unsigned long long)tally->opens, (unsigned long long)tally->checks, (unsigned long long)tally->requests,
+           (unsigned long long)tally->opens, (unsigned long long)tally->both_tables,
+           (unsigned long long)tally->checks, (unsigned long long)tally->requests,
            (unsigned long long)tally->flushes, (unsigned long long)tally->calls,
            (unsigned long long)tally->fillings, (unsigned long long)tally->operations, (unsigned long long)tally->points,
            (unsigned long long)tally->switches, (unsigned long long)tally->lost, (unsigned long long)tally->torn,

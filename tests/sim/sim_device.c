@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "engine/device/kind.h"
+#include "engine/group/format.h"
 #include "tests/crash/child.h"
 #include "tests/sim/episode.h"
 #include "tests/sim/faults.h"
@@ -22,6 +23,7 @@
 #include "tests/sim/lies.h"
 #include "tests/sim/schedule.h"
 
+#define SEGMENT       (UINT64_C(4) << 20)
 #define IN_FLIGHT_MAX 4096
 #define LATENCY_STUCK (20 * CLOCK_SECOND)
 #define LATENCY_SLOW  30 /* times what it takes otherwise */
@@ -101,6 +103,17 @@ static void take_space(const struct device_io *io)
     image_take_space(image, io->offset, io->size);
 }
 
+/* A segment is written to once its header is complete: the header of what a crash left is never missing. */
+static void judge_order(const struct device_io *io)
+{
+    uint64_t segment = io->offset - (io->offset - AREA_SIZE) % SEGMENT;
+    if (io->offset < AREA_SIZE || io->offset >= io->device->size - AREA_SIZE || io->offset == segment)
+        return;
+    for (size_t i = 0; i < flights_count; i++)
+        if (flights[i].io->device == io->device && flights[i].io->operation == DEVICE_WRITE && flights[i].io->offset == segment)
+            fail("a segment is written to, at %llu, while its header is being written", (unsigned long long)io->offset);
+}
+
 static bool is_gone(const struct device_io *io)
 {
     return ((const struct sim_device *)io->device)->departures != fault_departures(index_of(io));
@@ -113,8 +126,10 @@ static void start(struct device_io *io)
     ASSERT(flights_count < IN_FLIGHT_MAX);
     struct flight flight = {.io = io, .due = world->now + latency(), .began = world->events};
     bool changes = (io->operation == DEVICE_WRITE || io->operation == DEVICE_DISCARD) && !is_gone(io);
-    if (changes && io->operation == DEVICE_WRITE)
+    if (changes && io->operation == DEVICE_WRITE) {
+        judge_order(io);
         take_space(io);
+    }
     if (changes)
         flight.change = image_change_begin(io, index_of(io), target(io));
     flights[flights_count++] = flight;

@@ -101,7 +101,7 @@ struct world {
     void (*at_event)(void); /* before each event; NULL: nothing */
 
     /* counts of the run */
-    uint64_t points, switches, operations, torn, lost, opens;
+    uint64_t points, switches, operations, torn, lost, opens, both_tables;
     uint64_t faults_done[FAULTS];
     uint64_t until;    /* the power goes before that operation of all lives; UINT64_MAX: never */
     uint64_t *reached; /* operations, for who waits for the run */
