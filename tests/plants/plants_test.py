@@ -93,6 +93,15 @@ class Plants(unittest.TestCase):
         plants.record(self.directory.name, plant)
         self.assertEqual(self.get("tests/plants/bug.plant"), HEAD + "-    lock();\n")
 
+    def test_a_unit_test_may_have_caught_it(self):
+        plant = plants.Plant("bug", "It forgets.\nunit: log_test\ncaught: unit log_test, 3 s\n\nfile: a.c\n-    lock();\n")
+        self.assertEqual((plant.sentence, plant.unit, plant.harness, plant.seed), ("It forgets.", "log_test", "unit", "log_test"))
+        self.assertIn("| unit log_test | 3 |", plant.row())
+
+    def test_seeds_in_haste_are_every_second_sixteen(self):
+        haste = next(harness for harness in plants.HARNESSES if harness[0] == "haste")
+        self.assertEqual([plants.seed_of(haste, number) for number in (1, 16, 17)], [16, 31, 48])
+
     def test_a_check_names_each_bug_that_does_not_fit(self):
         self.put("tests/plants/one.plant", HEAD + "-    h();\n")
         self.put("tests/plants/two.plant", HEAD + "-    g();\n")
