@@ -16,7 +16,8 @@ void *memory_aligned(size_t size) CHECKED;
 /* A large table straight from the kernel, zeroed, paged in on first use (from 2 MiB on in huge pages, where there are
  * some: random look-ups miss the address translation less); NULL when out of memory. */
 void *memory_map(size_t size) CHECKED;
-/* The same for what is written before it is read: the simulator, which opens pools by the hundred thousand, does not zero it. */
+/* The same for what is written before it is read: the simulator, which opens pools by the hundred thousand, zeroes
+ * nothing there. */
 void *memory_map_unset(size_t size) CHECKED;
 void memory_unmap(void *start, size_t size);
 /* Overwrites in a way that the compiler does not remove. */

@@ -10,8 +10,8 @@
 size_t utf8_decode(const char *text, uint32_t *code);
 /* Of Unicode's category Cc: it could write over a terminal. */
 static inline bool utf8_is_control(uint32_t code) { return code < 0x20 || (code >= 0x7f && code < 0xa0); }
-/* Cannot be seen, or turns what stands beside it around: of Unicode 15's categories Cf (but what is seen), Zl and Zp, fillers and
- * variation selectors. Two texts that differ in such characters alone look the same. */
+/* Cannot be seen, or turns what stands beside it around: of Unicode 15's categories Cf (but what is seen), Zl and Zp,
+ * fillers and variation selectors. Two texts that differ in such characters alone look the same. */
 bool utf8_is_unseen(uint32_t code);
 /* Valid throughout, and without control characters. */
 bool utf8_is_printable(const char *text);

@@ -4,10 +4,10 @@
  *
  * Two bounds. Of bytes: what is alive, and what was committed since and may turn out to be, stays below the capacity,
  * which is the raw space less a reserve of a tenth, more of a small group. An overwrite brings nothing in the end, so it
- * may go beyond that by a part of the reserve. What a segment that cannot be emptied has besides counts as alive. Of segments: so many stay free as the merge of all that is in the tables
- * can need (merge_bytes.c), and some more, for the cleaner; it turns the first bound into the second: while less is alive than the
- * capacity it always finds something to gain, so who meets the second waits. Slots that wait for views, discard or wipe
- * are not free.
+ * may go beyond that by a part of the reserve. What a segment that cannot be emptied has besides counts as alive. Of
+ * segments: so many stay free as the merge of all that is in the tables can need (merge_bytes.c), and some more, for the
+ * cleaner; it turns the first bound into the second: while less is alive than the capacity it always finds something to
+ * gain, so who meets the second waits. Slots that wait for views, discard or wipe are not free.
  *
  * Files are sparse, so a slot that is free here may have no space in the file system below. The keeper gives some free
  * slots space ahead of need, as many as the merge could want; where it cannot, ordinary writes end before the merge

@@ -28,8 +28,8 @@ _Static_assert(2 * SNAPSHOT_OBJECTS_MAX <= CATALOG_DOCUMENTS_MAX, "a document of
 typedef enum error operation_steps(struct operation *operation, void *context);
 
 /* Runs the steps of an operation under pool->lock, where objects may be changed; waits for a merge before, where links
- * lead too deep. What they entered, and hold, is taken back where they fail. Where the commit finds no room, that is waited for
- * without the lock, and the steps are run once more, from the beginning. */
+ * lead too deep. What they entered, and hold, is taken back where they fail. Where the commit finds no room, that is
+ * waited for without the lock, and the steps are run once more, from the beginning. */
 enum error operation_run(struct pool *pool, operation_steps *steps, void *context) CHECKED;
 /* A document in the slot of an object that exists. */
 enum error operation_document(struct operation *operation, uint64_t slot, const struct object_document *document) CHECKED;
