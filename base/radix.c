@@ -1,3 +1,6 @@
+/*
+ * Two passes over the numbers for each digit in which they differ: one counts, one moves. No state, no locks.
+ */
 #include "base/radix.h"
 
 #include <stdbool.h>

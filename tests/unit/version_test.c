@@ -6,31 +6,6 @@
 
 #include "tests/unit/pool_fixture.h"
 
-/* A pool that is full for whom `full` says: nothing but what frees is let in. */
-static _Atomic bool full;
-static unsigned waits;
-enum error __real_group_room(struct group *group, struct commit_need need);
-enum error __wrap_group_room(struct group *group, struct commit_need need);
-enum error __real_group_wait_space(struct group *group, struct commit_need need);
-enum error __wrap_group_wait_space(struct group *group, struct commit_need need);
-
-enum error __wrap_group_room(struct group *group, struct commit_need need)
-{
-    return full && need.class != COMMIT_FREES ? ERROR_NO_SPACE : __real_group_room(group, need);
-}
-
-/* Space comes by the wait, in which others look at objects: with the lock held that would fail an assertion. */
-enum error __wrap_group_wait_space(struct group *group, struct commit_need need)
-{
-    struct object_info info;
-    if (!full)
-        return __real_group_wait_space(group, need);
-    assert_fine(object_find(pool, "a", &info));
-    full = false;
-    waits++;
-    return ERROR_NONE;
-}
-
 void __real_view_put(struct group *group, struct view *view);
 void __wrap_view_put(struct group *group, struct view *view);
 
@@ -232,38 +207,6 @@ static void a_list_of_one_object_is_not_as_large_as_the_pool(void **context)
     assert_int_equal(count, 1);
     assert_in_range(malloc_usable_size(infos), sizeof *infos, 10 * sizeof *infos);
     free(infos);
-}
-
-/* ---- a full pool --------------------------------------------------------------------------------------------------- */
-
-static void a_roll_back_goes_on_in_a_full_pool(void **context)
-{
-    (void)context;
-    make("a", GIB);
-    write_block("a", 0, 1);
-    snapshot("a", "s");
-    write_block("a", 0, 2);
-    full = true;
-    assert_fine(object_rollback(pool, "a@s", NULL, true));
-    full = false;
-    assert_int_equal(waits, 0);
-    assert_block("a", 0, 1);
-}
-
-static void others_go_on_while_an_operation_waits_for_space(void **context)
-{
-    struct uuid uuid;
-    (void)context;
-    make("a", GIB);
-    full = true;
-    snapshot("a", "s");
-    full = true;
-    assert_fine(object_create(pool, "b", GIB, &uuid));
-    full = true;
-    clone_as("a@s", "c");
-    assert_int_equal(waits, 3);
-    assert_int_equal(count_of_snapshots(NULL), 1);
-    waits = 0;
 }
 
 /* ---- snapshots ----------------------------------------------------------------------------------------------------- */
@@ -694,8 +637,6 @@ int main(void)
         TEST(a_trashed_object_with_a_held_snapshot_is_not_freed),
         TEST(what_keeps_a_trashed_object_is_set_and_taken_back_there),
         TEST(a_list_of_one_object_is_not_as_large_as_the_pool),
-        TEST(a_roll_back_goes_on_in_a_full_pool),
-        TEST(others_go_on_while_an_operation_waits_for_space),
         TEST(a_snapshot_stays_as_it_was),
         TEST(snapshots_are_counted_with_their_size),
         TEST(snapshots_follow_a_new_name_and_the_trash),
