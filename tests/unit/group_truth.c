@@ -3,6 +3,7 @@
  */
 #include "tests/unit/group_truth.h"
 
+#include "base/clock.h"
 #include "engine/group/follow.h"
 #include "engine/group/release_list.h"
 #include "engine/group/tree.h"
@@ -172,11 +173,32 @@ static void counts_expect(struct fixture *f, const struct view *view, const stru
     assert_int_equal(f->group->checkpoint.chunks_live, data);
 }
 
+/* Waits for the merge that runs; the next cannot freeze before the section's mutex is given back. */
+static void merges_keep_out(struct fixture *f) NO_THREAD_SAFETY_ANALYSIS
+{
+    for (;;) {
+        mutex_lock(&f->group->section->mutex);
+        mutex_lock(&f->group->lock);
+        bool merging = f->group->view->frozen != NULL;
+        mutex_unlock(&f->group->lock);
+        if (!merging)
+            return;
+        mutex_unlock(&f->group->section->mutex);
+        clock_sleep(CLOCK_MILLISECOND);
+    }
+}
+
+static void merges_let_in(struct fixture *f) NO_THREAD_SAFETY_ANALYSIS
+{
+    mutex_unlock(&f->group->section->mutex);
+}
+
 void truth_expect(struct fixture *f, unsigned components)
 {
     struct truth *truth = memory_zeroed(1, sizeof *truth);
     assert_non_null(truth);
     assert_true(components <= COUNT_OF(truth->mapped_of));
+    merges_keep_out(f);
     struct view *view = view_take(f->group);
     owns_gather(f, view, components, truth);
     maps_gather(f, view, components, truth);
@@ -185,6 +207,7 @@ void truth_expect(struct fixture *f, unsigned components)
     counts_expect(f, view, truth);
     live_expect(f, truth);
     view_put(f->group, view);
+    merges_let_in(f);
     free(truth);
 }
 
