@@ -54,6 +54,7 @@ struct batch {
     bool whole;              /* the commit must lie in one append */
     bool frees, at_once;     /* as in catalog_changes */
     struct commit_need need; /* what it needs space for; set by commit_run() */
+    size_t fresh;            /* of its blocks those that are not mapped yet, as far as it was asked; likewise */
     struct reservation *reservation; /* of the object; NULL: it can have none */
     const struct component_change *changes;
     size_t change_count;

@@ -72,7 +72,7 @@ static const struct reservation *own_reservation(const struct batch *batch)
 {
     const struct reservation *reservation = batch->reservation;
     bool within = batch->need.class == COMMIT_OVERWRITES ? reservation_is_open(reservation)
-                                                         : reservation_covers(reservation, batch->count);
+                                                         : reservation_covers(reservation, batch->fresh);
     return within ? reservation : NULL;
 }
 
@@ -301,16 +301,15 @@ static enum error enter(struct batch *batch)
     return error;
 }
 
-/* Only who finds the pool full asks whether the blocks are mapped already. Another batch may unmap them meanwhile: the
- * capacity is then exceeded by a batch. */
-static enum error overwrites_only(struct batch *batch, bool *only)
+/* Only who finds the pool full asks which blocks are mapped already. Another batch may unmap them meanwhile: the capacity,
+ * or a promise, is then exceeded by a batch. */
+static enum error fresh_ask(struct batch *batch)
 {
     uint64_t blocks[BATCH_BLOCKS];
     struct map_entry entries[BATCH_BLOCKS];
     struct view *view;
     const _Atomic uint64_t fixed = batch->component;
     uint64_t component;
-    *only = false;
     if (batch->component == COMPONENT_CATALOG || batch->change_count)
         return ERROR_NONE;
     for (size_t i = 0; i < batch->count; i++)
@@ -318,9 +317,9 @@ static enum error overwrites_only(struct batch *batch, bool *only)
     TRY(view_lookup_target(batch->pool->group, batch->target ? batch->target : &fixed, &component, blocks, entries,
                            batch->count, &view));
     view_put(batch->pool->group, view);
-    *only = true;
+    batch->fresh = 0;
     for (size_t i = 0; i < batch->count; i++)
-        *only &= batch->blocks[i].zero || !entry_is_hole(entries[i]);
+        batch->fresh += !batch->blocks[i].zero && entry_is_hole(entries[i]);
     return ERROR_NONE;
 }
 
@@ -331,24 +330,24 @@ static enum error reservation_ask(struct batch *batch, bool *within)
     struct group *group = batch->pool->group;
     mutex_lock(&group->lock);
     bool may = !batch->need.own && batch->need.class == COMMIT_GROWS &&
-               reservation_may_cover(batch->reservation, batch->count);
+               reservation_may_cover(batch->reservation, batch->fresh);
     mutex_unlock(&group->lock);
     *within = false;
     if (!may)
         return ERROR_NONE;
     TRY(group_publish_needed(group));
     mutex_lock(&group->lock);
-    *within = reservation_covers(batch->reservation, batch->count);
+    *within = reservation_covers(batch->reservation, batch->fresh);
     mutex_unlock(&group->lock);
     return ERROR_NONE;
 }
 
 static enum error space_get(struct batch *batch)
 {
-    bool only, within;
+    bool within;
     if (batch->need.class == COMMIT_GROWS) {
-        TRY(overwrites_only(batch, &only));
-        if (only) {
+        TRY(fresh_ask(batch));
+        if (batch->fresh == 0) {
             batch->need.class = COMMIT_OVERWRITES;
             return ERROR_NONE;
         }
@@ -361,6 +360,7 @@ enum error commit_run(struct batch *batch)
 {
     enum error error;
     batch->need.class = only_frees(batch) ? COMMIT_FREES : COMMIT_GROWS;
+    batch->fresh = MAX(batch->count, (size_t)1);
     while ((error = enter(batch)) != ERROR_NONE) {
         if (error == ERROR_BUSY)
             return ERROR_AGAIN;

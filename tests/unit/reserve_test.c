@@ -218,6 +218,23 @@ static void who_finds_the_pool_full_is_told_that(void **context)
     volume_close(volume);
 }
 
+/* A promise is of blocks: who overwrites some and writes the rest takes no more than that. */
+static void what_is_reserved_as_a_whole_can_be_written_again_and_for_the_first_time_at_once(void **context)
+{
+    struct volume *volume;
+    struct uuid uuid;
+    (void)context;
+    assert_fine(object_create_reserved(pool, "kept", FILL_BLOCKS * COFFER_BLOCK, OBJECT_RESERVE_FULL, &uuid));
+    assert_fine(volume_open(pool, "kept", false, &volume));
+    assert_fine(noise_write(volume, 0, 1, FILL_BLOCKS - 1, (uint64_t)8 << 48));
+    publish();
+    fill_others();
+    assert_fine(noise_write(volume, 0, 1, FILL_BLOCKS, (uint64_t)9 << 48));
+    volume_close(volume);
+    assert_noise("kept", 0, 2);
+    assert_noise("kept", FILL_BLOCKS - 1, 2);
+}
+
 static void others_overwrite_in_a_pool_that_is_full_of_promises(void **context)
 {
     (void)context;
@@ -336,6 +353,7 @@ int main(void)
         POOL_TEST(after_a_snapshot_all_can_be_written_once_more),
         POOL_TEST(a_snapshot_that_fails_holds_nothing_more),
         POOL_TEST(who_finds_the_pool_full_is_told_that),
+        POOL_TEST(what_is_reserved_as_a_whole_can_be_written_again_and_for_the_first_time_at_once),
         POOL_TEST(others_overwrite_in_a_pool_that_is_full_of_promises),
         POOL_TEST(what_was_reserved_comes_back),
         POOL_TEST(what_is_reserved_as_a_whole_grows_with_the_object),
