@@ -91,6 +91,29 @@ static void what_only_the_next_merge_needs_refuses_nobody(void **state)
         fixture_expect(f, COMPONENT, i * MAP_LEAF_ENTRIES, i + 1);
 }
 
+/* The fewest free segments with which somebody may write. */
+static uint64_t least_free(struct fixture *f)
+{
+    struct group *group = f->group;
+    mutex_lock(&group->lock);
+    uint32_t total = group->segments.free_total, least = 0;
+    for (group->segments.free_total = 0; !group_has_space(group, (struct commit_need){COMMIT_GROWS, NULL}); least++)
+        group->segments.free_total++;
+    group->segments.free_total = total;
+    mutex_unlock(&group->lock);
+    return least;
+}
+
+/* Half a merge cannot be taken back: what it writes must be there whenever it begins. */
+static void who_writes_leaves_what_the_merge_of_the_tables_needs(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t before = least_free(f), blocks = 0;
+    for (; blocks < 6000; blocks++) /* each with a leaf and inner nodes of its own */
+        fixture_write(f, COMPONENT, blocks * MAP_LEAF_ENTRIES * NODE_FANOUT, blocks + 1);
+    assert_true(least_free(f) > before);
+}
+
 static void a_fenced_group_answers_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -113,6 +136,7 @@ int main(void)
         TEST(what_is_freed_can_be_written_again),
         TEST(overwriting_a_quarter_of_the_space_goes_on_for_ever),
         TEST(what_only_the_next_merge_needs_refuses_nobody),
+        TEST(who_writes_leaves_what_the_merge_of_the_tables_needs),
         TEST(a_fenced_group_answers_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

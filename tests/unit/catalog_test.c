@@ -1,4 +1,5 @@
 /* Loading the catalog from a device that does not always read. */
+#include "base/random.h"
 #include "engine/group/item.h"
 #include "tests/unit/check_fixture.h"
 
@@ -116,12 +117,65 @@ static void a_deletion_that_was_entered_and_not_synced_takes_the_group_out_of_se
     assert_fine(pool_try_open());
 }
 
+static uint64_t left_in_buffer(void)
+{
+    const struct log_buffer *open = pool->group->journal.open;
+    return open == NULL ? UINT64_MAX : open->capacity - open->items_end - open->summary_size - open->records_size;
+}
+
+static uint64_t left(void)
+{
+    mutex_lock(&pool->group->lock);
+    uint64_t bytes = left_in_buffer();
+    mutex_unlock(&pool->group->lock);
+    return bytes;
+}
+
+static uint64_t sequence(void)
+{
+    mutex_lock(&pool->section.mutex);
+    uint64_t number = pool->section.sequence;
+    mutex_unlock(&pool->section.mutex);
+    return number;
+}
+
+/* A part of it in the next append would have a sequence of its own, and be lost alone in a crash. */
+static void documents_that_change_together_lie_in_one_append_where_a_buffer_ends(void **context)
+{
+    enum { OBJECTS = 24 };
+    char names[OBJECTS][16];
+    const char *pointers[OBJECTS];
+    uint64_t tickets, before;
+    uint8_t noise[COFFER_BLOCK];
+    struct volume *volume;
+    (void)context;
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        snprintf(names[i], sizeof names[i], "object-%u", i);
+        pointers[i] = names[i];
+        make(names[i], GIB);
+    }
+    make("other", GIB);
+    assert_fine(volume_open(pool, "other", false, &volume));
+    for (uint64_t block = 0; left() > 2 * COFFER_BLOCK; block++) {
+        random_bytes(noise, sizeof noise);
+        assert_fine(block_io(volume, REQUEST_WRITE, block * COFFER_BLOCK, noise));
+    }
+    before = sequence();
+    tickets = pool->group->journal.tickets;
+    assert_fine(object_snapshot(pool, pointers, OBJECTS, "s", false, 0));
+    assert_true(pool->group->journal.tickets > tickets);
+    assert_int_equal(sequence(), before + 1);
+    volume_close(volume);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_object_whose_document_a_device_refuses_for_a_moment_is_served, pool_setup,
                                         pool_teardown),
         cmocka_unit_test_setup_teardown(an_object_stays_while_a_snapshot_that_cannot_be_read_may_be_held, pool_setup,
+                                        pool_teardown),
+        cmocka_unit_test_setup_teardown(documents_that_change_together_lie_in_one_append_where_a_buffer_ends, pool_setup,
                                         pool_teardown),
         cmocka_unit_test_setup_teardown(a_deletion_that_was_entered_and_not_synced_takes_the_group_out_of_service, pool_setup,
                                         pool_teardown),

@@ -108,6 +108,26 @@ static void a_torn_tail_is_cut_off_and_never_comes_back(void **state)
     fixture_expect(f, COMPONENT, 5, 5);
 }
 
+/* A window serves several segments, one after the other; the first one of a replay begins behind the header. */
+static void a_torn_tail_is_cut_off_where_a_window_held_sound_appends_before(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry entry = fixture_write(f, COMPONENT, 0, 1);
+    uint64_t blocks = 1;
+    for (unsigned segments = 1; segments < 5; blocks++) { /* up to the first unit of the fifth, whose window the second had */
+        uint64_t serial = entry_serial(entry);
+        entry = fixture_write(f, COMPONENT, blocks, blocks + 1);
+        segments += entry_serial(entry) != serial;
+    }
+    struct spot torn = spot_of(f, entry);
+    write_out(f);
+    fixture_crash(f);
+    fixture_flip(f, torn.device, torn.offset + 200);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, blocks - 2, blocks - 1);
+    fixture_expect(f, COMPONENT, blocks - 1, 0);
+}
+
 static void a_damaged_header_of_a_segment_does_not_hide_the_ones_behind_it(void **state)
 {
     struct fixture *f = *state;
@@ -418,6 +438,7 @@ int main(void)
         TEST(a_damaged_unit_before_the_last_flush_is_damage_of_that_unit),
         TEST(a_damaged_header_of_a_segment_does_not_hide_the_ones_behind_it),
         TEST(a_torn_tail_is_cut_off_and_never_comes_back),
+        TEST(a_torn_tail_is_cut_off_where_a_window_held_sound_appends_before),
         TEST(a_device_that_cannot_be_read_is_not_the_end),
         TEST(a_journal_that_does_not_fit_into_memory_says_how_much_it_needs),
         TEST(a_commit_of_many_large_trims_is_replayed),
