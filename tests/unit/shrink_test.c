@@ -213,6 +213,37 @@ static void a_lock_waits_for_its_end(void **context)
     assert_cut("a");
 }
 
+/* A crash while the document waits leaves the object as it was, with all that it held. */
+static void nothing_is_cut_off_before_the_new_size_is_written(void **context)
+{
+    const uint64_t block = GIB / 2 / COFFER_BLOCK;
+    struct map_entry entry;
+    struct view *view;
+    bool there = true;
+    (void)context;
+    make("a", GIB);
+    write_block("a", 0, 1);
+    write_block("a", GIB / 2, 3);
+    mutex_lock(&pool->lock);
+    uint64_t document = catalog_find(pool, "a")->slot * OBJECT_SLOT_BLOCKS;
+    uint64_t component = catalog_find(pool, "a")->component;
+    mutex_unlock(&pool->lock);
+    mutex_lock(&pool->section.mutex);
+    held = (struct latch){pool->latches, &held, NULL, COMPONENT_CATALOG, document, document + OBJECT_SLOT_BLOCKS};
+    pool->latches = &held;
+    mutex_unlock(&pool->section.mutex);
+    assert_fine(thread_start(&shrinker, "shrinker", shrink_run, NULL));
+    for (unsigned i = 0; i < 20; i++, clock_sleep(5 * CLOCK_MILLISECOND)) {
+        assert_fine(view_lookup(pool->group, component, &block, &entry, 1, &view));
+        view_put(pool->group, view);
+        there &= !entry_is_hole(entry);
+    }
+    end();
+    assert_true(there);
+    assert_fine(shrunk);
+    assert_cut("a");
+}
+
 static void a_cut_that_fails_is_made_after_the_next_open(void **context)
 {
     (void)context;
@@ -238,6 +269,7 @@ int main(void)
         POOL_TEST(an_object_that_goes_into_the_trash_meanwhile_comes_back_cut),
         POOL_TEST(an_object_that_is_deleted_meanwhile_is_freed_behind_it),
         POOL_TEST(a_lock_waits_for_its_end),
+        POOL_TEST(nothing_is_cut_off_before_the_new_size_is_written),
         POOL_TEST(a_cut_that_fails_is_made_after_the_next_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
