@@ -373,11 +373,13 @@ static enum error journal_begin(struct group *group, unsigned joints)
     bool both = group->view->frozen != NULL;
     group_allocate_ahead(group);
     group_allocate_ahead(group);
+    group->opening = true;
     if (both)
         TRY(group_merge_replayed(group));
     unsigned publishes = publishes_first(group, joints);
     for (unsigned i = 0; i < MAX(publishes, (unsigned)both); i++)
         TRY(group_merge_once(group));
+    group->opening = false;
     TRY(log_prepare(&group->journal)); /* the reserved one becomes current */
     return log_prepare(&group->journal);
 }

@@ -133,6 +133,7 @@ struct group {
     uint64_t paced_until;    /* clock_monotonic: the next commits wait until then; under the lock, as the next two */
     uint64_t clean_time;     /* nanoseconds from freeze to publish of the last merge that cleaned for space; 0: none yet */
     uint64_t clean_owed;     /* bytes that the merge that runs will yet move */
+    bool opening;              /* merges before there are threads */
     bool merge_is_patient;     /* of the merge's thread alone: it can wait for the file system below */
     _Atomic bool merge_waits;  /* … and does */
 

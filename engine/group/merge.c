@@ -272,8 +272,9 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     if (error) {
         free(fresh);
         free(freed);
-        if (error == ERROR_NO_SPACE && group_is_stopping(group))
-            return error; /* the journal has all of it */
+        /* The journal has all of it. An open that merges does not wait, as the thread does, and comes to nothing. */
+        if (error == ERROR_NO_SPACE && (group->opening || group_is_stopping(group)))
+            return error_prefix(error, "group %s: the journal cannot be merged before it goes on", group_name(group));
         return group_fence(group, error_prefix(error, "group %s: merge", group_name(group)));
     }
     publish(group, &merge, freeze, &checkpoint, fresh, freed, freed_count);

@@ -5,6 +5,7 @@
 #include "tests/unit/group_fixture.h"
 
 #include "base/clock.h"
+#include "engine/group/replay.h"
 
 /* Writes the open buffer without a flush of the device. */
 static void write_out(struct fixture *f)
@@ -431,6 +432,29 @@ static void a_group_closes_while_its_merge_waits_for_the_file_system_below(void 
     fixture_expect(f, COMPONENT, 5, 6);
 }
 
+/* Nothing failed that could not be tried again: no device is to be checked, only space to be made. */
+static void an_open_that_must_merge_says_that_the_file_system_below_is_full(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 16; i++)
+        fixture_write(f, COMPONENT, i, i + 1);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    const struct segments *segments = &f->group->segments;
+    full_before = segment_offset(segments, segments->count - 2); /* the journal's, and one for nodes */
+    full_device = 0;
+    full_times = UINT32_MAX;
+    f->open_device = open_full;
+    fixture_crash(f);
+    atomic_store(&replay_table_bytes, 1); /* both tables have something */
+    enum error error = fixture_try_open(f);
+    full_times = 0;
+    if (error != ERROR_NONE)
+        fixture_open(f);
+    atomic_store(&replay_table_bytes, UINT64_MAX);
+    assert_string_equal(error_name(error), "NO_SPACE");
+    fixture_expect(f, COMPONENT, 5, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +478,7 @@ int main(void)
         TEST(a_pool_on_a_full_file_system_opens_while_some_slots_have_space),
         TEST(a_merge_waits_while_the_file_system_below_is_full),
         TEST(a_group_closes_while_its_merge_waits_for_the_file_system_below),
+        TEST(an_open_that_must_merge_says_that_the_file_system_below_is_full),
         TEST_TWO(the_journal_begins_where_the_joint_says_though_one_file_system_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
