@@ -78,9 +78,12 @@ static enum error judge_target(struct session *session, struct pool *pool, const
         return object->exists ? ERROR_EXISTS : ERROR_NONE;
     if (!object->exists)
         return ERROR_NOT_FOUND;
+    const struct version_state *same = version_of(session, import->family, import->version);
+    if (same->exists && uuid_equal(same->identity, import->identity))
+        return ERROR_EXISTS; /* what it brings is there, whatever came after it */
     if (newest == NULL || newest->age != import->base_age)
         return ERROR_FOREIGN;
-    if (version_of(session, import->family, import->version)->exists)
+    if (same->exists)
         return ERROR_EXISTS;
     if (object->blocks != newest->blocks)
         return ERROR_FOREIGN;
