@@ -118,14 +118,19 @@ uint64_t group_clean_room(const struct group *group)
     return writable > merge ? writable - merge : 0;
 }
 
+uint64_t group_commit_least(const struct group *group)
+{
+    return merge_segments(group) + RESERVE_SEGMENTS;
+}
+
 uint64_t group_clean_target(const struct group *group)
 {
-    return merge_segments(group) + RESERVE_SEGMENTS + group_clean_ahead(group);
+    return group_commit_least(group) + (uint64_t)((double)group_clean_ahead(group) * CLEAN_BEGIN);
 }
 
 uint64_t group_commit_room(const struct group *group)
 {
-    uint64_t least = merge_segments(group) + RESERVE_SEGMENTS, free_total = group->segments.free_total;
+    uint64_t least = group_commit_least(group), free_total = group->segments.free_total;
     return free_total > least ? free_total - least : 0;
 }
 
@@ -152,11 +157,23 @@ uint64_t group_writable(const struct group *group)
     return used < capacity ? (capacity - used) / CHUNK_COST * CHUNK_SIZE : 0;
 }
 
+static uint64_t over_bytes(const struct group *group)
+{
+    return reserve_segments(group) * segment_size(&group->segments) / OVERWRITE_PART;
+}
+
+uint64_t group_over_capacity(const struct group *group)
+{
+    uint64_t over = over_bytes(group), begin = group_capacity(group) - over;
+    uint64_t taken = group_used(group) + reservations_held(group, NULL);
+    return taken > begin ? MIN((taken - begin) * 1000 / (2 * over), 1000u) : 0;
+}
+
 /* Overwrites of blocks that others share bring something all the same. So that they cannot take what is held for
  * objects, half of what they may exceed the capacity by is left to those. */
 static bool fits_capacity(const struct group *group, struct commit_need need)
 {
-    uint64_t over = reserve_segments(group) * segment_size(&group->segments) / OVERWRITE_PART;
+    uint64_t over = over_bytes(group);
     uint64_t limit = group_capacity(group);
     if (need.own)
         limit += over;
@@ -258,6 +275,19 @@ enum error group_room(struct group *group, struct commit_need need)
     return group_has_space(group, need) ? ERROR_NONE : ERROR_NO_SPACE;
 }
 
+/* Asked under the section's mutex, under which is told that it is there. */
+static void segment_await(struct group *group)
+{
+    mutex_lock(&group->section->mutex);
+    mutex_lock(&group->lock);
+    bool prepared = group->journal.prepared != SEGMENT_NONE;
+    mutex_unlock(&group->lock);
+    if (!prepared)
+        condition_wait_until(&group->section->changed, &group->section->mutex,
+                             clock_monotonic() + 20 * CLOCK_MILLISECOND);
+    mutex_unlock(&group->section->mutex);
+}
+
 /* What group_room() lacked comes by a merge (table), by a write (buffer) or by the keeper (segment). */
 enum error group_wait_room(struct group *group)
 {
@@ -284,10 +314,7 @@ enum error group_wait_room(struct group *group)
             group_room_changed(group);
             return ERROR_NONE;
         }
-        mutex_lock(&group->section->mutex);
-        condition_wait_until(&group->section->changed, &group->section->mutex,
-                             clock_monotonic() + 20 * CLOCK_MILLISECOND);
-        mutex_unlock(&group->section->mutex);
+        segment_await(group);
         return ERROR_NONE;
     }
     return log_wait_buffer(&group->journal);

@@ -37,6 +37,10 @@
 #define FULL_SHORT    31 / 32 /* … nor where writers wait for space: its pages of places would cost what it brings */
 #define MOVED_PAGE_BYTES (BLOCK_SIZE + 64u) /* a page with its header and descriptor */
 #define GAIN_LEAST 2 /* segments, for a merge of its own */
+#define ROUND_GAIN 3u /* from freeze to freeze this part of what is to be free ahead is to be gained, */
+#define PIECE_GAIN 6u /* from publish to publish this, */
+#define PIECE_MOVE 3u /* and this part of it is moved at most: writers have the rest until it is published */
+#define PIECE_ROOM 5u /* segments that are left to writers when a piece ends early, so that they need not wait for it */
 
 /* ---- choosing -------------------------------------------------------------------------------------------------------- */
 
@@ -65,7 +69,7 @@ static uint64_t segments_wanted(const struct group *group)
     if (atomic_load(&group->closing))
         return 0;
     if (free_total < target)
-        return target - free_total + GAIN_LEAST;
+        return MIN(target - free_total + GAIN_LEAST, MAX(group_clean_ahead(group) / ROUND_GAIN, GAIN_LEAST));
     return atomic_load(&clean_always) ? GAIN_LEAST : 0;
 }
 
@@ -78,6 +82,18 @@ bool clean_is_due(const struct group *group)
         if (is_candidate(group, &group->segments.table[i], full))
             gain += size - alive_bytes(&group->segments.table[i]);
     return gain >= GAIN_LEAST * size;
+}
+
+/* What a merge of no table writes beside what it moves; that of others is kept for them anyway. */
+static uint64_t fixed_bytes(const struct merge *merge)
+{
+    return merge->folded ? group_merge_bytes(merge->group, NULL, NULL, 0) : 0;
+}
+
+bool clean_may_go_on(const struct group *group)
+{
+    uint64_t room = group_clean_room(group), size = segment_size(&group->segments);
+    return clean_is_due(group) && room > 2 + group_merge_bytes(group, NULL, NULL, 0) / size;
 }
 
 struct candidate {
@@ -112,47 +128,26 @@ static size_t candidates_find(const struct group *group, struct candidate *candi
     return count;
 }
 
-/* What there is to gain, and what may be written for it. Bytes. */
-struct clean_limits {
-    uint64_t wanted;
-    uint64_t room;    /* for the cleaner and writers */
-    uint64_t writers; /* of it, at most */
-};
-
-/* Until they bring what is wanted, or there is no more room for what is alive in them, and for what is written meanwhile:
- * as much as they bring, where writers want all that the cleaner makes. */
-static void candidates_take(const struct candidate *candidates, size_t count, uint64_t size, const struct clean_limits *limits,
+/* Until they bring what is wanted. How many of them there is room for shows when their turn comes. */
+static void candidates_take(const struct candidate *candidates, size_t count, uint64_t size, uint64_t wanted,
                             struct victims *victims)
 {
-    uint64_t gain = 0, moved = 0;
-    for (size_t i = 0; i < count && gain < limits->wanted; i++) {
-        moved += candidates[i].alive;
+    uint64_t gain = 0;
+    for (size_t i = 0; i < count && gain < wanted; i++) {
         gain += size - candidates[i].alive;
-        if (moved + MIN(gain, limits->writers) > limits->room)
-            break;
         victims->items[victims->count++] = candidates[i].index;
     }
-}
-
-/* Under the group's lock. */
-static struct clean_limits limits_now(const struct group *group)
-{
-    uint64_t size = segment_size(&group->segments), room = group_clean_room(group);
-    return (struct clean_limits){
-        .wanted = room > 1 ? segments_wanted(group) * size : 0,
-        .room = room > 1 ? (room - 1) * size : 0,
-        .writers = group_commit_room(group) * size,
-    };
 }
 
 enum error victims_choose(struct group *group, struct victims *victims)
 {
     *victims = (struct victims){0};
     mutex_lock(&group->lock);
-    struct clean_limits limits = limits_now(group);
+    uint64_t size = segment_size(&group->segments);
+    uint64_t wanted = group_clean_room(group) > 1 ? segments_wanted(group) * size : 0;
     uint32_t all = group->segments.count;
     mutex_unlock(&group->lock);
-    if (limits.wanted == 0)
+    if (wanted == 0)
         return ERROR_NONE;
     AUTO_FREE struct candidate *candidates = malloc(all * sizeof *candidates);
     victims->items = malloc(all * sizeof *victims->items);
@@ -165,7 +160,7 @@ enum error victims_choose(struct group *group, struct victims *victims)
     size_t count = candidates_find(group, candidates);
     mutex_unlock(&group->lock);
     qsort(candidates, count, sizeof *candidates, worth_order);
-    candidates_take(candidates, count, segment_size(&group->segments), &limits, victims);
+    candidates_take(candidates, count, size, wanted, victims);
     return ERROR_NONE;
 }
 
@@ -265,7 +260,8 @@ static bool has_room_now(const struct clean *clean, uint32_t index)
     struct group *group = clean->merge->group;
     mutex_lock(&group->lock);
     uint64_t alive = alive_bytes(&group->segments.table[index]), size = segment_size(&group->segments);
-    bool has = group_clean_room(group) > 1 + (alive + size / 8 + owed_bytes(clean)) / size;
+    uint64_t owed = owed_bytes(clean) + fixed_bytes(clean->merge);
+    bool has = group_clean_room(group) > 1 + (alive + size / 8 + owed) / size;
     mutex_unlock(&group->lock);
     return has;
 }
@@ -294,34 +290,66 @@ static bool is_needed_elsewhere(struct group *group, bool gained)
     return gained && filling;
 }
 
-static enum error segments_empty(struct clean *clean, const struct victims *victims)
+static uint64_t gained(const struct clean *clean)
+{
+    uint64_t emptied = clean->emptied_count * segment_size(&clean->merge->group->segments);
+    return emptied - MIN(emptied, clean->bytes_copied);
+}
+
+/* What is emptied, with `moved` of one more (0: of none), is to be published before more is. What is compressed harder is
+ * one piece. */
+static bool is_piece(const struct clean *clean, uint64_t moved)
+{
+    struct group *group = clean->merge->group;
+    uint64_t size = segment_size(&group->segments), ahead, room, gain = gained(clean) + (moved ? size - MIN(moved, size) : 0);
+    if (clean->level || gain < size)
+        return false;
+    mutex_lock(&group->lock);
+    ahead = group_clean_ahead(group) * size;
+    room = group_commit_room(group);
+    mutex_unlock(&group->lock);
+    return gain >= MAX(ahead / PIECE_GAIN, GAIN_LEAST * size) || clean->bytes_copied + moved >= ahead / PIECE_MOVE ||
+           room < PIECE_ROOM;
+}
+
+/* The segment after `i`, which is to be read ahead; SEGMENT_NONE: it is left for another piece. */
+static uint32_t next_of(const struct clean *clean, const struct victims *victims, size_t i)
+{
+    struct group *group = clean->merge->group;
+    mutex_lock(&group->lock);
+    uint64_t alive = alive_bytes(&group->segments.table[victims->items[i]]);
+    mutex_unlock(&group->lock);
+    return i + 1 < victims->count && !is_piece(clean, alive) ? victims->items[i + 1] : SEGMENT_NONE;
+}
+
+/* To who waits in commits: what is empty is as good as free. */
+static void emptied_tell(const struct clean *clean)
+{
+    struct group *group = clean->merge->group;
+    mutex_lock(&group->lock);
+    group->pace.emptied = clean->level ? 0 : (uint32_t)clean->emptied_count;
+    mutex_unlock(&group->lock);
+}
+
+static enum error segments_empty(struct clean *clean, struct victims *victims)
 {
     struct group *group = clean->merge->group;
     clean_read_ahead(clean, victims->items[0]);
-    for (size_t i = 0; i < victims->count && !is_needed_elsewhere(group, clean->emptied_count > 0); i++) {
+    for (size_t i = 0; i < victims->count && !is_needed_elsewhere(group, clean->emptied_count > 0) && !is_piece(clean, 0); i++) {
         bool has, emptied;
         TRY(has_room(clean, victims->items[i], &has));
         if (!has)
             break;
-        uint32_t next = i + 1 < victims->count ? victims->items[i + 1] : SEGMENT_NONE;
-        TRY(clean_segment(clean, victims->items[i], next, &emptied));
+        TRY(clean_segment(clean, victims->items[i], next_of(clean, victims, i), &emptied));
+        victims->done = i + 1;
         if (emptied)
             clean->emptied[clean->emptied_count++] = victims->items[i];
-        mutex_lock(&group->lock);
-        group->clean_owed -= MIN(group->clean_owed, clean->live + clean->pages);
-        mutex_unlock(&group->lock);
+        emptied_tell(clean);
         if (clean->move_count >= MOVES_MAX)
             TRY(moves_enter(clean));
         atomic_fetch_add(&group->merge_progress, CLEAN_WORK);
     }
     return ERROR_NONE;
-}
-
-static void owed_forget(struct group *group)
-{
-    mutex_lock(&group->lock);
-    group->clean_owed = 0; /* also what was left for want of room */
-    mutex_unlock(&group->lock);
 }
 
 /* A page that was lost while it was moved keeps its segment (clean_undo.c). */
@@ -343,11 +371,10 @@ static enum error emptied_check(const struct clean *clean)
                 : ERROR_NONE;
 }
 
-static enum error segments_clean(struct clean *clean, const struct victims *victims)
+static enum error segments_clean(struct clean *clean, struct victims *victims)
 {
     enum error error = segments_empty(clean, victims);
     clean_ahead_drop(clean);
-    owed_forget(clean->merge->group);
     TRY(error);
     TRY(moves_enter(clean));
     TRY(pages_move(clean));
@@ -381,15 +408,19 @@ static enum error clean_finish(struct clean *clean, const struct victims *victim
     if (error) {
         clean_undo(clean->merge, before);
         clean_give_up(group, victims, error);
+        clean->emptied_count = 0;
+        emptied_tell(clean);
         return ERROR_NONE;
     }
+    clean->merge->gained = clean->level ? 0 : gained(clean);
     atomic_fetch_add(&group->totals.segments_cleaned, clean->emptied_count);
     atomic_fetch_add(&group->totals.bytes_moved, clean->bytes_copied);
     return ERROR_NONE;
 }
 
-enum error victims_clean(struct merge *merge, const struct victims *victims)
+enum error victims_clean(struct merge *merge, struct victims *victims)
 {
+    victims->done = 0;
     if (victims->count == 0)
         return ERROR_NONE;
     struct clean_before before;
@@ -408,7 +439,6 @@ enum error victims_clean(struct merge *merge, const struct victims *victims)
         error = segments_clean(&clean, victims);
         error = clean_finish(&clean, victims, &before, error);
     } else {
-        owed_forget(merge->group);
         error = ERROR_NONE; /* another time */
     }
     memory_free_cleansed(clean.bytes);

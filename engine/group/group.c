@@ -22,7 +22,7 @@
 #define JOURNAL_BUFFERS 8
 #define JOURNAL_BUFFER_BYTES (1u << 20)
 #define META_BUFFERS 4
-#define COLD_BUFFERS 3
+#define COLD_BUFFERS 6
 #define META_BUFFER_BYTES (512u << 10)
 #define SEGMENT_KEYS_CACHED 16384
 #define CLOSE_PATIENCE (60 * CLOCK_SECOND)
@@ -211,7 +211,7 @@ static enum error segments_load(struct group *group)
 
 /* What the parts of a group take of `memory`; what is left goes to the caches. */
 struct shares {
-    unsigned journal_buffers, scratch_count;
+    unsigned journal_buffers, cold_buffers, scratch_count;
     uint32_t meta_buffer_bytes;
     size_t keys_cached;
     uint64_t tables, fixed;
@@ -222,13 +222,14 @@ static struct shares shares_of(const struct group_config *config, uint32_t segme
     bool small = config->memory < SMALL_MEMORY;
     struct shares shares = {
         .journal_buffers = small ? JOURNAL_BUFFERS / 2 : JOURNAL_BUFFERS,
+        .cold_buffers = small ? COLD_BUFFERS / 2 : COLD_BUFFERS,
         .scratch_count = small ? SCRATCH_COUNT / 2 : SCRATCH_COUNT,
         .meta_buffer_bytes = small ? META_BUFFER_BYTES / 2 : META_BUFFER_BYTES,
         .keys_cached = small ? SEGMENT_KEYS_CACHED / 4 : SEGMENT_KEYS_CACHED,
         .tables = config->memory / 8,
     };
     uint64_t buffers = shares.journal_buffers * (2ull * JOURNAL_BUFFER_BYTES + LOG_RECORDS_BYTES) +
-                       2ull * (2 * META_BUFFERS + COLD_BUFFERS) * shares.meta_buffer_bytes +
+                       2ull * (2 * META_BUFFERS + shares.cold_buffers) * shares.meta_buffer_bytes +
                        (uint64_t)shares.scratch_count * SCRATCH_BYTES;
     shares.fixed = buffers + 2 * shares.tables + config->index_memory + segments * sizeof(struct segment) +
                    CHANGES_BYTES + shares.keys_cached * SEGMENT_KEY_BYTES + sizeof(struct summary);
@@ -286,7 +287,7 @@ static enum error memory_take(struct group *group)
     TRY(log_init(&group->journal, group, SEGMENT_JOURNAL, shares.journal_buffers, JOURNAL_BUFFER_BYTES));
     TRY(log_init(&group->meta, group, SEGMENT_META, META_BUFFERS, shares.meta_buffer_bytes));
     TRY(log_init(&group->twin, group, SEGMENT_TWIN, META_BUFFERS, shares.meta_buffer_bytes));
-    TRY(log_init(&group->cold, group, SEGMENT_COLD, COLD_BUFFERS, shares.meta_buffer_bytes));
+    TRY(log_init(&group->cold, group, SEGMENT_COLD, shares.cold_buffers, shares.meta_buffer_bytes));
     group->memory_used = shares.fixed + caches;
     return ERROR_NONE;
 }
@@ -504,6 +505,7 @@ static void group_free(struct group *group)
     condition_deinit(&group->syncer_wake);
     condition_deinit(&group->merge_wake);
     condition_deinit(&group->merge_done);
+    free(group->clean_left);
     free(group);
 }
 

@@ -70,6 +70,17 @@ struct group_totals { /* counted since the open */
     _Atomic uint64_t chunks_written, chunks_zero, chunks_hit, chunks_false_hit, chunks_random;
     _Atomic uint64_t checkpoints, read_errors;
     _Atomic uint64_t segments_cleaned, bytes_moved; /* by the cleaner */
+    _Atomic uint64_t data_written, meta_written;    /* bytes of appends, as they are on the device */
+};
+
+/* throttle.c. Under the group's lock. */
+struct pace {
+    uint64_t reached, taken; /* the line: bytes from its beginning, where it is now, and behind the last place in it */
+    uint64_t since;          /* clock_monotonic at which it was there */
+    uint64_t clean_rate;     /* bytes a second that the cleaner frees; 0: it never had to */
+    uint64_t gained, time;   /* since the last freeze: bytes by the cleaner, nanoseconds of merging */
+    uint32_t emptied;        /* segments, by the merge that runs */
+    uint32_t freeing;        /* segments that are to be free once they are published and no view needs them */
 };
 
 struct group {
@@ -130,10 +141,11 @@ struct group {
     _Atomic bool keeper_needed;
     uint64_t freezes_wanted, freezes_published; /* numbers: a freeze that was wanted at n is published when published >= n */
     _Atomic uint64_t merge_progress, merge_work; /* of the merge that runs, for the throttle */
-    uint64_t paced_until;    /* clock_monotonic: the next commits wait until then; under the lock, as the next two */
-    uint64_t clean_time;     /* nanoseconds from freeze to publish of the last merge that cleaned for space; 0: none yet */
-    uint64_t clean_owed;     /* bytes that the merge that runs will yet move */
     bool opening;              /* merges before there are threads */
+    struct pace pace;          /* of commits, where the cleaner makes the space for them */
+    uint32_t *clean_left;      /* segments that the last freeze made victims and that are not emptied yet, the best first; */
+    size_t clean_left_count;   /* of the merge's thread alone, as the next one */
+    bool cleaned_last;         /* the last publish freed what was emptied for space */
     bool merge_is_patient;     /* of the merge's thread alone: it can wait for the file system below */
     _Atomic bool merge_waits;  /* … and does */
 
@@ -235,6 +247,8 @@ bool group_has_space(const struct group *group, struct commit_need need);
 /* Bytes that may be stored, and that are: live ones, and all that was committed and is not merged yet. Under the lock. */
 uint64_t group_capacity(const struct group *group);
 uint64_t group_used(const struct group *group);
+/* How much of what overwrites may exceed the capacity by is used, and of as much below it, of 1000. Under the lock. */
+uint64_t group_over_capacity(const struct group *group);
 /* A chunk that neither compresses nor is there already takes so much at most, where many are written: a unit of its own;
  * in the tables its place twice, fingerprint and count; an entry of a map. */
 #define CHUNK_COST (CHUNK_SIZE + 144u)
@@ -245,8 +259,11 @@ uint64_t group_writable(const struct group *group);
 uint64_t group_clean_room(const struct group *group);
 /* Free segments below which the cleaner begins; of them, those beyond what merges need and ordinary commits leave. Under
  * the lock. */
+#define CLEAN_BEGIN 1.5 /* times the latter */
 uint64_t group_clean_target(const struct group *group);
 uint64_t group_clean_ahead(const struct group *group);
+/* Free segments that ordinary commits leave. Under the lock. */
+uint64_t group_commit_least(const struct group *group);
 /* Free segments that ordinary commits may still take. Under the lock. */
 uint64_t group_commit_room(const struct group *group);
 /* Bytes that the merge of a table (NULL: of an empty one) can write at most, after `before` (which may be NULL) was
@@ -273,10 +290,12 @@ bool group_find_allocated(struct group *group) CHECKED;
 /* Keeps enough free slots with space below for the merge of what is in the tables. By the keeper. */
 void group_allocate_ahead(struct group *group);
 /* Waits a little where the active table fills faster than the frozen one is merged, or free segments go faster than the
- * cleaner makes some. Under no lock, before a commit. */
-void group_throttle(struct group *group);
-/* A commit stored so many bytes. Under no lock. */
-void group_throttle_pay(struct group *group, uint64_t bytes);
+ * cleaner makes some. Under no lock, before a commit that stores so many bytes at most. */
+void group_throttle(struct group *group, uint64_t bytes);
+/* So many of them were not stored. Under no lock. */
+void group_throttle_return(struct group *group, uint64_t bytes);
+/* At a freeze: whether segments are to be emptied for space. Under the lock. */
+void group_pace_begin(struct group *group, bool cleans);
 
 /* ---- merging ------------------------------------------------------------------------------------------------------- */
 
@@ -292,6 +311,8 @@ enum error group_publish_needed(struct group *group) CHECKED;
 enum error group_merge_replayed(struct group *group) CHECKED;
 /* One freeze, merge and publish, by the calling thread, where no merge thread runs. ERROR_AGAIN: not possible yet. */
 enum error group_merge_once(struct group *group) CHECKED;
+/* Empties more of what the last freeze made victims, and publishes that. By the same thread. */
+enum error group_clean_more(struct group *group) CHECKED;
 /* Writes a record to every device, and flushes. */
 enum error checkpoint_record(struct group *group, const struct checkpoint *checkpoint) CHECKED;
 /* Collects pages of CIDs that are at least half free, ahead of need. By the merge thread, between merges. */

@@ -13,6 +13,11 @@
  *   publish   the view with the new roots, in one store; what the old ones needed is given back when no view holds it
  *
  * A crash before the record is durable leaves the checkpoint before, whose journal still holds all that was frozen.
+ *
+ * Cleaning may go on after the publish with what else the freeze made victims (group_clean_more): the merge is then one of no
+ * table. Nobody has hit those segments since, so that counts of what is in them are as final as they were; and the
+ * record that it publishes has the start and sequence of the one before. So space comes back in small pieces, though a
+ * table is folded in only where there is enough in it.
  */
 #include "engine/group/merge.h"
 
@@ -30,6 +35,7 @@ struct freeze {
     uint64_t ticket;       /* of the journal: everything frozen lies in appends up to it */
     struct place start;
     bool start_kept;       /* the checkpoint's start and sequence stay: replay will enter this table again */
+    bool folded;           /* there is no table: a publish of what is cleaned only */
     struct victims victims;
 };
 
@@ -68,12 +74,9 @@ static void freeze_now(struct group *group, struct view *fresh, struct freeze *f
     log_mark(&group->journal, freeze->ticket);
     for (uint32_t i = 0; i < group->segments.count; i++)
         group->segments.table[i].victim = is_victim(group, &group->segments.table[i]);
-    group->clean_owed = 0;
-    for (size_t i = 0; i < freeze->victims.count; i++) {
-        struct segment *segment = &group->segments.table[freeze->victims.items[i]];
-        segment->victim = true;
-        group->clean_owed += (uint64_t)segment->live + segment->pages;
-    }
+    for (size_t i = 0; i < freeze->victims.count; i++)
+        group->segments.table[freeze->victims.items[i]].victim = true;
+    group_pace_begin(group, freeze->victims.count && !freeze->victims.harder);
     *fresh = *group->view;
     fresh->freed = NULL;
     fresh->freed_count = 0;
@@ -115,7 +118,7 @@ static enum error freeze_try(struct group *group, struct freeze *freeze)
 
 /* ---- publish ---------------------------------------------------------------------------------------------------------- */
 
-/* Victims in which nothing is alive any more are freed by this checkpoint. */
+/* Victims in which nothing is alive any more are freed by this checkpoint. Others stay victims until the next freeze. */
 static enum error victims_free(struct group *group, uint32_t **freed, size_t *count)
 {
     struct segments *segments = &group->segments;
@@ -126,13 +129,16 @@ static enum error victims_free(struct group *group, uint32_t **freed, size_t *co
     mutex_lock(&group->lock);
     for (uint32_t i = 0; i < segments->count; i++) {
         struct segment *segment = &segments->table[i];
+        if (segment->state == SLOT_FREEING) /* by a publish before, and some view needs it */
+            continue;
         if (segment->victim && segment->live == 0 && segment->pages == 0) {
             segment->state = SLOT_FREEING;
             segment_dirty(segments, i);
             (*freed)[(*count)++] = i;
         }
-        segment->victim = segment->state == SLOT_FREEING;
     }
+    group->pace.freeing += (uint32_t)*count;
+    group->pace.emptied = 0;
     mutex_unlock(&group->lock);
     return ERROR_NONE;
 }
@@ -182,8 +188,9 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     group->published_generation = freeze->generation;
     group->cids.refill_left = checkpoint->cid_end / CID_PAGE;
     group->frozen_bytes = 0;
-    if (freeze->victims.count && !freeze->victims.harder)
-        group->clean_time = clock_monotonic() - group->active_since;
+    group->pace.gained += merge->gained;
+    group->pace.time += clock_monotonic() - merge->began;
+    group->cleaned_last = merge->gained > 0;
     reservations_publish(group, figures, figure_count);
     group->second_live = segments_live(&group->segments, SEGMENT_TWIN);
     group->segments.serial_lease = checkpoint->serial_lease;
@@ -196,6 +203,8 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
 
 static enum error fold(struct merge *merge, struct checkpoint *checkpoint)
 {
+    if (merge->folded)
+        return ERROR_NONE;
     TRY(repair_merge(merge));
     TRY(maps_merge(merge));
     TRY(releases_store(merge, checkpoint));
@@ -208,7 +217,7 @@ static enum error fold(struct merge *merge, struct checkpoint *checkpoint)
 }
 
 /* The journal up to the freeze must be written before the record that replaces it: births point into it. */
-static enum error merge_write(struct merge *merge, const struct freeze *freeze, struct checkpoint *checkpoint,
+static enum error merge_write(struct merge *merge, struct freeze *freeze, struct checkpoint *checkpoint,
                               uint32_t **freed, size_t *freed_count)
 {
     struct group *group = merge->group;
@@ -253,6 +262,8 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
         .blocks_mapped = group->checkpoint.blocks_mapped,
         .changes = malloc(CHANGES_MAX * sizeof(struct change)),
         .families = group->checkpoint.families,
+        .folded = freeze->folded,
+        .began = clock_monotonic(),
     };
     struct checkpoint checkpoint = group->checkpoint;
     struct view *fresh = malloc(sizeof *fresh);
@@ -261,7 +272,7 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     memcpy(merge.roots, group->checkpoint.roots, sizeof merge.roots);
     releases_init(&merge.releases, &checkpoint);
     mutex_lock(&group->lock);
-    merge.release_budget = group->release_allowed = group_release_budget(group);
+    merge.release_budget = group->release_allowed = freeze->folded ? 0 : group_release_budget(group);
     mutex_unlock(&group->lock);
     enum error error = merge.changes && fresh ? ERROR_NONE : ERROR_NO_MEMORY;
     if (!error)
@@ -283,6 +294,18 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     return ERROR_NONE;
 }
 
+/* What was not come to is for later. Where nothing could be emptied something else is to be chosen. */
+static void left_keep(struct group *group, struct victims *victims, enum error error)
+{
+    if (error || victims->done == 0 || victims->harder)
+        victims->count = victims->done = 0;
+    free(group->clean_left);
+    group->clean_left = victims->items;
+    group->clean_left_count = victims->count - victims->done;
+    for (size_t i = 0; i < group->clean_left_count; i++)
+        group->clean_left[i] = victims->items[victims->done + i];
+}
+
 enum error group_merge_once(struct group *group)
 {
     struct freeze freeze = {0};
@@ -292,7 +315,42 @@ enum error group_merge_once(struct group *group)
     enum error error = freeze_try(group, &freeze);
     if (!error)
         error = merge_run(group, &freeze);
-    free(freeze.victims.items);
+    left_keep(group, &freeze.victims, error);
+    TRY(error);
+    views_reap(group);
+    return ERROR_NONE;
+}
+
+/* What died since, as a whole, was given back, and may be another segment by now. */
+static size_t left_filter(struct group *group)
+{
+    size_t kept = 0;
+    mutex_lock(&group->lock);
+    for (size_t i = 0; i < group->clean_left_count; i++) {
+        const struct segment *segment = &group->segments.table[group->clean_left[i]];
+        if (segment->victim && segment->state == SLOT_SEALED)
+            group->clean_left[kept++] = group->clean_left[i];
+    }
+    mutex_unlock(&group->lock);
+    return kept;
+}
+
+enum error group_clean_more(struct group *group)
+{
+    struct freeze freeze = {
+        .generation = group->published_generation,
+        .sequence = group->checkpoint.sequence,
+        .start_kept = true,
+        .folded = true,
+        .victims = {.items = group->clean_left, .count = left_filter(group)},
+    };
+    group->clean_left = NULL;
+    group->clean_left_count = 0;
+    freeze.view = view_take(group);
+    atomic_store(&group->merge_progress, 0);
+    atomic_store(&group->merge_work, CLEAN_WORK * freeze.victims.count + 1);
+    enum error error = merge_run(group, &freeze);
+    left_keep(group, &freeze.victims, error);
     TRY(error);
     views_reap(group);
     return ERROR_NONE;
@@ -329,12 +387,20 @@ static bool releases_are_due(const struct group *group, bool victims)
     return group_is_releasing(group) || (victims && group_has_releases(group));
 }
 
-static bool freeze_is_due(struct group *group, bool wanted)
+/* Victims are left, and there is no reason to fold the active table in first. Under the group's lock. */
+static bool more_is_due(const struct group *group)
+{
+    const struct recent *active = group->view->active;
+    return group->clean_left_count && recent_room(active) >= recent_capacity(active) / 2 && clean_may_go_on(group);
+}
+
+/* *more: else there is more to be cleaned. */
+static bool freeze_is_due(struct group *group, bool wanted, bool *more)
 {
     mutex_lock(&group->lock);
     struct recent *active = group->view->active;
     bool victims = has_victims(group), releases = releases_are_due(group, victims);
-    bool cleaning = clean_is_due(group) || recompress_is_due(group);
+    bool cleaning = (clean_is_due(group) && !more_is_due(group)) || recompress_is_due(group);
     bool something = !recent_is_empty(active) || victims || releases || cleaning || group->repair;
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
@@ -345,6 +411,7 @@ static bool freeze_is_due(struct group *group, bool wanted)
                              journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
                              (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || cleaning ||
                              age > 30 * CLOCK_SECOND);
+    *more = more_is_due(group) && !group->config.by_hand;
     mutex_unlock(&group->lock);
     return group->config.by_hand ? something && wanted : due;
 }
@@ -354,6 +421,7 @@ static void freeze_wait(struct group *group)
 {
     /* Not left to the keeper: what it prepares may come too late, and waiting for it here gains nothing. */
     enum error error = log_prepare(&group->journal);
+    group_room_changed(group); /* it was another's to wait for as well */
     if (log_wait_buffer(&group->journal) == ERROR_NONE || error)
         clock_sleep(CLOCK_MILLISECOND);
 }
@@ -366,8 +434,9 @@ static void merge_pass(struct group *group)
     bool is_wanted = wanted > group->freezes_published;
     mutex_unlock(&group->thread_lock);
     views_reap(group);
-    if (freeze_is_due(group, is_wanted)) {
-        enum error error = group_merge_once(group);
+    bool more, freezes = freeze_is_due(group, is_wanted, &more);
+    if (freezes || more) {
+        enum error error = freezes ? group_merge_once(group) : group_clean_more(group);
         if (error) {
             freeze_wait(group);
             return;
@@ -385,7 +454,7 @@ static uint64_t pause_time(struct group *group)
 {
     uint64_t pause = PASS_TIME;
     mutex_lock(&group->lock);
-    if (recent_link_depth(group->view->active) >= LINK_DEPTH_DUE) {
+    if (recent_link_depth(group->view->active) >= LINK_DEPTH_DUE || (group->cleaned_last && clean_is_due(group))) {
         pause = 0;
     } else if (group_is_releasing(group)) {
         uint64_t age = MIN(clock_monotonic() - group->active_since, RELEASE_AGE);

@@ -20,6 +20,7 @@
 struct victims {
     uint32_t *items;
     size_t count;
+    size_t done; /* of them, that were looked at */
     bool harder; /* what is moved is compressed harder (recompress.c) */
 };
 
@@ -46,6 +47,9 @@ struct merge {
     int64_t references;            /* that came, less those that went; without the adds */
     struct releases releases;
     uint64_t release_budget;       /* references that it may release beside those that it adds; 0: none */
+    bool folded;                   /* there is no table: it only cleans */
+    uint64_t began;                /* clock_monotonic */
+    uint64_t gained;               /* bytes, by cleaning for space */
     uint64_t waited;               /* nanoseconds, for devices that refused to read */
 };
 
@@ -138,6 +142,8 @@ extern _Atomic bool clean_always;
 
 /* Whether space is short and emptying segments would make some. Under the group's lock. */
 bool clean_is_due(const struct group *group);
+/* … and there is room for a merge of no table that empties some. Under the group's lock. */
+bool clean_may_go_on(const struct group *group);
 /* What the next merge is to empty, if space is short. By the merge thread, just before its freeze, under no lock. */
 enum error victims_choose(struct group *group, struct victims *victims) CHECKED;
 /* recompress.c: whether nobody writes, and segments are left that were not looked into. Under the group's lock. */
@@ -149,8 +155,9 @@ void recompress_choose(struct group *group, struct victims *victims);
 #define RECOMPRESS_IDLE (5 * CLOCK_SECOND)
 extern _Atomic uint64_t recompress_idle;
 
-/* Moves what is alive in them, as far as there is space for it; counts are final. */
-enum error victims_clean(struct merge *merge, const struct victims *victims) CHECKED;
+/* Moves what is alive in some of them, as far as there is space for it and as much as is to be published at once; counts are
+ * final. */
+enum error victims_clean(struct merge *merge, struct victims *victims) CHECKED;
 
 /* ---- release.c: what is on the release list ------------------------------------------------------------------------------ */
 

@@ -215,9 +215,9 @@ void group_keeper_thread(void *argument)
         atomic_store(&group->keeper_needed, false);
         mutex_unlock(&group->thread_lock);
         if (!group_is_fenced(group)) {
-            group_allocate_ahead(group);
             if (log_prepare(&group->journal) == ERROR_NONE)
                 group_room_changed(group);
+            group_allocate_ahead(group);
         }
         mutex_lock(&group->lock);
         bool short_of_space = group->segments.free_total < group_clean_target(group);

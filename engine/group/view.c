@@ -60,10 +60,13 @@ static struct view *view_take_oldest(struct group *group)
     return view;
 }
 
-/* Some free slots keep their space: the journal writes faster into them, and a full file system below leaves them. */
+/* Some free slots keep their space: the journal writes faster into them, and a full file system below leaves them. So do
+ * all while the cleaner is at work: they are soon written to again. */
 static bool is_kept(const struct group *group, size_t kept)
 {
-    return group->segments.free_allocated + kept < MIN(SLOTS_KEPT, group->segments.count / 16);
+    const struct segments *segments = &group->segments;
+    return segments->free_allocated + kept < MIN(SLOTS_KEPT, segments->count / 16) ||
+           segments->free_total + kept < group_clean_target(group);
 }
 
 static void freed_discard(struct group *group, const struct view *view)
@@ -93,6 +96,7 @@ void views_reap(struct group *group)
         mutex_lock(&group->lock);
         for (size_t i = 0; i < view->freed_count; i++)
             segment_free(&group->segments, view->freed[i], group->segments.table[view->freed[i]].allocated);
+        group->pace.freeing -= MIN(group->pace.freeing, (uint32_t)view->freed_count);
         if (view->emptied)
             group->table_ready = true;
         mutex_unlock(&group->lock);

@@ -368,6 +368,12 @@ static enum error stages_run(struct batch *batch)
     return ERROR_AGAIN;
 }
 
+/* What is to be paid for before it is known what is stored; documents, which are small and hold locks, wait for nobody. */
+static uint64_t stored_bytes_max(const struct batch *batch)
+{
+    return batch->component == COMPONENT_CATALOG ? 0 : (uint64_t)batch->count * CHUNK_SIZE;
+}
+
 static uint64_t stored_bytes(const struct batch *batch)
 {
     uint64_t bytes = 0;
@@ -381,12 +387,12 @@ enum error batch_commit(struct batch *batch)
     if (batch->count == 0 && batch->range_count == 0 && batch->change_count == 0)
         return ERROR_NONE;
     struct pool *pool = batch->pool;
-    group_throttle(pool->group);
+    uint64_t paid = stored_bytes_max(batch);
+    group_throttle(pool->group, paid);
     atomic_fetch_add(&pool->batches, 1);
     enum error error = stages_run(batch);
     atomic_fetch_sub(&pool->batches, 1);
-    if (!error)
-        group_throttle_pay(pool->group, stored_bytes(batch));
+    group_throttle_return(pool->group, paid - MIN(error ? 0 : stored_bytes(batch), paid));
     mutex_lock(&pool->section.mutex);
     latch_release(batch);
     mutex_unlock(&pool->section.mutex);

@@ -92,7 +92,7 @@ static void what_lz4_stored_takes_less_afterwards(void **context)
     texts_expect("disk");
     /* It says nothing of how long a merge takes that must make space. */
     assert_true(atomic_load(&pool->group->totals.segments_cleaned) > 0);
-    assert_int_equal(pool->group->clean_time, 0);
+    assert_int_equal(pool->group->pace.clean_rate, 0);
 }
 
 static void it_ends_and_does_not_begin_again(void **context)

@@ -1,10 +1,10 @@
-/* The throttle: who commits pays where the cleaner must make the space, and nobody pays while there is enough. */
+/* The throttle: who commits waits where the cleaner must make the space, and nobody waits while there is enough. */
 #include "base/clock.h"
 #include "tests/unit/group_fixture.h"
 
 #define SMALL ((UINT64_C(48) << 22) + 2 * AREA_SIZE)
-#define PAID  (UINT64_C(1) << 20)
-#define USUAL (2 * CLOCK_SECOND)
+#define BYTES (UINT64_C(1) << 20)
+#define RATE  (UINT64_C(16) << 20)
 
 static int setup(void **state)
 {
@@ -12,91 +12,120 @@ static int setup(void **state)
     return 0;
 }
 
-/* As if so many segments were left to commits, and the last merge that cleaned had taken USUAL. */
-static void leave(struct fixture *f, uint64_t segments)
+/* As if so many segments were left to commits, and the cleaner made RATE. Returns those that there are. */
+static uint32_t leave(struct fixture *f, uint64_t segments)
 {
     struct group *group = f->group;
     mutex_lock(&group->lock);
+    uint32_t before = group->segments.free_total;
     uint64_t room = group_commit_room(group);
     assert_true(room > segments);
     group->segments.free_total -= (uint32_t)(room - segments);
-    group->clean_time = USUAL;
+    group->pace = (struct pace){.clean_rate = RATE};
     mutex_unlock(&group->lock);
+    return before;
 }
 
 static void give_back(struct fixture *f, uint32_t free_total)
 {
     mutex_lock(&f->group->lock);
     f->group->segments.free_total = free_total;
-    f->group->clean_time = 0;
+    f->group->pace = (struct pace){0};
     mutex_unlock(&f->group->lock);
 }
 
-/* Nanoseconds that the next commit has to wait after one that stored PAID bytes; more by as much as this took. */
-static uint64_t price(struct fixture *f)
+/* Nanoseconds that a commit waits behind one of so many bytes; more by as much as this took. */
+static uint64_t price(struct fixture *f, uint64_t bytes)
 {
+    group_throttle(f->group, bytes);
     uint64_t before = clock_monotonic();
-    f->group->paced_until = 0;
-    group_throttle_pay(f->group, PAID);
-    assert_true(f->group->paced_until <= clock_monotonic() + CLOCK_SECOND);
-    return f->group->paced_until > before ? f->group->paced_until - before : 0;
+    group_throttle(f->group, 1);
+    return clock_monotonic() - before;
 }
 
-static uint64_t price_with(struct fixture *f, uint64_t segments, uint64_t owed)
+static uint64_t price_with(struct fixture *f, uint64_t segments, uint32_t emptied)
 {
-    uint32_t before = f->group->segments.free_total;
-    leave(f, segments);
-    f->group->clean_owed = owed;
-    uint64_t wait = price(f);
-    f->group->clean_owed = 0;
+    uint32_t before = leave(f, segments);
+    f->group->pace.emptied = emptied;
+    uint64_t wait = price(f, BYTES);
     give_back(f, before);
     return wait;
 }
 
-static void nobody_pays_where_nothing_was_ever_cleaned(void **state)
-{
-    assert_int_equal(price(*state), 0);
-}
-
-static void nobody_pays_while_there_is_much_space(void **state)
+static void nobody_waits_while_there_is_much_space(void **state)
 {
     struct fixture *f = *state;
-    f->group->clean_time = USUAL;
+    f->group->pace.clean_rate = RATE;
     assert_true(group_commit_room(f->group) >= 2 * group_clean_ahead(f->group));
-    assert_int_equal(price(f), 0);
+    assert_true(price(f, UINT64_C(1) << 40) < CLOCK_SECOND / 2);
 }
 
-/* A megabyte of the sixteen that are left is worth a sixteenth of the two seconds in which they have to last. */
-static void the_space_that_is_left_lasts_until_the_next_publish(void **state)
+/* As much is free as is to be free ahead, and no less than the last few segments. */
+static void commits_get_the_rate_of_the_cleaner_at_the_usual_level(void **state)
 {
-    assert_true(price_with(*state, 4, 0) >= USUAL / 16);
+    struct fixture *f = *state;
+    uint64_t ahead = group_clean_ahead(f->group);
+    assert_true(ahead < 5);
+    assert_true(price_with(f, ahead, 0) >= BYTES * CLOCK_SECOND / RATE);
 }
 
-static void the_less_is_left_the_more_is_paid(void **state)
+static void the_less_is_left_the_longer_it_takes(void **state)
 {
     assert_true(price_with(*state, 1, 0) > 2 * price_with(*state, 4, 0));
 }
 
-static void what_the_cleaner_will_write_to_is_not_left_to_commits(void **state)
+static void what_a_merge_emptied_counts_as_free_before_it_is_published(void **state)
 {
-    struct fixture *f = *state;
-    uint64_t size = segment_size(&f->group->segments);
-    assert_true(price_with(f, 4, 3 * size) > 2 * price_with(f, 4, 0));
+    assert_true(price_with(*state, 1, 0) > 2 * price_with(*state, 1, 4));
 }
 
 static void without_any_space_a_commit_waits_a_second_and_not_for_ever(void **state)
 {
     struct fixture *f = *state;
-    assert_true(price_with(f, 1, UINT64_C(1) << 40) >= CLOCK_SECOND);
+    uint32_t before = leave(f, 1);
+    uint64_t wait = price(f, UINT64_C(1) << 40);
+    give_back(f, before);
+    assert_true(wait >= CLOCK_SECOND);
 }
 
-static void a_commit_waits_for_what_others_paid(void **state)
+static void what_was_not_stored_is_not_waited_for(void **state)
 {
     struct fixture *f = *state;
-    uint64_t before = clock_monotonic();
-    f->group->paced_until = before + 10 * CLOCK_MILLISECOND;
-    group_throttle(f->group);
-    assert_true(clock_monotonic() >= before + 10 * CLOCK_MILLISECOND);
+    uint32_t before = leave(f, 1);
+    group_throttle(f->group, UINT64_C(1) << 40);
+    group_throttle_return(f->group, UINT64_C(1) << 40);
+    uint64_t begin = clock_monotonic();
+    group_throttle(f->group, 1);
+    assert_true(clock_monotonic() - begin < CLOCK_SECOND / 2);
+    give_back(f, before);
+}
+
+static void what_stores_nothing_does_not_wait(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t before = leave(f, 1);
+    group_throttle(f->group, UINT64_C(1) << 40);
+    uint64_t begin = clock_monotonic();
+    group_throttle(f->group, 0);
+    assert_true(clock_monotonic() - begin < CLOCK_SECOND / 2);
+    give_back(f, before);
+}
+
+static void the_rate_follows_what_the_cleaner_gains(void **state)
+{
+    struct fixture *f = *state;
+    struct pace *pace = &f->group->pace;
+    mutex_lock(&f->group->lock);
+    pace->clean_rate = RATE;
+    for (unsigned i = 0; i < 64; i++) {
+        pace->gained = 4 * RATE;
+        pace->time = CLOCK_SECOND;
+        group_pace_begin(f->group, true);
+    }
+    assert_in_range(pace->clean_rate, 4 * RATE * 9 / 10, 4 * RATE);
+    group_pace_begin(f->group, true); /* one that gained nothing says nothing */
+    assert_in_range(pace->clean_rate, 4 * RATE * 9 / 10, 4 * RATE);
+    mutex_unlock(&f->group->lock);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
@@ -104,13 +133,14 @@ static void a_commit_waits_for_what_others_paid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(nobody_pays_where_nothing_was_ever_cleaned),
-        TEST(nobody_pays_while_there_is_much_space),
-        TEST(the_space_that_is_left_lasts_until_the_next_publish),
-        TEST(the_less_is_left_the_more_is_paid),
-        TEST(what_the_cleaner_will_write_to_is_not_left_to_commits),
+        TEST(nobody_waits_while_there_is_much_space),
+        TEST(commits_get_the_rate_of_the_cleaner_at_the_usual_level),
+        TEST(the_less_is_left_the_longer_it_takes),
+        TEST(what_a_merge_emptied_counts_as_free_before_it_is_published),
         TEST(without_any_space_a_commit_waits_a_second_and_not_for_ever),
-        TEST(a_commit_waits_for_what_others_paid),
+        TEST(what_was_not_stored_is_not_waited_for),
+        TEST(what_stores_nothing_does_not_wait),
+        TEST(the_rate_follows_what_the_cleaner_gains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
