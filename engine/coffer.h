@@ -370,6 +370,7 @@ struct pool_status {
     uint64_t chunks_zero, chunks_hit, chunks_false_hit;
     uint64_t chunks_random;                    /* of unit_bytes_in: what compression could not shrink */
     uint64_t unit_bytes_in, unit_bytes_out;    /* of the compressor; also where a commit then found a hit gone */
+    uint64_t data_written_bytes, meta_written_bytes; /* to the devices: journal and what the cleaner moved; maps and tables */
     uint64_t checkpoints, checkpoint_last; /* seconds since 1970 */
     uint64_t journal_bytes;                /* since the last freeze */
     uint64_t replay_bytes, replay_nanoseconds; /* of the last open */

@@ -107,6 +107,8 @@ static enum error add_figures(json_t *json, const struct pool_status *status)
         {"chunks_random", status->chunks_random},
         {"unit_bytes_in", status->unit_bytes_in},
         {"unit_bytes_out", status->unit_bytes_out},
+        {"data_written_bytes", status->data_written_bytes},
+        {"meta_written_bytes", status->meta_written_bytes},
         {"checkpoints", status->checkpoints},
         {"checkpoint_last", status->checkpoint_last},
         {"journal_bytes", status->journal_bytes},

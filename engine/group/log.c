@@ -422,8 +422,11 @@ enum error log_advance(struct log *log)
 /* Waits for the write of the oldest buffer in flight. */
 static enum error reap(struct log *log, struct log_buffer *b) REQUIRES(log->mutex)
 {
+    struct group_totals *totals = &log->group->totals;
+    bool data = log->kind == SEGMENT_JOURNAL || log->kind == SEGMENT_COLD;
     b->reaping = true;
     mutex_unlock(&log->mutex);
+    atomic_fetch_add(data ? &totals->data_written : &totals->meta_written, b->io.size);
     enum error error = device_wait(&b->io);
     /* Only now: a flush that began while the write was in flight does not cover it. */
     group_append_written(log->group, segment_device(&log->group->segments, b->segment), b->io.size);

@@ -92,6 +92,8 @@ static void totals_fill(struct pool *pool, struct pool_status *status)
     status->chunks_random = atomic_load(&totals->chunks_random);
     status->unit_bytes_in = atomic_load(&totals->unit_bytes_in);
     status->unit_bytes_out = atomic_load(&totals->unit_bytes_out);
+    status->data_written_bytes = atomic_load(&totals->data_written);
+    status->meta_written_bytes = atomic_load(&totals->meta_written);
     status->checkpoints = atomic_load(&totals->checkpoints);
     status->read_errors = atomic_load(&totals->read_errors);
     status->index_full = atomic_load(&pool->group->index_full);
