@@ -44,7 +44,8 @@ static enum error word_find(const char *option, const char *text, const struct w
 }
 
 static const struct word patterns[] = {
-    {"sequential", PATTERN_SEQUENTIAL}, {"random", PATTERN_RANDOM}, {"shuffled", PATTERN_SHUFFLED}};
+    {"sequential", PATTERN_SEQUENTIAL}, {"random", PATTERN_RANDOM}, {"shuffled", PATTERN_SHUFFLED},
+    {"zipf", PATTERN_ZIPF}};
 static const struct word prepares[] = {
     {"none", PREPARE_NONE}, {"sequential", PREPARE_SEQUENTIAL}, {"random", PREPARE_RANDOM}};
 static const struct word fingerprints[] = {{"xxh3", POOL_FINGERPRINT_XXH3},
@@ -356,8 +357,9 @@ void options_help(void)
         "\n"
         "what is asked\n"
         "  --write | --read | --mix PERCENT     writes (default), reads, or PERCENT of reads\n"
-        "  --pattern sequential|random|shuffled sequential (default; a range for each thread), random blocks, or\n"
-        "                                       every block once in random order\n"
+        "  --pattern sequential|random|shuffled|zipf\n"
+        "                                       sequential (default; a range for each thread), random blocks, every\n"
+        "                                       block once in random order, or by Zipf's law with exponent 0.99\n"
         "  --block-size SIZE   --depth N   --threads N\n"
         "                                       4K; 32 requests in flight, shared by the threads; all processors\n"
         "  --size SIZE                          range that is used, 1G (nbd: at most the export)\n"

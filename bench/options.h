@@ -18,6 +18,7 @@ enum bench_pattern {
     PATTERN_SEQUENTIAL,
     PATTERN_RANDOM,
     PATTERN_SHUFFLED, /* every block once, in random order */
+    PATTERN_ZIPF,     /* random blocks, some far more often than others: exponent 0.99 */
 };
 enum bench_prepare { PREPARE_AUTO, PREPARE_NONE, PREPARE_SEQUENTIAL, PREPARE_RANDOM };
 

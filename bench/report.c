@@ -123,6 +123,8 @@ static json_t *pool_json(const struct engine_result *engine)
     json_object_set_new(object, "chunks_false_hit", integer(after->chunks_false_hit - before->chunks_false_hit));
     json_object_set_new(object, "unit_bytes_in", integer(after->unit_bytes_in - before->unit_bytes_in));
     json_object_set_new(object, "unit_bytes_out", integer(after->unit_bytes_out - before->unit_bytes_out));
+    json_object_set_new(object, "data_written_bytes", integer(after->data_written_bytes - before->data_written_bytes));
+    json_object_set_new(object, "meta_written_bytes", integer(after->meta_written_bytes - before->meta_written_bytes));
     json_object_set_new(object, "checkpoints", integer(after->checkpoints - before->checkpoints));
     json_object_set_new(object, "used_bytes", integer(after->used_bytes));
     json_object_set_new(object, "live_bytes", integer(after->live_bytes));

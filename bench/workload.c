@@ -2,6 +2,8 @@
  * The stream of requests and the threads that carry it out.
  *
  * Sequential: each thread has a range of its own and goes round in it. Random: all threads draw from the whole range.
+ * Zipf: the same, but ranks are drawn (Gray and others: Quickly generating billion-record synthetic databases, 1994), and
+ * a permutation says which block has which rank.
  * Shuffled: thread t takes every T-th element of one permutation of the range, so that together they meet each block
  * once. A thread's writes take their contents from a stream of its own (generator.h), one position for each 4 KiB.
  *
@@ -12,6 +14,7 @@
  */
 #include "bench/workload.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +25,8 @@
 
 #define PHASE_SEED     UINT64_C(0x100000001)
 #define SHUFFLE_ROUNDS 4
+#define ZIPF_EXPONENT 0.99
+#define ZIPF_SUMMED (UINT64_C(1) << 20) /* terms of the sum; the rest is as good as its integral */
 
 static atomic_bool interrupted;
 
@@ -64,6 +69,35 @@ static uint64_t workload_dice(struct workload *workload)
     return generator_mix(workload->dice++);
 }
 
+static double zeta(uint64_t count)
+{
+    double sum = 0;
+    for (uint64_t i = 1; i <= MIN(count, ZIPF_SUMMED); i++)
+        sum += pow((double)i, -ZIPF_EXPONENT);
+    if (count > ZIPF_SUMMED)
+        sum += (pow((double)count, 1 - ZIPF_EXPONENT) - pow((double)ZIPF_SUMMED, 1 - ZIPF_EXPONENT)) / (1 - ZIPF_EXPONENT);
+    return sum;
+}
+
+void zipf_init(struct zipf *zipf, uint64_t count)
+{
+    zipf->count = count;
+    zipf->zeta = zeta(count);
+    zipf->alpha = 1 / (1 - ZIPF_EXPONENT);
+    zipf->eta = count > 2 ? (1 - pow(2.0 / (double)count, 1 - ZIPF_EXPONENT)) / (1 - zeta(2) / zipf->zeta) : 1;
+}
+
+uint64_t zipf_draw(const struct zipf *zipf, double fraction)
+{
+    double share = fraction * zipf->zeta;
+    if (share < 1)
+        return 0;
+    if (share < 1 + pow(0.5, ZIPF_EXPONENT))
+        return MIN(UINT64_C(1), zipf->count - 1);
+    double rank = (double)zipf->count * pow(zipf->eta * fraction - zipf->eta + 1, zipf->alpha);
+    return MIN((uint64_t)rank, zipf->count - 1);
+}
+
 /* The least block that this request may go to, in blocks of block_size. */
 static uint64_t block_choose(struct workload *workload)
 {
@@ -76,6 +110,9 @@ static uint64_t block_choose(struct workload *workload)
         return workload_dice(workload) % all;
     case PATTERN_SHUFFLED:
         return workload_shuffle((workload->done * options->threads + workload->thread) % all, all, options->seed);
+    case PATTERN_ZIPF:
+        return workload_shuffle(zipf_draw(&workload->zipf, (double)(workload_dice(workload) >> 11) * 0x1p-53), all,
+                                options->seed);
     }
     ASSERT(!"a pattern");
     return 0;
@@ -163,6 +200,8 @@ static void workload_init(struct workload *workload, const struct bench_options 
     workload->first = workload->blocks * thread;
     workload->dice = generator_mix(options->seed + phase * PHASE_SEED + ((uint64_t)thread << 40));
     workload->left = UINT64_MAX;
+    if (options->pattern == PATTERN_ZIPF)
+        zipf_init(&workload->zipf, blocks);
     if (options->bytes) {
         uint64_t requests = MAX(options->bytes / options->block_size, 1);
         workload->left = requests / options->threads + (thread < requests % options->threads);

@@ -38,6 +38,15 @@ struct driver {
     enum error (*finish)(void *driver); /* the closing flush of a run that wrote; NULL: none */
 };
 
+/* Draws 0 with the highest probability, i with one in proportion to 1 / (i + 1)^0.99. */
+struct zipf {
+    uint64_t count;
+    double zeta, alpha, eta;
+};
+void zipf_init(struct zipf *zipf, uint64_t count);
+/* `fraction`: uniform in [0, 1). */
+uint64_t zipf_draw(const struct zipf *zipf, double fraction);
+
 /* One thread's part. Drivers read `options`, `thread` and `driver`, and set `error`. */
 struct workload {
     const struct bench_options *options;
@@ -50,6 +59,7 @@ struct workload {
     struct measure measure;
     /* the stream of requests; workload.c's own */
     uint64_t first, blocks, done, left, position, dice, deadline, writes_unflushed;
+    struct zipf zipf;
 };
 
 /* Makes the next operation into `operation->data`'s buffer and starts its clock; false when this thread is done. */

@@ -1,4 +1,5 @@
 /* The bench's requests: within the range, each block once where promised, errors told, options checked. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -189,6 +190,36 @@ static void random_requests_stay_within_the_range(void **state)
     assert_in_range(measure.counts[OPERATION_READ], 64, 192);
 }
 
+static void the_first_ranks_come_as_often_as_zipf_says(void **state)
+{
+    (void)state;
+    struct zipf zipf;
+    uint64_t counts[3] = {0}, draws = 1 << 16;
+    double sum = 0;
+    zipf_init(&zipf, 1000);
+    for (unsigned i = 1; i <= 1000; i++)
+        sum += pow(i, -0.99);
+    for (uint64_t i = 0; i < draws; i++) {
+        uint64_t rank = zipf_draw(&zipf, (double)i / (double)draws);
+        assert_in_range(rank, 0, 999);
+        if (rank < 3)
+            counts[rank]++;
+    }
+    for (unsigned i = 0; i < 2; i++)
+        assert_in_range(counts[i], (uint64_t)((double)draws / pow(i + 1, 0.99) / sum) - 2,
+                        (uint64_t)((double)draws / pow(i + 1, 0.99) / sum) + 2);
+    assert_true(counts[2] < counts[1] && counts[2] > counts[1] / 3);
+}
+
+static void a_range_of_one_block_has_one_rank(void **state)
+{
+    (void)state;
+    struct zipf zipf;
+    zipf_init(&zipf, 1);
+    assert_int_equal(zipf_draw(&zipf, 0), 0);
+    assert_int_equal(zipf_draw(&zipf, 0.999999), 0);
+}
+
 static void reads_alone_need_no_closing_flush(void **state)
 {
     (void)state;
@@ -253,6 +284,8 @@ int main(void)
         cmocka_unit_test(sequential_threads_write_each_block_once),
         cmocka_unit_test(shuffled_threads_write_each_block_once),
         cmocka_unit_test(random_requests_stay_within_the_range),
+        cmocka_unit_test(the_first_ranks_come_as_often_as_zipf_says),
+        cmocka_unit_test(a_range_of_one_block_has_one_rank),
         cmocka_unit_test(reads_alone_need_no_closing_flush),
         cmocka_unit_test(a_flush_comes_after_every_n_writes),
         cmocka_unit_test(the_first_error_ends_a_run_and_is_told),
