@@ -79,6 +79,7 @@ void reservation_set(struct group *group, struct reservation *reservation, uint6
     reservation->stored = known ? figures->stored : 0;
     reservation->written = recent_points_count(group->view->active); /* some may be its own */
     reservation->written_frozen = group->view->frozen ? recent_points_count(group->view->frozen) : 0;
+    reservation->trimmed = reservation->trimmed_frozen = true; /* likewise */
     if (blocks) {
         reservation->next = group->reservations.first;
         group->reservations.first = reservation;
@@ -112,9 +113,26 @@ bool reservation_covers(const struct reservation *reservation, uint64_t blocks)
            reservation->mapped + reservation->written + reservation->written_frozen + blocks <= reservation->blocks;
 }
 
+static bool is_trimmed(const struct reservation *reservation)
+{
+    return reservation->trimmed || reservation->trimmed_frozen;
+}
+
 bool reservation_may_cover(const struct reservation *reservation, uint64_t blocks)
 {
-    return reservation && reservation->blocks && reservation->mapped + blocks <= reservation->blocks;
+    return reservation && reservation->blocks &&
+           (is_trimmed(reservation) ? blocks : reservation->mapped + blocks) <= reservation->blocks;
+}
+
+bool reservation_may_be_open(const struct reservation *reservation)
+{
+    return reservation && reservation->blocks && (is_trimmed(reservation) || reservation_is_open(reservation));
+}
+
+void reservations_trim(struct group *group, uint64_t component)
+{
+    for (struct reservation *one = group->reservations.first; one; one = one->next)
+        one->trimmed = one->trimmed || atomic_load(one->component) == component;
 }
 
 void reservations_move(struct group *group, const _Atomic uint64_t *component)
@@ -132,6 +150,8 @@ void reservations_freeze(struct group *group)
     for (struct reservation *one = group->reservations.first; one; one = one->next) {
         one->written_frozen = one->written;
         one->written = 0;
+        one->trimmed_frozen = one->trimmed;
+        one->trimmed = false;
     }
 }
 
@@ -206,6 +226,7 @@ void reservations_publish(struct group *group, const struct reservation_figures 
         one->mapped = found ? found->mapped : 0;
         one->stored = found ? found->stored : 0;
         one->written_frozen = 0;
+        one->trimmed_frozen = false;
     }
     held_sum(group);
 }

@@ -29,6 +29,7 @@ struct reservation {
     uint64_t bytes;                    /* that those take at most */
     uint64_t mapped, stored;           /* blocks and bytes of the component that count, as of the last publish */
     uint64_t written, written_frozen;  /* blocks committed since, overwritten ones included: of each table */
+    bool trimmed, trimmed_frozen;      /* blocks of it were unmapped since: `mapped` may be too many; of each table */
 };
 
 struct reservations {
@@ -55,8 +56,12 @@ uint64_t reservations_held(const struct group *group, const struct reservation *
 /* Whether so many new blocks more are surely within the promise; whether they may be once all is merged. */
 bool reservation_covers(const struct reservation *reservation, uint64_t blocks);
 bool reservation_may_cover(const struct reservation *reservation, uint64_t blocks);
-/* Whether the object stores no more than was promised, so that its overwrites are within it. */
+/* Whether the object stores no more than was promised, so that its overwrites are within it; whether that may be so once all
+ * is merged. */
 bool reservation_is_open(const struct reservation *reservation);
+bool reservation_may_be_open(const struct reservation *reservation);
+/* Blocks of this component are unmapped. */
+void reservations_trim(struct group *group, uint64_t component);
 /* The object at `component` goes on as another component, which shares all that it has. */
 void reservations_move(struct group *group, const _Atomic uint64_t *component);
 

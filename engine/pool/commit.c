@@ -210,6 +210,14 @@ static void damage_forget(const struct batch *batch)
         damage_overwritten(batch->pool, batch->component, batch->ranges[i].first, batch->ranges[i].end);
 }
 
+static bool makes_holes(const struct batch *batch)
+{
+    bool makes = batch->range_count > 0;
+    for (size_t i = 0; i < batch->count && !makes; i++)
+        makes = batch->blocks[i].zero;
+    return makes;
+}
+
 static void records_enter(struct batch *batch)
 {
     struct log_commit commit = {.section = &batch->pool->section};
@@ -220,6 +228,8 @@ static void records_enter(struct batch *batch)
     references_enter(batch, &commit);
     holes_and_changes_enter(batch, &commit);
     damage_forget(batch);
+    if (batch->pool->group->reservations.first && makes_holes(batch))
+        reservations_trim(batch->pool->group, batch->component);
     for (size_t i = 0; i < batch->move_count; i++) {
         atomic_store(batch->moves[i].target, batch->moves[i].component);
         reservations_move(batch->pool->group, batch->moves[i].target);
@@ -323,21 +333,22 @@ static enum error fresh_ask(struct batch *batch)
     return ERROR_NONE;
 }
 
-/* What was committed since the last publish counts in full against a reservation, also what it only overwrote: once it
- * is merged, the batch may turn out to be within. */
+/* What was committed since the last publish counts in full against a reservation, also what it only overwrote, and what was
+ * trimmed since counts still: once it is merged, the batch may turn out to be within. */
 static enum error reservation_ask(struct batch *batch, bool *within)
 {
     struct group *group = batch->pool->group;
     mutex_lock(&group->lock);
-    bool may = !batch->need.own && batch->need.class == COMMIT_GROWS &&
-               reservation_may_cover(batch->reservation, batch->fresh);
+    bool may = !batch->need.own && batch->need.class != COMMIT_FREES &&
+               (batch->need.class == COMMIT_OVERWRITES ? reservation_may_be_open(batch->reservation)
+                                                       : reservation_may_cover(batch->reservation, batch->fresh));
     mutex_unlock(&group->lock);
     *within = false;
     if (!may)
         return ERROR_NONE;
     TRY(group_publish_needed(group));
     mutex_lock(&group->lock);
-    *within = reservation_covers(batch->reservation, batch->fresh);
+    *within = own_reservation(batch) != NULL;
     mutex_unlock(&group->lock);
     return ERROR_NONE;
 }

@@ -235,6 +235,31 @@ static void what_is_reserved_as_a_whole_can_be_written_again_and_for_the_first_t
     assert_noise("kept", FILL_BLOCKS - 1, 2);
 }
 
+/* What was cut off counts until a merge: before it is refused what is promised, that is waited for. */
+static void what_was_cut_off_does_not_count_against_the_promise(void **context)
+{
+    const uint64_t size = FILL_BLOCKS * COFFER_BLOCK;
+    struct volume *volume;
+    struct uuid uuid;
+    uint64_t more = 1 << 22;
+    (void)context;
+    assert_fine(object_create_reserved(pool, "kept", size + COFFER_BLOCK, OBJECT_RESERVE_FULL, &uuid));
+    fill_others();
+    assert_fine(volume_open(pool, "kept", false, &volume));
+    assert_fine(noise_write(volume, 0, 1, FILL_BLOCKS, (uint64_t)8 << 48));
+    assert_fine(noise_write(volume, FILL_BLOCKS, 1, 1, (uint64_t)8 << 48));
+    volume_close(volume);
+    publish();
+    fill_until_full("filler", &more, 1);
+    assert_fine(object_resize(pool, "kept", size, true));
+    assert_fine(volume_open(pool, "kept", false, &volume));
+    struct request trim = {.type = REQUEST_TRIM, .length = size};
+    volume_execute(volume, &trim, 1, fixture_answer, NULL);
+    assert_fine(trim.error);
+    assert_fine(noise_write(volume, 0, 1, FILL_BLOCKS, (uint64_t)9 << 48));
+    volume_close(volume);
+}
+
 static void others_overwrite_in_a_pool_that_is_full_of_promises(void **context)
 {
     (void)context;
@@ -354,6 +379,7 @@ int main(void)
         POOL_TEST(a_snapshot_that_fails_holds_nothing_more),
         POOL_TEST(who_finds_the_pool_full_is_told_that),
         POOL_TEST(what_is_reserved_as_a_whole_can_be_written_again_and_for_the_first_time_at_once),
+        POOL_TEST(what_was_cut_off_does_not_count_against_the_promise),
         POOL_TEST(others_overwrite_in_a_pool_that_is_full_of_promises),
         POOL_TEST(what_was_reserved_comes_back),
         POOL_TEST(what_is_reserved_as_a_whole_grows_with_the_object),
