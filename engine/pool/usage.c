@@ -54,9 +54,11 @@ static void leaf_count_in(struct map_walk *map, const struct map_leaf *leaf)
             entry_count_in(map->context, leaf->entries[i]);
 }
 
-/* What a device refuses to read now may be whole. */
+/* What a device refuses to read now may be whole; and what was not written when the group went out of service is not there,
+ * and lost to nobody. */
 static enum error unreadable(const struct usage_walk *walk, const struct walk_node *node)
 {
+    TRY(pool_check_usable(walk->pool));
     if (node->errors[0] == ERROR_IO || node->errors[1] == ERROR_IO)
         return error_explain(ERROR_IO, "a device does not read a part of its map: see the messages, then try again");
     return error_explain(ERROR_CORRUPT, "its map cannot be read: stop cofferd, then type `%s check`",
