@@ -92,7 +92,8 @@ void life_run_to_end(void (*run)(struct session *session))
 
 void life_plan(uint64_t operations, uint64_t until)
 {
-    uint64_t choice = world_below(100), promises = atomic_load(&world->session->promises);
+    /* Where the pool is filled each life is to crash. */
+    uint64_t choice = world_below(world->session->settings.fills ? 92 : 100), promises = atomic_load(&world->session->promises);
     world->until = until;
     faults_begin(world_below(5) != 0);
     world->stop_event = 1 + world_below(2 * operations);

@@ -131,18 +131,26 @@ static unsigned work_of(uint64_t seed)
     return seed % 8 < 4 ? 0 : (unsigned)(hash_mix(seed, WORK_ALL) % WORK_ALL + 1);
 }
 
+/* A device has a least size, so of a pool that is to be filled two are seldom. */
+static unsigned draw_devices(const struct choices *choices)
+{
+    if (choices->churn)
+        return world_below(8) != 0 ? 1 : 2;
+    return world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2);
+}
+
 static struct settings draw_settings(const struct choices *choices, uint64_t seed, const char *directory)
 {
     struct settings settings = {
         .seed = seed,
-        .size = ((choices->churn ? CHURN_MIB : UINT64_C(192)) + world_below(9) * 8) << 20,
+        .size = (choices->churn ? CHURN_MIB + world_below(3) * 8 : UINT64_C(192) + world_below(9) * 8) << 20,
         .memory = UINT64_C(52) << 20,
         .stripe_blocks = choices->points || choices->evil != 0 || choices->churn ? 64 : 0,
         .fills = choices->churn,
         .work = work_of(seed) | (choices->churn ? WORK_RESERVES : 0) | (is_hasty(seed) ? WORK_HASTE : 0),
         .rounds = choices->lives,
-        .devices = world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2),
-        .workers = 1 + (unsigned)world_below(choices->points || choices->evil != 0 ? 2 : 4),
+        .devices = draw_devices(choices),
+        .workers = 1 + (unsigned)world_below(choices->points || choices->evil != 0 || choices->churn ? 2 : 4),
         .lives_pause = 4u << world_below(choices->churn ? 8 : 14),
         .check_percent = 20,
         .sparing_percent =
