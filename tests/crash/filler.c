@@ -69,7 +69,8 @@ static void fill(struct session *session, struct volume *volume, struct dice *di
         if (error != ERROR_NO_SPACE)
             (void)!succeeds(session, error, "write to the filler");
     }
-    atomic_fetch_add(&session->fillings, error == ERROR_NO_SPACE && !session_met(TROUBLE_SPACE)); /* else what is below is full */
+    /* Else what is below is full. */
+    atomic_fetch_add(&session->fillings, error == ERROR_NO_SPACE && !session_met(TROUBLE_SPACE));
     atomic_fetch_add(&session->full, error == ERROR_NO_SPACE);
 }
 

@@ -369,6 +369,18 @@ static void the_pool_goes_on_while_a_target_is_compared(void **context)
     assert_in_range(compared, 3, 100);
 }
 
+/* A roll-back that may lose something compares as well. */
+static void the_pool_goes_on_while_a_roll_back_compares(void **context)
+{
+    (void)context;
+    import_whole();
+    meanwhile = open_disk;
+    assert_refused(object_rollback(pool, "disk@s1", NULL, false), ERROR_BUSY, "was in use while");
+    meanwhile = look_at_disk;
+    assert_fine(object_rollback(pool, "disk@s1", NULL, false));
+    meanwhile = NULL;
+}
+
 /* A snapshot or clone of what is being imported is not an import. */
 static void nothing_inherits_that_it_is_being_imported(void **context)
 {
@@ -403,6 +415,7 @@ int main(void)
         POOL_TEST(what_was_adopted_is_no_import_any_more),
         POOL_TEST(a_begin_that_was_cut_short_is_gone_on_with),
         POOL_TEST(the_pool_goes_on_while_a_target_is_compared),
+        POOL_TEST(the_pool_goes_on_while_a_roll_back_compares),
         POOL_TEST(nothing_inherits_that_it_is_being_imported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

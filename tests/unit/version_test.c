@@ -464,27 +464,6 @@ static void a_roll_back_loses_what_no_snapshot_has_only_when_told(void **context
     assert_int_equal(look("a").size, GIB);
 }
 
-static void a_is_opened_for_writing(void)
-{
-    struct volume *volume;
-    assert_fine(volume_open(pool, "a", false, &volume));
-    volume_close(volume);
-}
-
-/* It may have to read all of many maps; what others do with the object is seen. */
-static void the_pool_goes_on_while_a_roll_back_compares(void **context)
-{
-    (void)context;
-    make("a", GIB);
-    write_block("a", 0, 1);
-    snapshot("a", "s");
-    between_views = a_is_opened_for_writing;
-    assert_refused(object_rollback(pool, "a@s", NULL, false), ERROR_BUSY, "was in use while");
-    assert_null(between_views);
-    assert_fine(object_rollback(pool, "a@s", NULL, false));
-    assert_block("a", 0, 1);
-}
-
 static void a_clone_of_a_snapshot_lives_without_it(void **context)
 {
     (void)context;
@@ -647,7 +626,6 @@ int main(void)
         TEST(a_thousand_snapshots_read_as_the_first),
         TEST(an_object_goes_back_to_its_snapshot),
         TEST(a_roll_back_loses_what_no_snapshot_has_only_when_told),
-        TEST(the_pool_goes_on_while_a_roll_back_compares),
         TEST(a_clone_of_a_snapshot_lives_without_it),
         TEST(a_clone_of_an_object_is_of_that_moment),
         TEST(clones_of_clones_read_as_the_first),
