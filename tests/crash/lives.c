@@ -326,7 +326,7 @@ static void note_status(struct session *session, struct pool *pool)
     ASSERT(status != NULL);
     bool told = succeeds(session, pool_status(pool, status), "status");
     if (told)
-        atomic_store(&session->ample, status->free_bytes > status->capacity_bytes / 2);
+        atomic_store(&session->ample, !session->settings.fills && status->free_bytes > status->capacity_bytes / 2);
     if (told)
         atomic_store(&session->checkpoints_open, status->checkpoints);
     if (status->memory_used > session->settings.memory)

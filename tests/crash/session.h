@@ -151,7 +151,7 @@ struct session {
     struct model_clock clock;
     _Atomic uint64_t promises; /* answers that say something of what is durable */
     _Atomic int phase;
-    _Atomic bool stop, ample; /* ample: the pool is less than half full */
+    _Atomic bool stop, ample; /* ample: the pool is less than half full, and nobody fills it */
     _Atomic bool over;        /* the group is out of service: who works comes back, and the pool is opened again */
     bool faulty;              /* requests may fail for other reasons than a full pool */
     _Atomic uint64_t requests, flushes, full, objects;
