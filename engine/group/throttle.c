@@ -109,11 +109,19 @@ static uint64_t line_wait(struct group *group, uint64_t place)
     return reached >= place ? 0 : MAX((uint64_t)((double)(place - reached) * CLOCK_SECOND / (double)rate), 1);
 }
 
+/* Behind the last place in the line, or where it will be in the time that anybody waits at most: what many took beyond that is
+ * not for those to pay who come later. */
+static uint64_t place_last(const struct group *group, uint64_t rate)
+{
+    uint64_t taken = group->pace.taken;
+    return rate == UINT64_MAX ? taken : MIN(taken, group->pace.reached + rate * (PACE_WAIT_MAX / CLOCK_SECOND));
+}
+
 static void place_await(struct group *group, uint64_t bytes)
 {
     mutex_lock(&group->lock);
-    (void)line_advance(group);
-    uint64_t place = MAX(group->pace.taken, group->pace.reached), wait = line_wait(group, place), begin = group->pace.since;
+    uint64_t place = MAX(place_last(group, line_advance(group)), group->pace.reached), wait = line_wait(group, place),
+             begin = group->pace.since;
     group->pace.taken = place + bytes;
     while (wait && group->pace.since - begin < PACE_WAIT_MAX && !group_is_fenced(group)) {
         mutex_unlock(&group->lock);

@@ -429,7 +429,8 @@ static enum error rename_to(struct pool *pool, const char *name, const char *new
 
 enum error object_rename(struct pool *pool, const char *name, const char *new_name)
 {
-    TRY(object_name_check_new(new_name));
+    if (strcmp(name, new_name) != 0)
+        TRY(object_name_check_new(new_name));
     mutex_lock(&pool->lock);
     return unlocked(pool, rename_to(pool, name, new_name));
 }

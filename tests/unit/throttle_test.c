@@ -88,6 +88,19 @@ static void without_any_space_a_commit_waits_a_second_and_not_for_ever(void **st
     assert_true(wait >= CLOCK_SECOND);
 }
 
+/* Of three: the first takes more than the line comes to in a second, the second waits that long. */
+static void what_others_took_too_much_is_paid_once(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t before = leave(f, 1);
+    (void)price(f, UINT64_C(1) << 40);
+    uint64_t begin = clock_monotonic();
+    group_throttle(f->group, 1);
+    uint64_t wait = clock_monotonic() - begin;
+    give_back(f, before);
+    assert_true(wait < CLOCK_SECOND / 2);
+}
+
 static void what_was_not_stored_is_not_waited_for(void **state)
 {
     struct fixture *f = *state;
@@ -138,6 +151,7 @@ int main(void)
         TEST(the_less_is_left_the_longer_it_takes),
         TEST(what_a_merge_emptied_counts_as_free_before_it_is_published),
         TEST(without_any_space_a_commit_waits_a_second_and_not_for_ever),
+        TEST(what_others_took_too_much_is_paid_once),
         TEST(what_was_not_stored_is_not_waited_for),
         TEST(what_stores_nothing_does_not_wait),
         TEST(the_rate_follows_what_the_cleaner_gains),
