@@ -405,6 +405,8 @@ enum error log_advance(struct log *log)
         log->sealing = true;
         mutex_unlock(&log->mutex);
         error = buffer_seal(log, b);
+        if (error)
+            error = group_fence(log->group, error); /* before another thread may come to this buffer */
         mutex_lock(&log->mutex);
         log->sealing = false;
         if (!error) {
