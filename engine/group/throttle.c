@@ -102,11 +102,10 @@ static uint64_t line_advance(struct group *group)
     return rate;
 }
 
-/* Nanoseconds until the line comes to a place; 0: it did. */
-static uint64_t line_wait(struct group *group, uint64_t place)
+/* Nanoseconds until the line comes to a place that is ahead, at this rate. */
+static uint64_t line_wait(const struct group *group, uint64_t place, uint64_t rate)
 {
-    uint64_t rate = line_advance(group), reached = group->pace.reached;
-    return reached >= place ? 0 : MAX((uint64_t)((double)(place - reached) * CLOCK_SECOND / (double)rate), 1);
+    return MAX((uint64_t)((double)(place - group->pace.reached) * CLOCK_SECOND / (double)rate), 1);
 }
 
 /* Behind the last place in the line, or where it will be in the time that anybody waits at most: what many took beyond that is
@@ -119,15 +118,16 @@ static uint64_t place_last(const struct group *group, uint64_t rate)
 
 static void place_await(struct group *group, uint64_t bytes)
 {
+    const struct pace *pace = &group->pace;
     mutex_lock(&group->lock);
-    uint64_t place = MAX(place_last(group, line_advance(group)), group->pace.reached), wait = line_wait(group, place),
-             begin = group->pace.since;
+    uint64_t rate = line_advance(group), place = MAX(place_last(group, rate), pace->reached), begin = pace->since;
     group->pace.taken = place + bytes;
-    while (wait && group->pace.since - begin < PACE_WAIT_MAX && !group_is_fenced(group)) {
+    while (pace->reached < place && pace->since - begin < PACE_WAIT_MAX && !group_is_fenced(group)) {
+        uint64_t wait = line_wait(group, place, rate);
         mutex_unlock(&group->lock);
         clock_sleep(MIN(wait, PACE_LOOK));
         mutex_lock(&group->lock);
-        wait = line_wait(group, place);
+        rate = line_advance(group);
     }
     mutex_unlock(&group->lock);
 }
