@@ -81,7 +81,8 @@ static void unit_cache(struct group *group, const struct item_read *read, const 
             cache_add(group->chunks, chunk_key(chunks[i]->entry), chunks[i]->out);
 }
 
-/* Of a unit that moved only what was alive may have gone along; the others are asked for again, each by its own name. */
+/* Of a unit that moved only what was alive may have gone along; the others are asked for again, each by its own name. Of a
+ * group that is out of service nothing is told to be damaged: a buffer of its log may never have been written. */
 static void unit_done(struct item_read *read, void *context)
 {
     struct chunks_context *chunks = context;
@@ -100,7 +101,9 @@ static void unit_done(struct item_read *read, void *context)
         }
         if (chunk->error == ERROR_NOT_FOUND)
             chunk->error = ERROR_CORRUPT;
-        if (chunk->error)
+        if (chunk->error && group_is_fenced(chunks->group))
+            chunk->error = ERROR_FENCED;
+        else if (chunk->error)
             damage_report(chunks->group, &chunk->entry, chunk->error);
     }
     if (!error)

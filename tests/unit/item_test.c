@@ -53,6 +53,19 @@ static void places_that_do_not_exist_are_errors(void **state)
     assert_int_equal(read_entry(f, entry), ERROR_NONE);
 }
 
+static void what_a_fenced_group_has_not_written_is_no_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry entry = fixture_write(f, COMPONENT, 1, 1);
+    struct map_entry unwritten = entry_make(entry_cid(entry), entry_serial(entry), entry_offset(entry) + 1, 1, 0, 1);
+    flush(f);
+    assert_int_equal(read_entry(f, unwritten), ERROR_CORRUPT);
+    uint64_t told = atomic_load(&f->group->totals.read_errors);
+    assert_int_equal(group_fence(f->group, ERROR_NO_MEMORY), ERROR_FENCED);
+    assert_int_equal(read_entry(f, unwritten), ERROR_FENCED);
+    assert_int_equal(atomic_load(&f->group->totals.read_errors), told);
+}
+
 static void one_changed_bit_is_one_damaged_unit(void **state)
 {
     struct fixture *f = *state;
@@ -169,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(places_that_do_not_exist_are_errors),
+        TEST(what_a_fenced_group_has_not_written_is_no_damage),
         TEST(one_changed_bit_is_one_damaged_unit),
         TEST(a_kind_that_was_not_asked_for_is_refused),
         cmocka_unit_test(impossible_headers_have_no_descriptors),
