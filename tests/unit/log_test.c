@@ -163,6 +163,62 @@ static void a_group_that_is_out_of_service_writes_no_append(void **state)
     fixture_expect(f, COMPONENT, 2, 0);
 }
 
+/* ---- an encryption that finds no memory, and a thread that comes to the log in the moment in which the group is fenced */
+
+static struct log *failing; /* its next encryption fails; NULL: none */
+static _Atomic unsigned encryptions;
+
+enum error __real_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out, size_t size);
+enum error __wrap_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out, size_t size);
+enum error __real_group_fence(struct group *group, enum error error);
+enum error __wrap_group_fence(struct group *group, enum error error);
+
+enum error __wrap_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out, size_t size)
+{
+    if (failing && atomic_fetch_add(&encryptions, 1) == 0)
+        return ERROR_NO_MEMORY;
+    return __real_bulk_encrypt(keys, first_block, in, out, size);
+}
+
+static void advance(void *argument)
+{
+    (void)!log_advance(argument);
+}
+
+enum error __wrap_group_fence(struct group *group, enum error error)
+{
+    struct log *log = failing;
+    struct thread other;
+    if (log && atomic_load(&encryptions) == 1 && !group_is_fenced(group)) {
+        assert_int_equal(thread_start(&other, "other", advance, log), ERROR_NONE);
+        thread_join(&other);
+    }
+    return __real_group_fence(group, error);
+}
+
+/* Its tag was made, and the bytes would be others: `durable` may have risen. */
+static void what_could_not_be_encrypted_is_sealed_by_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    struct log *journal = &f->group->journal;
+    (void)fixture_write(f, COMPONENT, 1, 1);
+    assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
+    (void)fixture_write(f, COMPONENT, 2, 2);
+    assert_int_equal(fixture_enter(f, false), ERROR_NONE);
+    uint64_t ticket = log_close(journal, false);
+    fixture_leave(f);
+    failing = journal;
+    enum error error = log_advance(journal);
+    failing = NULL;
+    assert_int_equal(error, ERROR_FENCED);
+    assert_int_equal(atomic_load(&encryptions), 1);
+    assert_true(journal->sealed < ticket);
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 1, 1);
+    fixture_expect(f, COMPONENT, 2, 0);
+}
+
 static void nothing_open_is_nothing_to_close(void **state)
 {
     struct fixture *f = *state;
@@ -330,6 +386,7 @@ int main(void)
         TEST(nothing_of_an_earlier_life_is_written),
         TEST(a_reader_waits_for_a_fill),
         TEST(a_group_that_is_out_of_service_writes_no_append),
+        TEST(what_could_not_be_encrypted_is_sealed_by_nobody_else),
         TEST(nothing_open_is_nothing_to_close),
         TEST(an_empty_append_carries_the_chain_on),
         TEST(a_log_goes_on_from_segment_to_segment),
