@@ -20,17 +20,27 @@
 
 /* ---- batches are lent ------------------------------------------------------------------------------------------------ */
 
-void *batch_make(void)
+static struct batch *make(size_t output, size_t compare)
 {
     struct batch *batch = memory_zeroed(1, sizeof *batch);
     if (!batch)
         return NULL;
-    batch->output = memory_aligned(BATCH_BLOCKS * CHUNK_SIZE);
-    batch->compare = memory_aligned(BATCH_BLOCKS * CHUNK_SIZE);
-    if (batch->output && batch->compare)
+    batch->output = memory_aligned(output);
+    batch->compare = compare ? memory_aligned(compare) : NULL;
+    if (batch->output && (batch->compare || compare == 0))
         return batch;
     batch_destroy(batch);
     return NULL;
+}
+
+void *batch_make(void)
+{
+    return make(BATCH_BLOCKS * CHUNK_SIZE, BATCH_BLOCKS * CHUNK_SIZE);
+}
+
+void *catalog_batch_make(void)
+{
+    return make(OBJECT_DOCUMENT_BYTES_MAX, 0);
 }
 
 void batch_destroy(void *object)
@@ -43,10 +53,12 @@ void batch_destroy(void *object)
 
 struct batch *batch_get(struct pool *pool, uint64_t component, const struct fingerprint_key *key)
 {
-    struct batch *batch = lender_take(pool->batch_lender);
+    struct lender *lender = component == COMPONENT_CATALOG ? pool->catalog_batch_lender : pool->batch_lender;
+    struct batch *batch = lender_take(lender);
     if (!batch)
         return NULL;
     batch->pool = pool;
+    batch->lender = lender;
     batch->target = NULL;
     batch->component = component;
     batch->key = key;
@@ -70,7 +82,7 @@ static void batch_empty(struct batch *batch)
 void batch_put(struct batch *batch)
 {
     batch_empty(batch);
-    lender_give(batch->pool->batch_lender, batch);
+    lender_give(batch->lender, batch);
 }
 
 /* ---- split ---------------------------------------------------------------------------------------------------------------- */

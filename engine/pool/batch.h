@@ -3,7 +3,8 @@
  * none of which overlap, so that one commit can carry them in any order.
  *
  * A batch, with its 1 MiB for compressed units and 1 MiB for comparing, is lent to one thread at a time; there are
- * BATCHES_LENT of them in a pool.
+ * BATCHES_LENT of them in a pool. One more, as small as documents are, is the catalog's: its commits hold pool->lock, and
+ * who writes may hold a batch while it waits for space.
  */
 #ifndef COFFER_ENGINE_POOL_BATCH_H
 #define COFFER_ENGINE_POOL_BATCH_H
@@ -15,6 +16,7 @@
 #define BATCHES_LENT 6
 #define BATCHES_SMALL_MEMORY (UINT64_C(128) << 20) /* below it, half of them */
 #define BATCH_BYTES (2u * BATCH_BLOCKS * CHUNK_SIZE + (64u << 10))
+#define CATALOG_BATCH_BYTES (OBJECT_DOCUMENT_BYTES_MAX + (64u << 10))
 #define BATCH_RANGES 128
 
 struct batch_block {
@@ -43,6 +45,7 @@ struct batch_unit {
 
 struct batch {
     struct pool *pool;
+    struct lender *lender; /* whose it is */
     const _Atomic uint64_t *target; /* where the component is asked again at the commit; NULL: it stays as it is */
     uint64_t component;
     const struct fingerprint_key *key; /* NULL: no dedup, no fingerprints (the catalog) */
@@ -67,14 +70,15 @@ struct batch {
     size_t latch_count;
     struct view *view;       /* of the latching, for the reads of partial blocks */
     uint64_t sequence;       /* of the commit */
-    uint8_t *output;         /* BATCH_BLOCKS chunks */
-    uint8_t *compare;        /* BATCH_BLOCKS chunks, for lookup.c */
+    uint8_t *output;         /* BATCH_BLOCKS chunks; of the catalog's OBJECT_DOCUMENT_BYTES_MAX */
+    uint8_t *compare;        /* BATCH_BLOCKS chunks, for lookup.c; NULL: nothing is looked up */
 };
 
-/* For the pool's lender. */
+/* For the pool's lenders. */
 void *batch_make(void);
+void *catalog_batch_make(void);
 void batch_destroy(void *batch);
-/* An empty batch, after a wait where all are lent; NULL when out of memory. Put each. */
+/* An empty batch, after a wait where all are lent (the catalog's: by who commits documents); NULL when out of memory. Put each. */
 struct batch *batch_get(struct pool *pool, uint64_t component, const struct fingerprint_key *key);
 void batch_put(struct batch *batch);
 /* Whether blocks [first, end) overlap what the batch holds, or do not fit in. */

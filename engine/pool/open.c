@@ -40,16 +40,18 @@ static uint64_t pool_memory(const struct pool *pool)
 
 static size_t batches_lent(uint64_t memory) { return memory < BATCHES_SMALL_MEMORY ? BATCHES_LENT / 2 : BATCHES_LENT; }
 
+static uint64_t batches_bytes(uint64_t memory) { return batches_lent(memory) * BATCH_BYTES + CATALOG_BATCH_BYTES; }
+
 /* The setting of which a group gets at least this much, also where a server keeps its share of it. */
 static uint64_t setting_giving(uint64_t memory)
 {
     uint64_t setting = memory;
-    while (setting - setting / POOL_MEMORY_SERVER_SHARE - batches_lent(setting) * BATCH_BYTES < memory)
+    while (setting - setting / POOL_MEMORY_SERVER_SHARE - batches_bytes(setting) < memory)
         setting += UINT64_C(1) << 20;
     return setting;
 }
 
-uint64_t pool_memory_lent(const struct pool *pool) { return batches_lent(pool_memory(pool)) * BATCH_BYTES; }
+uint64_t pool_memory_lent(const struct pool *pool) { return batches_bytes(pool_memory(pool)); }
 
 /* ---- the witness, raised after each publish ------------------------------------------------------------------------------ */
 
@@ -186,6 +188,13 @@ static struct obstacle obstacle_of(const struct opening *opening, enum error err
     return obstacle;
 }
 
+/* Users' plaintext. Nobody holds one. */
+static void batches_forget(struct pool *pool)
+{
+    lender_empty(pool->batch_lender);
+    lender_empty(pool->catalog_batch_lender);
+}
+
 /* `*obstacle`: where it fails. */
 static enum error with_key(struct pool *pool, const struct provider_secret *secret, struct obstacle *obstacle)
 {
@@ -205,7 +214,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
         message(MESSAGE_WARNING, "the group did not close cleanly");
     pool->group = NULL;
     catalog_unload(pool);
-    lender_empty(pool->batch_lender);
+    batches_forget(pool);
     witness_destroy(pool->witness);
     pool->witness = NULL;
     keys_forget(pool);
@@ -218,6 +227,7 @@ static void pool_free(struct pool *pool)
 {
     pool_conf_destroy(pool->conf);
     lender_destroy(pool->batch_lender);
+    lender_destroy(pool->catalog_batch_lender);
     mutex_deinit(&pool->witness_lock);
     mutex_deinit(&pool->section.mutex);
     condition_deinit(&pool->section.changed);
@@ -262,6 +272,8 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     enum error error = pool->directory && pool->command ? pool_conf_read(directory, &pool->conf) : ERROR_NO_MEMORY;
     if (!error)
         error = lender_create(batches_lent(pool_memory(pool)), batch_make, batch_destroy, &pool->batch_lender);
+    if (!error)
+        error = lender_create(1, catalog_batch_make, batch_destroy, &pool->catalog_batch_lender);
     if (error) {
         pool_free(pool);
         return error;
@@ -437,7 +449,7 @@ static enum error key_drop(struct pool *pool)
     enum error error = group_close(pool->group, group_is_fenced(pool->group));
     pool->group = NULL;
     catalog_unload(pool);
-    lender_empty(pool->batch_lender); /* users' plaintext; no volume is open, so nobody holds one */
+    batches_forget(pool); /* no volume is open, so nobody holds one */
     witness_destroy(pool->witness);
     pool->witness = NULL;
     keys_forget(pool);

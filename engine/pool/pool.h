@@ -95,7 +95,7 @@ struct pool {
     struct latch *latches;
     struct group *group;           /* NULL while locked */
     _Atomic unsigned batches;      /* running now: the load that chooses the codec */
-    struct lender *batch_lender;
+    struct lender *batch_lender, *catalog_batch_lender;
 
     struct mutex lock;
     struct object *objects;
