@@ -290,10 +290,16 @@ static bool is_needed_elsewhere(struct group *group, bool gained)
     return gained && filling;
 }
 
+/* What takes space elsewhere. */
+static uint64_t kept_bytes(const struct clean *clean)
+{
+    return clean->bytes_copied + clean->bytes_paged;
+}
+
 static uint64_t gained(const struct clean *clean)
 {
     uint64_t emptied = clean->emptied_count * segment_size(&clean->merge->group->segments);
-    return emptied - MIN(emptied, clean->bytes_copied);
+    return emptied - MIN(emptied, kept_bytes(clean));
 }
 
 /* What is emptied, with `moved` of one more (0: of none), is to be published before more is. What is compressed harder is
@@ -308,7 +314,7 @@ static bool is_piece(const struct clean *clean, uint64_t moved)
     ahead = group_clean_ahead(group) * size;
     room = group_commit_room(group);
     mutex_unlock(&group->lock);
-    return gain >= MAX(ahead / PIECE_GAIN, GAIN_LEAST * size) || clean->bytes_copied + moved >= ahead / PIECE_MOVE ||
+    return gain >= MAX(ahead / PIECE_GAIN, GAIN_LEAST * size) || kept_bytes(clean) + moved >= ahead / PIECE_MOVE ||
            room < PIECE_ROOM;
 }
 

@@ -43,6 +43,7 @@ struct clean {
     uint64_t live_found, pages_found;
     size_t moves_before;  /* of earlier segments */
     size_t pages_before;
+    uint64_t paged_before;
     uint64_t freed;       /* of live_found, what moves now; pages of tables follow */
     struct page_cursor places, counts;
 
@@ -52,6 +53,7 @@ struct clean {
     struct moved_page *moved_pages;
     size_t moved_page_count, moved_page_capacity;
     uint64_t bytes_copied;
+    uint64_t bytes_paged; /* of the pages: their trees write as many elsewhere */
     uint32_t *emptied; /* segments */
     size_t emptied_count;
 };

@@ -227,6 +227,7 @@ static enum error page_clean(struct clean *clean, const struct item_read *read)
         return ERROR_NONE;
     TRY(item_verify(read, (const uint8_t *)read->header));
     *(table == TABLE_SEGMENTS ? &clean->pages_found : &clean->live_found) += (uint64_t)read->length * GRAIN_SIZE;
+    clean->bytes_paged += (uint64_t)read->length * GRAIN_SIZE;
     return page_note(clean, table, descriptor->level, le40_get(descriptor->number));
 }
 
@@ -348,6 +349,7 @@ enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, boo
     clean->live_found = clean->pages_found = clean->freed = 0;
     clean->moves_before = clean->move_count;
     clean->pages_before = clean->moved_page_count;
+    clean->paged_before = clean->bytes_paged;
     enum error error = segment_read(clean);
     *emptied = is_found_whole(clean, error);
     if (*emptied) {
@@ -356,6 +358,7 @@ enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, boo
     }
     clean->move_count = clean->moves_before;
     clean->moved_page_count = clean->pages_before;
+    clean->bytes_paged = clean->paged_before;
     if (group_is_fenced(group))
         return ERROR_FENCED;
     if (error == ERROR_NO_SPACE || error == ERROR_NO_MEMORY)
