@@ -277,19 +277,6 @@ static enum error has_room(struct clean *clean, uint32_t index, bool *has)
     return ERROR_NONE;
 }
 
-/* What was moved so far is complete at any time. Writers who wait for the table wait for this merge, so it ends early where
- * they will soon; one segment is always gained. */
-static bool is_needed_elsewhere(struct group *group, bool gained)
-{
-    if (atomic_load(&group->closing))
-        return true;
-    mutex_lock(&group->lock);
-    const struct recent *active = group->view->active;
-    bool filling = recent_room(active) < recent_capacity(active) / 2;
-    mutex_unlock(&group->lock);
-    return gained && filling;
-}
-
 /* What takes space elsewhere. */
 static uint64_t kept_bytes(const struct clean *clean)
 {
@@ -304,28 +291,42 @@ static uint64_t gained(const struct clean *clean)
 
 /* What is emptied, with `moved` of one more (0: of none), is to be published before more is. What is compressed harder is
  * one piece. */
-static bool is_piece(const struct clean *clean, uint64_t moved)
+static bool is_piece(const struct clean *clean, uint64_t moved) REQUIRES(clean->merge->group->lock)
 {
-    struct group *group = clean->merge->group;
-    uint64_t size = segment_size(&group->segments), ahead, room, gain = gained(clean) + (moved ? size - MIN(moved, size) : 0);
+    const struct group *group = clean->merge->group;
+    uint64_t size = segment_size(&group->segments), ahead = group_clean_ahead(group) * size;
+    uint64_t gain = gained(clean) + (moved ? size - MIN(moved, size) : 0);
     if (clean->level || gain < size)
         return false;
-    mutex_lock(&group->lock);
-    ahead = group_clean_ahead(group) * size;
-    room = group_commit_room(group);
-    mutex_unlock(&group->lock);
     return gain >= MAX(ahead / PIECE_GAIN, GAIN_LEAST * size) || kept_bytes(clean) + moved >= ahead / PIECE_MOVE ||
-           room < PIECE_ROOM;
+           group_commit_room(group) < PIECE_ROOM;
+}
+
+/* What was moved so far is complete at any time. It is a piece; or writers who wait for the table wait for this merge, so it
+ * ends early where they will soon, one segment being gained. */
+static bool is_enough(const struct clean *clean)
+{
+    struct group *group = clean->merge->group;
+    if (atomic_load(&group->closing))
+        return true;
+    mutex_lock(&clean->merge->group->lock);
+    const struct recent *active = group->view->active;
+    bool filling = recent_room(active) < recent_capacity(active) / 2;
+    bool enough = (filling && clean->emptied_count) || is_piece(clean, 0);
+    mutex_unlock(&clean->merge->group->lock);
+    return enough;
 }
 
 /* The segment after `i`, which is to be read ahead; SEGMENT_NONE: it is left for another piece. */
 static uint32_t next_of(const struct clean *clean, const struct victims *victims, size_t i)
 {
     struct group *group = clean->merge->group;
-    mutex_lock(&group->lock);
-    uint64_t alive = alive_bytes(&group->segments.table[victims->items[i]]);
-    mutex_unlock(&group->lock);
-    return i + 1 < victims->count && !is_piece(clean, alive) ? victims->items[i + 1] : SEGMENT_NONE;
+    if (i + 1 == victims->count)
+        return SEGMENT_NONE;
+    mutex_lock(&clean->merge->group->lock);
+    bool last = is_piece(clean, alive_bytes(&group->segments.table[victims->items[i]]));
+    mutex_unlock(&clean->merge->group->lock);
+    return last ? SEGMENT_NONE : victims->items[i + 1];
 }
 
 /* To who waits in commits: what is empty is as good as free. */
@@ -341,7 +342,7 @@ static enum error segments_empty(struct clean *clean, struct victims *victims)
 {
     struct group *group = clean->merge->group;
     clean_read_ahead(clean, victims->items[0]);
-    for (size_t i = 0; i < victims->count && !is_needed_elsewhere(group, clean->emptied_count > 0) && !is_piece(clean, 0); i++) {
+    for (size_t i = 0; i < victims->count && !is_enough(clean); i++) {
         bool has, emptied;
         TRY(has_room(clean, victims->items[i], &has));
         if (!has)
