@@ -456,6 +456,7 @@ static enum error open_steps(struct group *group)
 static void group_init(struct group *group)
 {
     mutex_init(&group->lock, RANK_GROUP);
+    condition_init(&group->view_gone);
     mutex_init(&group->index_lock, RANK_LEAF);
     mutex_init(&group->sync_lock, RANK_LOG);
     condition_init(&group->sync_changed);
@@ -497,6 +498,7 @@ static void group_free(struct group *group)
         superblock_forget(&group->superblocks[d]);
     }
     mutex_deinit(&group->lock);
+    condition_deinit(&group->view_gone);
     mutex_deinit(&group->index_lock);
     mutex_deinit(&group->sync_lock);
     condition_deinit(&group->sync_changed);

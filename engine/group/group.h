@@ -102,6 +102,7 @@ struct group {
     struct log journal, meta, twin, cold;
     struct view *view;                     /* the newest */
     struct view *view_oldest;
+    struct condition view_gone;            /* one that is not the newest is held by nobody any more */
     struct recent *tables[2];              /* the arenas: one active, the other frozen or empty */
     bool table_ready;                      /* the one that is not active is empty */
     struct index *index;                   /* has a lock of its own */

@@ -379,6 +379,7 @@ enum error group_merge_replayed(struct group *group)
 #define LINKS_WAIT_MAX (4 * CLOCK_MILLISECOND) /* of each snapshot or clone, before it comes to waiting for a freeze */
 #define LINKS_PATIENCE (60 * CLOCK_SECOND)
 #define LINKS_LOOK (5 * CLOCK_MILLISECOND)
+#define VIEW_LOOK (100 * CLOCK_MILLISECOND) /* while one is waited for: is the group to end? */
 #define DROPS_AGE (5 * CLOCK_SECOND) /* of a table that drops nodes of maps: what they hold is to come back soon */
 
 /* Where there is no space to release anything, segments that can be freed make some. */
@@ -416,9 +417,11 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
     return group->config.by_hand ? something && wanted : due;
 }
 
-/* What a freeze lacks: a buffer (whose write nobody waited for yet), a prepared segment, or views to go. */
+/* What a freeze lacks: views to go, a buffer (whose write nobody waited for yet), or a prepared segment. */
 static void freeze_wait(struct group *group)
 {
+    if (views_await(group, clock_monotonic() + VIEW_LOOK))
+        return;
     /* Not left to the keeper: what it prepares may come too late, and waiting for it here gains nothing. */
     enum error error = log_prepare(&group->journal);
     group_room_changed(group); /* it was another's to wait for as well */

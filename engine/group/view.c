@@ -33,6 +33,8 @@ void view_put(struct group *group, struct view *view)
     mutex_lock(&group->lock);
     ASSERT(view->references > 0);
     view->references--;
+    if (view->references == 0 && view != group->view)
+        condition_broadcast(&group->view_gone);
     mutex_unlock(&group->lock);
 }
 
@@ -105,6 +107,17 @@ void views_reap(struct group *group)
         free(view->freed);
         free(view);
     }
+}
+
+bool views_await(struct group *group, uint64_t until)
+{
+    mutex_lock(&group->lock);
+    const struct view *oldest = group->view_oldest;
+    bool waits = !group->table_ready && oldest != group->view;
+    if (waits && oldest->references)
+        condition_wait_until(&group->view_gone, &group->lock, until);
+    mutex_unlock(&group->lock);
+    return waits;
 }
 
 enum error view_component(struct group *group, const struct view *view, uint64_t id, struct component_format *component)
