@@ -74,19 +74,6 @@ static struct log_buffer *buffer_free(struct log *log)
     return found;
 }
 
-/* True where the log may have to go on in a segment that nobody prepared yet. Only the journal keeps one ahead at all
- * times, since nobody may wait in a commit. What the others keep would be one segment each that every restart leaves
- * behind. */
-static bool lacks_segment(const struct log *log)
-{
-    if (log->segment == SEGMENT_NONE)
-        return true;
-    if (log->prepared != SEGMENT_NONE)
-        return false;
-    uint64_t left = (uint64_t)(segment_blocks(&log->group->segments) - log->block) * BLOCK_SIZE;
-    return log->kind == SEGMENT_JOURNAL || left < log->buffer_bytes + LOG_TAIL_BYTES;
-}
-
 bool log_is_ready(struct log *log)
 {
     unsigned free_buffers = 0;
@@ -94,7 +81,7 @@ bool log_is_ready(struct log *log)
     for (unsigned i = 0; i < log->buffer_count; i++)
         free_buffers += log->buffers[i].state == BUFFER_FREE;
     mutex_unlock(&log->mutex);
-    return free_buffers >= 2 && !lacks_segment(log);
+    return free_buffers >= 2 && !log_lacks_segment(log);
 }
 
 /* Of the append, were it closed now. */
@@ -139,24 +126,6 @@ static void buffer_open(struct log *log)
     log->open = b;
 }
 
-/* The log goes on in the prepared segment. */
-static void segment_change(struct log *log)
-{
-    struct group *group = log->group;
-    ASSERT(log->prepared != SEGMENT_NONE);
-    if (log->segment != SEGMENT_NONE) {
-        struct segment *old = &group->segments.table[log->segment];
-        old->state = SLOT_SEALED;
-        old->generation = group_generation(group, log->kind);
-        segment_dirty(&group->segments, log->segment);
-    }
-    log->predecessor = log->segment;
-    log->segment = log->prepared;
-    log->block = 1;
-    log->prepared = SEGMENT_NONE;
-    group_keeper_wake(group);
-}
-
 static void buffer_close(struct log *log, bool leave_segment)
 {
     struct log_buffer *b = log->open;
@@ -168,7 +137,7 @@ static void buffer_close(struct log *log, bool leave_segment)
     log->last_sequence = b->last_sequence;
     log->open = NULL;
     if (leave_segment || (uint64_t)(segment_blocks(segments) - log->block) * BLOCK_SIZE < LOG_TAIL_BYTES)
-        segment_change(log);
+        log_change_segment(log);
     b->next = (struct place){
         .serial = segments->table[log->segment].serial,
         .device = segment_device(segments, log->segment),
@@ -547,153 +516,4 @@ again:
     }
     mutex_unlock(&log->mutex);
     return found;
-}
-
-/* ---- segments ------------------------------------------------------------------------------------------------------
- */
-
-/* Second copies stand on another device than the first: each of the two logs keeps off every device that the other
- * writes or is about to write. */
-static uint64_t devices_to_avoid(const struct log *log)
-{
-    const struct group *group = log->group;
-    const struct log *other = log->kind == SEGMENT_META   ? &group->twin
-                              : log->kind == SEGMENT_TWIN ? &group->meta
-                                                          : NULL;
-    uint64_t mask = 0;
-    if (!other)
-        return 0;
-    const uint32_t segments[] = {other->segment, other->prepared, other->reserved};
-    for (size_t i = 0; i < COUNT_OF(segments); i++)
-        if (segments[i] != SEGMENT_NONE)
-            mask |= UINT64_C(1) << segment_device(&group->segments, segments[i]);
-    return mask;
-}
-
-static bool has_free_outside(const struct segments *segments, uint64_t devices)
-{
-    for (uint32_t d = 0; d < segments->device_count; d++)
-        if (!(devices >> d & 1) && segments->free_count[d])
-            return true;
-    return false;
-}
-
-/* Reserves a slot that is not on the devices of `full` and, where others have one, not on those that the log keeps off;
- * SEGMENT_NONE. *device: NULL where it has space below already. */
-static uint32_t slot_reserve(struct log *log, uint64_t full, struct device **device, uint64_t *offset)
-{
-    struct group *group = log->group;
-    struct segments *segments = &group->segments;
-    mutex_lock(&group->lock);
-    uint64_t avoid = full | devices_to_avoid(log);
-    if (log->reserved == SEGMENT_NONE)
-        log->reserved = group_take_segment(group, log->kind, has_free_outside(segments, avoid) ? avoid : full);
-    uint32_t index = log->reserved;
-    bool allocated = index == SEGMENT_NONE || segments->table[index].allocated;
-    *device = allocated ? NULL : group->devices[segment_device(segments, index)];
-    *offset = allocated ? 0 : segment_offset(segments, index);
-    mutex_unlock(&group->lock);
-    return index;
-}
-
-/* Gives the reserved slot back; returns its device as a bit. (A journal header may have named it as the successor: the
- * appends say where the log really went on.) */
-static uint64_t slot_give_back(struct log *log)
-{
-    struct group *group = log->group;
-    mutex_lock(&group->lock);
-    uint64_t device = UINT64_C(1) << segment_device(&group->segments, log->reserved);
-    segment_free(&group->segments, log->reserved, false);
-    log->reserved = SEGMENT_NONE;
-    mutex_unlock(&group->lock);
-    return device;
-}
-
-/* The slot that the log goes on in, with space below it: where the file system of one device is full, of another. */
-static enum error slot_get(struct log *log, uint32_t *index)
-{
-    uint64_t full = 0;
-    for (;;) {
-        struct device *device;
-        uint64_t offset;
-        *index = slot_reserve(log, full, &device, &offset);
-        if (*index == SEGMENT_NONE)
-            return ERROR_NO_SPACE;
-        if (!device)
-            return ERROR_NONE;
-        enum error error = group_allocate(log->group, device, offset, *index, 1);
-        if (error != ERROR_NO_SPACE)
-            return error;
-        uint64_t bit = slot_give_back(log);
-        if (full & bit)
-            return ERROR_NO_SPACE;
-        full |= bit;
-    }
-}
-
-enum error log_reserve_slot(struct log *log)
-{
-    uint32_t index;
-    enum error error = slot_get(log, &index);
-    if (error == ERROR_NO_SPACE && group_find_allocated(log->group))
-        error = slot_get(log, &index);
-    return error;
-}
-
-/* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only
- * then is it there for the log. */
-static enum error prepare(struct log *log)
-{
-    struct group *group = log->group;
-    struct segments *segments = &group->segments;
-    bool journal = log->kind == SEGMENT_JOURNAL;
-    struct segment_header header = {0};
-    uint32_t index, successor = SEGMENT_NONE;
-    TRY(slot_get(log, &index));
-    mutex_lock(&group->lock);
-    if (journal)
-        successor = group_take_segment(group, log->kind, UINT64_C(1) << segment_device(segments, index));
-    bool taken = !journal || successor != SEGMENT_NONE;
-    if (taken) {
-        log->reserved = successor;
-        segments->table[index].state = SLOT_OPEN;
-        segment_salts_draw(segments, index);
-        header.segment = segments->table[index];
-        header.device = segment_device(segments, index);
-        header.slot = segment_slot(segments, index);
-        if (journal && log->segment != SEGMENT_NONE)
-            header.predecessor = group_place(group, log->segment, 0);
-        if (journal)
-            header.successor = group_place(group, successor, 1);
-    }
-    mutex_unlock(&group->lock);
-    if (!taken)
-        return ERROR_NO_SPACE;
-    TRY(segment_header_write(group, &header));
-    mutex_lock(&group->lock);
-    log->prepared = index;
-    if (log->segment == SEGMENT_NONE)
-        segment_change(log);
-    mutex_unlock(&group->lock);
-    mutex_lock(&log->mutex);
-    condition_broadcast(&log->changed);
-    mutex_unlock(&log->mutex);
-    return ERROR_NONE;
-}
-
-enum error log_prepare(struct log *log)
-{
-    struct group *group = log->group;
-    mutex_lock(&group->lock);
-    bool mine = !log->preparing && lacks_segment(log);
-    if (mine)
-        log->preparing = true;
-    mutex_unlock(&group->lock);
-    if (!mine)
-        return ERROR_NONE;
-    enum error error = prepare(log);
-    mutex_lock(&group->lock);
-    log->preparing = false;
-    mutex_unlock(&group->lock);
-    return error;
 }
