@@ -130,6 +130,18 @@ enum error log_reserve_slot(struct log *log)
     return error;
 }
 
+/* Without its header it is no segment: as the reserved one it is tried again, and a journal's header before names it still. */
+static void slot_take_back(struct log *log, uint32_t index)
+{
+    struct segments *segments = &log->group->segments;
+    mutex_lock(&log->group->lock);
+    if (log->reserved != SEGMENT_NONE)
+        segment_free(segments, log->reserved, segments->table[log->reserved].allocated);
+    segments->table[index].state = SLOT_RESERVED;
+    log->reserved = index;
+    mutex_unlock(&log->group->lock);
+}
+
 /* The segment that follows is taken (journal: it was reserved with the one before), its header is written, and only
  * then is it there for the log. */
 static enum error prepare(struct log *log)
@@ -159,7 +171,11 @@ static enum error prepare(struct log *log)
     mutex_unlock(&group->lock);
     if (!taken)
         return ERROR_NO_SPACE;
-    TRY(segment_header_write(group, &header));
+    enum error error = segment_header_write(group, &header);
+    if (error) {
+        slot_take_back(log, index);
+        return error;
+    }
     mutex_lock(&group->lock);
     log->prepared = index;
     if (log->segment == SEGMENT_NONE)

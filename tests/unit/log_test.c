@@ -25,6 +25,7 @@ static void reopen(struct fixture *f)
 }
 
 static _Atomic bool used_early; /* a log had a segment before its header was written */
+static _Atomic bool without_memory; /* to write a header */
 
 enum error __real_segment_header_write(struct group *group, const struct segment_header *header);
 enum error __wrap_segment_header_write(struct group *group, const struct segment_header *header);
@@ -38,7 +39,7 @@ enum error __wrap_segment_header_write(struct group *group, const struct segment
         if (index != SEGMENT_NONE && (logs[i]->prepared == index || logs[i]->segment == index))
             atomic_store(&used_early, true);
     mutex_unlock(&group->lock);
-    return __real_segment_header_write(group, header);
+    return atomic_load(&without_memory) ? ERROR_NO_MEMORY : __real_segment_header_write(group, header);
 }
 
 static void an_address_in_no_buffer_is_not_found(void **state)
@@ -267,6 +268,61 @@ static void a_log_goes_on_from_segment_to_segment(void **state)
         fixture_expect(f, COMPONENT, i, i + 1);
 }
 
+/* Slots that are open: the logs' current segments, and those after them. */
+static unsigned open_count(struct fixture *f)
+{
+    unsigned count = 0;
+    mutex_lock(&f->group->lock);
+    for (uint32_t i = 0; i < f->group->segments.count; i++)
+        count += f->group->segments.table[i].state == SLOT_OPEN;
+    mutex_unlock(&f->group->lock);
+    return count;
+}
+
+/* Nobody would give it back before the next open. */
+static void a_slot_whose_header_is_not_written_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct log *cold = &f->group->cold;
+    unsigned open = open_count(f);
+    uint32_t free_total = f->group->segments.free_total;
+    assert_int_equal(cold->segment, SEGMENT_NONE);
+    atomic_store(&without_memory, true);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(log_prepare(cold), ERROR_NO_MEMORY);
+    assert_int_equal(open_count(f), open);
+    atomic_store(&without_memory, false);
+    assert_int_equal(log_prepare(cold), ERROR_NONE);
+    assert_int_equal(open_count(f), open + 1);
+    assert_int_equal(f->group->segments.free_total, free_total - 1);
+}
+
+/* Until there is memory again nothing is prepared; then the journal goes on where the segment before says. */
+static void a_journal_goes_on_where_a_header_was_not_written_at_first(void **state)
+{
+    struct fixture *f = *state;
+    struct log *journal = &f->group->journal;
+    unsigned open = open_count(f);
+    uint64_t blocks = 0;
+    atomic_store(&without_memory, true);
+    for (bool prepared = true; prepared; blocks++) {
+        fixture_write(f, COMPONENT, blocks, blocks + 1);
+        mutex_lock(&f->group->lock);
+        prepared = journal->prepared != SEGMENT_NONE;
+        mutex_unlock(&f->group->lock);
+    }
+    for (unsigned i = 0; i < 5; i++)
+        (void)!log_prepare(journal);
+    assert_int_equal(open_count(f), open - 1);
+    atomic_store(&without_memory, false);
+    for (uint64_t end = blocks + 3000; blocks < end; blocks++)
+        fixture_write(f, COMPONENT, blocks, blocks + 1);
+    assert_true(open_count(f) <= open);
+    reopen(f);
+    for (uint64_t i = 0; i < blocks; i += 7)
+        fixture_expect(f, COMPONENT, i, i + 1);
+}
+
 static void what_must_be_whole_lies_in_one_append(void **state)
 {
     struct fixture *f = *state;
@@ -390,6 +446,8 @@ int main(void)
         TEST(nothing_open_is_nothing_to_close),
         TEST(an_empty_append_carries_the_chain_on),
         TEST(a_log_goes_on_from_segment_to_segment),
+        TEST(a_slot_whose_header_is_not_written_is_not_lost),
+        TEST(a_journal_goes_on_where_a_header_was_not_written_at_first),
         TEST(what_must_be_whole_lies_in_one_append),
         TEST(what_must_be_whole_has_room_for_its_records),
         TEST(all_that_threads_wrote_is_replayed),
