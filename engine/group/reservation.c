@@ -41,7 +41,7 @@ static uint64_t missing(uint64_t blocks, uint64_t bytes, const struct reservatio
 static uint64_t held_by(const struct reservation *reservation)
 {
     return missing(reservation->blocks, reservation->bytes,
-                   &(struct reservation_figures){0, reservation->mapped, reservation->stored});
+                   &(struct reservation_figures){.mapped = reservation->mapped, .stored = reservation->stored});
 }
 
 uint64_t reservations_held(const struct group *group, const struct reservation *but)
@@ -183,11 +183,18 @@ static void figures_read(struct group *group, const struct view *view, struct re
 
 struct reservation_figures reservation_look(struct group *group, uint64_t component)
 {
-    struct reservation_figures figures = {.component = component};
-    struct view *view = view_take(group);
+    mutex_lock(&group->lock);
+    struct view *view = view_get(group);
+    struct reservation_figures figures = {.component = component, .checkpoint = group->checkpoint.number};
+    mutex_unlock(&group->lock);
     figures_read(group, view, &figures);
     view_put(group, view);
     return figures;
+}
+
+bool reservation_is_current(const struct group *group, const struct reservation_figures *figures)
+{
+    return figures->checkpoint == 0 || figures->checkpoint == group->checkpoint.number;
 }
 
 static struct reservation_figures *components_take(struct group *group, size_t *count)

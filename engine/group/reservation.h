@@ -40,6 +40,7 @@ struct reservations {
 /* What the trees say of a component; 0 and 0 where they do not know it. */
 struct reservation_figures {
     uint64_t component, mapped, stored;
+    uint64_t checkpoint; /* number of that whose trees said so; 0: they were not asked */
 };
 
 /* What so many blocks of an object can take at most, tables and map included, wherever they lie. */
@@ -72,7 +73,9 @@ void reservations_freeze(struct group *group);
  * which leaves more held than need be. */
 struct reservation_figures *reservations_look(struct group *group, const struct root *roots, size_t *count);
 void reservations_publish(struct group *group, const struct reservation_figures *figures, size_t count);
-/* The figures of one component, in the newest view. Under no lock. */
+/* The figures of one component, in the newest view. Under no lock: before they are used, under it, it is to be asked
+ * whether nothing was published meanwhile. */
 struct reservation_figures reservation_look(struct group *group, uint64_t component);
+bool reservation_is_current(const struct group *group, const struct reservation_figures *figures);
 
 #endif

@@ -18,17 +18,32 @@ static uint64_t blocks_of(uint64_t bytes)
     return bytes / COFFER_BLOCK;
 }
 
+/* What the object stores, by the trees, with the group's lock taken: nothing was published since. `anew`: none of it counts. */
+static struct reservation_figures figures_take(struct pool *pool, const struct object *object, bool anew)
+    ACQUIRE(pool->group->lock)
+{
+    struct reservation_figures figures = {.component = object->component};
+    if (!anew)
+        figures = reservation_look(pool->group, object->component);
+    mutex_lock(&pool->group->lock);
+    while (!reservation_is_current(pool->group, &figures)) {
+        mutex_unlock(&pool->group->lock);
+        figures = reservation_look(pool->group, object->component);
+        mutex_lock(&pool->group->lock);
+    }
+    return figures;
+}
+
 /* Holds, if it fits; else tells how much does. */
-static bool hold(struct pool *pool, struct object *object, uint64_t blocks, uint64_t object_blocks,
-                 const struct reservation_figures *figures, uint64_t *most)
+static bool hold(struct pool *pool, struct object *object, uint64_t blocks, uint64_t object_blocks, bool anew, uint64_t *most)
 {
     struct group *group = pool->group;
-    mutex_lock(&group->lock);
-    *most = reservation_most(group, &object->reservation, object_blocks, figures);
+    struct reservation_figures figures = figures_take(pool, object, anew);
+    *most = reservation_most(group, &object->reservation, object_blocks, &figures);
     bool fits = blocks <= *most;
     if (fits)
-        reservation_set(group, &object->reservation, blocks, object_blocks, figures);
-    mutex_unlock(&group->lock);
+        reservation_set(group, &object->reservation, blocks, object_blocks, &figures);
+    mutex_unlock(&pool->group->lock);
     return fits;
 }
 
@@ -37,10 +52,7 @@ static enum error hold_patiently(struct pool *pool, struct object *object, uint6
                                  uint64_t *most)
 {
     for (unsigned tries = 0;; tries++) {
-        struct reservation_figures figures = {.component = object->component};
-        if (!anew)
-            figures = reservation_look(pool->group, object->component);
-        if (hold(pool, object, blocks, object_blocks, &figures, most))
+        if (hold(pool, object, blocks, object_blocks, anew, most))
             return ERROR_NONE;
         if (tries == 2)
             return ERROR_NO_SPACE;
@@ -50,10 +62,7 @@ static enum error hold_patiently(struct pool *pool, struct object *object, uint6
 
 void reserve_apply(struct pool *pool, struct object *object)
 {
-    struct reservation_figures figures = {.component = object->component};
-    if (object->reserve != 0)
-        figures = reservation_look(pool->group, object->component);
-    mutex_lock(&pool->group->lock);
+    struct reservation_figures figures = figures_take(pool, object, object->reserve == 0);
     reservation_set(pool->group, &object->reservation, blocks_of(object->reserve), blocks_of(object->size), &figures);
     mutex_unlock(&pool->group->lock);
 }

@@ -3,6 +3,21 @@
 
 #define KEPT (40 * MIB)
 
+/* Called once, when what an object stores was read from the trees and is not used yet; NULL. */
+static void (*figures_read)(void);
+struct reservation_figures __real_reservation_look(struct group *group, uint64_t component);
+struct reservation_figures __wrap_reservation_look(struct group *group, uint64_t component);
+
+struct reservation_figures __wrap_reservation_look(struct group *group, uint64_t component)
+{
+    struct reservation_figures figures = __real_reservation_look(group, component);
+    void (*told)(void) = figures_read;
+    figures_read = NULL;
+    if (told)
+        told();
+    return figures;
+}
+
 static uint64_t reserved(void)
 {
     struct pool_status status;
@@ -273,6 +288,33 @@ static void others_overwrite_in_a_pool_that_is_full_of_promises(void **context)
     write_all("kept", KEPT, 1);
 }
 
+/* ---- while it is published --------------------------------------------------------------------------------------------- */
+
+static struct volume *written;
+
+static void write_and_publish(void)
+{
+    for (uint64_t block = 0; block < KEPT / COFFER_BLOCK; block += FILL_BLOCKS)
+        assert_fine(noise_write(written, block, 1, FILL_BLOCKS, (uint64_t)7 << 48 | block));
+    publish();
+}
+
+/* Else all of it were held once more, until the next publish. */
+static void what_is_stored_counts_that_was_published_while_it_was_asked(void **context)
+{
+    (void)context;
+    make_kept(2 * KEPT);
+    assert_fine(volume_open(pool, "kept", false, &written));
+    figures_read = write_and_publish;
+    assert_fine(object_reserve(pool, "kept", KEPT));
+    assert_null(figures_read);
+    uint64_t held = reserved();
+    volume_close(written);
+    publish();
+    assert_int_equal(held, reserved());
+    assert_true(held < KEPT / 10);
+}
+
 /* ---- what comes back ------------------------------------------------------------------------------------------------- */
 
 static void what_was_reserved_comes_back(void **context)
@@ -381,6 +423,7 @@ int main(void)
         POOL_TEST(what_is_reserved_as_a_whole_can_be_written_again_and_for_the_first_time_at_once),
         POOL_TEST(what_was_cut_off_does_not_count_against_the_promise),
         POOL_TEST(others_overwrite_in_a_pool_that_is_full_of_promises),
+        POOL_TEST(what_is_stored_counts_that_was_published_while_it_was_asked),
         POOL_TEST(what_was_reserved_comes_back),
         POOL_TEST(what_is_reserved_as_a_whole_grows_with_the_object),
         POOL_TEST(a_trim_makes_room_to_write_again),
