@@ -44,6 +44,7 @@
  * shared). */
 #define SPACE_PATIENCE (30 * CLOCK_SECOND)
 #define MERGE_PATIENCE (600 * CLOCK_SECOND) /* with one that goes on */
+#define VIEW_LOOK (20 * CLOCK_MILLISECOND) /* while views hold what is free: the cleaner may have gained something */
 #define OVERWRITE_PART 4 /* of the reserve: by so much overwrites may exceed the capacity until a merge counts */
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
 #define AHEAD_STEP       16u
@@ -326,10 +327,11 @@ static bool has_space_below(const struct group *group, struct commit_need need)
     return (!group->below_full || below_suffices(group, need.class)) && group_has_space(group, need);
 }
 
-/* Segments will come free without anybody's help: by what is on the release list, or by the cleaner. */
+/* Segments will come free without anybody's help: by what is on the release list, by the cleaner, or where views are gone that
+ * need what a publish freed. */
 static bool is_making_space(const struct group *group, struct commit_need need)
 {
-    return group_is_releasing(group) || (fits_capacity(group, need) && clean_is_due(group));
+    return group_is_releasing(group) || (fits_capacity(group, need) && (clean_is_due(group) || group->pace.freeing));
 }
 
 enum error group_publish_needed(struct group *group)
@@ -378,7 +380,10 @@ enum error group_wait_space(struct group *group, struct commit_need need)
         mutex_lock(&group->lock);
         gained = group->segments.free_total > before || has_space_below(group, need);
         waits = is_making_space(group, need);
+        bool held = group->pace.freeing != 0;
         mutex_unlock(&group->lock);
+        if (!gained && waits && held)
+            (void)views_await(group, clock_monotonic() + VIEW_LOOK);
     } while (!gained && waits && clock_monotonic() - begin < SPACE_PATIENCE);
     mutex_lock(&group->lock);
     group->hopeless_since = gained ? 0 : clock_monotonic();

@@ -420,7 +420,10 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
 /* What a freeze lacks: views to go, a buffer (whose write nobody waited for yet), or a prepared segment. */
 static void freeze_wait(struct group *group)
 {
-    if (views_await(group, clock_monotonic() + VIEW_LOOK))
+    mutex_lock(&group->lock);
+    bool table = group->table_ready;
+    mutex_unlock(&group->lock);
+    if (!table && views_await(group, clock_monotonic() + VIEW_LOOK))
         return;
     /* Not left to the keeper: what it prepares may come too late, and waiting for it here gains nothing. */
     enum error error = log_prepare(&group->journal);

@@ -113,7 +113,7 @@ bool views_await(struct group *group, uint64_t until)
 {
     mutex_lock(&group->lock);
     const struct view *oldest = group->view_oldest;
-    bool waits = !group->table_ready && oldest != group->view;
+    bool waits = oldest != group->view;
     if (waits && oldest->references)
         condition_wait_until(&group->view_gone, &group->lock, until);
     mutex_unlock(&group->lock);

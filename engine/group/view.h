@@ -42,8 +42,8 @@ void view_exchange(struct group *group, struct view *view) REQUIRES(group->lock)
 /* Gives back what no view needs any more: discards segments, empties tables. Under no lock; by the group's threads. */
 void views_reap(struct group *group);
 
-/* Where a table is to be emptied and an older view needs it: waits until one is gone, and not beyond `until`. False: there is
- * none to wait for. Under no lock; by who reaps. */
+/* Where a view is held that is not the newest: waits until one is gone, and not beyond `until`. False: there is none to wait
+ * for. Under no lock. */
 bool views_await(struct group *group, uint64_t until);
 
 /* The component whose tree holds what the recent tables do not know: itself, or, where the view's trees do not know it

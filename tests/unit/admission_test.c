@@ -1,4 +1,7 @@
 /* Admission: a full group refuses writers and nobody else, and what is freed can be written again. */
+#include "base/clock.h"
+#include "engine/group/merge.h"
+#include "engine/group/view.h"
 #include "tests/unit/group_fixture.h"
 
 #define SMALL ((UINT64_C(48) << 22) + 2 * AREA_SIZE)
@@ -114,6 +117,66 @@ static void who_writes_leaves_what_the_merge_of_the_tables_needs(void **state)
     assert_true(least_free(f) > before);
 }
 
+/* As if so few segments were free that commits may take none; returns how many were there. */
+static uint32_t leave_none(struct fixture *f)
+{
+    mutex_lock(&f->group->lock);
+    uint32_t room = (uint32_t)group_commit_room(f->group);
+    f->group->segments.free_total -= room;
+    mutex_unlock(&f->group->lock);
+    return room;
+}
+
+static void give_back(struct fixture *f, uint32_t segments)
+{
+    mutex_lock(&f->group->lock);
+    f->group->segments.free_total += segments;
+    mutex_unlock(&f->group->lock);
+}
+
+struct waiter {
+    struct fixture *fixture;
+    enum error error;
+};
+
+static void await_space(void *argument)
+{
+    struct waiter *waiter = argument;
+    waiter->error = group_wait_space(waiter->fixture->group, (struct commit_need){COMMIT_GROWS, NULL});
+}
+
+static void write_units(struct fixture *f, uint64_t units)
+{
+    for (uint64_t i = 0; i < units; i++) {
+        uint64_t seeds[4] = {4 * i + 1, 4 * i + 2, 4 * i + 3, 4 * i + 4};
+        assert_int_equal(fixture_try_write(f, COMPONENT, 4 * i, seeds, 4, NULL), ERROR_NONE);
+    }
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+}
+
+/* There is nothing to publish, and what was published is free as soon as a reader is done. */
+static void who_waits_for_space_waits_for_views_that_hold_it(void **state)
+{
+    struct fixture *f = *state;
+    struct waiter waiter = {f, ERROR_NONE};
+    struct thread thread;
+    write_units(f, 2000);
+    fixture_holes(f, COMPONENT, 0, 8000);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    struct view *view = view_take(f->group);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    mutex_lock(&f->group->lock);
+    assert_true(f->group->pace.freeing > 2);
+    mutex_unlock(&f->group->lock);
+    uint32_t taken = leave_none(f);
+    assert_int_equal(thread_start(&thread, "waiter", await_space, &waiter), ERROR_NONE);
+    clock_sleep(100 * CLOCK_MILLISECOND);
+    view_put(f->group, view);
+    thread_join(&thread);
+    give_back(f, taken);
+    assert_int_equal(waiter.error, ERROR_NONE);
+}
+
 static void a_fenced_group_answers_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -137,6 +200,7 @@ int main(void)
         TEST(overwriting_a_quarter_of_the_space_goes_on_for_ever),
         TEST(what_only_the_next_merge_needs_refuses_nobody),
         TEST(who_writes_leaves_what_the_merge_of_the_tables_needs),
+        TEST(who_waits_for_space_waits_for_views_that_hold_it),
         TEST(a_fenced_group_answers_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
