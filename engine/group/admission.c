@@ -363,29 +363,42 @@ static enum error explain_full(const struct group *group, bool below)
                  : error_explain(ERROR_NO_SPACE, "the pool is full");
 }
 
+/* *gained: more segments are free than `before`, or there is room. */
+static enum error space_await(struct group *group, struct commit_need need, uint32_t before, bool *gained)
+{
+    uint64_t begin = clock_monotonic();
+    bool waits;
+    do {
+        TRY(publish_for_space(group, need));
+        mutex_lock(&group->lock);
+        *gained = group->segments.free_total > before || has_space_below(group, need);
+        waits = is_making_space(group, need);
+        bool held = group->pace.freeing != 0;
+        mutex_unlock(&group->lock);
+        if (!*gained && waits && held)
+            (void)views_await(group, clock_monotonic() + VIEW_LOOK);
+    } while (!*gained && waits && clock_monotonic() - begin < SPACE_PATIENCE);
+    return ERROR_NONE;
+}
+
 enum error group_wait_space(struct group *group, struct commit_need need)
 {
     mutex_lock(&group->lock);
     bool hopeless = group->hopeless_since && (int)need.class <= group->hopeless_class && !need.own &&
                     clock_monotonic() - group->hopeless_since < HOPELESS_TIME;
+    bool below = group->below_full, gained = false;
     uint32_t before = group->segments.free_total;
-    bool below = group->below_full;
+    group->space_waiters += !hopeless;
     mutex_unlock(&group->lock);
     if (hopeless)
         return explain_full(group, below);
-    uint64_t begin = clock_monotonic();
-    bool gained, waits;
-    do {
-        TRY(publish_for_space(group, need));
-        mutex_lock(&group->lock);
-        gained = group->segments.free_total > before || has_space_below(group, need);
-        waits = is_making_space(group, need);
-        bool held = group->pace.freeing != 0;
-        mutex_unlock(&group->lock);
-        if (!gained && waits && held)
-            (void)views_await(group, clock_monotonic() + VIEW_LOOK);
-    } while (!gained && waits && clock_monotonic() - begin < SPACE_PATIENCE);
+    enum error error = space_await(group, need, before, &gained);
     mutex_lock(&group->lock);
+    group->space_waiters--;
+    if (error) {
+        mutex_unlock(&group->lock);
+        return error;
+    }
     group->hopeless_since = gained ? 0 : clock_monotonic();
     group->hopeless_class = (int)need.class;
     below = group->below_full;

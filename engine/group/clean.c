@@ -35,6 +35,8 @@
 #define MOVES_MAX 65536 /* kept until they are entered into the table of places */
 #define FULL_PERMILLE 900 /* of a segment is alive: not worth it */
 #define FULL_SHORT    31 / 32 /* … nor where writers wait for space: its pages of places would cost what it brings */
+#define FULL_SMALL    4u      /* this part of a segment goes to one other at most, whatever is written with it */
+#define ROOM_USUAL    2u      /* segments of room, with which more than that is moved */
 #define MOVED_PAGE_BYTES (BLOCK_SIZE + 64u) /* a page with its header and descriptor */
 #define GAIN_LEAST 2 /* segments, for a merge of its own */
 #define ROUND_GAIN 3u /* from freeze to freeze this part of what is to be free ahead is to be gained, */
@@ -46,10 +48,13 @@
 
 static uint64_t alive_bytes(const struct segment *segment) { return (uint64_t)segment->live + segment->pages; }
 
-/* Bytes that are alive in a segment that is worth it, less than so many. Where nobody may write, whatever it brings is. */
+/* Bytes that are alive in a segment that is worth it, less than so many. Where nobody may write, whatever it brings is; where
+ * hardly anything may be moved, what is soon moved. */
 static uint64_t full_bytes(const struct group *group)
 {
     uint64_t size = segment_size(&group->segments);
+    if (group_clean_room(group) < ROOM_USUAL)
+        return size / FULL_SMALL;
     return group_commit_room(group) ? size * FULL_PERMILLE / 1000 : size * FULL_SHORT;
 }
 
@@ -73,15 +78,31 @@ static uint64_t segments_wanted(const struct group *group)
     return atomic_load(&clean_always) ? GAIN_LEAST : 0;
 }
 
+/* What is left of the segment that moved data goes to. */
+static uint64_t cold_rest(const struct group *group)
+{
+    const struct log *cold = &group->cold;
+    return cold->segment == SEGMENT_NONE ? 0 : segment_size(&group->segments) - (uint64_t)cold->block * BLOCK_SIZE;
+}
+
+/* Bytes that are to be gained. Where somebody waits who cannot write, one segment is worth it, with what fits into one that is
+ * taken already. */
+static uint64_t gain_wanted(const struct group *group)
+{
+    uint64_t size = segment_size(&group->segments);
+    bool awaited = group->space_waiters && group_commit_room(group) == 0;
+    return awaited ? MAX(size - MIN(size, cold_rest(group)), 1) : GAIN_LEAST * size;
+}
+
 bool clean_is_due(const struct group *group)
 {
-    uint64_t gain = 0, size = segment_size(&group->segments), full = full_bytes(group);
-    if (atomic_load(&group->closing) || group->segments.free_total >= group_clean_target(group) || group_clean_room(group) < 2)
+    uint64_t gain = 0, size = segment_size(&group->segments), full = full_bytes(group), wanted = gain_wanted(group);
+    if (atomic_load(&group->closing) || group->segments.free_total >= group_clean_target(group) || group_clean_room(group) < 1)
         return false;
-    for (uint32_t i = 0; i < group->segments.count && gain < GAIN_LEAST * size; i++)
+    for (uint32_t i = 0; i < group->segments.count && gain < wanted; i++)
         if (is_candidate(group, &group->segments.table[i], full))
             gain += size - alive_bytes(&group->segments.table[i]);
-    return gain >= GAIN_LEAST * size;
+    return gain >= wanted;
 }
 
 /* What a merge of no table writes beside what it moves; that of others is kept for them anyway. */
@@ -144,7 +165,7 @@ enum error victims_choose(struct group *group, struct victims *victims)
     *victims = (struct victims){0};
     mutex_lock(&group->lock);
     uint64_t size = segment_size(&group->segments);
-    uint64_t wanted = group_clean_room(group) > 1 ? segments_wanted(group) * size : 0;
+    uint64_t wanted = group_clean_room(group) > 0 ? segments_wanted(group) * size : 0;
     uint32_t all = group->segments.count;
     mutex_unlock(&group->lock);
     if (wanted == 0)
@@ -254,14 +275,14 @@ static uint64_t owed_bytes(const struct clean *clean)
     return (2 * MIN(clean->move_count, places) + 3 * clean->moved_page_count) * MOVED_PAGE_BYTES;
 }
 
-/* What is alive goes to a segment more than it fills; so do the pages of places. */
+/* What is alive goes to a segment more than it fills; so do the pages of places. A little of both takes one at most. */
 static bool has_room_now(const struct clean *clean, uint32_t index)
 {
     struct group *group = clean->merge->group;
     mutex_lock(&group->lock);
     uint64_t alive = alive_bytes(&group->segments.table[index]), size = segment_size(&group->segments);
-    uint64_t owed = owed_bytes(clean) + fixed_bytes(clean->merge);
-    bool has = group_clean_room(group) > 1 + (alive + size / 8 + owed) / size;
+    uint64_t bytes = alive + owed_bytes(clean) + fixed_bytes(clean->merge);
+    bool has = group_clean_room(group) >= (bytes < size / 2 ? 1 : 2 + (bytes + size / 8) / size);
     mutex_unlock(&group->lock);
     return has;
 }

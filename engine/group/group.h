@@ -156,6 +156,7 @@ struct group {
     struct group_totals totals;
     struct reservations reservations;
     bool below_full;         /* the file system below had no space for a segment when asked last */
+    unsigned space_waiters;  /* in group_wait_space() */
     uint64_t hopeless_since; /* clock_monotonic at which waiting for space gained nothing; 0: it did */
     int hopeless_class;      /* enum commit_class, of who waited: those that need less may still gain */
     uint64_t replay_bytes, replay_nanoseconds;

@@ -117,11 +117,11 @@ static void who_writes_leaves_what_the_merge_of_the_tables_needs(void **state)
     assert_true(least_free(f) > before);
 }
 
-/* As if so few segments were free that commits may take none; returns how many were there. */
-static uint32_t leave_none(struct fixture *f)
+/* As if commits might take none, and so many were missing besides; returns how many were there. */
+static uint32_t leave_none(struct fixture *f, uint32_t missing)
 {
     mutex_lock(&f->group->lock);
-    uint32_t room = (uint32_t)group_commit_room(f->group);
+    uint32_t room = (uint32_t)group_commit_room(f->group) + missing;
     f->group->segments.free_total -= room;
     mutex_unlock(&f->group->lock);
     return room;
@@ -168,13 +168,70 @@ static void who_waits_for_space_waits_for_views_that_hold_it(void **state)
     mutex_lock(&f->group->lock);
     assert_true(f->group->pace.freeing > 2);
     mutex_unlock(&f->group->lock);
-    uint32_t taken = leave_none(f);
+    uint32_t taken = leave_none(f, 0);
     assert_int_equal(thread_start(&thread, "waiter", await_space, &waiter), ERROR_NONE);
     clock_sleep(100 * CLOCK_MILLISECOND);
     view_put(f->group, view);
     thread_join(&thread);
     give_back(f, taken);
     assert_int_equal(waiter.error, ERROR_NONE);
+}
+
+/* Bytes that are not alive in segments that are covered. */
+static uint64_t slack(struct fixture *f)
+{
+    uint64_t size = segment_size(&f->group->segments), bytes = 0;
+    mutex_lock(&f->group->lock);
+    for (uint32_t i = 0; i < f->group->segments.count; i++) {
+        const struct segment *segment = &f->group->segments.table[i];
+        if (segment->state == SLOT_SEALED && segment->generation <= f->group->published_generation)
+            bytes += size - segment->live - segment->pages;
+    }
+    mutex_unlock(&f->group->lock);
+    return bytes;
+}
+
+/* Of each of the segments little is dead, of all together a little more than one. */
+static void who_waits_for_space_waits_for_a_single_segment_too(void **state)
+{
+    struct fixture *f = *state;
+    struct waiter waiter = {f, ERROR_NONE};
+    uint64_t size = segment_size(&f->group->segments), units = 2400, step = 40;
+    write_units(f, units);
+    for (uint64_t i = 0; slack(f) < size * 5 / 4; i++) {
+        assert_true(i < step);
+        for (uint64_t unit = i; unit < units; unit += step)
+            fixture_holes(f, COMPONENT, 4 * unit, 4 * unit + 4);
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+    }
+    assert_true(slack(f) < 2 * size);
+    uint32_t taken = leave_none(f, 0);
+    await_space(&waiter);
+    give_back(f, taken);
+    assert_int_equal(waiter.error, ERROR_NONE);
+    for (uint64_t unit = step - 1; unit < units; unit += step)
+        fixture_expect(f, COMPONENT, 4 * unit, 4 * unit + 1);
+}
+
+/* As many crashes in a full group leave it: each open begins segments of which little comes to be alive. */
+static void a_segment_of_room_is_enough_for_segments_that_are_nearly_empty(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t units = 3000, step = 50;
+    write_units(f, units);
+    for (uint64_t unit = 0; unit < units; unit += step)
+        fixture_holes(f, COMPONENT, 4 * unit + 4, 4 * (unit + step));
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    uint32_t taken = leave_none(f, 7);
+    mutex_lock(&f->group->lock);
+    assert_int_equal(group_clean_room(f->group), 1);
+    mutex_unlock(&f->group->lock);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(group_publish(f->group), ERROR_NONE);
+    give_back(f, taken);
+    assert_true(atomic_load(&f->group->totals.segments_cleaned) > 2);
+    for (uint64_t unit = 0; unit < units; unit += step)
+        fixture_expect(f, COMPONENT, 4 * unit + 1, 4 * unit + 2);
 }
 
 static void a_fenced_group_answers_nothing(void **state)
@@ -201,6 +258,8 @@ int main(void)
         TEST(what_only_the_next_merge_needs_refuses_nobody),
         TEST(who_writes_leaves_what_the_merge_of_the_tables_needs),
         TEST(who_waits_for_space_waits_for_views_that_hold_it),
+        TEST(who_waits_for_space_waits_for_a_single_segment_too),
+        TEST(a_segment_of_room_is_enough_for_segments_that_are_nearly_empty),
         TEST(a_fenced_group_answers_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
