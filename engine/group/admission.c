@@ -27,6 +27,7 @@
 #include "engine/group/view.h"
 
 #define RESERVE_SEGMENTS 8u  /* for the cleaner */
+#define PROMISED_SEGMENTS 2u /* of these, for what is reserved for objects */
 /* Of a small group: the merge's, the cleaner's, and those that logs have open; a part of it is slack for the cleaner to
  * gain from, without which all segments are full of what is alive. */
 #define RESERVE_LEAST 20u
@@ -183,9 +184,13 @@ static bool fits_capacity(const struct group *group, struct commit_need need)
     return need.class == COMMIT_FREES || group_used(group) + reservations_held(group, need.own) < limit;
 }
 
-static uint64_t spare_segments(enum commit_class class)
+/* What was promised may be written where segments are not packed as well as bytes are counted: where logs have just begun new
+ * ones, or little is to be gained from each. */
+static uint64_t spare_segments(struct commit_need need)
 {
-    return class == COMMIT_FREES ? RESERVE_SEGMENTS / 2 : RESERVE_SEGMENTS;
+    if (need.class == COMMIT_FREES)
+        return RESERVE_SEGMENTS / 2;
+    return need.own ? RESERVE_SEGMENTS - PROMISED_SEGMENTS : RESERVE_SEGMENTS;
 }
 
 static bool below_suffices(const struct group *group, enum commit_class class)
@@ -255,14 +260,14 @@ void group_allocate_ahead(struct group *group)
     }
 }
 
-static bool has_segments(const struct group *group, enum commit_class class)
+static bool has_segments(const struct group *group, struct commit_need need)
 {
-    return group->segments.free_total > merge_segments(group) + spare_segments(class);
+    return group->segments.free_total > merge_segments(group) + spare_segments(need);
 }
 
 bool group_has_space(const struct group *group, struct commit_need need)
 {
-    return has_segments(group, need.class) && fits_capacity(group, need);
+    return has_segments(group, need) && fits_capacity(group, need);
 }
 
 enum error group_room(struct group *group, struct commit_need need)

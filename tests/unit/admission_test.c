@@ -234,6 +234,25 @@ static void a_segment_of_room_is_enough_for_segments_that_are_nearly_empty(void 
         fixture_expect(f, COMPONENT, 4 * unit + 1, 4 * unit + 2);
 }
 
+/* Two segments, for what is reserved; and trims may take two more. */
+static void what_was_promised_may_take_more_segments_than_others(void **state)
+{
+    struct fixture *f = *state;
+    static const _Atomic uint64_t component = COMPONENT;
+    struct reservation promised = {.component = &component, .blocks = 1};
+    struct commit_need needs[] = {{COMMIT_GROWS, NULL}, {COMMIT_GROWS, &promised}, {COMMIT_FREES, NULL}};
+    uint64_t least[COUNT_OF(needs)];
+    mutex_lock(&f->group->lock);
+    uint32_t total = f->group->segments.free_total;
+    for (size_t i = 0; i < COUNT_OF(needs); i++)
+        for (f->group->segments.free_total = 0; !group_has_space(f->group, needs[i]);)
+            least[i] = ++f->group->segments.free_total;
+    f->group->segments.free_total = total;
+    mutex_unlock(&f->group->lock);
+    assert_int_equal(least[1], least[0] - 2);
+    assert_int_equal(least[2], least[0] - 4);
+}
+
 static void a_fenced_group_answers_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -260,6 +279,7 @@ int main(void)
         TEST(who_waits_for_space_waits_for_views_that_hold_it),
         TEST(who_waits_for_space_waits_for_a_single_segment_too),
         TEST(a_segment_of_room_is_enough_for_segments_that_are_nearly_empty),
+        TEST(what_was_promised_may_take_more_segments_than_others),
         TEST(a_fenced_group_answers_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
