@@ -171,8 +171,9 @@ static enum error counted_place(struct merge *merge, struct map_entry *entry)
     return ERROR_NONE;
 }
 
-/* Of a chunk that goes, and whose place nobody knows any more, the share stays in the live bytes of a segment. A leaf that
- * is lost is referred to like a chunk of data (update.c), and is none. */
+/* Of a chunk that goes, and whose place nobody knows any more, the share stays in the live bytes of a segment: the one that it
+ * was moved from has nothing of it, be it gone or held by a view yet. A leaf that is lost is referred to like a chunk of data
+ * (update.c), and is none. */
 static enum error live_change_apply(struct merge *merge, const struct live_change *change) REQUIRES(merge->group->lock)
 {
     struct segments *segments = &merge->group->segments;
@@ -180,10 +181,10 @@ static enum error live_change_apply(struct merge *merge, const struct live_chang
     uint32_t index = segment_find(segments, entry_serial(entry));
     bool is_data = index == SEGMENT_NONE ? !change->is_node : segment_has_units(&segments->table[index]);
     merge->chunks_live += (uint64_t)(int64_t)(is_data ? change->sign : 0);
+    if (change->sign < 0 && segment_is_left(segments, entry_serial(entry)))
+        return ERROR_NONE;
     if (index != SEGMENT_NONE)
         return segment_live_add(segments, index, change->sign * (int64_t)entry_share_bytes(entry));
-    if (change->sign < 0)
-        return ERROR_NONE;
     return error_explain(ERROR_CORRUPT, "chunk %llu stands in segment %llu, which does not exist",
                          (unsigned long long)entry_cid(entry), (unsigned long long)entry_serial(entry));
 }

@@ -106,6 +106,37 @@ static void segments_fill(struct fixture *f, uint64_t rounds)
     publish(f);
 }
 
+/* As the cleaner leaves a segment whose publish is of the past while a view holds it: what was alive is counted elsewhere. */
+static void segment_leave(struct fixture *f, uint64_t serial)
+{
+    struct segments *segments = &f->group->segments;
+    mutex_lock(&f->group->lock);
+    uint32_t index = segment_find(segments, serial);
+    assert_int_equal(segments->table[index].state, SLOT_SEALED);
+    segment_live_set(segments, index, 0);
+    segments->table[index].state = SLOT_FREEING;
+    mutex_unlock(&f->group->lock);
+}
+
+/* Its share stays in the live bytes of the segment that it was moved to: in that which it left it is not any more. */
+static void a_moved_chunk_dies_whose_place_is_lost_while_a_view_holds_what_it_left(void **state)
+{
+    struct fixture *f = *state;
+    blocks_write(f, 0, 40);
+    struct map_entry moved = fixture_entry(f, COMPONENT, 5);
+    fixture_crash(f);
+    fixture_open(f);
+    publish(f);
+    segment_leave(f, entry_serial(moved));
+    (void)page_lose_on_device(f, TABLE_PLACES, entry_cid(moved) / CID_PAGE);
+    uint64_t chunks = f->group->checkpoint.chunks_live;
+    fixture_holes(f, COMPONENT, 5, 6);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    assert_false(group_is_fenced(f->group));
+    assert_int_equal(count_of(f, entry_cid(moved)), 0);
+    assert_int_equal(f->group->checkpoint.chunks_live, chunks - 1);
+}
+
 /* Nobody knows that it was dead, and that its share is not in the live bytes of its segment. */
 static void a_dead_chunk_that_is_hit_after_its_count_was_lost_stays(void **state)
 {
@@ -259,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_lost_page_of_counts_ends_no_merge_and_frees_nothing),
         TEST(a_dead_chunk_that_is_hit_after_its_count_was_lost_stays),
+        TEST(a_moved_chunk_dies_whose_place_is_lost_while_a_view_holds_what_it_left),
         TEST(a_segment_that_was_pinned_often_takes_the_share_of_every_chunk),
         TEST(a_chunk_that_is_born_into_a_lost_page_of_counts_stays),
         TEST(a_node_whose_count_is_lost_is_released_and_frees_nothing),
