@@ -40,6 +40,22 @@ bool utf8_is_unseen(uint32_t code)
     return false;
 }
 
+#define ZERO_WIDTH_NON_JOINER 0x200c
+#define ZERO_WIDTH_JOINER     0x200d
+#define EMOJI_STYLE           0xfe0f
+#define JOINING_FIRST         0x590 /* Hebrew; scripts before it have no characters that are joined */
+
+static bool is_joined(uint32_t code) { return code >= JOINING_FIRST && !utf8_is_unseen(code); }
+
+bool utf8_is_hidden(uint32_t before, uint32_t code, uint32_t after)
+{
+    if (code == EMOJI_STYLE)
+        return !is_joined(before) || after == 0;
+    if (code == ZERO_WIDTH_JOINER || code == ZERO_WIDTH_NON_JOINER)
+        return !(is_joined(before) || before == EMOJI_STYLE) || !is_joined(after);
+    return utf8_is_unseen(code);
+}
+
 bool utf8_is_printable(const char *text)
 {
     for (size_t size; *text != '\0'; text += size) {

@@ -38,11 +38,12 @@ enum error object_name_check(const char *name)
 
 enum error object_name_check_new(const char *name)
 {
-    uint32_t code;
+    uint32_t before = 0, code, after;
     TRY(object_name_check(name));
-    for (size_t i = 0; name[i] != '\0'; i += utf8_decode(name + i, &code)) {
-        (void)utf8_decode(name + i, &code);
-        if (utf8_is_unseen(code))
+    for (size_t i = 0, size; name[i] != '\0'; i += size, before = code) {
+        size = utf8_decode(name + i, &code);
+        (void)utf8_decode(name + i + size, &after);
+        if (utf8_is_hidden(before, code, after))
             return error_explain(ERROR_INVALID,
                                  "a name must not hold characters that cannot be seen or change the direction of writing; "
                                  "byte %zu begins one (U+%04X)",

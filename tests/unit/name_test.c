@@ -65,7 +65,8 @@ static void what_cannot_be_seen_or_turns_the_text_around_is_refused_in_a_new_nam
     static const char *const names[] = {
         "\u202ebkcab", "disk\u202a",  "disk\u2066x", "a\u2069",    "\u200f",       "a\u200e",
         "a\u061c",     "disk\u200b1", "a\u00ad",     "\ufeffdisk", "a\u2028b",     "a\u2060",
-        "\u3164",      "a\ufe0f",     "a\u180e",     "a\uffa0",    "a\U000e0041b",
+        "\u3164",      "a\ufe0f",     "a\u180e",     "di\u200dsk",  "di\u200csk",   "\u200d\u0645",
+        "\u0645\u200c", "\u0645\u200d\u200d\u0645", "\u0645\u200dx", "x\u200d\u0645", "\ufe0f\u2764", "\u2764\ufe0f\ufe0fx",     "a\uffa0",    "a\U000e0041b",
     };
     (void)context;
     for (size_t i = 0; i < COUNT_OF(names); i++)
@@ -118,7 +119,11 @@ static void names_in_any_script_are_names(void **context)
                                         "..",
                                         "-x",
                                         "x:y",
-                                        "100%"};
+                                        "100%",
+                                        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", /* Persian */
+                                        "\u0915\u094d\u200d\u0937",                         /* Devanagari */
+                                        "\u2764\ufe0f 1",
+                                        "\U0001f3f3\ufe0f\u200d\U0001f308"};
     (void)context;
     for (size_t i = 0; i < COUNT_OF(names); i++)
         assert_int_equal(object_name_check_new(names[i]), ERROR_NONE);
