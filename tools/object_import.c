@@ -24,6 +24,7 @@
 #include "tools/text.h"
 
 #define MARK_EVERY  (10 * CLOCK_SECOND)
+#define SHOWN_SIZE  (4 * STREAM_NAME_SIZE) /* of a name with what cannot be seen spelt out */
 #define BUSY_TRIES  50 /* for the server to let go of what was written to, a tenth of a second each */
 
 struct import {
@@ -34,6 +35,7 @@ struct import {
     struct stream_reader *reader;
     const struct stream_manifest *manifest;
     const char *target;
+    const char *snapshot;     /* its name */
     struct disk *disk;        /* NULL: nothing is written */
     char name[300];           /* of what is written to */
     char uuid[UUID_TEXT_SIZE];
@@ -65,9 +67,11 @@ static json_t *stream_json(const struct import *import)
                      protections[stream_reader_protection(import->reader)]);
 }
 
-static const char *since_text(const struct stream_manifest *manifest, char text[STREAM_NAME_SIZE + 16])
+static const char *since_text(const struct stream_manifest *manifest, char text[SHOWN_SIZE + 16])
 {
-    snprintf(text, STREAM_NAME_SIZE + 16, "%s%s", stream_is_full(manifest) ? "" : " since ", manifest->base_name);
+    char name[SHOWN_SIZE];
+    snprintf(text, SHOWN_SIZE + 16, "%s%s", stream_is_full(manifest) ? "" : " since ",
+             text_name(manifest->base_name, name, sizeof(name)));
     return text;
 }
 
@@ -160,7 +164,7 @@ static json_t *request_json(const struct import *import)
     uuid_format(manifest->snapshot, identity);
     return json_pack("{s:s, s:s, s:s*, s:I, s:s, s:s, s:I, s:s*}", "object", import->target, "stream", stream, "base",
                      stream_is_full(manifest) ? NULL : base, "size", (json_int_t)manifest->size, "snapshot",
-                     manifest->snapshot_name, "identity", identity, "created", (json_int_t)manifest->created, "import",
+                     import->snapshot, "identity", identity, "created", (json_int_t)manifest->created, "import",
                      import->uuid[0] == '\0' ? NULL : import->uuid);
 }
 
@@ -253,10 +257,10 @@ static enum error explain_failure(struct import *import, enum error error)
 
 static enum error tell_imported(struct import *import, const json_t *object)
 {
-    char data[TEXT_SIZE], zero[TEXT_SIZE], since[STREAM_NAME_SIZE + 16];
+    char data[TEXT_SIZE], zero[TEXT_SIZE], since[SHOWN_SIZE + 16];
     if (!import->tool->json) {
         fprintf(import->tool->out, "Imported '%s@%s'%s: %s of data, %s zeroed.\n", answer_word(object, "name"),
-                import->manifest->snapshot_name, since_text(import->manifest, since),
+                import->snapshot, since_text(import->manifest, since),
                 text_size(stream_reader_data_bytes(import->reader), data),
                 text_size(stream_reader_zero_bytes(import->reader), zero));
         return ERROR_NONE;
@@ -281,6 +285,7 @@ static enum error import_run(struct import *import, json_t **object)
     TRY(stream_begin(import));
     tell_plain(import);
     import->target = import->arguments->positional_count > 1 ? import->arguments->positional[1] : import->manifest->object_name;
+    import->snapshot = argument_value(import->arguments, "snapshot", import->manifest->snapshot_name);
     TRY(target_begin(import));
     TRY(records_take(import, "importing"));
     return adopt(import, object);
@@ -305,9 +310,12 @@ static enum error run_import(struct tool *tool, const struct arguments *argument
 static void tell_verified(struct import *import)
 {
     const struct stream_manifest *manifest = import->manifest;
-    char size[TEXT_SIZE], data[TEXT_SIZE], zero[TEXT_SIZE], when[TEXT_SIZE], since[STREAM_NAME_SIZE + 16];
+    char size[TEXT_SIZE], data[TEXT_SIZE], zero[TEXT_SIZE], when[TEXT_SIZE], since[SHOWN_SIZE + 16];
+    char object[SHOWN_SIZE], snapshot[SHOWN_SIZE];
     fprintf(import->tool->out, "'%s@%s'%s, %s, made %s: %s of data, %s zeroed, in %" PRIu64 " chunks. The stream is whole%s.\n",
-            manifest->object_name, manifest->snapshot_name, since_text(manifest, since), text_size(manifest->size, size),
+            text_name(manifest->object_name, object, sizeof(object)),
+            text_name(manifest->snapshot_name, snapshot, sizeof(snapshot)), since_text(manifest, since),
+            text_size(manifest->size, size),
             text_time(manifest->created, when), text_size(stream_reader_data_bytes(import->reader), data),
             text_size(stream_reader_zero_bytes(import->reader), zero), stream_reader_chunks(import->reader),
             stream_reader_protection(import->reader) == STREAM_PLAIN ? "; it is not encrypted, so nothing tells who wrote it"
@@ -341,6 +349,7 @@ static enum error run_verify(struct tool *tool, const struct arguments *argument
 
 static const struct option_row import_options[] = {
     SECRET_OPTIONS,
+    {"snapshot", "NAME", "what the snapshot is to be called; else as the stream says", false},
     {"nbd", "ADDRESS", "where cofferd serves, if its command line says so: unix:PATH or tcp:HOST:PORT", false},
     {NULL},
 };

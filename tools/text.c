@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include "base/utf8.h"
 
 const char *text_time(uint64_t seconds, char text[TEXT_SIZE])
 {
@@ -57,6 +58,23 @@ const char *text_until(uint64_t now, uint64_t then, char text[TEXT_SIZE])
             break;
         }
     }
+    return text;
+}
+
+const char *text_name(const char *name, char *text, size_t size)
+{
+    uint32_t before = 0, code = 0, after = 0;
+    size_t used = 0;
+    for (size_t bytes; *name != '\0' && (bytes = utf8_decode(name, &code)) != 0; name += bytes, before = code) {
+        (void)utf8_decode(name + bytes, &after);
+        if (used + sizeof("<U+10FFFF>") > size)
+            break;
+        if (utf8_is_hidden(before, code, after))
+            used += (size_t)snprintf(text + used, size - used, "<U+%04X>", (unsigned)code);
+        else
+            used += (size_t)snprintf(text + used, size - used, "%.*s", (int)bytes, name);
+    }
+    text[used] = '\0';
     return text;
 }
 

@@ -17,6 +17,9 @@ const char *text_factor(uint64_t whole, uint64_t stored, char text[TEXT_SIZE]);
 /* The time from `now` to `then`, rounded: "7 d", "5 h". */
 const char *text_until(uint64_t now, uint64_t then, char text[TEXT_SIZE]);
 
+/* A name that comes from outside (valid UTF-8), and is only shown: characters that cannot be seen, or turn what stands beside
+ * them around, as <U+202E>. One that does not fit is cut. */
+const char *text_name(const char *name, char *text, size_t size);
 
 /* Breaks lines between words so that each has at most `width` characters (a longer word keeps its length), each but the
  * first begun by `indent` blanks besides; 0: not at all. malloc'ed; NULL when out of memory. */

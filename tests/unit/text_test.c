@@ -87,6 +87,17 @@ static void figures_are_rounded_for_people(void **state)
     assert_string_equal(text_until(0, 90, text), "2 min");
 }
 
+static void a_name_from_outside_shows_what_cannot_be_seen(void **state)
+{
+    (void)state;
+    char text[64], small[16];
+    assert_string_equal(text_name("disk \u00e9", text, sizeof text), "disk \u00e9");
+    assert_string_equal(text_name("a\u202egnp.\u2066b", text, sizeof text), "a<U+202E>gnp.<U+2066>b");
+    assert_string_equal(text_name("di\u200dsk", text, sizeof text), "di<U+200D>sk");
+    assert_string_equal(text_name("\u0645\u200c\u062e", text, sizeof text), "\u0645\u200c\u062e");
+    assert_string_equal(text_name("abcdefghijklmnop", small, sizeof small), "abcdef");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -94,6 +105,7 @@ int main(void)
         cmocka_unit_test(a_shell_word_cannot_break_out),  cmocka_unit_test(plain_words_stay_plain),
         cmocka_unit_test(figures_of_nothing_are_a_dash),  cmocka_unit_test(impossible_times_do_not_fail),
         cmocka_unit_test(figures_are_rounded_for_people),
+        cmocka_unit_test(a_name_from_outside_shows_what_cannot_be_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,6 +131,18 @@ static void a_target_that_is_there_is_told_before_anything_is_written(void **sta
     assert_int_equal(fixture->pool->imports_finished, 0);
 }
 
+/* Its own may be one that is there, or that no snapshot may have. */
+static void a_snapshot_is_imported_by_another_name(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    stream_write(fixture, &no_secret, 0);
+    assert_int_equal(RUN("object", "import", fixture->secret, "other"), EXIT_REFUSED); /* nobody serves NBD here */
+    assert_string_equal(fixture->pool->import_snapshot, "s2");
+    assert_int_equal(RUN("object", "import", fixture->secret, "other", "--snapshot", "monday"), EXIT_REFUSED);
+    assert_string_equal(fixture->pool->import_snapshot, "monday");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +152,7 @@ int main(void)
         TEST(a_stream_is_verified_without_a_pool),
         TEST(a_key_file_has_32_bytes_that_are_nobody_elses),
         TEST(a_target_that_is_there_is_told_before_anything_is_written),
+        TEST(a_snapshot_is_imported_by_another_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
