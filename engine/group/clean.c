@@ -8,7 +8,7 @@
  * frees the segments. Maps go on naming the old places; who finds a segment gone asks the chunk table (follow.h).
  *
  * Which: benefit over cost, (1 - u) / (1 + u) times the square root of the age, u being the part that is alive and the age
- * the serials that were given since (Rosenblum and Ousterhout 1992, who take the age itself: data that is old and nearly
+ * the segments that were begun since (Rosenblum and Ousterhout 1992, who take the age itself: data that is old and nearly
  * all alive would be moved for little before anything else). Only covered segments: replay needs them no more, and all
  * that was born in them is in the chunk table. What is moved is written apart from new data, so old data gathers.
  *
@@ -126,7 +126,7 @@ struct candidate {
 static double worth_of(const struct segments *segments, const struct segment *segment)
 {
     double used = (double)alive_bytes(segment) / (double)segment_size(segments);
-    double age = (double)(segments->serial_next - segment->serial);
+    double age = (double)(segments->order_next - segment->order);
     return (1 - used) / (1 + used) * sqrt(age);
 }
 

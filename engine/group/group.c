@@ -332,6 +332,7 @@ static enum error records_level(struct group *group)
 static enum error joint_record(struct group *group, const struct replay_end *end)
 {
     struct checkpoint *checkpoint = &group->checkpoint;
+    TRY(segments_order(&group->segments));
     group->segments.serial_next = checkpoint->serial_lease;
     group->segments.serial_lease = checkpoint->serial_lease + SERIAL_LEASE;
     group->component_lease = MAX(group->component_next, checkpoint->component_lease) + SERIAL_LEASE;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "base/random.h"
 
 enum error segments_init(struct segments *s, uint32_t device_count, const uint32_t *slot_counts, uint32_t segment_shift)
@@ -153,12 +154,41 @@ uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_stat
     uint32_t index = s->slot_first[device] + slot;
     s->table[index] = (struct segment){
         .serial = s->serial_next++,
+        .order = s->order_next++,
         .kind = (uint8_t)kind,
         .state = (uint8_t)state,
         .allocated = s->table[index].allocated,
     };
     enter(s, index);
     return index;
+}
+
+static int serial_order(const void *a, const void *b)
+{
+    return order_of((*(const struct segment *const *)a)->serial, (*(const struct segment *const *)b)->serial);
+}
+
+/* Each open gives serials from the lease of the one before on, ten thousands further; as ages such leaps would make all
+ * that was there before equally, and endlessly, old. What was given between two that are left, and died, still counts, but
+ * no more than there are slots. */
+enum error segments_order(struct segments *s)
+{
+    uint32_t count = 0;
+    uint64_t before = 0;
+    AUTO_FREE struct segment **used = malloc(s->count * sizeof *used);
+    if (!used)
+        return ERROR_NO_MEMORY;
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->table[i].state != SLOT_FREE)
+            used[count++] = &s->table[i];
+    qsort(used, count, sizeof *used, serial_order);
+    for (uint32_t i = 0; i < count; i++) {
+        s->order_next += MIN(used[i]->serial - before, (uint64_t)s->count);
+        used[i]->order = s->order_next;
+        before = used[i]->serial;
+    }
+    s->order_next++;
+    return ERROR_NONE;
 }
 
 void segment_salts_draw(struct segments *s, uint32_t index)

@@ -32,6 +32,7 @@ enum slot_state { SLOT_FREE, SLOT_RESERVED, SLOT_OPEN, SLOT_SEALED, SLOT_FREEING
 struct segment {
     uint64_t serial, salt, birth_salt;
     uint64_t generation; /* at which it was sealed */
+    uint64_t order;      /* as serials are, without the leaps between them: see segments_order() */
     uint32_t live;       /* bytes, as of the last publish and the merge that runs */
     uint32_t key_slot;
     uint32_t next;       /* in the chain of its serial's hash, index + 1 */
@@ -55,6 +56,7 @@ struct segments {
     uint64_t live_total; /* bytes, of all segments */
     uint64_t kept_total; /* bytes that are not alive, of stuck segments: nobody gains them before the next open */
     uint64_t serial_next, serial_lease;
+    uint64_t order_next;
     struct segment *table;
     uint32_t *heads;
     uint32_t mask;
@@ -78,6 +80,8 @@ static inline bool segment_has_units(const struct segment *segment)
  * most free slots first; gives it a serial; the caller sets its key slot. SEGMENT_NONE where nothing is free or the lease is
  * used up. */
 uint32_t segment_take(struct segments *segments, enum segment_kind kind, enum slot_state state, uint64_t avoid);
+/* At an open, before the first is taken: gives all that are there their order. */
+enum error segments_order(struct segments *segments) CHECKED;
 /* New salts, just before the header is written: a virtual machine that is set back in between draws others. */
 void segment_salts_draw(struct segments *segments, uint32_t index);
 /* Enters a slot as a table or a header says it is. ERROR_CORRUPT where the slot or serial is taken otherwise. */

@@ -68,6 +68,26 @@ static void a_slot_or_serial_that_is_taken_is_not_adopted(void **state)
     assert_int_equal(segments.free_total, 136);
 }
 
+/* What was there before an open is as old, beside each other and beside what comes, as if there had been none. */
+static void serials_that_leap_are_no_age(void **state)
+{
+    (void)state;
+    static const uint64_t serials[] = {SERIAL_LEASE + 7, 5, SERIAL_LEASE + 8, 9};
+    for (uint32_t i = 0; i < COUNT_OF(serials); i++) {
+        struct segment segment = {.serial = serials[i], .state = SLOT_SEALED, .kind = SEGMENT_JOURNAL};
+        assert_int_equal(segment_adopt(&segments, 1, i, &segment), ERROR_NONE);
+    }
+    assert_int_equal(segments_order(&segments), ERROR_NONE);
+    const struct segment *table = &segments.table[slots[0]];
+    assert_int_equal(table[3].order - table[1].order, 4);
+    assert_int_equal(table[0].order - table[3].order, segments.count);
+    assert_int_equal(table[2].order - table[0].order, 1);
+    segments.serial_next = 2 * SERIAL_LEASE;
+    segments.serial_lease = 3 * SERIAL_LEASE;
+    assert_int_equal(segments.table[take(UINT32_MAX)].order - table[2].order, 1);
+    assert_int_equal(segments.table[take(UINT32_MAX)].order - table[2].order, 2);
+}
+
 static void live_bytes_out_of_range_are_damage(void **state)
 {
     (void)state;
@@ -351,6 +371,7 @@ int main(void)
         TEST(a_full_table_gives_nothing),
         TEST(no_serial_is_given_beyond_the_lease),
         TEST(a_slot_or_serial_that_is_taken_is_not_adopted),
+        TEST(serials_that_leap_are_no_age),
         TEST(live_bytes_out_of_range_are_damage),
         TEST(impossible_entries_of_the_table_are_told),
         TEST(what_is_reserved_or_freed_is_not_in_the_table),
