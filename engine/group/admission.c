@@ -38,8 +38,10 @@
 #define OPEN_SEGMENTS    6u
 #define RELEASE_SEGMENTS 2u             /* of one more merge: meta and twin may go on in another one each */
 #define RELEASE_LEAST    UINT64_C(4096) /* references: fewer are not worth a merge */
-#define CLEAN_AHEAD      24u            /* this part of a group is free when the cleaner begins, */
+#define CLEAN_AHEAD      48u            /* this part of a group is free when the cleaner begins, */
 #define CLEAN_AHEAD_LEAST 4u            /* or so many segments, beside what merges and the cleaner need */
+#define FOLD_PART        32u            /* of a group: so much journal is folded in at once, */
+#define FOLD_LEAST       4u             /* or so many segments */
 #define HOPELESS_TIME    CLOCK_SECOND
 /* Where merges take apart what is on the release list, or clean, and no segment comes of it (what is dropped may be
  * shared). */
@@ -169,6 +171,13 @@ uint64_t group_over_capacity(const struct group *group)
     uint64_t over = over_bytes(group), begin = group_capacity(group) - over;
     uint64_t taken = group_used(group) + reservations_held(group, NULL);
     return taken > begin ? MIN((taken - begin) * 1000 / (2 * over), 1000u) : 0;
+}
+
+/* At the capacity commits soon wait for the merge that counts what died. */
+uint64_t group_fold_segments(const struct group *group)
+{
+    bool is_full = group_over_capacity(group) >= 500;
+    return is_full ? FOLD_LEAST : MAX(group->segments.count / FOLD_PART, FOLD_LEAST);
 }
 
 /* Overwrites of blocks that others share bring something all the same. So that they cannot take what is held for

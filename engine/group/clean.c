@@ -39,9 +39,8 @@
 #define ROOM_USUAL    2u      /* segments of room, with which more than that is moved */
 #define MOVED_PAGE_BYTES (BLOCK_SIZE + 64u) /* a page with its header and descriptor */
 #define GAIN_LEAST 2 /* segments, for a merge of its own */
-#define ROUND_GAIN 3u /* from freeze to freeze this part of what is to be free ahead is to be gained, */
-#define PIECE_GAIN 6u /* from publish to publish this, */
-#define PIECE_MOVE 3u /* and this part of it is moved at most: writers have the rest until it is published */
+#define PIECE_GAIN 4u /* this part of what is to be free ahead is gained from publish to publish, */
+#define PIECE_MOVE 2u /* and this part of it is moved at most: writers have the rest until it is published */
 #define PIECE_ROOM 5u /* segments that are left to writers when a piece ends early, so that they need not wait for it */
 
 /* ---- choosing -------------------------------------------------------------------------------------------------------- */
@@ -67,14 +66,13 @@ static bool is_candidate(const struct group *group, const struct segment *segmen
 
 _Atomic bool clean_always;
 
-/* Free segments that are wanted beyond those that there are. Under the group's lock. */
+/* Segments that are to be gained until the next fold, in pieces, and as long as they are wanted. Under the group's lock. */
 static uint64_t segments_wanted(const struct group *group)
 {
-    uint64_t target = group_clean_target(group), free_total = group->segments.free_total;
     if (atomic_load(&group->closing))
         return 0;
-    if (free_total < target)
-        return MIN(target - free_total + GAIN_LEAST, MAX(group_clean_ahead(group) / ROUND_GAIN, GAIN_LEAST));
+    if (group->segments.free_total < group_clean_target(group))
+        return MAX(group_fold_segments(group), GAIN_LEAST);
     return atomic_load(&clean_always) ? GAIN_LEAST : 0;
 }
 

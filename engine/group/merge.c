@@ -404,12 +404,12 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
     bool cleaning = (clean_is_due(group) && !more_is_due(group)) || recompress_is_due(group);
     bool something = !recent_is_empty(active) || victims || releases || cleaning || group->repair;
     uint64_t age = clock_monotonic() - group->active_since;
-    uint64_t free_bytes = group->segments.free_total * segment_size(&group->segments);
-    uint64_t journal = group->journal.bytes;
+    uint64_t size = segment_size(&group->segments), journal = group->journal.bytes;
+    uint64_t worth = MAX(group->segments.free_total * size / 8, group_fold_segments(group) * size);
     bool drops = recent_drops_max(active) != 0 && age >= DROPS_AGE;
     bool deep = recent_link_depth(active) >= LINK_DEPTH_DUE;
     bool due = something && (wanted || deep || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
-                             journal > JOURNAL_BYTES_MAX || journal > MAX(free_bytes / 8, 4 * segment_size(&group->segments)) ||
+                             journal > JOURNAL_BYTES_MAX || journal > worth ||
                              (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || cleaning ||
                              age > 30 * CLOCK_SECOND);
     *more = more_is_due(group) && !group->config.by_hand;
