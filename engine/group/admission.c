@@ -295,9 +295,9 @@ static void segment_await(struct group *group)
 {
     mutex_lock(&group->section->mutex);
     mutex_lock(&group->lock);
-    bool prepared = group->journal.prepared != SEGMENT_NONE;
+    bool lacks = log_lacks_segment(&group->journal);
     mutex_unlock(&group->lock);
-    if (!prepared)
+    if (lacks)
         condition_wait_until(&group->section->changed, &group->section->mutex,
                              clock_monotonic() + 20 * CLOCK_MILLISECOND);
     mutex_unlock(&group->section->mutex);
@@ -310,7 +310,7 @@ enum error group_wait_room(struct group *group)
         return ERROR_FENCED;
     mutex_lock(&group->lock);
     bool table = recent_room(group->view->active) < RECENT_BATCH_ROOM;
-    bool segment = group->journal.prepared == SEGMENT_NONE;
+    bool segment = log_lacks_segment(&group->journal);
     mutex_unlock(&group->lock);
     /* The segment first: the merge that makes room in the table may need one. */
     if (table && !segment) {
@@ -323,7 +323,7 @@ enum error group_wait_room(struct group *group)
         if (error && error != ERROR_NO_SPACE)
             return error;
         mutex_lock(&group->lock);
-        bool prepared = group->journal.prepared != SEGMENT_NONE;
+        bool prepared = !log_lacks_segment(&group->journal);
         mutex_unlock(&group->lock);
         if (prepared) {
             group_room_changed(group);

@@ -274,8 +274,7 @@ void log_filled(struct log *log, struct log_buffer *buffer, unsigned count)
     mutex_unlock(&log->mutex);
 }
 
-/* ---- sealing and writing ------------------------------------------------------------------------------------------
- */
+/* ---- sealing and writing ----------------------------------------------------------------------------------------- */
 
 /* The records behind the items, those of a segment's first append behind the summary of the segment before. Returns
  * their size. */

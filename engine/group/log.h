@@ -114,8 +114,8 @@ bool log_is_ready(struct log *log);
 bool log_can_close(const struct log *log);
 /* Makes a free buffer by waiting for the oldest write in flight (or for its sealing). Under no lock. */
 enum error log_wait_buffer(struct log *log) CHECKED;
-/* log_segment.c. Whether the log may have to go on in a segment that nobody prepared; goes on in the prepared one. Under the
- * group's lock. */
+/* log_segment.c. Whether a commit may have to go on in a segment that nobody prepared yet; goes on in the prepared one. Under
+ * the group's lock. */
 bool log_lacks_segment(const struct log *log);
 void log_change_segment(struct log *log);
 /* Reserves the slot that the log will go on in, with space below it, so that its place may be named before anything is

@@ -11,17 +11,16 @@
 #include "engine/group/group.h"
 #include "engine/group/section.h"
 
-/* True where the log may have to go on in a segment that nobody prepared yet. Only the journal keeps one ahead at all
- * times, since nobody may wait in a commit. What the others keep would be one segment each that every restart leaves
- * behind. */
+#define JOURNAL_BUFFERS_LEFT 3u /* in a segment: with fewer nobody commits before the next one is prepared */
+
+/* A commit ends the buffer that is open, and fills two more at most; the other logs fill one. */
 bool log_lacks_segment(const struct log *log)
 {
+    uint64_t buffers = log->kind == SEGMENT_JOURNAL ? JOURNAL_BUFFERS_LEFT : 1;
     if (log->segment == SEGMENT_NONE)
         return true;
-    if (log->prepared != SEGMENT_NONE)
-        return false;
     uint64_t left = (uint64_t)(segment_blocks(&log->group->segments) - log->block) * BLOCK_SIZE;
-    return log->kind == SEGMENT_JOURNAL || left < log->buffer_bytes + LOG_TAIL_BYTES;
+    return log->prepared == SEGMENT_NONE && left < buffers * log->buffer_bytes + LOG_TAIL_BYTES;
 }
 
 /* The log goes on in the prepared segment. */
@@ -191,7 +190,9 @@ enum error log_prepare(struct log *log)
 {
     struct group *group = log->group;
     mutex_lock(&group->lock);
-    bool mine = !log->preparing && log_lacks_segment(log);
+    /* Only the journal keeps one ahead at all times. What others keep would be left behind by every restart. */
+    bool wants = log->prepared == SEGMENT_NONE && (log->kind == SEGMENT_JOURNAL || log_lacks_segment(log));
+    bool mine = wants && !log->preparing;
     if (mine)
         log->preparing = true;
     mutex_unlock(&group->lock);

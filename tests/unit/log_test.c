@@ -2,6 +2,7 @@
  * An open log: what several threads reserve and fill is on the disk, whole and in order, and until it is there readers
  * get it from the buffers.
  */
+#include "base/clock.h"
 #include "tests/unit/group_fixture.h"
 
 #define THREADS 4
@@ -26,6 +27,7 @@ static void reopen(struct fixture *f)
 
 static _Atomic bool used_early; /* a log had a segment before its header was written */
 static _Atomic bool without_memory; /* to write a header */
+static _Atomic bool header_held; /* that of a journal segment is not written before this is false again */
 
 enum error __real_segment_header_write(struct group *group, const struct segment_header *header);
 enum error __wrap_segment_header_write(struct group *group, const struct segment_header *header);
@@ -39,6 +41,8 @@ enum error __wrap_segment_header_write(struct group *group, const struct segment
         if (index != SEGMENT_NONE && (logs[i]->prepared == index || logs[i]->segment == index))
             atomic_store(&used_early, true);
     mutex_unlock(&group->lock);
+    while (atomic_load(&header_held) && header->segment.kind == SEGMENT_JOURNAL)
+        clock_sleep(CLOCK_MILLISECOND);
     return atomic_load(&without_memory) ? ERROR_NO_MEMORY : __real_segment_header_write(group, header);
 }
 
@@ -380,6 +384,66 @@ static void what_must_be_whole_has_room_for_its_records(void **state)
     assert_int_equal(log_advance(journal), ERROR_NONE);
 }
 
+static uint32_t journal_segment(struct fixture *f)
+{
+    mutex_lock(&f->group->lock);
+    uint32_t segment = f->group->journal.prepared == SEGMENT_NONE ? SEGMENT_NONE : f->group->journal.segment;
+    mutex_unlock(&f->group->lock);
+    return segment;
+}
+
+static void four_write(struct fixture *f, uint64_t unit)
+{
+    uint64_t seeds[UNIT_CHUNKS] = {4 * unit + 1, 4 * unit + 2, 4 * unit + 3, 4 * unit + 4};
+    assert_int_equal(fixture_try_write(f, COMPONENT, unit * UNIT_CHUNKS, seeds, UNIT_CHUNKS, NULL), ERROR_NONE);
+}
+
+/* Whether a commit need not wait for a segment. */
+static bool has_room(struct fixture *f)
+{
+    enum error error = ERROR_AGAIN;
+    while (error == ERROR_AGAIN) {
+        mutex_lock(&f->section.mutex);
+        mutex_lock(&f->group->lock);
+        error = group_room(f->group, (struct commit_need){COMMIT_GROWS, NULL});
+        bool lacks = log_lacks_segment(&f->group->journal);
+        mutex_unlock(&f->group->lock);
+        mutex_unlock(&f->section.mutex);
+        if (lacks)
+            return false;
+        if (error == ERROR_AGAIN)
+            assert_int_equal(log_wait_buffer(&f->group->journal), ERROR_NONE);
+    }
+    assert_int_equal(error, ERROR_NONE);
+    return true;
+}
+
+/* As long as what one can need is left in the segment; then they wait, and go on where it is written. */
+static void commits_go_on_while_the_next_header_is_written(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t unit = 0, held = 0;
+    uint32_t before;
+    while ((before = journal_segment(f)) == SEGMENT_NONE)
+        clock_sleep(CLOCK_MILLISECOND);
+    atomic_store(&header_held, true);
+    while (f->group->journal.segment == before)
+        four_write(f, unit++);
+    for (; has_room(f); held++)
+        four_write(f, unit++);
+    uint32_t left = segment_blocks(&f->group->segments) - f->group->journal.block;
+    bool prepared = f->group->journal.prepared != SEGMENT_NONE;
+    atomic_store(&header_held, false);
+    assert_false(prepared);
+    assert_true(held > 16);
+    assert_true((uint64_t)left * BLOCK_SIZE >= 2 * f->group->journal.buffer_bytes);
+    for (uint64_t end = unit + 1000; unit < end; unit++)
+        four_write(f, unit);
+    reopen(f);
+    for (uint64_t block = 0; block < unit * UNIT_CHUNKS; block++)
+        fixture_expect(f, COMPONENT, block, block + 1);
+}
+
 /* ---- several threads ----------------------------------------------------------------------------------------------
  */
 
@@ -450,6 +514,7 @@ int main(void)
         TEST(a_journal_goes_on_where_a_header_was_not_written_at_first),
         TEST(what_must_be_whole_lies_in_one_append),
         TEST(what_must_be_whole_has_room_for_its_records),
+        TEST(commits_go_on_while_the_next_header_is_written),
         TEST(all_that_threads_wrote_is_replayed),
         TEST_TWO(all_that_threads_wrote_is_replayed),
     };
