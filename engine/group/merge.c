@@ -392,7 +392,8 @@ static bool releases_are_due(const struct group *group, bool victims)
 static bool more_is_due(const struct group *group)
 {
     const struct recent *active = group->view->active;
-    return group->clean_left_count && recent_room(active) >= recent_capacity(active) / 2 && clean_may_go_on(group);
+    return !group->config.by_hand && group->clean_left_count && recent_room(active) >= recent_capacity(active) / 2 &&
+           clean_may_go_on(group);
 }
 
 /* *more: else there is more to be cleaned. */
@@ -412,7 +413,7 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
                              journal > JOURNAL_BYTES_MAX || journal > worth ||
                              (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || cleaning ||
                              age > 30 * CLOCK_SECOND);
-    *more = more_is_due(group) && !group->config.by_hand;
+    *more = more_is_due(group);
     mutex_unlock(&group->lock);
     return group->config.by_hand ? something && wanted : due;
 }

@@ -140,6 +140,7 @@ enum error fixture_try_open(struct fixture *f)
     if (f->devices_opened)
         f->devices_opened(f);
     config.published = f->published;
+    config.by_hand = f->by_hand;
     config.epoch = ++f->epoch;
     mutex_lock(&f->section.mutex);
     f->section.sequence = f->epoch << SEQUENCE_EPOCH_SHIFT;

@@ -40,6 +40,7 @@ struct fixture {
     struct group *group;                             /* NULL: closed */
     void (*devices_opened)(struct fixture *fixture); /* called when the next open has its devices; NULL */
     uint64_t cut;                                    /* for it */
+    bool by_hand;                                    /* as of the group, when it is opened next */
     bool overwrites;                                 /* what is written from now on brings nothing in the end */
     void (*published)(void *context, uint64_t checkpoint, uint64_t sequence); /* as of the group; NULL */
     enum error (*open_device)(struct fixture *fixture, uint32_t index, struct device **device); /* NULL: as a file */
