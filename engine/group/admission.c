@@ -348,24 +348,35 @@ static bool is_making_space(const struct group *group, struct commit_need need)
     return group_is_releasing(group) || (fits_capacity(group, need) && (clean_is_due(group) || group->pace.freeing));
 }
 
-enum error group_publish_needed(struct group *group)
+static enum error publish_or(struct group *group, bool (*enough)(struct group *, void *), void *context)
 {
-    enum error error = group_publish_within(group, MERGE_PATIENCE);
+    enum error error = group_publish_unless(group, MERGE_PATIENCE, enough, context);
     if (error != ERROR_TIMED_OUT)
         return error;
     return error_explain(ERROR_NO_SPACE, "the file system below has no space for a merge, which must come first");
 }
 
-/* The first publish counts what died, the second frees it, if the cleaner has not gained enough in the first. Where both
- * free no segment, they have still emptied the tables, and with them what is kept for their merge. */
+enum error group_publish_needed(struct group *group)
+{
+    return publish_or(group, NULL, NULL);
+}
+
+static bool is_enough(struct group *group, void *need)
+{
+    mutex_lock(&group->lock);
+    bool enough = has_space_below(group, *(const struct commit_need *)need);
+    mutex_unlock(&group->lock);
+    return enough;
+}
+
+/* The first publish counts what died, the second frees it, if the cleaner has not gained enough in the first, or before.
+ * Where both free no segment, they have still emptied the tables, and with them what is kept for their merge. */
 static enum error publish_for_space(struct group *group, struct commit_need need)
 {
     bool enough = false;
     for (unsigned i = 0; i < 2 && !enough; i++) {
-        TRY(group_publish_needed(group));
-        mutex_lock(&group->lock);
-        enough = has_space_below(group, need);
-        mutex_unlock(&group->lock);
+        TRY(publish_or(group, is_enough, &need));
+        enough = is_enough(group, &need);
     }
     return ERROR_NONE;
 }

@@ -380,6 +380,7 @@ enum error group_merge_replayed(struct group *group)
 #define LINKS_PATIENCE (60 * CLOCK_SECOND)
 #define LINKS_LOOK (5 * CLOCK_MILLISECOND)
 #define VIEW_LOOK (100 * CLOCK_MILLISECOND) /* while one is waited for: is the group to end? */
+#define ENOUGH_LOOK (5 * CLOCK_MILLISECOND) /* who waits for something that another publish may bring before */
 #define DROPS_AGE (5 * CLOCK_SECOND) /* of a table that drops nodes of maps: what they hold is to come back soon */
 
 /* Where there is no space to release anything, segments that can be freed make some. */
@@ -534,18 +535,28 @@ enum error group_links_await(struct group *group, uint32_t most)
     return ERROR_NONE;
 }
 
-enum error group_publish_within(struct group *group, uint64_t patience)
+enum error group_publish_unless(struct group *group, uint64_t patience, bool (*enough)(struct group *, void *), void *context)
 {
-    uint64_t begin = clock_monotonic();
+    uint64_t begin = clock_monotonic(), look = enough ? ENOUGH_LOOK : CLOCK_SECOND;
+    bool has = false;
     mutex_lock(&group->thread_lock);
     uint64_t wanted = ++group->freezes_wanted;
     condition_signal(&group->merge_wake);
-    while (group->freezes_published < wanted && !group_is_fenced(group) && !group->stopping &&
-           clock_monotonic() - begin < patience && (patience == UINT64_MAX || !atomic_load(&group->merge_waits)))
-        condition_wait_until(&group->merge_done, &group->thread_lock, clock_monotonic() + CLOCK_SECOND);
-    bool done = group->freezes_published >= wanted, stopped = group->stopping;
+    while (!has && group->freezes_published < wanted && !group_is_fenced(group) && !group->stopping &&
+           clock_monotonic() - begin < patience && (patience == UINT64_MAX || !atomic_load(&group->merge_waits))) {
+        condition_wait_until(&group->merge_done, &group->thread_lock, clock_monotonic() + look);
+        mutex_unlock(&group->thread_lock);
+        has = enough && enough(group, context);
+        mutex_lock(&group->thread_lock);
+    }
+    bool done = has || group->freezes_published >= wanted, stopped = group->stopping;
     mutex_unlock(&group->thread_lock);
     return done ? ERROR_NONE : group_is_fenced(group) || stopped ? ERROR_FENCED : ERROR_TIMED_OUT;
+}
+
+enum error group_publish_within(struct group *group, uint64_t patience)
+{
+    return group_publish_unless(group, patience, NULL, NULL);
 }
 
 enum error group_publish(struct group *group) { return group_publish_within(group, UINT64_MAX); }
