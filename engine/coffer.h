@@ -101,7 +101,7 @@ enum error pool_close(struct pool *pool) CHECKED;
  * checks. Errors as those of pool_open(); ERROR_CORRUPT: there is damage that it cannot mend. */
 enum error pool_repair(const char *directory, const struct pool_open_options *options) CHECKED;
 /* Takes the key of a locked pool and opens it, after what pool_unlock_awaited() tries meanwhile. ERROR_EXISTS: it is open;
- * ERROR_BUSY: it is being locked or unlocked by somebody else; else as pool_open(). */
+ * ERROR_BUSY: it is being locked or unlocked by somebody else, or that takes longer than ten seconds; else as pool_open(). */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* The same for a pool that was opened without its key (pool_status.awaits_key) and that nobody unlocked since; else
  * ERROR_EXISTS. Where it fails, *again tells whether that may pass: the key file is not there, cannot be read, is

@@ -349,16 +349,31 @@ enum error pool_repair_superblocks(const char *directory, const struct pool_open
     return error;
 }
 
-/* One unlock or lock at a time; ERROR_BUSY for whoever comes meanwhile, but a person waits for what the daemon tries by
- * itself (if_awaited): he cannot know of it. */
+_Atomic uint64_t unlock_patience = UNLOCK_PATIENCE;
+
+/* A person waits for what the daemon tries by itself: he cannot know of it. But it may replay a long journal, and each who
+ * waits holds a control connection. */
+static void tried_await(struct pool *pool) REQUIRES(pool->lock)
+{
+    uint64_t until = clock_monotonic() + atomic_load(&unlock_patience);
+    while (pool->trying_awaited && clock_monotonic() < until)
+        condition_wait_until(&pool->tried_awaited, &pool->lock, until);
+}
+
+/* One unlock or lock at a time; ERROR_BUSY for whoever comes meanwhile. */
 static enum error change_begin(struct pool *pool, bool to_locked, bool if_awaited)
 {
     enum error error = ERROR_NONE;
     mutex_lock(&pool->lock);
-    while (pool->trying_awaited && !if_awaited)
-        condition_wait(&pool->tried_awaited, &pool->lock);
+    if (!if_awaited)
+        tried_await(pool);
     bool locked = atomic_load(&pool->locked);
-    if (pool->changing)
+    if (pool->trying_awaited)
+        error = error_explain(ERROR_BUSY,
+                              "pool %s is being opened right now by the key that was waited for: `%s status` tells when it is "
+                              "open, or why not",
+                              pool->directory, pool->command);
+    else if (pool->changing)
         error = error_explain(ERROR_BUSY, "pool %s is being locked or unlocked right now", pool->directory);
     else if (locked && to_locked)
         error = error_explain(ERROR_LOCKED, "pool %s is locked already", pool->directory);

@@ -287,6 +287,9 @@ void scrub_stop(struct pool *pool, bool crash);
 
 /* The first step of a repair: superblocks, offline. */
 enum error pool_repair_superblocks(const char *directory, const struct pool_open_options *options) CHECKED;
+/* How long unlock and lock wait for what pool_unlock_awaited() tries; shorter for tests. */
+#define UNLOCK_PATIENCE (10 * CLOCK_SECOND)
+extern _Atomic uint64_t unlock_patience;
 /* Bytes of `memory` that batches take. */
 uint64_t pool_memory_lent(const struct pool *pool);
 /* ERROR_LOCKED, with the command that unlocks, where there is no key. */

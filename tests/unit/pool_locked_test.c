@@ -264,6 +264,29 @@ static void a_passphrase_that_is_missing_is_a_persons_to_give(void **context)
     assert_fine(pool_unlock(pool, "correct horse", strlen("correct horse")));
 }
 
+static void trying(bool on)
+{
+    mutex_lock(&pool->lock);
+    pool->changing = pool->trying_awaited = on;
+    mutex_unlock(&pool->lock);
+}
+
+/* As while a long journal is replayed: sixteen who wait would have all control connections. */
+static void a_person_waits_for_what_the_daemon_tries_for_a_while_only(void **context)
+{
+    (void)context;
+    key_write(key, key_size / 2);
+    assert_locked("damaged", true);
+    key_write(key, key_size);
+    atomic_store(&unlock_patience, 50 * CLOCK_MILLISECOND);
+    trying(true);
+    enum error unlock = pool_unlock(pool, NULL, 0);
+    atomic_store(&unlock_patience, UNLOCK_PATIENCE);
+    trying(false);
+    assert_refused(unlock, ERROR_BUSY, "by the key that was waited for");
+    assert_fine(pool_unlock(pool, NULL, 0));
+}
+
 #define KEY_TEST(f)        cmocka_unit_test_setup_teardown(f, key_setup, key_teardown)
 #define PASSPHRASE_TEST(f) cmocka_unit_test_setup_teardown(f, passphrase_setup, passphrase_teardown)
 
@@ -278,6 +301,7 @@ int main(void)
         KEY_TEST(a_key_that_fits_no_device_is_waited_for),
         KEY_TEST(what_a_person_does_ends_the_waiting),
         KEY_TEST(a_person_is_not_sent_away_by_what_the_daemon_tries),
+        KEY_TEST(a_person_waits_for_what_the_daemon_tries_for_a_while_only),
         PASSPHRASE_TEST(a_wrong_passphrase_is_a_persons_to_mend),
         PASSPHRASE_TEST(a_passphrase_that_is_missing_is_a_persons_to_give),
     };
