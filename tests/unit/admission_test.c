@@ -137,12 +137,14 @@ static void give_back(struct fixture *f, uint32_t segments)
 struct waiter {
     struct fixture *fixture;
     enum error error;
+    _Atomic bool done;
 };
 
 static void await_space(void *argument)
 {
     struct waiter *waiter = argument;
     waiter->error = group_wait_space(waiter->fixture->group, (struct commit_need){COMMIT_GROWS, NULL});
+    atomic_store(&waiter->done, true);
 }
 
 static void write_units(struct fixture *f, uint64_t units)
@@ -158,7 +160,7 @@ static void write_units(struct fixture *f, uint64_t units)
 static void who_waits_for_space_waits_for_views_that_hold_it(void **state)
 {
     struct fixture *f = *state;
-    struct waiter waiter = {f, ERROR_NONE};
+    struct waiter waiter = {.fixture = f};
     struct thread thread;
     write_units(f, 2000);
     fixture_holes(f, COMPONENT, 0, 8000);
@@ -195,7 +197,7 @@ static uint64_t slack(struct fixture *f)
 static void who_waits_for_space_waits_for_a_single_segment_too(void **state)
 {
     struct fixture *f = *state;
-    struct waiter waiter = {f, ERROR_NONE};
+    struct waiter waiter = {.fixture = f};
     uint64_t size = segment_size(&f->group->segments), units = 2400, step = 40;
     write_units(f, units);
     for (uint64_t i = 0; slack(f) < size * 5 / 4; i++) {
@@ -265,19 +267,6 @@ static void a_fenced_group_answers_nothing(void **state)
     assert_int_equal(group_wait_room(f->group), ERROR_FENCED);
 }
 
-struct waiter {
-    struct fixture *fixture;
-    enum error error;
-    _Atomic bool done;
-};
-
-static void space_await(void *argument)
-{
-    struct waiter *waiter = argument;
-    waiter->error = group_wait_space(waiter->fixture->group, (struct commit_need){COMMIT_GROWS, NULL});
-    atomic_store(&waiter->done, true);
-}
-
 static void free_add(struct fixture *f, int64_t segments)
 {
     mutex_lock(&f->group->lock);
@@ -300,7 +289,7 @@ static void who_waits_for_space_takes_what_comes_before_the_publish(void **state
     int64_t taken = (int64_t)group_commit_room(f->group);
     mutex_unlock(&f->group->lock);
     free_add(f, -taken);
-    assert_int_equal(thread_start(&thread, "waiter", space_await, &waiter), ERROR_NONE);
+    assert_int_equal(thread_start(&thread, "waiter", await_space, &waiter), ERROR_NONE);
     clock_sleep(100 * CLOCK_MILLISECOND);
     bool early = atomic_load(&waiter.done);
     free_add(f, taken);
