@@ -38,7 +38,7 @@
 #define OPEN_SEGMENTS    6u
 #define RELEASE_SEGMENTS 2u             /* of one more merge: meta and twin may go on in another one each */
 #define RELEASE_LEAST    UINT64_C(4096) /* references: fewer are not worth a merge */
-#define CLEAN_AHEAD      48u            /* this part of a group is free when the cleaner begins, */
+#define CLEAN_AHEAD      32u            /* this part of a group is free when the cleaner begins, */
 #define CLEAN_AHEAD_LEAST 4u            /* or so many segments, beside what merges and the cleaner need */
 #define FOLD_PART        32u            /* of a group: so much journal is folded in at once, */
 #define FOLD_LEAST       4u             /* or so many segments */

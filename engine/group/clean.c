@@ -39,8 +39,8 @@
 #define ROOM_USUAL    2u      /* segments of room, with which more than that is moved */
 #define MOVED_PAGE_BYTES (BLOCK_SIZE + 64u) /* a page with its header and descriptor */
 #define GAIN_LEAST 2 /* segments, for a merge of its own */
-#define PIECE_GAIN 4u /* this part of what is to be free ahead is gained from publish to publish, */
-#define PIECE_MOVE 2u /* and this part of it is moved at most: writers have the rest until it is published */
+#define PIECE_GAIN 6u /* this part of what is to be free ahead is gained from publish to publish, */
+#define PIECE_MOVE 4u /* and this part of it is moved at most: writers have the rest until it is published */
 #define PIECE_ROOM 5u /* segments that are left to writers when a piece ends early, so that they need not wait for it */
 
 /* ---- choosing -------------------------------------------------------------------------------------------------------- */

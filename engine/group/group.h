@@ -261,7 +261,7 @@ uint64_t group_writable(const struct group *group);
 uint64_t group_clean_room(const struct group *group);
 /* Free segments below which the cleaner begins; of them, those beyond what merges need and ordinary commits leave. Under
  * the lock. */
-#define CLEAN_BEGIN 2.5 /* times the latter */
+#define CLEAN_BEGIN 2.0 /* times the latter */
 uint64_t group_clean_target(const struct group *group);
 uint64_t group_clean_ahead(const struct group *group);
 /* Segments of journal that are worth to be folded in: each fold writes most leaves anew, whatever it has of them. Under the

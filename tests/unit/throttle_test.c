@@ -76,7 +76,7 @@ static void the_less_is_left_the_longer_it_takes(void **state)
 
 static void what_a_merge_emptied_counts_as_free_before_it_is_published(void **state)
 {
-    assert_true(price_with(*state, 1, 0) > 2 * price_with(*state, 1, 8));
+    assert_true(price_with(*state, 1, 0) > 2 * price_with(*state, 1, 6));
 }
 
 static void without_any_space_a_commit_waits_a_second_and_not_for_ever(void **state)
