@@ -223,7 +223,24 @@ static enum error adopt(struct import *import, json_t **object)
     return error;
 }
 
-/* The answer to that question may have been lost. */
+/* The target has the snapshot that the stream brings. *object: the target, as import.finish tells it. */
+static bool is_adopted(struct import *import, json_t **object)
+{
+    char identity[UUID_TEXT_SIZE];
+    bool found = false;
+    json_t *snapshots, *snapshot;
+    size_t i;
+    if (!import->finishing ||
+        client_ask(import->tool, "snapshot.list", json_pack("{s:s}", "object", import->target), &snapshots) != ERROR_NONE)
+        return false;
+    uuid_format(import->manifest->snapshot, identity);
+    json_array_foreach(snapshots, i, snapshot)
+        found = found || strcmp(answer_word(snapshot, "identity"), identity) == 0;
+    json_decref(snapshots);
+    return found && client_ask(import->tool, "object.show", json_pack("{s:s}", "name", import->target), object) == ERROR_NONE;
+}
+
+/* The answer to that question was lost, and what there is does not tell it either. */
 static bool may_be_adopted(struct import *import)
 {
     json_t *object;
@@ -296,10 +313,13 @@ static enum error run_import(struct tool *tool, const struct arguments *argument
     struct import import = {.tool = tool, .arguments = arguments, .file.descriptor = -1};
     json_t *object = NULL;
     enum error error = import_run(&import, &object);
-    if (error == ERROR_NONE)
+    char sentence[768] = "";
+    if (error != ERROR_NONE)
+        snprintf(sentence, sizeof(sentence), "%s", error_sentence(error));
+    if (error == ERROR_NONE || is_adopted(&import, &object))
         error = tell_imported(&import, object);
     else
-        error = explain_failure(&import, error);
+        error = explain_failure(&import, error_explain(error, "%s", sentence));
     json_decref(object);
     import_end(&import);
     return error;
