@@ -17,7 +17,8 @@ elseif(COFFER_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
   add_link_options(-fsanitize=thread)
 elseif(COFFER_SANITIZE STREQUAL "fuzzer")
-  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+    -fsanitize-coverage-ignorelist=${PROJECT_SOURCE_DIR}/tests/fuzz/not_followed)
   add_link_options(-fsanitize=address,undefined)
 elseif(COFFER_SANITIZE STREQUAL "coverage") # no sanitizer, but like them another build of everything
   add_compile_options(-fprofile-instr-generate -fcoverage-mapping)

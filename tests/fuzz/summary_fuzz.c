@@ -43,12 +43,20 @@ static void note_record(const struct record *r)
     }
 }
 
+/* They are sorted and disjoint: none but the last that begins no later can have it. */
 static bool is_covered(const struct record *r, const struct summary_range *range)
 {
-    for (uint64_t i = 0; i < r->count; i++)
-        if (r->ranges[i].component == range->component && r->ranges[i].first <= range->first &&
-            range->end <= r->ranges[i].end)
-            return true;
+    uint64_t low = 0, high = r->count;
+    while (low < high) {
+        const struct summary_range *middle = &r->ranges[(low + high) / 2];
+        if (middle->component < range->component ||
+            (middle->component == range->component && middle->first <= range->first))
+            low = (low + high) / 2 + 1;
+        else
+            high = (low + high) / 2;
+    }
+    if (low > 0 && r->ranges[low - 1].component == range->component && range->end <= r->ranges[low - 1].end)
+        return true;
     return range->first >= RECORD_BLOCKS_MAX; /* of a record that reaches beyond the last block */
 }
 

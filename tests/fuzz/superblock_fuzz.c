@@ -2,10 +2,13 @@
  * Superblocks: no bytes may crash a decoder, be it before the MAC or, since anybody can make that of a plaintext pool,
  * behind it. The first byte chooses: a fixed part as it comes; patches to a valid image, with CRC and MAC made anew; the
  * JSON of a peer, from which a lost superblock is made; patches without a new MAC, which must not verify.
+ *
+ * The HMAC of an image of 128 KiB, most of an execution, is replaced (--wrap) by a hash of key and bytes.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/memory.h"
 #include "base/message.h"
@@ -23,6 +26,15 @@ static char json[512] = "{}";
 
 int LLVMFuzzerInitialize(int *count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+enum error __wrap_hmac_sha256(const uint8_t key[KEY_SIZE], const void *data, size_t size, uint8_t mac[32]);
+
+enum error __wrap_hmac_sha256(const uint8_t key[KEY_SIZE], const void *data, size_t size, uint8_t mac[32])
+{
+    XXH128_hash_t hash = XXH3_128bits_withSeed(data, size, XXH3_64bits(key, KEY_SIZE));
+    memcpy(mac, &hash, sizeof hash);
+    memcpy(mac + sizeof hash, &hash, sizeof hash);
+    return ERROR_NONE;
+}
 
 int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
