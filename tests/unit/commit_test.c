@@ -73,7 +73,7 @@ static void nobody_comes_between_asking_and_entering(void **context)
 
 /* ---- latch and view ------------------------------------------------------------------------------------------------- */
 
-static bool armed;            /* the next read of what surrounds a part lets the other writer come */
+static _Atomic bool armed;    /* the next read of what surrounds a part lets the other writer come */
 static _Atomic bool is_there; /* who met the latch, and did before whatever it does before */
 static struct thread other;
 
@@ -98,8 +98,7 @@ static void second_half_write(void *unused)
 
 enum error __wrap_chunks_read(struct group *group, struct chunk_read *reads, size_t count)
 {
-    if (armed) {
-        armed = false;
+    if (atomic_exchange(&armed, false)) {
         assert_int_equal(thread_start(&other, "other", second_half_write, NULL), ERROR_NONE);
         while (!atomic_load(&is_there))
             clock_sleep(CLOCK_MILLISECOND);
@@ -116,10 +115,10 @@ static void who_waited_for_a_latch_sees_what_was_written_under_it(void **context
     (void)context;
     disk_make();
     write_bytes_at(0, COFFER_BLOCK, 1);
-    armed = true;
+    atomic_store(&armed, true);
     write_bytes_at(0, HALF, 2);
     thread_join(&other);
-    assert_false(armed);
+    assert_false(atomic_load(&armed));
     assert_fine(volume_open(pool, "a", true, &volume));
     volume_execute(volume, &read, 1, fixture_answer, NULL);
     volume_close(volume);

@@ -170,7 +170,7 @@ static void a_group_that_is_out_of_service_writes_no_append(void **state)
 
 /* ---- an encryption that finds no memory, and a thread that comes to the log in the moment in which the group is fenced */
 
-static struct log *failing; /* its next encryption fails; NULL: none */
+static struct log *_Atomic failing; /* its next encryption fails; NULL: none */
 static _Atomic unsigned encryptions;
 
 enum error __real_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out, size_t size);
@@ -180,7 +180,7 @@ enum error __wrap_group_fence(struct group *group, enum error error);
 
 enum error __wrap_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out, size_t size)
 {
-    if (failing && atomic_fetch_add(&encryptions, 1) == 0)
+    if (atomic_load(&failing) && atomic_fetch_add(&encryptions, 1) == 0)
         return ERROR_NO_MEMORY;
     return __real_bulk_encrypt(keys, first_block, in, out, size);
 }
@@ -192,7 +192,7 @@ static void advance(void *argument)
 
 enum error __wrap_group_fence(struct group *group, enum error error)
 {
-    struct log *log = failing;
+    struct log *log = atomic_load(&failing);
     struct thread other;
     if (log && atomic_load(&encryptions) == 1 && !group_is_fenced(group)) {
         assert_int_equal(thread_start(&other, "other", advance, log), ERROR_NONE);
@@ -212,9 +212,9 @@ static void what_could_not_be_encrypted_is_sealed_by_nobody_else(void **state)
     assert_int_equal(fixture_enter(f, false), ERROR_NONE);
     uint64_t ticket = log_close(journal, false);
     fixture_leave(f);
-    failing = journal;
+    atomic_store(&failing, journal);
     enum error error = log_advance(journal);
-    failing = NULL;
+    atomic_store(&failing, NULL);
     assert_int_equal(error, ERROR_FENCED);
     assert_int_equal(atomic_load(&encryptions), 1);
     assert_true(journal->sealed < ticket);
