@@ -72,7 +72,7 @@ static uint64_t segments_wanted(const struct group *group)
     if (atomic_load(&group->closing))
         return 0;
     if (group->segments.free_total < group_clean_target(group))
-        return MAX(group_fold_segments(group), GAIN_LEAST);
+        return group_fold_segments(group);
     return atomic_load(&clean_always) ? GAIN_LEAST : 0;
 }
 
