@@ -129,7 +129,8 @@ enum error log_reserve_slot(struct log *log)
     return error;
 }
 
-/* Without its header it is no segment: as the reserved one it is tried again, and a journal's header before names it still. */
+/* Without its header it is no segment: as the reserved one it is tried again, and a journal's header before names it still.
+ * It keeps its salts, since a publish may have stored them meanwhile, and replay believes the segment table. */
 static void slot_take_back(struct log *log, uint32_t index)
 {
     struct segments *segments = &log->group->segments;
@@ -158,7 +159,8 @@ static enum error prepare(struct log *log)
     if (taken) {
         log->reserved = successor;
         segments->table[index].state = SLOT_OPEN;
-        segment_salts_draw(segments, index);
+        if (segments->table[index].salt == 0)
+            segment_salts_draw(segments, index);
         header.segment = segments->table[index];
         header.device = segment_device(segments, index);
         header.slot = segment_slot(segments, index);

@@ -94,7 +94,8 @@ static void durable_raise(struct group *group, uint64_t sequence)
         ;
 }
 
-/* Closes the journal's open buffer, as soon as that is possible. */
+/* Closes the journal's open buffer, as soon as that is possible; ERROR_AGAIN where an empty append would have to wait: it
+ * states `durable` and no more, which is not worth waiting for a segment that may never come (a close waits for the syncer). */
 static enum error journal_close(struct group *group, bool even_empty, uint64_t *ticket, uint64_t *sequence)
 {
     for (;;) {
@@ -109,6 +110,8 @@ static enum error journal_close(struct group *group, bool even_empty, uint64_t *
         mutex_unlock(&group->lock);
         if (ready)
             return ERROR_NONE;
+        if (even_empty)
+            return ERROR_AGAIN;
         TRY(group_wait_room(group));
     }
 }
@@ -142,15 +145,13 @@ static void journal_age(struct group *group)
     bool unsynced = journal->last_sequence > group_durable(group) || (journal->open && idle);
     bool unstated = group_durable(group) > journal->durable_stated;
     uint64_t ticket = 0;
-    bool ready = log_is_ready(journal);
-    if (write && ready)
+    if (write && log_is_ready(journal))
         ticket = log_close(journal, false);
     mutex_unlock(&group->lock);
     enum error error = ticket ? log_advance(journal) : write ? log_wait_buffer(journal) : ERROR_NONE;
-    /* To state `durable` is not worth waiting for a segment, which may never come: a close would wait for this thread. */
-    if (!error && idle && (unsynced || (unstated && ready)))
+    if (!error && idle && (unsynced || unstated))
         error = sync_journal(group, !unsynced);
-    if (error && !group_is_fenced(group))
+    if (error && error != ERROR_AGAIN && !group_is_fenced(group))
         message(MESSAGE_WARNING, "group %s: %s", group_name(group), error_sentence(error));
 }
 
