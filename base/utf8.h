@@ -13,8 +13,9 @@ static inline bool utf8_is_control(uint32_t code) { return code < 0x20 || (code 
 /* Cannot be seen, or turns what stands beside it around: of Unicode 15's categories Cf (but what is seen), Zl and Zp,
  * fillers and variation selectors. Two texts that differ in such characters alone look the same. */
 bool utf8_is_unseen(uint32_t code);
-/* Likewise, where it stands between two others (0: none): what joins, parts or draws the characters of scripts and emoji that
- * need it is seen by what they become. Latin letters, digits and signs of ASCII need none. */
+/* Likewise, where it stands between two others (0: none). Joiners are taken where writing needs them alone, which is where
+ * they mostly change what is seen: between letters of Arabic and its kin, Indic scripts, Khmer, Myanmar and Mongolian; that
+ * which joins also between emoji, and the style of emoji (U+FE0F) behind one. */
 bool utf8_is_hidden(uint32_t before, uint32_t code, uint32_t after);
 /* Valid throughout, and without control characters. */
 bool utf8_is_printable(const char *text);

@@ -65,11 +65,13 @@ const char *text_name(const char *name, char *text, size_t size)
 {
     uint32_t before = 0, code = 0, after = 0;
     size_t used = 0;
-    for (size_t bytes; *name != '\0' && (bytes = utf8_decode(name, &code)) != 0; name += bytes, before = code) {
+    bool hidden = false;
+    for (size_t bytes; *name != '\0' && (bytes = utf8_decode(name, &code)) != 0; name += bytes, before = hidden ? 0 : code) {
         (void)utf8_decode(name + bytes, &after);
         if (used + sizeof("<U+10FFFF>") > size)
             break;
-        if (utf8_is_hidden(before, code, after))
+        hidden = utf8_is_hidden(before, code, after);
+        if (hidden)
             used += (size_t)snprintf(text + used, size - used, "<U+%04X>", (unsigned)code);
         else
             used += (size_t)snprintf(text + used, size - used, "%.*s", (int)bytes, name);

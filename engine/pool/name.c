@@ -1,7 +1,8 @@
 /*
  * What an object may be called. '@' is kept for snapshots and '/' for paths in URIs; control characters would let a
  * name write over a terminal; invalid UTF-8 could stand in no JSON document. What cannot be seen, or turns the text
- * around, would let one name look like another. Pure functions.
+ * around, would let one name look like another: a new name has such a character only where its script or an emoji needs
+ * it (base/utf8.h). Pure functions.
  */
 #include "engine/pool/name.h"
 

@@ -67,6 +67,37 @@ static void what_cannot_be_seen_or_turns_the_text_around_is_refused_in_a_new_nam
         "a\u061c",     "disk\u200b1", "a\u00ad",     "\ufeffdisk", "a\u2028b",     "a\u2060",
         "\u3164",      "a\ufe0f",     "a\u180e",     "di\u200dsk",  "di\u200csk",   "\u200d\u0645",
         "\u0645\u200c", "\u0645\u200d\u200d\u0645", "\u0645\u200dx", "x\u200d\u0645", "\ufe0f\u2764", "\u2764\ufe0f\ufe0fx",     "a\uffa0",    "a\U000e0041b",
+        "\u65e5\u200d\u672c",         /* Han */
+        "\u65e5\u200c\u672c",
+        "\u65e5\ufe0f",
+        "\u65e5\u672c\ufe0fx",
+        "\u1ebf\u200c\u1ebf",         /* Vietnamese */
+        "\u304b\u200d\u306a",         /* kana */
+        "\u30ab\u200c\u30ca",
+        "\uac00\u200d\ub098",         /* Hangul */
+        "\uac00\ufe0f",
+        "\u05d0\u200d\u05d1",         /* Hebrew */
+        "\u0e01\u200c\u0e02",         /* Thai */
+        "\u0661\u200c\u0662",         /* digits of Arabic, Persian, Devanagari, Sinhala, Myanmar and Khmer */
+        "\u06f1\u200d\u06f2",
+        "\u0967\u200d\u0968",
+        "\u0de6\u200c\u0de7",
+        "\u1041\u200d\u1042",
+        "\u17e1\u200c\u17e2",
+        "\u0964\u200d\u0964",         /* dandas */
+        "\u0645\u200c\u65e5",         /* with one of these letters only */
+        "\u65e5\u200d\u0915",
+        "\u0645\ufe0f",
+        "\U0001f4be\u200c\U0001f4be", /* emoji are not parted */
+        "\u2764\u200dx",
+        "x\u200d\u2764",
+        "\u2764\ufe0f\u200d",
+        "\u2764\ufe0f\u200dx",
+        "\u2764\u200d\ufe0f",
+        "\u2764\u200d\u200d\u2764",
+        "\u2764\ufe0f\ufe0f",
+        "\ufe0f",
+        "1\ufe0f",
     };
     (void)context;
     for (size_t i = 0; i < COUNT_OF(names); i++)
@@ -122,7 +153,19 @@ static void names_in_any_script_are_names(void **context)
                                         "100%",
                                         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", /* Persian */
                                         "\u0915\u094d\u200d\u0937",                         /* Devanagari */
+                                        "\u0d9a\u0dca\u200d\u0dbb",                         /* Sinhala */
+                                        "\u0712\u200d\u0712",                               /* Syriac */
+                                        "\u08a0\u200c\u08a0",                               /* Arabic, extended */
+                                        "\u1780\u17d2\u200d\u1781",                         /* Khmer */
+                                        "\u1000\u1039\u200d\u1001",                         /* Myanmar */
+                                        "\u1820\u200d\u1821",                               /* Mongolian */
                                         "\u2764\ufe0f 1",
+                                        "\u2764\ufe0f",
+                                        "\u2764\ufe0fx",
+                                        "\U0001f4be\ufe0f",
+                                        "\U0001f469\u200d\U0001f680",
+                                        "\U0001f469\U0001f3fd\u200d\u2695\ufe0f",
+                                        "\u65e5\u672c",
                                         "\U0001f3f3\ufe0f\u200d\U0001f308"};
     (void)context;
     for (size_t i = 0; i < COUNT_OF(names); i++)

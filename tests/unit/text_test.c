@@ -94,6 +94,8 @@ static void a_name_from_outside_shows_what_cannot_be_seen(void **state)
     assert_string_equal(text_name("disk \u00e9", text, sizeof text), "disk \u00e9");
     assert_string_equal(text_name("a\u202egnp.\u2066b", text, sizeof text), "a<U+202E>gnp.<U+2066>b");
     assert_string_equal(text_name("di\u200dsk", text, sizeof text), "di<U+200D>sk");
+    assert_string_equal(text_name("\u65e5\u200d\u672c", text, sizeof text), "\u65e5<U+200D>\u672c");
+    assert_string_equal(text_name("x\ufe0f\u200d\U0001f308", text, sizeof text), "x<U+FE0F><U+200D>\U0001f308");
     assert_string_equal(text_name("\u0645\u200c\u062e", text, sizeof text), "\u0645\u200c\u062e");
     assert_string_equal(text_name("abcdefghijklmnop", small, sizeof small), "abcdef");
 }
