@@ -25,6 +25,7 @@
 
 #define MARK_EVERY  (10 * CLOCK_SECOND)
 #define SHOWN_SIZE  (4 * STREAM_NAME_SIZE) /* of a name with what cannot be seen spelt out */
+#define SENTENCE_SIZE 1024 /* error_sentence() has no longer ones */
 #define BUSY_TRIES  50 /* for the server to let go of what was written to, a tenth of a second each */
 
 struct import {
@@ -35,7 +36,8 @@ struct import {
     struct stream_reader *reader;
     const struct stream_manifest *manifest;
     const char *target;
-    const char *snapshot;     /* its name */
+    const char *snapshot;     /* its name there */
+    char adopted[300];        /* the same, as the pool tells it */
     struct disk *disk;        /* NULL: nothing is written */
     char name[300];           /* of what is written to */
     char uuid[UUID_TEXT_SIZE];
@@ -223,24 +225,8 @@ static enum error adopt(struct import *import, json_t **object)
     return error;
 }
 
-/* The target has the snapshot that the stream brings. *object: the target, as import.finish tells it. */
-static bool is_adopted(struct import *import, json_t **object)
-{
-    char identity[UUID_TEXT_SIZE];
-    bool found = false;
-    json_t *snapshots, *snapshot;
-    size_t i;
-    if (!import->finishing ||
-        client_ask(import->tool, "snapshot.list", json_pack("{s:s}", "object", import->target), &snapshots) != ERROR_NONE)
-        return false;
-    uuid_format(import->manifest->snapshot, identity);
-    json_array_foreach(snapshots, i, snapshot)
-        found = found || strcmp(answer_word(snapshot, "identity"), identity) == 0;
-    json_decref(snapshots);
-    return found && client_ask(import->tool, "object.show", json_pack("{s:s}", "name", import->target), object) == ERROR_NONE;
-}
-
-/* The answer to that question was lost, and what there is does not tell it either. */
+/* The answer of the daemon's that it adopts what was written may be lost: only where that is not an import any more did it do
+ * so, by this question or another client's. Else the target got nothing of it. */
 static bool may_be_adopted(struct import *import)
 {
     json_t *object;
@@ -253,19 +239,50 @@ static bool may_be_adopted(struct import *import)
     return !importing;
 }
 
-/* The target is as it was; what came so far stays, and where it stopped is told. */
-static enum error explain_failure(struct import *import, enum error error)
+static void snapshot_take_name(struct import *import, const json_t *snapshot)
 {
-    char sentence[768];
-    snprintf(sentence, sizeof(sentence), "%s", error_sentence(error));
+    snprintf(import->adopted, sizeof(import->adopted), "%s", answer_word(snapshot, "snapshot"));
+    import->snapshot = import->adopted;
+}
+
+/* The target has the snapshot that the stream brings; another client may have given it another name. *object: the target, as
+ * import.finish tells it. */
+static bool is_adopted(struct import *import, json_t **object)
+{
+    char identity[UUID_TEXT_SIZE];
+    bool found = false;
+    json_t *snapshots, *snapshot;
+    size_t i;
+    if (client_ask(import->tool, "snapshot.list", json_pack("{s:s}", "object", import->target), &snapshots) != ERROR_NONE)
+        return false;
+    uuid_format(import->manifest->snapshot, identity);
+    json_array_foreach(snapshots, i, snapshot)
+    {
+        if (answer_flag(snapshot, "deleting") || strcmp(answer_word(snapshot, "identity"), identity) != 0)
+            continue;
+        snapshot_take_name(import, snapshot);
+        found = true;
+    }
+    json_decref(snapshots);
+    return found && client_ask(import->tool, "object.show", json_pack("{s:s}", "name", import->target), object) == ERROR_NONE;
+}
+
+/* ERROR_NONE where the target became what the stream brings after all. Else it is as it was; what came so far stays, and where
+ * it stopped is told. */
+static enum error explain_failure(struct import *import, enum error error, json_t **object)
+{
+    char sentence[SENTENCE_SIZE];
     if (import->name[0] == '\0')
-        return error;
-    (void)!mark(import);
+        return error; /* nothing was begun */
+    snprintf(sentence, sizeof(sentence), "%s", error_sentence(error)); /* what is asked here has others */
     if (may_be_adopted(import))
-        return error_explain(error,
-                             "%s. Whether '%s' has what the stream brings is not known: `%s object list --snapshots` tells; "
-                             "where it has not, the same command goes on",
-                             sentence, import->target, tool_self(import->tool));
+        return is_adopted(import, object)
+                   ? ERROR_NONE
+                   : error_explain(error,
+                                   "%s. Whether '%s' has what the stream brings is not known: `%s object list --snapshots` "
+                                   "tells; where it has not, the same command goes on",
+                                   sentence, import->target, tool_self(import->tool));
+    (void)!mark(import);
     return error_explain(error,
                          "%s. '%s' is as it was; the import stopped at byte %" PRIu64 " of the disk, and the same command "
                          "goes on there; `%s object delete %s --now` gives it up",
@@ -283,7 +300,8 @@ static enum error tell_imported(struct import *import, const json_t *object)
         return ERROR_NONE;
     }
     json_t *json = stream_json(import);
-    enum error error = json == NULL || json_object_set(json, "target", (json_t *)(uintptr_t)object) != 0
+    enum error error = json == NULL || json_object_set(json, "target", (json_t *)(uintptr_t)object) != 0 ||
+                               json_object_set_new(json, "target_snapshot", json_string(import->snapshot)) != 0
                            ? ERROR_NO_MEMORY
                            : tool_print_json(import->tool, json);
     json_decref(json);
@@ -313,13 +331,10 @@ static enum error run_import(struct tool *tool, const struct arguments *argument
     struct import import = {.tool = tool, .arguments = arguments, .file.descriptor = -1};
     json_t *object = NULL;
     enum error error = import_run(&import, &object);
-    char sentence[768] = "";
     if (error != ERROR_NONE)
-        snprintf(sentence, sizeof(sentence), "%s", error_sentence(error));
-    if (error == ERROR_NONE || is_adopted(&import, &object))
+        error = explain_failure(&import, error, &object);
+    if (error == ERROR_NONE)
         error = tell_imported(&import, object);
-    else
-        error = explain_failure(&import, error_explain(error, "%s", sentence));
     json_decref(object);
     import_end(&import);
     return error;
