@@ -192,10 +192,19 @@ static enum error check_importing(struct import *import)
     return error_explain(ERROR_EXISTS, "somebody else has imported this stream meanwhile");
 }
 
+/* The names may be the stream's, which nobody typed. */
+static enum error begin_ask(struct import *import, json_t **object)
+{
+    enum error error = request_ask(import, "import.begin", object);
+    if (error == ERROR_EXISTS || error == ERROR_INVALID)
+        return error_explain(error, "%s; NAME and --snapshot NAME give what is imported other names", error_sentence(error));
+    return error;
+}
+
 static enum error target_begin(struct import *import)
 {
     json_t *object;
-    TRY(request_ask(import, "import.begin", &object));
+    TRY(begin_ask(import, &object));
     import->position = import->mark = answer_figure(object, "import_position");
     snprintf(import->name, sizeof(import->name), "%s", answer_word(object, "name"));
     snprintf(import->uuid, sizeof(import->uuid), "%s", answer_word(object, "uuid"));

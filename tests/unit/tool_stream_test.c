@@ -123,7 +123,7 @@ static void a_target_that_is_there_is_told_before_anything_is_written(void **sta
     fake_add(fixture->pool, "disk", 1 << 20);
     stream_write(fixture, &no_secret, 0);
     assert_int_equal(RUN("object", "import", fixture->secret), EXIT_FAILED);
-    assert_said(fixture->err, "'disk' exists already");
+    assert_said(fixture->err, "'disk' exists already; NAME and --snapshot NAME give what is imported other names");
     assert_said(fixture->err, "The stream is not encrypted: nothing tells who wrote it.");
     assert_int_equal(RUN("object", "import", fixture->secret, "other"), EXIT_REFUSED); /* nobody serves NBD here */
     assert_said(fixture->err, "'other' is as it was");
