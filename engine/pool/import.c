@@ -151,7 +151,7 @@ static enum error check_request(const struct import_request *request)
     TRY(object_name_check_new(request->snapshot));
     if (uuid_is_zero(request->stream) || uuid_is_zero(request->identity) || request->size == 0 ||
         request->size % COFFER_BLOCK != 0 || request->size > OBJECT_SIZE_MAX || request->created > INT64_MAX)
-        return error_explain(ERROR_INVALID, "the import of '%s' asks for what cannot be", request->object);
+        return error_explain(ERROR_INVALID, "the import asks for what cannot be");
     return ERROR_NONE;
 }
 

@@ -89,7 +89,7 @@ static enum error unlocked(struct pool *pool, enum error error) RELEASE(pool->lo
 /* Of these: any, a living one, one that can come back. Under pool->lock. */
 typedef enum error finder(struct pool *pool, const char *name, struct object **object);
 
-/* Both parts of NAME@SNAPSHOT could be names. */
+/* Both parts of NAME@SNAPSHOT could be new names. */
 static bool snapshot_text_is_fit(const char *text)
 {
     char name[OBJECT_NAME_MAX + 1];
@@ -98,10 +98,10 @@ static bool snapshot_text_is_fit(const char *text)
         return false;
     memcpy(name, text, (size_t)(at - text));
     name[at - text] = '\0';
-    return object_name_check(name) == ERROR_NONE && object_name_check(at + 1) == ERROR_NONE;
+    return object_name_check_new(name) == ERROR_NONE && object_name_check_new(at + 1) == ERROR_NONE;
 }
 
-/* Repeats the name only where it is fit to be shown. */
+/* Repeats the name only where it is fit to be shown: it may be a stream's, which says what it likes. */
 static enum error not_found(const char *name)
 {
     struct uuid uuid;
@@ -109,8 +109,8 @@ static enum error not_found(const char *name)
         return error_explain(ERROR_NOT_FOUND, "there is no object with the UUID %s", name);
     if (snapshot_text_is_fit(name))
         return error_explain(ERROR_NOT_FOUND, "there is no snapshot '%s'", name);
-    if (object_name_check(name) != ERROR_NONE)
-        return error_explain(ERROR_NOT_FOUND, "there is no object of that name: no object can have it");
+    if (object_name_check_new(name) != ERROR_NONE)
+        return error_explain(ERROR_NOT_FOUND, "there is no object of that name: no new object can have it");
     return error_explain(ERROR_NOT_FOUND, "there is no object '%s'", name);
 }
 

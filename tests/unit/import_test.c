@@ -74,6 +74,27 @@ static void requests_that_make_no_sense_are_refused(void **context)
     assert_begin_refused(&bad, ERROR_INVALID, "cannot be");
 }
 
+/* A stream says what it likes, and sentences go to terminals. */
+static void a_name_that_misleads_is_not_repeated(void **context)
+{
+    static const char *const names[] = {"di\u202eksid", "\u65e5\u200d\u672c"};
+    (void)context;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        char snapshot[64];
+        struct object_info info;
+        struct import_request next = request_of(stream_two, first, "s2", second);
+        next.object = names[i];
+        assert_begin_refused(&next, ERROR_NOT_FOUND, "no object of that name");
+        assert_null(strstr(error_sentence(ERROR_NOT_FOUND), names[i]));
+        next.size = 4097;
+        assert_begin_refused(&next, ERROR_INVALID, "cannot be");
+        assert_null(strstr(error_sentence(ERROR_INVALID), names[i]));
+        snprintf(snapshot, sizeof snapshot, "disk@%s", names[i]);
+        assert_refused(object_find(pool, snapshot, &info), ERROR_NOT_FOUND, "no object of that name");
+        assert_null(strstr(error_sentence(ERROR_NOT_FOUND), names[i]));
+    }
+}
+
 static void a_whole_stream_replaces_nothing(void **context)
 {
     (void)context;
@@ -404,6 +425,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         POOL_TEST(requests_that_make_no_sense_are_refused),
+        POOL_TEST(a_name_that_misleads_is_not_repeated),
         POOL_TEST(a_whole_stream_replaces_nothing),
         POOL_TEST(a_stream_goes_on_only_from_what_its_target_is),
         POOL_TEST(what_was_checked_is_checked_again),
