@@ -101,13 +101,14 @@ enum error pool_close(struct pool *pool) CHECKED;
  * checks. Errors as those of pool_open(); ERROR_CORRUPT: there is damage that it cannot mend. */
 enum error pool_repair(const char *directory, const struct pool_open_options *options) CHECKED;
 /* Takes the key of a locked pool and opens it, after what pool_unlock_awaited() tries meanwhile. ERROR_EXISTS: it is open;
- * ERROR_BUSY: it is being locked or unlocked by somebody else, or that takes longer than ten seconds; else as pool_open(). */
+ * ERROR_BUSY: somebody else locks or unlocks it, or what pool_unlock_awaited() tries did not end within UNLOCK_PATIENCE; else
+ * as pool_open(). */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* The same for a pool that was opened without its key (pool_status.awaits_key) and that nobody unlocked since; else
  * ERROR_EXISTS. Where it fails, *again tells whether that may pass: the key file is not there, cannot be read, is
  * damaged (half copied) or another one, devices are in use. Where it may not, the key is awaited no more. */
 enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again) CHECKED;
-/* Flushes and forgets every key. ERROR_BUSY while volumes are open, or it is being locked or unlocked; ERROR_LOCKED: it is. */
+/* Flushes and forgets every key. ERROR_BUSY while volumes are open, and as pool_unlock(); ERROR_LOCKED: it is. */
 enum error pool_lock(struct pool *pool) CHECKED;
 /* The calling thread forgets what it keeps of keys and of objects' contents (contexts, buffers). Threads that end do it by
  * themselves; one that lives on calls it when it has done something that may need them, since the pool may be locked. */
@@ -340,6 +341,7 @@ struct pool_status {
     struct uuid uuid;
     bool locked, encryption, fenced, read_only;
     bool awaits_key;          /* locked for want of the right key, and pool_unlock_awaited() may still open it */
+    bool trying;              /* it does so right now */
     char why_locked[1024];    /* the sentence on that key; empty where it is not locked, or a person did it */
     bool below_full;          /* the file system below has no space: writers get NO_SPACE */
     enum fingerprint_choice fingerprint;

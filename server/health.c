@@ -52,7 +52,9 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
     finding->severity = "error";
     snprintf(finding->evidence, sizeof(finding->evidence), "the pool is locked, its disks are not served%s%s%s",
              facts->status->why_locked[0] == '\0' ? "" : ": ", facts->status->why_locked,
-             facts->status->awaits_key ? " (it is tried again every minute)" : "");
+             facts->status->trying       ? " (the key is being tried again right now)"
+             : facts->status->awaits_key ? " (it is tried again every minute)"
+                                         : "");
     bool wants_file = facts->status->awaits_key && facts->key_file[0] != '\0';
     AUTO_FREE char *key_file = wants_file ? shell_quote(facts->key_file) : NULL;
     if (key_file != NULL)

@@ -59,11 +59,11 @@ static json_t *identity_json(const struct pool_status *status)
     json_t *why_locked = json_string(status->why_locked);
     if (why_locked == NULL) /* a path in it is not UTF-8 */
         why_locked = json_string("see the messages of cofferd");
-    return json_pack("{s:s, s:s, s:b, s:b, s:o, s:b, s:b, s:b, s:b, s:b, s:s, s:o}", "uuid", uuid, "version", COFFER_VERSION,
-                     "locked", status->locked, "awaits_key", status->awaits_key, "why_locked", why_locked, "encryption",
-                     status->encryption, "fenced", status->fenced, "below_full", status->below_full, "read_only",
-                     status->read_only, "index_full", status->index_full, "fingerprint", keyed ? "hmac-sha256" : "xxh3",
-                     "groups", groups_json(status));
+    return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:b, s:b, s:b, s:b, s:b, s:s, s:o}", "uuid", uuid, "version",
+                     COFFER_VERSION, "locked", status->locked, "awaits_key", status->awaits_key, "trying", status->trying,
+                     "why_locked", why_locked, "encryption", status->encryption, "fenced", status->fenced, "below_full",
+                     status->below_full, "read_only", status->read_only, "index_full", status->index_full, "fingerprint",
+                     keyed ? "hmac-sha256" : "xxh3", "groups", groups_json(status));
 }
 
 static enum error add_figures(json_t *json, const struct pool_status *status)

@@ -47,7 +47,9 @@ static void add_sentence(struct tool *tool, struct table *table, const char *sen
 
 static void add_state(struct tool *tool, struct table *table, const json_t *status)
 {
-    if (answer_flag(status, "awaits_key"))
+    if (answer_flag(status, "trying"))
+        add_line(table, "State", "locked; cofferd is trying the key that it waited for. Before that:");
+    else if (answer_flag(status, "awaits_key"))
         add_line(table, "State", "locked until the right key is there, which is looked for every minute");
     else if (answer_flag(status, "locked"))
         add_hint(tool, table, "State", "locked: type", "unlock");

@@ -370,8 +370,8 @@ static enum error change_begin(struct pool *pool, bool to_locked, bool if_awaite
     bool locked = atomic_load(&pool->locked);
     if (pool->trying_awaited)
         error = error_explain(ERROR_BUSY,
-                              "pool %s is being opened right now by the key that was waited for: `%s status` tells when it is "
-                              "open, or why not",
+                              "pool %s: cofferd is trying the key that it waited for; `%s status` tells when the pool is open, "
+                              "or why not",
                               pool->directory, pool->command);
     else if (pool->changing)
         error = error_explain(ERROR_BUSY, "pool %s is being locked or unlocked right now", pool->directory);

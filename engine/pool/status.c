@@ -121,6 +121,7 @@ enum error pool_status(struct pool *pool, struct pool_status *status)
     status->uuid = pool->conf->pool;
     status->locked = atomic_load(&pool->locked);
     status->awaits_key = status->locked && pool->awaits_key;
+    status->trying = status->locked && pool->trying_awaited;
     if (status->locked && pool->why_locked)
         snprintf(status->why_locked, sizeof status->why_locked, "%s", pool->why_locked);
     status->encryption = pool->conf->encryption != POOL_ENCRYPTION_OFF;

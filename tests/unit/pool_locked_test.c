@@ -274,6 +274,7 @@ static void trying(bool on)
 /* As while a long journal is replayed: sixteen who wait would have all control connections. */
 static void a_person_waits_for_what_the_daemon_tries_for_a_while_only(void **context)
 {
+    struct pool_status status;
     (void)context;
     key_write(key, key_size / 2);
     assert_locked("damaged", true);
@@ -282,8 +283,12 @@ static void a_person_waits_for_what_the_daemon_tries_for_a_while_only(void **con
     trying(true);
     enum error unlock = pool_unlock(pool, NULL, 0);
     atomic_store(&unlock_patience, UNLOCK_PATIENCE);
+    assert_refused(unlock, ERROR_BUSY, "trying the key that it waited for");
+    assert_fine(pool_status(pool, &status));
+    assert_true(status.locked && status.trying);
     trying(false);
-    assert_refused(unlock, ERROR_BUSY, "by the key that was waited for");
+    assert_fine(pool_status(pool, &status));
+    assert_true(status.locked && !status.trying);
     assert_fine(pool_unlock(pool, NULL, 0));
 }
 

@@ -210,7 +210,9 @@ static void a_key_in_a_file_needs_no_passphrase(void **state)
 {
     struct fixture *fixture = *state;
     serve(fixture);
-    fixture->pool->status.locked = true;
+    fixture->pool->status.locked = fixture->pool->status.awaits_key = fixture->pool->status.trying = true;
+    assert_int_equal(RUN("status"), EXIT_DONE);
+    assert_said(fixture->out, "cofferd is trying the key that it waited for");
     assert_int_equal(RUN("unlock"), EXIT_DONE);
     assert_false(fixture->pool->status.locked);
 }
