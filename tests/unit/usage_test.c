@@ -148,6 +148,19 @@ static void usage_of_an_object_that_grows_meanwhile_ends(void **context)
     thread_join(&writer.thread);
 }
 
+/* A moment later its group is as well; until then what it does not read is damaged for nobody. */
+static void usage_from_a_device_out_of_service_is_not_told_as_damage(void **context)
+{
+    struct object_usage usage;
+    (void)context;
+    fill();
+    pool_reopen(false);
+    atomic_store(&pool->group->devices[0]->fenced, true);
+    assert_int_equal(object_usage(pool, "one", &usage), ERROR_FENCED);
+    pool_reopen(true);
+    assert_fine(object_usage(pool, "one", &usage));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
 int main(void)
@@ -160,6 +173,7 @@ int main(void)
         TEST(usage_is_the_same_before_and_after_a_publish),
         TEST(usage_of_random_data_is_all_random),
         TEST(usage_of_an_object_that_grows_meanwhile_ends),
+        TEST(usage_from_a_device_out_of_service_is_not_told_as_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
