@@ -9,13 +9,28 @@
 #define WRITES  400
 
 /* Closes and writes what is open; nobody waits for it. */
-static uint64_t close_open(struct fixture *f)
+static uint64_t close_unsealed(struct fixture *f)
 {
     assert_int_equal(fixture_enter(f, false), ERROR_NONE);
     uint64_t ticket = log_close(&f->group->journal, false);
     fixture_leave(f);
+    return ticket;
+}
+
+static uint64_t close_open(struct fixture *f)
+{
+    uint64_t ticket = close_unsealed(f);
     assert_int_equal(log_advance(&f->group->journal), ERROR_NONE);
     return ticket;
+}
+
+/* Block 1 is in an append that was written, block 2 in one that is closed and no more, whose ticket it returns. */
+static uint64_t write_one_and_close_another(struct fixture *f)
+{
+    (void)fixture_write(f, COMPONENT, 1, 1);
+    assert_int_equal(log_wait(&f->group->journal, close_open(f)), ERROR_NONE);
+    (void)fixture_write(f, COMPONENT, 2, 2);
+    return close_unsealed(f);
 }
 
 static void reopen(struct fixture *f)
@@ -156,12 +171,7 @@ static void a_group_that_is_out_of_service_writes_no_append(void **state)
 {
     struct fixture *f = *state;
     struct log *journal = &f->group->journal;
-    (void)fixture_write(f, COMPONENT, 1, 1);
-    assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
-    (void)fixture_write(f, COMPONENT, 2, 2);
-    assert_int_equal(fixture_enter(f, false), ERROR_NONE);
-    uint64_t ticket = log_close(journal, false);
-    fixture_leave(f);
+    uint64_t ticket = write_one_and_close_another(f);
     assert_int_equal(group_fence(f->group, ERROR_NO_MEMORY), ERROR_FENCED);
     assert_int_equal(log_advance(journal), ERROR_FENCED);
     assert_true(journal->sealed < ticket);
@@ -209,12 +219,7 @@ static void what_could_not_be_encrypted_is_sealed_by_nobody_else(void **state)
 {
     struct fixture *f = *state;
     struct log *journal = &f->group->journal;
-    (void)fixture_write(f, COMPONENT, 1, 1);
-    assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
-    (void)fixture_write(f, COMPONENT, 2, 2);
-    assert_int_equal(fixture_enter(f, false), ERROR_NONE);
-    uint64_t ticket = log_close(journal, false);
-    fixture_leave(f);
+    uint64_t ticket = write_one_and_close_another(f);
     atomic_store(&failing, journal);
     enum error error = log_advance(journal);
     atomic_store(&failing, NULL);
