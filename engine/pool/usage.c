@@ -60,8 +60,8 @@ static enum error unreadable(const struct usage_walk *walk, const struct walk_no
 {
     TRY(pool_check_usable(walk->pool));
     for (size_t i = 0; i < COUNT_OF(node->errors); i++) /* a device is out of service a moment before its group */
-        if (node->errors[i] == ERROR_FENCED || node->errors[i] == ERROR_NO_MEMORY)
-            return node->errors[i];
+        if (node->errors[i] == ERROR_FENCED)
+            return ERROR_FENCED;
     if (node->errors[0] == ERROR_IO || node->errors[1] == ERROR_IO)
         return error_explain(ERROR_IO, "a device does not read a part of its map: see the messages, then try again");
     return error_explain(ERROR_CORRUPT, "its map cannot be read: stop cofferd, then type `%s check`",
