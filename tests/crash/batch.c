@@ -9,12 +9,14 @@
  */
 #include "tests/crash/batch.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/crash/content.h"
 
 #define LEARN_TRIES 4
+#define EARLY_ANSWERS 4
 
 struct operation *batch_add(struct batch *batch, uint64_t bytes)
 {
@@ -58,6 +60,13 @@ void batch_add_flush(struct batch *batch)
 /* ---- answers ------------------------------------------------------------------------------------------------------
  */
 
+/* A lie is found out by a crash before anybody's true flush: waiting for one by chance takes dozens of rounds. */
+static void crash_after_early_answer(const struct session *session)
+{
+    if (session->settings.plant == PLANT_EARLY_ANSWER && atomic_load(&session->flushes) % EARLY_ANSWERS == 0)
+        raise(SIGKILL);
+}
+
 static void take_success(struct session *session, struct operation *operation)
 {
     uint64_t answered = clock_tick(&session->clock);
@@ -70,6 +79,7 @@ static void take_success(struct session *session, struct operation *operation)
     if (operation->began != 0) {
         flush_answer(&session->clock, operation->began);
         atomic_fetch_add(&session->flushes, 1);
+        crash_after_early_answer(session);
     }
     atomic_fetch_add(&session->requests, 1);
 }
