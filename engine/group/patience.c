@@ -10,6 +10,7 @@
 #include "base/memory.h"
 
 #define READ_TRIES    5
+#define DAMAGE_TRIES  3
 #define READ_PAUSE    (100 * CLOCK_MILLISECOND) /* before the second try; longer before each further one */
 #define READ_WAIT_MAX (20 * CLOCK_SECOND)       /* of one caller */
 
@@ -35,7 +36,7 @@ enum error read_patiently(struct group *group, const struct attempt *attempt, ui
         error = attempt->read(group, attempt->context);
     }
     bool elsewhere = error == ERROR_IO && devices_read(group);
-    if (error == ERROR_CORRUPT || elsewhere)
+    for (unsigned tries = 1; error && (error == ERROR_CORRUPT || elsewhere) && tries < DAMAGE_TRIES; tries++)
         error = attempt->read(group, attempt->context);
     return error == ERROR_IO && elsewhere ? ERROR_CORRUPT : error;
 }
