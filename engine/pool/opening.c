@@ -28,12 +28,20 @@ static enum error device_open(struct pool *pool, const char *path, struct device
     return device_open_file(path, flags, device);
 }
 
+/* What stands only in a cache after a flush that failed may be gone with the next one: that one comes before anything
+ * is read and believed. */
+static enum error settle(const struct pool *pool, struct device *device)
+{
+    return pool->read_only ? ERROR_NONE : device_flush(device);
+}
+
 static enum error devices_open(struct opening *opening)
 {
     for (size_t i = 0; i < opening->conf->device_count; i++) {
         const char *path = opening->conf->devices[i].path;
         TRY(device_open(opening->pool, path, &opening->devices[i]));
         opening->count++;
+        TRY(settle(opening->pool, opening->devices[i]));
         enum error error = superblock_probe(opening->devices[i], &opening->probes[i]);
         if (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT)
             error = opening_lose(opening, i, error);
