@@ -233,7 +233,7 @@ static enum error copy_read(struct device *device, const struct superblock *supe
 /* What no whole record tells apart: a device that fails, a newer Coffer's, damage. */
 static enum error none_whole(const struct device *device, enum error worst)
 {
-    if (worst == ERROR_IO || worst == ERROR_FENCED || worst == ERROR_NEWER_FORMAT || worst == ERROR_NO_MEMORY)
+    if (worst == ERROR_IO || worst == ERROR_FENCED || worst == ERROR_NEWER_FORMAT)
         return error_prefix(worst, "no checkpoint record of %s can be read", device->path);
     return error_explain(ERROR_CORRUPT, "no checkpoint record of %s is whole: all %d are damaged, forged or missing",
                          device->path, CHECKPOINT_COPIES);
@@ -260,6 +260,8 @@ enum error checkpoint_read(struct device *device, const struct superblock *super
         enum error error = copy_read(device, superblock, keyring, copy, record, &found);
         if (error == ERROR_NONE && found.number > newest.number)
             newest = found;
+        if (error == ERROR_NO_MEMORY)
+            return error; /* it may be the newest, and says nothing of the device */
         if (error != ERROR_NONE)
             worst = worse(worst, error);
     }

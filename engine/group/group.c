@@ -100,6 +100,8 @@ static enum error checkpoint_newest(struct group *group)
     for (uint32_t d = 0; d < group->device_count; d++) {
         struct checkpoint checkpoint = {0};
         enum error error = checkpoint_read(group->devices[d], &group->superblocks[d], group->keyrings[d], &checkpoint);
+        if (error == ERROR_NO_MEMORY)
+            return error;
         if (error && !first)
             first = error;
         unread |= error == ERROR_IO || checkpoint.unread;

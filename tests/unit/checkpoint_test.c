@@ -15,6 +15,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "engine/device/kind.h"
 #include "engine/group/checkpoint.h"
 
 #define DEVICE_SIZE (UINT64_C(200) << 20)
@@ -303,6 +304,38 @@ static void records_of_a_newer_version_alone_are_said_so(void **context)
     assert_int_equal(checkpoint_read(device, &superblock, keys, &back), ERROR_NEWER_FORMAT);
 }
 
+static const struct device_operations *honest;
+static uint64_t starved; /* the read there finds no memory */
+
+static void submit_starved(struct device_io **ios, size_t count)
+{
+    ASSERT(count == 1);
+    if (ios[0]->operation == DEVICE_READ && ios[0]->offset == starved)
+        io_complete(ios[0], ERROR_NO_MEMORY, 0);
+    else
+        honest->submit(ios, count);
+}
+
+/* An older record in the place of the newest would look like a roll-back. */
+static void a_record_for_which_memory_lacks_is_not_passed_over(void **context)
+{
+    (void)context;
+    struct device_operations hungry = *device->operations;
+    struct checkpoint back;
+    write_number(1);
+    write_number(2);
+    honest = device->operations;
+    hungry.submit = submit_starved;
+    hungry.run = NULL;
+    device->operations = &hungry;
+    for (uint32_t copy = 0; copy < CHECKPOINT_COPIES; copy++) {
+        starved = checkpoint_offset(&superblock, copy);
+        assert_int_equal(checkpoint_read(device, &superblock, keys, &back), ERROR_NO_MEMORY);
+    }
+    device->operations = honest;
+    assert_reads(2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -319,6 +352,7 @@ int main(void)
         TEST(damaged_records_uncover_the_one_before),
         TEST(damage_at_one_end_loses_nothing),
         TEST(records_of_a_newer_version_alone_are_said_so),
+        TEST(a_record_for_which_memory_lacks_is_not_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
