@@ -262,24 +262,38 @@ enum error superblock_copy_check(struct device *device, const struct superblock 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static enum error end_write(struct device *device, struct superblock *superblock, const uint8_t kek[KEY_SIZE],
-                            uint32_t first, uint8_t *image)
+                            const uint8_t other_kek[KEY_SIZE], uint32_t first, uint8_t *image)
 {
     for (uint32_t copy = first; copy < first + TAIL_COPY; copy++) {
-        TRY(superblock_image_seal(image, superblock, kek, copy));
+        TRY(superblock_image_seal(image, superblock, kek, other_kek, copy));
         TRY(image_mark(image, superblock->marks[copy]));
         TRY(device_write(device, superblock_offset(superblock->device_size, copy), image, SUPERBLOCK_SIZE, 0));
     }
     return device_flush(device);
 }
 
-enum error superblock_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,
-                            const uint8_t kek[KEY_SIZE])
+static enum error copies_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,
+                               const uint8_t kek[KEY_SIZE], const uint8_t other_kek[KEY_SIZE])
 {
     ASSERT(superblock->device_size <= device->size);
     AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
     if (image == NULL)
         return ERROR_NO_MEMORY;
-    TRY(superblock_image_build(superblock, keyring, kek, image));
-    TRY(end_write(device, superblock, kek, 0, image));
-    return end_write(device, superblock, kek, TAIL_COPY, image);
+    TRY(superblock_image_build(superblock, keyring, kek, other_kek, image));
+    TRY(end_write(device, superblock, kek, other_kek, 0, image));
+    return end_write(device, superblock, kek, other_kek, TAIL_COPY, image);
+}
+
+enum error superblock_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,
+                            const uint8_t kek[KEY_SIZE])
+{
+    superblock->other = (struct wrapping){0};
+    return copies_write(device, superblock, keyring, kek, NULL);
+}
+
+enum error superblock_write_both(struct device *device, struct superblock *superblock, const struct keyring *keyring,
+                                 const uint8_t kek[KEY_SIZE], const uint8_t other_kek[KEY_SIZE])
+{
+    ASSERT(!uuid_is_zero(superblock->other.provider));
+    return copies_write(device, superblock, keyring, kek, other_kek);
 }

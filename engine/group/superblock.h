@@ -22,6 +22,12 @@
 #define FEATURES_INCOMPATIBLE_KNOWN UINT64_C(0)
 #define FEATURES_READ_ONLY_KNOWN UINT64_C(0)
 
+/* Which KEK the key slots are wrapped under. */
+struct wrapping {
+    struct uuid provider;
+    uint64_t kek_number, kek_salt;
+};
+
 /* What the fixed part says, decoded. */
 struct superblock {
     struct uuid pool, group, device;
@@ -31,7 +37,8 @@ struct superblock {
     uint32_t device_index, device_count;
     uint64_t features_incompatible, features_read_only, features_compatible;
     uint64_t plaintext_serial_limit;
-    struct { struct uuid provider; uint64_t kek_number, kek_salt; } wrapping; /* the present one */
+    struct wrapping wrapping; /* the first; once opened, the one that the KEK fits */
+    struct wrapping other;    /* during a change of keys; provider zero: there is none */
     bool encryption;
     uint8_t fingerprint;
     uint8_t log_key_demanded;
@@ -75,9 +82,12 @@ enum error superblock_open(struct device *device, const struct superblock_probe 
 /* Reads a copy and compares it with its mark. ERROR_CORRUPT where it is another; ERROR_IO. */
 enum error superblock_copy_check(struct device *device, const struct superblock *superblock, uint32_t copy) CHECKED;
 
-/* Writes all copies, the head's first, flush, the tail's, flush; sets their marks. `json` at most SUPERBLOCK_JSON_SIZE bytes;
- * ERROR_TOO_LARGE where it, or key slots and peers together, have no room. */
+/* Writes all copies under `wrapping` alone, the head's first, flush, the tail's, flush; sets their marks. `json` at most
+ * SUPERBLOCK_JSON_SIZE bytes; ERROR_TOO_LARGE where it, or key slots and peers together, have no room. */
 enum error superblock_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,
                             const uint8_t kek[KEY_SIZE]) CHECKED;
+/* The same under `wrapping` and `other`, whose KEKs these are: either opens it. */
+enum error superblock_write_both(struct device *device, struct superblock *superblock, const struct keyring *keyring,
+                                 const uint8_t kek[KEY_SIZE], const uint8_t other_kek[KEY_SIZE]) CHECKED;
 
 #endif

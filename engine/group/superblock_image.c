@@ -81,11 +81,25 @@ static bool choices_are_sound(const struct superblock_format *in)
     return in->encryption <= 1 && (in->fingerprint == FINGERPRINT_XXH3 || in->fingerprint == FINGERPRINT_HMAC_SHA256);
 }
 
-static void wrapping_decode(const struct superblock_format *in, unsigned wrapping, struct superblock *out)
+static struct wrapping wrapping_decode(const struct wrapping_format *in)
 {
-    memcpy(out->wrapping.provider.bytes, in->wrappings[wrapping].provider, 16);
-    out->wrapping.kek_number = le64_get(in->wrappings[wrapping].kek_number);
-    out->wrapping.kek_salt = le64_get(in->wrappings[wrapping].kek_salt);
+    struct wrapping out = {.kek_number = le64_get(in->kek_number), .kek_salt = le64_get(in->kek_salt)};
+    memcpy(out.provider.bytes, in->provider, sizeof in->provider);
+    return out;
+}
+
+static struct wrapping_format wrapping_encode(const struct wrapping *in)
+{
+    struct wrapping_format out = {.kek_number = le64_make(in->kek_number), .kek_salt = le64_make(in->kek_salt)};
+    memcpy(out.provider, in->provider.bytes, sizeof out.provider);
+    return out;
+}
+
+/* Of the wrappings the one that the KEK fits. */
+static void wrappings_decode(const struct superblock_format *in, unsigned fits, struct superblock *out)
+{
+    out->wrapping = wrapping_decode(&in->wrappings[fits]);
+    out->other = wrapping_decode(&in->wrappings[1 - fits]);
 }
 
 static void fields_decode(const struct superblock_format *in, struct superblock *out)
@@ -107,7 +121,7 @@ static void fields_decode(const struct superblock_format *in, struct superblock 
     out->encryption = in->encryption == 1;
     out->fingerprint = in->fingerprint;
     out->log_key_demanded = in->log_key_demanded;
-    wrapping_decode(in, 0, out);
+    wrappings_decode(in, 0, out);
 }
 
 enum error superblock_fixed_decode(const struct superblock_format *in, uint32_t copy, uint64_t offset,
@@ -372,7 +386,7 @@ enum error superblock_image_open(const uint8_t *image, struct superblock *superb
         superblock_forget(superblock);
         return error;
     }
-    wrapping_decode((const struct superblock_format *)image, wrapping, superblock);
+    wrappings_decode((const struct superblock_format *)image, wrapping, superblock);
     *keyring = new;
     return ERROR_NONE;
 }
@@ -405,29 +419,31 @@ static void fields_encode(const struct superblock *superblock, struct superblock
     out->features_read_only = le64_make(superblock->features_read_only);
     out->features_compatible = le64_make(superblock->features_compatible);
     out->plaintext_serial_limit = le64_make(superblock->plaintext_serial_limit);
-    memcpy(out->wrappings[0].provider, superblock->wrapping.provider.bytes, 16);
-    out->wrappings[0].kek_number = le64_make(superblock->wrapping.kek_number);
-    out->wrappings[0].kek_salt = le64_make(superblock->wrapping.kek_salt);
+    out->wrappings[0] = wrapping_encode(&superblock->wrapping);
     out->encryption = superblock->encryption;
     out->fingerprint = superblock->fingerprint;
     out->log_key_demanded = superblock->log_key_demanded;
 }
 
 enum error superblock_slot_wrap(const struct keyring_slot *slot, struct uuid device, const uint8_t wrap_key[KEY_SIZE],
-                                struct key_slot_format *out)
+                                unsigned wrapping, struct key_slot_format *out)
 {
     out->kind = (uint8_t)slot->kind;
     out->state = slot->current ? KEY_SLOT_CURRENT : KEY_SLOT_OLD;
     out->number = le32_make(slot->number);
-    return key_wrap(wrap_key, slot->kind, slot->number, device, slot->key, out->wrapped[0]);
+    return key_wrap(wrap_key, slot->kind, slot->number, device, slot->key, out->wrapped[wrapping]);
 }
 
-static enum error slots_wrap(const struct keyring *keyring, struct uuid device, const uint8_t wrap_key[KEY_SIZE],
-                             struct key_slot_format *out)
+static enum error slots_wrap(const struct keyring *keyring, const struct superblock *superblock, const uint8_t kek[KEY_SIZE],
+                             unsigned wrapping, struct key_slot_format *out)
 {
-    for (size_t i = 0; i < keyring->count; i++)
-        TRY(superblock_slot_wrap(&keyring->slots[i], device, wrap_key, &out[i]));
-    return ERROR_NONE;
+    uint8_t wrap_key[KEY_SIZE];
+    TRY(wrap_key_derive(kek, superblock->pool, superblock->device, wrap_key));
+    enum error error = ERROR_NONE;
+    for (size_t i = 0; i < keyring->count && error == ERROR_NONE; i++)
+        error = superblock_slot_wrap(&keyring->slots[i], superblock->device, wrap_key, wrapping, &out[i]);
+    memory_cleanse(wrap_key, sizeof wrap_key);
+    return error;
 }
 
 static enum error room_check(const struct superblock *superblock, const struct keyring *keyring, size_t json_size)
@@ -442,7 +458,7 @@ static enum error room_check(const struct superblock *superblock, const struct k
 }
 
 enum error superblock_image_build(const struct superblock *superblock, const struct keyring *keyring,
-                                  const uint8_t kek[KEY_SIZE], uint8_t *image)
+                                  const uint8_t kek[KEY_SIZE], const uint8_t other_kek[KEY_SIZE], uint8_t *image)
 {
     const char *json = superblock->json == NULL ? "" : superblock->json;
     size_t json_size = strlen(json);
@@ -451,6 +467,8 @@ enum error superblock_image_build(const struct superblock *superblock, const str
     memset(image, 0, SUPERBLOCK_SIZE);
     struct superblock_format *fixed = (struct superblock_format *)image;
     fields_encode(superblock, fixed);
+    if (other_kek != NULL)
+        fixed->wrappings[1] = wrapping_encode(&superblock->other);
     fixed->json_size = le32_make((uint32_t)json_size);
     fixed->key_slot_count = le32_make((uint32_t)keyring->count);
     fixed->peer_slot_count = le32_make(superblock->peer_count);
@@ -458,25 +476,23 @@ enum error superblock_image_build(const struct superblock *superblock, const str
         memcpy(image + SUPERBLOCK_SLOTS_OFFSET + slots_size((uint32_t)keyring->count, 0), superblock->peers,
                superblock->peer_count * sizeof superblock->peers[0]);
     memcpy(image + SUPERBLOCK_BINARY_SIZE, json, json_size);
-
-    uint8_t wrap_key[KEY_SIZE];
-    TRY(wrap_key_derive(kek, superblock->pool, superblock->device, wrap_key));
-    enum error error =
-        slots_wrap(keyring, superblock->device, wrap_key, (struct key_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET));
-    memory_cleanse(wrap_key, sizeof wrap_key);
-    return error;
+    struct key_slot_format *slots = (struct key_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET);
+    TRY(slots_wrap(keyring, superblock, kek, 0, slots));
+    return other_kek == NULL ? ERROR_NONE : slots_wrap(keyring, superblock, other_kek, 1, slots);
 }
 
 enum error superblock_image_seal(uint8_t *image, const struct superblock *superblock, const uint8_t kek[KEY_SIZE],
-                                 uint32_t copy)
+                                 const uint8_t other_kek[KEY_SIZE], uint32_t copy)
 {
     struct superblock_format *fixed = (struct superblock_format *)image;
     fixed->copy = le32_make(copy);
     fixed->offset = le64_make(superblock_offset(superblock->device_size, copy));
     memset(fixed->mac, 0, sizeof fixed->mac);
     fixed->crc = le32_make(fixed_crc(fixed));
-    uint8_t mac[32];
-    TRY(image_mac(image, superblock, kek, mac));
-    memcpy(fixed->mac[0], mac, sizeof mac);
+    uint8_t macs[WRAPPINGS][32] = {{0}};
+    TRY(image_mac(image, superblock, kek, macs[0]));
+    if (other_kek != NULL)
+        TRY(image_mac(image, superblock, other_kek, macs[1]));
+    memcpy(fixed->mac, macs, sizeof macs);
     return ERROR_NONE;
 }

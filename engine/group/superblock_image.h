@@ -35,19 +35,20 @@ bool superblock_image_is_wrapped_by(const uint8_t *image, const struct superbloc
 enum error superblock_slots_open(const struct key_slot_format *slots, uint32_t count,
                                  const struct superblock *superblock, const uint8_t kek[KEY_SIZE], unsigned wrapping,
                                  struct keyring **keyring) CHECKED;
-/* Wraps one key as a slot of `device`; the second wrapping stays zero. */
+/* Wraps one key as a slot of `device`, as wrapping 0 or 1; the other one stays as it is. */
 enum error superblock_slot_wrap(const struct keyring_slot *slot, struct uuid device, const uint8_t wrap_key[KEY_SIZE],
-                                struct key_slot_format *out) CHECKED;
+                                unsigned wrapping, struct key_slot_format *out) CHECKED;
 
-/* Of a verified image: features, reserved bytes, key slots, peers and JSON; fills superblock->wrapping, ->peers and
- * ->json. */
+/* Of a verified image: features, reserved bytes, key slots, peers and JSON; fills superblock->wrapping, ->other, ->peers
+ * and ->json. */
 enum error superblock_image_open(const uint8_t *image, struct superblock *superblock, const uint8_t kek[KEY_SIZE],
                                  unsigned wrapping, struct keyring **keyring) CHECKED;
 
-/* Fills `image` but for what differs between copies, which superblock_image_seal() adds. */
+/* Fills `image` but for what differs between copies, which superblock_image_seal() adds. The KEKs
+ * of ->wrapping and of ->other; NULL: there is no other. */
 enum error superblock_image_build(const struct superblock *superblock, const struct keyring *keyring,
-                                  const uint8_t kek[KEY_SIZE], uint8_t *image) CHECKED;
+                                  const uint8_t kek[KEY_SIZE], const uint8_t other_kek[KEY_SIZE], uint8_t *image) CHECKED;
 enum error superblock_image_seal(uint8_t *image, const struct superblock *superblock, const uint8_t kek[KEY_SIZE],
-                                 uint32_t copy) CHECKED;
+                                 const uint8_t other_kek[KEY_SIZE], uint32_t copy) CHECKED;
 
 #endif

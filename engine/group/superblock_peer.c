@@ -33,7 +33,8 @@ static const struct keyring_slot *slot_next(const struct keyring *keyring, const
 }
 
 static enum error device_wrap(const struct superblock *superblock, const struct keyring *keyring,
-                              const uint8_t kek[KEY_SIZE], struct peer_slot_format *out, uint32_t *count)
+                              const uint8_t kek[KEY_SIZE], unsigned wrapping, struct peer_slot_format *out,
+                              uint32_t *count)
 {
     uint8_t wrap_key[KEY_SIZE];
     bool taken[KEY_SLOTS_MAX] = {false};
@@ -46,11 +47,26 @@ static enum error device_wrap(const struct superblock *superblock, const struct 
             break;
         taken[slot - keyring->slots] = true;
         memcpy(out[*count].device, superblock->device.bytes, sizeof out->device);
-        error = superblock_slot_wrap(slot, superblock->device, wrap_key, &out[*count].slot);
+        error = superblock_slot_wrap(slot, superblock->device, wrap_key, wrapping, &out[*count].slot);
         ++*count;
     }
     memory_cleanse(wrap_key, sizeof wrap_key);
     return error;
+}
+
+static enum error group_wrap(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
+                             uint32_t own, const uint8_t kek[KEY_SIZE], unsigned wrapping,
+                             struct peer_slot_format *peers, uint32_t *used)
+{
+    uint32_t more;
+    *used = 0;
+    for (uint32_t d = 0; d < count; d++) {
+        if (d == own)
+            continue;
+        TRY(device_wrap(&superblocks[d], keyrings[d], kek, wrapping, peers + *used, &more));
+        *used += more;
+    }
+    return ERROR_NONE;
 }
 
 enum error superblock_peers_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
@@ -60,14 +76,8 @@ enum error superblock_peers_make(const struct superblock *superblocks, struct ke
     struct peer_slot_format *peers = memory_zeroed((size_t)count * PEER_SLOTS_MAX, sizeof *peers);
     if (peers == NULL)
         return ERROR_NO_MEMORY;
-    uint32_t used = 0, more;
-    enum error error = ERROR_NONE;
-    for (uint32_t d = 0; d < count && error == ERROR_NONE; d++) {
-        if (d == own)
-            continue;
-        error = device_wrap(&superblocks[d], keyrings[d], kek, peers + used, &more);
-        used += more;
-    }
+    uint32_t used;
+    enum error error = group_wrap(superblocks, keyrings, count, own, kek, 0, peers, &used);
     if (error != ERROR_NONE) {
         free(peers);
         return error;
@@ -75,6 +85,18 @@ enum error superblock_peers_make(const struct superblock *superblocks, struct ke
     free(holder->peers);
     holder->peers = peers;
     holder->peer_count = used;
+    return ERROR_NONE;
+}
+
+enum error superblock_peers_wrap_other(const struct superblock *superblocks, struct keyring *const *keyrings,
+                                       uint32_t count, uint32_t own, const uint8_t other_kek[KEY_SIZE],
+                                       struct superblock *holder)
+{
+    uint32_t used;
+    if (holder->peer_count == 0)
+        return ERROR_NONE;
+    TRY(group_wrap(superblocks, keyrings, count, own, other_kek, 1, holder->peers, &used));
+    ASSERT(used == holder->peer_count);
     return ERROR_NONE;
 }
 
@@ -168,6 +190,7 @@ enum error superblock_revive(const struct superblock *peer, struct uuid device, 
     struct superblock revived = *peer;
     struct keyring *keys;
     revived.device = device;
+    revived.other = (struct wrapping){0};
     revived.peers = NULL;
     revived.peer_count = 0;
     revived.json = NULL;

@@ -18,6 +18,11 @@
 enum error superblock_peers_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
                                  uint32_t own, const uint8_t kek[KEY_SIZE], struct superblock *holder) CHECKED;
 
+/* Wraps what superblock_peers_make() made for the same devices under the KEK of holder->other as well. */
+enum error superblock_peers_wrap_other(const struct superblock *superblocks, struct keyring *const *keyrings,
+                                       uint32_t count, uint32_t own, const uint8_t other_kek[KEY_SIZE],
+                                       struct superblock *holder) CHECKED;
+
 /* Whether superblocks[own] holds the peers as they should be. Wrapping is deterministic (KWP), so equal bytes are equal
  * keys. `kek`: the one that it is written under. Pools of before they were written hold none. */
 enum error superblock_peers_verify(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,

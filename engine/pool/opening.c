@@ -148,9 +148,22 @@ static enum error peers_verify(struct opening *opening)
     return ERROR_NONE;
 }
 
+/* A change of keys (rekey.c) did not come to its end. By the witness it happened or did not, and the KEK at hand is the
+ * one in force. */
+static bool is_rotating(const struct superblock *superblock)
+{
+    return !uuid_is_zero(superblock->other.provider);
+}
+
+static bool is_to_be_mended(const struct opening *opening, size_t i)
+{
+    return opening->copies_bad[i] || opening->peers_bad[i] || is_rotating(&opening->superblocks[i]);
+}
+
 static enum error superblock_mend(struct opening *opening, uint32_t i)
 {
     struct superblock *superblock = &opening->superblocks[i];
+    bool rotates = is_rotating(superblock);
     TRY(opening_key_take(opening, superblock));
     TRY(superblock_peers_make(opening->superblocks, opening->keyrings, (uint32_t)opening->count, i, opening->key->kek,
                               superblock));
@@ -163,6 +176,7 @@ static enum error superblock_mend(struct opening *opening, uint32_t i)
                             opening->devices[i]->path);
     message(MESSAGE_NOTICE, "%s: its superblock was written anew%s", opening->devices[i]->path,
             opening->lost[i].error ? ", from what another device holds: no copy of it was left"
+            : rotates                ? ", under the key that is in force alone: a change of keys had not come to its end"
             : opening->copies_bad[i] ? ""
                                      : ": it did not hold the key slots of the other devices as they are");
     return ERROR_NONE;
@@ -171,7 +185,7 @@ static enum error superblock_mend(struct opening *opening, uint32_t i)
 bool opening_is_whole(const struct opening *opening)
 {
     for (size_t i = 0; i < opening->count; i++)
-        if (opening->copies_bad[i] || opening->peers_bad[i])
+        if (is_to_be_mended(opening, i))
             return false;
     return true;
 }
@@ -181,7 +195,7 @@ bool opening_is_whole(const struct opening *opening)
 enum error opening_mend(struct opening *opening)
 {
     for (uint32_t i = 0; i < opening->count; i++)
-        if (opening->copies_bad[i] || opening->peers_bad[i])
+        if (is_to_be_mended(opening, i))
             TRY(superblock_mend(opening, i));
     return ERROR_NONE;
 }

@@ -12,8 +12,8 @@
 struct opening_key {
     uint8_t kek[KEY_SIZE];
     bool known;
-    enum error error;                                    /* why the provider did not give it */
-    typeof(((struct superblock *)0)->wrapping) wrapping; /* under which the KEK was asked for */
+    enum error error;         /* why the provider did not give it */
+    struct wrapping wrapping; /* under which the KEK was asked for */
 };
 
 /* What an open has in its hands before it becomes the group's. One thread. */

@@ -19,18 +19,28 @@
 #include "engine/pool/keys.h"
 #include "engine/pool/opening.h"
 
+static bool is_witnessed(const struct witness *witness, const struct wrapping *wrapping)
+{
+    return witness && uuid_equal(witness->provider, wrapping->provider) && witness->kek_number == wrapping->kek_number;
+}
+
+/* During a change of keys two KEKs fit, and the witness names the one in force: the other may be gone, or not be there
+ * yet. */
 enum error opening_key_take(struct opening *opening, const struct superblock *superblock)
 {
     struct opening_key *key = opening->key;
     struct pool *pool = opening->pool;
-    if (key->known && memcmp(&key->wrapping, &superblock->wrapping, sizeof key->wrapping) == 0)
+    struct superblock asked = *superblock;
+    if (is_witnessed(pool->witness, &superblock->other))
+        asked.wrapping = superblock->other;
+    if (key->known && memcmp(&key->wrapping, &asked.wrapping, sizeof key->wrapping) == 0)
         return ERROR_NONE;
     key->known = false;
     key->error = ERROR_NONE;
-    TRY(pool_keys_check(pool->conf, pool->witness, superblock));
-    key->error = pool_keys_open(pool->conf, pool->witness, superblock, opening->secret, key->kek);
+    TRY(pool_keys_check(pool->conf, pool->witness, &asked));
+    key->error = pool_keys_open(pool->conf, pool->witness, &asked, opening->secret, key->kek);
     TRY(key->error);
-    memcpy(&key->wrapping, &superblock->wrapping, sizeof key->wrapping);
+    key->wrapping = asked.wrapping;
     key->known = true;
     return ERROR_NONE;
 }

@@ -52,8 +52,8 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     valid = memory_aligned(SUPERBLOCK_SIZE);
     image = memory_aligned(SUPERBLOCK_SIZE);
     ASSERT(valid != NULL && image != NULL);
-    ASSERT(superblock_image_build(&superblocks[0], keyrings[0], kek_public, valid) == ERROR_NONE);
-    ASSERT(superblock_image_seal(valid, &superblocks[0], kek_public, 0) == ERROR_NONE);
+    ASSERT(superblock_image_build(&superblocks[0], keyrings[0], kek_public, NULL, valid) == ERROR_NONE);
+    ASSERT(superblock_image_seal(valid, &superblocks[0], kek_public, NULL, 0) == ERROR_NONE);
     return 0;
 }
 
@@ -65,7 +65,7 @@ static void revive(const struct superblock *peer)
         if (superblock_revive(peer, superblocks[i].device, kek_public, &revived, &keyring) != ERROR_NONE)
             continue;
         ASSERT(revived.device_index < revived.device_count && keyring->count <= PEER_SLOTS_MAX);
-        ASSERT(superblock_image_build(&revived, keyring, kek_public, image) == ERROR_NONE);
+        ASSERT(superblock_image_build(&revived, keyring, kek_public, NULL, image) == ERROR_NONE);
         keyring_destroy(keyring);
         superblock_forget(&revived);
     }
@@ -92,7 +92,7 @@ static void open_run(void)
         superblock_image_open(image, &superblock, kek_public, wrapping, &keyring) != ERROR_NONE)
         return;
     revive(&superblock);
-    ASSERT(superblock_image_build(&superblock, keyring, kek_public, image) == ERROR_NONE);
+    ASSERT(superblock_image_build(&superblock, keyring, kek_public, NULL, image) == ERROR_NONE);
     keyring_destroy(keyring);
     superblock_forget(&superblock);
 }
@@ -107,7 +107,7 @@ static void sealed_run(const uint8_t *data, size_t size)
     identity = superblocks[0]; /* the MAC's key is that of the identity that the image states */
     memcpy(identity.pool.bytes, fixed->pool, 16);
     memcpy(identity.device.bytes, fixed->device, 16);
-    ASSERT(superblock_image_seal(image, &identity, kek_public, 0) == ERROR_NONE);
+    ASSERT(superblock_image_seal(image, &identity, kek_public, NULL, 0) == ERROR_NONE);
     open_run();
 }
 

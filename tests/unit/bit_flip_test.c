@@ -101,8 +101,8 @@ static enum error superblock_decode(uint8_t *bytes, uint32_t copy, const uint8_t
     TRY(superblock_image_open(bytes, &found, kek, wrapping, &keyring));
     AUTO_FREE uint8_t *again = memory_aligned(SUPERBLOCK_SIZE);
     assert_non_null(again);
-    assert_int_equal(superblock_image_build(&found, keyring, kek, again), ERROR_NONE);
-    assert_int_equal(superblock_image_seal(again, &found, kek, copy), ERROR_NONE);
+    assert_int_equal(superblock_image_build(&found, keyring, kek, NULL, again), ERROR_NONE);
+    assert_int_equal(superblock_image_seal(again, &found, kek, NULL, copy), ERROR_NONE);
     *same = memcmp(again, valid, SUPERBLOCK_SIZE) == 0;
     keyring_destroy(keyring);
     superblock_forget(&found);
@@ -116,9 +116,9 @@ static void a_flipped_bit_of_a_superblock_is_refused_or_harmless(void **context)
     assert_non_null(image);
     assert_int_equal(superblock_peers_make(group.superblocks, group.keyrings, DEVICES, 0, kek, &group.superblocks[0]),
                      ERROR_NONE);
-    assert_int_equal(superblock_image_build(&group.superblocks[0], group.keyrings[0], kek, image), ERROR_NONE);
+    assert_int_equal(superblock_image_build(&group.superblocks[0], group.keyrings[0], kek, NULL, image), ERROR_NONE);
     for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
-        assert_int_equal(superblock_image_seal(image, &group.superblocks[0], kek, copy), ERROR_NONE);
+        assert_int_equal(superblock_image_seal(image, &group.superblocks[0], kek, NULL, copy), ERROR_NONE);
         flip_all(&(struct kind){superblock_decode, image, copy, SUPERBLOCK_SIZE, sizeof(struct superblock_format)});
     }
     superblock_forget(&(struct superblock){.peers = group.superblocks[0].peers});

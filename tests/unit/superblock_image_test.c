@@ -35,7 +35,7 @@ static int setup(void **context)
     assert_int_equal(keyring_create(false, k_pool, &keys), ERROR_NONE);
     image = memory_aligned(SUPERBLOCK_SIZE);
     assert_non_null(image);
-    assert_int_equal(superblock_image_build(&superblock, keys, kek_public, image), ERROR_NONE);
+    assert_int_equal(superblock_image_build(&superblock, keys, kek_public, NULL, image), ERROR_NONE);
     fixed = (struct superblock_format *)image;
     slots = (struct key_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET);
     return 0;
@@ -55,7 +55,7 @@ static enum error reopen(void)
     struct superblock back;
     struct keyring *keyring;
     unsigned wrapping;
-    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, 2), ERROR_NONE);
+    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, NULL, 2), ERROR_NONE);
     TRY(superblock_fixed_decode(fixed, 2, superblock_offset(superblock.device_size, 2), &back));
     TRY(superblock_image_verify(image, &back, kek_public, &wrapping));
     TRY(superblock_image_open(image, &back, kek_public, wrapping, &keyring));
@@ -141,13 +141,13 @@ static void a_second_wrapping_counts_only_where_it_is_named(void **context)
     (void)context;
     struct superblock back;
     unsigned wrapping;
-    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, 0), ERROR_NONE);
+    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, NULL, 0), ERROR_NONE);
     memcpy(fixed->mac[1], fixed->mac[0], 32);
     memset(fixed->mac[0], 0, 32);
     assert_int_equal(superblock_fixed_decode(fixed, 0, 0, &back), ERROR_NONE);
     assert_int_equal(superblock_image_verify(image, &back, kek_public, &wrapping), ERROR_FORGED);
     fixed->wrappings[1].kek_number = le64_make(2);
-    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, 0), ERROR_NONE);
+    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, NULL, 0), ERROR_NONE);
     memcpy(fixed->mac[1], fixed->mac[0], 32);
     memset(fixed->mac[0], 0, 32);
     assert_int_equal(superblock_image_verify(image, &back, kek_public, &wrapping), ERROR_NONE);
@@ -160,7 +160,7 @@ static void verifying_leaves_the_image_as_it_was(void **context)
     struct superblock back;
     unsigned wrapping;
     AUTO_FREE uint8_t *before = memory_aligned(SUPERBLOCK_SIZE);
-    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, 3), ERROR_NONE);
+    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, NULL, 3), ERROR_NONE);
     memcpy(before, image, SUPERBLOCK_SIZE);
     assert_int_equal(superblock_fixed_decode(fixed, 3, superblock_offset(superblock.device_size, 3), &back),
                      ERROR_NONE);
@@ -189,7 +189,7 @@ static void the_crc_is_that_of_ieee_802_3(void **context)
     (void)context;
     memset(image, 0, SUPERBLOCK_SIZE);
     superblock.device_size = AREA_SIZE;
-    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, 0), ERROR_NONE);
+    assert_int_equal(superblock_image_seal(image, &superblock, kek_public, NULL, 0), ERROR_NONE);
     assert_int_equal(le32_get(fixed->crc), 0x11ddf14f);
 }
 

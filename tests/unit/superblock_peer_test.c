@@ -134,8 +134,8 @@ static void the_largest_group_fits_and_comes_back(void **context)
     struct superblock back;
     struct keyring *keyring;
     make_peers(PEER_DEVICES_MAX, 1);
-    assert_int_equal(superblock_image_build(&superblocks[1], keyrings[1], kek, image), ERROR_NONE);
-    assert_int_equal(superblock_image_seal(image, &superblocks[1], kek, 0), ERROR_NONE);
+    assert_int_equal(superblock_image_build(&superblocks[1], keyrings[1], kek, NULL, image), ERROR_NONE);
+    assert_int_equal(superblock_image_seal(image, &superblocks[1], kek, NULL, 0), ERROR_NONE);
     assert_int_equal(superblock_fixed_decode((struct superblock_format *)image, 0, 0, &back), ERROR_NONE);
     assert_int_equal(superblock_image_open(image, &back, kek, 0, &keyring), ERROR_NONE);
     assert_int_equal(back.peer_count, superblocks[1].peer_count);
@@ -151,7 +151,7 @@ static void peers_without_room_are_refused_when_written(void **context)
     make_peers(PEER_DEVICES_MAX, 1);
     struct keyring *many = arena_allocate(sizeof *many + KEY_SLOTS_MAX * sizeof many->slots[0]);
     *many = (struct keyring){.encrypted = true, .count = KEY_SLOTS_MAX};
-    assert_int_equal(superblock_image_build(&superblocks[1], many, kek, image), ERROR_TOO_LARGE);
+    assert_int_equal(superblock_image_build(&superblocks[1], many, kek, NULL, image), ERROR_TOO_LARGE);
     keyring_destroy(many);
 }
 
@@ -162,7 +162,7 @@ static void peers_that_contradict_themselves_are_refused(void **context)
     struct superblock back;
     struct keyring *keyring;
     make_peers(DEVICES, 0);
-    assert_int_equal(superblock_image_build(&superblocks[0], keyrings[0], kek, before), ERROR_NONE);
+    assert_int_equal(superblock_image_build(&superblocks[0], keyrings[0], kek, NULL, before), ERROR_NONE);
     struct peer_slot_format *peers = (struct peer_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET +
                                                                  3 * sizeof(struct key_slot_format));
     for (unsigned fault = 0; fault < 7; fault++) {
@@ -176,7 +176,7 @@ static void peers_that_contradict_themselves_are_refused(void **context)
         case 5: peers[3] = peers[4] = peers[0]; break; /* five of one device */
         default: break;
         }
-        assert_int_equal(superblock_image_seal(image, &superblocks[0], kek, 0), ERROR_NONE);
+        assert_int_equal(superblock_image_seal(image, &superblocks[0], kek, NULL, 0), ERROR_NONE);
         assert_int_equal(superblock_fixed_decode((struct superblock_format *)image, 0, 0, &back), ERROR_NONE);
         enum error error = superblock_image_open(image, &back, kek, 0, &keyring);
         assert_string_equal(error_name(error), fault < 6 ? "CORRUPT" : "NONE");

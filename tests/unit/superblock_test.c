@@ -431,6 +431,65 @@ static void a_copy_that_changed_after_the_open_is_told_from_its_mark(void **cont
     superblock_forget(&back);
 }
 
+static void assert_opens_under(const uint8_t key[KEY_SIZE], enum error expected)
+{
+    unsigned bad;
+    uint64_t epoch;
+    assert_int_equal(open_under(key, &bad, &epoch), expected);
+}
+
+static void write_both(void)
+{
+    struct device *device = device_opened();
+    written.epoch++;
+    written.other = (struct wrapping){uuid_random(), 4, 99};
+    assert_int_equal(superblock_write_both(device, &written, keys, kek, other_kek), ERROR_NONE);
+    device_close(device);
+}
+
+static void during_a_change_of_keys_either_kek_opens(void **context)
+{
+    (void)context;
+    assert_opens_under(other_kek, ERROR_WRONG_KEY);
+    write_both();
+    assert_opens_under(kek, ERROR_NONE);
+    assert_opens_under(other_kek, ERROR_NONE);
+    flip_in_all(offsetof(struct superblock_format, wrappings[1].kek_salt));
+    assert_opens_under(kek, ERROR_CORRUPT); /* its CRC */
+}
+
+static void what_opens_says_which_kek_it_was_and_which_is_the_other(void **context)
+{
+    struct superblock_probe found;
+    struct superblock back;
+    struct keyring *keyring;
+    unsigned bad;
+    (void)context;
+    write_both();
+    struct device *device = device_opened();
+    assert_int_equal(superblock_probe(device, &found), ERROR_NONE);
+    assert_memory_equal(&superblock_newest(&found)->other, &written.other, sizeof written.other);
+    assert_int_equal(superblock_open(device, &found, other_kek, &back, &keyring, &bad), ERROR_NONE);
+    assert_memory_equal(&back.wrapping, &written.other, sizeof back.wrapping);
+    assert_memory_equal(&back.other, &written.wrapping, sizeof back.other);
+    device_close(device);
+    keyring_destroy(keyring);
+    superblock_forget(&back);
+}
+
+static void nothing_of_the_old_kek_is_left_after_a_change_of_keys(void **context)
+{
+    (void)context;
+    write_both();
+    struct device *device = device_opened();
+    written.epoch++;
+    written.wrapping = written.other;
+    assert_int_equal(superblock_write(device, &written, keys, other_kek), ERROR_NONE);
+    device_close(device);
+    assert_opens_under(other_kek, ERROR_NONE);
+    assert_opens_under(kek, ERROR_WRONG_KEY);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -454,6 +513,9 @@ int main(void)
         TEST(everything_written_comes_back),
         TEST(json_may_fill_its_room_and_no_more),
         TEST(a_copy_that_changed_after_the_open_is_told_from_its_mark),
+        TEST(during_a_change_of_keys_either_kek_opens),
+        TEST(what_opens_says_which_kek_it_was_and_which_is_the_other),
+        TEST(nothing_of_the_old_kek_is_left_after_a_change_of_keys),
         cmocka_unit_test(geometry_refuses_the_small_and_bounds_the_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
