@@ -195,6 +195,12 @@ static enum error file_write(const char *path, const void *data, size_t size, bo
     return sync_directory_of(path);
 }
 
+enum error file_rename(const char *from, const char *to)
+{
+    TRY(take_name(from, to, true));
+    return sync_directory_of(to);
+}
+
 enum error file_replace(const char *path, const void *data, size_t size)
 {
     return file_write(path, data, size, true);

@@ -19,6 +19,9 @@ enum error file_replace(const char *path, const void *data, size_t size) CHECKED
 /* The same, but fails with ERROR_EXISTS where `path` exists (O_EXCL). */
 enum error file_create(const char *path, const void *data, size_t size) CHECKED;
 
+/* Gives a file another's place in the same directory, durably: after a crash it has the old name or the new one. */
+enum error file_rename(const char *from, const char *to) CHECKED;
+
 /* file_read() of a secret: ERROR_ACCESS where it belongs to somebody else than root or the effective user, or group or
  * others may do anything with it. What is checked is the file that is read, whatever takes its name meanwhile. */
 enum error file_read_private(const char *path, size_t size_max, void **data, size_t *size) CHECKED;

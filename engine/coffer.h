@@ -110,6 +110,28 @@ enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphr
 enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again) CHECKED;
 /* Flushes and forgets every key. ERROR_BUSY while volumes are open, and as pool_unlock(); ERROR_LOCKED: it is. */
 enum error pool_lock(struct pool *pool) CHECKED;
+
+struct pool_rekey_options {
+    const char *passphrase; /* of the present key, where it has one; else NULL */
+    size_t passphrase_size;
+    bool new_root; /* a new KDK too, sealed as the present one is: who has the old one cannot follow */
+};
+/*
+ * Shallow rekey (rekey.c): a new key encryption key for all devices, while everything goes on; no stored data changes. The
+ * present key is asked for as a proof. ERROR_LOCKED: the pool is, or a passphrase is needed; ERROR_WRONG_KEY; ERROR_BUSY: it
+ * is being locked or rekeyed; ERROR_INVALID: the pool is not encrypted; and the provider's, the devices' and the
+ * witness's. The sentence says which key is in force after an error.
+ */
+enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *options) CHECKED;
+
+struct pool_key_status {
+    bool encryption; /* false: the rest is empty */
+    char provider[64], type[16], seal[16];
+    struct uuid provider_id;
+    uint64_t kek_number; /* of the KEK in force; 0: the pool is locked */
+    size_t key_slots;    /* of a device */
+};
+enum error pool_key_status(struct pool *pool, struct pool_key_status *status) CHECKED;
 /* The calling thread forgets what it keeps of keys and of objects' contents (contexts, buffers). Threads that end do it by
  * themselves; one that lives on calls it when it has done something that may need them, since the pool may be locked. */
 void pool_thread_end(void);

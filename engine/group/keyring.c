@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/memory.h"
 #include "crypto/arena.h"
 
 #define NEW_SLOTS_MAX 3
@@ -62,4 +63,15 @@ const struct keyring_slot *keyring_current(const struct keyring *keyring, enum k
         if (keyring->slots[i].kind == kind && keyring->slots[i].current)
             return &keyring->slots[i];
     return NULL;
+}
+
+bool keyring_is_equal(const struct keyring *a, const struct keyring *b)
+{
+    bool equal = a->encrypted == b->encrypted && a->count == b->count;
+    for (size_t i = 0; equal && i < a->count; i++) {
+        const struct keyring_slot *one = &a->slots[i], *other = &b->slots[i];
+        equal = one->kind == other->kind && one->number == other->number && one->current == other->current &&
+                memory_compare_constant_time(one->key, other->key, KEY_SIZE) == 0;
+    }
+    return equal;
 }

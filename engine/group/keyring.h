@@ -29,6 +29,8 @@ enum error keyring_create(bool encrypted, const uint8_t k_pool[KEY_SIZE], struct
 void keyring_destroy(struct keyring *keyring);
 /* NULL where there is none. */
 const uint8_t *keyring_find(const struct keyring *keyring, enum key_kind kind, uint32_t number);
+/* Whether both hold the same keys, of the same kinds and numbers, in the same order. */
+bool keyring_is_equal(const struct keyring *a, const struct keyring *b);
 /* The current slot of a kind; NULL where there is none (the DEK of a plaintext pool). */
 const struct keyring_slot *keyring_current(const struct keyring *keyring, enum key_kind kind);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "crypto/provider_root.h"
 
 enum error pool_device_check(const struct pool_conf *conf, const struct pool_conf_group *group, size_t index,
                              const struct superblock_probe *probe)
@@ -49,11 +50,13 @@ static enum error plaintext_check(const struct pool_conf *conf, const struct wit
 }
 
 static enum error provider_open(const struct provider_config *provider, const struct provider_secret *secret,
-                                uint8_t kdk[KEY_SIZE])
+                                uint64_t kek_number, uint8_t kdk[KEY_SIZE])
 {
     const struct provider_ops *operations;
+    struct provider_root root;
     TRY(provider_find(provider, &operations));
-    enum error error = operations->open(provider, secret, kdk);
+    TRY(provider_root_choose(provider, kek_number, &root));
+    enum error error = operations->open(&root.config, secret, kdk);
     if (error != ERROR_NOT_FOUND)
         return error;
     return error_explain(ERROR_KEY_ABSENT, "the key of provider %s is not there: there is no %s", provider->name,
@@ -76,7 +79,7 @@ static enum error kek_open(const struct pool_conf *conf, const struct superblock
                            const struct provider_secret *secret, uint8_t kek[KEY_SIZE])
 {
     uint8_t kdk[KEY_SIZE];
-    TRY(provider_open(conf->provider, secret, kdk));
+    TRY(provider_open(conf->provider, secret, found->wrapping.kek_number, kdk));
     enum error error = kek_derive(kdk, conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt, kek);
     memory_cleanse(kdk, sizeof kdk);
     return error;

@@ -12,6 +12,7 @@
 #include "base/message.h"
 #include "base/shell.h"
 #include "crypto/arena.h"
+#include "crypto/provider_root.h"
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
 #include "engine/pool/opening.h"
@@ -123,6 +124,16 @@ static void keys_forget(struct pool *pool)
     pool->k_pool = NULL;
 }
 
+/* Nothing is wrapped under an older KEK than the one in force any more. */
+static void root_settle(const struct pool *pool)
+{
+    if (pool->conf->encryption == POOL_ENCRYPTION_OFF)
+        return;
+    enum error error = provider_root_settle(pool->conf->provider, pool->witness->kek_number);
+    if (error)
+        message(MESSAGE_WARNING, "pool %s: a change of keys cannot be completed: %s", pool->directory, error_sentence(error));
+}
+
 static enum error steps(struct opening *opening)
 {
     struct pool *pool = opening->pool;
@@ -131,6 +142,7 @@ static enum error steps(struct opening *opening)
     if (!pool->read_only) {
         TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
         TRY(opening_mend(opening));
+        root_settle(pool);
     }
     TRY(group_begin(opening));
     if (!pool->read_only)
@@ -229,6 +241,7 @@ static void pool_free(struct pool *pool)
     lender_destroy(pool->batch_lender);
     lender_destroy(pool->catalog_batch_lender);
     mutex_deinit(&pool->witness_lock);
+    mutex_deinit(&pool->superblocks_lock);
     mutex_deinit(&pool->section.mutex);
     condition_deinit(&pool->section.changed);
     mutex_deinit(&pool->lock);
@@ -253,6 +266,7 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     }
     pool->damages = damages;
     mutex_init(&pool->witness_lock, RANK_LEAF);
+    mutex_init(&pool->superblocks_lock, RANK_KEYS);
     mutex_init(&pool->section.mutex, RANK_POOL);
     condition_init(&pool->section.changed);
     mutex_init(&pool->lock, RANK_CATALOG);
@@ -374,7 +388,8 @@ static enum error change_begin(struct pool *pool, bool to_locked, bool if_awaite
                               "or why not",
                               pool->directory, pool->command);
     else if (pool->changing)
-        error = error_explain(ERROR_BUSY, "pool %s is being locked or unlocked right now", pool->directory);
+        error = error_explain(ERROR_BUSY, "pool %s is being locked or unlocked, or its keys are being changed, right now",
+                              pool->directory);
     else if (locked && to_locked)
         error = error_explain(ERROR_LOCKED, "pool %s is locked already", pool->directory);
     else if (!locked && !to_locked)

@@ -80,6 +80,7 @@ struct pool {
     struct witness *witness;       /* under witness_lock */
     struct mutex witness_lock;
     bool witness_is_new;           /* the file was lost */
+    struct mutex superblocks_lock; /* held while one of the group's superblocks is written, or a copy read */
     uint64_t epoch;
     uint64_t clock_wall, clock_since; /* seconds since 1970 when the pool was opened; clock_monotonic then */
     bool read_only;
@@ -87,7 +88,7 @@ struct pool {
     _Atomic int locked;            /* no key: only status, unlock and close work */
     bool awaits_key;  /* opened locked, for want of a key that opens it, which may come; under pool->lock */
     char *why_locked; /* the sentence on that key; NULL: locked by a person, or not; under pool->lock */
-    bool changing;                 /* an unlock or a lock is at work; under pool->lock */
+    bool changing;                 /* an unlock, a lock or a rekey is at work; under pool->lock */
     bool trying_awaited;           /* that is pool_unlock_awaited(); under pool->lock */
     uint8_t *k_pool;               /* in the arena; NULL while locked */
 

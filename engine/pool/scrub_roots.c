@@ -2,7 +2,7 @@
  * Steps of the scrub: superblock copies, checkpoint records, headers of segments.
  *
  * Superblocks are compared with the marks that were taken when they were verified or written: the KEK that verifies
- * them is not kept. They are not rewritten while a pool is open.
+ * them is not kept. Only a change of keys writes them while a pool is open.
  *
  * Of checkpoint records only the newest counts. Its positions are written again two records later; so one that fails
  * while its number is still the newest is damaged, and else it is asked for again.
@@ -38,6 +38,15 @@ static void root_note(struct scrub *scrub, enum damage_kind kind, uint32_t devic
                              .end = copy + 1,
                              .device = device,
                          });
+}
+
+static void superblock_judge(struct scrub *scrub, uint32_t d, uint32_t copy)
+{
+    struct group *group = scrub->pool->group;
+    mutex_lock(&scrub->pool->superblocks_lock);
+    enum error error = superblock_copy_check(group->devices[d], &group->superblocks[d], copy);
+    mutex_unlock(&scrub->pool->superblocks_lock);
+    root_note(scrub, DAMAGE_SUPERBLOCK, d, copy, error);
 }
 
 static uint64_t newest_number(struct group *group)
@@ -78,8 +87,7 @@ enum error scrub_superblocks(struct scrub *scrub, const struct scrub_job *job)
         return ERROR_NO_MEMORY;
     for (uint32_t d = 0; d < group->device_count; d++) {
         for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
-            root_note(scrub, DAMAGE_SUPERBLOCK, d, copy,
-                      superblock_copy_check(group->devices[d], &group->superblocks[d], copy));
+            superblock_judge(scrub, d, copy);
         damages_cut(scrub->pool->damages, DAMAGE_RECORD, d, 0, 0,
                     CHECKPOINT_COPIES); /* what is known is of older ones */
         for (unsigned end = 0; end < CHECKPOINT_ENDS; end++)

@@ -1,0 +1,32 @@
+/*
+ * Two roots at once. While a change of keys brings a new KDK, it lies beside the old one: the file of the provider is
+ * PATH, that of the new KDK PATH.N, where N is the number of the first KEK made of it. KEK N is asked of PATH.N where
+ * there is one, every other KEK of PATH; when the change is complete PATH.N takes the place of PATH.
+ */
+#ifndef COFFER_CRYPTO_PROVIDER_ROOT_H
+#define COFFER_CRYPTO_PROVIDER_ROOT_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "crypto/provider.h"
+
+#define ROOT_PATH_MAX 4096
+
+struct provider_root {
+    struct provider_config config; /* what the provider's operations get; ->path may be `path` */
+    char base[ROOT_PATH_MAX];      /* PATH, behind all links */
+    char path[ROOT_PATH_MAX];      /* PATH.N */
+};
+
+/* Where the KDK of KEK `number` lies. ERROR_TOO_LARGE: the path is too long. */
+enum error provider_root_choose(const struct provider_config *config, uint64_t number, struct provider_root *root) CHECKED;
+/* Where a new KDK for KEK `number` is to be made. */
+enum error provider_root_new(const struct provider_config *config, uint64_t number, struct provider_root *root) CHECKED;
+/* The new KDK takes the place of the old one, whose bytes are then overwritten: KEK `number` is in force, and nothing is
+ * under an older one any more. Does nothing where there is no PATH.number. */
+enum error provider_root_settle(const struct provider_config *config, uint64_t number) CHECKED;
+/* Overwrites and removes PATH.number: its change of keys did not happen. Does nothing where there is none. */
+enum error provider_root_forget(const struct provider_config *config, uint64_t number) CHECKED;
+
+#endif

@@ -1,0 +1,347 @@
+/*
+ * Shallow rekey: the keys of all devices wrapped under a new KEK while the pool is in use (SECURITY 6).
+ *
+ *   prove    the present KEK, from its provider and what a person supplied, opens every superblock
+ *   1        every superblock is written under both KEKs, read back, and opened by the new one, asked for anew
+ *   commit   the witness names the new KEK: from this moment it is the one in force
+ *   2        every superblock is written under the new one alone, and read back; a new root takes the old one's place
+ *
+ * Superblocks alone change, never a byte of a segment. A crash before the commit leaves the old KEK in force, one behind
+ * it the new one; until 2 every superblock has what either needs, and the next open writes those that still have both
+ * under the one in force (opening.c). A witness that could not be saved may be the new one after all: so both KEKs stay
+ * where they are, and that open decides. Each writing takes an epoch of its own, so that a crash between the two ends of
+ * a device leaves an older and a newer superblock.
+ *
+ * pool->changing keeps lock, unlock and other rekeys away, and the group is in use. superblocks_lock: the scrub reads no
+ * superblock that is half written. What changes in the group's superblocks is read under witness_lock (epoch) or
+ * superblocks_lock (marks), or by nobody else. Nothing of the data path waits for any of it, but for the devices.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/random.h"
+#include "crypto/arena.h"
+#include "crypto/provider_root.h"
+#include "engine/group/superblock_peer.h"
+#include "engine/pool/keys.h"
+#include "engine/pool/pool.h"
+
+struct keks {
+    uint8_t present[KEY_SIZE], next[KEY_SIZE], again[KEY_SIZE]; /* again: the next one, as the provider gives it anew */
+};
+
+struct rekey {
+    struct pool *pool;
+    struct group *group;
+    const struct provider_secret *secret;
+    bool new_root;
+    struct wrapping next;
+    uint64_t epoch;    /* of the superblocks that are written now */
+    struct keks *keks; /* in the arena */
+};
+
+/* ---- keys ----------------------------------------------------------------------------------------------------------- */
+
+static enum error present_take(struct rekey *rekey)
+{
+    return pool_keys_open(rekey->pool->conf, rekey->pool->witness, &rekey->group->superblocks[0], rekey->secret,
+                          rekey->keks->present);
+}
+
+static enum error next_take(struct rekey *rekey, uint8_t kek[KEY_SIZE])
+{
+    struct superblock asked = {.pool = rekey->pool->conf->pool, .encryption = true, .wrapping = rekey->next};
+    return pool_keys_open(rekey->pool->conf, rekey->pool->witness, &asked, rekey->secret, kek);
+}
+
+static enum error root_make(struct rekey *rekey)
+{
+    const struct provider_config *provider = rekey->pool->conf->provider;
+    const struct provider_ops *operations;
+    struct provider_root root;
+    uint8_t kdk[KEY_SIZE];
+    TRY(provider_root_new(provider, rekey->next.kek_number, &root));
+    TRY(provider_find(provider, &operations));
+    enum error error = operations->create(&root.config, rekey->secret, kdk);
+    memory_cleanse(kdk, sizeof kdk);
+    return error;
+}
+
+/* The number is above every one that was in force; one of a change that did not happen may come again, with another salt. */
+static enum error next_make(struct rekey *rekey)
+{
+    struct pool *pool = rekey->pool;
+    mutex_lock(&pool->witness_lock);
+    rekey->next = (struct wrapping){pool->witness->provider, pool->witness->kek_number + 1, random_u64()};
+    mutex_unlock(&pool->witness_lock);
+    TRY(provider_root_forget(pool->conf->provider, rekey->next.kek_number));
+    if (rekey->new_root)
+        TRY(root_make(rekey));
+    return next_take(rekey, rekey->keks->next);
+}
+
+/* ---- superblocks ---------------------------------------------------------------------------------------------------- */
+
+static enum error epoch_take(struct rekey *rekey)
+{
+    struct pool *pool = rekey->pool;
+    mutex_lock(&pool->witness_lock);
+    enum error error = witness_epoch_reserve(pool->witness, &rekey->epoch);
+    mutex_unlock(&pool->witness_lock);
+    return error;
+}
+
+/* Read from the device, whatever the group remembers. `epoch`: all copies are to have it; 0: any may serve. */
+static enum error opens_under(struct rekey *rekey, uint32_t d, const uint8_t kek[KEY_SIZE], uint64_t epoch)
+{
+    struct device *device = rekey->group->devices[d];
+    AUTO_FREE struct superblock_probe *probe = memory_zeroed(1, sizeof *probe);
+    struct superblock found;
+    struct keyring *keyring;
+    unsigned bad;
+    if (!probe)
+        return ERROR_NO_MEMORY;
+    TRY(superblock_probe(device, probe));
+    TRY(superblock_open(device, probe, kek, &found, &keyring, &bad));
+    bool same = keyring_is_equal(keyring, rekey->group->keyrings[d]) && (epoch == 0 || (found.epoch == epoch && bad == 0));
+    superblock_forget(&found);
+    keyring_destroy(keyring);
+    return same ? ERROR_NONE : error_explain(ERROR_CORRUPT, "%s: its superblock is not as it was written", device->path);
+}
+
+static enum error proved(struct rekey *rekey)
+{
+    TRY(present_take(rekey));
+    for (uint32_t d = 0; d < rekey->group->device_count; d++)
+        TRY(opens_under(rekey, d, rekey->keks->present, 0));
+    return ERROR_NONE;
+}
+
+/* What was written, also where the last copies were not: their marks are those of before. */
+static void written_note(struct rekey *rekey, uint32_t d, const struct superblock *written, bool whole)
+{
+    struct superblock *known = &rekey->group->superblocks[d];
+    memcpy(known->marks, written->marks, sizeof known->marks);
+    if (!whole)
+        return;
+    free(known->peers);
+    known->peers = written->peers;
+    known->peer_count = written->peer_count;
+    known->wrapping = written->wrapping;
+    known->other = written->other;
+    mutex_lock(&rekey->pool->witness_lock);
+    known->epoch = written->epoch;
+    mutex_unlock(&rekey->pool->witness_lock);
+}
+
+/* `other`: NULL where `superblock` is to be under `kek` alone. */
+static enum error device_write_under(struct rekey *rekey, uint32_t d, struct superblock *superblock, const uint8_t *kek,
+                                     const uint8_t *other)
+{
+    struct group *group = rekey->group;
+    TRY(superblock_peers_make(group->superblocks, group->keyrings, group->device_count, d, kek, superblock));
+    if (!other)
+        return superblock_write(group->devices[d], superblock, group->keyrings[d], kek);
+    TRY(superblock_peers_wrap_other(group->superblocks, group->keyrings, group->device_count, d, other, superblock));
+    return superblock_write_both(group->devices[d], superblock, group->keyrings[d], kek, other);
+}
+
+static enum error device_rewrite(struct rekey *rekey, uint32_t d, const struct wrapping *wrapping, const uint8_t *kek,
+                                 const struct wrapping *other, const uint8_t *other_kek)
+{
+    struct superblock superblock = rekey->group->superblocks[d];
+    superblock.peers = NULL;
+    superblock.peer_count = 0;
+    superblock.wrapping = *wrapping;
+    superblock.other = *other;
+    superblock.epoch = rekey->epoch;
+    mutex_lock(&rekey->pool->superblocks_lock);
+    enum error error = device_write_under(rekey, d, &superblock, kek, other_kek);
+    written_note(rekey, d, &superblock, error == ERROR_NONE);
+    mutex_unlock(&rekey->pool->superblocks_lock);
+    if (error)
+        free(superblock.peers);
+    return error;
+}
+
+static enum error all_under_both(struct rekey *rekey)
+{
+    const struct keks *keks = rekey->keks;
+    TRY(epoch_take(rekey));
+    for (uint32_t d = 0; d < rekey->group->device_count; d++) {
+        struct wrapping present = rekey->group->superblocks[d].wrapping;
+        TRY(device_rewrite(rekey, d, &present, keks->present, &rekey->next, keks->next));
+    }
+    TRY(next_take(rekey, rekey->keks->again));
+    for (uint32_t d = 0; d < rekey->group->device_count; d++)
+        TRY(opens_under(rekey, d, keks->again, rekey->epoch));
+    return ERROR_NONE;
+}
+
+static enum error all_under_one(struct rekey *rekey, const struct wrapping *wrapping, const uint8_t *kek)
+{
+    static const struct wrapping none;
+    TRY(epoch_take(rekey));
+    for (uint32_t d = 0; d < rekey->group->device_count; d++)
+        TRY(device_rewrite(rekey, d, wrapping, kek, &none, NULL));
+    for (uint32_t d = 0; d < rekey->group->device_count; d++)
+        TRY(opens_under(rekey, d, kek, rekey->epoch));
+    return ERROR_NONE;
+}
+
+static bool any_under_both(const struct group *group)
+{
+    for (uint32_t d = 0; d < group->device_count; d++)
+        if (!uuid_is_zero(group->superblocks[d].other.provider))
+            return true;
+    return false;
+}
+
+/* ---- the steps ------------------------------------------------------------------------------------------------------ */
+
+/* Where it cannot be undone now, the next open does it. */
+static void undo(struct rekey *rekey)
+{
+    struct pool *pool = rekey->pool;
+    struct wrapping present = rekey->group->superblocks[0].wrapping;
+    enum error error = any_under_both(rekey->group) ? all_under_one(rekey, &present, rekey->keks->present) : ERROR_NONE;
+    if (!error)
+        error = provider_root_forget(pool->conf->provider, rekey->next.kek_number);
+    if (error)
+        message(MESSAGE_WARNING, "pool %s: the change of keys that failed is undone at the next start: %s", pool->directory,
+                error_sentence(error));
+}
+
+static enum error commit(struct rekey *rekey)
+{
+    struct pool *pool = rekey->pool;
+    struct witness *witness = pool->witness;
+    mutex_lock(&pool->witness_lock);
+    struct uuid provider = witness->provider;
+    uint64_t number = witness->kek_number;
+    witness->provider = rekey->next.provider;
+    witness->kek_number = rekey->next.kek_number;
+    enum error error = witness_save(witness);
+    if (error) {
+        witness->provider = provider;
+        witness->kek_number = number;
+    }
+    mutex_unlock(&pool->witness_lock);
+    return error;
+}
+
+static enum error finish(struct rekey *rekey)
+{
+    TRY(all_under_one(rekey, &rekey->next, rekey->keks->next));
+    return provider_root_settle(rekey->pool->conf->provider, rekey->next.kek_number);
+}
+
+/* An earlier change that failed may have left superblocks under both. */
+static enum error left_over_end(struct rekey *rekey)
+{
+    struct wrapping present = rekey->group->superblocks[0].wrapping;
+    return any_under_both(rekey->group) ? all_under_one(rekey, &present, rekey->keks->present) : ERROR_NONE;
+}
+
+static enum error run(struct rekey *rekey)
+{
+    struct pool *pool = rekey->pool;
+    TRY(proved(rekey));
+    TRY(left_over_end(rekey));
+    TRY(provider_root_settle(pool->conf->provider, rekey->group->superblocks[0].wrapping.kek_number));
+    enum error error = next_make(rekey);
+    if (!error)
+        error = all_under_both(rekey);
+    if (error) {
+        enum error first = error_prefix(error, "the keys are as they were");
+        AUTO_FREE char *sentence = strdup(error_sentence(first));
+        undo(rekey);
+        return sentence ? error_explain(first, "%s", sentence) : first;
+    }
+    error = commit(rekey);
+    if (error)
+        return error_prefix(error, "whether the keys were changed is decided at the next start, which needs the same "
+                                   "passphrase or key file as this one");
+    error = finish(rekey);
+    return error ? error_prefix(error, "the new key is in force; the next start ends the change") : ERROR_NONE;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------ */
+
+static enum error begin(struct pool *pool) REQUIRES(pool->lock)
+{
+    TRY(pool_check_usable(pool));
+    if (pool->read_only)
+        return error_explain(ERROR_READ_ONLY, "pool %s is open for reading only", pool->directory);
+    if (pool->conf->encryption == POOL_ENCRYPTION_OFF)
+        return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no key to change", pool->directory);
+    if (pool->changing)
+        return error_explain(ERROR_BUSY, "pool %s is being locked, or its keys are being changed, right now", pool->directory);
+    pool->changing = true;
+    return ERROR_NONE;
+}
+
+static enum error rekey_in_use(struct pool *pool, const struct pool_rekey_options *options)
+{
+    struct provider_secret secret = {options->passphrase, options->passphrase_size};
+    struct rekey rekey = {.pool = pool,
+                          .group = pool->group,
+                          .secret = options->passphrase ? &secret : NULL,
+                          .new_root = options->new_root,
+                          .keks = arena_allocate(sizeof *rekey.keks)};
+    if (!rekey.keks)
+        return ERROR_NO_MEMORY;
+    uint64_t since = clock_monotonic();
+    enum error error = run(&rekey);
+    arena_free(rekey.keks);
+    if (!error)
+        message(MESSAGE_NOTICE, "pool %s: key %" PRIu64 " of provider %s is in force%s, %u devices in %" PRIu64 " ms",
+                pool->directory, rekey.next.kek_number, pool->conf->provider->name,
+                options->new_root ? ", made of a new root" : "", rekey.group->device_count,
+                (clock_monotonic() - since) / CLOCK_MILLISECOND);
+    return error;
+}
+
+enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *options)
+{
+    mutex_lock(&pool->lock);
+    enum error error = begin(pool);
+    if (error) {
+        mutex_unlock(&pool->lock);
+        return error;
+    }
+    pool_group_use(pool);
+    error = rekey_in_use(pool, options);
+    pool_group_leave(pool);
+    pool->changing = false;
+    mutex_unlock(&pool->lock);
+    return error;
+}
+
+enum error pool_key_status(struct pool *pool, struct pool_key_status *status)
+{
+    *status = (struct pool_key_status){.encryption = pool->conf->encryption != POOL_ENCRYPTION_OFF};
+    if (!status->encryption)
+        return ERROR_NONE;
+    const struct provider_config *provider = pool->conf->provider;
+    snprintf(status->provider, sizeof status->provider, "%s", provider->name);
+    snprintf(status->type, sizeof status->type, "%s", provider->type);
+    snprintf(status->seal, sizeof status->seal, "%s", provider->seal ? provider->seal : "");
+    status->provider_id = provider->id;
+    mutex_lock(&pool->lock);
+    enum error error = pool_check_unlocked(pool);
+    if (!error) {
+        mutex_lock(&pool->witness_lock);
+        status->kek_number = pool->witness->kek_number;
+        mutex_unlock(&pool->witness_lock);
+        status->key_slots = pool->group->keyrings[0]->count;
+    }
+    mutex_unlock(&pool->lock);
+    error_forget();
+    return ERROR_NONE;
+}

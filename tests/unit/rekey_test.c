@@ -1,0 +1,373 @@
+/*
+ * Shallow rekey: afterwards the new key alone opens the pool; whatever fails in it, the pool opens with the key that the
+ * witness names, and with all data. Crashes at each of its steps are the simulator's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/device/kind.h"
+#include "tests/unit/pool_fixture.h"
+
+#define DEVICES   2
+#define KEY_BYTES 4096
+#define BLOCKS    32
+
+static char paths[DEVICES][160], key_path[256], other_path[300];
+static const struct device_operations *honest;
+static struct device_operations failing;
+static _Atomic int countdown; /* of writes and flushes, to the one that fails; 0: none */
+static bool superblocks_only; /* counted are their writes alone, four of a device each time */
+
+static void submit_failing(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool write = ios[i]->operation == DEVICE_WRITE;
+        bool counts = superblocks_only ? write && ios[i]->size == SUPERBLOCK_SIZE : write || ios[i]->operation == DEVICE_FLUSH;
+        if (counts && atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1) {
+            device_fence(ios[i], EIO);
+            io_complete(ios[i], ERROR_IO, EIO);
+        } else {
+            honest->submit(&ios[i], 1);
+        }
+    }
+}
+
+static enum error open_failing(const char *path, unsigned flags, void *context, struct device **device)
+{
+    (void)context;
+    TRY(device_open_file(path, flags, device));
+    honest = (*device)->operations;
+    failing = *honest;
+    failing.submit = submit_failing;
+    failing.run = NULL;
+    (*device)->operations = &failing;
+    return ERROR_NONE;
+}
+
+static const char *passphrase_given;
+
+static enum error try_open(void)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY,
+                                        .open_device = open_failing,
+                                        .passphrase = passphrase_given,
+                                        .passphrase_size = passphrase_given ? strlen(passphrase_given) : 0};
+    error_forget();
+    return pool_open(fixture_directory, &options, &pool);
+}
+
+static int setup_pool(const char *seal, const char *passphrase)
+{
+    const char *parent = getenv("TMPDIR"), *given[DEVICES];
+    snprintf(fixture_root, sizeof fixture_root, "%.40s/coffer-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_non_null(mkdtemp(fixture_root));
+    snprintf(fixture_directory, sizeof fixture_directory, "%s/pool", fixture_root);
+    for (size_t i = 0; i < DEVICES; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/disk%zu", fixture_root, i);
+        assert_fine(device_create_file(paths[i], FIXTURE_SIZE));
+        given[i] = paths[i];
+    }
+    passphrase_given = passphrase;
+    assert_fine(pool_create(&(struct pool_create_options){.directory = fixture_directory,
+                                                          .device_paths = given,
+                                                          .device_count = DEVICES,
+                                                          .encryption = seal != NULL,
+                                                          .fingerprint = POOL_FINGERPRINT_XXH3,
+                                                          .seal = seal,
+                                                          .passphrase = passphrase,
+                                                          .passphrase_size = passphrase ? strlen(passphrase) : 0}));
+    assert_fine(try_open());
+    if (seal != NULL)
+        snprintf(key_path, sizeof key_path, "%s", pool->conf->provider->path);
+    snprintf(other_path, sizeof other_path, "%s.2", key_path);
+    make("disk", GIB);
+    for (unsigned i = 1; i < BLOCKS; i++)
+        write_block("disk", (uint64_t)i * COFFER_BLOCK, i);
+    return 0;
+}
+
+static int setup(void **context) { (void)context; return setup_pool("file", NULL); }
+static int setup_passphrase(void **context) { (void)context; return setup_pool("passphrase", "correct horse"); }
+static int setup_plain(void **context) { (void)context; return setup_pool(NULL, NULL); }
+
+static int teardown(void **context)
+{
+    (void)context;
+    atomic_store(&countdown, 0);
+    superblocks_only = false;
+    if (pool != NULL)
+        assert_fine(pool_close(pool));
+    pool = NULL;
+    return nftw(fixture_root, fixture_remove, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void assert_data_is_intact(void)
+{
+    for (unsigned i = 1; i < BLOCKS; i++)
+        assert_block("disk", (uint64_t)i * COFFER_BLOCK, i);
+}
+
+static uint64_t kek_number(void)
+{
+    struct pool_key_status status;
+    assert_fine(pool_key_status(pool, &status));
+    return status.kek_number;
+}
+
+static void assert_under_one_key(uint64_t number)
+{
+    for (uint32_t d = 0; d < DEVICES; d++) {
+        assert_int_equal(pool->group->superblocks[d].wrapping.kek_number, number);
+        assert_true(uuid_is_zero(pool->group->superblocks[d].other.provider));
+    }
+    assert_int_equal(kek_number(), number);
+}
+
+static void reopen(void)
+{
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    assert_fine(try_open());
+}
+
+static size_t file_bytes(const char *path, uint8_t bytes[KEY_BYTES])
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = read(descriptor, bytes, KEY_BYTES);
+    close(descriptor);
+    return size < 0 ? 0 : (size_t)size;
+}
+
+static void put_file(const char *path, const uint8_t *bytes, size_t size)
+{
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(write(descriptor, bytes, size), size);
+    close(descriptor);
+}
+
+/* Segments, between the areas, of all devices. */
+static uint64_t segments_sum(void)
+{
+    AUTO_FREE uint8_t *block = malloc(AREA_SIZE);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < DEVICES; i++) {
+        int descriptor = open(paths[i], O_RDONLY | O_CLOEXEC);
+        for (uint64_t at = AREA_SIZE; at < FIXTURE_SIZE - AREA_SIZE; at += AREA_SIZE) {
+            assert_int_equal(pread(descriptor, block, AREA_SIZE, (off_t)at), AREA_SIZE);
+            for (size_t b = 0; b < AREA_SIZE; b += 8)
+                sum = sum * 31 + le64_get(*(const le64 *)(block + b));
+        }
+        close(descriptor);
+    }
+    return sum;
+}
+
+/* ---- what it does ---------------------------------------------------------------------------------------------------- */
+
+static void a_new_key_is_in_force_afterwards(void **context)
+{
+    (void)context;
+    for (uint64_t number = 2; number < 5; number++) {
+        assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+        assert_under_one_key(number);
+        assert_data_is_intact();
+        if (number % 2)
+            reopen();
+        assert_under_one_key(number);
+        assert_data_is_intact();
+    }
+}
+
+static void no_stored_byte_changes(void **context)
+{
+    (void)context;
+    assert_fine(group_publish(pool->group));
+    uint64_t before = segments_sum();
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    assert_true(segments_sum() == before);
+}
+
+static void a_new_root_leaves_the_old_key_file_useless(void **context)
+{
+    uint8_t old[KEY_BYTES], new[KEY_BYTES];
+    (void)context;
+    size_t old_size = file_bytes(key_path, old);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    assert_under_one_key(2);
+    assert_int_equal(access(other_path, F_OK), -1);
+    size_t new_size = file_bytes(key_path, new);
+    assert_true(new_size != old_size || memcmp(old, new, old_size) != 0);
+    reopen();
+    assert_data_is_intact();
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    put_file(key_path, old, old_size);
+    assert_refused(try_open(), ERROR_WRONG_KEY, "does not fit");
+    put_file(key_path, new, new_size);
+    assert_fine(try_open());
+}
+
+static void a_new_root_takes_the_place_of_the_old_one_at_the_next_open(void **context)
+{
+    uint8_t bytes[KEY_BYTES], old[KEY_BYTES];
+    (void)context;
+    size_t old_size = file_bytes(key_path, old);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    size_t size = file_bytes(key_path, bytes); /* as a crash leaves it that came before the renaming */
+    put_file(other_path, bytes, size);
+    put_file(key_path, old, old_size);
+    assert_fine(try_open());
+    assert_int_equal(access(other_path, F_OK), -1);
+    uint8_t now[KEY_BYTES];
+    assert_int_equal(file_bytes(key_path, now), size);
+    assert_memory_equal(now, bytes, size);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    reopen();
+    assert_under_one_key(3);
+}
+
+static void a_root_of_a_change_that_did_not_happen_is_not_taken(void **context)
+{
+    uint8_t bytes[KEY_BYTES];
+    (void)context;
+    put_file(other_path, bytes, file_bytes(key_path, bytes) / 2);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    assert_int_equal(access(other_path, F_OK), -1);
+    reopen();
+    assert_under_one_key(2);
+}
+
+/* ---- what it refuses ------------------------------------------------------------------------------------------------- */
+
+static enum error rekey_with(const char *passphrase)
+{
+    struct pool_rekey_options options = {passphrase, passphrase ? strlen(passphrase) : 0, false};
+    error_forget();
+    return pool_rekey(pool, &options);
+}
+
+static void the_present_key_must_be_proved(void **context)
+{
+    (void)context;
+    assert_refused(rekey_with(NULL), ERROR_LOCKED, "needs a passphrase");
+    assert_refused(rekey_with("correct house"), ERROR_WRONG_KEY, "wrong passphrase");
+    assert_under_one_key(1);
+    assert_fine(rekey_with("correct horse"));
+    assert_under_one_key(2);
+    reopen();
+    assert_data_is_intact();
+}
+
+static void a_pool_without_encryption_has_no_key_to_change(void **context)
+{
+    (void)context;
+    assert_refused(rekey_with(NULL), ERROR_INVALID, "is not encrypted");
+    assert_int_equal(kek_number(), 0);
+}
+
+static void a_locked_pool_is_not_rekeyed(void **context)
+{
+    (void)context;
+    assert_fine(pool_lock(pool));
+    assert_refused(rekey_with(NULL), ERROR_LOCKED, "locked");
+    assert_int_equal(kek_number(), 0);
+    assert_fine(pool_unlock(pool, NULL, 0));
+    assert_int_equal(kek_number(), 1);
+}
+
+static void another_key_file_is_no_proof(void **context)
+{
+    uint8_t bytes[KEY_BYTES];
+    (void)context;
+    size_t size = file_bytes(key_path, bytes);
+    put_file(key_path, (const uint8_t *)"{}", 2);
+    assert_refused(rekey_with(NULL), ERROR_CORRUPT, key_path);
+    put_file(key_path, bytes, size);
+    assert_under_one_key(1);
+}
+
+/* ---- what fails on its way ------------------------------------------------------------------------------------------- */
+
+/* Each write and flush of it, one after the other. */
+static void whatever_write_fails_the_pool_opens_with_all_data(void **context)
+{
+    (void)context;
+    uint64_t in_force = 1;
+    bool failed = true;
+    for (int n = 1; failed; n++) {
+        atomic_store(&countdown, n);
+        enum error error = pool_rekey(pool, &(struct pool_rekey_options){.new_root = n % 2});
+        failed = atomic_exchange(&countdown, 0) == 0;
+        assert_true(failed == (error != ERROR_NONE));
+        enum error closed = pool_close(pool);
+        assert_true(closed == ERROR_NONE || failed);
+        pool = NULL;
+        assert_fine(try_open());
+        uint64_t now = kek_number();
+        assert_true(now == in_force || now == in_force + 1);
+        assert_under_one_key(now);
+        assert_data_is_intact();
+        in_force = now;
+    }
+    assert_true(in_force > 2); /* some failed behind the commit, and the last did not */
+}
+
+/* A directory in the place of PATH.new lets no witness be saved. */
+static void a_witness_that_cannot_be_saved_leaves_both_keys_good(void **context)
+{
+    char blocked[300];
+    (void)context;
+    snprintf(blocked, sizeof blocked, "%s/witness.new", fixture_directory);
+    assert_int_equal(mkdir(blocked, 0700), 0);
+    assert_true(pool_rekey(pool, &(struct pool_rekey_options){0}) != ERROR_NONE);
+    assert_int_equal(rmdir(blocked), 0);
+    assert_int_equal(kek_number(), 1);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    assert_under_one_key(2);
+    reopen();
+    assert_data_is_intact();
+}
+
+static void a_change_that_stopped_is_ended_by_the_next_open(void **context)
+{
+    (void)context;
+    superblocks_only = true;
+    for (unsigned step = 0; step < 2; step++) {
+        uint64_t before = kek_number();
+        atomic_store(&countdown, step == 0 ? 3 : 4 * DEVICES + 1);
+        assert_true(pool_rekey(pool, &(struct pool_rekey_options){0}) != ERROR_NONE);
+        assert_true(pool_close(pool) != ERROR_NONE);
+        pool = NULL;
+        atomic_store(&countdown, 0);
+        assert_fine(try_open());
+        assert_under_one_key(kek_number());
+        assert_int_equal(kek_number(), before + step);
+    }
+    assert_data_is_intact();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_present_key_must_be_proved, setup_passphrase, teardown),
+        cmocka_unit_test_setup_teardown(a_pool_without_encryption_has_no_key_to_change, setup_plain, teardown),
+        TEST(a_locked_pool_is_not_rekeyed),
+        TEST(another_key_file_is_no_proof),
+        TEST(whatever_write_fails_the_pool_opens_with_all_data),
+        TEST(a_witness_that_cannot_be_saved_leaves_both_keys_good),
+        TEST(a_change_that_stopped_is_ended_by_the_next_open),
+        TEST(a_root_of_a_change_that_did_not_happen_is_not_taken),
+        TEST(a_new_root_takes_the_place_of_the_old_one_at_the_next_open),
+        TEST(a_new_root_leaves_the_old_key_file_useless),
+        TEST(no_stored_byte_changes),
+        TEST(a_new_key_is_in_force_afterwards),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
