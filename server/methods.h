@@ -16,7 +16,7 @@
 enum role {
     ROLE_OBSERVE = 1, /* looks */
     ROLE_OPERATE = 2, /* changes objects */
-    ROLE_KEYS = 4,    /* unlocks and locks */
+    ROLE_KEYS = 4,    /* unlocks, locks, changes keys */
     ROLE_ALL = ROLE_OBSERVE | ROLE_OPERATE | ROLE_KEYS,
 };
 
@@ -56,6 +56,8 @@ enum error method_pool_status(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_pool_unlock(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_pool_lock(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_pool_health(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_key_status(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_key_rekey(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_device_list(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_create(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_reserve(struct methods *, json_t *, json_t **) CHECKED;

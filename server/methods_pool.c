@@ -2,9 +2,7 @@
  * The methods for the pool as a whole and its devices.
  *
  * pool_status has the keys of struct pool_status by the same names, so that a figure has one name from the engine to
- * the script that reads it. `pool.unlock` takes the passphrase as hexadecimal, because a key file may hold any bytes;
- * it is moved to the arena and overwritten in the request before the slow key derivation begins. No locks; a crash
- * loses the answer only.
+ * the script that reads it. No locks; a crash loses the answer only.
  */
 #include "server/methods.h"
 
@@ -12,10 +10,9 @@
 
 #include "base/memory.h"
 #include "crypto/arena.h"
-#include "crypto/provider.h"
 #include "server/health.h"
+#include "server/methods_key.h"
 #include "server/methods_scrub.h"
-#include "server/rpc.h"
 
 static json_t *device_json(const struct device_info *device, const char *group)
 {
@@ -198,30 +195,14 @@ enum error method_pool_health(struct methods *methods, json_t *parameters, json_
     return ERROR_NONE;
 }
 
-static enum error unlock_with(struct methods *methods, json_t *digits)
-{
-    char *passphrase = arena_allocate(PASSPHRASE_MAX);
-    size_t size = 0;
-    if (passphrase == NULL)
-        return ERROR_NO_MEMORY;
-    enum error error = rpc_decode_hexadecimal(json_string_value(digits), json_string_length(digits), passphrase,
-                                              PASSPHRASE_MAX, &size);
-    memory_cleanse((char *)json_string_value(digits), json_string_length(digits));
-    if (error == ERROR_NONE)
-        error = pool_unlock(methods->pool, passphrase, size);
-    else
-        error = error_prefix(error, "passphrase_hex");
-    arena_free(passphrase);
-    return error;
-}
-
 enum error method_pool_unlock(struct methods *methods, json_t *parameters, json_t **result)
 {
-    json_t *digits = json_object_get(parameters, "passphrase_hex");
-    if (digits == NULL)
-        TRY(pool_unlock(methods->pool, NULL, 0));
-    else
-        TRY(unlock_with(methods, digits));
+    char *passphrase;
+    size_t size;
+    TRY(passphrase_take(parameters, &passphrase, &size));
+    enum error error = pool_unlock(methods->pool, passphrase, size);
+    arena_free(passphrase);
+    TRY(error);
     return method_pool_status(methods, NULL, result);
 }
 

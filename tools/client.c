@@ -286,30 +286,33 @@ enum error client_ask(struct tool *tool, const char *method, json_t *parameters,
 
 /* ---- the passphrase ------------------------------------------------------------------------------------------ */
 
-static const char unlock_head[] =
-    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pool.unlock\",\"params\":{\"passphrase_hex\":\"";
-static const char unlock_tail[] = "\"}}\n";
+#define HEAD_SIZE 256
 
-static size_t unlock_line(char *line, const char *passphrase, size_t size)
+static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":{%s%s\"passphrase_hex\":\"";
+static const char tail[] = "\"}}\n";
+
+static char *hexadecimal(char *end, const char *passphrase, size_t size)
 {
     static const char digits[] = "0123456789abcdef";
-    char *end = mempcpy(line, unlock_head, sizeof(unlock_head) - 1);
     for (size_t i = 0; i < size; i++) {
         *end++ = digits[(unsigned char)passphrase[i] >> 4];
         *end++ = digits[(unsigned char)passphrase[i] & 15];
     }
-    end = mempcpy(end, unlock_tail, sizeof(unlock_tail) - 1);
-    return (size_t)(end - line);
+    return end;
 }
 
-enum error client_unlock(struct client *client, const char *passphrase, size_t size, json_t **result)
+enum error client_call_with_passphrase(struct client *client, const char *method, const char *more, const char *passphrase,
+                                       size_t size, const char *waiting, json_t **result)
 {
     if (size > PASSPHRASE_MAX)
         return error_explain(ERROR_TOO_LARGE, "a passphrase may have at most %d bytes", PASSPHRASE_MAX);
-    char *line = arena_allocate(sizeof(unlock_head) + 2 * PASSPHRASE_MAX + sizeof(unlock_tail));
+    char *line = arena_allocate(HEAD_SIZE + 2 * PASSPHRASE_MAX + sizeof(tail));
     if (line == NULL)
         return ERROR_NO_MEMORY;
-    enum error error = send_line(client, line, unlock_line(line, passphrase, size));
+    int used = snprintf(line, HEAD_SIZE, head, method, more == NULL ? "" : more, more == NULL ? "" : ",");
+    ASSERT(used > 0 && used < HEAD_SIZE);
+    char *end = mempcpy(hexadecimal(line + used, passphrase, size), tail, sizeof(tail) - 1);
+    enum error error = send_line(client, line, (size_t)(end - line));
     arena_free(line);
-    return error != ERROR_NONE ? error : receive_answer(client, "unlocking", result);
+    return error != ERROR_NONE ? error : receive_answer(client, waiting, result);
 }

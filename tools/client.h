@@ -26,8 +26,10 @@ enum error client_call(struct client *client, const char *method, json_t *parame
 /* Opens, calls, closes: for commands of one call. */
 enum error client_ask(struct tool *tool, const char *method, json_t *parameters, json_t **result) CHECKED;
 
-/* Calls pool.unlock; the passphrase goes from the arena to the socket and nowhere else. */
-enum error client_unlock(struct client *client, const char *passphrase, size_t size, json_t **result) CHECKED;
+/* Calls a method that takes a passphrase, which goes from the arena to the socket and nowhere else. `more`: its other
+ * parameters as constant text of JSON, like "\"new_root\":true"; or NULL. */
+enum error client_call_with_passphrase(struct client *client, const char *method, const char *more, const char *passphrase,
+                                       size_t size, const char *waiting, json_t **result) CHECKED;
 
 /* 0 where somebody accepts at `path`, else errno. */
 int client_probe(const char *path) CHECKED;

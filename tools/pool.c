@@ -86,7 +86,7 @@ static enum error unlock_with_passphrase(struct client *client, const char *file
     char *passphrase;
     size_t size;
     TRY(passphrase_read(file, "Passphrase of the pool: ", false, &passphrase, &size));
-    enum error error = client_unlock(client, passphrase, size, status);
+    enum error error = client_call_with_passphrase(client, "pool.unlock", NULL, passphrase, size, "unlocking", status);
     arena_free(passphrase);
     return error;
 }

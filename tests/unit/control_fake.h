@@ -16,6 +16,7 @@ struct pool {
     struct object_info objects[FAKE_OBJECTS_MAX];
     size_t object_count;
     const char *passphrase;  /* NULL: the key is a file */
+    uint64_t kek_number, roots; /* of keys; new roots made */
     unsigned usage_delay_ms; /* of object_usage */
     enum error usage_error;
     struct snapshot_info snapshots[FAKE_OBJECTS_MAX];

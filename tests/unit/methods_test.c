@@ -202,6 +202,19 @@ static void the_right_passphrase_unlocks(void **state)
     assert_true(json_is_false(json_object_get(status, "locked")));
 }
 
+static void a_key_changes_with_its_passphrase_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->pool->passphrase = "secret";
+    assert_fails(fixture, "key.rekey", "{}", -32000, "LOCKED");
+    assert_fails(fixture, "key.rekey", "{\"passphrase_hex\":\"00\"}", -32000, "WRONG_KEY");
+    assert_fails(fixture, "key.rekey", "{\"passphrase_hex\":\"0x\"}", -32000, "INVALID");
+    assert_int_equal(fixture->pool->kek_number, 0);
+    json_t *status = call(fixture, "key.rekey", "{\"new_root\":true,\"passphrase_hex\":\"736563726574\"}");
+    assert_int_equal(json_integer_value(json_object_get(status, "kek_number")), 1);
+    assert_int_equal(fixture->pool->roots, 1);
+}
+
 static void create_answers_with_the_object(void **state)
 {
     json_t *object = call(*state, "object.create", "{\"name\":\"disk ä\",\"size\":33554432}");
@@ -613,6 +626,7 @@ int main(void)
         TEST(an_open_object_is_not_deleted),
         TEST(a_wrong_passphrase_is_refused),
         TEST(the_right_passphrase_unlocks),
+        TEST(a_key_changes_with_its_passphrase_alone),
         TEST(create_answers_with_the_object),
         TEST(a_name_that_two_in_the_trash_have_is_refused_and_a_uuid_is_not),
         TEST(delete_tells_until_when_and_restore_brings_back),

@@ -1,0 +1,10 @@
+/* What other methods take of secrets. */
+#ifndef COFFER_SERVER_METHODS_KEY_H
+#define COFFER_SERVER_METHODS_KEY_H
+
+#include "server/methods.h"
+
+/* The passphrase of a request, in the arena (arena_free), and overwritten there; NULL where none was given. */
+enum error passphrase_take(json_t *parameters, char **passphrase, size_t *size) CHECKED;
+
+#endif

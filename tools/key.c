@@ -1,0 +1,157 @@
+/* `coffer key`: which key is in force, and a new one. The passphrase goes from the arena to the socket and nowhere else. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/size.h"
+#include "crypto/arena.h"
+#include "crypto/provider.h"
+#include "tools/answer.h"
+#include "tools/client.h"
+#include "tools/command.h"
+#include "tools/table.h"
+#include "tools/text.h"
+
+#define LINE_SIZE 256
+
+static void add_line(struct table *table, const char *label, const char *text)
+{
+    table_add(table, NULL, (const char *const[]){label, text});
+}
+
+static enum error print_status(struct tool *tool, const json_t *status)
+{
+    static const struct table_column columns[] = {{NULL, TABLE_LEFT}, {NULL, TABLE_LEFT}};
+    char line[LINE_SIZE];
+    if (!answer_flag(status, "encryption")) {
+        fputs("The pool is not encrypted: it has no key.\n", tool->out);
+        return ERROR_NONE;
+    }
+    struct table *table = table_create(columns, COUNT_OF(columns));
+    snprintf(line, sizeof line, "%s: %s, sealed by %s", answer_word(status, "provider"), answer_word(status, "type"),
+             answer_word(status, "seal"));
+    add_line(table, "Provider", line);
+    add_line(table, "Provider id", answer_word(status, "provider_id"));
+    uint64_t number = answer_figure(status, "kek_number");
+    if (number == 0)
+        snprintf(line, sizeof line, "the pool is locked");
+    else
+        snprintf(line, sizeof line, "number %" PRIu64, number);
+    add_line(table, "Key in force", line);
+    enum error error = table_print(table, tool->out);
+    table_destroy(table);
+    return error;
+}
+
+static enum error run_status(struct tool *tool, const struct arguments *arguments)
+{
+    json_t *status;
+    (void)arguments;
+    TRY(client_ask(tool, "key.status", NULL, &status));
+    return answer_show(tool, status, print_status);
+}
+
+/* ---- rekey ------------------------------------------------------------------------------------------------------- */
+
+static enum error print_rekeyed(struct tool *tool, const json_t *status)
+{
+    char time[TEXT_SIZE];
+    duration_format(answer_figure(status, "nanoseconds"), time, sizeof time);
+    fprintf(tool->out, "Key number %" PRIu64 " of provider %s is in force; it took %s. No stored data changed.\n",
+            answer_figure(status, "kek_number"), answer_word(status, "provider"), time);
+    return ERROR_NONE;
+}
+
+static enum error print_rekeyed_root(struct tool *tool, const json_t *status)
+{
+    TRY(print_rekeyed(tool, status));
+    fputs("The key file is a new one: copies of the old one open this pool no more. Keep a copy of the new one elsewhere.\n",
+          tool->out);
+    return ERROR_NONE;
+}
+
+static enum error rekey_with_passphrase(struct client *client, const char *file, bool new_root, json_t **status)
+{
+    char *passphrase;
+    size_t size;
+    TRY(passphrase_read(file, "Passphrase of the pool, as a proof: ", false, &passphrase, &size));
+    enum error error = client_call_with_passphrase(client, "key.rekey", new_root ? "\"new_root\":true" : NULL, passphrase,
+                                                   size, "changing the key", status);
+    arena_free(passphrase);
+    return error;
+}
+
+/* A key sealed in a file is a proof by itself. */
+static enum error rekey(struct client *client, const char *file, bool new_root, json_t **status)
+{
+    if (file != NULL)
+        return rekey_with_passphrase(client, file, new_root, status);
+    json_t *parameters = new_root ? json_pack("{s:b}", "new_root", true) : NULL;
+    json_t *known;
+    enum error error = client_call(client, "key.status", NULL, NULL, &known);
+    if (error != ERROR_NONE) {
+        json_decref(parameters);
+        return error;
+    }
+    bool asks = strcmp(answer_word(known, "seal"), "passphrase") == 0 && answer_figure(known, "kek_number") != 0;
+    json_decref(known);
+    if (!asks)
+        return client_call(client, "key.rekey", parameters, "changing the key", status);
+    json_decref(parameters);
+    return rekey_with_passphrase(client, NULL, new_root, status);
+}
+
+static enum error run_rekey(struct tool *tool, const struct arguments *arguments)
+{
+    bool new_root = argument_given(arguments, "new-root");
+    if (!argument_given(arguments, "shallow"))
+        return error_explain(ERROR_INVALID, "say which: --shallow, a new key for the keys of the devices");
+    struct client *client;
+    json_t *status;
+    TRY(client_open(tool, &client));
+    enum error error = rekey(client, argument_value(arguments, "passphrase-file", NULL), new_root, &status);
+    client_close(client);
+    return error != ERROR_NONE ? error : answer_show(tool, status, new_root ? print_rekeyed_root : print_rekeyed);
+}
+
+/* ---- the verbs --------------------------------------------------------------------------------------------------- */
+
+static const struct option_row no_options[] = {{NULL}};
+static const struct option_row rekey_options[] = {
+    {"shallow", NULL, "a new key encryption key; no stored data changes", false},
+    {"new-root", NULL, "a new root key as well, sealed as the present one is", false},
+    {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {NULL},
+};
+
+const struct command command_key_status = {
+    .noun = "key",
+    .verb = "status",
+    .arguments = "",
+    .summary = "which provider and which key are in force",
+    .text = "Shows the provider of the pool's root key and the number of the key encryption key in force.",
+    .examples = "  coffer key status\n"
+                "  coffer --json key status\n",
+    .options = no_options,
+    .run = run_status,
+};
+
+const struct command command_key_rekey = {
+    .noun = "key",
+    .verb = "rekey",
+    .arguments = "",
+    .summary = "a new key, while the pool is in use",
+    .text =
+        "--shallow wraps the data keys of all devices under a new key encryption key, made from the same root key. The\n"
+        "pool stays in use, no stored data changes, and a crash at any moment leaves the old key in force or the new one.\n"
+        "The present key is asked for as a proof.\n"
+        "Whoever has the root key (the key file, or the passphrase and the key file) and an old image of a superblock keeps\n"
+        "the data keys. --new-root makes a new root key as well, so that the old one opens nothing that is on the devices\n"
+        "from then on; the data keys stay the same, so it does not help against somebody who read them already.",
+    .examples = "  coffer key rekey --shallow\n"
+                "  coffer key rekey --shallow --new-root\n"
+                "  coffer key rekey --shallow --passphrase-file /run/secrets/pool\n",
+    .options = rekey_options,
+    .run = run_rekey,
+};
