@@ -68,15 +68,19 @@ enum error check_superblocks(struct check *check, const struct pool_open_options
     uint8_t *kek = arena_allocate(KEY_SIZE);
     enum error error = image && kek ? ERROR_NONE : ERROR_NO_MEMORY;
     for (uint32_t d = 0; d < group->device_count && !error; d++) {
+        bool rewriting = witness_is_rewriting(check->pool->witness, group->superblocks[d].device);
+        if (rewriting)
+            message(MESSAGE_NOTICE, "%s: its superblock was being written when a crash came: the next start ends that",
+                    group->devices[d]->path);
         if (d == 0 || !same_kek(&group->superblocks[d], &group->superblocks[d - 1]))
             error = kek_open(check, options, d, kek);
         for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES && !error; copy++) {
             const char *fault = copy_fault(check, d, copy, kek, image);
-            if (fault)
+            if (fault && !rewriting)
                 check_find(check, "%s: superblock copy %" PRIu32 " of %d: %s", group->devices[d]->path, copy + 1,
                            SUPERBLOCK_COPIES, fault);
         }
-        if (!error)
+        if (!error && !rewriting)
             error = peers_check(check, d, kek);
     }
     arena_free(kek);

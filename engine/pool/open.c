@@ -124,6 +124,21 @@ static void keys_forget(struct pool *pool)
     pool->k_pool = NULL;
 }
 
+static enum error epoch_take(const struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    return opening_is_whole(opening) ? witness_epoch_reserve(pool->witness, &pool->epoch)
+                                     : witness_epoch_for_superblocks(pool->witness, &pool->epoch);
+}
+
+/* All superblocks are whole; witness_raise() saves it. */
+static void rewriting_end(struct pool *pool)
+{
+    mutex_lock(&pool->witness_lock);
+    pool->witness->rewriting = 0;
+    mutex_unlock(&pool->witness_lock);
+}
+
 /* Nothing is wrapped under an older KEK than the one in force any more. */
 static void root_settle(const struct pool *pool)
 {
@@ -140,13 +155,15 @@ static enum error steps(struct opening *opening)
     TRY(opening_authenticate(opening));
     pool->epoch = pool->witness->epoch;
     if (!pool->read_only) {
-        TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
+        TRY(epoch_take(opening));
         TRY(opening_mend(opening));
         root_settle(pool);
     }
     TRY(group_begin(opening));
-    if (!pool->read_only)
+    if (!pool->read_only) {
+        rewriting_end(pool);
         TRY(witness_raise(pool, pool->group->checkpoint.number, pool->group->checkpoint.sequence));
+    }
     if (pool->options.no_catalog)
         return ERROR_NONE;
     TRY(catalog_load(pool));
@@ -334,12 +351,11 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
 
 static enum error repair(struct opening *opening)
 {
-    struct pool *pool = opening->pool;
     opening->repairs = true;
     TRY(opening_authenticate(opening));
     if (opening_is_whole(opening))
         return ERROR_NONE;
-    TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
+    TRY(epoch_take(opening));
     return opening_mend(opening);
 }
 

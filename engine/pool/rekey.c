@@ -91,7 +91,7 @@ static enum error epoch_take(struct rekey *rekey)
 {
     struct pool *pool = rekey->pool;
     mutex_lock(&pool->witness_lock);
-    enum error error = witness_epoch_reserve(pool->witness, &rekey->epoch);
+    enum error error = witness_epoch_for_superblocks(pool->witness, &rekey->epoch);
     mutex_unlock(&pool->witness_lock);
     return error;
 }
@@ -108,10 +108,14 @@ static enum error opens_under(struct rekey *rekey, uint32_t d, const uint8_t kek
         return ERROR_NO_MEMORY;
     TRY(superblock_probe(device, probe));
     TRY(superblock_open(device, probe, kek, &found, &keyring, &bad));
-    bool same = keyring_is_equal(keyring, rekey->group->keyrings[d]) && (epoch == 0 || (found.epoch == epoch && bad == 0));
+    bool same = keyring_is_equal(keyring, rekey->group->keyrings[d]) && (epoch == 0 || found.epoch == epoch);
     superblock_forget(&found);
     keyring_destroy(keyring);
-    return same ? ERROR_NONE : error_explain(ERROR_CORRUPT, "%s: its superblock is not as it was written", device->path);
+    if (!same)
+        return error_explain(ERROR_CORRUPT, "%s: its superblock is not as it was written", device->path);
+    return epoch == 0 || bad == 0 ? ERROR_NONE
+                                  : error_explain(ERROR_IO, "%s: %u of its %u superblock copies cannot be read back",
+                                                  device->path, bad, SUPERBLOCK_COPIES);
 }
 
 static enum error proved(struct rekey *rekey)
@@ -183,6 +187,25 @@ static enum error all_under_both(struct rekey *rekey)
     return ERROR_NONE;
 }
 
+/* All superblocks are whole and durable. */
+static enum error written_end(struct rekey *rekey)
+{
+    struct pool *pool = rekey->pool;
+    const struct group *group = rekey->group;
+    enum error error = ERROR_NONE;
+    mutex_lock(&pool->witness_lock);
+    for (uint32_t d = 0; d < group->device_count && !error; d++)
+        error = witness_device_raise(pool->witness, &(struct witness_device){.id = group->superblocks[d].device,
+                                                                             .encrypted = true,
+                                                                             .epoch = group->superblocks[d].epoch});
+    if (!error) {
+        pool->witness->rewriting = 0;
+        error = witness_save(pool->witness);
+    }
+    mutex_unlock(&pool->witness_lock);
+    return error;
+}
+
 static enum error all_under_one(struct rekey *rekey, const struct wrapping *wrapping, const uint8_t *kek)
 {
     static const struct wrapping none;
@@ -191,7 +214,7 @@ static enum error all_under_one(struct rekey *rekey, const struct wrapping *wrap
         TRY(device_rewrite(rekey, d, wrapping, kek, &none, NULL));
     for (uint32_t d = 0; d < rekey->group->device_count; d++)
         TRY(opens_under(rekey, d, kek, rekey->epoch));
-    return ERROR_NONE;
+    return written_end(rekey);
 }
 
 static bool any_under_both(const struct group *group)

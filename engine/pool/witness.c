@@ -211,22 +211,43 @@ enum error witness_group_raise(struct witness *witness, struct uuid id, bool act
     return ERROR_NONE;
 }
 
-enum error witness_epoch_reserve(struct witness *witness, uint64_t *epoch)
+static enum error epoch_reserve(struct witness *witness, bool for_superblocks, uint64_t *epoch)
 {
-    uint64_t before = witness->epoch, highest = before;
+    uint64_t before = witness->epoch, rewriting = witness->rewriting, highest = before;
     for (size_t i = 0; i < witness->device_count; i++)
         highest = MAX(highest, witness->devices[i].epoch);
     if (highest >= EPOCH_MAX)
         return error_explain(ERROR_UNSUPPORTED, "the pool was opened %" PRIu64 " times: there is no further epoch",
                              highest);
     witness->epoch = highest + 1;
+    if (for_superblocks)
+        witness->rewriting = witness->epoch;
     enum error error = witness_save(witness);
     if (error != ERROR_NONE) {
         witness->epoch = before;
+        witness->rewriting = rewriting;
         return error_prefix(error, "the witness cannot be saved");
     }
     *epoch = witness->epoch;
     return ERROR_NONE;
+}
+
+enum error witness_epoch_reserve(struct witness *witness, uint64_t *epoch)
+{
+    return epoch_reserve(witness, false, epoch);
+}
+
+enum error witness_epoch_for_superblocks(struct witness *witness, uint64_t *epoch)
+{
+    return epoch_reserve(witness, true, epoch);
+}
+
+bool witness_is_rewriting(const struct witness *witness, struct uuid device)
+{
+    for (size_t i = 0; i < witness->device_count; i++)
+        if (uuid_equal(witness->devices[i].id, device))
+            return witness->devices[i].epoch < witness->rewriting;
+    return witness->rewriting != 0;
 }
 
 /* ---- comparing --------------------------------------------------------------------------------------------------- */

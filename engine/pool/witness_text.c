@@ -136,7 +136,10 @@ static enum error parse_fields(const json_t *root, struct witness *witness)
     TRY(get_bool(root, "encryption_floor", &witness->encryption_floor));
     TRY(parse_groups(root, witness));
     TRY(parse_devices(root, witness));
-    return json_object_size(root) == 8 ? ERROR_NONE : error_explain(ERROR_CORRUPT, "it has unknown members");
+    bool rewriting = json_object_get(root, "rewriting") != NULL;
+    if (rewriting)
+        TRY(get_number(root, "rewriting", &witness->rewriting));
+    return json_object_size(root) == (rewriting ? 9 : 8) ? ERROR_NONE : error_explain(ERROR_CORRUPT, "it has unknown members");
 }
 
 /* Takes the MAC out of the object and keeps the canonical text of the rest. */
@@ -240,7 +243,8 @@ enum error witness_text_compose(const struct witness *witness, char **text)
                   uuid_json(witness->provider), "kek_number", number_json(witness->kek_number), "encryption_floor",
                   witness->encryption_floor, "groups", groups_json(witness), "devices", devices_json(witness));
     uint8_t mac[MAC_SIZE];
-    if (!is_whole(root, witness))
+    if (!is_whole(root, witness) ||
+        (witness->rewriting != 0 && json_object_set_new(root, "rewriting", number_json(witness->rewriting)) != 0))
         return ERROR_NO_MEMORY;
     TRY(canonical_mac(witness, root, mac));
     if (json_object_set_new(root, "mac", mac_json(mac)) != 0)

@@ -24,6 +24,7 @@
 #include "tests/crash/filler.h"
 #include "tests/crash/guards.h"
 #include "tests/crash/lives.h"
+#include "tests/crash/rekeys.h"
 #include "tests/crash/scrubs.h"
 #include "tests/crash/worker.h"
 
@@ -198,6 +199,8 @@ static bool compare_all(struct session *session, struct pool *pool, struct volum
     note_replay(session, pool);
     if (session_works(session, WORK_SCRUBS) && !scrubs_compare(session, pool))
         return false;
+    if (session_works(session, WORK_REKEYS) && !rekeys_compare(session, pool))
+        return false;
     bool beside = session_works(session, WORK_HASTE) && session->round % 2 == 0;
     if (!(beside ? compare_beside_merges : compare)(session, pool, volumes))
         return false;
@@ -246,12 +249,13 @@ void child_populate(struct session *session)
 
 static void work(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
-    struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread, scrubs_thread;
+    struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread, scrubs_thread, rekeys_thread;
     struct worker *workers[WORKERS_MAX];
     struct lives_run lives = {session, pool};
     struct families_run families = {session, pool};
     struct filler_run filler = {session, pool};
     struct scrubs_run scrubs = {session, pool};
+    struct rekeys_run rekeys = {session, pool};
     struct mutex shared;
     unsigned count = session->settings.workers;
     mutex_init(&shared, RANK_SERVER);
@@ -264,12 +268,16 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
     succeed(thread_start(&families_thread, "families", families_run, &families), "start a thread");
     if (session_works(session, WORK_SCRUBS))
         succeed(thread_start(&scrubs_thread, "scrubs", scrubs_run, &scrubs), "start a thread");
+    if (session_works(session, WORK_REKEYS))
+        succeed(thread_start(&rekeys_thread, "rekeys", rekeys_run, &rekeys), "start a thread");
     if (session->settings.fills) {
         succeed(thread_start(&filler_thread, "filler", filler_run, &filler), "start a thread");
         thread_join(&filler_thread);
     }
     if (session_works(session, WORK_SCRUBS))
         thread_join(&scrubs_thread);
+    if (session_works(session, WORK_REKEYS))
+        thread_join(&rekeys_thread);
     thread_join(&lives_thread);
     thread_join(&families_thread);
     for (unsigned w = 0; w < count; w++) {

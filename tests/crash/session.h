@@ -54,6 +54,7 @@ enum work {
     WORK_CROWDS = 64,     /* workers meet in a few blocks most of the time */
     WORK_REPEATS = 128,   /* contents come again and again */
     WORK_ALL = 255,
+    WORK_REKEYS = 512,    /* keys change (rekeys.h) */
     WORK_HASTE = 256      /* merges run while all is compared; what a crash left half done is gone on with at once */
 };
 
@@ -134,6 +135,11 @@ struct scrub_model {
     uint64_t damages;  /* that were known when the pool was opened */
 };
 
+/* Of the key in force, what a restart may find; 0: any. */
+struct key_model {
+    uint64_t least, most;
+};
+
 struct volume_model {
     struct cell stripes[WORKERS_MAX][STRIPE_BLOCKS];
     struct cell shared[SHARED_BLOCKS];
@@ -162,6 +168,7 @@ struct session {
     struct life lives[LIVES];
     struct import_model imports[IMPORTS];
     struct scrub_model scrub;
+    struct key_model keys;
     struct opening_time opened;
     struct families families;
 };

@@ -6,6 +6,7 @@
  *     coffer-sim --seed N --points [--state K]
  *     coffer-sim --seed N --evil CASES
  *     coffer-sim --seeds FROM..TO --churn
+ *     coffer-sim --seeds FROM..TO --rekeys [--points]
  *
  * The workload, the model and the processes are those of the crash test (tests/crash); threads, clock, random numbers
  * (schedule.c) and devices (sim_device.c) are simulated, so that a seed gives the same interleaving, the same crashes
@@ -39,7 +40,7 @@ struct choices {
     uint64_t from, to, operations;
     unsigned lives, jobs;
     enum sim_plant plant;
-    bool verbose, twice, points, brief, churn;
+    bool verbose, twice, points, brief, churn, rekeys;
     uint64_t state, evil, until;
 };
 
@@ -147,7 +148,8 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
         .memory = UINT64_C(52) << 20,
         .stripe_blocks = choices->points || choices->evil != 0 || choices->churn ? 64 : 0,
         .fills = choices->churn,
-        .work = work_of(seed) | (choices->churn ? WORK_RESERVES : 0) | (is_hasty(seed) ? WORK_HASTE : 0),
+        .work = work_of(seed) | (choices->churn ? WORK_RESERVES : 0) | (is_hasty(seed) ? WORK_HASTE : 0) |
+                (choices->rekeys ? WORK_REKEYS : 0),
         .rounds = choices->lives,
         .devices = draw_devices(choices),
         .workers = 1 + (unsigned)world_below(choices->points || choices->evil != 0 || choices->churn ? 2 : 4),
@@ -156,7 +158,7 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
         .sparing_percent =
             choices->plant == SIM_PLANT_ANSWER || world_below(3) == 0 ? 0 : 80 + (unsigned)world_below(21),
         .fingerprint = world_below(2) == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256,
-        .encryption = world_below(5) != 0,
+        .encryption = world_below(5) != 0 || choices->rekeys,
         .verbose = choices->verbose,
         .plant = choices->plant == SIM_PLANT_ANSWER ? PLANT_EARLY_ANSWER : PLANT_NONE,
         .open_device = sim_device_open,
@@ -268,6 +270,8 @@ static void print_failed(const struct choices *choices, uint64_t seed, const str
         printf(" --plant %s", plant_names[choices->plant]);
     if (choices->churn)
         fputs(" --churn", stdout);
+    if (choices->rekeys)
+        fputs(" --rekeys", stdout);
     if (choices->points)
         fputs(" --points", stdout);
     if (evil)
@@ -441,6 +445,7 @@ static _Noreturn void usage(void)
           "  --evil CASES      after each life so many attacks on a copy of the devices\n"
           "  --state K         of those crashes or attacks only this one\n"
           "  --churn           small pools that are filled again and again\n"
+          "  --rekeys          the keys change again and again\n"
           "  --twice           each seed, which must give the same trace\n"
           "  --until N         the power goes before that operation, and no life comes after\n"
           "  --brief           do not look for the shortest part of a seed that fails\n"
@@ -489,7 +494,8 @@ enum option_key {
     KEY_EVIL,
     KEY_UNTIL,
     KEY_BRIEF,
-    KEY_CHURN
+    KEY_CHURN,
+    KEY_REKEYS
 };
 
 static const struct option options[] = {
@@ -500,6 +506,7 @@ static const struct option options[] = {
     {"points", no_argument, NULL, KEY_POINTS},     {"state", required_argument, NULL, KEY_STATE},
     {"evil", required_argument, NULL, KEY_EVIL},   {"until", required_argument, NULL, KEY_UNTIL},
     {"brief", no_argument, NULL, KEY_BRIEF},       {"churn", no_argument, NULL, KEY_CHURN},
+    {"rekeys", no_argument, NULL, KEY_REKEYS},
     {NULL, 0, NULL, 0},
 };
 
@@ -527,6 +534,8 @@ static void take_option(struct choices *choices, int key, char *value)
         choices->until = number(value);
     else if (key == KEY_BRIEF)
         choices->brief = true;
+    else if (key == KEY_REKEYS)
+        choices->rekeys = true;
     else if (key == KEY_CHURN)
         choices->churn = true;
     else if (key == KEY_JOBS)

@@ -77,6 +77,7 @@ static void session_copy(struct session *to, const struct session *from)
     memcpy(to->lives, from->lives, sizeof(from->lives));
     memcpy(to->imports, from->imports, sizeof(from->imports));
     to->scrub = from->scrub;
+    to->keys = from->keys;
     to->opened = from->opened;
     families_copy(&to->families, &from->families, family_versions(from));
 }

@@ -199,6 +199,29 @@ static void an_epoch_that_cannot_be_saved_is_not_handed_out(void **context)
     assert_int_equal(epoch, 6);
 }
 
+static void superblocks_that_are_being_written_are_remembered_until_they_are(void **context)
+{
+    (void)context;
+    uint64_t epoch;
+    struct witness *loaded;
+    assert_false(witness_is_rewriting(witness, device));
+    assert_int_equal(witness_epoch_for_superblocks(witness, &epoch), ERROR_NONE);
+    assert_int_equal(witness_load(directory, pool, &loaded), ERROR_NONE);
+    assert_int_equal(witness_verify(loaded, k_pool), ERROR_NONE);
+    assert_int_equal(loaded->rewriting, epoch);
+    assert_true(witness_is_rewriting(loaded, device));
+    struct witness_device written = {device, true, epoch, 70};
+    assert_int_equal(witness_device_raise(loaded, &written), ERROR_NONE);
+    assert_false(witness_is_rewriting(loaded, device));
+    assert_true(witness_is_rewriting(loaded, uuid_random()));
+    loaded->rewriting = 0;
+    assert_int_equal(witness_save(loaded), ERROR_NONE);
+    witness_destroy(loaded);
+    assert_int_equal(witness_load(directory, pool, &loaded), ERROR_NONE);
+    assert_int_equal(loaded->rewriting, 0);
+    witness_destroy(loaded);
+}
+
 static void epochs_end_before_they_repeat(void **context)
 {
     (void)context;
@@ -314,6 +337,7 @@ int main(void)
         TEST(everything_saved_comes_back),
         TEST(an_epoch_is_saved_before_it_is_handed_out),
         TEST(an_epoch_that_cannot_be_saved_is_not_handed_out),
+        TEST(superblocks_that_are_being_written_are_remembered_until_they_are),
         TEST(epochs_end_before_they_repeat),
         TEST(what_was_seen_never_sinks),
         TEST(a_rolled_back_superblock_is_refused_until_accepted),

@@ -351,6 +351,49 @@ static void a_change_that_stopped_is_ended_by_the_next_open(void **context)
     assert_data_is_intact();
 }
 
+static uint64_t check_errors(void)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY};
+    struct check_report report;
+    assert_fine(pool_check(fixture_directory, &options, &(struct check_listener){.found = fixture_found}, &report));
+    return report.errors;
+}
+
+static void flip_in_a_copy(void)
+{
+    uint8_t byte;
+    int descriptor = open(paths[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(descriptor, &byte, 1, SUPERBLOCK_SIZE + 5000), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(descriptor, &byte, 1, SUPERBLOCK_SIZE + 5000), 1);
+    close(descriptor);
+}
+
+static void what_a_stopped_change_left_is_no_damage_and_damage_behind_it_is(void **context)
+{
+    (void)context;
+    superblocks_only = true;
+    atomic_store(&countdown, 3);
+    assert_true(pool_rekey(pool, &(struct pool_rekey_options){0}) != ERROR_NONE);
+    assert_true(pool_close(pool) != ERROR_NONE);
+    pool = NULL;
+    assert_int_equal(check_errors(), 0);
+    assert_fine(try_open());
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    assert_int_equal(check_errors(), 0);
+    flip_in_a_copy();
+    assert_int_equal(check_errors(), 1);
+    assert_fine(try_open()); /* which mends it */
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    assert_int_equal(check_errors(), 0);
+    flip_in_a_copy();
+    assert_int_equal(check_errors(), 1);
+    assert_fine(try_open());
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -363,6 +406,7 @@ int main(void)
         TEST(whatever_write_fails_the_pool_opens_with_all_data),
         TEST(a_witness_that_cannot_be_saved_leaves_both_keys_good),
         TEST(a_change_that_stopped_is_ended_by_the_next_open),
+        TEST(what_a_stopped_change_left_is_no_damage_and_damage_behind_it_is),
         TEST(a_root_of_a_change_that_did_not_happen_is_not_taken),
         TEST(a_new_root_takes_the_place_of_the_old_one_at_the_next_open),
         TEST(a_new_root_leaves_the_old_key_file_useless),

@@ -1,0 +1,17 @@
+/* Keys that change while everything else goes on. */
+#ifndef COFFER_TESTS_CRASH_REKEYS_H
+#define COFFER_TESTS_CRASH_REKEYS_H
+
+#include "engine/coffer.h"
+#include "tests/crash/session.h"
+
+struct rekeys_run {
+    struct session *session;
+    struct pool *pool;
+};
+
+void rekeys_run(void *run);
+/* After a restart: the key in force is one that may be. */
+bool rekeys_compare(struct session *session, struct pool *pool);
+
+#endif
