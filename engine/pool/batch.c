@@ -18,32 +18,12 @@
 #define LOAD_BATCHES 2 /* from so many batches at once on, `auto` compresses by LZ4 */
 #define COMMIT_TRIES 8
 
+#define WRITE_OUTPUT_BYTES  (BATCH_BLOCKS * CHUNK_SIZE)
+#define WRITE_COMPARE_BYTES (BATCH_BLOCKS * CHUNK_SIZE)
+
 /* ---- batches are lent ------------------------------------------------------------------------------------------------ */
 
-static struct batch *make(size_t output, size_t compare)
-{
-    struct batch *batch = memory_zeroed(1, sizeof *batch);
-    if (!batch)
-        return NULL;
-    batch->output = memory_aligned(output);
-    batch->compare = compare ? memory_aligned(compare) : NULL;
-    if (batch->output && (batch->compare || compare == 0))
-        return batch;
-    batch_destroy(batch);
-    return NULL;
-}
-
-void *batch_make(void)
-{
-    return make(BATCH_BLOCKS * CHUNK_SIZE, BATCH_BLOCKS * CHUNK_SIZE);
-}
-
-void *catalog_batch_make(void)
-{
-    return make(OBJECT_DOCUMENT_BYTES_MAX, 0);
-}
-
-void batch_destroy(void *object)
+static void batch_destroy(void *object)
 {
     struct batch *batch = object;
     memory_free_cleansed(batch->compare); /* users' plaintext */
@@ -51,14 +31,84 @@ void batch_destroy(void *object)
     free(batch);
 }
 
-struct batch *batch_get(struct pool *pool, uint64_t component, const struct fingerprint_key *key)
+static struct batch *make(size_t output, size_t compare)
 {
-    struct lender *lender = component == COMPONENT_CATALOG ? pool->catalog_batch_lender : pool->batch_lender;
-    struct batch *batch = lender_take(lender);
+    struct batch *batch = memory_zeroed(1, sizeof *batch);
+    if (!batch)
+        return NULL;
+    batch->output = output ? memory_aligned(output) : NULL;
+    batch->compare = compare ? memory_aligned(compare) : NULL;
+    if ((batch->output || output == 0) && (batch->compare || compare == 0))
+        return batch;
+    batch_destroy(batch);
+    return NULL;
+}
+
+static void *make_for_writes(void)
+{
+    return make(WRITE_OUTPUT_BYTES, WRITE_COMPARE_BYTES);
+}
+
+static void *make_for_documents(void)
+{
+    return make(OBJECT_DOCUMENT_BYTES_MAX, 0);
+}
+
+static void *make_for_ranges(void)
+{
+    return make(0, 0);
+}
+
+static const struct {
+    size_t count, count_small; /* where memory is small */
+    size_t bytes;              /* besides the batch itself */
+    void *(*make)(void);
+} kinds[BATCH_KINDS] = {
+    [BATCH_WRITES] = {BATCHES_LENT, BATCHES_LENT / 2, WRITE_OUTPUT_BYTES + WRITE_COMPARE_BYTES, make_for_writes},
+    [BATCH_DOCUMENTS] = {1, 1, OBJECT_DOCUMENT_BYTES_MAX, make_for_documents},
+    [BATCH_TRIMS] = {BATCHES_OF_TRIMS, BATCHES_OF_TRIMS, 0, make_for_ranges},
+    [BATCH_REMAINS] = {1, 1, 0, make_for_ranges},
+};
+
+static size_t kind_count(enum batch_kind kind, uint64_t memory)
+{
+    return memory < BATCHES_SMALL_MEMORY ? kinds[kind].count_small : kinds[kind].count;
+}
+
+enum error batch_lenders_create(struct pool *pool, uint64_t memory)
+{
+    for (enum batch_kind kind = 0; kind < BATCH_KINDS; kind++)
+        TRY(lender_create(kind_count(kind, memory), kinds[kind].make, batch_destroy, &pool->batch_lenders[kind]));
+    return ERROR_NONE;
+}
+
+void batch_lenders_empty(struct pool *pool)
+{
+    for (enum batch_kind kind = 0; kind < BATCH_KINDS; kind++)
+        lender_empty(pool->batch_lenders[kind]);
+}
+
+void batch_lenders_destroy(struct pool *pool)
+{
+    for (enum batch_kind kind = 0; kind < BATCH_KINDS; kind++)
+        lender_destroy(pool->batch_lenders[kind]);
+}
+
+uint64_t batch_lenders_bytes(uint64_t memory)
+{
+    uint64_t bytes = 0;
+    for (enum batch_kind kind = 0; kind < BATCH_KINDS; kind++)
+        bytes += kind_count(kind, memory) * (sizeof(struct batch) + kinds[kind].bytes);
+    return bytes;
+}
+
+struct batch *batch_get(struct pool *pool, enum batch_kind kind, uint64_t component, const struct fingerprint_key *key)
+{
+    struct batch *batch = lender_take(pool->batch_lenders[kind]);
     if (!batch)
         return NULL;
     batch->pool = pool;
-    batch->lender = lender;
+    batch->kind = kind;
     batch->target = NULL;
     batch->component = component;
     batch->key = key;
@@ -82,7 +132,7 @@ static void batch_empty(struct batch *batch)
 void batch_put(struct batch *batch)
 {
     batch_empty(batch);
-    lender_give(batch->lender, batch);
+    lender_give(batch->pool->batch_lenders[batch->kind], batch);
 }
 
 /* ---- split ---------------------------------------------------------------------------------------------------------------- */
@@ -102,6 +152,7 @@ bool batch_takes(const struct batch *batch, uint64_t first, uint64_t end, size_t
 
 enum error batch_add_data(struct batch *batch, uint64_t offset, const uint8_t *data, size_t size)
 {
+    ASSERT(batch->output);
     while (size) {
         struct batch_block *block = &batch->blocks[batch->count];
         size_t begin = offset % CHUNK_SIZE, length = MIN(size, CHUNK_SIZE - begin);

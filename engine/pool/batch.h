@@ -2,9 +2,11 @@
  * One batch of a write in the making: at most BATCH_BLOCKS blocks and BATCH_RANGES ranges of holes of one component,
  * none of which overlap, so that one commit can carry them in any order.
  *
- * A batch, with its 1 MiB for compressed units and 1 MiB for comparing, is lent to one thread at a time; there are
- * BATCHES_LENT of them in a pool. One more, as small as documents are, is the catalog's: its commits hold pool->lock, and
- * who writes may hold a batch while it waits for space.
+ * A batch is lent to one thread at a time, of its kind (enum batch_kind) as many as batch.c says: BATCHES_LENT for writes,
+ * with 1 MiB for compressed units and 1 MiB for comparing each. Who writes may hold one while it waits for space, so
+ * whom such a writer must not stop has others: the catalog, whose commits hold pool->lock, one as small as documents are;
+ * trims, which give back what the writer waits for, some without any room for data. A client's trim may still wait for a
+ * latch, which a writer may hold; what frees deleted objects and cuts shrunk ones meets none, and has one of its own.
  */
 #ifndef COFFER_ENGINE_POOL_BATCH_H
 #define COFFER_ENGINE_POOL_BATCH_H
@@ -14,9 +16,8 @@
 
 #define BATCH_BLOCKS 256
 #define BATCHES_LENT 6
+#define BATCHES_OF_TRIMS 4 /* so many of clients may wait for latches before others wait for these */
 #define BATCHES_SMALL_MEMORY (UINT64_C(128) << 20) /* below it, half of them */
-#define BATCH_BYTES (2u * BATCH_BLOCKS * CHUNK_SIZE + (64u << 10))
-#define CATALOG_BATCH_BYTES (OBJECT_DOCUMENT_BYTES_MAX + (64u << 10))
 #define BATCH_RANGES 128
 
 struct batch_block {
@@ -45,7 +46,7 @@ struct batch_unit {
 
 struct batch {
     struct pool *pool;
-    struct lender *lender; /* whose it is */
+    enum batch_kind kind;
     const _Atomic uint64_t *target; /* where the component is asked again at the commit; NULL: it stays as it is */
     uint64_t component;
     const struct fingerprint_key *key; /* NULL: no dedup, no fingerprints (the catalog) */
@@ -70,16 +71,17 @@ struct batch {
     size_t latch_count;
     struct view *view;       /* of the latching, for the reads of partial blocks */
     uint64_t sequence;       /* of the commit */
-    uint8_t *output;         /* BATCH_BLOCKS chunks; of the catalog's OBJECT_DOCUMENT_BYTES_MAX */
+    uint8_t *output;         /* BATCH_BLOCKS chunks; for documents OBJECT_DOCUMENT_BYTES_MAX; NULL: takes ranges only */
     uint8_t *compare;        /* BATCH_BLOCKS chunks, for lookup.c; NULL: nothing is looked up */
 };
 
-/* For the pool's lenders. */
-void *batch_make(void);
-void *catalog_batch_make(void);
-void batch_destroy(void *batch);
-/* An empty batch, after a wait where all are lent (the catalog's: by who commits documents); NULL when out of memory. Put each. */
-struct batch *batch_get(struct pool *pool, uint64_t component, const struct fingerprint_key *key);
+/* pool->batch_lenders, and what all that they lend takes of a setting of `memory`. After an error all the same to be destroyed. */
+enum error batch_lenders_create(struct pool *pool, uint64_t memory) CHECKED;
+void batch_lenders_empty(struct pool *pool);
+void batch_lenders_destroy(struct pool *pool);
+uint64_t batch_lenders_bytes(uint64_t memory);
+/* An empty batch, after a wait where all of its kind are lent; NULL when out of memory. Put each. */
+struct batch *batch_get(struct pool *pool, enum batch_kind kind, uint64_t component, const struct fingerprint_key *key);
 void batch_put(struct batch *batch);
 /* Whether blocks [first, end) overlap what the batch holds, or do not fit in. */
 bool batch_takes(const struct batch *batch, uint64_t first, uint64_t end, size_t blocks);

@@ -39,20 +39,16 @@ static uint64_t pool_memory(const struct pool *pool)
     return pool->options.memory ? pool->options.memory : pool->conf->memory;
 }
 
-static size_t batches_lent(uint64_t memory) { return memory < BATCHES_SMALL_MEMORY ? BATCHES_LENT / 2 : BATCHES_LENT; }
-
-static uint64_t batches_bytes(uint64_t memory) { return batches_lent(memory) * BATCH_BYTES + CATALOG_BATCH_BYTES; }
-
 /* The setting of which a group gets at least this much, also where a server keeps its share of it. */
 static uint64_t setting_giving(uint64_t memory)
 {
     uint64_t setting = memory;
-    while (setting - setting / POOL_MEMORY_SERVER_SHARE - batches_bytes(setting) < memory)
+    while (setting - setting / POOL_MEMORY_SERVER_SHARE - batch_lenders_bytes(setting) < memory)
         setting += UINT64_C(1) << 20;
     return setting;
 }
 
-uint64_t pool_memory_lent(const struct pool *pool) { return batches_bytes(pool_memory(pool)); }
+uint64_t pool_memory_lent(const struct pool *pool) { return batch_lenders_bytes(pool_memory(pool)); }
 
 /* ---- the witness, raised after each publish ------------------------------------------------------------------------------ */
 
@@ -217,13 +213,6 @@ static struct obstacle obstacle_of(const struct opening *opening, enum error err
     return obstacle;
 }
 
-/* Users' plaintext. Nobody holds one. */
-static void batches_forget(struct pool *pool)
-{
-    lender_empty(pool->batch_lender);
-    lender_empty(pool->catalog_batch_lender);
-}
-
 /* `*obstacle`: where it fails. */
 static enum error with_key(struct pool *pool, const struct provider_secret *secret, struct obstacle *obstacle)
 {
@@ -243,7 +232,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
         message(MESSAGE_WARNING, "the group did not close cleanly");
     pool->group = NULL;
     catalog_unload(pool);
-    batches_forget(pool);
+    batch_lenders_empty(pool); /* users' plaintext; nobody holds one */
     witness_destroy(pool->witness);
     pool->witness = NULL;
     keys_forget(pool);
@@ -255,8 +244,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
 static void pool_free(struct pool *pool)
 {
     pool_conf_destroy(pool->conf);
-    lender_destroy(pool->batch_lender);
-    lender_destroy(pool->catalog_batch_lender);
+    batch_lenders_destroy(pool);
     mutex_deinit(&pool->witness_lock);
     mutex_deinit(&pool->superblocks_lock);
     mutex_deinit(&pool->section.mutex);
@@ -302,9 +290,7 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
     pool->command = shell_command(directory);
     enum error error = pool->directory && pool->command ? pool_conf_read(directory, &pool->conf) : ERROR_NO_MEMORY;
     if (!error)
-        error = lender_create(batches_lent(pool_memory(pool)), batch_make, batch_destroy, &pool->batch_lender);
-    if (!error)
-        error = lender_create(1, catalog_batch_make, batch_destroy, &pool->catalog_batch_lender);
+        error = batch_lenders_create(pool, pool_memory(pool));
     if (error) {
         pool_free(pool);
         return error;
@@ -495,7 +481,7 @@ static enum error key_drop(struct pool *pool)
     enum error error = group_close(pool->group, group_is_fenced(pool->group));
     pool->group = NULL;
     catalog_unload(pool);
-    batches_forget(pool); /* no volume is open, so nobody holds one */
+    batch_lenders_empty(pool); /* no volume is open, so nobody holds one */
     witness_destroy(pool->witness);
     pool->witness = NULL;
     keys_forget(pool);

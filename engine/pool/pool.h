@@ -68,6 +68,15 @@ struct latch {
     uint64_t component, first, end;
 };
 
+/* What batches are lent for (batch.h). */
+enum batch_kind {
+    BATCH_WRITES,    /* of clients, and all that has parts of blocks */
+    BATCH_DOCUMENTS, /* of the catalog */
+    BATCH_TRIMS,     /* of clients: ranges of whole blocks, no data */
+    BATCH_REMAINS,   /* of what was deleted or cut off, which nobody writes any more */
+    BATCH_KINDS
+};
+
 struct pool_totals {
     _Atomic uint64_t user_read_bytes, user_write_bytes, user_reads, user_writes, user_flushes;
 };
@@ -96,7 +105,7 @@ struct pool {
     struct latch *latches;
     struct group *group;           /* NULL while locked */
     _Atomic unsigned batches;      /* running now: the load that chooses the codec */
-    struct lender *batch_lender, *catalog_batch_lender;
+    struct lender *batch_lenders[BATCH_KINDS];
 
     struct mutex lock;
     struct object *objects;

@@ -79,10 +79,20 @@ static void zeros_add(struct packer *packer, struct request *request)
         data_add(packer, request, last * CHUNK_SIZE, zeros, end % CHUNK_SIZE);
 }
 
+/* What brings no data, not even parts of blocks, must not wait behind writers that wait for space. */
+static enum batch_kind kind_for(struct request **requests, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (requests[i]->type == REQUEST_WRITE || (requests[i]->offset | requests[i]->length) % CHUNK_SIZE)
+            return BATCH_WRITES;
+    return BATCH_TRIMS;
+}
+
 void write_execute(struct volume *volume, struct request **requests, size_t count)
 {
     struct object *object = volume->object;
-    struct packer packer = {.batch = batch_get(volume->pool, object->component, object->key)};
+    enum batch_kind kind = kind_for(requests, count);
+    struct packer packer = {.batch = batch_get(volume->pool, kind, object->component, object->key)};
     if (packer.batch) {
         packer.batch->target = &object->component;
         packer.batch->reservation = &object->reservation;
@@ -138,7 +148,7 @@ enum error catalog_commit_all(struct pool *pool, const struct catalog_changes *c
     ASSERT(blocks * CHUNK_SIZE <= OBJECT_DOCUMENT_BYTES_MAX && changes->document_count <= CATALOG_DOCUMENTS_MAX &&
            changes->change_count <= SNAPSHOT_OBJECTS_MAX + 1);
     AUTO_FREE uint8_t *padded = memory_zeroed(blocks + 1, CHUNK_SIZE);
-    struct batch *batch = padded ? batch_get(pool, COMPONENT_CATALOG, NULL) : NULL;
+    struct batch *batch = padded ? batch_get(pool, BATCH_DOCUMENTS, COMPONENT_CATALOG, NULL) : NULL;
     if (!batch)
         return ERROR_NO_MEMORY;
     enum error error = catalog_fill(batch, changes, padded);
@@ -162,7 +172,7 @@ enum error catalog_commit(struct pool *pool, uint64_t slot, const void *document
 
 enum error object_trim(struct pool *pool, struct object *object, uint64_t first, uint64_t end)
 {
-    struct batch *batch = batch_get(pool, object->component, NULL);
+    struct batch *batch = batch_get(pool, BATCH_REMAINS, object->component, NULL);
     if (!batch)
         return ERROR_NO_MEMORY;
     batch->target = &object->component;
@@ -175,7 +185,7 @@ enum error object_trim(struct pool *pool, struct object *object, uint64_t first,
 enum error component_trim(struct pool *pool, uint64_t component, uint64_t first, uint64_t end,
                           const struct component_change *last)
 {
-    struct batch *batch = batch_get(pool, component, NULL);
+    struct batch *batch = batch_get(pool, BATCH_REMAINS, component, NULL);
     if (!batch)
         return ERROR_NO_MEMORY;
     if (first < end)
