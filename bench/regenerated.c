@@ -30,6 +30,8 @@
 
 #define CHUNK_ALIGNMENT 4
 #define CUT_ALIGNMENT   8
+#define TOGETHER_BLOCKS 16 /* of a read at most, and … */
+#define TOGETHER_READS  64 /* … so many reads, that are handed to the file at once */
 
 /* A word: what it is in the upper two bits, 12 bits of a place within a block below, 48 of a number. Of a run: where in
  * the first chunk the block begins, and its name. Of a cut: where it stands, in units of its alignment. */
@@ -311,8 +313,59 @@ static int execute(struct regenerated *device, const struct device_io *io)
     return io->operation == DEVICE_READ ? blocks_read(device, io, words) : blocks_write(device, io, words);
 }
 
+/* ---- reads together ------------------------------------------------------------------------------------------------ */
+
+/* All blocks of a read are plain: so are those of maps and tables, mostly, of which many are read at once. */
+static bool is_plain_read(const struct device_io *io)
+{
+    const struct regenerated *device = (const struct regenerated *)io->device;
+    le64 words[TOGETHER_BLOCKS];
+    size_t count = io->size / DEVICE_BLOCK;
+    if (io->operation != DEVICE_READ || count > TOGETHER_BLOCKS ||
+        read_all(device->table, words, count * sizeof *words, io->offset / DEVICE_BLOCK * sizeof *words) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (le64_get(words[i]) != 0)
+            return false;
+    return true;
+}
+
+static void together_run(struct device_io **ios, struct device_io *parts, size_t count)
+{
+    (void)!device_run(parts, count);
+    for (size_t i = 0; i < count; i++)
+        io_complete(ios[i], parts[i].error, parts[i].os_error);
+}
+
+/* Reads what can be read together; what is left, in its order, is `*count` afterwards. */
+static void plain_reads_run(struct device_io **ios, size_t *count)
+{
+    struct device_io *taken[TOGETHER_READS], parts[TOGETHER_READS];
+    size_t left = 0, together = 0;
+    for (size_t i = 0; i < *count; i++) {
+        struct device_io *io = ios[i];
+        if (!is_plain_read(io)) {
+            ios[left++] = io;
+            continue;
+        }
+        taken[together] = io;
+        parts[together++] = (struct device_io){.device = ((struct regenerated *)io->device)->file,
+                                               .operation = DEVICE_READ,
+                                               .offset = io->offset,
+                                               .size = io->size,
+                                               .buffer = io->buffer};
+        if (together == TOGETHER_READS) {
+            together_run(taken, parts, together);
+            together = 0;
+        }
+    }
+    together_run(taken, parts, together);
+    *count = left;
+}
+
 static void regenerated_submit(struct device_io **ios, size_t count)
 {
+    plain_reads_run(ios, &count);
     for (size_t i = 0; i < count; i++) {
         int number = execute((struct regenerated *)ios[i]->device, ios[i]);
         if (number && (ios[i]->operation == DEVICE_WRITE || ios[i]->operation == DEVICE_FLUSH))

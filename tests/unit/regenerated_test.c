@@ -146,6 +146,34 @@ static void what_is_overwritten_or_discarded_is_forgotten(void **state)
     expect_all();
 }
 
+/* As the pages of a table beside units, more than are handed to the file at once; the last is beyond the disk's end. */
+static void many_are_read_at_once(void **state)
+{
+    enum { READS = 200 };
+    static struct device_io ios[READS];
+    (void)state;
+    appends_write();
+    noise(written + 600 * BLOCK, 300 * BLOCK);
+    write_blocks(600, 300);
+    for (size_t i = 0; i < READS; i++) {
+        size_t first = i * 5 % (DISK_BLOCKS - 20) + (i % 2 ? 0 : 3);
+        ios[i] = (struct device_io){.device = device,
+                                    .operation = DEVICE_READ,
+                                    .offset = first * BLOCK,
+                                    .size = (1 + i % 20) * BLOCK,
+                                    .buffer = blocks_of(20)};
+    }
+    ios[READS - 1].offset = DISK_BLOCKS * BLOCK;
+    assert_int_equal(device_run(ios, READS), ERROR_OUT_OF_RANGE);
+    for (size_t i = 0; i < READS; i++) {
+        if (i < READS - 1) {
+            assert_int_equal(ios[i].error, ERROR_NONE);
+            assert_memory_equal(ios[i].buffer, written + ios[i].offset, ios[i].size);
+        }
+        free(ios[i].buffer);
+    }
+}
+
 static void other_data_is_stored(void **state)
 {
     (void)state;
@@ -171,6 +199,7 @@ int main(void)
         TEST(what_was_never_written_is_zeros),
         TEST(chunks_between_other_bytes_are_read_as_they_were_written),
         TEST(all_of_it_is_there_when_the_device_is_opened_again),
+        TEST(many_are_read_at_once),
         TEST(what_is_overwritten_or_discarded_is_forgotten),
         TEST(other_data_is_stored),
     };
