@@ -27,6 +27,7 @@
 #define SEGMENT_KEYS_CACHED 16384
 #define CLOSE_PATIENCE (60 * CLOCK_SECOND)
 #define SEGMENT_KEY_BYTES 192 /* of one in the cache */
+#define SEGMENT_NODES_TOGETHER 64 /* of its table, read by an open */
 #define SCRATCH_COUNT 8
 #define SMALL_MEMORY (UINT64_C(128) << 20) /* below it, buffers are halved */
 
@@ -177,24 +178,46 @@ static void page_count(struct group *group, const struct node_pointer *pointer)
     }
 }
 
-static enum error segment_node_load(struct group *group, struct node_pointer pointer, unsigned level, uint64_t number)
+static enum error segment_nodes_load(struct group *group, struct node_read *reads, size_t count);
+
+static enum error segment_children_load(struct group *group, const struct node_read *node)
 {
-    struct node_read read = {.pointer = pointer, .identity = {ITEM_PAGE, TABLE_SEGMENTS, number, (uint8_t)level}};
-    page_count(group, &pointer);
-    TRY(nodes_read(group, &read, 1));
-    enum error error = ERROR_NONE;
-    const uint8_t *bytes = cache_bytes(read.block);
-    if (level == 0) {
-        mutex_lock(&group->lock);
-        error = segment_page_load(group, number, bytes);
-        mutex_unlock(&group->lock);
+    const struct node_pointer_format *pointers = (const struct node_pointer_format *)cache_bytes(node->block);
+    struct node_read reads[SEGMENT_NODES_TOGETHER];
+    for (unsigned i = 0; i < NODE_FANOUT;) {
+        size_t count = 0;
+        for (; i < NODE_FANOUT && count < COUNT_OF(reads); i++) {
+            struct node_identity identity = node->identity;
+            identity.level--;
+            identity.number = identity.number * NODE_FANOUT + i;
+            struct node_pointer child = pointer_decode(&pointers[i]);
+            if (!entry_is_hole(child.first))
+                reads[count++] = (struct node_read){.pointer = child, .identity = identity};
+        }
+        TRY(segment_nodes_load(group, reads, count));
     }
-    for (unsigned i = 0; level > 0 && i < NODE_FANOUT && !error; i++) {
-        struct node_pointer child = pointer_decode((const struct node_pointer_format *)bytes + i);
-        if (!entry_is_hole(child.first))
-            error = segment_node_load(group, child, level - 1, number * NODE_FANOUT + i);
-    }
-    nodes_put(group, &read, 1);
+    return ERROR_NONE;
+}
+
+static enum error segment_node_enter(struct group *group, const struct node_read *node)
+{
+    if (node->identity.level > 0)
+        return segment_children_load(group, node);
+    mutex_lock(&group->lock);
+    enum error error = segment_page_load(group, node->identity.number, cache_bytes(node->block));
+    mutex_unlock(&group->lock);
+    return error;
+}
+
+/* Nodes of one level, read together: a large device has a thousand pages, and an open waits for them. */
+static enum error segment_nodes_load(struct group *group, struct node_read *reads, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        page_count(group, &reads[i].pointer);
+    enum error error = nodes_read(group, reads, count);
+    for (size_t i = 0; i < count && !error; i++)
+        error = segment_node_enter(group, &reads[i]);
+    nodes_put(group, reads, count);
     return error;
 }
 
@@ -202,8 +225,9 @@ static enum error segments_load(struct group *group)
 {
     const struct root *root = &group->checkpoint.roots[TABLE_SEGMENTS - 1];
     TRY(holders_adopt(group));
+    struct node_read top = {.pointer = root->pointer, .identity = {ITEM_PAGE, TABLE_SEGMENTS, 0, (uint8_t)root->height}};
     if (!entry_is_hole(root->pointer.first))
-        TRY(segment_node_load(group, root->pointer, root->height, 0));
+        TRY(segment_nodes_load(group, &top, 1));
     group->second_live = segments_live(&group->segments, SEGMENT_TWIN);
     memset(group->segments.dirty, 0, (size_t)group->segments.device_count * group->segments.pages_of_device);
     return ERROR_NONE;
