@@ -1,19 +1,25 @@
 /*
  * The table of key providers. It is constant and closed: what a conf may name is what was compiled in, and nothing
- * read from a disk reaches it. No locks, no state, nothing on disk.
+ * read from a disk reaches it. Where a provider keeps a KDK, the KEK is derived from it here, and the KDK wiped. No
+ * locks, no state, nothing on disk.
  */
 #include "crypto/provider.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
+#include "base/random.h"
+#include "crypto/hierarchy.h"
+#include "crypto/provider_kmip.h"
 #include "crypto/provider_native.h"
+#include "crypto/provider_root.h"
 
-static const struct provider_ops *const providers[] = {&provider_native_file, &provider_native_passphrase};
+static const struct provider_ops *const providers[] = {&provider_native_file, &provider_native_passphrase, &provider_kmip};
 
 static bool text_equal(const char *a, const char *b)
 {
-    return a != NULL && strcmp(a, b) == 0;
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
 enum error provider_find(const struct provider_config *config, const struct provider_ops **ops)
@@ -25,7 +31,57 @@ enum error provider_find(const struct provider_config *config, const struct prov
         }
     return error_explain(
         ERROR_UNSUPPORTED,
-        "provider %s: there is no type = %s with seal = %s; there are native with seal = file and native "
-        "with seal = passphrase",
+        "provider %s: there is no type = %s with seal = %s; there are native with seal = file, native "
+        "with seal = passphrase, and kmip without one",
         config->name, config->type == NULL ? "(none)" : config->type, config->seal == NULL ? "(none)" : config->seal);
+}
+
+static enum error derive(uint8_t kdk[KEY_SIZE], const struct provider_kek *which, uint8_t kek[KEY_SIZE])
+{
+    enum error error = kek_derive(kdk, which->pool, which->number, which->salt, kek);
+    memory_cleanse(kdk, KEY_SIZE);
+    return error;
+}
+
+enum error provider_kek_create(const struct provider_config *config, const struct provider_secret *secret,
+                               struct provider_kek *which, uint8_t kek[KEY_SIZE])
+{
+    const struct provider_ops *operations;
+    uint8_t kdk[KEY_SIZE];
+    TRY(provider_find(config, &operations));
+    which->salt = operations->create_kek != NULL ? 0 : random_u64();
+    if (operations->create_kek != NULL)
+        return operations->create_kek(config, which, kek);
+    TRY(operations->create(config, secret, kdk));
+    return derive(kdk, which, kek);
+}
+
+void provider_kek_withdraw(const struct provider_config *config, const struct provider_kek *which)
+{
+    const struct provider_ops *operations;
+    if (provider_find(config, &operations) != ERROR_NONE)
+        return;
+    if (operations->withdraw_kek != NULL)
+        operations->withdraw_kek(config, which);
+    else
+        unlink(config->path);
+}
+
+enum error provider_kek_open(const struct provider_config *config, const struct provider_secret *secret,
+                             const struct provider_kek *which, uint8_t kek[KEY_SIZE], enum kek_state *state)
+{
+    const struct provider_ops *operations;
+    uint8_t kdk[KEY_SIZE];
+    TRY(provider_find(config, &operations));
+    *state = KEK_ACTIVE;
+    if (operations->open_kek != NULL)
+        return operations->open_kek(config, which, kek, state);
+    struct provider_root root;
+    TRY(provider_root_choose(config, which->number, &root));
+    enum error error = operations->open(&root.config, secret, kdk);
+    if (error == ERROR_NOT_FOUND)
+        return error_explain(ERROR_KEY_ABSENT, "the key of provider %s is not there: there is no %s", config->name,
+                             config->path);
+    TRY(error);
+    return derive(kdk, which, kek);
 }

@@ -1,7 +1,7 @@
 /*
- * Key providers: who keeps the KDK, behind one table of operations. Providers are named in coffer.conf
- * ([provider NAME] type = native, seal = file | passphrase, id = UUID, path = FILE); a TPM seal and a KMIP provider
- * join this table later. A disk never chooses a provider: the conf does.
+ * Key providers: who keeps the KDK, or the KEK itself, behind one table of operations. Providers are named in
+ * coffer.conf ([provider NAME] type = native, seal = file | passphrase, id = UUID, path = FILE, or type = kmip, id =
+ * UUID, servers = HOST:PORT, ..., ca, certificate, key = FILE). A disk never chooses a provider: the conf does.
  *
  * A sealed KDK is a small JSON file of the pool directory: version, provider id, seal, KCV of the KDK and, for
  * `passphrase`, the scrypt parameters (RFC 7914) and the KDK wrapped by AES-256-KWP; for `file`, the KDK itself in
@@ -10,6 +10,7 @@
 #ifndef COFFER_CRYPTO_PROVIDER_H
 #define COFFER_CRYPTO_PROVIDER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -17,6 +18,9 @@
 #include "crypto/kdf.h"
 
 #define PROVIDER_NAME_MAX 63
+#define PROVIDER_SERVERS_MAX 16
+#define PROVIDER_TIMEOUT_DEFAULT 5000u /* milliseconds */
+#define PROVIDER_TIMEOUT_MAX     60000u
 #define PASSPHRASE_MAX 1024
 #define SCRYPT_LOG2_N_FLOOR 14
 #define SCRYPT_LOG2_N_DEFAULT 17
@@ -25,16 +29,32 @@
 struct provider_config {
     char name[PROVIDER_NAME_MAX + 1];
     struct uuid id;
-    const char *type; /* "native" */
-    const char *seal; /* "file", "passphrase" */
-    const char *path; /* of the sealed file */
+    const char *type; /* "native", "kmip" */
+    const char *seal; /* "file", "passphrase"; NULL of kmip */
+    const char *path; /* of the sealed file; NULL of kmip */
+    /* Of kmip: */
+    const char *const *servers; /* HOST, HOST:PORT or [IPV6]:PORT, at most PROVIDER_SERVERS_MAX; the first that answers */
+    size_t server_count;
+    const char *ca, *certificate, *key; /* files in PEM */
+    unsigned timeout;                   /* milliseconds, of each step */
+    bool separate;                      /* the servers do not share their keys: each is given a new one */
 };
+
+/* Which KEK of a provider. */
+struct provider_kek {
+    struct uuid pool;
+    uint64_t number, salt; /* the salt is the native provider's; else 0 */
+};
+
+enum kek_state { KEK_ACTIVE, KEK_DEACTIVATED, KEK_COMPROMISED }; /* but for active, it unwraps only */
 
 struct provider_secret { /* what a person supplies; NULL where not needed */
     const char *passphrase;
     size_t passphrase_size;
 };
 
+/* A provider keeps either a KDK (create, open) or KEKs (create_kek, open_kek); the others are NULL. Who needs a KEK calls
+ * provider_kek_create() and provider_kek_open(), and need not know. */
 struct provider_ops {
     const char *type;
     const char *seal;
@@ -46,10 +66,28 @@ struct provider_ops {
      * ERROR_ACCESS: others may read the file; ERROR_LOCKED: a passphrase is needed and none was given. */
     enum error (*open)(const struct provider_config *config, const struct provider_secret *secret,
                        uint8_t kdk[KEY_SIZE]);
+    /* Makes a new KEK, which every server gave back over a new connection. ERROR_EXISTS where there is one. */
+    enum error (*create_kek)(const struct provider_config *config, const struct provider_kek *which,
+                             uint8_t kek[KEY_SIZE]);
+    /* ERROR_KEY_ABSENT: no server that can be reached has it; ERROR_ACCESS: one side does not trust the other, or the key
+     * is in a state in which it opens nothing; ERROR_FORGED: another key stands in its place. */
+    enum error (*open_kek)(const struct provider_config *config, const struct provider_kek *which,
+                           uint8_t kek[KEY_SIZE], enum kek_state *state);
+    /* Takes back what create_kek() just made: nothing was wrapped with it. What fails is told. */
+    void (*withdraw_kek)(const struct provider_config *config, const struct provider_kek *which);
 };
 
 /* The operations for config->type and config->seal; ERROR_UNSUPPORTED names those that exist. */
 enum error provider_find(const struct provider_config *config, const struct provider_ops **ops) CHECKED;
+
+/* Makes a new key, and of it the KEK `which`; sets which->salt. Errors as the operations'. */
+enum error provider_kek_create(const struct provider_config *config, const struct provider_secret *secret,
+                               struct provider_kek *which, uint8_t kek[KEY_SIZE]) CHECKED;
+/* Takes back what provider_kek_create() just made, before anything that is to stay was wrapped with it. */
+void provider_kek_withdraw(const struct provider_config *config, const struct provider_kek *which);
+/* The KEK. ERROR_KEY_ABSENT: the key is not there; errors as the operations'. */
+enum error provider_kek_open(const struct provider_config *config, const struct provider_secret *secret,
+                             const struct provider_kek *which, uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
 
 /* Reads a passphrase: from the file at `path` ("-": standard input; one trailing newline is dropped), or, where path
  * is NULL, from the systemd credential "coffer.passphrase" ($CREDENTIALS_DIRECTORY), or from the terminal without

@@ -76,6 +76,8 @@ static enum error overwrite(int descriptor, const char *path)
 enum error provider_root_settle(const struct provider_config *config, uint64_t number)
 {
     struct provider_root root;
+    if (config->path == NULL)
+        return ERROR_NONE;
     TRY(provider_root_new(config, number, &root));
     if (!exists(root.path))
         return ERROR_NONE;
@@ -92,6 +94,8 @@ enum error provider_root_settle(const struct provider_config *config, uint64_t n
 enum error provider_root_forget(const struct provider_config *config, uint64_t number)
 {
     struct provider_root root;
+    if (config->path == NULL)
+        return ERROR_NONE;
     TRY(provider_root_new(config, number, &root));
     if (!exists(root.path))
         return ERROR_NONE;

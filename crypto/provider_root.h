@@ -1,7 +1,8 @@
 /*
  * Two roots at once. While a change of keys brings a new KDK, it lies beside the old one: the file of the provider is
  * PATH, that of the new KDK PATH.N, where N is the number of the first KEK made of it. KEK N is asked of PATH.N where
- * there is one, every other KEK of PATH; when the change is complete PATH.N takes the place of PATH.
+ * there is one, every other KEK of PATH; when the change is complete PATH.N takes the place of PATH. Providers that have no
+ * file (kmip) have nothing to choose: the last two do nothing for them.
  */
 #ifndef COFFER_CRYPTO_PROVIDER_ROOT_H
 #define COFFER_CRYPTO_PROVIDER_ROOT_H

@@ -43,6 +43,15 @@ struct device;
 enum fingerprint_choice { POOL_FINGERPRINT_XXH3 = 1, POOL_FINGERPRINT_HMAC_SHA256 = 2 };
 enum codec_choice { POOL_CODEC_AUTO, POOL_CODEC_NONE, POOL_CODEC_LZ4, POOL_CODEC_ZSTD };
 
+/* The servers that keep the key, as coffer.conf names them. */
+struct pool_create_kmip {
+    const char *const *servers; /* HOST, HOST:PORT or [IPV6]:PORT */
+    size_t server_count;
+    const char *ca, *certificate, *key; /* files in PEM */
+    uint64_t timeout;                   /* seconds, of each step; 0: the default */
+    bool separate;                      /* they do not share their keys: each is given the new one */
+};
+
 struct pool_create_options {
     const char *directory;
     const char *group_name;            /* NULL: "g1" */
@@ -51,7 +60,8 @@ struct pool_create_options {
     uint64_t size;                     /* of the sparse file, where device_paths is NULL */
     bool encryption;
     enum fingerprint_choice fingerprint;
-    const char *seal;                  /* "file" or "passphrase" */
+    const char *seal;                  /* "file" or "passphrase"; NULL with `kmip` */
+    const struct pool_create_kmip *kmip; /* NULL: the native provider */
     const char *passphrase;            /* for "passphrase" */
     size_t passphrase_size;
     const char *const *overwrite;      /* device paths whose contents may be destroyed (--overwrite DEV) */
@@ -365,6 +375,7 @@ struct pool_status {
     bool awaits_key;          /* locked for want of the right key, and pool_unlock_awaited() may still open it */
     bool trying;              /* it does so right now */
     char why_locked[1024];    /* the sentence on that key; empty where it is not locked, or a person did it */
+    const char *key_state;    /* of the key that opened it, on its server: "active", "deactivated", "compromised" */
     bool below_full;          /* the file system below has no space: writers get NO_SPACE */
     enum fingerprint_choice fingerprint;
     char group_name[GROUP_NAME_MAX + 1];

@@ -256,6 +256,20 @@ static void check_modes(const struct health_facts *facts, struct finding *findin
     snprintf(finding->command, sizeof(finding->command), "%s", modes->command);
 }
 
+static void check_key_state(const struct health_facts *facts, struct finding *finding)
+{
+    const struct pool_status *status = facts->status;
+    good(finding, status->encryption ? "the key may open the pool and wrap keys" : "there is no key: the pool is not encrypted");
+    if (status->locked)
+        good(finding, "unknown while the pool is locked");
+    if (status->locked || status->key_state == NULL || strcmp(status->key_state, "active") == 0)
+        return;
+    finding->severity = strcmp(status->key_state, "compromised") == 0 ? "error" : "warning";
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "the key server calls the key %s: it still opens the pool, and nothing new is wrapped with it", status->key_state);
+    snprintf(finding->command, sizeof(finding->command), "make a new pool under a new key and move the disks to it");
+}
+
 static void check_swap(const struct health_facts *facts, struct finding *finding)
 {
     good(finding, "no unencrypted swap, or all secrets are locked in memory");
@@ -305,6 +319,7 @@ static const struct {
     {"PLAINTEXT", check_encryption}, {"KEY_BESIDE_DATA", check_key_place},
     {"WIDE_MODES", check_modes},     {"SWAP_PLAINTEXT", check_swap},
     {"NO_COPIES", check_copies},     {"DOUBLE_ENCRYPTION", check_double_encryption},
+    {"KEY_STATE", check_key_state},
 };
 
 json_t *health_json(const struct health_facts *facts)

@@ -61,7 +61,7 @@ static void find_key_beside_data(struct health_facts *facts, const struct pool_c
 {
     for (size_t i = 0; i < conf->provider_count && !facts->key_beside_data; i++) {
         const struct provider_config *provider = &conf->providers[i];
-        if (strcmp(provider->seal, "file") != 0 || !lies_beside_data(provider->path, conf))
+        if (provider->seal == NULL || strcmp(provider->seal, "file") != 0 || !lies_beside_data(provider->path, conf))
             continue;
         facts->key_beside_data = true;
         AUTO_FREE char *absolute = realpath(provider->path, NULL);
@@ -80,7 +80,7 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     }
     facts->looked = true;
     find_key_beside_data(facts, conf);
-    if (conf->provider_count != 0)
+    if (conf->provider_count != 0 && conf->providers[0].path != NULL)
         snprintf(facts->key_file, sizeof(facts->key_file), "%s", conf->providers[0].path);
     modes_look(conf, &facts->modes);
     pool_conf_destroy(conf);

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/random.h"
 #include "base/thread.h"
 #include "crypto/arena.h"
 #include "engine/coffer.h"
@@ -35,10 +36,16 @@ struct key_wait {
     bool stopping GUARDED_BY(lock);
 };
 
+/* Up to a quarter less: daemons that one power cut started together do not ask a key server together. */
+static uint64_t jittered(uint64_t time)
+{
+    return time - random_u64() % (time / 4);
+}
+
 /* False where it is to end. */
 static bool pause_for(struct key_wait *wait, uint64_t time)
 {
-    uint64_t until = clock_monotonic() + time;
+    uint64_t until = clock_monotonic() + jittered(time);
     mutex_lock(&wait->lock);
     while (!wait->stopping && condition_wait_until(&wait->changed, &wait->lock, until))
         ;

@@ -64,8 +64,10 @@ void modes_look(const struct pool_conf *conf, struct modes *modes)
     AUTO_FREE char *scrub = file_join(conf->directory, SCRUB_FILE);
     *modes = (struct modes){0};
     look(modes, conf->directory);
-    for (size_t i = 0; i < conf->provider_count; i++)
+    for (size_t i = 0; i < conf->provider_count; i++) {
         modes->key |= look(modes, conf->providers[i].path);
+        modes->key |= look(modes, conf->providers[i].key);
+    }
     look(modes, conf_path);
     look(modes, witness);
     look(modes, scrub);

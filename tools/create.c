@@ -25,6 +25,7 @@ struct creation {
     struct pool_create_options options;
     char *group; /* holds the group's name and device paths, cut apart */
     const char *devices[GROUP_DEVICES_MAX];
+    struct pool_create_kmip kmip;
 };
 
 static enum error take_devices(struct creation *creation, char *list)
@@ -88,6 +89,40 @@ static enum error take_storage(struct creation *creation, const struct arguments
     return ERROR_NONE;
 }
 
+/* The key is kept by KMIP servers. */
+static enum error take_kmip(struct creation *creation, const struct arguments *arguments)
+{
+    struct pool_create_kmip *kmip = &creation->kmip;
+    if (argument_given(arguments, "seal") || argument_given(arguments, "no-encryption"))
+        return error_explain(ERROR_INVALID, "--provider kmip keeps the key on servers: neither --seal nor "
+                                            "--no-encryption goes with it");
+    kmip->servers = argument_values(arguments, "kmip-server", &kmip->server_count);
+    kmip->ca = argument_value(arguments, "kmip-ca", NULL);
+    kmip->certificate = argument_value(arguments, "kmip-certificate", NULL);
+    kmip->key = argument_value(arguments, "kmip-key", NULL);
+    kmip->separate = argument_given(arguments, "kmip-separate");
+    if (kmip->server_count == 0 || kmip->ca == NULL || kmip->certificate == NULL || kmip->key == NULL)
+        return error_explain(ERROR_INVALID,
+                             "--provider kmip needs --kmip-server, --kmip-ca, --kmip-certificate and --kmip-key");
+    creation->options.kmip = kmip;
+    creation->options.seal = NULL;
+    return ERROR_NONE;
+}
+
+static enum error take_provider(struct creation *creation, const struct arguments *arguments)
+{
+    static const char *const providers[] = {"native", "kmip"};
+    static const char *const of_kmip[] = {"kmip-server", "kmip-ca", "kmip-certificate", "kmip-key", "kmip-separate"};
+    size_t provider;
+    TRY(choose("provider", argument_value(arguments, "provider", "native"), providers, COUNT_OF(providers), &provider));
+    if (provider == 1)
+        return take_kmip(creation, arguments);
+    for (size_t i = 0; i < COUNT_OF(of_kmip); i++)
+        if (argument_given(arguments, of_kmip[i]))
+            return error_explain(ERROR_INVALID, "--%s is for --provider kmip", of_kmip[i]);
+    return ERROR_NONE;
+}
+
 static enum error take_protection(struct creation *creation, const struct arguments *arguments)
 {
     static const char *const seals[] = {"file", "passphrase"}, *const fingerprints[] = {"xxh3", "hmac-sha256"};
@@ -102,14 +137,19 @@ static enum error take_protection(struct creation *creation, const struct argume
     creation->options.encryption = !argument_given(arguments, "no-encryption");
     creation->options.seal = seals[seal];
     creation->options.fingerprint = fingerprint == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
-    return ERROR_NONE;
+    return take_provider(creation, arguments);
 }
 
 /* ---- what is told afterwards ---------------------------------------------------------------------------------- */
 
 static bool has_passphrase(const struct pool_create_options *options)
 {
-    return options->encryption && strcmp(options->seal, "passphrase") == 0;
+    return options->encryption && options->seal != NULL && strcmp(options->seal, "passphrase") == 0;
+}
+
+static bool has_key_file(const struct pool_create_options *options)
+{
+    return options->encryption && options->seal != NULL && strcmp(options->seal, "file") == 0;
 }
 
 static json_t *protections(const struct pool_create_options *options)
@@ -117,8 +157,11 @@ static json_t *protections(const struct pool_create_options *options)
     json_t *list = json_array();
     if (options->encryption && has_passphrase(options))
         json_array_append_new(list, json_string("theft, loss or return of its disks, the pool directory included"));
-    if (options->encryption && !has_passphrase(options))
+    if (has_key_file(options))
         json_array_append_new(list, json_string("theft, loss or return of its disks without the key file"));
+    if (options->kmip != NULL)
+        json_array_append_new(list, json_string("theft, loss or return of its disks, as long as the key servers do not "
+                                                "take the thief for this machine"));
     if (options->encryption)
         json_array_append_new(list, json_string("altered, exchanged or replayed blocks: everything is authenticated"));
     else
@@ -132,7 +175,10 @@ static json_t *exposures(const struct pool_create_options *options)
     json_t *list = json_array();
     if (!options->encryption)
         json_array_append_new(list, json_string("theft: it is not encrypted, who has a disk can read and change it"));
-    if (options->encryption && !has_passphrase(options))
+    if (options->kmip != NULL)
+        json_array_append_new(list, json_string("theft of the whole machine while the key servers still know its "
+                                                "certificate: revoke it there"));
+    if (has_key_file(options))
         json_array_append_new(
             list,
             json_string(options->device_count == 0
@@ -141,6 +187,9 @@ static json_t *exposures(const struct pool_create_options *options)
                             : "theft of the disk with the pool directory: the key file lies there"));
     if (has_passphrase(options))
         json_array_append_new(list, json_string("a forgotten passphrase: without it the data is lost"));
+    else if (options->kmip != NULL)
+        json_array_append_new(list, json_string("loss of the key on the key servers: without it the data is lost, so "
+                                                "back them up, and keep none of them on this pool"));
     else if (options->encryption)
         json_array_append_new(list, json_string("loss of the key file: without it the data is lost, so back it up"));
     json_array_append_new(list, json_string("failure of a device: there is one copy of everything, so keep backups"));
@@ -196,10 +245,11 @@ static json_t *facts_json(const struct pool_create_options *options)
     json_t *devices = json_array();
     for (size_t i = 0; i < options->device_count; i++)
         json_array_append_new(devices, json_string(options->device_paths[i]));
-    return json_pack("{s:s, s:b, s:b, s:s, s:s*, s:I, s:o, s:o, s:o, s:o}", "directory", options->directory, "dry_run",
+    return json_pack("{s:s, s:b, s:b, s:s, s:s*, s:s*, s:I, s:o, s:o, s:o, s:o}", "directory", options->directory, "dry_run",
                      options->dry_run, "encryption", options->encryption, "fingerprint",
                      options->fingerprint == POOL_FINGERPRINT_XXH3 ? "xxh3" : "hmac-sha256", "seal",
-                     options->encryption ? options->seal : NULL, "size",
+                     options->encryption ? options->seal : NULL, "provider",
+                     !options->encryption ? NULL : options->kmip != NULL ? "kmip" : "native", "size",
                      (json_int_t)(options->device_count == 0 ? options->size : 0), "devices", devices, "protected",
                      protections(options), "not_protected", exposures(options), "next",
                      next_commands(options->directory));
@@ -255,6 +305,12 @@ static const struct option_row options[] = {
     {"no-encryption", NULL, "store everything readable", false},
     {"seal", "HOW", "keep the key in a \"file\" of the pool directory, or under a \"passphrase\"", false},
     {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {"provider", "WHO", "who keeps the key: this machine (\"native\"), or \"kmip\" servers", false},
+    {"kmip-server", "HOST[:PORT]", "a KMIP server; say it for each, in the order in which they are tried", true},
+    {"kmip-ca", "FILE", "the certificates of whom to trust, in PEM", false},
+    {"kmip-certificate", "FILE", "this machine's certificate", false},
+    {"kmip-key", "FILE", "its key, which only its owner may read", false},
+    {"kmip-separate", NULL, "the servers do not share their keys: give each the new one", false},
     {"fingerprint", "HOW", "xxh3 (hits are compared) or hmac-sha256 (they need not be)", false},
     {"dry-run", NULL, "check everything, write nothing", false},
     {NULL},
@@ -270,6 +326,8 @@ const struct command command_create = {
     .examples = "  coffer create /srv/pool --size 100G\n"
                 "  coffer create /srv/pool --group g1=/dev/disk/by-id/nvme-A,/dev/disk/by-id/nvme-B\n"
                 "  coffer create /srv/pool --seal passphrase\n"
+                "  coffer create /srv/pool --provider kmip --kmip-server kms1.example --kmip-server kms2.example \\\n"
+                "      --kmip-ca ca.pem --kmip-certificate host.pem --kmip-key host.key\n"
                 "  coffer create /srv/pool --group g1=/dev/sdb --overwrite /dev/sdb --dry-run\n",
     .positional_min = 1,
     .positional_max = 1,

@@ -39,8 +39,9 @@ static const char *copy_fault(struct check *check, uint32_t d, uint32_t copy, co
 static enum error kek_open(struct check *check, const struct pool_open_options *options, uint32_t d, uint8_t *kek)
 {
     struct provider_secret secret = {options->passphrase, options->passphrase_size};
+    enum kek_state state;
     return pool_keys_open(check->pool->conf, check->pool->witness, &check->group->superblocks[d],
-                          options->passphrase ? &secret : NULL, kek);
+                          options->passphrase ? &secret : NULL, kek, &state);
 }
 
 static bool same_kek(const struct superblock *a, const struct superblock *b)

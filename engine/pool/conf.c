@@ -15,6 +15,7 @@
 #include "base/conf.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "crypto/kmip/link.h"
 
 #define SECTION_SIZE    256
 #define GROUP_PREFIX    "group "
@@ -50,6 +51,12 @@ static const struct conf_key keys[] = {
     {"provider *", "seal", CONF_TEXT, NULL, false},
     {"provider *", "id", CONF_TEXT, NULL, false},
     {"provider *", "path", CONF_TEXT, NULL, false},
+    {"provider *", "servers", CONF_TEXT, NULL, true},
+    {"provider *", "ca", CONF_TEXT, NULL, false},
+    {"provider *", "certificate", CONF_TEXT, NULL, false},
+    {"provider *", "key", CONF_TEXT, NULL, false},
+    {"provider *", "timeout", CONF_DURATION, NULL, false},
+    {"provider *", "replicated", CONF_BOOL, NULL, false},
     {"group *", "uuid", CONF_TEXT, NULL, false},
     {"group *", "devices", CONF_TEXT, NULL, true},
     {"group *", "device-ids", CONF_TEXT, NULL, true},
@@ -197,25 +204,90 @@ static enum error take_group(struct pool_conf *conf, const char *section)
 
 /* ---- providers --------------------------------------------------------------------------------------------------- */
 
+static enum error refuse_keys(const struct pool_conf *conf, const char *section, const char *const *names, const char *why)
+{
+    for (; *names != NULL; names++)
+        if (conf_count(conf->source, section, *names) != 0)
+            return conf_complain(conf->source, section, *names, "%s", why);
+    return ERROR_NONE;
+}
+
+static enum error path_needed(const struct pool_conf *conf, const char *section, const char *name, const char **path)
+{
+    const char *text;
+    TRY(text_needed(conf, section, name, &text));
+    *path = path_joined(conf, text);
+    return *path == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+}
+
+static enum error take_native(struct pool_conf *conf, const char *section, struct provider_config *provider)
+{
+    static const char *const others[] = {"servers", "ca", "certificate", "key", "timeout", "replicated", NULL};
+    TRY(refuse_keys(conf, section, others, "is for type = kmip only"));
+    TRY(text_needed(conf, section, "seal", &provider->seal));
+    return path_needed(conf, section, "path", &provider->path);
+}
+
+/* The list becomes the provider's at once, so that a failure destroys it. */
+static enum error take_servers(struct pool_conf *conf, const char *section, struct provider_config *provider)
+{
+    struct list list = {0};
+    enum error error = list_fill(&list, conf, section, "servers");
+    provider->servers = (const char *const *)list.items;
+    provider->server_count = list.count;
+    TRY(error);
+    if (list.count > PROVIDER_SERVERS_MAX)
+        return conf_complain(conf->source, section, "servers", "more than %d are given", PROVIDER_SERVERS_MAX);
+    for (size_t i = 0; i < list.count; i++) {
+        struct kmip_server server;
+        if (kmip_server_parse(list.items[i], &server) != ERROR_NONE)
+            return conf_complain(conf->source, section, "servers", "%s", error_sentence(ERROR_INVALID));
+    }
+    return ERROR_NONE;
+}
+
+static enum error take_kmip(struct pool_conf *conf, const char *section, struct provider_config *provider)
+{
+    static const char *const others[] = {"seal", "path", NULL};
+    uint64_t timeout = conf_duration(conf->source, section, "timeout", PROVIDER_TIMEOUT_DEFAULT / 1000);
+    TRY(refuse_keys(conf, section, others, "is not for type = kmip: its key stays on the servers"));
+    if (timeout < 1 || timeout > PROVIDER_TIMEOUT_MAX / 1000)
+        return conf_complain(conf->source, section, "timeout", "from 1s to %us is possible", PROVIDER_TIMEOUT_MAX / 1000);
+    provider->timeout = (unsigned)timeout * 1000;
+    provider->separate = !conf_bool(conf->source, section, "replicated", true);
+    TRY(take_servers(conf, section, provider));
+    TRY(path_needed(conf, section, "ca", &provider->ca));
+    TRY(path_needed(conf, section, "certificate", &provider->certificate));
+    return path_needed(conf, section, "key", &provider->key);
+}
+
+static void provider_forget(struct provider_config *provider)
+{
+    for (size_t i = 0; i < provider->server_count; i++)
+        free((char *)provider->servers[i]);
+    free((void *)provider->servers);
+    free((char *)provider->ca);
+    free((char *)provider->certificate);
+    free((char *)provider->key);
+    free((char *)provider->path);
+}
+
 static enum error take_provider(struct pool_conf *conf, const char *section)
 {
     if (conf->provider_count == POOL_PROVIDERS_MAX)
         return conf_complain(conf->source, section, "id", "more than %d providers", POOL_PROVIDERS_MAX);
     struct provider_config *provider = &conf->providers[conf->provider_count];
-    const char *name = section + strlen(PROVIDER_PREFIX), *path;
+    const char *name = section + strlen(PROVIDER_PREFIX);
     if (!pool_conf_name_is_valid(name, PROVIDER_NAME_MAX))
         return conf_complain(conf->source, section, "id", "a provider cannot be named \"%.64s\"", name);
     snprintf(provider->name, sizeof provider->name, "%s", name);
     TRY(uuid_needed(conf, section, "id", &provider->id));
     TRY(text_needed(conf, section, "type", &provider->type));
-    TRY(text_needed(conf, section, "seal", &provider->seal));
-    TRY(text_needed(conf, section, "path", &path));
     for (size_t i = 0; i < conf->provider_count; i++)
         if (uuid_equal(conf->providers[i].id, provider->id))
             return conf_complain(conf->source, section, "id", "is that of provider %s", conf->providers[i].name);
-    provider->path = path_joined(conf, path);
-    conf->provider_count++;
-    return provider->path == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+    conf->provider_count++; /* what it owns is forgotten with the conf */
+    return strcmp(provider->type, "kmip") == 0 ? take_kmip(conf, section, provider) : take_native(conf, section, provider);
 }
 
 static enum error choose_provider(struct pool_conf *conf)
@@ -385,7 +457,7 @@ void pool_conf_destroy(struct pool_conf *conf)
         return;
     groups_destroy(conf);
     for (size_t i = 0; i < conf->provider_count; i++)
-        free((char *)conf->providers[i].path);
+        provider_forget(&conf->providers[i]);
     free(conf->providers);
     for (size_t i = 0; i < conf->nbd_count; i++)
         free(conf->nbd[i]);

@@ -58,10 +58,28 @@ static void put_pool(FILE *out, const struct pool_conf_new *new)
     fputs(pool_settings, out);
 }
 
+static void put_kmip(FILE *out, const struct provider_config *provider)
+{
+    fprintf(out, "type = %s\n# Tried in this order; HOST, HOST:PORT or [IPV6]:PORT. Without them, or without the key\n"
+                 "# coffer/POOL-UUID/kek/NUMBER on them, the data is lost.\n", provider->type);
+    for (size_t i = 0; i < provider->server_count; i++)
+        fprintf(out, "servers = %s\n", provider->servers[i]);
+    fprintf(out, "# Whom to trust, and who this side is; the key is its owner's alone (0600).\nca = %s\ncertificate = %s\n"
+                 "key = %s\n", provider->ca, provider->certificate, provider->key);
+    fprintf(out, "# How long each step may take.\n%stimeout = %us\n",
+            provider->timeout == PROVIDER_TIMEOUT_DEFAULT ? "#" : "", provider->timeout / 1000);
+    fprintf(out, "# Whether what one server makes the others have, too.\n%sreplicated = %s\n",
+            provider->separate ? "" : "#", provider->separate ? "no" : "yes");
+}
+
 static void put_provider(FILE *out, const struct provider_config *provider)
 {
     fprintf(out, "\n[provider %s]\n", provider->name);
     put_uuid(out, "id", provider->id);
+    if (provider->server_count > 0) {
+        put_kmip(out, provider);
+        return;
+    }
     fprintf(out, "type = %s\nseal = %s\n", provider->type, provider->seal);
     fprintf(out, "# Without this file the data is lost: keep a copy elsewhere.\npath = %s\n", provider->path);
 }

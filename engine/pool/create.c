@@ -20,7 +20,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/random.h"
 #include "crypto/hierarchy.h"
 #include "dedup/fingerprint.h"
 #include "engine/coffer.h"
@@ -40,8 +39,8 @@
     256 /* page 0 of the chunk table is never used: CID 0 is never given, and pages are handed out whole */
 
 struct keys {
-    uint8_t kdk[KEY_SIZE], kek[KEY_SIZE], k_pool[KEY_SIZE];
-    uint64_t kek_salt;
+    uint8_t kek[KEY_SIZE], k_pool[KEY_SIZE];
+    struct provider_kek which;
 };
 
 /* What each device will hold: every superblock needs the keys of all. */
@@ -96,12 +95,10 @@ static enum error make_keys(const struct create_plan *plan, struct keys *keys, s
         memcpy(keys->kek, kek_public, KEY_SIZE);
         return ERROR_NONE;
     }
-    const struct provider_ops *operations;
-    TRY(provider_find(&plan->provider, &operations));
-    TRY(operations->create(&plan->provider, &plan->secret, keys->kdk));
+    keys->which = (struct provider_kek){.pool = plan->pool, .number = FIRST_KEK};
+    TRY(provider_kek_create(&plan->provider, &plan->secret, &keys->which, keys->kek));
     made->key = true;
-    keys->kek_salt = random_u64();
-    return kek_derive(keys->kdk, plan->pool, FIRST_KEK, keys->kek_salt, keys->kek);
+    return ERROR_NONE;
 }
 
 /* ---- devices ----------------------------------------------------------------------------------------------------- */
@@ -127,7 +124,7 @@ static struct superblock first_superblock(const struct create_plan *plan, size_t
     if (plan->options->encryption) {
         superblock.wrapping.provider = plan->provider.id;
         superblock.wrapping.kek_number = FIRST_KEK;
-        superblock.wrapping.kek_salt = keys->kek_salt;
+        superblock.wrapping.kek_salt = keys->which.salt;
     }
     return superblock;
 }
@@ -283,7 +280,7 @@ static void remove_made(const struct create_plan *plan, const struct made *made)
     for (size_t i = 0; i < made->devices; i++)
         remove_device(&plan->devices[i]);
     if (made->key)
-        unlink(plan->provider.path);
+        provider_kek_withdraw(&plan->provider, &(struct provider_kek){.pool = plan->pool, .number = FIRST_KEK});
     if (made->directory)
         rmdir(plan->options->directory);
     else if (made->mode_before != 0)

@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/shell.h"
+#include "crypto/kmip/link.h"
 #include "engine/device/device.h"
 #include "engine/group/format.h"
 #include "engine/group/superblock.h"
@@ -30,15 +31,63 @@
 
 #define GROUP_NAME_DEFAULT "g1"
 #define PROVIDER_NAME      "native"
+#define KMIP_NAME          "kmip"
 #define PROVIDER_FILE      "native.key"
 #define DISK_FILE          "disk"
 
 /* ---- options and directory --------------------------------------------------------------------------------------- */
 
+/* The conf names files as they are found from everywhere. */
+static enum error plan_file(const char *path, const char *option, char **absolute, const char **planned)
+{
+    if (path == NULL)
+        return error_explain(ERROR_INVALID, "a KMIP provider needs a %s", option);
+    *absolute = realpath(path, NULL);
+    *planned = *absolute;
+    if (*absolute == NULL)
+        return error_from_errno(errno, "%s", path);
+    if (!pool_conf_can_hold(*absolute))
+        return error_explain(ERROR_INVALID, "%s cannot stand in %s: without commas, control characters and length it can",
+                             *absolute, POOL_CONF_NAME);
+    return ERROR_NONE;
+}
+
+/* The servers are asked when the key is made; names and files are looked at now. */
+static enum error plan_kmip(struct create_plan *plan)
+{
+    const struct pool_create_kmip *kmip = plan->options->kmip;
+    struct provider_config *provider = &plan->provider;
+    uint64_t timeout = kmip->timeout == 0 ? PROVIDER_TIMEOUT_DEFAULT / 1000 : kmip->timeout;
+    snprintf(provider->name, sizeof provider->name, "%s", KMIP_NAME);
+    provider->id = uuid_random();
+    provider->type = "kmip";
+    provider->servers = kmip->servers;
+    provider->server_count = kmip->server_count;
+    provider->separate = kmip->separate;
+    if (kmip->server_count == 0 || kmip->server_count > PROVIDER_SERVERS_MAX)
+        return error_explain(ERROR_INVALID, "a KMIP provider needs 1 to %d servers", PROVIDER_SERVERS_MAX);
+    if (timeout > PROVIDER_TIMEOUT_MAX / 1000)
+        return error_explain(ERROR_INVALID, "a KMIP server is given at most %us a step", PROVIDER_TIMEOUT_MAX / 1000);
+    provider->timeout = (unsigned)timeout * 1000;
+    for (size_t i = 0; i < kmip->server_count; i++) {
+        struct kmip_server server;
+        TRY(kmip_server_parse(kmip->servers[i], &server));
+    }
+    TRY(plan_file(kmip->ca, "file with the certificate of its CA", &plan->kmip_files[0], &provider->ca));
+    TRY(plan_file(kmip->certificate, "certificate of this side", &plan->kmip_files[1], &provider->certificate));
+    TRY(plan_file(kmip->key, "key of that certificate", &plan->kmip_files[2], &provider->key));
+    struct kmip_tls *tls;
+    TRY(kmip_tls_create(provider->ca, provider->certificate, provider->key, &tls));
+    kmip_tls_destroy(tls);
+    return ERROR_NONE;
+}
+
 static enum error plan_secret(struct create_plan *plan)
 {
     const struct pool_create_options *options = plan->options;
     const struct provider_ops *operations;
+    if (options->kmip != NULL)
+        return plan_kmip(plan);
     snprintf(plan->provider.name, sizeof plan->provider.name, "%s", PROVIDER_NAME);
     plan->provider.id = uuid_random();
     plan->provider.type = "native";
@@ -239,7 +288,7 @@ static enum error plan_conf(struct create_plan *plan)
     struct provider_config written = plan->provider;
     const char *paths[GROUP_DEVICES_MAX];
     struct uuid ids[GROUP_DEVICES_MAX];
-    written.path = PROVIDER_FILE;
+    written.path = plan->provider.path == NULL ? NULL : PROVIDER_FILE;
     for (size_t i = 0; i < plan->device_count; i++) {
         paths[i] = plan->devices[i].conf_path;
         ids[i] = plan->devices[i].id;
@@ -320,6 +369,8 @@ void create_plan_forget(struct create_plan *plan)
         free(plan->devices[i].conf_path);
     }
     free(plan->provider_path);
+    for (size_t i = 0; i < COUNT_OF(plan->kmip_files); i++)
+        free(plan->kmip_files[i]);
     free(plan->conf);
     free(plan->json);
 }

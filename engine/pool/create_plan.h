@@ -32,6 +32,7 @@ struct create_plan {
     struct uuid pool, group;
     struct provider_config provider; /* where encrypted; its path is joined to the directory */
     char *provider_path;
+    char *kmip_files[3]; /* absolute paths: CA, certificate, key */
     struct provider_secret secret;
     size_t device_count;
     struct planned_device devices[GROUP_DEVICES_MAX];

@@ -1,17 +1,14 @@
 /*
- * From conf and secret to the KEK: provider -> KDK -> KEK(number, salt).
+ * From conf and secret to the KEK: the conf's provider gives KEK(number, salt).
  *
  * The superblock that was found may be input that nobody vouched for. It may make an open refuse, and it supplies number and salt
  * of the KEK; a false number or salt gives a key that verifies nothing. It never selects provider or algorithm, and it
  * never turns encryption off: the public KEK is handed out only where conf and witness both say plaintext
- * (SECURITY 3, 4). No state, nothing written; keys on the stack are wiped.
+ * (SECURITY 3, 4). No state, nothing written.
  */
 #include "engine/pool/keys.h"
 
 #include <string.h>
-
-#include "base/memory.h"
-#include "crypto/provider_root.h"
 
 enum error pool_device_check(const struct pool_conf *conf, const struct pool_conf_group *group, size_t index,
                              const struct superblock_probe *probe)
@@ -49,20 +46,6 @@ static enum error plaintext_check(const struct pool_conf *conf, const struct wit
     return ERROR_NONE;
 }
 
-static enum error provider_open(const struct provider_config *provider, const struct provider_secret *secret,
-                                uint64_t kek_number, uint8_t kdk[KEY_SIZE])
-{
-    const struct provider_ops *operations;
-    struct provider_root root;
-    TRY(provider_find(provider, &operations));
-    TRY(provider_root_choose(provider, kek_number, &root));
-    enum error error = operations->open(&root.config, secret, kdk);
-    if (error != ERROR_NOT_FOUND)
-        return error;
-    return error_explain(ERROR_KEY_ABSENT, "the key of provider %s is not there: there is no %s", provider->name,
-                         provider->path);
-}
-
 static enum error encrypted_check(const struct pool_conf *conf, const struct superblock *found)
 {
     if (conf->encryption == POOL_ENCRYPTION_OFF)
@@ -75,16 +58,6 @@ static enum error encrypted_check(const struct pool_conf *conf, const struct sup
     return ERROR_NONE;
 }
 
-static enum error kek_open(const struct pool_conf *conf, const struct superblock *found,
-                           const struct provider_secret *secret, uint8_t kek[KEY_SIZE])
-{
-    uint8_t kdk[KEY_SIZE];
-    TRY(provider_open(conf->provider, secret, found->wrapping.kek_number, kdk));
-    enum error error = kek_derive(kdk, conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt, kek);
-    memory_cleanse(kdk, sizeof kdk);
-    return error;
-}
-
 enum error pool_keys_check(const struct pool_conf *conf, const struct witness *witness, const struct superblock *found)
 {
     if (!uuid_equal(found->pool, conf->pool))
@@ -94,11 +67,13 @@ enum error pool_keys_check(const struct pool_conf *conf, const struct witness *w
 
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
                           const struct superblock *found, const struct provider_secret *secret,
-                          uint8_t kek[KEY_SIZE])
+                          uint8_t kek[KEY_SIZE], enum kek_state *state)
 {
+    struct provider_kek which = {conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt};
     TRY(pool_keys_check(conf, witness, found));
     if (found->encryption)
-        return kek_open(conf, found, secret, kek);
+        return provider_kek_open(conf->provider, secret, &which, kek, state);
+    *state = KEK_ACTIVE;
     memcpy(kek, kek_public, KEY_SIZE);
     return ERROR_NONE;
 }

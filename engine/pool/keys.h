@@ -28,6 +28,6 @@ enum error pool_keys_check(const struct pool_conf *conf, const struct witness *w
  * kek_public. `secret` may be NULL. ERROR_LOCKED: a passphrase is needed; ERROR_KEY_ABSENT; and the provider's. */
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
                           const struct superblock *found, const struct provider_secret *secret,
-                          uint8_t kek[KEY_SIZE]) CHECKED;
+                          uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
 
 #endif

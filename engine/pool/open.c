@@ -149,6 +149,7 @@ static enum error steps(struct opening *opening)
 {
     struct pool *pool = opening->pool;
     TRY(opening_authenticate(opening));
+    atomic_store(&pool->kek_state, (int)opening->key->state);
     pool->epoch = pool->witness->epoch;
     if (!pool->read_only) {
         TRY(epoch_take(opening));
@@ -157,7 +158,8 @@ static enum error steps(struct opening *opening)
     }
     TRY(group_begin(opening));
     if (!pool->read_only) {
-        rewriting_end(pool);
+        if (opening->key->state == KEK_ACTIVE) /* else nothing was written anew */
+            rewriting_end(pool);
         TRY(witness_raise(pool, pool->group->checkpoint.number, pool->group->checkpoint.sequence));
     }
     if (pool->options.no_catalog)

@@ -190,10 +190,26 @@ bool opening_is_whole(const struct opening *opening)
     return true;
 }
 
+/* With a key that the server calls deactivated or compromised nothing is wrapped anew. Copies that are whole serve on. */
+static enum error mend_without_key(const struct opening *opening)
+{
+    if (opening->repairs)
+        return error_explain(ERROR_ACCESS,
+                             "the key of provider %s is no longer active on its server: superblocks cannot be written "
+                             "anew under it",
+                             opening->pool->conf->provider->name);
+    if (!opening_is_whole(opening))
+        message(MESSAGE_WARNING, "superblocks are not written anew: the key of provider %s is no longer active",
+                opening->pool->conf->provider->name);
+    return ERROR_NONE;
+}
+
 /* Every rewriting takes the epoch of this open, so that a crash between the two ends leaves an older and a newer
  * superblock, each whole, and not two different ones of one age. */
 enum error opening_mend(struct opening *opening)
 {
+    if (opening->key->state != KEK_ACTIVE)
+        return mend_without_key(opening);
     for (uint32_t i = 0; i < opening->count; i++)
         if (is_to_be_mended(opening, i))
             TRY(superblock_mend(opening, i));

@@ -38,7 +38,7 @@ enum error opening_key_take(struct opening *opening, const struct superblock *su
     key->known = false;
     key->error = ERROR_NONE;
     TRY(pool_keys_check(pool->conf, pool->witness, &asked));
-    key->error = pool_keys_open(pool->conf, pool->witness, &asked, opening->secret, key->kek);
+    key->error = pool_keys_open(pool->conf, pool->witness, &asked, opening->secret, key->kek, &key->state);
     TRY(key->error);
     key->wrapping = asked.wrapping;
     key->known = true;

@@ -94,6 +94,7 @@ struct pool {
     uint64_t clock_wall, clock_since; /* seconds since 1970 when the pool was opened; clock_monotonic then */
     bool read_only;
     bool no_index;
+    _Atomic int kek_state;         /* enum kek_state: of the key that opened it last */
     _Atomic int locked;            /* no key: only status, unlock and close work */
     bool awaits_key;  /* opened locked, for want of a key that opens it, which may come; under pool->lock */
     char *why_locked; /* the sentence on that key; NULL: locked by a person, or not; under pool->lock */

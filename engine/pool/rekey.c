@@ -39,7 +39,7 @@ struct rekey {
     struct pool *pool;
     struct group *group;
     const struct provider_secret *secret;
-    bool new_root;
+    bool new_root, at_server; /* the provider keeps KEKs, not a KDK */
     struct wrapping next;
     uint64_t epoch;    /* of the superblocks that are written now */
     struct keks *keks; /* in the arena */
@@ -49,14 +49,23 @@ struct rekey {
 
 static enum error present_take(struct rekey *rekey)
 {
+    enum kek_state state; /* also one that is not to be used any more: to leave it is what this is for */
     return pool_keys_open(rekey->pool->conf, rekey->pool->witness, &rekey->group->superblocks[0], rekey->secret,
-                          rekey->keks->present);
+                          rekey->keks->present, &state);
+}
+
+static struct provider_kek which_next(const struct rekey *rekey)
+{
+    return (struct provider_kek){rekey->pool->conf->pool, rekey->next.kek_number, rekey->next.kek_salt};
 }
 
 static enum error next_take(struct rekey *rekey, uint8_t kek[KEY_SIZE])
 {
-    struct superblock asked = {.pool = rekey->pool->conf->pool, .encryption = true, .wrapping = rekey->next};
-    return pool_keys_open(rekey->pool->conf, rekey->pool->witness, &asked, rekey->secret, kek);
+    struct provider_kek which = which_next(rekey);
+    enum kek_state state;
+    TRY(provider_kek_open(rekey->pool->conf->provider, rekey->secret, &which, kek, &state));
+    return state == KEK_ACTIVE ? ERROR_NONE
+                               : error_explain(ERROR_ACCESS, "the new key is not active on its server");
 }
 
 static enum error root_make(struct rekey *rekey)
@@ -72,6 +81,20 @@ static enum error root_make(struct rekey *rekey)
     return error;
 }
 
+/* One of a change that did not happen may be there: nothing is wrapped under it. */
+static enum error server_make(struct rekey *rekey)
+{
+    const struct provider_config *provider = rekey->pool->conf->provider;
+    struct provider_kek which = which_next(rekey);
+    enum error error = provider_kek_create(provider, rekey->secret, &which, rekey->keks->next);
+    if (error == ERROR_EXISTS) {
+        provider_kek_withdraw(provider, &which);
+        error = provider_kek_create(provider, rekey->secret, &which, rekey->keks->next);
+    }
+    rekey->next.kek_salt = which.salt;
+    return error;
+}
+
 /* The number is above every one that was in force; one of a change that did not happen may come again, with another salt. */
 static enum error next_make(struct rekey *rekey)
 {
@@ -79,10 +102,22 @@ static enum error next_make(struct rekey *rekey)
     mutex_lock(&pool->witness_lock);
     rekey->next = (struct wrapping){pool->witness->provider, pool->witness->kek_number + 1, random_u64()};
     mutex_unlock(&pool->witness_lock);
+    if (rekey->at_server)
+        return server_make(rekey);
     TRY(provider_root_forget(pool->conf->provider, rekey->next.kek_number));
     if (rekey->new_root)
         TRY(root_make(rekey));
     return next_take(rekey, rekey->keks->next);
+}
+
+/* The change did not happen. */
+static enum error next_forget(struct rekey *rekey)
+{
+    struct provider_kek which = which_next(rekey);
+    if (!rekey->at_server)
+        return provider_root_forget(rekey->pool->conf->provider, rekey->next.kek_number);
+    provider_kek_withdraw(rekey->pool->conf->provider, &which);
+    return ERROR_NONE;
 }
 
 /* ---- superblocks ---------------------------------------------------------------------------------------------------- */
@@ -234,7 +269,7 @@ static void undo(struct rekey *rekey)
     struct wrapping present = rekey->group->superblocks[0].wrapping;
     enum error error = any_under_both(rekey->group) ? all_under_one(rekey, &present, rekey->keks->present) : ERROR_NONE;
     if (!error)
-        error = provider_root_forget(pool->conf->provider, rekey->next.kek_number);
+        error = next_forget(rekey);
     if (error)
         message(MESSAGE_WARNING, "pool %s: the change of keys that failed is undone at the next start: %s", pool->directory,
                 error_sentence(error));
@@ -274,6 +309,12 @@ static enum error left_over_end(struct rekey *rekey)
 static enum error run(struct rekey *rekey)
 {
     struct pool *pool = rekey->pool;
+    const struct provider_ops *operations;
+    TRY(provider_find(pool->conf->provider, &operations));
+    rekey->at_server = operations->create_kek != NULL;
+    if (rekey->at_server && rekey->new_root)
+        return error_explain(ERROR_INVALID, "provider %s has no root key: each of its keys is a new one, leave out the new root",
+                             pool->conf->provider->name);
     TRY(proved(rekey));
     TRY(left_over_end(rekey));
     TRY(provider_root_settle(pool->conf->provider, rekey->group->superblocks[0].wrapping.kek_number));
@@ -290,6 +331,7 @@ static enum error run(struct rekey *rekey)
     if (error)
         return error_prefix(error, "whether the keys were changed is decided at the next start, which needs the same "
                                    "passphrase or key file as this one");
+    atomic_store(&pool->kek_state, KEK_ACTIVE);
     error = finish(rekey);
     return error ? error_prefix(error, "the new key is in force; the next start ends the change") : ERROR_NONE;
 }

@@ -7,6 +7,12 @@
 #include "base/memory.h"
 #include "engine/pool/object_table.h"
 
+static const char *key_state(const struct pool *pool)
+{
+    static const char *const names[] = {"active", "deactivated", "compromised"};
+    return names[atomic_load(&pool->kek_state)];
+}
+
 static void devices_fill(const struct pool *pool, struct pool_status *status)
 {
     const struct group *group = pool->group;
@@ -126,6 +132,7 @@ enum error pool_status(struct pool *pool, struct pool_status *status)
         snprintf(status->why_locked, sizeof status->why_locked, "%s", pool->why_locked);
     status->encryption = pool->conf->encryption != POOL_ENCRYPTION_OFF;
     status->read_only = pool->read_only;
+    status->key_state = key_state(pool);
     status->fingerprint = pool->conf->fingerprint;
     snprintf(status->group_name, sizeof status->group_name, "%s", group->name);
     status->group_uuid = group->id;

@@ -96,7 +96,7 @@ static enum error open_device(const struct pool_conf *conf, struct witness *witn
     if (error == ERROR_NONE)
         error = pool_device_check(conf, group, index, &probe);
     if (error == ERROR_NONE)
-        error = pool_keys_open(conf, witness, superblock_newest(&probe), secret, kek);
+        error = pool_keys_open(conf, witness, superblock_newest(&probe), secret, kek, &(enum kek_state){KEK_ACTIVE});
     if (error == ERROR_NONE)
         error = superblock_open(device, &probe, kek, &superblock, &keyring, &bad);
     if (error == ERROR_NONE && witness->key == NULL)

@@ -68,7 +68,7 @@ static int teardown(void **context)
 static enum error open_keys(const struct provider_secret *secret)
 {
     memset(kek, 0, sizeof kek);
-    return pool_keys_open(&conf, &witness, superblock_newest(&probe), secret, kek);
+    return pool_keys_open(&conf, &witness, superblock_newest(&probe), secret, kek, &(enum kek_state){KEK_ACTIVE});
 }
 
 static void the_kek_is_that_of_number_and_salt(void **context)

@@ -1,0 +1,405 @@
+/*
+ * The KMIP provider: which server is asked, in which order, and what its key is good for.
+ *
+ *   open      the servers in the conf's order, until one gives the key. A server that cannot be reached, is not trusted,
+ *             or has no such key, is passed over; a key that is there and wrong is the end, since to look for another
+ *             would let a server be outvoted by one that somebody else runs
+ *   create    no server has a key of that name -> Create and Activate on the first -> each server gives it back over
+ *             a new connection (where they share nothing, it is registered on the others first) -> all are the same
+ *   withdraw  Revoke and Destroy of what create made, because the creation of the pool failed
+ *
+ * A crash in create leaves a key on the servers that wraps nothing, under a name that holds the UUID of a pool that there
+ * never was. There is one try of each server a call: who wants more patience calls again (server/key_wait.c, with
+ * back-off). No state, no locks; keys go into the caller's buffer, and copies are in the arena and wiped.
+ */
+#include "crypto/provider_kmip.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "crypto/arena.h"
+#include "crypto/kmip/client.h"
+
+#define REPLICATION_PAUSE (100 * CLOCK_MILLISECOND) /* doubled at each look, until the time limit of a step is over */
+
+void kmip_key_name(const struct provider_kek *which, char name[KMIP_NAME_SIZE])
+{
+    char pool[UUID_TEXT_SIZE];
+    uuid_format(which->pool, pool);
+    snprintf(name, KMIP_NAME_SIZE, "coffer/%s/kek/%" PRIu64, pool, which->number);
+}
+
+/* What is asked for, and of whom. */
+struct asking {
+    const struct provider_config *config;
+    struct kmip_tls *tls;
+    char name[KMIP_NAME_SIZE];
+};
+
+static enum error asking_begin(struct asking *asking, const struct provider_config *config,
+                               const struct provider_kek *which)
+{
+    *asking = (struct asking){.config = config};
+    kmip_key_name(which, asking->name);
+    enum error error = kmip_tls_create(config->ca, config->certificate, config->key, &asking->tls);
+    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "provider %s", config->name);
+}
+
+static void asking_end(struct asking *asking)
+{
+    kmip_tls_destroy(asking->tls);
+}
+
+static enum error connect_to(const struct asking *asking, size_t index, struct kmip_client **client)
+{
+    struct kmip_server server;
+    TRY(kmip_server_parse(asking->config->servers[index], &server));
+    return kmip_client_open(asking->tls, &server, asking->config->timeout, client);
+}
+
+/* "provider NAME: SERVER: ..." */
+static enum error of_server(const struct asking *asking, size_t index, enum error error)
+{
+    return error == ERROR_NONE ? error
+                               : error_prefix(error, "provider %s: %s", asking->config->name,
+                                              asking->config->servers[index]);
+}
+
+/* ---- one key of one server ---------------------------------------------------------------------------------------- */
+
+/* `*verdict`: the error is of the key itself, not of the way to it. */
+static enum error locate_one(struct kmip_client *client, const char *name, char id[KMIP_ID_MAX + 1], bool *verdict)
+{
+    size_t count;
+    TRY(kmip_client_locate(client, name, &count, id));
+    if (count == 0)
+        return error_explain(ERROR_KEY_ABSENT, "there is no key %s: it was destroyed, or never was on this server", name);
+    *verdict = count > 1;
+    if (count > 1)
+        return error_explain(ERROR_FORGED, "there is more than one key %s: which is the right one nobody can tell; "
+                                           "destroy or rename the others", name);
+    return ERROR_NONE;
+}
+
+static enum error state_take(uint32_t number, const char *name, enum kek_state *state)
+{
+    switch (number) {
+    case KMIP_ACTIVE:
+        *state = KEK_ACTIVE;
+        return ERROR_NONE;
+    case KMIP_DEACTIVATED:
+        *state = KEK_DEACTIVATED;
+        return ERROR_NONE;
+    case KMIP_COMPROMISED:
+        *state = KEK_COMPROMISED;
+        return ERROR_NONE;
+    case KMIP_PRE_ACTIVE:
+        return error_explain(ERROR_ACCESS, "key %s is not activated: activate it on the server", name);
+    default:
+        return error_explain(ERROR_ACCESS, "key %s is %s on the server: nothing can be opened with it", name,
+                             kmip_state_name(number));
+    }
+}
+
+/* A located key, once it is what it must be; `report` may be NULL. */
+static enum error fetch_located(struct kmip_client *client, const char *name, const char *id, uint8_t kek[KEY_SIZE],
+                                enum kek_state *state, bool *verdict, struct kmip_report *report)
+{
+    struct kmip_attributes attributes;
+    TRY(kmip_client_attributes(client, id, name, &attributes));
+    if (report != NULL)
+        report->state = kmip_state_name(attributes.state);
+    *verdict = true;
+    TRY(state_take(attributes.state, name, state));
+    enum error error = kmip_attributes_check(&attributes);
+    if (error == ERROR_NONE)
+        error = kmip_client_get(client, id, kek);
+    *verdict = error == ERROR_FORGED;
+    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "key %s (%s)", name, id);
+}
+
+static enum error fetch(struct kmip_client *client, const char *name, uint8_t kek[KEY_SIZE], enum kek_state *state,
+                        bool *verdict, struct kmip_report *report)
+{
+    char id[KMIP_ID_MAX + 1];
+    *verdict = false;
+    TRY(locate_one(client, name, id, verdict));
+    if (report != NULL)
+        memcpy(report->id, id, sizeof(id));
+    return fetch_located(client, name, id, kek, state, verdict, report);
+}
+
+/* Over a connection of its own. */
+static enum error fetch_from(const struct asking *asking, size_t index, uint8_t kek[KEY_SIZE], enum kek_state *state,
+                             bool *verdict)
+{
+    struct kmip_client *client;
+    *verdict = false;
+    TRY(connect_to(asking, index, &client));
+    enum error error = fetch(client, asking->name, kek, state, verdict, NULL);
+    kmip_client_close(client);
+    return error;
+}
+
+/* ---- open --------------------------------------------------------------------------------------------------------- */
+
+/* Why the servers so far did not give the key. */
+struct failures {
+    enum error error;
+    char text[KMIP_SENTENCE_SIZE + 256];
+};
+
+/* What is worth a person's attention goes before a server that is just not there. */
+static void failure_add(struct failures *failures, const char *server, enum error error)
+{
+    size_t used = strlen(failures->text);
+    snprintf(failures->text + used, sizeof(failures->text) - used, "%s%s: %s", used == 0 ? "" : "; ", server,
+             error_sentence(error));
+    if (failures->error == ERROR_NONE || failures->error == ERROR_KEY_ABSENT)
+        failures->error = error == ERROR_NOT_FOUND ? ERROR_KEY_ABSENT : error;
+}
+
+static enum error open_by(const struct asking *asking, uint8_t kek[KEY_SIZE], enum kek_state *state)
+{
+    struct failures failures = {0};
+    const struct provider_config *config = asking->config;
+    for (size_t i = 0; i < config->server_count; i++) {
+        bool verdict;
+        enum error error = fetch_from(asking, i, kek, state, &verdict);
+        if (error == ERROR_NONE && failures.text[0] != '\0')
+            message(MESSAGE_WARNING, "provider %s: the key came from %s, since others failed: %s", config->name,
+                    config->servers[i], failures.text);
+        if (error == ERROR_NONE)
+            return ERROR_NONE;
+        if (verdict)
+            return of_server(asking, i, error);
+        failure_add(&failures, config->servers[i], error);
+    }
+    return error_explain(failures.error, "provider %s gives no key: %s", config->name, failures.text);
+}
+
+static enum error kmip_open(const struct provider_config *config, const struct provider_kek *which,
+                            uint8_t kek[KEY_SIZE], enum kek_state *state)
+{
+    struct asking asking;
+    enum error error = asking_begin(&asking, config, which);
+    if (error == ERROR_NONE)
+        error = open_by(&asking, kek, state);
+    asking_end(&asking);
+    if (error == ERROR_NONE && *state != KEK_ACTIVE)
+        message(MESSAGE_WARNING,
+                "provider %s: key %s is %s on the server: it opens the pool, and nothing new is wrapped with it",
+                config->name, asking.name, *state == KEK_DEACTIVATED ? "Deactivated" : "Compromised");
+    return error;
+}
+
+/* ---- create ------------------------------------------------------------------------------------------------------- */
+
+/* No server may have a key of that name, and each must answer. */
+static enum error absent_check(const struct asking *asking, size_t index)
+{
+    struct kmip_client *client;
+    char id[KMIP_ID_MAX + 1];
+    size_t count = 0;
+    TRY(connect_to(asking, index, &client));
+    enum error error = kmip_client_locate(client, asking->name, &count, id);
+    kmip_client_close(client);
+    if (error == ERROR_NONE && count != 0)
+        error = error_explain(ERROR_EXISTS, "there is a key %s already (%s)", asking->name, id);
+    return error;
+}
+
+/* Where `key` is NULL the server makes it. */
+static enum error make_on(const struct asking *asking, size_t index, const uint8_t *key)
+{
+    struct kmip_client *client;
+    char id[KMIP_ID_MAX + 1];
+    TRY(connect_to(asking, index, &client));
+    enum error error = key == NULL ? kmip_client_create(client, asking->name, id)
+                                   : kmip_client_register(client, asking->name, key, id);
+    if (error == ERROR_NONE)
+        error = kmip_client_change(client, KMIP_ACTIVATE, id);
+    kmip_client_close(client);
+    return error;
+}
+
+/* A server of a cluster may know the key a moment later than the one that made it. */
+static enum error fetch_replicated(const struct asking *asking, size_t index, uint8_t kek[KEY_SIZE],
+                                   enum kek_state *state)
+{
+    uint64_t until = clock_monotonic() + asking->config->timeout * CLOCK_MILLISECOND, pause = REPLICATION_PAUSE;
+    for (;;) {
+        bool verdict;
+        enum error error = fetch_from(asking, index, kek, state, &verdict);
+        if (error != ERROR_KEY_ABSENT || clock_monotonic() + pause > until)
+            return error;
+        clock_sleep(pause);
+        pause *= 2;
+    }
+}
+
+static enum error read_back(const struct asking *asking, size_t index, const uint8_t kek[KEY_SIZE])
+{
+    enum kek_state state;
+    uint8_t *again = arena_allocate(KEY_SIZE);
+    if (again == NULL)
+        return ERROR_NO_MEMORY;
+    enum error error = fetch_replicated(asking, index, again, &state);
+    if (error == ERROR_NONE && state != KEK_ACTIVE)
+        error = error_explain(ERROR_ACCESS, "the new key is not Active");
+    if (error == ERROR_NONE && memory_compare_constant_time(again, kek, KEY_SIZE) != 0)
+        error = error_explain(ERROR_FORGED, "it gives another key than was made");
+    arena_free(again);
+    return error;
+}
+
+static enum error create_first(const struct asking *asking, uint8_t kek[KEY_SIZE])
+{
+    enum kek_state state;
+    bool verdict;
+    TRY(make_on(asking, 0, NULL));
+    TRY(fetch_from(asking, 0, kek, &state, &verdict));
+    return read_back(asking, 0, kek);
+}
+
+static enum error create_on_all(const struct asking *asking, uint8_t kek[KEY_SIZE])
+{
+    TRY(of_server(asking, 0, create_first(asking, kek)));
+    for (size_t i = 1; i < asking->config->server_count; i++) {
+        if (asking->config->separate)
+            TRY(of_server(asking, i, make_on(asking, i, kek)));
+        enum error error = read_back(asking, i, kek);
+        if (error == ERROR_KEY_ABSENT && !asking->config->separate)
+            return error_explain(error,
+                                 "provider %s: %s does not have the key that %s made: are they one cluster? If they do "
+                                 "not share keys, say replicated = no (coffer create --kmip-separate)",
+                                 asking->config->name, asking->config->servers[i], asking->config->servers[0]);
+        TRY(of_server(asking, i, error));
+    }
+    return ERROR_NONE;
+}
+
+static enum error destroy_on(const struct asking *asking, size_t index)
+{
+    struct kmip_client *client;
+    char id[KMIP_ID_MAX + 1];
+    size_t count = 0;
+    TRY(connect_to(asking, index, &client));
+    enum error error = kmip_client_locate(client, asking->name, &count, id);
+    if (error == ERROR_NONE && count != 0) {
+        if (kmip_client_change(client, KMIP_REVOKE, id) != ERROR_NONE)
+            error_forget(); /* it may not have been active yet */
+        error = kmip_client_change(client, KMIP_DESTROY, id);
+    }
+    kmip_client_close(client);
+    return error;
+}
+
+static void withdraw_by(const struct asking *asking)
+{
+    for (size_t i = 0; i < asking->config->server_count; i++) {
+        enum error error = of_server(asking, i, destroy_on(asking, i));
+        if (error != ERROR_NONE)
+            message(MESSAGE_WARNING, "%s; destroy key %s there yourself: it protects nothing", error_sentence(error),
+                    asking->name);
+    }
+}
+
+static enum error create_by(const struct asking *asking, uint8_t kek[KEY_SIZE])
+{
+    for (size_t i = 0; i < asking->config->server_count; i++)
+        TRY(of_server(asking, i, absent_check(asking, i)));
+    enum error error = create_on_all(asking, kek);
+    if (error == ERROR_NONE)
+        return ERROR_NONE;
+    memory_cleanse(kek, KEY_SIZE);
+    AUTO_FREE char *sentence = strdup(error_sentence(error));
+    withdraw_by(asking);
+    return sentence == NULL ? error : error_explain(error, "%s", sentence);
+}
+
+static enum error kmip_create(const struct provider_config *config, const struct provider_kek *which,
+                              uint8_t kek[KEY_SIZE])
+{
+    struct asking asking;
+    enum error error = asking_begin(&asking, config, which);
+    if (error == ERROR_NONE)
+        error = create_by(&asking, kek);
+    asking_end(&asking);
+    return error;
+}
+
+static void kmip_withdraw(const struct provider_config *config, const struct provider_kek *which)
+{
+    struct asking asking;
+    if (asking_begin(&asking, config, which) == ERROR_NONE)
+        withdraw_by(&asking);
+    asking_end(&asking);
+    error_forget();
+}
+
+/* ---- test --------------------------------------------------------------------------------------------------------- */
+
+static enum error report_make(const struct asking *asking, size_t index, uint8_t kek[KEY_SIZE],
+                              struct kmip_report *report)
+{
+    struct kmip_client *client;
+    enum kek_state state;
+    bool verdict;
+    TRY(connect_to(asking, index, &client));
+    report->reached = true;
+    report->version = kmip_client_version(client);
+    enum error error = kmip_client_query(client, report->vendor);
+    if (error == ERROR_UNSUPPORTED || error == ERROR_ACCESS || error == ERROR_PROTOCOL)
+        error = ERROR_NONE; /* it may keep to itself what it is */
+    if (error == ERROR_NONE)
+        error = fetch(client, asking->name, kek, &state, &verdict, report);
+    kmip_client_close(client);
+    TRY(error);
+    report->fetched = true;
+    return kcv_derive(kek, asking->config->id, report->kcv);
+}
+
+/* Keys are compared by their check values: two that differ agree in 8 bytes once in 2^64. */
+static enum error report_compare(const struct kmip_report *reports, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (reports[i].fetched && memcmp(reports[i].kcv, reports[index].kcv, KCV_SIZE) != 0)
+            return error_explain(ERROR_FORGED, "it gives another key than %s", reports[i].server);
+    return ERROR_NONE;
+}
+
+enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which,
+                              struct kmip_report reports[PROVIDER_SERVERS_MAX])
+{
+    struct asking asking;
+    uint8_t *kek = arena_allocate(KEY_SIZE);
+    enum error error = kek == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+    if (error == ERROR_NONE)
+        error = asking_begin(&asking, config, which);
+    for (size_t i = 0; error == ERROR_NONE && i < config->server_count; i++) {
+        struct kmip_report *report = &reports[i];
+        *report = (struct kmip_report){.server = config->servers[i]};
+        report->error = report_make(&asking, i, kek, report);
+        if (report->error == ERROR_NONE)
+            report->error = report_compare(reports, i);
+        if (report->error != ERROR_NONE)
+            snprintf(report->sentence, sizeof(report->sentence), "%s", error_sentence(report->error));
+    }
+    if (kek != NULL)
+        asking_end(&asking);
+    arena_free(kek);
+    return error;
+}
+
+const struct provider_ops provider_kmip = {.type = "kmip",
+                                           .seal = NULL,
+                                           .needs_passphrase = false,
+                                           .create_kek = kmip_create,
+                                           .open_kek = kmip_open,
+                                           .withdraw_kek = kmip_withdraw};

@@ -1,0 +1,41 @@
+/*
+ * The provider that keeps the KEK of a pool on KMIP servers, as key `coffer/POOL-UUID/kek/NUMBER`.
+ *
+ * What a server gives is a key only when exactly one has that name, it is AES-256 with usage mask Derive Key, in a state
+ * that opens something, and neither short nor all zeros. Active wraps and unwraps; Deactivated and Compromised unwrap.
+ */
+#ifndef COFFER_CRYPTO_PROVIDER_KMIP_H
+#define COFFER_CRYPTO_PROVIDER_KMIP_H
+
+#include "crypto/hierarchy.h"
+#include "crypto/kmip/message.h"
+#include "crypto/provider.h"
+
+#define KMIP_NAME_SIZE     80
+#define KMIP_SENTENCE_SIZE 512
+
+extern const struct provider_ops provider_kmip;
+
+/* The name under which the servers know a KEK. */
+void kmip_key_name(const struct provider_kek *which, char name[KMIP_NAME_SIZE]);
+
+/* What one server said to everything that an unlock needs of it. */
+struct kmip_report {
+    const char *server; /* the conf's */
+    enum error error;
+    char sentence[KMIP_SENTENCE_SIZE]; /* where there is an error */
+    bool reached;                      /* TLS and the version were agreed */
+    struct kmip_version version;
+    char vendor[KMIP_TEXT_MAX + 1]; /* empty where it says nothing, or was not reached */
+    char id[KMIP_ID_MAX + 1];       /* of the key, where one was found */
+    const char *state;              /* "Active", or NULL */
+    bool fetched;
+    uint8_t kcv[KCV_SIZE]; /* of the key for the provider's id, where it was fetched */
+};
+
+/* Asks each server, the key included, which is wiped again. Fails where nobody can be asked: the certificates. Where two
+ * servers hold different keys, that is the later one's error (ERROR_FORGED). */
+enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which,
+                              struct kmip_report reports[PROVIDER_SERVERS_MAX]) CHECKED;
+
+#endif

@@ -1,0 +1,55 @@
+#!/usr/bin/python3
+"""A real PyKMIP server for the tests, in the foreground.
+
+Usage: kmip_server.py PORT DIR DATABASE VERSIONS DELAY
+
+DIR holds ca.pem, server.pem, server.key; VERSIONS are those that it speaks ("1.2,1.3"); DELAY, in seconds, is waited
+before each answer. It says "ready" once it listens.
+"""
+import logging
+import ssl
+import sys
+import time
+
+sys.dont_write_bytecode = True
+
+from kmip.core.messages import contents
+from kmip.services.server import engine, server
+
+
+def main():
+    port, directory, database, versions, delay = sys.argv[1:]
+    spoken = [contents.ProtocolVersion(*map(int, version.split("."))) for version in versions.split(",")]
+    begin, process = engine.KmipEngine.__init__, engine.KmipEngine.process_request
+
+    def begin_with_versions(self, *words, **named):
+        begin(self, *words, **named)
+        self._protocol_versions = spoken
+
+    def process_late(self, *words, **named):
+        time.sleep(float(delay))
+        return process(self, *words, **named)
+
+    engine.KmipEngine.__init__ = begin_with_versions
+    engine.KmipEngine.process_request = process_late
+    logging.getLogger().setLevel(logging.WARNING)
+    this = server.KmipServer(
+        hostname="127.0.0.1", port=int(port), certificate_path=f"{directory}/server.pem",
+        key_path=f"{directory}/server.key", ca_path=f"{directory}/ca.pem", auth_suite="TLS1.2",
+        config_path=None, log_path=f"{directory}/log-{port}/server.log", policy_path=directory,
+        enable_tls_client_auth=True, tls_cipher_suites="TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        logging_level="WARNING", database_path=database)
+    with this:
+        listen = this._socket.listen
+
+        def listen_and_say(*words):
+            listen(*words)
+            print("ready", flush=True)
+
+        this._socket.listen = listen_and_say
+        this.serve()
+
+
+if __name__ == "__main__":
+    assert ssl.HAS_TLSv1_2
+    main()

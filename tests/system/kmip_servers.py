@@ -1,0 +1,142 @@
+"""What the tests of key servers share: certificates made by openssl, real PyKMIP servers, and a hand on their keys."""
+import atexit
+import os
+import select
+import socket
+import subprocess
+import warnings
+
+from coffer import PATIENCE, run, skip
+
+try:
+    from kmip.core import enums
+    from kmip.pie import client as pie
+    from kmip.pie import objects
+except ImportError:
+    skip("python3-pykmip is not installed")
+
+warnings.simplefilter("ignore")
+HERE = os.path.dirname(os.path.abspath(__file__))
+VERSIONS = ("1.2", "1.3", "1.4", "2.0")
+
+
+def openssl(*words, **options):
+    run("openssl", *words, **options)
+
+
+class Certificates:
+    """A CA, a server of 127.0.0.1 and a client, in a directory."""
+
+    def __init__(self, directory, name="127.0.0.1", client="coffer"):
+        self.directory = directory
+        os.makedirs(directory)
+        self.sign_self("ca", "CA of " + os.path.basename(directory))
+        san = "IP:" + name if name[0].isdigit() else "DNS:" + name
+        self.sign("server", "server", f"subjectAltName={san}\nextendedKeyUsage=serverAuth\n")
+        self.sign("client", client, "extendedKeyUsage=clientAuth\n")
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def sign_self(self, name, subject):
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-keyout", self.path(name + ".key"), "-out", self.path(name + ".pem"), "-subj", "/CN=" + subject)
+
+    def sign(self, name, subject, extensions):
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                self.path(name + ".key"), "-out", self.path(name + ".csr"), "-subj", "/CN=" + subject)
+        with open(self.path(name + ".ext"), "w") as file:
+            file.write(extensions)
+        openssl("x509", "-req", "-in", self.path(name + ".csr"), "-CA", self.path("ca.pem"), "-CAkey",
+                self.path("ca.key"), "-CAcreateserial", "-days", "2", "-extfile", self.path(name + ".ext"), "-out",
+                self.path(name + ".pem"))
+        os.chmod(self.path(name + ".key"), 0o600)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A PyKMIP server; two with one database are a cluster."""
+
+    def __init__(self, certificates, database, port=None, versions=VERSIONS, delay=0):
+        self.certificates, self.database, self.delay = certificates, database, delay
+        self.port = port or free_port()
+        self.versions = ",".join(versions)
+        self.process = None
+        atexit.register(self.stop)
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["/usr/bin/python3", os.path.join(HERE, "kmip_server.py"), str(self.port), self.certificates.directory,
+             self.database, self.versions, str(self.delay)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        line = self.process.stdout.readline() if ready else b""
+        assert line == b"ready\n", (line, self.process.stderr.read() if line == b"" and ready else b"")
+        return self
+
+    def stop(self):
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, 9)  # its helper processes, too
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self.process = None
+
+    def client(self):
+        """Another program that is known as the same client."""
+        config = os.path.join(self.certificates.directory, "pykmip.conf")
+        with open(config, "w") as file:
+            file.write("[client]\n")
+        return pie.ProxyKmipClient(
+            hostname="127.0.0.1", port=self.port, cert=self.certificates.path("client.pem"),
+            key=self.certificates.path("client.key"), ca=self.certificates.path("ca.pem"), config_file=config,
+            kmip_version=enums.KMIPVersion["KMIP_" + self.versions.split(",")[0].replace(".", "_")])
+
+    def ids(self):
+        with self.client() as client:
+            return client.locate()
+
+    def name_of(self, identifier):
+        with self.client() as client:
+            _, found = client.get_attributes(identifier, ["Name"])
+            return found[0].attribute_value.name_value.value
+
+    def revoke(self, identifier, reason=enums.RevocationReasonCode.CESSATION_OF_OPERATION):
+        with self.client() as client:
+            client.revoke(reason, identifier)
+
+    def destroy(self, identifier):
+        with self.client() as client:
+            client.revoke(enums.RevocationReasonCode.KEY_COMPROMISE, identifier)
+            client.destroy(identifier)
+
+    def register(self, name, key, bits=256, masks=(enums.CryptographicUsageMask.DERIVE_KEY,), active=True,
+                 algorithm=enums.CryptographicAlgorithm.AES):
+        with self.client() as client:
+            made = objects.SymmetricKey(algorithm, bits, key, list(masks), name)
+            identifier = client.register(made)
+            if active:
+                client.activate(identifier)
+            return identifier
+
+
+def options(certificates, *servers):
+    """For coffer create."""
+    words = ["--provider", "kmip", "--kmip-ca", certificates.path("ca.pem"), "--kmip-certificate",
+             certificates.path("client.pem"), "--kmip-key", certificates.path("client.key")]
+    for server in servers:
+        words += ["--kmip-server", server if isinstance(server, str) else server.address]
+    return words
