@@ -199,7 +199,7 @@ static enum error none_verified(const struct device *device, const struct openin
             device->path);
     if (opening->error != ERROR_NONE)
         return error_prefix(opening->error, "the superblock of %s", device->path);
-    return error_explain(ERROR_WRONG_KEY, "the key does not fit %s: wrong passphrase or key file", device->path);
+    return error_explain(ERROR_WRONG_KEY, "the key does not fit %s: wrong passphrase or key", device->path);
 }
 
 static enum error read_only_check(const struct device *device, const struct superblock *superblock)

@@ -1,12 +1,16 @@
 """What the tests of key servers share: certificates made by openssl, real PyKMIP servers, and a hand on their keys."""
 import atexit
 import os
+import re
 import select
 import socket
 import subprocess
+import time
 import warnings
 
-from coffer import PATIENCE, run, skip
+import nbd
+
+from coffer import MIB, PATIENCE, Pool, connect, run, skip
 
 try:
     from kmip.core import enums
@@ -22,6 +26,78 @@ VERSIONS = ("1.2", "1.3", "1.4", "2.0")
 
 def openssl(*words, **options):
     run("openssl", *words, **options)
+
+
+class KmipPool(Pool):
+    """A pool to be made with its key on servers."""
+
+    def __init__(self):
+        super().__init__(create=False)
+        self.certificates = Certificates(os.path.join(self.base, "certificates"))
+        self.database = os.path.join(self.base, "keys")
+
+    def server(self, **options):
+        return Server(self.certificates, self.database, **options)
+
+    def create(self, *servers):
+        self.coffer("create", self.directory, "--size", "512M", *options(self.certificates, *servers))
+        return self
+
+    def create_refused(self, *words, status=None):
+        said = self.refused("create", self.directory, "--size", "512M", *words, status=status)
+        assert not os.path.exists(self.directory), "a pool that was not made is there"
+        return said
+
+    @property
+    def conf(self):
+        return os.path.join(self.directory, "coffer.conf")
+
+    @property
+    def key_name(self):
+        with open(self.conf) as file:
+            uuid = next(line.split()[2] for line in file if line.startswith("uuid"))
+        return f"coffer/{uuid}/kek/1"
+
+    def conf_change(self, key, value):
+        """Another value for a key, given once or more often, of the provider."""
+        with open(self.conf) as file:
+            text = file.read()
+        changed = re.sub(rf"^{key} = .*\n(?:{key} = .*\n)*", f"{key} = {value}\n", text, flags=re.MULTILINE)
+        assert changed != text, key
+        with open(self.conf, "w") as file:
+            file.write(changed)
+
+    def fill(self):
+        self.create_object("disk", MIB)
+        handle = connect(self, "disk")
+        handle.pwrite(b"here", 0)
+        handle.shutdown()
+
+    def serves(self):
+        handle = connect(self, "disk")
+        assert bytes(handle.pread(4, 0)) == b"here"
+        handle.shutdown()
+
+    def until(self, condition):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, self.last_messages()
+            time.sleep(0.1)
+
+    def start_locked(self, *words):
+        """Started, it is alive and locked, tries on, and says why."""
+        if os.path.exists(self.messages):
+            os.truncate(self.messages, 0)
+        self.start()
+        status = self.status()
+        assert status["locked"] and status["awaits_key"], status
+        for word in words:
+            assert word in status["why_locked"], (word, status["why_locked"])
+        try:
+            connect(self, "disk")
+        except nbd.Error:
+            return
+        raise AssertionError("a locked pool serves")
 
 
 class Certificates:
@@ -122,6 +198,14 @@ class Server:
         with self.client() as client:
             client.revoke(enums.RevocationReasonCode.KEY_COMPROMISE, identifier)
             client.destroy(identifier)
+
+    def key(self, identifier):
+        with self.client() as client:
+            return client.get(identifier).value
+
+    def destroy_all(self):
+        for identifier in self.ids():
+            self.destroy(identifier)
 
     def register(self, name, key, bits=256, masks=(enums.CryptographicUsageMask.DERIVE_KEY,), active=True,
                  algorithm=enums.CryptographicAlgorithm.AES):

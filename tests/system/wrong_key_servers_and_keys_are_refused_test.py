@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+"""A KMIP server, certificate or key that is not the right one opens nothing, each with its own sentence; the right one does
+once it is back."""
+import os
+import shutil
+import unittest
+
+from kmip.core import enums
+
+from kmip_servers import Certificates, KmipPool, Server, options
+
+MASKS = enums.CryptographicUsageMask
+
+
+class WrongKeyServers(unittest.TestCase):
+    def made(self):
+        pool = KmipPool()
+        server = pool.server().start()
+        pool.create(server).start()
+        pool.fill()
+        pool.stop()
+        return pool, server
+
+    def comes_back(self, pool):
+        pool.until(lambda: not pool.status()["locked"])
+        pool.serves()
+        pool.stop()
+
+    def test_certificates_that_do_not_fit(self):
+        pool, server = self.made()
+        other = Certificates(os.path.join(pool.base, "others"))
+        own = pool.certificates
+        for key, value, words in (
+                ("ca", other.path("ca.pem"), ("certificate is refused",)),  # of the server
+                ("certificate", other.path("client.pem"), ("is not the key of the certificate", own.path("client.key"))),
+                ("certificate", own.path("nowhere.pem"), ("nowhere.pem",)),
+                ("key", own.path("ca.pem"), ("ca.pem",)),
+                ("ca", own.path("client.key"), ("client.key",))):
+            with open(pool.conf) as file:
+                before = file.read()
+            pool.conf_change(key, value)
+            pool.start_locked(*words)
+            pool.stop()
+            with open(pool.conf, "w") as file:
+                file.write(before)
+        for name in ("client.pem", "client.key"):  # of a CA that the server does not know
+            shutil.copy(own.path(name), own.path(name + ".own"))
+            shutil.copy(other.path(name), own.path(name))
+        pool.start_locked(server.address, "TLS")
+        for name in ("client.pem", "client.key"):
+            os.replace(own.path(name + ".own"), own.path(name))
+        self.comes_back(pool)
+        os.chmod(own.path("client.key"), 0o644)
+        pool.start_locked("chmod go= " + own.path("client.key"))
+        health = pool.health()["WIDE_MODES"]
+        self.assertEqual(health["severity"], "error")
+        os.chmod(own.path("client.key"), 0o600)
+        self.comes_back(pool)
+
+    def test_a_server_whose_certificate_names_another_host(self):
+        pool, server = self.made()
+        server.stop()
+        own = pool.certificates
+        shutil.copy(own.path("server.pem"), own.path("right.pem"))
+        shutil.copy(own.path("server.key"), own.path("right.key"))
+        own.sign("server", "127.0.0.1", "subjectAltName=DNS:kms.example,IP:127.0.0.2\nextendedKeyUsage=serverAuth\n")
+        server.start()
+        pool.start_locked(server.address, "certificate is refused", "IP address mismatch")
+        server.stop()
+        os.replace(own.path("right.pem"), own.path("server.pem"))
+        os.replace(own.path("right.key"), own.path("server.key"))
+        server.start()
+        self.comes_back(pool)
+        pool.conf_change("servers", f"localhost:{server.port}")  # the same server, by a name that it does not have
+        pool.start_locked("certificate is refused", "ostname mismatch")
+        pool.stop()
+
+    def test_a_client_that_is_not_the_keys_owner(self):
+        pool, server = self.made()
+        own = pool.certificates
+        own.sign("client", "somebody else", "extendedKeyUsage=clientAuth\n")
+        pool.start_locked(server.address, pool.key_name)
+        own.sign("client", "coffer", "extendedKeyUsage=clientAuth\n")
+        self.comes_back(pool)
+
+    def test_keys_that_are_not_what_was_made(self):
+        pool, server = self.made()
+        name = pool.key_name
+        right = server.key(server.ids()[0])
+        self.assertEqual(len(right), 32)
+        for bad, words in (
+                (lambda: None, ("there is no key " + name,)),
+                (lambda: server.register(name, bytes(32)), ("all zeros",)),
+                (lambda: server.register(name, right[:16], 128), ("not AES with 256 bits",)),
+                (lambda: server.register(name, right, masks=(MASKS.ENCRYPT, MASKS.DECRYPT)), ("Derive Key",)),
+                (lambda: server.register(name, right[:24], 192, algorithm=enums.CryptographicAlgorithm.TRIPLE_DES),
+                 ("not AES",)),
+                (lambda: server.register(name, right, active=False), ("is not activated",)),
+                (lambda: [server.register(name, right) for _ in range(2)], ("more than one key " + name,)),
+                (lambda: server.register(name, bytes(range(32))), ("does not fit", "wrong passphrase or key"))):
+            server.destroy_all()
+            bad()
+            pool.start_locked(*words)
+            pool.stop()
+        pool.start_locked()
+        server.destroy_all()
+        server.register(name, right)
+        self.comes_back(pool)
+        pool.check()
+
+    def test_a_key_that_is_no_longer_active_opens_and_raises_health(self):
+        pool, server = self.made()
+        identifier = server.ids()[0]
+        server.revoke(identifier)
+        pool.start()
+        pool.serves()
+        health = pool.health()["KEY_STATE"]
+        self.assertEqual(health["severity"], "warning")
+        self.assertIn("deactivated", health["evidence"])
+        self.assertIn("Deactivated", pool.last_messages())
+        pool.stop()
+        before = self.spoil_a_copy(pool)
+        pool.start()
+        pool.serves()
+        self.assertIn("superblocks are not written anew", pool.last_messages())
+        pool.stop()
+        self.assertEqual(self.first_copy(pool), before)  # nothing was wrapped with it
+        server.revoke(identifier, enums.RevocationReasonCode.KEY_COMPROMISE)
+        pool.start()
+        pool.serves()
+        health = pool.health()["KEY_STATE"]
+        self.assertEqual(health["severity"], "error")
+        self.assertIn("compromised", health["evidence"])
+        pool.stop()
+
+    def first_copy(self, pool):
+        with open(pool.disk, "rb") as disk:
+            return disk.read(4096)
+
+    def spoil_a_copy(self, pool):
+        with open(pool.disk, "r+b") as disk:
+            disk.seek(100)
+            disk.write(b"\xff" * 100)
+        return self.first_copy(pool)
+
+    def test_creations_that_fail_leave_nothing_anywhere(self):
+        pool = KmipPool()
+        server = pool.server().start()
+        right = options(pool.certificates, server)
+        self.assertIn("needs", pool.create_refused(*right[:-2], status=2))
+        self.assertIn("kmip", pool.create_refused("--kmip-ca", "x", status=2))
+        self.assertIn("--seal", pool.create_refused(*right, "--seal", "file", status=2))
+        self.assertIn("HOST", pool.create_refused(*right[:-1], "host:port", status=2))
+        self.assertIn("nowhere", pool.create_refused(*right[:6], "/nowhere", *right[7:]))
+        dead = Server(pool.certificates, pool.database)
+        self.assertIn(dead.address, pool.create_refused(*options(pool.certificates, dead)))
+        os.chmod(pool.certificates.path("client.key"), 0o640)
+        self.assertIn("client.key", pool.create_refused(*right))
+        os.chmod(pool.certificates.path("client.key"), 0o600)
+        self.assertEqual(server.ids(), [])
+        pool.coffer("create", pool.directory, "--size", "512M", "--dry-run", *right)
+        self.assertEqual(server.ids(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
