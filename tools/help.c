@@ -199,6 +199,8 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
           "        COMPREPLY=($(compgen -W \"$nouns\" -- \"$current\"))\n"
           "    elif [[ -z $verb && -n $verbs ]]; then\n"
           "        COMPREPLY=($(compgen -W \"$verbs\" -- \"$current\"))\n"
+          "    elif [[ $noun == key && $verb == provider ]]; then\n"
+          "        COMPREPLY=($(compgen -W \"test\" -- \"$current\"))\n"
           "    elif [[ $noun == object && ( $verb == import || $verb == verify ) ]]; then\n"
           "        COMPREPLY=($(compgen -f -- \"$current\"))\n"
           "    elif [[ $noun == create || $noun == check ]]; then\n"
