@@ -1,0 +1,339 @@
+/*
+ * The way to a TPM and back, by tpm2-tss' ESAPI.
+ *
+ * The bus to a TPM is not trusted. A session is salted to the storage primary, whose Name says which TPM it is: who sits
+ * on the bus cannot read what the session encrypts (AES-128-CFB, both directions), nor answer in the TPM's place. That
+ * holds from the sealing on, where the Name is recorded; at the sealing itself it is the TPM that answers.
+ *
+ * A TPM without a resource manager has three slots for objects and few for sessions, and keeps them when the process
+ * that filled them is gone: tpm_link_close() flushes on every path. The library keeps what passed through it in memory
+ * that it frees as it is, and on the stack: both are overwritten here, since nothing of that is in the arena but what
+ * the library leaves to OpenSSL. No state between two links, no locks; a crash leaves at most slots filled.
+ */
+#include "crypto/tpm_link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tss2/tss2_rc.h>
+#include <tss2/tss2_sys.h>
+#include <tss2/tss2_tctildr.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+#define PERSISTENT_PRIMARY 0x81000001u /* where the TCG's provisioning guidance puts the storage root key */
+#define DEVICE_PREFIX      "device:"
+#define STACK_BYTES        (64u << 10) /* more than the library's deepest call takes */
+#define CFB_BITS           128         /* what every TPM has */
+
+/* It writes to stderr what it returns as well, unless it is told otherwise; a person may. */
+static void __attribute__((constructor)) library_quieten(void)
+{
+    setenv("TSS2_LOG", "all+NONE", 0);
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
+
+static bool is_of_tpm(TSS2_RC code)
+{
+    TSS2_RC layer = code & TSS2_RC_LAYER_MASK;
+    return layer == TSS2_TPM_RC_LAYER || layer == TSS2_RESMGR_TPM_RC_LAYER;
+}
+
+bool tpm_faults_parameter(TSS2_RC code)
+{
+    return is_of_tpm(code) && code & TPM2_RC_FMT1 && code & TPM2_RC_P;
+}
+
+TSS2_RC tpm_code(TSS2_RC code)
+{
+    if (!is_of_tpm(code))
+        return code;
+    code &= ~TSS2_RC_LAYER_MASK;
+    return code & TPM2_RC_FMT1 ? code & (TPM2_RC_FMT1 | 0x3f) : code;
+}
+
+static bool is_of_transport(TSS2_RC code)
+{
+    TSS2_RC base = code & ~TSS2_RC_LAYER_MASK;
+    bool transport = (code & TSS2_RC_LAYER_MASK) == TSS2_TCTI_RC_LAYER;
+    return transport && (base == TSS2_BASE_RC_IO_ERROR || base == TSS2_BASE_RC_NO_CONNECTION ||
+                         base == TSS2_BASE_RC_GENERAL_FAILURE || base == TSS2_BASE_RC_NO_TPM);
+}
+
+static enum error absent(const struct tpm_link *link)
+{
+    return error_explain(ERROR_KEY_ABSENT,
+                         "no TPM answers at %s: turn it on (firmware setup), or name the right one in coffer.conf, "
+                         "[provider] tcti",
+                         link->place);
+}
+
+static enum error busy(const struct tpm_link *link)
+{
+    return error_explain(ERROR_BUSY,
+                         "the TPM at %s is in use by others and has no room: wait, or name " TPM_TCTI_DEFAULT
+                         " in coffer.conf, [provider] tcti, where the kernel shares it",
+                         link->place);
+}
+
+static enum error locked_out(const struct tpm_link *link)
+{
+    return error_explain(ERROR_BUSY,
+                         "the TPM at %s takes no PINs for now: there were too many wrong ones, or unclean ends of the "
+                         "machine; wait (`tpm2_getcap properties-variable` says how long), or type "
+                         "`tpm2_dictionarylockout --clear-lockout`",
+                         link->place);
+}
+
+enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char *action)
+{
+    TSS2_RC plain = tpm_code(code);
+    if (code == TSS2_RC_SUCCESS)
+        return ERROR_NONE;
+    if (is_of_transport(code))
+        return absent(link);
+    if (plain == TPM2_RC_LOCKOUT)
+        return locked_out(link);
+    if (plain == TPM2_RC_OBJECT_MEMORY || plain == TPM2_RC_SESSION_MEMORY || plain == TPM2_RC_OBJECT_HANDLES ||
+        plain == TPM2_RC_SESSION_HANDLES || plain == TPM2_RC_MEMORY || plain == TPM2_RC_RETRY)
+        return busy(link);
+    if (code == TSS2_ESYS_RC_RSP_AUTH_FAILED)
+        return error_explain(ERROR_FORGED,
+                             "the TPM at %s did not give the answer that came: something on the way to it changes "
+                             "messages, or stands in its place",
+                             link->place);
+    if (plain == TPM2_RC_INITIALIZE)
+        return error_explain(ERROR_KEY_ABSENT, "the TPM at %s was not started: restart the machine", link->place);
+    if (!is_of_tpm(code) && (code & ~TSS2_RC_LAYER_MASK) == TSS2_BASE_RC_MEMORY)
+        return ERROR_NO_MEMORY;
+    return error_explain(ERROR_IO, "the TPM at %s could not %s: %s (0x%x)", link->place, action, Tss2_RC_Decode(code),
+                         code);
+}
+
+/* ---- connection -------------------------------------------------------------------------------------------------- */
+
+enum error tpm_tcti_check(const char *tcti)
+{
+    static const char *const transports[] = {"device", "swtpm", "mssim", "tabrmd"};
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/.,=_-";
+    size_t length = strlen(tcti), name = strcspn(tcti, ":");
+    if (length > TPM_TCTI_SIZE_MAX || strspn(tcti, allowed) != length)
+        return error_explain(ERROR_INVALID, "\"%.64s\" is no TCTI: write " TPM_TCTI_DEFAULT, tcti);
+    for (size_t i = 0; i < COUNT_OF(transports); i++)
+        if (strlen(transports[i]) == name && strncmp(tcti, transports[i], name) == 0)
+            return ERROR_NONE;
+    return error_explain(ERROR_INVALID,
+                         "there is no TCTI \"%.64s\": there are device:PATH, swtpm:host=HOST,port=PORT, mssim and tabrmd",
+                         tcti);
+}
+
+/* The library tells no reasons. */
+static enum error device_check(const struct tpm_link *link)
+{
+    const char *path = link->place + strlen(DEVICE_PREFIX);
+    if (strncmp(link->place, DEVICE_PREFIX, strlen(DEVICE_PREFIX)) != 0 || access(path, R_OK | W_OK) == 0)
+        return ERROR_NONE;
+    if (errno == EACCES)
+        return error_explain(ERROR_ACCESS,
+                             "%s may not be used by this user: `usermod --append --groups tss USER` allows it, from "
+                             "the next login or start of the service on",
+                             path);
+    return absent(link);
+}
+
+enum error tpm_link_open(const char *tcti, struct tpm_link *link)
+{
+    *link = (struct tpm_link){.place = tcti == NULL ? TPM_TCTI_DEFAULT : tcti,
+                              .primary = ESYS_TR_NONE,
+                              .session = ESYS_TR_NONE,
+                              .object = ESYS_TR_NONE};
+    TRY(tpm_tcti_check(link->place));
+    TRY(device_check(link));
+    TSS2_RC code = Tss2_TctiLdr_Initialize(link->place, &link->tcti);
+    if (code == TSS2_TCTI_RC_NOT_SUPPORTED)
+        return error_explain(ERROR_UNSUPPORTED,
+                             "the library for the TCTI %s is not installed: `apt install libtss2-tcti-%.*s0`", link->place,
+                             (int)strcspn(link->place, ":"), link->place);
+    TRY(tpm_link_error(link, code, "be reached"));
+    return tpm_link_error(link, Esys_Initialize(&link->esys, link->tcti, NULL), "be reached");
+}
+
+static void flush(struct tpm_link *link, ESYS_TR *handle)
+{
+    if (*handle != ESYS_TR_NONE)
+        (void)Esys_FlushContext(link->esys, *handle);
+    *handle = ESYS_TR_NONE;
+}
+
+/* The buffer of commands and answers: a command is made in it that is never sent. */
+static void buffer_overwrite(struct tpm_link *link)
+{
+    static const TPM2B_MAX_BUFFER zeros = {.size = TPM2_MAX_DIGEST_BUFFER};
+    TSS2_SYS_CONTEXT *sys;
+    if (Esys_GetSysContext(link->esys, &sys) == TSS2_RC_SUCCESS)
+        (void)Tss2_Sys_Hash_Prepare(sys, &zeros, TPM2_ALG_SHA256, TPM2_RH_NULL);
+}
+
+/* The copy of what was to be sealed: a command is begun that has no parent. */
+static void input_overwrite(struct tpm_link *link)
+{
+    TPM2B_SENSITIVE_CREATE zeros = {0};
+    TPM2B_PUBLIC public = {0};
+    TPM2B_DATA outside = {0};
+    TPML_PCR_SELECTION pcrs = {0};
+    (void)Esys_Create_Async(link->esys, ESYS_TR_NONE, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &zeros, &public,
+                            &outside, &pcrs);
+}
+
+static void __attribute__((noinline)) stack_overwrite(void)
+{
+    uint8_t below[STACK_BYTES];
+    memory_cleanse(below, sizeof below);
+}
+
+void tpm_link_close(struct tpm_link *link)
+{
+    if (link->esys != NULL) {
+        flush(link, &link->object);
+        flush(link, &link->session);
+        if (!link->primary_persists)
+            flush(link, &link->primary);
+        input_overwrite(link);
+        buffer_overwrite(link);
+        Esys_Finalize(&link->esys);
+    }
+    Tss2_TctiLdr_Finalize(&link->tcti);
+    stack_overwrite();
+}
+
+/* ---- primaries --------------------------------------------------------------------------------------------------- */
+
+#define STORAGE_ATTRIBUTES                                                                                             \
+    (TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |     \
+     TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT)
+#define ENDORSEMENT_ATTRIBUTES                                                                                         \
+    (TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_ADMINWITHPOLICY |  \
+     TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT)
+
+/* What both of the TCG's ECC P-256 templates have in common; the rest, unique included, is zero. */
+static TPM2B_PUBLIC template_of(TPMA_OBJECT attributes)
+{
+    TPM2B_PUBLIC template = {.publicArea = {.type = TPM2_ALG_ECC, .nameAlg = TPM2_ALG_SHA256}};
+    TPMS_ECC_PARMS *ecc = &template.publicArea.parameters.eccDetail;
+    template.publicArea.objectAttributes = attributes;
+    ecc->symmetric.algorithm = TPM2_ALG_AES;
+    ecc->symmetric.keyBits.aes = CFB_BITS;
+    ecc->symmetric.mode.aes = TPM2_ALG_CFB;
+    ecc->scheme.scheme = TPM2_ALG_NULL;
+    ecc->curveID = TPM2_ECC_NIST_P256;
+    ecc->kdf.scheme = TPM2_ALG_NULL;
+    template.publicArea.unique.ecc.x.size = template.publicArea.unique.ecc.y.size = 32;
+    return template;
+}
+
+static enum error name_of(struct tpm_link *link, ESYS_TR handle, uint8_t name[TPM_NAME_SIZE])
+{
+    TPM2B_NAME *found;
+    TRY(tpm_link_error(link, Esys_TR_GetName(link->esys, handle, &found), "name a key"));
+    enum error error = ERROR_NONE;
+    if (found->size == TPM_NAME_SIZE)
+        memcpy(name, found->name, TPM_NAME_SIZE);
+    else
+        error = error_explain(ERROR_UNSUPPORTED, "the TPM at %s names keys otherwise than by SHA-256", link->place);
+    Esys_Free(found);
+    return error;
+}
+
+static TSS2_RC primary_create(struct tpm_link *link, ESYS_TR hierarchy, const TPM2B_PUBLIC *template, ESYS_TR *handle)
+{
+    static const TPM2B_SENSITIVE_CREATE sensitive;
+    static const TPM2B_DATA outside;
+    static const TPML_PCR_SELECTION pcrs;
+    return Esys_CreatePrimary(link->esys, hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, template,
+                              &outside, &pcrs, handle, NULL, NULL, NULL, NULL);
+}
+
+static bool is_storage_primary(const TPM2B_PUBLIC *public)
+{
+    const TPMT_PUBLIC *area = &public->publicArea;
+    const TPMS_ECC_PARMS *ecc = &area->parameters.eccDetail;
+    return area->type == TPM2_ALG_ECC && area->nameAlg == TPM2_ALG_SHA256 && area->authPolicy.size == 0 &&
+           area->objectAttributes == STORAGE_ATTRIBUTES && ecc->curveID == TPM2_ECC_NIST_P256 &&
+           ecc->symmetric.algorithm == TPM2_ALG_AES && ecc->symmetric.keyBits.aes == CFB_BITS &&
+           ecc->symmetric.mode.aes == TPM2_ALG_CFB;
+}
+
+/* The one that provisioning left in the TPM, which needs no password of the owner. Whether it is there. */
+static bool primary_find(struct tpm_link *link, const uint8_t *wanted)
+{
+    TPM2B_PUBLIC *public = NULL;
+    ESYS_TR handle;
+    if (Esys_TR_FromTPMPublic(link->esys, PERSISTENT_PRIMARY, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle))
+        return false;
+    bool fits = name_of(link, handle, link->primary_name) == ERROR_NONE;
+    if (wanted != NULL)
+        fits = fits && memcmp(link->primary_name, wanted, TPM_NAME_SIZE) == 0;
+    else if (Esys_ReadPublic(link->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &public, NULL, NULL) ||
+             !is_storage_primary(public))
+        fits = false;
+    Esys_Free(public);
+    if (!fits) {
+        (void)Esys_TR_Close(link->esys, &handle);
+        return false;
+    }
+    link->primary = handle;
+    link->primary_persists = true;
+    return true;
+}
+
+enum error tpm_link_primary(struct tpm_link *link, const uint8_t name[TPM_NAME_SIZE])
+{
+    if (primary_find(link, name))
+        return ERROR_NONE;
+    TPM2B_PUBLIC template = template_of(STORAGE_ATTRIBUTES);
+    TSS2_RC code = primary_create(link, ESYS_TR_RH_OWNER, &template, &link->primary);
+    if (tpm_code(code) == TPM2_RC_BAD_AUTH || tpm_code(code) == TPM2_RC_AUTH_FAIL)
+        return error_explain(ERROR_ACCESS,
+                             "the owner of the TPM at %s has a password: make its storage key persistent, once, by "
+                             "`tpm2_createprimary -C o -P PASSWORD -G ecc -u srk.unique -c srk.ctx` and `tpm2_evictcontrol -C o "
+                             "-P PASSWORD -c srk.ctx 0x81000001`, with 64 zero bytes, each half headed by 0x20 0x00, in "
+                             "srk.unique",
+                             link->place);
+    TRY(tpm_link_error(link, code, "make its storage key"));
+    TRY(name_of(link, link->primary, link->primary_name));
+    return name == NULL || memcmp(link->primary_name, name, TPM_NAME_SIZE) == 0 ? ERROR_NONE : ERROR_NOT_FOUND;
+}
+
+void tpm_link_endorsement(struct tpm_link *link, uint8_t name[TPM_NAME_SIZE])
+{
+    /* TCG EK Credential Profile, template L-2: PolicySecret(TPM_RH_ENDORSEMENT) */
+    static const uint8_t policy[] = {0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc,
+                                     0x8d, 0x46, 0xa5, 0xd7, 0x24, 0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52,
+                                     0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa};
+    TPM2B_PUBLIC template = template_of(ENDORSEMENT_ATTRIBUTES);
+    ESYS_TR handle = ESYS_TR_NONE;
+    memcpy(template.publicArea.authPolicy.buffer, policy, sizeof policy);
+    template.publicArea.authPolicy.size = sizeof policy;
+    memset(name, 0, TPM_NAME_SIZE);
+    if (primary_create(link, ESYS_TR_RH_ENDORSEMENT, &template, &handle) == TSS2_RC_SUCCESS &&
+        name_of(link, handle, name) != ERROR_NONE)
+        error_forget();
+    flush(link, &handle);
+}
+
+/* ---- session ----------------------------------------------------------------------------------------------------- */
+
+enum error tpm_link_session(struct tpm_link *link)
+{
+    const TPMT_SYM_DEF cipher = {
+        .algorithm = TPM2_ALG_AES, .keyBits = {.aes = CFB_BITS}, .mode = {.aes = TPM2_ALG_CFB}};
+    const TPMA_SESSION attributes = TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
+    TRY(tpm_link_error(link,
+                       Esys_StartAuthSession(link->esys, link->primary, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                             ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &cipher, TPM2_ALG_SHA256, &link->session),
+                       "begin a session"));
+    return tpm_link_error(link, Esys_TRSess_SetAttributes(link->esys, link->session, attributes, 0xff),
+                          "begin a session");
+}

@@ -1,0 +1,42 @@
+/* A conversation with a TPM: connection, storage primary, salted session, errors. For crypto/tpm.c only. */
+#ifndef COFFER_CRYPTO_TPM_LINK_H
+#define COFFER_CRYPTO_TPM_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <tss2/tss2_esys.h>
+
+#include "base/error.h"
+#include "crypto/tpm.h"
+
+struct tpm_link {
+    const char *place; /* the TCTI's text, for sentences */
+    TSS2_TCTI_CONTEXT *tcti;
+    ESYS_CONTEXT *esys;
+    ESYS_TR primary; /* these three ESYS_TR_NONE where there is none */
+    ESYS_TR session;
+    ESYS_TR object;
+    bool primary_persists; /* lies in the TPM for good, and is not flushed */
+    uint8_t primary_name[TPM_NAME_SIZE];
+};
+
+/* Connects. Behind it, also where it failed, tpm_link_close() is due. */
+enum error tpm_link_open(const char *tcti, struct tpm_link *link) CHECKED;
+/* Flushes every handle and session, and forgets what passed through. */
+void tpm_link_close(struct tpm_link *link);
+
+/* The storage primary: where `name` is NULL the one that this TPM has, else the one of this Name, or ERROR_NOT_FOUND. */
+enum error tpm_link_primary(struct tpm_link *link, const uint8_t name[TPM_NAME_SIZE]) CHECKED;
+/* An HMAC session salted to the primary, that encrypts the first parameter of commands and of answers. */
+enum error tpm_link_session(struct tpm_link *link) CHECKED;
+/* The Name of the endorsement key; all zero where it cannot be had. */
+void tpm_link_endorsement(struct tpm_link *link, uint8_t name[TPM_NAME_SIZE]);
+
+/* `action`: "seal a key". ERROR_NONE for TSS2_RC_SUCCESS. */
+enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char *action) CHECKED;
+/* The TPM's code without layer, parameter and session numbers, to compare with TPM2_RC_... */
+TSS2_RC tpm_code(TSS2_RC code);
+/* Whether it finds fault with what a parameter holds. */
+bool tpm_faults_parameter(TSS2_RC code);
+
+#endif
