@@ -15,7 +15,8 @@
 #include "crypto/provider_native.h"
 #include "crypto/provider_root.h"
 
-static const struct provider_ops *const providers[] = {&provider_native_file, &provider_native_passphrase, &provider_kmip};
+static const struct provider_ops *const providers[] = {&provider_native_file, &provider_native_passphrase,
+                                                       &provider_native_tpm, &provider_kmip};
 
 static bool text_equal(const char *a, const char *b)
 {
@@ -32,7 +33,7 @@ enum error provider_find(const struct provider_config *config, const struct prov
     return error_explain(
         ERROR_UNSUPPORTED,
         "provider %s: there is no type = %s with seal = %s; there are native with seal = file, native "
-        "with seal = passphrase, and kmip without one",
+        "with seal = passphrase, native with seal = tpm, and kmip without one",
         config->name, config->type == NULL ? "(none)" : config->type, config->seal == NULL ? "(none)" : config->seal);
 }
 

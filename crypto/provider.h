@@ -1,11 +1,11 @@
 /*
  * Key providers: who keeps the KDK, or the KEK itself, behind one table of operations. Providers are named in
- * coffer.conf ([provider NAME] type = native, seal = file | passphrase, id = UUID, path = FILE, or type = kmip, id =
- * UUID, servers = HOST:PORT, ..., ca, certificate, key = FILE). A disk never chooses a provider: the conf does.
+ * coffer.conf ([provider NAME] type = native, seal = file | passphrase | tpm, id = UUID, path = FILE, tcti = TCTI, or type = kmip,
+ * id = UUID, servers = HOST:PORT, ..., ca, certificate, key = FILE). A disk never chooses a provider: the conf does.
  *
  * A sealed KDK is a small JSON file of the pool directory: version, provider id, seal, KCV of the KDK and, for
  * `passphrase`, the scrypt parameters (RFC 7914) and the KDK wrapped by AES-256-KWP; for `file`, the KDK itself in
- * base64. Costs have a floor and a ceiling: a file outside them is refused before any work.
+ * base64; for `tpm`, what only the TPM that sealed it turns into the KDK (crypto/tpm.h). Costs have a floor and a ceiling: a file outside them is refused before any work.
  */
 #ifndef COFFER_CRYPTO_PROVIDER_H
 #define COFFER_CRYPTO_PROVIDER_H
@@ -30,8 +30,9 @@ struct provider_config {
     char name[PROVIDER_NAME_MAX + 1];
     struct uuid id;
     const char *type; /* "native", "kmip" */
-    const char *seal; /* "file", "passphrase"; NULL of kmip */
+    const char *seal; /* "file", "passphrase", "tpm"; NULL of kmip */
     const char *path; /* of the sealed file; NULL of kmip */
+    const char *tcti; /* of the seal "tpm": how the TPM is reached; NULL: TPM_TCTI_DEFAULT */
     /* Of kmip: */
     const char *const *servers; /* HOST, HOST:PORT or [IPV6]:PORT, at most PROVIDER_SERVERS_MAX; the first that answers */
     size_t server_count;
@@ -48,7 +49,7 @@ struct provider_kek {
 
 enum kek_state { KEK_ACTIVE, KEK_DEACTIVATED, KEK_COMPROMISED }; /* but for active, it unwraps only */
 
-struct provider_secret { /* what a person supplies; NULL where not needed */
+struct provider_secret { /* what a person supplies, for "tpm" the PIN; NULL where not needed */
     const char *passphrase;
     size_t passphrase_size;
 };
@@ -59,11 +60,14 @@ struct provider_ops {
     const char *type;
     const char *seal;
     bool needs_passphrase;
+    /* Whether create() can do its work: changes nothing. NULL: it can. */
+    enum error (*check)(const struct provider_config *config);
     /* Makes a new KDK and seals it; fails with ERROR_EXISTS where the file exists. */
     enum error (*create)(const struct provider_config *config, const struct provider_secret *secret,
                          uint8_t kdk[KEY_SIZE]);
     /* Unseals. ERROR_WRONG_KEY: wrong passphrase; ERROR_CORRUPT: damaged file; ERROR_FOREIGN: another provider's id;
-     * ERROR_ACCESS: others may read the file; ERROR_LOCKED: a passphrase is needed and none was given. */
+     * ERROR_ACCESS: others may read the file; ERROR_LOCKED: a passphrase is needed and none was given; of a TPM those of
+     * tpm_unseal(). */
     enum error (*open)(const struct provider_config *config, const struct provider_secret *secret,
                        uint8_t kdk[KEY_SIZE]);
     /* Makes a new KEK, which every server gave back over a new connection. ERROR_EXISTS where there is one. */
@@ -88,6 +92,10 @@ void provider_kek_withdraw(const struct provider_config *config, const struct pr
 /* The KEK. ERROR_KEY_ABSENT: the key is not there; errors as the operations'. */
 enum error provider_kek_open(const struct provider_config *config, const struct provider_secret *secret,
                              const struct provider_kek *which, uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
+/* Writes a KDK to a new file, sealed by a passphrase, whatever seals it otherwise: with `seal = passphrase` and this
+ * path the same provider opens by it. ERROR_EXISTS. */
+enum error provider_copy_create(const struct provider_config *config, const char *path,
+                                const struct provider_secret *secret, const uint8_t kdk[KEY_SIZE]) CHECKED;
 
 /* Reads a passphrase: from the file at `path` ("-": standard input; one trailing newline is dropped), or, where path
  * is NULL, from the systemd credential "coffer.passphrase" ($CREDENTIALS_DIRECTORY), or from the terminal without

@@ -1,8 +1,9 @@
 /*
- * The native provider's two seals.
+ * The native provider's three seals.
  *
  *   file         the KDK stands in the file, whose mode is its only protection
  *   passphrase   wrapped = KWP(scrypt(passphrase, salt, N, r, p), KDK)
+ *   tpm          the KDK stands in an object that only the TPM which sealed it can load (tpm.c)
  *
  * The file is input like any other: owner, mode, format, id, seal and costs are checked before scrypt runs, since costs
  * decide how much memory and time are spent. What comes out counts only when the KCV fits. The file is created whole
@@ -59,7 +60,7 @@ static enum error kcv_check(const struct provider_config *config, const struct s
     return ERROR_NONE;
 }
 
-static enum error sealed_key_store(const struct provider_config *config, const struct sealed_key *sealed)
+static enum error sealed_key_store(const char *path, const struct sealed_key *sealed)
 {
     char *text = arena_allocate(SEALED_KEY_TEXT_MAX);
     if (text == NULL)
@@ -67,7 +68,7 @@ static enum error sealed_key_store(const struct provider_config *config, const s
     size_t size = 0;
     enum error error = sealed_key_encode(sealed, text, &size);
     if (error == ERROR_NONE)
-        error = file_create(config->path, text, size);
+        error = file_create(path, text, size);
     arena_free(text);
     return error;
 }
@@ -107,7 +108,7 @@ static enum error file_seal_create(const struct provider_config *config, const s
     if (error == ERROR_NONE)
         error = kcv_derive(sealed.kdk, config->id, sealed.kcv);
     if (error == ERROR_NONE)
-        error = sealed_key_store(config, &sealed);
+        error = sealed_key_store(config->path, &sealed);
     if (error == ERROR_NONE)
         memcpy(kdk, sealed.kdk, KEY_SIZE);
     memory_cleanse(&sealed, sizeof(sealed));
@@ -151,27 +152,38 @@ static enum error passphrase_unwrap(const struct sealed_key *sealed, const struc
     return error;
 }
 
-static enum error passphrase_seal_create(const struct provider_config *config, const struct provider_secret *secret,
-                                         uint8_t kdk[KEY_SIZE])
+static enum error passphrase_store(const struct provider_config *config, const char *path,
+                                   const struct provider_secret *secret, const uint8_t kdk[KEY_SIZE])
 {
-    TRY(passphrase_check(config, secret, ERROR_INVALID));
     struct sealed_key sealed = {.seal = SEAL_PASSPHRASE,
                                 .provider = config->id,
                                 .scrypt_log2_n = SCRYPT_LOG2_N_DEFAULT,
                                 .scrypt_r = SCRYPT_R,
                                 .scrypt_p = SCRYPT_P};
+    TRY(kcv_derive(kdk, config->id, sealed.kcv));
+    TRY(passphrase_wrap(&sealed, secret, kdk));
+    return sealed_key_store(path, &sealed);
+}
+
+static enum error passphrase_seal_create(const struct provider_config *config, const struct provider_secret *secret,
+                                         uint8_t kdk[KEY_SIZE])
+{
+    TRY(passphrase_check(config, secret, ERROR_INVALID));
     uint8_t fresh[KEY_SIZE];
     enum error error = key_generate(fresh);
     if (error == ERROR_NONE)
-        error = kcv_derive(fresh, config->id, sealed.kcv);
-    if (error == ERROR_NONE)
-        error = passphrase_wrap(&sealed, secret, fresh);
-    if (error == ERROR_NONE)
-        error = sealed_key_store(config, &sealed);
+        error = passphrase_store(config, config->path, secret, fresh);
     if (error == ERROR_NONE)
         memcpy(kdk, fresh, KEY_SIZE);
     memory_cleanse(fresh, sizeof(fresh));
     return error;
+}
+
+enum error provider_copy_create(const struct provider_config *config, const char *path,
+                                const struct provider_secret *secret, const uint8_t kdk[KEY_SIZE])
+{
+    TRY(passphrase_check(config, secret, ERROR_INVALID));
+    return passphrase_store(config, path, secret, kdk);
 }
 
 static enum error passphrase_seal_open(const struct provider_config *config, const struct provider_secret *secret,
@@ -192,6 +204,65 @@ static enum error passphrase_seal_open(const struct provider_config *config, con
     return error == ERROR_WRONG_KEY ? error_explain(error, "wrong passphrase for %s", config->path) : error;
 }
 
+static struct tpm_access access_of(const struct provider_config *config, const struct provider_secret *secret)
+{
+    struct tpm_access access = {.tcti = config->tcti};
+    if (secret != NULL && secret->passphrase != NULL) {
+        access.pin = secret->passphrase;
+        access.pin_size = secret->passphrase_size;
+    }
+    return access;
+}
+
+static enum error tpm_seal_check(const struct provider_config *config)
+{
+    struct tpm_access access = access_of(config, NULL);
+    return tpm_check(&access);
+}
+
+static enum error tpm_seal_create(const struct provider_config *config, const struct provider_secret *secret,
+                                  uint8_t kdk[KEY_SIZE])
+{
+    struct tpm_access access = access_of(config, secret);
+    struct sealed_key sealed = {.seal = SEAL_TPM, .provider = config->id};
+    uint8_t fresh[KEY_SIZE], back[KEY_SIZE];
+    if (access.pin != NULL)
+        TRY(passphrase_check(config, secret, ERROR_INVALID));
+    enum error error = key_generate(fresh);
+    if (error == ERROR_NONE)
+        error = kcv_derive(fresh, config->id, sealed.kcv);
+    if (error == ERROR_NONE)
+        error = tpm_seal(&access, NULL, fresh, &sealed.tpm);
+    if (error == ERROR_NONE)
+        error = tpm_unseal(&access, &sealed.tpm, back);
+    if (error == ERROR_NONE)
+        error = kcv_check(config, &sealed, back);
+    if (error == ERROR_NONE)
+        error = sealed_key_store(config->path, &sealed);
+    if (error == ERROR_NONE)
+        memcpy(kdk, fresh, KEY_SIZE);
+    memory_cleanse(back, sizeof(back));
+    memory_cleanse(fresh, sizeof(fresh));
+    return error;
+}
+
+/* Who gives a passphrase where no PIN is needed gets the key all the same: coffer unlock asks when in doubt. */
+static enum error tpm_seal_open(const struct provider_config *config, const struct provider_secret *secret,
+                                uint8_t kdk[KEY_SIZE])
+{
+    struct tpm_access access = access_of(config, secret);
+    struct sealed_key sealed;
+    uint8_t found[KEY_SIZE];
+    TRY(sealed_key_load(config, SEAL_TPM, &sealed));
+    enum error error = tpm_unseal(&access, &sealed.tpm, found);
+    if (error == ERROR_NONE)
+        error = kcv_check(config, &sealed, found);
+    if (error == ERROR_NONE)
+        memcpy(kdk, found, KEY_SIZE);
+    memory_cleanse(found, sizeof(found));
+    return error;
+}
+
 const struct provider_ops provider_native_file = {
     .type = "native", .seal = "file", .needs_passphrase = false, .create = file_seal_create, .open = file_seal_open};
 
@@ -200,3 +271,10 @@ const struct provider_ops provider_native_passphrase = {.type = "native",
                                                         .needs_passphrase = true,
                                                         .create = passphrase_seal_create,
                                                         .open = passphrase_seal_open};
+
+const struct provider_ops provider_native_tpm = {.type = "native",
+                                                 .seal = "tpm",
+                                                 .needs_passphrase = false,
+                                                 .check = tpm_seal_check,
+                                                 .create = tpm_seal_create,
+                                                 .open = tpm_seal_open};

@@ -17,7 +17,7 @@
 
 #define VERSION            1
 #define CHECKSUM_SIZE      8
-#define BYTES_MAX          SEALED_KEY_WRAPPED_SIZE /* the longest value in base64 */
+#define BYTES_MAX          TPM_PRIVATE_MAX /* the longest value in base64 */
 #define BASE64_SIZE(bytes) (((bytes) + 2) / 3 * 4)
 #define BASE64_MAX         BASE64_SIZE(BYTES_MAX)
 #define HEX_MAX            16
@@ -32,9 +32,23 @@ struct checked_fields {
 };
 _Static_assert(sizeof(struct checked_fields) == 8 + 16 + 8 + 12 + 32 + 40, "the checksum covers no padding");
 
+/* Of the seal "tpm", behind those. */
+struct checked_tpm_fields {
+    struct checked_fields first;
+    le32 flags, public_size, private_size;
+    uint8_t primary[TPM_NAME_SIZE], endorsement[TPM_NAME_SIZE];
+    uint8_t public[TPM_PUBLIC_MAX];
+    uint8_t private[TPM_PRIVATE_MAX];
+};
+_Static_assert(sizeof(struct checked_tpm_fields) ==
+                   sizeof(struct checked_fields) + 12 + 2 * TPM_NAME_SIZE + TPM_PUBLIC_MAX + TPM_PRIVATE_MAX,
+               "the checksum covers no padding");
+
+static const char *const seal_names[] = {[SEAL_FILE] = "file", [SEAL_PASSPHRASE] = "passphrase", [SEAL_TPM] = "tpm"};
+
 const char *seal_name(enum seal seal)
 {
-    return seal == SEAL_FILE ? "file" : "passphrase";
+    return seal_names[seal];
 }
 
 static void hex_encode(const uint8_t *bytes, size_t size, char text[HEX_MAX + 1])
@@ -45,7 +59,12 @@ static void hex_encode(const uint8_t *bytes, size_t size, char text[HEX_MAX + 1]
 
 static enum error checksum_compute(const struct sealed_key *sealed, char text[HEX_MAX + 1])
 {
-    struct checked_fields fields = {
+    struct checked_tpm_fields all = {
+        .flags = le32_make(sealed->tpm.flags),
+        .public_size = le32_make(sealed->tpm.public_size),
+        .private_size = le32_make(sealed->tpm.private_size),
+    };
+    all.first = (struct checked_fields){
         .version = le32_make(VERSION),
         .seal = le32_make(sealed->seal),
         .provider = sealed->provider,
@@ -53,11 +72,16 @@ static enum error checksum_compute(const struct sealed_key *sealed, char text[HE
         .scrypt_r = le32_make(sealed->scrypt_r),
         .scrypt_p = le32_make(sealed->scrypt_p),
     };
-    memcpy(fields.kcv, sealed->kcv, sizeof(fields.kcv));
-    memcpy(fields.salt, sealed->salt, sizeof(fields.salt));
-    memcpy(fields.wrapped, sealed->wrapped, sizeof(fields.wrapped));
+    memcpy(all.first.kcv, sealed->kcv, sizeof(all.first.kcv));
+    memcpy(all.first.salt, sealed->salt, sizeof(all.first.salt));
+    memcpy(all.first.wrapped, sealed->wrapped, sizeof(all.first.wrapped));
+    memcpy(all.primary, sealed->tpm.primary, sizeof(all.primary));
+    memcpy(all.endorsement, sealed->tpm.endorsement, sizeof(all.endorsement));
+    memcpy(all.public, sealed->tpm.public, sealed->tpm.public_size);
+    memcpy(all.private, sealed->tpm.private, sealed->tpm.private_size);
     uint8_t digest[EVP_MAX_MD_SIZE];
-    if (EVP_Q_digest(NULL, "SHA256", NULL, &fields, sizeof(fields), digest, NULL) != 1)
+    size_t size = sealed->seal == SEAL_TPM ? sizeof(all) : sizeof(all.first);
+    if (EVP_Q_digest(NULL, "SHA256", NULL, &all, size, digest, NULL) != 1)
         return error_from_openssl("compute a checksum");
     hex_encode(digest, CHECKSUM_SIZE, text);
     return ERROR_NONE;
@@ -86,6 +110,28 @@ static int kdk_field_print(const struct sealed_key *sealed, char *text, size_t r
     return (int)size;
 }
 
+static int tpm_fields_print(const struct sealed_key *sealed, char *text, size_t room)
+{
+    const struct tpm_sealed *tpm = &sealed->tpm;
+    ASSERT(tpm->public_size <= TPM_PUBLIC_MAX && tpm->private_size <= TPM_PRIVATE_MAX);
+    char primary[BASE64_MAX + 1], endorsement[BASE64_MAX + 1], public[BASE64_MAX + 1], private[BASE64_MAX + 1];
+    EVP_EncodeBlock((uint8_t *)primary, tpm->primary, sizeof(tpm->primary));
+    EVP_EncodeBlock((uint8_t *)endorsement, tpm->endorsement, sizeof(tpm->endorsement));
+    EVP_EncodeBlock((uint8_t *)public, tpm->public, tpm->public_size);
+    EVP_EncodeBlock((uint8_t *)private, tpm->private, tpm->private_size);
+    return snprintf(text, room,
+                    "  \"tpm_flags\": %u,\n  \"tpm_primary\": \"%s\",\n  \"tpm_endorsement\": \"%s\",\n"
+                    "  \"tpm_public\": \"%s\",\n  \"tpm_private\": \"%s\",\n",
+                    tpm->flags, primary, endorsement, public, private);
+}
+
+static int seal_fields_print(const struct sealed_key *sealed, char *text, size_t room)
+{
+    if (sealed->seal == SEAL_FILE)
+        return kdk_field_print(sealed, text, room);
+    return sealed->seal == SEAL_TPM ? tpm_fields_print(sealed, text, room) : passphrase_fields_print(sealed, text, room);
+}
+
 enum error sealed_key_encode(const struct sealed_key *sealed, char text[SEALED_KEY_TEXT_MAX], size_t *size)
 {
     char provider[UUID_TEXT_SIZE], kcv[HEX_MAX + 1], checksum[HEX_MAX + 1];
@@ -95,18 +141,15 @@ enum error sealed_key_encode(const struct sealed_key *sealed, char text[SEALED_K
     int used = snprintf(text, SEALED_KEY_TEXT_MAX,
                         "{\n  \"version\": %d,\n  \"provider\": \"%s\",\n  \"seal\": \"%s\",\n  \"kcv\": \"%s\",\n",
                         VERSION, provider, seal_name(sealed->seal), kcv);
-    used += (sealed->seal == SEAL_FILE ? kdk_field_print : passphrase_fields_print)(
-        sealed, text + used, (size_t)(SEALED_KEY_TEXT_MAX - used));
+    used += seal_fields_print(sealed, text + used, (size_t)(SEALED_KEY_TEXT_MAX - used));
     used += snprintf(text + used, (size_t)(SEALED_KEY_TEXT_MAX - used), "  \"checksum\": \"%s\"\n}\n", checksum);
     ASSERT(used < SEALED_KEY_TEXT_MAX);
     *size = (size_t)used;
     return ERROR_NONE;
 }
 
-static enum error bytes_take(struct flat_object *object, const char *name, uint8_t *bytes, size_t size)
+static enum error text_decode(struct flat_text text, const char *name, uint8_t *bytes, size_t size)
 {
-    struct flat_text text;
-    TRY(flat_text_take(object, name, &text));
     uint8_t decoded[BASE64_MAX];
     char again[BASE64_MAX + 1];
     bool valid =
@@ -120,6 +163,28 @@ static enum error bytes_take(struct flat_object *object, const char *name, uint8
     memory_cleanse(decoded, sizeof(decoded));
     memory_cleanse(again, sizeof(again));
     return valid ? ERROR_NONE : error_explain(ERROR_CORRUPT, "\"%s\" is not %zu bytes in base64", name, size);
+}
+
+static enum error bytes_take(struct flat_object *object, const char *name, uint8_t *bytes, size_t size)
+{
+    struct flat_text text;
+    TRY(flat_text_take(object, name, &text));
+    return text_decode(text, name, bytes, size);
+}
+
+/* What has no fixed size: 1 to `room` bytes. */
+static enum error some_bytes_take(struct flat_object *object, const char *name, uint8_t *bytes, size_t room,
+                                  uint32_t *size)
+{
+    struct flat_text text;
+    TRY(flat_text_take(object, name, &text));
+    size_t padding = 0;
+    while (padding < 2 && padding < text.size && text.start[text.size - 1 - padding] == '=')
+        padding++;
+    if (text.size == 0 || text.size % 4 != 0 || text.size / 4 * 3 - padding > room)
+        return error_explain(ERROR_CORRUPT, "\"%s\" is not 1 to %zu bytes in base64", name, room);
+    *size = (uint32_t)(text.size / 4 * 3 - padding);
+    return text_decode(text, name, bytes, *size);
 }
 
 static int hex_digit(char digit)
@@ -169,10 +234,21 @@ static enum error seal_take(struct flat_object *object, enum seal *seal)
 {
     struct flat_text text;
     TRY(flat_text_take(object, "seal", &text));
-    if (!flat_text_equal(text, seal_name(SEAL_FILE)) && !flat_text_equal(text, seal_name(SEAL_PASSPHRASE)))
-        return error_explain(ERROR_CORRUPT, "\"seal\" is neither file nor passphrase");
-    *seal = flat_text_equal(text, seal_name(SEAL_FILE)) ? SEAL_FILE : SEAL_PASSPHRASE;
-    return ERROR_NONE;
+    for (enum seal known = SEAL_FILE; known <= SEAL_TPM; known++)
+        if (flat_text_equal(text, seal_name(known))) {
+            *seal = known;
+            return ERROR_NONE;
+        }
+    return error_explain(ERROR_CORRUPT, "\"seal\" is neither file nor passphrase nor tpm");
+}
+
+static enum error tpm_fields_take(struct flat_object *object, struct tpm_sealed *tpm)
+{
+    TRY(flat_number_take(object, "tpm_flags", &tpm->flags));
+    TRY(bytes_take(object, "tpm_primary", tpm->primary, sizeof(tpm->primary)));
+    TRY(bytes_take(object, "tpm_endorsement", tpm->endorsement, sizeof(tpm->endorsement)));
+    TRY(some_bytes_take(object, "tpm_public", tpm->public, sizeof(tpm->public), &tpm->public_size));
+    return some_bytes_take(object, "tpm_private", tpm->private, sizeof(tpm->private), &tpm->private_size);
 }
 
 static enum error passphrase_fields_take(struct flat_object *object, struct sealed_key *sealed)
@@ -182,6 +258,13 @@ static enum error passphrase_fields_take(struct flat_object *object, struct seal
     TRY(flat_number_take(object, "scrypt_p", &sealed->scrypt_p));
     TRY(bytes_take(object, "salt", sealed->salt, sizeof(sealed->salt)));
     return bytes_take(object, "wrapped", sealed->wrapped, sizeof(sealed->wrapped));
+}
+
+static enum error seal_fields_take(struct flat_object *object, struct sealed_key *sealed)
+{
+    if (sealed->seal == SEAL_FILE)
+        return bytes_take(object, "kdk", sealed->kdk, KEY_SIZE);
+    return sealed->seal == SEAL_TPM ? tpm_fields_take(object, &sealed->tpm) : passphrase_fields_take(object, sealed);
 }
 
 static enum error checksum_check(struct flat_object *object, const struct sealed_key *sealed)
@@ -199,8 +282,7 @@ static enum error fields_take(struct flat_object *object, struct sealed_key *sea
     TRY(provider_take(object, &sealed->provider));
     TRY(seal_take(object, &sealed->seal));
     TRY(kcv_take(object, sealed->kcv));
-    TRY(sealed->seal == SEAL_FILE ? bytes_take(object, "kdk", sealed->kdk, KEY_SIZE)
-                                  : passphrase_fields_take(object, sealed));
+    TRY(seal_fields_take(object, sealed));
     TRY(checksum_check(object, sealed));
     return flat_object_finish(object);
 }

@@ -3,7 +3,7 @@
  *
  *   version         1
  *   provider        UUID of the provider
- *   seal            "file" or "passphrase"
+ *   seal            "file", "passphrase" or "tpm"
  *   kcv             KCV of the KDK for the provider's UUID, 16 hexadecimal digits
  *   kdk             seal "file": the KDK, base64
  *   scrypt_log2_n   seal "passphrase": the costs of scrypt (RFC 7914)
@@ -11,6 +11,11 @@
  *   scrypt_p
  *   salt            32 bytes, base64
  *   wrapped         the KDK under the scrypt output by AES-256-KWP, 40 bytes, base64
+ *   tpm_flags       seal "tpm": 1 where a PIN is needed, else 0
+ *   tpm_primary     Name of the storage primary under which the KDK was sealed, 34 bytes, base64
+ *   tpm_endorsement Name of the endorsement key of that TPM, 34 bytes, base64; all zero: it was not to be had
+ *   tpm_public      the sealed object's TPM2B_PUBLIC, base64
+ *   tpm_private     its TPM2B_PRIVATE, encrypted by the TPM, base64
  *   checksum        first 8 bytes, hexadecimal, of SHA-256 over all of the above but the kdk, which has its KCV
  *
  * The checksum tells damage from a wrong passphrase; it protects from accidents only.
@@ -25,12 +30,13 @@
 #include "base/uuid.h"
 #include "crypto/hierarchy.h"
 #include "crypto/key_wrap.h"
+#include "crypto/tpm.h"
 
-#define SEALED_KEY_TEXT_MAX     1024
+#define SEALED_KEY_TEXT_MAX     2048
 #define SEALED_KEY_SALT_SIZE    32
 #define SEALED_KEY_WRAPPED_SIZE (KEY_SIZE + KEY_WRAP_OVERHEAD)
 
-enum seal { SEAL_FILE = 1, SEAL_PASSPHRASE = 2 };
+enum seal { SEAL_FILE = 1, SEAL_PASSPHRASE = 2, SEAL_TPM = 3 };
 
 struct sealed_key {
     enum seal seal;
@@ -40,6 +46,7 @@ struct sealed_key {
     uint8_t salt[SEALED_KEY_SALT_SIZE];
     uint8_t wrapped[SEALED_KEY_WRAPPED_SIZE];
     uint8_t kdk[KEY_SIZE]; /* seal "file" */
+    struct tpm_sealed tpm; /* seal "tpm" */
 };
 
 const char *seal_name(enum seal seal);

@@ -296,10 +296,9 @@ enum error tpm_link_primary(struct tpm_link *link, const uint8_t name[TPM_NAME_S
     TSS2_RC code = primary_create(link, ESYS_TR_RH_OWNER, &template, &link->primary);
     if (tpm_code(code) == TPM2_RC_BAD_AUTH || tpm_code(code) == TPM2_RC_AUTH_FAIL)
         return error_explain(ERROR_ACCESS,
-                             "the owner of the TPM at %s has a password: make its storage key persistent, once, by "
-                             "`tpm2_createprimary -C o -P PASSWORD -G ecc -u srk.unique -c srk.ctx` and `tpm2_evictcontrol -C o "
-                             "-P PASSWORD -c srk.ctx 0x81000001`, with 64 zero bytes, each half headed by 0x20 0x00, in "
-                             "srk.unique",
+                             "the owner of the TPM at %s has a password, and its storage key does not lie at 0x81000001: "
+                             "`tpm2_changeauth -c owner -p PASSWORD` takes the password away; docs/operating.md tells how "
+                             "to put the key there",
                              link->place);
     TRY(tpm_link_error(link, code, "make its storage key"));
     TRY(name_of(link, link->primary, link->primary_name));

@@ -1,8 +1,9 @@
 /*
- * What the native provider reads of a file: key files with both seals, and passphrases. The first byte chooses: bits 0
+ * What the native provider reads of a file: key files with all seals, and passphrases. The first byte chooses: bits 0
  * and 1: a key file as it comes, one whose fields come and whose checksum is made, patches to a valid one, a
- * passphrase; bit 2: the seal asked for; bit 3: of a made one, the check value fits as well. scrypt, which takes a
- * tenth of a second, is replaced (--wrap) by a sum; costs are checked before it is called, which this sees.
+ * passphrase; bits 2 and 4: the seal asked for; bit 3: of a made one, the check value fits as well. scrypt, which takes a
+ * tenth of a second, is replaced (--wrap) by a sum; costs are checked before it is called, which this sees. So is the
+ * TPM, by one that gives out the first bytes of what it sealed.
  */
 #include <openssl/evp.h>
 #include <stdint.h>
@@ -25,8 +26,8 @@ static const struct uuid id = {{1, 2, 3}};
 static const char secret[] = "correct horse";
 static char path[32];
 static int file;
-static char valid[2][SEALED_KEY_TEXT_MAX]; /* by seal less one */
-static size_t valid_size[2];
+static char valid[3][SEALED_KEY_TEXT_MAX]; /* by seal less one */
+static size_t valid_size[3];
 static uint8_t kdk[KEY_SIZE] = {7};
 
 int LLVMFuzzerInitialize(int *count, char ***arguments);
@@ -42,6 +43,17 @@ int __wrap_EVP_PBE_scrypt(const char *pass, size_t pass_size, const unsigned cha
     for (size_t i = 0; i < key_size; i++)
         key[i] = (uint8_t)(salt[i % salt_size] + (pass_size ? (unsigned char)pass[i % pass_size] : 0));
     return 1;
+}
+
+enum error __wrap_tpm_unseal(const struct tpm_access *access, const struct tpm_sealed *sealed, uint8_t key[KEY_SIZE]);
+
+enum error __wrap_tpm_unseal(const struct tpm_access *access, const struct tpm_sealed *sealed, uint8_t key[KEY_SIZE])
+{
+    ASSERT(access->tcti == NULL && access->pin_size > 0);
+    ASSERT(sealed->public_size > 0 && sealed->public_size <= TPM_PUBLIC_MAX);
+    ASSERT(sealed->private_size > 0 && sealed->private_size <= TPM_PRIVATE_MAX);
+    memcpy(key, sealed->private, KEY_SIZE);
+    return ERROR_NONE;
 }
 
 static struct provider_config config_of(enum seal seal)
@@ -73,6 +85,13 @@ static void key_make(struct sealed_key *sealed, enum seal seal)
     memcpy(sealed->kdk, kdk, KEY_SIZE);
     if (seal == SEAL_FILE)
         return;
+    if (seal == SEAL_TPM) {
+        memset(sealed->kdk, 0, KEY_SIZE);
+        sealed->tpm.public_size = 78;
+        sealed->tpm.private_size = 160;
+        memcpy(sealed->tpm.private, kdk, KEY_SIZE);
+        return;
+    }
     sealed->scrypt_log2_n = SCRYPT_LOG2_N_FLOOR;
     sealed->scrypt_r = 8;
     sealed->scrypt_p = 1;
@@ -88,7 +107,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     file = memfd_create("key", MFD_CLOEXEC);
     ASSERT(file >= 0 && fchmod(file, 0600) == 0);
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    for (enum seal seal = SEAL_FILE; seal <= SEAL_PASSPHRASE; seal++) {
+    for (enum seal seal = SEAL_FILE; seal <= SEAL_TPM; seal++) {
         struct sealed_key sealed;
         uint8_t found[KEY_SIZE];
         key_make(&sealed, seal);
@@ -125,7 +144,14 @@ static void made_run(enum seal seal, bool fits, const uint8_t *data, size_t size
     sealed.seal = seal;
     if (fits)
         sealed.provider = id;
-    if (seal == SEAL_FILE) { /* it has none of these */
+    if (seal == SEAL_TPM) {
+        sealed.tpm.public_size = 1 + sealed.tpm.public_size % TPM_PUBLIC_MAX;
+        sealed.tpm.private_size = 1 + sealed.tpm.private_size % TPM_PRIVATE_MAX;
+        sealed.tpm.flags %= 1000000000;
+    } else {
+        memset(&sealed.tpm, 0, sizeof sealed.tpm);
+    }
+    if (seal != SEAL_PASSPHRASE) { /* it has none of these */
         sealed.scrypt_log2_n = sealed.scrypt_r = sealed.scrypt_p = 0;
         memset(sealed.salt, 0, sizeof sealed.salt);
         memset(sealed.wrapped, 0, sizeof sealed.wrapped);
@@ -139,7 +165,7 @@ static void made_run(enum seal seal, bool fits, const uint8_t *data, size_t size
     file_fill(text, text_size);
     enum error error = key_open(seal, found);
     opened(error, found);
-    ASSERT(error != ERROR_NONE || (sealed.scrypt_r == 8 && sealed.scrypt_p == 1) || seal == SEAL_FILE);
+    ASSERT(error != ERROR_NONE || (sealed.scrypt_r == 8 && sealed.scrypt_p == 1) || seal != SEAL_PASSPHRASE);
 }
 
 static void patched_run(enum seal seal, const uint8_t *data, size_t size)
@@ -172,7 +198,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    enum seal seal = data[0] & 4 ? SEAL_PASSPHRASE : SEAL_FILE;
+    enum seal seal = data[0] & 16 ? SEAL_TPM : data[0] & 4 ? SEAL_PASSPHRASE : SEAL_FILE;
     if ((data[0] & 3) == 0)
         raw_run(seal, data + 1, size - 1);
     else if ((data[0] & 3) == 1)

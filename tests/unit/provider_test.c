@@ -13,7 +13,7 @@ static void what_does_not_exist_is_refused_with_what_does(void **state)
 {
     (void)state;
     static const char *const wrong[][2] = {
-        {"native", "tpm"}, {"kmip", "file"}, {"native", ""},     {"", "file"},
+        {"native", "TPM"}, {"kmip", "file"}, {"native", ""},     {"", "file"},
         {"native", NULL},  {NULL, "file"},   {"Native", "file"},
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
@@ -37,6 +37,10 @@ static void each_seal_is_found_by_its_name(void **state)
     assert_int_equal(provider_find(&config, &ops), ERROR_NONE);
     assert_string_equal(ops->seal, "passphrase");
     assert_true(ops->needs_passphrase);
+    config.seal = "tpm";
+    assert_int_equal(provider_find(&config, &ops), ERROR_NONE);
+    assert_string_equal(ops->seal, "tpm");
+    assert_false(ops->needs_passphrase); /* a PIN is not of every key */
 }
 
 int main(void)

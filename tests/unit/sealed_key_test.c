@@ -26,6 +26,12 @@ static void sealed_make(enum seal seal)
         sealed.scrypt_p = 1;
         memset(sealed.salt, 0x5a, sizeof(sealed.salt));
         memset(sealed.wrapped, 0xa5, sizeof(sealed.wrapped));
+    } else if (seal == SEAL_TPM) {
+        sealed.tpm = (struct tpm_sealed){.flags = TPM_FLAG_PIN, .public_size = 78, .private_size = 160};
+        memset(sealed.tpm.primary, 0x22, sizeof(sealed.tpm.primary));
+        memset(sealed.tpm.endorsement, 0x33, sizeof(sealed.tpm.endorsement));
+        memset(sealed.tpm.public, 0x44, 78);
+        memset(sealed.tpm.private, 0x55, 160);
     } else {
         memset(sealed.kdk, 0x99, sizeof(sealed.kdk));
     }
@@ -61,7 +67,7 @@ static void an_empty_or_foreign_file_is_damage(void **state)
 static void every_truncation_is_damage(void **state)
 {
     (void)state;
-    for (enum seal seal = SEAL_FILE; seal <= SEAL_PASSPHRASE; seal++) {
+    for (enum seal seal = SEAL_FILE; seal <= SEAL_TPM; seal++) {
         sealed_make(seal);
         struct sealed_key found;
         for (size_t cut = 0; cut + 1 < size; cut++)
@@ -73,13 +79,15 @@ static void every_truncation_is_damage(void **state)
 static void every_flipped_bit_is_noticed(void **state)
 {
     (void)state;
-    sealed_make(SEAL_PASSPHRASE);
-    for (size_t bit = 0; bit < 8 * size; bit++) {
-        struct sealed_key found;
-        text[bit / 8] ^= (char)(1 << bit % 8);
-        if (sealed_key_decode(text, size, &found) == ERROR_NONE)
-            assert_memory_equal(&found, &sealed, sizeof(sealed));
-        text[bit / 8] ^= (char)(1 << bit % 8);
+    for (enum seal seal = SEAL_PASSPHRASE; seal <= SEAL_TPM; seal++) {
+        sealed_make(seal);
+        for (size_t bit = 0; bit < 8 * size; bit++) {
+            struct sealed_key found;
+            text[bit / 8] ^= (char)(1 << bit % 8);
+            if (sealed_key_decode(text, size, &found) == ERROR_NONE)
+                assert_memory_equal(&found, &sealed, sizeof(sealed));
+            text[bit / 8] ^= (char)(1 << bit % 8);
+        }
     }
 }
 
@@ -129,6 +137,33 @@ static void base64_has_one_spelling_only(void **state)
     assert_int_equal(decode(), ERROR_CORRUPT);
 }
 
+/* Sizes from one to the most, with every padding; none, and one byte more, are damage. */
+static void sizes_of_what_a_tpm_sealed_are_bounded(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[][2] = {{1, 1}, {2, 2}, {3, 3}, {255, 511}, {TPM_PUBLIC_MAX, TPM_PRIVATE_MAX}};
+    struct sealed_key found;
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        sealed_make(SEAL_TPM);
+        memset(sealed.tpm.public, 0, sizeof(sealed.tpm.public));
+        memset(sealed.tpm.private, 0, sizeof(sealed.tpm.private));
+        sealed.tpm.public_size = sizes[i][0];
+        sealed.tpm.private_size = sizes[i][1];
+        assert_int_equal(sealed_key_encode(&sealed, text, &size), ERROR_NONE);
+        assert_int_equal(sealed_key_decode(text, size, &found), ERROR_NONE);
+        assert_memory_equal(&found, &sealed, sizeof(sealed));
+    }
+    text_replace("\"tpm_public\": \"", "\"tpm_public\": \"AAAA");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+    sealed.tpm.public_size = 1;
+    assert_int_equal(sealed_key_encode(&sealed, text, &size), ERROR_NONE);
+    text_replace("\"tpm_public\": \"AA==\"", "\"tpm_public\": \"\"");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+    assert_int_equal(sealed_key_encode(&sealed, text, &size), ERROR_NONE);
+    text_replace("\"tpm_public\": \"AA==\"", "\"tpm_public\": \"====\"");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+}
+
 static void a_failed_decoding_gives_nothing(void **state)
 {
     (void)state;
@@ -144,7 +179,7 @@ static void a_failed_decoding_gives_nothing(void **state)
 static void what_was_encoded_is_decoded(void **state)
 {
     (void)state;
-    for (enum seal seal = SEAL_FILE; seal <= SEAL_PASSPHRASE; seal++) {
+    for (enum seal seal = SEAL_FILE; seal <= SEAL_TPM; seal++) {
         struct sealed_key found;
         sealed_make(seal);
         assert_int_equal(size, strlen(text));
@@ -160,7 +195,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_noticed),       cmocka_unit_test(a_newer_version_is_told_from_damage),
         cmocka_unit_test(unknown_fields_are_refused),         cmocka_unit_test(unknown_seals_and_ids_are_refused),
         cmocka_unit_test(base64_has_one_spelling_only),       cmocka_unit_test(a_failed_decoding_gives_nothing),
-        cmocka_unit_test(what_was_encoded_is_decoded),
+        cmocka_unit_test(what_was_encoded_is_decoded),        cmocka_unit_test(sizes_of_what_a_tpm_sealed_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
