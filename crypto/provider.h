@@ -1,11 +1,13 @@
 /*
  * Key providers: who keeps the KDK, or the KEK itself, behind one table of operations. Providers are named in
- * coffer.conf ([provider NAME] type = native, seal = file | passphrase | tpm, id = UUID, path = FILE, tcti = TCTI, or type = kmip,
- * id = UUID, servers = HOST:PORT, ..., ca, certificate, key = FILE). A disk never chooses a provider: the conf does.
+ * coffer.conf ([provider NAME] type = native, seal = file | passphrase | tpm, id = UUID, path = FILE, tcti = TCTI; or
+ * type = kmip, id = UUID, servers = HOST:PORT, ..., ca, certificate, key = FILE). A disk never chooses a provider: the
+ * conf does.
  *
  * A sealed KDK is a small JSON file of the pool directory: version, provider id, seal, KCV of the KDK and, for
  * `passphrase`, the scrypt parameters (RFC 7914) and the KDK wrapped by AES-256-KWP; for `file`, the KDK itself in
- * base64; for `tpm`, what only the TPM that sealed it turns into the KDK (crypto/tpm.h). Costs have a floor and a ceiling: a file outside them is refused before any work.
+ * base64; for `tpm`, what only the TPM that sealed it turns into the KDK (crypto/tpm.h). Costs have a floor and a
+ * ceiling: a file outside them is refused before any work.
  */
 #ifndef COFFER_CRYPTO_PROVIDER_H
 #define COFFER_CRYPTO_PROVIDER_H
