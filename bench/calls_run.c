@@ -46,7 +46,7 @@ static enum error snapshots_call(struct caller *caller)
 {
     AUTO_FREE struct snapshot_info *infos = NULL;
     size_t count;
-    return snapshot_list(caller->pool, caller->options->object, &infos, &count);
+    return snapshot_list(caller->pool, caller->options->object, NULL, &infos, &count);
 }
 
 static enum error status_call(struct caller *caller)

@@ -241,9 +241,16 @@ struct snapshot_info {
  * was cut off one by a shrink is still being freed; ERROR_NO_SPACE also where what is reserved does not fit once more. */
 enum error object_snapshot(struct pool *pool, const char *const *names, size_t count, const char *snapshot, bool hold,
                            uint64_t locked_until) CHECKED;
+/* There may be very many, so a server, whose memory is bounded, asks for a part of them. */
+struct snapshot_part {
+    const char *after; /* those behind this one, NAME@SNAPSHOT or UUID; NULL: from the first on */
+    size_t most;       /* of these the first so many; 0: all */
+    bool newest;       /* … the last so many */
+};
 /* Snapshots of one object, also of one in the trash, or of all that live (NULL), by object and age; *infos is the caller's
- * (free). */
-enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count) CHECKED;
+ * (free). `part` NULL: all. ERROR_NOT_FOUND also where the one behind which the list was to go on is gone. */
+enum error snapshot_list(struct pool *pool, const char *object, const struct snapshot_part *part, struct snapshot_info **infos,
+                         size_t *count) CHECKED;
 /* One, by NAME@SNAPSHOT or UUID, also of an object in the trash. */
 enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_info *info) CHECKED;
 /* Its space comes back in the background. ERROR_BUSY while it is open, held or locked. */

@@ -14,6 +14,7 @@
 #include "server/parameters.h"
 
 #define LOSS_EXTENTS     512
+#define SNAPSHOTS_ANSWERED_MAX 10000 /* 4 KiB of memory each, while they are told */
 #define LOSS_NANOSECONDS (2 * CLOCK_SECOND) /* a person waits for it */
 
 static json_t *snapshot_json(const struct snapshot_info *info)
@@ -82,11 +83,21 @@ enum error method_object_snapshot(struct methods *methods, json_t *parameters, j
     return made_answer(methods, names, count, snapshot, result);
 }
 
+/* With `count` so many at most, or fewer; behind the last one there is an empty list. */
 enum error method_snapshot_list(struct methods *methods, json_t *parameters, json_t **result)
 {
     AUTO_FREE struct snapshot_info *infos = NULL;
+    struct snapshot_part part = {.after = text_get(parameters, "after")};
+    uint64_t most;
     size_t count;
-    TRY(snapshot_list(methods->pool, text_get(parameters, "object"), &infos, &count));
+    TRY(number_get(parameters, "count", &most));
+    part.most = most == 0 ? SNAPSHOTS_ANSWERED_MAX + 1 : MIN(most, SNAPSHOTS_ANSWERED_MAX);
+    TRY(snapshot_list(methods->pool, text_get(parameters, "object"), &part, &infos, &count));
+    if (count > SNAPSHOTS_ANSWERED_MAX)
+        return error_explain(ERROR_TOO_LARGE,
+                             "there are more than %d snapshots: ask for some at a time, by `count`, and for those behind the "
+                             "last of them, by `after`, until there are no more",
+                             SNAPSHOTS_ANSWERED_MAX);
     json_t *rows = json_array();
     for (size_t i = 0; i < count; i++) {
         if (json_array_append_new(rows, snapshot_json(&infos[i])) != 0) {
@@ -163,13 +174,14 @@ static enum error loss_measure_since(struct methods *methods, const char *object
 static void loss_measure(struct methods *methods, struct uuid object, struct loss *loss)
 {
     AUTO_FREE struct snapshot_info *infos = NULL;
+    const struct snapshot_part newest = {.most = 1, .newest = true};
     char uuid[UUID_TEXT_SIZE];
     size_t count = 0;
     uuid_format(object, uuid);
     loss->more = true;
-    if (snapshot_list(methods->pool, uuid, &infos, &count) == ERROR_NONE && count > 0) {
-        memcpy(loss->since, infos[count - 1].name, sizeof loss->since);
-        (void)!loss_measure_since(methods, uuid, &infos[count - 1], loss);
+    if (snapshot_list(methods->pool, uuid, &newest, &infos, &count) == ERROR_NONE && count > 0) {
+        memcpy(loss->since, infos[0].name, sizeof loss->since);
+        (void)!loss_measure_since(methods, uuid, &infos[0], loss);
     }
     error_forget();
 }

@@ -18,6 +18,8 @@
 #include "tools/suggest.h"
 
 #define SENTENCE_MAX 1024
+#define SNAPSHOTS_PAGE 1000
+#define LIST_TRIES 3 /* where what was told last is gone before the list goes on */
 
 static bool is_listed(const json_t *objects, const char *name)
 {
@@ -66,9 +68,9 @@ static char *snapshot_meant(struct tool *tool, const char *name, size_t length)
 {
     AUTO_FREE char *own = strndup(name, length);
     AUTO_FREE char *object = own == NULL ? NULL : object_meant(tool, own);
-    json_t *snapshots, *parameters = object == NULL ? NULL : json_pack("{s:s}", "object", object);
+    json_t *snapshots;
     char *meant = NULL;
-    if (parameters == NULL || client_ask(tool, "snapshot.list", parameters, &snapshots) != ERROR_NONE)
+    if (object == NULL || snapshots_ask(tool, object, &snapshots) != ERROR_NONE)
         return NULL;
     const char *near = nearest(snapshots, "snapshot", name + length + 1);
     if (near == NULL || asprintf(&meant, "%s@%s", object, near) < 0)
@@ -134,4 +136,44 @@ enum error object_ask(struct tool *tool, const char *method, json_t *parameters,
         error = suggest_name(tool, parameters, error);
     json_decref(parameters);
     return error;
+}
+
+/* ---- snapshots, which may be very many ------------------------------------------------------------------------------ */
+
+/* Some behind the last of `rows`. */
+static enum error page_ask(struct tool *tool, const char *object, json_t *rows, bool *more)
+{
+    size_t count = json_array_size(rows);
+    const char *after = count > 0 ? answer_word(json_array_get(rows, count - 1), "uuid") : NULL;
+    json_t *page, *parameters =
+                      json_pack("{s:i, s:s*, s:s*}", "count", SNAPSHOTS_PAGE, "object", object, "after", after);
+    TRY(object_ask(tool, "snapshot.list", parameters, &page));
+    *more = json_array_size(page) > 0;
+    int failed = json_array_extend(rows, page);
+    json_decref(page);
+    return failed ? ERROR_NO_MEMORY : ERROR_NONE;
+}
+
+static enum error pages_ask(struct tool *tool, const char *object, json_t *rows)
+{
+    bool more = true;
+    while (more)
+        TRY(page_ask(tool, object, rows, &more));
+    return ERROR_NONE;
+}
+
+enum error snapshots_ask(struct tool *tool, const char *object, json_t **rows)
+{
+    for (unsigned tries = 1;; tries++) {
+        json_t *made = json_array();
+        enum error error = made == NULL ? ERROR_NO_MEMORY : pages_ask(tool, object, made);
+        if (error == ERROR_NONE) {
+            *rows = made;
+            return ERROR_NONE;
+        }
+        bool gone = error == ERROR_NOT_FOUND && json_array_size(made) > 0; /* the last one that was told */
+        json_decref(made);
+        if (!gone || tries == LIST_TRIES)
+            return error;
+    }
 }

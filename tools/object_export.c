@@ -23,6 +23,7 @@
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/disk.h"
+#include "tools/object_call.h"
 #include "tools/progress.h"
 #include "tools/stream_file.h"
 #include "tools/text.h"
@@ -113,10 +114,7 @@ static enum error snapshots_find(struct export *export, const char *name)
         return error_explain(ERROR_INVALID, "say which snapshot: NAME@SNAPSHOT (`%s object snapshot NAME` makes one)",
                              tool_self(export->tool));
     memcpy(export->manifest.object_name, name, (size_t)(at - name));
-    json_t *parameters = json_pack("{s:s}", "object", export->manifest.object_name);
-    if (parameters == NULL)
-        return error_explain(ERROR_INVALID, "a name must be UTF-8");
-    TRY(client_ask(export->tool, "snapshot.list", parameters, &rows));
+    TRY(snapshots_ask(export->tool, export->manifest.object_name, &rows));
     enum error error = rows_take(export, rows, at + 1);
     json_decref(rows);
     return error;

@@ -19,6 +19,7 @@
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/disk.h"
+#include "tools/object_call.h"
 #include "tools/progress.h"
 #include "tools/stream_file.h"
 #include "tools/text.h"
@@ -262,7 +263,7 @@ static bool is_adopted(struct import *import, json_t **object)
     bool found = false;
     json_t *snapshots, *snapshot;
     size_t i;
-    if (client_ask(import->tool, "snapshot.list", json_pack("{s:s}", "object", import->target), &snapshots) != ERROR_NONE)
+    if (snapshots_ask(import->tool, import->target, &snapshots) != ERROR_NONE)
         return false;
     uuid_format(import->manifest->snapshot, identity);
     json_array_foreach(snapshots, i, snapshot)

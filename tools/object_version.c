@@ -131,9 +131,8 @@ static enum error print_list(struct tool *tool, const json_t *snapshots)
 
 enum error snapshots_list(struct tool *tool, const char *object)
 {
-    json_t *snapshots, *parameters = object == NULL ? NULL : json_pack("{s:s}", "object", object);
-    TRY(object == NULL ? client_ask(tool, "snapshot.list", NULL, &snapshots)
-                       : object_ask(tool, "snapshot.list", parameters, &snapshots));
+    json_t *snapshots;
+    TRY(snapshots_ask(tool, object, &snapshots));
     return answer_show(tool, snapshots, print_list);
 }
 

@@ -203,32 +203,54 @@ static size_t snapshots_gather(const struct pool *pool, const struct object *onl
     return n;
 }
 
-static enum error list(struct pool *pool, const char *name, struct snapshot_info **infos, size_t *count)
+/* Of `count` in their order: where the part begins, and how many it has. */
+static enum error part_find(struct pool *pool, const struct snapshot_part *part, const struct object **found, size_t count,
+                            size_t *begin, size_t *length)
 {
+    struct object *after = NULL;
+    *begin = 0;
+    if (part->after != NULL)
+        TRY(find_snapshot(pool, part->after, object_find_stored, &after));
+    const struct object *const behind = after;
+    while (after != NULL && *begin < count && age_order(&found[*begin], &behind) <= 0)
+        (*begin)++;
+    *length = part->most == 0 ? count - *begin : MIN(part->most, count - *begin);
+    if (part->newest)
+        *begin = count - *length;
+    return ERROR_NONE;
+}
+
+static enum error list(struct pool *pool, const char *name, const struct snapshot_part *part, struct snapshot_info **infos,
+                       size_t *count)
+{
+    static const struct snapshot_part all;
     struct object *only = NULL;
+    size_t begin, length;
     TRY(pool_check_unlocked(pool));
     if (name != NULL)
         TRY(find_object(pool, name, object_find_stored, &only));
     size_t n = snapshots_gather(pool, only, NULL);
     AUTO_FREE const struct object **found = malloc((n + 1) * sizeof(const struct object *));
-    struct snapshot_info *filled = malloc((n + 1) * sizeof *filled);
-    if (found == NULL || filled == NULL) {
-        free(filled);
+    if (found == NULL)
         return ERROR_NO_MEMORY;
-    }
     snapshots_gather(pool, only, found);
     qsort(found, n, sizeof(const struct object *), age_order);
-    for (size_t i = 0; i < n; i++)
-        info_fill(found[i], &filled[i]);
+    TRY(part_find(pool, part != NULL ? part : &all, found, n, &begin, &length));
+    struct snapshot_info *filled = malloc((length + 1) * sizeof *filled);
+    if (filled == NULL)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < length; i++)
+        info_fill(found[begin + i], &filled[i]);
     *infos = filled;
-    *count = n;
+    *count = length;
     return ERROR_NONE;
 }
 
-enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count)
+enum error snapshot_list(struct pool *pool, const char *object, const struct snapshot_part *part, struct snapshot_info **infos,
+                         size_t *count)
 {
     mutex_lock(&pool->lock);
-    enum error error = list(pool, object, infos, count);
+    enum error error = list(pool, object, part, infos, count);
     mutex_unlock(&pool->lock);
     return error;
 }

@@ -104,13 +104,14 @@ enum error export_base(struct pool *pool, const char *object, const char *snapsh
     return error;
 }
 
-enum error export_bases(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count)
+enum error export_bases(struct pool *pool, const char *object, size_t most, struct snapshot_info **infos, size_t *count)
 {
+    const struct snapshot_part newest = {.most = most + 1, .newest = true}; /* the object may be one of them */
     char origin[OBJECT_NAME_MAX + 1];
     struct object_info info;
     size_t all, kept = 0;
     TRY(origin_find(pool, object, &info, origin));
-    TRY(snapshot_list(pool, origin, infos, &all));
+    TRY(snapshot_list(pool, origin, &newest, infos, &all));
     for (size_t i = 0; i < all; i++)
         if (!uuid_equal((*infos)[i].uuid, info.uuid))
             (*infos)[kept++] = (*infos)[i];

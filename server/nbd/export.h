@@ -20,8 +20,9 @@ enum error export_find(struct pool *pool, const char *name, struct export *expor
 
 /* The snapshot, by name or UUID, of the object that `object` is or is a snapshot of. */
 enum error export_base(struct pool *pool, const char *object, const char *snapshot, char uuid[UUID_TEXT_SIZE]) CHECKED;
-/* All snapshots of that object but itself, by age; *infos is the caller's (free). */
-enum error export_bases(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count) CHECKED;
+/* The newest `most` snapshots of that object but itself (or one more), by age; *infos is the caller's (free). */
+enum error export_bases(struct pool *pool, const char *object, size_t most, struct snapshot_info **infos,
+                        size_t *count) CHECKED;
 
 /* The names of all exports, in order; *names is the caller's (free). */
 struct export_name {

@@ -343,7 +343,7 @@ static enum error give_changed(const struct handshake *handshake, const char *ob
 {
     AUTO_FREE struct snapshot_info *infos = NULL;
     size_t count, size = 0;
-    TRY(export_bases(handshake->terms->pool, object, &infos, &count));
+    TRY(export_bases(handshake->terms->pool, object, CONTEXTS_LISTED_MAX, &infos, &count));
     size_t first = count - MIN(count, (size_t)CONTEXTS_LISTED_MAX);
     AUTO_FREE uint8_t *replies =
         memory_zeroed(count - first + 1, sizeof(struct wire_option_reply) + CONTEXT_BYTES_MAX);

@@ -44,7 +44,7 @@ static void find_all(struct pool *pool, struct found *found)
                                             .blocks = objects[i].size / BLOCK,
                                             .reserved = objects[i].reserved / BLOCK});
     free(objects);
-    succeed(snapshot_list(pool, NULL, &snapshots, &count), "list of snapshots");
+    succeed(snapshot_list(pool, NULL, NULL, &snapshots, &count), "list of snapshots");
     for (size_t i = 0; i < count; i++) {
         unsigned version = 0;
         if (snapshots[i].deleting || !families_know(snapshots[i].object))

@@ -104,7 +104,7 @@ static void survey_snapshots(struct session *session, struct pool *pool, struct 
 {
     struct snapshot_info *infos;
     size_t count;
-    if (checked(snapshot_list(pool, NULL, &infos, &count), "list of snapshots") != ERROR_NONE)
+    if (checked(snapshot_list(pool, NULL, NULL, &infos, &count), "list of snapshots") != ERROR_NONE)
         return;
     for (size_t i = 0; i < count; i++)
         if (families_know(infos[i].object) && !infos[i].deleting)

@@ -282,18 +282,36 @@ enum error object_snapshot(struct pool *pool, const char *const *names, size_t c
     return ERROR_NONE;
 }
 
-enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count)
+enum error snapshot_list(struct pool *pool, const char *object, const struct snapshot_part *part, struct snapshot_info **infos,
+                         size_t *count)
 {
     pthread_mutex_lock(&pool->lock);
+    if (pool->snapshots_repeated > 0) {
+        *count = MIN(pool->snapshots_repeated, part->most);
+        *infos = calloc(*count, sizeof(**infos));
+        for (size_t i = 0; i < *count; i++)
+            (*infos)[i] = pool->snapshots[0];
+        return leave(pool, ERROR_NONE);
+    }
+    const struct snapshot_info *after = part->after != NULL ? snapshot_of(pool, part->after) : NULL;
+    if (part->after != NULL && (after == NULL || pool->lists_cut_off > 0)) {
+        pool->lists_cut_off -= after != NULL;
+        return leave(pool, error_explain(ERROR_NOT_FOUND, "there is no '%s'", part->after));
+    }
+    size_t first = after != NULL ? (size_t)(after - pool->snapshots) + 1 : 0, all = 0;
     *infos = calloc(pool->snapshot_count + 1, sizeof(**infos));
     *count = 0;
-    for (size_t i = 0; i < pool->snapshot_count; i++) {
+    for (size_t i = first; i < pool->snapshot_count; i++) {
         char uuid[UUID_TEXT_SIZE];
         uuid_format(pool->snapshots[i].object_uuid, uuid);
         bool listed = object == NULL || strcmp(pool->snapshots[i].object, object) == 0 || strcmp(uuid, object) == 0;
-        if (!pool->snapshots[i].deleting && listed)
-            (*infos)[(*count)++] = pool->snapshots[i];
+        if (!pool->snapshots[i].deleting && listed && (part->newest || all < part->most))
+            (*infos)[all++] = pool->snapshots[i];
     }
+    *count = MIN(all, part->most);
+    memmove(*infos, *infos + all - *count, *count * sizeof(**infos));
+    if (pool->lists_page > 0 && !part->newest)
+        *count = MIN(*count, pool->lists_page);
     return leave(pool, ERROR_NONE);
 }
 

@@ -21,6 +21,9 @@ struct pool {
     enum error usage_error;
     struct snapshot_info snapshots[FAKE_OBJECTS_MAX];
     size_t snapshot_count;
+    size_t snapshots_repeated; /* a list has the first one so often; 0: as they are */
+    size_t lists_page;      /* snapshots of one answer; 0: as asked */
+    unsigned lists_cut_off; /* lists that cannot go on, since that behind which they would is gone */
     struct change_extent changes[FAKE_OBJECTS_MAX]; /* of everything since every snapshot; what follows is unchanged */
     size_t change_count;
     size_t changes_page; /* extents of one answer */

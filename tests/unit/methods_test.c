@@ -297,6 +297,37 @@ static void a_snapshot_lives_from_object_snapshot_to_snapshot_delete(void **stat
     assert_int_equal(json_integer_value(json_object_get(clone, "size")), 8192);
 }
 
+static void snapshots_are_listed_in_parts(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    for (char letter = 's'; letter < 's' + 3; letter++) {
+        char request[64];
+        snprintf(request, sizeof(request), "{\"names\":[\"a\"],\"snapshot\":\"%c\"}", letter);
+        call(fixture, "object.snapshot", request);
+    }
+    assert_int_equal(json_array_size(call(fixture, "snapshot.list", "{\"count\":2}")), 2);
+    json_t *rest = call(fixture, "snapshot.list", "{\"object\":\"a\",\"count\":2,\"after\":\"a@t\"}");
+    assert_int_equal(json_array_size(rest), 1);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(rest, 0), "name")), "a@u");
+    assert_int_equal(json_array_size(call(fixture, "snapshot.list", "{\"after\":\"a@u\"}")), 0);
+    assert_fails(fixture, "snapshot.list", "{\"after\":\"a@v\"}", -32000, "NOT_FOUND");
+    assert_fails(fixture, "snapshot.list", "{\"count\":-1}", -32000, "INVALID");
+}
+
+/* Who does not ask for a part must not cost the server what all of them take. */
+static void more_snapshots_than_are_told_at_once_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_add(fixture->pool, "a", 4096);
+    call(fixture, "object.snapshot", "{\"names\":[\"a\"],\"snapshot\":\"s\"}");
+    fixture->pool->snapshots_repeated = 10001;
+    assert_fails(fixture, "snapshot.list", "{}", -32000, "TOO_LARGE");
+    assert_int_equal(json_array_size(call(fixture, "snapshot.list", "{\"count\":20000}")), 10000);
+    fixture->pool->snapshots_repeated = 10000;
+    assert_int_equal(json_array_size(call(fixture, "snapshot.list", "{}")), 10000);
+}
+
 static void a_diff_needs_a_snapshot_and_two_that_are_there(void **state)
 {
     struct fixture *fixture = *state;
@@ -637,6 +668,8 @@ int main(void)
         TEST(rename_and_resize_answer_with_the_object_as_it_is),
         TEST(what_cannot_be_a_snapshot_is_refused),
         TEST(a_snapshot_lives_from_object_snapshot_to_snapshot_delete),
+        TEST(snapshots_are_listed_in_parts),
+        TEST(more_snapshots_than_are_told_at_once_are_refused),
         TEST(usage_tells_all_its_figures),
         TEST(status_has_groups_with_their_devices),
         TEST(health_reports_good_checks_too),

@@ -228,8 +228,10 @@ enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_in
     return ERROR_NONE;
 }
 
-enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_info **infos, size_t *count)
+enum error snapshot_list(struct pool *pool, const char *object, const struct snapshot_part *part, struct snapshot_info **infos,
+                         size_t *count)
 {
+    ASSERT(part->after == NULL && part->newest && part->most > 0);
     TRY(check_unlocked(pool));
     struct snapshot_info *list = memory_zeroed(pool->object_count + 1, sizeof(*list));
     ASSERT(list);
@@ -240,6 +242,9 @@ enum error snapshot_list(struct pool *pool, const char *object, struct snapshot_
         list[*count] = snapshot_info_of(pool, &pool->objects[i]);
         *count += strcmp(list[*count].object, object) == 0;
     }
+    size_t most = MIN(*count, part->most);
+    memmove(list, list + *count - most, most * sizeof(*list));
+    *count = most;
     *infos = list;
     return ERROR_NONE;
 }

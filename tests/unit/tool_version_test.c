@@ -110,6 +110,30 @@ static void words_that_compare_nothing_are_refused(void **state)
 }
 
 /* Of answers of any size. */
+static void a_long_list_of_snapshots_is_asked_for_in_parts(void **state)
+{
+    static const char *const all[] = {"a@0", "a@1", "a@2", "a@3", "a@4", "a@5", "a@6"};
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fake_add(fixture->pool, "a", 4096);
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        assert_int_equal(RUN("object", "snapshot", "a", "--name", all[i] + 2), EXIT_DONE);
+    fixture->pool->lists_page = 3;
+    assert_int_equal(RUN("object", "list", "--snapshots"), EXIT_DONE);
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        assert_said(fixture->out, all[i]);
+    fixture->pool->lists_cut_off = 2; /* what was told last is deleted meanwhile: the list begins anew */
+    assert_int_equal(RUN("object", "list", "--snapshots", "a"), EXIT_DONE);
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        const char *first = strstr(fixture->out, all[i]);
+        assert_non_null(first);
+        assert_null(strstr(first + 1, all[i]));
+    }
+    fixture->pool->lists_cut_off = 3;
+    assert_int_equal(RUN("object", "list", "--snapshots", "a"), EXIT_FAILED);
+    assert_int_equal(fixture->pool->lists_cut_off, 0);
+}
+
 static void what_changed_is_listed_and_summed(void **state)
 {
     struct fixture *fixture = *state;
@@ -161,6 +185,7 @@ int main(void)
         TEST(a_roll_back_loses_nothing_unasked_and_tells_what_it_loses),
         TEST(the_trash_tells_what_is_not_freed),
         TEST(words_that_compare_nothing_are_refused),
+        TEST(a_long_list_of_snapshots_is_asked_for_in_parts),
         TEST(what_changed_is_listed_and_summed),
         TEST(what_changed_is_of_the_versions_that_it_began_with),
     };

@@ -35,7 +35,7 @@ static size_t count_of_snapshots(const char *name)
 {
     struct snapshot_info *infos;
     size_t count;
-    assert_fine(snapshot_list(pool, name, &infos, &count));
+    assert_fine(snapshot_list(pool, name, NULL, &infos, &count));
     free(infos);
     return count;
 }
@@ -203,10 +203,50 @@ static void a_list_of_one_object_is_not_as_large_as_the_pool(void **context)
         snprintf(text, sizeof text, "s%u", i);
         snapshot("a", text);
     }
-    assert_fine(snapshot_list(pool, "b", &infos, &count));
+    assert_fine(snapshot_list(pool, "b", NULL, &infos, &count));
     assert_int_equal(count, 1);
     assert_in_range(malloc_usable_size(infos), sizeof *infos, 10 * sizeof *infos);
     free(infos);
+}
+
+static void assert_part(const char *name, struct snapshot_part part, const char *expected)
+{
+    struct snapshot_info *infos;
+    char names[8 * (VERSION_NAME_MAX + 2)] = "";
+    size_t count;
+    assert_fine(snapshot_list(pool, name, &part, &infos, &count));
+    assert_in_range(count, 0, 7);
+    for (size_t i = 0, used = 0; i < count; i++)
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? " " : "", infos[i].name);
+    free(infos);
+    assert_string_equal(names, expected);
+}
+
+static void a_list_of_snapshots_is_told_in_parts(void **context)
+{
+    struct snapshot_part missing = {.after = "a@s5"};
+    struct snapshot_info *infos, one;
+    size_t count;
+    char text[16], uuid[UUID_TEXT_SIZE];
+    (void)context;
+    make("b", GIB);
+    make("a", GIB);
+    for (unsigned i = 0; i < 5; i++) {
+        snprintf(text, sizeof text, "s%u", i);
+        snapshot("a", text);
+        snapshot("b", text);
+    }
+    assert_part("a", (struct snapshot_part){.most = 2}, "a@s0 a@s1");
+    assert_part("a", (struct snapshot_part){.after = "a@s1", .most = 2}, "a@s2 a@s3");
+    assert_part("a", (struct snapshot_part){.after = "a@s3", .most = 2}, "a@s4");
+    assert_part("a", (struct snapshot_part){.after = "a@s4", .most = 2}, "");
+    assert_part("a", (struct snapshot_part){.most = 2, .newest = true}, "a@s3 a@s4");
+    assert_part("a", (struct snapshot_part){.after = "a@s3", .most = 2, .newest = true}, "a@s4");
+    assert_fine(snapshot_find(pool, "a@s3", &one));
+    uuid_format(one.uuid, uuid);
+    assert_part(NULL, (struct snapshot_part){.after = uuid, .most = 3}, "a@s4 b@s0 b@s1");
+    assert_part("b", (struct snapshot_part){.after = "a@s4"}, "b@s0 b@s1 b@s2 b@s3 b@s4");
+    assert_refused(snapshot_list(pool, "a", &missing, &infos, &count), ERROR_NOT_FOUND, "a@s5");
 }
 
 /* ---- snapshots ----------------------------------------------------------------------------------------------------- */
@@ -616,6 +656,7 @@ int main(void)
         TEST(a_trashed_object_with_a_held_snapshot_is_not_freed),
         TEST(what_keeps_a_trashed_object_is_set_and_taken_back_there),
         TEST(a_list_of_one_object_is_not_as_large_as_the_pool),
+        TEST(a_list_of_snapshots_is_told_in_parts),
         TEST(a_snapshot_stays_as_it_was),
         TEST(snapshots_are_counted_with_their_size),
         TEST(snapshots_follow_a_new_name_and_the_trash),
