@@ -345,7 +345,20 @@ static void kmip_withdraw(const struct provider_config *config, const struct pro
 
 /* ---- test --------------------------------------------------------------------------------------------------------- */
 
-static enum error report_make(const struct asking *asking, size_t index, uint8_t kek[KEY_SIZE],
+/* All that fetch() asks, but not the key. */
+static enum error look_at(struct kmip_client *client, const char *name, struct kmip_report *report)
+{
+    struct kmip_attributes attributes;
+    enum kek_state state;
+    bool verdict;
+    TRY(locate_one(client, name, report->id, &verdict));
+    TRY(kmip_client_attributes(client, report->id, name, &attributes));
+    report->state = kmip_state_name(attributes.state);
+    TRY(state_take(attributes.state, name, &state));
+    return kmip_attributes_check(&attributes);
+}
+
+static enum error report_make(const struct asking *asking, size_t index, bool get, uint8_t kek[KEY_SIZE],
                               struct kmip_report *report)
 {
     struct kmip_client *client;
@@ -358,9 +371,11 @@ static enum error report_make(const struct asking *asking, size_t index, uint8_t
     if (error == ERROR_UNSUPPORTED || error == ERROR_ACCESS || error == ERROR_PROTOCOL)
         error = ERROR_NONE; /* it may keep to itself what it is */
     if (error == ERROR_NONE)
-        error = fetch(client, asking->name, kek, &state, &verdict, report);
+        error = get ? fetch(client, asking->name, kek, &state, &verdict, report) : look_at(client, asking->name, report);
     kmip_client_close(client);
     TRY(error);
+    if (!get)
+        return ERROR_NONE;
     report->fetched = true;
     return kcv_derive(kek, asking->config->id, report->kcv);
 }
@@ -374,7 +389,7 @@ static enum error report_compare(const struct kmip_report *reports, size_t index
     return ERROR_NONE;
 }
 
-enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which,
+enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which, bool get,
                               struct kmip_report reports[PROVIDER_SERVERS_MAX])
 {
     struct asking asking;
@@ -385,8 +400,8 @@ enum error provider_kmip_test(const struct provider_config *config, const struct
     for (size_t i = 0; error == ERROR_NONE && i < config->server_count; i++) {
         struct kmip_report *report = &reports[i];
         *report = (struct kmip_report){.server = config->servers[i]};
-        report->error = report_make(&asking, i, kek, report);
-        if (report->error == ERROR_NONE)
+        report->error = report_make(&asking, i, get, kek, report);
+        if (report->error == ERROR_NONE && get)
             report->error = report_compare(reports, i);
         if (report->error != ERROR_NONE)
             snprintf(report->sentence, sizeof(report->sentence), "%s", error_sentence(report->error));

@@ -23,12 +23,14 @@
 #include "base/message.h"
 #include "base/thread.h"
 #include "crypto/arena.h"
+#include "crypto/kmip/link.h"
 #include "crypto/provider.h"
 #include "crypto/selftest.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
 #include "server/key_wait.h"
+#include "server/key_watch.h"
 #include "server/modes.h"
 #include "server/nbd/nbd.h"
 #include "server/settings.h"
@@ -40,6 +42,7 @@
 struct daemon {
     struct settings settings;
     int signals;   /* signalfd */
+    int opened;    /* eventfd: the first try to open the pool is over */
     int activated; /* sockets that systemd handed over */
     bool serves_stdio;
     struct pool *pool;
@@ -117,6 +120,35 @@ static enum error open_pool(struct daemon *daemon)
     return error;
 }
 
+/* Key servers may take their time. A signal that ends the daemon ends the waiting for them; it stays pending, so that
+ * wait_for_end() finds it. */
+static void opening_watch(void *argument)
+{
+    const struct daemon *daemon = argument;
+    struct pollfd set[2] = {{.fd = daemon->opened, .events = POLLIN}, {.fd = daemon->signals, .events = POLLIN}};
+    while (poll(set, 2, -1) < 0 && errno == EINTR)
+        ;
+    if (set[1].revents && !set[0].revents)
+        kmip_links_abandon();
+}
+
+static enum error open_pool_watched(struct daemon *daemon)
+{
+    struct thread thread;
+    uint64_t one = 1;
+    daemon->opened = eventfd(0, EFD_CLOEXEC);
+    if (daemon->opened < 0)
+        return error_from_errno(errno, "eventfd");
+    enum error error = thread_start(&thread, "opening", opening_watch, daemon);
+    if (error == ERROR_NONE) {
+        error = open_pool(daemon);
+        (void)!write(daemon->opened, &one, sizeof(one));
+        thread_join(&thread);
+    }
+    close(daemon->opened);
+    return error;
+}
+
 /* Before the sockets are made: theirs are right. */
 static void warn_of_modes(const struct daemon *daemon)
 {
@@ -184,8 +216,9 @@ static enum error start(struct daemon *daemon)
         return error_from_errno(-daemon->activated, "sockets of systemd");
     TRY(settings_complete(&daemon->settings, daemon->activated > 0));
     TRY(signals_catch(daemon));
-    TRY(open_pool(daemon));
+    TRY(open_pool_watched(daemon));
     warn_of_modes(daemon);
+    TRY(key_watch_start(daemon->pool)); /* before anybody can ask what it found */
     TRY(serve(daemon));
     TRY(announce(daemon));
     return key_wait_start(daemon->pool, secret_find, daemon, &daemon->key_wait);
@@ -259,8 +292,10 @@ static enum error stop(struct daemon *daemon)
     bool watched = watchdog_start(daemon);
     if (daemon->nbd)
         nbd_stop(daemon->nbd);
+    kmip_links_abandon();
     control_stop(daemon->control);
     key_wait_stop(daemon->key_wait);
+    key_watch_stop();
     if (watched)
         watchdog_wake(daemon);
     enum error error = daemon->pool ? pool_close(daemon->pool) : ERROR_NONE;

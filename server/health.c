@@ -270,6 +270,25 @@ static void check_key_state(const struct health_facts *facts, struct finding *fi
     snprintf(finding->command, sizeof(finding->command), "make a new pool under a new key and move the disks to it");
 }
 
+/* Could the pool be opened again? Of a key file WIDE_MODES and the next start tell. */
+static void check_unlock_ready(const struct health_facts *facts, struct finding *finding)
+{
+    const struct key_watch_facts *unlock = &facts->unlock;
+    good(finding, facts->status->locked ? "unknown while the pool is locked" : "no key server is asked for this pool's key");
+    if (facts->status->locked || !unlock->looked)
+        return;
+    snprintf(finding->evidence, sizeof(finding->evidence), "each of %u key server%s would give the key", unlock->servers,
+             unlock->servers == 1 ? "" : "s");
+    if (unlock->sentences[0] == '\0')
+        return;
+    finding->severity = unlock->ready == 0 ? "error" : "warning";
+    snprintf(finding->evidence, sizeof(finding->evidence), "%s%.1100s",
+             unlock->ready == 0 ? "the pool is open, but could not be opened again now: "
+             : unlock->ready < unlock->servers ? "not every key server would give the key now: " : "",
+             unlock->sentences);
+    snprintf(finding->command, sizeof(finding->command), "%s key provider test", facts->self);
+}
+
 static void check_swap(const struct health_facts *facts, struct finding *finding)
 {
     good(finding, "no unencrypted swap, or all secrets are locked in memory");
@@ -319,7 +338,7 @@ static const struct {
     {"PLAINTEXT", check_encryption}, {"KEY_BESIDE_DATA", check_key_place},
     {"WIDE_MODES", check_modes},     {"SWAP_PLAINTEXT", check_swap},
     {"NO_COPIES", check_copies},     {"DOUBLE_ENCRYPTION", check_double_encryption},
-    {"KEY_STATE", check_key_state},
+    {"KEY_STATE", check_key_state},  {"UNLOCK_READY", check_unlock_ready},
 };
 
 json_t *health_json(const struct health_facts *facts)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "engine/coffer.h"
+#include "server/key_watch.h"
 #include "server/modes.h"
 
 struct health_facts {
@@ -26,6 +27,7 @@ struct health_facts {
     char key_path[256];   /* of that key, or empty */
     char key_file[256];   /* the pool's first key file, or empty */
     struct modes modes;
+    struct key_watch_facts unlock;
 };
 
 /* Fills in what is not in the status, from the pool directory. */

@@ -74,6 +74,7 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     struct pool_conf *conf;
     facts->arena_locked = arena_is_locked();
     facts->swap_plaintext = swap_is_plaintext();
+    key_watch_look(&facts->unlock);
     if (pool_conf_read(directory, &conf) != ERROR_NONE) {
         error_forget();
         return;

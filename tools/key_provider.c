@@ -129,7 +129,7 @@ static enum error test_kmip(const struct test *test)
     if (reports == NULL)
         return ERROR_NO_MEMORY;
     kmip_key_name(&test->which, key);
-    TRY(provider_kmip_test(test->provider, &test->which, reports));
+    TRY(provider_kmip_test(test->provider, &test->which, true, reports));
     for (size_t i = 0; i < test->provider->server_count; i++)
         ok = ok && reports[i].error == ERROR_NONE;
     if (!ok)

@@ -23,6 +23,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -36,6 +37,7 @@
 
 #define PEM_SIZE_MAX    (256u << 10)
 #define STEPS_TOGETHER  4 /* time limits that a connection may use up in all */
+#define ABANDON_LOOK    200 /* milliseconds after which a wait looks whether the process ends */
 #define SUITES          "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 struct kmip_tls {
@@ -175,16 +177,23 @@ static void step_begin(struct kmip_link *link)
     link->deadline = MIN(clock_monotonic() + link->timeout, link->end);
 }
 
-/* False when the time of the step is over. */
+static atomic_bool abandoned;
+
+void kmip_links_abandon(void)
+{
+    atomic_store(&abandoned, true);
+}
+
+/* False when the time of the step is over, or the process ends. */
 static bool wait_for(const struct kmip_link *link, short events)
 {
     for (;;) {
         uint64_t now = clock_monotonic();
-        if (now >= link->deadline)
+        if (now >= link->deadline || atomic_load(&abandoned))
             return false;
         struct pollfd set = {.fd = link->socket, .events = events};
         uint64_t left = (link->deadline - now + CLOCK_MILLISECOND - 1) / CLOCK_MILLISECOND;
-        int ready = poll(&set, 1, (int)left);
+        int ready = poll(&set, 1, (int)MIN(left, (uint64_t)ABANDON_LOOK));
         if (ready > 0)
             return true;
         if (ready < 0 && errno != EINTR)
@@ -328,6 +337,8 @@ static enum error handshake(struct kmip_link *link)
 
 static enum error link_start(struct kmip_link *link, struct kmip_tls *tls, const struct kmip_server *server)
 {
+    if (atomic_load(&abandoned))
+        return error_explain(ERROR_KEY_ABSENT, "not asked: the process ends");
     TRY(server_connect(link, server));
     link->ssl = SSL_new(tls->context);
     if (link->ssl == NULL || SSL_set_fd(link->ssl, link->socket) != 1 || !host_expect(link->ssl, server->host))

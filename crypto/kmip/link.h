@@ -39,4 +39,7 @@ enum error kmip_link_exchange(struct kmip_link *link, const void *request, size_
                               size_t *answer_size) CHECKED;
 void kmip_link_close(struct kmip_link *link); /* NULL is allowed */
 
+/* The process ends: every link that waits, and every later one, fails at once (ERROR_KEY_ABSENT). Any thread. */
+void kmip_links_abandon(void);
+
 #endif

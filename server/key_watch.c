@@ -1,0 +1,193 @@
+/*
+ * The watch over key servers.
+ *
+ * It reads coffer.conf anew at each look, because the next start will, and asks each server as an unlock would. Without
+ * the key, as a rule: a server's own audit should not fill with fetches of it. While the pool is locked nothing is asked
+ * here: key_wait.c does, and LOCKED tells. A server that fails, or comes back, is a message, once.
+ *
+ * The facts stand behind a leaf lock that is held for copying only. A look may take as long as the time limits of all
+ * servers; where the process ends, kmip_links_abandon() cuts it short. Nothing is stored: a crash loses facts that the
+ * next look finds again.
+ */
+#include "server/key_watch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/random.h"
+#include "base/thread.h"
+#include "crypto/provider_kmip.h"
+#include "engine/coffer.h"
+#include "engine/pool/conf.h"
+#include "engine/pool/kek_number.h"
+
+#define PAUSE         (30 * CLOCK_SECOND) /* up to a quarter less: not all machines ask together */
+#define FETCH_SECONDS 86400u
+
+static struct watch {
+    struct pool *pool;
+    struct thread thread;
+    bool running;
+    char told[KEY_WATCH_TEXT]; /* the thread's: the sentences of the last message */
+    struct mutex lock;         /* RANK_LEAF; guards what follows */
+    struct condition changed;
+    bool stopping GUARDED_BY(lock);
+    struct key_watch_facts facts GUARDED_BY(lock);
+} watch;
+
+/* ---- a look ------------------------------------------------------------------------------------------------------- */
+
+static void sentence_add(struct key_watch_facts *facts, const struct kmip_report *report, const char *sentence)
+{
+    size_t used = strlen(facts->sentences);
+    snprintf(facts->sentences + used, sizeof(facts->sentences) - used, "%s%s: %.300s", used == 0 ? "" : "; ",
+             report->server, sentence);
+}
+
+static bool is_inactive(const struct kmip_report *report)
+{
+    return report->error == ERROR_NONE && report->state != NULL &&
+           strcmp(report->state, kmip_state_name(KMIP_ACTIVE)) != 0;
+}
+
+static void reports_take(const struct kmip_report *reports, size_t count, bool fetch, struct key_watch_facts *facts)
+{
+    facts->looked = true;
+    facts->servers = (unsigned)count;
+    facts->time = clock_seconds();
+    facts->ready = 0;
+    facts->inactive = false;
+    facts->sentences[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        facts->ready += reports[i].error == ERROR_NONE;
+        if (reports[i].error != ERROR_NONE)
+            sentence_add(facts, &reports[i], reports[i].sentence);
+        if (!is_inactive(&reports[i]))
+            continue;
+        facts->inactive = true;
+        sentence_add(facts, &reports[i], strcmp(reports[i].state, kmip_state_name(KMIP_COMPROMISED)) == 0
+                                             ? "the key is Compromised there"
+                                             : "the key is Deactivated there");
+    }
+    if (fetch && facts->ready == facts->servers)
+        facts->time_fetched = facts->time;
+}
+
+/* Where nobody can be asked at all, that is what every server failed for. */
+static enum error servers_ask(const struct pool_conf *conf, struct key_watch_facts *facts)
+{
+    struct provider_kek which = {.pool = conf->pool};
+    bool fetch = facts->time_fetched == 0 || clock_seconds() - facts->time_fetched >= FETCH_SECONDS;
+    AUTO_FREE struct kmip_report *reports = memory_zeroed(PROVIDER_SERVERS_MAX, sizeof(*reports));
+    if (reports == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(pool_kek_number(conf, conf->provider, &which.number));
+    enum error error = provider_kmip_test(conf->provider, &which, fetch, reports);
+    if (error == ERROR_NONE) {
+        reports_take(reports, conf->provider->server_count, fetch, facts);
+        return ERROR_NONE;
+    }
+    *facts = (struct key_watch_facts){.looked = true, .servers = (unsigned)conf->provider->server_count,
+                                      .time = clock_seconds(), .time_fetched = facts->time_fetched};
+    snprintf(facts->sentences, sizeof(facts->sentences), "%s", error_sentence(error));
+    return ERROR_NONE;
+}
+
+static bool is_open(struct pool *pool)
+{
+    AUTO_FREE struct pool_status *status = memory_zeroed(1, sizeof(*status));
+    return status != NULL && pool_status(pool, status) == ERROR_NONE && !status->locked;
+}
+
+static void facts_put(const struct key_watch_facts *facts)
+{
+    mutex_lock(&watch.lock);
+    if (!watch.stopping)
+        watch.facts = *facts;
+    mutex_unlock(&watch.lock);
+}
+
+static void tell(const struct key_watch_facts *facts)
+{
+    if (strcmp(facts->sentences, watch.told) == 0)
+        return;
+    if (facts->sentences[0] == '\0')
+        message(MESSAGE_NOTICE, "all key servers would give the key again");
+    else
+        message(MESSAGE_WARNING, "%u of %u key servers would give the key now: %s", facts->ready, facts->servers,
+                facts->sentences);
+    memcpy(watch.told, facts->sentences, sizeof(watch.told));
+}
+
+static void look(void)
+{
+    struct pool_conf *conf;
+    struct key_watch_facts facts;
+    error_forget();
+    key_watch_look(&facts);
+    if (!is_open(watch.pool) || pool_conf_read(pool_directory(watch.pool), &conf) != ERROR_NONE)
+        return;
+    if (conf->provider != NULL && conf->provider->server_count > 0 && servers_ask(conf, &facts) == ERROR_NONE) {
+        facts_put(&facts);
+        tell(&facts);
+    }
+    pool_conf_destroy(conf);
+}
+
+/* ---- the thread --------------------------------------------------------------------------------------------------- */
+
+/* False where it is to end. */
+static bool pause_between(void)
+{
+    uint64_t until = clock_monotonic() + PAUSE - random_u64() % (PAUSE / 4);
+    mutex_lock(&watch.lock);
+    while (!watch.stopping && condition_wait_until(&watch.changed, &watch.lock, until))
+        ;
+    bool go_on = !watch.stopping;
+    mutex_unlock(&watch.lock);
+    return go_on;
+}
+
+static void run(void *argument)
+{
+    (void)argument;
+    do
+        look();
+    while (pause_between());
+}
+
+enum error key_watch_start(struct pool *pool)
+{
+    ASSERT(!watch.running);
+    watch = (struct watch){.pool = pool};
+    mutex_init(&watch.lock, RANK_LEAF);
+    condition_init(&watch.changed);
+    TRY(thread_start(&watch.thread, "key-watch", run, NULL));
+    watch.running = true;
+    return ERROR_NONE;
+}
+
+void key_watch_stop(void)
+{
+    if (!watch.running)
+        return;
+    mutex_lock(&watch.lock);
+    watch.stopping = true;
+    condition_broadcast(&watch.changed);
+    mutex_unlock(&watch.lock);
+    thread_join(&watch.thread);
+    watch.running = false;
+}
+
+void key_watch_look(struct key_watch_facts *facts)
+{
+    *facts = (struct key_watch_facts){0};
+    if (watch.pool == NULL)
+        return;
+    mutex_lock(&watch.lock);
+    *facts = watch.facts;
+    mutex_unlock(&watch.lock);
+}

@@ -1,0 +1,33 @@
+/*
+ * Whether a pool that is open could be opened again: a thread asks the KMIP servers of its provider twice a minute for all
+ * but the key, and once a day for the key as well. `health` tells (UNLOCK_READY). The pool itself never waits for it.
+ */
+#ifndef COFFER_SERVER_KEY_WATCH_H
+#define COFFER_SERVER_KEY_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct pool;
+
+#define KEY_WATCH_TEXT 1100
+
+/* What the last look found. */
+struct key_watch_facts {
+    bool looked;                   /* else nothing is known: no look yet, or no key server */
+    unsigned servers, ready;       /* asked, and those that would give the key */
+    bool inactive;                 /* one of them calls the key Deactivated or Compromised */
+    uint64_t time, time_fetched;   /* seconds since 1970: of the look, and of the last that fetched the key */
+    char sentences[KEY_WATCH_TEXT]; /* of those that failed or call it inactive; empty where there is none */
+};
+
+/* One watch a process. `pool` outlives it. */
+enum error key_watch_start(struct pool *pool) CHECKED;
+void key_watch_stop(void); /* also where it was not started */
+
+/* Any thread that was started later. */
+void key_watch_look(struct key_watch_facts *facts);
+
+#endif
