@@ -14,6 +14,7 @@
 #include "crypto/provider_kmip.h"
 #include "crypto/provider_native.h"
 #include "crypto/provider_root.h"
+#include "crypto/registers.h"
 
 static const struct provider_ops *const providers[] = {&provider_native_file, &provider_native_passphrase,
                                                        &provider_native_tpm, &provider_kmip};
@@ -41,6 +42,7 @@ static enum error derive(uint8_t kdk[KEY_SIZE], const struct provider_kek *which
 {
     enum error error = kek_derive(kdk, which->pool, which->number, which->salt, kek);
     memory_cleanse(kdk, KEY_SIZE);
+    registers_cleanse();
     return error;
 }
 

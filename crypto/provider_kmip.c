@@ -24,6 +24,7 @@
 #include "base/message.h"
 #include "crypto/arena.h"
 #include "crypto/kmip/client.h"
+#include "crypto/registers.h"
 
 #define REPLICATION_PAUSE (100 * CLOCK_MILLISECOND) /* doubled at each look, until the time limit of a step is over */
 
@@ -50,9 +51,11 @@ static enum error asking_begin(struct asking *asking, const struct provider_conf
     return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "provider %s", config->name);
 }
 
+/* The thread may go to sleep now for as long as it likes. */
 static void asking_end(struct asking *asking)
 {
     kmip_tls_destroy(asking->tls);
+    registers_cleanse();
 }
 
 static enum error connect_to(const struct asking *asking, size_t index, struct kmip_client **client)

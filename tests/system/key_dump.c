@@ -65,8 +65,9 @@ static void print_keyring(const struct keyring *keyring)
         print_key(names[keyring->slots[i].kind], keyring->slots[i].key, KEY_SIZE);
 }
 
-static void print_device(const struct pool_conf *conf, const char *path, const uint8_t kdk[KEY_SIZE])
+static void print_device(const struct pool_conf *conf, const char *path, const struct provider_secret *secret)
 {
+    enum kek_state state;
     struct device *device;
     struct superblock_probe probe;
     struct superblock superblock;
@@ -77,7 +78,8 @@ static void print_device(const struct pool_conf *conf, const char *path, const u
     succeed(superblock_probe(device, &probe));
     const struct superblock *found = superblock_newest(&probe);
     ASSERT(found != NULL);
-    succeed(kek_derive(kdk, conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt, kek));
+    struct provider_kek which = {conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt};
+    succeed(provider_kek_open(conf->provider, secret, &which, kek, &state));
     succeed(superblock_open(device, &probe, kek, &superblock, &keyring, &bad));
     succeed(wrap_key_derive(kek, conf->pool, superblock.device, wrap));
     succeed(superblock_key_derive(kek, conf->pool, superblock.device, super));
@@ -104,11 +106,13 @@ int main(int count, char **arguments)
         secret = (struct provider_secret){arguments[2], strlen(arguments[2])};
     succeed(pool_conf_read(arguments[1], &conf));
     succeed(provider_find(conf->provider, &operations));
-    succeed(operations->open(conf->provider, &secret, kdk));
-    print_key("kdk", kdk, sizeof(kdk));
+    if (operations->open != NULL) { /* else there is no KDK */
+        succeed(operations->open(conf->provider, &secret, kdk));
+        print_key("kdk", kdk, sizeof(kdk));
+    }
     for (size_t g = 0; g < conf->group_count; g++)
         for (size_t d = 0; d < conf->groups[g].device_count; d++)
-            print_device(conf, conf->groups[g].devices[d].path, kdk);
+            print_device(conf, conf->groups[g].devices[d].path, &secret);
     pool_conf_destroy(conf);
     return 0;
 }
