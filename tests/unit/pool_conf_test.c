@@ -89,6 +89,79 @@ static void what_does_not_fit_together_is_refused(void **context)
                    "provider native");
 }
 
+#define KMIP_HEAD   "[provider kms]\nid = 22222222-2222-4222-8222-222222222222\ntype = kmip\n"
+#define KMIP_FILES  "ca = ca.pem\ncertificate = /etc/host.pem\nkey = host.key\n"
+#define WITH_KMIP(provider) "[pool]\n" POOL "provider = kms\n" KMIP_HEAD provider GROUP
+
+static void what_does_not_go_with_a_kmip_provider_is_refused(void **context)
+{
+    (void)context;
+    assert_refused(WITH_KMIP(KMIP_FILES), "servers in [provider kms]: is missing");
+    assert_refused(WITH_KMIP("servers = a,\n" KMIP_FILES), "two commas");
+    assert_refused(WITH_KMIP("servers = a:b\n" KMIP_FILES), "HOST:PORT");
+    assert_refused(WITH_KMIP("servers = a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q\n" KMIP_FILES), "more than 16");
+    assert_refused(WITH_KMIP("servers = a\ncertificate = b\nkey = c\n"), "ca in [provider kms]: is missing");
+    assert_refused(WITH_KMIP("servers = a\nca = b\nkey = c\n"), "certificate in [provider kms]: is missing");
+    assert_refused(WITH_KMIP("servers = a\nca = b\ncertificate = c\n"), "key in [provider kms]: is missing");
+    assert_refused(WITH_KMIP("servers = a\nseal = file\n" KMIP_FILES), "seal in [provider kms]");
+    assert_refused(WITH_KMIP("servers = a\npath = x\n" KMIP_FILES), "path in [provider kms]");
+    assert_refused(WITH_KMIP("servers = a\ntimeout = 0\n" KMIP_FILES), "timeout");
+    assert_refused(WITH_KMIP("servers = a\ntimeout = 61s\n" KMIP_FILES), "60s");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER "servers = a\n" GROUP, "type = kmip only");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER "timeout = 3s\n" GROUP, "type = kmip only");
+}
+
+static void a_kmip_provider_has_servers_files_and_a_timeout(void **context)
+{
+    (void)context;
+    struct pool_conf *conf = parsed(WITH_KMIP("servers = kms1, [::1]:1\nservers = kms3:5\n" KMIP_FILES));
+    const struct provider_config *provider = conf->provider;
+    assert_int_equal(provider->server_count, 3);
+    assert_string_equal(provider->servers[1], "[::1]:1");
+    assert_string_equal(provider->servers[2], "kms3:5");
+    assert_string_equal(provider->ca, "/pool/ca.pem");
+    assert_string_equal(provider->certificate, "/etc/host.pem");
+    assert_string_equal(provider->key, "/pool/host.key");
+    assert_int_equal(provider->timeout, PROVIDER_TIMEOUT_DEFAULT);
+    assert_false(provider->separate);
+    assert_null(provider->seal);
+    assert_null(provider->path);
+    pool_conf_destroy(conf);
+    conf = parsed(WITH_KMIP("servers = a\ntimeout = 1m\nreplicated = no\n" KMIP_FILES));
+    assert_int_equal(conf->provider->timeout, 60000);
+    assert_true(conf->provider->separate);
+    pool_conf_destroy(conf);
+}
+
+static void a_kmip_provider_that_is_composed_reads_back(void **context)
+{
+    (void)context;
+    static const char *const servers[] = {"kms1", "[::1]:5697"};
+    struct provider_config provider = {.name = "kmip", .id = uuid_random(), .type = "kmip", .servers = servers,
+                                       .server_count = 2, .ca = "/c a", .certificate = "/b", .key = "/k",
+                                       .timeout = 7000, .separate = true};
+    struct uuid id = uuid_random();
+    struct pool_conf_new new = {.pool = uuid_random(), .fingerprint = POOL_FINGERPRINT_XXH3, .provider = &provider,
+                                .group_name = "g1", .group = uuid_random(), .device_count = 1,
+                                .device_paths = (const char *const[]){"disk"}, .device_ids = &id};
+    for (int defaults = 0; defaults < 2; defaults++) {
+        AUTO_FREE char *text = NULL;
+        if (defaults) {
+            provider.timeout = PROVIDER_TIMEOUT_DEFAULT;
+            provider.separate = false;
+        }
+        assert_int_equal(pool_conf_compose(&new, &text), ERROR_NONE);
+        struct pool_conf *conf = parsed(text);
+        assert_true(uuid_equal(conf->provider->id, provider.id));
+        assert_int_equal(conf->provider->server_count, 2);
+        assert_string_equal(conf->provider->servers[1], servers[1]);
+        assert_string_equal(conf->provider->ca, "/c a");
+        assert_int_equal(conf->provider->timeout, provider.timeout);
+        assert_int_equal(conf->provider->separate, provider.separate);
+        pool_conf_destroy(conf);
+    }
+}
+
 static void settings_have_their_limits(void **context)
 {
     (void)context;
@@ -328,6 +401,9 @@ int main(void)
         cmocka_unit_test(unknown_keys_and_sections_are_refused),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
+        cmocka_unit_test(what_does_not_go_with_a_kmip_provider_is_refused),
+        cmocka_unit_test(a_kmip_provider_has_servers_files_and_a_timeout),
+        cmocka_unit_test(a_kmip_provider_that_is_composed_reads_back),
         cmocka_unit_test(settings_have_their_limits),
         cmocka_unit_test(a_directory_without_conf_is_no_pool),
         cmocka_unit_test(the_smallest_conf_gets_the_defaults),

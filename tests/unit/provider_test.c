@@ -33,6 +33,7 @@ static void each_seal_is_found_by_its_name(void **state)
     assert_int_equal(provider_find(&config, &ops), ERROR_NONE);
     assert_string_equal(ops->seal, "file");
     assert_false(ops->needs_passphrase);
+    assert_null(ops->open_kek); /* it has a KDK */
     config.seal = "passphrase";
     assert_int_equal(provider_find(&config, &ops), ERROR_NONE);
     assert_string_equal(ops->seal, "passphrase");
@@ -41,6 +42,10 @@ static void each_seal_is_found_by_its_name(void **state)
     assert_int_equal(provider_find(&config, &ops), ERROR_NONE);
     assert_string_equal(ops->seal, "tpm");
     assert_false(ops->needs_passphrase); /* a PIN is not of every key */
+    config = (struct provider_config){.name = "main", .type = "kmip"};
+    assert_int_equal(provider_find(&config, &ops), ERROR_NONE);
+    assert_null(ops->open); /* it has KEKs */
+    assert_non_null(ops->open_kek);
 }
 
 int main(void)

@@ -1,0 +1,120 @@
+/* What health says of keys on servers. The checks that a daemon answers stand in methods_test.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "server/health.h"
+
+static const char *field(const json_t *checks, const char *id, const char *name)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(checks, i, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "id")), id) == 0)
+            return json_string_value(json_object_get(row, name));
+    }
+    fail_msg("there is no check %s", id);
+    return NULL;
+}
+
+static const char *severity(const json_t *checks, const char *id)
+{
+    return field(checks, id, "severity");
+}
+
+static const char *evidence(const json_t *checks, const char *id)
+{
+    return field(checks, id, "evidence");
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fputs(text, file) < 0, 0);
+    fclose(file);
+}
+
+static void health_tells_of_the_key_on_its_servers(void **state)
+{
+    (void)state;
+    struct pool_status *status = test_calloc(1, sizeof(*status));
+    status->encryption = true;
+    static const struct { const char *key_state, *severity; } states[] = {
+        {"active", "ok"}, {"deactivated", "warning"}, {"compromised", "error"}};
+    for (size_t i = 0; i < COUNT_OF(states); i++) {
+        struct health_facts facts = {.status = status, .self = "coffer"};
+        status->key_state = states[i].key_state;
+        json_t *checks = health_json(&facts);
+        assert_string_equal(severity(checks, "KEY_STATE"), states[i].severity);
+        assert_string_equal(severity(checks, "UNLOCK_READY"), "ok"); /* nobody is asked */
+        json_decref(checks);
+    }
+    static const struct { unsigned ready; const char *sentences, *severity, *words; } looks[] = {
+        {2, "", "ok", "each of 2 key servers"},
+        {1, "kms1: cannot connect", "warning", "not every key server would give the key now: kms1: cannot connect"},
+        {0, "kms1: gone; kms2: gone", "error", "could not be opened again now: kms1: gone"},
+        {2, "kms2: the key is Deactivated there", "warning", "kms2: the key is Deactivated there"},
+    };
+    for (size_t i = 0; i < COUNT_OF(looks); i++) {
+        struct health_facts facts = {.status = status, .self = "coffer",
+                                     .unlock = {.looked = true, .servers = 2, .ready = looks[i].ready}};
+        snprintf(facts.unlock.sentences, sizeof(facts.unlock.sentences), "%s", looks[i].sentences);
+        json_t *checks = health_json(&facts);
+        assert_string_equal(severity(checks, "UNLOCK_READY"), looks[i].severity);
+        assert_non_null(strstr(evidence(checks, "UNLOCK_READY"), looks[i].words));
+        json_decref(checks);
+        status->locked = true;
+        checks = health_json(&facts);
+        assert_string_equal(severity(checks, "UNLOCK_READY"), "ok");
+        json_decref(checks);
+        status->locked = false;
+    }
+    test_free(status);
+}
+
+/* KMIP has neither seal nor path, which the other checks look at. */
+static void health_looks_at_a_pool_whose_key_is_on_servers(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/coffer-health-XXXXXX", path[96];
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/coffer.conf", directory);
+    write_file(path,
+               "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nprovider = kms\n[provider kms]\n"
+               "id = 22222222-2222-4222-8222-222222222222\ntype = kmip\nservers = kms1\nca = ca\ncertificate = c\n"
+               "key = host.key\n[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\ndevices = disk\n"
+               "device-ids = 44444444-4444-4444-8444-444444444444\n");
+    AUTO_FREE char *key = NULL;
+    assert_true(asprintf(&key, "%s/host.key", directory) > 0);
+    write_file(key, "key");
+    assert_int_equal(chmod(key, 0644), 0);
+    struct health_facts facts = {.self = "coffer"};
+    health_facts_gather(&facts, directory);
+    assert_true(facts.looked);
+    assert_false(facts.key_beside_data);
+    assert_string_equal(facts.key_file, "");
+    assert_true(facts.modes.key);
+    unlink(key);
+    unlink(path);
+    rmdir(directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(health_tells_of_the_key_on_its_servers),
+        cmocka_unit_test(health_looks_at_a_pool_whose_key_is_on_servers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
