@@ -267,7 +267,7 @@ static void check_key_state(const struct health_facts *facts, struct finding *fi
     finding->severity = strcmp(status->key_state, "compromised") == 0 ? "error" : "warning";
     snprintf(finding->evidence, sizeof(finding->evidence),
              "the key server calls the key %s: it still opens the pool, and nothing new is wrapped with it", status->key_state);
-    snprintf(finding->command, sizeof(finding->command), "make a new pool under a new key and move the disks to it");
+    snprintf(finding->command, sizeof(finding->command), "%s key rekey --shallow", facts->self);
 }
 
 /* Could the pool be opened again? Of a key file WIDE_MODES and the next start tell. */
