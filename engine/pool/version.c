@@ -183,8 +183,8 @@ static void info_fill(const struct object *object, struct snapshot_info *info)
 static int age_order(const void *a, const void *b)
 {
     const struct object *x = *(const struct object *const *)a, *y = *(const struct object *const *)b;
-    int order = strcmp(x->origin->name, y->origin->name);
-    if (order == 0)
+    int order = x->origin == y->origin ? 0 : strcmp(x->origin->name, y->origin->name);
+    if (order == 0 && x->origin != y->origin)
         order = memcmp(&x->origin_uuid, &y->origin_uuid, sizeof x->origin_uuid);
     return order != 0 ? order : x->component < y->component ? -1 : x->component > y->component;
 }
