@@ -514,51 +514,6 @@ enum error pool_status(struct pool *pool, struct pool_status *status)
     return leave(pool, ERROR_NONE);
 }
 
-enum error pool_unlock(struct pool *pool, const char *passphrase, size_t size)
-{
-    pthread_mutex_lock(&pool->lock);
-    const char *wanted = pool->passphrase;
-    if (wanted != NULL && passphrase == NULL)
-        return leave(pool, locked());
-    if (wanted != NULL && (size != strlen(wanted) || memcmp(passphrase, wanted, size) != 0))
-        return leave(pool, ERROR_WRONG_KEY);
-    pool->status.locked = false;
-    return leave(pool, ERROR_NONE);
-}
-
-enum error pool_lock(struct pool *pool)
-{
-    pthread_mutex_lock(&pool->lock);
-    pool->status.locked = true;
-    return leave(pool, ERROR_NONE);
-}
-
-enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *options)
-{
-    pthread_mutex_lock(&pool->lock);
-    const char *wanted = pool->passphrase;
-    if (pool->status.locked || (wanted != NULL && options->passphrase == NULL))
-        return leave(pool, locked());
-    if (wanted != NULL && (options->passphrase_size != strlen(wanted) ||
-                           memcmp(options->passphrase, wanted, options->passphrase_size) != 0))
-        return leave(pool, ERROR_WRONG_KEY);
-    pool->kek_number++;
-    pool->roots += options->new_root;
-    return leave(pool, ERROR_NONE);
-}
-
-enum error pool_key_status(struct pool *pool, struct pool_key_status *status)
-{
-    pthread_mutex_lock(&pool->lock);
-    *status = (struct pool_key_status){.encryption = pool->status.encryption,
-                                       .provider = "native",
-                                       .type = "native",
-                                       .kek_number = pool->status.locked ? 0 : pool->kek_number,
-                                       .key_slots = 3};
-    snprintf(status->seal, sizeof(status->seal), "%s", pool->passphrase != NULL ? "passphrase" : "file");
-    return leave(pool, ERROR_NONE);
-}
-
 enum error pool_create(const struct pool_create_options *options)
 {
     struct fake_offline *fake = &fake_offline;
