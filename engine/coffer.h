@@ -60,10 +60,14 @@ struct pool_create_options {
     uint64_t size;                     /* of the sparse file, where device_paths is NULL */
     bool encryption;
     enum fingerprint_choice fingerprint;
-    const char *seal;                  /* "file" or "passphrase"; NULL with `kmip` */
+    const char *seal;                  /* "file", "passphrase" or "tpm"; NULL with `kmip` */
     const struct pool_create_kmip *kmip; /* NULL: the native provider */
-    const char *passphrase;            /* for "passphrase" */
+    const char *passphrase;            /* for "passphrase"; for "tpm" the PIN, or NULL: none */
     size_t passphrase_size;
+    const char *tcti;                  /* for "tpm": how it is reached; NULL: /dev/tpmrm0 */
+    const char *copy;                  /* NULL, or a file to be made that holds the key too, sealed by copy_passphrase */
+    const char *copy_passphrase;
+    size_t copy_passphrase_size;
     const char *const *overwrite;      /* device paths whose contents may be destroyed (--overwrite DEV) */
     size_t overwrite_count;
     bool dry_run;                      /* all checks, nothing written */

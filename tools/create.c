@@ -123,42 +123,64 @@ static enum error take_provider(struct creation *creation, const struct argument
     return ERROR_NONE;
 }
 
+static bool is_sealed_by(const struct pool_create_options *options, const char *seal)
+{
+    return options->encryption && options->seal != NULL && strcmp(options->seal, seal) == 0;
+}
+
+/* A TPM can fail, be cleared or be replaced, and takes the key along: a second way in, or a word that there is none. */
+static enum error take_tpm(struct pool_create_options *options, const struct arguments *arguments)
+{
+    static const char *const of_tpm[] = {"tcti", "pin", "pin-file", "copy", "no-copy"};
+    for (size_t i = 0; i < COUNT_OF(of_tpm) && !is_sealed_by(options, "tpm"); i++)
+        if (argument_given(arguments, of_tpm[i]))
+            return error_explain(ERROR_INVALID, "--%s is for --seal tpm", of_tpm[i]);
+    if (!is_sealed_by(options, "tpm"))
+        return ERROR_NONE;
+    options->tcti = argument_value(arguments, "tcti", NULL);
+    options->copy = argument_value(arguments, "copy", NULL);
+    if ((options->copy != NULL) == argument_given(arguments, "no-copy"))
+        return error_explain(ERROR_INVALID, options->copy != NULL
+                                                ? "--copy or --no-copy: there is a copy or there is none"
+                                                : "without this TPM the data would be lost: --copy FILE makes a copy of "
+                                                  "the key under a passphrase, --no-copy says that there is to be none");
+    if (argument_given(arguments, "pin") && argument_given(arguments, "pin-file"))
+        return error_explain(ERROR_INVALID, "--pin asks for the PIN, and --pin-file reads it: one of them");
+    return ERROR_NONE;
+}
+
 static enum error take_protection(struct creation *creation, const struct arguments *arguments)
 {
-    static const char *const seals[] = {"file", "passphrase"}, *const fingerprints[] = {"xxh3", "hmac-sha256"};
+    static const char *const seals[] = {"file", "passphrase", "tpm"}, *const fingerprints[] = {"xxh3", "hmac-sha256"};
     size_t seal, fingerprint;
     TRY(choose("seal", argument_value(arguments, "seal", "file"), seals, COUNT_OF(seals), &seal));
     TRY(choose("fingerprint", argument_value(arguments, "fingerprint", "xxh3"), fingerprints, COUNT_OF(fingerprints),
                &fingerprint));
     if (argument_given(arguments, "no-encryption") && argument_given(arguments, "seal"))
         return error_explain(ERROR_INVALID, "--seal seals a key, and with --no-encryption there is none");
-    if (argument_given(arguments, "passphrase-file") && strcmp(seals[seal], "passphrase") != 0)
-        return error_explain(ERROR_INVALID, "--passphrase-file is for --seal passphrase");
     creation->options.encryption = !argument_given(arguments, "no-encryption");
     creation->options.seal = seals[seal];
     creation->options.fingerprint = fingerprint == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
-    return take_provider(creation, arguments);
+    TRY(take_provider(creation, arguments));
+    TRY(take_tpm(&creation->options, arguments));
+    if (argument_given(arguments, "passphrase-file") && !is_sealed_by(&creation->options, "passphrase") &&
+        creation->options.copy == NULL)
+        return error_explain(ERROR_INVALID, "--passphrase-file is for --seal passphrase, and for --copy");
+    return ERROR_NONE;
 }
 
 /* ---- what is told afterwards ---------------------------------------------------------------------------------- */
 
-static bool has_passphrase(const struct pool_create_options *options)
-{
-    return options->encryption && options->seal != NULL && strcmp(options->seal, "passphrase") == 0;
-}
-
-static bool has_key_file(const struct pool_create_options *options)
-{
-    return options->encryption && options->seal != NULL && strcmp(options->seal, "file") == 0;
-}
-
 static json_t *protections(const struct pool_create_options *options)
 {
     json_t *list = json_array();
-    if (options->encryption && has_passphrase(options))
+    if (is_sealed_by(options, "passphrase"))
         json_array_append_new(list, json_string("theft, loss or return of its disks, the pool directory included"));
-    if (has_key_file(options))
+    if (is_sealed_by(options, "file"))
         json_array_append_new(list, json_string("theft, loss or return of its disks without the key file"));
+    if (is_sealed_by(options, "tpm"))
+        json_array_append_new(list, json_string("theft, loss or return of its disks, the pool directory included, as "
+                                                "long as the machine with the TPM stays"));
     if (options->kmip != NULL)
         json_array_append_new(list, json_string("theft, loss or return of its disks, as long as the key servers do not "
                                                 "take the thief for this machine"));
@@ -170,7 +192,18 @@ static json_t *protections(const struct pool_create_options *options)
     return list;
 }
 
-static json_t *exposures(const struct pool_create_options *options)
+static void tpm_exposures(const struct pool_create_options *options, bool pin, json_t *list)
+{
+    json_array_append_new(list, json_string(pin ? "theft of the machine by somebody who knows the PIN"
+                                                : "theft of the machine: its TPM opens the pool without a person; --pin "
+                                                  "would ask for one"));
+    json_array_append_new(list, json_string(options->copy == NULL
+                                                ? "failure, exchange or clearing of the TPM: without it the data is lost"
+                                                : "failure, exchange or clearing of the TPM, where the copy of the key or "
+                                                  "its passphrase is lost too"));
+}
+
+static json_t *exposures(const struct pool_create_options *options, bool pin)
 {
     json_t *list = json_array();
     if (!options->encryption)
@@ -178,19 +211,21 @@ static json_t *exposures(const struct pool_create_options *options)
     if (options->kmip != NULL)
         json_array_append_new(list, json_string("theft of the whole machine while the key servers still know its "
                                                 "certificate: revoke it there"));
-    if (has_key_file(options))
+    if (is_sealed_by(options, "file"))
         json_array_append_new(
             list,
             json_string(options->device_count == 0
                             ? "theft of the whole directory: the key lies beside the data, in the same directory; "
                               "--seal passphrase keeps it apart"
                             : "theft of the disk with the pool directory: the key file lies there"));
-    if (has_passphrase(options))
+    if (is_sealed_by(options, "tpm"))
+        tpm_exposures(options, pin, list);
+    if (is_sealed_by(options, "passphrase"))
         json_array_append_new(list, json_string("a forgotten passphrase: without it the data is lost"));
     else if (options->kmip != NULL)
         json_array_append_new(list, json_string("loss of the key on the key servers: without it the data is lost, so "
                                                 "back them up, and keep none of them on this pool"));
-    else if (options->encryption)
+    else if (options->encryption && options->copy == NULL)
         json_array_append_new(list, json_string("loss of the key file: without it the data is lost, so back it up"));
     json_array_append_new(list, json_string("failure of a device: there is one copy of everything, so keep backups"));
     json_array_append_new(list, json_string("root on the running machine"));
@@ -240,7 +275,7 @@ static void print_made(struct tool *tool, const struct pool_create_options *opti
         print_list(tool, "Type next", json_object_get(facts, "next"), "");
 }
 
-static json_t *facts_json(const struct pool_create_options *options)
+static json_t *facts_json(const struct pool_create_options *options, bool pin)
 {
     json_t *devices = json_array();
     for (size_t i = 0; i < options->device_count; i++)
@@ -251,14 +286,14 @@ static json_t *facts_json(const struct pool_create_options *options)
                      options->encryption ? options->seal : NULL, "provider",
                      !options->encryption ? NULL : options->kmip != NULL ? "kmip" : "native", "size",
                      (json_int_t)(options->device_count == 0 ? options->size : 0), "devices", devices, "protected",
-                     protections(options), "not_protected", exposures(options), "next",
+                     protections(options), "not_protected", exposures(options, pin), "next",
                      next_commands(options->directory));
 }
 
 /* The pool exists by now: a name that cannot be told in JSON is no reason to call that a failure. */
-static enum error tell(struct tool *tool, const struct pool_create_options *options)
+static enum error tell(struct tool *tool, const struct pool_create_options *options, bool pin)
 {
-    json_t *facts = facts_json(options);
+    json_t *facts = facts_json(options, pin);
     enum error error = ERROR_NONE;
     if (tool->json && facts != NULL)
         error = tool_print_json(tool, facts);
@@ -270,16 +305,42 @@ static enum error tell(struct tool *tool, const struct pool_create_options *opti
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
+static bool has_pin(const struct arguments *arguments)
+{
+    return argument_given(arguments, "pin") || argument_given(arguments, "pin-file");
+}
+
+struct secrets { /* in the arena, or NULL */
+    char *own, *copy;
+};
+
+static enum error secrets_read(struct pool_create_options *options, const struct arguments *arguments,
+                               struct secrets *secrets)
+{
+    const char *file = argument_value(arguments, "passphrase-file", NULL);
+    if (is_sealed_by(options, "passphrase"))
+        return passphrase_read(file, "Passphrase for the new pool: ", true, &secrets->own, &options->passphrase_size);
+    if (has_pin(arguments))
+        TRY(passphrase_read(argument_value(arguments, "pin-file", NULL), "PIN for the new pool: ", true, &secrets->own,
+                            &options->passphrase_size));
+    if (options->copy != NULL)
+        return passphrase_read(file, "Passphrase for the copy of the key: ", true, &secrets->copy,
+                               &options->copy_passphrase_size);
+    return ERROR_NONE;
+}
+
 static enum error create(struct creation *creation, const struct arguments *arguments)
 {
-    char *passphrase = NULL;
-    if (has_passphrase(&creation->options) && !creation->options.dry_run)
-        TRY(passphrase_read(argument_value(arguments, "passphrase-file", NULL), "Passphrase for the new pool: ", true,
-                            &passphrase, &creation->options.passphrase_size));
-    creation->options.passphrase = passphrase;
-    enum error error = pool_create(&creation->options);
-    creation->options.passphrase = NULL;
-    arena_free(passphrase);
+    struct secrets secrets = {NULL, NULL};
+    struct pool_create_options *options = &creation->options;
+    enum error error = options->dry_run ? ERROR_NONE : secrets_read(options, arguments, &secrets);
+    options->passphrase = secrets.own;
+    options->copy_passphrase = secrets.copy;
+    if (error == ERROR_NONE)
+        error = pool_create(options);
+    options->passphrase = options->copy_passphrase = NULL;
+    arena_free(secrets.own);
+    arena_free(secrets.copy);
     return error;
 }
 
@@ -293,7 +354,7 @@ static enum error run_create(struct tool *tool, const struct arguments *argument
     if (error == ERROR_NONE)
         error = create(&creation, arguments);
     if (error == ERROR_NONE)
-        error = tell(tool, &creation.options);
+        error = tell(tool, &creation.options, has_pin(arguments));
     free(creation.group);
     return error;
 }
@@ -303,7 +364,7 @@ static const struct option_row options[] = {
     {"group", "NAME=DEV[,DEV…]", "use these devices or existing files instead", false},
     {"overwrite", "DEV", "destroy what DEV carries; say it for each such device", true},
     {"no-encryption", NULL, "store everything readable", false},
-    {"seal", "HOW", "keep the key in a \"file\" of the pool directory, or under a \"passphrase\"", false},
+    {"seal", "HOW", "the key: in a \"file\", under a \"passphrase\", in the \"tpm\"", false},
     {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
     {"provider", "WHO", "who keeps the key: this machine (\"native\"), or \"kmip\" servers", false},
     {"kmip-server", "HOST[:PORT]", "a KMIP server; say it for each, in the order in which they are tried", true},
@@ -311,6 +372,11 @@ static const struct option_row options[] = {
     {"kmip-certificate", "FILE", "this machine's certificate", false},
     {"kmip-key", "FILE", "its key, which only its owner may read", false},
     {"kmip-separate", NULL, "the servers do not share their keys: give each the new one", false},
+    {"copy", "FILE", "with tpm: a copy of the key in FILE, under a passphrase", false},
+    {"no-copy", NULL, "with tpm: none; without that TPM the data is lost", false},
+    {"pin", NULL, "with tpm: a PIN is asked for, now and at each start", false},
+    {"pin-file", "FILE", "read the PIN from FILE", false},
+    {"tcti", "TCTI", "how the TPM is reached (device:/dev/tpmrm0)", false},
     {"fingerprint", "HOW", "xxh3 (hits are compared) or hmac-sha256 (they need not be)", false},
     {"dry-run", NULL, "check everything, write nothing", false},
     {NULL},
@@ -328,6 +394,7 @@ const struct command command_create = {
                 "  coffer create /srv/pool --seal passphrase\n"
                 "  coffer create /srv/pool --provider kmip --kmip-server kms1.example --kmip-server kms2.example \\\n"
                 "      --kmip-ca ca.pem --kmip-certificate host.pem --kmip-key host.key\n"
+                "  coffer create /srv/pool --seal tpm --copy /media/stick/pool.key\n"
                 "  coffer create /srv/pool --group g1=/dev/sdb --overwrite /dev/sdb --dry-run\n",
     .positional_min = 1,
     .positional_max = 1,

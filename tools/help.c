@@ -187,8 +187,9 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
     print_completion_options(out);
     fputs("    case $previous in\n"
           "    -C|--directory) COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"
-          "    --passphrase-file|--overwrite|--key-file|--output|--kmip-ca|--kmip-certificate|--kmip-key) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
-          "    --seal) COMPREPLY=($(compgen -W \"file passphrase\" -- \"$current\")); return ;;\n"
+          "    --passphrase-file|--pin-file|--copy|--overwrite|--key-file|--output|--kmip-ca|--kmip-certificate|--kmip-key)\n"
+          "        COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
+          "    --seal) COMPREPLY=($(compgen -W \"file passphrase tpm\" -- \"$current\")); return ;;\n"
           "    --provider) COMPREPLY=($(compgen -W \"native kmip\" -- \"$current\")); return ;;\n"
           "    --fingerprint) COMPREPLY=($(compgen -W \"xxh3 hmac-sha256\" -- \"$current\")); return ;;\n"
           "    --for) COMPREPLY=($(compgen -W \"qemu libvirt nbd-client fio\" -- \"$current\")); return ;;\n"

@@ -162,9 +162,9 @@ const struct command command_unlock = {
     .arguments = "",
     .summary = "give the daemon its key",
     .text =
-        "Unlocks a pool that cofferd serves locked. A key sealed in a file is just read; a passphrase is asked for\n"
-        "without echo, or read from a file or the systemd credential coffer.passphrase. It never stands on a\n"
-        "command line or in the environment.",
+        "Unlocks a pool that cofferd serves locked. A key sealed in a file or in the TPM is just read; a passphrase or\n"
+        "a PIN is asked for without echo, or read from a file or the systemd credential coffer.passphrase. It never\n"
+        "stands on a command line or in the environment.",
     .examples = "  coffer unlock\n"
                 "  coffer unlock --passphrase-file /run/secrets/pool\n",
     .options = unlock_options,

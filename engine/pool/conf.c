@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "crypto/kmip/link.h"
+#include "crypto/tpm.h"
 
 #define SECTION_SIZE    256
 #define GROUP_PREFIX    "group "
@@ -57,6 +58,7 @@ static const struct conf_key keys[] = {
     {"provider *", "key", CONF_TEXT, NULL, false},
     {"provider *", "timeout", CONF_DURATION, NULL, false},
     {"provider *", "replicated", CONF_BOOL, NULL, false},
+    {"provider *", "tcti", CONF_TEXT, NULL, false},
     {"group *", "uuid", CONF_TEXT, NULL, false},
     {"group *", "devices", CONF_TEXT, NULL, true},
     {"group *", "device-ids", CONF_TEXT, NULL, true},
@@ -220,10 +222,20 @@ static enum error path_needed(const struct pool_conf *conf, const char *section,
     return *path == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
 }
 
+/* Where it is given, whatever the seal: it may name libraries. */
+static enum error take_tcti(const struct pool_conf *conf, const char *section, struct provider_config *provider)
+{
+    provider->tcti = conf_text(conf->source, section, "tcti", NULL);
+    if (provider->tcti != NULL && tpm_tcti_check(provider->tcti) != ERROR_NONE)
+        return conf_complain(conf->source, section, "tcti", "%s", error_sentence(ERROR_INVALID));
+    return ERROR_NONE;
+}
+
 static enum error take_native(struct pool_conf *conf, const char *section, struct provider_config *provider)
 {
     static const char *const others[] = {"servers", "ca", "certificate", "key", "timeout", "replicated", NULL};
     TRY(refuse_keys(conf, section, others, "is for type = kmip only"));
+    TRY(take_tcti(conf, section, provider));
     TRY(text_needed(conf, section, "seal", &provider->seal));
     return path_needed(conf, section, "path", &provider->path);
 }
@@ -248,7 +260,7 @@ static enum error take_servers(struct pool_conf *conf, const char *section, stru
 
 static enum error take_kmip(struct pool_conf *conf, const char *section, struct provider_config *provider)
 {
-    static const char *const others[] = {"seal", "path", NULL};
+    static const char *const others[] = {"seal", "path", "tcti", NULL};
     uint64_t timeout = conf_duration(conf->source, section, "timeout", PROVIDER_TIMEOUT_DEFAULT / 1000);
     TRY(refuse_keys(conf, section, others, "is not for type = kmip: its key stays on the servers"));
     if (timeout < 1 || timeout > PROVIDER_TIMEOUT_MAX / 1000)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/tpm.h"
+
 #define PATH_BYTES_MAX 1024 /* of a path in a conf: far from the longest line, and copies fit into a superblock */
 
 static const char head[] =
@@ -81,6 +83,11 @@ static void put_provider(FILE *out, const struct provider_config *provider)
         return;
     }
     fprintf(out, "type = %s\nseal = %s\n", provider->type, provider->seal);
+    if (strcmp(provider->seal, "tpm") == 0) {
+        fputs("# How the TPM is reached: device:PATH, or swtpm:, mssim: or tabrmd: with settings.\n", out);
+        fprintf(out, provider->tcti == NULL ? "#tcti = %s\n" : "tcti = %s\n",
+                provider->tcti == NULL ? TPM_TCTI_DEFAULT : provider->tcti);
+    }
     fprintf(out, "# Without this file the data is lost: keep a copy elsewhere.\npath = %s\n", provider->path);
 }
 

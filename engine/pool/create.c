@@ -51,7 +51,7 @@ struct identities {
 
 /* What exists so far and would have to go. */
 struct made {
-    bool directory, key, conf, witness;
+    bool directory, key, copy, conf, witness;
     mode_t mode_before; /* of a directory that was there */
     size_t devices;     /* the first so many were begun */
 };
@@ -88,6 +88,23 @@ static enum error make_directory(const struct create_plan *plan, struct made *ma
     return ERROR_NONE;
 }
 
+/* The native provider's KDK, asked for once more: what opens it is what is copied. */
+static enum error make_copy(const struct create_plan *plan, struct made *made)
+{
+    const struct pool_create_options *options = plan->options;
+    const struct provider_ops *operations;
+    uint8_t kdk[KEY_SIZE];
+    if (options->copy == NULL)
+        return ERROR_NONE;
+    struct provider_secret secret = {options->copy_passphrase, options->copy_passphrase_size};
+    TRY(provider_find(&plan->provider, &operations));
+    TRY(operations->open(&plan->provider, &plan->secret, kdk));
+    enum error error = provider_copy_create(&plan->provider, options->copy, &secret, kdk);
+    memory_cleanse(kdk, sizeof kdk);
+    made->copy = error == ERROR_NONE;
+    return error;
+}
+
 static enum error make_keys(const struct create_plan *plan, struct keys *keys, struct made *made)
 {
     TRY(key_generate(keys->k_pool));
@@ -98,7 +115,7 @@ static enum error make_keys(const struct create_plan *plan, struct keys *keys, s
     keys->which = (struct provider_kek){.pool = plan->pool, .number = FIRST_KEK};
     TRY(provider_kek_create(&plan->provider, &plan->secret, &keys->which, keys->kek));
     made->key = true;
-    return ERROR_NONE;
+    return make_copy(plan, made);
 }
 
 /* ---- devices ----------------------------------------------------------------------------------------------------- */
@@ -281,6 +298,8 @@ static void remove_made(const struct create_plan *plan, const struct made *made)
         remove_device(&plan->devices[i]);
     if (made->key)
         provider_kek_withdraw(&plan->provider, &(struct provider_kek){.pool = plan->pool, .number = FIRST_KEK});
+    if (made->copy)
+        unlink(plan->options->copy);
     if (made->directory)
         rmdir(plan->options->directory);
     else if (made->mode_before != 0)

@@ -82,6 +82,18 @@ static enum error plan_kmip(struct create_plan *plan)
     return ERROR_NONE;
 }
 
+static enum error check_copy(const struct pool_create_options *options)
+{
+    struct stat status;
+    if (options->copy == NULL)
+        return ERROR_NONE;
+    if (!options->dry_run && (options->copy_passphrase == NULL || options->copy_passphrase_size == 0))
+        return error_explain(ERROR_INVALID, "the copy of the key is sealed by a passphrase, and none was given");
+    if (lstat(options->copy, &status) == 0)
+        return error_explain(ERROR_EXISTS, "%s exists: name a new file for the copy of the key", options->copy);
+    return ERROR_NONE;
+}
+
 static enum error plan_secret(struct create_plan *plan)
 {
     const struct pool_create_options *options = plan->options;
@@ -97,8 +109,12 @@ static enum error plan_secret(struct create_plan *plan)
     plan->secret = (struct provider_secret){options->passphrase, options->passphrase_size};
     if (plan->provider_path == NULL)
         return ERROR_NO_MEMORY;
+    plan->provider.tcti = options->tcti;
     TRY(provider_find(&plan->provider, &operations));
-    if (!operations->needs_passphrase)
+    TRY(check_copy(options));
+    if (operations->check != NULL)
+        TRY(operations->check(&plan->provider));
+    if (!operations->needs_passphrase || (options->dry_run && options->passphrase == NULL))
         return ERROR_NONE;
     if (options->passphrase == NULL || options->passphrase_size == 0)
         return error_explain(ERROR_INVALID, "the key is to be sealed by a passphrase, and none was given");

@@ -528,6 +528,10 @@ enum error pool_create(const struct pool_create_options *options)
     if (options->passphrase != NULL)
         snprintf(fake->passphrase, sizeof(fake->passphrase), "%.*s", (int)options->passphrase_size,
                  options->passphrase);
+    snprintf(fake->tcti, sizeof(fake->tcti), "%s", options->tcti == NULL ? "" : options->tcti);
+    snprintf(fake->copy, sizeof(fake->copy), "%s", options->copy == NULL ? "" : options->copy);
+    snprintf(fake->copy_passphrase, sizeof(fake->copy_passphrase), "%.*s", (int)options->copy_passphrase_size,
+             options->copy_passphrase == NULL ? "" : options->copy_passphrase);
     return fake->create_error;
 }
 

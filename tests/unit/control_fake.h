@@ -44,7 +44,7 @@ struct pool {
 struct fake_offline {
     enum error create_error, check_error, repair_error;
     struct pool_create_options created; /* strings of the caller: look at them before it returns */
-    char directory[256], group[64], device[64], overwrite[64], passphrase[64];
+    char directory[256], group[64], device[64], overwrite[64], passphrase[64], tcti[64], copy[64], copy_passphrase[64];
     const char *wanted_passphrase; /* of check */
     bool loses, losses_unknown;
     unsigned losses; /* so many more */

@@ -65,6 +65,7 @@ static void what_does_not_fit_together_is_refused(void **context)
 {
     (void)context;
     assert_refused("[pool]\n" POOL "provider = other\n" PROVIDER GROUP, "[provider other]");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER "tcti = cmd:sh\n" GROUP, "there is no TCTI \"cmd:sh\"");
     assert_refused("[pool]\nuuid = nonsense\nprovider = native\n" PROVIDER GROUP, "not a UUID");
     assert_refused("[pool]\nuuid = 00000000-0000-0000-0000-000000000000\nprovider = native\n" PROVIDER GROUP, "UUID");
     assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER GROUP_HEAD "devices = a, b\ndevice-ids = " DISK_ID
@@ -272,6 +273,36 @@ static void a_directory_without_conf_is_no_pool(void **context)
     assert_non_null(strstr(error_sentence(ERROR_NOT_FOUND), "not a pool directory"));
 }
 
+static void the_way_to_a_tpm_is_read_and_written(void **context)
+{
+    (void)context;
+    static const char *const ways[] = {NULL, "swtpm:host=127.0.0.1,port=2321"};
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
+        struct provider_config provider = {
+            .name = "native", .id = uuid_random(), .type = "native", .seal = "tpm", .path = "native.key", .tcti = ways[i]};
+        const char *path = "/disk";
+        struct uuid id = uuid_random();
+        struct pool_conf_new new = {.pool = uuid_random(),
+                                    .fingerprint = POOL_FINGERPRINT_XXH3,
+                                    .provider = &provider,
+                                    .group_name = "g1",
+                                    .group = uuid_random(),
+                                    .device_count = 1,
+                                    .device_paths = &path,
+                                    .device_ids = &id};
+        AUTO_FREE char *text = NULL;
+        assert_int_equal(pool_conf_compose(&new, &text), ERROR_NONE);
+        struct pool_conf *conf = parsed(text);
+        assert_string_equal(conf->provider->seal, "tpm");
+        if (ways[i] == NULL)
+            assert_null(conf->provider->tcti);
+        else
+            assert_string_equal(conf->provider->tcti, ways[i]);
+        assert_non_null(strstr(text, ways[i] == NULL ? "#tcti = device:/dev/tpmrm0" : "\ntcti = swtpm:host"));
+        pool_conf_destroy(conf);
+    }
+}
+
 static void composed(bool encrypted, size_t devices)
 {
     struct provider_config provider = {
@@ -398,6 +429,7 @@ static void what_the_manual_says_of_each_key_is_true(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_way_to_a_tpm_is_read_and_written),
         cmocka_unit_test(unknown_keys_and_sections_are_refused),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(what_does_not_fit_together_is_refused),

@@ -192,6 +192,18 @@ static void bad_choices_are_refused(void **context)
     assert_refused(ERROR_INVALID, "fingerprint");
 }
 
+/* Nobody is asked for one that seals nothing. */
+static void a_dry_run_needs_no_passphrase(void **context)
+{
+    (void)context;
+    options.seal = "passphrase";
+    options.dry_run = true;
+    assert_int_equal(pool_create(&options), ERROR_NONE);
+    assert_int_not_equal(access(pool, F_OK), 0);
+    options.passphrase = "";
+    assert_refused(ERROR_INVALID, "passphrase");
+}
+
 static void small_sizes_are_refused(void **context)
 {
     (void)context;
@@ -447,6 +459,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(bad_names_are_refused),
+        TEST(a_dry_run_needs_no_passphrase),
         TEST(bad_choices_are_refused),
         TEST(small_sizes_are_refused),
         TEST(a_missing_device_is_refused),
