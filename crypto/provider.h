@@ -35,6 +35,7 @@ struct provider_config {
     const char *seal; /* "file", "passphrase", "tpm"; NULL of kmip */
     const char *path; /* of the sealed file; NULL of kmip */
     const char *tcti; /* of the seal "tpm": how the TPM is reached; NULL: TPM_TCTI_DEFAULT */
+    uint32_t pcrs;    /* where create() seals in a TPM: bit n: only where PCR n has a value that was approved */
     /* Of kmip: */
     const char *const *servers; /* HOST, HOST:PORT or [IPV6]:PORT, at most PROVIDER_SERVERS_MAX; the first that answers */
     size_t server_count;

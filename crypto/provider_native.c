@@ -1,13 +1,12 @@
 /*
- * The native provider's three seals.
+ * The native provider's seals, but for that of a TPM (provider_tpm.c), and its file.
  *
  *   file         the KDK stands in the file, whose mode is its only protection
  *   passphrase   wrapped = KWP(scrypt(passphrase, salt, N, r, p), KDK)
- *   tpm          the KDK stands in an object that only the TPM which sealed it can load (tpm.c)
  *
  * The file is input like any other: owner, mode, format, id, seal and costs are checked before scrypt runs, since costs
  * decide how much memory and time are spent. What comes out counts only when the KCV fits. The file is created whole
- * or not at all and never rewritten, so a crash leaves either no key or the key. No locks, no state.
+ * or not at all, and where it is replaced, it is by another whole one: a crash leaves the old or the new. No locks, no state.
  */
 #include "crypto/provider_native.h"
 
@@ -50,7 +49,7 @@ static enum error passphrase_stretch(const struct sealed_key *sealed, const stru
                          sealed->scrypt_log2_n, wrap_key);
 }
 
-static enum error kcv_check(const struct provider_config *config, const struct sealed_key *sealed,
+enum error native_key_check(const struct provider_config *config, const struct sealed_key *sealed,
                             const uint8_t kdk[KEY_SIZE])
 {
     uint8_t kcv[KCV_SIZE];
@@ -60,15 +59,35 @@ static enum error kcv_check(const struct provider_config *config, const struct s
     return ERROR_NONE;
 }
 
-static enum error sealed_key_store(const char *path, const struct sealed_key *sealed)
+static enum error text_make(const struct sealed_key *sealed, char **text, size_t *size)
 {
-    char *text = arena_allocate(SEALED_KEY_TEXT_MAX);
-    if (text == NULL)
+    char *made = arena_allocate(SEALED_KEY_TEXT_MAX);
+    if (made == NULL)
         return ERROR_NO_MEMORY;
-    size_t size = 0;
-    enum error error = sealed_key_encode(sealed, text, &size);
-    if (error == ERROR_NONE)
-        error = file_create(path, text, size);
+    enum error error = sealed_key_encode(sealed, made, size);
+    if (error != ERROR_NONE)
+        arena_free(made);
+    else
+        *text = made;
+    return error;
+}
+
+enum error native_key_store(const char *path, const struct sealed_key *sealed)
+{
+    char *text;
+    size_t size;
+    TRY(text_make(sealed, &text, &size));
+    enum error error = file_create(path, text, size);
+    arena_free(text);
+    return error;
+}
+
+enum error native_key_replace(const char *path, const struct sealed_key *sealed)
+{
+    char *text;
+    size_t size;
+    TRY(text_make(sealed, &text, &size));
+    enum error error = file_replace(path, text, size);
     arena_free(text);
     return error;
 }
@@ -85,7 +104,7 @@ static enum error sealed_key_read(const struct provider_config *config, struct s
     return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "%s", config->path);
 }
 
-static enum error sealed_key_load(const struct provider_config *config, enum seal seal, struct sealed_key *sealed)
+enum error native_key_load(const struct provider_config *config, enum seal seal, struct sealed_key *sealed)
 {
     TRY(sealed_key_read(config, sealed));
     if (!uuid_equal(sealed->provider, config->id))
@@ -108,7 +127,7 @@ static enum error file_seal_create(const struct provider_config *config, const s
     if (error == ERROR_NONE)
         error = kcv_derive(sealed.kdk, config->id, sealed.kcv);
     if (error == ERROR_NONE)
-        error = sealed_key_store(config->path, &sealed);
+        error = native_key_store(config->path, &sealed);
     if (error == ERROR_NONE)
         memcpy(kdk, sealed.kdk, KEY_SIZE);
     memory_cleanse(&sealed, sizeof(sealed));
@@ -120,9 +139,9 @@ static enum error file_seal_open(const struct provider_config *config, const str
 {
     (void)secret;
     struct sealed_key sealed;
-    enum error error = sealed_key_load(config, SEAL_FILE, &sealed);
+    enum error error = native_key_load(config, SEAL_FILE, &sealed);
     if (error == ERROR_NONE)
-        error = kcv_check(config, &sealed, sealed.kdk);
+        error = native_key_check(config, &sealed, sealed.kdk);
     if (error == ERROR_NONE)
         memcpy(kdk, sealed.kdk, KEY_SIZE);
     memory_cleanse(&sealed, sizeof(sealed));
@@ -162,7 +181,7 @@ static enum error passphrase_store(const struct provider_config *config, const c
                                 .scrypt_p = SCRYPT_P};
     TRY(kcv_derive(kdk, config->id, sealed.kcv));
     TRY(passphrase_wrap(&sealed, secret, kdk));
-    return sealed_key_store(path, &sealed);
+    return native_key_store(path, &sealed);
 }
 
 static enum error passphrase_seal_create(const struct provider_config *config, const struct provider_secret *secret,
@@ -191,76 +210,17 @@ static enum error passphrase_seal_open(const struct provider_config *config, con
 {
     TRY(passphrase_check(config, secret, ERROR_LOCKED));
     struct sealed_key sealed;
-    TRY(sealed_key_load(config, SEAL_PASSPHRASE, &sealed));
+    TRY(native_key_load(config, SEAL_PASSPHRASE, &sealed));
     uint8_t found[KEY_SIZE];
     enum error error = costs_check(config, &sealed);
     if (error == ERROR_NONE)
         error = passphrase_unwrap(&sealed, secret, found);
     if (error == ERROR_NONE)
-        error = kcv_check(config, &sealed, found);
+        error = native_key_check(config, &sealed, found);
     if (error == ERROR_NONE)
         memcpy(kdk, found, KEY_SIZE);
     memory_cleanse(found, sizeof(found));
     return error == ERROR_WRONG_KEY ? error_explain(error, "wrong passphrase for %s", config->path) : error;
-}
-
-static struct tpm_access access_of(const struct provider_config *config, const struct provider_secret *secret)
-{
-    struct tpm_access access = {.tcti = config->tcti};
-    if (secret != NULL && secret->passphrase != NULL) {
-        access.pin = secret->passphrase;
-        access.pin_size = secret->passphrase_size;
-    }
-    return access;
-}
-
-static enum error tpm_seal_check(const struct provider_config *config)
-{
-    struct tpm_access access = access_of(config, NULL);
-    return tpm_check(&access);
-}
-
-static enum error tpm_seal_create(const struct provider_config *config, const struct provider_secret *secret,
-                                  uint8_t kdk[KEY_SIZE])
-{
-    struct tpm_access access = access_of(config, secret);
-    struct sealed_key sealed = {.seal = SEAL_TPM, .provider = config->id};
-    uint8_t fresh[KEY_SIZE], back[KEY_SIZE];
-    if (access.pin != NULL)
-        TRY(passphrase_check(config, secret, ERROR_INVALID));
-    enum error error = key_generate(fresh);
-    if (error == ERROR_NONE)
-        error = kcv_derive(fresh, config->id, sealed.kcv);
-    if (error == ERROR_NONE)
-        error = tpm_seal(&access, NULL, fresh, &sealed.tpm);
-    if (error == ERROR_NONE)
-        error = tpm_unseal(&access, &sealed.tpm, back);
-    if (error == ERROR_NONE)
-        error = kcv_check(config, &sealed, back);
-    if (error == ERROR_NONE)
-        error = sealed_key_store(config->path, &sealed);
-    if (error == ERROR_NONE)
-        memcpy(kdk, fresh, KEY_SIZE);
-    memory_cleanse(back, sizeof(back));
-    memory_cleanse(fresh, sizeof(fresh));
-    return error;
-}
-
-/* Who gives a passphrase where no PIN is needed gets the key all the same: coffer unlock asks when in doubt. */
-static enum error tpm_seal_open(const struct provider_config *config, const struct provider_secret *secret,
-                                uint8_t kdk[KEY_SIZE])
-{
-    struct tpm_access access = access_of(config, secret);
-    struct sealed_key sealed;
-    uint8_t found[KEY_SIZE];
-    TRY(sealed_key_load(config, SEAL_TPM, &sealed));
-    enum error error = tpm_unseal(&access, &sealed.tpm, found);
-    if (error == ERROR_NONE)
-        error = kcv_check(config, &sealed, found);
-    if (error == ERROR_NONE)
-        memcpy(kdk, found, KEY_SIZE);
-    memory_cleanse(found, sizeof(found));
-    return error;
 }
 
 const struct provider_ops provider_native_file = {
@@ -271,10 +231,3 @@ const struct provider_ops provider_native_passphrase = {.type = "native",
                                                         .needs_passphrase = true,
                                                         .create = passphrase_seal_create,
                                                         .open = passphrase_seal_open};
-
-const struct provider_ops provider_native_tpm = {.type = "native",
-                                                 .seal = "tpm",
-                                                 .needs_passphrase = false,
-                                                 .check = tpm_seal_check,
-                                                 .create = tpm_seal_create,
-                                                 .open = tpm_seal_open};

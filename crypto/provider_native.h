@@ -3,9 +3,18 @@
 #define COFFER_CRYPTO_PROVIDER_NATIVE_H
 
 #include "crypto/provider.h"
+#include "crypto/sealed_key.h"
 
 extern const struct provider_ops provider_native_file;
 extern const struct provider_ops provider_native_passphrase;
 extern const struct provider_ops provider_native_tpm;
+
+/* For its seals: the file, checked for owner, mode, provider and seal; and whether a key is the one of its KCV. */
+enum error native_key_load(const struct provider_config *config, enum seal seal, struct sealed_key *sealed) CHECKED;
+enum error native_key_check(const struct provider_config *config, const struct sealed_key *sealed,
+                            const uint8_t kdk[KEY_SIZE]) CHECKED;
+/* ERROR_EXISTS: there is a file. */
+enum error native_key_store(const char *path, const struct sealed_key *sealed) CHECKED;
+enum error native_key_replace(const char *path, const struct sealed_key *sealed) CHECKED;
 
 #endif

@@ -17,7 +17,7 @@
 
 #define VERSION            1
 #define CHECKSUM_SIZE      8
-#define BYTES_MAX          TPM_PRIVATE_MAX /* the longest value in base64 */
+#define BYTES_MAX          (TPM_APPROVALS_MAX * sizeof(struct tpm_approval)) /* the longest value in base64 */
 #define BASE64_SIZE(bytes) (((bytes) + 2) / 3 * 4)
 #define BASE64_MAX         BASE64_SIZE(BYTES_MAX)
 #define HEX_MAX            16
@@ -39,9 +39,14 @@ struct checked_tpm_fields {
     uint8_t primary[TPM_NAME_SIZE], endorsement[TPM_NAME_SIZE];
     uint8_t public[TPM_PUBLIC_MAX];
     uint8_t private[TPM_PRIVATE_MAX];
+    le32 pcrs, approval_count; /* where it is not bound to PCRs, from here on zero */
+    uint8_t approver[TPM_APPROVER_SIZE], reference[TPM_REFERENCE_SIZE];
+    struct tpm_approval approvals[TPM_APPROVALS_MAX];
 };
+_Static_assert(sizeof(struct tpm_approval) == TPM_PCR_SIZE + TPM_APPROVER_SIZE, "an approval is what the file has of it");
 _Static_assert(sizeof(struct checked_tpm_fields) ==
-                   sizeof(struct checked_fields) + 12 + 2 * TPM_NAME_SIZE + TPM_PUBLIC_MAX + TPM_PRIVATE_MAX,
+                   sizeof(struct checked_fields) + 12 + 2 * TPM_NAME_SIZE + TPM_PUBLIC_MAX + TPM_PRIVATE_MAX + 8 +
+                       TPM_APPROVER_SIZE + TPM_REFERENCE_SIZE + TPM_APPROVALS_MAX * sizeof(struct tpm_approval),
                "the checksum covers no padding");
 
 static const char *const seal_names[] = {[SEAL_FILE] = "file", [SEAL_PASSPHRASE] = "passphrase", [SEAL_TPM] = "tpm"};
@@ -55,6 +60,15 @@ static void hex_encode(const uint8_t *bytes, size_t size, char text[HEX_MAX + 1]
 {
     for (size_t i = 0; i < size; i++)
         snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static void binding_copy(const struct tpm_binding *binding, struct checked_tpm_fields *all)
+{
+    all->pcrs = le32_make(binding->pcrs);
+    all->approval_count = le32_make(binding->approval_count);
+    memcpy(all->approver, binding->approver, sizeof(all->approver));
+    memcpy(all->reference, binding->reference, sizeof(all->reference));
+    memcpy(all->approvals, binding->approvals, binding->approval_count * sizeof(all->approvals[0]));
 }
 
 static enum error checksum_compute(const struct sealed_key *sealed, char text[HEX_MAX + 1])
@@ -79,6 +93,7 @@ static enum error checksum_compute(const struct sealed_key *sealed, char text[HE
     memcpy(all.endorsement, sealed->tpm.endorsement, sizeof(all.endorsement));
     memcpy(all.public, sealed->tpm.public, sealed->tpm.public_size);
     memcpy(all.private, sealed->tpm.private, sealed->tpm.private_size);
+    binding_copy(&sealed->tpm.binding, &all);
     uint8_t digest[EVP_MAX_MD_SIZE];
     size_t size = sealed->seal == SEAL_TPM ? sizeof(all) : sizeof(all.first);
     if (EVP_Q_digest(NULL, "SHA256", NULL, &all, size, digest, NULL) != 1)
@@ -110,6 +125,20 @@ static int kdk_field_print(const struct sealed_key *sealed, char *text, size_t r
     return (int)size;
 }
 
+static int binding_print(const struct tpm_binding *binding, char *text, size_t room)
+{
+    char approver[BASE64_MAX + 1], reference[BASE64_MAX + 1], approvals[BASE64_MAX + 1];
+    ASSERT(binding->approval_count <= TPM_APPROVALS_MAX);
+    EVP_EncodeBlock((uint8_t *)approver, binding->approver, sizeof(binding->approver));
+    EVP_EncodeBlock((uint8_t *)reference, binding->reference, sizeof(binding->reference));
+    EVP_EncodeBlock((uint8_t *)approvals, (const uint8_t *)binding->approvals,
+                    (int)(binding->approval_count * sizeof(binding->approvals[0])));
+    return snprintf(text, room,
+                    "  \"tpm_pcrs\": %u,\n  \"tpm_approver\": \"%s\",\n  \"tpm_reference\": \"%s\",\n"
+                    "  \"tpm_approvals\": \"%s\",\n",
+                    binding->pcrs, approver, reference, approvals);
+}
+
 static int tpm_fields_print(const struct sealed_key *sealed, char *text, size_t room)
 {
     const struct tpm_sealed *tpm = &sealed->tpm;
@@ -119,10 +148,13 @@ static int tpm_fields_print(const struct sealed_key *sealed, char *text, size_t 
     EVP_EncodeBlock((uint8_t *)endorsement, tpm->endorsement, sizeof(tpm->endorsement));
     EVP_EncodeBlock((uint8_t *)public, tpm->public, tpm->public_size);
     EVP_EncodeBlock((uint8_t *)private, tpm->private, tpm->private_size);
-    return snprintf(text, room,
+    int used = snprintf(text, room,
                     "  \"tpm_flags\": %u,\n  \"tpm_primary\": \"%s\",\n  \"tpm_endorsement\": \"%s\",\n"
                     "  \"tpm_public\": \"%s\",\n  \"tpm_private\": \"%s\",\n",
                     tpm->flags, primary, endorsement, public, private);
+    if (tpm->flags & TPM_FLAG_PCRS)
+        used += binding_print(&tpm->binding, text + used, room - (size_t)used);
+    return used;
 }
 
 static int seal_fields_print(const struct sealed_key *sealed, char *text, size_t room)
@@ -242,13 +274,29 @@ static enum error seal_take(struct flat_object *object, enum seal *seal)
     return error_explain(ERROR_CORRUPT, "\"seal\" is neither file nor passphrase nor tpm");
 }
 
+static enum error binding_take(struct flat_object *object, struct tpm_binding *binding)
+{
+    uint32_t size;
+    TRY(flat_number_take(object, "tpm_pcrs", &binding->pcrs));
+    if (binding->pcrs == 0 || binding->pcrs >> TPM_PCRS != 0)
+        return error_explain(ERROR_CORRUPT, "\"tpm_pcrs\" names no PCRs");
+    TRY(bytes_take(object, "tpm_approver", binding->approver, sizeof(binding->approver)));
+    TRY(bytes_take(object, "tpm_reference", binding->reference, sizeof(binding->reference)));
+    TRY(some_bytes_take(object, "tpm_approvals", (uint8_t *)binding->approvals, sizeof(binding->approvals), &size));
+    binding->approval_count = size / sizeof(binding->approvals[0]);
+    return size % sizeof(binding->approvals[0]) == 0
+               ? ERROR_NONE
+               : error_explain(ERROR_CORRUPT, "\"tpm_approvals\" is cut off");
+}
+
 static enum error tpm_fields_take(struct flat_object *object, struct tpm_sealed *tpm)
 {
     TRY(flat_number_take(object, "tpm_flags", &tpm->flags));
     TRY(bytes_take(object, "tpm_primary", tpm->primary, sizeof(tpm->primary)));
     TRY(bytes_take(object, "tpm_endorsement", tpm->endorsement, sizeof(tpm->endorsement)));
     TRY(some_bytes_take(object, "tpm_public", tpm->public, sizeof(tpm->public), &tpm->public_size));
-    return some_bytes_take(object, "tpm_private", tpm->private, sizeof(tpm->private), &tpm->private_size);
+    TRY(some_bytes_take(object, "tpm_private", tpm->private, sizeof(tpm->private), &tpm->private_size));
+    return tpm->flags & TPM_FLAG_PCRS ? binding_take(object, &tpm->binding) : ERROR_NONE;
 }
 
 static enum error passphrase_fields_take(struct flat_object *object, struct sealed_key *sealed)

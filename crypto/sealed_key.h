@@ -11,11 +11,15 @@
  *   scrypt_p
  *   salt            32 bytes, base64
  *   wrapped         the KDK under the scrypt output by AES-256-KWP, 40 bytes, base64
- *   tpm_flags       seal "tpm": 1 where a PIN is needed, else 0
+ *   tpm_flags       seal "tpm": 1 where a PIN is needed, and 2 where it is bound to PCRs
  *   tpm_primary     Name of the storage primary under which the KDK was sealed, 34 bytes, base64
  *   tpm_endorsement Name of the endorsement key of that TPM, 34 bytes, base64; all zero: it was not to be had
  *   tpm_public      the sealed object's TPM2B_PUBLIC, base64
  *   tpm_private     its TPM2B_PRIVATE, encrypted by the TPM, base64
+ *   tpm_pcrs        where it is bound: bit n stands for PCR n of the SHA-256 bank
+ *   tpm_approver    x and y, 64 bytes, base64, of the key that approves values of PCRs
+ *   tpm_reference   16 bytes, base64, that are of this object
+ *   tpm_approvals   1 to 8 of 96 bytes, base64: SHA-256 over the values, r and s of the signature
  *   checksum        first 8 bytes, hexadecimal, of SHA-256 over all of the above but the kdk, which has its KCV
  *
  * The checksum tells damage from a wrong passphrase; it protects from accidents only.
@@ -32,7 +36,7 @@
 #include "crypto/key_wrap.h"
 #include "crypto/tpm.h"
 
-#define SEALED_KEY_TEXT_MAX     2048
+#define SEALED_KEY_TEXT_MAX     4096
 #define SEALED_KEY_SALT_SIZE    32
 #define SEALED_KEY_WRAPPED_SIZE (KEY_SIZE + KEY_WRAP_OVERHEAD)
 

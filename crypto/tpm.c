@@ -15,6 +15,8 @@
 #include "base/memory.h"
 #include "crypto/openssl_error.h"
 #include "crypto/tpm_link.h"
+#include "crypto/tpm_pcr.h"
+#include "crypto/tpm_policy.h"
 
 #define PIN_AUTH_SIZE 32
 #define COPY_IS_USED  "(in coffer.conf, [provider]: seal = passphrase and path = FILE, then `coffer unlock`)"
@@ -129,7 +131,29 @@ static enum error seal(struct tpm_link *link, const struct tpm_access *access, c
     return error;
 }
 
-enum error tpm_seal(const struct tpm_access *access, const uint8_t *policy, const uint8_t key[KEY_SIZE],
+/* Approves what the PCRs hold now. */
+static enum error bind(struct tpm_link *link, uint32_t pcrs, const uint8_t key[KEY_SIZE], struct tpm_binding *binding)
+{
+    uint8_t values[TPM_PCRS][TPM_PCR_SIZE], digest[TPM_PCR_SIZE];
+    TRY(tpm_pcr_read(link, pcrs, values));
+    TRY(tpm_policy_digest(pcrs, (const uint8_t(*)[TPM_PCR_SIZE])values, digest));
+    TRY(tpm_policy_begin(pcrs, key, binding));
+    return tpm_policy_approve(key, digest, binding);
+}
+
+static enum error bind_and_seal(struct tpm_link *link, const struct tpm_access *access, uint32_t pcrs,
+                                const uint8_t key[KEY_SIZE], struct tpm_sealed *sealed)
+{
+    uint8_t policy[TPM_POLICY_SIZE];
+    if (pcrs == 0)
+        return seal(link, access, NULL, key, sealed);
+    sealed->flags |= TPM_FLAG_PCRS;
+    TRY(bind(link, pcrs, key, &sealed->binding));
+    TRY(tpm_policy_object(&sealed->binding, access->pin != NULL, policy));
+    return seal(link, access, policy, key, sealed);
+}
+
+enum error tpm_seal(const struct tpm_access *access, uint32_t pcrs, const uint8_t key[KEY_SIZE],
                     struct tpm_sealed *sealed)
 {
     struct tpm_link link;
@@ -142,7 +166,7 @@ enum error tpm_seal(const struct tpm_access *access, const uint8_t *policy, cons
     if (error == ERROR_NONE)
         error = tpm_link_session(&link);
     if (error == ERROR_NONE)
-        error = seal(&link, access, policy, key, &made);
+        error = bind_and_seal(&link, access, pcrs, key, &made);
     memcpy(made.primary, link.primary_name, TPM_NAME_SIZE);
     tpm_link_close(&link);
     if (error == ERROR_NONE)
@@ -154,7 +178,7 @@ enum error tpm_seal(const struct tpm_access *access, const uint8_t *policy, cons
 
 static enum error pin_check(const struct tpm_access *access, const struct tpm_sealed *sealed)
 {
-    if (sealed->flags & ~TPM_FLAG_PIN)
+    if (sealed->flags & ~(TPM_FLAG_PIN | TPM_FLAG_PCRS))
         return error_explain(ERROR_NEWER_FORMAT, "sealed in a way (flags %u) that this version does not know",
                              sealed->flags);
     if (sealed->flags & TPM_FLAG_PIN && access->pin == NULL)
@@ -200,6 +224,19 @@ static enum error data_take(TPM2B_SENSITIVE_DATA *data, uint8_t key[KEY_SIZE])
     return fits ? ERROR_NONE : error_explain(ERROR_CORRUPT, "what the TPM sealed is no key");
 }
 
+static enum error refused(const struct tpm_link *link, const struct tpm_sealed *sealed, TSS2_RC code)
+{
+    TSS2_RC plain = tpm_code(code);
+    if (plain == TPM2_RC_POLICY_FAIL)
+        return error_explain(ERROR_CORRUPT, "what the TPM sealed has another policy than the key file: put its copy back");
+    if (plain != TPM2_RC_AUTH_FAIL && plain != TPM2_RC_BAD_AUTH)
+        return tpm_link_error(link, code, "unseal the key");
+    if (!(sealed->flags & TPM_FLAG_PIN))
+        return error_explain(ERROR_CORRUPT, "what the TPM sealed needs a PIN, but the key file says none");
+    return error_explain(ERROR_WRONG_KEY,
+                         "wrong PIN: the TPM at %s counts them, and takes none for a while after too many", link->place);
+}
+
 static enum error object_unseal(struct tpm_link *link, const struct tpm_access *access,
                                 const struct tpm_sealed *sealed, uint8_t key[KEY_SIZE])
 {
@@ -210,26 +247,38 @@ static enum error object_unseal(struct tpm_link *link, const struct tpm_access *
     TSS2_RC code = Esys_TR_SetAuth(link->esys, link->object, &auth);
     memory_cleanse(&auth, sizeof auth);
     TRY(tpm_link_error(link, code, "take the PIN"));
-    code = Esys_Unseal(link->esys, link->object, link->session, ESYS_TR_NONE, ESYS_TR_NONE, &data);
-    if (tpm_code(code) == TPM2_RC_AUTH_FAIL || tpm_code(code) == TPM2_RC_BAD_AUTH)
-        return sealed->flags & TPM_FLAG_PIN
-                   ? error_explain(ERROR_WRONG_KEY, "wrong PIN: the TPM at %s counts them, and takes none for a while "
-                                                    "after too many", link->place)
-                   : error_explain(ERROR_CORRUPT, "what the TPM sealed needs a PIN, but the key file says none");
-    TRY(tpm_link_error(link, code, "unseal the key"));
+    code = Esys_Unseal(link->esys, link->object, sealed->flags & TPM_FLAG_PCRS ? link->policy : link->session, ESYS_TR_NONE,
+                       ESYS_TR_NONE, &data);
+    if (code != TSS2_RC_SUCCESS)
+        return refused(link, sealed, code);
     return data_take(data, key);
+}
+
+static enum error policy_satisfy(struct tpm_link *link, const struct tpm_sealed *sealed)
+{
+    if (!(sealed->flags & TPM_FLAG_PCRS))
+        return ERROR_NONE;
+    TRY(tpm_link_policy_session(link));
+    return tpm_pcr_satisfy(link, &sealed->binding, sealed->flags & TPM_FLAG_PIN);
+}
+
+/* Link to the TPM that sealed, and to no other. */
+static enum error link_to(struct tpm_link *link, const struct tpm_sealed *sealed)
+{
+    enum error error = tpm_link_primary(link, sealed == NULL ? NULL : sealed->primary);
+    if (error == ERROR_NOT_FOUND)
+        return another_tpm(link, sealed);
+    TRY(error);
+    return tpm_link_session(link);
 }
 
 static enum error unseal(struct tpm_link *link, const struct tpm_access *access, const struct tpm_sealed *sealed,
                          uint8_t key[KEY_SIZE])
 {
-    enum error error = tpm_link_primary(link, sealed->primary);
-    if (error == ERROR_NOT_FOUND)
-        return another_tpm(link, sealed);
-    TRY(error);
-    TRY(tpm_link_session(link));
+    TRY(link_to(link, sealed));
+    TRY(policy_satisfy(link, sealed));
     TRY(object_load(link, sealed));
-    error = object_unseal(link, access, sealed, key);
+    enum error error = object_unseal(link, access, sealed, key);
     auth_forget(link);
     return error;
 }
@@ -246,5 +295,18 @@ enum error tpm_unseal(const struct tpm_access *access, const struct tpm_sealed *
     if (error == ERROR_NONE)
         memcpy(key, found, KEY_SIZE);
     memory_cleanse(found, sizeof found);
+    return error;
+}
+
+enum error tpm_pcrs_read(const struct tpm_access *access, const struct tpm_sealed *sealed, uint32_t pcrs,
+                         uint8_t values[TPM_PCRS][TPM_PCR_SIZE])
+{
+    struct tpm_link link;
+    enum error error = tpm_link_open(access->tcti, &link);
+    if (error == ERROR_NONE)
+        error = link_to(&link, sealed);
+    if (error == ERROR_NONE)
+        error = tpm_pcr_read(&link, pcrs, values);
+    tpm_link_close(&link);
     return error;
 }

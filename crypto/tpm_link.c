@@ -148,6 +148,7 @@ enum error tpm_link_open(const char *tcti, struct tpm_link *link)
     *link = (struct tpm_link){.place = tcti == NULL ? TPM_TCTI_DEFAULT : tcti,
                               .primary = ESYS_TR_NONE,
                               .session = ESYS_TR_NONE,
+                              .policy = ESYS_TR_NONE,
                               .object = ESYS_TR_NONE};
     TRY(tpm_tcti_check(link->place));
     TRY(device_check(link));
@@ -160,10 +161,14 @@ enum error tpm_link_open(const char *tcti, struct tpm_link *link)
     return tpm_link_error(link, Esys_Initialize(&link->esys, link->tcti, NULL), "be reached");
 }
 
-static void flush(struct tpm_link *link, ESYS_TR *handle)
+/* Not by Esys_FlushContext(): that does nothing any more after an answer that was not authentic. */
+void tpm_link_flush(struct tpm_link *link, ESYS_TR *handle)
 {
-    if (*handle != ESYS_TR_NONE)
-        (void)Esys_FlushContext(link->esys, *handle);
+    TSS2_SYS_CONTEXT *sys;
+    TPM2_HANDLE number;
+    if (*handle != ESYS_TR_NONE && Esys_TR_GetTpmHandle(link->esys, *handle, &number) == TSS2_RC_SUCCESS &&
+        Esys_GetSysContext(link->esys, &sys) == TSS2_RC_SUCCESS)
+        (void)Tss2_Sys_FlushContext(sys, number);
     *handle = ESYS_TR_NONE;
 }
 
@@ -176,7 +181,8 @@ static void buffer_overwrite(struct tpm_link *link)
         (void)Tss2_Sys_Hash_Prepare(sys, &zeros, TPM2_ALG_SHA256, TPM2_RH_NULL);
 }
 
-/* The copy of what was to be sealed: a command is begun that has no parent. */
+/* The copy of what was to be sealed: a command is begun that has no parent. It is not begun, and the copy stays until the
+ * process ends, where an answer was not authentic; only `coffer` seals. */
 static void input_overwrite(struct tpm_link *link)
 {
     TPM2B_SENSITIVE_CREATE zeros = {0};
@@ -196,10 +202,11 @@ static void __attribute__((noinline)) stack_overwrite(void)
 void tpm_link_close(struct tpm_link *link)
 {
     if (link->esys != NULL) {
-        flush(link, &link->object);
-        flush(link, &link->session);
+        tpm_link_flush(link, &link->object);
+        tpm_link_flush(link, &link->policy);
+        tpm_link_flush(link, &link->session);
         if (!link->primary_persists)
-            flush(link, &link->primary);
+            tpm_link_flush(link, &link->primary);
         input_overwrite(link);
         buffer_overwrite(link);
         Esys_Finalize(&link->esys);
@@ -319,20 +326,29 @@ void tpm_link_endorsement(struct tpm_link *link, uint8_t name[TPM_NAME_SIZE])
     if (primary_create(link, ESYS_TR_RH_ENDORSEMENT, &template, &handle) == TSS2_RC_SUCCESS &&
         name_of(link, handle, name) != ERROR_NONE)
         error_forget();
-    flush(link, &handle);
+    tpm_link_flush(link, &handle);
 }
 
 /* ---- session ----------------------------------------------------------------------------------------------------- */
 
-enum error tpm_link_session(struct tpm_link *link)
+static enum error session_begin(struct tpm_link *link, TPM2_SE kind, ESYS_TR *session)
 {
     const TPMT_SYM_DEF cipher = {
         .algorithm = TPM2_ALG_AES, .keyBits = {.aes = CFB_BITS}, .mode = {.aes = TPM2_ALG_CFB}};
     const TPMA_SESSION attributes = TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
     TRY(tpm_link_error(link,
                        Esys_StartAuthSession(link->esys, link->primary, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                                             ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &cipher, TPM2_ALG_SHA256, &link->session),
+                                             ESYS_TR_NONE, NULL, kind, &cipher, TPM2_ALG_SHA256, session),
                        "begin a session"));
-    return tpm_link_error(link, Esys_TRSess_SetAttributes(link->esys, link->session, attributes, 0xff),
-                          "begin a session");
+    return tpm_link_error(link, Esys_TRSess_SetAttributes(link->esys, *session, attributes, 0xff), "begin a session");
+}
+
+enum error tpm_link_session(struct tpm_link *link)
+{
+    return session_begin(link, TPM2_SE_HMAC, &link->session);
+}
+
+enum error tpm_link_policy_session(struct tpm_link *link)
+{
+    return session_begin(link, TPM2_SE_POLICY, &link->policy);
 }

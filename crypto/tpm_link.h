@@ -13,8 +13,9 @@ struct tpm_link {
     const char *place; /* the TCTI's text, for sentences */
     TSS2_TCTI_CONTEXT *tcti;
     ESYS_CONTEXT *esys;
-    ESYS_TR primary; /* these three ESYS_TR_NONE where there is none */
+    ESYS_TR primary; /* these four ESYS_TR_NONE where there is none */
     ESYS_TR session;
+    ESYS_TR policy;
     ESYS_TR object;
     bool primary_persists; /* lies in the TPM for good, and is not flushed */
     uint8_t primary_name[TPM_NAME_SIZE];
@@ -25,10 +26,14 @@ enum error tpm_link_open(const char *tcti, struct tpm_link *link) CHECKED;
 /* Flushes every handle and session, and forgets what passed through. */
 void tpm_link_close(struct tpm_link *link);
 
+/* Flushes one, where there is one. */
+void tpm_link_flush(struct tpm_link *link, ESYS_TR *handle);
 /* The storage primary: where `name` is NULL the one that this TPM has, else the one of this Name, or ERROR_NOT_FOUND. */
 enum error tpm_link_primary(struct tpm_link *link, const uint8_t name[TPM_NAME_SIZE]) CHECKED;
 /* An HMAC session salted to the primary, that encrypts the first parameter of commands and of answers. */
 enum error tpm_link_session(struct tpm_link *link) CHECKED;
+/* A session for the object's policy, salted and encrypting likewise; the one before stays. */
+enum error tpm_link_policy_session(struct tpm_link *link) CHECKED;
 /* The Name of the endorsement key; all zero where it cannot be had. */
 void tpm_link_endorsement(struct tpm_link *link, uint8_t name[TPM_NAME_SIZE]);
 

@@ -65,6 +65,7 @@ struct pool_create_options {
     const char *passphrase;            /* for "passphrase"; for "tpm" the PIN, or NULL: none */
     size_t passphrase_size;
     const char *tcti;                  /* for "tpm": how it is reached; NULL: /dev/tpmrm0 */
+    uint32_t pcrs;                     /* for "tpm": bit n binds the key to PCR n */
     const char *copy;                  /* NULL, or a file to be made that holds the key too, sealed by copy_passphrase */
     const char *copy_passphrase;
     size_t copy_passphrase_size;

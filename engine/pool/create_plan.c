@@ -110,6 +110,7 @@ static enum error plan_secret(struct create_plan *plan)
     if (plan->provider_path == NULL)
         return ERROR_NO_MEMORY;
     plan->provider.tcti = options->tcti;
+    plan->provider.pcrs = options->pcrs;
     TRY(provider_find(&plan->provider, &operations));
     TRY(check_copy(options));
     if (operations->check != NULL)

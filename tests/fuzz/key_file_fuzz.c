@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(sealed_key_decode(text, text_size, &twice) == ERROR_NONE);
     ASSERT(once.seal == twice.seal && uuid_equal(once.provider, twice.provider));
     ASSERT(memcmp(&once, &twice, sizeof once) == 0);
+    ASSERT(once.tpm.binding.approval_count <= TPM_APPROVALS_MAX);
     ASSERT(once.tpm.public_size <= TPM_PUBLIC_MAX && once.tpm.private_size <= TPM_PRIVATE_MAX);
     return 0;
 }

@@ -148,6 +148,10 @@ static void made_run(enum seal seal, bool fits, const uint8_t *data, size_t size
         sealed.tpm.public_size = 1 + sealed.tpm.public_size % TPM_PUBLIC_MAX;
         sealed.tpm.private_size = 1 + sealed.tpm.private_size % TPM_PRIVATE_MAX;
         sealed.tpm.flags %= 1000000000;
+        sealed.tpm.binding.pcrs = 1 + sealed.tpm.binding.pcrs % ((1u << TPM_PCRS) - 1);
+        sealed.tpm.binding.approval_count = 1 + sealed.tpm.binding.approval_count % TPM_APPROVALS_MAX;
+        if (!(sealed.tpm.flags & TPM_FLAG_PCRS))
+            memset(&sealed.tpm.binding, 0, sizeof sealed.tpm.binding);
     } else {
         memset(&sealed.tpm, 0, sizeof sealed.tpm);
     }

@@ -32,6 +32,11 @@ static void sealed_make(enum seal seal)
         memset(sealed.tpm.endorsement, 0x33, sizeof(sealed.tpm.endorsement));
         memset(sealed.tpm.public, 0x44, 78);
         memset(sealed.tpm.private, 0x55, 160);
+        sealed.tpm.flags |= TPM_FLAG_PCRS;
+        sealed.tpm.binding = (struct tpm_binding){.pcrs = 0x80, .approval_count = 2};
+        memset(sealed.tpm.binding.approver, 0x66, sizeof(sealed.tpm.binding.approver));
+        memset(sealed.tpm.binding.reference, 0x77, sizeof(sealed.tpm.binding.reference));
+        memset(sealed.tpm.binding.approvals, 0x88, 2 * sizeof(struct tpm_approval));
     } else {
         memset(sealed.kdk, 0x99, sizeof(sealed.kdk));
     }
@@ -164,6 +169,37 @@ static void sizes_of_what_a_tpm_sealed_are_bounded(void **state)
     assert_int_equal(decode(), ERROR_CORRUPT);
 }
 
+static void bindings_to_pcrs_are_whole_or_damage(void **state)
+{
+    (void)state;
+    static const char *const pcrs[] = {"0", "16777216", "999999999"};
+    struct sealed_key found;
+    sealed_make(SEAL_TPM);
+    memset(&sealed.tpm.binding.approvals, 0x11, sizeof(sealed.tpm.binding.approvals));
+    sealed.tpm.binding.approval_count = TPM_APPROVALS_MAX;
+    memset(sealed.tpm.public, 0x44, sizeof(sealed.tpm.public));
+    memset(sealed.tpm.private, 0x44, sizeof(sealed.tpm.private));
+    sealed.tpm.public_size = TPM_PUBLIC_MAX;
+    sealed.tpm.private_size = TPM_PRIVATE_MAX;
+    sealed.tpm.binding.pcrs = (1u << TPM_PCRS) - 1;
+    assert_int_equal(sealed_key_encode(&sealed, text, &size), ERROR_NONE); /* the longest file */
+    assert_int_equal(sealed_key_decode(text, size, &found), ERROR_NONE);
+    assert_memory_equal(&found, &sealed, sizeof(sealed));
+    for (size_t i = 0; i < COUNT_OF(pcrs); i++) {
+        char line[64];
+        sealed_make(SEAL_TPM);
+        snprintf(line, sizeof(line), "\"tpm_pcrs\": %s", pcrs[i]);
+        text_replace("\"tpm_pcrs\": 128", line);
+        assert_int_equal(decode(), ERROR_CORRUPT);
+    }
+    sealed_make(SEAL_TPM);
+    text_replace("\"tpm_approvals\": \"", "\"tpm_approvals\": \"AAAA");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+    sealed_make(SEAL_TPM);
+    text_replace("\"tpm_flags\": 3", "\"tpm_flags\": 1");
+    assert_int_equal(decode(), ERROR_CORRUPT);
+}
+
 static void a_failed_decoding_gives_nothing(void **state)
 {
     (void)state;
@@ -196,6 +232,7 @@ int main(void)
         cmocka_unit_test(unknown_fields_are_refused),         cmocka_unit_test(unknown_seals_and_ids_are_refused),
         cmocka_unit_test(base64_has_one_spelling_only),       cmocka_unit_test(a_failed_decoding_gives_nothing),
         cmocka_unit_test(what_was_encoded_is_decoded),        cmocka_unit_test(sizes_of_what_a_tpm_sealed_are_bounded),
+        cmocka_unit_test(bindings_to_pcrs_are_whole_or_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

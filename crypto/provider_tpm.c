@@ -1,0 +1,171 @@
+/*
+ * The native provider's seal `tpm`: the KDK stands in an object that only the TPM which sealed it can load (tpm.c).
+ *
+ * What is sealed is unsealed again before a file says it. The file is replaced as a whole, when all that it says was proved: a
+ * crash leaves the old key or the new one, which both open. Whoever changes it has the KDK: out of the TPM, or out of the copy.
+ * No state, no locks.
+ */
+#include "crypto/provider_tpm.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "crypto/provider_native.h"
+#include "crypto/tpm_policy.h"
+
+static struct tpm_access access_of(const struct provider_config *config, const struct provider_secret *secret)
+{
+    struct tpm_access access = {.tcti = config->tcti};
+    if (secret != NULL && secret->passphrase != NULL) {
+        access.pin = secret->passphrase;
+        access.pin_size = secret->passphrase_size;
+    }
+    return access;
+}
+
+static enum error pin_check(const struct provider_secret *pin)
+{
+    if (pin == NULL || pin->passphrase == NULL)
+        return ERROR_NONE;
+    if (pin->passphrase_size == 0)
+        return error_explain(ERROR_INVALID, "the PIN is empty");
+    return pin->passphrase_size <= PASSPHRASE_MAX
+               ? ERROR_NONE
+               : error_explain(ERROR_TOO_LARGE, "the PIN is longer than %d bytes", PASSPHRASE_MAX);
+}
+
+/* ---- the table's operations -------------------------------------------------------------------------------------- */
+
+static enum error tpm_seal_check(const struct provider_config *config)
+{
+    struct tpm_access access = access_of(config, NULL);
+    return tpm_check(&access);
+}
+
+static enum error seal_and_prove(const struct provider_config *config, const struct provider_secret *pin,
+                                 const uint8_t kdk[KEY_SIZE], struct sealed_key *sealed)
+{
+    struct tpm_access access = access_of(config, pin);
+    uint8_t back[KEY_SIZE];
+    *sealed = (struct sealed_key){.seal = SEAL_TPM, .provider = config->id};
+    TRY(pin_check(pin));
+    TRY(kcv_derive(kdk, config->id, sealed->kcv));
+    TRY(tpm_seal(&access, config->pcrs, kdk, &sealed->tpm));
+    enum error error = tpm_unseal(&access, &sealed->tpm, back);
+    if (error == ERROR_NONE)
+        error = native_key_check(config, sealed, back);
+    memory_cleanse(back, sizeof(back));
+    return error;
+}
+
+static enum error tpm_seal_create(const struct provider_config *config, const struct provider_secret *secret,
+                                  uint8_t kdk[KEY_SIZE])
+{
+    struct sealed_key sealed;
+    uint8_t fresh[KEY_SIZE];
+    enum error error = key_generate(fresh);
+    if (error == ERROR_NONE)
+        error = seal_and_prove(config, secret, fresh, &sealed);
+    if (error == ERROR_NONE)
+        error = native_key_store(config->path, &sealed);
+    if (error == ERROR_NONE)
+        memcpy(kdk, fresh, KEY_SIZE);
+    memory_cleanse(fresh, sizeof(fresh));
+    return error;
+}
+
+/* Who gives a passphrase where no PIN is needed gets the key all the same: coffer unlock asks when in doubt. */
+static enum error tpm_seal_open(const struct provider_config *config, const struct provider_secret *secret,
+                                uint8_t kdk[KEY_SIZE])
+{
+    struct tpm_access access = access_of(config, secret);
+    struct sealed_key sealed;
+    uint8_t found[KEY_SIZE];
+    TRY(native_key_load(config, SEAL_TPM, &sealed));
+    enum error error = tpm_unseal(&access, &sealed.tpm, found);
+    if (error == ERROR_NONE)
+        error = native_key_check(config, &sealed, found);
+    if (error == ERROR_NONE)
+        memcpy(kdk, found, KEY_SIZE);
+    memory_cleanse(found, sizeof(found));
+    return error;
+}
+
+const struct provider_ops provider_native_tpm = {.type = "native",
+                                                 .seal = "tpm",
+                                                 .needs_passphrase = false,
+                                                 .check = tpm_seal_check,
+                                                 .create = tpm_seal_create,
+                                                 .open = tpm_seal_open};
+
+/* ---- what else is done with it ----------------------------------------------------------------------------------- */
+
+static enum error kdk_get(const struct provider_config *config, const struct tpm_way *way, uint8_t kdk[KEY_SIZE])
+{
+    if (way->copy == NULL)
+        return tpm_seal_open(config, &way->pin, kdk);
+    struct provider_config copy = *config;
+    copy.path = way->copy;
+    copy.seal = seal_name(SEAL_PASSPHRASE);
+    return provider_native_passphrase.open(&copy, &way->copy_secret, kdk);
+}
+
+enum error provider_tpm_look(const struct provider_config *config, uint32_t *flags, struct tpm_binding *binding)
+{
+    struct sealed_key sealed;
+    TRY(native_key_load(config, SEAL_TPM, &sealed));
+    *flags = sealed.tpm.flags;
+    *binding = sealed.tpm.binding;
+    return ERROR_NONE;
+}
+
+static enum error bound_load(const struct provider_config *config, struct sealed_key *sealed)
+{
+    TRY(native_key_load(config, SEAL_TPM, sealed));
+    return sealed->tpm.flags & TPM_FLAG_PCRS
+               ? ERROR_NONE
+               : error_explain(ERROR_INVALID, "the key of provider %s is bound to no PCRs: there is nothing to approve",
+                               config->name);
+}
+
+enum error provider_tpm_digest(const struct provider_config *config, uint32_t next_pcrs,
+                               const uint8_t next[TPM_PCRS][TPM_PCR_SIZE], uint8_t digest[TPM_PCR_SIZE])
+{
+    struct tpm_access access = access_of(config, NULL);
+    struct sealed_key sealed;
+    uint8_t values[TPM_PCRS][TPM_PCR_SIZE];
+    TRY(bound_load(config, &sealed));
+    uint32_t pcrs = sealed.tpm.binding.pcrs;
+    if (next_pcrs & ~pcrs)
+        return error_explain(ERROR_INVALID, "the key of provider %s is not bound to PCR %d", config->name,
+                             __builtin_ctz(next_pcrs & ~pcrs));
+    memcpy(values, next, sizeof(values));
+    TRY(tpm_pcrs_read(&access, &sealed.tpm, pcrs & ~next_pcrs, values));
+    return tpm_policy_digest(pcrs, (const uint8_t(*)[TPM_PCR_SIZE])values, digest);
+}
+
+enum error provider_tpm_approve(const struct provider_config *config, const struct tpm_way *way,
+                                const uint8_t digest[TPM_PCR_SIZE])
+{
+    struct sealed_key sealed;
+    uint8_t kdk[KEY_SIZE];
+    TRY(bound_load(config, &sealed));
+    TRY(kdk_get(config, way, kdk));
+    enum error error = tpm_policy_approve(kdk, digest, &sealed.tpm.binding);
+    memory_cleanse(kdk, sizeof(kdk));
+    return error == ERROR_NONE ? native_key_replace(config->path, &sealed) : error;
+}
+
+enum error provider_tpm_reseal(const struct provider_config *config, const struct tpm_way *way,
+                               const struct provider_secret *pin)
+{
+    struct sealed_key before, sealed;
+    uint8_t kdk[KEY_SIZE];
+    TRY(native_key_load(config, SEAL_TPM, &before));
+    TRY(kdk_get(config, way, kdk));
+    enum error error = native_key_check(config, &before, kdk);
+    if (error == ERROR_NONE)
+        error = seal_and_prove(config, pin, kdk, &sealed);
+    memory_cleanse(kdk, sizeof(kdk));
+    return error == ERROR_NONE ? native_key_replace(config->path, &sealed) : error;
+}

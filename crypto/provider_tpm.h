@@ -1,0 +1,31 @@
+/* What is done with a key that a TPM sealed, beside opening it: offline, on its file, which is replaced as a whole. */
+#ifndef COFFER_CRYPTO_PROVIDER_TPM_H
+#define COFFER_CRYPTO_PROVIDER_TPM_H
+
+#include "crypto/provider.h"
+#include "crypto/tpm.h"
+
+/* How the KDK is had for it. */
+struct tpm_way {
+    struct provider_secret pin;         /* for the TPM, where `copy` is NULL */
+    const char *copy;                   /* a file of provider_copy_create() */
+    struct provider_secret copy_secret; /* its passphrase */
+};
+
+/* What the file says, without asking the TPM. */
+enum error provider_tpm_look(const struct provider_config *config, uint32_t *flags, struct tpm_binding *binding) CHECKED;
+
+/* SHA-256 over the PCRs that the key is bound to, as they are now, but where bit n of `next_pcrs` is set, PCR n is next[n]. */
+enum error provider_tpm_digest(const struct provider_config *config, uint32_t next_pcrs,
+                               const uint8_t next[TPM_PCRS][TPM_PCR_SIZE], uint8_t digest[TPM_PCR_SIZE]) CHECKED;
+
+/* Approves values of the PCRs by that digest. */
+enum error provider_tpm_approve(const struct provider_config *config, const struct tpm_way *way,
+                                const uint8_t digest[TPM_PCR_SIZE]) CHECKED;
+
+/* Seals the KDK anew in the TPM that answers: with this PIN or, where it has no passphrase, none; bound to config->pcrs.
+ * What was approved before is worth nothing for it. */
+enum error provider_tpm_reseal(const struct provider_config *config, const struct tpm_way *way,
+                               const struct provider_secret *pin) CHECKED;
+
+#endif
