@@ -14,6 +14,7 @@
 #include "crypto/provider.h"
 #include "engine/coffer.h"
 #include "tools/command.h"
+#include "tools/pcrs.h"
 #include "tools/suggest.h"
 #include "tools/text.h"
 
@@ -131,7 +132,7 @@ static bool is_sealed_by(const struct pool_create_options *options, const char *
 /* A TPM can fail, be cleared or be replaced, and takes the key along: a second way in, or a word that there is none. */
 static enum error take_tpm(struct pool_create_options *options, const struct arguments *arguments)
 {
-    static const char *const of_tpm[] = {"tcti", "pin", "pin-file", "copy", "no-copy"};
+    static const char *const of_tpm[] = {"tcti", "pin", "pin-file", "pcrs", "copy", "no-copy"};
     for (size_t i = 0; i < COUNT_OF(of_tpm) && !is_sealed_by(options, "tpm"); i++)
         if (argument_given(arguments, of_tpm[i]))
             return error_explain(ERROR_INVALID, "--%s is for --seal tpm", of_tpm[i]);
@@ -146,6 +147,8 @@ static enum error take_tpm(struct pool_create_options *options, const struct arg
                                                   "the key under a passphrase, --no-copy says that there is to be none");
     if (argument_given(arguments, "pin") && argument_given(arguments, "pin-file"))
         return error_explain(ERROR_INVALID, "--pin asks for the PIN, and --pin-file reads it: one of them");
+    if (argument_given(arguments, "pcrs"))
+        return pcrs_parse("pcrs", argument_value(arguments, "pcrs", NULL), &options->pcrs);
     return ERROR_NONE;
 }
 
@@ -194,6 +197,9 @@ static json_t *protections(const struct pool_create_options *options)
 
 static void tpm_exposures(const struct pool_create_options *options, bool pin, json_t *list)
 {
+    if (options->pcrs != 0 && options->copy == NULL)
+        json_array_append_new(list, json_string("a change of the PCRs that was not approved before: without a copy of the "
+                                                "key the data is lost, unless they can be brought back"));
     json_array_append_new(list, json_string(pin ? "theft of the machine by somebody who knows the PIN"
                                                 : "theft of the machine: its TPM opens the pool without a person; --pin "
                                                   "would ask for one"));
@@ -376,6 +382,7 @@ static const struct option_row options[] = {
     {"no-copy", NULL, "with tpm: none; without that TPM the data is lost", false},
     {"pin", NULL, "with tpm: a PIN is asked for, now and at each start", false},
     {"pin-file", "FILE", "read the PIN from FILE", false},
+    {"pcrs", "N[,N…]", "with tpm: only while these PCRs have approved values", false},
     {"tcti", "TCTI", "how the TPM is reached (device:/dev/tpmrm0)", false},
     {"fingerprint", "HOW", "xxh3 (hits are compared) or hmac-sha256 (they need not be)", false},
     {"dry-run", NULL, "check everything, write nothing", false},

@@ -204,6 +204,8 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
           "        COMPREPLY=($(compgen -W \"test\" -- \"$current\"))\n"
           "    elif [[ $noun == object && ( $verb == import || $verb == verify ) ]]; then\n"
           "        COMPREPLY=($(compgen -f -- \"$current\"))\n"
+          "    elif [[ $noun == key && $verb == tpm ]]; then\n"
+          "        COMPREPLY=($(compgen -W \"approve approvals reseal\" -- \"$current\"))\n"
           "    elif [[ $noun == create || $noun == check ]]; then\n"
           "        COMPREPLY=($(compgen -d -- \"$current\"))\n"
           "    fi\n"

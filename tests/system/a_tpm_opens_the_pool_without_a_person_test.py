@@ -2,6 +2,7 @@
 """A key sealed in a TPM opens the pool at each start, as long as it is that TPM; where it is absent, another one or cleared,
 the pool starts locked, says what to type, and opens by itself when the TPM comes back.
 """
+import hashlib
 import os
 import time
 import unittest
@@ -146,6 +147,62 @@ class TpmSeals(unittest.TestCase):
         self.conf_replace(pool, "seal = tpm", "seal = passphrase")
         self.conf_replace(pool, "path = native.key", "path = " + copy)
         pool.start("--passphrase-file", word)
+        self.serves(pool)
+        pool.stop()
+
+    def test_what_is_bound_to_pcrs_opens_where_they_were_approved(self):
+        tpm = Tpm()
+        pool = Pool(create=False)
+        copy, word = os.path.join(pool.base, "copy.key"), self.secret(pool, "correct horse", "word")
+        by_copy = ("--copy", copy, "--passphrase-file", word)
+        pool.coffer("create", pool.directory, "--size", "512M", "--seal", "tpm", "--tcti", tpm.tcti, "--pcrs", "7", *by_copy)
+        pool.start()
+        self.fill(pool)
+        pool.stop()
+        new = hashlib.sha256(bytes(32) + b"new firmware, 32 bytes of digest").hexdigest()
+        self.assertIn("write NUMBER=VALUE", pool.refused("key", "tpm", "approve", "--next", "7=12", status=USAGE))
+        self.assertIn("not bound to PCR 8", pool.refused("key", "tpm", "approve", "--next", "8=" + new, status=USAGE))
+        approved = pool.json("key", "tpm", "approvals")
+        self.assertEqual(approved["pcrs"], [7])
+        self.assertEqual([row["now"] for row in approved["approvals"]], [True])
+        pool.coffer("key", "tpm", "approve", "--next", "7=" + new)  # before the update
+        tpm.extend(7, b"new firmware, 32 bytes of digest")
+        self.assertEqual([row["now"] for row in pool.json("key", "tpm", "approvals")["approvals"]], [True, False])
+        pool.start()
+        self.serves(pool)
+        pool.stop()
+        tpm.extend(7, b"an update that nobody announced!")
+        pool.start()
+        self.locked_for(pool, "have values that nobody approved")
+        self.assertIn("nobody approved", pool.refused("key", "tpm", "approve", status=REFUSED))
+        self.assertIn("nobody approved", pool.refused("unlock", status=REFUSED))
+        pool.coffer("key", "tpm", "approve", *by_copy)
+        self.until(lambda: not pool.status()["locked"])  # by itself
+        self.serves(pool)
+        pool.coffer("key", "tpm", "reseal")
+        self.assertEqual(len(pool.json("key", "tpm", "approvals")["approvals"]), 1)
+        pool.coffer("key", "tpm", "reseal", "--no-pcrs")
+        tpm.extend(7, b"it does not matter any more, now")
+        pool.coffer("lock")
+        pool.coffer("unlock")
+        self.serves(pool)
+        pool.stop()
+        self.assertIn("bound to no PCRs", pool.refused("key", "tpm", "approvals", status=USAGE))
+
+    def test_another_machine_takes_the_disks_over_by_the_copy(self):
+        pool = Pool(create=False)
+        copy, word = os.path.join(pool.base, "copy.key"), self.secret(pool, "correct horse", "word")
+        pin = self.secret(pool, "2580", "pin")
+        pool.coffer("create", pool.directory, "--size", "512M", "--seal", "tpm", "--tcti", self.tpm.tcti, "--copy", copy,
+                    "--passphrase-file", word)
+        pool.start()
+        self.fill(pool)
+        pool.stop()
+        self.conf_replace(pool, self.tpm.tcti, self.other.tcti)
+        self.assertIn("is not the TPM that sealed", pool.refused("key", "tpm", "reseal", status=REFUSED))
+        pool.coffer("key", "tpm", "reseal", "--copy", copy, "--passphrase-file", word, "--pin-file", pin)
+        self.assertIn("--no-pin", pool.refused("key", "tpm", "reseal", status=USAGE))
+        pool.start("--passphrase-file", pin)
         self.serves(pool)
         pool.stop()
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A proxy before the TPM records everything: no byte of the KDK crosses it, neither when it is sealed nor when it is
-unsealed, since sessions are salted and encrypt. It finds the KDK where somebody sends it as it is.
+unsealed, since sessions are salted and encrypt. It finds the KDK where somebody sends it as it is. What it changes of an
+answer is not taken.
 """
 import os
 
@@ -65,6 +66,14 @@ def main():
     if not SANITIZED and os.geteuid() == 0:
         assert not holds(core(pool, "unlocked"), kdk), "the library left the KDK behind"
     pool.coffer("lock")
+    assert tpm.slots_filled() == 0
+    for code, left in ((UNSEAL, 0), (LOAD, 1)):  # what the false answer was about, nobody knows
+        proxy.spoilt = code
+        said = pool.refused("unlock")
+        assert "did not give the answer that came" in said, said
+        assert tpm.slots_filled() == left
+    proxy.spoilt = None
+    tpm.fresh()
     pool.coffer("unlock")
     pool.stop(check_resident=False)
     assert not crosses(proxy, kdk), "the KDK crossed the wire"

@@ -3,6 +3,7 @@
 Each has an address of its own below 127/8, made from the process id, so that nothing can be in its way.
 """
 import atexit
+import collections
 import ctypes
 import os
 import shutil
@@ -20,9 +21,12 @@ PORT = 2321
 PR_SET_PDEATHSIG = 1
 NO_SESSIONS, SESSIONS = 0x8001, 0x8002
 CREATE, LOAD, UNSEAL, START_SESSION = 0x153, 0x157, 0x15e, 0x176
-NULL_HANDLE = 0x40000007
+PCR_EXTEND, GET_CAPABILITY, CAPABILITY_HANDLES = 0x182, 0x17a, 1
+NULL_HANDLE, PASSWORD_SESSION = 0x40000007, 0x40000009
+SHA256 = 0x0b
 NULL_ALGORITHM = 0x10
 DECRYPT, ENCRYPT = 0x20, 0x40
+ANSWER_DATA = collections.defaultdict(int, {LOAD: 20, UNSEAL: 16})  # behind head, handle, size of the parameters, its own
 made = 0
 
 
@@ -67,6 +71,29 @@ class Tpm:
             self.process.wait()
             self.process = None
 
+    def fresh(self):
+        """Ended and started: what lies in its slots is gone."""
+        self.stop()
+        self.start()
+
+    def slots_filled(self):
+        """Objects and sessions that somebody left in it."""
+        count = 0
+        for first in (0x80000000, 0x02000000):
+            with socket.create_connection((self.address, PORT)) as client:
+                client.sendall(struct.pack(">HIIIII", NO_SESSIONS, 22, GET_CAPABILITY, CAPABILITY_HANDLES, first, 16))
+                answer = client.recv(4096)
+            assert struct.unpack(">I", answer[6:10])[0] == 0
+            count += struct.unpack(">I", answer[15:19])[0]
+        return count
+
+    def extend(self, pcr, value):
+        """What firmware does at a start: PCR = SHA-256(PCR | value)."""
+        body = struct.pack(">IIIHBH", pcr, 9, PASSWORD_SESSION, 0, 0, 0) + struct.pack(">IH", 1, SHA256) + value
+        with socket.create_connection((self.address, PORT)) as client:
+            client.sendall(struct.pack(">HII", SESSIONS, 10 + len(body), PCR_EXTEND) + body)
+            assert struct.unpack(">I", client.recv(4096)[6:10])[0] == 0
+
     def remove(self):
         self.stop()
         shutil.rmtree(self.state, ignore_errors=True)
@@ -80,6 +107,7 @@ class Proxy:
         self.address = own_address()
         self.tcti = f"swtpm:host={self.address},port={PORT}"
         self.sent, self.answered = bytearray(), bytearray()
+        self.spoilt = None  # the code of the command whose answers are changed
         self.listeners = []
         for port, keeps in ((PORT, True), (PORT + 1, False)):
             listener = socket.create_server((self.address, port))
@@ -94,10 +122,17 @@ class Proxy:
                 threading.Thread(target=self.pump, args=(source, target, record if keeps else bytearray()),
                                  daemon=True).start()
 
-    @staticmethod
-    def pump(source, target, record):
+    def spoil(self, answer):
+        """Of what the TPM says, the first byte behind its sizes; who asked waits for each answer."""
+        code = self.commands()[-1][0]
+        at = ANSWER_DATA[code]
+        return answer[:at] + bytes([answer[at] ^ 1]) + answer[at + 1:] if code == self.spoilt else answer
+
+    def pump(self, source, target, record):
         try:
             while data := source.recv(65536):
+                if record is self.answered and self.spoilt is not None:
+                    data = self.spoil(data)
                 record += data  # before it goes on: who got the answer finds it here
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)

@@ -40,10 +40,39 @@ static void create_passes_what_is_for_a_tpm_on_and_says_what_may_be_lost(void **
     unlink(pin);
 }
 
+static void pcrs_are_numbers_of_pcrs(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const bad[] = {"", ",", "7,", "24", "7 ", "-1", "x", "7;8", "007"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_int_equal(RUN("create", "/p", "--seal", "tpm", "--no-copy", "--pcrs", bad[i]), EXIT_USAGE);
+    assert_int_equal(RUN("create", "/p", "--pcrs", "7"), EXIT_USAGE);
+    assert_int_equal(fake_offline.creates, 0);
+    assert_int_equal(RUN("create", "/p", "--seal", "tpm", "--no-copy", "--pcrs", "0,7,23,7"), EXIT_DONE);
+    assert_int_equal(fake_offline.created.pcrs, 1 | 1 << 7 | 1 << 23);
+    assert_said(fixture->out, "a change of the PCRs");
+    assert_int_equal(RUN("create", "/p", "--seal", "tpm", "--no-copy"), EXIT_DONE);
+    assert_int_equal(fake_offline.created.pcrs, 0);
+}
+
+static void key_words_that_say_nothing_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(RUN("key", "tpm"), EXIT_USAGE);
+    assert_int_equal(RUN("key", "tpm", "approval"), EXIT_USAGE);
+    assert_said(fixture->err, "approve, approvals or reseal");
+    assert_int_equal(RUN("key", "tpm", "approve", "--pcrs", "7"), EXIT_USAGE);
+    assert_said(fixture->err, "--pcrs is not for key tpm approve");
+    assert_int_equal(RUN("key", "tpm", "approvals", "--copy", "x"), EXIT_USAGE);
+    assert_int_equal(RUN("key", "tpm", "reseal", "--next", "x"), EXIT_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(words_that_seal_nothing_are_refused),
+        TEST(pcrs_are_numbers_of_pcrs),
+        TEST(key_words_that_say_nothing_are_refused),
         TEST(create_passes_what_is_for_a_tpm_on_and_says_what_may_be_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

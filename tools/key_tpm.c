@@ -1,0 +1,267 @@
+/*
+ * `coffer key tpm`: what is done with a key that a TPM sealed, beside opening the pool by it.
+ *
+ * Offline, on the key file that coffer.conf names: a daemon that runs has its key already and is not asked. The file is
+ * replaced as a whole (crypto/provider_tpm.h), so a crash leaves the old or the new one.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "crypto/arena.h"
+#include "crypto/provider_tpm.h"
+#include "engine/pool/conf.h"
+#include "tools/command.h"
+#include "tools/pcrs.h"
+#include "tools/place.h"
+#include "tools/table.h"
+
+struct key_task {
+    struct tool *tool;
+    const struct arguments *arguments;
+    const struct provider_config *provider;
+    struct tpm_way way;
+    char *secret; /* of the way, in the arena; NULL: none */
+    char *pin;    /* the new one, likewise */
+};
+
+/* ---- where the key comes from --------------------------------------------------------------------------------- */
+
+static enum error provider_choose(const struct pool_conf *conf, const struct provider_config **provider)
+{
+    if (conf->provider == NULL || strcmp(conf->provider->type, "native") != 0 || strcmp(conf->provider->seal, "tpm") != 0)
+        return error_explain(ERROR_INVALID, "the key of pool %s is not sealed in a TPM", conf->directory);
+    *provider = conf->provider;
+    return ERROR_NONE;
+}
+
+/* The copy's passphrase, or the PIN where the key has one: both come by --passphrase-file, or are asked for. */
+static enum error way_find(struct key_task *task)
+{
+    const char *file = argument_value(task->arguments, "passphrase-file", NULL);
+    uint32_t flags;
+    struct tpm_binding binding;
+    task->way.copy = argument_value(task->arguments, "copy", NULL);
+    if (task->way.copy != NULL) {
+        TRY(passphrase_read(file, "Passphrase of the copy of the key: ", false, &task->secret,
+                            &task->way.copy_secret.passphrase_size));
+        task->way.copy_secret.passphrase = task->secret;
+        return ERROR_NONE;
+    }
+    TRY(provider_tpm_look(task->provider, &flags, &binding));
+    if (!(flags & TPM_FLAG_PIN))
+        return ERROR_NONE;
+    TRY(passphrase_read(file, "PIN of the key: ", false, &task->secret, &task->way.pin.passphrase_size));
+    task->way.pin.passphrase = task->secret;
+    return ERROR_NONE;
+}
+
+/* ---- approve and approvals ------------------------------------------------------------------------------------ */
+
+static enum error digest_of_words(const struct key_task *task, uint8_t digest[TPM_PCR_SIZE])
+{
+    uint8_t next[TPM_PCRS][TPM_PCR_SIZE] = {{0}};
+    uint32_t pcrs = 0;
+    size_t count;
+    const char *const *words = argument_values(task->arguments, "next", &count);
+    for (size_t i = 0; i < count; i++)
+        TRY(pcr_value_parse("next", words[i], &pcrs, next));
+    return provider_tpm_digest(task->provider, pcrs, (const uint8_t(*)[TPM_PCR_SIZE])next, digest);
+}
+
+static void digest_format(const uint8_t digest[TPM_PCR_SIZE], char text[2 * TPM_PCR_SIZE + 1])
+{
+    for (size_t i = 0; i < TPM_PCR_SIZE; i++)
+        snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
+static json_t *approvals_json(const struct tpm_binding *binding, const uint8_t *now)
+{
+    char text[2 * TPM_PCR_SIZE + 1];
+    json_t *pcrs = json_array(), *list = json_array();
+    for (int i = 0; i < TPM_PCRS; i++)
+        if (binding->pcrs & UINT32_C(1) << i)
+            json_array_append_new(pcrs, json_integer(i));
+    for (uint32_t i = binding->approval_count; i-- > 0;) {
+        digest_format(binding->approvals[i].digest, text);
+        json_array_append_new(
+            list, json_pack("{s:s, s:b}", "digest", text, "now",
+                            now != NULL && memcmp(binding->approvals[i].digest, now, TPM_PCR_SIZE) == 0));
+    }
+    return json_pack("{s:o, s:o}", "pcrs", pcrs, "approvals", list);
+}
+
+static enum error approvals_table(struct tool *tool, const struct tpm_binding *binding, const uint8_t *now)
+{
+    static const struct table_column columns[] = {{"APPROVED (NEWEST FIRST)", TABLE_LEFT}, {"NOW", TABLE_LEFT}};
+    char text[2 * TPM_PCR_SIZE + 1], pcrs[PCRS_TEXT_SIZE];
+    pcrs_format(binding->pcrs, pcrs);
+    fprintf(tool->out, "The key is bound to PCRs %s.\n\n", pcrs);
+    struct table *table = table_create(columns, COUNT_OF(columns));
+    for (uint32_t i = binding->approval_count; i-- > 0;) {
+        digest_format(binding->approvals[i].digest, text);
+        bool is_now = now != NULL && memcmp(binding->approvals[i].digest, now, TPM_PCR_SIZE) == 0;
+        table_add(table, NULL, (const char *const[]){text, is_now ? "yes" : ""});
+    }
+    enum error error = table_print(table, tool->out);
+    table_destroy(table);
+    return error;
+}
+
+/* Where the TPM is not to be had, what was approved is told all the same. */
+static enum error run_approvals(struct key_task *task)
+{
+    static const uint8_t no_next[TPM_PCRS][TPM_PCR_SIZE];
+    uint8_t digest[TPM_PCR_SIZE];
+    uint32_t flags;
+    struct tpm_binding binding;
+    TRY(provider_tpm_look(task->provider, &flags, &binding));
+    if (!(flags & TPM_FLAG_PCRS))
+        return error_explain(ERROR_INVALID, "the key is bound to no PCRs; `coffer key tpm reseal --pcrs 7` binds it");
+    const uint8_t *now = provider_tpm_digest(task->provider, 0, no_next, digest) == ERROR_NONE ? digest : NULL;
+    if (now == NULL)
+        error_forget();
+    if (!task->tool->json)
+        return approvals_table(task->tool, &binding, now);
+    json_t *json = approvals_json(&binding, now);
+    enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(task->tool, json);
+    json_decref(json);
+    return error;
+}
+
+static enum error run_approve(struct key_task *task)
+{
+    uint8_t digest[TPM_PCR_SIZE];
+    TRY(digest_of_words(task, digest));
+    TRY(way_find(task));
+    TRY(provider_tpm_approve(task->provider, &task->way, digest));
+    return run_approvals(task);
+}
+
+/* ---- reseal --------------------------------------------------------------------------------------------------- */
+
+static enum error new_pin_read(struct key_task *task, uint32_t flags, struct provider_secret *pin)
+{
+    bool asks = argument_given(task->arguments, "pin");
+    const char *file = argument_value(task->arguments, "pin-file", NULL);
+    *pin = (struct provider_secret){NULL, 0};
+    if (asks + (file != NULL) + argument_given(task->arguments, "no-pin") > 1)
+        return error_explain(ERROR_INVALID, "--pin, --pin-file or --no-pin: one of them");
+    if (flags & TPM_FLAG_PIN && !asks && file == NULL && !argument_given(task->arguments, "no-pin"))
+        return error_explain(ERROR_INVALID, "the key has a PIN: --pin asks for the new one, --no-pin seals it without");
+    if (!asks && file == NULL)
+        return ERROR_NONE;
+    TRY(passphrase_read(file, "New PIN: ", true, &task->pin, &pin->passphrase_size));
+    pin->passphrase = task->pin;
+    return ERROR_NONE;
+}
+
+static enum error new_pcrs_choose(const struct key_task *task, const struct tpm_binding *before, uint32_t *pcrs)
+{
+    const char *text = argument_value(task->arguments, "pcrs", NULL);
+    if (text != NULL && argument_given(task->arguments, "no-pcrs"))
+        return error_explain(ERROR_INVALID, "--pcrs or --no-pcrs: one of them");
+    *pcrs = argument_given(task->arguments, "no-pcrs") ? 0 : before->pcrs;
+    return text == NULL ? ERROR_NONE : pcrs_parse("pcrs", text, pcrs);
+}
+
+static enum error run_reseal(struct key_task *task)
+{
+    struct provider_config provider = *task->provider;
+    struct provider_secret pin;
+    struct tpm_binding before;
+    uint32_t flags;
+    TRY(provider_tpm_look(task->provider, &flags, &before));
+    TRY(new_pcrs_choose(task, &before, &provider.pcrs));
+    TRY(new_pin_read(task, flags, &pin));
+    TRY(way_find(task));
+    TRY(provider_tpm_reseal(&provider, &task->way, &pin));
+    if (task->tool->json)
+        return ERROR_NONE;
+    fputs("Sealed anew. Copies of the old key file may still open in the TPM that sealed it: destroy them.\n", task->tool->out);
+    return ERROR_NONE;
+}
+
+/* ---- the verb ------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    enum error (*run)(struct key_task *task);
+    const char *options[8];
+} actions[] = {
+    {"approve", run_approve, {"next", "copy", "passphrase-file"}},
+    {"approvals", run_approvals, {NULL}},
+    {"reseal", run_reseal, {"copy", "passphrase-file", "pin", "pin-file", "no-pin", "pcrs", "no-pcrs"}},
+};
+
+static const struct option_row options[] = {
+    {"next", "PCR=VALUE", "approve: as it will be, in 64 digits; the others as they are", true},
+    {"copy", "FILE", "by the copy of the key, not by the TPM", false},
+    {"passphrase-file", "FILE", "the passphrase of the copy, or the PIN, is in FILE", false},
+    {"pcrs", "N[,N…]", "reseal: bind it to these PCRs; else to those of before", false},
+    {"no-pcrs", NULL, "reseal: bind it to none", false},
+    {"pin", NULL, "reseal: ask for a new PIN", false},
+    {"pin-file", "FILE", "reseal: read the new PIN from FILE", false},
+    {"no-pin", NULL, "reseal: without a PIN", false},
+    {NULL},
+};
+
+static bool is_of(size_t action, const char *option)
+{
+    for (size_t i = 0; i < COUNT_OF(actions[action].options) && actions[action].options[i] != NULL; i++)
+        if (strcmp(actions[action].options[i], option) == 0)
+            return true;
+    return false;
+}
+
+static enum error action_find(const struct arguments *arguments, size_t *action)
+{
+    for (*action = 0; *action < COUNT_OF(actions); (*action)++)
+        if (strcmp(actions[*action].name, arguments->positional[0]) == 0)
+            break;
+    if (*action == COUNT_OF(actions))
+        return error_explain(ERROR_INVALID, "key tpm knows no '%s': say approve, approvals or reseal",
+                             arguments->positional[0]);
+    for (const struct option_row *row = options; row->name != NULL; row++)
+        if (argument_given(arguments, row->name) && !is_of(*action, row->name))
+            return error_explain(ERROR_INVALID, "--%s is not for key tpm %s", row->name, actions[*action].name);
+    return ERROR_NONE;
+}
+
+static enum error run_tpm(struct tool *tool, const struct arguments *arguments)
+{
+    struct key_task task = {.tool = tool, .arguments = arguments};
+    struct pool_conf *conf;
+    const char *directory;
+    size_t action;
+    TRY(action_find(arguments, &action));
+    TRY(place_directory(tool, NULL, &directory));
+    TRY(pool_conf_read(directory, &conf));
+    enum error error = provider_choose(conf, &task.provider);
+    if (error == ERROR_NONE)
+        error = actions[action].run(&task);
+    arena_free(task.secret);
+    arena_free(task.pin);
+    pool_conf_destroy(conf);
+    return error;
+}
+
+const struct command command_key_tpm = {
+    .noun = "key",
+    .verb = "tpm",
+    .arguments = "approve|approvals|reseal",
+    .summary = "a key sealed in the TPM: approve PCRs, seal it anew",
+    .text = "A key that is bound to PCRs opens where they have values that were approved. `approve` adds the values of\n"
+            "now, or with --next those of the next start, before an update changes them: the TPM must still open the\n"
+            "key, or --copy name its copy. The newest eight are kept; `approvals` lists them. `reseal` seals the key\n"
+            "anew in the TPM that answers, which may be another one, and revokes all that was approved. Offline: the\n"
+            "key file is changed, and a daemon that runs is not asked.",
+    .examples = "  coffer -C /srv/pool key tpm approvals\n"
+                "  coffer -C /srv/pool key tpm approve --next 7=VALUE\n"
+                "  coffer -C /srv/pool key tpm approve --copy /media/stick/pool.key\n"
+                "  coffer -C /srv/pool key tpm reseal --pcrs 7\n"
+                "  coffer -C /srv/pool key tpm reseal --copy /media/stick/pool.key\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = options,
+    .run = run_tpm,
+};
