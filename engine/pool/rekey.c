@@ -315,6 +315,9 @@ static enum error run(struct rekey *rekey)
     if (rekey->at_server && rekey->new_root)
         return error_explain(ERROR_INVALID, "provider %s has no root key: each of its keys is a new one, leave out the new root",
                              pool->conf->provider->name);
+    if (rekey->new_root && strcmp(operations->seal, "tpm") == 0)
+        return error_explain(ERROR_INVALID, "the root key of provider %s is sealed in a TPM, and its copy would open nothing "
+                                            "any more: this version makes no new root there", pool->conf->provider->name);
     TRY(proved(rekey));
     TRY(left_over_end(rekey));
     TRY(provider_root_settle(pool->conf->provider, rekey->group->superblocks[0].wrapping.kek_number));

@@ -75,6 +75,8 @@ class TpmSeals(unittest.TestCase):
         pool.coffer("lock")
         pool.coffer("unlock")
         self.serves(pool)
+        pool.coffer("key", "rekey", "--shallow")
+        self.assertIn("sealed in a TPM", pool.refused("key", "rekey", "--shallow", "--new-root"))
         pool.stop()
         pool.start()
         self.serves(pool)
