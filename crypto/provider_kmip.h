@@ -33,8 +33,8 @@ struct kmip_report {
     uint8_t kcv[KCV_SIZE]; /* of the key for the provider's id, where it was fetched */
 };
 
-/* Asks each server; with `fetch` for the key as well, which is wiped again. Fails where nobody can be asked: the certificates. Where two
- * servers hold different keys, that is the later one's error (ERROR_FORGED). */
+/* Asks each server; with `fetch` for the key as well, which is wiped again. Fails where nobody can be asked: the
+ * certificates. Where two servers hold different keys, that is the later one's error (ERROR_FORGED). */
 enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which, bool fetch,
                               struct kmip_report reports[PROVIDER_SERVERS_MAX]) CHECKED;
 

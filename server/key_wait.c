@@ -23,7 +23,7 @@
 #include "engine/coffer.h"
 
 #define PAUSE_FIRST CLOCK_SECOND
-#define PAUSE_MOST  (60 * CLOCK_SECOND) /* a person who plugs the medium in may wait as long */
+#define PAUSE_MOST  (48 * CLOCK_SECOND) /* with a quarter more a minute: a person who plugs the medium in may wait as long */
 
 struct key_wait {
     struct pool *pool;
@@ -36,10 +36,10 @@ struct key_wait {
     bool stopping GUARDED_BY(lock);
 };
 
-/* Up to a quarter less: daemons that one power cut started together do not ask a key server together. */
+/* Up to a quarter more: daemons that one power cut started together do not ask a key server together. */
 static uint64_t jittered(uint64_t time)
 {
-    return time - random_u64() % (time / 4);
+    return time + random_u64() % (time / 4);
 }
 
 /* False where it is to end. */
