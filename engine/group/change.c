@@ -21,6 +21,8 @@
 #include "engine/group/view.h"
 
 #define ORDER_BITS 24 /* beside a CID in a number */
+#define UNSORTED_MIN   4096
+#define UNSORTED_SHARE 16 /* of the list */
 
 _Static_assert(CID_MAX >> (64 - ORDER_BITS) == 0, "a CID and the position in a list fit in a number");
 
@@ -338,11 +340,15 @@ enum error count_read(struct merge *merge, uint64_t cid, uint32_t *count)
     return ERROR_NONE;
 }
 
-/* What was noted after the sorting can only make a count less, so it is asked where there is more than one. */
+/* What was noted after the sorting can only make a count less, so it is asked where there is more than one. Once that is a
+ * good part of all, walking through it for node after node costs more than sorting. */
 enum error change_count(struct merge *merge, uint64_t cid, int64_t *count)
 {
     uint32_t before;
     TRY(count_read(merge, cid, &before));
+    size_t unsorted = merge->change_count - merge->changes_sorted;
+    if (before > 1 && unsorted > MAX((size_t)UNSORTED_MIN, merge->change_count / UNSORTED_SHARE))
+        changes_sort(merge);
     struct change wanted = {.entry = entry_make(cid, 0, 0, 0, 0, 1)};
     const struct change *sorted =
         bsearch(&wanted, merge->changes, merge->changes_sorted, sizeof *merge->changes, change_order);
