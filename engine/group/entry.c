@@ -26,6 +26,7 @@
 #define OFFSET_LIMIT    (UINT32_C(1) << 27)
 #define LENGTH_LIMIT    (UINT32_C(1) << 13)
 #define ROW_ENTRIES_MAX 256
+#define VARINT_BYTES_MAX 10
 
 #define OPERATION_HOLE   0x80
 #define HOLE_CIDS_MOVE   0x40
@@ -178,6 +179,14 @@ static void put_byte(struct sink *sink, unsigned byte)
 
 static void put_varint(struct sink *sink, uint64_t n)
 {
+    if (sink->end - sink->next >= VARINT_BYTES_MAX) {
+        uint8_t *next = sink->next; /* in a register: it is half of what an encoding takes */
+        for (; n >= 0x80; n >>= 7)
+            *next++ = (uint8_t)(0x80 | n);
+        *next++ = (uint8_t)n;
+        sink->next = next;
+        return;
+    }
     for (; n >= 0x80; n >>= 7)
         put_byte(sink, 0x80 | (unsigned)(n & 0x7f));
     put_byte(sink, (unsigned)n);
