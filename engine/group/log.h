@@ -32,7 +32,7 @@ struct group;
 struct section;
 struct summary;
 
-#define LOG_BUFFERS_MAX 8
+#define LOG_BUFFERS_MAX 12
 #define LOG_TAIL_BYTES 65536u /* less than this left in a segment: the next append goes to the next one */
 #define LOG_RECORDS_BYTES (256u << 10)
 #define LOG_ITEM_BYTES_MAX (40u << 10) /* an item, its record and the header always fit into LOG_TAIL_BYTES */
@@ -75,6 +75,7 @@ struct log {
     uint64_t last_sequence;
     uint64_t tickets;            /* given */
     uint64_t bytes;              /* closed since the last freeze */
+    uint64_t filling;            /* of a log that only the merge writes, by it: the ticket of the buffer of its last item */
     struct mutex mutex;
     struct condition changed;
     bool sealing GUARDED_BY(mutex);
@@ -125,6 +126,10 @@ enum error log_reserve_slot(struct log *log) CHECKED;
  * always has one ahead), none is prepared and no other thread is at it; else does nothing. Under no lock. ERROR_NO_SPACE
  * where no slot is free. */
 enum error log_prepare(struct log *log) CHECKED;
+
+/* The same somewhat before, where cleaning would not miss the slot: for who has time to wait for the header. Errors are for who
+ * needs it. */
+void log_prepare_ahead(struct log *log);
 
 /* Reserves an item of `size` bytes (rounded up to a grain) and room for a record; closes the open buffer and opens the
  * next where it does not fit. The caller fills item->at and calls log_filled() for each item. `size` 0: only room for a
