@@ -234,10 +234,13 @@ enum commit_class {
     COMMIT_FREES,      /* trims, deletions */
 };
 
-/* What a commit needs space for; and the reservation that it is within (NULL: none). */
+/* What a commit needs space for; the reservation that it is within (NULL: none); and whether it is little: of so many blocks at
+ * most, and no more than that. */
+#define COMMIT_BLOCKS_LITTLE 64u
 struct commit_need {
     enum commit_class class;
     const struct reservation *own;
+    bool little;
 };
 
 /* ERROR_NONE where a commit of at most COMMIT_BLOCKS_MAX blocks can be made now; ERROR_AGAIN where group_wait_room() is needed

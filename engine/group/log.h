@@ -110,6 +110,9 @@ void log_deinit(struct log *log);
 
 /* True where a commit can go on without waiting: two free buffers, and no segment lacks. Under the group's lock. */
 bool log_is_ready(struct log *log);
+/* The same for a commit that may be little, of the journal: it stores no more than half a buffer takes, and none of it must be
+ * whole. So it goes on in a segment longer than others while the header of the next one is written. */
+bool log_is_ready_for(struct log *log, bool little);
 /* True where the open buffer can be closed now, or there is none: that cannot take the log out of its segment, or the
  * next one is prepared. Under the group's lock. */
 bool log_can_close(const struct log *log);
@@ -118,6 +121,7 @@ enum error log_wait_buffer(struct log *log) CHECKED;
 /* log_segment.c. Whether a commit may have to go on in a segment that nobody prepared yet; goes on in the prepared one. Under
  * the group's lock. */
 bool log_lacks_segment(const struct log *log);
+bool log_lacks_segment_for(const struct log *log, bool little);
 void log_change_segment(struct log *log);
 /* Reserves the slot that the log will go on in, with space below it, so that its place may be named before anything is
  * written there. Under no lock. ERROR_NO_SPACE where there is none. */

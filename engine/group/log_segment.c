@@ -13,16 +13,27 @@
 
 #define AHEAD_BUFFERS 4u /* of a log of the merge's are left in a segment when the one after is prepared ahead of need, */
 #define AHEAD_ROOM    8u /* segments being left for cleaning: it can do without this one */
-#define JOURNAL_BUFFERS_LEFT 3u /* in a segment: with fewer nobody commits before the next one is prepared */
+/* Left in a segment: with fewer nobody commits before the next one is prepared. A commit ends the buffer that is open, and
+ * fills two more at most, a little one one; the other logs fill one. */
+#define JOURNAL_BUFFERS_LEFT   3u
+#define JOURNAL_BUFFERS_LITTLE 2u
 
-/* A commit ends the buffer that is open, and fills two more at most; the other logs fill one. */
-bool log_lacks_segment(const struct log *log)
+static bool lacks_segment(const struct log *log, uint64_t buffers)
 {
-    uint64_t buffers = log->kind == SEGMENT_JOURNAL ? JOURNAL_BUFFERS_LEFT : 1;
     if (log->segment == SEGMENT_NONE)
         return true;
     uint64_t left = (uint64_t)(segment_blocks(&log->group->segments) - log->block) * BLOCK_SIZE;
     return log->prepared == SEGMENT_NONE && left < buffers * log->buffer_bytes + LOG_TAIL_BYTES;
+}
+
+bool log_lacks_segment(const struct log *log)
+{
+    return lacks_segment(log, log->kind == SEGMENT_JOURNAL ? JOURNAL_BUFFERS_LEFT : 1);
+}
+
+bool log_lacks_segment_for(const struct log *log, bool little)
+{
+    return lacks_segment(log, little ? JOURNAL_BUFFERS_LITTLE : JOURNAL_BUFFERS_LEFT);
 }
 
 /* The log goes on in the prepared segment. */
