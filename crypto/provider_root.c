@@ -1,11 +1,11 @@
 /*
  * The file of a new KDK beside that of the old one. Which of the two is meant follows from a KEK's number and from what
- * files there are, so that no order of writes has to be kept but that of the change of keys itself: PATH.N is durable
- * before anything is wrapped under KEK N, and takes the name PATH when nothing is wrapped under another any more.
+ * files there are, so that no order of writes has to be kept but that of the change of keys itself: PATH.next-N is
+ * durable before anything is wrapped under KEK N, and takes the name PATH when nothing is wrapped under another any more.
+ * The old KDK is overwritten before that, so a crash in between leaves nothing of it, and whoever settles does it again.
  *
- * A crash leaves PATH.N beside PATH, or the name already given away; who settles or forgets does it again. An overwritten
- * file may live on in a file system that copies on write, or in the cells of a disk: docs/security.md says so. No locks:
- * the owner of the pool's devices calls, one thread at a time.
+ * An overwritten file may live on in a file system that copies on write, or in the cells of a disk: docs/security.md says
+ * so. No locks: the owner of the pool's devices calls, one thread at a time.
  */
 #include "crypto/provider_root.h"
 
@@ -19,6 +19,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/message.h"
 
 static bool exists(const char *path)
 {
@@ -39,7 +40,7 @@ enum error provider_root_new(const struct provider_config *config, uint64_t numb
 {
     root->config = *config;
     enum error error = base_path(config, root);
-    int size = error ? -1 : snprintf(root->path, sizeof root->path, "%s.%" PRIu64, root->base, number);
+    int size = error ? -1 : snprintf(root->path, sizeof root->path, "%s.next-%" PRIu64, root->base, number);
     if (size < 0 || (size_t)size >= sizeof root->path)
         return error_explain(ERROR_TOO_LARGE, "the path of provider %s is too long", config->name);
     root->config.path = root->path;
@@ -54,16 +55,33 @@ enum error provider_root_choose(const struct provider_config *config, uint64_t n
     return ERROR_NONE;
 }
 
-/* What is not there has no bytes to overwrite: -1. */
-static int open_old(const char *path)
+/* `*descriptor` -1: there is nothing whose bytes could be overwritten, or somebody else's name for it is to keep them. */
+static enum error open_old(const char *path, int *descriptor)
 {
-    return open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat status;
+    *descriptor = -1;
+    if (lstat(path, &status) != 0)
+        return errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "look at %s", path);
+    if (!S_ISREG(status.st_mode))
+        return error_explain(ERROR_INVALID, "%s is not a regular file", path);
+    if (status.st_nlink != 1) {
+        message(MESSAGE_WARNING, "%s has other names: the old key is left there, destroy it", path);
+        return ERROR_NONE;
+    }
+    if ((status.st_mode & S_IWUSR) == 0 && chmod(path, status.st_mode | S_IWUSR) != 0)
+        return error_from_errno(errno, "make %s writable, to overwrite the old key", path);
+    *descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    return *descriptor >= 0 ? ERROR_NONE : error_from_errno(errno, "open %s, to overwrite the old key", path);
 }
 
-static enum error overwrite(int descriptor, const char *path)
+static enum error overwrite(const char *path)
 {
     static const uint8_t zeros[4096];
     struct stat status;
+    int descriptor;
+    TRY(open_old(path, &descriptor));
+    if (descriptor < 0)
+        return ERROR_NONE;
     bool done = fstat(descriptor, &status) == 0;
     for (off_t at = 0; done && at < status.st_size; at += (off_t)sizeof zeros)
         done = pwrite(descriptor, zeros, MIN(sizeof zeros, (size_t)(status.st_size - at)), at) > 0;
@@ -81,14 +99,8 @@ enum error provider_root_settle(const struct provider_config *config, uint64_t n
     TRY(provider_root_new(config, number, &root));
     if (!exists(root.path))
         return ERROR_NONE;
-    int old = open_old(root.base);
-    enum error error = file_rename(root.path, root.base);
-    if (old < 0)
-        return error;
-    if (error == ERROR_NONE)
-        return overwrite(old, root.base);
-    close(old);
-    return error;
+    TRY(overwrite(root.base));
+    return file_rename(root.path, root.base);
 }
 
 enum error provider_root_forget(const struct provider_config *config, uint64_t number)
@@ -99,10 +111,6 @@ enum error provider_root_forget(const struct provider_config *config, uint64_t n
     TRY(provider_root_new(config, number, &root));
     if (!exists(root.path))
         return ERROR_NONE;
-    int old = open_old(root.path);
-    if (old >= 0)
-        TRY(overwrite(old, root.path));
-    if (unlink(root.path) != 0 && errno != ENOENT)
-        return error_from_errno(errno, "remove %s", root.path);
-    return ERROR_NONE;
+    TRY(overwrite(root.path));
+    return unlink(root.path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", root.path);
 }

@@ -1,7 +1,7 @@
 /*
  * Two roots at once. While a change of keys brings a new KDK, it lies beside the old one: the file of the provider is
- * PATH, that of the new KDK PATH.N, where N is the number of the first KEK made of it. KEK N is asked of PATH.N where
- * there is one, every other KEK of PATH; when the change is complete PATH.N takes the place of PATH. Providers that have no
+ * PATH, that of the new KDK PATH.next-N, where N is the number of the first KEK made of it. KEK N is asked of PATH.next-N where
+ * there is one, every other KEK of PATH; when the change is complete PATH.next-N takes the place of PATH. Providers that have no
  * file (kmip) have nothing to choose: the last two do nothing for them.
  */
 #ifndef COFFER_CRYPTO_PROVIDER_ROOT_H
@@ -17,17 +17,17 @@
 struct provider_root {
     struct provider_config config; /* what the provider's operations get; ->path may be `path` */
     char base[ROOT_PATH_MAX];      /* PATH, behind all links */
-    char path[ROOT_PATH_MAX];      /* PATH.N */
+    char path[ROOT_PATH_MAX];      /* PATH.next-N */
 };
 
 /* Where the KDK of KEK `number` lies. ERROR_TOO_LARGE: the path is too long. */
 enum error provider_root_choose(const struct provider_config *config, uint64_t number, struct provider_root *root) CHECKED;
 /* Where a new KDK for KEK `number` is to be made. */
 enum error provider_root_new(const struct provider_config *config, uint64_t number, struct provider_root *root) CHECKED;
-/* The new KDK takes the place of the old one, whose bytes are then overwritten: KEK `number` is in force, and nothing is
- * under an older one any more. Does nothing where there is no PATH.number. */
+/* The new KDK takes the place of the old one, whose bytes are overwritten before: KEK `number` is in force, and nothing is
+ * under an older one any more. Does nothing where there is no PATH.next-number. */
 enum error provider_root_settle(const struct provider_config *config, uint64_t number) CHECKED;
-/* Overwrites and removes PATH.number: its change of keys did not happen. Does nothing where there is none. */
+/* Overwrites and removes PATH.next-number: its change of keys did not happen. Does nothing where there is none. */
 enum error provider_root_forget(const struct provider_config *config, uint64_t number) CHECKED;
 
 #endif

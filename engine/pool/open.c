@@ -136,10 +136,14 @@ static void rewriting_end(struct pool *pool)
 }
 
 /* Nothing is wrapped under an older KEK than the one in force any more. */
-static void root_settle(const struct pool *pool)
+static void root_settle(const struct opening *opening)
 {
+    const struct pool *pool = opening->pool;
     if (pool->conf->encryption == POOL_ENCRYPTION_OFF)
         return;
+    for (size_t i = 0; i < opening->count; i++)
+        if (opening->superblocks[i].wrapping.kek_number != pool->witness->kek_number)
+            return;
     enum error error = provider_root_settle(pool->conf->provider, pool->witness->kek_number);
     if (error)
         message(MESSAGE_WARNING, "pool %s: a change of keys cannot be completed: %s", pool->directory, error_sentence(error));
@@ -154,7 +158,7 @@ static enum error steps(struct opening *opening)
     if (!pool->read_only) {
         TRY(epoch_take(opening));
         TRY(opening_mend(opening));
-        root_settle(pool);
+        root_settle(opening);
     }
     TRY(group_begin(opening));
     if (!pool->read_only) {

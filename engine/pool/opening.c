@@ -72,7 +72,8 @@ static struct superblock_probe copies_alike(const struct superblock_probe *probe
         const struct superblock *other = &probe->copies[i];
         alike.plausible[i] = probe->plausible[i] && other->encryption == one->encryption &&
                              uuid_equal(other->pool, one->pool) && uuid_equal(other->device, one->device) &&
-                             memcmp(&other->wrapping, &one->wrapping, sizeof one->wrapping) == 0;
+                             memcmp(&other->wrapping, &one->wrapping, sizeof one->wrapping) == 0 &&
+                             memcmp(&other->other, &one->other, sizeof one->other) == 0;
     }
     return alike;
 }

@@ -31,6 +31,8 @@
 #include "engine/pool/keys.h"
 #include "engine/pool/pool.h"
 
+#define NUMBERS_MAX 64 /* that are tried */
+
 struct keks {
     uint8_t present[KEY_SIZE], next[KEY_SIZE], again[KEY_SIZE]; /* again: the next one, as the provider gives it anew */
 };
@@ -40,6 +42,7 @@ struct rekey {
     struct group *group;
     const struct provider_secret *secret;
     bool new_root, at_server; /* the provider keeps KEKs, not a KDK */
+    bool made;                /* what next_make() made is to be forgotten where the change fails */
     struct wrapping next;
     uint64_t epoch;    /* of the superblocks that are written now */
     struct keks *keks; /* in the arena */
@@ -68,30 +71,36 @@ static enum error next_take(struct rekey *rekey, uint8_t kek[KEY_SIZE])
                                : error_explain(ERROR_ACCESS, "the new key is not active on its server");
 }
 
-static enum error root_make(struct rekey *rekey)
+static enum error kek_create(struct rekey *rekey, const struct provider_config *provider)
 {
-    const struct provider_config *provider = rekey->pool->conf->provider;
-    const struct provider_ops *operations;
-    struct provider_root root;
-    uint8_t kdk[KEY_SIZE];
-    TRY(provider_root_new(provider, rekey->next.kek_number, &root));
-    TRY(provider_find(provider, &operations));
-    enum error error = operations->create(&root.config, rekey->secret, kdk);
-    memory_cleanse(kdk, sizeof kdk);
-    return error;
+    struct provider_kek which = which_next(rekey);
+    TRY(provider_kek_create(provider, rekey->secret, &which, rekey->keks->next));
+    rekey->next.kek_salt = which.salt;
+    rekey->made = true;
+    return ERROR_NONE;
 }
 
-/* One of a change that did not happen may be there: nothing is wrapped under it. */
+static enum error root_make(struct rekey *rekey)
+{
+    struct provider_root root;
+    TRY(provider_root_new(rekey->pool->conf->provider, rekey->next.kek_number, &root));
+    return kek_create(rekey, &root.config);
+}
+
+/* A key of that name may be there: of a change that a crash ended, or of a pool of which this one is a copy, and that
+ * needs it. It is never touched; numbers only have to rise. */
 static enum error server_make(struct rekey *rekey)
 {
-    const struct provider_config *provider = rekey->pool->conf->provider;
-    struct provider_kek which = which_next(rekey);
-    enum error error = provider_kek_create(provider, rekey->secret, &which, rekey->keks->next);
-    if (error == ERROR_EXISTS) {
-        provider_kek_withdraw(provider, &which);
-        error = provider_kek_create(provider, rekey->secret, &which, rekey->keks->next);
+    const struct pool_conf *conf = rekey->pool->conf;
+    enum error error = kek_create(rekey, conf->provider);
+    for (unsigned tries = 1; error == ERROR_EXISTS && tries < NUMBERS_MAX; tries++) {
+        message(MESSAGE_WARNING,
+                "pool %s: provider %s has a key of number %" PRIu64 " already, of a change that was cut short or of a copy of "
+                "this pool: it is left alone, and the next number taken",
+                rekey->pool->directory, conf->provider->name, rekey->next.kek_number);
+        rekey->next.kek_number++;
+        error = kek_create(rekey, conf->provider);
     }
-    rekey->next.kek_salt = which.salt;
     return error;
 }
 
@@ -105,15 +114,15 @@ static enum error next_make(struct rekey *rekey)
     if (rekey->at_server)
         return server_make(rekey);
     TRY(provider_root_forget(pool->conf->provider, rekey->next.kek_number));
-    if (rekey->new_root)
-        TRY(root_make(rekey));
-    return next_take(rekey, rekey->keks->next);
+    return rekey->new_root ? root_make(rekey) : next_take(rekey, rekey->keks->next);
 }
 
 /* The change did not happen. */
 static enum error next_forget(struct rekey *rekey)
 {
     struct provider_kek which = which_next(rekey);
+    if (!rekey->made)
+        return ERROR_NONE;
     if (!rekey->at_server)
         return provider_root_forget(rekey->pool->conf->provider, rekey->next.kek_number);
     provider_kek_withdraw(rekey->pool->conf->provider, &which);
@@ -262,17 +271,33 @@ static bool any_under_both(const struct group *group)
 
 /* ---- the steps ------------------------------------------------------------------------------------------------------ */
 
+/* An earlier change that failed may have left superblocks under both. */
+static enum error left_over_end(struct rekey *rekey)
+{
+    struct wrapping present = rekey->group->superblocks[0].wrapping;
+    return any_under_both(rekey->group) ? all_under_one(rekey, &present, rekey->keks->present) : ERROR_NONE;
+}
+
 /* Where it cannot be undone now, the next open does it. */
 static void undo(struct rekey *rekey)
 {
     struct pool *pool = rekey->pool;
-    struct wrapping present = rekey->group->superblocks[0].wrapping;
-    enum error error = any_under_both(rekey->group) ? all_under_one(rekey, &present, rekey->keks->present) : ERROR_NONE;
+    enum error error = left_over_end(rekey);
     if (!error)
         error = next_forget(rekey);
     if (error)
         message(MESSAGE_WARNING, "pool %s: the change of keys that failed is undone at the next start: %s", pool->directory,
                 error_sentence(error));
+}
+
+/* Whatever fails from here on: what is under both has the new KEK as its own, and the old one as the other. */
+static void next_in_force(struct rekey *rekey)
+{
+    struct group *group = rekey->group;
+    for (uint32_t d = 0; d < group->device_count; d++) {
+        group->superblocks[d].other = group->superblocks[d].wrapping;
+        group->superblocks[d].wrapping = rekey->next;
+    }
 }
 
 static enum error commit(struct rekey *rekey)
@@ -290,6 +315,8 @@ static enum error commit(struct rekey *rekey)
         witness->kek_number = number;
     }
     mutex_unlock(&pool->witness_lock);
+    if (!error)
+        next_in_force(rekey);
     return error;
 }
 
@@ -297,13 +324,6 @@ static enum error finish(struct rekey *rekey)
 {
     TRY(all_under_one(rekey, &rekey->next, rekey->keks->next));
     return provider_root_settle(rekey->pool->conf->provider, rekey->next.kek_number);
-}
-
-/* An earlier change that failed may have left superblocks under both. */
-static enum error left_over_end(struct rekey *rekey)
-{
-    struct wrapping present = rekey->group->superblocks[0].wrapping;
-    return any_under_both(rekey->group) ? all_under_one(rekey, &present, rekey->keks->present) : ERROR_NONE;
 }
 
 static enum error run(struct rekey *rekey)
@@ -368,9 +388,9 @@ static enum error rekey_in_use(struct pool *pool, const struct pool_rekey_option
     enum error error = run(&rekey);
     arena_free(rekey.keks);
     if (!error)
-        message(MESSAGE_NOTICE, "pool %s: key %" PRIu64 " of provider %s is in force%s, %u devices in %" PRIu64 " ms",
+        message(MESSAGE_NOTICE, "pool %s: key %" PRIu64 " of provider %s is in force%s, after %" PRIu64 " ms",
                 pool->directory, rekey.next.kek_number, pool->conf->provider->name,
-                options->new_root ? ", made of a new root" : "", rekey.group->device_count,
+                options->new_root ? ", made of a new root" : "",
                 (clock_monotonic() - since) / CLOCK_MILLISECOND);
     return error;
 }

@@ -81,7 +81,7 @@ static int setup_pool(const char *seal, const char *passphrase)
     assert_fine(try_open());
     if (seal != NULL)
         snprintf(key_path, sizeof key_path, "%s", pool->conf->provider->path);
-    snprintf(other_path, sizeof other_path, "%s.2", key_path);
+    snprintf(other_path, sizeof other_path, "%s.next-2", key_path);
     make("disk", GIB);
     for (unsigned i = 1; i < BLOCKS; i++)
         write_block("disk", (uint64_t)i * COFFER_BLOCK, i);
@@ -256,6 +256,38 @@ static void a_root_of_a_change_that_did_not_happen_is_not_taken(void **context)
     assert_under_one_key(2);
 }
 
+static void a_backup_that_is_another_name_of_the_key_file_is_left_whole(void **context)
+{
+    char backup[300];
+    uint8_t old[KEY_BYTES], now[KEY_BYTES];
+    (void)context;
+    size_t size = file_bytes(key_path, old);
+    snprintf(backup, sizeof backup, "%s.backup", key_path);
+    assert_int_equal(link(key_path, backup), 0);
+    assert_int_equal(link(key_path, other_path), 0);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    assert_int_equal(file_bytes(backup, now), size);
+    assert_memory_equal(now, old, size);
+    assert_int_equal(file_bytes(key_path, now), size);
+    assert_memory_equal(now, old, size);
+    reopen();
+    assert_under_one_key(2);
+}
+
+static void a_key_file_that_only_may_be_read_is_overwritten_too(void **context)
+{
+    uint8_t old[KEY_BYTES], now[KEY_BYTES];
+    (void)context;
+    size_t size = file_bytes(key_path, old);
+    assert_int_equal(chmod(key_path, 0400), 0);
+    int descriptor = open(key_path, O_RDONLY | O_CLOEXEC);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    assert_int_equal(read(descriptor, now, size), size);
+    close(descriptor);
+    assert_true(memory_is_zero(now, size));
+    reopen();
+}
+
 /* ---- what it refuses ------------------------------------------------------------------------------------------------- */
 
 static enum error rekey_with(const char *passphrase)
@@ -355,6 +387,8 @@ static void a_change_that_stopped_is_ended_by_the_next_open(void **context)
         uint64_t before = kek_number();
         atomic_store(&countdown, step == 0 ? 3 : 4 * DEVICES + 1);
         assert_true(pool_rekey(pool, &(struct pool_rekey_options){0}) != ERROR_NONE);
+        for (uint32_t d = 0; d < DEVICES; d++) /* what another rekey would take for the present one */
+            assert_int_equal(pool->group->superblocks[d].wrapping.kek_number, kek_number());
         assert_true(pool_close(pool) != ERROR_NONE);
         pool = NULL;
         atomic_store(&countdown, 0);
@@ -422,6 +456,8 @@ int main(void)
         TEST(a_change_that_stopped_is_ended_by_the_next_open),
         TEST(what_a_stopped_change_left_is_no_damage_and_damage_behind_it_is),
         TEST(a_root_of_a_change_that_did_not_happen_is_not_taken),
+        TEST(a_backup_that_is_another_name_of_the_key_file_is_left_whole),
+        TEST(a_key_file_that_only_may_be_read_is_overwritten_too),
         TEST(a_new_root_takes_the_place_of_the_old_one_at_the_next_open),
         TEST(a_new_root_leaves_the_old_key_file_useless),
         TEST(no_stored_byte_changes),
