@@ -3,7 +3,8 @@
  *
  * The bus to a TPM is not trusted. A session is salted to the storage primary, whose Name says which TPM it is: who sits
  * on the bus cannot read what the session encrypts (AES-128-CFB, both directions), nor answer in the TPM's place. That
- * holds from the sealing on, where the Name is recorded; at the sealing itself it is the TPM that answers.
+ * holds from the sealing on, where the Name is recorded; at the sealing itself it is the TPM that answers. A Name is
+ * computed here from the very key that the library salts to: it believes what it is told of a persistent one.
  *
  * A TPM without a resource manager has three slots for objects and few for sessions, and keeps them when the process
  * that filled them is gone: tpm_link_close() flushes on every path. The library keeps what passed through it in memory
@@ -13,14 +14,17 @@
 #include "crypto/tpm_link.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tss2/tss2_mu.h>
 #include <tss2/tss2_rc.h>
 #include <tss2/tss2_sys.h>
 #include <tss2/tss2_tctildr.h>
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "crypto/openssl_error.h"
 
 #define PERSISTENT_PRIMARY 0x81000001u /* where the TCG's provisioning guidance puts the storage root key */
 #define DEVICE_PREFIX      "device:"
@@ -87,6 +91,14 @@ static enum error locked_out(const struct tpm_link *link)
                          link->place);
 }
 
+static enum error forged(const struct tpm_link *link)
+{
+    return error_explain(ERROR_FORGED,
+                         "the TPM at %s did not give the answer that came: something on the way to it changes "
+                         "messages, or stands in its place",
+                         link->place);
+}
+
 enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char *action)
 {
     TSS2_RC plain = tpm_code(code);
@@ -99,11 +111,8 @@ enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char 
     if (plain == TPM2_RC_OBJECT_MEMORY || plain == TPM2_RC_SESSION_MEMORY || plain == TPM2_RC_OBJECT_HANDLES ||
         plain == TPM2_RC_SESSION_HANDLES || plain == TPM2_RC_MEMORY || plain == TPM2_RC_RETRY)
         return busy(link);
-    if (code == TSS2_ESYS_RC_RSP_AUTH_FAILED)
-        return error_explain(ERROR_FORGED,
-                             "the TPM at %s did not give the answer that came: something on the way to it changes "
-                             "messages, or stands in its place",
-                             link->place);
+    if (code == TSS2_ESYS_RC_RSP_AUTH_FAILED || code == TSS2_ESYS_RC_MALFORMED_RESPONSE) /* so where a Name does not fit */
+        return forged(link);
     if (plain == TPM2_RC_INITIALIZE)
         return error_explain(ERROR_KEY_ABSENT, "the TPM at %s was not started: restart the machine", link->place);
     if (!is_of_tpm(code) && (code & ~TSS2_RC_LAYER_MASK) == TSS2_BASE_RC_MEMORY)
@@ -240,17 +249,49 @@ static TPM2B_PUBLIC template_of(TPMA_OBJECT attributes)
     return template;
 }
 
-static enum error name_of(struct tpm_link *link, ESYS_TR handle, uint8_t name[TPM_NAME_SIZE])
+/* What the library keeps of a key and salts to, in the form that it writes to files: handle, Name, kind, public area. */
+static TSS2_RC key_of(struct tpm_link *link, ESYS_TR handle, TPM2B_NAME *told, TPM2B_PUBLIC *public)
 {
-    TPM2B_NAME *found;
-    TRY(tpm_link_error(link, Esys_TR_GetName(link->esys, handle, &found), "name a key"));
-    enum error error = ERROR_NONE;
-    if (found->size == TPM_NAME_SIZE)
-        memcpy(name, found->name, TPM_NAME_SIZE);
-    else
-        error = error_explain(ERROR_UNSUPPORTED, "the TPM at %s names keys otherwise than by SHA-256", link->place);
-    Esys_Free(found);
-    return error;
+    uint8_t *bytes = NULL;
+    size_t size, at = 0;
+    *told = (TPM2B_NAME){0};
+    *public = (TPM2B_PUBLIC){0};
+    TSS2_RC code = Esys_TR_Serialize(link->esys, handle, &bytes, &size);
+    if (code == TSS2_RC_SUCCESS)
+        code = Tss2_MU_UINT32_Unmarshal(bytes, size, &at, NULL);
+    if (code == TSS2_RC_SUCCESS)
+        code = Tss2_MU_TPM2B_NAME_Unmarshal(bytes, size, &at, told);
+    if (code == TSS2_RC_SUCCESS)
+        code = Tss2_MU_UINT32_Unmarshal(bytes, size, &at, NULL);
+    if (code == TSS2_RC_SUCCESS)
+        code = Tss2_MU_TPM2B_PUBLIC_Unmarshal(bytes, size, &at, public);
+    Esys_Free(bytes);
+    return code;
+}
+
+static enum error name_compute(const struct tpm_link *link, const TPMT_PUBLIC *area, uint8_t name[TPM_NAME_SIZE])
+{
+    uint8_t bytes[sizeof *area];
+    size_t size = 0, at = 0;
+    TRY(tpm_link_error(link, Tss2_MU_TPMT_PUBLIC_Marshal(area, bytes, sizeof bytes, &size), "name a key"));
+    TRY(tpm_link_error(link, Tss2_MU_UINT16_Marshal(area->nameAlg, name, TPM_NAME_SIZE, &at), "name a key"));
+    return EVP_Digest(bytes, size, name + at, NULL, EVP_sha256(), NULL) == 1 ? ERROR_NONE
+                                                                            : error_from_openssl("name a key");
+}
+
+/* The Name of what the library salts to, whatever the bus told of it. */
+static enum error name_of(struct tpm_link *link, ESYS_TR handle, TPM2B_PUBLIC *public, uint8_t name[TPM_NAME_SIZE])
+{
+    TPM2B_NAME told;
+    uint8_t computed[TPM_NAME_SIZE];
+    TRY(tpm_link_error(link, key_of(link, handle, &told, public), "name a key"));
+    if (public->publicArea.nameAlg != TPM2_ALG_SHA256)
+        return error_explain(ERROR_UNSUPPORTED, "the TPM at %s names keys otherwise than by SHA-256", link->place);
+    TRY(name_compute(link, &public->publicArea, computed));
+    if (told.size != TPM_NAME_SIZE || memcmp(told.name, computed, TPM_NAME_SIZE) != 0)
+        return forged(link);
+    memcpy(name, computed, TPM_NAME_SIZE);
+    return ERROR_NONE;
 }
 
 static TSS2_RC primary_create(struct tpm_link *link, ESYS_TR hierarchy, const TPM2B_PUBLIC *template, ESYS_TR *handle)
@@ -272,34 +313,34 @@ static bool is_storage_primary(const TPM2B_PUBLIC *public)
            ecc->symmetric.mode.aes == TPM2_ALG_CFB;
 }
 
-/* The one that provisioning left in the TPM, which needs no password of the owner. Whether it is there. */
-static bool primary_find(struct tpm_link *link, const uint8_t *wanted)
+/* The one that provisioning left in the TPM, which needs no password of the owner; ERROR_NOT_FOUND where it is not there. */
+static enum error primary_find(struct tpm_link *link, const uint8_t *wanted)
 {
-    TPM2B_PUBLIC *public = NULL;
+    TPM2B_PUBLIC public;
     ESYS_TR handle;
     if (Esys_TR_FromTPMPublic(link->esys, PERSISTENT_PRIMARY, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle))
-        return false;
-    bool fits = name_of(link, handle, link->primary_name) == ERROR_NONE;
-    if (wanted != NULL)
-        fits = fits && memcmp(link->primary_name, wanted, TPM_NAME_SIZE) == 0;
-    else if (Esys_ReadPublic(link->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &public, NULL, NULL) ||
-             !is_storage_primary(public))
-        fits = false;
-    Esys_Free(public);
-    if (!fits) {
-        (void)Esys_TR_Close(link->esys, &handle);
-        return false;
+        return ERROR_NOT_FOUND;
+    enum error error = name_of(link, handle, &public, link->primary_name);
+    bool fits = error == ERROR_NONE && (wanted == NULL ? is_storage_primary(&public)
+                                                       : memcmp(link->primary_name, wanted, TPM_NAME_SIZE) == 0);
+    if (fits) {
+        link->primary = handle;
+        link->primary_persists = true;
+        return ERROR_NONE;
     }
-    link->primary = handle;
-    link->primary_persists = true;
-    return true;
+    (void)Esys_TR_Close(link->esys, &handle);
+    if (error == ERROR_FORGED)
+        return error;
+    error_forget();
+    return ERROR_NOT_FOUND;
 }
 
 enum error tpm_link_primary(struct tpm_link *link, const uint8_t name[TPM_NAME_SIZE])
 {
-    if (primary_find(link, name))
-        return ERROR_NONE;
-    TPM2B_PUBLIC template = template_of(STORAGE_ATTRIBUTES);
+    TPM2B_PUBLIC template = template_of(STORAGE_ATTRIBUTES), public;
+    enum error error = primary_find(link, name);
+    if (error != ERROR_NOT_FOUND)
+        return error;
     TSS2_RC code = primary_create(link, ESYS_TR_RH_OWNER, &template, &link->primary);
     if (tpm_code(code) == TPM2_RC_BAD_AUTH || tpm_code(code) == TPM2_RC_AUTH_FAIL)
         return error_explain(ERROR_ACCESS,
@@ -308,7 +349,7 @@ enum error tpm_link_primary(struct tpm_link *link, const uint8_t name[TPM_NAME_S
                              "to put the key there",
                              link->place);
     TRY(tpm_link_error(link, code, "make its storage key"));
-    TRY(name_of(link, link->primary, link->primary_name));
+    TRY(name_of(link, link->primary, &public, link->primary_name));
     return name == NULL || memcmp(link->primary_name, name, TPM_NAME_SIZE) == 0 ? ERROR_NONE : ERROR_NOT_FOUND;
 }
 
@@ -318,13 +359,13 @@ void tpm_link_endorsement(struct tpm_link *link, uint8_t name[TPM_NAME_SIZE])
     static const uint8_t policy[] = {0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc,
                                      0x8d, 0x46, 0xa5, 0xd7, 0x24, 0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52,
                                      0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa};
-    TPM2B_PUBLIC template = template_of(ENDORSEMENT_ATTRIBUTES);
+    TPM2B_PUBLIC template = template_of(ENDORSEMENT_ATTRIBUTES), public;
     ESYS_TR handle = ESYS_TR_NONE;
     memcpy(template.publicArea.authPolicy.buffer, policy, sizeof policy);
     template.publicArea.authPolicy.size = sizeof policy;
     memset(name, 0, TPM_NAME_SIZE);
     if (primary_create(link, ESYS_TR_RH_ENDORSEMENT, &template, &handle) == TSS2_RC_SUCCESS &&
-        name_of(link, handle, name) != ERROR_NONE)
+        name_of(link, handle, &public, name) != ERROR_NONE)
         error_forget();
     tpm_link_flush(link, &handle);
 }
