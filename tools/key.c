@@ -29,8 +29,9 @@ static enum error print_status(struct tool *tool, const json_t *status)
         return ERROR_NONE;
     }
     struct table *table = table_create(columns, COUNT_OF(columns));
-    snprintf(line, sizeof line, "%s: %s, sealed by %s", answer_word(status, "provider"), answer_word(status, "type"),
-             answer_word(status, "seal"));
+    const char *seal = answer_word(status, "seal");
+    snprintf(line, sizeof line, "%s: %s%s%s", answer_word(status, "provider"), answer_word(status, "type"),
+             seal[0] == '\0' ? "" : ", sealed by ", seal);
     add_line(table, "Provider", line);
     add_line(table, "Provider id", answer_word(status, "provider_id"));
     uint64_t number = answer_figure(status, "kek_number");
@@ -82,24 +83,33 @@ static enum error rekey_with_passphrase(struct client *client, const char *file,
     return error;
 }
 
-/* A key sealed in a file is a proof by itself. */
+static enum error rekey_without(struct client *client, bool new_root, json_t **status)
+{
+    json_t *parameters = new_root ? json_pack("{s:b}", "new_root", true) : NULL;
+    return client_call(client, "key.rekey", parameters, "changing the key", status);
+}
+
+/* A key sealed in a file is a proof by itself; whether a TPM wants a PIN shows when it is asked. */
+static enum error rekey_sealed(struct client *client, const char *seal, const char *file, bool new_root, json_t **status)
+{
+    bool by_passphrase = strcmp(seal, "passphrase") == 0, by_tpm = strcmp(seal, "tpm") == 0;
+    if (file != NULL && !by_passphrase && !by_tpm)
+        return error_explain(ERROR_INVALID, "no passphrase seals the key of this pool: leave out --passphrase-file");
+    if (file != NULL || by_passphrase)
+        return rekey_with_passphrase(client, file, new_root, status);
+    enum error error = rekey_without(client, new_root, status);
+    return error == ERROR_LOCKED && by_tpm ? rekey_with_passphrase(client, NULL, new_root, status) : error;
+}
+
 static enum error rekey(struct client *client, const char *file, bool new_root, json_t **status)
 {
-    if (file != NULL)
-        return rekey_with_passphrase(client, file, new_root, status);
-    json_t *parameters = new_root ? json_pack("{s:b}", "new_root", true) : NULL;
     json_t *known;
-    enum error error = client_call(client, "key.status", NULL, NULL, &known);
-    if (error != ERROR_NONE) {
-        json_decref(parameters);
-        return error;
-    }
-    bool asks = strcmp(answer_word(known, "seal"), "passphrase") == 0 && answer_figure(known, "kek_number") != 0;
+    TRY(client_call(client, "key.status", NULL, NULL, &known));
+    bool usable = answer_flag(known, "encryption") && answer_figure(known, "kek_number") != 0;
+    enum error error = usable ? rekey_sealed(client, answer_word(known, "seal"), file, new_root, status)
+                              : rekey_without(client, new_root, status); /* the daemon says why not */
     json_decref(known);
-    if (!asks)
-        return client_call(client, "key.rekey", parameters, "changing the key", status);
-    json_decref(parameters);
-    return rekey_with_passphrase(client, NULL, new_root, status);
+    return error;
 }
 
 static enum error run_rekey(struct tool *tool, const struct arguments *arguments)

@@ -222,7 +222,8 @@ const struct command command_key_provider = {
     .text = "Fetches the key of the pool from the provider NAME, or from the current one, as an unlock would, shows its\n"
             "check value, and forgets it. Each KMIP server is asked: connection, certificates, version, the one key of\n"
             "that name, its state and attributes, the key itself; all must give the same one. Run it as the owner of\n"
-            "the key files. The pool may be open, locked, or stopped. The exit status is 1 where a server fails.",
+            "the key files. The pool may be open, locked, or stopped. The exit status is 1 where a server fails.\n"
+            "Whether the key is the one of these disks, and not an older one, an unlock tells.",
     .examples = "  coffer -C /srv/pool key provider test\n"
                 "  coffer -C /srv/pool --json key provider test kmip\n",
     .positional_min = 1,

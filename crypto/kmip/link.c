@@ -129,6 +129,7 @@ static enum error key_take(SSL_CTX *context, const char *path)
 
 static enum error context_fill(SSL_CTX *context, const char *ca, const char *certificate, const char *key)
 {
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY); /* else records without data keep a read from its deadline */
     if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(context, SUITES) != 1)
         return error_from_openssl("set up TLS");
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);

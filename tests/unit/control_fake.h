@@ -16,7 +16,7 @@ struct pool {
     struct object_info objects[FAKE_OBJECTS_MAX];
     size_t object_count;
     const char *passphrase;  /* NULL: the key is a file */
-    uint64_t kek_number, roots; /* of keys; new roots made */
+    uint64_t kek_number, roots; /* changes of the key, the first of which has number 1; new roots */
     unsigned usage_delay_ms; /* of object_usage */
     enum error usage_error;
     struct snapshot_info snapshots[FAKE_OBJECTS_MAX];

@@ -50,7 +50,7 @@ enum error pool_key_status(struct pool *pool, struct pool_key_status *status)
     *status = (struct pool_key_status){.encryption = pool->status.encryption,
                                        .provider = "native",
                                        .type = "native",
-                                       .kek_number = pool->status.locked ? 0 : pool->kek_number,
+                                       .kek_number = pool->status.locked ? 0 : 1 + pool->kek_number,
                                        .key_slots = 3};
     snprintf(status->seal, sizeof(status->seal), "%s", pool->passphrase != NULL ? "passphrase" : "file");
     return leave(pool, ERROR_NONE);

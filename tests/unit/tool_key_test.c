@@ -46,17 +46,27 @@ static void a_wrong_passphrase_changes_no_key(void **state)
     assert_int_equal(fixture->pool->roots, 1);
 }
 
+static void a_passphrase_for_a_key_that_has_none_is_usage(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    write_file(fixture->secret, "any\n");
+    assert_int_equal(RUN("key", "rekey", "--shallow", "--passphrase-file", fixture->secret), EXIT_USAGE);
+    assert_said(fixture->err, "leave out --passphrase-file");
+    assert_int_equal(fixture->pool->kek_number, 0);
+}
+
 static void a_key_in_a_file_is_its_own_proof(void **state)
 {
     struct fixture *fixture = *state;
     serve(fixture);
     assert_int_equal(RUN("key", "rekey", "--shallow"), EXIT_DONE);
-    assert_said(fixture->out, "Key number 1 of provider native is in force");
+    assert_said(fixture->out, "Key number 2 of provider native is in force");
     assert_null(strstr(fixture->out, "copies of the old one"));
     assert_int_equal(RUN("key", "rekey", "--shallow", "--new-root"), EXIT_DONE);
     assert_said(fixture->out, "copies of the old one open this pool no more");
     assert_int_equal(RUN("key", "status"), EXIT_DONE);
-    assert_said(fixture->out, "number 2");
+    assert_said(fixture->out, "number 3");
 }
 
 static void a_pool_without_encryption_has_no_key(void **state)
@@ -74,7 +84,7 @@ static void json_has_the_keys_of_the_method(void **state)
     serve(fixture);
     assert_int_equal(RUN("--json", "key", "rekey", "--shallow"), EXIT_DONE);
     json_t *json = json_loads(fixture->out, 0, NULL);
-    assert_int_equal(json_integer_value(json_object_get(json, "kek_number")), 1);
+    assert_int_equal(json_integer_value(json_object_get(json, "kek_number")), 2);
     assert_string_equal(json_string_value(json_object_get(json, "provider")), "native");
     assert_true(json_is_integer(json_object_get(json, "nanoseconds")));
     json_decref(json);
@@ -87,6 +97,7 @@ int main(void)
         TEST(a_rekey_that_does_not_say_which_is_usage),
         TEST(a_locked_pool_is_refused_and_says_what_to_type),
         TEST(a_wrong_passphrase_changes_no_key),
+        TEST(a_passphrase_for_a_key_that_has_none_is_usage),
         TEST(a_key_in_a_file_is_its_own_proof),
         TEST(a_pool_without_encryption_has_no_key),
         TEST(json_has_the_keys_of_the_method),
