@@ -74,6 +74,18 @@ static enum error tpm_seal_create(const struct provider_config *config, const st
     return error;
 }
 
+/* The new one gets no PIN that the present one has not, and is not let off the PCRs: approved is what they are now. */
+static enum error tpm_seal_create_like(const struct provider_config *config, const struct provider_config *present,
+                                       const struct provider_secret *secret, uint8_t kdk[KEY_SIZE])
+{
+    struct provider_config like = *config;
+    struct tpm_binding binding;
+    uint32_t flags;
+    TRY(provider_tpm_look(present, &flags, &binding));
+    like.pcrs = flags & TPM_FLAG_PCRS ? binding.pcrs : 0;
+    return tpm_seal_create(&like, flags & TPM_FLAG_PIN ? secret : NULL, kdk);
+}
+
 /* Who gives a passphrase where no PIN is needed gets the key all the same: coffer unlock asks when in doubt. */
 static enum error tpm_seal_open(const struct provider_config *config, const struct provider_secret *secret,
                                 uint8_t kdk[KEY_SIZE])
@@ -96,18 +108,36 @@ const struct provider_ops provider_native_tpm = {.type = "native",
                                                  .needs_passphrase = false,
                                                  .check = tpm_seal_check,
                                                  .create = tpm_seal_create,
+                                                 .create_like = tpm_seal_create_like,
                                                  .open = tpm_seal_open};
 
 /* ---- what else is done with it ----------------------------------------------------------------------------------- */
 
-static enum error kdk_get(const struct provider_config *config, const struct tpm_way *way, uint8_t kdk[KEY_SIZE])
+/* The key of `sealed`, which was loaded. A copy may be one of before `coffer key rekey --new-root`. */
+static enum error kdk_get(const struct provider_config *config, const struct sealed_key *sealed, const struct tpm_way *way,
+                          uint8_t kdk[KEY_SIZE])
 {
     if (way->copy == NULL)
         return tpm_seal_open(config, &way->pin, kdk);
     struct provider_config copy = *config;
     copy.path = way->copy;
     copy.seal = seal_name(SEAL_PASSPHRASE);
-    return provider_native_passphrase.open(&copy, &way->copy_secret, kdk);
+    TRY(provider_native_passphrase.open(&copy, &way->copy_secret, kdk));
+    if (native_key_check(config, sealed, kdk) == ERROR_NONE)
+        return ERROR_NONE;
+    memory_cleanse(kdk, KEY_SIZE);
+    return error_explain(ERROR_FOREIGN, "%s is no copy of the key that is in %s: that one is a newer one (`coffer key rekey "
+                                        "--new-root`), or damaged", way->copy, config->path);
+}
+
+/* A change of keys by a daemon may have put a new key there, while this one asked and the TPM worked. */
+static enum error replace(const struct provider_config *config, const struct sealed_key *sealed)
+{
+    struct sealed_key now;
+    TRY(native_key_load(config, SEAL_TPM, &now));
+    if (memcmp(now.kcv, sealed->kcv, KCV_SIZE) != 0)
+        return error_explain(ERROR_AGAIN, "%s became another key meanwhile: nothing was changed, try again", config->path);
+    return native_key_replace(config->path, sealed);
 }
 
 enum error provider_tpm_look(const struct provider_config *config, uint32_t *flags, struct tpm_binding *binding)
@@ -150,10 +180,10 @@ enum error provider_tpm_approve(const struct provider_config *config, const stru
     struct sealed_key sealed;
     uint8_t kdk[KEY_SIZE];
     TRY(bound_load(config, &sealed));
-    TRY(kdk_get(config, way, kdk));
+    TRY(kdk_get(config, &sealed, way, kdk));
     enum error error = tpm_policy_approve(kdk, digest, &sealed.tpm.binding);
     memory_cleanse(kdk, sizeof(kdk));
-    return error == ERROR_NONE ? native_key_replace(config->path, &sealed) : error;
+    return error == ERROR_NONE ? replace(config, &sealed) : error;
 }
 
 enum error provider_tpm_reseal(const struct provider_config *config, const struct tpm_way *way,
@@ -162,10 +192,20 @@ enum error provider_tpm_reseal(const struct provider_config *config, const struc
     struct sealed_key before, sealed;
     uint8_t kdk[KEY_SIZE];
     TRY(native_key_load(config, SEAL_TPM, &before));
-    TRY(kdk_get(config, way, kdk));
+    TRY(kdk_get(config, &before, way, kdk));
     enum error error = native_key_check(config, &before, kdk);
     if (error == ERROR_NONE)
         error = seal_and_prove(config, pin, kdk, &sealed);
     memory_cleanse(kdk, sizeof(kdk));
-    return error == ERROR_NONE ? native_key_replace(config->path, &sealed) : error;
+    return error == ERROR_NONE ? replace(config, &sealed) : error;
+}
+
+enum error provider_tpm_copy(const struct provider_config *config, const struct provider_secret *pin, const char *path,
+                             const struct provider_secret *copy)
+{
+    uint8_t kdk[KEY_SIZE];
+    TRY(tpm_seal_open(config, pin, kdk));
+    enum error error = provider_copy_create(config, path, copy, kdk);
+    memory_cleanse(kdk, sizeof(kdk));
+    return error;
 }

@@ -23,6 +23,10 @@ enum error provider_tpm_digest(const struct provider_config *config, uint32_t ne
 enum error provider_tpm_approve(const struct provider_config *config, const struct tpm_way *way,
                                 const uint8_t digest[TPM_PCR_SIZE]) CHECKED;
 
+/* Writes the KDK, out of the TPM, to the new file `path`, sealed by the passphrase of `copy`. ERROR_EXISTS. */
+enum error provider_tpm_copy(const struct provider_config *config, const struct provider_secret *pin, const char *path,
+                             const struct provider_secret *copy) CHECKED;
+
 /* Seals the KDK anew in the TPM that answers: with this PIN or, where it has no passphrase, none; bound to config->pcrs.
  * What was approved before is worth nothing for it. */
 enum error provider_tpm_reseal(const struct provider_config *config, const struct tpm_way *way,

@@ -69,14 +69,19 @@ static enum error print_rekeyed_root(struct tool *tool, const json_t *status)
     TRY(print_rekeyed(tool, status));
     fputs("The key file is a new one: copies of the old one open this pool no more. Keep a copy of the new one elsewhere.\n",
           tool->out);
+    if (strcmp(answer_word(status, "seal"), "tpm") == 0)
+        fputs("Nor does the copy under a passphrase (`coffer create --copy`), which holds the old key. Without a new one the data "
+              "is lost with this TPM: `coffer key tpm copy --to FILE`.\n",
+              tool->out);
     return ERROR_NONE;
 }
 
-static enum error rekey_with_passphrase(struct client *client, const char *file, bool new_root, json_t **status)
+static enum error rekey_with_passphrase(struct client *client, const char *file, const char *prompt, bool new_root,
+                                        json_t **status)
 {
     char *passphrase;
     size_t size;
-    TRY(passphrase_read(file, "Passphrase of the pool, as a proof: ", false, &passphrase, &size));
+    TRY(passphrase_read(file, prompt, false, &passphrase, &size));
     enum error error = client_call_with_passphrase(client, "key.rekey", new_root ? "\"new_root\":true" : NULL, passphrase,
                                                    size, "changing the key", status);
     arena_free(passphrase);
@@ -96,9 +101,11 @@ static enum error rekey_sealed(struct client *client, const char *seal, const ch
     if (file != NULL && !by_passphrase && !by_tpm)
         return error_explain(ERROR_INVALID, "no passphrase seals the key of this pool: leave out --passphrase-file");
     if (file != NULL || by_passphrase)
-        return rekey_with_passphrase(client, file, new_root, status);
+        return rekey_with_passphrase(client, file, "Passphrase of the pool, as a proof: ", new_root, status);
     enum error error = rekey_without(client, new_root, status);
-    return error == ERROR_LOCKED && by_tpm ? rekey_with_passphrase(client, NULL, new_root, status) : error;
+    return error == ERROR_LOCKED && by_tpm
+               ? rekey_with_passphrase(client, NULL, "PIN of the pool, as a proof: ", new_root, status)
+               : error;
 }
 
 static enum error rekey(struct client *client, const char *file, bool new_root, json_t **status)
@@ -131,7 +138,7 @@ static const struct option_row no_options[] = {{NULL}};
 static const struct option_row rekey_options[] = {
     {"shallow", NULL, "a new key encryption key; no stored data changes", false},
     {"new-root", NULL, "a new root key as well, sealed as the present one is", false},
-    {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {"passphrase-file", "FILE", "read the passphrase or the PIN from FILE (\"-\": standard input)", false},
     {NULL},
 };
 
@@ -158,7 +165,9 @@ const struct command command_key_rekey = {
         "The present key is asked for as a proof.\n"
         "Whoever has the root key (the key file, or the passphrase and the key file) and an old image of a superblock keeps\n"
         "the data keys. --new-root makes a new root key as well, so that the old one opens nothing that is on the devices\n"
-        "from then on; the data keys stay the same, so it does not help against somebody who read them already.",
+        "from then on; the data keys stay the same, so it does not help against somebody who read them already. Of a key in\n"
+        "the TPM, the copy under a passphrase (create --copy) is outdated by a new root: make a new one (key tpm copy), or\n"
+        "the data is lost with that TPM. What was approved of PCRs is revoked, but what they are now.",
     .examples = "  coffer key rekey --shallow\n"
                 "  coffer key rekey --shallow --new-root\n"
                 "  coffer key rekey --shallow --passphrase-file /run/secrets/pool\n",

@@ -157,16 +157,31 @@ static enum error native_kcv(const struct test *test, const struct provider_ops 
     return error;
 }
 
+/* By a passphrase or PIN. */
+static enum error native_kcv_by(const struct test *test, const struct provider_ops *operations, const char *file,
+                                const char *prompt, char text[KCV_TEXT_SIZE])
+{
+    struct provider_secret secret;
+    char *passphrase;
+    TRY(passphrase_read(file, prompt, false, &passphrase, &secret.passphrase_size));
+    secret.passphrase = passphrase;
+    enum error error = native_kcv(test, operations, &secret, text);
+    arena_free(passphrase);
+    return error;
+}
+
 static enum error test_native(const struct test *test, const struct provider_ops *operations, const char *passphrase_file)
 {
-    char *passphrase = NULL, kcv[KCV_TEXT_SIZE];
-    size_t size = 0;
+    char kcv[KCV_TEXT_SIZE];
     const struct provider_config *provider = test->provider;
-    if (operations->needs_passphrase)
-        TRY(passphrase_read(passphrase_file, "Passphrase of the pool: ", false, &passphrase, &size));
-    enum error error =
-        native_kcv(test, operations, passphrase == NULL ? NULL : &(struct provider_secret){passphrase, size}, kcv);
-    arena_free(passphrase);
+    enum error error;
+    if (operations->needs_passphrase) {
+        error = native_kcv_by(test, operations, passphrase_file, "Passphrase of the pool: ", kcv);
+    } else {
+        error = native_kcv(test, operations, NULL, kcv);
+        if (error == ERROR_LOCKED) /* its file says that it has a PIN */
+            error = native_kcv_by(test, operations, passphrase_file, "PIN of the pool: ", kcv);
+    }
     TRY(error);
     if (!test->tool->json) {
         fprintf(test->tool->out, "Provider %s, %s: ok, check value %s\n", provider->name, provider->path, kcv);
@@ -210,7 +225,7 @@ static enum error run_provider(struct tool *tool, const struct arguments *argume
 }
 
 static const struct option_row options[] = {
-    {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {"passphrase-file", "FILE", "read the passphrase or the PIN from FILE (\"-\": standard input)", false},
     {NULL},
 };
 

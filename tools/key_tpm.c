@@ -181,6 +181,30 @@ static enum error run_reseal(struct key_task *task)
     return ERROR_NONE;
 }
 
+/* ---- copy ----------------------------------------------------------------------------------------------------- */
+
+static enum error run_copy(struct key_task *task)
+{
+    const char *path = argument_value(task->arguments, "to", NULL);
+    struct provider_secret pin = {NULL, 0}, copy = {NULL, 0};
+    struct tpm_binding binding;
+    uint32_t flags;
+    if (path == NULL)
+        return error_explain(ERROR_INVALID, "name the file that is to be made: --to FILE");
+    TRY(provider_tpm_look(task->provider, &flags, &binding));
+    if (flags & TPM_FLAG_PIN)
+        TRY(passphrase_read(argument_value(task->arguments, "pin-file", NULL), "PIN of the key: ", false, &task->pin,
+                            &pin.passphrase_size));
+    TRY(passphrase_read(argument_value(task->arguments, "passphrase-file", NULL), "Passphrase for the copy of the key: ", true,
+                        &task->secret, &copy.passphrase_size));
+    pin.passphrase = task->pin;
+    copy.passphrase = task->secret;
+    TRY(provider_tpm_copy(task->provider, &pin, path, &copy));
+    if (!task->tool->json)
+        fputs("The copy is made. Keep it away from the machine.\n", task->tool->out);
+    return ERROR_NONE;
+}
+
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -190,17 +214,19 @@ static const struct {
 } actions[] = {
     {"approve", run_approve, {"next", "copy", "passphrase-file"}},
     {"approvals", run_approvals, {NULL}},
+    {"copy", run_copy, {"to", "passphrase-file", "pin-file"}},
     {"reseal", run_reseal, {"copy", "passphrase-file", "pin", "pin-file", "no-pin", "pcrs", "no-pcrs"}},
 };
 
 static const struct option_row options[] = {
     {"next", "PCR=VALUE", "approve: as it will be, in 64 digits; the others as they are", true},
     {"copy", "FILE", "by the copy of the key, not by the TPM", false},
+    {"to", "FILE", "copy: the file to be made", false},
     {"passphrase-file", "FILE", "the passphrase of the copy, or the PIN, is in FILE", false},
     {"pcrs", "N[,N…]", "reseal: bind it to these PCRs; else to those of before", false},
     {"no-pcrs", NULL, "reseal: bind it to none", false},
     {"pin", NULL, "reseal: ask for a new PIN", false},
-    {"pin-file", "FILE", "reseal: read the new PIN from FILE", false},
+    {"pin-file", "FILE", "reseal: read the new PIN from FILE; copy: the PIN", false},
     {"no-pin", NULL, "reseal: without a PIN", false},
     {NULL},
 };
@@ -219,7 +245,7 @@ static enum error action_find(const struct arguments *arguments, size_t *action)
         if (strcmp(actions[*action].name, arguments->positional[0]) == 0)
             break;
     if (*action == COUNT_OF(actions))
-        return error_explain(ERROR_INVALID, "key tpm knows no '%s': say approve, approvals or reseal",
+        return error_explain(ERROR_INVALID, "key tpm knows no '%s': say approve, approvals, copy or reseal",
                              arguments->positional[0]);
     for (const struct option_row *row = options; row->name != NULL; row++)
         if (argument_given(arguments, row->name) && !is_of(*action, row->name))
@@ -248,16 +274,17 @@ static enum error run_tpm(struct tool *tool, const struct arguments *arguments)
 const struct command command_key_tpm = {
     .noun = "key",
     .verb = "tpm",
-    .arguments = "approve|approvals|reseal",
+    .arguments = "approve|approvals|copy|reseal",
     .summary = "a key sealed in the TPM: approve PCRs, seal it anew",
     .text = "A key that is bound to PCRs opens where they have values that were approved. `approve` adds the values of\n"
             "now, or with --next those of the next start, before an update changes them: the TPM must still open the\n"
             "key, or --copy name its copy. The newest eight are kept; `approvals` lists them. `reseal` seals the key\n"
-            "anew in the TPM that answers, which may be another one, and revokes all that was approved. Offline: the\n"
-            "key file is changed, and a daemon that runs is not asked.",
+            "anew in the TPM that answers, which may be another one, and revokes all that was approved. `copy` makes a\n"
+            "copy of the key under a passphrase, like `create --copy`. Offline: a daemon that runs is not asked.",
     .examples = "  coffer -C /srv/pool key tpm approvals\n"
                 "  coffer -C /srv/pool key tpm approve --next 7=VALUE\n"
                 "  coffer -C /srv/pool key tpm approve --copy /media/stick/pool.key\n"
+                "  coffer -C /srv/pool key tpm copy --to /media/stick/pool.key\n"
                 "  coffer -C /srv/pool key tpm reseal --pcrs 7\n"
                 "  coffer -C /srv/pool key tpm reseal --copy /media/stick/pool.key\n",
     .positional_min = 1,

@@ -80,11 +80,21 @@ static enum error kek_create(struct rekey *rekey, const struct provider_config *
     return ERROR_NONE;
 }
 
+/* Sealed as the present one is. */
 static enum error root_make(struct rekey *rekey)
 {
+    const struct provider_config *provider = rekey->pool->conf->provider;
+    const struct provider_ops *operations;
     struct provider_root root;
-    TRY(provider_root_new(rekey->pool->conf->provider, rekey->next.kek_number, &root));
-    return kek_create(rekey, &root.config);
+    uint8_t kdk[KEY_SIZE];
+    TRY(provider_root_new(provider, rekey->next.kek_number, &root));
+    TRY(provider_find(provider, &operations));
+    if (!operations->create_like)
+        return kek_create(rekey, &root.config);
+    TRY(operations->create_like(&root.config, provider, rekey->secret, kdk));
+    memory_cleanse(kdk, sizeof kdk);
+    rekey->made = true;
+    return next_take(rekey, rekey->keks->next);
 }
 
 /* A key of that name may be there: of a change that a crash ended, or of a pool of which this one is a copy, and that
@@ -335,9 +345,6 @@ static enum error run(struct rekey *rekey)
     if (rekey->at_server && rekey->new_root)
         return error_explain(ERROR_INVALID, "provider %s has no root key: each of its keys is a new one, leave out the new root",
                              pool->conf->provider->name);
-    if (rekey->new_root && strcmp(operations->seal, "tpm") == 0)
-        return error_explain(ERROR_INVALID, "the root key of provider %s is sealed in a TPM, and its copy would open nothing "
-                                            "any more: this version makes no new root there", pool->conf->provider->name);
     TRY(proved(rekey));
     TRY(left_over_end(rekey));
     TRY(provider_root_settle(pool->conf->provider, rekey->group->superblocks[0].wrapping.kek_number));

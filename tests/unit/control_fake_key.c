@@ -52,6 +52,8 @@ enum error pool_key_status(struct pool *pool, struct pool_key_status *status)
                                        .type = "native",
                                        .kek_number = pool->status.locked ? 0 : 1 + pool->kek_number,
                                        .key_slots = 3};
-    snprintf(status->seal, sizeof(status->seal), "%s", pool->passphrase != NULL ? "passphrase" : "file");
+    snprintf(status->seal, sizeof(status->seal), "%s", pool->seal != NULL         ? pool->seal
+                                                          : pool->passphrase != NULL ? "passphrase"
+                                                                                     : "file");
     return leave(pool, ERROR_NONE);
 }

@@ -60,7 +60,7 @@ static void key_words_that_say_nothing_are_refused(void **state)
     struct fixture *fixture = *state;
     assert_int_equal(RUN("key", "tpm"), EXIT_USAGE);
     assert_int_equal(RUN("key", "tpm", "approval"), EXIT_USAGE);
-    assert_said(fixture->err, "approve, approvals or reseal");
+    assert_said(fixture->err, "approve, approvals, copy or reseal");
     assert_int_equal(RUN("key", "tpm", "approve", "--pcrs", "7"), EXIT_USAGE);
     assert_said(fixture->err, "--pcrs is not for key tpm approve");
     assert_int_equal(RUN("key", "tpm", "approvals", "--copy", "x"), EXIT_USAGE);

@@ -69,6 +69,32 @@ static void a_key_in_a_file_is_its_own_proof(void **state)
     assert_said(fixture->out, "number 3");
 }
 
+/* Whether there is one the daemon knows, and so it is asked first. It is given like a passphrase. */
+static void a_pin_is_asked_for_where_the_tpm_has_one(void **state)
+{
+    struct fixture *fixture = *state;
+    char credential[128];
+    snprintf(credential, sizeof credential, "%s/coffer.passphrase", fixture->directory);
+    fixture->pool->seal = "tpm";
+    serve(fixture);
+    assert_int_equal(RUN("key", "rekey", "--shallow"), EXIT_DONE);
+    assert_null(strstr(fixture->out, "copy under a passphrase"));
+    fixture->pool->passphrase = "2580";
+    write_file(credential, "2580\n");
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", fixture->directory, 1), 0);
+    assert_int_equal(RUN("key", "rekey", "--shallow", "--new-root"), EXIT_DONE);
+    assert_said(fixture->out, "key tpm copy --to FILE");
+    assert_int_equal(fixture->pool->kek_number, 2);
+    write_file(credential, "0852\n");
+    assert_int_equal(RUN("key", "rekey", "--shallow"), EXIT_REFUSED);
+    fixture->pool->status.locked = true;
+    assert_int_equal(RUN("key", "rekey", "--shallow"), EXIT_REFUSED);
+    assert_said(fixture->err, "unlock");
+    assert_int_equal(fixture->pool->kek_number, 2);
+    unsetenv("CREDENTIALS_DIRECTORY");
+    unlink(credential);
+}
+
 static void a_pool_without_encryption_has_no_key(void **state)
 {
     struct fixture *fixture = *state;
@@ -99,6 +125,7 @@ int main(void)
         TEST(a_wrong_passphrase_changes_no_key),
         TEST(a_passphrase_for_a_key_that_has_none_is_usage),
         TEST(a_key_in_a_file_is_its_own_proof),
+        TEST(a_pin_is_asked_for_where_the_tpm_has_one),
         TEST(a_pool_without_encryption_has_no_key),
         TEST(json_has_the_keys_of_the_method),
     };

@@ -314,9 +314,38 @@ static void a_copy_of_another_pool_is_refused(void **state)
     kdk[0] ^= 1; /* of the same provider, but another key */
     assert_int_equal(provider_copy_create(&config, copy, &passphrase, kdk), ERROR_NONE);
     kdk[0] ^= 1;
-    assert_int_equal(provider_tpm_reseal(&config, &by_copy, &none), ERROR_CORRUPT);
+    assert_told(provider_tpm_reseal(&config, &by_copy, &none), ERROR_FOREIGN, "that one is a newer one");
     assert_int_equal(provider_tpm_approve(&config, &by_copy, digest), ERROR_FOREIGN);
     assert_opens(NULL);
+}
+
+/* Of a change of keys: the new one is guarded by whatever guards the one before. */
+static void another_key_is_sealed_alike(void **state)
+{
+    (void)state;
+    char path_2[128];
+    uint32_t flags;
+    struct tpm_binding binding;
+    struct provider_config second = config;
+    snprintf(path_2, sizeof path_2, "%s.2", path);
+    second.path = path_2;
+    second.pcrs = 0; /* as a conf has it */
+    for (unsigned pinned = 0; pinned < 2; pinned++) {
+        make(pinned ? &pin : NULL);
+        assert_int_equal(provider_native_tpm.create_like(&second, &config, &pin, again), ERROR_NONE);
+        assert_memory_not_equal(again, kdk, KEY_SIZE);
+        assert_int_equal(provider_tpm_look(&second, &flags, &binding), ERROR_NONE);
+        assert_int_equal(flags, TPM_FLAG_PCRS | (pinned ? TPM_FLAG_PIN : 0));
+        assert_int_equal(binding.pcrs, config.pcrs);
+        assert_int_equal(binding.approval_count, 1);
+        assert_int_equal(unlink(path_2) | unlink(path) | unlink(copy), 0);
+    }
+    config.pcrs = 0;
+    make(NULL);
+    assert_int_equal(provider_native_tpm.create_like(&second, &config, NULL, again), ERROR_NONE);
+    assert_int_equal(provider_tpm_look(&second, &flags, &binding), ERROR_NONE);
+    assert_int_equal(flags, 0);
+    assert_int_equal(unlink(path_2), 0);
 }
 
 static void what_is_not_bound_has_nothing_to_approve(void **state)
@@ -343,6 +372,7 @@ int main(void)
         TEST(sealed_anew_what_was_approved_is_revoked),
         TEST(another_tpm_takes_the_key_over_by_its_copy),
         TEST(a_copy_of_another_pool_is_refused),
+        TEST(another_key_is_sealed_alike),
         TEST(what_is_not_bound_has_nothing_to_approve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
