@@ -120,13 +120,6 @@ static void keys_forget(struct pool *pool)
     pool->k_pool = NULL;
 }
 
-static enum error epoch_take(const struct opening *opening)
-{
-    struct pool *pool = opening->pool;
-    return opening_is_whole(opening) ? witness_epoch_reserve(pool->witness, &pool->epoch)
-                                     : witness_epoch_for_superblocks(pool->witness, &pool->epoch);
-}
-
 /* All superblocks are whole; witness_raise() saves it. */
 static void rewriting_end(struct pool *pool)
 {
@@ -156,7 +149,7 @@ static enum error steps(struct opening *opening)
     atomic_store(&pool->kek_state, (int)opening->key->state);
     pool->epoch = pool->witness->epoch;
     if (!pool->read_only) {
-        TRY(epoch_take(opening));
+        TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
         TRY(opening_mend(opening));
         root_settle(opening);
     }
@@ -347,7 +340,7 @@ static enum error repair(struct opening *opening)
     TRY(opening_authenticate(opening));
     if (opening_is_whole(opening))
         return ERROR_NONE;
-    TRY(epoch_take(opening));
+    TRY(witness_epoch_reserve(opening->pool->witness, &opening->pool->epoch));
     return opening_mend(opening);
 }
 

@@ -43,7 +43,7 @@ struct witness {
     char *path;
     struct uuid pool;
     uint64_t epoch;       /* handed out last */
-    uint64_t rewriting;   /* the one under which superblocks are being written; 0: none are */
+    uint64_t rewriting;   /* the one under which a change of keys writes superblocks; 0: none is under way */
     struct uuid provider; /* of the current key; zero: a plaintext pool */
     uint64_t kek_number;
     bool encryption_floor; /* the pool is encrypted: plaintext is never accepted */
@@ -71,8 +71,8 @@ enum error witness_save(struct witness *witness) CHECKED;
 
 /* The next epoch, above every one handed out or seen; durable in the file when it returns. */
 enum error witness_epoch_reserve(struct witness *witness, uint64_t *epoch) CHECKED;
-/* The same, for superblocks that are going to be written: a crash may leave copies of them torn or older. When all are
- * written, ->rewriting is to become 0. */
+/* The same, for a change of keys, which writes all superblocks: a crash may leave copies of them torn or older. When all
+ * are written, ->rewriting is to become 0. */
 enum error witness_epoch_for_superblocks(struct witness *witness, uint64_t *epoch) CHECKED;
 /* Whether the last writing of a device's superblock may have been cut short. */
 bool witness_is_rewriting(const struct witness *witness, struct uuid device);
