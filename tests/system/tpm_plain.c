@@ -5,6 +5,7 @@
  *     tpm_plain TCTI HEXADECIMAL
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "crypto/tpm_link.h"
