@@ -91,13 +91,23 @@ static enum error overwrite(const char *path)
     return done ? ERROR_NONE : error_from_errno(number, "overwrite the old key in %s", path);
 }
 
+/* *waits: there is a PATH.next-number. A provider without a file has none. */
+static enum error look(const struct provider_config *config, uint64_t number, struct provider_root *root, bool *waits)
+{
+    *waits = false;
+    if (config->path == NULL)
+        return ERROR_NONE;
+    TRY(provider_root_new(config, number, root));
+    *waits = exists(root->path);
+    return ERROR_NONE;
+}
+
 enum error provider_root_settle(const struct provider_config *config, uint64_t number)
 {
     struct provider_root root;
-    if (config->path == NULL)
-        return ERROR_NONE;
-    TRY(provider_root_new(config, number, &root));
-    if (!exists(root.path))
+    bool waits;
+    TRY(look(config, number, &root, &waits));
+    if (!waits)
         return ERROR_NONE;
     TRY(overwrite(root.base));
     return file_rename(root.path, root.base);
@@ -106,10 +116,9 @@ enum error provider_root_settle(const struct provider_config *config, uint64_t n
 enum error provider_root_forget(const struct provider_config *config, uint64_t number)
 {
     struct provider_root root;
-    if (config->path == NULL)
-        return ERROR_NONE;
-    TRY(provider_root_new(config, number, &root));
-    if (!exists(root.path))
+    bool waits;
+    TRY(look(config, number, &root, &waits));
+    if (!waits)
         return ERROR_NONE;
     TRY(overwrite(root.path));
     return unlink(root.path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", root.path);

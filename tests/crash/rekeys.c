@@ -45,7 +45,7 @@ void rekeys_run(void *argument)
     }
 }
 
-bool rekeys_compare(struct session *session, struct pool *pool)
+void rekeys_compare(struct session *session, struct pool *pool)
 {
     struct key_model *keys = &session->keys;
     uint64_t now = number_in_force(pool);
@@ -55,5 +55,4 @@ bool rekeys_compare(struct session *session, struct pool *pool)
         fail("key %llu is in force, and it must be one of %llu to %llu", (unsigned long long)now,
              (unsigned long long)keys->least, (unsigned long long)keys->most);
     keys->least = keys->most = now;
-    return true;
 }

@@ -12,6 +12,6 @@ struct rekeys_run {
 
 void rekeys_run(void *run);
 /* After a restart: the key in force is one that may be. */
-bool rekeys_compare(struct session *session, struct pool *pool);
+void rekeys_compare(struct session *session, struct pool *pool);
 
 #endif
