@@ -9,12 +9,10 @@
  * Superblocks alone change, never a byte of a segment. A crash before the commit leaves the old KEK in force, one behind
  * it the new one; until 2 every superblock has what either needs, and the next open writes those that still have both
  * under the one in force (opening.c). A witness that could not be saved may be the new one after all: so both KEKs stay
- * where they are, and that open decides. Each writing takes an epoch of its own, so that a crash between the two ends of
- * a device leaves an older and a newer superblock.
+ * where they are, and that open decides. Superblocks are written by rewrap.c.
  *
- * pool->changing keeps lock, unlock and other rekeys away, and the group is in use. superblocks_lock: the scrub reads no
- * superblock that is half written. What changes in the group's superblocks is read under witness_lock (epoch) or
- * superblocks_lock (marks), or by nobody else. Nothing of the data path waits for any of it, but for the devices.
+ * pool->changing keeps lock, unlock and other rekeys away, and the group is in use. Nothing of the data path waits for
+ * any of it, but for the devices.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,9 +25,9 @@
 #include "base/random.h"
 #include "crypto/arena.h"
 #include "crypto/provider_root.h"
-#include "engine/group/superblock_peer.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/pool.h"
+#include "engine/pool/rewrap.h"
 
 #define NUMBERS_MAX 64 /* that are tried */
 
@@ -40,11 +38,11 @@ struct keks {
 struct rekey {
     struct pool *pool;
     struct group *group;
+    struct rewrap superblocks;
     const struct provider_secret *secret;
     bool new_root, at_server; /* the provider keeps KEKs, not a KDK */
     bool made;                /* what next_make() made is to be forgotten where the change fails */
     struct wrapping next;
-    uint64_t epoch;    /* of the superblocks that are written now */
     struct keks *keks; /* in the arena */
 };
 
@@ -139,153 +137,28 @@ static enum error next_forget(struct rekey *rekey)
     return ERROR_NONE;
 }
 
-/* ---- superblocks ---------------------------------------------------------------------------------------------------- */
-
-static enum error epoch_take(struct rekey *rekey)
-{
-    struct pool *pool = rekey->pool;
-    mutex_lock(&pool->witness_lock);
-    enum error error = witness_epoch_for_superblocks(pool->witness, &rekey->epoch);
-    mutex_unlock(&pool->witness_lock);
-    return error;
-}
-
-/* Read from the device, whatever the group remembers. `epoch`: all copies are to have it; 0: any may serve. */
-static enum error opens_under(struct rekey *rekey, uint32_t d, const uint8_t kek[KEY_SIZE], uint64_t epoch)
-{
-    struct device *device = rekey->group->devices[d];
-    AUTO_FREE struct superblock_probe *probe = memory_zeroed(1, sizeof *probe);
-    struct superblock found;
-    struct keyring *keyring;
-    unsigned bad;
-    if (!probe)
-        return ERROR_NO_MEMORY;
-    TRY(superblock_probe(device, probe));
-    TRY(superblock_open(device, probe, kek, &found, &keyring, &bad));
-    bool same = keyring_is_equal(keyring, rekey->group->keyrings[d]) && (epoch == 0 || found.epoch == epoch);
-    superblock_forget(&found);
-    keyring_destroy(keyring);
-    if (!same)
-        return error_explain(ERROR_CORRUPT, "%s: its superblock is not as it was written", device->path);
-    return epoch == 0 || bad == 0 ? ERROR_NONE
-                                  : error_explain(ERROR_IO, "%s: %u of its %u superblock copies cannot be read back",
-                                                  device->path, bad, SUPERBLOCK_COPIES);
-}
+/* ---- the steps ------------------------------------------------------------------------------------------------------ */
 
 static enum error proved(struct rekey *rekey)
 {
     TRY(present_take(rekey));
-    for (uint32_t d = 0; d < rekey->group->device_count; d++)
-        TRY(opens_under(rekey, d, rekey->keks->present, 0));
-    return ERROR_NONE;
-}
-
-/* What was written, also where the last copies were not: their marks are those of before. */
-static void written_note(struct rekey *rekey, uint32_t d, const struct superblock *written, bool whole)
-{
-    struct superblock *known = &rekey->group->superblocks[d];
-    memcpy(known->marks, written->marks, sizeof known->marks);
-    if (!whole)
-        return;
-    free(known->peers);
-    known->peers = written->peers;
-    known->peer_count = written->peer_count;
-    known->wrapping = written->wrapping;
-    known->other = written->other;
-    mutex_lock(&rekey->pool->witness_lock);
-    known->epoch = written->epoch;
-    mutex_unlock(&rekey->pool->witness_lock);
-}
-
-/* `other`: NULL where `superblock` is to be under `kek` alone. */
-static enum error device_write_under(struct rekey *rekey, uint32_t d, struct superblock *superblock, const uint8_t *kek,
-                                     const uint8_t *other)
-{
-    struct group *group = rekey->group;
-    TRY(superblock_peers_make(group->superblocks, group->keyrings, group->device_count, d, kek, superblock));
-    if (!other)
-        return superblock_write(group->devices[d], superblock, group->keyrings[d], kek);
-    TRY(superblock_peers_wrap_other(group->superblocks, group->keyrings, group->device_count, d, other, superblock));
-    return superblock_write_both(group->devices[d], superblock, group->keyrings[d], kek, other);
-}
-
-static enum error device_rewrite(struct rekey *rekey, uint32_t d, const struct wrapping *wrapping, const uint8_t *kek,
-                                 const struct wrapping *other, const uint8_t *other_kek)
-{
-    struct superblock superblock = rekey->group->superblocks[d];
-    superblock.peers = NULL;
-    superblock.peer_count = 0;
-    superblock.wrapping = *wrapping;
-    superblock.other = *other;
-    superblock.epoch = rekey->epoch;
-    mutex_lock(&rekey->pool->superblocks_lock);
-    enum error error = device_write_under(rekey, d, &superblock, kek, other_kek);
-    written_note(rekey, d, &superblock, error == ERROR_NONE);
-    mutex_unlock(&rekey->pool->superblocks_lock);
-    if (error)
-        free(superblock.peers);
-    return error;
+    return rewrap_open_all(&rekey->superblocks, rekey->keks->present, false);
 }
 
 static enum error all_under_both(struct rekey *rekey)
 {
     const struct keks *keks = rekey->keks;
-    TRY(epoch_take(rekey));
-    for (uint32_t d = 0; d < rekey->group->device_count; d++) {
-        struct wrapping present = rekey->group->superblocks[d].wrapping;
-        TRY(device_rewrite(rekey, d, &present, keks->present, &rekey->next, keks->next));
-    }
+    TRY(rewrap_under_both(&rekey->superblocks, keks->present, &rekey->next, keks->next));
     TRY(next_take(rekey, rekey->keks->again));
-    for (uint32_t d = 0; d < rekey->group->device_count; d++)
-        TRY(opens_under(rekey, d, keks->again, rekey->epoch));
-    return ERROR_NONE;
+    return rewrap_open_all(&rekey->superblocks, keks->again, true);
 }
-
-/* All superblocks are whole and durable. */
-static enum error written_end(struct rekey *rekey)
-{
-    struct pool *pool = rekey->pool;
-    const struct group *group = rekey->group;
-    enum error error = ERROR_NONE;
-    mutex_lock(&pool->witness_lock);
-    for (uint32_t d = 0; d < group->device_count && !error; d++)
-        error = witness_device_raise(pool->witness, &(struct witness_device){.id = group->superblocks[d].device,
-                                                                             .encrypted = true,
-                                                                             .epoch = group->superblocks[d].epoch});
-    if (!error) {
-        pool->witness->rewriting = 0;
-        error = witness_save(pool->witness);
-    }
-    mutex_unlock(&pool->witness_lock);
-    return error;
-}
-
-static enum error all_under_one(struct rekey *rekey, const struct wrapping *wrapping, const uint8_t *kek)
-{
-    static const struct wrapping none;
-    TRY(epoch_take(rekey));
-    for (uint32_t d = 0; d < rekey->group->device_count; d++)
-        TRY(device_rewrite(rekey, d, wrapping, kek, &none, NULL));
-    for (uint32_t d = 0; d < rekey->group->device_count; d++)
-        TRY(opens_under(rekey, d, kek, rekey->epoch));
-    return written_end(rekey);
-}
-
-static bool any_under_both(const struct group *group)
-{
-    for (uint32_t d = 0; d < group->device_count; d++)
-        if (!uuid_is_zero(group->superblocks[d].other.provider))
-            return true;
-    return false;
-}
-
-/* ---- the steps ------------------------------------------------------------------------------------------------------ */
 
 /* An earlier change that failed may have left superblocks under both. */
 static enum error left_over_end(struct rekey *rekey)
 {
     struct wrapping present = rekey->group->superblocks[0].wrapping;
-    return any_under_both(rekey->group) ? all_under_one(rekey, &present, rekey->keks->present) : ERROR_NONE;
+    return rewrap_is_half_done(rekey->group) ? rewrap_under_one(&rekey->superblocks, &present, rekey->keks->present)
+                                             : ERROR_NONE;
 }
 
 /* Where it cannot be undone now, the next open does it. */
@@ -332,7 +205,7 @@ static enum error commit(struct rekey *rekey)
 
 static enum error finish(struct rekey *rekey)
 {
-    TRY(all_under_one(rekey, &rekey->next, rekey->keks->next));
+    TRY(rewrap_under_one(&rekey->superblocks, &rekey->next, rekey->keks->next));
     return provider_root_settle(rekey->pool->conf->provider, rekey->next.kek_number);
 }
 
@@ -386,6 +259,7 @@ static enum error rekey_in_use(struct pool *pool, const struct pool_rekey_option
     struct provider_secret secret = {options->passphrase, options->passphrase_size};
     struct rekey rekey = {.pool = pool,
                           .group = pool->group,
+                          .superblocks = {.pool = pool, .group = pool->group},
                           .secret = options->passphrase ? &secret : NULL,
                           .new_root = options->new_root,
                           .keks = arena_allocate(sizeof *rekey.keks)};

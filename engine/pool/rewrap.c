@@ -1,0 +1,149 @@
+/*
+ * The superblocks of a pool in use, written under other keys. Segments are never touched. Each writing takes an epoch of its
+ * own, so that a crash between the two ends of a device leaves an older and a newer superblock; which of two KEKs counts, the
+ * witness says, and the next open writes what still has both under that one alone (opening.c).
+ *
+ * pool->changing keeps lock, unlock and other changes of keys away, and the group is in use. superblocks_lock: the scrub reads no
+ * superblock that is half written. What changes in the group's superblocks is read under witness_lock (epoch) or
+ * superblocks_lock (marks), or by nobody else.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/group/superblock_peer.h"
+#include "engine/pool/pool.h"
+#include "engine/pool/rewrap.h"
+
+static enum error epoch_take(struct rewrap *rewrap)
+{
+    struct pool *pool = rewrap->pool;
+    mutex_lock(&pool->witness_lock);
+    enum error error = witness_epoch_for_superblocks(pool->witness, &rewrap->epoch);
+    mutex_unlock(&pool->witness_lock);
+    return error;
+}
+
+/* Read from the device, whatever the group remembers. `epoch`: all copies are to have it; 0: any may serve. */
+static enum error opens_under(struct rewrap *rewrap, uint32_t d, const uint8_t kek[KEY_SIZE], uint64_t epoch)
+{
+    struct device *device = rewrap->group->devices[d];
+    AUTO_FREE struct superblock_probe *probe = memory_zeroed(1, sizeof *probe);
+    struct superblock found;
+    struct keyring *keyring;
+    unsigned bad;
+    if (!probe)
+        return ERROR_NO_MEMORY;
+    TRY(superblock_probe(device, probe));
+    TRY(superblock_open(device, probe, kek, &found, &keyring, &bad));
+    bool same = keyring_is_equal(keyring, rewrap->group->keyrings[d]) && (epoch == 0 || found.epoch == epoch);
+    superblock_forget(&found);
+    keyring_destroy(keyring);
+    if (!same)
+        return error_explain(ERROR_CORRUPT, "%s: its superblock is not as it was written", device->path);
+    return epoch == 0 || bad == 0 ? ERROR_NONE
+                                  : error_explain(ERROR_IO, "%s: %u of its %u superblock copies cannot be read back",
+                                                  device->path, bad, SUPERBLOCK_COPIES);
+}
+
+/* What was written, also where the last copies were not: their marks are those of before. */
+static void written_note(struct rewrap *rewrap, uint32_t d, const struct superblock *written, bool whole)
+{
+    struct superblock *known = &rewrap->group->superblocks[d];
+    memcpy(known->marks, written->marks, sizeof known->marks);
+    if (!whole)
+        return;
+    free(known->peers);
+    known->peers = written->peers;
+    known->peer_count = written->peer_count;
+    known->wrapping = written->wrapping;
+    known->other = written->other;
+    mutex_lock(&rewrap->pool->witness_lock);
+    known->epoch = written->epoch;
+    mutex_unlock(&rewrap->pool->witness_lock);
+}
+
+/* `other`: NULL where `superblock` is to be under `kek` alone. */
+static enum error device_write_under(struct rewrap *rewrap, uint32_t d, struct superblock *superblock, const uint8_t *kek,
+                                     const uint8_t *other)
+{
+    struct group *group = rewrap->group;
+    TRY(superblock_peers_make(group->superblocks, group->keyrings, group->device_count, d, kek, superblock));
+    if (!other)
+        return superblock_write(group->devices[d], superblock, group->keyrings[d], kek);
+    TRY(superblock_peers_wrap_other(group->superblocks, group->keyrings, group->device_count, d, other, superblock));
+    return superblock_write_both(group->devices[d], superblock, group->keyrings[d], kek, other);
+}
+
+static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct wrapping *wrapping, const uint8_t *kek,
+                                 const struct wrapping *other, const uint8_t *other_kek)
+{
+    struct superblock superblock = rewrap->group->superblocks[d];
+    superblock.peers = NULL;
+    superblock.peer_count = 0;
+    superblock.wrapping = *wrapping;
+    superblock.other = *other;
+    superblock.epoch = rewrap->epoch;
+    mutex_lock(&rewrap->pool->superblocks_lock);
+    enum error error = device_write_under(rewrap, d, &superblock, kek, other_kek);
+    written_note(rewrap, d, &superblock, error == ERROR_NONE);
+    mutex_unlock(&rewrap->pool->superblocks_lock);
+    if (error)
+        free(superblock.peers);
+    return error;
+}
+
+enum error rewrap_under_both(struct rewrap *rewrap, const uint8_t kek[KEY_SIZE], const struct wrapping *next,
+                             const uint8_t next_kek[KEY_SIZE])
+{
+    TRY(epoch_take(rewrap));
+    for (uint32_t d = 0; d < rewrap->group->device_count; d++) {
+        struct wrapping present = rewrap->group->superblocks[d].wrapping;
+        TRY(device_rewrite(rewrap, d, &present, kek, next, next_kek));
+    }
+    return ERROR_NONE;
+}
+
+enum error rewrap_open_all(struct rewrap *rewrap, const uint8_t kek[KEY_SIZE], bool as_written)
+{
+    for (uint32_t d = 0; d < rewrap->group->device_count; d++)
+        TRY(opens_under(rewrap, d, kek, as_written ? rewrap->epoch : 0));
+    return ERROR_NONE;
+}
+
+/* All superblocks are whole and durable. */
+static enum error written_end(struct rewrap *rewrap)
+{
+    struct pool *pool = rewrap->pool;
+    const struct group *group = rewrap->group;
+    enum error error = ERROR_NONE;
+    mutex_lock(&pool->witness_lock);
+    for (uint32_t d = 0; d < group->device_count && !error; d++)
+        error = witness_device_raise(pool->witness, &(struct witness_device){.id = group->superblocks[d].device,
+                                                                             .encrypted = true,
+                                                                             .epoch = group->superblocks[d].epoch});
+    if (!error) {
+        pool->witness->rewriting = 0;
+        error = witness_save(pool->witness);
+    }
+    mutex_unlock(&pool->witness_lock);
+    return error;
+}
+
+enum error rewrap_under_one(struct rewrap *rewrap, const struct wrapping *wrapping, const uint8_t kek[KEY_SIZE])
+{
+    static const struct wrapping none;
+    TRY(epoch_take(rewrap));
+    for (uint32_t d = 0; d < rewrap->group->device_count; d++)
+        TRY(device_rewrite(rewrap, d, wrapping, kek, &none, NULL));
+    TRY(rewrap_open_all(rewrap, kek, true));
+    return written_end(rewrap);
+}
+
+bool rewrap_is_half_done(const struct group *group)
+{
+    for (uint32_t d = 0; d < group->device_count; d++)
+        if (!uuid_is_zero(group->superblocks[d].other.provider))
+            return true;
+    return false;
+}
