@@ -90,6 +90,11 @@ enum error floor_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, ui
     return kdf_derive(k_pool, "coffer1/floor", &pool, sizeof(pool), key, KEY_SIZE);
 }
 
+enum error audit_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE])
+{
+    return kdf_derive(k_pool, "coffer1/audit", &pool, sizeof(pool), key, KEY_SIZE);
+}
+
 enum error scrub_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE])
 {
     return kdf_derive(k_pool, "coffer1/scrub", &pool, sizeof(pool), key, KEY_SIZE);

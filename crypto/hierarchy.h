@@ -42,6 +42,7 @@ enum error segment_tag_key_derive(const uint8_t k_log[KEY_SIZE], struct uuid dev
 enum error fingerprint_secret_derive(const uint8_t k_pool[KEY_SIZE], struct uuid domain,
                                      uint8_t secret[FINGERPRINT_SECRET_SIZE]) CHECKED;
 enum error floor_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE]) CHECKED;
+enum error audit_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE]) CHECKED;
 enum error scrub_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE]) CHECKED;
 enum error kcv_derive(const uint8_t key[KEY_SIZE], struct uuid id, uint8_t kcv[KCV_SIZE]) CHECKED;
 

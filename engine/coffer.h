@@ -147,6 +147,43 @@ struct pool_key_status {
     size_t key_slots;    /* of a device */
 };
 enum error pool_key_status(struct pool *pool, struct pool_key_status *status) CHECKED;
+/* ---- the audit: who did what with the keys ----------------------------------------------------------------------- */
+
+#define AUDIT_SENTENCE_MAX 256
+
+struct pool_audit_entry {
+    uint64_t number; /* from 1; one more each time */
+    uint64_t time;   /* seconds since 1970 */
+    uint32_t uid, pid;
+    char operation[32]; /* "pool.unlock", "key.rekey", … */
+    char target[128];   /* the provider, as a rule */
+    char key[64];       /* PROVIDER-ID/NUMBER of the key that is in force behind it; "": none */
+    char result[128];   /* "ok", or the name of the error and its sentence as far as there is room */
+};
+/* On whose behalf the calling thread works from now on: entries name him. Without it, this process. */
+void pool_audit_actor(uint32_t uid, uint32_t pid);
+void pool_audit_actor_forget(void);
+
+struct pool_audit_verdict {
+    uint64_t entries;  /* that were read */
+    uint64_t anchored; /* the last entry of which witness and devices know number and seal */
+    uint64_t faults;
+    char sentence[AUDIT_SENTENCE_MAX]; /* the first fault */
+};
+typedef void pool_audit_visit(void *context, const struct pool_audit_entry *entry);
+/* Reads the whole file, verifies each entry and the anchors, and tells each entry, also behind a fault. ERROR_LOCKED;
+ * ERROR_INVALID: the pool is not encrypted; ERROR_IO. */
+enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *context, struct pool_audit_verdict *verdict) CHECKED;
+
+struct pool_audit_state {
+    uint64_t entries;
+    size_t waiting;  /* that could not be written yet: the pool is locked, or as `failure` says */
+    uint64_t lost;   /* for which there was no room */
+    char fault[AUDIT_SENTENCE_MAX];   /* found in the file when the pool was opened */
+    char failure[AUDIT_SENTENCE_MAX]; /* of the last write */
+};
+void pool_audit_state(struct pool *pool, struct pool_audit_state *state);
+
 /* The calling thread forgets what it keeps of keys and of objects' contents (contexts, buffers). Threads that end do it by
  * themselves; one that lives on calls it when it has done something that may need them, since the pool may be locked. */
 void pool_thread_end(void);

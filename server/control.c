@@ -49,6 +49,7 @@ struct connection {
     struct thread thread;
     int descriptor;
     unsigned roles;
+    uint32_t uid, pid; /* of the peer, for the audit */
     enum connection_state state;
 };
 
@@ -89,6 +90,7 @@ static bool send_error(int descriptor, enum error error)
 
 static bool answer_line(struct connection *connection, const char *line, size_t size)
 {
+    pool_audit_actor(connection->uid, connection->pid);
     AUTO_FREE char *answer = methods_answer(&connection->control->methods, connection->roles, line, size);
     pool_thread_end();
     return answer != NULL && send_all(connection->descriptor, answer, strlen(answer));
@@ -152,13 +154,15 @@ static void connection_run(void *argument)
 
 /* ---- accepting ----------------------------------------------------------------------------------------------- */
 
-static unsigned peer_roles(int descriptor)
+static void peer_take(struct connection *connection)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
-    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-        return 0;
-    return peer.uid == 0 || peer.uid == geteuid() ? ROLE_ALL : 0;
+    if (getsockopt(connection->descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        return;
+    connection->uid = peer.uid;
+    connection->pid = (uint32_t)peer.pid;
+    connection->roles = peer.uid == 0 || peer.uid == geteuid() ? ROLE_ALL : 0;
 }
 
 static void set_deadlines(int descriptor)
@@ -193,8 +197,8 @@ static enum error connection_start(struct control *control, int descriptor)
         error = error_explain(ERROR_BUSY, "cofferd serves %d control connections already: close one",
                               CONTROL_CONNECTIONS_MAX);
     } else {
-        *slot = (struct connection){
-            .control = control, .descriptor = descriptor, .roles = peer_roles(descriptor), .state = CONNECTION_RUNNING};
+        *slot = (struct connection){.control = control, .descriptor = descriptor, .state = CONNECTION_RUNNING};
+        peer_take(slot);
         error = thread_start(&slot->thread, "control", connection_run, slot);
         if (error != ERROR_NONE)
             slot->state = CONNECTION_FREE;

@@ -328,6 +328,24 @@ static void check_copies(const struct health_facts *facts, struct finding *findi
              facts->status->device_count, facts->status->device_count == 1 ? "" : "s");
 }
 
+static void check_audit(const struct health_facts *facts, struct finding *finding)
+{
+    const struct pool_audit_state *audit = &facts->audit;
+    good(finding, "what is done with the keys is recorded");
+    if (audit->fault[0] != '\0') {
+        finding->severity = "error";
+        snprintf(finding->evidence, sizeof(finding->evidence), "%s", audit->fault);
+        snprintf(finding->command, sizeof(finding->command), "%s key audit", facts->self);
+    } else if (audit->failure[0] != '\0') {
+        finding->severity = "warning";
+        snprintf(finding->evidence, sizeof(finding->evidence), "%zu entries of the audit could not be written yet: %s",
+                 audit->waiting, audit->failure);
+        snprintf(finding->command, sizeof(finding->command), "%s key audit", facts->self);
+    } else if (!facts->status->encryption) {
+        good(finding, "the pool is not encrypted: it has no keys to keep a record of");
+    }
+}
+
 static const struct {
     const char *id;
     void (*check)(const struct health_facts *facts, struct finding *finding);
@@ -339,6 +357,7 @@ static const struct {
     {"WIDE_MODES", check_modes},     {"SWAP_PLAINTEXT", check_swap},
     {"NO_COPIES", check_copies},     {"DOUBLE_ENCRYPTION", check_double_encryption},
     {"KEY_STATE", check_key_state},  {"UNLOCK_READY", check_unlock_ready},
+    {"AUDIT", check_audit},
 };
 
 json_t *health_json(const struct health_facts *facts)

@@ -28,6 +28,7 @@ struct health_facts {
     char key_file[256];   /* the pool's first key file, or empty */
     struct modes modes;
     struct key_watch_facts unlock;
+    struct pool_audit_state audit;
 };
 
 /* Fills in what is not in the status, from the pool directory. */

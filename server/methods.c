@@ -34,6 +34,7 @@ static const struct method table[] = {
      ROLE_KEYS,
      {{"new_root", JSON_TRUE, false}, {"passphrase_hex", JSON_STRING, false}},
      method_key_rekey},
+    {"key.audit", ROLE_OBSERVE, {{"after", JSON_INTEGER, false}}, method_key_audit},
     {"object.create",
      ROLE_OPERATE,
      {NAME, {"size", JSON_INTEGER, true}, {"reserve", JSON_INTEGER, false}, {"full", JSON_TRUE, false}},

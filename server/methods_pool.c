@@ -186,6 +186,7 @@ enum error method_pool_health(struct methods *methods, json_t *parameters, json_
     if (pool_damages(methods->pool, &damages, &facts->damage_count, &facts->damage_more) != ERROR_NONE)
         facts->damage_count = 0;
     facts->damages = damages;
+    pool_audit_state(methods->pool, &facts->audit);
     error_forget();
     health_facts_gather(facts, pool_directory(methods->pool));
     json_t *rows = health_json(facts);

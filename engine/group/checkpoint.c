@@ -60,6 +60,8 @@ static void fields_encode(const struct checkpoint *checkpoint, struct checkpoint
     out->table_segment_count = (uint8_t)checkpoint->table_segment_count;
     for (unsigned i = 0; i < checkpoint->table_segment_count; i++)
         segment_reference_encode(&checkpoint->table_segments[i], &out->table_segments[i]);
+    out->audit_count = le64_make(checkpoint->audit.count);
+    memcpy(out->audit_head, checkpoint->audit.head, sizeof out->audit_head);
 }
 
 const struct place *checkpoint_joint(const struct checkpoint *checkpoint, const uint8_t tag[16])
@@ -182,6 +184,8 @@ static void numbers_decode(const struct checkpoint_format *in, struct checkpoint
     out->families = in->families;
     out->start = place_decode(&in->start);
     copy_bytes(out->start_tag, in->start_tag);
+    out->audit.count = le64_get(in->audit_count);
+    memcpy(out->audit.head, in->audit_head, sizeof out->audit.head);
 }
 
 static bool numbers_are_sound(const struct checkpoint *checkpoint, const struct superblock *superblock)

@@ -28,6 +28,12 @@ struct root {
     uint8_t height;
 };
 
+/* How far the pool's audit had come (engine/pool/audit.h): its entries, and the seal of the last. */
+struct audit_anchor {
+    uint64_t count;
+    uint8_t head[32];
+};
+
 struct checkpoint {
     bool unread; /* not stored: a position could not be read, and may hold a newer one */
     uint64_t number;
@@ -45,6 +51,7 @@ struct checkpoint {
     struct joint joints[JOINTS_MAX];
     unsigned table_segment_count;
     struct segment_reference table_segments[TABLE_SEGMENTS_MAX];
+    struct audit_anchor audit;
 };
 
 /* Where the journal goes on behind the append with this tag, if a joint tells; NULL. Of two with one tag the later counts. */

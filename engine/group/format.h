@@ -366,7 +366,9 @@ struct checkpoint_format {
     uint8_t families;          /* 1: some components share nodes of their maps, or did */
     struct joint_format joints[JOINTS_MAX];
     struct segment_reference_format table_segments[TABLE_SEGMENTS_MAX];
-    uint8_t reserved2[1670];
+    le64 audit_count;          /* entries of the audit when it was written, */
+    uint8_t audit_head[32];    /* and the seal of the last of them */
+    uint8_t reserved2[1630];
     uint8_t mac[32];           /* HMAC-SHA-256 under K_log over the bytes before */
 };
 _Static_assert(sizeof(struct checkpoint_format) == 4096, "checkpoint_format");

@@ -116,6 +116,7 @@ struct group {
     uint64_t component_next, component_lease;
     uint64_t active_since;                 /* clock_monotonic at the last freeze */
     struct checkpoint checkpoint;          /* the published one; changed by the merge thread only, under the lock */
+    struct audit_anchor audit;             /* of the pool, for the next record */
     bool record_lags[GROUP_DEVICES];       /* at the open: its newest record is older than that */
 
     /* syncing */

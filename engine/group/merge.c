@@ -238,6 +238,8 @@ static enum error merge_write(struct merge *merge, struct freeze *freeze, struct
     checkpoint->component_lease = group->component_next + SERIAL_LEASE;
     checkpoint->cid_end = group->cids.end;
     checkpoint->time = clock_seconds();
+    if (group->audit.count > checkpoint->audit.count)
+        checkpoint->audit = group->audit;
     mutex_unlock(&group->lock);
     memcpy(checkpoint->roots, merge->roots, sizeof checkpoint->roots);
     checkpoint->chunks_live = merge->chunks_live;

@@ -13,6 +13,7 @@
 #include "base/shell.h"
 #include "crypto/arena.h"
 #include "crypto/provider_root.h"
+#include "engine/pool/audit.h"
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
 #include "engine/pool/opening.h"
@@ -158,6 +159,7 @@ static enum error steps(struct opening *opening)
         if (opening->key->state == KEK_ACTIVE) /* else nothing was written anew */
             rewriting_end(pool);
         TRY(witness_raise(pool, pool->group->checkpoint.number, pool->group->checkpoint.sequence));
+        TRY(pool_audit_begin(pool));
     }
     if (pool->options.no_catalog)
         return ERROR_NONE;
@@ -226,6 +228,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
         return ERROR_NONE;
     }
     error = error_prefix(error, "pool %s", pool->directory);
+    audit_end(pool->audit);
     scrub_stop(pool, true);
     if (pool->group && group_close(pool->group, true)) /* first: it holds what is reserved for objects */
         message(MESSAGE_WARNING, "the group did not close cleanly");
@@ -254,6 +257,7 @@ static void pool_free(struct pool *pool)
     condition_deinit(&pool->group_left);
     damages_deinit(pool->damages);
     free(pool->damages);
+    audit_destroy(pool->audit);
     free(pool->directory);
     free(pool->command);
     free(pool->why_locked);
@@ -264,11 +268,14 @@ static enum error pool_allocate(const char *directory, const struct pool_open_op
 {
     struct pool *pool = memory_zeroed(1, sizeof *pool);
     struct damages *damages = pool ? memory_zeroed(1, sizeof *damages) : NULL;
-    if (!damages) {
+    struct audit *audit = damages ? audit_create(directory) : NULL;
+    if (!audit) {
+        free(damages);
         free(pool);
         return ERROR_NO_MEMORY;
     }
     pool->damages = damages;
+    pool->audit = audit;
     mutex_init(&pool->witness_lock, RANK_LEAF);
     mutex_init(&pool->superblocks_lock, RANK_KEYS);
     mutex_init(&pool->section.mutex, RANK_POOL);
@@ -330,6 +337,8 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
         pool_free(pool);
         return error;
     }
+    if (!atomic_load(&pool->locked))
+        pool_audit(pool, options->repair ? "pool.repair" : "pool.open", ERROR_NONE);
     *out = pool;
     return ERROR_NONE;
 }
@@ -427,6 +436,7 @@ enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphr
     struct obstacle obstacle;
     TRY(change_begin(pool, false, false));
     enum error error = with_key(pool, passphrase ? &secret : NULL, &obstacle);
+    pool_audit(pool, "pool.unlock", error);
     change_end(pool, error != ERROR_NONE); /* a person's wrong passphrase says nothing of the key that is awaited */
     return error;
 }
@@ -440,6 +450,8 @@ enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t
     TRY(error);
     error = with_key(pool, passphrase ? &secret : NULL, &obstacle);
     *again = error && obstacle.passes;
+    if (!error)
+        pool_audit(pool, "pool.open", ERROR_NONE);
     if (error) {
         mutex_lock(&pool->lock);
         why_locked_set(pool, error_sentence(error));
@@ -472,11 +484,13 @@ static void group_users_await(struct pool *pool)
 }
 
 /* Everything that needs the key ends; what is durable stays so. */
-static enum error key_drop(struct pool *pool)
+static enum error key_drop(struct pool *pool, const char *operation)
 {
     janitor_stop(pool);
     group_users_await(pool);
     scrub_stop(pool, false);
+    pool_audit(pool, operation, ERROR_NONE);
+    audit_end(pool->audit);
     enum error error = group_close(pool->group, group_is_fenced(pool->group));
     pool->group = NULL;
     catalog_unload(pool);
@@ -490,7 +504,7 @@ static enum error key_drop(struct pool *pool)
 enum error pool_lock(struct pool *pool)
 {
     TRY(change_begin(pool, true, false));
-    enum error error = key_drop(pool);
+    enum error error = key_drop(pool, "pool.lock");
     change_end(pool, true);
     return error;
 }
@@ -499,7 +513,7 @@ enum error pool_close(struct pool *pool)
 {
     ASSERT(pool->volume_count == 0);
     bool locked = atomic_load(&pool->locked), fenced = !locked && group_is_fenced(pool->group);
-    enum error error = locked ? ERROR_NONE : key_drop(pool);
+    enum error error = locked ? ERROR_NONE : key_drop(pool, "pool.close");
     pool_free(pool);
     if (error || !fenced)
         return error;

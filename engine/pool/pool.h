@@ -101,6 +101,7 @@ struct pool {
     bool changing;                 /* an unlock, a lock or a rekey is at work; under pool->lock */
     bool trying_awaited;           /* that is pool_unlock_awaited(); under pool->lock */
     uint8_t *k_pool;               /* in the arena; NULL while locked */
+    struct audit *audit;
 
     struct section section;
     struct latch *latches;
@@ -126,6 +127,14 @@ struct pool {
 
     struct pool_totals totals;
 };
+
+/* ---- audit_note.c ---------------------------------------------------------------------------------------------------- */
+
+/* From here on entries are written; the group is open. Not of a plaintext pool, nor of one that is only read. */
+enum error pool_audit_begin(struct pool *pool) CHECKED;
+/* An entry, and its anchor in the witness and the next checkpoint record, where the pool is unlocked. The caller keeps others
+ * from locking or unlocking it: it is changing, or the group is in use. Keeps the thread's sentence. */
+void pool_audit(struct pool *pool, const char *operation, enum error error);
 
 /* ---- write.c: the story of a write ---------------------------------------------------------------------------------- */
 

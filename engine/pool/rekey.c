@@ -286,6 +286,7 @@ enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *option
     }
     pool_group_use(pool);
     error = rekey_in_use(pool, options);
+    pool_audit(pool, options->new_root ? "key.rekey-root" : "key.rekey", error);
     pool_group_leave(pool);
     pool->changing = false;
     mutex_unlock(&pool->lock);

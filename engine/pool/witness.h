@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/uuid.h"
 #include "crypto/kdf.h"
+#include "engine/group/checkpoint.h"
 #include "engine/group/superblock.h"
 
 #define WITNESS_NAME        "witness"
@@ -46,6 +47,7 @@ struct witness {
     uint64_t rewriting;   /* the one under which a change of keys writes superblocks; 0: none is under way */
     struct uuid provider; /* of the current key; zero: a plaintext pool */
     uint64_t kek_number;
+    struct audit_anchor audit; /* seen: of the audit; count 0: there is none yet */
     bool encryption_floor; /* the pool is encrypted: plaintext is never accepted */
     size_t group_count;
     struct witness_group *groups;

@@ -127,6 +127,15 @@ static enum error parse_groups(const json_t *root, struct witness *witness)
     return ERROR_NONE;
 }
 
+static enum error parse_audit(const json_t *object, struct audit_anchor *audit)
+{
+    if (json_object_size(object) != 2 ||
+        !hexadecimal(json_string_value(json_object_get(object, "head")), audit->head, sizeof audit->head))
+        return damaged("audit");
+    TRY(get_number(object, "count", &audit->count));
+    return audit->count ? ERROR_NONE : damaged("audit");
+}
+
 static enum error parse_fields(const json_t *root, struct witness *witness)
 {
     TRY(get_uuid(root, "pool", &witness->pool));
@@ -136,10 +145,12 @@ static enum error parse_fields(const json_t *root, struct witness *witness)
     TRY(get_bool(root, "encryption_floor", &witness->encryption_floor));
     TRY(parse_groups(root, witness));
     TRY(parse_devices(root, witness));
-    bool rewriting = json_object_get(root, "rewriting") != NULL;
+    bool rewriting = json_object_get(root, "rewriting") != NULL, audited = json_object_get(root, "audit") != NULL;
     if (rewriting)
         TRY(get_number(root, "rewriting", &witness->rewriting));
-    return json_object_size(root) == (rewriting ? 9 : 8) ? ERROR_NONE : error_explain(ERROR_CORRUPT, "it has unknown members");
+    if (audited)
+        TRY(parse_audit(json_object_get(root, "audit"), &witness->audit));
+    return json_object_size(root) == 8u + rewriting + audited ? ERROR_NONE : error_explain(ERROR_CORRUPT, "it has unknown members");
 }
 
 /* Takes the MAC out of the object and keeps the canonical text of the rest. */
@@ -245,6 +256,11 @@ enum error witness_text_compose(const struct witness *witness, char **text)
     uint8_t mac[MAC_SIZE];
     if (!is_whole(root, witness) ||
         (witness->rewriting != 0 && json_object_set_new(root, "rewriting", number_json(witness->rewriting)) != 0))
+        return ERROR_NO_MEMORY;
+    if (witness->audit.count &&
+        json_object_set_new(root, "audit",
+                            json_pack("{s:o, s:o}", "count", number_json(witness->audit.count), "head",
+                                      mac_json(witness->audit.head))) != 0)
         return ERROR_NO_MEMORY;
     TRY(canonical_mac(witness, root, mac));
     if (json_object_set_new(root, "mac", mac_json(mac)) != 0)

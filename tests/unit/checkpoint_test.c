@@ -211,7 +211,7 @@ static void numbers_out_of_bounds_are_refused_with_a_good_mac(void **context)
     REFUSED(record.table_segments[0].device = 3);
     REFUSED(record.table_segments[0].slot = le32_make(SLOTS_MAX));
     REFUSED(record.families = 2);
-    REFUSED(record.reserved2[1669] = 1);
+    REFUSED(record.reserved2[1629] = 1);
     assert_int_equal(decode_signed(), ERROR_NONE);
 }
 

@@ -17,6 +17,7 @@ struct pool {
     size_t object_count;
     const char *passphrase;  /* NULL: the key is a file */
     const char *seal;        /* of the key; NULL: as the passphrase has it */
+    const char *audit_fault;    /* what is wrong with the audit; NULL: nothing */
     uint64_t kek_number, roots; /* changes of the key, the first of which has number 1; new roots */
     unsigned usage_delay_ms; /* of object_usage */
     enum error usage_error;

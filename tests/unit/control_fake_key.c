@@ -57,3 +57,38 @@ enum error pool_key_status(struct pool *pool, struct pool_key_status *status)
                                                                                      : "file");
     return leave(pool, ERROR_NONE);
 }
+
+/* ---- the audit: two entries, the second of the caller's ------------------------------------------------------------------ */
+
+static _Thread_local uint32_t actor_uid, actor_pid;
+
+void pool_audit_actor(uint32_t uid, uint32_t pid)
+{
+    actor_uid = uid;
+    actor_pid = pid;
+}
+
+enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *context, struct pool_audit_verdict *verdict)
+{
+    struct pool_audit_entry entry = {.number = 1, .time = 1796000000, .operation = "pool.open", .target = "provider native",
+                                     .key = "22222222-2222-4222-8222-222222222222/1", .result = "ok"};
+    *verdict = (struct pool_audit_verdict){.entries = 2, .anchored = 2, .faults = pool->audit_fault != NULL};
+    if (pool->audit_fault)
+        snprintf(verdict->sentence, sizeof verdict->sentence, "%s", pool->audit_fault);
+    if (pool->status.locked)
+        return error_explain(ERROR_LOCKED, "the audit can be verified once the pool is unlocked");
+    visit(context, &entry);
+    entry.number = 2;
+    entry.uid = actor_uid;
+    entry.pid = actor_pid;
+    snprintf(entry.operation, sizeof entry.operation, "key.rekey");
+    visit(context, &entry);
+    return ERROR_NONE;
+}
+
+void pool_audit_state(struct pool *pool, struct pool_audit_state *state)
+{
+    *state = (struct pool_audit_state){.entries = 2};
+    if (pool->audit_fault)
+        snprintf(state->fault, sizeof state->fault, "%s", pool->audit_fault);
+}

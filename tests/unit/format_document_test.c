@@ -193,6 +193,8 @@ static const struct expected expectations[] = {
     FIELD(checkpoint_format, families),
     FIELD(checkpoint_format, joints),
     FIELD(checkpoint_format, table_segments),
+    FIELD(checkpoint_format, audit_count),
+    FIELD(checkpoint_format, audit_head),
     FIELD(checkpoint_format, reserved2),
     FIELD(checkpoint_format, mac),
 };

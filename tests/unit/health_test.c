@@ -1,4 +1,4 @@
-/* What health says of keys on servers. The checks that a daemon answers stand in methods_test.c. */
+/* What health says of keys on servers and of the audit. The checks that a daemon answers stand in methods_test.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,11 +110,33 @@ static void health_looks_at_a_pool_whose_key_is_on_servers(void **state)
     rmdir(directory);
 }
 
+static void health_says_what_is_wrong_with_the_audit(void **state)
+{
+    (void)state;
+    struct pool_status status = {.encryption = true};
+    struct health_facts facts = {.status = &status, .self = "coffer"};
+    json_t *checks = health_json(&facts);
+    assert_string_equal(severity(checks, "AUDIT"), "ok");
+    json_decref(checks);
+    snprintf(facts.audit.failure, sizeof facts.audit.failure, "no space");
+    facts.audit.waiting = 3;
+    checks = health_json(&facts);
+    assert_string_equal(severity(checks, "AUDIT"), "warning");
+    assert_non_null(strstr(evidence(checks, "AUDIT"), "3 entries"));
+    json_decref(checks);
+    snprintf(facts.audit.fault, sizeof facts.audit.fault, "entries 4 to 5 are missing");
+    checks = health_json(&facts);
+    assert_string_equal(severity(checks, "AUDIT"), "error");
+    assert_non_null(strstr(evidence(checks, "AUDIT"), "4 to 5"));
+    json_decref(checks);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health_tells_of_the_key_on_its_servers),
         cmocka_unit_test(health_looks_at_a_pool_whose_key_is_on_servers),
+        cmocka_unit_test(health_says_what_is_wrong_with_the_audit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,24 @@ static void a_passphrase_for_a_key_that_has_none_is_usage(void **state)
     assert_int_equal(fixture->pool->kek_number, 0);
 }
 
+static void the_audit_names_its_caller_and_what_is_wrong_with_it(void **state)
+{
+    struct fixture *fixture = *state;
+    char pid[32];
+    serve(fixture);
+    assert_int_equal(RUN("key", "audit"), EXIT_DONE);
+    snprintf(pid, sizeof(pid), "%u/%d", (unsigned)getuid(), (int)getpid());
+    assert_said(fixture->out, pid);
+    assert_said(fixture->out, "key.rekey");
+    assert_said(fixture->out, "All 2 entries are as they were written");
+    fixture->pool->audit_fault = "entry 2 was changed";
+    assert_int_equal(RUN("key", "audit"), EXIT_FAILED);
+    assert_said(fixture->out, "not whole: entry 2 was changed");
+    fixture->pool->status.locked = true;
+    assert_int_equal(RUN("key", "audit"), EXIT_REFUSED);
+    assert_said(fixture->err, "unlocked");
+}
+
 static void a_key_in_a_file_is_its_own_proof(void **state)
 {
     struct fixture *fixture = *state;
@@ -124,6 +142,7 @@ int main(void)
         TEST(a_locked_pool_is_refused_and_says_what_to_type),
         TEST(a_wrong_passphrase_changes_no_key),
         TEST(a_passphrase_for_a_key_that_has_none_is_usage),
+        TEST(the_audit_names_its_caller_and_what_is_wrong_with_it),
         TEST(a_key_in_a_file_is_its_own_proof),
         TEST(a_pin_is_asked_for_where_the_tpm_has_one),
         TEST(a_pool_without_encryption_has_no_key),

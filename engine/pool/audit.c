@@ -1,0 +1,466 @@
+/*
+ * The file of the audit: appending to it, and reading it whole.
+ *
+ * An entry is appended and synced before its anchor is moved: after a crash the file may be ahead of its anchors, never
+ * behind. A line that a crash left unfinished was covered by no anchor; its bytes are taken off when the next entry is
+ * written, and told. A line whose seal does not fit the one before it, or that is no entry, is never touched: what comes
+ * behind it is sealed to the seal that it states (none: zeros), so that a reader finds each fault once and goes on. Behind
+ * a file that was replaced entries are sealed to the anchor: the break shows for ever, wherever the anchor moves.
+ *
+ * mutex: everything; held over the write of a line. Taken under pool->lock or by itself, and nothing is taken inside.
+ */
+#include "engine/pool/audit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/owner.h"
+#include "base/thread.h"
+#include "crypto/arena.h"
+#include "crypto/hierarchy.h"
+
+#define TAIL_BYTES 65536 /* of the file, in which its last entry and the anchored one are looked for */
+#define SEAL_SIZE  32
+
+struct audit {
+    char *path;
+    struct mutex mutex;
+    uint8_t *key; /* in the arena; NULL: entries wait */
+    struct audit_anchor end; /* number and seal of the last line; zeros where it is no entry */
+    uint64_t number;         /* the highest that was given */
+    uint64_t written;        /* entries since the open, for who asks whether anything moved */
+    struct pool_audit_entry waiting[AUDIT_WAITING_MAX];
+    size_t waiting_count;
+    uint64_t lost;    /* for which there was no room */
+    char fault[AUDIT_SENTENCE_MAX];   /* of the file, found when it was opened; "": none */
+    char failure[AUDIT_SENTENCE_MAX]; /* of the last write; "": none */
+};
+
+struct audit *audit_create(const char *directory)
+{
+    struct audit *audit = memory_zeroed(1, sizeof *audit);
+    if (!audit)
+        return NULL;
+    audit->path = file_join(directory, AUDIT_NAME);
+    if (!audit->path) {
+        free(audit);
+        return NULL;
+    }
+    mutex_init(&audit->mutex, RANK_LEAF);
+    return audit;
+}
+
+void audit_destroy(struct audit *audit)
+{
+    if (!audit)
+        return;
+    arena_free(audit->key);
+    mutex_deinit(&audit->mutex);
+    free(audit->path);
+    free(audit);
+}
+
+/* ---- the end of the file ------------------------------------------------------------------------------------------------- */
+
+static enum error failed(const struct audit *audit, const char *what)
+{
+    return error_from_errno(errno, "cannot %s %s", what, audit->path);
+}
+
+static enum error tail_read(struct audit *audit, int descriptor, char *tail, size_t *size)
+{
+    off_t end = lseek(descriptor, 0, SEEK_END);
+    if (end < 0)
+        return failed(audit, "find the end of");
+    *size = (size_t)MIN(end, (off_t)TAIL_BYTES);
+    if (pread(descriptor, tail, *size, end - (off_t)*size) != (ssize_t)*size)
+        return failed(audit, "read");
+    return ERROR_NONE;
+}
+
+/* What a crash left of a line. */
+static enum error torn_cut(struct audit *audit, int descriptor, const char *tail, size_t *size)
+{
+    size_t whole = *size;
+    while (whole > 0 && tail[whole - 1] != '\n')
+        whole--;
+    if (whole == *size)
+        return ERROR_NONE;
+    off_t end = lseek(descriptor, 0, SEEK_END);
+    message(MESSAGE_WARNING, "%s: its last line was not finished; %zu bytes are taken off: %.*s", audit->path, *size - whole,
+            (int)(*size - whole), tail + whole);
+    if (end < 0 || ftruncate(descriptor, end - (off_t)(*size - whole)) != 0)
+        return failed(audit, "shorten");
+    *size = whole;
+    return ERROR_NONE;
+}
+
+/* The line that ends before `end`, which is where a newline stands or 0; *begin: where it begins. */
+static bool line_before(const char *tail, size_t end, size_t *begin)
+{
+    if (end == 0)
+        return false;
+    for (*begin = end - 1; *begin > 0 && tail[*begin - 1] != '\n';)
+        --*begin;
+    return true;
+}
+
+static void fault_set(struct audit *audit, const char *sentence)
+{
+    if (audit->fault[0] == '\0')
+        snprintf(audit->fault, sizeof audit->fault, "%s: %s", audit->path, sentence);
+}
+
+static void behind_anchor(struct audit *audit, uint64_t highest, const struct audit_anchor *anchor)
+{
+    char sentence[AUDIT_SENTENCE_MAX / 2];
+    if (highest == 0)
+        snprintf(sentence, sizeof sentence, "its %llu entries are missing: it was removed or replaced",
+                 (unsigned long long)anchor->count);
+    else
+        snprintf(sentence, sizeof sentence, "entries %llu to %llu are missing: its end was cut off",
+                 (unsigned long long)highest + 1, (unsigned long long)anchor->count);
+    fault_set(audit, sentence);
+}
+
+/* Whether the last line follows from the one before it, and whether the anchored one, where it is near, is the one that was
+ * anchored. The rest is verified by who reads it. */
+static void tail_judge(struct audit *audit, const char *tail, size_t size, bool whole_file, const struct audit_anchor *anchor)
+{
+    struct audit_line line = {0}, before = {0};
+    uint8_t seal[SEAL_SIZE];
+    size_t begin, end = size;
+    uint64_t highest = 0;
+    bool last = true;
+    for (; line_before(tail, end, &begin) && (begin > 0 || whole_file); end = begin, last = false) {
+        if (audit_line_decode(tail + begin, end - begin - 1, &line)) {
+            if (last)
+                fault_set(audit, "its last line is no entry");
+            error_forget();
+            continue;
+        }
+        highest = MAX(highest, line.entry.number);
+        if (last) {
+            audit->end.count = line.entry.number;
+            memcpy(audit->end.head, line.seal, SEAL_SIZE);
+        }
+        size_t earlier;
+        bool has = line_before(tail, begin, &earlier) && (earlier > 0 || whole_file);
+        if (has && audit_line_decode(tail + earlier, begin - earlier - 1, &before)) {
+            error_forget();
+            before = (struct audit_line){0};
+        }
+        if ((has || whole_file) &&
+            (audit_seal(audit->key, has ? before.seal : (uint8_t[SEAL_SIZE]){0}, &line.entry, seal) ||
+             memory_compare_constant_time(seal, line.seal, SEAL_SIZE) != 0))
+            fault_set(audit, "the seal of an entry near its end does not fit");
+        if (line.entry.number == anchor->count && memory_compare_constant_time(line.seal, anchor->head, SEAL_SIZE) != 0) {
+            fault_set(audit, "the entry that was anchored is another one: it was replaced");
+            memcpy(audit->end.head, anchor->head, SEAL_SIZE);
+        }
+    }
+    if (highest < anchor->count)
+        behind_anchor(audit, highest, anchor);
+    audit->number = MAX(highest, anchor->count);
+}
+
+static enum error file_open(struct audit *audit, int *descriptor)
+{
+    bool is_new = access(audit->path, F_OK) != 0;
+    *descriptor = open(audit->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*descriptor < 0)
+        return failed(audit, "open");
+    if (is_new) {
+        enum error error = owner_give(*descriptor, audit->path);
+        if (error)
+            close(*descriptor);
+        return error;
+    }
+    return ERROR_NONE;
+}
+
+static enum error tail_take(struct audit *audit, const struct audit_anchor *anchor)
+{
+    int descriptor;
+    size_t size;
+    AUTO_FREE char *tail = malloc(TAIL_BYTES);
+    if (!tail)
+        return ERROR_NO_MEMORY;
+    TRY(file_open(audit, &descriptor));
+    enum error error = tail_read(audit, descriptor, tail, &size);
+    bool whole_file = !error && lseek(descriptor, 0, SEEK_END) == (off_t)size;
+    if (!error)
+        error = torn_cut(audit, descriptor, tail, &size);
+    close(descriptor);
+    TRY(error);
+    audit->end = (struct audit_anchor){0};
+    tail_judge(audit, tail, size, whole_file, anchor);
+    return ERROR_NONE;
+}
+
+/* ---- appending ------------------------------------------------------------------------------------------------------------- */
+
+static enum error line_append(struct audit *audit, const char *text)
+{
+    int descriptor;
+    TRY(file_open(audit, &descriptor));
+    size_t size = strlen(text);
+    enum error error = ERROR_NONE;
+    off_t end = lseek(descriptor, 0, SEEK_END);
+    if (end < 0 || write(descriptor, text, size) != (ssize_t)size || fsync(descriptor) != 0) {
+        error = failed(audit, "write to");
+        if (end >= 0 && ftruncate(descriptor, end) != 0)
+            message(MESSAGE_WARNING, "%s: part of an entry stays at its end: %s", audit->path, strerror(errno));
+    }
+    close(descriptor);
+    return error;
+}
+
+static enum error entry_write(struct audit *audit, const struct pool_audit_entry *entry)
+{
+    struct audit_line line = {.entry = *entry};
+    AUTO_FREE char *text = NULL;
+    line.entry.number = audit->number + 1;
+    TRY(audit_seal(audit->key, audit->end.head, &line.entry, line.seal));
+    TRY(audit_line_encode(&line, &text));
+    TRY(line_append(audit, text));
+    audit->number = audit->end.count = line.entry.number;
+    memcpy(audit->end.head, line.seal, SEAL_SIZE);
+    audit->written++;
+    return ERROR_NONE;
+}
+
+static void ascii_only(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || (unsigned char)*text > '~')
+            *text = '?';
+}
+
+/* What is not UTF-8 would make no JSON, and others' texts come in here. */
+static struct pool_audit_entry entry_clean(const struct pool_audit_entry *entry)
+{
+    struct pool_audit_entry clean = *entry;
+    clean.time = clock_seconds();
+    ascii_only(clean.operation);
+    ascii_only(clean.target);
+    ascii_only(clean.key);
+    ascii_only(clean.result);
+    return clean;
+}
+
+static void wait(struct audit *audit, const struct pool_audit_entry *entry)
+{
+    if (audit->waiting_count < AUDIT_WAITING_MAX)
+        audit->waiting[audit->waiting_count++] = *entry;
+    else
+        audit->lost++;
+}
+
+static enum error own_write(struct audit *audit, const char *operation, const char *result)
+{
+    struct pool_audit_entry entry = {.uid = (uint32_t)geteuid(), .pid = (uint32_t)getpid()};
+    snprintf(entry.operation, sizeof entry.operation, "%s", operation);
+    snprintf(entry.target, sizeof entry.target, "%s", AUDIT_NAME);
+    snprintf(entry.result, sizeof entry.result, "%s", result);
+    entry = entry_clean(&entry);
+    return entry_write(audit, &entry);
+}
+
+static enum error waiting_write(struct audit *audit)
+{
+    size_t done = 0;
+    enum error error = ERROR_NONE;
+    while (done < audit->waiting_count && !error) {
+        error = entry_write(audit, &audit->waiting[done]);
+        done += error == ERROR_NONE;
+    }
+    memmove(audit->waiting, audit->waiting + done, (audit->waiting_count - done) * sizeof audit->waiting[0]);
+    audit->waiting_count -= done;
+    if (!error && audit->lost) {
+        char text[64];
+        snprintf(text, sizeof text, "%llu entries had no room", (unsigned long long)audit->lost);
+        error = own_write(audit, "audit.lost", text);
+        audit->lost = error ? audit->lost : 0;
+    }
+    return error;
+}
+
+static void failure_note(struct audit *audit, enum error error)
+{
+    bool told = audit->failure[0] != '\0';
+    audit->failure[0] = '\0';
+    if (!error)
+        return;
+    snprintf(audit->failure, sizeof audit->failure, "%s", error_sentence(error));
+    if (!told)
+        message(MESSAGE_WARNING, "the audit is behind: %s", audit->failure);
+    error_forget();
+}
+
+enum error audit_begin(struct audit *audit, struct uuid pool, const uint8_t k_pool[KEY_SIZE], const struct audit_anchor *anchor)
+{
+    uint8_t *key = arena_allocate(KEY_SIZE);
+    if (!key)
+        return ERROR_NO_MEMORY;
+    enum error error = audit_key_derive(k_pool, pool, key);
+    if (error) {
+        arena_free(key);
+        return error;
+    }
+    mutex_lock(&audit->mutex);
+    ASSERT(!audit->key);
+    audit->key = key;
+    audit->fault[0] = '\0';
+    error = tail_take(audit, anchor);
+    if (!error && audit->fault[0] != '\0') {
+        message(MESSAGE_WARNING, "%s", audit->fault);
+        error = own_write(audit, "audit.found", audit->fault + strlen(audit->path) + 2);
+    }
+    if (!error)
+        error = waiting_write(audit);
+    failure_note(audit, error);
+    if (error) { /* where its end is not known nothing can be put behind it */
+        arena_free(audit->key);
+        audit->key = NULL;
+    }
+    mutex_unlock(&audit->mutex);
+    return ERROR_NONE;
+}
+
+void audit_end(struct audit *audit)
+{
+    mutex_lock(&audit->mutex);
+    arena_free(audit->key);
+    audit->key = NULL;
+    mutex_unlock(&audit->mutex);
+}
+
+bool audit_add(struct audit *audit, const struct pool_audit_entry *entry)
+{
+    struct pool_audit_entry clean = entry_clean(entry);
+    mutex_lock(&audit->mutex);
+    uint64_t before = audit->written;
+    wait(audit, &clean);
+    if (audit->key)
+        failure_note(audit, waiting_write(audit));
+    bool moved = audit->written > before;
+    mutex_unlock(&audit->mutex);
+    return moved;
+}
+
+void audit_anchor_get(struct audit *audit, struct audit_anchor *anchor)
+{
+    mutex_lock(&audit->mutex);
+    *anchor = audit->end;
+    mutex_unlock(&audit->mutex);
+}
+
+void audit_state(struct audit *audit, struct pool_audit_state *state)
+{
+    mutex_lock(&audit->mutex);
+    *state = (struct pool_audit_state){.entries = audit->end.count, .waiting = audit->waiting_count, .lost = audit->lost};
+    snprintf(state->fault, sizeof state->fault, "%s", audit->fault);
+    snprintf(state->failure, sizeof state->failure, "%s", audit->failure);
+    mutex_unlock(&audit->mutex);
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------------- */
+
+struct reading {
+    const struct audit *audit;
+    const struct audit_anchor *anchor;
+    pool_audit_visit *visit;
+    void *context;
+    struct pool_audit_verdict *verdict;
+    uint64_t line, number;
+    uint8_t before[SEAL_SIZE];
+    bool anchor_seen;
+};
+
+#define FAULT(reading, ...)                                                                                                       \
+    do {                                                                                                                          \
+        if ((reading)->verdict->faults++ == 0)                                                                                    \
+            snprintf((reading)->verdict->sentence, sizeof(reading)->verdict->sentence, __VA_ARGS__);                              \
+    } while (0)
+
+static enum error line_judge(struct reading *reading, const char *text, size_t size)
+{
+    struct audit_line line;
+    uint8_t seal[SEAL_SIZE];
+    unsigned long long at = ++reading->line;
+    enum error error = audit_line_decode(text, size, &line);
+    if (error == ERROR_CORRUPT) {
+        error_forget();
+        FAULT(reading, "line %llu is no entry", at);
+        memset(reading->before, 0, SEAL_SIZE);
+        return ERROR_NONE;
+    }
+    TRY(error);
+    unsigned long long number = line.entry.number;
+    TRY(audit_seal(reading->audit->key, reading->before, &line.entry, seal));
+    if (number != reading->number + 1)
+        FAULT(reading, "line %llu is entry %llu, entry %llu was expected", at, number, (unsigned long long)reading->number + 1);
+    else if (memory_compare_constant_time(seal, line.seal, SEAL_SIZE) != 0)
+        FAULT(reading, "entry %llu was changed, or one before it", number);
+    if (number == reading->anchor->count) {
+        reading->anchor_seen = true;
+        if (memory_compare_constant_time(line.seal, reading->anchor->head, SEAL_SIZE) != 0)
+            FAULT(reading, "entry %llu is not the one that was anchored: the file was replaced", number);
+    }
+    reading->number = number;
+    memcpy(reading->before, line.seal, SEAL_SIZE);
+    reading->verdict->entries++;
+    reading->visit(reading->context, &line.entry);
+    return ERROR_NONE;
+}
+
+static enum error file_judge(struct reading *reading, FILE *file)
+{
+    char line[AUDIT_LINE_MAX + 1];
+    enum error error = ERROR_NONE;
+    while (!error && fgets(line, sizeof line, file)) {
+        size_t size = strlen(line);
+        bool whole = size > 0 && line[size - 1] == '\n';
+        error = line_judge(reading, line, whole ? size - 1 : AUDIT_LINE_MAX);
+        while (!whole && fgets(line, sizeof line, file))
+            whole = strlen(line) > 0 && line[strlen(line) - 1] == '\n';
+    }
+    if (!error && ferror(file))
+        error = failed(reading->audit, "read");
+    if (!error && reading->number < reading->anchor->count)
+        FAULT(reading, "entries %llu to %llu are missing at its end", (unsigned long long)reading->number + 1,
+              (unsigned long long)reading->anchor->count);
+    else if (!error && reading->anchor->count && !reading->anchor_seen)
+        FAULT(reading, "entry %llu, which was anchored, is missing", (unsigned long long)reading->anchor->count);
+    return error;
+}
+
+enum error audit_read(struct audit *audit, const struct audit_anchor *anchor, pool_audit_visit *visit, void *context,
+                      struct pool_audit_verdict *verdict)
+{
+    struct reading reading = {.audit = audit, .anchor = anchor, .visit = visit, .context = context, .verdict = verdict};
+    *verdict = (struct pool_audit_verdict){.anchored = anchor->count};
+    mutex_lock(&audit->mutex);
+    enum error error = audit->key ? ERROR_NONE : error_explain(ERROR_LOCKED, "the audit can be verified once the pool is unlocked");
+    FILE *file = error ? NULL : fopen(audit->path, "re");
+    if (!error && !file && errno != ENOENT)
+        error = failed(audit, "open");
+    else if (file)
+        error = file_judge(&reading, file);
+    else if (!error && anchor->count)
+        FAULT(&reading, "its %llu entries are missing: it was removed", (unsigned long long)anchor->count);
+    if (file)
+        fclose(file);
+    mutex_unlock(&audit->mutex);
+    return error;
+}

@@ -1,0 +1,51 @@
+/*
+ * The method for the audit: a page of entries, and what became of verifying the whole file, which is read anew for each
+ * page. No locks; nothing is written.
+ */
+#include "server/methods.h"
+
+#define ENTRIES_MAX 2000 /* of an answer */
+
+struct page {
+    json_t *entries;
+    uint64_t after;
+    bool failed; /* no memory */
+    bool more;
+};
+
+static void entry_take(void *context, const struct pool_audit_entry *entry)
+{
+    struct page *page = context;
+    if (entry->number <= page->after || page->failed)
+        return;
+    if (json_array_size(page->entries) == ENTRIES_MAX) {
+        page->more = true;
+        return;
+    }
+    page->failed = json_array_append_new(
+                       page->entries,
+                       json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s}", "number", (json_int_t)entry->number, "time",
+                                 (json_int_t)entry->time, "uid", (json_int_t)entry->uid, "pid", (json_int_t)entry->pid,
+                                 "operation", entry->operation, "target", entry->target, "key", entry->key, "result",
+                                 entry->result)) != 0;
+}
+
+enum error method_key_audit(struct methods *methods, json_t *parameters, json_t **result)
+{
+    json_int_t after = json_integer_value(json_object_get(parameters, "after"));
+    if (after < 0)
+        return error_explain(ERROR_INVALID, "after: the number of an entry, 0 for the beginning");
+    struct page page = {.entries = json_array(), .after = (uint64_t)after};
+    struct pool_audit_verdict verdict;
+    if (page.entries == NULL)
+        return ERROR_NO_MEMORY;
+    enum error error = pool_audit_read(methods->pool, entry_take, &page, &verdict);
+    if (error != ERROR_NONE || page.failed) {
+        json_decref(page.entries);
+        return error != ERROR_NONE ? error : ERROR_NO_MEMORY;
+    }
+    *result = json_pack("{s:o, s:b, s:I, s:I, s:I, s:s}", "list", page.entries, "more", page.more, "entries",
+                        (json_int_t)verdict.entries, "anchored", (json_int_t)verdict.anchored, "faults",
+                        (json_int_t)verdict.faults, "fault", verdict.sentence);
+    return *result == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+"""The audit: starts, stops, locks, unlocks and changes of keys are entries with who, when and what; a file that was changed,
+cut off or removed is named by `key audit` and `health`, also after the witness was set back; the pool opens all the same."""
+import json
+import os
+import subprocess
+import time
+
+from coffer import COFFER, Pool
+
+
+def entries(pool):
+    return pool.json("key", "audit")["list"]
+
+
+def whole_audit(pool):
+    """Also where the command ends with an error, since something is wrong with the file."""
+    answer = subprocess.run([COFFER, "-C", pool.directory, "--json", "key", "audit"], capture_output=True, text=True,
+                            timeout=120, env=pool.environment)
+    assert answer.returncode == 1, answer
+    return json.loads(answer.stdout)
+
+
+def health(pool):
+    return pool.health()["AUDIT"]["severity"]
+
+
+def main():
+    pool = Pool("1G").start()
+    path = os.path.join(pool.directory, "audit")
+    pool.coffer("key", "rekey", "--shallow")
+    pool.coffer("lock")
+    pool.coffer("unlock")
+    pool.coffer("key", "rekey", "--shallow", "--new-root")
+    pool.kill()
+    pool.start()
+    found = entries(pool)
+    assert [entry["operation"] for entry in found] == [
+        "pool.open", "key.rekey", "pool.lock", "pool.unlock", "key.rekey-root", "pool.open"], found
+    assert [entry["number"] for entry in found] == list(range(1, 7)), found
+    assert all(entry["result"] == "ok" and entry["uid"] == os.geteuid() for entry in found), found
+    assert found[4]["key"].endswith("/3") and found[0]["key"].endswith("/1"), found
+    assert all(abs(entry["time"] - time.time()) < 600 for entry in found), found
+    assert found[1]["pid"] not in (found[0]["pid"], os.getpid()), found
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert health(pool) == "ok"
+    table = pool.coffer("key", "audit")
+    assert "key.rekey-root" in table and "All 6 entries" in table, table
+
+    # Files of the pool directory are set back together, as from a backup: the devices know better.
+    pool.stop()
+    old = {name: open(os.path.join(pool.directory, name), "rb").read() for name in ("audit", "witness")}
+    pool.start()
+    pool.coffer("key", "rekey", "--shallow")
+    pool.stop()
+    lines = open(path).read().splitlines(keepends=True)
+    with open(path, "wb") as file:
+        file.write(old["audit"])
+    pool.start()
+    assert health(pool) == "error"
+    assert "was expected" in whole_audit(pool)["fault"], whole_audit(pool)
+    pool.stop()
+
+    for spoil, said in ((lambda text: text[:len(text) // 2] + text[len(text) // 2 + 1:], ("no entry", "expected", "changed")),
+                        (lambda text: text.replace('"ok"', '"no"', 1), ("changed",)),
+                        (lambda text: "", ("expected",))):
+        with open(path, "w") as file:
+            file.write(spoil("".join(lines)))
+        pool.start()
+        answer = whole_audit(pool)
+        assert any(word in answer["fault"] for word in said), (said, answer["fault"])
+        assert answer["list"][-1]["operation"] == "pool.open", answer
+        assert answer["list"][-2]["operation"] == "audit.found", answer
+        pool.stop()
+    os.unlink(path)
+    os.mkdir(path)  # cannot be written: told, and the pool works
+    pool.start()
+    assert health(pool) == "warning"
+    pool.coffer("lock")
+    pool.coffer("unlock")
+    pool.stop()
+    os.rmdir(path)
+
+
+main()

@@ -1,0 +1,401 @@
+/* The audit's file: what was done to it is found and named, and entries go on behind it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "engine/pool/audit.h"
+
+#define assert_fine(call) assert_int_equal(call, ERROR_NONE)
+
+#define ENTRIES 5
+
+static char folder[64], path[96];
+static struct uuid pool_id;
+static const uint8_t k_pool[KEY_SIZE] = {7};
+static struct audit *audit;
+static struct audit_anchor anchor;
+static struct pool_audit_verdict verdict;
+static struct pool_audit_entry seen[64];
+static size_t seen_count;
+
+static void visit(void *context, const struct pool_audit_entry *entry)
+{
+    (void)context;
+    assert_true(seen_count < COUNT_OF(seen));
+    seen[seen_count++] = *entry;
+}
+
+static void add(const char *operation)
+{
+    struct pool_audit_entry entry = {.uid = 1000, .pid = 42, .target = "provider native", .key = "x/1", .result = "ok"};
+    snprintf(entry.operation, sizeof entry.operation, "%s", operation);
+    if (audit_add(audit, &entry))
+        audit_anchor_get(audit, &anchor);
+}
+
+static void begin(void)
+{
+    audit = audit_create(folder);
+    assert_non_null(audit);
+    assert_fine(audit_begin(audit, pool_id, k_pool, &anchor));
+}
+
+static void again(void)
+{
+    audit_destroy(audit);
+    begin();
+}
+
+static void read_whole(void)
+{
+    seen_count = 0;
+    assert_fine(audit_read(audit, &anchor, visit, NULL, &verdict));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    const char *parent = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%.40s/coffer-XXXXXX", parent ? parent : "/tmp");
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/audit", folder);
+    pool_id = uuid_random();
+    anchor = (struct audit_anchor){0};
+    begin();
+    for (unsigned i = 0; i < ENTRIES; i++)
+        add(i % 2 ? "pool.lock" : "pool.unlock");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    audit_destroy(audit);
+    unlink(path);
+    chmod(folder, 0700);
+    return rmdir(folder);
+}
+
+static char *file_text(size_t *size)
+{
+    void *data;
+    assert_fine(file_read(path, 1 << 20, &data, size));
+    return data;
+}
+
+static void file_put(const char *text, size_t size)
+{
+    int descriptor = open(path, O_WRONLY | O_TRUNC | O_CREAT, 0600);
+    assert_int_equal(write(descriptor, text, size), size);
+    close(descriptor);
+}
+
+/* The line of an entry, and its end. */
+static size_t line_at(const char *text, unsigned line, size_t *end)
+{
+    const char *at = text;
+    while (line-- > 0)
+        at = strchr(at, '\n') + 1;
+    *end = (size_t)(strchr(at, '\n') + 1 - text);
+    return (size_t)(at - text);
+}
+
+/* After what was done to the file: it is told at the open, by who reads it, and entries go on. */
+static void assert_found(const char *at_open, const char *by_reader)
+{
+    struct pool_audit_state state;
+    audit_destroy(audit);
+    error_forget();
+    begin();
+    audit_state(audit, &state);
+    if (at_open)
+        assert_non_null(strstr(state.fault, at_open));
+    else
+        assert_string_equal(state.fault, "");
+    struct audit_anchor before = anchor;
+    add("key.rekey");
+    assert_true(anchor.count > before.count);
+    assert_string_equal(state.failure, "");
+    read_whole();
+    assert_true(verdict.faults > 0);
+    assert_non_null(strstr(verdict.sentence, by_reader));
+    assert_string_equal(seen[seen_count - 1].operation, "key.rekey");
+    assert_int_equal(seen[seen_count - 1].number, anchor.count);
+}
+
+/* ---- what is done to the file ------------------------------------------------------------------------------------------ */
+
+static void a_changed_entry_is_named(void **state)
+{
+    (void)state;
+    size_t size, end;
+    AUTO_FREE char *text = file_text(&size);
+    size_t at = line_at(text, 1, &end);
+    char *uid = strstr(text + at, "\"uid\":1000");
+    assert_non_null(uid);
+    uid[6] = '2';
+    file_put(text, size);
+    assert_found("seal", "entry 2 was changed");
+}
+
+static void every_changed_byte_is_found(void **state)
+{
+    (void)state;
+    size_t size, end;
+    AUTO_FREE char *text = file_text(&size);
+    size_t begin_at = line_at(text, 2, &end);
+    for (size_t i = begin_at; i < end; i++) {
+        text[i] ^= 1;
+        file_put(text, size);
+        text[i] ^= 1;
+        read_whole();
+        assert_true(verdict.faults > 0);
+        error_forget();
+    }
+    file_put(text, size);
+    read_whole();
+    assert_int_equal(verdict.faults, 0);
+}
+
+static void an_entry_that_was_taken_out_is_missed(void **state)
+{
+    (void)state;
+    size_t size, end;
+    AUTO_FREE char *text = file_text(&size);
+    size_t at = line_at(text, 2, &end);
+    memmove(text + at, text + end, size - end);
+    file_put(text, size - (end - at));
+    assert_found("seal", "entry 3 was expected");
+}
+
+static void two_that_changed_places_are_found(void **state)
+{
+    (void)state;
+    size_t size, middle, end;
+    AUTO_FREE char *text = file_text(&size);
+    AUTO_FREE char *other = malloc(size);
+    size_t at = line_at(text, 1, &middle);
+    line_at(text, 2, &end);
+    memcpy(other, text, size);
+    memcpy(other + at, text + middle, end - middle);
+    memcpy(other + at + end - middle, text + at, middle - at);
+    file_put(other, size);
+    assert_found("seal", "entry 2 was expected");
+}
+
+static void an_end_that_was_cut_off_is_missed(void **state)
+{
+    (void)state;
+    size_t size, end;
+    AUTO_FREE char *text = file_text(&size);
+    file_put(text, line_at(text, 3, &end));
+    assert_found("entries 4 to 5 are missing", "entry 4 was expected");
+}
+
+static void a_file_that_was_removed_is_missed(void **state)
+{
+    (void)state;
+    assert_int_equal(unlink(path), 0);
+    assert_found("its 5 entries are missing", "entry 1 was expected");
+}
+
+static void an_older_file_in_its_place_is_found(void **state)
+{
+    (void)state;
+    size_t size;
+    AUTO_FREE char *text = file_text(&size);
+    add("key.rekey");
+    file_put(text, size);
+    assert_found("entries 6 to 6 are missing", "entry 6 was expected");
+}
+
+/* With as many entries, whoever wrote them. */
+static void another_file_in_its_place_is_found(void **state)
+{
+    (void)state;
+    struct audit_anchor true_one = anchor;
+    audit_destroy(audit);
+    unlink(path);
+    anchor = (struct audit_anchor){0};
+    begin();
+    for (unsigned i = 0; i < ENTRIES; i++)
+        add("pool.open");
+    anchor = true_one;
+    assert_found("replaced", "entry 6 was changed, or one before it");
+}
+
+static void another_pools_file_is_found(void **state)
+{
+    (void)state;
+    pool_id.bytes[0] ^= 1;
+    assert_found("seal", "entry 1 was changed");
+}
+
+static void garbage_and_endless_lines_are_lines_that_are_no_entries(void **state)
+{
+    (void)state;
+    size_t size;
+    AUTO_FREE char *text = file_text(&size);
+    AUTO_FREE char *long_one = malloc(size + 10000);
+    memcpy(long_one, text, size);
+    memset(long_one + size, 'x', 9999);
+    long_one[size + 9999] = '\n';
+    file_put(long_one, size + 10000);
+    assert_found("its last line is no entry", "line 6 is no entry");
+}
+
+/* ---- what happens to a daemon ------------------------------------------------------------------------------------------- */
+
+static void what_is_whole_is_called_so_also_after_a_restart(void **state)
+{
+    (void)state;
+    again();
+    add("pool.close");
+    read_whole();
+    assert_int_equal(verdict.faults, 0);
+    assert_int_equal(verdict.entries, ENTRIES + 1);
+    assert_int_equal(verdict.anchored, ENTRIES + 1);
+    for (size_t i = 0; i < seen_count; i++)
+        assert_int_equal(seen[i].number, i + 1);
+    assert_int_equal(seen[1].uid, 1000);
+    assert_string_equal(seen[1].operation, "pool.lock");
+}
+
+/* An entry is durable before its anchor is. */
+static void a_file_that_is_ahead_of_its_anchor_is_whole(void **state)
+{
+    (void)state;
+    struct pool_audit_state now;
+    anchor = (struct audit_anchor){0};
+    again();
+    audit_state(audit, &now);
+    assert_string_equal(now.fault, "");
+    read_whole();
+    assert_int_equal(verdict.faults, 0);
+    assert_int_equal(verdict.entries, ENTRIES);
+}
+
+/* It was covered by no anchor. */
+static void a_line_that_a_crash_left_unfinished_is_taken_off(void **state)
+{
+    (void)state;
+    size_t size;
+    AUTO_FREE char *text = file_text(&size);
+    AUTO_FREE char *torn = malloc(size + 20);
+    memcpy(torn, text, size);
+    memcpy(torn + size, "{\"number\":6,\"time\":1", 20);
+    file_put(torn, size + 20);
+    again();
+    add("key.rekey");
+    read_whole();
+    assert_int_equal(verdict.faults, 0);
+    assert_int_equal(verdict.entries, ENTRIES + 1);
+}
+
+static void what_happens_without_a_key_is_entered_with_the_next(void **state)
+{
+    (void)state;
+    struct pool_audit_state now;
+    audit_end(audit);
+    add("pool.unlock");
+    add("pool.unlock");
+    audit_state(audit, &now);
+    assert_int_equal(now.waiting, 2);
+    assert_int_equal(audit_read(audit, &anchor, visit, NULL, &verdict), ERROR_LOCKED);
+    error_forget();
+    assert_fine(audit_begin(audit, pool_id, k_pool, &anchor));
+    audit_anchor_get(audit, &anchor);
+    read_whole();
+    assert_int_equal(verdict.faults, 0);
+    assert_int_equal(verdict.entries, ENTRIES + 2);
+}
+
+static void more_than_there_is_room_for_is_counted(void **state)
+{
+    (void)state;
+    audit_end(audit);
+    for (unsigned i = 0; i < AUDIT_WAITING_MAX + 3; i++)
+        add("pool.unlock");
+    assert_fine(audit_begin(audit, pool_id, k_pool, &anchor));
+    audit_anchor_get(audit, &anchor);
+    size_t size;
+    AUTO_FREE char *text = file_text(&size);
+    assert_non_null(strstr(text, "3 entries had no room"));
+    assert_int_equal(anchor.count, ENTRIES + AUDIT_WAITING_MAX + 1);
+}
+
+/* A directory in its place stops root too. */
+static void what_cannot_be_written_is_told_and_kept(void **state)
+{
+    (void)state;
+    struct pool_audit_state now;
+    char aside[112];
+    snprintf(aside, sizeof aside, "%s.aside", path);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    struct audit_anchor before = anchor;
+    add("key.rekey");
+    assert_int_equal(anchor.count, before.count);
+    audit_state(audit, &now);
+    assert_int_equal(now.waiting, 1);
+    assert_string_not_equal(now.failure, "");
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rename(aside, path), 0);
+    add("pool.lock");
+    audit_state(audit, &now);
+    assert_int_equal(now.waiting, 0);
+    assert_string_equal(now.failure, "");
+    read_whole();
+    assert_int_equal(verdict.faults, 0);
+    assert_int_equal(verdict.entries, ENTRIES + 2);
+}
+
+/* Texts of others that are no UTF-8, and longer than a field. */
+static void any_bytes_make_a_line(void **state)
+{
+    (void)state;
+    struct pool_audit_entry entry = {.uid = UINT32_MAX, .pid = UINT32_MAX};
+    memset(entry.operation, 0xff, sizeof entry.operation - 1);
+    memset(entry.target, '"', sizeof entry.target - 1);
+    memset(entry.key, '\\', sizeof entry.key - 1);
+    memset(entry.result, 1, sizeof entry.result - 1);
+    assert_true(audit_add(audit, &entry));
+    audit_anchor_get(audit, &anchor);
+    read_whole();
+    assert_int_equal(verdict.faults, 0);
+    assert_int_equal(seen[seen_count - 1].uid, UINT32_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_changed_entry_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_changed_byte_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_entry_that_was_taken_out_is_missed, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_that_changed_places_are_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_end_that_was_cut_off_is_missed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_was_removed_is_missed, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_older_file_in_its_place_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_file_in_its_place_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_pools_file_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(garbage_and_endless_lines_are_lines_that_are_no_entries, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_whole_is_called_so_also_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_is_ahead_of_its_anchor_is_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_line_that_a_crash_left_unfinished_is_taken_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_happens_without_a_key_is_entered_with_the_next, setup, teardown),
+        cmocka_unit_test_setup_teardown(more_than_there_is_room_for_is_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_written_is_told_and_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(any_bytes_make_a_line, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
