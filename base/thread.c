@@ -9,9 +9,11 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,6 +22,7 @@
 #define HELD_MAX        16 /* more than there are ranks */
 #define NAME_LENGTH_MAX 15 /* the kernel's */
 #define BACKGROUND_NICE 10
+#define BACKGROUND_SLICE (CLOCK_MILLISECOND / 5) /* it gives way after, where it would run for milliseconds */
 
 static _Thread_local const struct mutex *held[HELD_MAX];
 static _Thread_local size_t held_count;
@@ -156,8 +159,22 @@ void thread_join(struct thread *thread)
     must(pthread_join(thread->os, NULL));
 }
 
-/* On Linux the "process" whose niceness is set is the thread. A refusal costs speed, not correctness. */
+/* sched_setattr(2) as it was first; libc has it not yet. */
+struct schedule {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+_Static_assert(sizeof(struct schedule) == 48, "SCHED_ATTR_SIZE_VER0");
+
+/* On Linux the "process" whose niceness is set is the thread. A refusal costs speed, not correctness. A batch thread does not
+ * take the processor from who has it when it wakes up; kernels before 6.12 pass over the slice. */
 void thread_lower_priority(void)
 {
-    (void)!setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
+    struct schedule schedule = {
+        .size = sizeof schedule, .policy = SCHED_BATCH, .nice = BACKGROUND_NICE, .runtime = BACKGROUND_SLICE};
+    if (syscall(SYS_sched_setattr, 0, &schedule, 0) != 0)
+        (void)!setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
 }

@@ -285,7 +285,7 @@ enum error group_room(struct group *group, struct commit_need need)
         return ERROR_FENCED;
     if (group->below_full && !below_suffices(group, need.class))
         return ERROR_NO_SPACE;
-    if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready(&group->journal))
+    if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready_for(&group->journal, need.little))
         return ERROR_AGAIN;
     return group_has_space(group, need) ? ERROR_NONE : ERROR_NO_SPACE;
 }

@@ -19,7 +19,7 @@
  * segments that nothing names. Afterwards the new places are in the chunk table, and the segments are free once no view
  * needs them. A segment is emptied whole or left as it is; so are all of a merge (clean_undo.c).
  *
- * The merge thread alone; no locks of its own.
+ * The merge thread alone, but for what reads ahead for it (clean_read.c); no locks of its own.
  */
 #include "engine/group/clean.h"
 
@@ -308,16 +308,14 @@ static uint64_t gained(const struct clean *clean)
     return emptied - MIN(emptied, kept_bytes(clean));
 }
 
-/* What is emptied, with `moved` of one more (0: of none), is to be published before more is. What is compressed harder is
- * one piece. */
-static bool is_piece(const struct clean *clean, uint64_t moved) REQUIRES(clean->merge->group->lock)
+/* What is emptied is to be published before more is. What is compressed harder is one piece. */
+static bool is_piece(const struct clean *clean) REQUIRES(clean->merge->group->lock)
 {
     const struct group *group = clean->merge->group;
-    uint64_t size = segment_size(&group->segments), ahead = group_clean_ahead(group) * size;
-    uint64_t gain = gained(clean) + (moved ? size - MIN(moved, size) : 0);
+    uint64_t size = segment_size(&group->segments), ahead = group_clean_ahead(group) * size, gain = gained(clean);
     if (clean->level || gain < size)
         return false;
-    return gain >= MAX(ahead / PIECE_GAIN, GAIN_LEAST * size) || kept_bytes(clean) + moved >= ahead / PIECE_MOVE ||
+    return gain >= MAX(ahead / PIECE_GAIN, GAIN_LEAST * size) || kept_bytes(clean) >= ahead / PIECE_MOVE ||
            group_commit_room(group) < PIECE_ROOM;
 }
 
@@ -331,21 +329,9 @@ static bool is_enough(const struct clean *clean)
     mutex_lock(&clean->merge->group->lock);
     const struct recent *active = group->view->active;
     bool filling = recent_room(active) < recent_capacity(active) / 2;
-    bool enough = (filling && clean->emptied_count) || is_piece(clean, 0);
+    bool enough = (filling && clean->emptied_count) || is_piece(clean);
     mutex_unlock(&clean->merge->group->lock);
     return enough;
-}
-
-/* The segment after `i`, which is to be read ahead; SEGMENT_NONE: it is left for another piece. */
-static uint32_t next_of(const struct clean *clean, const struct victims *victims, size_t i)
-{
-    struct group *group = clean->merge->group;
-    if (i + 1 == victims->count)
-        return SEGMENT_NONE;
-    mutex_lock(&clean->merge->group->lock);
-    bool last = is_piece(clean, alive_bytes(&group->segments.table[victims->items[i]]));
-    mutex_unlock(&clean->merge->group->lock);
-    return last ? SEGMENT_NONE : victims->items[i + 1];
 }
 
 /* To who waits in commits: what is empty is as good as free. */
@@ -360,13 +346,12 @@ static void emptied_tell(const struct clean *clean)
 static enum error segments_empty(struct clean *clean, struct victims *victims)
 {
     struct group *group = clean->merge->group;
-    clean_read_ahead(clean, victims->items[0]);
     for (size_t i = 0; i < victims->count && !is_enough(clean); i++) {
         bool has, emptied;
         TRY(has_room(clean, victims->items[i], &has));
         if (!has)
             break;
-        TRY(clean_segment(clean, victims->items[i], next_of(clean, victims, i), &emptied));
+        TRY(clean_segment(clean, &victims->items[i], victims->count - i, &emptied));
         victims->done = i + 1;
         if (emptied)
             clean->emptied[clean->emptied_count++] = victims->items[i];
@@ -375,6 +360,7 @@ static enum error segments_empty(struct clean *clean, struct victims *victims)
             TRY(moves_enter(clean));
         atomic_fetch_add(&group->merge_progress, CLEAN_WORK);
     }
+    clean_reader_aim(clean->reader, &victims->items[victims->done], victims->count - victims->done);
     return ERROR_NONE;
 }
 
@@ -399,9 +385,7 @@ static enum error emptied_check(const struct clean *clean)
 
 static enum error segments_clean(struct clean *clean, struct victims *victims)
 {
-    enum error error = segments_empty(clean, victims);
-    clean_ahead_drop(clean);
-    TRY(error);
+    TRY(segments_empty(clean, victims));
     TRY(moves_enter(clean));
     TRY(pages_move(clean));
     return emptied_check(clean);
@@ -444,6 +428,30 @@ static enum error clean_finish(struct clean *clean, const struct victims *victim
     return ERROR_NONE;
 }
 
+/* It stays until it was not needed for a while: what comes after this piece is read while this one is published. NULL:
+ * another time. */
+static struct clean_reader *reader_of(struct group *group)
+{
+    if (!group->clean_reader && clean_reader_open(group, &group->clean_reader))
+        error_forget();
+    return group->clean_reader;
+}
+
+void victims_aim(struct group *group, const struct victims *victims)
+{
+    struct clean_reader *reader = victims->count ? reader_of(group) : NULL;
+    if (reader)
+        clean_reader_aim(reader, victims->items, victims->count);
+}
+
+void clean_rest(struct group *group, uint64_t patience)
+{
+    if (!group->clean_reader || clock_monotonic() - clean_reader_used(group->clean_reader) < patience)
+        return;
+    clean_reader_close(group->clean_reader);
+    group->clean_reader = NULL;
+}
+
 enum error victims_clean(struct merge *merge, struct victims *victims)
 {
     victims->done = 0;
@@ -452,23 +460,19 @@ enum error victims_clean(struct merge *merge, struct victims *victims)
     struct clean_before before;
     struct clean clean = {
         .merge = merge,
-        .bytes = memory_aligned(CLEAN_BYTES),
-        .ahead_bytes = memory_aligned(CLEAN_BYTES),
-        .ahead = SEGMENT_NONE,
+        .reader = reader_of(merge->group),
         .level = victims->harder ? merge->group->config.recompress : 0,
         .chunks = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
         .stored = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
         .emptied = malloc(victims->count * sizeof *clean.emptied),
     };
     enum error error = clean_before_keep(merge, &before);
-    if (!error && clean.bytes && clean.ahead_bytes && clean.chunks && clean.stored && clean.emptied) {
+    if (!error && clean.reader && clean.chunks && clean.stored && clean.emptied) {
         error = segments_clean(&clean, victims);
         error = clean_finish(&clean, victims, &before, error);
     } else {
         error = ERROR_NONE; /* another time */
     }
-    memory_free_cleansed(clean.bytes);
-    memory_free_cleansed(clean.ahead_bytes);
     memory_free_cleansed(clean.chunks);
     memory_free_cleansed(clean.stored);
     free(clean.moves);

@@ -5,10 +5,9 @@
 #ifndef COFFER_ENGINE_GROUP_CLEAN_H
 #define COFFER_ENGINE_GROUP_CLEAN_H
 
+#include "engine/group/clean_read.h"
 #include "engine/group/merge.h"
 #include "engine/group/segment_walk.h"
-
-#define CLEAN_BYTES SEGMENT_WINDOW
 
 /* A page of a table that stands in the segment. */
 struct moved_page {
@@ -26,16 +25,14 @@ struct page_cursor {
 
 struct clean {
     struct merge *merge;
-    uint8_t *bytes; /* CLEAN_BYTES */
-    uint8_t *ahead_bytes; /* the beginning of the segment after, which is being read */
-    uint32_t ahead;       /* its index; SEGMENT_NONE: nothing is being read */
-    struct device_io ahead_io;
+    struct clean_reader *reader;
+    uint8_t *bytes;  /* of the segment, as much as was read at once; the reader's */
     uint8_t *chunks; /* of one unit */
     uint8_t *stored;
     int level; /* of zstd, for what LZ4 compressed; 0: units are copied as they are */
 
     /* the segment */
-    uint32_t index, next;
+    uint32_t index;
     enum segment_kind kind;
     struct segment_identity identity;
     const struct segment_keys *keys;
@@ -58,12 +55,9 @@ struct clean {
     size_t emptied_count;
 };
 
-/* Begins to read a segment, so that clean_segment() finds it read. One at a time; it must be waited for, or cleaned. */
-void clean_read_ahead(struct clean *clean, uint32_t index);
-void clean_ahead_drop(struct clean *clean);
-/* Copies what is alive in segment `index` and notes where to; meanwhile `next` (or SEGMENT_NONE) is read ahead. Sets
- * *emptied where that was all that is counted there; else nothing was noted. An error is the merge's. */
-enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, bool *emptied) CHECKED;
+/* Copies what is alive in the first of these segments and notes where to; meanwhile those after it are read. Sets *emptied
+ * where that was all that is counted there; else nothing was noted. An error is the merge's. */
+enum error clean_segment(struct clean *clean, const uint32_t *segments, size_t count, bool *emptied) CHECKED;
 
 /* What is as it was again where the cleaning comes to nothing. */
 struct clean_account {

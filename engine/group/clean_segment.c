@@ -248,46 +248,21 @@ static enum error item_clean(void *context, const struct item_read *read)
     }
 }
 
-void clean_read_ahead(struct clean *clean, uint32_t index)
-{
-    clean->ahead_io = segment_window(clean->merge->group, index, 1, clean->ahead_bytes);
-    clean->ahead = index;
-    device_submit(&(struct device_io *){&clean->ahead_io}, 1);
-}
-
-/* What was read is the window from now on. */
-static enum error ahead_take(struct clean *clean)
-{
-    uint8_t *bytes = clean->bytes;
-    clean->bytes = clean->ahead_bytes;
-    clean->ahead_bytes = bytes;
-    clean->ahead = SEGMENT_NONE;
-    return device_wait(&clean->ahead_io);
-}
-
-void clean_ahead_drop(struct clean *clean)
-{
-    if (clean->ahead != SEGMENT_NONE && ahead_take(clean))
-        error_forget(); /* nobody wanted it */
-}
-
 static enum error window_read(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
 {
     struct clean *clean = context;
     size_t size;
-    if (block == 1 && clean->ahead == clean->index) {
-        size = clean->ahead_io.size;
-        TRY(ahead_take(clean));
-        if (clean->next != SEGMENT_NONE)
-            clean_read_ahead(clean, clean->next);
+    if (block == 1) {
+        TRY(clean_reader_get(clean->reader, clean->index, &clean->bytes, &size));
     } else {
         struct device_io io = segment_window(clean->merge->group, clean->index, block, clean->bytes);
         size = io.size;
         TRY(device_run(&io, 1));
+        TRY(bulk_decrypt(clean->keys, block, clean->bytes, clean->bytes, size));
     }
     *bytes = clean->bytes;
     *blocks = (uint32_t)(size / BLOCK_SIZE);
-    return bulk_decrypt(clean->keys, block, clean->bytes, clean->bytes, size);
+    return ERROR_NONE;
 }
 
 /* ---- one segment --------------------------------------------------------------------------------------------------------------- */
@@ -334,10 +309,11 @@ static bool is_found_whole(const struct clean *clean, enum error error)
     return (!error || error == ERROR_CORRUPT) && clean->live_found == clean->live && clean->pages_found == clean->pages;
 }
 
-enum error clean_segment(struct clean *clean, uint32_t index, uint32_t next, bool *emptied)
+enum error clean_segment(struct clean *clean, const uint32_t *segments, size_t count, bool *emptied)
 {
     struct group *group = clean->merge->group;
-    clean->next = next;
+    uint32_t index = segments[0];
+    clean_reader_aim(clean->reader, segments, count);
     mutex_lock(&group->lock);
     const struct segment *segment = &group->segments.table[index];
     clean->index = index;

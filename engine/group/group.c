@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "engine/group/merge.h"
 #include "engine/group/replay.h"
 #include "engine/group/summary.h"
 #include "engine/group/tree.h"
@@ -22,7 +23,8 @@
 #define JOURNAL_BUFFERS 8
 #define JOURNAL_BUFFER_BYTES (1u << 20)
 #define META_BUFFERS 4
-#define COLD_BUFFERS 6
+#define COLD_BUFFERS 8 /* what is moved waits for the device, its sealer for a processor */
+#define COLD_BUFFERS_SMALL 3
 #define META_BUFFER_BYTES (512u << 10)
 #define SEGMENT_KEYS_CACHED 16384
 #define CLOSE_PATIENCE (60 * CLOCK_SECOND)
@@ -248,7 +250,7 @@ static struct shares shares_of(const struct group_config *config, uint32_t segme
     bool small = config->memory < SMALL_MEMORY;
     struct shares shares = {
         .journal_buffers = small ? JOURNAL_BUFFERS / 2 : JOURNAL_BUFFERS,
-        .cold_buffers = small ? COLD_BUFFERS / 2 : COLD_BUFFERS,
+        .cold_buffers = small ? COLD_BUFFERS_SMALL : COLD_BUFFERS,
         .scratch_count = small ? SCRATCH_COUNT / 2 : SCRATCH_COUNT,
         .meta_buffer_bytes = small ? META_BUFFER_BYTES / 2 : META_BUFFER_BYTES,
         .keys_cached = small ? SEGMENT_KEYS_CACHED / 4 : SEGMENT_KEYS_CACHED,
@@ -418,6 +420,7 @@ static const struct {
 } threads[GROUP_THREADS] = {
     {"keeper", group_keeper_thread},
     {"syncer", group_syncer_thread},
+    {"sealer", group_sealer_thread},
     {"merge", group_merge_thread},
 };
 
@@ -446,11 +449,13 @@ static void threads_stop(struct group *group)
     group->stopping = true;
     condition_broadcast(&group->keeper_wake);
     condition_broadcast(&group->syncer_wake);
+    condition_broadcast(&group->sealer_wake);
     condition_broadcast(&group->merge_wake);
     condition_broadcast(&group->merge_done);
     mutex_unlock(&group->thread_lock);
     for (unsigned i = 0; i < group->threads_running; i++)
         thread_join(&group->threads[i]);
+    clean_rest(group, 0);
     atomic_store(&group->closing, true); /* of an open that failed */
     if (group->index_running)
         thread_join(&group->index_thread);
@@ -490,6 +495,7 @@ static void group_init(struct group *group)
     mutex_init(&group->thread_lock, RANK_LEAF);
     condition_init(&group->keeper_wake);
     condition_init(&group->syncer_wake);
+    condition_init(&group->sealer_wake);
     condition_init(&group->merge_wake);
     condition_init(&group->merge_done);
 }
@@ -532,6 +538,7 @@ static void group_free(struct group *group)
     mutex_deinit(&group->thread_lock);
     condition_deinit(&group->keeper_wake);
     condition_deinit(&group->syncer_wake);
+    condition_deinit(&group->sealer_wake);
     condition_deinit(&group->merge_wake);
     condition_deinit(&group->merge_done);
     free(group->clean_left);

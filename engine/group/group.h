@@ -38,7 +38,7 @@
 #define GENERATION_REPLAYED 2
 
 #define GROUP_DEVICES 64
-#define GROUP_THREADS 3 /* keeper, syncer, merge; the index thread comes and goes */
+#define GROUP_THREADS 4 /* keeper, syncer, sealer, merge; the index thread comes and goes */
 
 struct view;
 struct group_repair;
@@ -138,15 +138,17 @@ struct group {
     _Atomic bool closing; /* nothing is begun, or gone on with, that a close would wait for */
     _Atomic bool index_full; /* it has seen every fingerprint that was there at the open */
     struct mutex thread_lock;
-    struct condition keeper_wake, syncer_wake, merge_wake, merge_done;
+    struct condition keeper_wake, syncer_wake, sealer_wake, merge_wake, merge_done;
     bool stopping;
     _Atomic bool keeper_needed;
+    bool sealer_needed;
     uint64_t freezes_wanted, freezes_published; /* numbers: a freeze that was wanted at n is published when published >= n */
     _Atomic uint64_t merge_progress, merge_work; /* of the merge that runs, for the throttle */
     bool opening;              /* merges before there are threads */
     struct pace pace;          /* of commits, where the cleaner makes the space for them */
     uint32_t *clean_left;      /* segments that the last freeze made victims and that are not emptied yet, the best first; */
-    size_t clean_left_count;   /* of the merge's thread alone, as the next one */
+    size_t clean_left_count;   /* of the merge's thread alone, as the next two */
+    struct clean_reader *clean_reader; /* NULL: none was needed lately */
     bool cleaned_last;         /* the last publish freed what was emptied for space */
     bool merge_is_patient;     /* of the merge's thread alone: it can wait for the file system below */
     _Atomic bool merge_waits;  /* … and does */
@@ -194,6 +196,8 @@ extern _Atomic uint64_t flush_ahead_bytes;
 /* Room may have come back: wakes writers that wait. Under no lock. */
 void group_room_changed(struct group *group);
 void group_keeper_wake(struct group *group);
+/* A buffer of a log that only the merge writes is closed and filled: it is sealed by another thread. Under no lock. */
+void group_sealer_wake(struct group *group);
 /* Where links make a merge due, it begins. Under no lock. */
 void group_links_changed(struct group *group);
 /* Waits until fewer than `most` links lead from one to the next in the active table, and where a merge is due a little in
@@ -231,10 +235,13 @@ enum commit_class {
     COMMIT_FREES,      /* trims, deletions */
 };
 
-/* What a commit needs space for; and the reservation that it is within (NULL: none). */
+/* What a commit needs space for; the reservation that it is within (NULL: none); and whether it is little: of so many blocks at
+ * most, and no more than that. */
+#define COMMIT_BLOCKS_LITTLE 64u
 struct commit_need {
     enum commit_class class;
     const struct reservation *own;
+    bool little;
 };
 
 /* ERROR_NONE where a commit of at most COMMIT_BLOCKS_MAX blocks can be made now; ERROR_AGAIN where group_wait_room() is needed
@@ -331,6 +338,7 @@ void cids_collect(struct group *group);
 void group_merge_thread(void *group);
 void group_keeper_thread(void *group);
 void group_syncer_thread(void *group);
+void group_sealer_thread(void *group);
 void group_index_thread(void *group);
 
 #endif

@@ -74,14 +74,24 @@ static struct log_buffer *buffer_free(struct log *log)
     return found;
 }
 
-bool log_is_ready(struct log *log)
+static bool has_buffers(struct log *log)
 {
     unsigned free_buffers = 0;
     mutex_lock(&log->mutex);
     for (unsigned i = 0; i < log->buffer_count; i++)
         free_buffers += log->buffers[i].state == BUFFER_FREE;
     mutex_unlock(&log->mutex);
-    return free_buffers >= 2 && !log_lacks_segment(log);
+    return free_buffers >= 2;
+}
+
+bool log_is_ready(struct log *log)
+{
+    return !log_lacks_segment(log) && has_buffers(log);
+}
+
+bool log_is_ready_for(struct log *log, bool little)
+{
+    return !log_lacks_segment_for(log, little) && has_buffers(log);
 }
 
 /* Of the append, were it closed now. */

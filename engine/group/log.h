@@ -32,7 +32,7 @@ struct group;
 struct section;
 struct summary;
 
-#define LOG_BUFFERS_MAX 8
+#define LOG_BUFFERS_MAX 12
 #define LOG_TAIL_BYTES 65536u /* less than this left in a segment: the next append goes to the next one */
 #define LOG_RECORDS_BYTES (256u << 10)
 #define LOG_ITEM_BYTES_MAX (40u << 10) /* an item, its record and the header always fit into LOG_TAIL_BYTES */
@@ -75,6 +75,7 @@ struct log {
     uint64_t last_sequence;
     uint64_t tickets;            /* given */
     uint64_t bytes;              /* closed since the last freeze */
+    uint64_t filling;            /* of a log that only the merge writes, by it: the ticket of the buffer of its last item */
     struct mutex mutex;
     struct condition changed;
     bool sealing GUARDED_BY(mutex);
@@ -109,6 +110,9 @@ void log_deinit(struct log *log);
 
 /* True where a commit can go on without waiting: two free buffers, and no segment lacks. Under the group's lock. */
 bool log_is_ready(struct log *log);
+/* The same for a commit that may be little, of the journal: it stores no more than half a buffer takes, and none of it must be
+ * whole. So it goes on in a segment longer than others while the header of the next one is written. */
+bool log_is_ready_for(struct log *log, bool little);
 /* True where the open buffer can be closed now, or there is none: that cannot take the log out of its segment, or the
  * next one is prepared. Under the group's lock. */
 bool log_can_close(const struct log *log);
@@ -117,6 +121,7 @@ enum error log_wait_buffer(struct log *log) CHECKED;
 /* log_segment.c. Whether a commit may have to go on in a segment that nobody prepared yet; goes on in the prepared one. Under
  * the group's lock. */
 bool log_lacks_segment(const struct log *log);
+bool log_lacks_segment_for(const struct log *log, bool little);
 void log_change_segment(struct log *log);
 /* Reserves the slot that the log will go on in, with space below it, so that its place may be named before anything is
  * written there. Under no lock. ERROR_NO_SPACE where there is none. */
@@ -125,6 +130,10 @@ enum error log_reserve_slot(struct log *log) CHECKED;
  * always has one ahead), none is prepared and no other thread is at it; else does nothing. Under no lock. ERROR_NO_SPACE
  * where no slot is free. */
 enum error log_prepare(struct log *log) CHECKED;
+
+/* The same somewhat before, where cleaning would not miss the slot: for who has time to wait for the header. Errors are for who
+ * needs it. */
+void log_prepare_ahead(struct log *log);
 
 /* Reserves an item of `size` bytes (rounded up to a grain) and room for a record; closes the open buffer and opens the
  * next where it does not fit. The caller fills item->at and calls log_filled() for each item. `size` 0: only room for a

@@ -11,16 +11,29 @@
 #include "engine/group/group.h"
 #include "engine/group/section.h"
 
-#define JOURNAL_BUFFERS_LEFT 3u /* in a segment: with fewer nobody commits before the next one is prepared */
+#define AHEAD_BUFFERS 4u /* of a log of the merge's are left in a segment when the one after is prepared ahead of need, */
+#define AHEAD_ROOM    8u /* segments being left for cleaning: it can do without this one */
+/* Left in a segment: with fewer nobody commits before the next one is prepared. A commit ends the buffer that is open, and
+ * fills two more at most, a little one one; the other logs fill one. */
+#define JOURNAL_BUFFERS_LEFT   3u
+#define JOURNAL_BUFFERS_LITTLE 2u
 
-/* A commit ends the buffer that is open, and fills two more at most; the other logs fill one. */
-bool log_lacks_segment(const struct log *log)
+static bool lacks_segment(const struct log *log, uint64_t buffers)
 {
-    uint64_t buffers = log->kind == SEGMENT_JOURNAL ? JOURNAL_BUFFERS_LEFT : 1;
     if (log->segment == SEGMENT_NONE)
         return true;
     uint64_t left = (uint64_t)(segment_blocks(&log->group->segments) - log->block) * BLOCK_SIZE;
     return log->prepared == SEGMENT_NONE && left < buffers * log->buffer_bytes + LOG_TAIL_BYTES;
+}
+
+bool log_lacks_segment(const struct log *log)
+{
+    return lacks_segment(log, log->kind == SEGMENT_JOURNAL ? JOURNAL_BUFFERS_LEFT : 1);
+}
+
+bool log_lacks_segment_for(const struct log *log, bool little)
+{
+    return lacks_segment(log, little ? JOURNAL_BUFFERS_LITTLE : JOURNAL_BUFFERS_LEFT);
 }
 
 /* The log goes on in the prepared segment. */
@@ -188,21 +201,42 @@ static enum error prepare(struct log *log)
     return ERROR_NONE;
 }
 
-enum error log_prepare(struct log *log)
+/* One thread at a time. Under the group's lock. */
+static bool preparing_take(struct log *log, bool wants)
+{
+    bool mine = wants && log->prepared == SEGMENT_NONE && !log->preparing;
+    log->preparing = log->preparing || mine;
+    return mine;
+}
+
+static enum error preparing_run(struct log *log)
 {
     struct group *group = log->group;
-    mutex_lock(&group->lock);
-    /* Only the journal keeps one ahead at all times. What others keep would be left behind by every restart. */
-    bool wants = log->prepared == SEGMENT_NONE && (log->kind == SEGMENT_JOURNAL || log_lacks_segment(log));
-    bool mine = wants && !log->preparing;
-    if (mine)
-        log->preparing = true;
-    mutex_unlock(&group->lock);
-    if (!mine)
-        return ERROR_NONE;
     enum error error = prepare(log);
     mutex_lock(&group->lock);
     log->preparing = false;
     mutex_unlock(&group->lock);
     return error;
+}
+
+enum error log_prepare(struct log *log)
+{
+    mutex_lock(&log->group->lock);
+    /* Only the journal keeps one ahead at all times. What others keep would be left behind by every restart. */
+    bool mine = preparing_take(log, log->kind == SEGMENT_JOURNAL || log_lacks_segment(log));
+    mutex_unlock(&log->group->lock);
+    return mine ? preparing_run(log) : ERROR_NONE;
+}
+
+void log_prepare_ahead(struct log *log)
+{
+    struct group *group = log->group;
+    mutex_lock(&group->lock);
+    bool soon = log->segment != SEGMENT_NONE && group_clean_room(group) >= AHEAD_ROOM &&
+                (uint64_t)(segment_blocks(&group->segments) - log->block) * BLOCK_SIZE <
+                    AHEAD_BUFFERS * log->buffer_bytes + LOG_TAIL_BYTES;
+    bool mine = preparing_take(log, soon);
+    mutex_unlock(&group->lock);
+    if (mine && preparing_run(log))
+        error_forget();
 }

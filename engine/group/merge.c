@@ -223,6 +223,7 @@ static enum error merge_write(struct merge *merge, struct freeze *freeze, struct
     struct group *group = merge->group;
     TRY(log_advance(&group->journal));
     TRY(log_wait(&group->journal, freeze->ticket));
+    victims_aim(group, &freeze->victims);
     TRY(fold(merge, checkpoint));
     TRY(victims_clean(merge, &freeze->victims));
     TRY(victims_free(group, freed, freed_count));
@@ -375,6 +376,7 @@ enum error group_merge_replayed(struct group *group)
 /* ---- the thread --------------------------------------------------------------------------------------------------------- */
 
 #define PASS_TIME (1 * CLOCK_SECOND)
+#define REST_TIME (1 * CLOCK_SECOND) /* without cleaning, before its reader ends */
 #define RELEASE_PAUSE (20 * CLOCK_MILLISECOND) /* before the next merge while something is on the release list */
 /* With something on the list, and commits coming in, so long at least until the next merge: each writes leaves anew. */
 #define RELEASE_AGE (1 * CLOCK_SECOND)
@@ -492,6 +494,8 @@ void group_merge_thread(void *argument)
         else
             clock_sleep(100 * CLOCK_MILLISECOND);
         pause = pause_time(group);
+        if (!group->config.by_hand) /* else others merge as well */
+            clean_rest(group, REST_TIME);
         mutex_lock(&group->thread_lock);
     }
     mutex_unlock(&group->thread_lock);

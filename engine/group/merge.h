@@ -155,6 +155,10 @@ void recompress_choose(struct group *group, struct victims *victims);
 #define RECOMPRESS_IDLE (5 * CLOCK_SECOND)
 extern _Atomic uint64_t recompress_idle;
 
+/* They are read while a table is folded in. By who merges. */
+void victims_aim(struct group *group, const struct victims *victims);
+/* What the cleaner keeps for its next piece is given back, where it was not used for so long. By who merges. */
+void clean_rest(struct group *group, uint64_t patience);
 /* Moves what is alive in some of them, as far as there is space for it and as much as is to be published at once; counts are
  * final. */
 enum error victims_clean(struct merge *merge, struct victims *victims) CHECKED;

@@ -10,6 +10,20 @@
 #include "engine/group/node.h"
 
 #define BELOW_PAUSE (100 * CLOCK_MILLISECOND)
+#define SEGMENT_LOOK (CLOCK_MILLISECOND / 4) /* it may have come just before the wait */
+
+/* Where another thread writes the header of the next segment. */
+static void segment_await(struct log *log)
+{
+    mutex_lock(&log->group->lock);
+    bool lacks = log_lacks_segment(log) && log->preparing;
+    mutex_unlock(&log->group->lock);
+    if (!lacks)
+        return;
+    mutex_lock(&log->mutex);
+    condition_wait_until(&log->changed, &log->mutex, clock_monotonic() + SEGMENT_LOOK);
+    mutex_unlock(&log->mutex);
+}
 
 /* A segment that is not there for want of space in the file system below comes with it. Half a merge cannot be taken back:
  * its thread waits, however long, and the group stays in service. An open does not. */
@@ -23,8 +37,10 @@ enum error merge_prepare(struct log *log)
         mutex_unlock(&group->lock);
         waits = waits && group->merge_is_patient && !group_is_stopping(group) && !group_is_fenced(group);
         atomic_store(&group->merge_waits, waits);
-        if (!waits)
+        if (!waits) {
+            segment_await(log);
             return error;
+        }
         clock_sleep(BELOW_PAUSE);
     }
 }
@@ -33,19 +49,34 @@ enum error merge_prepare(struct log *log)
 static enum error reserve(struct group *group, struct log *log, size_t size, struct log_item *item,
                           struct segment_identity *identity)
 {
-    for (bool done = false; !done;) {
+    for (;;) {
         if (group_is_fenced(group))
             return ERROR_FENCED;
-        TRY(merge_prepare(log));
-        TRY(log_wait_buffer(log));
         mutex_lock(&group->lock);
-        done = log_is_ready(log);
+        bool done = log_is_ready(log);
         if (done) {
             log_reserve(log, size, 0, item);
             *identity = segment_identity(&group->segments, item->buffer->segment);
         }
         mutex_unlock(&group->lock);
+        if (done)
+            break;
+        TRY(merge_prepare(log));
+        TRY(log_wait_buffer(log));
     }
+    return ERROR_NONE;
+}
+
+/* An item went into another buffer than the one before: that one is closed, and to be sealed. Before there are threads it is
+ * done here; else who waits for a buffer does it where the sealer has not come to it. */
+static enum error seal_before(struct group *group, struct log *log, uint64_t ticket)
+{
+    if (log->filling == ticket)
+        return ERROR_NONE;
+    log->filling = ticket;
+    if (!group->merge_is_patient)
+        return log_advance(log);
+    group_sealer_wake(group);
     return ERROR_NONE;
 }
 
@@ -54,6 +85,7 @@ enum error merge_append(struct group *group, struct log *log, const struct item_
     struct log_item item;
     struct segment_identity identity;
     TRY(reserve(group, log, sizeof(struct item_format) + content->descriptors_size + content->stored_size, &item, &identity));
+    uint64_t ticket = item.buffer->ticket;
     const struct segment_keys *keys;
     enum error error = segment_keys_get(group, &identity, &keys);
     if (!error) {
@@ -65,7 +97,7 @@ enum error merge_append(struct group *group, struct log *log, const struct item_
     if (error)
         return group_fence(group, error);
     *written = (struct written){item.serial, item.offset};
-    return log_advance(log);
+    return seal_before(group, log, ticket);
 }
 
 static enum error copy_write(struct merge *merge, struct node_identity identity, bool second, uint64_t cid, uint8_t codec,

@@ -190,6 +190,41 @@ void group_syncer_thread(void *argument)
     mutex_unlock(&group->thread_lock);
 }
 
+/* ---- the sealer ---------------------------------------------------------------------------------------------------- */
+
+void group_sealer_wake(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    group->sealer_needed = true;
+    condition_signal(&group->sealer_wake);
+    mutex_unlock(&group->thread_lock);
+}
+
+/* Sealing is tagging, encrypting and submitting: a sixth of the work of moving a segment. The header of the next one is waited
+ * for here too. */
+void group_sealer_thread(void *argument)
+{
+    struct group *group = argument;
+    struct log *logs[] = {&group->cold, &group->meta, &group->twin};
+    thread_lower_priority();
+    mutex_lock(&group->thread_lock);
+    while (!group->stopping) {
+        if (!group->sealer_needed) {
+            condition_wait(&group->sealer_wake, &group->thread_lock);
+            continue;
+        }
+        group->sealer_needed = false;
+        mutex_unlock(&group->thread_lock);
+        for (size_t i = 0; i < COUNT_OF(logs); i++)
+            if (log_advance(logs[i]))
+                break; /* the group is out of service, and the merge finds it so */
+        if (!group_is_fenced(group))
+            log_prepare_ahead(&group->cold);
+        mutex_lock(&group->thread_lock);
+    }
+    mutex_unlock(&group->thread_lock);
+}
+
 /* ---- the keeper ---------------------------------------------------------------------------------------------------- */
 
 void group_keeper_wake(struct group *group)

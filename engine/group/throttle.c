@@ -29,7 +29,8 @@
 #define RATE_UNKNOWN  (UINT64_C(256) << 20)  /* where the cleaner never had to free anything, */
 #define RATE_FIRST    (UINT64_C(64) << 20)   /* and where it begins to */
 #define RATE_STEP     1.5  /* of what is to be free ahead: so much more, and the rate is four times as high */
-#define RATE_USUAL    1.0  /* of what is to be free ahead: there commits get the rate of the cleaner */
+#define RATE_USUAL    1.25 /* of what is to be free ahead: there commits get the rate of the cleaner. What is above the low
+                            * segments lasts while a table is folded in, which gains nothing */
 #define ROOM_LOW      5u   /* segments, below which the rate falls, so that it is not ended by the last of them */
 #define RATE_PART     4u   /* of the usual rate that the last round is */
 #define PACE_LOOK     CLOCK_MILLISECOND       /* who waits by a rate that has risen since waits too long by that at most */

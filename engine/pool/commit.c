@@ -367,9 +367,16 @@ static enum error space_get(struct batch *batch)
     return within ? ERROR_NONE : group_wait_space(batch->pool->group, batch->need);
 }
 
+static bool is_little(const struct batch *batch)
+{
+    return batch->count <= COMMIT_BLOCKS_LITTLE && batch->range_count == 0 && batch->change_count == 0 &&
+           batch->component != COMPONENT_CATALOG;
+}
+
 enum error commit_run(struct batch *batch)
 {
     enum error error;
+    batch->need.little = is_little(batch);
     batch->need.class = only_frees(batch) ? COMMIT_FREES : COMMIT_GROWS;
     batch->fresh = MAX(batch->count, (size_t)1);
     while ((error = enter(batch)) != ERROR_NONE) {

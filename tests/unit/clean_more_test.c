@@ -150,6 +150,7 @@ static void a_segment_that_cannot_be_read_stays_and_the_others_go(void **state)
     uint64_t end = first_piece(f);
     uint32_t bad = f->group->clean_left[0];
     uint64_t serial = f->group->segments.table[bad].serial, before = cleaned(f);
+    clean_rest(f->group, 0); /* what was read ahead was read */
     fixture_refuse_reads(f, fixture_offset(f, serial, 0), segment_size(&f->group->segments), 1000);
     assert_int_equal(group_clean_more(f->group), ERROR_NONE);
     fixture_refuse_no_more();

@@ -421,28 +421,60 @@ static void an_older_view_reads_all_of_a_unit_that_was_packed_anew(void **state)
 
 /* ---- while segments are read ------------------------------------------------------------------------------------------ */
 
-/* A device that tells of each segment that the cleaner begins to read: it reads nothing else in so large pieces. */
+/* A device that tells of each segment that the cleaner's reader begins to read, which reads nothing else in so large pieces,
+ * and of each write to what is moved to. */
 static struct {
     struct device_operations operations;
     const struct device_operations *real;
     struct fixture *fixture;
     void (*seen)(struct fixture *fixture, unsigned count);
-    uint32_t before; /* the segment that is looked at while the next one is read */
-    _Atomic unsigned count;
+    void (*moved)(struct fixture *fixture, unsigned count);
+    _Atomic uint32_t first; /* segment, of those that are read */
+    _Atomic unsigned count, moves;
+    _Atomic uint64_t cleaned; /* segments, at the last publish */
 } watch;
+
+static uint32_t watched_segment(const struct device_io *io)
+{
+    return (uint32_t)((io->offset - AREA_SIZE) / segment_size(&watch.fixture->group->segments));
+}
+
+static bool is_moved(const struct device_io *io)
+{
+    struct group *group = watch.fixture->group;
+    if (io->operation != DEVICE_WRITE || io->offset < AREA_SIZE || watched_segment(io) >= group->segments.count)
+        return false;
+    mutex_lock(&group->lock);
+    bool cold = group->segments.table[watched_segment(io)].kind == SEGMENT_COLD;
+    mutex_unlock(&group->lock);
+    return cold;
+}
 
 static void watched_submit(struct device_io **ios, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (ios[i]->operation == DEVICE_READ && ios[i]->size > UINT64_C(3) << 20) {
-            watch.seen(watch.fixture, atomic_fetch_add(&watch.count, 1) + 1);
-            watch.before = (uint32_t)((ios[i]->offset - AREA_SIZE) / segment_size(&watch.fixture->group->segments));
+            unsigned number = atomic_fetch_add(&watch.count, 1) + 1;
+            if (number == 1)
+                atomic_store(&watch.first, watched_segment(ios[i]));
+            if (watch.seen)
+                watch.seen(watch.fixture, number);
         }
+        if (watch.moved && is_moved(ios[i]))
+            watch.moved(watch.fixture, atomic_fetch_add(&watch.moves, 1) + 1);
         watch.real->submit(&ios[i], 1);
     }
 }
 
-static void watch_cleaning(struct fixture *f, void (*seen)(struct fixture *fixture, unsigned count))
+static void cleaned_note(void *context, uint64_t checkpoint, uint64_t sequence)
+{
+    struct fixture *f = context;
+    (void)checkpoint, (void)sequence;
+    atomic_store(&watch.cleaned, cleaned(f));
+}
+
+static void watch_cleaning(struct fixture *f, void (*seen)(struct fixture *fixture, unsigned count),
+                           void (*moved)(struct fixture *fixture, unsigned count))
 {
     struct device *device = f->group->devices[0];
     watch.real = device->operations;
@@ -451,16 +483,21 @@ static void watch_cleaning(struct fixture *f, void (*seen)(struct fixture *fixtu
     watch.operations.run = NULL;
     watch.fixture = f;
     watch.seen = seen;
+    watch.moved = moved;
     atomic_store(&watch.count, 0);
+    atomic_store(&watch.moves, 0);
+    f->group->config.published = cleaned_note;
+    f->group->config.context = f;
     device->operations = &watch.operations;
 }
 
-/* As a page does that is lost while it is moved: its space stays counted. */
+/* As a page does that is lost while it is moved: its space stays counted. What is written first is the header of the segment
+ * that the first unit is moved to. */
 static void first_is_pinned(struct fixture *f, unsigned count)
 {
     mutex_lock(&f->group->lock);
-    if (count == 2)
-        (void)!segment_live_add(&f->group->segments, watch.before, GRAIN_SIZE);
+    if (count == 1)
+        (void)!segment_live_add(&f->group->segments, watch.first, GRAIN_SIZE);
     mutex_unlock(&f->group->lock);
 }
 
@@ -469,9 +506,10 @@ static void a_segment_that_keeps_something_is_not_published_as_emptied(void **st
     struct fixture *f = *state;
     write_all(f, UNITS);
     overwrite_odd(f, UNITS);
-    watch_cleaning(f, first_is_pinned);
+    watch_cleaning(f, NULL, first_is_pinned);
     clean_once(f, 0);
     assert_true(atomic_load(&watch.count) >= 2);
+    assert_true(atomic_load(&watch.moves) >= 2);
     assert_int_equal(cleaned(f), 0);
     assert_int_equal(stuck(f), 1);
     expect_all(f, UNITS, 3);
@@ -505,7 +543,7 @@ static void cleaning_ends_early_where_the_table_fills(void **state)
     struct fixture *f = *state;
     write_all(f, UNITS);
     overwrite_odd(f, UNITS);
-    watch_cleaning(f, table_fills);
+    watch_cleaning(f, table_fills, NULL);
     clean_once(f, 0);
     assert_int_equal(cleaned(f), 1);
     truth_expect(f, 1);
@@ -522,13 +560,14 @@ static void cleaning_ends_where_the_group_is_closed(void **state)
     struct fixture *f = *state;
     write_all(f, UNITS);
     overwrite_odd(f, UNITS);
-    watch_cleaning(f, group_stops);
+    watch_cleaning(f, group_stops, NULL);
     atomic_store(&clean_always, true);
     unit_write(f, 0, seed_of(0, false));
     assert_int_equal(group_publish_within(f->group, 100 * CLOCK_MILLISECOND), ERROR_TIMED_OUT);
     fixture_close(f);
     atomic_store(&clean_always, false);
-    assert_int_equal(atomic_load(&watch.count), 1);
+    assert_true(atomic_load(&watch.count) > 1);
+    assert_int_equal(atomic_load(&watch.cleaned), 1);
     fixture_open(f);
     truth_expect(f, 1);
 }

@@ -174,7 +174,7 @@ void fixture_crash(struct fixture *f)
 
 enum error fixture_enter(struct fixture *f, bool frees) NO_THREAD_SAFETY_ANALYSIS
 {
-    struct commit_need need = {frees ? COMMIT_FREES : f->overwrites ? COMMIT_OVERWRITES : COMMIT_GROWS, NULL};
+    struct commit_need need = {frees ? COMMIT_FREES : f->overwrites ? COMMIT_OVERWRITES : COMMIT_GROWS, NULL, f->little};
     for (;;) {
         mutex_lock(&f->section.mutex);
         mutex_lock(&f->group->lock);

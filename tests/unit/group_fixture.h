@@ -42,6 +42,7 @@ struct fixture {
     uint64_t cut;                                    /* for it */
     bool by_hand;                                    /* as of the group, when it is opened next */
     bool overwrites;                                 /* what is written from now on brings nothing in the end */
+    bool little;                                     /* … comes in little commits */
     void (*published)(void *context, uint64_t checkpoint, uint64_t sequence); /* as of the group; NULL */
     enum error (*open_device)(struct fixture *fixture, uint32_t index, struct device **device); /* NULL: as a file */
 };

@@ -409,14 +409,14 @@ static void four_write(struct fixture *f, uint64_t unit)
 }
 
 /* Whether a commit need not wait for a segment. */
-static bool has_room(struct fixture *f)
+static bool has_room(struct fixture *f, bool little)
 {
     enum error error = ERROR_AGAIN;
     while (error == ERROR_AGAIN) {
         mutex_lock(&f->section.mutex);
         mutex_lock(&f->group->lock);
-        error = group_room(f->group, (struct commit_need){COMMIT_GROWS, NULL});
-        bool lacks = log_lacks_segment(&f->group->journal);
+        error = group_room(f->group, (struct commit_need){COMMIT_GROWS, NULL, little});
+        bool lacks = log_lacks_segment_for(&f->group->journal, little);
         mutex_unlock(&f->group->lock);
         mutex_unlock(&f->section.mutex);
         if (lacks)
@@ -428,25 +428,32 @@ static bool has_room(struct fixture *f)
     return true;
 }
 
-/* As long as what one can need is left in the segment; then they wait, and go on where it is written. */
+/* As long as what one can need is left in the segment, a little one longer; then they wait, and go on where it is written. */
 static void commits_go_on_while_the_next_header_is_written(void **state)
 {
     struct fixture *f = *state;
-    uint64_t unit = 0, held = 0;
+    uint64_t unit = 0, held = 0, little = 0;
     uint32_t before;
     while ((before = journal_segment(f)) == SEGMENT_NONE)
         clock_sleep(CLOCK_MILLISECOND);
     atomic_store(&header_held, true);
     while (f->group->journal.segment == before)
         four_write(f, unit++);
-    for (; has_room(f); held++)
+    for (; has_room(f, false); held++)
         four_write(f, unit++);
     uint32_t left = segment_blocks(&f->group->segments) - f->group->journal.block;
+    f->little = true;
+    for (; has_room(f, true); little++)
+        four_write(f, unit++);
+    f->little = false;
+    uint32_t left_last = segment_blocks(&f->group->segments) - f->group->journal.block;
     bool prepared = f->group->journal.prepared != SEGMENT_NONE;
     atomic_store(&header_held, false);
     assert_false(prepared);
     assert_true(held > 16);
     assert_true((uint64_t)left * BLOCK_SIZE >= 2 * f->group->journal.buffer_bytes);
+    assert_true(little > 16);
+    assert_true((uint64_t)left_last * BLOCK_SIZE >= f->group->journal.buffer_bytes);
     for (uint64_t end = unit + 1000; unit < end; unit++)
         four_write(f, unit);
     reopen(f);
