@@ -188,7 +188,7 @@ enum error clean_reader_get(struct clean_reader *reader, uint32_t segment, uint8
     struct clean_window *window;
     mutex_lock(&reader->mutex);
     while (!(window = window_find(reader, segment, &identity)) || window->state != WINDOW_READY) {
-        if (window) {
+        if (window || window_oldest(reader, WINDOW_BUSY)) {
             condition_wait(&reader->ready, &reader->mutex);
             continue;
         }
@@ -196,8 +196,6 @@ enum error clean_reader_get(struct clean_reader *reader, uint32_t segment, uint8
         mutex_unlock(&reader->mutex);
         clean_reader_aim(reader, &segment, 1);
         mutex_lock(&reader->mutex);
-        if (!window_find(reader, segment, &identity))
-            condition_wait(&reader->ready, &reader->mutex);
     }
     window->state = WINDOW_TAKEN;
     mutex_unlock(&reader->mutex);
