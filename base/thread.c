@@ -171,10 +171,20 @@ _Static_assert(sizeof(struct schedule) == 48, "SCHED_ATTR_SIZE_VER0");
 
 /* On Linux the "process" whose niceness is set is the thread. A refusal costs speed, not correctness. A batch thread does not
  * take the processor from who has it when it wakes up; kernels before 6.12 pass over the slice. */
-void thread_lower_priority(void)
+static void run_as_batch(int nice)
 {
     struct schedule schedule = {
-        .size = sizeof schedule, .policy = SCHED_BATCH, .nice = BACKGROUND_NICE, .runtime = BACKGROUND_SLICE};
+        .size = sizeof schedule, .policy = SCHED_BATCH, .nice = nice, .runtime = BACKGROUND_SLICE};
     if (syscall(SYS_sched_setattr, 0, &schedule, 0) != 0)
-        (void)!setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
+        (void)!setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
+}
+
+void thread_give_way(void)
+{
+    run_as_batch(getpriority(PRIO_PROCESS, 0));
+}
+
+void thread_lower_priority(void)
+{
+    run_as_batch(BACKGROUND_NICE);
 }

@@ -73,7 +73,10 @@ struct thread {
 /* `thread` must stay in place until joined; `name` has at most 15 bytes. */
 enum error thread_start(struct thread *thread, const char *name, void (*run)(void *), void *argument) CHECKED;
 void thread_join(struct thread *thread);
-/* Runs the calling thread at the priority of background work. */
+/* The calling thread does work that others come to wait for: it has its share of the processors, but takes none from who has it
+ * when it wakes up, and gives it up after a fraction of a millisecond. */
+void thread_give_way(void);
+/* Runs the calling thread at the priority of background work: where processors are short it hardly gets any. */
 void thread_lower_priority(void);
 
 #endif

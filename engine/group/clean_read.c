@@ -85,7 +85,7 @@ static void reader_run(void *argument)
 {
     struct clean_reader *reader = argument;
     struct clean_window *window;
-    thread_lower_priority();
+    thread_give_way();
     mutex_lock(&reader->mutex);
     while (!reader->stopping) {
         if ((window = window_oldest(reader, WINDOW_ASKED))) {

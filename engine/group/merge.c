@@ -480,7 +480,7 @@ void group_merge_thread(void *argument)
 {
     struct group *group = argument;
     uint64_t pause = PASS_TIME;
-    thread_lower_priority();
+    thread_give_way();
     group->merge_is_patient = true;
     mutex_lock(&group->thread_lock);
     while (!group->stopping) {

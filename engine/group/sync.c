@@ -206,7 +206,7 @@ void group_sealer_thread(void *argument)
 {
     struct group *group = argument;
     struct log *logs[] = {&group->cold, &group->meta, &group->twin};
-    thread_lower_priority();
+    thread_give_way();
     mutex_lock(&group->thread_lock);
     while (!group->stopping) {
         if (!group->sealer_needed) {

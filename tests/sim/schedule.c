@@ -337,6 +337,7 @@ void thread_join(struct thread *thread)
 }
 
 void thread_lower_priority(void) {}
+void thread_give_way(void) {}
 
 /* ---- base/clock.h and base/random.h ------------------------------------------------------------------------------ */
 

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -193,6 +194,34 @@ static void observe(void *argument)
     seen->niceness = getpriority(PRIO_PROCESS, (id_t)gettid());
 }
 
+struct priorities {
+    int before, way_policy, way_niceness, low_niceness;
+};
+
+static void change(void *argument)
+{
+    struct priorities *seen = argument;
+    seen->before = getpriority(PRIO_PROCESS, (id_t)gettid());
+    thread_give_way();
+    seen->way_policy = sched_getscheduler(0);
+    seen->way_niceness = getpriority(PRIO_PROCESS, (id_t)gettid());
+    thread_lower_priority();
+    seen->low_niceness = getpriority(PRIO_PROCESS, (id_t)gettid());
+}
+
+/* What writers wait for is not starved by other programs: it keeps the share that the daemon has. */
+static void a_thread_that_gives_way_keeps_its_share(void **state)
+{
+    (void)state;
+    struct priorities seen;
+    struct thread thread;
+    assert_int_equal(thread_start(&thread, "priorities", change, &seen), ERROR_NONE);
+    thread_join(&thread);
+    assert_int_equal(seen.way_policy, SCHED_BATCH);
+    assert_int_equal(seen.way_niceness, seen.before);
+    assert_true(seen.low_niceness >= seen.before);
+}
+
 static void threads_leave_requests_to_stop_to_the_main_thread(void **state)
 {
     (void)state;
@@ -229,6 +258,7 @@ int main(void)
         cmocka_unit_test(no_count_is_lost_between_threads),
         cmocka_unit_test(a_wait_ends_at_its_deadline),
         cmocka_unit_test(a_signal_ends_a_wait_without_end),
+        cmocka_unit_test(a_thread_that_gives_way_keeps_its_share),
         cmocka_unit_test(threads_leave_requests_to_stop_to_the_main_thread),
         cmocka_unit_test(a_lowered_priority_is_the_threads_own),
     };
