@@ -9,11 +9,13 @@
  */
 #include "crypto/provider_root.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -122,4 +124,42 @@ enum error provider_root_forget(const struct provider_config *config, uint64_t n
         return ERROR_NONE;
     TRY(overwrite(root.path));
     return unlink(root.path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", root.path);
+}
+
+static enum error destroy(const char *path)
+{
+    TRY(overwrite(path));
+    return unlink(path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
+}
+
+/* PATH.next-N, of which there may be several; what is in `entry` is a name in the directory `directory`. */
+static enum error next_destroy(const char *directory, const char *entry, const char *name)
+{
+    size_t length = strlen(name);
+    if (strncmp(entry, name, length) != 0 || strncmp(entry + length, ".next-", 6) != 0)
+        return ERROR_NONE;
+    AUTO_FREE char *path = file_join(directory, entry);
+    return path ? destroy(path) : ERROR_NO_MEMORY;
+}
+
+enum error provider_root_destroy(const struct provider_config *config)
+{
+    struct provider_root root;
+    TRY(provider_root_new(config, 0, &root));
+    AUTO_FREE char *directory = strdup(root.base);
+    char *slash = directory ? strrchr(directory, '/') : NULL;
+    if (!directory)
+        return ERROR_NO_MEMORY;
+    const char *name = slash ? root.base + (slash - directory) + 1 : root.base;
+    if (slash)
+        *slash = '\0';
+    const char *parent = !slash ? "." : directory[0] == '\0' ? "/" : directory;
+    DIR *listing = opendir(parent);
+    if (!listing)
+        return error_from_errno(errno, "look into %s", parent);
+    enum error error = ERROR_NONE;
+    for (const struct dirent *entry; !error && (entry = readdir(listing)) != NULL;)
+        error = next_destroy(parent, entry->d_name, name);
+    closedir(listing);
+    return error ? error : destroy(root.base);
 }

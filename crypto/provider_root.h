@@ -30,4 +30,7 @@ enum error provider_root_settle(const struct provider_config *config, uint64_t n
 /* Overwrites and removes PATH.next-number: its change of keys did not happen. Does nothing where there is none. */
 enum error provider_root_forget(const struct provider_config *config, uint64_t number) CHECKED;
 
+/* Overwrites and removes PATH and every PATH.next-N: what was under these keys is given up. ERROR_NONE where there is none. */
+enum error provider_root_destroy(const struct provider_config *config) CHECKED;
+
 #endif

@@ -115,6 +115,14 @@ enum error pool_close(struct pool *pool) CHECKED;
  * done, and what was given up, is a message. Without damage nothing is written. Needs as long as two
  * checks. Errors as those of pool_open(); ERROR_CORRUPT: there is damage that it cannot mend. */
 enum error pool_repair(const char *directory, const struct pool_open_options *options) CHECKED;
+struct pool_erase_options {
+    const char *passphrase;
+    size_t passphrase_size;
+    bool without_key; /* the key is lost: devices are known by the ids in their superblocks */
+};
+/* Offline: destroys what the pool is encrypted under, on all devices and in key files, and discards the devices (erase.c).
+ * *certificate: JSON, malloc'ed. Errors as those of pool_open(), before which nothing was changed unless the sentence says so. */
+enum error pool_erase(const char *directory, const struct pool_erase_options *options, char **certificate) CHECKED;
 /* Takes the key of a locked pool and opens it, after what pool_unlock_awaited() tries meanwhile. ERROR_EXISTS: it is open;
  * ERROR_BUSY: somebody else locks or unlocks it, or what pool_unlock_awaited() tries did not end within UNLOCK_PATIENCE; else
  * as pool_open(). */

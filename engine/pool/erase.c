@@ -1,0 +1,346 @@
+/*
+ * Cryptographic erase of a whole pool (NIST SP 800-88 Rev. 1, 2.6 and appendix D): what every stored byte is encrypted
+ * under is destroyed, so that the bytes need not be.
+ *
+ *   prove      the key opens every device, so that it is this pool that goes; or, the key being lost, the ids on every device
+ *              are those that the conf names
+ *   devices    one after the other, both areas in which superblocks and checkpoint records lie are overwritten, made durable,
+ *              read back; then the whole device is discarded
+ *   key files  overwritten and removed
+ *   tell       a certificate: what was destroyed, and what else might open an image of the devices
+ *
+ * Devices go before key files: as long as a device is left, what is left opens it, and nobody can be without both by
+ * accident of a crash; it is run again, with `without_key` once a device is gone. A device whose areas are zero is taken for
+ * one that was erased before. Devices are locked from the first look to the last write. One thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "crypto/provider_root.h"
+#include "engine/pool/audit.h"
+#include "engine/pool/keys.h"
+#include "engine/pool/opening.h"
+
+#define FACT_SIZE 128
+
+struct erasure {
+    struct pool *pool;
+    struct opening opening;
+    const struct pool_erase_options *options;
+    json_t *devices, *keys, *open; /* of the certificate */
+    struct audit_anchor audit;
+};
+
+/* jansson takes NULL for a failure of the whole. */
+static enum error append(json_t *array, json_t *element)
+{
+    return json_array_append_new(array, element) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
+/* ---- what is erased ------------------------------------------------------------------------------------------------------- */
+
+/* A line of sysfs, such as the serial number of the disk that a block device is, or is a part of; "" where there is none. */
+static void disk_fact(const char *path, const char *name, char fact[FACT_SIZE])
+{
+    static const char *const places[] = {"device/", "", "../device/", "../"};
+    struct stat status;
+    fact[0] = '\0';
+    if (stat(path, &status) != 0 || !S_ISBLK(status.st_mode))
+        return;
+    for (size_t i = 0; i < COUNT_OF(places) && fact[0] == '\0'; i++) {
+        char file[PATH_MAX];
+        snprintf(file, sizeof file, "/sys/dev/block/%u:%u/%s%s", major(status.st_rdev), minor(status.st_rdev), places[i], name);
+        FILE *stream = fopen(file, "re");
+        if (stream == NULL)
+            continue;
+        if (fscanf(stream, " %127[^\n]", fact) != 1) /* FACT_SIZE less one */
+            fact[0] = '\0';
+        fclose(stream);
+    }
+    for (char *at = fact; *at != '\0'; at++)
+        *at = *at < ' ' || *at > '~' ? '?' : *at;
+}
+
+static const char *kind_name(enum key_kind kind)
+{
+    return kind == KEY_KIND_DEK ? "dek" : kind == KEY_KIND_LOG ? "log" : "pool";
+}
+
+/* By KCV: whoever has a key can tell whether it was one of these. NULL keyring: nobody knows. */
+static enum error slots_describe(const struct keyring *keyring, struct uuid device, json_t *slots)
+{
+    for (size_t i = 0; keyring != NULL && i < keyring->count; i++) {
+        uint8_t kcv[KCV_SIZE];
+        char digits[2 * KCV_SIZE + 1];
+        TRY(kcv_derive(keyring->slots[i].key, device, kcv));
+        for (size_t b = 0; b < KCV_SIZE; b++)
+            snprintf(digits + 2 * b, 3, "%02x", kcv[b]);
+        TRY(append(slots, json_pack("{s:s, s:I, s:s}", "kind", kind_name(keyring->slots[i].kind), "slot",
+                                    (json_int_t)keyring->slots[i].number, "kcv", digits)));
+    }
+    return ERROR_NONE;
+}
+
+/* ---- devices -------------------------------------------------------------------------------------------------------------- */
+
+static enum error areas_write(struct device *device, uint64_t size, uint8_t *area)
+{
+    memset(area, 0, AREA_SIZE);
+    TRY(device_write(device, 0, area, AREA_SIZE, 0));
+    TRY(device_write(device, size - AREA_SIZE, area, AREA_SIZE, 0));
+    return device_flush(device);
+}
+
+static enum error area_is_zero(struct device *device, uint64_t offset, uint8_t *area, bool *zero)
+{
+    memset(area, 1, AREA_SIZE);
+    TRY(device_read(device, offset, area, AREA_SIZE));
+    *zero = memory_is_zero(area, AREA_SIZE);
+    return ERROR_NONE;
+}
+
+static enum error areas_are_zero(struct device *device, uint64_t size, uint8_t *area, bool *zero)
+{
+    bool head, tail;
+    TRY(area_is_zero(device, 0, area, &head));
+    TRY(area_is_zero(device, size - AREA_SIZE, area, &tail));
+    *zero = head && tail;
+    return ERROR_NONE;
+}
+
+/* What does not discard keeps its ciphertext, under keys that are gone. */
+static bool device_empty(struct device *device, uint64_t size)
+{
+    enum error error = device_discard(device, 0, size);
+    if (!error)
+        error = device_flush(device);
+    if (error)
+        message(MESSAGE_WARNING, "%s: its blocks could not be discarded: %s; what they hold opens with no key that is left",
+                device->path, error_sentence(error));
+    return error == ERROR_NONE;
+}
+
+static enum error device_erase(struct erasure *erasure, size_t i, uint64_t size, const char *was)
+{
+    struct opening *opening = &erasure->opening;
+    struct device *device = opening->devices[i];
+    const struct pool_conf_device *conf = &opening->conf->devices[i];
+    char id[UUID_TEXT_SIZE], serial[FACT_SIZE], model[FACT_SIZE];
+    bool zero = false;
+    AUTO_FREE uint8_t *area = memory_aligned(AREA_SIZE);
+    json_t *slots = json_array();
+    enum error error = area && slots ? slots_describe(opening->keyrings[i], conf->id, slots) : ERROR_NO_MEMORY;
+    if (!error)
+        error = areas_write(device, size, area);
+    if (!error)
+        error = areas_are_zero(device, size, area, &zero);
+    if (!error && !zero)
+        error = error_explain(ERROR_IO, "%s: what was overwritten reads as something else than zeros: destroy the disk", conf->path);
+    if (error) {
+        json_decref(slots);
+        return error;
+    }
+    bool discarded = device_empty(device, size);
+    AUTO_FREE char *absolute = realpath(conf->path, NULL);
+    uuid_format(conf->id, id);
+    disk_fact(conf->path, "serial", serial);
+    disk_fact(conf->path, "model", model);
+    return append(erasure->devices,
+                  json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "path", absolute ? absolute : conf->path,
+                            "device", id, "serial", serial, "model", model, "bytes", (json_int_t)size, "found", was,
+                            "superblock_copies_overwritten", SUPERBLOCK_COPIES, "read_back", true, "discarded", discarded,
+                            "key_slots", slots));
+}
+
+static enum error proved_erase(struct erasure *erasure)
+{
+    const struct opening *opening = &erasure->opening;
+    for (size_t i = 0; i < opening->count; i++)
+        TRY(device_erase(erasure, i, opening->superblocks[i].device_size, "opened by its key"));
+    return ERROR_NONE;
+}
+
+/* ---- without the key -------------------------------------------------------------------------------------------------------- */
+
+/* Zero: it has neither superblocks nor records, and was one before. */
+static enum error device_look(struct erasure *erasure, size_t i, uint64_t *size)
+{
+    struct opening *opening = &erasure->opening;
+    struct device *device;
+    TRY(device_open_file(opening->conf->devices[i].path, 0, &device));
+    opening->devices[opening->count++] = device;
+    enum error error = superblock_probe(device, &opening->probes[i]);
+    if (!error) {
+        TRY(pool_device_check(erasure->pool->conf, opening->conf, i, &opening->probes[i]));
+        *size = superblock_newest(&opening->probes[i])->device_size;
+        return ERROR_NONE;
+    }
+    if (error != ERROR_NOT_FOUND || device->size < 2 * AREA_SIZE)
+        return error;
+    AUTO_FREE uint8_t *area = memory_aligned(AREA_SIZE);
+    bool zero;
+    if (!area)
+        return ERROR_NO_MEMORY;
+    TRY(areas_are_zero(device, device->size, area, &zero));
+    *size = 0;
+    return zero ? ERROR_NONE
+                : error_explain(ERROR_FOREIGN, "%s is neither a device of this pool nor empty: it is left alone, and nothing was erased",
+                                device->path);
+}
+
+static enum error unproved_erase(struct erasure *erasure)
+{
+    const struct opening *opening = &erasure->opening;
+    uint64_t sizes[GROUP_DEVICES_MAX];
+    for (size_t i = 0; i < opening->conf->device_count; i++)
+        TRY(device_look(erasure, i, &sizes[i]));
+    for (size_t i = 0; i < opening->count; i++)
+        TRY(device_erase(erasure, i, sizes[i] ? sizes[i] : opening->devices[i]->size,
+                         sizes[i] ? "by the ids in its superblock" : "empty, erased before"));
+    return ERROR_NONE;
+}
+
+/* ---- keys ------------------------------------------------------------------------------------------------------------------- */
+
+static enum error key_file_erase(struct erasure *erasure, const struct provider_config *provider)
+{
+    const char *others = strcmp(provider->seal, "tpm") == 0
+                             ? "copies of the key under a passphrase (`coffer create --copy`, `coffer key tpm copy`)"
+                             : "copies of the key file";
+    char sentence[PATH_MAX];
+    struct stat status;
+    bool alone = stat(provider->path, &status) == 0 && status.st_nlink == 1; /* else its bytes are another name's too */
+    TRY(provider_root_destroy(provider));
+    TRY(append(erasure->keys, json_pack("{s:s, s:s, s:s, s:b}", "provider", provider->name, "seal", provider->seal, "path",
+                                        provider->path, "destroyed", alone)));
+    snprintf(sentence, sizeof sentence, "%s %s, with an image of a superblock", others, provider->path);
+    return append(erasure->open, json_string(sentence));
+}
+
+static enum error key_elsewhere_tell(struct erasure *erasure, const struct provider_config *provider)
+{
+    char id[UUID_TEXT_SIZE], sentence[512];
+    uuid_format(erasure->pool->conf->pool, id);
+    TRY(append(erasure->keys, json_pack("{s:s, s:s, s:b}", "provider", provider->name, "type", provider->type, "destroyed", false)));
+    snprintf(sentence, sizeof sentence,
+             "the keys coffer/%s/kek/N on the servers of provider %s, with an image of a superblock: destroy them there", id,
+             provider->name);
+    return append(erasure->open, json_string(sentence));
+}
+
+static enum error keys_erase(struct erasure *erasure)
+{
+    const struct pool_conf *conf = erasure->pool->conf;
+    for (size_t i = 0; i < conf->provider_count; i++)
+        TRY(conf->providers[i].path ? key_file_erase(erasure, &conf->providers[i])
+                                    : key_elsewhere_tell(erasure, &conf->providers[i]));
+    return append(erasure->open, json_string("keys that somebody read out of a running host, with an image of the device"));
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------------------------- */
+
+/* Before anything is gone: the file stays, whatever becomes of the rest. */
+static enum error erasure_audit(struct erasure *erasure)
+{
+    struct pool *pool = erasure->pool;
+    struct pool_audit_entry entry = {.uid = (uint32_t)getuid(), .pid = (uint32_t)getpid(), .operation = "pool.erase",
+                                     .target = "all devices and key files", .result = "begun"};
+    if (pool->conf->encryption == POOL_ENCRYPTION_OFF || erasure->options->without_key)
+        return ERROR_NONE;
+    TRY(audit_begin(pool->audit, pool->conf->pool, pool->k_pool, &pool->witness->audit));
+    audit_add(pool->audit, &entry);
+    audit_anchor_get(pool->audit, &erasure->audit);
+    return ERROR_NONE;
+}
+
+static enum error proved(struct erasure *erasure)
+{
+    if (erasure->options->without_key)
+        return ERROR_NONE;
+    enum error error = opening_authenticate(&erasure->opening);
+    return error ? error_prefix(error, "nothing was erased, since its key does not open the pool (if that key is lost: --without-key)")
+                 : ERROR_NONE;
+}
+
+static enum error steps(struct erasure *erasure)
+{
+    TRY(proved(erasure));
+    TRY(erasure_audit(erasure));
+    TRY(erasure->options->without_key ? unproved_erase(erasure) : proved_erase(erasure));
+    return erasure->pool->conf->encryption == POOL_ENCRYPTION_OFF ? ERROR_NONE : keys_erase(erasure);
+}
+
+static enum error certificate_write(const struct erasure *erasure, char **certificate)
+{
+    const struct pool *pool = erasure->pool;
+    char id[UUID_TEXT_SIZE], when[32], host[256] = "", head[65] = "";
+    time_t now = (time_t)clock_seconds();
+    struct tm utc;
+    bool encrypted = pool->conf->encryption != POOL_ENCRYPTION_OFF;
+    gmtime_r(&now, &utc);
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    (void)!gethostname(host, sizeof host - 1);
+    uuid_format(pool->conf->pool, id);
+    for (size_t i = 0; i < sizeof erasure->audit.head && erasure->audit.count; i++)
+        snprintf(head + 2 * i, 3, "%02x", erasure->audit.head[i]);
+    json_t *json = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:O, s:O, s:{s:I, s:s}}", "certificate", "erase of a Coffer pool", "method",
+        encrypted ? "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once in all copies "
+                    "and read back; devices discarded; key files overwritten"
+                  : "superblocks and checkpoint records overwritten once in all copies and read back; devices discarded; "
+                    "the pool was NOT encrypted: what a discard leaves can be read",
+        "pool", id, "directory", pool->directory, "host", host, "time", when, "devices", erasure->devices, "keys", erasure->keys,
+        "could_open_what_is_left", erasure->open, "audit", "count", (json_int_t)erasure->audit.count, "head", head);
+    char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    json_decref(json);
+    if (!text)
+        return ERROR_NO_MEMORY;
+    *certificate = text;
+    return ERROR_NONE;
+}
+
+static enum error erase(struct erasure *erasure, char **certificate)
+{
+    enum error error = steps(erasure);
+    size_t gone = json_array_size(erasure->devices);
+    if (error && gone)
+        return error_prefix(error, "%zu of %zu devices were erased; go on with --without-key", gone,
+                            erasure->opening.conf->device_count);
+    TRY(error);
+    return certificate_write(erasure, certificate);
+}
+
+enum error pool_erase(const char *directory, const struct pool_erase_options *options, char **certificate)
+{
+    struct provider_secret secret = {options->passphrase, options->passphrase_size};
+    struct pool_open_options how = {.accept_rollback = true};
+    struct erasure erasure = {.options = options, .devices = json_array(), .keys = json_array(), .open = json_array()};
+    enum error error = erasure.devices && erasure.keys && erasure.open ? pool_allocate(directory, &how, &erasure.pool)
+                                                                       : ERROR_NO_MEMORY;
+    if (!error) {
+        error = opening_begin(&erasure.opening, erasure.pool, options->passphrase ? &secret : NULL);
+        if (!error)
+            error = erase(&erasure, certificate);
+        opening_forget(&erasure.opening);
+        witness_destroy(erasure.pool->witness);
+        keys_forget(erasure.pool);
+        pool_free(erasure.pool);
+    }
+    json_decref(erasure.devices);
+    json_decref(erasure.keys);
+    json_decref(erasure.open);
+    return error ? error_prefix(error, "pool %s", directory) : ERROR_NONE;
+}

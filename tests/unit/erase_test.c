@@ -1,0 +1,222 @@
+/* Erasing a pool: what proves that it is this one, what is gone afterwards, and what happens where it is cut short. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "engine/device/kind.h"
+#include "tests/unit/pool_fixture.h"
+
+#define DEVICES 2
+
+static char paths[DEVICES][160], key_path[256];
+
+static int setup_sealed(const char *seal, const char *passphrase)
+{
+    const char *parent = getenv("TMPDIR"), *given[DEVICES];
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .passphrase = passphrase,
+                                        .passphrase_size = passphrase ? strlen(passphrase) : 0};
+    snprintf(fixture_root, sizeof fixture_root, "%.40s/coffer-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_non_null(mkdtemp(fixture_root));
+    snprintf(fixture_directory, sizeof fixture_directory, "%s/pool", fixture_root);
+    for (size_t i = 0; i < DEVICES; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/disk%zu", fixture_root, i);
+        assert_fine(device_create_file(paths[i], FIXTURE_SIZE));
+        given[i] = paths[i];
+    }
+    assert_fine(pool_create(&(struct pool_create_options){.directory = fixture_directory,
+                                                          .device_paths = given,
+                                                          .device_count = DEVICES,
+                                                          .encryption = true,
+                                                          .fingerprint = POOL_FINGERPRINT_XXH3,
+                                                          .seal = seal,
+                                                          .passphrase = passphrase,
+                                                          .passphrase_size = passphrase ? strlen(passphrase) : 0}));
+    assert_fine(pool_open(fixture_directory, &options, &pool));
+    snprintf(key_path, sizeof key_path, "%s", pool->conf->provider->path);
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    return 0;
+}
+
+static int setup(void **context) { (void)context; return setup_sealed("file", NULL); }
+static int setup_passphrase(void **context) { (void)context; return setup_sealed("passphrase", "correct horse"); }
+
+static int teardown(void **context)
+{
+    (void)context;
+    return nftw(fixture_root, fixture_remove, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static bool is_empty(const char *path)
+{
+    AUTO_FREE uint8_t *bytes = malloc(FIXTURE_SIZE);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(pread(descriptor, bytes, FIXTURE_SIZE, 0), FIXTURE_SIZE);
+    close(descriptor);
+    return memory_is_zero(bytes, FIXTURE_SIZE);
+}
+
+static enum error try_erase(const struct pool_erase_options *options, json_t **certificate)
+{
+    char *text = NULL;
+    error_forget();
+    enum error error = pool_erase(fixture_directory, options, &text);
+    *certificate = text ? json_loads(text, 0, NULL) : NULL;
+    assert_int_equal(*certificate == NULL, error != ERROR_NONE);
+    free(text);
+    return error;
+}
+
+static void assert_untouched(void)
+{
+    assert_int_equal(access(key_path, F_OK), 0);
+    for (size_t i = 0; i < DEVICES; i++)
+        assert_false(is_empty(paths[i]));
+}
+
+static void a_wrong_passphrase_erases_nothing(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    assert_int_equal(try_erase(&(struct pool_erase_options){.passphrase = "wrong", .passphrase_size = 5}, &certificate),
+                     ERROR_WRONG_KEY);
+    assert_int_equal(try_erase(&(struct pool_erase_options){0}, &certificate), ERROR_LOCKED);
+    assert_untouched();
+    assert_fine(try_erase(&(struct pool_erase_options){.passphrase = "correct horse", .passphrase_size = 13}, &certificate));
+    json_decref(certificate);
+    assert_int_equal(access(key_path, F_OK), -1);
+}
+
+static void a_lost_key_erases_nothing_until_it_is_said(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    assert_int_equal(unlink(key_path), 0);
+    assert_int_equal(try_erase(&(struct pool_erase_options){0}, &certificate), ERROR_KEY_ABSENT);
+    assert_non_null(strstr(error_sentence(ERROR_KEY_ABSENT), "--without-key"));
+    assert_false(is_empty(paths[0]));
+    assert_fine(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate));
+    for (size_t i = 0; i < DEVICES; i++)
+        assert_true(is_empty(paths[i]));
+    json_t *slots = json_object_get(json_array_get(json_object_get(certificate, "devices"), 0), "key_slots");
+    assert_true(json_is_array(slots));
+    assert_int_equal(json_array_size(slots), 0); /* nobody knows them */
+    json_decref(certificate);
+}
+
+static void another_disk_in_its_place_is_never_written(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    static const char text[] = "somebody's data";
+    int descriptor = open(paths[1], O_RDWR | O_CLOEXEC);
+    assert_int_equal(ftruncate(descriptor, 0), 0);
+    assert_int_equal(ftruncate(descriptor, (off_t)FIXTURE_SIZE), 0);
+    assert_int_equal(pwrite(descriptor, text, sizeof text, 5000), sizeof text);
+    close(descriptor);
+    assert_int_equal(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate), ERROR_FOREIGN);
+    assert_untouched();
+}
+
+static void two_disks_that_changed_places_are_refused(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    char aside[200];
+    snprintf(aside, sizeof aside, "%s.aside", paths[0]);
+    assert_int_equal(rename(paths[0], aside), 0);
+    assert_int_equal(rename(paths[1], paths[0]), 0);
+    assert_int_equal(rename(aside, paths[1]), 0);
+    assert_int_equal(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate), ERROR_FOREIGN);
+    assert_untouched();
+}
+
+static void a_pool_in_use_is_refused(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    assert_fine(pool_try_open());
+    assert_int_equal(try_erase(&(struct pool_erase_options){0}, &certificate), ERROR_IN_USE);
+    assert_int_equal(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate), ERROR_IN_USE);
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    assert_untouched();
+}
+
+/* Their bytes are those of another name. */
+static void a_key_file_with_another_name_is_told(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    char other[300];
+    snprintf(other, sizeof other, "%s.link", key_path);
+    assert_int_equal(link(key_path, other), 0);
+    assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
+    json_t *key = json_array_get(json_object_get(certificate, "keys"), 0);
+    assert_false(json_is_true(json_object_get(key, "destroyed")));
+    json_decref(certificate);
+}
+
+static void an_erased_pool_has_neither_superblocks_nor_keys(void **state)
+{
+    (void)state;
+    json_t *certificate, *device;
+    char next[300];
+    size_t i;
+    snprintf(next, sizeof next, "%s.next-7", key_path); /* of a change that a crash ended */
+    int descriptor = open(next, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(descriptor, "key", 3), 3);
+    close(descriptor);
+    assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
+    assert_int_equal(access(key_path, F_OK), -1);
+    assert_int_equal(access(next, F_OK), -1);
+    json_array_foreach(json_object_get(certificate, "devices"), i, device)
+    {
+        assert_true(is_empty(paths[i]));
+        assert_string_equal(json_string_value(json_object_get(device, "path")), paths[i]);
+        assert_int_equal(json_integer_value(json_object_get(device, "superblock_copies_overwritten")), SUPERBLOCK_COPIES);
+        assert_true(json_is_true(json_object_get(device, "discarded")));
+        assert_int_equal(json_array_size(json_object_get(device, "key_slots")), 3);
+    }
+    assert_int_equal(i, DEVICES);
+    assert_true(json_array_size(json_object_get(certificate, "could_open_what_is_left")) >= 2);
+    assert_true(json_integer_value(json_object_get(json_object_get(certificate, "audit"), "count")) >= 2);
+    json_decref(certificate);
+    assert_true(pool_try_open() != ERROR_NONE);
+}
+
+/* After the first device: what is left can be erased, by its ids. */
+static void what_was_cut_short_is_gone_on_with(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    int descriptor = open(paths[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(ftruncate(descriptor, 0), 0);
+    assert_int_equal(ftruncate(descriptor, (off_t)FIXTURE_SIZE), 0);
+    close(descriptor);
+    assert_true(try_erase(&(struct pool_erase_options){0}, &certificate) != ERROR_NONE);
+    assert_false(is_empty(paths[1]));
+    assert_fine(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate));
+    assert_true(is_empty(paths[1]));
+    const char *found = json_string_value(
+        json_object_get(json_array_get(json_object_get(certificate, "devices"), 0), "found"));
+    assert_string_equal(found, "empty, erased before");
+    json_decref(certificate);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_wrong_passphrase_erases_nothing, setup_passphrase, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_key_erases_nothing_until_it_is_said, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_disk_in_its_place_is_never_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_disks_that_changed_places_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pool_in_use_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_key_file_with_another_name_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_erased_pool_has_neither_superblocks_nor_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_cut_short_is_gone_on_with, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

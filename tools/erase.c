@@ -1,0 +1,115 @@
+/*
+ * `coffer erase`: a pool is given up for good, offline. What is asked for is checked before anything goes: the risk typed out,
+ * a place for the certificate.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "crypto/arena.h"
+#include "crypto/provider.h"
+#include "engine/coffer.h"
+#include "tools/command.h"
+#include "tools/place.h"
+
+static enum error erase_with_passphrase(const char *directory, const char *file, struct pool_erase_options *options,
+                                        char **certificate)
+{
+    char *passphrase;
+    TRY(passphrase_read(file, "Passphrase of the pool, as a proof: ", false, &passphrase, &options->passphrase_size));
+    options->passphrase = passphrase;
+    enum error error = pool_erase(directory, options, certificate);
+    arena_free(passphrase);
+    options->passphrase = NULL;
+    return error;
+}
+
+static enum error erase(const char *directory, const char *file, struct pool_erase_options *options, char **certificate)
+{
+    if (file != NULL)
+        return erase_with_passphrase(directory, file, options, certificate);
+    enum error error = pool_erase(directory, options, certificate);
+    return error == ERROR_LOCKED && !options->without_key ? erase_with_passphrase(directory, NULL, options, certificate) : error;
+}
+
+/* There must be a place for it, in which nothing is. */
+static enum error certificate_place(const char *path)
+{
+    if (access(path, F_OK) == 0)
+        return error_explain(ERROR_EXISTS, "%s exists: the certificate is to be a new file", path);
+    AUTO_FREE char *directory = strdup(path);
+    char *slash = directory == NULL ? NULL : strrchr(directory, '/');
+    if (directory == NULL)
+        return ERROR_NO_MEMORY;
+    if (slash != NULL)
+        slash[slash == directory ? 1 : 0] = '\0';
+    const char *parent = slash == NULL ? "." : directory;
+    return access(parent, W_OK | X_OK) == 0 ? ERROR_NONE : error_from_errno(errno, "make a file in %s", parent);
+}
+
+/* What was done is told in any case. */
+static enum error certificate_keep(struct tool *tool, const char *path, const char *text)
+{
+    enum error error = file_create(path, text, strlen(text));
+    if (error != ERROR_NONE || tool->json)
+        fprintf(tool->out, "%s\n", text);
+    else
+        fprintf(tool->out, "The pool is erased; what was done, and what else could open an image of its devices, stands in %s.\n",
+                path);
+    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "the pool is erased; keep what is printed, since");
+}
+
+static enum error run_erase(struct tool *tool, const struct arguments *arguments)
+{
+    struct pool_erase_options options = {.without_key = argument_given(arguments, "without-key")};
+    const char *path = argument_value(arguments, "certificate", NULL), *file = argument_value(arguments, "passphrase-file", NULL);
+    const char *directory;
+    char *certificate = NULL;
+    TRY(place_directory(tool, arguments->positional[0], &directory));
+    if (path == NULL)
+        return error_explain(ERROR_INVALID, "say where the certificate goes: --certificate FILE");
+    if (options.without_key && file != NULL)
+        return error_explain(ERROR_INVALID, "--without-key asks for no passphrase: leave out --passphrase-file");
+    if (!argument_given(arguments, "accept-data-loss"))
+        return error_explain(ERROR_INVALID,
+                             "all data of the pool in %s will be gone, and nothing brings it back: say so by --accept-data-loss",
+                             directory);
+    TRY(certificate_place(path));
+    enum error error = erase(directory, file, &options, &certificate);
+    if (error == ERROR_NONE)
+        error = certificate_keep(tool, path, certificate);
+    free(certificate);
+    return error;
+}
+
+static const struct option_row options[] = {
+    {"accept-data-loss", NULL, "yes, everything in this pool is to be gone", false},
+    {"certificate", "FILE", "a new file for what was done, in JSON", false},
+    {"passphrase-file", "FILE", "read the passphrase or the PIN from FILE (\"-\": standard input)", false},
+    {"without-key", NULL, "the key is lost: go by the ids in the superblocks", false},
+    {NULL},
+};
+
+const struct command command_erase = {
+    .noun = "erase",
+    .arguments = "DIR",
+    .summary = "destroy the keys of a pool for good, offline",
+    .text =
+        "For disks that leave the house. Overwrites on every device, in all copies, the key slots under which all of it is\n"
+        "encrypted, reads that back, discards the whole device, then overwrites and removes the key files of the pool; data\n"
+        "need not be overwritten. cofferd must be stopped. The key is asked for first, as a proof that it is this pool;\n"
+        "where it is lost, --without-key goes by the ids that stand in the superblocks, and touches no other device.\n"
+        "The certificate names method, devices with their serial numbers, check values of the keys, time, number of the\n"
+        "audit's last entry, and what else could open an image of the devices: copies of keys, keys on key servers, which\n"
+        "are to be destroyed there. Where it fails halfway, run it again with --without-key.",
+    .examples = "  coffer erase /srv/pool --accept-data-loss --certificate /root/pool-erased.json\n"
+                "  coffer erase /srv/pool --without-key --accept-data-loss --certificate /root/pool-erased.json\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = options,
+    .run = run_erase,
+};
