@@ -35,7 +35,7 @@ struct provider_config {
     const char *seal; /* "file", "passphrase", "tpm"; NULL of kmip */
     const char *path; /* of the sealed file; NULL of kmip */
     const char *tcti; /* of the seal "tpm": how the TPM is reached; NULL: TPM_TCTI_DEFAULT */
-    uint32_t pcrs;    /* where create() seals in a TPM: bit n: only where PCR n has a value that was approved */
+    uint32_t pcrs;    /* where a new key is sealed in a TPM: bit n: only where PCR n has a value that was approved */
     /* Of kmip: */
     const char *const *servers; /* HOST, HOST:PORT or [IPV6]:PORT, at most PROVIDER_SERVERS_MAX; the first that answers */
     size_t server_count;
@@ -85,6 +85,8 @@ struct provider_ops {
                            uint8_t kek[KEY_SIZE], enum kek_state *state);
     /* Takes back what create_kek() just made: nothing was wrapped with it. What fails is told. */
     void (*withdraw_kek)(const struct provider_config *config, const struct provider_kek *which);
+    /* Ends one that was in force: revokes it, and with `destroy` destroys it. Where it is not there, that is well. */
+    enum error (*end_kek)(const struct provider_config *config, const struct provider_kek *which, bool destroy);
 };
 
 /* The operations for config->type and config->seal; ERROR_UNSUPPORTED names those that exist. */

@@ -303,6 +303,44 @@ static enum error destroy_on(const struct asking *asking, size_t index)
     return error;
 }
 
+/* One that is Deactivated already refuses to be revoked again; servers may remember one that was destroyed. */
+static enum error end_by(struct kmip_client *client, const char *name, bool destroy)
+{
+    struct kmip_attributes attributes;
+    char id[KMIP_ID_MAX + 1];
+    bool verdict = false;
+    enum error error = locate_one(client, name, id, &verdict);
+    if (error == ERROR_KEY_ABSENT)
+        return ERROR_NONE;
+    TRY(error);
+    TRY(kmip_client_attributes(client, id, name, &attributes));
+    if (attributes.state == KMIP_DESTROYED || attributes.state == KMIP_DESTROYED_COMPROMISED)
+        return ERROR_NONE;
+    TRY(kmip_attributes_check(&attributes));
+    if (attributes.state == KMIP_ACTIVE)
+        TRY(kmip_client_change(client, KMIP_REVOKE, id));
+    return destroy ? kmip_client_change(client, KMIP_DESTROY, id) : ERROR_NONE;
+}
+
+static enum error end_on(const struct asking *asking, size_t index, bool destroy)
+{
+    struct kmip_client *client;
+    TRY(connect_to(asking, index, &client));
+    enum error error = end_by(client, asking->name, destroy);
+    kmip_client_close(client);
+    return error;
+}
+
+static enum error kmip_end(const struct provider_config *config, const struct provider_kek *which, bool destroy)
+{
+    struct asking asking;
+    enum error error = asking_begin(&asking, config, which);
+    for (size_t i = 0; i < config->server_count && error == ERROR_NONE; i++)
+        error = of_server(&asking, i, end_on(&asking, i, destroy));
+    asking_end(&asking);
+    return error;
+}
+
 static void withdraw_by(const struct asking *asking)
 {
     for (size_t i = 0; i < asking->config->server_count; i++) {
@@ -420,4 +458,5 @@ const struct provider_ops provider_kmip = {.type = "kmip",
                                            .needs_passphrase = false,
                                            .create_kek = kmip_create,
                                            .open_kek = kmip_open,
-                                           .withdraw_kek = kmip_withdraw};
+                                           .withdraw_kek = kmip_withdraw,
+                                           .end_kek = kmip_end};

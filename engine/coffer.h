@@ -138,21 +138,37 @@ struct pool_rekey_options {
     const char *passphrase; /* of the present key, where it has one; else NULL */
     size_t passphrase_size;
     bool new_root; /* a new KDK too, sealed as the present one is: who has the old one cannot follow */
+    const char *provider; /* the conf's, that is to be in force; NULL: the one that is */
+    const char *new_passphrase; /* by which the new key is to be sealed; NULL: by none, or, of the same provider, as it was */
+    size_t new_passphrase_size;
+    bool dry_run; /* the new key is made, fetched, tried and taken back; nothing else changes */
 };
 /*
  * Shallow rekey (rekey.c): a new key encryption key for all devices, while everything goes on; no stored data changes. The
  * present key is asked for as a proof. ERROR_LOCKED: the pool is, or a passphrase is needed; ERROR_WRONG_KEY; ERROR_BUSY: it
- * is being locked or rekeyed; ERROR_INVALID: the pool is not encrypted; and the provider's, the devices' and the
+ * is being locked or rekeyed; ERROR_INVALID: the pool is not encrypted; ERROR_EXISTS: `provider` is in force; and the provider's, the devices' and the
  * witness's. The sentence says which key is in force after an error.
  */
 enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *options) CHECKED;
+
+/* A key that was in force and that its provider may still keep; the name is empty where the conf names it no more. */
+struct pool_key_retained {
+    char provider[64];
+    struct uuid provider_id;
+    uint64_t kek_number;
+};
+
+#define POOL_RETAINED_MAX 64
 
 struct pool_key_status {
     bool encryption; /* false: the rest is empty */
     char provider[64], type[16], seal[16];
     struct uuid provider_id;
-    uint64_t kek_number; /* of the KEK in force; 0: the pool is locked */
+    uint64_t kek_number; /* of the KEK in force; 0: the pool is locked, and the rest is empty */
     size_t key_slots;    /* of a device */
+    bool half_done;      /* a change of keys is under way, or was cut short: superblocks may be under two keys */
+    size_t retained_count;
+    struct pool_key_retained retained[POOL_RETAINED_MAX];
 };
 enum error pool_key_status(struct pool *pool, struct pool_key_status *status) CHECKED;
 /* ---- the audit: who did what with the keys ----------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
  *
  * base/conf.h checks sections, keys and kinds of values; here follows what holds between them: a current provider that
  * exists, as many device ids as devices, no device or id twice, limits. So nothing behind this file doubts a conf.
- * The conf is never rewritten by the engine, only read and, by conf_compose.c, created. No locks: immutable when built.
+ * Here it is only read; conf_compose.c makes new ones, conf_edit.c changes providers. No locks: immutable when built.
  */
 #include "engine/pool/conf.h"
 
@@ -59,6 +59,7 @@ static const struct conf_key keys[] = {
     {"provider *", "timeout", CONF_DURATION, NULL, false},
     {"provider *", "replicated", CONF_BOOL, NULL, false},
     {"provider *", "tcti", CONF_TEXT, NULL, false},
+    {"provider *", "pcrs", CONF_TEXT, NULL, true},
     {"group *", "uuid", CONF_TEXT, NULL, false},
     {"group *", "devices", CONF_TEXT, NULL, true},
     {"group *", "device-ids", CONF_TEXT, NULL, true},
@@ -231,11 +232,30 @@ static enum error take_tcti(const struct pool_conf *conf, const char *section, s
     return ERROR_NONE;
 }
 
+static enum error take_pcrs(const struct pool_conf *conf, const char *section, struct provider_config *provider)
+{
+    struct list list = {0};
+    if (conf_count(conf->source, section, "pcrs") == 0)
+        return ERROR_NONE;
+    enum error error = list_fill(&list, conf, section, "pcrs");
+    for (size_t i = 0; i < list.count && error == ERROR_NONE; i++) {
+        char *end;
+        unsigned long pcr = strtoul(list.items[i], &end, 10);
+        if (list.items[i][0] < '0' || list.items[i][0] > '9' || *end != '\0' || pcr >= TPM_PCRS)
+            error = conf_complain(conf->source, section, "pcrs", "\"%.64s\" is no number from 0 to %d", list.items[i], TPM_PCRS - 1);
+        else
+            provider->pcrs |= UINT32_C(1) << pcr;
+    }
+    list_free(&list);
+    return error;
+}
+
 static enum error take_native(struct pool_conf *conf, const char *section, struct provider_config *provider)
 {
     static const char *const others[] = {"servers", "ca", "certificate", "key", "timeout", "replicated", NULL};
     TRY(refuse_keys(conf, section, others, "is for type = kmip only"));
     TRY(take_tcti(conf, section, provider));
+    TRY(take_pcrs(conf, section, provider));
     TRY(text_needed(conf, section, "seal", &provider->seal));
     return path_needed(conf, section, "path", &provider->path);
 }
@@ -260,7 +280,7 @@ static enum error take_servers(struct pool_conf *conf, const char *section, stru
 
 static enum error take_kmip(struct pool_conf *conf, const char *section, struct provider_config *provider)
 {
-    static const char *const others[] = {"seal", "path", "tcti", NULL};
+    static const char *const others[] = {"seal", "path", "tcti", "pcrs", NULL};
     uint64_t timeout = conf_duration(conf->source, section, "timeout", PROVIDER_TIMEOUT_DEFAULT / 1000);
     TRY(refuse_keys(conf, section, others, "is not for type = kmip: its key stays on the servers"));
     if (timeout < 1 || timeout > PROVIDER_TIMEOUT_MAX / 1000)

@@ -82,6 +82,8 @@ struct pool_conf_new {
 
 /* The text of a new conf, with comments; malloc'ed. */
 enum error pool_conf_compose(const struct pool_conf_new *new, char **text) CHECKED;
+/* The section of a provider in it, an empty line before; malloc'ed. */
+enum error pool_conf_provider_compose(const struct provider_config *provider, char **text) CHECKED;
 /* Whether a path can stand in a conf: without comma, control characters and blanks at its ends, and not too long. */
 bool pool_conf_can_hold(const char *path);
 /* Names of groups and providers: letters, digits, '-', '_' and '.', not beginning with '-' or '.'. */

@@ -4,6 +4,7 @@
  */
 #include "engine/pool/conf.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,8 +75,18 @@ static void put_kmip(FILE *out, const struct provider_config *provider)
             provider->separate ? "" : "#", provider->separate ? "no" : "yes");
 }
 
-static void put_provider(FILE *out, const struct provider_config *provider)
+static void put_pcrs(FILE *out, uint32_t pcrs)
 {
+    for (unsigned i = 0; i < TPM_PCRS; i++)
+        if (pcrs & UINT32_C(1) << i)
+            fprintf(out, "%s%u", pcrs & ((UINT32_C(1) << i) - 1) ? ", " : "pcrs = ", i);
+    if (pcrs != 0)
+        fputc('\n', out);
+}
+
+static void put_provider(FILE *out, const void *what)
+{
+    const struct provider_config *provider = what;
     fprintf(out, "\n[provider %s]\n", provider->name);
     put_uuid(out, "id", provider->id);
     if (provider->server_count > 0) {
@@ -87,6 +98,8 @@ static void put_provider(FILE *out, const struct provider_config *provider)
         fputs("# How the TPM is reached: device:PATH, or swtpm:, mssim: or tabrmd: with settings.\n", out);
         fprintf(out, provider->tcti == NULL ? "#tcti = %s\n" : "tcti = %s\n",
                 provider->tcti == NULL ? TPM_TCTI_DEFAULT : provider->tcti);
+        fputs("# A new key that is sealed here is bound to these PCRs; what the present one is bound to, its file says.\n", out);
+        put_pcrs(out, provider->pcrs);
     }
     fprintf(out, "# Without this file the data is lost: keep a copy elsewhere.\npath = %s\n", provider->path);
 }
@@ -104,18 +117,14 @@ static void put_group(FILE *out, const struct pool_conf_new *new)
     }
 }
 
-enum error pool_conf_compose(const struct pool_conf_new *new, char **text)
+static enum error compose(void (*put)(FILE *out, const void *what), const void *what, char **text)
 {
     char *buffer = NULL;
     size_t size;
     FILE *out = open_memstream(&buffer, &size);
     if (out == NULL)
         return ERROR_NO_MEMORY;
-    fputs(head, out);
-    put_pool(out, new);
-    if (new->provider != NULL)
-        put_provider(out, new->provider);
-    put_group(out, new);
+    put(out, what);
     bool failed = ferror(out) != 0;
     if (fclose(out) != 0 || failed) {
         free(buffer);
@@ -123,6 +132,23 @@ enum error pool_conf_compose(const struct pool_conf_new *new, char **text)
     }
     *text = buffer;
     return ERROR_NONE;
+}
+
+static void put_all(FILE *out, const void *what)
+{
+    const struct pool_conf_new *new = what;
+    fputs(head, out);
+    put_pool(out, new);
+    if (new->provider != NULL)
+        put_provider(out, new->provider);
+    put_group(out, new);
+}
+
+enum error pool_conf_compose(const struct pool_conf_new *new, char **text) { return compose(put_all, new, text); }
+
+enum error pool_conf_provider_compose(const struct provider_config *provider, char **text)
+{
+    return compose(put_provider, provider, text);
 }
 
 bool pool_conf_can_hold(const char *path)

@@ -1,14 +1,17 @@
 /*
- * From conf and secret to the KEK: the conf's provider gives KEK(number, salt).
+ * From conf and secret to the KEK: a provider that the conf names gives KEK(number, salt).
  *
  * The superblock that was found may be input that nobody vouched for. It may make an open refuse, and it supplies number and salt
- * of the KEK; a false number or salt gives a key that verifies nothing. It never selects provider or algorithm, and it
- * never turns encryption off: the public KEK is handed out only where conf and witness both say plaintext
- * (SECURITY 3, 4). No state, nothing written.
+ * of the KEK; a false number or salt gives a key that verifies nothing. Which of the conf's providers is asked the witness
+ * says (opening_key_take()); the superblock can only fail to agree. It never selects an algorithm, and it never turns
+ * encryption off: the public KEK is handed out only where conf and witness both say plaintext (SECURITY 3, 4). No state, nothing written.
  */
 #include "engine/pool/keys.h"
 
 #include <string.h>
+
+#include "crypto/provider_look.h"
+#include "engine/pool/providers.h"
 
 enum error pool_device_check(const struct pool_conf *conf, const struct pool_conf_group *group, size_t index,
                              const struct superblock_probe *probe)
@@ -48,14 +51,18 @@ static enum error plaintext_check(const struct pool_conf *conf, const struct wit
 
 static enum error encrypted_check(const struct pool_conf *conf, const struct superblock *found)
 {
+    char id[UUID_TEXT_SIZE];
     if (conf->encryption == POOL_ENCRYPTION_OFF)
         return error_explain(
             ERROR_INVALID, "%s/%s says encryption = off, but the device is encrypted: set it to on, with its provider",
             conf->directory, POOL_CONF_NAME);
-    if (!uuid_equal(found->wrapping.provider, conf->provider->id))
-        return error_explain(ERROR_FOREIGN, "the device's keys are not under provider %s, which %s/%s names",
-                             conf->provider->name, conf->directory, POOL_CONF_NAME);
-    return ERROR_NONE;
+    if (provider_of_id(conf, found->wrapping.provider))
+        return ERROR_NONE;
+    uuid_format(found->wrapping.provider, id);
+    return error_explain(ERROR_FOREIGN,
+                         "the device's keys are under the provider of id %s, but %s/%s names no such one (provider = %s is "
+                         "another): was its section removed?",
+                         id, conf->directory, POOL_CONF_NAME, conf->provider->name);
 }
 
 enum error pool_keys_check(const struct pool_conf *conf, const struct witness *witness, const struct superblock *found)
@@ -72,8 +79,19 @@ enum error pool_keys_open(const struct pool_conf *conf, const struct witness *wi
     struct provider_kek which = {conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt};
     TRY(pool_keys_check(conf, witness, found));
     if (found->encryption)
-        return provider_kek_open(conf->provider, secret, &which, kek, state);
+        return provider_kek_open(provider_of_id(conf, found->wrapping.provider), secret, &which, kek, state);
     *state = KEK_ACTIVE;
     memcpy(kek, kek_public, KEY_SIZE);
+    return ERROR_NONE;
+}
+
+/* A key that needs no file, or whose file cannot be looked at right now, is told by the KEK alone. */
+enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t kek[KEY_SIZE], struct witness *witness)
+{
+    TRY(kcv_derive(kek, provider->id, witness->kek_kcv.bytes));
+    witness->kek_kcv.known = true;
+    witness->root_kcv.known = provider_root_kcv(provider, witness->kek_number, witness->root_kcv.bytes) == ERROR_NONE;
+    if (!witness->root_kcv.known)
+        error_forget();
     return ERROR_NONE;
 }

@@ -1,6 +1,7 @@
 /*
- * From the conf and what a person supplies to the KEK of a pool. The conf chooses the provider; a superblock, not yet
- * authenticated, only says which KEK of it, and is refused where it does not agree with conf and witness.
+ * From the conf and what a person supplies to the KEK of a pool. The conf says which providers there are, the
+ * witness which of them has the key in force; a superblock, not yet authenticated, only says which KEK of it, and is refused
+ * where it does not agree with them.
  */
 #ifndef COFFER_ENGINE_POOL_KEYS_H
 #define COFFER_ENGINE_POOL_KEYS_H
@@ -29,5 +30,9 @@ enum error pool_keys_check(const struct pool_conf *conf, const struct witness *w
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
                           const struct superblock *found, const struct provider_secret *secret,
                           uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
+
+/* Enters into the witness the check values of the KEK that is in force, and of the KDK that it is made of, so that another key can
+ * be told from it. The witness names them; the provider is theirs. */
+enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t kek[KEY_SIZE], struct witness *witness) CHECKED;
 
 #endif

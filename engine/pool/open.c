@@ -17,6 +17,8 @@
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
 #include "engine/pool/opening.h"
+#include "engine/pool/keys.h"
+#include "engine/pool/providers.h"
 
 const char *pool_command(const struct pool *pool) { return pool->command; }
 
@@ -138,21 +140,37 @@ static void root_settle(const struct opening *opening)
     for (size_t i = 0; i < opening->count; i++)
         if (opening->superblocks[i].wrapping.kek_number != pool->witness->kek_number)
             return;
-    enum error error = provider_root_settle(pool->conf->provider, pool->witness->kek_number);
+    enum error error = provider_root_settle(pool->provider, pool->witness->kek_number);
     if (error)
         message(MESSAGE_WARNING, "pool %s: a change of keys cannot be completed: %s", pool->directory, error_sentence(error));
+}
+
+/* Of the key that opened everything; saved with the next epoch. */
+static enum error kcvs_take(const struct opening *opening)
+{
+    struct pool *pool = opening->pool;
+    struct witness *witness = pool->witness;
+    if (pool->conf->encryption == POOL_ENCRYPTION_OFF || !opening->key->known)
+        return ERROR_NONE;
+    mutex_lock(&pool->witness_lock);
+    enum error error = pool_kcvs_take(pool->provider, opening->key->kek, witness);
+    mutex_unlock(&pool->witness_lock);
+    return error;
 }
 
 static enum error steps(struct opening *opening)
 {
     struct pool *pool = opening->pool;
     TRY(opening_authenticate(opening));
+    providers_use(pool, pool->witness->provider);
+    TRY(kcvs_take(opening));
     atomic_store(&pool->kek_state, (int)opening->key->state);
     pool->epoch = pool->witness->epoch;
     if (!pool->read_only) {
         TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
         TRY(opening_mend(opening));
         root_settle(opening);
+        providers_mend_line(pool);
     }
     TRY(group_begin(opening));
     if (!pool->read_only) {
@@ -214,6 +232,15 @@ static struct obstacle obstacle_of(const struct opening *opening, enum error err
     return obstacle;
 }
 
+/* Another provider may be in force since the start, or its files lie elsewhere. */
+static void providers_refresh(struct pool *pool)
+{
+    enum error error = providers_read(pool);
+    if (error)
+        message(MESSAGE_WARNING, "pool %s: the key providers are those of before: %s", pool->directory, error_sentence(error));
+    error_forget();
+}
+
 /* `*obstacle`: where it fails. */
 static enum error with_key(struct pool *pool, const struct provider_secret *secret, struct obstacle *obstacle)
 {
@@ -245,6 +272,8 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
 
 void pool_free(struct pool *pool)
 {
+    if (pool->providers != pool->conf)
+        pool_conf_destroy(pool->providers);
     pool_conf_destroy(pool->conf);
     batch_lenders_destroy(pool);
     mutex_deinit(&pool->witness_lock);
@@ -295,6 +324,8 @@ enum error pool_allocate(const char *directory, const struct pool_open_options *
     pool->directory = strdup(directory);
     pool->command = shell_command(directory);
     enum error error = pool->directory && pool->command ? pool_conf_read(directory, &pool->conf) : ERROR_NO_MEMORY;
+    pool->providers = pool->conf;
+    pool->provider = pool->conf ? pool->conf->provider : NULL;
     if (!error)
         error = batch_lenders_create(pool, pool_memory(pool));
     if (error) {
@@ -435,6 +466,7 @@ enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphr
     struct provider_secret secret = {passphrase, passphrase_size};
     struct obstacle obstacle;
     TRY(change_begin(pool, false, false));
+    providers_refresh(pool);
     enum error error = with_key(pool, passphrase ? &secret : NULL, &obstacle);
     pool_audit(pool, "pool.unlock", error);
     change_end(pool, error != ERROR_NONE); /* a person's wrong passphrase says nothing of the key that is awaited */
@@ -448,6 +480,7 @@ enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t
     struct obstacle obstacle;
     *again = error == ERROR_BUSY;
     TRY(error);
+    providers_refresh(pool);
     error = with_key(pool, passphrase ? &secret : NULL, &obstacle);
     *again = error && obstacle.passes;
     if (!error)

@@ -1,6 +1,6 @@
 /*
- * The order of SECURITY 4: the conf names devices and provider; the fixed parts of the superblocks are looked at; the
- * provider gives the KEK; the superblocks are authenticated, that of a device that lost all its copies by a peer's; the
+ * The order of SECURITY 4: the conf names devices and providers; the fixed parts of the superblocks are looked at; the
+ * provider that the witness names gives the KEK; the superblocks are authenticated, that of a device that lost all its copies by a peer's; the
  * witness is verified and says whether anything is older than it was. Only opening_mend() writes, when all of it is
  * done and an epoch reserved.
  *
@@ -17,6 +17,7 @@
 #include "crypto/arena.h"
 #include "engine/group/superblock_peer.h"
 #include "engine/pool/keys.h"
+#include "engine/pool/providers.h"
 
 /* ---- devices and keys -------------------------------------------------------------------------------------------------- */
 
@@ -89,8 +90,12 @@ static enum error copies_open(struct opening *opening, size_t i, const struct su
     if (error)
         return error_prefix(error, "%s", opening->conf->devices[i].path); /* the other sentences name it */
     *judged = true;
-    return superblock_open(opening->devices[i], probe, opening->key->kek, &opening->superblocks[i],
-                           &opening->keyrings[i], &opening->copies_bad[i]);
+    error = superblock_open(opening->devices[i], probe, opening->key->kek, &opening->superblocks[i], &opening->keyrings[i],
+                            &opening->copies_bad[i]);
+    return error == ERROR_WRONG_KEY && opening->key->other
+               ? error_prefix(error, "provider %s gives another key than the one in force, an older one or another pool's",
+                              provider_of_id(opening->pool->providers, opening->key->wrapping.provider)->name)
+               : error;
 }
 
 /* An altered copy may state any epoch, so the newest is only where the search begins: the newest that verifies counts.
@@ -198,10 +203,10 @@ static enum error mend_without_key(const struct opening *opening)
         return error_explain(ERROR_ACCESS,
                              "the key of provider %s is no longer active on its server: superblocks cannot be written "
                              "anew under it",
-                             opening->pool->conf->provider->name);
+                             opening->pool->provider->name);
     if (!opening_is_whole(opening))
         message(MESSAGE_WARNING, "superblocks are not written anew: the key of provider %s is no longer active",
-                opening->pool->conf->provider->name);
+                opening->pool->provider->name);
     return ERROR_NONE;
 }
 

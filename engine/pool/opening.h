@@ -12,6 +12,7 @@
 struct opening_key {
     uint8_t kek[KEY_SIZE];
     bool known;
+    bool other;               /* it is not the one whose check value the witness has: it will fit nothing */
     enum kek_state state;     /* but for active, nothing new is wrapped with it */
     enum error error;         /* why the provider did not give it */
     struct wrapping wrapping; /* under which the KEK was asked for */

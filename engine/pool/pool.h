@@ -85,6 +85,8 @@ struct pool {
     char *directory;
     char *command;                 /* pool_command() */
     struct pool_conf *conf;
+    struct pool_conf *providers;   /* coffer.conf as it was read last for its providers: `conf`, or a later one; pool->lock */
+    const struct provider_config *provider; /* of them, the one in force (providers.h); NULL: a plaintext pool; pool->lock */
     struct pool_open_options options;
     struct witness *witness;       /* under witness_lock */
     struct mutex witness_lock;

@@ -250,6 +250,29 @@ bool witness_is_rewriting(const struct witness *witness, struct uuid device)
     return witness->rewriting != 0;
 }
 
+void witness_release(struct witness *witness, struct uuid provider, uint64_t kek_number)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < witness->retained_count; i++) {
+        const struct witness_retained *one = &witness->retained[i];
+        if (!uuid_equal(one->provider, provider) || (kek_number != 0 && one->kek_number != kek_number))
+            witness->retained[kept++] = *one;
+    }
+    witness->retained_count = kept;
+}
+
+void witness_retain(struct witness *witness, struct uuid provider, uint64_t kek_number)
+{
+    witness_release(witness, provider, kek_number);
+    if (witness->retained_count == WITNESS_RETAINED_MAX) {
+        message(MESSAGE_WARNING, "key %" PRIu64 ", which was not retired, is not listed any more: there are too many",
+                witness->retained[0].kek_number);
+        memmove(&witness->retained[0], &witness->retained[1], (WITNESS_RETAINED_MAX - 1) * sizeof witness->retained[0]);
+        witness->retained_count--;
+    }
+    witness->retained[witness->retained_count++] = (struct witness_retained){provider, kek_number};
+}
+
 /* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 /* `found` is below `*seen`: refuses, or, where accepted, warns and lowers what was seen. */

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "crypto/hierarchy.h"
 #include "crypto/kdf.h"
 #include "engine/group/checkpoint.h"
 #include "engine/group/superblock.h"
@@ -26,6 +27,7 @@
 #define WITNESS_NAME        "witness"
 #define WITNESS_GROUPS_MAX  64
 #define WITNESS_DEVICES_MAX (WITNESS_GROUPS_MAX * 64)
+#define WITNESS_RETAINED_MAX 64 /* keys: who changes them each week has a year to retire them */
 
 struct witness_group {
     struct uuid id;
@@ -40,6 +42,18 @@ struct witness_device {
     uint64_t checkpoint; /* seen: number of the record durable on it */
 };
 
+/* What tells a key from another one without being one. */
+struct witness_kcv {
+    bool known; /* by versions of before it was not */
+    uint8_t bytes[KCV_SIZE];
+};
+
+/* A key that was in force and that its provider may still keep. */
+struct witness_retained {
+    struct uuid provider;
+    uint64_t kek_number;
+};
+
 struct witness {
     char *path;
     struct uuid pool;
@@ -47,6 +61,10 @@ struct witness {
     uint64_t rewriting;   /* the one under which a change of keys writes superblocks; 0: none is under way */
     struct uuid provider; /* of the current key; zero: a plaintext pool */
     uint64_t kek_number;
+    struct witness_kcv kek_kcv;  /* of that KEK */
+    struct witness_kcv root_kcv; /* of the KDK that it is made of, as the key file says; unknown: there is none */
+    size_t retained_count;
+    struct witness_retained retained[WITNESS_RETAINED_MAX]; /* oldest first */
     struct audit_anchor audit; /* seen: of the audit; count 0: there is none yet */
     bool encryption_floor; /* the pool is encrypted: plaintext is never accepted */
     size_t group_count;
@@ -78,6 +96,11 @@ enum error witness_epoch_reserve(struct witness *witness, uint64_t *epoch) CHECK
 enum error witness_epoch_for_superblocks(struct witness *witness, uint64_t *epoch) CHECKED;
 /* Whether the last writing of a device's superblock may have been cut short. */
 bool witness_is_rewriting(const struct witness *witness, struct uuid device);
+
+/* A key that is in force no more; the oldest gives way where there is no room. And one that its provider keeps no more, or,
+ * with number 0, all of that provider. In memory, like what follows. */
+void witness_retain(struct witness *witness, struct uuid provider, uint64_t kek_number);
+void witness_release(struct witness *witness, struct uuid provider, uint64_t kek_number);
 
 /* Raises what was seen of a device or group, never lowers it; enters what was unknown. Call only after it is durable.
  */

@@ -136,6 +136,36 @@ static enum error parse_audit(const json_t *object, struct audit_anchor *audit)
     return audit->count ? ERROR_NONE : damaged("audit");
 }
 
+/* *count rises where there is one. */
+static enum error get_kcv(const json_t *object, const char *name, struct witness_kcv *kcv, size_t *count)
+{
+    const json_t *member = json_object_get(object, name);
+    if (member == NULL)
+        return ERROR_NONE;
+    kcv->known = true;
+    (*count)++;
+    return hexadecimal(json_string_value(member), kcv->bytes, KCV_SIZE) ? ERROR_NONE : damaged(name);
+}
+
+static enum error parse_retained(const json_t *root, struct witness *witness, size_t *count)
+{
+    const json_t *array = json_object_get(root, "retained");
+    if (array == NULL)
+        return ERROR_NONE;
+    if (!json_is_array(array) || json_array_size(array) > WITNESS_RETAINED_MAX)
+        return damaged("retained");
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *one = json_array_get(array, i);
+        if (json_object_size(one) != 2)
+            return damaged("retained");
+        TRY(get_uuid(one, "provider", &witness->retained[i].provider));
+        TRY(get_number(one, "kek_number", &witness->retained[i].kek_number));
+    }
+    witness->retained_count = json_array_size(array);
+    (*count)++;
+    return ERROR_NONE;
+}
+
 static enum error parse_fields(const json_t *root, struct witness *witness)
 {
     TRY(get_uuid(root, "pool", &witness->pool));
@@ -146,11 +176,15 @@ static enum error parse_fields(const json_t *root, struct witness *witness)
     TRY(parse_groups(root, witness));
     TRY(parse_devices(root, witness));
     bool rewriting = json_object_get(root, "rewriting") != NULL, audited = json_object_get(root, "audit") != NULL;
+    size_t expected = 8u + rewriting + audited;
     if (rewriting)
         TRY(get_number(root, "rewriting", &witness->rewriting));
     if (audited)
         TRY(parse_audit(json_object_get(root, "audit"), &witness->audit));
-    return json_object_size(root) == 8u + rewriting + audited ? ERROR_NONE : error_explain(ERROR_CORRUPT, "it has unknown members");
+    TRY(get_kcv(root, "kek_kcv", &witness->kek_kcv, &expected));
+    TRY(get_kcv(root, "root_kcv", &witness->root_kcv, &expected));
+    TRY(parse_retained(root, witness, &expected));
+    return json_object_size(root) == expected ? ERROR_NONE : error_explain(ERROR_CORRUPT, "it has unknown members");
 }
 
 /* Takes the MAC out of the object and keeps the canonical text of the rest. */
@@ -202,11 +236,12 @@ static json_t *sequence_json(uint64_t sequence)
     return json_string(text);
 }
 
-static json_t *mac_json(const uint8_t mac[MAC_SIZE])
+static json_t *bytes_json(const uint8_t *bytes, size_t size)
 {
     char text[2 * MAC_SIZE + 1];
-    for (size_t i = 0; i < MAC_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", mac[i]);
+    ASSERT(size <= MAC_SIZE);
+    for (size_t i = 0; i < size; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
     return json_string(text);
 }
 
@@ -234,6 +269,31 @@ static json_t *groups_json(const struct witness *witness)
     return array;
 }
 
+static json_t *retained_json(const struct witness *witness)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < witness->retained_count; i++)
+        json_array_append_new(array, json_pack("{s:o, s:o}", "provider", uuid_json(witness->retained[i].provider), "kek_number",
+                                               number_json(witness->retained[i].kek_number)));
+    return array;
+}
+
+/* The members that need not be there. */
+static bool put_others(json_t *root, const struct witness *witness)
+{
+    bool put = true;
+    if (witness->rewriting != 0)
+        put = json_object_set_new(root, "rewriting", number_json(witness->rewriting)) == 0;
+    if (put && witness->kek_kcv.known)
+        put = json_object_set_new(root, "kek_kcv", bytes_json(witness->kek_kcv.bytes, KCV_SIZE)) == 0;
+    if (put && witness->root_kcv.known)
+        put = json_object_set_new(root, "root_kcv", bytes_json(witness->root_kcv.bytes, KCV_SIZE)) == 0;
+    if (put && witness->retained_count != 0)
+        put = json_object_set_new(root, "retained", retained_json(witness)) == 0 &&
+              json_array_size(json_object_get(root, "retained")) == witness->retained_count;
+    return put;
+}
+
 static bool is_whole(const json_t *root, const struct witness *witness)
 {
     return root != NULL && json_array_size(json_object_get(root, "devices")) == witness->device_count &&
@@ -254,16 +314,15 @@ enum error witness_text_compose(const struct witness *witness, char **text)
                   uuid_json(witness->provider), "kek_number", number_json(witness->kek_number), "encryption_floor",
                   witness->encryption_floor, "groups", groups_json(witness), "devices", devices_json(witness));
     uint8_t mac[MAC_SIZE];
-    if (!is_whole(root, witness) ||
-        (witness->rewriting != 0 && json_object_set_new(root, "rewriting", number_json(witness->rewriting)) != 0))
+    if (!is_whole(root, witness) || !put_others(root, witness))
         return ERROR_NO_MEMORY;
     if (witness->audit.count &&
         json_object_set_new(root, "audit",
                             json_pack("{s:o, s:o}", "count", number_json(witness->audit.count), "head",
-                                      mac_json(witness->audit.head))) != 0)
+                                      bytes_json(witness->audit.head, sizeof witness->audit.head))) != 0)
         return ERROR_NO_MEMORY;
     TRY(canonical_mac(witness, root, mac));
-    if (json_object_set_new(root, "mac", mac_json(mac)) != 0)
+    if (json_object_set_new(root, "mac", bytes_json(mac, MAC_SIZE)) != 0)
         return ERROR_NO_MEMORY;
     char *dumped = json_dumps(root, READABLE);
     if (dumped == NULL)

@@ -232,6 +232,8 @@ void child_format(struct session *session)
                                           .fingerprint = session->settings.fingerprint,
                                           .seal = "file"};
     succeed(pool_create(&options), "create the pool");
+    if (session_works(session, WORK_REKEYS))
+        rekeys_prepare(session);
 }
 
 void child_populate(struct session *session)

@@ -1,36 +1,74 @@
 /*
  * The number of the key in force rises by one with each change that was answered well; one that failed may have come
- * about, and says so; one that a kill ended may have too. That the key opens the pool is shown by every restart.
+ * about, and says so; one that a kill ended may have too. A number is of one provider: the one in force, or the one to which
+ * it was to go. That the key opens the pool is shown by every restart.
  *
  * One thread. The bounds are set before a call, so a kill at any point is harmless.
  */
 #include "tests/crash/rekeys.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/memory.h"
+#include "engine/pool/conf_edit.h"
 #include "tests/crash/random.h"
 
 #define PAUSE_MAX        CLOCK_SECOND
-#define NEW_ROOT_PERCENT 40
+#define NEW_ROOT_PERCENT 25
+#define SWAP_PERCENT     40
 
-static uint64_t number_in_force(struct pool *pool)
+static const char *const providers[] = {"native", "second"};
+
+void rekeys_prepare(const struct session *session)
+{
+    char path[PATH_SIZE];
+    struct provider_config second = {.name = "second", .id = uuid_random(), .type = "native", .seal = "file", .path = path};
+    int lock;
+    snprintf(path, sizeof(path), "%s/second.key", session->settings.directory);
+    succeed(conf_edit_begin(session->pool, &lock), "lock the conf");
+    succeed(conf_edit_add(session->pool, &second), "add a provider");
+    conf_edit_end(lock);
+}
+
+/* The key in force must be the one of the bounds that its number says, and of its provider. */
+static uint64_t in_force(const struct key_model *keys, struct pool *pool, const char *when)
 {
     struct pool_key_status status;
     succeed(pool_key_status(pool, &status), "status of keys");
+    if (keys->most == 0)
+        return status.kek_number;
+    if (status.kek_number < keys->least || status.kek_number > keys->most)
+        fail("key %llu is in force %s, and it must be one of %llu to %llu", (unsigned long long)status.kek_number, when,
+             (unsigned long long)keys->least, (unsigned long long)keys->most);
+    unsigned provider = status.kek_number == keys->least ? keys->provider_of_least : keys->provider_of_most;
+    if (strcmp(status.provider, providers[provider]) != 0)
+        fail("key %llu is in force %s, of provider %s and not of %s", (unsigned long long)status.kek_number, when,
+             status.provider, providers[provider]);
     return status.kek_number;
 }
 
-static void rekey(struct session *session, struct pool *pool, bool new_root)
+static void settle(struct key_model *keys, uint64_t now)
+{
+    keys->provider_of_least = now == keys->least ? keys->provider_of_least : keys->provider_of_most;
+    keys->provider_of_most = keys->provider_of_least;
+    keys->least = keys->most = now;
+}
+
+static void rekey(struct session *session, struct pool *pool, struct pool_rekey_options options, bool swaps)
 {
     struct key_model *keys = &session->keys;
+    keys->provider_of_most = swaps ? !keys->provider_of_least : keys->provider_of_least;
     keys->most = keys->least + 1;
-    enum error error = pool_rekey(pool, &(struct pool_rekey_options){.new_root = new_root});
-    uint64_t now = number_in_force(pool);
-    if (now < keys->least || now > keys->most || (error == ERROR_NONE && now != keys->most))
-        fail("key %llu is in force after a change of key %llu: %s", (unsigned long long)now, (unsigned long long)keys->least,
-             error_name(error));
+    if (swaps)
+        options.provider = providers[keys->provider_of_most];
+    enum error error = pool_rekey(pool, &options);
+    uint64_t now = in_force(keys, pool, "after a change");
+    if (error == ERROR_NONE && now != keys->most)
+        fail("key %llu is in force after a change that was answered well", (unsigned long long)now);
     (void)!succeeds(session, error, "change of keys");
-    keys->least = keys->most = now;
+    settle(keys, now);
 }
 
 void rekeys_run(void *argument)
@@ -39,7 +77,8 @@ void rekeys_run(void *argument)
     struct session *session = run->session;
     struct dice dice = {session->settings.seed * 86028121 + session->round + atomic_load(&session->clock.now)};
     while (!atomic_load(&session->stop) && !atomic_load(&session->over)) {
-        rekey(session, run->pool, dice_percent(&dice, NEW_ROOT_PERCENT));
+        bool swaps = dice_percent(&dice, SWAP_PERCENT);
+        rekey(session, run->pool, (struct pool_rekey_options){.new_root = dice_percent(&dice, NEW_ROOT_PERCENT)}, swaps);
         atomic_fetch_add(&session->calls, 1);
         clock_sleep(dice_below(&dice, PAUSE_MAX));
     }
@@ -47,12 +86,8 @@ void rekeys_run(void *argument)
 
 void rekeys_compare(struct session *session, struct pool *pool)
 {
-    struct key_model *keys = &session->keys;
-    uint64_t now = number_in_force(pool);
+    uint64_t now = in_force(&session->keys, pool, "after a start");
     if (now == 0)
         fail("an open pool has no key in force");
-    if (keys->most != 0 && (now < keys->least || now > keys->most))
-        fail("key %llu is in force, and it must be one of %llu to %llu", (unsigned long long)now,
-             (unsigned long long)keys->least, (unsigned long long)keys->most);
-    keys->least = keys->most = now;
+    settle(&session->keys, now);
 }

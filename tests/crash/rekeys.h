@@ -10,8 +10,10 @@ struct rekeys_run {
     struct pool *pool;
 };
 
+/* A provider more, to which the key may go and come back. After the creation of the pool. */
+void rekeys_prepare(const struct session *session);
 void rekeys_run(void *run);
-/* After a restart: the key in force is one that may be. */
+/* After a restart: the key in force is one that may be, of the provider whose it may be. */
 void rekeys_compare(struct session *session, struct pool *pool);
 
 #endif

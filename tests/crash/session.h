@@ -138,6 +138,7 @@ struct scrub_model {
 /* Of the key in force, what a restart may find; 0: any. */
 struct key_model {
     uint64_t least, most;
+    unsigned provider_of_least, provider_of_most; /* whose these are, as rekeys.c counts providers */
 };
 
 struct volume_model {

@@ -1,0 +1,280 @@
+/*
+ * coffer.conf, changed line by line.
+ *
+ * The file is cut into lines; a section reaches from its head to the next one's, and comments right above a head are that
+ * section's. What was changed is parsed as a whole, and compared with what it is to say, before it replaces the file in one
+ * step: a crash leaves the old conf or the new one.
+ *
+ * The lock is flock(2) on the pool directory, since the file itself is replaced. It is held for reading and writing a small
+ * file, and by a change of keys for its commit, so that no provider goes while it comes into force.
+ */
+#include "engine/pool/conf_edit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/conf.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "engine/pool/conf.h"
+#include "engine/pool/providers.h"
+
+#define LOCK_WAIT  (10 * CLOCK_SECOND)
+#define LOCK_PAUSE (20 * CLOCK_MILLISECOND)
+
+enum error conf_edit_begin(const char *directory, int *lock)
+{
+    int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), number = 0;
+    if (opened < 0)
+        return error_from_errno(errno, "open %s", directory);
+    for (uint64_t until = clock_monotonic() + LOCK_WAIT;;) {
+        number = flock(opened, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+        if ((number != EWOULDBLOCK && number != EINTR) || clock_monotonic() >= until)
+            break;
+        clock_sleep(LOCK_PAUSE);
+    }
+    if (number == 0) {
+        *lock = opened;
+        return ERROR_NONE;
+    }
+    close(opened);
+    return number == EWOULDBLOCK ? error_explain(ERROR_BUSY, "another process is changing %s/%s right now: try again", directory,
+                                                 POOL_CONF_NAME)
+                                 : error_from_errno(number, "lock %s", directory);
+}
+
+void conf_edit_end(int lock) { close(lock); }
+
+/* ---- lines ----------------------------------------------------------------------------------------------------------- */
+
+struct edit {
+    char *text; /* as it was read */
+    size_t size;
+    struct pool_conf *conf; /* of it */
+};
+
+static void edit_forget(struct edit *edit)
+{
+    pool_conf_destroy(edit->conf);
+    free(edit->text);
+}
+
+static enum error edit_begin(struct edit *edit, const char *directory)
+{
+    AUTO_FREE char *path = file_join(directory, POOL_CONF_NAME);
+    *edit = (struct edit){0};
+    if (path == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(pool_conf_read(directory, &edit->conf)); /* it is a text, then */
+    enum error error = file_read(path, CONF_SIZE_MAX, (void **)&edit->text, &edit->size);
+    if (error)
+        pool_conf_destroy(edit->conf);
+    return error;
+}
+
+static const char *line_end(const char *line)
+{
+    const char *end = strchrnul(line, '\n');
+    return *end == '\n' ? end + 1 : end;
+}
+
+static const char *blanks_skip(const char *at)
+{
+    while (*at == ' ' || *at == '\t' || *at == '\r')
+        at++;
+    return at;
+}
+
+static bool is_head(const char *line) { return *blanks_skip(line) == '['; }
+
+static bool is_head_of(const char *line, const char *section)
+{
+    const char *at = blanks_skip(line);
+    size_t size = strlen(section);
+    return *at == '[' && strncmp(at + 1, section, size) == 0 && at[1 + size] == ']';
+}
+
+static bool is_comment(const char *line)
+{
+    char first = *blanks_skip(line);
+    return first == '#' || first == ';';
+}
+
+/* "name =" or "name:" */
+static bool is_setting(const char *line, const char *name)
+{
+    const char *at = blanks_skip(line);
+    size_t size = strlen(name);
+    if (strncmp(at, name, size) != 0)
+        return false;
+    at = blanks_skip(at + size);
+    return *at == '=' || *at == ':';
+}
+
+/* ---- the new text ---------------------------------------------------------------------------------------------------- */
+
+/* It says what it said before, but for providers, and in force is `provider`. */
+static enum error text_prove(const struct edit *edit, const char *text, const char *provider, size_t provider_count)
+{
+    struct pool_conf *conf;
+    TRY(pool_conf_parse(edit->conf->directory, text, &conf));
+    bool right = conf->provider != NULL && strcmp(conf->provider->name, provider) == 0 &&
+                 conf->provider_count == provider_count && uuid_equal(conf->pool, edit->conf->pool) &&
+                 conf->group_count == edit->conf->group_count;
+    pool_conf_destroy(conf);
+    return right ? ERROR_NONE
+                 : error_explain(ERROR_INVALID, "%s/%s is written in a way that cannot be changed by a program: change it by hand",
+                                 edit->conf->directory, POOL_CONF_NAME);
+}
+
+static enum error text_put(const struct edit *edit, const char *text, const char *provider, size_t provider_count)
+{
+    AUTO_FREE char *path = file_join(edit->conf->directory, POOL_CONF_NAME);
+    if (path == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(text_prove(edit, text, provider, provider_count));
+    return file_replace(path, text, strlen(text));
+}
+
+/* What `write` makes of the text. */
+static enum error text_make(const struct edit *edit, void (*write)(FILE *out, const struct edit *, const void *), const void *what,
+                            char **text)
+{
+    size_t size;
+    FILE *out = open_memstream(text, &size);
+    if (out == NULL)
+        return ERROR_NO_MEMORY;
+    write(out, edit, what);
+    bool failed = ferror(out) != 0;
+    if (fclose(out) == 0 && !failed)
+        return ERROR_NONE;
+    free(*text);
+    *text = NULL;
+    return ERROR_NO_MEMORY;
+}
+
+static void write_use(FILE *out, const struct edit *edit, const void *name)
+{
+    bool in_pool = false;
+    for (const char *line = edit->text; *line != '\0'; line = line_end(line)) {
+        if (is_head(line))
+            in_pool = is_head_of(line, "pool");
+        if (in_pool && is_setting(line, "provider"))
+            fprintf(out, "provider = %s\n", (const char *)name);
+        else
+            fwrite(line, 1, (size_t)(line_end(line) - line), out);
+    }
+}
+
+/* Comments are kept back until it is known whose they are. */
+static void write_without(FILE *out, const struct edit *edit, const void *section)
+{
+    bool left_out = false;
+    const char *kept = NULL; /* the first line of comments that nothing followed yet */
+    for (const char *line = edit->text; *line != '\0'; line = line_end(line)) {
+        if (is_comment(line)) {
+            kept = kept != NULL ? kept : line;
+            continue;
+        }
+        const char *from = kept != NULL ? kept : line;
+        left_out = is_head(line) ? is_head_of(line, section) : left_out;
+        if (!left_out)
+            fwrite(from, 1, (size_t)(line_end(line) - from), out);
+        kept = NULL;
+    }
+    if (kept != NULL && !left_out)
+        fputs(kept, out);
+}
+
+static void write_with(FILE *out, const struct edit *edit, const void *section)
+{
+    fwrite(edit->text, 1, edit->size, out);
+    if (edit->size > 0 && edit->text[edit->size - 1] != '\n')
+        fputc('\n', out);
+    fputs(section, out);
+}
+
+/* ---- the changes ----------------------------------------------------------------------------------------------------- */
+
+static enum error use(const struct edit *edit, const char *name)
+{
+    const struct provider_config *provider;
+    TRY(provider_named(edit->conf, name, &provider));
+    if (provider == edit->conf->provider)
+        return ERROR_NONE;
+    AUTO_FREE char *text = NULL;
+    TRY(text_make(edit, write_use, name, &text));
+    return text_put(edit, text, name, edit->conf->provider_count);
+}
+
+enum error conf_edit_use(const char *directory, const char *name)
+{
+    struct edit edit;
+    TRY(edit_begin(&edit, directory));
+    enum error error = use(&edit, name);
+    edit_forget(&edit);
+    return error;
+}
+
+static enum error remove_from(const struct edit *edit, const char *name)
+{
+    const struct provider_config *provider;
+    char section[PROVIDER_NAME_MAX + sizeof "provider "];
+    TRY(provider_named(edit->conf, name, &provider));
+    if (provider == edit->conf->provider)
+        return error_explain(ERROR_BUSY, "provider %s is the one in %s/%s: another one is to be in force before it can go", name,
+                             edit->conf->directory, POOL_CONF_NAME);
+    snprintf(section, sizeof section, "provider %s", name);
+    AUTO_FREE char *text = NULL;
+    TRY(text_make(edit, write_without, section, &text));
+    return text_put(edit, text, edit->conf->provider->name, edit->conf->provider_count - 1);
+}
+
+enum error conf_edit_remove(const char *directory, const char *name)
+{
+    struct edit edit;
+    TRY(edit_begin(&edit, directory));
+    enum error error = remove_from(&edit, name);
+    edit_forget(&edit);
+    return error;
+}
+
+static bool same_file(const char *a, const char *b) { return a != NULL && b != NULL && strcmp(a, b) == 0; }
+
+static enum error add(const struct edit *edit, const struct provider_config *provider)
+{
+    const struct pool_conf *conf = edit->conf;
+    if (!pool_conf_name_is_valid(provider->name, PROVIDER_NAME_MAX))
+        return error_explain(ERROR_INVALID, "a provider cannot be named \"%.64s\" in %s: letters, digits, '-', '_' and '.' can be "
+                                            "in it", provider->name, POOL_CONF_NAME);
+    if (conf->provider == NULL)
+        return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no key that a provider could keep", conf->directory);
+    for (size_t i = 0; i < conf->provider_count; i++) {
+        const struct provider_config *other = &conf->providers[i];
+        if (strcmp(other->name, provider->name) == 0)
+            return error_explain(ERROR_EXISTS, "there is a provider %s already: name another", provider->name);
+        if (uuid_equal(other->id, provider->id))
+            return error_explain(ERROR_EXISTS, "that is the id of provider %s", other->name);
+        if (same_file(other->path, provider->path))
+            return error_explain(ERROR_EXISTS, "%s is the key file of provider %s: name another", provider->path, other->name);
+    }
+    AUTO_FREE char *section = NULL, *text = NULL;
+    TRY(pool_conf_provider_compose(provider, &section));
+    TRY(text_make(edit, write_with, section, &text));
+    return text_put(edit, text, conf->provider->name, conf->provider_count + 1);
+}
+
+enum error conf_edit_add(const char *directory, const struct provider_config *provider)
+{
+    struct edit edit;
+    TRY(edit_begin(&edit, directory));
+    enum error error = add(&edit, provider);
+    edit_forget(&edit);
+    return error;
+}

@@ -1,0 +1,155 @@
+/*
+ * A pool of two devices for tests of changes of keys: any of its writes and flushes may fail, its key file can be looked at, and
+ * all its data compared.
+ */
+#ifndef COFFER_TESTS_UNIT_REKEY_FIXTURE_H
+#define COFFER_TESTS_UNIT_REKEY_FIXTURE_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/device/kind.h"
+#include "tests/unit/pool_fixture.h"
+
+#define DEVICES   2
+#define KEY_BYTES 4096
+#define BLOCKS    32
+
+static char paths[DEVICES][160], key_path[256], other_path[300];
+static const struct device_operations *honest;
+static struct device_operations failing;
+static _Atomic int countdown; /* of writes and flushes, to the one that fails; 0: none */
+static bool superblocks_only; /* counted are their writes alone, four of a device each time */
+
+static inline void submit_failing(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool write = ios[i]->operation == DEVICE_WRITE;
+        bool counts = superblocks_only ? write && ios[i]->size == SUPERBLOCK_SIZE : write || ios[i]->operation == DEVICE_FLUSH;
+        if (counts && atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1) {
+            device_fence(ios[i], EIO);
+            io_complete(ios[i], ERROR_IO, EIO);
+        } else {
+            honest->submit(&ios[i], 1);
+        }
+    }
+}
+
+static inline enum error open_failing(const char *path, unsigned flags, void *context, struct device **device)
+{
+    (void)context;
+    TRY(device_open_file(path, flags, device));
+    honest = (*device)->operations;
+    failing = *honest;
+    failing.submit = submit_failing;
+    failing.run = NULL;
+    (*device)->operations = &failing;
+    return ERROR_NONE;
+}
+
+static const char *passphrase_given;
+
+static inline enum error try_open(void)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY,
+                                        .open_device = open_failing,
+                                        .passphrase = passphrase_given,
+                                        .passphrase_size = passphrase_given ? strlen(passphrase_given) : 0};
+    error_forget();
+    return pool_open(fixture_directory, &options, &pool);
+}
+
+static inline int setup_pool(const char *seal, const char *passphrase)
+{
+    const char *parent = getenv("TMPDIR"), *given[DEVICES];
+    snprintf(fixture_root, sizeof fixture_root, "%.40s/coffer-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_non_null(mkdtemp(fixture_root));
+    snprintf(fixture_directory, sizeof fixture_directory, "%s/pool", fixture_root);
+    for (size_t i = 0; i < DEVICES; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/disk%zu", fixture_root, i);
+        assert_fine(device_create_file(paths[i], FIXTURE_SIZE));
+        given[i] = paths[i];
+    }
+    passphrase_given = passphrase;
+    assert_fine(pool_create(&(struct pool_create_options){.directory = fixture_directory,
+                                                          .device_paths = given,
+                                                          .device_count = DEVICES,
+                                                          .encryption = seal != NULL,
+                                                          .fingerprint = POOL_FINGERPRINT_XXH3,
+                                                          .seal = seal,
+                                                          .passphrase = passphrase,
+                                                          .passphrase_size = passphrase ? strlen(passphrase) : 0}));
+    assert_fine(try_open());
+    if (seal != NULL)
+        snprintf(key_path, sizeof key_path, "%s", pool->conf->provider->path);
+    snprintf(other_path, sizeof other_path, "%s.next-2", key_path);
+    make("disk", GIB);
+    for (unsigned i = 1; i < BLOCKS; i++)
+        write_block("disk", (uint64_t)i * COFFER_BLOCK, i);
+    return 0;
+}
+
+static inline int setup(void **context) { (void)context; return setup_pool("file", NULL); }
+static inline int setup_passphrase(void **context) { (void)context; return setup_pool("passphrase", "correct horse"); }
+static inline int setup_plain(void **context) { (void)context; return setup_pool(NULL, NULL); }
+
+static inline int teardown(void **context)
+{
+    (void)context;
+    atomic_store(&countdown, 0);
+    superblocks_only = false;
+    if (pool != NULL)
+        assert_fine(pool_close(pool));
+    pool = NULL;
+    return nftw(fixture_root, fixture_remove, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static inline void assert_data_is_intact(void)
+{
+    for (unsigned i = 1; i < BLOCKS; i++)
+        assert_block("disk", (uint64_t)i * COFFER_BLOCK, i);
+}
+
+static inline uint64_t kek_number(void)
+{
+    struct pool_key_status status;
+    assert_fine(pool_key_status(pool, &status));
+    return status.kek_number;
+}
+
+static inline void assert_under_one_key(uint64_t number)
+{
+    for (uint32_t d = 0; d < DEVICES; d++) {
+        assert_int_equal(pool->group->superblocks[d].wrapping.kek_number, number);
+        assert_true(uuid_is_zero(pool->group->superblocks[d].other.provider));
+    }
+    assert_int_equal(kek_number(), number);
+}
+
+static inline void reopen(void)
+{
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    assert_fine(try_open());
+}
+
+static inline size_t file_bytes(const char *path, uint8_t bytes[KEY_BYTES])
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = read(descriptor, bytes, KEY_BYTES);
+    close(descriptor);
+    return size < 0 ? 0 : (size_t)size;
+}
+
+static inline void put_file(const char *path, const uint8_t *bytes, size_t size)
+{
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(write(descriptor, bytes, size), size);
+    close(descriptor);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+#endif
