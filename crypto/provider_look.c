@@ -1,7 +1,7 @@
 /*
- * A key file says by its KCV which key it holds, so whoever remembers the KCV can tell an old file or another one from the right
- * one without opening it. No state, no locks; a crash in provider_key_end() leaves the file whole, or overwritten, or gone, and
- * who calls again ends it.
+ * A key file says by its KCV which key it holds, so whoever remembers the KCV can tell an old file or another one from the
+ * right one without opening it. No state, no locks; a crash in provider_key_end() leaves the file whole, or overwritten, or
+ * gone, and who calls again ends it.
  */
 #include "crypto/provider_look.h"
 
@@ -19,7 +19,8 @@
 
 /* ---- whether it could make a key ----------------------------------------------------------------------------------- */
 
-/* A server has no such key yet, and says so: then everything before was well. */
+/* A server has no such key yet, and says so: then everything before was well. One that it has, in whatever state, is left by a
+ * change that was cut short, and another name will do. */
 static enum error servers_check(const struct provider_config *config, const struct provider_kek *which)
 {
     AUTO_FREE struct kmip_report *reports = memory_zeroed(PROVIDER_SERVERS_MAX, sizeof *reports);
@@ -27,7 +28,8 @@ static enum error servers_check(const struct provider_config *config, const stru
         return ERROR_NO_MEMORY;
     TRY(provider_kmip_test(config, which, false, reports));
     for (size_t i = 0; i < config->server_count; i++)
-        if (!reports[i].reached || (reports[i].error != ERROR_NONE && reports[i].error != ERROR_KEY_ABSENT))
+        if (!reports[i].reached ||
+            (reports[i].error != ERROR_NONE && reports[i].error != ERROR_KEY_ABSENT && reports[i].id[0] == '\0'))
             return error_explain(reports[i].error, "provider %s: %s: %s", config->name, reports[i].server, reports[i].sentence);
     return ERROR_NONE;
 }
@@ -101,7 +103,8 @@ enum error provider_key_end(const struct provider_config *config, const struct p
     if (operations->end_kek != NULL)
         return operations->end_kek(config, which, destroy);
     if (!destroy)
-        return error_explain(ERROR_INVALID, "provider %s keeps its key in %s, and a file cannot be revoked: --destroy overwrites it",
+        return error_explain(ERROR_INVALID,
+                             "provider %s keeps its key in %s, and a file cannot be revoked: --destroy overwrites it",
                              config->name, config->path);
     return provider_root_destroy(config);
 }

@@ -9,16 +9,16 @@
 #include "crypto/hierarchy.h"
 #include "crypto/provider.h"
 
-/* Whether a key could be made there: the TPM answers, each KMIP server is reached and trusted, the place of the key file may be
- * written and has no file of another provider. Changes nothing; `which` names a key that servers need not have. */
+/* Whether a key could be made there: the TPM answers, each KMIP server is reached and trusted, the place of the key file may
+ * be written and has no file of another provider. Changes nothing; `which` names a key that servers need not have. */
 enum error provider_ready_check(const struct provider_config *config, const struct provider_kek *which) CHECKED;
 
 /* The KCV of the KDK of KEK `number`, as its file says. ERROR_UNSUPPORTED: the provider has no file; ERROR_NOT_FOUND: it is not
  * there; else as native_key_load(). */
 enum error provider_root_kcv(const struct provider_config *config, uint64_t number, uint8_t kcv[KCV_SIZE]) CHECKED;
 
-/* Ends an old KEK of a provider that keeps KEKs: Revoke on each server, with `destroy` Destroy as well; where a server has it no
- * more, that is well. Of one that keeps a KDK in a file: overwrites and removes the file, and wants `destroy` for it. That
+/* Ends an old KEK of a provider that keeps KEKs: Revoke on each server, with `destroy` Destroy as well; where a server has it
+ * no more, that is well. Of one that keeps a KDK in a file: overwrites and removes the file, and wants `destroy` for it. That
  * nothing needs the key is the caller's to know. ERROR_INVALID; and the servers'. */
 enum error provider_key_end(const struct provider_config *config, const struct provider_kek *which, bool destroy) CHECKED;
 

@@ -146,10 +146,21 @@ struct pool_rekey_options {
 /*
  * Shallow rekey (rekey.c): a new key encryption key for all devices, while everything goes on; no stored data changes. The
  * present key is asked for as a proof. ERROR_LOCKED: the pool is, or a passphrase is needed; ERROR_WRONG_KEY; ERROR_BUSY: it
- * is being locked or rekeyed; ERROR_INVALID: the pool is not encrypted; ERROR_EXISTS: `provider` is in force; and the provider's, the devices' and the
- * witness's. The sentence says which key is in force after an error.
+ * is being locked or rekeyed; ERROR_INVALID: the pool is not encrypted; ERROR_NOT_FOUND: the conf names no such provider;
+ * ERROR_EXISTS: it is in force; and the providers', the devices' and the witness's. The sentence says which key is in force
+ * after an error.
  */
 enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *options) CHECKED;
+
+struct pool_retire_options {
+    const char *provider; /* NULL: of any provider */
+    uint64_t number;      /* 0: all */
+    bool destroy;         /* else they are only revoked, which a key file cannot be */
+};
+/* Ends keys that were in force and that nothing needs (retire.c); the one in force never. *count: how many, also where it
+ * fails. ERROR_NOT_FOUND: there are none; ERROR_BUSY: the key is in force, or a change of keys is not complete; ERROR_LOCKED;
+ * and the providers'. */
+enum error pool_key_retire(struct pool *pool, const struct pool_retire_options *options, uint64_t *count) CHECKED;
 
 /* A key that was in force and that its provider may still keep; the name is empty where the conf names it no more. */
 struct pool_key_retained {

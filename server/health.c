@@ -270,15 +270,18 @@ static void check_key_state(const struct health_facts *facts, struct finding *fi
     snprintf(finding->command, sizeof(finding->command), "%s key rekey --shallow", facts->self);
 }
 
-/* Could the pool be opened again? Of a key file WIDE_MODES and the next start tell. */
+/* Could the pool be opened again? Of a key file that others may read WIDE_MODES tells, too. */
 static void check_unlock_ready(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_watch_facts *unlock = &facts->unlock;
     good(finding, facts->status->locked ? "unknown while the pool is locked" : "no key server is asked for this pool's key");
     if (facts->status->locked || !unlock->looked)
         return;
-    snprintf(finding->evidence, sizeof(finding->evidence), "each of %u key server%s would give the key", unlock->servers,
-             unlock->servers == 1 ? "" : "s");
+    if (unlock->file)
+        good(finding, "the key file is there and holds the key in force");
+    else
+        snprintf(finding->evidence, sizeof(finding->evidence), "each of %u key server%s would give the key", unlock->servers,
+                 unlock->servers == 1 ? "" : "s");
     if (unlock->sentences[0] == '\0')
         return;
     finding->severity = unlock->ready == 0 ? "error" : "warning";

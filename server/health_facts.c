@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "engine/pool/conf.h"
+#include "engine/pool/kek_number.h"
 
 /* A line of /proc/swaps is "NAME TYPE SIZE USED PRIORITY"; zram stays in memory, dm- devices are mostly dm-crypt. */
 static bool swap_line_is_plaintext(const char *line)
@@ -81,8 +82,11 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     }
     facts->looked = true;
     find_key_beside_data(facts, conf);
-    if (conf->provider_count != 0 && conf->providers[0].path != NULL)
-        snprintf(facts->key_file, sizeof(facts->key_file), "%s", conf->providers[0].path);
+    struct kek_expected expected = {0};
+    if (conf->provider != NULL && kek_expect(conf, NULL, &expected) != ERROR_NONE)
+        error_forget();
+    if (expected.provider != NULL && expected.provider->path != NULL)
+        snprintf(facts->key_file, sizeof(facts->key_file), "%s", expected.provider->path);
     modes_look(conf, &facts->modes);
     pool_conf_destroy(conf);
 }

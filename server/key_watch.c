@@ -1,5 +1,5 @@
 /*
- * The watch over key servers.
+ * The watch over key servers and key files.
  *
  * It reads coffer.conf anew at each look, because the next start will, and asks each server as an unlock would. Without
  * the key, as a rule: a server's own audit should not fill with fetches of it. While the pool is locked nothing is asked
@@ -77,22 +77,37 @@ static void reports_take(const struct kmip_report *reports, size_t count, bool f
 }
 
 /* Where nobody can be asked at all, that is what every server failed for. */
-static enum error servers_ask(const struct pool_conf *conf, struct key_watch_facts *facts)
+static enum error servers_ask(const struct pool_conf *conf, const struct kek_expected *expected, struct key_watch_facts *facts)
 {
-    struct provider_kek which = {.pool = conf->pool};
+    struct provider_kek which = {.pool = conf->pool, .number = expected->number};
+    const struct provider_config *provider = expected->provider;
     bool fetch = facts->time_fetched == 0 || clock_seconds() - facts->time_fetched >= FETCH_SECONDS;
     AUTO_FREE struct kmip_report *reports = memory_zeroed(PROVIDER_SERVERS_MAX, sizeof(*reports));
     if (reports == NULL)
         return ERROR_NO_MEMORY;
-    TRY(pool_kek_number(conf, conf->provider, &which.number));
-    enum error error = provider_kmip_test(conf->provider, &which, fetch, reports);
+    enum error error = provider_kmip_test(provider, &which, fetch, reports);
     if (error == ERROR_NONE) {
-        reports_take(reports, conf->provider->server_count, fetch, facts);
+        kek_compare(expected, reports);
+        reports_take(reports, provider->server_count, fetch, facts);
         return ERROR_NONE;
     }
-    *facts = (struct key_watch_facts){.looked = true, .servers = (unsigned)conf->provider->server_count,
+    *facts = (struct key_watch_facts){.looked = true, .servers = (unsigned)provider->server_count,
                                       .time = clock_seconds(), .time_fetched = facts->time_fetched};
     snprintf(facts->sentences, sizeof(facts->sentences), "%s", error_sentence(error));
+    return ERROR_NONE;
+}
+
+/* A change of keys may come between witness and file; then they agree at the second look. */
+static enum error file_look(const struct pool_conf *conf, struct kek_expected *expected, struct key_watch_facts *facts)
+{
+    enum error error = root_check(expected);
+    if (error != ERROR_NONE)
+        TRY(kek_expect(conf, NULL, expected));
+    if (error != ERROR_NONE)
+        error = root_check(expected);
+    *facts = (struct key_watch_facts){.looked = true, .file = true, .time = clock_seconds()};
+    if (error != ERROR_NONE)
+        snprintf(facts->sentences, sizeof(facts->sentences), "%s", error_sentence(error));
     return ERROR_NONE;
 }
 
@@ -114,12 +129,26 @@ static void tell(const struct key_watch_facts *facts)
 {
     if (strcmp(facts->sentences, watch.told) == 0)
         return;
-    if (facts->sentences[0] == '\0')
+    if (facts->file && facts->sentences[0] == '\0')
+        message(MESSAGE_NOTICE, "the key file would open the pool again");
+    else if (facts->file)
+        message(MESSAGE_WARNING, "the pool is open, but its key file would not open it again: %s", facts->sentences);
+    else if (facts->sentences[0] == '\0')
         message(MESSAGE_NOTICE, "all key servers would give the key again");
     else
         message(MESSAGE_WARNING, "%u of %u key servers would give the key now: %s", facts->ready, facts->servers,
                 facts->sentences);
     memcpy(watch.told, facts->sentences, sizeof(watch.told));
+}
+
+static enum error look_at(const struct pool_conf *conf, struct key_watch_facts *facts)
+{
+    struct kek_expected expected;
+    facts->looked = false;
+    if (conf->provider == NULL)
+        return ERROR_NONE;
+    TRY(kek_expect(conf, NULL, &expected));
+    return expected.provider->server_count > 0 ? servers_ask(conf, &expected, facts) : file_look(conf, &expected, facts);
 }
 
 static void look(void)
@@ -130,7 +159,7 @@ static void look(void)
     key_watch_look(&facts);
     if (!is_open(watch.pool) || pool_conf_read(pool_directory(watch.pool), &conf) != ERROR_NONE)
         return;
-    if (conf->provider != NULL && conf->provider->server_count > 0 && servers_ask(conf, &facts) == ERROR_NONE) {
+    if (look_at(conf, &facts) == ERROR_NONE && facts.looked) {
         facts_put(&facts);
         tell(&facts);
     }

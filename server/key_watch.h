@@ -1,6 +1,7 @@
 /*
  * Whether a pool that is open could be opened again: a thread asks the KMIP servers of its provider twice a minute for all
- * but the key, and once a day for the key as well. `health` tells (UNLOCK_READY). The pool itself never waits for it.
+ * but the key, and once a day for the key as well; of a key file it looks as often whether it is there and holds the key in
+ * force, which its check value tells without the key. `health` tells (UNLOCK_READY). The pool itself never waits for it.
  */
 #ifndef COFFER_SERVER_KEY_WATCH_H
 #define COFFER_SERVER_KEY_WATCH_H
@@ -17,6 +18,7 @@ struct pool;
 /* What the last look found. */
 struct key_watch_facts {
     bool looked;                   /* else nothing is known: no look yet, or no key server */
+    bool file;                     /* the key is in a file, and not on servers */
     unsigned servers, ready;       /* asked, and those that would give the key */
     bool inactive;                 /* one of them calls the key Deactivated or Compromised */
     uint64_t time, time_fetched;   /* seconds since 1970: of the look, and of the last that fetched the key */

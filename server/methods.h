@@ -59,6 +59,8 @@ enum error method_pool_health(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_key_status(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_key_rekey(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_key_audit(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_key_use(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_key_retire(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_device_list(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_create(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_reserve(struct methods *, json_t *, json_t **) CHECKED;

@@ -8,11 +8,12 @@
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
+#include "server/parameters.h"
 #include "server/rpc.h"
 
-enum error passphrase_take(json_t *parameters, char **passphrase, size_t *size)
+static enum error secret_take(json_t *parameters, const char *name, char **passphrase, size_t *size)
 {
-    json_t *digits = json_object_get(parameters, "passphrase_hex");
+    json_t *digits = json_object_get(parameters, name);
     *passphrase = NULL;
     *size = 0;
     if (digits == NULL)
@@ -24,10 +25,28 @@ enum error passphrase_take(json_t *parameters, char **passphrase, size_t *size)
     memory_cleanse((char *)json_string_value(digits), json_string_length(digits));
     if (error != ERROR_NONE) {
         arena_free(taken);
-        return error_prefix(error, "passphrase_hex");
+        return error_prefix(error, "%s", name);
     }
     *passphrase = taken;
     return ERROR_NONE;
+}
+
+enum error passphrase_take(json_t *parameters, char **passphrase, size_t *size)
+{
+    return secret_take(parameters, "passphrase_hex", passphrase, size);
+}
+
+static json_t *retained_json(const struct pool_key_status *status)
+{
+    json_t *array = json_array();
+    char id[UUID_TEXT_SIZE];
+    for (size_t i = 0; i < status->retained_count; i++) {
+        const struct pool_key_retained *one = &status->retained[i];
+        uuid_format(one->provider_id, id);
+        json_array_append_new(array, json_pack("{s:s, s:s, s:I}", "provider", one->provider, "provider_id", id, "kek_number",
+                                               (json_int_t)one->kek_number));
+    }
+    return array;
 }
 
 enum error method_key_status(struct methods *methods, json_t *parameters, json_t **result)
@@ -37,10 +56,11 @@ enum error method_key_status(struct methods *methods, json_t *parameters, json_t
     (void)parameters;
     TRY(pool_key_status(methods->pool, &status));
     uuid_format(status.provider_id, id);
-    json_t *json = status.encryption ? json_pack("{s:b, s:s, s:s, s:s, s:s, s:I, s:I}", "encryption", true, "provider",
-                                                 status.provider, "provider_id", id, "type", status.type, "seal",
+    json_t *json = status.encryption ? json_pack("{s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:o}", "encryption", true,
+                                                 "provider", status.provider, "provider_id", id, "type", status.type, "seal",
                                                  status.seal, "kek_number", (json_int_t)status.kek_number, "key_slots",
-                                                 (json_int_t)status.key_slots)
+                                                 (json_int_t)status.key_slots, "half_done", status.half_done, "retained",
+                                                 retained_json(&status))
                                      : json_pack("{s:b}", "encryption", false);
     if (json == NULL)
         return ERROR_NO_MEMORY;
@@ -48,18 +68,46 @@ enum error method_key_status(struct methods *methods, json_t *parameters, json_t
     return ERROR_NONE;
 }
 
-enum error method_key_rekey(struct methods *methods, json_t *parameters, json_t **result)
+/* The key of before, the new one's, and what is to be done; answered with what is in force afterwards. */
+static enum error change(struct methods *methods, json_t *parameters, struct pool_rekey_options *options, json_t **result)
 {
-    char *passphrase;
-    struct pool_rekey_options options = {.new_root = json_is_true(json_object_get(parameters, "new_root"))};
-    TRY(passphrase_take(parameters, &passphrase, &options.passphrase_size));
-    options.passphrase = passphrase;
+    char *passphrase, *next = NULL;
+    TRY(passphrase_take(parameters, &passphrase, &options->passphrase_size));
+    enum error error = secret_take(parameters, "new_passphrase_hex", &next, &options->new_passphrase_size);
+    options->passphrase = passphrase;
+    options->new_passphrase = next;
     uint64_t since = clock_monotonic();
-    enum error error = pool_rekey(methods->pool, &options);
+    if (error == ERROR_NONE)
+        error = pool_rekey(methods->pool, options);
     uint64_t nanoseconds = clock_monotonic() - since;
     arena_free(passphrase);
+    arena_free(next);
     TRY(error);
     TRY(method_key_status(methods, NULL, result));
     return json_object_set_new(*result, "nanoseconds", json_integer((json_int_t)nanoseconds)) == 0 ? ERROR_NONE
                                                                                                    : ERROR_NO_MEMORY;
+}
+
+enum error method_key_rekey(struct methods *methods, json_t *parameters, json_t **result)
+{
+    struct pool_rekey_options options = {.new_root = flag_get(parameters, "new_root")};
+    return change(methods, parameters, &options, result);
+}
+
+enum error method_key_use(struct methods *methods, json_t *parameters, json_t **result)
+{
+    struct pool_rekey_options options = {.provider = text_get(parameters, "provider"),
+                                         .dry_run = flag_get(parameters, "dry_run")};
+    return change(methods, parameters, &options, result);
+}
+
+enum error method_key_retire(struct methods *methods, json_t *parameters, json_t **result)
+{
+    struct pool_retire_options options = {.provider = text_get(parameters, "provider"),
+                                          .destroy = flag_get(parameters, "destroy")};
+    uint64_t count;
+    TRY(number_get(parameters, "number", &options.number));
+    TRY(pool_key_retire(methods->pool, &options, &count));
+    *result = json_pack("{s:I, s:b}", "keys", (json_int_t)count, "destroyed", options.destroy);
+    return *result == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
 }

@@ -286,10 +286,11 @@ enum error client_ask(struct tool *tool, const char *method, json_t *parameters,
 
 /* ---- the passphrase ------------------------------------------------------------------------------------------ */
 
-#define HEAD_SIZE 256
+#define HEAD_SIZE   256
+#define NAME_SIZE   64 /* with what stands around it */
+#define SECRETS_MAX 2
 
-static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":{%s%s\"passphrase_hex\":\"";
-static const char tail[] = "\"}}\n";
+static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":{%s";
 
 static char *hexadecimal(char *end, const char *passphrase, size_t size)
 {
@@ -301,18 +302,40 @@ static char *hexadecimal(char *end, const char *passphrase, size_t size)
     return end;
 }
 
-enum error client_call_with_passphrase(struct client *client, const char *method, const char *more, const char *passphrase,
-                                       size_t size, const char *waiting, json_t **result)
+/* The line, in the arena. */
+static char *line_end(char *line, const char *method, const char *more, const struct client_secret *secrets, size_t count)
 {
-    if (size > PASSPHRASE_MAX)
-        return error_explain(ERROR_TOO_LARGE, "a passphrase may have at most %d bytes", PASSPHRASE_MAX);
-    char *line = arena_allocate(HEAD_SIZE + 2 * PASSPHRASE_MAX + sizeof(tail));
+    int used = snprintf(line, HEAD_SIZE, head, method, more == NULL ? "" : more);
+    ASSERT(used > 0 && used < HEAD_SIZE);
+    char *end = line + used;
+    for (size_t i = 0; i < count; i++) {
+        used = snprintf(end, NAME_SIZE, "%s\"%s_hex\":\"", i > 0 || more != NULL ? "," : "", secrets[i].name);
+        ASSERT(used > 0 && used < NAME_SIZE);
+        end = hexadecimal(end + used, secrets[i].text, secrets[i].size);
+        *end++ = '"';
+    }
+    return mempcpy(end, "}}\n", 3);
+}
+
+enum error client_call_with_secrets(struct client *client, const char *method, const char *more,
+                                    const struct client_secret *secrets, size_t count, const char *waiting, json_t **result)
+{
+    ASSERT(count <= SECRETS_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (secrets[i].size > PASSPHRASE_MAX)
+            return error_explain(ERROR_TOO_LARGE, "a passphrase may have at most %d bytes", PASSPHRASE_MAX);
+    char *line = arena_allocate(HEAD_SIZE + SECRETS_MAX * (NAME_SIZE + 2 * PASSPHRASE_MAX + 1) + sizeof("}}\n"));
     if (line == NULL)
         return ERROR_NO_MEMORY;
-    int used = snprintf(line, HEAD_SIZE, head, method, more == NULL ? "" : more, more == NULL ? "" : ",");
-    ASSERT(used > 0 && used < HEAD_SIZE);
-    char *end = mempcpy(hexadecimal(line + used, passphrase, size), tail, sizeof(tail) - 1);
+    char *end = line_end(line, method, more, secrets, count);
     enum error error = send_line(client, line, (size_t)(end - line));
     arena_free(line);
     return error != ERROR_NONE ? error : receive_answer(client, waiting, result);
+}
+
+enum error client_call_with_passphrase(struct client *client, const char *method, const char *more, const char *passphrase,
+                                       size_t size, const char *waiting, json_t **result)
+{
+    const struct client_secret secret = {"passphrase", passphrase, size};
+    return client_call_with_secrets(client, method, more, &secret, 1, waiting, result);
 }

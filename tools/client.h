@@ -26,6 +26,16 @@ enum error client_call(struct client *client, const char *method, json_t *parame
 /* Opens, calls, closes: for commands of one call. */
 enum error client_ask(struct tool *tool, const char *method, json_t *parameters, json_t **result) CHECKED;
 
+struct client_secret {
+    const char *name, *text; /* of the parameter, without "_hex"; in the arena */
+    size_t size;
+};
+
+/* Calls a method that takes secrets, at most two, which go from the arena to the socket and nowhere else. `more`: its other
+ * parameters as text of JSON, like "\"new_root\":true", without anything secret; or NULL. */
+enum error client_call_with_secrets(struct client *client, const char *method, const char *more,
+                                    const struct client_secret *secrets, size_t count, const char *waiting,
+                                    json_t **result) CHECKED;
 /* Calls a method that takes a passphrase, which goes from the arena to the socket and nowhere else. `more`: its other
  * parameters as constant text of JSON, like "\"new_root\":true"; or NULL. */
 enum error client_call_with_passphrase(struct client *client, const char *method, const char *more, const char *passphrase,

@@ -34,7 +34,8 @@ extern const struct command command_object_create, command_object_list, command_
 extern const struct command command_trash_list, command_trash_restore, command_trash_purge;
 extern const struct command command_scrub_start, command_scrub_status, command_scrub_pause, command_scrub_resume,
     command_scrub_cancel, command_scrub_throttle;
-extern const struct command command_key_status, command_key_audit, command_key_rekey, command_key_provider;
+extern const struct command command_key_status, command_key_audit, command_key_rekey, command_key_provider,
+    command_key_retire;
 extern const struct command command_device_list;
 extern const struct command command_key_tpm;
 extern const struct command command_completion_bash, command_version, command_help;

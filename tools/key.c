@@ -20,6 +20,18 @@ static void add_line(struct table *table, const char *label, const char *text)
     table_add(table, NULL, (const char *const[]){label, text});
 }
 
+static void add_retained(struct table *table, const json_t *retained)
+{
+    char line[LINE_SIZE];
+    for (size_t i = 0; i < json_array_size(retained); i++) {
+        const json_t *one = json_array_get(retained, i);
+        const char *name = answer_word(one, "provider");
+        snprintf(line, sizeof line, "number %" PRIu64 " of provider %s, retained until `coffer key retire`",
+                 answer_figure(one, "kek_number"), name[0] == '\0' ? answer_word(one, "provider_id") : name);
+        add_line(table, "Old key", line);
+    }
+}
+
 static enum error print_status(struct tool *tool, const json_t *status)
 {
     static const struct table_column columns[] = {{NULL, TABLE_LEFT}, {NULL, TABLE_LEFT}};
@@ -40,6 +52,9 @@ static enum error print_status(struct tool *tool, const json_t *status)
     else
         snprintf(line, sizeof line, "number %" PRIu64, number);
     add_line(table, "Key in force", line);
+    add_retained(table, json_object_get(status, "retained"));
+    if (answer_flag(status, "half_done"))
+        add_line(table, "Change of keys", "under way, or cut short: then the next start or rekey ends it");
     enum error error = table_print(table, tool->out);
     table_destroy(table);
     return error;
@@ -147,7 +162,8 @@ const struct command command_key_status = {
     .verb = "status",
     .arguments = "",
     .summary = "which provider and which key are in force",
-    .text = "Shows the provider of the pool's root key and the number of the key encryption key in force.",
+    .text = "Shows the provider of the pool's root key, the number of the key encryption key in force, and the old keys\n"
+            "that their providers keep until they are retired (`key retire`).",
     .examples = "  coffer key status\n"
                 "  coffer --json key status\n",
     .options = no_options,

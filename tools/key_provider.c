@@ -1,10 +1,10 @@
 /*
- * `coffer key provider test`: whether who keeps the pool's key would give it now.
+ * `coffer key provider`: what it does, and `test`: whether who keeps the pool's key would give it now.
  *
  * It asks by itself and not through the daemon, so that it works before the first start and while the pool is locked; it
  * must therefore be run by whoever may read the key files. Everything that an unlock needs is tried, the key included,
- * which is wiped again; of it only the check value is shown. Which key is asked for the witness says, of which nothing is
- * believed: a wrong number finds no key. Nothing is written.
+ * which is wiped again; of it only the check value is shown. Which key is asked for, and which check value the one in force
+ * has, the witness says, of which nothing else is believed: a wrong number finds no key. Nothing is written.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +13,12 @@
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
 #include "crypto/provider_kmip.h"
+#include "crypto/provider_look.h"
 #include "crypto/provider_root.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/kek_number.h"
 #include "tools/command.h"
+#include "tools/key_provider.h"
 #include "tools/place.h"
 #include "tools/suggest.h"
 #include "tools/table.h"
@@ -28,6 +30,7 @@ struct test {
     struct tool *tool;
     const struct pool_conf *conf;
     const struct provider_config *provider;
+    struct kek_expected expected; /* of it */
     struct provider_kek which;
 };
 
@@ -39,20 +42,15 @@ static void kcv_format(const uint8_t kcv[KCV_SIZE], char text[KCV_TEXT_SIZE])
 
 /* ---- which provider, which key ------------------------------------------------------------------------------------ */
 
-static enum error choose_provider(struct test *test, const char *name)
+static enum error choose_named(const struct test *test, const char *name, const struct provider_config **provider)
 {
     const struct pool_conf *conf = test->conf;
     const char *names[POOL_PROVIDERS_MAX];
-    test->provider = conf->provider;
-    if (name == NULL && conf->provider == NULL)
-        return error_explain(ERROR_NOT_FOUND, "the pool is not encrypted: nobody keeps a key of it");
-    if (name == NULL)
-        return ERROR_NONE;
     for (size_t i = 0; i < conf->provider_count; i++) {
         names[i] = conf->providers[i].name;
         if (strcmp(names[i], name) != 0)
             continue;
-        test->provider = &conf->providers[i];
+        *provider = &conf->providers[i];
         return ERROR_NONE;
     }
     const char *near = suggest(name, names, conf->provider_count);
@@ -60,10 +58,32 @@ static enum error choose_provider(struct test *test, const char *name)
                          near == NULL ? "" : "; did you mean '", near == NULL ? "" : near, near == NULL ? "" : "'?");
 }
 
-static enum error choose_key(struct test *test)
+/* Without a name the one whose key is in force. */
+static enum error choose(struct test *test, const char *name)
 {
-    test->which = (struct provider_kek){.pool = test->conf->pool};
-    return pool_kek_number(test->conf, test->provider, &test->which.number);
+    const struct provider_config *named = NULL;
+    if (name != NULL)
+        TRY(choose_named(test, name, &named));
+    else if (test->conf->provider == NULL)
+        return error_explain(ERROR_NOT_FOUND, "the pool is not encrypted: nobody keeps a key of it");
+    TRY(kek_expect(test->conf, named, &test->expected));
+    test->provider = test->expected.provider;
+    test->which = (struct provider_kek){.pool = test->conf->pool, .number = test->expected.number};
+    return ERROR_NONE;
+}
+
+/* One that keeps no key of the pool is asked whether it could. */
+static enum error test_unused(const struct test *test)
+{
+    TRY(provider_ready_check(test->provider, &(struct provider_kek){.pool = test->conf->pool}));
+    if (!test->tool->json) {
+        fprintf(test->tool->out, "Provider %s keeps no key of this pool, and could make one.\n", test->provider->name);
+        return ERROR_NONE;
+    }
+    json_t *json = json_pack("{s:s, s:s, s:b}", "provider", test->provider->name, "type", test->provider->type, "ok", 1);
+    enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(test->tool, json);
+    json_decref(json);
+    return error;
 }
 
 /* ---- KMIP --------------------------------------------------------------------------------------------------------- */
@@ -130,6 +150,7 @@ static enum error test_kmip(const struct test *test)
         return ERROR_NO_MEMORY;
     kmip_key_name(&test->which, key);
     TRY(provider_kmip_test(test->provider, &test->which, true, reports));
+    kek_compare(&test->expected, reports);
     for (size_t i = 0; i < test->provider->server_count; i++)
         ok = ok && reports[i].error == ERROR_NONE;
     if (!ok)
@@ -151,6 +172,8 @@ static enum error native_kcv(const struct test *test, const struct provider_ops 
         error = operations->open(&root.config, secret, kdk);
     if (error == ERROR_NONE)
         error = kcv_derive(kdk, test->provider->id, kcv);
+    if (error == ERROR_NONE)
+        error = root_compare(&test->expected, kcv);
     if (error == ERROR_NONE)
         kcv_format(kcv, text);
     arena_free(kdk);
@@ -196,51 +219,118 @@ static enum error test_native(const struct test *test, const struct provider_ops
 
 /* ---- the verb ----------------------------------------------------------------------------------------------------- */
 
-static enum error test_of_pool(struct test *test, const char *name, const char *passphrase_file)
+static enum error provider_test(const struct provider_task *task)
 {
+    struct test test = {.tool = task->tool, .conf = task->conf};
     const struct provider_ops *operations;
-    TRY(choose_provider(test, name));
-    TRY(provider_find(test->provider, &operations));
-    TRY(choose_key(test));
-    return operations->open_kek != NULL ? test_kmip(test) : test_native(test, operations, passphrase_file);
+    TRY(choose(&test, task->name));
+    TRY(provider_find(test.provider, &operations));
+    if (test.which.number == 0)
+        return test_unused(&test);
+    return operations->open_kek != NULL
+               ? test_kmip(&test)
+               : test_native(&test, operations, argument_value(task->arguments, "passphrase-file", NULL));
+}
+
+static const struct {
+    const char *name;
+    enum error (*run)(const struct provider_task *task);
+    const char *options[12];
+} actions[] = {
+    {"list", provider_list, {NULL}},
+    {"test", provider_test, {"passphrase-file"}},
+    {"add", provider_add, {"type", "seal", "path", "tcti", "pcrs", "servers", "ca", "certificate", "key", "separate", "id"}},
+    {"use", provider_use, {"passphrase-file", "new-passphrase-file", "dry-run"}},
+    {"reseal", provider_reseal, {"passphrase-file", "new-passphrase-file"}},
+    {"remove", provider_remove, {"keep-keys"}},
+};
+
+static const struct option_row options[] = {
+    {"type", "TYPE", "add: native, or kmip", false},
+    {"seal", "SEAL", "add: of type native: file, passphrase or tpm", false},
+    {"path", "FILE", "add: of type native: where the key is to lie; else NAME.key in the pool directory", false},
+    {"tcti", "TCTI", "add: of seal tpm: how the TPM is reached (device:/dev/tpmrm0)", false},
+    {"pcrs", "N[,N…]", "add: of seal tpm: bind its keys to these PCRs", false},
+    {"servers", "HOST[:PORT]", "add: of type kmip: a server; say it for each, in the order in which they are tried", true},
+    {"ca", "FILE", "add: of type kmip: the certificates of whom to trust, in PEM", false},
+    {"certificate", "FILE", "add: of type kmip: this machine's certificate", false},
+    {"key", "FILE", "add: of type kmip: its key, which only its owner may read", false},
+    {"separate", NULL, "add: of type kmip: the servers do not share their keys", false},
+    {"id", "UUID", "add: the id that it had when it was removed", false},
+    {"passphrase-file", "FILE", "the present passphrase or PIN is in FILE (\"-\": standard input)", false},
+    {"new-passphrase-file", "FILE", "use, reseal: the passphrase or PIN of the new key is in FILE", false},
+    {"dry-run", NULL, "use: try everything, switch nothing, and take the new key back", false},
+    {"keep-keys", NULL, "remove: leave old keys of it where they are", false},
+    {NULL},
+};
+
+static bool is_of(size_t action, const char *option)
+{
+    for (size_t i = 0; i < COUNT_OF(actions[action].options) && actions[action].options[i] != NULL; i++)
+        if (strcmp(actions[action].options[i], option) == 0)
+            return true;
+    return false;
+}
+
+static enum error action_find(const struct arguments *arguments, size_t *action)
+{
+    for (*action = 0; *action < COUNT_OF(actions); (*action)++)
+        if (strcmp(actions[*action].name, arguments->positional[0]) == 0)
+            break;
+    if (*action == COUNT_OF(actions))
+        return error_explain(ERROR_INVALID, "'key provider' cannot '%s': there are list, test, add, use, reseal and remove",
+                             arguments->positional[0]);
+    if (actions[*action].run == provider_list && arguments->positional_count > 1)
+        return error_explain(ERROR_INVALID, "key provider list takes no name");
+    for (const struct option_row *row = options; row->name != NULL; row++)
+        if (argument_given(arguments, row->name) && !is_of(*action, row->name))
+            return error_explain(ERROR_INVALID, "--%s is not for key provider %s", row->name, actions[*action].name);
+    return ERROR_NONE;
 }
 
 static enum error run_provider(struct tool *tool, const struct arguments *arguments)
 {
     struct place place;
     struct pool_conf *conf;
-    if (strcmp(arguments->positional[0], "test") != 0)
-        return error_explain(ERROR_INVALID, "'key provider' cannot '%s': there is test", arguments->positional[0]);
+    size_t action;
+    TRY(action_find(arguments, &action));
     TRY(place_find(tool, &place));
     enum error error = place.directory == NULL ? error_explain(ERROR_NOT_FOUND, "name the pool directory by -C")
                                                : pool_conf_read(place.directory, &conf);
     if (error == ERROR_NONE) {
-        struct test test = {.tool = tool, .conf = conf};
-        error = test_of_pool(&test, arguments->positional_count > 1 ? arguments->positional[1] : NULL,
-                             argument_value(arguments, "passphrase-file", NULL));
+        const char *name = arguments->positional_count > 1 ? arguments->positional[1] : NULL;
+        error = actions[action].run(&(struct provider_task){tool, arguments, conf, name});
         pool_conf_destroy(conf);
     }
     place_deinit(&place);
     return error;
 }
 
-static const struct option_row options[] = {
-    {"passphrase-file", "FILE", "read the passphrase or the PIN from FILE (\"-\": standard input)", false},
-    {NULL},
-};
-
 const struct command command_key_provider = {
     .noun = "key",
     .verb = "provider",
-    .arguments = "test [NAME]",
-    .summary = "whether who keeps the key would give it now",
-    .text = "Fetches the key of the pool from the provider NAME, or from the current one, as an unlock would, shows its\n"
-            "check value, and forgets it. Each KMIP server is asked: connection, certificates, version, the one key of\n"
-            "that name, its state and attributes, the key itself; all must give the same one. Run it as the owner of\n"
-            "the key files. The pool may be open, locked, or stopped. The exit status is 1 where a server fails.\n"
-            "Whether the key is the one of these disks, and not an older one, an unlock tells.",
-    .examples = "  coffer -C /srv/pool key provider test\n"
-                "  coffer -C /srv/pool --json key provider test kmip\n",
+    .arguments = "list|test|add|use|reseal|remove [NAME]",
+    .summary = "who keeps the key, and a swap to another one",
+    .text =
+        "A pool may have several key providers, of which one keeps the key in force. `list` shows them. `add` writes one\n"
+        "into coffer.conf, once it was seen that it could make a key. `use` swaps: a new key is made there, every device is\n"
+        "put under both keys and read back, and then under the new one alone, while the pool is in use; the present key\n"
+        "is asked for as a proof. A crash leaves the one in force or the other. `use --dry-run` rehearses. The old provider\n"
+        "keeps its key until `key retire` ends it; `remove` takes it out of coffer.conf. `reseal` seals the key of the pool\n"
+        "by a new passphrase; of a key in a TPM see `key tpm reseal`.\n"
+        "`test` fetches the key from NAME, or from the provider in force, as an unlock would, compares it with what is known\n"
+        "of the key in force, shows its check value, and forgets it. Each KMIP server is asked: connection, certificates,\n"
+        "version, the one key of that name, its state and attributes, the key itself; all must give the same one. The exit\n"
+        "status is 1 where a server fails. Run these as the owner of the key files. The pool may be open, locked, or\n"
+        "stopped, but for `use` and `reseal`, which the daemon of an open pool does.",
+    .examples = "  coffer -C /srv/pool key provider list\n"
+                "  coffer -C /srv/pool key provider test\n"
+                "  coffer -C /srv/pool key provider add board --type native --seal tpm --pcrs 7\n"
+                "  coffer -C /srv/pool key provider add kms --type kmip --servers kms1.example --servers kms2.example \\\n"
+                "      --ca ca.pem --certificate host.pem --key host.key\n"
+                "  coffer -C /srv/pool key provider use kms --dry-run\n"
+                "  coffer -C /srv/pool key provider use kms\n"
+                "  coffer -C /srv/pool key provider remove native\n",
     .positional_min = 1,
     .positional_max = 2,
     .options = options,

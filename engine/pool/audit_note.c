@@ -77,7 +77,7 @@ void pool_audit(struct pool *pool, const char *operation, enum error error)
                                      .pid = actor.known ? actor.pid : (uint32_t)getpid()};
     AUTO_FREE char *sentence = error ? strdup(error_sentence(error)) : NULL;
     snprintf(entry.operation, sizeof entry.operation, "%s", operation);
-    snprintf(entry.target, sizeof entry.target, "provider %s", pool->conf->provider->name);
+    snprintf(entry.target, sizeof entry.target, "provider %s", pool->provider->name);
     if (error)
         snprintf(entry.result, sizeof entry.result, "%s: %.*s", error_name(error), (int)sizeof entry.result,
                  sentence ? sentence : "");

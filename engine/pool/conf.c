@@ -242,7 +242,8 @@ static enum error take_pcrs(const struct pool_conf *conf, const char *section, s
         char *end;
         unsigned long pcr = strtoul(list.items[i], &end, 10);
         if (list.items[i][0] < '0' || list.items[i][0] > '9' || *end != '\0' || pcr >= TPM_PCRS)
-            error = conf_complain(conf->source, section, "pcrs", "\"%.64s\" is no number from 0 to %d", list.items[i], TPM_PCRS - 1);
+            error = conf_complain(conf->source, section, "pcrs", "\"%.64s\" is no number from 0 to %d", list.items[i],
+                                  TPM_PCRS - 1);
         else
             provider->pcrs |= UINT32_C(1) << pcr;
     }

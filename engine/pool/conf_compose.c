@@ -98,7 +98,8 @@ static void put_provider(FILE *out, const void *what)
         fputs("# How the TPM is reached: device:PATH, or swtpm:, mssim: or tabrmd: with settings.\n", out);
         fprintf(out, provider->tcti == NULL ? "#tcti = %s\n" : "tcti = %s\n",
                 provider->tcti == NULL ? TPM_TCTI_DEFAULT : provider->tcti);
-        fputs("# A new key that is sealed here is bound to these PCRs; what the present one is bound to, its file says.\n", out);
+        fputs("# A new key that is sealed here is bound to these PCRs; what the present one is bound to, its file says.\n",
+              out);
         put_pcrs(out, provider->pcrs);
     }
     fprintf(out, "# Without this file the data is lost: keep a copy elsewhere.\npath = %s\n", provider->path);

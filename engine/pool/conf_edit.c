@@ -44,9 +44,9 @@ enum error conf_edit_begin(const char *directory, int *lock)
         return ERROR_NONE;
     }
     close(opened);
-    return number == EWOULDBLOCK ? error_explain(ERROR_BUSY, "another process is changing %s/%s right now: try again", directory,
-                                                 POOL_CONF_NAME)
-                                 : error_from_errno(number, "lock %s", directory);
+    return number == EWOULDBLOCK
+               ? error_explain(ERROR_BUSY, "another process is changing %s/%s right now: try again", directory, POOL_CONF_NAME)
+               : error_from_errno(number, "lock %s", directory);
 }
 
 void conf_edit_end(int lock) { close(lock); }
@@ -129,7 +129,8 @@ static enum error text_prove(const struct edit *edit, const char *text, const ch
                  conf->group_count == edit->conf->group_count;
     pool_conf_destroy(conf);
     return right ? ERROR_NONE
-                 : error_explain(ERROR_INVALID, "%s/%s is written in a way that cannot be changed by a program: change it by hand",
+                 : error_explain(ERROR_INVALID,
+                                 "%s/%s is written in a way that cannot be changed by a program: change it by hand",
                                  edit->conf->directory, POOL_CONF_NAME);
 }
 
@@ -143,8 +144,8 @@ static enum error text_put(const struct edit *edit, const char *text, const char
 }
 
 /* What `write` makes of the text. */
-static enum error text_make(const struct edit *edit, void (*write)(FILE *out, const struct edit *, const void *), const void *what,
-                            char **text)
+static enum error text_make(const struct edit *edit, void (*write)(FILE *out, const struct edit *, const void *),
+                            const void *what, char **text)
 {
     size_t size;
     FILE *out = open_memstream(text, &size);
@@ -228,8 +229,8 @@ static enum error remove_from(const struct edit *edit, const char *name)
     char section[PROVIDER_NAME_MAX + sizeof "provider "];
     TRY(provider_named(edit->conf, name, &provider));
     if (provider == edit->conf->provider)
-        return error_explain(ERROR_BUSY, "provider %s is the one in %s/%s: another one is to be in force before it can go", name,
-                             edit->conf->directory, POOL_CONF_NAME);
+        return error_explain(ERROR_BUSY, "provider %s is the one in %s/%s: another one is to be in force before it can go",
+                             name, edit->conf->directory, POOL_CONF_NAME);
     snprintf(section, sizeof section, "provider %s", name);
     AUTO_FREE char *text = NULL;
     TRY(text_make(edit, write_without, section, &text));
@@ -247,14 +248,24 @@ enum error conf_edit_remove(const char *directory, const char *name)
 
 static bool same_file(const char *a, const char *b) { return a != NULL && b != NULL && strcmp(a, b) == 0; }
 
+/* What lies in the pool directory moves with it. */
+static const char *path_below(const char *directory, const char *path)
+{
+    size_t size = strlen(directory);
+    bool below = path != NULL && size > 0 && strncmp(path, directory, size) == 0 && path[size] == '/' && path[size + 1] != '\0';
+    return below ? path + size + 1 : path;
+}
+
 static enum error add(const struct edit *edit, const struct provider_config *provider)
 {
     const struct pool_conf *conf = edit->conf;
     if (!pool_conf_name_is_valid(provider->name, PROVIDER_NAME_MAX))
-        return error_explain(ERROR_INVALID, "a provider cannot be named \"%.64s\" in %s: letters, digits, '-', '_' and '.' can be "
-                                            "in it", provider->name, POOL_CONF_NAME);
+        return error_explain(ERROR_INVALID,
+                             "a provider cannot be named \"%.64s\" in %s: letters, digits, '-', '_' and '.' can",
+                             provider->name, POOL_CONF_NAME);
     if (conf->provider == NULL)
-        return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no key that a provider could keep", conf->directory);
+        return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no key that a provider could keep",
+                             conf->directory);
     for (size_t i = 0; i < conf->provider_count; i++) {
         const struct provider_config *other = &conf->providers[i];
         if (strcmp(other->name, provider->name) == 0)
@@ -265,7 +276,9 @@ static enum error add(const struct edit *edit, const struct provider_config *pro
             return error_explain(ERROR_EXISTS, "%s is the key file of provider %s: name another", provider->path, other->name);
     }
     AUTO_FREE char *section = NULL, *text = NULL;
-    TRY(pool_conf_provider_compose(provider, &section));
+    struct provider_config written = *provider;
+    written.path = path_below(conf->directory, provider->path);
+    TRY(pool_conf_provider_compose(&written, &section));
     TRY(text_make(edit, write_with, section, &text));
     return text_put(edit, text, conf->provider->name, conf->provider_count + 1);
 }

@@ -15,7 +15,7 @@ void conf_edit_end(int lock);
 
 /* Between the two above. Durable when they return. ERROR_NOT_FOUND: there is no such provider; ERROR_EXISTS: the name, id or
  * file is another one's; ERROR_INVALID: the conf is not as it must be, before or after the change. */
-enum error conf_edit_add(const char *directory, const struct provider_config *provider) CHECKED; /* its paths absolute */
+enum error conf_edit_add(const char *directory, const struct provider_config *provider) CHECKED; /* with paths to be opened */
 enum error conf_edit_remove(const char *directory, const char *name) CHECKED;
 enum error conf_edit_use(const char *directory, const char *name) CHECKED;
 

@@ -1,10 +1,11 @@
 /*
  * From conf and secret to the KEK: a provider that the conf names gives KEK(number, salt).
  *
- * The superblock that was found may be input that nobody vouched for. It may make an open refuse, and it supplies number and salt
- * of the KEK; a false number or salt gives a key that verifies nothing. Which of the conf's providers is asked the witness
+ * The superblock that was found may be input that nobody vouched for. It may make an open refuse, and it supplies number and
+ * salt of the KEK; a false number or salt gives a key that verifies nothing. Which of the conf's providers is asked the witness
  * says (opening_key_take()); the superblock can only fail to agree. It never selects an algorithm, and it never turns
- * encryption off: the public KEK is handed out only where conf and witness both say plaintext (SECURITY 3, 4). No state, nothing written.
+ * encryption off: the public KEK is handed out only where conf and witness both say plaintext (SECURITY 3, 4). No state,
+ * nothing written.
  */
 #include "engine/pool/keys.h"
 

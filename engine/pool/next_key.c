@@ -1,10 +1,10 @@
 /*
- * Where a provider keeps KEKs (kmip) the next one has a name of its own. Where it keeps a KDK in a file, the next KEK is made of
- * the same KDK, or of a new one, which lies beside in PATH.next-N until the change is complete (crypto/provider_root.h); of a
- * provider that is not in force it is always a new one, whatever file it may have left from another time.
+ * Where a provider keeps KEKs (kmip) the next one has a name of its own. Where it keeps a KDK in a file, the next KEK is made
+ * of the same KDK, or of a new one, which lies beside in PATH.next-N until the change is complete (crypto/provider_root.h); of
+ * a provider that is not in force it is always a new one, whatever file it may have left from another time.
  *
- * A crash leaves a key that wraps nothing: under its number's name on a server, where it is left alone, or in PATH.next-N, which the
- * next change of keys overwrites. No locks but the witness's.
+ * A crash leaves a key that wraps nothing: under its number's name on a server, where it is left alone, or in PATH.next-N,
+ * which the next change of keys overwrites. No locks but the witness's.
  */
 #include "engine/pool/next_key.h"
 
@@ -38,7 +38,8 @@ enum error next_key_begin(struct next_key *next)
     TRY(provider_find(next->provider, &operations));
     next->at_server = operations->create_kek != NULL;
     if (next->at_server && next->new_root && next->provider == next->pool->provider)
-        return error_explain(ERROR_INVALID, "provider %s has no root key: each of its keys is a new one, leave out the new root",
+        return error_explain(ERROR_INVALID,
+                             "provider %s has no root key: each of its keys is a new one, leave out the new root",
                              next->provider->name);
     if (next->provider == next->pool->provider)
         return ERROR_NONE;

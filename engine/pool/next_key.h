@@ -1,6 +1,6 @@
 /*
- * The key that a change of keys brings: made by a provider, which need not be the one in force; fetched anew as an unlock would;
- * taken back where the change does not happen. rekey.c tells what for.
+ * The key that a change of keys brings: made by a provider, which need not be the one in force; fetched anew as an unlock
+ * would; taken back where the change does not happen. rekey.c tells what for.
  */
 #ifndef COFFER_ENGINE_POOL_NEXT_KEY_H
 #define COFFER_ENGINE_POOL_NEXT_KEY_H

@@ -1,8 +1,8 @@
 /*
  * The order of SECURITY 4: the conf names devices and providers; the fixed parts of the superblocks are looked at; the
- * provider that the witness names gives the KEK; the superblocks are authenticated, that of a device that lost all its copies by a peer's; the
- * witness is verified and says whether anything is older than it was. Only opening_mend() writes, when all of it is
- * done and an epoch reserved.
+ * provider that the witness names gives the KEK; the superblocks are authenticated, that of a device that lost all its copies
+ * by a peer's; the witness is verified and says whether anything is older than it was. Only opening_mend() writes, when all of
+ * it is done and an epoch reserved.
  *
  * A crash before that changes nothing. In it, a device has one whole superblock at each moment, see superblock.c; a
  * revived one has either none yet, or a whole one. One thread; no locks but those on the devices.

@@ -1,6 +1,6 @@
 /*
- * pool->conf never changes while the pool is in memory, because all threads use it; what may change are the providers: a copy of
- * their own of the conf is read anew at each unlock and change of keys, so that one that was added meanwhile can be used.
+ * pool->conf never changes while the pool is in memory, because all threads use it; what may change are the providers: a copy
+ * of their own of the conf is read anew at each unlock and change of keys, so that one that was added meanwhile can be used.
  *
  * The line `provider =` follows the witness. It is written behind the commit of a change of keys, and by the next open where
  * a crash came between the two; so the witness decides which provider is asked, and the conf which ones may be.
@@ -54,8 +54,15 @@ enum error providers_read(struct pool *pool)
                 (read->encryption == POOL_ENCRYPTION_OFF) == (pool->conf->encryption == POOL_ENCRYPTION_OFF);
     if (!fits) {
         pool_conf_destroy(read);
-        return error_explain(ERROR_INVALID, "%s/%s became one of another pool, or says something else of encryption: set it back",
+        return error_explain(ERROR_INVALID,
+                             "%s/%s became one of another pool, or says something else of encryption: set it back",
                              pool->directory, POOL_CONF_NAME);
+    }
+    if (!atomic_load(&pool->locked) && pool->provider && !provider_of_id(read, pool->provider->id)) {
+        pool_conf_destroy(read);
+        return error_explain(ERROR_NOT_FOUND,
+                             "%s/%s does not name provider %s any more, whose key is in force: put its section back",
+                             pool->directory, POOL_CONF_NAME, pool->provider->name);
     }
     mutex_lock(&pool->lock);
     pool->provider = in_force(read, pool->provider);

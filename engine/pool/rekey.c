@@ -1,6 +1,6 @@
 /*
- * Shallow rekey: the keys of all devices wrapped under a new KEK while the pool is in use (SECURITY 6). The new KEK is one of the
- * provider in force, or of another one that the conf names: then that one is in force afterwards (swap).
+ * Shallow rekey: the keys of all devices wrapped under a new KEK while the pool is in use (SECURITY 6). The new KEK is one of
+ * the provider in force, or of another one that the conf names: then that one is in force afterwards (swap).
  *
  *   prove    the present KEK, from its provider and what a person supplied, opens every superblock
  *   1        every superblock is written under both KEKs, read back, and opened by the new one, asked for anew
@@ -31,6 +31,7 @@
 #include "engine/pool/next_key.h"
 #include "engine/pool/pool.h"
 #include "engine/pool/providers.h"
+#include "engine/pool/rekey.h"
 #include "engine/pool/rewrap.h"
 
 struct keks {
@@ -94,8 +95,8 @@ static void next_in_force(struct rekey *rekey)
     }
 }
 
-/* What the old key leaves behind: its own name on a server, or the file of a provider that is in force no more. A new root takes
- * the place of what its provider had. */
+/* What the old key leaves behind: its own name on a server, or the file of a provider that is in force no more. A new root
+ * takes the place of what its provider had. */
 static void old_key_note(const struct rekey *rekey, struct witness *witness)
 {
     const struct next_key *next = &rekey->next;
@@ -261,8 +262,8 @@ static enum error begin(struct pool *pool) REQUIRES(pool->lock)
 
 static void tell(const struct rekey *rekey, uint64_t since)
 {
-    message(MESSAGE_NOTICE, "pool %s: key %" PRIu64 " of provider %s is in force%s, after %" PRIu64 " ms", rekey->pool->directory,
-            rekey->next.wrapping.kek_number, rekey->next.provider->name,
+    message(MESSAGE_NOTICE, "pool %s: key %" PRIu64 " of provider %s is in force%s, after %" PRIu64 " ms",
+            rekey->pool->directory, rekey->next.wrapping.kek_number, rekey->next.provider->name,
             rekey->next.new_root && !rekey->next.at_server ? ", made of a new root" : "",
             (clock_monotonic() - since) / CLOCK_MILLISECOND);
 }
@@ -318,7 +319,7 @@ static enum error rekey_in_use(struct pool *pool, const struct pool_rekey_option
     return error;
 }
 
-enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *options)
+enum error key_change_begin(struct pool *pool)
 {
     mutex_lock(&pool->lock);
     enum error error = begin(pool);
@@ -327,10 +328,33 @@ enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *option
         return error;
     }
     pool_group_use(pool);
-    error = rekey_in_use(pool, options);
-    pool_audit(pool, options->new_root ? "key.rekey-root" : "key.rekey", error);
+    return ERROR_NONE;
+}
+
+void key_change_end(struct pool *pool)
+{
     pool_group_leave(pool);
     pool->changing = false;
     mutex_unlock(&pool->lock);
+}
+
+/* In the audit. */
+static const char *operation_name(const struct pool_rekey_options *options)
+{
+    if (options->dry_run)
+        return "key.use-rehearsal";
+    if (options->provider)
+        return "key.use";
+    if (options->new_passphrase)
+        return "key.reseal";
+    return options->new_root ? "key.rekey-root" : "key.rekey";
+}
+
+enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *options)
+{
+    TRY(key_change_begin(pool));
+    enum error error = rekey_in_use(pool, options);
+    pool_audit(pool, operation_name(options), error);
+    key_change_end(pool);
     return error;
 }

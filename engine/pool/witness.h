@@ -19,15 +19,14 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
-#include "crypto/hierarchy.h"
 #include "crypto/kdf.h"
 #include "engine/group/checkpoint.h"
 #include "engine/group/superblock.h"
+#include "engine/pool/witness_key.h"
 
 #define WITNESS_NAME        "witness"
 #define WITNESS_GROUPS_MAX  64
 #define WITNESS_DEVICES_MAX (WITNESS_GROUPS_MAX * 64)
-#define WITNESS_RETAINED_MAX 64 /* keys: who changes them each week has a year to retire them */
 
 struct witness_group {
     struct uuid id;
@@ -40,18 +39,6 @@ struct witness_device {
     bool encrypted;      /* seen */
     uint64_t epoch;      /* seen: of its superblock */
     uint64_t checkpoint; /* seen: number of the record durable on it */
-};
-
-/* What tells a key from another one without being one. */
-struct witness_kcv {
-    bool known; /* by versions of before it was not */
-    uint8_t bytes[KCV_SIZE];
-};
-
-/* A key that was in force and that its provider may still keep. */
-struct witness_retained {
-    struct uuid provider;
-    uint64_t kek_number;
 };
 
 struct witness {

@@ -77,7 +77,7 @@ class KeyProviderTest(unittest.TestCase):
             self.assertIn(facts["kcv"], file.read())
         self.assertIn("no [provider kms]", pool.refused("key", "provider", "test", "kms"))
         self.assertIn("did you mean 'native'", pool.refused("key", "provider", "test", "nativ"))
-        self.assertIn("there is test", pool.refused("key", "provider", "list", status=2))
+        self.assertIn("there are list, test", pool.refused("key", "provider", "forget", status=2))
         os.unlink(next(path for path in pool.files() if path.endswith(".key")))
         pool.refused("key", "provider", "test")
         plain = Pool("512M", "--no-encryption")

@@ -2,68 +2,18 @@
 """The key changes, again and again, while clients write, flush and read: none of them sees an error, and everything is
 there after a kill. Without a new root the old key file is still the right one; with one a copy of the old one is not."""
 import os
-import random
 import shutil
-import threading
 
-import nbd
-
-from coffer import BLOCK, MIB, Pool, connect
+from coffer import MIB, Pool
+from keys_clients import compare, run_beside
 
 DISK = 64 * MIB
 ROUNDS = 4
 
 
-class Client(threading.Thread):
-    """Owns every CLIENTS-th block; whatever it wrote it reads again."""
-    CLIENTS = 3
-
-    def __init__(self, pool, index, ends):
-        super().__init__()
-        self.pool, self.index, self.ends = pool, index, ends
-        self.held, self.failed, self.requests = {}, None, 0
-        self.random = random.Random(index)
-
-    def run(self):
-        try:
-            handle = connect(self.pool, "disk")
-            while not self.ends.is_set():
-                self.step(handle)
-            handle.flush()
-        except (nbd.Error, AssertionError) as error:
-            self.failed = error
-
-    def step(self, handle):
-        block = self.random.randrange(DISK // BLOCK // self.CLIENTS) * self.CLIENTS + self.index
-        if block in self.held and self.random.random() < 0.4:
-            assert bytes(handle.pread(BLOCK, block * BLOCK)) == self.held[block], f"block {block} is another"
-        else:
-            self.held[block] = self.random.randbytes(BLOCK)
-            handle.pwrite(self.held[block], block * BLOCK)
-        if self.random.random() < 0.05:
-            handle.flush()
-        self.requests += 1
-
-
 def change_under_load(pool, *options):
-    ends = threading.Event()
-    clients = [Client(pool, index, ends) for index in range(Client.CLIENTS)]
-    for client in clients:
-        client.start()
-    numbers = [pool.json("key", "rekey", "--shallow", *options)["kek_number"] for _ in range(ROUNDS)]
-    ends.set()
-    for client in clients:
-        client.join()
-        assert client.failed is None, client.failed
-        assert client.requests > 0
-    return numbers, clients
-
-
-def compare(pool, clients):
-    handle = connect(pool, "disk")
-    for client in clients:
-        for block, content in client.held.items():
-            assert bytes(handle.pread(BLOCK, block * BLOCK)) == content, f"block {block} is another after the kill"
+    return run_beside(pool, DISK, [], lambda: [pool.json("key", "rekey", "--shallow", *options)["kek_number"]
+                                               for _ in range(ROUNDS)])
 
 
 def test_of_a_key_in_a_file():

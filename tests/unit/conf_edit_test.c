@@ -1,4 +1,5 @@
-/* Changes of coffer.conf by a program: comments and everything else stay, and what does not fit is refused before it is written. */
+/* Changes of coffer.conf by a program: comments and everything else stay, and what does not fit is refused before it is
+ * written. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -20,10 +21,10 @@
 static char directory[64], path[128];
 
 static const char original[] = "# Of the pool.\n[pool]\nuuid = 11111111-1111-4111-8111-111111111111\n# Who keeps the key.\n"
-                                "provider = native\n\n# Of the group.\n[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\n"
-                                "devices = disk\ndevice-ids = 44444444-4444-4444-8444-444444444444\n\n# The first.\n"
-                                "[provider native]\nid = 22222222-2222-4222-8222-222222222222\ntype = native\nseal = file\n"
-                                "path = native.key\n\n# More of the pool.\n[pool]\nmemory = 1G";
+                               "provider = native\n\n# Of the group.\n[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\n"
+                               "devices = disk\ndevice-ids = 44444444-4444-4444-8444-444444444444\n\n# The first.\n"
+                               "[provider native]\nid = 22222222-2222-4222-8222-222222222222\ntype = native\nseal = file\n"
+                               "path = native.key\n\n# More of the pool.\n[pool]\nmemory = 1G";
 
 static void write_conf(const char *text) { assert_int_equal(file_replace(path, text, strlen(text)), ERROR_NONE); }
 
@@ -57,8 +58,13 @@ static void now(char text[TEXT_MAX])
 
 static struct provider_config second(void)
 {
-    return (struct provider_config){.name = "second", .id = uuid_random(), .type = "native", .seal = "tpm", .path = "/k/second.key",
-                                    .tcti = "swtpm:", .pcrs = 1u << 7 | 1u << 11};
+    return (struct provider_config){.name = "second",
+                                    .id = uuid_random(),
+                                    .type = "native",
+                                    .seal = "tpm",
+                                    .path = "/k/second.key",
+                                    .tcti = "swtpm:",
+                                    .pcrs = 1u << 7 | 1u << 11};
 }
 
 static void what_is_added_reads_back_and_what_is_removed_leaves_no_trace(void **context)

@@ -19,6 +19,10 @@ struct pool {
     const char *seal;        /* of the key; NULL: as the passphrase has it */
     const char *audit_fault;    /* what is wrong with the audit; NULL: nothing */
     uint64_t kek_number, roots; /* changes of the key, the first of which has number 1; new roots */
+    uint64_t dry_runs;          /* of such changes */
+    char used[64], new_passphrase[64]; /* of the last */
+    char retired_provider[64];
+    bool destroyed;
     unsigned usage_delay_ms; /* of object_usage */
     enum error usage_error;
     struct snapshot_info snapshots[FAKE_OBJECTS_MAX];

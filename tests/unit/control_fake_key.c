@@ -39,8 +39,24 @@ enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *option
     if (wanted != NULL && (options->passphrase_size != strlen(wanted) ||
                            memcmp(options->passphrase, wanted, options->passphrase_size) != 0))
         return leave(pool, ERROR_WRONG_KEY);
-    pool->kek_number++;
+    pool->dry_runs += options->dry_run;
+    snprintf(pool->used, sizeof(pool->used), "%s", options->provider != NULL ? options->provider : "");
+    snprintf(pool->new_passphrase, sizeof(pool->new_passphrase), "%.*s", (int)options->new_passphrase_size,
+             options->new_passphrase != NULL ? options->new_passphrase : "");
+    pool->kek_number += !options->dry_run;
     pool->roots += options->new_root;
+    return leave(pool, ERROR_NONE);
+}
+
+enum error pool_key_retire(struct pool *pool, const struct pool_retire_options *options, uint64_t *count)
+{
+    pthread_mutex_lock(&pool->lock);
+    *count = 0;
+    if (options->number > pool->kek_number)
+        return leave(pool, error_explain(ERROR_NOT_FOUND, "no such old key is known"));
+    *count = options->number != 0 ? 1 : pool->kek_number;
+    pool->destroyed = options->destroy;
+    snprintf(pool->retired_provider, sizeof(pool->retired_provider), "%s", options->provider != NULL ? options->provider : "");
     return leave(pool, ERROR_NONE);
 }
 
@@ -50,6 +66,8 @@ enum error pool_key_status(struct pool *pool, struct pool_key_status *status)
     *status = (struct pool_key_status){.encryption = pool->status.encryption,
                                        .provider = "native",
                                        .type = "native",
+                                       .retained_count = pool->kek_number != 0,
+                                       .retained = {{.provider = "kmip", .kek_number = 1}},
                                        .kek_number = pool->status.locked ? 0 : 1 + pool->kek_number,
                                        .key_slots = 3};
     snprintf(status->seal, sizeof(status->seal), "%s", pool->seal != NULL         ? pool->seal

@@ -36,7 +36,8 @@ static int setup_sealed(const char *seal, const struct provider_secret *secret)
     for (size_t i = 0; i < COUNT_OF(devices); i++)
         devices[i].id = uuid_random();
     group = (struct pool_conf_group){.name = "g1", .id = uuid_random(), .device_count = 2, .devices = devices};
-    conf = (struct pool_conf){.directory = directory, .pool = uuid_random(), .provider = &provider, .providers = &provider, .provider_count = 1};
+    conf = (struct pool_conf){
+        .directory = directory, .pool = uuid_random(), .provider = &provider, .providers = &provider, .provider_count = 1};
     witness = (struct witness){.pool = conf.pool, .encryption_floor = true};
     probe = (struct superblock_probe){.plausible[2] = true};
     probe.copies[2] = (struct superblock){

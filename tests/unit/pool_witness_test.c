@@ -321,6 +321,35 @@ static void plaintext_after_encryption_is_forged_and_never_accepted(void **conte
     assert_int_equal(witness_superblock_check(witness, "/dev/x", &plain, false), ERROR_NONE);
 }
 
+static void what_it_says_of_keys_reads_back(void **context)
+{
+    struct uuid one = uuid_random(), other = uuid_random();
+    struct witness *loaded;
+    (void)context;
+    witness->kek_kcv = (struct witness_kcv){true, {1, 2, 3, 4, 5, 6, 7, 0xff}};
+    witness_retain(witness, one, 1);
+    witness_retain(witness, one, 2);
+    witness_retain(witness, other, 3);
+    witness_retain(witness, one, 1); /* it is the newest then */
+    assert_int_equal(witness_save(witness), ERROR_NONE);
+    assert_int_equal(witness_load(directory, pool, &loaded), ERROR_NONE);
+    assert_true(loaded->kek_kcv.known && !loaded->root_kcv.known);
+    assert_memory_equal(loaded->kek_kcv.bytes, witness->kek_kcv.bytes, KCV_SIZE);
+    assert_int_equal(loaded->retained_count, 3);
+    assert_true(uuid_equal(loaded->retained[0].provider, one) && loaded->retained[0].kek_number == 2);
+    assert_true(uuid_equal(loaded->retained[2].provider, one) && loaded->retained[2].kek_number == 1);
+    witness_release(loaded, one, 2);
+    assert_int_equal(loaded->retained_count, 2);
+    witness_release(loaded, one, 0);
+    assert_int_equal(loaded->retained_count, 1);
+    assert_true(uuid_equal(loaded->retained[0].provider, other));
+    for (uint64_t number = 0; number < WITNESS_RETAINED_MAX; number++)
+        witness_retain(loaded, one, 10 + number);
+    assert_int_equal(loaded->retained_count, WITNESS_RETAINED_MAX);
+    assert_int_equal(loaded->retained[0].kek_number, 10); /* the oldest gave way */
+    witness_destroy(loaded);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -328,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_lost_witness_is_said_so),
         TEST(another_key_does_not_verify),
+        TEST(what_it_says_of_keys_reads_back),
         TEST(another_pools_witness_is_foreign),
         TEST(changed_facts_are_forged),
         TEST(what_is_no_witness_is_corrupt),

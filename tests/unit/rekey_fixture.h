@@ -1,6 +1,6 @@
 /*
- * A pool of two devices for tests of changes of keys: any of its writes and flushes may fail, its key file can be looked at, and
- * all its data compared.
+ * A pool of two devices for tests of changes of keys: any of its writes and flushes may fail, its key file can be looked at,
+ * and all its data compared.
  */
 #ifndef COFFER_TESTS_UNIT_REKEY_FIXTURE_H
 #define COFFER_TESTS_UNIT_REKEY_FIXTURE_H

@@ -1,7 +1,7 @@
 /*
- * Swaps of key providers: afterwards the new provider's key alone opens the pool, also where the old one is gone; whatever fails on
- * the way, the pool opens with the key that the witness names, and with all data. Nobody but the witness says whose key is asked
- * for, and nobody but the conf who may be.
+ * Swaps of key providers: afterwards the new provider's key alone opens the pool, also where the old one is gone; whatever
+ * fails on the way, the pool opens with the key that the witness names, and with all data. Nobody but the witness says whose
+ * key is asked for, and nobody but the conf who may be.
  */
 #include "tests/unit/rekey_fixture.h"
 
@@ -186,6 +186,73 @@ static void the_old_key_is_listed_until_its_provider_is_used_again(void **contex
     assert_int_equal(status.retained[0].kek_number, 3);
 }
 
+/* ---- old keys -------------------------------------------------------------------------------------------------------- */
+
+static enum error retire(const char *provider, uint64_t number, bool destroy, uint64_t *count)
+{
+    error_forget();
+    return pool_key_retire(pool, &(struct pool_retire_options){provider, number, destroy}, count);
+}
+
+static void an_old_key_file_is_overwritten_and_the_one_in_force_is_not(void **context)
+{
+    uint8_t old[KEY_BYTES], now[KEY_BYTES];
+    uint64_t count;
+    (void)context;
+    assert_refused(retire(NULL, 0, true, &count), ERROR_NOT_FOUND, "key status");
+    assert_refused(retire(NULL, 1, true, &count), ERROR_BUSY, "in force");
+    assert_refused(retire("native", 0, true, &count), ERROR_NOT_FOUND, "no such old key");
+    assert_fine(swap("second"));
+    size_t size = file_bytes(key_path, old);
+    int descriptor = open(key_path, O_RDONLY | O_CLOEXEC);
+    assert_refused(retire(NULL, 0, false, &count), ERROR_INVALID, "cannot be revoked");
+    assert_refused(retire("third", 0, true, &count), ERROR_NOT_FOUND, "no such old key");
+    assert_refused(retire("fourth", 0, true, &count), ERROR_NOT_FOUND, "no [provider fourth]");
+    assert_refused(retire(NULL, 2, true, &count), ERROR_BUSY, "in force");
+    assert_refused(retire(NULL, 3, true, &count), ERROR_NOT_FOUND, "no such old key");
+    assert_int_equal(file_bytes(key_path, now), size);
+    assert_fine(retire("native", 1, true, &count));
+    assert_int_equal(count, 1);
+    assert_int_equal(access(key_path, F_OK), -1);
+    assert_int_equal(read(descriptor, now, size), size);
+    close(descriptor);
+    assert_true(memory_is_zero(now, size));
+    assert_refused(retire(NULL, 0, true, &count), ERROR_NOT_FOUND, "no such old key");
+    reopen();
+    assert_in_force("second", 2);
+    assert_data_is_intact();
+}
+
+static void no_key_is_ended_while_devices_may_need_it(void **context)
+{
+    uint64_t count;
+    (void)context;
+    assert_fine(swap("second"));
+    superblocks_only = true;
+    atomic_store(&countdown, 4 * DEVICES + 2); /* behind the commit */
+    assert_true(swap("native") != ERROR_NONE);
+    atomic_store(&countdown, 0);
+    assert_int_equal(kek_number(), 3);
+    mutex_lock(&pool->witness_lock);
+    uint64_t rewriting = pool->witness->rewriting;
+    mutex_unlock(&pool->witness_lock);
+    assert_true(rewriting != 0);
+    assert_true(retire("second", 0, true, &count) != ERROR_NONE); /* the group is out of service, or the change half done */
+    assert_int_equal(access(second_path, F_OK), 0);
+    assert_true(pool_close(pool) != ERROR_NONE);
+    pool = NULL;
+    assert_fine(try_open());
+    assert_in_force("native", 3);
+    mutex_lock(&pool->witness_lock);
+    pool->witness->rewriting = pool->witness->epoch;
+    mutex_unlock(&pool->witness_lock);
+    assert_refused(retire("second", 0, true, &count), ERROR_BUSY, "is not complete");
+    assert_int_equal(access(second_path, F_OK), 0);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    assert_fine(retire("second", 0, true, &count));
+    assert_int_equal(access(second_path, F_OK), -1);
+}
+
 /* ---- the line of the conf -------------------------------------------------------------------------------------------- */
 
 static void set_line(const char *name)
@@ -237,6 +304,29 @@ static void a_provider_that_went_meanwhile_does_not_come_into_force(void **conte
     conf_edit_end(lock);
     assert_refused(swap("second"), ERROR_NOT_FOUND, "no [provider second]");
     assert_in_force("native", 1);
+}
+
+static void a_conf_without_the_provider_in_force_stops_a_change(void **context)
+{
+    void *text;
+    size_t size;
+    char path[300];
+    int lock;
+    (void)context;
+    snprintf(path, sizeof path, "%s/coffer.conf", fixture_directory);
+    assert_fine(swap("second"));
+    assert_fine(file_read(path, CONF_SIZE_MAX, &text, &size));
+    set_line("native");
+    assert_fine(conf_edit_begin(fixture_directory, &lock));
+    assert_fine(conf_edit_remove(fixture_directory, "second"));
+    conf_edit_end(lock);
+    assert_refused(swap("third"), ERROR_NOT_FOUND, "put its section back");
+    assert_int_equal(kek_number(), 2);
+    assert_fine(file_replace(path, text, size));
+    free(text);
+    assert_fine(pool_lock(pool));
+    assert_fine(pool_unlock(pool, NULL, 0));
+    assert_in_force("second", 2);
 }
 
 /* ---- what it refuses ------------------------------------------------------------------------------------------------- */
@@ -403,6 +493,9 @@ int main(void)
         TEST_OF_THREE(a_witness_that_cannot_be_saved_leaves_both_keys_good),
         TEST_OF_THREE(a_conf_that_cannot_be_written_does_not_stop_the_change),
         TEST_OF_THREE(the_line_follows_the_witness_at_the_next_open),
+        TEST_OF_THREE(a_conf_without_the_provider_in_force_stops_a_change),
+        TEST_OF_THREE(no_key_is_ended_while_devices_may_need_it),
+        TEST_OF_THREE(an_old_key_file_is_overwritten_and_the_one_in_force_is_not),
         TEST_OF_THREE(a_rehearsal_leaves_nothing),
         TEST_OF_THREE(a_provider_that_was_added_while_the_pool_is_open_can_be_used),
         TEST_OF_THREE(the_old_key_is_listed_until_its_provider_is_used_again),

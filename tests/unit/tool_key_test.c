@@ -87,6 +87,102 @@ static void a_key_in_a_file_is_its_own_proof(void **state)
     assert_said(fixture->out, "number 3");
 }
 
+#define POOL_CONF                                                                                                              \
+    "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nprovider = native\n[provider native]\n"                              \
+    "id = 22222222-2222-4222-8222-222222222222\ntype = native\nseal = file\npath = native.key\n"                               \
+    "[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\ndevices = disk\n"                                                \
+    "device-ids = 44444444-4444-4444-8444-444444444444\n"
+
+/* The daemon of the fixture is found by its directory. */
+#define RUN_AT(...) RUN("-C", fixture->directory, __VA_ARGS__)
+
+static void a_provider_is_added_used_and_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    write_file(fixture->conf, POOL_CONF);
+    assert_int_equal(RUN_AT("key", "provider", "add", "words", "--type", "native", "--seal", "passphrase"), EXIT_DONE);
+    assert_int_equal(RUN_AT("key", "provider", "list"), EXIT_DONE);
+    assert_said(fixture->out, "words");
+    write_file(fixture->secret, "battery staple\n");
+    assert_int_equal(RUN_AT("key", "provider", "use", "words", "--dry-run", "--new-passphrase-file", fixture->secret),
+                     EXIT_DONE);
+    assert_said(fixture->out, "would work");
+    assert_int_equal(fixture->pool->dry_runs, 1);
+    assert_int_equal(RUN_AT("key", "provider", "use", "words", "--new-passphrase-file", fixture->secret), EXIT_DONE);
+    assert_string_equal(fixture->pool->used, "words");
+    assert_string_equal(fixture->pool->new_passphrase, "battery staple");
+    assert_int_equal(fixture->pool->kek_number, 1);
+    fixture->pool->passphrase = "battery staple"; /* both secrets, and the right one of them is the proof */
+    char new[128];
+    snprintf(new, sizeof new, "%s/coffer.passphrase", fixture->directory);
+    write_file(new, "new one\n");
+    assert_int_equal(RUN_AT("key", "provider", "reseal", "--passphrase-file", new, "--new-passphrase-file", fixture->secret),
+                     EXIT_REFUSED);
+    assert_int_equal(fixture->pool->kek_number, 1);
+    assert_int_equal(RUN_AT("key", "provider", "reseal", "--passphrase-file", fixture->secret, "--new-passphrase-file", new),
+                     EXIT_DONE);
+    unlink(new);
+    assert_string_equal(fixture->pool->new_passphrase, "new one");
+    assert_int_equal(fixture->pool->roots, 1);
+    fixture->pool->passphrase = NULL;
+    assert_int_equal(RUN_AT("key", "provider", "remove", "native"), EXIT_REFUSED); /* the fake one wrote no witness */
+    assert_said(fixture->err, "in force");
+}
+
+static void secrets_that_nothing_is_sealed_by_are_usage(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    write_file(fixture->conf,
+               POOL_CONF "[provider second]\nid = 55555555-5555-4555-8555-555555555555\ntype = native\nseal = file\n"
+                         "path = second.key\n");
+    write_file(fixture->secret, "any\n");
+    assert_int_equal(RUN_AT("key", "provider", "use", "second", "--new-passphrase-file", fixture->secret), EXIT_USAGE);
+    assert_said(fixture->err, "leave out --new-passphrase-file");
+    assert_int_equal(RUN_AT("key", "provider", "use", "second", "--passphrase-file", fixture->secret), EXIT_USAGE);
+    assert_said(fixture->err, "leave out --passphrase-file");
+    assert_int_equal(RUN_AT("key", "provider", "reseal", "--new-passphrase-file", fixture->secret), EXIT_USAGE);
+    assert_int_equal(RUN_AT("key", "provider", "use"), EXIT_USAGE);
+    assert_int_equal(RUN_AT("key", "provider", "use", "second", "--keep-keys"), EXIT_USAGE);
+    assert_said(fixture->err, "--keep-keys is not for key provider use");
+    assert_int_equal(fixture->pool->kek_number, 0);
+}
+
+static void a_provider_that_says_too_little_is_usage(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    write_file(fixture->conf, POOL_CONF);
+    assert_int_equal(RUN_AT("key", "provider", "add", "one"), EXIT_USAGE);
+    assert_said(fixture->err, "--type");
+    assert_int_equal(RUN_AT("key", "provider", "add", "one", "--type", "native"), EXIT_USAGE);
+    assert_said(fixture->err, "--seal");
+    assert_int_equal(RUN_AT("key", "provider", "add", "one", "--type", "native", "--seal", "file", "--pcrs", "7"), EXIT_USAGE);
+    assert_int_equal(RUN_AT("key", "provider", "add", "one", "--type", "kmip"), EXIT_USAGE);
+    assert_said(fixture->err, "--servers");
+    assert_int_equal(RUN_AT("key", "provider", "add", "o n e", "--type", "native", "--seal", "file"), EXIT_USAGE);
+    assert_int_equal(RUN_AT("key", "provider", "add", "one", "--type", "native", "--seal", "file", "--id", "1"), EXIT_USAGE);
+}
+
+static void old_keys_are_listed_and_retired(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    assert_int_equal(RUN("key", "retire"), EXIT_DONE);
+    assert_said(fixture->out, "0 old keys");
+    fixture->pool->kek_number = 2;
+    assert_int_equal(RUN("key", "status"), EXIT_DONE);
+    assert_said(fixture->out, "number 1 of provider kmip");
+    assert_int_equal(RUN("key", "retire", "1", "kmip", "--destroy"), EXIT_DONE);
+    assert_said(fixture->out, "1 old key is destroyed");
+    assert_string_equal(fixture->pool->retired_provider, "kmip");
+    assert_true(fixture->pool->destroyed);
+    assert_int_equal(RUN("key", "retire", "0"), EXIT_USAGE);
+    assert_int_equal(RUN("key", "retire", "9"), EXIT_FAILED);
+    assert_said(fixture->err, "no such old key");
+}
+
 /* Whether there is one the daemon knows, and so it is asked first. It is given like a passphrase. */
 static void a_pin_is_asked_for_where_the_tpm_has_one(void **state)
 {
@@ -144,6 +240,10 @@ int main(void)
         TEST(a_passphrase_for_a_key_that_has_none_is_usage),
         TEST(the_audit_names_its_caller_and_what_is_wrong_with_it),
         TEST(a_key_in_a_file_is_its_own_proof),
+        TEST(a_provider_that_says_too_little_is_usage),
+        TEST(secrets_that_nothing_is_sealed_by_are_usage),
+        TEST(a_provider_is_added_used_and_removed),
+        TEST(old_keys_are_listed_and_retired),
         TEST(a_pin_is_asked_for_where_the_tpm_has_one),
         TEST(a_pool_without_encryption_has_no_key),
         TEST(json_has_the_keys_of_the_method),

@@ -1,0 +1,230 @@
+#!/usr/bin/python3
+"""From each key provider and seal to each other one and back, while clients write, flush and read: none of them sees an error;
+a restart opens the pool; so does one after the old provider's keys were ended. What a provider is still needed for is said."""
+import os
+import unittest
+
+from coffer import COFFER, MIB, need
+from keys_clients import compare, run_beside
+from kmip_servers import KmipPool
+from tpm import Tpm
+
+DISK = 32 * MIB
+# Each ordered pair of the four once, and back at the beginning.
+WAY = ["native", "words", "native", "board", "native", "kms", "words", "board", "words", "kms", "board", "kms", "native"]
+REFUSED = 3
+
+
+class Providers(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        need("swtpm")
+        cls.tpm = Tpm()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.tpm.remove()
+
+    def setUp(self):
+        self.pool = KmipPool()
+        self.server = self.pool.server().start()
+        self.secret = os.path.join(self.pool.base, "secret")
+        self.wrong = os.path.join(self.pool.base, "wrong")
+        for path, text in (self.secret, "correct horse\n"), (self.wrong, "correct house\n"):
+            with open(path, "w") as file:
+                file.write(text)
+        self.pool.run(COFFER, "create", self.pool.directory, "--size", "512M")
+        self.add_all()
+
+    def tearDown(self):
+        self.server.stop()
+        self.pool.remove()
+
+    def provider(self, *words):
+        return self.pool.json("key", "provider", *words)
+
+    def add_all(self):
+        certificates = self.pool.certificates
+        self.provider("add", "words", "--type", "native", "--seal", "passphrase")
+        self.provider("add", "board", "--type", "native", "--seal", "tpm", "--tcti", self.tpm.tcti)
+        self.provider("add", "kms", "--type", "kmip", "--servers", self.server.address, "--ca", certificates.path("ca.pem"),
+                      "--certificate", certificates.path("client.pem"), "--key", certificates.path("client.key"))
+
+    def start(self):
+        self.pool.start("--passphrase-file", self.secret)
+
+    def words_for(self, old, new):
+        return ((["--passphrase-file", self.secret] if old == "words" else []) +
+                (["--new-passphrase-file", self.secret] if new == "words" else []))
+
+    def use(self, old, new, *more):
+        return self.provider("use", new, *self.words_for(old, new), *more)
+
+    def in_force(self):
+        rows = self.provider("list")["providers"]
+        current = [row["name"] for row in rows if row["current"]]
+        self.assertEqual(current, [row["name"] for row in rows if row["in_force"]])
+        self.assertEqual(current, [self.pool.json("key", "status")["provider"]])
+        return current[0]
+
+    def restart(self):
+        self.pool.stop()
+        self.start()
+
+    def test_each_to_each_and_back(self):
+        self.start()
+        self.pool.create_object("disk", DISK)
+        clients = []
+        for number, (old, new) in enumerate(zip(WAY, WAY[1:]), 2):
+            with self.subTest(old=old, new=new):
+                answer, clients = run_beside(self.pool, DISK, clients, lambda: self.use(old, new))
+                self.assertEqual((answer["provider"], answer["kek_number"]), (new, number))
+                self.assertEqual(answer["retained"], [dict(one) for one in answer["retained"] if one["provider"] == old])
+                self.restart()
+                self.assertEqual(self.in_force(), new)
+                compare(self.pool, clients)
+                retired = self.pool.json("key", "retire", "--destroy")
+                self.assertEqual(retired, {"keys": 1, "destroyed": True})
+                kept = [path for path in self.pool.files() if path.endswith(".key")]
+                self.assertEqual([os.path.basename(path) for path in kept], [] if new == "kms" else [new + ".key"])
+                self.assertEqual(len(self.server.ids()), new == "kms")
+                self.assertEqual(self.pool.json("key", "status")["retained"], [])
+                self.restart()
+                compare(self.pool, clients)
+        self.pool.stop()
+        self.pool.check()
+
+    def test_what_is_refused_and_why(self):
+        self.start()
+        self.assertIn("has native, words, board, kms", self.pool.refused("key", "provider", "use", "other"))
+        self.assertIn("already", self.pool.refused("key", "provider", "use", "native"))
+        self.assertIn("there is a provider kms",
+                      self.pool.refused("key", "provider", "add", "kms", "--type", "native", "--seal", "file"))
+        self.assertIn("in force", self.pool.refused("key", "provider", "remove", "native"))
+        for words, why in ((["--type", "native", "--seal", "tpm", "--tcti", "swtpm:host=127.0.0.1,port=1"], "TPM"),
+                           (["--type", "native", "--seal", "file", "--path", "/no/such/directory/key"], "/no/such/directory"),
+                           (["--type", "kmip", "--servers", "127.0.0.1:1", "--ca", self.pool.certificates.path("ca.pem"),
+                             "--certificate", self.pool.certificates.path("client.pem"), "--key",
+                             self.pool.certificates.path("client.key")], "127.0.0.1:1")):
+            self.assertIn(why, self.pool.refused("key", "provider", "add", "more", *words))
+        self.assertEqual([row["name"] for row in self.provider("list")["providers"]], ["native", "words", "board", "kms"])
+        self.use("native", "words")
+        self.assertIn("wrong passphrase", self.pool.refused("key", "provider", "use", "kms", "--passphrase-file", self.wrong,
+                                                            status=REFUSED))
+        self.assertEqual(self.server.ids(), [])
+        self.assertEqual(self.in_force(), "words")
+        self.assertIn("old keys (1)", self.pool.refused("key", "provider", "remove", "native"))
+        self.assertIn("in force", self.pool.refused("key", "retire", "2"))
+        self.assertIn("--destroy", self.pool.refused("key", "retire", "native"))
+        self.pool.coffer("key", "retire", "--destroy", "native")
+        self.pool.coffer("key", "provider", "remove", "native")
+        self.restart()
+        self.assertEqual(self.in_force(), "words")
+
+    def times(self):
+        return {path: os.path.getmtime(path) for path in self.pool.files() if path.endswith((".key", ".conf"))}
+
+    def test_a_rehearsal_leaves_everything_as_it_was(self):
+        self.start()
+        before = self.times()
+        for name in "words", "board", "kms":
+            answer = self.use("native", name, "--dry-run")
+            self.assertEqual((answer["provider"], answer["kek_number"]), ("native", 1))
+            self.assertEqual(self.server.ids(), [])
+        self.assertEqual(before, self.times())
+        self.server.stop()
+        self.assertIn(self.server.address, self.pool.refused("key", "provider", "use", "kms", "--dry-run"))
+        self.assertIn(self.server.address, self.pool.refused("key", "provider", "use", "kms"))
+        self.assertEqual(self.in_force(), "native")
+        self.restart()
+
+    def test_the_passphrase_changes(self):
+        self.start()
+        self.assertIn("no passphrase", self.pool.refused("key", "provider", "reseal", "--new-passphrase-file", self.secret))
+        self.use("native", "words")
+        other = os.path.join(self.pool.base, "other")
+        with open(other, "w") as file:
+            file.write("battery staple\n")
+        self.assertIn("wrong passphrase", self.pool.refused("key", "provider", "reseal", "--passphrase-file", self.wrong,
+                                                            "--new-passphrase-file", other))
+        self.provider("reseal", "--passphrase-file", self.secret, "--new-passphrase-file", other)
+        self.pool.stop()
+        self.pool.start("--passphrase-file", self.secret)
+        self.assertTrue(self.pool.status()["locked"])
+        self.pool.coffer("unlock", "--passphrase-file", other)
+        self.assertEqual(self.in_force(), "words")
+        self.pool.stop()
+
+    def test_old_keys_on_a_server_are_revoked_and_destroyed(self):
+        self.start()
+        self.use("native", "kms")
+        self.pool.coffer("key", "rekey", "--shallow")
+        self.pool.coffer("key", "rekey", "--shallow")
+        ids = self.server.ids()
+        self.assertEqual(len(ids), 3)
+        self.assertEqual([one["kek_number"] for one in self.pool.json("key", "status")["retained"]], [1, 2, 3])
+        self.assertEqual(self.pool.json("key", "retire", "2")["keys"], 1)
+        self.assertEqual(self.pool.json("key", "retire", "--destroy", "kms")["keys"], 2)
+        self.assertEqual(len(self.server.ids()), 1)
+        self.assertIn("no such old key", self.pool.refused("key", "retire", "kms"))
+        self.assertEqual([one["provider"] for one in self.pool.json("key", "status")["retained"]], ["native"])
+        self.restart()
+
+    def test_another_key_in_the_place_of_the_one_in_force_is_told(self):
+        self.start()
+        key = os.path.join(self.pool.directory, "native.key")
+        with open(key, "rb") as file:
+            old = file.read()
+        self.pool.coffer("key", "rekey", "--shallow", "--new-root")
+        with open(key, "rb") as file:
+            new = file.read()
+        with open(key, "wb") as file:
+            file.write(old)
+        self.assertIn("another key than the one in force", self.pool.refused("key", "provider", "test"))
+        self.restart()
+        status = self.pool.status()
+        self.assertTrue(status["locked"])
+        self.assertIn("another key than the one in force", status["why_locked"])
+        with open(key, "wb") as file:
+            file.write(new)
+        self.pool.until(lambda: not self.pool.status()["locked"])
+        self.use("native", "kms")
+        name, identifier = self.pool.key_name[:-1] + "3", self.server.ids()[0]
+        kept = self.server.key(identifier)
+        self.assertEqual(self.server.name_of(identifier), name)
+        self.server.destroy(identifier)
+        self.server.register(name, kept[::-1])
+        self.assertIn("another key than the one in force", self.what_is_found())
+        self.server.destroy_all()
+        self.server.register(name, kept)
+        self.restart()
+
+    def what_is_found(self):
+        try:
+            self.pool.coffer("key", "provider", "test")
+        except AssertionError as error:
+            return str(error)
+        raise AssertionError("the test found nothing")
+
+    def unlock_ready(self, severity):
+        self.pool.until(lambda: self.pool.health()["UNLOCK_READY"]["severity"] == severity)
+        return self.pool.health()["UNLOCK_READY"]["evidence"]
+
+    def test_health_tells_of_a_key_file_that_is_gone_or_another(self):
+        self.start()
+        key = os.path.join(self.pool.directory, "native.key")
+        self.pool.until(lambda: "holds the key in force" in self.pool.health()["UNLOCK_READY"]["evidence"])
+        os.rename(key, key + ".away")
+        self.assertIn("there is no " + key, self.unlock_ready("error"))
+        os.rename(key + ".away", key)
+        self.unlock_ready("ok")
+        with open(key, "rb") as file:
+            old = file.read()
+        self.pool.coffer("key", "rekey", "--shallow", "--new-root")
+        with open(key, "wb") as file:
+            file.write(old)
+        self.assertIn("another key than the one in force", self.unlock_ready("error"))
+
+
+if __name__ == "__main__":
+    unittest.main()
