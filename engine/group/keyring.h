@@ -27,10 +27,17 @@ struct keyring {
 /* A new keyring of a new device: K_log 1, K_pool 1 (given, as it is the pool's) and, where encrypted, DEK 1. */
 enum error keyring_create(bool encrypted, const uint8_t k_pool[KEY_SIZE], struct keyring **keyring) CHECKED;
 void keyring_destroy(struct keyring *keyring);
+/* The same keys and a new DEK of this number, which is the current one. ERROR_TOO_LARGE: no slot is left. */
+enum error keyring_with_dek(const struct keyring *keyring, uint32_t number, struct keyring **with) CHECKED;
+/* The same keys without the DEKs that are not current. */
+enum error keyring_without_old(const struct keyring *keyring, struct keyring **without) CHECKED;
+bool keyring_has_old(const struct keyring *keyring); /* such a DEK */
 /* NULL where there is none. */
 const uint8_t *keyring_find(const struct keyring *keyring, enum key_kind kind, uint32_t number);
 /* Whether both hold the same keys, of the same kinds and numbers, in the same order. */
 bool keyring_is_equal(const struct keyring *a, const struct keyring *b);
+/* Whether they have a key in common, and the same under every kind and number that both have. */
+bool keyring_agrees(const struct keyring *a, const struct keyring *b);
 /* The current slot of a kind; NULL where there is none (the DEK of a plaintext pool). */
 const struct keyring_slot *keyring_current(const struct keyring *keyring, enum key_kind kind);
 
