@@ -47,7 +47,7 @@ uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint64_
     uint32_t index = segment_take(&group->segments, kind, SLOT_RESERVED, avoid);
     if (index == SEGMENT_NONE)
         return SEGMENT_NONE;
-    const struct keyring *keyring = group->keyrings[segment_device(&group->segments, index)];
+    const struct keyring *keyring = group_keyring(group, segment_device(&group->segments, index));
     const struct keyring_slot *dek = keyring_current(keyring, KEY_KIND_DEK);
     const struct keyring_slot *k_log = keyring_current(keyring, KEY_KIND_LOG);
     ASSERT(k_log && (dek || !keyring->encrypted));
@@ -525,6 +525,9 @@ static void group_free(struct group *group)
     cache_destroy(group->nodes);
     cache_destroy(group->chunks);
     segments_deinit(&group->segments);
+    for (size_t i = 0; i < group->keyrings_left_count; i++)
+        keyring_destroy(group->keyrings_left[i].keyring);
+    free(group->keyrings_left);
     for (uint32_t d = 0; d < group->device_count; d++) {
         device_close(group->devices[d]);
         keyring_destroy(group->keyrings[d]);

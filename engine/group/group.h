@@ -22,6 +22,7 @@
 #include "engine/group/keyring.h"
 #include "engine/group/log.h"
 #include "engine/group/recent.h"
+#include "engine/group/reencrypt.h"
 #include "engine/group/reservation.h"
 #include "engine/group/section.h"
 #include "engine/group/segment.h"
@@ -83,13 +84,20 @@ struct pace {
     uint32_t freeing;        /* segments that are to be free once they are published and no view needs them */
 };
 
+struct keyring_left {
+    uint32_t device;
+    struct keyring *keyring;
+};
+
 struct group {
     struct section *section;
     struct group_config config;
     uint32_t device_count;
     struct device *devices[GROUP_DEVICES];
     struct superblock superblocks[GROUP_DEVICES];
-    struct keyring *keyrings[GROUP_DEVICES];
+    struct keyring *keyrings[GROUP_DEVICES]; /* see group_keyring(); a deep rekey exchanges them */
+    struct keyring_left *keyrings_left;      /* those that were: somebody may still look into one */
+    size_t keyrings_left_count;
     uint8_t log_key;                       /* current number of K_log */
     struct segment_key_cache *segment_keys;
     struct cache *nodes;                   /* map nodes and table pages */
@@ -100,6 +108,7 @@ struct group {
     struct mutex lock;
     struct segments segments;
     struct log journal, meta, twin, cold;
+    struct reencrypted_list reencrypted;
     struct view *view;                     /* the newest */
     struct view *view_oldest;
     struct condition view_gone;            /* one that is not the newest is held by nobody any more */
@@ -179,6 +188,11 @@ void group_drain(struct group *group);
 
 /* ---- state --------------------------------------------------------------------------------------------------------- */
 
+/* The keys of a device as they are now, from any thread. */
+static inline const struct keyring *group_keyring(const struct group *group, uint32_t device)
+{
+    return __atomic_load_n(&group->keyrings[device], __ATOMIC_ACQUIRE);
+}
 static inline bool group_is_fenced(const struct group *group) { return atomic_load(&group->fenced) != ERROR_NONE; }
 /* Takes the group out of service: from now on everything answers ERROR_FENCED. Returns the error. */
 enum error group_fence(struct group *group, enum error error);

@@ -235,6 +235,15 @@ uint64_t log_close(struct log *log, bool even_empty)
     return log->open ? log->tickets - 1 : log->tickets;
 }
 
+void log_leave_segment(struct log *log)
+{
+    if (log->prepared == SEGMENT_NONE || !log_is_ready(log))
+        return;
+    if (!log->open)
+        buffer_open(log);
+    buffer_close(log, true);
+}
+
 /* ---- filling (under no lock) ------------------------------------------------------------------------------------- */
 
 void log_nonce(uint64_t offset, enum item_kind kind, uint8_t nonce[TAG_NONCE_SIZE])
@@ -498,6 +507,16 @@ void log_marked_tag(struct log *log, uint8_t tag[16])
     ASSERT(log->sealed >= log->mark);
     memcpy(tag, log->marked_tag, TAG_SIZE);
     mutex_unlock(&log->mutex);
+}
+
+bool log_has_buffer_of(struct log *log, uint64_t serial)
+{
+    bool found = false;
+    mutex_lock(&log->mutex);
+    for (unsigned i = 0; i < log->buffer_count && !found; i++)
+        found = log->buffers[i].state != BUFFER_FREE && log->buffers[i].serial == serial;
+    mutex_unlock(&log->mutex);
+    return found;
 }
 
 bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, void *out)

@@ -123,6 +123,11 @@ enum error log_wait_buffer(struct log *log) CHECKED;
 bool log_lacks_segment(const struct log *log);
 bool log_lacks_segment_for(const struct log *log, bool little);
 void log_change_segment(struct log *log);
+/* Whether the segment that it writes, or the one that is prepared, is under a key that is not the current one of its device.
+ * Under the group's lock. */
+bool log_is_outdated(const struct log *log);
+/* Of the merge's logs, between two merges: leaves such segments, and begins anew with the next append. Under no lock. */
+void log_leave_outdated(struct log *log);
 /* Reserves the slot that the log will go on in, with space below it, so that its place may be named before anything is
  * written there. Under no lock. ERROR_NO_SPACE where there is none. */
 enum error log_reserve_slot(struct log *log) CHECKED;
@@ -161,6 +166,12 @@ uint64_t log_close(struct log *log, bool even_empty);
 enum error log_advance(struct log *log) CHECKED;
 /* Waits until all buffers up to `ticket` are written. Under no lock. */
 enum error log_wait(struct log *log, uint64_t ticket) CHECKED;
+
+/* Whether a buffer has anything of this segment that is not written yet. Under the group's lock. */
+bool log_has_buffer_of(struct log *log, uint64_t serial);
+/* Goes on in the prepared segment, where there is one and log_is_ready(), by an empty append if need be. Under the group's
+ * lock, for the journal in the commit section; afterwards call log_advance(). */
+void log_leave_segment(struct log *log);
 
 /* The last sequence whose append is written, and all before it: what a flush of the devices that begins now covers. */
 uint64_t log_written_sequence(struct log *log);

@@ -54,6 +54,42 @@ void log_change_segment(struct log *log)
     group_keeper_wake(group);
 }
 
+static bool is_outdated(const struct group *group, uint32_t index)
+{
+    if (index == SEGMENT_NONE)
+        return false;
+    const struct keyring *keyring = group_keyring(group, segment_device(&group->segments, index));
+    const struct keyring_slot *dek = keyring_current(keyring, KEY_KIND_DEK);
+    return keyring->encrypted && group->segments.table[index].key_slot != dek->number;
+}
+
+bool log_is_outdated(const struct log *log)
+{
+    return is_outdated(log->group, log->segment) || is_outdated(log->group, log->prepared);
+}
+
+static void leave(struct log *log, uint32_t index)
+{
+    struct group *group = log->group;
+    if (index == SEGMENT_NONE)
+        return;
+    group->segments.table[index].state = SLOT_SEALED;
+    group->segments.table[index].generation = group_generation(group, log->kind);
+    segment_dirty(&group->segments, index);
+}
+
+/* What follows in it was never written, as where a crash ended it. A prepared one has nothing but its header. */
+void log_leave_outdated(struct log *log)
+{
+    mutex_lock(&log->group->lock);
+    if (log_is_outdated(log) && !log->open && !log->preparing) {
+        leave(log, log->segment);
+        leave(log, log->prepared);
+        log->segment = log->prepared = SEGMENT_NONE;
+    }
+    mutex_unlock(&log->group->lock);
+}
+
 /* Second copies stand on another device than the first: each of the two logs keeps off every device that the other
  * writes or is about to write. */
 static uint64_t devices_to_avoid(const struct log *log)

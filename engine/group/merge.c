@@ -8,7 +8,8 @@
  *             piece of that list is taken apart (release.c); then the component table and the list
  *   chunks    births into places and fingerprints, differences of references into counts
  *   clean     what is still counted in victims is written again elsewhere (clean.c)
- *   segments  victims that are still dead are written as free; then the segment table
+ *   segments  victims that are still dead are written as free, segments that were encrypted anew where they are now
+ *             (reencrypt.c); then the segment table
  *   flush     of all devices; then the checkpoint record on each of them, and flush again
  *   publish   the view with the new roots, in one store; what the old ones needed is given back when no view holds it
  *
@@ -137,6 +138,7 @@ static enum error victims_free(struct group *group, uint32_t **freed, size_t *co
             (*freed)[(*count)++] = i;
         }
     }
+    reencrypt_enter(group, *freed, count);
     group->pace.freeing += (uint32_t)*count;
     group->pace.emptied = 0;
     mutex_unlock(&group->lock);
@@ -163,7 +165,7 @@ static enum error log_drain(struct group *group, struct log *log)
 enum error checkpoint_record(struct group *group, const struct checkpoint *checkpoint)
 {
     for (uint32_t d = 0; d < group->device_count; d++)
-        TRY(checkpoint_write(group->devices[d], &group->superblocks[d], group->keyrings[d], checkpoint));
+        TRY(checkpoint_write(group->devices[d], &group->superblocks[d], group_keyring(group, d), checkpoint));
     for (uint32_t d = 0; d < group->device_count; d++)
         group_device_written(group, d);
     return group_flush_devices(group);
@@ -221,6 +223,9 @@ static enum error merge_write(struct merge *merge, struct freeze *freeze, struct
                               uint32_t **freed, size_t *freed_count)
 {
     struct group *group = merge->group;
+    log_leave_outdated(&group->meta);
+    log_leave_outdated(&group->twin);
+    log_leave_outdated(&group->cold);
     TRY(log_advance(&group->journal));
     TRY(log_wait(&group->journal, freeze->ticket));
     victims_aim(group, &freeze->victims);
@@ -408,7 +413,7 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
     struct recent *active = group->view->active;
     bool victims = has_victims(group), releases = releases_are_due(group, victims);
     bool cleaning = (clean_is_due(group) && !more_is_due(group)) || recompress_is_due(group);
-    bool something = !recent_is_empty(active) || victims || releases || cleaning || group->repair;
+    bool something = !recent_is_empty(active) || victims || releases || cleaning || group->repair || reencrypt_folds(group);
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t size = segment_size(&group->segments), journal = group->journal.bytes;
     uint64_t worth = MAX(group->segments.free_total * size / 8, group_fold_segments(group) * size);
@@ -418,7 +423,7 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
                              journal > JOURNAL_BYTES_MAX || journal > worth ||
                              (releases && (recent_is_empty(active) || age >= RELEASE_AGE)) || drops || cleaning ||
                              age > 30 * CLOCK_SECOND);
-    *more = more_is_due(group);
+    *more = more_is_due(group) || (reencrypt_is_due(group) && !group->config.by_hand);
     mutex_unlock(&group->lock);
     return group->config.by_hand ? something && wanted : due;
 }

@@ -98,16 +98,21 @@ static void allocated_count(struct segments *s, uint32_t index, int change)
     s->free_allocated_of[segment_device(s, index)] += (uint32_t)change;
 }
 
+static void count_taken(struct segments *s, uint32_t index)
+{
+    s->free_count[segment_device(s, index)]--;
+    s->free_total--;
+    if (s->table[index].allocated)
+        allocated_count(s, index, -1);
+}
+
 static void enter(struct segments *s, uint32_t index)
 {
     uint32_t *link = serial_link(s, s->table[index].serial);
     ASSERT(*link == 0);
     s->table[index].next = 0;
     *link = index + 1;
-    s->free_count[segment_device(s, index)]--;
-    s->free_total--;
-    if (s->table[index].allocated)
-        allocated_count(s, index, -1);
+    count_taken(s, index);
     segment_dirty(s, index);
 }
 
@@ -144,14 +149,20 @@ static uint32_t slot_choose(const struct segments *s, uint32_t device)
     return found;
 }
 
+/* One that is free, of a device that has any. */
+static uint32_t index_choose(struct segments *s, uint32_t device)
+{
+    uint32_t slot = slot_choose(s, device);
+    s->cursor[device] = slot + 1 == s->slot_count[device] ? 0 : slot + 1;
+    return s->slot_first[device] + slot;
+}
+
 uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_state state, uint64_t avoid)
 {
     uint32_t device = device_choose(s, avoid);
     if (device == UINT32_MAX || s->serial_next >= s->serial_lease || s->serial_next > SERIAL_MAX)
         return SEGMENT_NONE;
-    uint32_t slot = slot_choose(s, device);
-    s->cursor[device] = slot + 1 == s->slot_count[device] ? 0 : slot + 1;
-    uint32_t index = s->slot_first[device] + slot;
+    uint32_t index = index_choose(s, device);
     s->table[index] = (struct segment){
         .serial = s->serial_next++,
         .order = s->order_next++,
@@ -161,6 +172,32 @@ uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_stat
     };
     enter(s, index);
     return index;
+}
+
+uint32_t segment_take_slot(struct segments *s, uint32_t device)
+{
+    if (s->free_count[device] == 0)
+        return SEGMENT_NONE;
+    uint32_t index = index_choose(s, device);
+    s->table[index] = (struct segment){.state = SLOT_RESERVED, .allocated = s->table[index].allocated};
+    count_taken(s, index);
+    return index;
+}
+
+void segment_move(struct segments *s, uint32_t from, uint32_t to, uint64_t salt, uint32_t key_slot)
+{
+    uint32_t *link = serial_link(s, s->table[from].serial);
+    ASSERT(*link == from + 1 && s->table[to].serial == 0 && s->table[to].state == SLOT_RESERVED);
+    struct segment left = {.kind = s->table[from].kind, .key_slot = s->table[from].key_slot, .state = SLOT_FREEING,
+                           .allocated = s->table[from].allocated};
+    *link = to + 1;
+    s->table[to] = s->table[from];
+    s->table[to].salt = salt;
+    s->table[to].key_slot = key_slot;
+    s->table[to].allocated = true;
+    s->table[from] = left;
+    segment_dirty(s, from);
+    segment_dirty(s, to);
 }
 
 static int serial_order(const void *a, const void *b)
@@ -269,9 +306,11 @@ void segment_stick(struct segments *s, uint32_t index)
 
 void segment_free(struct segments *s, uint32_t index, bool allocated)
 {
-    uint32_t *link = serial_link(s, s->table[index].serial);
-    ASSERT(*link == index + 1);
-    *link = s->table[index].next;
+    if (s->table[index].serial) {
+        uint32_t *link = serial_link(s, s->table[index].serial);
+        ASSERT(*link == index + 1);
+        *link = s->table[index].next;
+    }
     s->live_total -= s->table[index].live;
     s->kept_total -= kept_bytes(s, index);
     s->table[index] = (struct segment){.allocated = allocated};

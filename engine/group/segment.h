@@ -8,6 +8,8 @@
  * A segment sealed while generation g of the recent table was active (or merged) is covered once freeze g is
  * published: every birth in it is in the chunk table and replay needs it no more. Only covered segments become victims.
  *
+ * A slot that re-encryption took (reencrypt.h) has no serial yet, one that it left has none any more: no look-up finds it.
+ *
  * Locks: all of it under the group's lock, but segment_keys_get()/put(), which have a lock of their own.
  */
 #ifndef COFFER_ENGINE_GROUP_SEGMENT_H
@@ -88,6 +90,11 @@ void segment_salts_draw(struct segments *segments, uint32_t index);
 enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t slot, const struct segment *segment) CHECKED;
 /* `allocated`: the device below still has space for it (it was not discarded). */
 void segment_free(struct segments *segments, uint32_t index, bool allocated);
+/* A free slot of a device that nobody may find by a serial yet, RESERVED; segment_free() gives it back. SEGMENT_NONE. */
+uint32_t segment_take_slot(struct segments *segments, uint32_t device);
+/* The segment in slot `from` lies in slot `to` from now on, which segment_take_slot() gave, under another salt and key slot.
+ * `from` is FREEING: whoever found it there before may still read it. */
+void segment_move(struct segments *segments, uint32_t from, uint32_t to, uint64_t salt, uint32_t key_slot);
 /* Whether it is free and not known to have space below. */
 bool segment_lacks_space(const struct segments *segments, uint32_t index);
 /* The first of a run of free slots without space below that stand side by side on a device, at most `count_max` of them,
@@ -130,6 +137,8 @@ struct segment_identity {
 enum error segment_keys_get(struct group *group, const struct segment_identity *identity,
                             const struct segment_keys **keys) CHECKED;
 void segment_keys_put(struct group *group, const struct segment_keys *keys);
+/* Empties the cache. */
+void segment_keys_forget(struct group *group);
 struct segment_identity segment_identity(const struct segments *segments, uint32_t index);
 bool segment_identity_equal(const struct segment_identity *a, const struct segment_identity *b);
 

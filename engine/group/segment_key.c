@@ -59,7 +59,7 @@ bool segment_identity_equal(const struct segment_identity *a, const struct segme
 
 static enum error keys_derive(struct group *group, const struct segment_identity *identity, struct segment_keys *keys)
 {
-    const struct keyring *keyring = group->keyrings[identity->device];
+    const struct keyring *keyring = group_keyring(group, identity->device);
     struct uuid device = group->superblocks[identity->device].device;
     const uint8_t *k_log = keyring_find(keyring, KEY_KIND_LOG, identity->log_key);
     if (!k_log)
@@ -117,6 +117,18 @@ enum error segment_keys_get(struct group *group, const struct segment_identity *
     return ERROR_NONE;
 }
 
+/* Keys that somebody holds are freed by the last who does. */
+void segment_keys_forget(struct group *group)
+{
+    struct segment_key_cache *cache = group->segment_keys;
+    mutex_lock(&cache->mutex);
+    for (size_t i = 0; i < cache->count; i++) {
+        keys_release(cache->entries[i]);
+        cache->entries[i] = NULL;
+    }
+    mutex_unlock(&cache->mutex);
+}
+
 void segment_keys_put(struct group *group, const struct segment_keys *keys)
 {
     (void)group;
@@ -129,7 +141,7 @@ static const uint8_t *header_key(struct group *group, uint32_t device, uint8_t n
 {
     if (number < group->superblocks[device].log_key_demanded)
         return NULL;
-    return keyring_find(group->keyrings[device], KEY_KIND_LOG, number);
+    return keyring_find(group_keyring(group, device), KEY_KIND_LOG, number);
 }
 
 enum error segment_header_encode(struct group *group, const struct segment_header *header, struct segment_format *out)

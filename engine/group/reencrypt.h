@@ -1,0 +1,136 @@
+/*
+ * Re-encryption in place: a sealed segment is written again, under the current key of its device and a new salt, into another
+ * slot of that device, with the same serial (ENGINE 6). reencrypt.c tells how, and why a crash is harmless.
+ *
+ * One thread copies (reencrypt_segment); the merge makes what is copied take the old one's place (reencrypt_enter).
+ */
+#ifndef COFFER_ENGINE_GROUP_REENCRYPT_H
+#define COFFER_ENGINE_GROUP_REENCRYPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/device/device.h"
+#include "engine/group/segment.h"
+
+struct group;
+
+#define REENCRYPTED_MAX 64 /* that wait for a publish: half a second of a fast device */
+#define REENCRYPT_WINDOW (4u << 20) /* what is verified at a time: no append is longer */
+#define REENCRYPT_PIECE (1u << 20)  /* of one read or write */
+#define REENCRYPT_PIECES (REENCRYPT_WINDOW / REENCRYPT_PIECE)
+#define REENCRYPT_TROUBLES 64
+
+/* One segment on its way. */
+struct reencrypted {
+    uint64_t serial, salt;
+    uint32_t from, to; /* indices */
+    uint32_t key_slot;
+    bool ready;        /* it is on the device, all of it */
+};
+
+/* In the group, under its lock. */
+struct reencrypted_list {
+    struct reencrypted items[REENCRYPTED_MAX];
+    size_t count;
+    bool wanted; /* a publish is: for those that are ready */
+    bool folds;  /* one is that folds the table in, whatever is in it */
+};
+
+/* A copy that is begun: its place in the list, and where it comes from. */
+struct reencrypt_copy {
+    struct reencrypted move;
+    struct segment_identity old, new;
+    struct device *device;
+    uint64_t from, to; /* offsets on the device */
+    uint8_t kind;
+    bool last_try;
+};
+
+struct reencrypt_window {
+    uint8_t *bytes;
+    struct device_io reads[REENCRYPT_PIECES], writes[REENCRYPT_PIECES];
+    size_t read_count, write_count; /* that nobody waited for yet */
+};
+
+/* A segment that could not be read, or was left alone. */
+struct reencrypt_trouble {
+    uint64_t serial, again; /* clock_monotonic */
+    unsigned tries;
+};
+
+/* Of the thread that copies. */
+struct reencrypt {
+    struct group *group;
+    /* Called with what was written since `since`, and nothing held; ERROR_INTERRUPTED: leave it as it is. */
+    enum error (*breathe)(void *context, uint64_t bytes, uint64_t since);
+    void *context;
+    uint64_t blocks_lost; /* that could not be read */
+    uint32_t cursor;
+    struct reencrypt_window windows[2]; /* one is read while the other is written */
+    unsigned turn;
+    uint8_t *again;                     /* a piece that is read once more */
+    uint32_t last_block;                /* at which the last window of the segment begins */
+    struct reencrypt_copy before;       /* whose last writes are in flight */
+    bool in_flight;
+    struct reencrypt_trouble troubles[REENCRYPT_TROUBLES];
+    size_t trouble_count;
+};
+
+enum error reencrypt_init(struct reencrypt *reencrypt, struct group *group) CHECKED;
+void reencrypt_deinit(struct reencrypt *reencrypt);
+
+/*
+ * Copies the next segment that is under an old key. ERROR_NOT_FOUND: there is none that could be moved now, though there may be
+ * one later; ERROR_AGAIN: no slot is to be had, or too many wait for a publish; ERROR_INTERRUPTED: `breathe` said so;
+ * ERROR_FENCED. What cannot be read is passed over twice; then the blocks that still cannot are zeros, told, and counted.
+ */
+enum error reencrypt_segment(struct reencrypt *reencrypt) CHECKED;
+
+/* reencrypt_copy.c, for reencrypt_segment(): all of a segment is read and decrypted, but for the first windows of one that is longer
+ * than a window: those are written too; the rest is written, which is left in flight; waits for that. */
+enum error reencrypt_read(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;
+enum error reencrypt_write(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;
+enum error reencrypt_writes_end(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;
+
+/* Segments that are ready take the place of the old ones; the slots of those are appended to `freed`. By the merge, before
+ * it writes the segment table, under the group's lock. */
+void reencrypt_enter(struct group *group, uint32_t *freed, size_t *count);
+/* Has what is ready published, soon, by a merge that folds nothing in. Under no lock. */
+void reencrypt_publish(struct group *group);
+/* How many are ready. Under no lock. */
+size_t reencrypt_ready(struct group *group);
+/* Has a merge made as if there were something to fold in, and waits for it, but not beyond `patience`: what was sealed before is
+ * not needed by replay any more, and logs of merges leave segments that are under an old key. ERROR_TIMED_OUT. */
+enum error reencrypt_fold(struct group *group, uint64_t patience) CHECKED;
+/* Whether a publish, or a merge, is wanted; under the group's lock. */
+bool reencrypt_is_due(const struct group *group);
+bool reencrypt_folds(const struct group *group);
+
+/* ---- keys ------------------------------------------------------------------------------------------------------- */
+
+struct keyring;
+
+/* From now on these are the keys of the devices, which the superblocks have already: new segments are under the current DEK
+ * at once, but for those that a header is written for. Those that were are kept until the group closes, but for DEKs
+ * that are in none of the new ones any more: these are wiped. Under no lock. */
+enum error group_keyrings_exchange(struct group *group, struct keyring *const *keyrings) CHECKED;
+
+/* How much of a device is under one of its DEKs. */
+struct key_share {
+    uint32_t device, number;
+    bool current;
+    uint32_t segments; /* slots that hold, or held until a view is gone, something under it */
+    uint64_t bytes;    /* that are alive in them */
+};
+/* Of every DEK of every device, by device and number, into at most `capacity`; returns how many there are. Under no lock. */
+size_t group_key_shares(struct group *group, struct key_share *shares, size_t capacity);
+/* Whether nothing is under an old DEK: not a segment, nor a slot that a view may still read. */
+bool group_has_no_old_share(struct group *group);
+/* Leaves the journal's segment, and the next, where they are under an old key. *left: they are not, or not any more.
+ * Under no lock. */
+enum error group_leave_journal(struct group *group, bool *left) CHECKED;
+
+#endif

@@ -1,0 +1,346 @@
+/*
+ * One segment under another key: read, decrypted, verified, encrypted, written. reencrypt.c tells the whole.
+ *
+ * Windows of at most REENCRYPT_WINDOW, each beginning with an append, of the usual segment one with its header. Pieces of it are
+ * read one ahead of the one that is decrypted; the writes of a segment's last window are left in flight while the next
+ * segment is read into the other window.
+ *
+ * Whatever is there is copied as it is, damaged or not. But a read may give something else than what the device holds,
+ * once, and a copy would make that last for ever. So appends and what is in them are held against their tags, and what does not
+ * fit is read again: where that gives the same it is so on the device, and stays so; else what was read last is looked
+ * at. Where no append begins the segment ends, and nothing behind it is of use to anybody; that block too is read twice.
+ *
+ * A crash is harmless: nothing names the slot that is written. No locks.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "engine/group/append.h"
+#include "engine/group/group.h"
+
+#define READS_AGAIN_MAX 16u /* of one window */
+
+/* What is at work. */
+struct work {
+    struct reencrypt *r;
+    const struct reencrypt_copy *copy;
+    const struct segment_keys *old, *new;
+    struct reencrypt_window *window;
+    uint32_t block, blocks, segment_blocks; /* of the window; of the segment */
+};
+
+static uint8_t *bytes_at(const struct work *work, uint32_t block)
+{
+    return work->window->bytes + (size_t)(block - work->block) * BLOCK_SIZE;
+}
+
+/* The header is not encrypted. */
+static enum error decrypt(const struct work *work, uint32_t block, uint8_t *bytes, size_t size)
+{
+    size_t plain = block == 0 ? BLOCK_SIZE : 0;
+    return plain == size ? ERROR_NONE
+                         : bulk_decrypt(work->old, block + plain / BLOCK_SIZE, bytes + plain, bytes + plain, size - plain);
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+static void piece_begin(const struct work *work, size_t piece)
+{
+    uint64_t at = (uint64_t)piece * REENCRYPT_PIECE, size = (uint64_t)work->blocks * BLOCK_SIZE;
+    struct device_io *io = &work->window->reads[piece];
+    *io = (struct device_io){
+        .device = work->copy->device,
+        .operation = DEVICE_READ,
+        .offset = work->copy->from + (uint64_t)work->block * BLOCK_SIZE + at,
+        .size = (size_t)MIN(size - at, (uint64_t)REENCRYPT_PIECE),
+        .buffer = work->window->bytes + at,
+    };
+    work->window->read_count++;
+    device_submit(&(struct device_io *){io}, 1);
+}
+
+static void lost_tell(struct reencrypt *r, const struct reencrypt_copy *copy, uint64_t offset)
+{
+    if (r->blocks_lost++ == 0 || r->blocks_lost % 1024 == 0)
+        message(MESSAGE_ERROR,
+                "%s: the block at byte %llu, of segment %llu, cannot be read: it is written as zeros under the new key, and lost "
+                "(%llu of them so far); a scrub tells what it belongs to",
+                copy->device->path, (unsigned long long)offset, (unsigned long long)copy->move.serial,
+                (unsigned long long)r->blocks_lost);
+}
+
+/* Block by block, where the whole could not be read. A device of which nothing can be read is another matter than a bad
+ * sector. */
+static enum error blocks_read(const struct work *work, const struct device_io *piece)
+{
+    size_t lost = 0, count = piece->size / BLOCK_SIZE;
+    AUTO_FREE bool *bad = memory_zeroed(count, sizeof *bad);
+    if (!bad)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        enum error error = device_read(work->copy->device, piece->offset + i * BLOCK_SIZE, (uint8_t *)piece->buffer + i * BLOCK_SIZE,
+                                       BLOCK_SIZE);
+        if (error && error != ERROR_IO)
+            return error;
+        bad[i] = error != ERROR_NONE;
+        lost += bad[i];
+    }
+    if (lost && (!work->copy->last_try || lost == count))
+        return ERROR_IO;
+    for (size_t i = 0; i < count; i++)
+        if (bad[i])
+            lost_tell(work->r, work->copy, piece->offset + i * BLOCK_SIZE);
+    uint32_t block = (uint32_t)((piece->offset - work->copy->from) / BLOCK_SIZE);
+    TRY(decrypt(work, block, piece->buffer, piece->size));
+    for (size_t i = 0; i < count; i++)
+        if (bad[i])
+            memset((uint8_t *)piece->buffer + i * BLOCK_SIZE, 0, BLOCK_SIZE);
+    return ERROR_NONE;
+}
+
+static enum error piece_take(const struct work *work, size_t piece)
+{
+    struct device_io *io = &work->window->reads[piece];
+    enum error error = device_wait(io);
+    work->window->read_count--;
+    if (error == ERROR_IO)
+        return blocks_read(work, io);
+    return error ? error : decrypt(work, (uint32_t)((io->offset - work->copy->from) / BLOCK_SIZE), io->buffer, io->size);
+}
+
+static enum error pieces_read(const struct work *work)
+{
+    struct reencrypt *r = work->r;
+    size_t count = ((size_t)work->blocks * BLOCK_SIZE + REENCRYPT_PIECE - 1) / REENCRYPT_PIECE;
+    enum error error = ERROR_NONE;
+    piece_begin(work, 0);
+    for (size_t i = 0; i < count && !error; i++) {
+        uint64_t since = clock_monotonic();
+        if (i + 1 < count)
+            piece_begin(work, i + 1);
+        error = piece_take(work, i);
+        if (!error)
+            error = r->breathe(r->context, work->window->reads[i].size, since);
+        if (error && i + 1 < count && device_wait(&work->window->reads[i + 1]))
+            error_forget(); /* nobody wants it any more */
+    }
+    work->window->read_count = 0;
+    return error;
+}
+
+/* ---- verifying --------------------------------------------------------------------------------------------------- */
+
+/* *same: the device gives what is there already; else it is there now. What cannot be read now is as it was. */
+static enum error read_again(const struct work *work, uint32_t block, uint32_t blocks, bool *same)
+{
+    *same = true;
+    for (uint32_t n; blocks > 0; block += n, blocks -= n) {
+        n = MIN(blocks, REENCRYPT_PIECE / BLOCK_SIZE);
+        size_t size = (size_t)n * BLOCK_SIZE;
+        enum error error =
+            device_read(work->copy->device, work->copy->from + (uint64_t)block * BLOCK_SIZE, work->r->again, size);
+        if (error == ERROR_IO)
+            continue;
+        TRY(error);
+        TRY(decrypt(work, block, work->r->again, size));
+        if (memcmp(bytes_at(work, block), work->r->again, size) == 0)
+            continue;
+        memcpy(bytes_at(work, block), work->r->again, size);
+        *same = false;
+    }
+    return ERROR_NONE;
+}
+
+static bool header_is_sound(const struct work *work, struct segment_header *header)
+{
+    struct group *group = work->r->group;
+    uint32_t device = work->copy->old.device;
+    return segment_header_decode(group, device, work->copy->move.from - group->segments.slot_first[device],
+                                 work->copy->move.serial, work->window->bytes, header) == ERROR_NONE;
+}
+
+/* The append at a block: how many blocks of it there are, of those that have to be good; and whether they are. 0: none begins
+ * there, or not all of it is in the window. */
+static uint32_t append_judge(const struct work *work, uint32_t block, bool *sound)
+{
+    const struct append_format *append = (const struct append_format *)bytes_at(work, block);
+    *sound = append_is_possible(append, (enum segment_kind)work->copy->kind, work->copy->move.serial, block, work->segment_blocks);
+    if (!*sound)
+        return 1;
+    uint32_t blocks = le32_get(append->blocks);
+    if (blocks > work->block + work->blocks - block)
+        return 0;
+    *sound = append_check(append, work->old) == ERROR_NONE && append_units_are_sound(append, work->old);
+    return blocks;
+}
+
+/* Where the next window has to begin: behind the last append that is here as a whole, or behind this one. */
+static enum error window_verify(const struct work *work, uint32_t *end)
+{
+    struct segment_header header;
+    unsigned again = 0;
+    bool same;
+    *end = work->block + work->blocks;
+    while (work->block == 0 && !header_is_sound(work, &header) && again++ < READS_AGAIN_MAX) {
+        TRY(read_again(work, 0, 1, &same));
+        if (same)
+            break;
+    }
+    for (uint32_t block = MAX(work->block, 1); block < work->block + work->blocks;) {
+        bool sound;
+        uint32_t blocks = append_judge(work, block, &sound);
+        if (blocks == 0) {
+            *end = block;
+            break;
+        }
+        if (!sound && again++ < READS_AGAIN_MAX) {
+            TRY(read_again(work, block, blocks, &same));
+            if (!same)
+                continue;
+        }
+        if (!sound && blocks == 1)
+            break; /* the last append, or as good as: where the next would begin cannot be told */
+        block += blocks;
+    }
+    error_forget();
+    return ERROR_NONE;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+/* Its neighbours in the journal are told as they were; where the header is damaged nobody knows them, nor needs them. */
+static enum error header_make(const struct work *work)
+{
+    struct group *group = work->r->group;
+    const struct segment_identity *new = &work->copy->new;
+    struct segment_header header;
+    if (!header_is_sound(work, &header))
+        header = (struct segment_header){0};
+    header.segment = (struct segment){
+        .serial = new->serial,
+        .salt = new->salt,
+        .birth_salt = new->birth_salt,
+        .key_slot = new->key_slot,
+        .log_key = new->log_key,
+        .kind = work->copy->kind,
+    };
+    header.device = new->device;
+    header.slot = work->copy->move.to - group->segments.slot_first[new->device];
+    error_forget();
+    return segment_header_encode(group, &header, (struct segment_format *)work->window->bytes);
+}
+
+static enum error encrypt(const struct work *work)
+{
+    uint32_t first = MAX(work->block, 1);
+    uint8_t *bytes = bytes_at(work, first);
+    if (work->block == 0)
+        TRY(header_make(work));
+    return bulk_encrypt(work->new, first, bytes, bytes, (size_t)(work->block + work->blocks - first) * BLOCK_SIZE);
+}
+
+/* A header is there before what follows it, as everywhere. */
+static enum error header_write(const struct work *work)
+{
+    if (work->block != 0)
+        return ERROR_NONE;
+    enum error error = device_write(work->copy->device, work->copy->to, work->window->bytes, BLOCK_SIZE, 0);
+    group_device_written(work->r->group, work->copy->new.device);
+    return error ? group_fence(work->r->group, error) : ERROR_NONE;
+}
+
+static enum error writes_begin(const struct work *work)
+{
+    struct reencrypt_window *window = work->window;
+    uint32_t first = MAX(work->block, 1);
+    size_t size = (size_t)(work->block + work->blocks - first) * BLOCK_SIZE;
+    TRY(header_write(work));
+    for (size_t at = 0; at < size; at += REENCRYPT_PIECE) {
+        struct device_io *io = &window->writes[window->write_count++];
+        *io = (struct device_io){
+            .device = work->copy->device,
+            .operation = DEVICE_WRITE,
+            .offset = work->copy->to + (uint64_t)first * BLOCK_SIZE + at,
+            .size = MIN(size - at, (size_t)REENCRYPT_PIECE),
+            .buffer = bytes_at(work, first) + at,
+        };
+        device_submit(&io, 1);
+    }
+    return ERROR_NONE;
+}
+
+static enum error writes_end(struct reencrypt *r, const struct reencrypt_copy *copy, struct reencrypt_window *window)
+{
+    enum error first = ERROR_NONE;
+    for (size_t i = 0; i < window->write_count; i++) {
+        enum error error = device_wait(&window->writes[i]);
+        group_append_written(r->group, copy->new.device, window->writes[i].size);
+        if (!first)
+            first = error;
+    }
+    window->write_count = 0;
+    return first ? group_fence(r->group, first) : ERROR_NONE;
+}
+
+enum error reencrypt_writes_end(struct reencrypt *r, const struct reencrypt_copy *copy)
+{
+    return writes_end(r, copy, &r->windows[1 - r->turn]);
+}
+
+/* ---- a segment --------------------------------------------------------------------------------------------------- */
+
+static enum error keys_get(struct work *work)
+{
+    struct group *group = work->r->group;
+    TRY(segment_keys_get(group, &work->copy->old, &work->old));
+    enum error error = segment_keys_get(group, &work->copy->new, &work->new);
+    if (error)
+        segment_keys_put(group, work->old);
+    return error;
+}
+
+static void keys_put(const struct work *work)
+{
+    segment_keys_put(work->r->group, work->old);
+    segment_keys_put(work->r->group, work->new);
+}
+
+static enum error windows_run(struct work *work)
+{
+    for (uint32_t end;; work->block = end) {
+        work->blocks = MIN(work->segment_blocks - work->block, REENCRYPT_WINDOW / BLOCK_SIZE);
+        TRY(pieces_read(work));
+        TRY(window_verify(work, &end));
+        if (end > work->block)
+            work->blocks = end - work->block;
+        end = work->block + work->blocks;
+        TRY(encrypt(work));
+        if (end == work->segment_blocks)
+            return ERROR_NONE;
+        TRY(writes_begin(work));
+        TRY(writes_end(work->r, work->copy, work->window));
+    }
+}
+
+enum error reencrypt_read(struct reencrypt *r, const struct reencrypt_copy *copy)
+{
+    struct work work = {.r = r, .copy = copy, .window = &r->windows[r->turn],
+                        .segment_blocks = segment_blocks(&r->group->segments)};
+    TRY(keys_get(&work));
+    enum error error = windows_run(&work);
+    r->last_block = work.block;
+    keys_put(&work);
+    return error;
+}
+
+enum error reencrypt_write(struct reencrypt *r, const struct reencrypt_copy *copy)
+{
+    uint32_t all = segment_blocks(&r->group->segments);
+    struct work work = {.r = r, .copy = copy, .window = &r->windows[r->turn], .block = r->last_block,
+                        .blocks = all - r->last_block};
+    TRY(writes_begin(&work));
+    r->turn = 1 - r->turn;
+    return ERROR_NONE;
+}
