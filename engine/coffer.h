@@ -219,6 +219,41 @@ struct pool_audit_state {
 };
 void pool_audit_state(struct pool *pool, struct pool_audit_state *state);
 
+/*
+ * Deep rekey (deep_rekey.c): new data keys for all devices. What is written from then on is under them; what is stored is
+ * encrypted anew by a job in the background, which survives pool_close(), pool_lock() and a crash. Where nothing is under the
+ * old ones any more they are destroyed. Errors as pool_rekey()'s; ERROR_BUSY also while one is under way. new_root means
+ * nothing here. `rate`: bytes a second at most, DEEP_REKEY_RATE_MIN and more; 0: as fast as the devices and other work let it.
+ */
+#define DEEP_REKEY_RATE_MIN (UINT64_C(64) << 10)
+enum error pool_deep_rekey(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate) CHECKED;
+/* ERROR_NOT_FOUND where none runs; is paused; is under way. Forgotten by a restart. */
+enum error pool_deep_rekey_pause(struct pool *pool) CHECKED;
+enum error pool_deep_rekey_resume(struct pool *pool) CHECKED;
+enum error pool_deep_rekey_throttle(struct pool *pool, uint64_t rate) CHECKED;
+
+enum deep_rekey_state { DEEP_REKEY_NONE, DEEP_REKEY_RUNNING, DEEP_REKEY_PAUSED, DEEP_REKEY_COMPLETE };
+struct deep_rekey_status {
+    enum deep_rekey_state state;     /* NONE: none ran since the open */
+    enum error waits;                /* what it waits for that somebody has to mend; ERROR_NONE: nothing */
+    uint64_t rate, started;          /* as it was given; seconds since 1970 */
+    uint64_t bytes_moved, nanoseconds; /* since the open or the begin */
+    uint64_t bytes_left, bytes_total; /* of segments under old keys, and under any */
+    uint64_t seconds_left;           /* estimated; 0: unknown */
+    uint64_t blocks_lost;            /* that could not be read */
+};
+enum error pool_deep_rekey_status(struct pool *pool, struct deep_rekey_status *status) CHECKED;
+
+/* A data key of a device, and what is under it. */
+struct key_slot_info {
+    char device[256]; /* path */
+    uint32_t slot;
+    bool current;
+    uint64_t segments, segment_bytes, live_bytes;
+};
+/* *infos is the caller's (free). Empty where the pool is not encrypted. */
+enum error pool_key_slots(struct pool *pool, struct key_slot_info **infos, size_t *count) CHECKED;
+
 /* The calling thread forgets what it keeps of keys and of objects' contents (contexts, buffers). Threads that end do it by
  * themselves; one that lives on calls it when it has done something that may need them, since the pool may be locked. */
 void pool_thread_end(void);

@@ -16,6 +16,7 @@
 #include "engine/pool/audit.h"
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
+#include "engine/pool/deep_rekey.h"
 #include "engine/pool/opening.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/providers.h"
@@ -187,6 +188,8 @@ static enum error steps(struct opening *opening)
     if (pool->read_only)
         return ERROR_NONE;
     TRY(scrub_start(pool));
+    if (deep_rekey_is_unfinished(pool->group))
+        TRY(deep_rekey_start(pool, opening->key->kek, 0));
     return janitor_start(pool);
 }
 
@@ -255,8 +258,9 @@ static enum error with_key(struct pool *pool, const struct provider_secret *secr
         return ERROR_NONE;
     }
     error = error_prefix(error, "pool %s", pool->directory);
-    audit_end(pool->audit);
     scrub_stop(pool, true);
+    deep_rekey_stop(pool);
+    audit_end(pool->audit);
     if (pool->group && group_close(pool->group, true)) /* first: it holds what is reserved for objects */
         message(MESSAGE_WARNING, "the group did not close cleanly");
     pool->group = NULL;
@@ -522,6 +526,7 @@ static enum error key_drop(struct pool *pool, const char *operation)
     janitor_stop(pool);
     group_users_await(pool);
     scrub_stop(pool, false);
+    deep_rekey_stop(pool);
     pool_audit(pool, operation, ERROR_NONE);
     audit_end(pool->audit);
     enum error error = group_close(pool->group, group_is_fenced(pool->group));

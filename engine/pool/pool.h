@@ -126,6 +126,7 @@ struct pool {
     struct condition janitor_wake; /* with pool->lock */
     struct damages *damages;       /* what is known to be damaged (damage.h) */
     struct scrub *scrub;           /* NULL while locked or read-only; changes under pool->lock */
+    struct deep_rekey *deep_rekey; /* NULL: none ran since the open; changes under pool->lock */
 
     struct pool_totals totals;
 };

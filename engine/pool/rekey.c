@@ -27,6 +27,7 @@
 #include "crypto/hierarchy.h"
 #include "crypto/provider_root.h"
 #include "engine/pool/conf_edit.h"
+#include "engine/pool/deep_rekey.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/next_key.h"
 #include "engine/pool/pool.h"
@@ -161,6 +162,7 @@ static enum error commit(struct rekey *rekey, bool *decided)
     conf_edit_end(lock);
     TRY(error);
     next_in_force(rekey);
+    deep_rekey_kek_changed(pool, rekey->keks->next);
     providers_use(pool, rekey->next.wrapping.provider);
     atomic_store(&pool->kek_state, KEK_ACTIVE);
     return ERROR_NONE;

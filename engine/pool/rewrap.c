@@ -15,6 +15,11 @@
 #include "engine/pool/pool.h"
 #include "engine/pool/rewrap.h"
 
+static struct keyring *const *keyrings_of(const struct rewrap *rewrap)
+{
+    return rewrap->keyrings ? rewrap->keyrings : rewrap->group->keyrings;
+}
+
 static enum error epoch_take(struct rewrap *rewrap)
 {
     struct pool *pool = rewrap->pool;
@@ -36,7 +41,9 @@ static enum error opens_under(struct rewrap *rewrap, uint32_t d, const uint8_t k
         return ERROR_NO_MEMORY;
     TRY(superblock_probe(device, probe));
     TRY(superblock_open(device, probe, kek, &found, &keyring, &bad));
-    bool same = keyring_is_equal(keyring, rewrap->group->keyrings[d]) && (epoch == 0 || found.epoch == epoch);
+    const struct keyring *expected = keyrings_of(rewrap)[d];
+    bool same = epoch == 0 ? keyring_agrees(keyring, expected) /* a writing that failed may have left more slots, or fewer */
+                           : keyring_is_equal(keyring, expected) && found.epoch == epoch;
     superblock_forget(&found);
     keyring_destroy(keyring);
     if (!same)
@@ -68,11 +75,12 @@ static enum error device_write_under(struct rewrap *rewrap, uint32_t d, struct s
                                      const uint8_t *other)
 {
     struct group *group = rewrap->group;
-    TRY(superblock_peers_make(group->superblocks, group->keyrings, group->device_count, d, kek, superblock));
+    struct keyring *const *keyrings = keyrings_of(rewrap);
+    TRY(superblock_peers_make(group->superblocks, keyrings, group->device_count, d, kek, superblock));
     if (!other)
-        return superblock_write(group->devices[d], superblock, group->keyrings[d], kek);
-    TRY(superblock_peers_wrap_other(group->superblocks, group->keyrings, group->device_count, d, other, superblock));
-    return superblock_write_both(group->devices[d], superblock, group->keyrings[d], kek, other);
+        return superblock_write(group->devices[d], superblock, keyrings[d], kek);
+    TRY(superblock_peers_wrap_other(group->superblocks, keyrings, group->device_count, d, other, superblock));
+    return superblock_write_both(group->devices[d], superblock, keyrings[d], kek, other);
 }
 
 static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct wrapping *wrapping, const uint8_t *kek,

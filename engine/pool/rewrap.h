@@ -19,6 +19,7 @@ struct pool;
 struct rewrap {
     struct pool *pool;
     struct group *group;
+    struct keyring *const *keyrings; /* what superblocks are to hold; NULL: the keys that the group works with */
     uint64_t epoch; /* of the superblocks that were written last */
 };
 
@@ -27,7 +28,7 @@ enum error rewrap_under_both(struct rewrap *rewrap, const uint8_t kek[KEY_SIZE],
                              const uint8_t next_kek[KEY_SIZE]) CHECKED;
 /* Every superblock under `kek` alone, read back; then the witness knows that none is half written. */
 enum error rewrap_under_one(struct rewrap *rewrap, const struct wrapping *wrapping, const uint8_t kek[KEY_SIZE]) CHECKED;
-/* Whether `kek` opens the superblock of every device, read anew, and gives the keys that the group works with.
+/* Whether `kek` opens the superblock of every device, read anew, and gives those keys.
  * `as_written`: all copies are to be of the last writing; else any may serve. ERROR_CORRUPT, ERROR_IO, superblock_open()'s. */
 enum error rewrap_open_all(struct rewrap *rewrap, const uint8_t kek[KEY_SIZE], bool as_written) CHECKED;
 /* Whether a superblock is still under two KEKs, of a change that was not completed. */

@@ -21,6 +21,7 @@
 #include "crypto/arena.h"
 #include "engine/group/merge.h"
 #include "engine/group/view.h"
+#include "engine/pool/deep_rekey.h"
 #include "engine/pool/object_table.h"
 
 #define FIXTURE_SIZE   (UINT64_C(256) << 20)
@@ -73,6 +74,7 @@ static inline void pool_crash(void)
 {
     janitor_stop(pool);
     scrub_stop(pool, true);
+    deep_rekey_stop(pool);
     (void)!group_close(pool->group, true);
     catalog_unload(pool);
     witness_destroy(pool->witness);

@@ -1,0 +1,493 @@
+/*
+ * Deep rekey: new data keys for all devices, and all that is stored encrypted anew under them, while the pool is in use
+ * (SECURITY 2 to 4, 6).
+ *
+ *   prove     the present KEK opens every superblock
+ *   slots     every superblock is written with a new DEK in a new key slot, the current one from now on, and read back; only
+ *             then the group has it. Whatever begins is under it at once
+ *   journal   it leaves the segments that have a header under the old key, and a publish moves its start behind them
+ *   segments  one after the other is encrypted anew (reencrypt.c); publishes in between, which fold nothing in, give the old
+ *             slots back. What is still written, or needed by replay, gets its turn when it is not any more
+ *   destroy   where nothing is under an old DEK, no segment, no reserved one and no slot that a view may read: every
+ *             superblock is written without it, and read back; then it is wiped in memory
+ *
+ * What is done stands in the segment table alone, segment by segment, so a crash at any moment costs the copies that were not
+ * published. Before the slots are in all superblocks the next open finds old ones next to new ones: that is what makes
+ * it go on, and devices that lack the new slot get it first. In "destroy" it finds the old slot on some devices, nothing under
+ * it, and removes it there.
+ *
+ * The KEK is kept in the arena until the old DEKs are destroyed, for nobody may be there to give a passphrase when it comes
+ * to that; a change of the KEK meanwhile brings its own. It is no more than the DEKs beside it.
+ *
+ * Locks: deep->mutex, a leaf, for the figures and for orders from outside, which come under pool->lock. pool->changing while
+ * superblocks are written: no lock, unlock or change of keys runs then. One job at a time: superblocks of peers have room for
+ * one old DEK.
+ */
+#include "engine/pool/deep_rekey.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/size.h"
+#include "crypto/arena.h"
+#include "engine/pool/keys.h"
+#include "engine/pool/rewrap.h"
+
+#define REST           (20 * CLOCK_MILLISECOND) /* until what is published has given its slots back */
+#define HOLDUP_REST    CLOCK_SECOND
+#define FOLD_PERIOD    CLOCK_SECOND             /* at the end, of publishes that fold the table in */
+#define FOLD_PATIENCE  (2 * CLOCK_SECOND)
+#define PUBLISH_READY  16u                      /* segments that are worth a publish */
+#define LOAD_SHARE     4                        /* with other load, one part in so many of the time */
+#define LOAD_PAUSE_MAX (CLOCK_SECOND / 2)
+
+bool deep_rekey_is_unfinished(const struct group *group)
+{
+    for (uint32_t d = 0; d < group->device_count; d++)
+        if (keyring_has_old(group->keyrings[d]))
+            return true;
+    return false;
+}
+
+/* ---- key slots, with pool->changing held ------------------------------------------------------------------------- */
+
+static uint32_t dek_number(const struct group *group, uint32_t d)
+{
+    return keyring_current(group->keyrings[d], KEY_KIND_DEK)->number;
+}
+
+static uint32_t dek_number_last(const struct group *group)
+{
+    uint32_t last = 0;
+    for (uint32_t d = 0; d < group->device_count; d++)
+        last = MAX(last, dek_number(group, d));
+    return last;
+}
+
+static bool slots_are_level(const struct group *group)
+{
+    for (uint32_t d = 0; d < group->device_count; d++)
+        if (dek_number(group, d) != dek_number_last(group))
+            return false;
+    return true;
+}
+
+static void keyrings_drop(struct group *group, struct keyring **keyrings)
+{
+    for (uint32_t d = 0; d < group->device_count; d++)
+        if (keyrings[d] != group->keyrings[d])
+            keyring_destroy(keyrings[d]);
+}
+
+/* Superblocks first, durable and read back; then the group. */
+static enum error keyrings_write(struct pool *pool, struct keyring **keyrings, const uint8_t kek[KEY_SIZE])
+{
+    struct group *group = pool->group;
+    struct wrapping present = group->superblocks[0].wrapping;
+    struct rewrap rewrap = {.pool = pool, .group = group, .keyrings = keyrings};
+    TRY(rewrap_under_one(&rewrap, &present, kek));
+    return group_keyrings_exchange(group, keyrings);
+}
+
+static enum error slots_add(struct pool *pool, uint32_t number, const uint8_t kek[KEY_SIZE])
+{
+    struct group *group = pool->group;
+    struct keyring *keyrings[GROUP_DEVICES];
+    enum error error = ERROR_NONE;
+    memcpy(keyrings, group->keyrings, sizeof keyrings);
+    for (uint32_t d = 0; d < group->device_count && !error; d++)
+        if (dek_number(group, d) != number)
+            error = keyring_with_dek(group->keyrings[d], number, &keyrings[d]);
+    if (!error)
+        error = keyrings_write(pool, keyrings, kek);
+    if (error)
+        keyrings_drop(group, keyrings);
+    return error;
+}
+
+static enum error slots_remove(struct pool *pool, const uint8_t kek[KEY_SIZE])
+{
+    struct group *group = pool->group;
+    struct keyring *keyrings[GROUP_DEVICES];
+    enum error error = ERROR_NONE;
+    memcpy(keyrings, group->keyrings, sizeof keyrings);
+    for (uint32_t d = 0; d < group->device_count && !error; d++)
+        if (keyring_has_old(group->keyrings[d]))
+            error = keyring_without_old(group->keyrings[d], &keyrings[d]);
+    if (!error)
+        error = keyrings_write(pool, keyrings, kek);
+    if (error)
+        keyrings_drop(group, keyrings);
+    return error;
+}
+
+/* An open, a lock or another change of keys is at work: ERROR_AGAIN. */
+static enum error changing_take(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    enum error error = pool->changing ? ERROR_AGAIN : ERROR_NONE;
+    pool->changing = true;
+    mutex_unlock(&pool->lock);
+    return error;
+}
+
+static void changing_give(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    pool->changing = false;
+    mutex_unlock(&pool->lock);
+}
+
+static enum error kek_prove(struct pool *pool, const uint8_t kek[KEY_SIZE])
+{
+    struct rewrap rewrap = {.pool = pool, .group = pool->group};
+    return rewrap_open_all(&rewrap, kek, false);
+}
+
+/* The one that is kept; where another came into force unheard, what the provider gives without a person. */
+static enum error kek_take(struct deep_rekey *deep, uint8_t kek[KEY_SIZE])
+{
+    struct pool *pool = deep->pool;
+    enum kek_state state;
+    memcpy(kek, deep->kek, KEY_SIZE);
+    if (kek_prove(pool, kek) != ERROR_WRONG_KEY)
+        return ERROR_NONE; /* other errors are met by who writes */
+    error_forget();
+    return pool_keys_open(pool->conf, pool->witness, &pool->group->superblocks[0], NULL, kek, &state);
+}
+
+static enum error slots_change(struct deep_rekey *deep, bool remove)
+{
+    struct pool *pool = deep->pool;
+    if (atomic_load(&pool->kek_state) != KEK_ACTIVE)
+        return error_explain(ERROR_ACCESS,
+                             "the key of provider %s is no longer active: make another one first, `%s key rekey --shallow`",
+                             pool->conf->provider->name, pool->command);
+    uint8_t *kek = arena_allocate(KEY_SIZE);
+    if (!kek)
+        return ERROR_NO_MEMORY;
+    enum error error = changing_take(pool);
+    if (!error) {
+        error = kek_take(deep, kek);
+        if (!error)
+            error = remove ? slots_remove(pool, kek) : slots_add(pool, dek_number_last(pool->group), kek);
+        changing_give(pool);
+    }
+    arena_free(kek);
+    return error;
+}
+
+/* ---- the throttle ------------------------------------------------------------------------------------------------ */
+
+static bool goes_on(const struct deep_rekey *deep)
+{
+    return !deep->stopping && deep->state == DEEP_REKEY_RUNNING;
+}
+
+static bool others_work(struct deep_rekey *deep)
+{
+    struct pool_totals *totals = &deep->pool->totals;
+    uint64_t requests = atomic_load(&totals->user_reads) + atomic_load(&totals->user_writes);
+    bool busy = requests != deep->user_requests || atomic_load(&deep->pool->batches) != 0;
+    deep->user_requests = requests;
+    return busy;
+}
+
+static uint64_t pause_after(struct deep_rekey *deep, uint64_t rate, uint64_t bytes, uint64_t elapsed)
+{
+    uint64_t fair = rate ? (uint64_t)((double)bytes * (double)CLOCK_SECOND / (double)rate) : 0;
+    uint64_t pause = fair > elapsed ? fair - elapsed : 0;
+    if (others_work(deep))
+        pause = MAX(pause, MIN((LOAD_SHARE - 1) * elapsed, LOAD_PAUSE_MAX));
+    return pause;
+}
+
+static enum error breathe(void *context, uint64_t bytes, uint64_t since)
+{
+    struct deep_rekey *deep = context;
+    mutex_lock(&deep->mutex);
+    uint64_t rate = deep->rate, now = clock_monotonic(), deadline = now + pause_after(deep, rate, bytes, now - since);
+    while (goes_on(deep) && deep->rate == rate && clock_monotonic() < deadline)
+        condition_wait_until(&deep->wake, &deep->mutex, deadline);
+    deep->bytes += bytes;
+    deep->nanoseconds += clock_monotonic() - since;
+    bool on = goes_on(deep);
+    mutex_unlock(&deep->mutex);
+    return on ? ERROR_NONE : ERROR_INTERRUPTED;
+}
+
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
+
+/* A merge that folds the table in: what was sealed before replay need not read any more, and the logs of merges begin anew. */
+static enum error fold(struct deep_rekey *deep)
+{
+    deep->folded_at = clock_monotonic();
+    return reencrypt_fold(deep->pool->group, FOLD_PATIENCE);
+}
+
+static enum error journal_leave(struct deep_rekey *deep)
+{
+    TRY(group_leave_journal(deep->pool->group, &deep->journal_left));
+    return deep->journal_left ? fold(deep) : ERROR_AGAIN;
+}
+
+static enum error destroy(struct deep_rekey *deep)
+{
+    struct pool *pool = deep->pool;
+    char bytes[32];
+    TRY(slots_change(deep, true));
+    pool_audit(pool, "key.destroy-data-keys", ERROR_NONE);
+    mutex_lock(&deep->mutex);
+    deep->state = DEEP_REKEY_COMPLETE;
+    uint64_t moved = deep->bytes, lost = deep->blocks_lost;
+    mutex_unlock(&deep->mutex);
+    message(lost ? MESSAGE_ERROR : MESSAGE_NOTICE,
+            "pool %s: all that is stored is under the new data keys, and the old ones are destroyed; %s were encrypted anew, "
+            "%" PRIu64 " blocks could not be read and are lost",
+            pool->directory, size_format(moved, bytes, sizeof bytes), lost);
+    return ERROR_NONE;
+}
+
+/* Nothing can be moved now: what is left is on its way, still written, needed by replay, or could not be read. */
+static enum error end_reach(struct deep_rekey *deep)
+{
+    struct group *group = deep->pool->group;
+    reencrypt_publish(group);
+    if (group_has_no_old_share(group))
+        return destroy(deep);
+    if (clock_monotonic() - deep->folded_at >= FOLD_PERIOD)
+        TRY(fold(deep));
+    return ERROR_AGAIN;
+}
+
+static enum error turn(struct deep_rekey *deep)
+{
+    struct group *group = deep->pool->group;
+    if (!slots_are_level(group))
+        TRY(slots_change(deep, false));
+    if (!deep->journal_left)
+        return journal_leave(deep);
+    enum error error = reencrypt_segment(&deep->reencrypt);
+    mutex_lock(&deep->mutex);
+    deep->blocks_lost = deep->reencrypt.blocks_lost;
+    mutex_unlock(&deep->mutex);
+    if (error == ERROR_NOT_FOUND)
+        return end_reach(deep);
+    if (error == ERROR_AGAIN || (!error && reencrypt_ready(group) >= PUBLISH_READY))
+        reencrypt_publish(group);
+    return error;
+}
+
+static bool may_work(struct deep_rekey *deep)
+{
+    mutex_lock(&deep->mutex);
+    bool may = goes_on(deep);
+    mutex_unlock(&deep->mutex);
+    return may && !atomic_load(&deep->pool->locked) && !group_is_fenced(deep->pool->group);
+}
+
+static void rest(struct deep_rekey *deep, uint64_t time)
+{
+    uint64_t deadline = clock_monotonic() + time;
+    mutex_lock(&deep->mutex);
+    if (!deep->stopping)
+        condition_wait_until(&deep->wake, &deep->mutex, deadline);
+    mutex_unlock(&deep->mutex);
+}
+
+static bool has_ended(struct deep_rekey *deep)
+{
+    mutex_lock(&deep->mutex);
+    bool ended = deep->stopping || deep->state == DEEP_REKEY_COMPLETE;
+    mutex_unlock(&deep->mutex);
+    return ended;
+}
+
+/* What holds it up is told once, not at each try. */
+static bool is_holdup(struct deep_rekey *deep, enum error error)
+{
+    bool holds_up = error && error != ERROR_AGAIN && error != ERROR_INTERRUPTED && error != ERROR_TIMED_OUT;
+    if (holds_up && error != deep->told)
+        message(MESSAGE_ERROR, "pool %s: the deep rekey cannot go on: %s; it tries again every second", deep->pool->directory,
+                error_sentence(error));
+    deep->told = holds_up ? error : ERROR_NONE;
+    mutex_lock(&deep->mutex);
+    deep->holdup = deep->told;
+    mutex_unlock(&deep->mutex);
+    return holds_up;
+}
+
+static void deep_rekey_run(void *argument)
+{
+    struct deep_rekey *deep = argument;
+    thread_lower_priority();
+    while (!has_ended(deep)) {
+        if (!may_work(deep)) {
+            rest(deep, HOLDUP_REST);
+            continue;
+        }
+        error_forget();
+        enum error error = turn(deep);
+        bool holds_up = is_holdup(deep, error);
+        if (error && error != ERROR_INTERRUPTED)
+            rest(deep, holds_up ? HOLDUP_REST : REST);
+    }
+}
+
+/* ---- begin and end ----------------------------------------------------------------------------------------------- */
+
+static void deep_rekey_free(struct deep_rekey *deep)
+{
+    reencrypt_deinit(&deep->reencrypt);
+    mutex_deinit(&deep->mutex);
+    condition_deinit(&deep->wake);
+    arena_free(deep->kek);
+    free(deep);
+}
+
+static struct deep_rekey *taken(struct pool *pool, struct deep_rekey *next)
+{
+    mutex_lock(&pool->lock);
+    struct deep_rekey *before = pool->deep_rekey;
+    pool->deep_rekey = next;
+    mutex_unlock(&pool->lock);
+    return before;
+}
+
+static void end(struct deep_rekey *deep)
+{
+    if (!deep)
+        return;
+    mutex_lock(&deep->mutex);
+    deep->stopping = true;
+    condition_broadcast(&deep->wake);
+    mutex_unlock(&deep->mutex);
+    thread_join(&deep->thread);
+    deep_rekey_free(deep);
+}
+
+static enum error prepare(struct deep_rekey *deep, const uint8_t kek[KEY_SIZE])
+{
+    TRY(reencrypt_init(&deep->reencrypt, deep->pool->group));
+    deep->reencrypt.breathe = breathe;
+    deep->reencrypt.context = deep;
+    deep->kek = arena_allocate(KEY_SIZE);
+    if (!deep->kek)
+        return ERROR_NO_MEMORY;
+    memcpy(deep->kek, kek, KEY_SIZE);
+    return thread_start(&deep->thread, "deep-rekey", deep_rekey_run, deep);
+}
+
+enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE], uint64_t rate)
+{
+    struct deep_rekey *deep = memory_zeroed(1, sizeof *deep);
+    if (!deep)
+        return ERROR_NO_MEMORY;
+    deep->pool = pool;
+    deep->state = DEEP_REKEY_RUNNING;
+    deep->rate = rate;
+    deep->started = clock_realtime() / CLOCK_SECOND;
+    mutex_init(&deep->mutex, RANK_LEAF);
+    condition_init(&deep->wake);
+    enum error error = prepare(deep, kek);
+    if (error) {
+        deep_rekey_free(deep);
+        return error;
+    }
+    end(taken(pool, deep)); /* one that was complete */
+    return ERROR_NONE;
+}
+
+void deep_rekey_stop(struct pool *pool)
+{
+    end(taken(pool, NULL));
+}
+
+void deep_rekey_kek_changed(struct pool *pool, const uint8_t kek[KEY_SIZE])
+{
+    mutex_lock(&pool->lock);
+    if (pool->deep_rekey)
+        memcpy(pool->deep_rekey->kek, kek, KEY_SIZE);
+    mutex_unlock(&pool->lock);
+}
+
+static enum error begin(struct pool *pool, uint64_t rate) REQUIRES(pool->lock)
+{
+    TRY(pool_check_usable(pool));
+    if (pool->read_only)
+        return error_explain(ERROR_READ_ONLY, "pool %s is open for reading only", pool->directory);
+    if (pool->conf->encryption == POOL_ENCRYPTION_OFF)
+        return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no key to change", pool->directory);
+    if (rate != 0 && rate < DEEP_REKEY_RATE_MIN)
+        return error_explain(ERROR_INVALID, "a deep rekey at %" PRIu64 " bytes a second would hardly end: say 64K or more", rate);
+    if (pool->changing)
+        return error_explain(ERROR_BUSY, "pool %s is being locked, or its keys are being changed, right now", pool->directory);
+    if (deep_rekey_is_unfinished(pool->group))
+        return error_explain(ERROR_BUSY, "a deep rekey is under way already: `%s key status` shows it", pool->command);
+    pool->changing = true;
+    return ERROR_NONE;
+}
+
+static enum error run(struct pool *pool, const struct provider_secret *secret, uint8_t kek[KEY_SIZE])
+{
+    struct group *group = pool->group;
+    struct rewrap rewrap = {.pool = pool, .group = group};
+    struct wrapping present = group->superblocks[0].wrapping;
+    enum kek_state state;
+    TRY(pool_keys_open(pool->conf, pool->witness, &group->superblocks[0], secret, kek, &state));
+    if (state != KEK_ACTIVE)
+        return error_explain(ERROR_ACCESS,
+                             "the key of provider %s is no longer active: nothing is wrapped under it any more; make another one "
+                             "first, `%s key rekey --shallow`",
+                             pool->conf->provider->name, pool->command);
+    TRY(rewrap_open_all(&rewrap, kek, false));
+    if (rewrap_is_half_done(group))
+        TRY(rewrap_under_one(&rewrap, &present, kek));
+    enum error error = slots_add(pool, dek_number_last(group) + 1, kek);
+    if (!error)
+        return ERROR_NONE;
+    error = error_prefix(error, "no data key was changed");
+    AUTO_FREE char *sentence = strdup(error_sentence(error));
+    /* Some superblocks may have the new slot, of which the group knows nothing: they are written as they were. */
+    if (rewrap_under_one(&rewrap, &present, kek))
+        message(MESSAGE_WARNING, "pool %s: some devices may have got a new data key, to which the next start moves all", pool->directory);
+    return sentence ? error_explain(error, "%s", sentence) : error;
+}
+
+static enum error deep_rekey_in_use(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate)
+{
+    struct provider_secret secret = {options->passphrase, options->passphrase_size};
+    uint8_t *kek = arena_allocate(KEY_SIZE);
+    if (!kek)
+        return ERROR_NO_MEMORY;
+    enum error error = run(pool, options->passphrase ? &secret : NULL, kek);
+    if (!error)
+        error = deep_rekey_start(pool, kek, rate);
+    arena_free(kek);
+    if (!error)
+        message(MESSAGE_NOTICE, "pool %s: data key %" PRIu32 " is in use for all that is written; what is stored is encrypted anew "
+                                "from now on, `%s key status` shows how far it is",
+                pool->directory, dek_number_last(pool->group), pool->command);
+    return error;
+}
+
+enum error pool_deep_rekey(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate)
+{
+    mutex_lock(&pool->lock);
+    enum error error = begin(pool, rate);
+    if (error) {
+        mutex_unlock(&pool->lock);
+        return error;
+    }
+    pool_group_use(pool);
+    error = deep_rekey_in_use(pool, options, rate);
+    pool_audit(pool, "key.rekey-deep", error);
+    pool_group_leave(pool);
+    pool->changing = false;
+    mutex_unlock(&pool->lock);
+    return error;
+}

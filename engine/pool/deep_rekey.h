@@ -1,0 +1,40 @@
+/*
+ * The deep rekey of a pool in use: new data keys, and all that is stored encrypted anew under them. deep_rekey.c tells the
+ * story, engine/group/reencrypt.c how a segment gets another key.
+ */
+#ifndef COFFER_ENGINE_POOL_DEEP_REKEY_H
+#define COFFER_ENGINE_POOL_DEEP_REKEY_H
+
+#include "engine/group/reencrypt.h"
+#include "engine/pool/pool.h"
+
+struct deep_rekey {
+    struct pool *pool;
+    struct thread thread;
+    struct mutex mutex; /* RANK_LEAF */
+    struct condition wake;
+    enum deep_rekey_state state;  /* under the mutex, as all to `stopping` */
+    uint64_t rate;
+    uint64_t bytes, nanoseconds;  /* of segments that were written, and the time it took, pauses of the throttle included */
+    uint64_t started;             /* seconds since 1970 */
+    uint64_t blocks_lost;
+    enum error holdup;            /* what the last turn met */
+    bool stopping;
+    uint8_t *kek;                 /* in the arena: the one in force when it began; by whoever holds pool->changing */
+    /* the thread's own */
+    struct reencrypt reencrypt;
+    bool journal_left;
+    uint64_t folded_at, user_requests, published_at;
+    enum error told;
+};
+
+/* At an open, and at the begin: goes on with what is under old keys. `kek`: the one in force. */
+enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE], uint64_t rate) CHECKED;
+/* Whether a device has a DEK that is not its current one. */
+bool deep_rekey_is_unfinished(const struct group *group);
+/* Before the group closes. */
+void deep_rekey_stop(struct pool *pool);
+/* Another KEK is in force. By whoever holds pool->changing. */
+void deep_rekey_kek_changed(struct pool *pool, const uint8_t kek[KEY_SIZE]);
+
+#endif
