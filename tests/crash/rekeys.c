@@ -3,6 +3,10 @@
  * about, and says so; one that a kill ended may have too. A number is of one provider: the one in force, or the one to which
  * it was to go. That the key opens the pool is shown by every restart.
  *
+ * Data keys change too, one deep rekey after the other: where one was begun, and a kill may have ended it at any moment, the next
+ * life goes on with it. What is told of slots must fit: each device has one current key, and nothing but that once all is done.
+ * That what is stored is still there, every comparison shows; that no key is used twice for a block, the simulator (uses.c).
+ *
  * One thread. The bounds are set before a call, so a kill at any point is harmless.
  */
 #include "tests/crash/rekeys.h"
@@ -18,6 +22,9 @@
 #define PAUSE_MAX        CLOCK_SECOND
 #define NEW_ROOT_PERCENT 25
 #define SWAP_PERCENT     40
+#define DEEP_PERCENT     50
+#define SLOW_PERCENT     50
+#define SLOW_RATE        (UINT64_C(8) << 20)
 
 static const char *const providers[] = {"native", "second"};
 
@@ -67,8 +74,39 @@ static void rekey(struct session *session, struct pool *pool, struct pool_rekey_
     uint64_t now = in_force(keys, pool, "after a change");
     if (error == ERROR_NONE && now != keys->most)
         fail("key %llu is in force after a change that was answered well", (unsigned long long)now);
-    (void)!succeeds(session, error, "change of keys");
+    if (error != ERROR_BUSY) /* a deep rekey writes superblocks at its begin and end */
+        (void)!succeeds(session, error, "change of keys");
     settle(keys, now);
+}
+
+/* Whether data is under more than one key of a device. */
+static bool slots_judge(struct session *session, struct pool *pool)
+{
+    AUTO_FREE struct key_slot_info *slots = NULL;
+    size_t count, current = 0;
+    struct deep_rekey_status before, after;
+    if (!succeeds(session, pool_deep_rekey_status(pool, &before), "status of a deep rekey") ||
+        !succeeds(session, pool_key_slots(pool, &slots, &count), "slots of keys") ||
+        !succeeds(session, pool_deep_rekey_status(pool, &after), "status of a deep rekey"))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        current += slots[i].current;
+    if (current == 0 || (after.state == DEEP_REKEY_NONE && count != current) ||
+        (before.state == DEEP_REKEY_COMPLETE && count != current))
+        fail("%zu data keys are told, %zu of them in use, and the deep rekey is in state %d", count, current, (int)after.state);
+    return count != current;
+}
+
+static void deep_rekey(struct session *session, struct pool *pool, struct dice *dice)
+{
+    struct pool_rekey_options options = {0};
+    bool under_way = slots_judge(session, pool);
+    enum error error = pool_deep_rekey(pool, &options, dice_percent(dice, SLOW_PERCENT) ? SLOW_RATE : 0);
+    if (error == ERROR_BUSY && under_way) /* it is about time that it came to its end */
+        error = pool_deep_rekey_throttle(pool, 0);
+    if (error == ERROR_NOT_FOUND || error == ERROR_BUSY) /* it did meanwhile; or it is just about to */
+        error = ERROR_NONE;
+    (void)!succeeds(session, error, "deep rekey");
 }
 
 void rekeys_run(void *argument)
@@ -78,7 +116,10 @@ void rekeys_run(void *argument)
     struct dice dice = {session->settings.seed * 86028121 + session->round + atomic_load(&session->clock.now)};
     while (!atomic_load(&session->stop) && !atomic_load(&session->over)) {
         bool swaps = dice_percent(&dice, SWAP_PERCENT);
-        rekey(session, run->pool, (struct pool_rekey_options){.new_root = dice_percent(&dice, NEW_ROOT_PERCENT)}, swaps);
+        if (dice_percent(&dice, DEEP_PERCENT))
+            deep_rekey(session, run->pool, &dice);
+        else
+            rekey(session, run->pool, (struct pool_rekey_options){.new_root = dice_percent(&dice, NEW_ROOT_PERCENT)}, swaps);
         atomic_fetch_add(&session->calls, 1);
         clock_sleep(dice_below(&dice, PAUSE_MAX));
     }
@@ -90,4 +131,5 @@ void rekeys_compare(struct session *session, struct pool *pool)
     if (now == 0)
         fail("an open pool has no key in force");
     settle(&session->keys, now);
+    (void)slots_judge(session, pool);
 }

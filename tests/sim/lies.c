@@ -46,6 +46,8 @@ int lies_segment(unsigned device, uint64_t offset)
 bool lies_may_stand(unsigned device, uint64_t offset)
 {
     int kind = lies_segment(device, offset);
+    if (session_works(world->session, WORK_REKEYS)) /* what is copied as it is stays so */
+        return false;
     return kind == SEGMENT_JOURNAL || kind == SEGMENT_TWIN;
 }
 
