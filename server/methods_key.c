@@ -62,8 +62,11 @@ enum error method_key_status(struct methods *methods, json_t *parameters, json_t
                                                  (json_int_t)status.key_slots, "half_done", status.half_done, "retained",
                                                  retained_json(&status))
                                      : json_pack("{s:b}", "encryption", false);
-    if (json == NULL)
-        return ERROR_NO_MEMORY;
+    enum error error = json == NULL ? ERROR_NO_MEMORY : deep_rekey_add(methods->pool, json);
+    if (error != ERROR_NONE) {
+        json_decref(json);
+        return error;
+    }
     *result = json;
     return ERROR_NONE;
 }

@@ -21,6 +21,7 @@ static const struct command *const table[] = {
     &command_trash_list,    &command_trash_restore,
     &command_trash_purge,   &command_key_status,    &command_key_rekey,
     &command_key_audit,     &command_key_retire,
+    &command_key_pause, &command_key_resume, &command_key_throttle,
     &command_key_provider,  &command_key_tpm,
     &command_device_list,   &command_scrub_start,
     &command_scrub_status,  &command_scrub_pause,   &command_scrub_resume,

@@ -10,6 +10,7 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/key_deep.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
@@ -55,6 +56,7 @@ static enum error print_status(struct tool *tool, const json_t *status)
     add_retained(table, json_object_get(status, "retained"));
     if (answer_flag(status, "half_done"))
         add_line(table, "Change of keys", "under way, or cut short: then the next start or rekey ends it");
+    key_deep_show(table, status);
     enum error error = table_print(table, tool->out);
     table_destroy(table);
     return error;
@@ -137,8 +139,13 @@ static enum error rekey(struct client *client, const char *file, bool new_root, 
 static enum error run_rekey(struct tool *tool, const struct arguments *arguments)
 {
     bool new_root = argument_given(arguments, "new-root");
+    if (argument_given(arguments, "deep"))
+        return key_deep_rekey(tool, arguments);
     if (!argument_given(arguments, "shallow"))
-        return error_explain(ERROR_INVALID, "say which: --shallow, a new key for the keys of the devices");
+        return error_explain(ERROR_INVALID, "say which: --shallow, a new key for the keys of the devices; or --deep, new keys for "
+                                            "all data");
+    if (argument_given(arguments, "rate") || argument_given(arguments, "watch"))
+        return error_explain(ERROR_INVALID, "--rate and --watch are for --deep: a shallow rekey is done at once");
     struct client *client;
     json_t *status;
     TRY(client_open(tool, &client));
@@ -152,7 +159,10 @@ static enum error run_rekey(struct tool *tool, const struct arguments *arguments
 static const struct option_row no_options[] = {{NULL}};
 static const struct option_row rekey_options[] = {
     {"shallow", NULL, "a new key encryption key; no stored data changes", false},
+    {"deep", NULL, "new data keys: all that is stored is encrypted anew", false},
     {"new-root", NULL, "a new root key as well, sealed as the present one is", false},
+    {"rate", "RATE", "of --deep: bytes a second at most, like 100M; \"max\": no limit (the default)", false},
+    {"watch", NULL, "of --deep: stay with it to its end", false},
     {"passphrase-file", "FILE", "read the passphrase or the PIN from FILE (\"-\": standard input)", false},
     {NULL},
 };
@@ -162,8 +172,11 @@ const struct command command_key_status = {
     .verb = "status",
     .arguments = "",
     .summary = "which provider and which key are in force",
-    .text = "Shows the provider of the pool's root key, the number of the key encryption key in force, and the old keys\n"
-            "that their providers keep until they are retired (`key retire`).",
+    .text = "Shows the provider of the pool's root key, the number of the key encryption key in force, the old keys that
+"
+            "their providers keep until they are retired (`key retire`), how much of each device is under which data key,
+"
+            "and how far a deep rekey is.",
     .examples = "  coffer key status\n"
                 "  coffer --json key status\n",
     .options = no_options,
@@ -183,9 +196,17 @@ const struct command command_key_rekey = {
         "the data keys. --new-root makes a new root key as well, so that the old one opens nothing that is on the devices\n"
         "from then on; the data keys stay the same, so it does not help against somebody who read them already. Of a key in\n"
         "the TPM, the copy under a passphrase (create --copy) is outdated by a new root: make a new one (key tpm copy), or\n"
-        "the data is lost with that TPM. What was approved of PCRs is revoked, but what they are now.",
+        "the data is lost with that TPM. What was approved of PCRs is revoked, but what they are now.\n"
+        "\n"
+        "--deep makes new data keys: all that is written from then on is under them, and what is stored is encrypted anew in\n"
+        "the background, segment by segment, in place. It gives way to other load, needs a few free segments at a time, and\n"
+        "goes on after a restart; `coffer key status` shows how much is still under the old keys. When nothing is, they are\n"
+        "destroyed, and old copies of the devices open nothing that is on them from then on. The keys of tags and of\n"
+        "fingerprints, which protect no secret of the data by themselves, stay. It may be given together with --shallow or\n"
+        "--new-root, which come first. After a suspected compromise it is --deep --new-root.",
     .examples = "  coffer key rekey --shallow\n"
                 "  coffer key rekey --shallow --new-root\n"
+                "  coffer key rekey --deep --new-root --watch\n"
                 "  coffer key rekey --shallow --passphrase-file /run/secrets/pool\n",
     .options = rekey_options,
     .run = run_rekey,

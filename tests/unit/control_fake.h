@@ -41,6 +41,9 @@ struct pool {
     uint64_t import_position;
     unsigned imports_finished;
     struct scrub_status scrub;
+    struct deep_rekey_status deep;
+    unsigned deep_steps; /* looks at it until it is complete; 0: as it is */
+    uint64_t deep_lost;  /* blocks, then */
     struct damage_info damages[4];
     size_t damage_count;
     bool damage_more;

@@ -209,6 +209,50 @@ static void a_pin_is_asked_for_where_the_tpm_has_one(void **state)
     unlink(credential);
 }
 
+static void a_deep_rekey_shows_how_far_it_is(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    assert_int_equal(RUN("key", "rekey", "--deep", "--rate", "nonsense"), EXIT_USAGE);
+    assert_int_equal(RUN("key", "rekey", "--shallow", "--watch"), EXIT_USAGE);
+    assert_int_equal(RUN("key", "resume"), EXIT_FAILED);
+    assert_int_equal(RUN("key", "rekey", "--deep", "--new-root", "--rate", "8M"), EXIT_DONE);
+    assert_int_equal(fixture->pool->roots, 1);
+    assert_int_equal(fixture->pool->deep.rate, 8 << 20);
+    assert_said(fixture->out, "running: 25 %, 3 MiB of 4 MiB are under old keys, 1 MiB/s, 3");
+    assert_said(fixture->out, "slot 1 (old), 75 %");
+    assert_int_equal(RUN("key", "rekey", "--deep"), EXIT_REFUSED);
+    assert_said(fixture->err, "under way");
+    assert_int_equal(RUN("key", "pause"), EXIT_DONE);
+    assert_said(fixture->out, "paused");
+    assert_int_equal(RUN("key", "throttle", "max"), EXIT_DONE);
+    assert_int_equal(fixture->pool->deep.rate, 0);
+    fixture->pool->deep_steps = 3;
+    fixture->pool->deep_lost = 7;
+    assert_int_equal(RUN("key", "resume", "--watch"), EXIT_DONE);
+    assert_said(fixture->out, "complete");
+    assert_said(fixture->out, "7 blocks of devices could not be read");
+    assert_int_equal(RUN("--json", "key", "status"), EXIT_DONE);
+    json_t *json = json_loads(fixture->out, 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(json, "deep_rekey"), "state")), "complete");
+    assert_int_equal(json_array_size(json_object_get(json, "data_keys")), 1);
+    json_decref(json);
+}
+
+static void a_deep_rekey_takes_the_passphrase_as_a_proof(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fixture->pool->passphrase = "right one";
+    write_file(fixture->secret, "right one\n");
+    assert_int_equal(RUN("key", "rekey", "--deep", "--shallow", "--passphrase-file", fixture->secret), EXIT_DONE);
+    assert_int_equal(fixture->pool->kek_number, 1);
+    assert_int_equal(fixture->pool->deep.state, DEEP_REKEY_RUNNING);
+    fixture->pool->status.locked = true;
+    assert_int_equal(RUN("key", "rekey", "--deep"), EXIT_REFUSED);
+    assert_said(fixture->err, "unlock");
+}
+
 static void a_pool_without_encryption_has_no_key(void **state)
 {
     struct fixture *fixture = *state;
@@ -245,6 +289,8 @@ int main(void)
         TEST(a_provider_is_added_used_and_removed),
         TEST(old_keys_are_listed_and_retired),
         TEST(a_pin_is_asked_for_where_the_tpm_has_one),
+        TEST(a_deep_rekey_shows_how_far_it_is),
+        TEST(a_deep_rekey_takes_the_passphrase_as_a_proof),
         TEST(a_pool_without_encryption_has_no_key),
         TEST(json_has_the_keys_of_the_method),
     };
