@@ -239,6 +239,9 @@ void group_figures(struct group *group, struct group_figures *figures);
 enum error group_sync(struct group *group) CHECKED;
 /* Everything whose write was complete when the call began is durable when it returns. Concurrent calls share flushes. */
 enum error group_flush_devices(struct group *group) CHECKED;
+/* Between the two the calling thread alone flushes devices. Under no lock; short, since every flush waits for it. */
+void group_flush_hold(struct group *group);
+void group_flush_release(struct group *group);
 
 /* ---- committing: all within the commit section and group->lock ------------------------------------------------------- */
 

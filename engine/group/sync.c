@@ -87,6 +87,25 @@ enum error group_flush_devices(struct group *group)
     return error;
 }
 
+/* Of two flushes of one device at a time, one that fails may take the other's error with it, and what both were to make
+ * durable (the kernel tells an error once): so whoever flushes a device by himself keeps the group from it. */
+void group_flush_hold(struct group *group)
+{
+    mutex_lock(&group->sync_lock);
+    while (group->syncing)
+        condition_wait(&group->sync_changed, &group->sync_lock);
+    group->syncing = true;
+    mutex_unlock(&group->sync_lock);
+}
+
+void group_flush_release(struct group *group)
+{
+    mutex_lock(&group->sync_lock);
+    group->syncing = false;
+    condition_broadcast(&group->sync_changed);
+    mutex_unlock(&group->sync_lock);
+}
+
 static void durable_raise(struct group *group, uint64_t sequence)
 {
     uint64_t now = atomic_load(&group->durable);

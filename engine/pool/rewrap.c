@@ -5,7 +5,7 @@
  *
  * pool->changing keeps lock, unlock and other changes of keys away, and the group is in use. superblocks_lock: the scrub reads no
  * superblock that is half written. What changes in the group's superblocks is read under witness_lock (epoch) or
- * superblocks_lock (marks), or by nobody else.
+ * superblocks_lock (marks), or by nobody else. The group flushes no device meanwhile (group_flush_hold).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -92,10 +92,12 @@ static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct
     superblock.wrapping = *wrapping;
     superblock.other = *other;
     superblock.epoch = rewrap->epoch;
+    group_flush_hold(rewrap->group);
     mutex_lock(&rewrap->pool->superblocks_lock);
     enum error error = device_write_under(rewrap, d, &superblock, kek, other_kek);
     written_note(rewrap, d, &superblock, error == ERROR_NONE);
     mutex_unlock(&rewrap->pool->superblocks_lock);
+    group_flush_release(rewrap->group);
     if (error)
         free(superblock.peers);
     return error;

@@ -23,9 +23,28 @@ static struct device_operations failing;
 static _Atomic int countdown; /* of writes and flushes, to the one that fails; 0: none */
 static bool superblocks_only; /* counted are their writes alone, four of a device each time */
 
+static _Atomic bool slow_flushes; /* each takes a while, and is counted */
+static _Atomic int flushes, flushes_at_once;
+
+static inline bool flush_slowly(struct device_io *io)
+{
+    if (io->operation != DEVICE_FLUSH || !atomic_load(&slow_flushes))
+        return false;
+    int others = atomic_fetch_add(&flushes, 1);
+    if (others > 0)
+        atomic_store(&flushes_at_once, others + 1);
+    clock_sleep(2 * CLOCK_MILLISECOND);
+    honest->submit(&io, 1);
+    honest->wait(io);
+    atomic_fetch_sub(&flushes, 1);
+    return true;
+}
+
 static inline void submit_failing(struct device_io **ios, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        if (flush_slowly(ios[i]))
+            continue;
         bool write = ios[i]->operation == DEVICE_WRITE;
         bool counts = superblocks_only ? write && ios[i]->size == SUPERBLOCK_SIZE : write || ios[i]->operation == DEVICE_FLUSH;
         if (counts && atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1) {

@@ -316,6 +316,7 @@ int main(void)
         TEST(a_new_root_takes_the_place_of_the_old_one_at_the_next_open),
         TEST(a_new_root_leaves_the_old_key_file_useless),
         TEST(no_stored_byte_changes),
+        TEST(no_other_flush_runs_beside_that_of_a_superblock),
         TEST(a_new_key_is_in_force_afterwards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
