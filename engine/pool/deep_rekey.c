@@ -185,7 +185,7 @@ static enum error slots_change(struct deep_rekey *deep, bool remove)
 
 static bool goes_on(const struct deep_rekey *deep)
 {
-    return !deep->stopping && deep->state == DEEP_REKEY_RUNNING;
+    return !deep->stopping && deep->armed && deep->state == DEEP_REKEY_RUNNING;
 }
 
 static bool others_work(struct deep_rekey *deep)
@@ -370,7 +370,7 @@ static void end(struct deep_rekey *deep)
     deep_rekey_free(deep);
 }
 
-static enum error prepare(struct deep_rekey *deep, const uint8_t kek[KEY_SIZE])
+static enum error prepare(struct deep_rekey *deep)
 {
     TRY(reencrypt_init(&deep->reencrypt, deep->pool->group));
     deep->reencrypt.breathe = breathe;
@@ -378,11 +378,11 @@ static enum error prepare(struct deep_rekey *deep, const uint8_t kek[KEY_SIZE])
     deep->kek = arena_allocate(KEY_SIZE);
     if (!deep->kek)
         return ERROR_NO_MEMORY;
-    memcpy(deep->kek, kek, KEY_SIZE);
     return thread_start(&deep->thread, "deep-rekey", deep_rekey_run, deep);
 }
 
-enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE], uint64_t rate)
+/* With all that it needs, but for the word to begin. */
+static enum error deep_rekey_create(struct pool *pool, uint64_t rate)
 {
     struct deep_rekey *deep = memory_zeroed(1, sizeof *deep);
     if (!deep)
@@ -393,12 +393,31 @@ enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE], uint
     deep->started = clock_realtime() / CLOCK_SECOND;
     mutex_init(&deep->mutex, RANK_LEAF);
     condition_init(&deep->wake);
-    enum error error = prepare(deep, kek);
+    enum error error = prepare(deep);
     if (error) {
         deep_rekey_free(deep);
         return error;
     }
     end(taken(pool, deep)); /* one that was complete */
+    return ERROR_NONE;
+}
+
+static void arm(struct pool *pool, const uint8_t kek[KEY_SIZE])
+{
+    mutex_lock(&pool->lock);
+    struct deep_rekey *deep = pool->deep_rekey;
+    memcpy(deep->kek, kek, KEY_SIZE);
+    mutex_lock(&deep->mutex);
+    deep->armed = true;
+    condition_broadcast(&deep->wake);
+    mutex_unlock(&deep->mutex);
+    mutex_unlock(&pool->lock);
+}
+
+enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE])
+{
+    TRY(deep_rekey_create(pool, 0));
+    arm(pool, kek);
     return ERROR_NONE;
 }
 
@@ -464,9 +483,14 @@ static enum error deep_rekey_in_use(struct pool *pool, const struct pool_rekey_o
     uint8_t *kek = arena_allocate(KEY_SIZE);
     if (!kek)
         return ERROR_NO_MEMORY;
-    enum error error = run(pool, options->passphrase ? &secret : NULL, kek);
-    if (!error)
-        error = deep_rekey_start(pool, kek, rate);
+    enum error error = deep_rekey_create(pool, rate); /* first: with two keys there has to be somebody who goes on */
+    if (!error) {
+        error = run(pool, options->passphrase ? &secret : NULL, kek);
+        if (error)
+            deep_rekey_stop(pool);
+        else
+            arm(pool, kek);
+    }
     arena_free(kek);
     if (!error)
         message(MESSAGE_NOTICE, "pool %s: data key %" PRIu32 " is in use for all that is written; what is stored is encrypted anew "

@@ -19,6 +19,7 @@ struct deep_rekey {
     uint64_t started;             /* seconds since 1970 */
     uint64_t blocks_lost;
     enum error holdup;            /* what the last turn met */
+    bool armed; /* the slots are there, and `kek` */
     bool stopping;
     uint8_t *kek;                 /* in the arena: the one in force when it began; by whoever holds pool->changing */
     /* the thread's own */
@@ -28,8 +29,8 @@ struct deep_rekey {
     enum error told;
 };
 
-/* At an open, and at the begin: goes on with what is under old keys. `kek`: the one in force. */
-enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE], uint64_t rate) CHECKED;
+/* At an open: goes on with what is under old keys. `kek`: the one in force. */
+enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE]) CHECKED;
 /* Whether a device has a DEK that is not its current one. */
 bool deep_rekey_is_unfinished(const struct group *group);
 /* Before the group closes. */

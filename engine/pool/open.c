@@ -189,7 +189,7 @@ static enum error steps(struct opening *opening)
         return ERROR_NONE;
     TRY(scrub_start(pool));
     if (deep_rekey_is_unfinished(pool->group))
-        TRY(deep_rekey_start(pool, opening->key->kek, 0));
+        TRY(deep_rekey_start(pool, opening->key->kek));
     return janitor_start(pool);
 }
 

@@ -219,8 +219,8 @@ static void a_deep_rekey_shows_how_far_it_is(void **state)
     assert_int_equal(RUN("key", "rekey", "--deep", "--new-root", "--rate", "8M"), EXIT_DONE);
     assert_int_equal(fixture->pool->roots, 1);
     assert_int_equal(fixture->pool->deep.rate, 8 << 20);
-    assert_said(fixture->out, "running: 25 %, 3 MiB of 4 MiB are under old keys, 1 MiB/s, 3");
-    assert_said(fixture->out, "slot 1 (old), 75 %");
+    assert_said(fixture->out, "running: 25.0 %, 3 MiB of 4 MiB are under old keys, 1 MiB/s, 3");
+    assert_said(fixture->out, "slot 1 (old), 75.0 %");
     assert_int_equal(RUN("key", "rekey", "--deep"), EXIT_REFUSED);
     assert_said(fixture->err, "under way");
     assert_int_equal(RUN("key", "pause"), EXIT_DONE);
