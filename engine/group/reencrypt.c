@@ -420,6 +420,25 @@ bool group_has_no_old_share(struct group *group)
     return none;
 }
 
+static bool waits_for_fold(const struct group *group, uint32_t index)
+{
+    const struct segment *segment = &group->segments.table[index];
+    bool sealed = segment->state == SLOT_SEALED;
+    bool waits = segment->state == SLOT_OPEN || segment->state == SLOT_RESERVED ||
+                 (sealed && (segment->victim || segment->generation > group->published_generation));
+    return waits && is_outdated(group, index);
+}
+
+bool reencrypt_needs_fold(struct group *group)
+{
+    bool needs = false;
+    mutex_lock(&group->lock);
+    for (uint32_t i = 0; i < group->segments.count && !needs; i++)
+        needs = waits_for_fold(group, i);
+    mutex_unlock(&group->lock);
+    return needs;
+}
+
 enum error group_leave_journal(struct group *group, bool *left)
 {
     mutex_lock(&group->section->mutex);

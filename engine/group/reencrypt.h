@@ -129,6 +129,8 @@ struct key_share {
 size_t group_key_shares(struct group *group, struct key_share *shares, size_t capacity);
 /* Whether nothing is under an old DEK: not a segment, nor a slot that a view may still read. */
 bool group_has_no_old_share(struct group *group);
+/* Whether what is under an old DEK waits for a merge that folds: written still, needed by replay, or dead. */
+bool reencrypt_needs_fold(struct group *group);
 /* Leaves the journal's segment, and the next, where they are under an old key. *left: they are not, or not any more.
  * Under no lock. */
 enum error group_leave_journal(struct group *group, bool *left) CHECKED;

@@ -38,6 +38,7 @@
 #include "engine/pool/rewrap.h"
 
 #define REST           (20 * CLOCK_MILLISECOND) /* until what is published has given its slots back */
+#define END_REST       (100 * CLOCK_MILLISECOND) /* where nothing can be moved now: all segments are looked through */
 #define HOLDUP_REST    CLOCK_SECOND
 #define FOLD_PERIOD    CLOCK_SECOND             /* at the end, of publishes that fold the table in */
 #define FOLD_PATIENCE  (2 * CLOCK_SECOND)
@@ -48,7 +49,7 @@
 bool deep_rekey_is_unfinished(const struct group *group)
 {
     for (uint32_t d = 0; d < group->device_count; d++)
-        if (keyring_has_old(group->keyrings[d]))
+        if (keyring_has_old(group_keyring(group, d)))
             return true;
     return false;
 }
@@ -57,7 +58,7 @@ bool deep_rekey_is_unfinished(const struct group *group)
 
 static uint32_t dek_number(const struct group *group, uint32_t d)
 {
-    return keyring_current(group->keyrings[d], KEY_KIND_DEK)->number;
+    return keyring_current(group_keyring(group, d), KEY_KIND_DEK)->number;
 }
 
 static uint32_t dek_number_last(const struct group *group)
@@ -252,6 +253,15 @@ static enum error destroy(struct deep_rekey *deep)
     return ERROR_NONE;
 }
 
+static void rest(struct deep_rekey *deep, uint64_t time)
+{
+    uint64_t deadline = clock_monotonic() + time;
+    mutex_lock(&deep->mutex);
+    if (!deep->stopping)
+        condition_wait_until(&deep->wake, &deep->mutex, deadline);
+    mutex_unlock(&deep->mutex);
+}
+
 /* Nothing can be moved now: what is left is on its way, still written, needed by replay, or could not be read. */
 static enum error end_reach(struct deep_rekey *deep)
 {
@@ -259,8 +269,9 @@ static enum error end_reach(struct deep_rekey *deep)
     reencrypt_publish(group);
     if (group_has_no_old_share(group))
         return destroy(deep);
-    if (clock_monotonic() - deep->folded_at >= FOLD_PERIOD)
+    if (clock_monotonic() - deep->folded_at >= FOLD_PERIOD && reencrypt_needs_fold(group))
         TRY(fold(deep));
+    rest(deep, END_REST);
     return ERROR_AGAIN;
 }
 
@@ -288,15 +299,6 @@ static bool may_work(struct deep_rekey *deep)
     bool may = goes_on(deep);
     mutex_unlock(&deep->mutex);
     return may && !atomic_load(&deep->pool->locked) && !group_is_fenced(deep->pool->group);
-}
-
-static void rest(struct deep_rekey *deep, uint64_t time)
-{
-    uint64_t deadline = clock_monotonic() + time;
-    mutex_lock(&deep->mutex);
-    if (!deep->stopping)
-        condition_wait_until(&deep->wake, &deep->mutex, deadline);
-    mutex_unlock(&deep->mutex);
 }
 
 static bool has_ended(struct deep_rekey *deep)

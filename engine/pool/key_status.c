@@ -35,7 +35,7 @@ enum error pool_key_status(struct pool *pool, struct pool_key_status *status)
     status->provider_id = provider->id;
     if (pool_check_unlocked(pool) == ERROR_NONE) {
         retained_take(pool, status);
-        status->key_slots = pool->group->keyrings[0]->count;
+        status->key_slots = group_keyring(pool->group, 0)->count;
     }
     mutex_unlock(&pool->lock);
     error_forget();

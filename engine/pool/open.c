@@ -188,7 +188,7 @@ static enum error steps(struct opening *opening)
     if (pool->read_only)
         return ERROR_NONE;
     TRY(scrub_start(pool));
-    if (deep_rekey_is_unfinished(pool->group))
+    if (deep_rekey_is_unfinished(pool->group) && !pool->options.repair)
         TRY(deep_rekey_start(pool, opening->key->kek));
     return janitor_start(pool);
 }

@@ -67,7 +67,7 @@ static bool record_judge(struct scrub *scrub, uint32_t d, unsigned end, void *bl
     enum error error =
         device_read(group->devices[d], checkpoint_offset(&group->superblocks[d], copy), block, BLOCK_SIZE);
     if (!error)
-        error = checkpoint_decode(block, &group->superblocks[d], group->keyrings[d], copy, &found);
+        error = checkpoint_decode(block, &group->superblocks[d], group_keyring(group, d), copy, &found);
     if (!error && found.number < number)
         error = ERROR_CORRUPT;
     if (error && newest_number(group) != number)

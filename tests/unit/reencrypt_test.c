@@ -350,6 +350,7 @@ static void a_crash_costs_nothing_but_time(void **context)
     assert_one_key(2);
     reopen(true);
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
+    pool_close_checked();
 }
 
 static void a_pool_that_is_full_is_encrypted_anew(void **context)
@@ -363,6 +364,7 @@ static void a_pool_that_is_full_is_encrypted_anew(void **context)
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
     reopen(false);
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
+    pool_close_checked();
 }
 
 /* ---- damage ---------------------------------------------------------------------------------------------------------- */
