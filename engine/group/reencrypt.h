@@ -19,7 +19,7 @@ struct group;
 
 #define REENCRYPTED_MAX 64 /* that wait for a publish: half a second of a fast device */
 #define REENCRYPT_WINDOW (4u << 20) /* what is verified at a time: no append is longer */
-#define REENCRYPT_PIECE (1u << 20)  /* of one read or write */
+#define REENCRYPT_PIECE (256u << 10) /* of one read or write: others wait for no longer */
 #define REENCRYPT_PIECES (REENCRYPT_WINDOW / REENCRYPT_PIECE)
 #define REENCRYPT_TROUBLES 64
 
@@ -52,7 +52,7 @@ struct reencrypt_copy {
 struct reencrypt_window {
     uint8_t *bytes;
     struct device_io reads[REENCRYPT_PIECES], writes[REENCRYPT_PIECES];
-    size_t read_count, write_count; /* that nobody waited for yet */
+    size_t write_count; /* that nobody waited for yet */
 };
 
 /* A segment that could not be read, or was left alone. */
@@ -67,6 +67,7 @@ struct reencrypt {
     /* Called with what was written since `since`, and nothing held; ERROR_INTERRUPTED: leave it as it is. */
     enum error (*breathe)(void *context, uint64_t bytes, uint64_t since);
     void *context;
+    bool gently;          /* others work: one piece at a time; `breathe` says so */
     uint64_t blocks_lost; /* that could not be read */
     uint32_t cursor;
     struct reencrypt_window windows[2]; /* one is read while the other is written */
@@ -89,8 +90,8 @@ void reencrypt_deinit(struct reencrypt *reencrypt);
  */
 enum error reencrypt_segment(struct reencrypt *reencrypt) CHECKED;
 
-/* reencrypt_copy.c, for reencrypt_segment(): all of a segment is read and decrypted, but for the first windows of one that is longer
- * than a window: those are written too; the rest is written, which is left in flight; waits for that. */
+/* reencrypt_copy.c, for reencrypt_segment(): all of a segment is read and decrypted, of one that is longer than a window all but
+ * the last of them written too; that one is written, which may be left in flight; waits for that. */
 enum error reencrypt_read(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;
 enum error reencrypt_write(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;
 enum error reencrypt_writes_end(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;

@@ -2,8 +2,8 @@
  * One segment under another key: read, decrypted, verified, encrypted, written. reencrypt.c tells the whole.
  *
  * Windows of at most REENCRYPT_WINDOW, each beginning with an append, of the usual segment one with its header. Pieces of it are
- * read one ahead of the one that is decrypted; the writes of a segment's last window are left in flight while the next
- * segment is read into the other window.
+ * read ahead of the one that is decrypted; the writes of a segment's last window are left in flight while the next segment is
+ * read into the other window. Where others work all of it goes piece by piece, with a pause behind each.
  *
  * Whatever is there is copied as it is, damaged or not. But a read may give something else than what the device holds,
  * once, and a copy would make that last for ever. So appends and what is in them are held against their tags, and what does not
@@ -21,6 +21,7 @@
 #include "engine/group/group.h"
 
 #define READS_AGAIN_MAX 16u /* of one window */
+#define PIECES_AHEAD    4u  /* that are read, where nobody else works */
 
 /* What is at work. */
 struct work {
@@ -57,7 +58,6 @@ static void piece_begin(const struct work *work, size_t piece)
         .size = (size_t)MIN(size - at, (uint64_t)REENCRYPT_PIECE),
         .buffer = work->window->bytes + at,
     };
-    work->window->read_count++;
     device_submit(&(struct device_io *){io}, 1);
 }
 
@@ -104,7 +104,6 @@ static enum error piece_take(const struct work *work, size_t piece)
 {
     struct device_io *io = &work->window->reads[piece];
     enum error error = device_wait(io);
-    work->window->read_count--;
     if (error == ERROR_IO)
         return blocks_read(work, io);
     return error ? error : decrypt(work, (uint32_t)((io->offset - work->copy->from) / BLOCK_SIZE), io->buffer, io->size);
@@ -113,20 +112,20 @@ static enum error piece_take(const struct work *work, size_t piece)
 static enum error pieces_read(const struct work *work)
 {
     struct reencrypt *r = work->r;
-    size_t count = ((size_t)work->blocks * BLOCK_SIZE + REENCRYPT_PIECE - 1) / REENCRYPT_PIECE;
+    size_t count = ((size_t)work->blocks * BLOCK_SIZE + REENCRYPT_PIECE - 1) / REENCRYPT_PIECE, begun = 0, taken = 0;
     enum error error = ERROR_NONE;
-    piece_begin(work, 0);
-    for (size_t i = 0; i < count && !error; i++) {
+    while (taken < count && !error) {
         uint64_t since = clock_monotonic();
-        if (i + 1 < count)
-            piece_begin(work, i + 1);
-        error = piece_take(work, i);
+        while (begun < count && begun < taken + (r->gently ? 1 : PIECES_AHEAD))
+            piece_begin(work, begun++);
+        error = piece_take(work, taken);
+        size_t size = work->window->reads[taken++].size;
         if (!error)
-            error = r->breathe(r->context, work->window->reads[i].size, since);
-        if (error && i + 1 < count && device_wait(&work->window->reads[i + 1]))
-            error_forget(); /* nobody wants it any more */
+            error = r->breathe(r->context, size, since);
     }
-    work->window->read_count = 0;
+    for (; taken < begun; taken++)
+        if (device_wait(&work->window->reads[taken]))
+            error_forget(); /* nobody wants it any more */
     return error;
 }
 
@@ -232,41 +231,57 @@ static enum error header_make(const struct work *work)
     return segment_header_encode(group, &header, (struct segment_format *)work->window->bytes);
 }
 
-static enum error encrypt(const struct work *work)
-{
-    uint32_t first = MAX(work->block, 1);
-    uint8_t *bytes = bytes_at(work, first);
-    if (work->block == 0)
-        TRY(header_make(work));
-    return bulk_encrypt(work->new, first, bytes, bytes, (size_t)(work->block + work->blocks - first) * BLOCK_SIZE);
-}
-
 /* A header is there before what follows it, as everywhere. */
 static enum error header_write(const struct work *work)
 {
     if (work->block != 0)
         return ERROR_NONE;
+    TRY(header_make(work));
     enum error error = device_write(work->copy->device, work->copy->to, work->window->bytes, BLOCK_SIZE, 0);
     group_device_written(work->r->group, work->copy->new.device);
     return error ? group_fence(work->r->group, error) : ERROR_NONE;
 }
 
-static enum error writes_begin(const struct work *work)
+static enum error write_end(struct reencrypt *r, const struct reencrypt_copy *copy, struct device_io *io)
+{
+    enum error error = device_wait(io);
+    group_append_written(r->group, copy->new.device, io->size);
+    return error;
+}
+
+/* Blocks from `first` on, into the next piece that is written. */
+static enum error piece_write(const struct work *work, uint32_t first, uint32_t blocks)
 {
     struct reencrypt_window *window = work->window;
-    uint32_t first = MAX(work->block, 1);
-    size_t size = (size_t)(work->block + work->blocks - first) * BLOCK_SIZE;
+    struct device_io *io = &window->writes[window->write_count];
+    uint8_t *bytes = bytes_at(work, first);
+    TRY(bulk_encrypt(work->new, first, bytes, bytes, (size_t)blocks * BLOCK_SIZE));
+    *io = (struct device_io){
+        .device = work->copy->device,
+        .operation = DEVICE_WRITE,
+        .offset = work->copy->to + (uint64_t)first * BLOCK_SIZE,
+        .size = (size_t)blocks * BLOCK_SIZE,
+        .buffer = bytes,
+    };
+    device_submit(&io, 1);
+    if (!work->r->gently) {
+        window->write_count++;
+        return ERROR_NONE;
+    }
+    enum error error = write_end(work->r, work->copy, io);
+    return error ? group_fence(work->r->group, error) : ERROR_NONE;
+}
+
+static enum error window_write(const struct work *work)
+{
+    struct reencrypt *r = work->r;
+    uint32_t end = work->block + work->blocks;
     TRY(header_write(work));
-    for (size_t at = 0; at < size; at += REENCRYPT_PIECE) {
-        struct device_io *io = &window->writes[window->write_count++];
-        *io = (struct device_io){
-            .device = work->copy->device,
-            .operation = DEVICE_WRITE,
-            .offset = work->copy->to + (uint64_t)first * BLOCK_SIZE + at,
-            .size = MIN(size - at, (size_t)REENCRYPT_PIECE),
-            .buffer = bytes_at(work, first) + at,
-        };
-        device_submit(&io, 1);
+    for (uint32_t block = MAX(work->block, 1), blocks; block < end; block += blocks) {
+        uint64_t since = clock_monotonic();
+        blocks = MIN(end - block, REENCRYPT_PIECE / BLOCK_SIZE);
+        TRY(piece_write(work, block, blocks));
+        TRY(r->breathe(r->context, 0, since));
     }
     return ERROR_NONE;
 }
@@ -275,8 +290,7 @@ static enum error writes_end(struct reencrypt *r, const struct reencrypt_copy *c
 {
     enum error first = ERROR_NONE;
     for (size_t i = 0; i < window->write_count; i++) {
-        enum error error = device_wait(&window->writes[i]);
-        group_append_written(r->group, copy->new.device, window->writes[i].size);
+        enum error error = write_end(r, copy, &window->writes[i]);
         if (!first)
             first = error;
     }
@@ -316,11 +330,11 @@ static enum error windows_run(struct work *work)
         if (end > work->block)
             work->blocks = end - work->block;
         end = work->block + work->blocks;
-        TRY(encrypt(work));
         if (end == work->segment_blocks)
             return ERROR_NONE;
-        TRY(writes_begin(work));
-        TRY(writes_end(work->r, work->copy, work->window));
+        enum error error = window_write(work), ended = writes_end(work->r, work->copy, work->window);
+        TRY(error);
+        TRY(ended);
     }
 }
 
@@ -337,10 +351,16 @@ enum error reencrypt_read(struct reencrypt *r, const struct reencrypt_copy *copy
 
 enum error reencrypt_write(struct reencrypt *r, const struct reencrypt_copy *copy)
 {
-    uint32_t all = segment_blocks(&r->group->segments);
-    struct work work = {.r = r, .copy = copy, .window = &r->windows[r->turn], .block = r->last_block,
-                        .blocks = all - r->last_block};
-    TRY(writes_begin(&work));
+    struct work work = {.r = r, .copy = copy, .window = &r->windows[r->turn], .block = r->last_block};
+    work.segment_blocks = segment_blocks(&r->group->segments);
+    work.blocks = work.segment_blocks - work.block;
+    TRY(keys_get(&work));
+    enum error error = window_write(&work);
+    keys_put(&work);
+    if (error) {
+        enum error ended = writes_end(r, copy, work.window);
+        return ended ? ended : error;
+    }
     r->turn = 1 - r->turn;
     return ERROR_NONE;
 }

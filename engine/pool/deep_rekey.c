@@ -202,7 +202,8 @@ static uint64_t pause_after(struct deep_rekey *deep, uint64_t rate, uint64_t byt
 {
     uint64_t fair = rate ? (uint64_t)((double)bytes * (double)CLOCK_SECOND / (double)rate) : 0;
     uint64_t pause = fair > elapsed ? fair - elapsed : 0;
-    if (others_work(deep))
+    deep->reencrypt.gently = others_work(deep);
+    if (deep->reencrypt.gently)
         pause = MAX(pause, MIN((LOAD_SHARE - 1) * elapsed, LOAD_PAUSE_MAX));
     return pause;
 }
