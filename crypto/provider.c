@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "crypto/hierarchy.h"
+#include "crypto/provider_key.h"
 #include "crypto/provider_kmip.h"
 #include "crypto/provider_native.h"
 #include "crypto/provider_root.h"
@@ -77,6 +78,8 @@ enum error provider_kek_open(const struct provider_config *config, const struct 
     uint8_t kdk[KEY_SIZE];
     TRY(provider_find(config, &operations));
     *state = KEK_ACTIVE;
+    if (secret != NULL && secret->key != NULL)
+        return provider_key_kek(secret->key, operations->open_kek != NULL, which, kek);
     if (operations->open_kek != NULL)
         return operations->open_kek(config, which, kek, state);
     struct provider_root root;

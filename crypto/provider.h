@@ -55,6 +55,7 @@ enum kek_state { KEK_ACTIVE, KEK_DEACTIVATED, KEK_COMPROMISED }; /* but for acti
 struct provider_secret { /* what a person supplies, for "tpm" the PIN; NULL where not needed */
     const char *passphrase;
     size_t passphrase_size;
+    const uint8_t *key; /* the provider's key itself, from a backup of it (provider_key.h): it is not asked then; or NULL */
 };
 
 /* A provider keeps either a KDK (create, open) or KEKs (create_kek, open_kek); the others are NULL. Who needs a KEK calls
