@@ -88,6 +88,7 @@ enum error pool_create(const struct pool_create_options *options) CHECKED;
 struct pool_open_options {
     const char *passphrase;    /* NULL: not given */
     size_t passphrase_size;
+    const uint8_t *key;        /* the provider's key itself, from a backup (32 bytes): the provider is not asked; or NULL */
     bool read_only;            /* shared locks, nothing written (check, dump) */
     bool start_locked;         /* where the key is not there, cannot be used or is a wrong one, open locked instead of
                                 * failing; what is wrong with the disks fails all the same */
@@ -127,6 +128,8 @@ enum error pool_erase(const char *directory, const struct pool_erase_options *op
  * ERROR_BUSY: somebody else locks or unlocks it, or what pool_unlock_awaited() tries did not end within UNLOCK_PATIENCE; else
  * as pool_open(). */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
+/* The same by the provider's key itself (32 bytes), from a backup of it: the provider is not asked. */
+enum error pool_unlock_by_key(struct pool *pool, const uint8_t *key) CHECKED;
 /* The same for a pool that was opened without its key (pool_status.awaits_key) and that nobody unlocked since; else
  * ERROR_EXISTS. Where it fails, *again tells whether that may pass: the key file is not there, cannot be read, is
  * damaged (half copied) or another one, devices are in use. Where it may not, the key is awaited no more. */

@@ -29,6 +29,7 @@
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
+#include "server/key_reminder.h"
 #include "server/key_wait.h"
 #include "server/key_watch.h"
 #include "server/modes.h"
@@ -49,6 +50,7 @@ struct daemon {
     struct nbd_server *nbd;
     struct control *control;
     struct key_wait *key_wait;
+    struct key_reminder *key_reminder;
     struct thread watchdog;
     int watchdog_wake; /* eventfd: requests have ended, and when written again the pool is closed */
 };
@@ -221,6 +223,7 @@ static enum error start(struct daemon *daemon)
     TRY(key_watch_start(daemon->pool)); /* before anybody can ask what it found */
     TRY(serve(daemon));
     TRY(announce(daemon));
+    TRY(key_reminder_start(daemon->pool, KEY_REMINDER_FIRST, KEY_REMINDER_PAUSE, &daemon->key_reminder));
     return key_wait_start(daemon->pool, secret_find, daemon, &daemon->key_wait);
 }
 
@@ -295,6 +298,7 @@ static enum error stop(struct daemon *daemon)
     kmip_links_abandon();
     control_stop(daemon->control);
     key_wait_stop(daemon->key_wait);
+    key_reminder_stop(daemon->key_reminder);
     key_watch_stop();
     if (watched)
         watchdog_wake(daemon);

@@ -16,22 +16,11 @@
 #include "base/memory.h"
 #include "base/shell.h"
 #include "base/size.h"
+#include "server/health_check.h"
 
 #define RANDOM_SHARE_PERCENT  50    /* of the new chunks: more is hardly mere media files */
 #define RANDOM_CHUNKS_MIN     16384 /* 64 MiB: fewer chunks say nothing */
 #define DAMAGES_SHOWN         3     /* sentences in the evidence; `scrub status` has them all */
-
-struct finding {
-    const char *severity;
-    char evidence[1280];
-    char command[PATH_MAX + 128];
-};
-
-static void good(struct finding *finding, const char *evidence)
-{
-    finding->severity = "ok";
-    snprintf(finding->evidence, sizeof(finding->evidence), "%s", evidence);
-}
 
 /* True, and the finding says so, where the files could not be found to be looked at. */
 static bool not_looked_at(const struct health_facts *facts, struct finding *finding)
@@ -46,7 +35,7 @@ static bool not_looked_at(const struct health_facts *facts, struct finding *find
 
 static void check_locked(const struct health_facts *facts, struct finding *finding)
 {
-    good(finding, "the pool is unlocked and serves");
+    finding_good(finding, "the pool is unlocked and serves");
     if (!facts->status->locked)
         return;
     finding->severity = "error";
@@ -67,7 +56,7 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
 static void check_fenced(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_status *status = facts->status;
-    good(finding, "the disk group is in service");
+    finding_good(finding, "the disk group is in service");
     if (!status->fenced)
         return;
     finding->severity = "error";
@@ -113,7 +102,7 @@ static void check_space(const struct health_facts *facts, struct finding *findin
     const struct pool_status *status = facts->status;
     char free_text[32], capacity_text[32];
     if (status->locked || status->capacity_bytes == 0) {
-        good(finding, "unknown while the pool is locked");
+        finding_good(finding, "unknown while the pool is locked");
         return;
     }
     if (status->below_full) {
@@ -140,7 +129,7 @@ static void check_space(const struct health_facts *facts, struct finding *findin
 
 static void check_read_errors(const struct health_facts *facts, struct finding *finding)
 {
-    good(finding, "no read failed its check since the start");
+    finding_good(finding, "no read failed its check since the start");
     if (facts->status->read_errors == 0)
         return;
     finding->severity = "error";
@@ -155,7 +144,7 @@ static void last_scrub_tell(const struct scrub_status *scrub, struct finding *fi
     char verified[32], when[32];
     time_t completed = (time_t)scrub->completed;
     struct tm local;
-    good(finding, "no damage is known; no scrub has come to its end yet");
+    finding_good(finding, "no damage is known; no scrub has come to its end yet");
     if (scrub->completed == 0 || localtime_r(&completed, &local) == NULL)
         return;
     strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &local);
@@ -208,7 +197,7 @@ static void check_damage(const struct health_facts *facts, struct finding *findi
         if (facts->scrubs)
             last_scrub_tell(&facts->scrub, finding);
         else
-            good(finding, facts->status->locked ? "unknown while the pool is locked"
+            finding_good(finding, facts->status->locked ? "unknown while the pool is locked"
                                                 : "unknown: the pool is open for reading only, where nothing is scrubbed");
         return;
     }
@@ -224,7 +213,7 @@ static void check_damage(const struct health_facts *facts, struct finding *findi
 
 static void check_encryption(const struct health_facts *facts, struct finding *finding)
 {
-    good(finding, "everything on the devices is encrypted (AES-256-XTS) and authenticated");
+    finding_good(finding, "everything on the devices is encrypted (AES-256-XTS) and authenticated");
     if (facts->status->encryption)
         return;
     finding->severity = "warning";
@@ -233,7 +222,7 @@ static void check_encryption(const struct health_facts *facts, struct finding *f
 
 static void check_key_place(const struct health_facts *facts, struct finding *finding)
 {
-    good(finding, "no key that needs no passphrase was found beside the data");
+    finding_good(finding, "no key that needs no passphrase was found beside the data");
     if (!facts->status->encryption || not_looked_at(facts, finding) || !facts->key_beside_data)
         return;
     finding->severity = "warning";
@@ -247,7 +236,7 @@ static void check_key_place(const struct health_facts *facts, struct finding *fi
 static void check_modes(const struct health_facts *facts, struct finding *finding)
 {
     const struct modes *modes = &facts->modes;
-    good(finding, "the pool's directory and files are closed to other users");
+    finding_good(finding, "the pool's directory and files are closed to other users");
     if (not_looked_at(facts, finding) || modes->wide == 0)
         return;
     finding->severity = modes->key ? "error" : "warning";
@@ -259,9 +248,9 @@ static void check_modes(const struct health_facts *facts, struct finding *findin
 static void check_key_state(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_status *status = facts->status;
-    good(finding, status->encryption ? "the key may open the pool and wrap keys" : "there is no key: the pool is not encrypted");
+    finding_good(finding, status->encryption ? "the key may open the pool and wrap keys" : "there is no key: the pool is not encrypted");
     if (status->locked)
-        good(finding, "unknown while the pool is locked");
+        finding_good(finding, "unknown while the pool is locked");
     if (status->locked || status->key_state == NULL || strcmp(status->key_state, "active") == 0)
         return;
     finding->severity = strcmp(status->key_state, "compromised") == 0 ? "error" : "warning";
@@ -274,7 +263,7 @@ static void check_key_state(const struct health_facts *facts, struct finding *fi
 static void check_unlock_ready(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_watch_facts *unlock = &facts->unlock;
-    good(finding, facts->status->locked ? "unknown while the pool is locked" : "no key server is asked for this pool's key");
+    finding_good(finding, facts->status->locked ? "unknown while the pool is locked" : "no key server is asked for this pool's key");
     if (facts->status->locked || !unlock->looked)
         return;
     if (unlock->file)
@@ -294,7 +283,7 @@ static void check_unlock_ready(const struct health_facts *facts, struct finding 
 
 static void check_swap(const struct health_facts *facts, struct finding *finding)
 {
-    good(finding, "no unencrypted swap, or all secrets are locked in memory");
+    finding_good(finding, "no unencrypted swap, or all secrets are locked in memory");
     if (!facts->swap_plaintext || !facts->status->encryption)
         return;
     finding->severity = facts->arena_locked ? "note" : "warning";
@@ -308,7 +297,7 @@ static void check_double_encryption(const struct health_facts *facts, struct fin
     const struct pool_status *status = facts->status;
     /* Zeros and duplicates never come to the compressor, which counts both figures. */
     uint64_t compressed = status->unit_bytes_in / COFFER_BLOCK;
-    good(finding, "what is written can mostly be compressed");
+    finding_good(finding, "what is written can mostly be compressed");
     if (compressed < RANDOM_CHUNKS_MIN || status->chunks_random < compressed / 100 * RANDOM_SHARE_PERCENT)
         return;
     finding->severity = "note";
@@ -334,7 +323,7 @@ static void check_copies(const struct health_facts *facts, struct finding *findi
 static void check_audit(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_audit_state *audit = &facts->audit;
-    good(finding, "what is done with the keys is recorded");
+    finding_good(finding, "what is done with the keys is recorded");
     if (audit->fault[0] != '\0') {
         finding->severity = "error";
         snprintf(finding->evidence, sizeof(finding->evidence), "%s", audit->fault);
@@ -345,7 +334,7 @@ static void check_audit(const struct health_facts *facts, struct finding *findin
                  audit->waiting, audit->failure);
         snprintf(finding->command, sizeof(finding->command), "%s key audit", facts->self);
     } else if (!facts->status->encryption) {
-        good(finding, "the pool is not encrypted: it has no keys to keep a record of");
+        finding_good(finding, "the pool is not encrypted: it has no keys to keep a record of");
     }
 }
 
@@ -361,6 +350,8 @@ static const struct {
     {"NO_COPIES", check_copies},     {"DOUBLE_ENCRYPTION", check_double_encryption},
     {"KEY_STATE", check_key_state},  {"UNLOCK_READY", check_unlock_ready},
     {"AUDIT", check_audit},
+    {"BACKUP_MISSING", check_backup}, {"DRILL_OLD", check_drill},
+    {"KEY_OLD", check_key_age},      {"RECOVERY_OUTDATED", check_recovery},
 };
 
 json_t *health_json(const struct health_facts *facts)

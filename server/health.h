@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "engine/coffer.h"
+#include "server/key_care.h"
 #include "server/key_watch.h"
 #include "server/modes.h"
 
@@ -29,6 +30,7 @@ struct health_facts {
     struct modes modes;
     struct key_watch_facts unlock;
     struct pool_audit_state audit;
+    struct key_care_facts care;
 };
 
 /* Fills in what is not in the status, from the pool directory. */

@@ -88,5 +88,6 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     if (expected.provider != NULL && expected.provider->path != NULL)
         snprintf(facts->key_file, sizeof(facts->key_file), "%s", expected.provider->path);
     modes_look(conf, &facts->modes);
+    key_care_look(conf, &facts->care);
     pool_conf_destroy(conf);
 }

@@ -27,7 +27,10 @@
 static const struct method table[] = {
     {"pool.status", ROLE_OBSERVE, {{NULL}}, method_pool_status},
     {"pool.health", ROLE_OBSERVE, {{NULL}}, method_pool_health},
-    {"pool.unlock", ROLE_KEYS, {{"passphrase_hex", JSON_STRING, false}}, method_pool_unlock},
+    {"pool.unlock",
+     ROLE_KEYS,
+     {{"passphrase_hex", JSON_STRING, false}, {"backup_hex", JSON_STRING, false}, {"recovery", JSON_TRUE, false}},
+     method_pool_unlock},
     {"pool.lock", ROLE_KEYS, {{NULL}}, method_pool_lock},
     {"key.status", ROLE_OBSERVE, {{NULL}}, method_key_status},
     {"key.rekey",

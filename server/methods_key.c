@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
+#include "server/key_care.h"
 #include "server/parameters.h"
 #include "server/rpc.h"
 
@@ -67,6 +68,8 @@ enum error method_key_status(struct methods *methods, json_t *parameters, json_t
         json_decref(json);
         return error;
     }
+    if (status.encryption)
+        key_care_tell(pool_directory(methods->pool), json);
     *result = json;
     return ERROR_NONE;
 }
@@ -86,6 +89,7 @@ static enum error change(struct methods *methods, json_t *parameters, struct poo
     arena_free(passphrase);
     arena_free(next);
     TRY(error);
+    key_care_note_change(pool_directory(methods->pool));
     TRY(method_key_status(methods, NULL, result));
     return json_object_set_new(*result, "nanoseconds", json_integer((json_int_t)nanoseconds)) == 0 ? ERROR_NONE
                                                                                                    : ERROR_NO_MEMORY;

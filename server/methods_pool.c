@@ -13,6 +13,7 @@
 #include "server/health.h"
 #include "server/methods_key.h"
 #include "server/methods_scrub.h"
+#include "server/unlock_way.h"
 
 static json_t *device_json(const struct device_info *device, const char *group)
 {
@@ -200,8 +201,12 @@ enum error method_pool_unlock(struct methods *methods, json_t *parameters, json_
 {
     char *passphrase;
     size_t size;
+    const json_t *backup = json_object_get(parameters, "backup_hex");
     TRY(passphrase_take(parameters, &passphrase, &size));
-    enum error error = pool_unlock(methods->pool, passphrase, size);
+    struct provider_secret secret = {passphrase, size};
+    enum error error = backup != NULL ? unlock_by_backup(methods->pool, backup, &secret)
+                       : json_is_true(json_object_get(parameters, "recovery")) ? unlock_by_recovery(methods->pool, &secret)
+                                                                               : pool_unlock(methods->pool, passphrase, size);
     arena_free(passphrase);
     TRY(error);
     return method_pool_status(methods, NULL, result);

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "tools/tool.h"
 
-#define OPTIONS_MAX   24 /* rows of a command's table, the global ones included */
+#define OPTIONS_MAX   28 /* rows of a command's table, the global ones included */
 #define ARGUMENTS_MAX 80 /* positional arguments, and values of one option: more than a group can have devices */
 
 struct option_row {

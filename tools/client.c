@@ -303,10 +303,11 @@ static char *hexadecimal(char *end, const char *passphrase, size_t size)
 }
 
 /* The line, in the arena. */
-static char *line_end(char *line, const char *method, const char *more, const struct client_secret *secrets, size_t count)
+static char *line_end(char *line, size_t room, const char *method, const char *more, const struct client_secret *secrets,
+                      size_t count)
 {
-    int used = snprintf(line, HEAD_SIZE, head, method, more == NULL ? "" : more);
-    ASSERT(used > 0 && used < HEAD_SIZE);
+    int used = snprintf(line, room, head, method, more == NULL ? "" : more);
+    ASSERT(used > 0 && (size_t)used < room);
     char *end = line + used;
     for (size_t i = 0; i < count; i++) {
         used = snprintf(end, NAME_SIZE, "%s\"%s_hex\":\"", i > 0 || more != NULL ? "," : "", secrets[i].name);
@@ -324,10 +325,11 @@ enum error client_call_with_secrets(struct client *client, const char *method, c
     for (size_t i = 0; i < count; i++)
         if (secrets[i].size > PASSPHRASE_MAX)
             return error_explain(ERROR_TOO_LARGE, "a passphrase may have at most %d bytes", PASSPHRASE_MAX);
-    char *line = arena_allocate(HEAD_SIZE + SECRETS_MAX * (NAME_SIZE + 2 * PASSPHRASE_MAX + 1) + sizeof("}}\n"));
+    size_t room = HEAD_SIZE + (more == NULL ? 0 : strlen(more));
+    char *line = arena_allocate(room + SECRETS_MAX * (NAME_SIZE + 2 * PASSPHRASE_MAX + 1) + sizeof("}}\n"));
     if (line == NULL)
         return ERROR_NO_MEMORY;
-    char *end = line_end(line, method, more, secrets, count);
+    char *end = line_end(line, room, method, more, secrets, count);
     enum error error = send_line(client, line, (size_t)(end - line));
     arena_free(line);
     return error != ERROR_NONE ? error : receive_answer(client, waiting, result);

@@ -23,6 +23,8 @@ static const struct command *const table[] = {
     &command_key_audit,     &command_key_retire,
     &command_key_pause, &command_key_resume, &command_key_throttle,
     &command_key_provider,  &command_key_tpm,
+    &command_key_backup,    &command_key_drill,     &command_key_restore,
+    &command_key_recovery,
     &command_device_list,   &command_scrub_start,
     &command_scrub_status,  &command_scrub_pause,   &command_scrub_resume,
     &command_scrub_cancel,  &command_scrub_throttle, &command_completion_bash,

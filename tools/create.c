@@ -14,6 +14,7 @@
 #include "crypto/provider.h"
 #include "engine/coffer.h"
 #include "tools/command.h"
+#include "tools/key_recovery.h"
 #include "tools/pcrs.h"
 #include "tools/suggest.h"
 #include "tools/text.h"
@@ -27,6 +28,12 @@ struct creation {
     char *group; /* holds the group's name and device paths, cut apart */
     const char *devices[GROUP_DEVICES_MAX];
     struct pool_create_kmip kmip;
+    const char *recovery; /* "print", or a file to be made; NULL: no recovery key */
+};
+
+/* The ways in that a person has beside the key itself. */
+struct ways {
+    bool pin, recovery;
 };
 
 static enum error take_devices(struct creation *creation, char *list)
@@ -129,9 +136,24 @@ static bool is_sealed_by(const struct pool_create_options *options, const char *
     return options->encryption && options->seal != NULL && strcmp(options->seal, seal) == 0;
 }
 
+/* A recovery key: of any pool that has a key, and where the key lies with others a word that there is none. */
+static enum error take_recovery(const struct tool *tool, struct creation *creation, const struct arguments *arguments)
+{
+    bool none = argument_given(arguments, "no-recovery");
+    creation->recovery = argument_value(arguments, "recovery", NULL);
+    if (creation->recovery != NULL && (none || !creation->options.encryption))
+        return error_explain(ERROR_INVALID, none ? "--recovery or --no-recovery: there is a recovery key or there is none"
+                                                 : "--recovery is for a key, and with --no-encryption there is none");
+    if (creation->options.kmip != NULL && creation->recovery == NULL && !none)
+        return error_explain(ERROR_INVALID, "without the key servers the data would be lost: --recovery print or --recovery FILE "
+                                            "makes a recovery key, --no-recovery says that there is to be none");
+    return creation->recovery == NULL ? ERROR_NONE : recovery_target_check(tool, creation->recovery);
+}
+
 /* A TPM can fail, be cleared or be replaced, and takes the key along: a second way in, or a word that there is none. */
 static enum error take_tpm(struct pool_create_options *options, const struct arguments *arguments)
 {
+    bool none = argument_given(arguments, "no-copy"), recovery = argument_given(arguments, "recovery");
     static const char *const of_tpm[] = {"tcti", "pin", "pin-file", "pcrs", "copy", "no-copy"};
     for (size_t i = 0; i < COUNT_OF(of_tpm) && !is_sealed_by(options, "tpm"); i++)
         if (argument_given(arguments, of_tpm[i]))
@@ -140,11 +162,12 @@ static enum error take_tpm(struct pool_create_options *options, const struct arg
         return ERROR_NONE;
     options->tcti = argument_value(arguments, "tcti", NULL);
     options->copy = argument_value(arguments, "copy", NULL);
-    if ((options->copy != NULL) == argument_given(arguments, "no-copy"))
-        return error_explain(ERROR_INVALID, options->copy != NULL
-                                                ? "--copy or --no-copy: there is a copy or there is none"
-                                                : "without this TPM the data would be lost: --copy FILE makes a copy of "
-                                                  "the key under a passphrase, --no-copy says that there is to be none");
+    if (options->copy != NULL && none)
+        return error_explain(ERROR_INVALID, "--copy or --no-copy: there is a copy or there is none");
+    if (options->copy == NULL && !none && !recovery && !argument_given(arguments, "no-recovery"))
+        return error_explain(ERROR_INVALID,
+                             "without this TPM the data would be lost: --copy FILE makes a copy of the key under a passphrase, "
+                             "--recovery print or FILE a recovery key; --no-copy says that there is to be neither");
     if (argument_given(arguments, "pin") && argument_given(arguments, "pin-file"))
         return error_explain(ERROR_INVALID, "--pin asks for the PIN, and --pin-file reads it: one of them");
     if (argument_given(arguments, "pcrs"))
@@ -152,7 +175,7 @@ static enum error take_tpm(struct pool_create_options *options, const struct arg
     return ERROR_NONE;
 }
 
-static enum error take_protection(struct creation *creation, const struct arguments *arguments)
+static enum error take_protection(const struct tool *tool, struct creation *creation, const struct arguments *arguments)
 {
     static const char *const seals[] = {"file", "passphrase", "tpm"}, *const fingerprints[] = {"xxh3", "hmac-sha256"};
     size_t seal, fingerprint;
@@ -166,6 +189,7 @@ static enum error take_protection(struct creation *creation, const struct argume
     creation->options.fingerprint = fingerprint == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
     TRY(take_provider(creation, arguments));
     TRY(take_tpm(&creation->options, arguments));
+    TRY(take_recovery(tool, creation, arguments));
     if (argument_given(arguments, "passphrase-file") && !is_sealed_by(&creation->options, "passphrase") &&
         creation->options.copy == NULL)
         return error_explain(ERROR_INVALID, "--passphrase-file is for --seal passphrase, and for --copy");
@@ -195,21 +219,24 @@ static json_t *protections(const struct pool_create_options *options)
     return list;
 }
 
-static void tpm_exposures(const struct pool_create_options *options, bool pin, json_t *list)
+static void tpm_exposures(const struct pool_create_options *options, struct ways ways, json_t *list)
 {
-    if (options->pcrs != 0 && options->copy == NULL)
+    bool second = options->copy != NULL || ways.recovery;
+    if (options->pcrs != 0 && !second)
         json_array_append_new(list, json_string("a change of the PCRs that was not approved before: without a copy of the "
                                                 "key the data is lost, unless they can be brought back"));
-    json_array_append_new(list, json_string(pin ? "theft of the machine by somebody who knows the PIN"
+    json_array_append_new(list, json_string(ways.pin ? "theft of the machine by somebody who knows the PIN"
                                                 : "theft of the machine: its TPM opens the pool without a person; --pin "
                                                   "would ask for one"));
-    json_array_append_new(list, json_string(options->copy == NULL
-                                                ? "failure, exchange or clearing of the TPM: without it the data is lost"
+    json_array_append_new(list, json_string(!second ? "failure, exchange or clearing of the TPM: without it the data is lost"
+                                            : options->copy == NULL
+                                                ? "failure, exchange or clearing of the TPM, where the recovery key or the pool "
+                                                  "directory is lost too"
                                                 : "failure, exchange or clearing of the TPM, where the copy of the key or "
                                                   "its passphrase is lost too"));
 }
 
-static json_t *exposures(const struct pool_create_options *options, bool pin)
+static json_t *exposures(const struct pool_create_options *options, struct ways ways)
 {
     json_t *list = json_array();
     if (!options->encryption)
@@ -225,8 +252,11 @@ static json_t *exposures(const struct pool_create_options *options, bool pin)
                               "--seal passphrase keeps it apart"
                             : "theft of the disk with the pool directory: the key file lies there"));
     if (is_sealed_by(options, "tpm"))
-        tpm_exposures(options, pin, list);
-    if (is_sealed_by(options, "passphrase"))
+        tpm_exposures(options, ways, list);
+    if (ways.recovery)
+        json_array_append_new(list, json_string("loss of the key together with the recovery key or the pool directory: a backup "
+                                                "(key backup) needs neither"));
+    else if (is_sealed_by(options, "passphrase"))
         json_array_append_new(list, json_string("a forgotten passphrase: without it the data is lost"));
     else if (options->kmip != NULL)
         json_array_append_new(list, json_string("loss of the key on the key servers: without it the data is lost, so "
@@ -281,7 +311,7 @@ static void print_made(struct tool *tool, const struct pool_create_options *opti
         print_list(tool, "Type next", json_object_get(facts, "next"), "");
 }
 
-static json_t *facts_json(const struct pool_create_options *options, bool pin)
+static json_t *facts_json(const struct pool_create_options *options, struct ways ways)
 {
     json_t *devices = json_array();
     for (size_t i = 0; i < options->device_count; i++)
@@ -292,14 +322,14 @@ static json_t *facts_json(const struct pool_create_options *options, bool pin)
                      options->encryption ? options->seal : NULL, "provider",
                      !options->encryption ? NULL : options->kmip != NULL ? "kmip" : "native", "size",
                      (json_int_t)(options->device_count == 0 ? options->size : 0), "devices", devices, "protected",
-                     protections(options), "not_protected", exposures(options, pin), "next",
+                     protections(options), "not_protected", exposures(options, ways), "next",
                      next_commands(options->directory));
 }
 
 /* The pool exists by now: a name that cannot be told in JSON is no reason to call that a failure. */
-static enum error tell(struct tool *tool, const struct pool_create_options *options, bool pin)
+static enum error tell(struct tool *tool, const struct pool_create_options *options, struct ways ways)
 {
-    json_t *facts = facts_json(options, pin);
+    json_t *facts = facts_json(options, ways);
     enum error error = ERROR_NONE;
     if (tool->json && facts != NULL)
         error = tool_print_json(tool, facts);
@@ -335,7 +365,21 @@ static enum error secrets_read(struct pool_create_options *options, const struct
     return ERROR_NONE;
 }
 
-static enum error create(struct creation *creation, const struct arguments *arguments)
+/* The pool is there: without its recovery key it is as one that was made without. */
+static enum error make_recovery(struct tool *tool, const struct creation *creation)
+{
+    const struct pool_create_options *options = &creation->options;
+    struct provider_secret secret = {options->passphrase, options->passphrase_size};
+    struct pool_conf *conf;
+    TRY(pool_conf_read(options->directory, &conf));
+    enum error error = recovery_make(tool, conf, secret.passphrase == NULL ? NULL : &secret, creation->recovery);
+    pool_conf_destroy(conf);
+    if (error == ERROR_NONE)
+        return ERROR_NONE;
+    return error_prefix(error, "the pool is made, but without a recovery key (`coffer key recovery` makes one)");
+}
+
+static enum error create(struct tool *tool, struct creation *creation, const struct arguments *arguments)
 {
     struct secrets secrets = {NULL, NULL};
     struct pool_create_options *options = &creation->options;
@@ -344,6 +388,8 @@ static enum error create(struct creation *creation, const struct arguments *argu
     options->copy_passphrase = secrets.copy;
     if (error == ERROR_NONE)
         error = pool_create(options);
+    if (error == ERROR_NONE && creation->recovery != NULL && !options->dry_run)
+        error = make_recovery(tool, creation);
     options->passphrase = options->copy_passphrase = NULL;
     arena_free(secrets.own);
     arena_free(secrets.copy);
@@ -356,11 +402,11 @@ static enum error run_create(struct tool *tool, const struct arguments *argument
                                 .options.dry_run = argument_given(arguments, "dry-run")};
     enum error error = take_storage(&creation, arguments);
     if (error == ERROR_NONE)
-        error = take_protection(&creation, arguments);
+        error = take_protection(tool, &creation, arguments);
     if (error == ERROR_NONE)
-        error = create(&creation, arguments);
+        error = create(tool, &creation, arguments);
     if (error == ERROR_NONE)
-        error = tell(tool, &creation.options, has_pin(arguments));
+        error = tell(tool, &creation.options, (struct ways){has_pin(arguments), creation.recovery != NULL});
     free(creation.group);
     return error;
 }
@@ -380,6 +426,8 @@ static const struct option_row options[] = {
     {"kmip-separate", NULL, "the servers do not share their keys: give each the new one", false},
     {"copy", "FILE", "with tpm: a copy of the key in FILE, under a passphrase", false},
     {"no-copy", NULL, "with tpm: none; without that TPM the data is lost", false},
+    {"recovery", "print|FILE", "a recovery key, shown or in FILE (key recovery)", false},
+    {"no-recovery", NULL, "with tpm and kmip: none, and no other way in", false},
     {"pin", NULL, "with tpm: a PIN is asked for, now and at each start", false},
     {"pin-file", "FILE", "read the PIN from FILE", false},
     {"pcrs", "N[,N…]", "with tpm: only while these PCRs have approved values", false},
@@ -400,8 +448,9 @@ const struct command command_create = {
                 "  coffer create /srv/pool --group g1=/dev/disk/by-id/nvme-A,/dev/disk/by-id/nvme-B\n"
                 "  coffer create /srv/pool --seal passphrase\n"
                 "  coffer create /srv/pool --provider kmip --kmip-server kms1.example --kmip-server kms2.example \\\n"
-                "      --kmip-ca ca.pem --kmip-certificate host.pem --kmip-key host.key\n"
+                "      --recovery print --kmip-ca ca.pem --kmip-certificate host.pem --kmip-key host.key\n"
                 "  coffer create /srv/pool --seal tpm --copy /media/stick/pool.key\n"
+                "  coffer create /srv/pool --seal tpm --recovery print\n"
                 "  coffer create /srv/pool --group g1=/dev/sdb --overwrite /dev/sdb --dry-run\n",
     .positional_min = 1,
     .positional_max = 1,

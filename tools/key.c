@@ -33,6 +33,30 @@ static void add_retained(struct table *table, const json_t *retained)
     }
 }
 
+/* A date of the answer: when, and whether it is of the key in force. */
+static void add_date(struct table *table, const char *label, const json_t *date, const char *never)
+{
+    char time[TEXT_SIZE], line[LINE_SIZE];
+    if (!json_is_object(date)) {
+        add_line(table, label, never);
+        return;
+    }
+    snprintf(line, sizeof line, "%s%s", text_time(answer_figure(date, "time"), time),
+             answer_flag(date, "current") ? "" : ", of another key than the one in force");
+    add_line(table, label, line);
+}
+
+static void add_dates(struct table *table, const json_t *status)
+{
+    char time[TEXT_SIZE];
+    if (json_object_get(status, "backup") == NULL)
+        return; /* a daemon of before, or a conf that cannot be read */
+    add_line(table, "In force since", text_time(answer_figure(status, "key_since"), time));
+    add_date(table, "Last backup", json_object_get(status, "backup"), "never");
+    add_date(table, "Last drill", json_object_get(status, "drill"), "never");
+    add_date(table, "Recovery key", json_object_get(status, "recovery"), "none");
+}
+
 static enum error print_status(struct tool *tool, const json_t *status)
 {
     static const struct table_column columns[] = {{NULL, TABLE_LEFT}, {NULL, TABLE_LEFT}};
@@ -56,6 +80,7 @@ static enum error print_status(struct tool *tool, const json_t *status)
     add_retained(table, json_object_get(status, "retained"));
     if (answer_flag(status, "half_done"))
         add_line(table, "Change of keys", "under way, or cut short: then the next start or rekey ends it");
+    add_dates(table, status);
     key_deep_show(table, status);
     enum error error = table_print(table, tool->out);
     table_destroy(table);
@@ -172,11 +197,10 @@ const struct command command_key_status = {
     .verb = "status",
     .arguments = "",
     .summary = "which provider and which key are in force",
-    .text = "Shows the provider of the pool's root key, the number of the key encryption key in force, the old keys that
-"
-            "their providers keep until they are retired (`key retire`), how much of each device is under which data key,
-"
-            "and how far a deep rekey is.",
+    .text = "Shows the provider of the pool's root key, the number of the key encryption key in force and since when it is, the\n"
+            "old keys that their providers keep until they are retired (`key retire`), when the key was backed up (key backup)\n"
+            "and a backup proved (key drill) last, how much of each device is under which data key, and how far a deep rekey\n"
+            "is.",
     .examples = "  coffer key status\n"
                 "  coffer --json key status\n",
     .options = no_options,

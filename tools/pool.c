@@ -10,6 +10,7 @@
 #include "tools/command.h"
 #include "tools/table.h"
 #include "tools/text.h"
+#include "tools/unlock_way.h"
 
 #define CHECK_WIDTH 27 /* of the columns before the evidence */
 
@@ -92,22 +93,27 @@ static enum error unlock_with_passphrase(struct client *client, const char *file
 }
 
 /* A key sealed in a file needs no passphrase, so the daemon tries without one first. */
-static enum error unlock(struct client *client, const char *file, json_t **status)
+static enum error unlock(struct client *client, const struct arguments *arguments, json_t **status)
 {
+    const char *file = argument_value(arguments, "passphrase-file", NULL), *backup = argument_value(arguments, "key", NULL);
+    if (backup != NULL)
+        return unlock_with_backup(client, backup, argument_value(arguments, "password-file", NULL), status);
+    if (argument_given(arguments, "recovery"))
+        return unlock_with_recovery(client, arguments->positional_count > 0 ? arguments->positional[0] : NULL, status);
     if (file != NULL)
         return unlock_with_passphrase(client, file, status);
     enum error error = client_call(client, "pool.unlock", NULL, "unlocking", status);
     return error == ERROR_LOCKED ? unlock_with_passphrase(client, NULL, status) : error;
 }
 
-static enum error unlock_if_locked(struct tool *tool, struct client *client, const char *file)
+static enum error unlock_if_locked(struct tool *tool, struct client *client, const struct arguments *arguments)
 {
     json_t *status;
     TRY(client_call(client, "pool.status", NULL, NULL, &status));
     bool locked = answer_flag(status, "locked");
     if (locked) {
         json_decref(status);
-        enum error error = unlock(client, file, &status);
+        enum error error = unlock(client, arguments, &status);
         if (error == ERROR_EXISTS) /* the daemon found the key meanwhile */
             error = client_call(client, "pool.status", NULL, NULL, &status);
         TRY(error);
@@ -117,11 +123,25 @@ static enum error unlock_if_locked(struct tool *tool, struct client *client, con
     return error;
 }
 
+/* One way in at a time. */
+static enum error ways_check(const struct arguments *arguments)
+{
+    bool by_key = argument_given(arguments, "key"), by_recovery = argument_given(arguments, "recovery");
+    if (by_key + by_recovery + argument_given(arguments, "passphrase-file") > 1)
+        return error_explain(ERROR_INVALID, "--key, --recovery or --passphrase-file: one of them");
+    if (argument_given(arguments, "password-file") && !by_key)
+        return error_explain(ERROR_INVALID, "--password-file is for --key: a pool has a passphrase (--passphrase-file)");
+    if (arguments->positional_count > 0 && !by_recovery)
+        return error_explain(ERROR_INVALID, "'%s' is too much: a file is for --recovery", arguments->positional[0]);
+    return ERROR_NONE;
+}
+
 static enum error run_unlock(struct tool *tool, const struct arguments *arguments)
 {
     struct client *client;
+    TRY(ways_check(arguments));
     TRY(client_open(tool, &client));
-    enum error error = unlock_if_locked(tool, client, argument_value(arguments, "passphrase-file", NULL));
+    enum error error = unlock_if_locked(tool, client, arguments);
     client_close(client);
     return error;
 }
@@ -142,6 +162,9 @@ static enum error run_lock(struct tool *tool, const struct arguments *arguments)
 static const struct option_row no_options[] = {{NULL}};
 static const struct option_row unlock_options[] = {
     {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
+    {"key", "FILE.p12", "by a backup of the key (`coffer key backup`)", false},
+    {"password-file", "FILE", "read the backup's password from FILE", false},
+    {"recovery", NULL, "by the recovery key, which is asked for or in FILE", false},
     {NULL},
 };
 
@@ -159,14 +182,18 @@ const struct command command_health = {
 
 const struct command command_unlock = {
     .noun = "unlock",
-    .arguments = "",
+    .arguments = "[--recovery [FILE]]",
     .summary = "give the daemon its key",
     .text =
         "Unlocks a pool that cofferd serves locked. A key sealed in a file or in the TPM is just read; a passphrase or\n"
         "a PIN is asked for without echo, or read from a file or the systemd credential coffer.passphrase. It never\n"
-        "stands on a command line or in the environment.",
+        "stands on a command line or in the environment. --key and --recovery open the pool without its provider, by what\n"
+        "was kept of its key; only the daemon's memory changes, and `coffer key restore` brings a lost key file back.",
     .examples = "  coffer unlock\n"
-                "  coffer unlock --passphrase-file /run/secrets/pool\n",
+                "  coffer unlock --passphrase-file /run/secrets/pool\n"
+                "  coffer unlock --key /media/stick/pool.p12\n"
+                "  coffer unlock --recovery\n",
+    .positional_max = 1,
     .options = unlock_options,
     .run = run_unlock,
 };

@@ -68,6 +68,7 @@ struct device {
 
 enum device_open_flags {
     DEVICE_OPEN_READ_ONLY = 1, /* shared lock */
+    DEVICE_OPEN_BESIDE = 2,    /* for reading, without any lock, while another process may write: for superblocks only */
 };
 
 /* Opens and locks a regular file or block device. ERROR_IN_USE where another process holds it (flock on files;

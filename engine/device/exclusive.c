@@ -246,3 +246,20 @@ enum error exclusive_open(const char *path, int flags, struct opened_file *opene
     *opened = found;
     return ERROR_NONE;
 }
+
+enum error exclusive_open_beside(const char *path, int flags, struct opened_file *opened)
+{
+    struct stat status;
+    TRY(examine(path, &status));
+    struct opened_file found = {.block = S_ISBLK(status.st_mode)};
+    found.file = open(path, flags | O_RDONLY | O_CLOEXEC);
+    if (found.file < 0)
+        return errno == EINVAL && (flags & O_DIRECT) != 0 ? ERROR_UNSUPPORTED : error_from_errno(errno, "open %s", path);
+    int number = measure(&found);
+    if (number != 0) {
+        close(found.file);
+        return error_from_errno(number, "measure %s", path);
+    }
+    *opened = found;
+    return ERROR_NONE;
+}

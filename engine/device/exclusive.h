@@ -19,6 +19,9 @@ struct opened_file {
  * a file nor a block device. O_DIRECT where it is not supported fails with ERROR_UNSUPPORTED. */
 enum error exclusive_open(const char *path, int flags, struct opened_file *opened) CHECKED;
 
+/* Opens for reading without a lock, beside whoever has it; errors as above but ERROR_IN_USE. */
+enum error exclusive_open_beside(const char *path, int flags, struct opened_file *opened) CHECKED;
+
 /* ERROR_IN_USE where the file or block device is mounted, swap, or held by a driver (device mapper, RAID, loop): what a
  * lock of ours would not always meet. */
 enum error exclusive_check_holders(const char *path) CHECKED;

@@ -64,21 +64,25 @@ static bool direct_io_works(int file)
     return block == NULL || pread(file, block, DEVICE_BLOCK, 0) >= 0 || errno != EINVAL;
 }
 
-static enum error open_direct(const char *path, int flags, struct opened_file *opened)
+typedef enum error opener(const char *path, int flags, struct opened_file *opened);
+
+static enum error open_direct(opener *open_it, const char *path, int flags, struct opened_file *opened)
 {
-    TRY(exclusive_open(path, flags | O_DIRECT, opened));
+    TRY(open_it(path, flags | O_DIRECT, opened));
     if (direct_io_works(opened->file))
         return ERROR_NONE;
     close(opened->file);
     return ERROR_UNSUPPORTED;
 }
 
-static enum error open_somehow(const char *path, int flags, struct opened_file *opened)
+static enum error open_somehow(opener *open_it, const char *path, int flags, struct opened_file *opened)
 {
-    enum error error = open_direct(path, flags, opened);
+    enum error error = open_direct(open_it, path, flags, opened);
     if (error != ERROR_UNSUPPORTED)
         return error;
-    TRY(exclusive_open(path, flags, opened));
+    TRY(open_it(path, flags, opened));
+    if (open_it == exclusive_open_beside)
+        return ERROR_NONE;
     message(MESSAGE_WARNING, "%s: its file system has no direct I/O; blocks are cached twice, and slower", path);
     return ERROR_NONE;
 }
@@ -116,9 +120,9 @@ static enum error file_device_make(const char *path, const struct opened_file *o
 
 enum error device_open_file(const char *path, unsigned flags, struct device **device)
 {
-    bool read_only = (flags & DEVICE_OPEN_READ_ONLY) != 0;
+    bool beside = (flags & DEVICE_OPEN_BESIDE) != 0, read_only = beside || (flags & DEVICE_OPEN_READ_ONLY) != 0;
     struct opened_file opened;
-    TRY(open_somehow(path, read_only ? O_RDONLY : O_RDWR, &opened));
+    TRY(open_somehow(beside ? exclusive_open_beside : exclusive_open, path, read_only ? O_RDONLY : O_RDWR, &opened));
     enum error error = file_device_make(path, &opened, read_only, device);
     if (error != ERROR_NONE)
         close(opened.file);

@@ -43,6 +43,7 @@ static const struct conf_key keys[] = {
     {"pool", "memory", CONF_SIZE, NULL, false},
     {"pool", "index-memory", CONF_SIZE, NULL, false},
     {"pool", "trash", CONF_DURATION, NULL, false},
+    {"pool", "key-period", CONF_DURATION, NULL, false},
     {"pool", "compression", CONF_CHOICE, compression_choices, false},
     {"pool", "recompress", CONF_CHOICE, recompress_choices, false},
     {"server", "nbd", CONF_TEXT, NULL, true},
@@ -376,6 +377,7 @@ static enum error take_pool(struct pool_conf *conf)
     conf->fingerprint =
         conf_choice(conf->source, "pool", "fingerprint", 0) == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
     conf->trash = conf_duration(conf->source, "pool", "trash", POOL_TRASH_DEFAULT);
+    conf->key_period = conf_duration(conf->source, "pool", "key-period", POOL_KEY_PERIOD_DEFAULT);
     take_compression(conf);
     take_recompress(conf);
     return take_memory(conf);

@@ -22,6 +22,7 @@
 #define POOL_INDEX_MEMORY_MIN (UINT64_C(1) << 20)
 #define POOL_RECOMPRESS_DEFAULT 6
 #define POOL_TRASH_DEFAULT    (UINT64_C(7) * 86400)
+#define POOL_KEY_PERIOD_DEFAULT (UINT64_C(365) * 86400)
 #define POOL_GROUPS_MAX       64
 #define POOL_PROVIDERS_MAX    64
 
@@ -48,6 +49,7 @@ struct pool_conf {
     const struct provider_config *provider; /* the current one; NULL where encryption is off */
     uint64_t memory, index_memory;          /* bytes */
     uint64_t trash;                         /* seconds */
+    uint64_t key_period;                    /* seconds: how long one key encryption key is to be used; 0: for ever */
     enum codec_choice codec;
     int recompress; /* 0, or 1 to 19: the level of zstd for old data that LZ4 compressed */
     int zstd_level; /* 1 to 19 where codec is POOL_CODEC_ZSTD */

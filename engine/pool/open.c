@@ -320,6 +320,7 @@ enum error pool_allocate(const char *directory, const struct pool_open_options *
     damages_init(pool->damages);
     pool->options = *options;
     pool->options.passphrase = NULL;
+    pool->options.key = NULL;
     pool->clock_wall = clock_seconds();
     pool->clock_since = clock_monotonic();
     pool->read_only = options->read_only;
@@ -360,10 +361,10 @@ static void start_locked(struct pool *pool, const struct obstacle *obstacle, enu
 enum error pool_open(const char *directory, const struct pool_open_options *options, struct pool **out)
 {
     struct pool *pool;
-    struct provider_secret secret = {options->passphrase, options->passphrase_size};
+    struct provider_secret secret = {options->passphrase, options->passphrase_size, options->key};
     TRY(pool_allocate(directory, options, &pool));
     struct obstacle obstacle;
-    enum error error = with_key(pool, options->passphrase ? &secret : NULL, &obstacle);
+    enum error error = with_key(pool, options->passphrase || options->key ? &secret : NULL, &obstacle);
     if (error && obstacle.is_key && options->start_locked) {
         start_locked(pool, &obstacle, error);
         error = ERROR_NONE;
@@ -465,16 +466,27 @@ static void change_end(struct pool *pool, bool awaits_key)
     mutex_unlock(&pool->lock);
 }
 
-enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size)
+static enum error unlock(struct pool *pool, const char *operation, const struct provider_secret *secret)
 {
-    struct provider_secret secret = {passphrase, passphrase_size};
     struct obstacle obstacle;
     TRY(change_begin(pool, false, false));
     providers_refresh(pool);
-    enum error error = with_key(pool, passphrase ? &secret : NULL, &obstacle);
-    pool_audit(pool, "pool.unlock", error);
+    enum error error = with_key(pool, secret, &obstacle);
+    pool_audit(pool, operation, error);
     change_end(pool, error != ERROR_NONE); /* a person's wrong passphrase says nothing of the key that is awaited */
     return error;
+}
+
+enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size)
+{
+    struct provider_secret secret = {passphrase, passphrase_size};
+    return unlock(pool, "pool.unlock", passphrase ? &secret : NULL);
+}
+
+enum error pool_unlock_by_key(struct pool *pool, const uint8_t *key)
+{
+    struct provider_secret secret = {.key = key};
+    return unlock(pool, "pool.unlock_by_key", &secret);
 }
 
 enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again)

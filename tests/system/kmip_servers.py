@@ -219,7 +219,7 @@ class Server:
 
 def options(certificates, *servers):
     """For coffer create."""
-    words = ["--provider", "kmip", "--kmip-ca", certificates.path("ca.pem"), "--kmip-certificate",
+    words = ["--provider", "kmip", "--no-recovery", "--kmip-ca", certificates.path("ca.pem"), "--kmip-certificate",
              certificates.path("client.pem"), "--kmip-key", certificates.path("client.key")]
     for server in servers:
         words += ["--kmip-server", server if isinstance(server, str) else server.address]

@@ -23,6 +23,26 @@ enum error pool_unlock(struct pool *pool, const char *passphrase, size_t size)
     return leave(pool, ERROR_NONE);
 }
 
+enum error pool_unlock_by_key(struct pool *pool, const uint8_t *key)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->status.locked = key == NULL;
+    return leave(pool, ERROR_NONE);
+}
+
+/* For `coffer import`, whose pools are real ones. */
+enum error pool_open(const char *directory, const struct pool_open_options *options, struct pool **pool)
+{
+    (void)options, (void)pool;
+    return error_explain(ERROR_UNSUPPORTED, "%s: there are no disks here", directory);
+}
+
+enum error pool_close(struct pool *pool)
+{
+    (void)pool;
+    return ERROR_NONE;
+}
+
 enum error pool_lock(struct pool *pool)
 {
     pthread_mutex_lock(&pool->lock);

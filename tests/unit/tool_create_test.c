@@ -9,6 +9,13 @@ static void words_that_seal_nothing_are_refused(void **state)
     assert_int_equal(RUN("create", "/p", "--seal", "tpm", "--no-copy", "--passphrase-file", "x"), EXIT_USAGE);
     assert_int_equal(RUN("create", "/p", "--seal", "tpm", "--no-copy", "--pin", "--pin-file", "x"), EXIT_USAGE);
     assert_int_equal(RUN("create", "/p", "--no-copy"), EXIT_USAGE);
+    assert_int_equal(RUN("create", "/p", "--recovery", "print", "--no-recovery"), EXIT_USAGE);
+    assert_int_equal(RUN("create", "/p", "--recovery", "print", "--no-encryption"), EXIT_USAGE);
+    assert_int_equal(RUN("--json", "create", "/p", "--recovery", "print"), EXIT_USAGE);
+    assert_int_equal(RUN("create", "/p", "--provider", "kmip", "--kmip-server", "s", "--kmip-ca", "a", "--kmip-certificate", "c",
+                         "--kmip-key", "k"),
+                     EXIT_USAGE);
+    assert_said(fixture->err, "--no-recovery says that there is to be none");
     assert_int_equal(RUN("create", "/p", "--no-encryption", "--tcti", "device"), EXIT_USAGE);
     assert_int_equal(RUN("create", "/p", "--seal", "passphrase", "--pin"), EXIT_USAGE);
     assert_int_equal(fake_offline.creates, 0);
@@ -52,6 +59,7 @@ static void pcrs_are_numbers_of_pcrs(void **state)
     assert_int_equal(fake_offline.created.pcrs, 1 | 1 << 7 | 1 << 23);
     assert_said(fixture->out, "a change of the PCRs");
     assert_int_equal(RUN("create", "/p", "--seal", "tpm", "--no-copy"), EXIT_DONE);
+    assert_int_equal(RUN("create", "/p", "--seal", "tpm", "--no-recovery"), EXIT_DONE);
     assert_int_equal(fake_offline.created.pcrs, 0);
 }
 

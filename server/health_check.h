@@ -1,0 +1,28 @@
+/* What a single check of health.c fills in, and the checks that have a file of their own. */
+#ifndef COFFER_SERVER_HEALTH_CHECK_H
+#define COFFER_SERVER_HEALTH_CHECK_H
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "server/health.h"
+
+struct finding {
+    const char *severity;
+    char evidence[1280];
+    char command[PATH_MAX + 128];
+};
+
+static inline void finding_good(struct finding *finding, const char *evidence)
+{
+    finding->severity = "ok";
+    snprintf(finding->evidence, sizeof(finding->evidence), "%s", evidence);
+}
+
+/* key_care.c */
+void check_backup(const struct health_facts *facts, struct finding *finding);
+void check_drill(const struct health_facts *facts, struct finding *finding);
+void check_key_age(const struct health_facts *facts, struct finding *finding);
+void check_recovery(const struct health_facts *facts, struct finding *finding);
+
+#endif

@@ -1,0 +1,54 @@
+#!/usr/bin/python3
+"""Where key servers keep the key, a backup holds the key in force: it opens the pool while they are away, until the next change
+of keys outdates it; so does a recovery key. A pool is made without one only where that is said."""
+import os
+import unittest
+
+from kmip_servers import KmipPool, options
+
+REFUSED, USAGE = 3, 2
+
+
+class BackupHoldsTheKeyOfServers(unittest.TestCase):
+    def test_it_opens_while_the_servers_are_away(self):
+        pool = KmipPool()
+        server = pool.server().start()
+        words = [word for word in options(pool.certificates, server) if word != "--no-recovery"]
+        self.assertIn("--no-recovery", pool.create_refused(*words, status=USAGE))
+        recovery, password, file = (os.path.join(pool.base, name) for name in ("recovery.txt", "password", "pool.p12"))
+        with open(password, "w") as out:
+            out.write("correct horse\n")
+        os.chmod(password, 0o600)
+        pool.coffer("create", pool.directory, "--size", "512M", *words, "--recovery", recovery)
+        pool.start()
+        pool.fill()
+        told = pool.json("key", "backup", file, "--password-file", password)
+        self.assertEqual((told["key"], told["kek_number"]), ("kek", 1))
+        self.assertEqual(pool.health()["BACKUP_MISSING"]["severity"], "ok")
+        server.stop()
+        pool.coffer("lock")
+        self.assertIn(server.address, pool.refused("unlock"))
+        pool.coffer("unlock", "--key", file, "--password-file", password)
+        pool.serves()
+        pool.coffer("key", "drill", file, "--password-file", password)
+        pool.coffer("lock")
+        pool.coffer("unlock", "--recovery", recovery)
+        pool.serves()
+        said = pool.refused("key", "restore", file, "--to", os.path.join(pool.base, "key"), "--password-file", password)
+        self.assertIn("unlock --key", said)
+        server.start()
+        pool.coffer("key", "rekey", "--shallow")
+        health = pool.health()
+        self.assertEqual(health["BACKUP_MISSING"]["severity"], "warning")
+        self.assertEqual(health["RECOVERY_OUTDATED"]["severity"], "warning")
+        self.assertIn("newer key", pool.refused("key", "drill", file, "--password-file", password, status=REFUSED))
+        pool.coffer("lock")
+        pool.refused("unlock", "--key", file, "--password-file", password, status=REFUSED)
+        pool.refused("unlock", "--recovery", recovery, status=REFUSED)
+        pool.coffer("unlock")
+        pool.serves()
+        pool.stop()
+
+
+if __name__ == "__main__":
+    unittest.main()
