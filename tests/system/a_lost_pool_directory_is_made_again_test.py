@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+"""From a backup of the key and the disks alone the pool directory comes back, also where the disks moved; without the word that
+gives up the witness, with another pool's disks, or with one disk missing, nothing is made."""
+import os
+import shutil
+import unittest
+
+from coffer import MIB, Pool, connect, run
+
+REFUSED, USAGE = 3, 2
+
+
+class LostDirectoryIsMadeAgain(unittest.TestCase):
+    def setUp(self):
+        self.pool = Pool(create=False)
+        self.password, self.file = os.path.join(self.pool.base, "password"), os.path.join(self.pool.base, "pool.p12")
+        with open(self.password, "w") as file:
+            file.write("correct horse\n")
+        os.chmod(self.password, 0o600)
+        self.disks = [os.path.join(self.pool.base, name) for name in ("disk1", "disk2")]
+        for disk in self.disks:
+            run("truncate", "--size", "300M", disk)
+
+    def tearDown(self):
+        self.pool.remove()
+
+    def make(self, *words):
+        self.pool.coffer("create", self.pool.directory, "--group", "g1=" + ",".join(self.disks), *words)
+        secret = ("--passphrase-file", self.password) if "passphrase" in words else ()
+        self.pool.start(*secret)
+        self.pool.create_object("disk", MIB)
+        handle = connect(self.pool, "disk")
+        handle.pwrite(b"here", 0)
+        handle.shutdown()
+        self.pool.coffer("key", "backup", self.file, "--password-file", self.password, *secret)
+        self.pool.stop()
+        self.conf = self.read("coffer.conf")
+        self.key = self.read("native.key")
+        shutil.rmtree(self.pool.directory)
+
+    def read(self, name):
+        with open(os.path.join(self.pool.directory, name), "rb") as file:
+            return file.read()
+
+    def words(self, *more):
+        return ("import", self.pool.directory, "--key", self.file, "--password-file", self.password, *more)
+
+    def nothing_there(self):
+        self.assertFalse(os.path.exists(self.pool.directory))
+
+    def serves(self):
+        self.pool.start()
+        handle = connect(self.pool, "disk")
+        self.assertEqual(bytes(handle.pread(4, 0)), b"here")
+        handle.shutdown()
+        self.pool.stop()
+        self.pool.check()
+
+    def test_from_the_disks_where_they_were(self):
+        self.make()
+        self.assertIn("--accept-rollback", self.pool.refused(*self.words(), status=REFUSED))
+        self.nothing_there()
+        self.pool.coffer(*self.words("--accept-rollback"))
+        self.assertEqual(self.read("coffer.conf"), self.conf)
+        self.assertEqual(self.read("native.key"), self.key)
+        self.assertIn("is not lost", self.pool.refused(*self.words("--accept-rollback")))
+        self.serves()
+        self.pool.start()
+        self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "ok")
+
+    def test_from_disks_that_moved(self):
+        self.make()
+        moved = [disk + ".moved" for disk in self.disks]
+        for before, after in zip(self.disks, moved):
+            os.rename(before, after)
+        self.assertIn(self.disks[0], self.pool.refused(*self.words("--accept-rollback")))
+        self.assertIn("name all of them", self.pool.refused(*self.words("--accept-rollback", "--scan", moved[1])))
+        run("cp", "--sparse=always", moved[0], self.disks[0])
+        self.assertIn("one is a copy", self.pool.refused(*self.words("--accept-rollback", "--scan", moved[0], "--scan",
+                                                                     self.disks[0], "--scan", moved[1])))
+        other = Pool("300M")
+        self.assertIn("no device of the pool", self.pool.refused(*self.words("--accept-rollback", "--scan", other.disk, "--scan",
+                                                                             moved[1]), status=REFUSED))
+        other.remove()
+        self.nothing_there()
+        self.pool.coffer(*self.words("--accept-rollback", "--scan", moved[1], "--scan", moved[0]))
+        conf = self.read("coffer.conf").decode()
+        self.assertLess(conf.index(moved[0]), conf.index(moved[1]))
+        self.assertEqual(conf.count("device-ids"), 2)
+        self.assertEqual(conf.count("#"), self.conf.decode().count("#"))
+        self.serves()
+
+    def test_a_key_that_is_not_theirs_makes_nothing(self):
+        self.make()
+        with open(self.password, "w") as file:
+            file.write("wrong\n")
+        self.assertIn("wrong password", self.pool.refused(*self.words("--accept-rollback"), status=REFUSED))
+        self.nothing_there()
+        self.assertIn("--key", self.pool.refused("import", self.pool.directory, "--accept-rollback", status=USAGE))
+        self.nothing_there()
+
+    def test_under_a_passphrase_a_new_one_is_taken(self):
+        self.make("--seal", "passphrase", "--passphrase-file", self.password)
+        self.pool.coffer(*self.words("--accept-rollback", "--passphrase-file", self.password))
+        self.pool.start("--passphrase-file", self.password)
+        self.assertFalse(self.pool.status()["locked"])
+
+
+if __name__ == "__main__":
+    unittest.main()

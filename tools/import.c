@@ -1,0 +1,318 @@
+/*
+ * `coffer import`: a lost pool directory, made again from a backup of the key and the disks.
+ *
+ * From the backup come coffer.conf and the key; the disks, at the paths of the conf or found among those of --scan, must
+ * be opened by that key before anything is written. Then the directory is made: key file, conf (last but the witness, since a directory
+ * without it is no pool), and a new witness by an open that accepts what the disks say. That open is what
+ * --accept-rollback is typed for: a witness that is lost cannot tell whether these disks are the newest. What fails takes
+ * back what was made; the disks are written by that open only, as by any.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/shell.h"
+#include "crypto/arena.h"
+#include "crypto/provider_key.h"
+#include "engine/device/device.h"
+#include "engine/group/superblock.h"
+#include "engine/pool/key_backup.h"
+#include "engine/pool/key_dates.h"
+#include "engine/pool/stable_path.h"
+#include "engine/pool/witness.h"
+#include "tools/command.h"
+#include "tools/conf_edit.h"
+#include "tools/key_backup.h"
+
+struct import {
+    struct tool *tool;
+    const struct arguments *arguments;
+    const char *directory;
+    struct key_backup *backup;
+    char *text;                  /* of the conf that is to be written */
+    struct pool_conf *conf;      /* the same, read */
+    struct key_backup_proof proof;
+    char *passphrase;            /* of the new key file; in the arena, or NULL */
+    size_t passphrase_size;
+    bool made_directory, made_key, made_conf; /* what is to go where it fails */
+};
+
+/* ---- the conf ----------------------------------------------------------------------------------------------------- */
+
+static enum error conf_take(struct import *import, char *text)
+{
+    if (text == NULL)
+        return ERROR_NO_MEMORY;
+    free(import->text);
+    pool_conf_destroy(import->conf);
+    import->text = text;
+    import->conf = NULL;
+    return pool_conf_parse(import->directory, text, &import->conf);
+}
+
+/* Which device of the pool lies at `path`; ERROR_FOREIGN where it is none. */
+static enum error device_identify(const struct import *import, const char *path, size_t *index)
+{
+    const struct pool_conf_group *group = &import->conf->groups[0];
+    AUTO_FREE struct superblock_probe *probe = memory_zeroed(1, sizeof *probe);
+    struct device *device;
+    if (probe == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(device_open_file(path, DEVICE_OPEN_BESIDE, &device));
+    enum error error = superblock_probe(device, probe);
+    device_close(device);
+    TRY(error);
+    const struct superblock *found = superblock_newest(probe);
+    for (*index = 0; *index < group->device_count; ++*index)
+        if (uuid_equal(found->pool, import->conf->pool) && uuid_equal(found->device, group->devices[*index].id))
+            return ERROR_NONE;
+    return error_explain(ERROR_FOREIGN, "%s is no device of the pool whose key this is", path);
+}
+
+static enum error paths_find(const struct import *import, const char *const *scan, size_t count, char **paths)
+{
+    const struct pool_conf_group *group = &import->conf->groups[0];
+    for (size_t i = 0; i < count; i++) {
+        size_t index;
+        TRY(device_identify(import, scan[i], &index));
+        if (paths[index] != NULL)
+            return error_explain(ERROR_INVALID, "%s and %s are the same device of the pool: one is a copy, name one of them",
+                                 paths[index], scan[i]);
+        TRY(stable_path(scan[i], &paths[index]));
+        if (!pool_conf_can_hold(paths[index]))
+            return error_explain(ERROR_INVALID, "the path %s cannot stand in coffer.conf", paths[index]);
+    }
+    for (size_t i = 0; i < group->device_count; i++) {
+        char id[UUID_TEXT_SIZE];
+        uuid_format(group->devices[i].id, id);
+        if (paths[i] == NULL)
+            return error_explain(ERROR_NOT_FOUND, "device %zu of %zu (%s, at %s when the backup was made) is not among those of "
+                                 "--scan: name all of them", i + 1, group->device_count, id, group->devices[i].path);
+    }
+    return ERROR_NONE;
+}
+
+static enum error devices_scan(struct import *import)
+{
+    char *paths[GROUP_DEVICES_MAX] = {NULL};
+    size_t count;
+    const char *const *scan = argument_values(import->arguments, "scan", &count);
+    if (count == 0)
+        return ERROR_NONE;
+    enum error error = paths_find(import, scan, count, paths);
+    if (error == ERROR_NONE)
+        error = conf_take(import, conf_with_devices(import->text, &import->conf->groups[0], paths));
+    for (size_t i = 0; i < COUNT_OF(paths); i++)
+        free(paths[i]);
+    return error;
+}
+
+/* What a TPM had sealed is gone with the directory. */
+static enum error seal_choose(struct import *import)
+{
+    const struct provider_config *provider = import->conf->provider;
+    if (provider->seal == NULL || strcmp(provider->seal, "tpm") != 0)
+        return ERROR_NONE;
+    return conf_take(import, conf_with_seal(import->text, provider->name, "passphrase"));
+}
+
+static enum error conf_prepare(struct import *import)
+{
+    if (import->backup->conf == NULL)
+        return error_explain(ERROR_INVALID, "%s holds no coffer.conf", argument_value(import->arguments, "key", ""));
+    TRY(conf_take(import, strdup(import->backup->conf)));
+    TRY(key_backup_check_pool(import->backup, import->conf->pool));
+    if (import->conf->provider == NULL || !uuid_equal(import->conf->provider->id, import->backup->provider))
+        return error_explain(ERROR_CORRUPT, "the coffer.conf in the backup names another provider than the key's");
+    TRY(devices_scan(import));
+    return seal_choose(import);
+}
+
+/* ---- the directory ------------------------------------------------------------------------------------------------- */
+
+static enum error directory_make(struct import *import)
+{
+    if (mkdir(import->directory, 0700) == 0)
+        import->made_directory = true;
+    else if (errno != EEXIST)
+        return error_from_errno(errno, "make the directory %s", import->directory);
+    return chmod(import->directory, 0700) == 0 ? ERROR_NONE : error_from_errno(errno, "close %s to others", import->directory);
+}
+
+/* A key file that is there, on a stick perhaps, is left as it is. */
+static bool needs_key_file(const struct import *import)
+{
+    return !import->backup->is_kek && access(import->conf->provider->path, F_OK) != 0;
+}
+
+static enum error passphrase_ask(struct import *import)
+{
+    const char *file = argument_value(import->arguments, "passphrase-file", NULL);
+    if (!needs_key_file(import) || strcmp(import->conf->provider->seal, "passphrase") != 0)
+        return file == NULL ? ERROR_NONE : error_explain(ERROR_INVALID, "no key file is made under a passphrase: leave out "
+                                                                        "--passphrase-file");
+    return passphrase_read(file, "Passphrase for the key file: ", true, &import->passphrase, &import->passphrase_size);
+}
+
+static enum error key_make(struct import *import)
+{
+    struct provider_secret secret = {import->passphrase, import->passphrase_size};
+    if (!needs_key_file(import))
+        return ERROR_NONE;
+    TRY(provider_key_store(import->conf->provider, &secret, import->backup->key));
+    import->made_key = true;
+    return ERROR_NONE;
+}
+
+static enum error conf_make(struct import *import)
+{
+    AUTO_FREE char *path = file_join(import->directory, POOL_CONF_NAME);
+    if (path == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(file_create(path, import->text, strlen(import->text)));
+    import->made_conf = true;
+    return ERROR_NONE;
+}
+
+static enum error witness_make(struct import *import)
+{
+    struct pool_open_options options = {.accept_rollback = true, .key = import->backup->key};
+    struct pool *pool;
+    TRY(pool_open(import->directory, &options, &pool));
+    return pool_close(pool);
+}
+
+static void name_remove(const struct import *import, const char *name)
+{
+    AUTO_FREE char *path = file_join(import->directory, name);
+    if (path != NULL)
+        unlink(path);
+}
+
+static enum error take_back(const struct import *import, enum error error)
+{
+    AUTO_FREE char *sentence = strdup(error_sentence(error));
+    if (import->made_conf) {
+        name_remove(import, POOL_CONF_NAME);
+        name_remove(import, WITNESS_NAME);
+    }
+    if (import->made_key)
+        unlink(import->conf->provider->path);
+    if (import->made_directory)
+        rmdir(import->directory);
+    return sentence == NULL ? error : error_explain(error, "%s", sentence);
+}
+
+static enum error all_make(struct import *import)
+{
+    TRY(directory_make(import));
+    TRY(key_make(import));
+    TRY(conf_make(import));
+    return witness_make(import);
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+
+static enum error arguments_check(const struct import *import)
+{
+    AUTO_FREE char *conf = file_join(import->directory, POOL_CONF_NAME), *witness = file_join(import->directory, WITNESS_NAME);
+    if (conf == NULL || witness == NULL)
+        return ERROR_NO_MEMORY;
+    if (!argument_given(import->arguments, "key"))
+        return error_explain(ERROR_INVALID, "name the backup of the pool's key: --key FILE.p12");
+    if (access(conf, F_OK) == 0 || access(witness, F_OK) == 0)
+        return error_explain(ERROR_EXISTS, "%s has a %s: it is not lost. `coffer key restore` brings a lost key file back, and "
+                             "`cofferd DIR --accept-rollback` a lost witness", import->directory,
+                             access(conf, F_OK) == 0 ? POOL_CONF_NAME : WITNESS_NAME);
+    if (!argument_given(import->arguments, "accept-rollback"))
+        return error_explain(ERROR_UNCONFIRMED,
+                             "with the directory its witness is lost, which alone could tell whether these disks are the newest "
+                             "or were put back to an older day: make sure that they are, then add --accept-rollback");
+    return ERROR_NONE;
+}
+
+static enum error import_run(struct import *import)
+{
+    const char *password = argument_value(import->arguments, "password-file", NULL);
+    TRY(arguments_check(import));
+    TRY(key_backup_file_read(argument_value(import->arguments, "key", NULL), password, &import->backup));
+    TRY(conf_prepare(import));
+    TRY(key_backup_prove(import->backup, import->conf, &import->proof));
+    TRY(passphrase_ask(import));
+    enum error error = all_make(import);
+    return error == ERROR_NONE ? ERROR_NONE : take_back(import, error);
+}
+
+/* The backup was read and proved just now. */
+static void dates_record(const struct import *import)
+{
+    struct key_name key = {import->backup->provider, import->backup->kek_number, {0}};
+    memcpy(key.kcv, import->backup->kcv, KCV_SIZE);
+    if (key_dates_record(import->directory, KEY_BACKED_UP, &key) != ERROR_NONE)
+        error_forget();
+}
+
+static enum error tell(const struct import *import)
+{
+    FILE *out = import->tool->out;
+    const struct provider_config *provider = import->conf->provider;
+    AUTO_FREE char *word = shell_path(import->directory);
+    if (import->tool->json) {
+        json_t *json = json_pack("{s:s, s:I, s:I}", "directory", import->directory, "devices",
+                                 (json_int_t)import->proof.devices, "key_slots", (json_int_t)import->proof.slots);
+        enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(import->tool, json);
+        json_decref(json);
+        return error;
+    }
+    fprintf(out, "Made %s again, for %zu device%s: coffer.conf%s%s and a new witness. Look through coffer.conf: what it names besides,\n"
+                 "certificates say, was not in the backup.\n",
+            import->directory, import->proof.devices, import->proof.devices == 1 ? "" : "s", import->made_key ? ", the key file " : "",
+            import->made_key ? provider->path : "");
+    fprintf(out, "\nType next\n  coffer check %s\n  cofferd %s\n", word == NULL ? "DIR" : word, word == NULL ? "DIR" : word);
+    return ERROR_NONE;
+}
+
+static enum error run_import(struct tool *tool, const struct arguments *arguments)
+{
+    struct import import = {.tool = tool, .arguments = arguments, .directory = arguments->positional[0]};
+    enum error error = import_run(&import);
+    if (error == ERROR_NONE) {
+        dates_record(&import);
+        error = tell(&import);
+    }
+    arena_free(import.passphrase);
+    key_backup_destroy(import.backup);
+    pool_conf_destroy(import.conf);
+    free(import.text);
+    return error;
+}
+
+static const struct option_row options[] = {
+    {"key", "FILE.p12", "the backup of the pool's key (`coffer key backup`)", false},
+    {"password-file", "FILE", "read the backup's password from FILE", false},
+    {"scan", "DEV", "a device of the pool, in any order; say it for each that moved", true},
+    {"passphrase-file", "FILE", "read the passphrase for the key file from FILE", false},
+    {"accept-rollback", NULL, "the disks are the newest: the witness that knew is lost", false},
+    {NULL},
+};
+
+const struct command command_import = {
+    .noun = "import",
+    .arguments = "DIR",
+    .summary = "make a lost pool directory again from the disks",
+    .text = "Makes the pool directory DIR anew from a backup of the key and the disks: coffer.conf as it was when the backup was\n"
+            "made, the key file (of a key in a TPM: under a passphrase), and a new witness. The devices lie where that conf says, or\n"
+            "are named by --scan, all of them. The backup's key must open each before anything is written.\n"
+            "The lost witness alone knew how new the disks are to be. If somebody put them back to an older day nothing shows it any\n"
+            "more; so this needs --accept-rollback, as `cofferd` does where a witness is lost.",
+    .examples = "  coffer import /srv/pool --key pool.p12 --accept-rollback\n"
+                "  coffer import /srv/pool --key pool.p12 --scan /dev/sdb --scan /dev/sdc --accept-rollback\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = options,
+    .run = run_import,
+};
