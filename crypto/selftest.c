@@ -31,7 +31,7 @@ static enum error failed(const char *algorithm)
     return error_explain(ERROR_BUG, "self-test: %s gives a wrong answer on this machine", algorithm);
 }
 
-static enum error xts_test(const struct segment_keys *keys)
+static enum error xts_check(const struct segment_keys *keys)
 {
     static const uint8_t first[16] = {0x1c, 0x3b, 0x3a, 0x10, 0x2f, 0x77, 0x03, 0x86,
                                       0xe4, 0x83, 0x6c, 0x99, 0xe3, 0x70, 0xcf, 0x9b};
@@ -58,7 +58,7 @@ static enum error equal_halves_test(struct segment_keys *keys)
     return refused ? ERROR_NONE : failed("the refusal of equal XTS halves");
 }
 
-static enum error gmac_test(const struct segment_keys *keys)
+static enum error gmac_check(const struct segment_keys *keys)
 {
     static const uint8_t nonce[TAG_NONCE_SIZE] = {0xd7, 0x9c, 0xf2, 0x2d, 0x50, 0x4c,
                                                   0xc7, 0x93, 0xc3, 0xfb, 0x6c, 0x8a};
@@ -121,14 +121,67 @@ static enum error hmac_test(void)
     return memcmp(mac, answer, sizeof(answer)) == 0 ? ERROR_NONE : failed("HMAC-SHA-256");
 }
 
-enum error crypto_selftest(void)
+/* RFC 7914, section 12: the first half of the third answer. */
+static enum error scrypt_test(void)
+{
+    static const uint8_t answer[KEY_SIZE] = {0x70, 0x23, 0xbd, 0xcb, 0x3a, 0xfd, 0x73, 0x48, 0x46, 0x1c, 0x06,
+                                             0xcd, 0x81, 0xfd, 0x38, 0xeb, 0xfd, 0xa8, 0xfb, 0xba, 0x90, 0x4f,
+                                             0x8e, 0x3e, 0xa9, 0xb5, 0x43, 0xf6, 0x54, 0x5d, 0xa1, 0xf2};
+    uint8_t key[KEY_SIZE];
+    TRY(scrypt_derive("pleaseletmein", 13, "SodiumChloride", 14, 14, key));
+    return memcmp(key, answer, sizeof(answer)) == 0 ? ERROR_NONE : failed("scrypt");
+}
+
+static enum error xts_test(void)
 {
     struct segment_keys keys = vector_keys;
     keys.id = bulk_keys_id();
-    TRY(xts_test(&keys));
-    TRY(gmac_test(&keys));
-    TRY(equal_halves_test(&keys));
-    TRY(key_wrap_test());
-    TRY(kbkdf_test());
-    return hmac_test();
+    TRY(xts_check(&keys));
+    return equal_halves_test(&keys);
+}
+
+static enum error gmac_test(void)
+{
+    struct segment_keys keys = vector_keys;
+    keys.id = bulk_keys_id();
+    return gmac_check(&keys);
+}
+
+static const struct selftest_row rows[] = {
+    {"blocks on devices", "AES-256-XTS", "IEEE 1619, SP 800-38E", true, xts_test, false},
+    {"tags of units, nodes, appends", "AES-256-GMAC", "SP 800-38D", true, gmac_test, false},
+    {"wrapped keys", "AES-256-KWP", "SP 800-38F, RFC 5649", true, key_wrap_test, false},
+    {"derived keys", "KBKDF, counter mode, HMAC-SHA-256", "SP 800-108", true, kbkdf_test, false},
+    {"superblocks, headers, witness", "HMAC-SHA-256", "FIPS 198-1, FIPS 180-4", true, hmac_test, false},
+    {"passphrases", "scrypt", "RFC 7914", false, scrypt_test, true},
+    {"backups of keys: password", "PBKDF2, HMAC-SHA-256", "SP 800-132, RFC 8018", true, NULL, false},
+    {"backups of keys: contents", "AES-256-CBC", "SP 800-38A, RFC 8018", true, NULL, false},
+    {"backups of keys: MAC", "HMAC-SHA-256, key of PKCS#12", "RFC 7292, appendix B", false, NULL, false},
+    {"exported streams", "AES-256-GCM", "SP 800-38D", true, NULL, false},
+    {"approved PCRs of a TPM", "ECDSA, P-256", "FIPS 186-5", true, NULL, false},
+    {"new keys", "CTR_DRBG of OpenSSL", "SP 800-90A", true, NULL, false},
+};
+
+const struct selftest_row *crypto_selftest_rows(size_t *count)
+{
+    *count = COUNT_OF(rows);
+    return rows;
+}
+
+static enum error run_all(bool slow)
+{
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (rows[i].run != NULL && (slow || !rows[i].slow))
+            TRY(rows[i].run());
+    return ERROR_NONE;
+}
+
+enum error crypto_selftest(void)
+{
+    return run_all(false);
+}
+
+enum error crypto_selftest_all(void)
+{
+    return run_all(true);
 }
