@@ -267,7 +267,7 @@ static void check_unlock_ready(const struct health_facts *facts, struct finding 
     if (facts->status->locked || !unlock->looked)
         return;
     if (unlock->file)
-        good(finding, "the key file is there and holds the key in force");
+        finding_good(finding, "the key file is there and holds the key in force");
     else
         snprintf(finding->evidence, sizeof(finding->evidence), "each of %u key server%s would give the key", unlock->servers,
                  unlock->servers == 1 ? "" : "s");

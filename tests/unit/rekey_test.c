@@ -299,6 +299,41 @@ static void what_a_stopped_change_left_is_no_damage_and_damage_behind_it_is(void
     assert_fine(try_open());
 }
 
+static _Atomic bool writing;
+
+static void write_and_flush(void *context)
+{
+    struct volume *volume = context;
+    uint8_t block[COFFER_BLOCK];
+    for (unsigned i = 0; atomic_load(&writing); i++) {
+        struct request flush = {.type = REQUEST_FLUSH};
+        block_fill(block, 1000 + i);
+        assert_fine(block_io(volume, REQUEST_WRITE, (uint64_t)(BLOCKS + i % BLOCKS) * COFFER_BLOCK, block));
+        volume_execute(volume, &flush, 1, fixture_answer, NULL);
+        assert_fine(flush.error);
+    }
+}
+
+/* Of two flushes of one device at a time, one that fails may hide from the other that its writes are lost. */
+static void no_other_flush_runs_beside_that_of_a_superblock(void **context)
+{
+    struct thread thread;
+    struct volume *volume;
+    (void)context;
+    assert_fine(volume_open(pool, "disk", false, &volume));
+    atomic_store(&writing, true);
+    atomic_store(&slow_flushes, true);
+    assert_fine(thread_start(&thread, "writer", write_and_flush, volume));
+    for (unsigned i = 0; i < 8; i++)
+        assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    atomic_store(&writing, false);
+    thread_join(&thread);
+    atomic_store(&slow_flushes, false);
+    volume_close(volume);
+    assert_int_equal(atomic_load(&flushes_at_once), 0);
+    assert_data_is_intact();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
