@@ -35,8 +35,7 @@ struct audit {
     char *path;
     struct mutex mutex;
     uint8_t *key; /* in the arena; NULL: entries wait */
-    struct audit_anchor end; /* number and seal of the last line; zeros where it is no entry */
-    uint64_t number;         /* the highest that was given */
+    struct audit_anchor end; /* the highest number that was given; the seal of the last line, zeros where it is no entry */
     uint64_t written;        /* entries since the open, for who asks whether anything moved */
     struct pool_audit_entry waiting[AUDIT_WAITING_MAX];
     size_t waiting_count;
@@ -132,12 +131,33 @@ static void behind_anchor(struct audit *audit, uint64_t highest, const struct au
     fault_set(audit, sentence);
 }
 
+/* Whether an entry follows from what stands before it. */
+static bool seal_fits(const struct audit *audit, const struct audit_line *line, const struct audit_line *before)
+{
+    uint8_t seal[SEAL_SIZE];
+    return audit_seal(audit->key, before->seal, &line->entry, seal) == ERROR_NONE &&
+           memory_compare_constant_time(seal, line->seal, SEAL_SIZE) == 0;
+}
+
+/* What stands before a line; zeros where that is no entry. False: it is out of sight. */
+static bool before_take(const char *tail, size_t begin, bool whole_file, struct audit_line *before)
+{
+    size_t earlier;
+    *before = (struct audit_line){0};
+    if (!line_before(tail, begin, &earlier) || (earlier == 0 && !whole_file))
+        return whole_file;
+    if (audit_line_decode(tail + earlier, begin - earlier - 1, before)) {
+        error_forget();
+        *before = (struct audit_line){0};
+    }
+    return true;
+}
+
 /* Whether the last line follows from the one before it, and whether the anchored one, where it is near, is the one that was
- * anchored. The rest is verified by who reads it. */
+ * anchored. The rest is verified by who reads it. A number counts only where its seal fits: the next one is above it. */
 static void tail_judge(struct audit *audit, const char *tail, size_t size, bool whole_file, const struct audit_anchor *anchor)
 {
-    struct audit_line line = {0}, before = {0};
-    uint8_t seal[SEAL_SIZE];
+    struct audit_line line = {0}, before;
     size_t begin, end = size;
     uint64_t highest = 0;
     bool last = true;
@@ -148,20 +168,12 @@ static void tail_judge(struct audit *audit, const char *tail, size_t size, bool 
             error_forget();
             continue;
         }
-        highest = MAX(highest, line.entry.number);
-        if (last) {
-            audit->end.count = line.entry.number;
+        if (last)
             memcpy(audit->end.head, line.seal, SEAL_SIZE);
-        }
-        size_t earlier;
-        bool has = line_before(tail, begin, &earlier) && (earlier > 0 || whole_file);
-        if (has && audit_line_decode(tail + earlier, begin - earlier - 1, &before)) {
-            error_forget();
-            before = (struct audit_line){0};
-        }
-        if ((has || whole_file) &&
-            (audit_seal(audit->key, has ? before.seal : (uint8_t[SEAL_SIZE]){0}, &line.entry, seal) ||
-             memory_compare_constant_time(seal, line.seal, SEAL_SIZE) != 0))
+        bool known = before_take(tail, begin, whole_file, &before);
+        if (known && seal_fits(audit, &line, &before))
+            highest = MAX(highest, line.entry.number);
+        else if (known)
             fault_set(audit, "the seal of an entry near its end does not fit");
         if (line.entry.number == anchor->count && memory_compare_constant_time(line.seal, anchor->head, SEAL_SIZE) != 0) {
             fault_set(audit, "the entry that was anchored is another one: it was replaced");
@@ -170,22 +182,47 @@ static void tail_judge(struct audit *audit, const char *tail, size_t size, bool 
     }
     if (highest < anchor->count)
         behind_anchor(audit, highest, anchor);
-    audit->number = MAX(highest, anchor->count);
+    audit->end.count = MAX(highest, anchor->count);
+}
+
+/* A regular file with this name only, whoever may write to the directory. */
+static enum error file_check(const struct audit *audit, int descriptor)
+{
+    struct stat status;
+    if (fstat(descriptor, &status) != 0)
+        return failed(audit, "look at");
+    return S_ISREG(status.st_mode) && status.st_nlink == 1
+               ? ERROR_NONE
+               : error_explain(ERROR_INVALID, "%s is no regular file with one name: move it away", audit->path);
 }
 
 static enum error file_open(struct audit *audit, int *descriptor)
 {
-    bool is_new = access(audit->path, F_OK) != 0;
-    *descriptor = open(audit->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const int flags = O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    *descriptor = open(audit->path, flags | O_CREAT | O_EXCL, 0600);
+    bool is_new = *descriptor >= 0;
+    if (!is_new && errno == EEXIST)
+        *descriptor = open(audit->path, flags);
     if (*descriptor < 0)
         return failed(audit, "open");
-    if (is_new) {
-        enum error error = owner_give(*descriptor, audit->path);
-        if (error)
-            close(*descriptor);
-        return error;
-    }
-    return ERROR_NONE;
+    enum error error = is_new ? owner_give(*descriptor, audit->path) : file_check(audit, *descriptor);
+    if (error)
+        close(*descriptor);
+    return error;
+}
+
+/* NULL and ERROR_NONE: there is none. */
+static enum error file_look(struct audit *audit, FILE **file)
+{
+    int descriptor = open(audit->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    *file = NULL;
+    if (descriptor < 0)
+        return errno == ENOENT ? ERROR_NONE : failed(audit, "open");
+    enum error error = file_check(audit, descriptor);
+    *file = error ? NULL : fdopen(descriptor, "r");
+    if (!*file)
+        close(descriptor);
+    return error ? error : *file ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 
 static enum error tail_take(struct audit *audit, const struct audit_anchor *anchor)
@@ -229,11 +266,11 @@ static enum error entry_write(struct audit *audit, const struct pool_audit_entry
 {
     struct audit_line line = {.entry = *entry};
     AUTO_FREE char *text = NULL;
-    line.entry.number = audit->number + 1;
+    line.entry.number = audit->end.count + 1;
     TRY(audit_seal(audit->key, audit->end.head, &line.entry, line.seal));
     TRY(audit_line_encode(&line, &text));
     TRY(line_append(audit, text));
-    audit->number = audit->end.count = line.entry.number;
+    audit->end.count = line.entry.number;
     memcpy(audit->end.head, line.seal, SEAL_SIZE);
     audit->written++;
     return ERROR_NONE;
@@ -452,10 +489,10 @@ enum error audit_read(struct audit *audit, const struct audit_anchor *anchor, po
     *verdict = (struct pool_audit_verdict){.anchored = anchor->count};
     mutex_lock(&audit->mutex);
     enum error error = audit->key ? ERROR_NONE : error_explain(ERROR_LOCKED, "the audit can be verified once the pool is unlocked");
-    FILE *file = error ? NULL : fopen(audit->path, "re");
-    if (!error && !file && errno != ENOENT)
-        error = failed(audit, "open");
-    else if (file)
+    FILE *file = NULL;
+    if (!error)
+        error = file_look(audit, &file);
+    if (file)
         error = file_judge(&reading, file);
     else if (!error && anchor->count)
         FAULT(&reading, "its %llu entries are missing: it was removed", (unsigned long long)anchor->count);

@@ -254,6 +254,47 @@ static void garbage_and_endless_lines_are_lines_that_are_no_entries(void **state
     assert_found("its last line is no entry", "line 6 is no entry");
 }
 
+/* What nobody sealed counts nothing: neither does the next number follow from it, nor an anchor. */
+static void a_forged_line_moves_no_number(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {"9223372036854775807", "9223372036854775806", "1000000"};
+    size_t size, end;
+    AUTO_FREE char *text = file_text(&size);
+    size_t at = line_at(text, ENTRIES - 1, &end);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        char forged[8192];
+        char *number = strstr(text + at, "\"number\":5");
+        assert_non_null(number);
+        int length = snprintf(forged, sizeof forged, "%.*s{\"number\":%s%s", (int)size, text, numbers[i], number + 10);
+        file_put(forged, (size_t)length);
+        struct audit_anchor before = anchor;
+        again();
+        add("key.rekey");
+        assert_int_equal(anchor.count, before.count + 2); /* what was found is an entry, too */
+        read_whole();
+        assert_true(verdict.faults > 0);
+        file_put(text, size);
+        anchor = (struct audit_anchor){.count = 0};
+        again();
+        audit_anchor_get(audit, &anchor);
+    }
+}
+
+/* A pipe would keep who opens it, with the lock of all who lock or stop the pool. */
+static void what_is_no_file_keeps_nobody(void **state)
+{
+    (void)state;
+    struct pool_audit_state now;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(audit_read(audit, &anchor, visit, NULL, &verdict), ERROR_INVALID);
+    add("pool.lock");
+    audit_state(audit, &now);
+    assert_int_equal(now.waiting, 1);
+    assert_non_null(strstr(now.failure, "no regular file"));
+}
+
 /* ---- what happens to a daemon ------------------------------------------------------------------------------------------- */
 
 static void what_is_whole_is_called_so_also_after_a_restart(void **state)
@@ -389,6 +430,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_file_in_its_place_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(another_pools_file_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(garbage_and_endless_lines_are_lines_that_are_no_entries, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_forged_line_moves_no_number, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_file_keeps_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_whole_is_called_so_also_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_is_ahead_of_its_anchor_is_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(a_line_that_a_crash_left_unfinished_is_taken_off, setup, teardown),
