@@ -158,7 +158,7 @@ static enum error kek_take(struct deep_rekey *deep, uint8_t kek[KEY_SIZE])
     if (kek_prove(pool, kek) != ERROR_WRONG_KEY)
         return ERROR_NONE; /* other errors are met by who writes */
     error_forget();
-    return pool_keys_open(pool->conf, pool->witness, &pool->group->superblocks[0], NULL, kek, &state);
+    return pool_keys_open(pool->providers, pool->witness, &pool->group->superblocks[0], NULL, kek, &state);
 }
 
 static enum error slots_change(struct deep_rekey *deep, bool remove)
@@ -167,7 +167,7 @@ static enum error slots_change(struct deep_rekey *deep, bool remove)
     if (atomic_load(&pool->kek_state) != KEK_ACTIVE)
         return error_explain(ERROR_ACCESS,
                              "the key of provider %s is no longer active: make another one first, `%s key rekey --shallow`",
-                             pool->conf->provider->name, pool->command);
+                             pool->provider->name, pool->command);
     uint8_t *kek = arena_allocate(KEY_SIZE);
     if (!kek)
         return ERROR_NO_MEMORY;
@@ -460,12 +460,12 @@ static enum error run(struct pool *pool, const struct provider_secret *secret, u
     struct rewrap rewrap = {.pool = pool, .group = group};
     struct wrapping present = group->superblocks[0].wrapping;
     enum kek_state state;
-    TRY(pool_keys_open(pool->conf, pool->witness, &group->superblocks[0], secret, kek, &state));
+    TRY(pool_keys_open(pool->providers, pool->witness, &group->superblocks[0], secret, kek, &state));
     if (state != KEK_ACTIVE)
         return error_explain(ERROR_ACCESS,
                              "the key of provider %s is no longer active: nothing is wrapped under it any more; make another one "
                              "first, `%s key rekey --shallow`",
-                             pool->conf->provider->name, pool->command);
+                             pool->provider->name, pool->command);
     TRY(rewrap_open_all(&rewrap, kek, false));
     if (rewrap_is_half_done(group))
         TRY(rewrap_under_one(&rewrap, &present, kek));

@@ -30,6 +30,14 @@ static bool is_meant(const struct retirement *retirement, const struct witness_r
            (retirement->options->number == 0 || retirement->options->number == key->kek_number);
 }
 
+/* A list that an accepted roll-back made old may name it. Of a provider that keeps one KDK in a file every number is that one. */
+static bool is_in_force(const struct retirement *retirement, const struct witness *witness, const struct witness_retained *key)
+{
+    const struct provider_config *provider = provider_of_id(retirement->pool->providers, key->provider);
+    bool one_for_all = provider && provider->server_count == 0;
+    return uuid_equal(key->provider, witness->provider) && (one_for_all || key->kek_number == witness->kek_number);
+}
+
 /* One that no list has, because an older version changed it: its name on the servers is known all the same. */
 static void unlisted_add(struct retirement *retirement)
 {
@@ -51,7 +59,8 @@ static enum error choose(struct retirement *retirement)
     mutex_lock(&pool->witness_lock);
     uint64_t in_force = pool->witness->kek_number, rewriting = pool->witness->rewriting;
     for (size_t i = 0; i < pool->witness->retained_count; i++)
-        if (is_meant(retirement, &pool->witness->retained[i]))
+        if (is_meant(retirement, &pool->witness->retained[i]) &&
+            !is_in_force(retirement, pool->witness, &pool->witness->retained[i]))
             retirement->keys[retirement->count++] = pool->witness->retained[i];
     mutex_unlock(&pool->witness_lock);
     if (rewriting != 0)

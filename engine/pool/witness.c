@@ -329,6 +329,7 @@ enum error witness_key_check(struct witness *witness, const char *path, const st
     error_forget();
     witness->provider = found->wrapping.provider;
     witness->kek_number = found->wrapping.kek_number;
+    witness_release(witness, witness->provider, witness->kek_number); /* it is in force again */
     return ERROR_NONE;
 }
 

@@ -479,6 +479,44 @@ static void a_witness_without_check_values_gains_them(void **context)
     assert_true(memcmp(root.bytes, pool->witness->root_kcv.bytes, KCV_SIZE) != 0);
 }
 
+/* As behind an accepted roll-back: the list is of a later day than the key in force. */
+static void a_key_in_force_is_not_retired_whatever_is_listed(void **context)
+{
+    (void)context;
+    uint64_t count;
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    mutex_lock(&pool->witness_lock);
+    witness_retain(pool->witness, pool->witness->provider, pool->witness->kek_number);
+    witness_retain(pool->witness, pool->witness->provider, 1); /* of a file: the same root */
+    mutex_unlock(&pool->witness_lock);
+    assert_int_equal(pool_key_retire(pool, &(struct pool_retire_options){.destroy = true}, &count), ERROR_NOT_FOUND);
+    error_forget();
+    assert_int_equal(access(key_path, F_OK), 0);
+    reopen();
+    assert_data_is_intact();
+}
+
+/* It is in the conf of now, and not in that of the start. */
+static void data_keys_change_behind_a_swap_to_a_provider_that_came_later(void **context)
+{
+    (void)context;
+    struct uuid id;
+    char path[320];
+    struct deep_rekey_status status;
+    snprintf(path, sizeof path, "%s/later.key", fixture_root);
+    add("later", "file", path, &id);
+    assert_fine(swap("later"));
+    assert_fine(pool_deep_rekey(pool, &(struct pool_rekey_options){0}, 0));
+    for (unsigned tries = 0; tries < 60000; tries++) {
+        assert_fine(pool_deep_rekey_status(pool, &status));
+        if (status.state == DEEP_REKEY_COMPLETE)
+            break;
+        clock_sleep(CLOCK_MILLISECOND);
+    }
+    assert_int_equal(status.state, DEEP_REKEY_COMPLETE);
+    assert_data_is_intact();
+}
+
 #define TEST_OF_THREE(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown)
 
 int main(void)
@@ -502,6 +540,8 @@ int main(void)
         TEST_OF_THREE(a_passphrase_comes_and_goes_and_changes),
         TEST_OF_THREE(a_swap_there_and_back_makes_the_file_of_before_useless),
         TEST_OF_THREE(a_witness_without_check_values_gains_them),
+        TEST_OF_THREE(a_key_in_force_is_not_retired_whatever_is_listed),
+        TEST_OF_THREE(data_keys_change_behind_a_swap_to_a_provider_that_came_later),
         TEST_OF_THREE(the_other_provider_is_in_force_and_the_old_one_is_not_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
