@@ -137,16 +137,19 @@ static enum error write_all(int descriptor, const char *path, const uint8_t *dat
     return ERROR_NONE;
 }
 
+enum file_use { FILE_REPLACE, FILE_CREATE, FILE_OWN };
+
 /* What an earlier crash left under this name is removed, not reused: it may have another mode or be a link. Only a
  * replacement takes owner and mode of what has the old name: a file that is to be new may find one that lures it. */
-static enum error write_new(const char *path, const char *old_path, const void *data, size_t size, bool replace)
+static enum error write_new(const char *path, const char *old_path, const void *data, size_t size, enum file_use use)
 {
     if (unlink(path) != 0 && errno != ENOENT)
         return error_from_errno(errno, "remove %s", path);
     AUTO_CLOSE int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (descriptor < 0)
         return error_from_errno(errno, "create %s", path);
-    TRY(replace ? owner_give_as(descriptor, old_path) : owner_give(descriptor, old_path));
+    if (use != FILE_OWN)
+        TRY(use == FILE_REPLACE ? owner_give_as(descriptor, old_path) : owner_give(descriptor, old_path));
     TRY(write_all(descriptor, path, data, size));
     if (fsync(descriptor) != 0)
         return error_from_errno(errno, "sync %s", path);
@@ -172,22 +175,27 @@ static enum error take_name(const char *new_path, const char *path, bool replace
 {
     if (replace)
         return rename(new_path, path) == 0 ? ERROR_NONE : error_from_errno(errno, "rename %s", new_path);
-    if (link(new_path, path) != 0)
+    if (link(new_path, path) == 0) {
+        unlink(new_path);
+        return ERROR_NONE;
+    }
+    /* vfat and the like have no links. */
+    if (errno != EPERM && errno != EOPNOTSUPP)
         return error_from_errno(errno, "create %s", path);
-    unlink(new_path);
-    return ERROR_NONE;
+    return renameat2(AT_FDCWD, new_path, AT_FDCWD, path, RENAME_NOREPLACE) == 0 ? ERROR_NONE
+                                                                               : error_from_errno(errno, "create %s", path);
 }
 
-static enum error file_write(const char *path, const void *data, size_t size, bool replace)
+static enum error file_write(const char *path, const void *data, size_t size, enum file_use use)
 {
     AUTO_FREE char *new_path = NULL;
     if (asprintf(&new_path, "%s.new", path) < 0) {
         new_path = NULL;
         return ERROR_NO_MEMORY;
     }
-    enum error error = write_new(new_path, path, data, size, replace);
+    enum error error = write_new(new_path, path, data, size, use);
     if (error == ERROR_NONE)
-        error = take_name(new_path, path, replace);
+        error = take_name(new_path, path, use == FILE_REPLACE);
     if (error != ERROR_NONE) {
         unlink(new_path);
         return error;
@@ -203,12 +211,17 @@ enum error file_rename(const char *from, const char *to)
 
 enum error file_replace(const char *path, const void *data, size_t size)
 {
-    return file_write(path, data, size, true);
+    return file_write(path, data, size, FILE_REPLACE);
 }
 
 enum error file_create(const char *path, const void *data, size_t size)
 {
-    return file_write(path, data, size, false);
+    return file_write(path, data, size, FILE_CREATE);
+}
+
+enum error file_create_own(const char *path, const void *data, size_t size)
+{
+    return file_write(path, data, size, FILE_OWN);
 }
 
 char *file_join(const char *directory, const char *name)

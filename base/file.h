@@ -19,6 +19,9 @@ enum error file_replace(const char *path, const void *data, size_t size) CHECKED
 /* The same, but fails with ERROR_EXISTS where `path` exists (O_EXCL). */
 enum error file_create(const char *path, const void *data, size_t size) CHECKED;
 
+/* The same, and it stays the caller's, whoever owns the directory: for secrets that a person puts somewhere. */
+enum error file_create_own(const char *path, const void *data, size_t size) CHECKED;
+
 /* Gives a file another's place in the same directory, durably: after a crash it has the old name or the new one. */
 enum error file_rename(const char *from, const char *to) CHECKED;
 

@@ -54,7 +54,7 @@ static enum error certificate_place(const char *path)
 /* What was done is told in any case. */
 static enum error certificate_keep(struct tool *tool, const char *path, const char *text)
 {
-    enum error error = file_create(path, text, strlen(text));
+    enum error error = file_create_own(path, text, strlen(text));
     if (error != ERROR_NONE || tool->json)
         fprintf(tool->out, "%s\n", text);
     else

@@ -169,7 +169,7 @@ static enum error backup_store(struct backup_task *task)
     uint8_t *data;
     size_t size;
     TRY(key_backup_encode(task->backup, false, &task->password, &data, &size));
-    enum error error = file_create(task->path, data, size);
+    enum error error = file_create_own(task->path, data, size);
     free(data);
     TRY(error);
     error = read_back(task);

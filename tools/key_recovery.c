@@ -69,7 +69,7 @@ static enum error text_store(const char *to, struct made *made)
 {
     size_t size = strlen(made->text);
     made->text[size] = '\n';
-    enum error error = file_create(to, made->text, size + 1);
+    enum error error = file_create_own(to, made->text, size + 1);
     made->text[size] = '\0';
     return error;
 }
