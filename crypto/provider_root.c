@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "crypto/sealed_key.h"
 
 static bool exists(const char *path)
 {
@@ -57,23 +58,43 @@ enum error provider_root_choose(const struct provider_config *config, uint64_t n
     return ERROR_NONE;
 }
 
+/* The file that was looked at, whatever has its name by now: its directory may be another user's, who could put a link there. */
+static enum error open_to_write(const char *path, int looked_at, const struct stat *status, int *descriptor)
+{
+    struct stat now;
+    bool writable = (status->st_mode & S_IWUSR) != 0 || geteuid() == 0;
+    if (!writable && fchmod(looked_at, (status->st_mode & 0777) | S_IWUSR) != 0)
+        return error_from_errno(errno, "make %s writable, to overwrite the old key", path);
+    int opened = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (opened < 0)
+        return error_from_errno(errno, "open %s, to overwrite the old key", path);
+    if (fstat(opened, &now) != 0 || now.st_dev != status->st_dev || now.st_ino != status->st_ino) {
+        close(opened);
+        return error_explain(ERROR_AGAIN, "%s became another file just now", path);
+    }
+    *descriptor = opened;
+    return ERROR_NONE;
+}
+
 /* `*descriptor` -1: there is nothing whose bytes could be overwritten, or somebody else's name for it is to keep them. */
 static enum error open_old(const char *path, int *descriptor)
 {
     struct stat status;
     *descriptor = -1;
-    if (lstat(path, &status) != 0)
+    int looked_at = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (looked_at < 0)
         return errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "look at %s", path);
-    if (!S_ISREG(status.st_mode))
-        return error_explain(ERROR_INVALID, "%s is not a regular file", path);
-    if (status.st_nlink != 1) {
+    enum error error = ERROR_NONE;
+    if (fstat(looked_at, &status) != 0)
+        error = error_from_errno(errno, "look at %s", path);
+    else if (!S_ISREG(status.st_mode))
+        error = error_explain(ERROR_INVALID, "%s is not a regular file", path);
+    else if (status.st_nlink == 1)
+        error = open_to_write(path, looked_at, &status, descriptor);
+    else
         message(MESSAGE_WARNING, "%s has other names: the old key is left there, destroy it", path);
-        return ERROR_NONE;
-    }
-    if ((status.st_mode & S_IWUSR) == 0 && chmod(path, status.st_mode | S_IWUSR) != 0)
-        return error_from_errno(errno, "make %s writable, to overwrite the old key", path);
-    *descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    return *descriptor >= 0 ? ERROR_NONE : error_from_errno(errno, "open %s, to overwrite the old key", path);
+    close(looked_at);
+    return error;
 }
 
 static enum error overwrite(const char *path)
@@ -126,20 +147,48 @@ enum error provider_root_forget(const struct provider_config *config, uint64_t n
     return unlink(root.path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", root.path);
 }
 
-static enum error destroy(const char *path)
+/* Nothing vouches for a path of the conf: what lies there may be a file of somebody else, or another pool's only key. */
+static enum error check_own(const struct provider_config *config, const char *path)
 {
+    void *text;
+    size_t size;
+    struct sealed_key sealed;
+    TRY(file_read(path, SEALED_KEY_TEXT_MAX, &text, &size));
+    enum error error = sealed_key_decode(text, size, &sealed);
+    memory_cleanse(text, size);
+    free(text);
+    bool own = !error && uuid_equal(sealed.provider, config->id);
+    memory_cleanse(&sealed, sizeof sealed);
+    if (error)
+        return error_prefix(error, "%s is left alone, since it is no key file that can be read", path);
+    return own ? ERROR_NONE
+               : error_explain(ERROR_FOREIGN, "%s is left alone: it is the key of another provider than %s", path, config->name);
+}
+
+static enum error destroy(const struct provider_config *config, const char *path)
+{
+    enum error error = check_own(config, path);
+    if (error == ERROR_NOT_FOUND) {
+        error_forget();
+        return ERROR_NONE;
+    }
+    TRY(error);
     TRY(overwrite(path));
     return unlink(path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
 }
 
 /* PATH.next-N, of which there may be several; what is in `entry` is a name in the directory `directory`. */
-static enum error next_destroy(const char *directory, const char *entry, const char *name)
+static enum error next_destroy(const struct provider_config *config, const char *directory, const char *entry, const char *name)
 {
+    static const char next[] = ".next-";
     size_t length = strlen(name);
-    if (strncmp(entry, name, length) != 0 || strncmp(entry + length, ".next-", 6) != 0)
+    if (strncmp(entry, name, length) != 0 || strncmp(entry + length, next, sizeof next - 1) != 0)
+        return ERROR_NONE;
+    const char *number = entry + length + sizeof next - 1;
+    if (*number == '\0' || number[strspn(number, "0123456789")] != '\0')
         return ERROR_NONE;
     AUTO_FREE char *path = file_join(directory, entry);
-    return path ? destroy(path) : ERROR_NO_MEMORY;
+    return path ? destroy(config, path) : ERROR_NO_MEMORY;
 }
 
 enum error provider_root_destroy(const struct provider_config *config)
@@ -159,7 +208,7 @@ enum error provider_root_destroy(const struct provider_config *config)
         return error_from_errno(errno, "look into %s", parent);
     enum error error = ERROR_NONE;
     for (const struct dirent *entry; !error && (entry = readdir(listing)) != NULL;)
-        error = next_destroy(parent, entry->d_name, name);
+        error = next_destroy(config, parent, entry->d_name, name);
     closedir(listing);
-    return error ? error : destroy(root.base);
+    return error ? error : destroy(config, root.base);
 }

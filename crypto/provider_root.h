@@ -30,7 +30,8 @@ enum error provider_root_settle(const struct provider_config *config, uint64_t n
 /* Overwrites and removes PATH.next-number: its change of keys did not happen. Does nothing where there is none. */
 enum error provider_root_forget(const struct provider_config *config, uint64_t number) CHECKED;
 
-/* Overwrites and removes PATH and every PATH.next-N: what was under these keys is given up. ERROR_NONE where there is none. */
+/* Overwrites and removes PATH and every PATH.next-N: nothing needs what is under these keys, or it is given up. ERROR_NONE
+ * where there is none; ERROR_FOREIGN, ERROR_CORRUPT: what lies there is not this provider's key, and left alone. */
 enum error provider_root_destroy(const struct provider_config *config) CHECKED;
 
 #endif

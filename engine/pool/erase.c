@@ -27,9 +27,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
 #include "crypto/provider_root.h"
+#include "crypto/recovery.h"
 #include "engine/pool/audit.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/opening.h"
@@ -96,35 +98,52 @@ static enum error slots_describe(const struct keyring *keyring, struct uuid devi
 
 /* ---- devices -------------------------------------------------------------------------------------------------------------- */
 
-static enum error areas_write(struct device *device, uint64_t size, uint8_t *area)
+/* Where areas begin: at the device's head, and at the end of it by its own size and by each that a copy of its superblock
+ * states. Nobody vouches for a copy where the key is lost: one that lies must not hide the end of the true ones. */
+struct places {
+    uint64_t offsets[SUPERBLOCK_COPIES + 2];
+    size_t count;
+};
+
+static void place_add(struct places *places, const struct device *device, uint64_t size)
+{
+    if (size >= 2 * AREA_SIZE && size <= device->size)
+        places->offsets[places->count++] = size - AREA_SIZE;
+}
+
+static struct places places_of(const struct device *device, const struct superblock_probe *probe)
+{
+    struct places places = {.count = 1}; /* the head */
+    place_add(&places, device, device->size);
+    for (unsigned copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        if (probe->plausible[copy])
+            place_add(&places, device, probe->copies[copy].device_size);
+    return places;
+}
+
+static enum error areas_write(struct device *device, const struct places *places, uint8_t *area)
 {
     memset(area, 0, AREA_SIZE);
-    TRY(device_write(device, 0, area, AREA_SIZE, 0));
-    TRY(device_write(device, size - AREA_SIZE, area, AREA_SIZE, 0));
+    for (size_t i = 0; i < places->count; i++)
+        TRY(device_write(device, places->offsets[i], area, AREA_SIZE, 0));
     return device_flush(device);
 }
 
-static enum error area_is_zero(struct device *device, uint64_t offset, uint8_t *area, bool *zero)
+static enum error areas_are_zero(struct device *device, const struct places *places, uint8_t *area, bool *zero)
 {
-    memset(area, 1, AREA_SIZE);
-    TRY(device_read(device, offset, area, AREA_SIZE));
-    *zero = memory_is_zero(area, AREA_SIZE);
-    return ERROR_NONE;
-}
-
-static enum error areas_are_zero(struct device *device, uint64_t size, uint8_t *area, bool *zero)
-{
-    bool head, tail;
-    TRY(area_is_zero(device, 0, area, &head));
-    TRY(area_is_zero(device, size - AREA_SIZE, area, &tail));
-    *zero = head && tail;
+    *zero = true;
+    for (size_t i = 0; i < places->count; i++) {
+        memset(area, 1, AREA_SIZE);
+        TRY(device_read(device, places->offsets[i], area, AREA_SIZE));
+        *zero = *zero && memory_is_zero(area, AREA_SIZE);
+    }
     return ERROR_NONE;
 }
 
 /* What does not discard keeps its ciphertext, under keys that are gone. */
-static bool device_empty(struct device *device, uint64_t size)
+static bool device_empty(struct device *device)
 {
-    enum error error = device_discard(device, 0, size);
+    enum error error = device_discard(device, 0, device->size);
     if (!error)
         error = device_flush(device);
     if (error)
@@ -133,34 +152,35 @@ static bool device_empty(struct device *device, uint64_t size)
     return error == ERROR_NONE;
 }
 
-static enum error device_erase(struct erasure *erasure, size_t i, uint64_t size, const char *was)
+static enum error device_erase(struct erasure *erasure, size_t i, const char *was)
 {
     struct opening *opening = &erasure->opening;
     struct device *device = opening->devices[i];
     const struct pool_conf_device *conf = &opening->conf->devices[i];
     char id[UUID_TEXT_SIZE], serial[FACT_SIZE], model[FACT_SIZE];
+    struct places places = places_of(device, &opening->probes[i]);
     bool zero = false;
     AUTO_FREE uint8_t *area = memory_aligned(AREA_SIZE);
     json_t *slots = json_array();
     enum error error = area && slots ? slots_describe(opening->keyrings[i], conf->id, slots) : ERROR_NO_MEMORY;
     if (!error)
-        error = areas_write(device, size, area);
+        error = areas_write(device, &places, area);
     if (!error)
-        error = areas_are_zero(device, size, area, &zero);
+        error = areas_are_zero(device, &places, area, &zero);
     if (!error && !zero)
         error = error_explain(ERROR_IO, "%s: what was overwritten reads as something else than zeros: destroy the disk", conf->path);
     if (error) {
         json_decref(slots);
         return error;
     }
-    bool discarded = device_empty(device, size);
+    bool discarded = device_empty(device);
     AUTO_FREE char *absolute = realpath(conf->path, NULL);
     uuid_format(conf->id, id);
     disk_fact(conf->path, "serial", serial);
     disk_fact(conf->path, "model", model);
     return append(erasure->devices,
                   json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "path", absolute ? absolute : conf->path,
-                            "device", id, "serial", serial, "model", model, "bytes", (json_int_t)size, "found", was,
+                            "device", id, "serial", serial, "model", model, "bytes", (json_int_t)device->size, "found", was,
                             "superblock_copies_overwritten", SUPERBLOCK_COPIES, "read_back", true, "discarded", discarded,
                             "key_slots", slots));
 }
@@ -169,14 +189,14 @@ static enum error proved_erase(struct erasure *erasure)
 {
     const struct opening *opening = &erasure->opening;
     for (size_t i = 0; i < opening->count; i++)
-        TRY(device_erase(erasure, i, opening->superblocks[i].device_size, "opened by its key"));
+        TRY(device_erase(erasure, i, "opened by its key"));
     return ERROR_NONE;
 }
 
 /* ---- without the key -------------------------------------------------------------------------------------------------------- */
 
-/* Zero: it has neither superblocks nor records, and was one before. */
-static enum error device_look(struct erasure *erasure, size_t i, uint64_t *size)
+/* `*before`: it has neither superblocks nor records, and was erased before. */
+static enum error device_look(struct erasure *erasure, size_t i, bool *before)
 {
     struct opening *opening = &erasure->opening;
     struct device *device;
@@ -185,7 +205,7 @@ static enum error device_look(struct erasure *erasure, size_t i, uint64_t *size)
     enum error error = superblock_probe(device, &opening->probes[i]);
     if (!error) {
         TRY(pool_device_check(erasure->pool->conf, opening->conf, i, &opening->probes[i]));
-        *size = superblock_newest(&opening->probes[i])->device_size;
+        *before = false;
         return ERROR_NONE;
     }
     if (error != ERROR_NOT_FOUND || device->size < 2 * AREA_SIZE)
@@ -194,8 +214,9 @@ static enum error device_look(struct erasure *erasure, size_t i, uint64_t *size)
     bool zero;
     if (!area)
         return ERROR_NO_MEMORY;
-    TRY(areas_are_zero(device, device->size, area, &zero));
-    *size = 0;
+    struct places places = places_of(device, &(struct superblock_probe){0});
+    TRY(areas_are_zero(device, &places, area, &zero));
+    *before = true;
     return zero ? ERROR_NONE
                 : error_explain(ERROR_FOREIGN, "%s is neither a device of this pool nor empty: it is left alone, and nothing was erased",
                                 device->path);
@@ -204,30 +225,50 @@ static enum error device_look(struct erasure *erasure, size_t i, uint64_t *size)
 static enum error unproved_erase(struct erasure *erasure)
 {
     const struct opening *opening = &erasure->opening;
-    uint64_t sizes[GROUP_DEVICES_MAX];
+    bool before[GROUP_DEVICES_MAX];
     for (size_t i = 0; i < opening->conf->device_count; i++)
-        TRY(device_look(erasure, i, &sizes[i]));
+        TRY(device_look(erasure, i, &before[i]));
     for (size_t i = 0; i < opening->count; i++)
-        TRY(device_erase(erasure, i, sizes[i] ? sizes[i] : opening->devices[i]->size,
-                         sizes[i] ? "by the ids in its superblock" : "empty, erased before"));
+        TRY(device_erase(erasure, i, before[i] ? "empty, erased before" : "by the ids in its superblock"));
     return ERROR_NONE;
 }
 
 /* ---- keys ------------------------------------------------------------------------------------------------------------------- */
 
+/* What is no key of this provider is left alone, and told. */
 static enum error key_file_erase(struct erasure *erasure, const struct provider_config *provider)
 {
     const char *others = strcmp(provider->seal, "tpm") == 0
                              ? "copies of the key under a passphrase (`coffer create --copy`, `coffer key tpm copy`)"
                              : "copies of the key file";
-    char sentence[PATH_MAX];
+    char sentence[PATH_MAX], why[FACT_SIZE * 2] = "";
     struct stat status;
     bool alone = stat(provider->path, &status) == 0 && status.st_nlink == 1; /* else its bytes are another name's too */
-    TRY(provider_root_destroy(provider));
-    TRY(append(erasure->keys, json_pack("{s:s, s:s, s:s, s:b}", "provider", provider->name, "seal", provider->seal, "path",
-                                        provider->path, "destroyed", alone)));
+    enum error error = provider_root_destroy(provider);
+    if (error == ERROR_FOREIGN || error == ERROR_CORRUPT || error == ERROR_TOO_LARGE || error == ERROR_INVALID) {
+        snprintf(why, sizeof why, "%s", error_sentence(error));
+        message(MESSAGE_WARNING, "%s", why);
+        error_forget();
+    } else {
+        TRY(error);
+    }
+    TRY(append(erasure->keys, json_pack("{s:s, s:s, s:s, s:b, s:s}", "provider", provider->name, "seal", provider->seal, "path",
+                                        provider->path, "destroyed", alone && why[0] == '\0', "why_not", why)));
     snprintf(sentence, sizeof sentence, "%s %s, with an image of a superblock", others, provider->path);
     return append(erasure->open, json_string(sentence));
+}
+
+/* The file in the directory is of no use without the key on paper, and to whoever has that a way in. */
+static enum error recovery_erase(struct erasure *erasure)
+{
+    AUTO_FREE char *path = file_join(erasure->pool->directory, RECOVERY_NAME);
+    if (!path)
+        return ERROR_NO_MEMORY;
+    if (unlink(path) != 0 && errno != ENOENT)
+        return error_from_errno(errno, "remove %s", path);
+    TRY(append(erasure->open, json_string("backups that `coffer key backup` made, each with its password alone: they hold the "
+                                          "wrapped data keys too (those of before a deep rekey open nothing newer)")));
+    return append(erasure->open, json_string("a recovery key with a copy of " RECOVERY_NAME ", with an image of a superblock"));
 }
 
 static enum error key_elsewhere_tell(struct erasure *erasure, const struct provider_config *provider)
@@ -247,6 +288,7 @@ static enum error keys_erase(struct erasure *erasure)
     for (size_t i = 0; i < conf->provider_count; i++)
         TRY(conf->providers[i].path ? key_file_erase(erasure, &conf->providers[i])
                                     : key_elsewhere_tell(erasure, &conf->providers[i]));
+    TRY(recovery_erase(erasure));
     return append(erasure->open, json_string("keys that somebody read out of a running host, with an image of the device"));
 }
 
@@ -271,8 +313,10 @@ static enum error proved(struct erasure *erasure)
     if (erasure->options->without_key)
         return ERROR_NONE;
     enum error error = opening_authenticate(&erasure->opening);
-    return error ? error_prefix(error, "nothing was erased, since its key does not open the pool (if that key is lost: --without-key)")
-                 : ERROR_NONE;
+    bool lost = error == ERROR_KEY_ABSENT || (error == ERROR_FOREIGN && erasure->opening.key->error);
+    if (error)
+        return error_prefix(error, lost ? "nothing was erased (if the key is lost for good: --without-key)" : "nothing was erased");
+    return ERROR_NONE;
 }
 
 static enum error steps(struct erasure *erasure)

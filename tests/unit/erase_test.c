@@ -145,6 +145,74 @@ static void a_pool_in_use_is_refused(void **state)
     assert_untouched();
 }
 
+/* CRC-32 of the fixed part from byte 16 on, its MACs taken as zero. */
+static uint32_t crc_of(const uint8_t *image)
+{
+    uint32_t crc = UINT32_MAX;
+    for (size_t i = 16; i < sizeof(struct superblock_format); i++) {
+        crc ^= i < 16 + 64 ? 0 : image[i];
+        for (unsigned bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ UINT32_C(0xedb88320) : crc >> 1;
+    }
+    return ~crc;
+}
+
+/* What is in the clear of a copy is anybody's to write: the end of the true copies is found all the same. */
+static void a_superblock_that_lies_about_its_size_hides_nothing(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    struct superblock_format *fixed = (struct superblock_format *)image;
+    int descriptor = open(paths[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(descriptor, image, SUPERBLOCK_SIZE, 0), SUPERBLOCK_SIZE);
+    fixed->epoch = le64_make(le64_get(fixed->epoch) + 1000);
+    fixed->slot_count = le32_make(le32_get(fixed->slot_count) - 2);
+    fixed->device_size = le64_make(le64_get(fixed->device_size) - (8 << 20));
+    fixed->crc = le32_make(crc_of(image));
+    assert_int_equal(pwrite(descriptor, image, SUPERBLOCK_SIZE, 0), SUPERBLOCK_SIZE);
+    close(descriptor);
+    assert_int_equal(unlink(key_path), 0);
+    assert_fine(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate));
+    for (size_t i = 0; i < DEVICES; i++)
+        assert_true(is_empty(paths[i]));
+    json_decref(certificate);
+}
+
+/* Nothing vouches for what coffer.conf names. */
+static void a_file_that_is_no_key_of_this_pool_is_left_alone(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    char victim[300], next[320], conf_path[300];
+    static const char text[] = "somebody's thesis";
+    snprintf(victim, sizeof victim, "%s/thesis", fixture_root);
+    snprintf(next, sizeof next, "%s.next-notes", victim);
+    snprintf(conf_path, sizeof conf_path, "%s/coffer.conf", fixture_directory);
+    for (size_t i = 0; i < 2; i++) {
+        FILE *file = fopen(i ? next : victim, "we");
+        assert_true(fputs(text, file) >= 0);
+        fclose(file);
+    }
+    FILE *conf = fopen(conf_path, "ae");
+    assert_true(fprintf(conf, "\n[provider old]\nid = 33333333-3333-4333-8333-333333333333\ntype = native\nseal = file\n"
+                              "path = %s\n", victim) > 0);
+    fclose(conf);
+    assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
+    for (size_t i = 0; i < 2; i++) {
+        char found[64] = "";
+        FILE *file = fopen(i ? next : victim, "re");
+        assert_non_null(file);
+        assert_non_null(fgets(found, sizeof found, file));
+        fclose(file);
+        assert_string_equal(found, text);
+    }
+    json_t *keys = json_object_get(certificate, "keys");
+    assert_true(json_is_true(json_object_get(json_array_get(keys, 0), "destroyed")));
+    assert_false(json_is_true(json_object_get(json_array_get(keys, 1), "destroyed")));
+    json_decref(certificate);
+}
+
 /* Their bytes are those of another name. */
 static void a_key_file_with_another_name_is_told(void **state)
 {
@@ -167,11 +235,19 @@ static void an_erased_pool_has_neither_superblocks_nor_keys(void **state)
     size_t i;
     snprintf(next, sizeof next, "%s.next-7", key_path); /* of a change that a crash ended */
     int descriptor = open(next, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    assert_int_equal(write(descriptor, "key", 3), 3);
+    uint8_t bytes[4096];
+    int present = open(key_path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = read(present, bytes, sizeof bytes);
+    close(present);
+    assert_int_equal(write(descriptor, bytes, (size_t)size), size);
     close(descriptor);
+    char recovery[300];
+    snprintf(recovery, sizeof recovery, "%s/recovery.json", fixture_directory);
+    fclose(fopen(recovery, "we"));
     assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
     assert_int_equal(access(key_path, F_OK), -1);
     assert_int_equal(access(next, F_OK), -1);
+    assert_int_equal(access(recovery, F_OK), -1);
     json_array_foreach(json_object_get(certificate, "devices"), i, device)
     {
         assert_true(is_empty(paths[i]));
@@ -214,6 +290,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_disk_in_its_place_is_never_written, setup, teardown),
         cmocka_unit_test_setup_teardown(two_disks_that_changed_places_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_in_use_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_superblock_that_lies_about_its_size_hides_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_is_no_key_of_this_pool_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_file_with_another_name_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(an_erased_pool_has_neither_superblocks_nor_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_cut_short_is_gone_on_with, setup, teardown),
