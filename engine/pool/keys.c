@@ -86,6 +86,12 @@ enum error pool_keys_open(const struct pool_conf *conf, const struct witness *wi
     return ERROR_NONE;
 }
 
+enum error pool_kept_key_outdated(void)
+{
+    return error_explain(ERROR_WRONG_KEY, "the backup or recovery key is of a key that is in force no more: it takes a newer one, or "
+                                          "the key of the provider");
+}
+
 /* A key that needs no file, or whose file cannot be looked at right now, is told by the KEK alone. */
 enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t kek[KEY_SIZE], struct witness *witness)
 {

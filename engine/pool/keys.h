@@ -31,6 +31,9 @@ enum error pool_keys_open(const struct pool_conf *conf, const struct witness *wi
                           const struct superblock *found, const struct provider_secret *secret,
                           uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
 
+/* What is said where a key that was kept (provider_secret.key) opens nothing: ERROR_WRONG_KEY. */
+enum error pool_kept_key_outdated(void) CHECKED;
+
 /* Enters into the witness the check values of the KEK that is in force, and of the KDK that it is made of, so that another key
  * can be told from it. The witness names them; the provider is theirs. */
 enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t kek[KEY_SIZE], struct witness *witness) CHECKED;

@@ -92,6 +92,8 @@ static enum error copies_open(struct opening *opening, size_t i, const struct su
     *judged = true;
     error = superblock_open(opening->devices[i], probe, opening->key->kek, &opening->superblocks[i], &opening->keyrings[i],
                             &opening->copies_bad[i]);
+    if (error == ERROR_WRONG_KEY && opening->secret && opening->secret->key)
+        return pool_kept_key_outdated();
     return error == ERROR_WRONG_KEY && opening->key->other
                ? error_prefix(error, "provider %s gives another key than the one in force, an older one or another pool's",
                               provider_of_id(opening->pool->providers, opening->key->wrapping.provider)->name)
