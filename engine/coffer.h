@@ -140,6 +140,7 @@ enum error pool_lock(struct pool *pool) CHECKED;
 struct pool_rekey_options {
     const char *passphrase; /* of the present key, where it has one; else NULL */
     size_t passphrase_size;
+    const uint8_t *key; /* the provider's present key itself, of a backup or a recovery key: then it is the proof; or NULL */
     bool new_root; /* a new KDK too, sealed as the present one is: who has the old one cannot follow */
     const char *provider; /* the conf's, that is to be in force; NULL: the one that is */
     const char *new_passphrase; /* by which the new key is to be sealed; NULL: by none, or, of the same provider, as it was */
@@ -148,7 +149,8 @@ struct pool_rekey_options {
 };
 /*
  * Shallow rekey (rekey.c): a new key encryption key for all devices, while everything goes on; no stored data changes. The
- * present key is asked for as a proof. ERROR_LOCKED: the pool is, or a passphrase is needed; ERROR_WRONG_KEY; ERROR_BUSY: it
+ * present key is asked for as a proof, of its provider or, where that cannot give it any more, of what was kept of it. With that
+ * proof a provider that keeps a KDK needs a new root, or is left for another. ERROR_LOCKED: the pool is, or a passphrase is needed; ERROR_WRONG_KEY; ERROR_BUSY: it
  * is being locked or rekeyed; ERROR_INVALID: the pool is not encrypted; ERROR_NOT_FOUND: the conf names no such provider;
  * ERROR_EXISTS: it is in force; and the providers', the devices' and the witness's. The sentence says which key is in force
  * after an error.

@@ -11,6 +11,7 @@
 #include "server/key_care.h"
 #include "server/parameters.h"
 #include "server/rpc.h"
+#include "server/unlock_way.h"
 
 static enum error secret_take(json_t *parameters, const char *name, char **passphrase, size_t *size)
 {
@@ -74,18 +75,23 @@ enum error method_key_status(struct methods *methods, json_t *parameters, json_t
     return ERROR_NONE;
 }
 
-/* The key of before, the new one's, and what is to be done; answered with what is in force afterwards. */
+/* The key of before, or what was kept of it, the new one's, and what is to be done; answered with what is in force afterwards. */
 static enum error change(struct methods *methods, json_t *parameters, struct pool_rekey_options *options, json_t **result)
 {
     char *passphrase, *next = NULL;
+    uint8_t *key = NULL;
     TRY(passphrase_take(parameters, &passphrase, &options->passphrase_size));
     enum error error = secret_take(parameters, "new_passphrase_hex", &next, &options->new_passphrase_size);
     options->passphrase = passphrase;
     options->new_passphrase = next;
     uint64_t since = clock_monotonic();
     if (error == ERROR_NONE)
+        error = kept_key_take(methods->pool, parameters, &(struct provider_secret){passphrase, options->passphrase_size}, &key);
+    options->key = key;
+    if (error == ERROR_NONE)
         error = pool_rekey(methods->pool, options);
     uint64_t nanoseconds = clock_monotonic() - since;
+    arena_free(key);
     arena_free(passphrase);
     arena_free(next);
     TRY(error);

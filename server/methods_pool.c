@@ -201,12 +201,12 @@ enum error method_pool_unlock(struct methods *methods, json_t *parameters, json_
 {
     char *passphrase;
     size_t size;
-    const json_t *backup = json_object_get(parameters, "backup_hex");
+    uint8_t *key;
     TRY(passphrase_take(parameters, &passphrase, &size));
-    struct provider_secret secret = {passphrase, size};
-    enum error error = backup != NULL ? unlock_by_backup(methods->pool, backup, &secret)
-                       : json_is_true(json_object_get(parameters, "recovery")) ? unlock_by_recovery(methods->pool, &secret)
-                                                                               : pool_unlock(methods->pool, passphrase, size);
+    enum error error = kept_key_take(methods->pool, parameters, &(struct provider_secret){passphrase, size}, &key);
+    if (error == ERROR_NONE)
+        error = key != NULL ? pool_unlock_by_key(methods->pool, key) : pool_unlock(methods->pool, passphrase, size);
+    arena_free(key);
     arena_free(passphrase);
     TRY(error);
     return method_pool_status(methods, NULL, result);

@@ -1,11 +1,13 @@
 /*
  * The two ways in beside the provider. Both end in the provider's key, in the arena, with which the pool is opened as if the
- * provider had given it: what is opened, verified and refused is the same. Of a backup, what crosses the socket is the
+ * provider had given it: what is opened, verified and refused is the same. They prove as well the present key of a provider
+ * that has lost it. Of a backup, what crosses the socket is the
  * encrypted file and its password. No locks; a crash loses the answer only.
  */
 #include "server/unlock_way.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "crypto/arena.h"
@@ -40,7 +42,8 @@ static enum error backup_read(const json_t *hexadecimal, const struct provider_s
     return key_backup_decode(data, size, password, backup);
 }
 
-enum error unlock_by_backup(struct pool *pool, const json_t *hexadecimal, const struct provider_secret *secret)
+static enum error by_backup(struct pool *pool, const json_t *hexadecimal, const struct provider_secret *secret,
+                            uint8_t key[KEY_SIZE])
 {
     struct key_backup *backup;
     struct uuid uuid;
@@ -49,32 +52,41 @@ enum error unlock_by_backup(struct pool *pool, const json_t *hexadecimal, const 
     TRY(backup_read(hexadecimal, secret, &backup));
     enum error error = key_backup_check_pool(backup, uuid);
     if (error == ERROR_NONE)
-        error = pool_unlock_by_key(pool, backup->key);
+        memcpy(key, backup->key, KEY_SIZE);
     key_backup_destroy(backup);
     return error;
 }
 
-/* `keys`: room for the recovery key and what it unwraps, in the arena. */
-static enum error by_recovery(struct pool *pool, const struct provider_secret *secret, uint8_t (*keys)[KEY_SIZE])
+/* `recovery_key`: room for it, in the arena. */
+static enum error by_recovery(struct pool *pool, const struct provider_secret *secret, uint8_t recovery_key[KEY_SIZE],
+                              uint8_t key[KEY_SIZE])
 {
     struct recovery recovery;
     struct uuid uuid;
+    TRY(secret_check(secret, "the recovery key"));
     TRY(pool_uuid(pool, &uuid));
     TRY(recovery_load(pool_directory(pool), &recovery));
     if (!uuid_equal(recovery.pool, uuid))
         return error_explain(ERROR_FOREIGN, "%s/%s is another pool's", pool_directory(pool), RECOVERY_NAME);
-    TRY(recovery_key_parse(secret->passphrase, secret->passphrase_size, keys[0]));
-    TRY(recovery_unwrap(&recovery, keys[0], keys[1]));
-    return pool_unlock_by_key(pool, keys[1]);
+    TRY(recovery_key_parse(secret->passphrase, secret->passphrase_size, recovery_key));
+    return recovery_unwrap(&recovery, recovery_key, key);
 }
 
-enum error unlock_by_recovery(struct pool *pool, const struct provider_secret *secret)
+enum error kept_key_take(struct pool *pool, const json_t *parameters, const struct provider_secret *secret, uint8_t **key)
 {
-    TRY(secret_check(secret, "the recovery key"));
+    const json_t *backup = json_object_get(parameters, "backup_hex");
+    *key = NULL;
+    if (backup == NULL && !json_is_true(json_object_get(parameters, "recovery")))
+        return ERROR_NONE;
     uint8_t(*keys)[KEY_SIZE] = arena_allocate(2 * sizeof *keys);
     if (keys == NULL)
         return ERROR_NO_MEMORY;
-    enum error error = by_recovery(pool, secret, keys);
-    arena_free(keys);
+    enum error error =
+        backup != NULL ? by_backup(pool, backup, secret, keys[0]) : by_recovery(pool, secret, keys[1], keys[0]);
+    memory_cleanse(keys[1], KEY_SIZE);
+    if (error != ERROR_NONE)
+        arena_free(keys);
+    else
+        *key = keys[0];
     return error;
 }

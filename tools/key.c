@@ -11,6 +11,7 @@
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/key_deep.h"
+#include "tools/key_proof.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
@@ -97,7 +98,7 @@ static enum error run_status(struct tool *tool, const struct arguments *argument
 
 /* ---- rekey ------------------------------------------------------------------------------------------------------- */
 
-static enum error print_rekeyed(struct tool *tool, const json_t *status)
+enum error key_print_rekeyed(struct tool *tool, const json_t *status)
 {
     char time[TEXT_SIZE];
     duration_format(answer_figure(status, "nanoseconds"), time, sizeof time);
@@ -106,9 +107,9 @@ static enum error print_rekeyed(struct tool *tool, const json_t *status)
     return ERROR_NONE;
 }
 
-static enum error print_rekeyed_root(struct tool *tool, const json_t *status)
+enum error key_print_rekeyed_root(struct tool *tool, const json_t *status)
 {
-    TRY(print_rekeyed(tool, status));
+    TRY(key_print_rekeyed(tool, status));
     fputs("The key file is a new one: copies of the old one open this pool no more. Keep a copy of the new one elsewhere.\n",
           tool->out);
     if (strcmp(answer_word(status, "seal"), "tpm") == 0)
@@ -118,46 +119,14 @@ static enum error print_rekeyed_root(struct tool *tool, const json_t *status)
     return ERROR_NONE;
 }
 
-static enum error rekey_with_passphrase(struct client *client, const char *file, const char *prompt, bool new_root,
-                                        json_t **status)
+static enum error rekey(struct client *client, const struct arguments *arguments, json_t **status)
 {
-    char *passphrase;
-    size_t size;
-    TRY(passphrase_read(file, prompt, false, &passphrase, &size));
-    enum error error = client_call_with_passphrase(client, "key.rekey", new_root ? "\"new_root\":true" : NULL, passphrase,
-                                                   size, "changing the key", status);
-    arena_free(passphrase);
-    return error;
-}
-
-static enum error rekey_without(struct client *client, bool new_root, json_t **status)
-{
-    json_t *parameters = new_root ? json_pack("{s:b}", "new_root", true) : NULL;
-    return client_call(client, "key.rekey", parameters, "changing the key", status);
-}
-
-/* A key sealed in a file is a proof by itself; whether a TPM wants a PIN shows when it is asked. */
-static enum error rekey_sealed(struct client *client, const char *seal, const char *file, bool new_root, json_t **status)
-{
-    bool by_passphrase = strcmp(seal, "passphrase") == 0, by_tpm = strcmp(seal, "tpm") == 0;
-    if (file != NULL && !by_passphrase && !by_tpm)
-        return error_explain(ERROR_INVALID, "no passphrase seals the key of this pool: leave out --passphrase-file");
-    if (file != NULL || by_passphrase)
-        return rekey_with_passphrase(client, file, "Passphrase of the pool, as a proof: ", new_root, status);
-    enum error error = rekey_without(client, new_root, status);
-    return error == ERROR_LOCKED && by_tpm
-               ? rekey_with_passphrase(client, NULL, "PIN of the pool, as a proof: ", new_root, status)
-               : error;
-}
-
-static enum error rekey(struct client *client, const char *file, bool new_root, json_t **status)
-{
-    json_t *known;
-    TRY(client_call(client, "key.status", NULL, NULL, &known));
-    bool usable = answer_flag(known, "encryption") && answer_figure(known, "kek_number") != 0;
-    enum error error = usable ? rekey_sealed(client, answer_word(known, "seal"), file, new_root, status)
-                              : rekey_without(client, new_root, status); /* the daemon says why not */
-    json_decref(known);
+    struct key_proof proof;
+    enum error error = key_proof_take(client, arguments, &proof);
+    if (error == ERROR_NONE)
+        error = key_proof_call(client, &proof, "key.rekey", argument_given(arguments, "new-root") ? "\"new_root\":true" : NULL,
+                               status);
+    key_proof_end(&proof);
     return error;
 }
 
@@ -174,9 +143,9 @@ static enum error run_rekey(struct tool *tool, const struct arguments *arguments
     struct client *client;
     json_t *status;
     TRY(client_open(tool, &client));
-    enum error error = rekey(client, argument_value(arguments, "passphrase-file", NULL), new_root, &status);
+    enum error error = rekey(client, arguments, &status);
     client_close(client);
-    return error != ERROR_NONE ? error : answer_show(tool, status, new_root ? print_rekeyed_root : print_rekeyed);
+    return error != ERROR_NONE ? error : answer_show(tool, status, new_root ? key_print_rekeyed_root : key_print_rekeyed);
 }
 
 /* ---- the verbs --------------------------------------------------------------------------------------------------- */
@@ -189,6 +158,10 @@ static const struct option_row rekey_options[] = {
     {"rate", "RATE", "of --deep: bytes a second at most, like 100M; \"max\": no limit (the default)", false},
     {"watch", NULL, "of --deep: stay with it to its end", false},
     {"passphrase-file", "FILE", "read the passphrase or the PIN from FILE (\"-\": standard input)", false},
+    {"key", "FILE.p12", "the proof is a backup of the key (`coffer key backup`)", false},
+    {"password-file", "FILE", "of --key: read the backup's password from FILE", false},
+    {"recovery", NULL, "the proof is the recovery key, which is asked for or in FILE", false},
+    {"new-passphrase-file", "FILE", "of --key, --recovery with --new-root: the new passphrase or PIN is in FILE", false},
     {NULL},
 };
 
@@ -210,12 +183,14 @@ const struct command command_key_status = {
 const struct command command_key_rekey = {
     .noun = "key",
     .verb = "rekey",
-    .arguments = "",
+    .arguments = "[--recovery [FILE]]",
     .summary = "a new key, while the pool is in use",
     .text =
         "--shallow wraps the data keys of all devices under a new key encryption key, made from the same root key. The\n"
         "pool stays in use, no stored data changes, and a crash at any moment leaves the old key in force or the new one.\n"
-        "The present key is asked for as a proof.\n"
+        "The present key is asked for as a proof. Where its provider has lost it, a backup (--key) or the recovery key\n"
+        "(--recovery) is the proof instead: a pool that was opened by one gets a key that is there again. A key in a file\n"
+        "or in the TPM takes --new-root then.\n"
         "Whoever has the root key (the key file, or the passphrase and the key file) and an old image of a superblock keeps\n"
         "the data keys. --new-root makes a new root key as well, so that the old one opens nothing that is on the devices\n"
         "from then on; the data keys stay the same, so it does not help against somebody who read them already. Of a key in\n"
@@ -231,7 +206,9 @@ const struct command command_key_rekey = {
     .examples = "  coffer key rekey --shallow\n"
                 "  coffer key rekey --shallow --new-root\n"
                 "  coffer key rekey --deep --new-root --watch\n"
-                "  coffer key rekey --shallow --passphrase-file /run/secrets/pool\n",
+                "  coffer key rekey --shallow --passphrase-file /run/secrets/pool\n"
+                "  coffer key rekey --shallow --new-root --key pool.p12\n",
+    .positional_max = 1,
     .options = rekey_options,
     .run = run_rekey,
 };

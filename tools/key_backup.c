@@ -265,7 +265,8 @@ static enum error restore_to(const struct arguments *arguments, const struct key
     if (backup->is_kek)
         return error_explain(ERROR_UNSUPPORTED,
                              "%s holds a key of key servers, of which no key file is made: `coffer unlock --key` opens the pool "
-                             "by it, and then `coffer key rekey --shallow` makes a new one on the servers",
+                             "by it, and then `coffer key rekey --shallow`, with the same --key where the servers have lost "
+                             "theirs, makes a new one there",
                              arguments->positional[0]);
     if (strcmp(config.seal, "passphrase") == 0)
         TRY(secret_read(argument_value(arguments, "passphrase-file", NULL), "Passphrase for the key file: ", true, &secret));

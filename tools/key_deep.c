@@ -11,11 +11,11 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/size.h"
-#include "crypto/arena.h"
-#include "crypto/provider.h"
+#include "engine/coffer.h"
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/key_proof.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 #include "tools/text.h"
@@ -175,67 +175,58 @@ enum error key_deep_rate(const char *text, uint64_t *rate)
         return ERROR_NONE;
     if (size_parse(text, rate) != ERROR_NONE || *rate == 0 || *rate > INT64_MAX)
         return error_explain(ERROR_INVALID, "a rate of %s: say bytes a second like 32M, or max", text);
+    if (*rate < DEEP_REKEY_RATE_MIN)
+        return error_explain(ERROR_INVALID, "a deep rekey at %s would hardly end: say 64K or more, or max", text);
     return ERROR_NONE;
 }
 
-/* What the calls need: a passphrase or a PIN, where the key has one. */
-struct proof {
-    char *passphrase; /* in the arena; NULL: none */
-    size_t size;
-};
-
-static enum error call(struct client *client, const char *method, const char *more, const struct proof *proof, json_t **status)
+static enum error deep_call(struct client *client, uint64_t rate, struct key_proof *proof, json_t **status)
 {
-    if (proof->passphrase != NULL)
-        return client_call_with_passphrase(client, method, more, proof->passphrase, proof->size, "changing the key", status);
-    char text[LINE_SIZE];
-    snprintf(text, sizeof text, "{%s}", more == NULL ? "" : more);
-    return client_call(client, method, json_loads(text, 0, NULL), "changing the key", status);
+    char more[64];
+    snprintf(more, sizeof more, "\"rate\":%" PRIu64, rate);
+    return key_proof_call(client, proof, "key.rekey_deep", more, status);
+}
+
+/* The new key is in force, whatever becomes of the rest. */
+static enum error shallow_call(struct tool *tool, struct client *client, bool new_root, struct key_proof *proof, uint64_t *number)
+{
+    json_t *status;
+    TRY(key_proof_call(client, proof, "key.rekey", new_root ? "\"new_root\":true" : NULL, &status));
+    *number = answer_figure(status, "kek_number");
+    key_proof_renew(proof);
+    enum error error = tool->json ? ERROR_NONE : new_root ? key_print_rekeyed_root(tool, status) : key_print_rekeyed(tool, status);
+    json_decref(status);
+    return error;
 }
 
 /* The new root first: so no new data key is ever wrapped under the old one. */
-static enum error calls(struct client *client, const struct arguments *arguments, uint64_t rate, const struct proof *proof,
+static enum error calls(struct tool *tool, struct client *client, const struct arguments *arguments, uint64_t rate,
+                        struct key_proof *proof, json_t **status)
+{
+    uint64_t number;
+    bool new_root = argument_given(arguments, "new-root");
+    if (!new_root && !argument_given(arguments, "shallow"))
+        return deep_call(client, rate, proof, status);
+    if (is(proof->known, "running") || is(proof->known, "paused"))
+        return error_explain(ERROR_BUSY, "a deep rekey is under way already, and nothing was changed: `%s key status` shows it",
+                             tool_self(tool));
+    TRY(shallow_call(tool, client, new_root, proof, &number));
+    enum error error = deep_call(client, rate, proof, status);
+    return error == ERROR_NONE
+               ? ERROR_NONE
+               : error_prefix(error, "the new key %" PRIu64 " is in force; the deep rekey did not begin", number);
+}
+
+static enum error begin(struct tool *tool, struct client *client, const struct arguments *arguments, uint64_t rate,
                         json_t **status)
 {
-    char more[64];
-    bool new_root = argument_given(arguments, "new-root");
-    if (new_root || argument_given(arguments, "shallow")) {
-        json_t *shallow;
-        TRY(call(client, "key.rekey", new_root ? "\"new_root\":true" : NULL, proof, &shallow));
-        json_decref(shallow);
-    }
-    snprintf(more, sizeof more, "\"rate\":%" PRIu64, rate);
-    return call(client, "key.rekey_deep", more, proof, status);
-}
-
-static enum error proof_take(const json_t *known, const char *file, const char *prompt, bool needed, struct proof *proof)
-{
-    const char *seal = answer_word(known, "seal");
-    bool by_passphrase = strcmp(seal, "passphrase") == 0, by_tpm = strcmp(seal, "tpm") == 0;
-    if (file != NULL && !by_passphrase && !by_tpm)
-        return error_explain(ERROR_INVALID, "no passphrase seals the key of this pool: leave out --passphrase-file");
-    return file != NULL || by_passphrase || needed ? passphrase_read(file, prompt, false, &proof->passphrase, &proof->size)
-                                                   : ERROR_NONE;
-}
-
-static enum error begin(struct client *client, const struct arguments *arguments, uint64_t rate, json_t **status)
-{
-    const char *file = argument_value(arguments, "passphrase-file", NULL);
-    struct proof proof = {NULL, 0};
-    json_t *known;
-    TRY(client_call(client, "key.status", NULL, NULL, &known));
-    bool usable = answer_flag(known, "encryption") && answer_figure(known, "kek_number") != 0;
-    bool by_tpm = strcmp(answer_word(known, "seal"), "tpm") == 0;
-    enum error error = usable ? proof_take(known, file, "Passphrase of the pool, as a proof: ", false, &proof) : ERROR_NONE;
+    struct key_proof proof;
+    if (kept_key_is_given(arguments) && !argument_given(arguments, "new-root") && !argument_given(arguments, "shallow"))
+        return error_explain(ERROR_INVALID, "--key and --recovery are for a new key: say --new-root or --shallow beside --deep");
+    enum error error = key_proof_take(client, arguments, &proof);
     if (error == ERROR_NONE)
-        error = calls(client, arguments, rate, &proof, status);
-    if (error == ERROR_LOCKED && usable && by_tpm && proof.passphrase == NULL) { /* whether it wants one shows when it is asked */
-        error = proof_take(known, NULL, "PIN of the pool, as a proof: ", true, &proof);
-        if (error == ERROR_NONE)
-            error = calls(client, arguments, rate, &proof, status);
-    }
-    arena_free(proof.passphrase);
-    json_decref(known);
+        error = calls(tool, client, arguments, rate, &proof, status);
+    key_proof_end(&proof);
     return error;
 }
 
@@ -246,7 +237,7 @@ enum error key_deep_rekey(struct tool *tool, const struct arguments *arguments)
     uint64_t rate;
     TRY(key_deep_rate(argument_value(arguments, "rate", NULL), &rate));
     TRY(client_open(tool, &client));
-    enum error error = begin(client, arguments, rate, &status);
+    enum error error = begin(tool, client, arguments, rate, &status);
     if (error == ERROR_NONE)
         return show(tool, client, status, argument_given(arguments, "watch"));
     client_close(client);

@@ -240,7 +240,7 @@ static const struct {
     {"list", provider_list, {NULL}},
     {"test", provider_test, {"passphrase-file"}},
     {"add", provider_add, {"type", "seal", "path", "tcti", "pcrs", "servers", "ca", "certificate", "key", "separate", "id"}},
-    {"use", provider_use, {"passphrase-file", "new-passphrase-file", "dry-run"}},
+    {"use", provider_use, {"passphrase-file", "new-passphrase-file", "dry-run", "key", "password-file", "recovery"}},
     {"reseal", provider_reseal, {"passphrase-file", "new-passphrase-file"}},
     {"remove", provider_remove, {"keep-keys"}},
 };
@@ -254,11 +254,13 @@ static const struct option_row options[] = {
     {"servers", "HOST[:PORT]", "add: of type kmip: a server; say it for each, in the order in which they are tried", true},
     {"ca", "FILE", "add: of type kmip: the certificates of whom to trust, in PEM", false},
     {"certificate", "FILE", "add: of type kmip: this machine's certificate", false},
-    {"key", "FILE", "add: of type kmip: its key, which only its owner may read", false},
+    {"key", "FILE", "add: of type kmip: its key, which only its owner may read; use: a backup, as the proof", false},
     {"separate", NULL, "add: of type kmip: the servers do not share their keys", false},
     {"id", "UUID", "add: the id that it had when it was removed", false},
     {"passphrase-file", "FILE", "the present passphrase or PIN is in FILE (\"-\": standard input)", false},
     {"new-passphrase-file", "FILE", "use, reseal: the passphrase or PIN of the new key is in FILE", false},
+    {"password-file", "FILE", "use: the password of the backup is in FILE", false},
+    {"recovery", NULL, "use: the proof is the recovery key, which is asked for or in FILE", false},
     {"dry-run", NULL, "use: try everything, switch nothing, and take the new key back", false},
     {"keep-keys", NULL, "remove: leave old keys of it where they are", false},
     {NULL},
@@ -285,6 +287,8 @@ static enum error action_find(const struct arguments *arguments, size_t *action)
     for (const struct option_row *row = options; row->name != NULL; row++)
         if (argument_given(arguments, row->name) && !is_of(*action, row->name))
             return error_explain(ERROR_INVALID, "--%s is not for key provider %s", row->name, actions[*action].name);
+    if (arguments->positional_count > 2 && actions[*action].run != provider_use)
+        return error_explain(ERROR_INVALID, "key provider %s takes no '%s'", actions[*action].name, arguments->positional[2]);
     return ERROR_NONE;
 }
 
@@ -309,13 +313,14 @@ static enum error run_provider(struct tool *tool, const struct arguments *argume
 const struct command command_key_provider = {
     .noun = "key",
     .verb = "provider",
-    .arguments = "list|test|add|use|reseal|remove [NAME]",
+    .arguments = "list|test|add|use|reseal|remove [NAME] [--recovery [FILE]]",
     .summary = "who keeps the key, and a swap to another one",
     .text =
         "A pool may have several key providers, of which one keeps the key in force. `list` shows them. `add` writes one\n"
         "into coffer.conf, once it was seen that it could make a key. `use` swaps: a new key is made there, every device is\n"
         "put under both keys and read back, and then under the new one alone, while the pool is in use; the present key\n"
-        "is asked for as a proof. A crash leaves the one in force or the other. `use --dry-run` rehearses. The old provider\n"
+        "is asked for as a proof, or, where its provider has lost it, a backup (--key FILE.p12) or the recovery key\n"
+        "(--recovery). A crash leaves the one in force or the other. `use --dry-run` rehearses. The old provider\n"
         "keeps its key until `key retire` ends it; `remove` takes it out of coffer.conf. `reseal` seals the key of the pool\n"
         "by a new passphrase; of a key in a TPM see `key tpm reseal`.\n"
         "`test` fetches the key from NAME, or from the provider in force, as an unlock would, compares it with what is known\n"
@@ -330,9 +335,10 @@ const struct command command_key_provider = {
                 "      --ca ca.pem --certificate host.pem --key host.key\n"
                 "  coffer -C /srv/pool key provider use kms --dry-run\n"
                 "  coffer -C /srv/pool key provider use kms\n"
+                "  coffer -C /srv/pool key provider use kms --key pool.p12\n"
                 "  coffer -C /srv/pool key provider remove native\n",
     .positional_min = 1,
-    .positional_max = 2,
+    .positional_max = 3,
     .options = options,
     .run = run_provider,
 };

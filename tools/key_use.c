@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -16,8 +17,10 @@
 #include "tools/client.h"
 #include "tools/key_provider.h"
 #include "tools/text.h"
+#include "tools/unlock_way.h"
 
-#define MORE_SIZE 160
+#define MORE_SIZE      160
+#define RECOVERY_PLACE 2 /* behind "use" and the name */
 
 struct change {
     const struct provider_task *task;
@@ -26,6 +29,7 @@ struct change {
     char more[MORE_SIZE]; /* its parameters that are not secret */
     const char *seal;     /* of the present key, as the daemon says; borrowed of `status` */
     json_t *status;
+    struct kept_key kept; /* the proof, where it is not the present passphrase */
     char *present, *next; /* in the arena; NULL: none */
     size_t present_size, next_size;
 };
@@ -62,17 +66,23 @@ static enum error call(struct change *change, json_t **result)
 {
     struct client_secret secrets[2];
     size_t count = 0;
-    if (change->present != NULL)
+    AUTO_FREE char *members = NULL;
+    bool by_kept = change->kept.member != NULL;
+    if (asprintf(&members, "%s%s%s", change->more, by_kept ? "," : "", by_kept ? change->kept.member : "") < 0)
+        return ERROR_NO_MEMORY;
+    if (by_kept)
+        secrets[count++] = (struct client_secret){"passphrase", change->kept.passphrase, change->kept.size};
+    else if (change->present != NULL)
         secrets[count++] = (struct client_secret){"passphrase", change->present, change->present_size};
     if (change->next != NULL)
         secrets[count++] = (struct client_secret){"new_passphrase", change->next, change->next_size};
-    return client_call_with_secrets(change->client, change->method, change->more, secrets, count, "changing the key", result);
+    return client_call_with_secrets(change->client, change->method, members, secrets, count, "changing the key", result);
 }
 
 static enum error call_with_pin(struct change *change, json_t **result)
 {
     enum error error = call(change, result);
-    if (error != ERROR_LOCKED || change->present != NULL || strcmp(change->seal, "tpm") != 0)
+    if (error != ERROR_LOCKED || change->present != NULL || change->kept.member != NULL || strcmp(change->seal, "tpm") != 0)
         return error;
     TRY(present_read(change, "PIN of the pool, as a proof: "));
     return call(change, result);
@@ -89,6 +99,7 @@ static void change_end(struct change *change)
 {
     client_close(change->client);
     json_decref(change->status);
+    kept_key_forget(&change->kept);
     arena_free(change->present);
     arena_free(change->next);
 }
@@ -124,7 +135,9 @@ static enum error print_rehearsed(struct tool *tool, const json_t *status)
 static enum error use(struct change *change, const struct provider_config *provider, json_t **result)
 {
     TRY(status_take(change));
-    TRY(present_take(change));
+    TRY(kept_key_read(change->task->arguments, RECOVERY_PLACE, &change->kept));
+    if (change->kept.member == NULL)
+        TRY(present_take(change));
     TRY(next_take(change, provider->seal));
     return call_with_pin(change, result);
 }
@@ -137,6 +150,7 @@ enum error provider_use(const struct provider_task *task)
     json_t *result;
     if (task->name == NULL)
         return error_explain(ERROR_INVALID, "name the provider whose key is to be in force");
+    TRY(kept_key_check(task->arguments, RECOVERY_PLACE));
     TRY(provider_named(task->conf, task->name, &provider));
     snprintf(change.more, sizeof change.more, "\"provider\":\"%s\"%s", provider->name, dry_run ? ",\"dry_run\":true" : "");
     enum error error = client_open(task->tool, &change.client);

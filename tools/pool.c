@@ -92,14 +92,22 @@ static enum error unlock_with_passphrase(struct client *client, const char *file
     return error;
 }
 
+static enum error unlock_by_kept(struct client *client, const struct arguments *arguments, json_t **status)
+{
+    struct kept_key kept;
+    TRY(kept_key_read(arguments, 0, &kept));
+    enum error error =
+        client_call_with_passphrase(client, "pool.unlock", kept.member, kept.passphrase, kept.size, "unlocking", status);
+    kept_key_forget(&kept);
+    return error;
+}
+
 /* A key sealed in a file needs no passphrase, so the daemon tries without one first. */
 static enum error unlock(struct client *client, const struct arguments *arguments, json_t **status)
 {
-    const char *file = argument_value(arguments, "passphrase-file", NULL), *backup = argument_value(arguments, "key", NULL);
-    if (backup != NULL)
-        return unlock_with_backup(client, backup, argument_value(arguments, "password-file", NULL), status);
-    if (argument_given(arguments, "recovery"))
-        return unlock_with_recovery(client, arguments->positional_count > 0 ? arguments->positional[0] : NULL, status);
+    const char *file = argument_value(arguments, "passphrase-file", NULL);
+    if (kept_key_is_given(arguments))
+        return unlock_by_kept(client, arguments, status);
     if (file != NULL)
         return unlock_with_passphrase(client, file, status);
     enum error error = client_call(client, "pool.unlock", NULL, "unlocking", status);
@@ -123,23 +131,10 @@ static enum error unlock_if_locked(struct tool *tool, struct client *client, con
     return error;
 }
 
-/* One way in at a time. */
-static enum error ways_check(const struct arguments *arguments)
-{
-    bool by_key = argument_given(arguments, "key"), by_recovery = argument_given(arguments, "recovery");
-    if (by_key + by_recovery + argument_given(arguments, "passphrase-file") > 1)
-        return error_explain(ERROR_INVALID, "--key, --recovery or --passphrase-file: one of them");
-    if (argument_given(arguments, "password-file") && !by_key)
-        return error_explain(ERROR_INVALID, "--password-file is for --key: a pool has a passphrase (--passphrase-file)");
-    if (arguments->positional_count > 0 && !by_recovery)
-        return error_explain(ERROR_INVALID, "'%s' is too much: a file is for --recovery", arguments->positional[0]);
-    return ERROR_NONE;
-}
-
 static enum error run_unlock(struct tool *tool, const struct arguments *arguments)
 {
     struct client *client;
-    TRY(ways_check(arguments));
+    TRY(kept_key_check(arguments, 0));
     TRY(client_open(tool, &client));
     enum error error = unlock_if_locked(tool, client, arguments);
     client_close(client);

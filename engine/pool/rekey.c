@@ -2,7 +2,8 @@
  * Shallow rekey: the keys of all devices wrapped under a new KEK while the pool is in use (SECURITY 6). The new KEK is one of
  * the provider in force, or of another one that the conf names: then that one is in force afterwards (swap).
  *
- *   prove    the present KEK, from its provider and what a person supplied, opens every superblock
+ *   prove    the present KEK, from its provider and what a person supplied, or of a backup or a recovery key where the
+ *            provider has lost it, opens every superblock
  *   1        every superblock is written under both KEKs, read back, and opened by the new one, asked for anew
  *   commit   the witness names the new KEK: from this moment it is the one in force. The line `provider =` follows
  *   2        every superblock is written under the new one alone, and read back; a new root takes the old one's place
@@ -19,12 +20,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
+#include "crypto/provider_key.h"
 #include "crypto/provider_root.h"
 #include "engine/pool/conf_edit.h"
 #include "engine/pool/deep_rekey.h"
@@ -55,7 +58,8 @@ static enum error proved(struct rekey *rekey)
     enum kek_state state; /* also one that is not to be used any more: to leave it is what this is for */
     TRY(pool_keys_open(rekey->pool->providers, rekey->pool->witness, &rekey->group->superblocks[0], rekey->secret,
                        rekey->keks->present, &state));
-    return rewrap_open_all(&rekey->superblocks, rekey->keks->present, false);
+    enum error error = rewrap_open_all(&rekey->superblocks, rekey->keks->present, false);
+    return error == ERROR_WRONG_KEY && rekey->secret && rekey->secret->key ? pool_kept_key_outdated() : error;
 }
 
 static enum error all_under_both(struct rekey *rekey)
@@ -272,7 +276,26 @@ static void tell(const struct rekey *rekey, uint64_t since)
 
 static const struct provider_secret *secret_or_none(const struct provider_secret *secret)
 {
-    return secret->passphrase ? secret : NULL;
+    return secret->passphrase || secret->key ? secret : NULL;
+}
+
+/* The provider itself has to give the next key, which it cannot make of a root that it has lost. */
+static enum error check_kept(const struct pool *pool, const struct next_key *next)
+{
+    bool keeps_keks;
+    TRY(provider_keeps_keks(next->provider, &keeps_keks));
+    if (keeps_keks || next->new_root)
+        return ERROR_NONE;
+    return error_explain(ERROR_INVALID,
+                         "with a backup or a recovery key as the proof, provider %s needs a new root key: `%s key rekey --shallow "
+                         "--new-root`",
+                         next->provider->name, pool->command);
+}
+
+/* A key file that is gone says nothing of how its key was sealed: then the conf does. */
+static bool is_like(const struct next_key *next, bool by_kept)
+{
+    return !by_kept || (next->provider->path && access(next->provider->path, F_OK) == 0);
 }
 
 /* Which provider makes the next key, and how it is sealed. */
@@ -286,20 +309,20 @@ static enum error choose(struct pool *pool, const struct pool_rekey_options *opt
     if (same && options->provider)
         return error_explain(ERROR_EXISTS, "the key in force is one of provider %s already", next->provider->name);
     next->new_root = options->new_root || !same;
-    next->like = same && !next->secret;
-    return ERROR_NONE;
+    next->like = same && !next->secret && is_like(next, options->key != NULL);
+    return options->key ? check_kept(pool, next) : ERROR_NONE;
 }
 
 static enum error rekey_with(struct rekey *rekey, const struct pool_rekey_options *options)
 {
-    const struct provider_secret secret = {options->passphrase, options->passphrase_size},
+    const struct provider_secret secret = {options->passphrase, options->passphrase_size, options->key},
                                  next = {options->new_passphrase, options->new_passphrase_size};
     uint64_t since = clock_monotonic();
     rekey->secret = secret_or_none(&secret);
     rekey->next.pool = rekey->pool;
     rekey->next.secret = secret_or_none(&next);
     TRY(choose(rekey->pool, options, &rekey->next));
-    if (!rekey->next.secret && rekey->next.provider == rekey->pool->provider)
+    if (!rekey->next.secret && !options->key && rekey->next.provider == rekey->pool->provider)
         rekey->next.secret = rekey->secret;
     if (options->dry_run)
         return rehearse(rekey);

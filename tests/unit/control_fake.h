@@ -44,6 +44,7 @@ struct pool {
     struct deep_rekey_status deep;
     unsigned deep_steps; /* looks at it until it is complete; 0: as it is */
     uint64_t deep_lost;  /* blocks, then */
+    const char *deep_refusal; /* why none begins; NULL: it does */
     struct damage_info damages[4];
     size_t damage_count;
     bool damage_more;

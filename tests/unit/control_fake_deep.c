@@ -19,6 +19,8 @@ enum error pool_deep_rekey(struct pool *pool, const struct pool_rekey_options *o
         return leave(pool, error_explain(ERROR_LOCKED, "the pool is locked: type `coffer -C '/srv/a pool' unlock`"));
     if (pool->deep.state == DEEP_REKEY_RUNNING || pool->deep.state == DEEP_REKEY_PAUSED)
         return leave(pool, error_explain(ERROR_BUSY, "a deep rekey is under way already"));
+    if (pool->deep_refusal != NULL)
+        return leave(pool, error_explain(ERROR_NO_SPACE, "%s", pool->deep_refusal));
     pool->deep = (struct deep_rekey_status){.state = DEEP_REKEY_RUNNING, .rate = rate, .bytes_left = 3u << 20, .bytes_total = 4u << 20,
                                             .bytes_moved = 1u << 20, .nanoseconds = 1000000000, .seconds_left = 3};
     return leave(pool, ERROR_NONE);

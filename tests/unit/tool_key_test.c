@@ -239,6 +239,39 @@ static void a_deep_rekey_shows_how_far_it_is(void **state)
     json_decref(json);
 }
 
+/* It comes before the deep rekey, and stays whatever becomes of that. */
+static void a_new_root_beside_a_deep_rekey_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    assert_int_equal(RUN("key", "rekey", "--deep", "--new-root", "--rate", "1K"), EXIT_USAGE);
+    assert_int_equal(fixture->pool->roots, 0);
+    fixture->pool->deep_refusal = "there is no room for a slot";
+    assert_int_equal(RUN("key", "rekey", "--deep", "--new-root"), EXIT_FAILED);
+    assert_said(fixture->err, "the new key 2 is in force; the deep rekey did not begin: there is no room for a slot");
+    assert_said(fixture->out, "copies of the old one open this pool no more");
+    assert_int_equal(fixture->pool->roots, 1);
+    fixture->pool->deep_refusal = NULL;
+    assert_int_equal(RUN("key", "rekey", "--deep", "--new-root"), EXIT_DONE);
+    assert_said(fixture->out, "Key number 3 of provider native is in force");
+    assert_said(fixture->out, "copies of the old one open this pool no more");
+    assert_int_equal(fixture->pool->roots, 2);
+    for (enum deep_rekey_state under_way = DEEP_REKEY_RUNNING; under_way <= DEEP_REKEY_PAUSED; under_way++) {
+        fixture->pool->deep.state = under_way;
+        assert_int_equal(RUN("key", "rekey", "--deep", "--new-root"), EXIT_REFUSED);
+        assert_said(fixture->err, "under way already, and nothing was changed");
+        assert_int_equal(RUN("key", "rekey", "--deep", "--shallow"), EXIT_REFUSED);
+    }
+    assert_int_equal(fixture->pool->roots, 2);
+    assert_int_equal(fixture->pool->kek_number, 2);
+    fixture->pool->deep.state = DEEP_REKEY_NONE;
+    assert_int_equal(RUN("--json", "key", "rekey", "--deep", "--new-root"), EXIT_DONE);
+    json_t *json = json_loads(fixture->out, 0, NULL);
+    assert_non_null(json);
+    assert_int_equal(json_integer_value(json_object_get(json, "kek_number")), 4);
+    json_decref(json);
+}
+
 static void a_deep_rekey_takes_the_passphrase_as_a_proof(void **state)
 {
     struct fixture *fixture = *state;
@@ -291,6 +324,7 @@ int main(void)
         TEST(a_pin_is_asked_for_where_the_tpm_has_one),
         TEST(a_deep_rekey_shows_how_far_it_is),
         TEST(a_deep_rekey_takes_the_passphrase_as_a_proof),
+        TEST(a_new_root_beside_a_deep_rekey_is_told),
         TEST(a_pool_without_encryption_has_no_key),
         TEST(json_has_the_keys_of_the_method),
     };
