@@ -78,8 +78,10 @@ enum error provider_kek_open(const struct provider_config *config, const struct 
     uint8_t kdk[KEY_SIZE];
     TRY(provider_find(config, &operations));
     *state = KEK_ACTIVE;
-    if (secret != NULL && secret->key != NULL)
+    if (secret != NULL && secret->key != NULL) {
+        *state = operations->open_kek != NULL ? KEK_UNASKED : KEK_ACTIVE;
         return provider_key_kek(secret->key, operations->open_kek != NULL, which, kek);
+    }
     if (operations->open_kek != NULL)
         return operations->open_kek(config, which, kek, state);
     struct provider_root root;

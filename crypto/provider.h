@@ -50,7 +50,8 @@ struct provider_kek {
     uint64_t number, salt; /* the salt is the native provider's; else 0 */
 };
 
-enum kek_state { KEK_ACTIVE, KEK_DEACTIVATED, KEK_COMPROMISED }; /* but for active, it unwraps only */
+/* But for active, it unwraps only. Unasked: it came from a backup or a recovery key, and what its server calls it is unknown. */
+enum kek_state { KEK_ACTIVE, KEK_DEACTIVATED, KEK_COMPROMISED, KEK_UNASKED };
 
 struct provider_secret { /* what a person supplies, for "tpm" the PIN; NULL where not needed */
     const char *passphrase;

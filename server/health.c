@@ -254,8 +254,14 @@ static void check_key_state(const struct health_facts *facts, struct finding *fi
     if (status->locked || status->key_state == NULL || strcmp(status->key_state, "active") == 0)
         return;
     finding->severity = strcmp(status->key_state, "compromised") == 0 ? "error" : "warning";
-    snprintf(finding->evidence, sizeof(finding->evidence),
-             "the key server calls the key %s: it still opens the pool, and nothing new is wrapped with it", status->key_state);
+    if (strcmp(status->key_state, "unasked") == 0)
+        snprintf(finding->evidence, sizeof(finding->evidence),
+                 "the pool was unlocked by a backup or the recovery key, and no key server was asked for the state of its key: "
+                 "nothing new is wrapped with it");
+    else
+        snprintf(finding->evidence, sizeof(finding->evidence),
+                 "the key server calls the key %s: it still opens the pool, and nothing new is wrapped with it",
+                 status->key_state);
     snprintf(finding->command, sizeof(finding->command), "%s key rekey --shallow", facts->self);
 }
 

@@ -198,17 +198,22 @@ bool opening_is_whole(const struct opening *opening)
     return true;
 }
 
-/* With a key that the server calls deactivated or compromised nothing is wrapped anew. Copies that are whole serve on. */
+static const char *why_not_active(const struct opening *opening)
+{
+    return opening->key->state == KEK_UNASKED ? "came from a backup or a recovery key, and its server was not asked"
+                                              : "is no longer active on its server";
+}
+
+/* With a key that the server calls deactivated or compromised, or may call so, nothing is wrapped anew. Copies that are whole serve on. */
 static enum error mend_without_key(const struct opening *opening)
 {
     if (opening->repairs)
         return error_explain(ERROR_ACCESS,
-                             "the key of provider %s is no longer active on its server: superblocks cannot be written "
-                             "anew under it",
-                             opening->pool->provider->name);
+                             "the key of provider %s %s: superblocks cannot be written anew under it",
+                             opening->pool->provider->name, why_not_active(opening));
     if (!opening_is_whole(opening))
-        message(MESSAGE_WARNING, "superblocks are not written anew: the key of provider %s is no longer active",
-                opening->pool->provider->name);
+        message(MESSAGE_WARNING, "superblocks are not written anew: the key of provider %s %s", opening->pool->provider->name,
+                why_not_active(opening));
     return ERROR_NONE;
 }
 

@@ -50,13 +50,17 @@ static void health_tells_of_the_key_on_its_servers(void **state)
     (void)state;
     struct pool_status *status = test_calloc(1, sizeof(*status));
     status->encryption = true;
-    static const struct { const char *key_state, *severity; } states[] = {
-        {"active", "ok"}, {"deactivated", "warning"}, {"compromised", "error"}};
+    static const struct { const char *key_state, *severity, *words; } states[] = {
+        {"active", "ok", "may open the pool"},
+        {"deactivated", "warning", "the key server calls the key deactivated"},
+        {"compromised", "error", "the key server calls the key compromised"},
+        {"unasked", "warning", "no key server was asked"}};
     for (size_t i = 0; i < COUNT_OF(states); i++) {
         struct health_facts facts = {.status = status, .self = "coffer"};
         status->key_state = states[i].key_state;
         json_t *checks = health_json(&facts);
         assert_string_equal(severity(checks, "KEY_STATE"), states[i].severity);
+        assert_non_null(strstr(evidence(checks, "KEY_STATE"), states[i].words));
         assert_string_equal(severity(checks, "UNLOCK_READY"), "ok"); /* nobody is asked */
         json_decref(checks);
     }
