@@ -21,7 +21,9 @@
 #include "crypto/arena.h"
 #include "crypto/provider_key.h"
 #include "crypto/provider_tpm.h"
+#include "crypto/recovery.h"
 #include "engine/pool/key_dates.h"
+#include "engine/pool/providers.h"
 #include "tools/command.h"
 #include "tools/cycle.h"
 #include "tools/place.h"
@@ -256,6 +258,53 @@ static enum error run_drill(struct tool *tool, const struct arguments *arguments
 
 /* ---- restore ---------------------------------------------------------------------------------------------------- */
 
+/* The key that the recovery key in `file`, or that is asked for, unwraps of the pool directory's recovery.json. */
+static enum error recovery_open(const struct pool_conf *conf, const char *file, struct key_backup *kept)
+{
+    struct provider_secret secret;
+    struct recovery recovery;
+    TRY(recovery_load(conf->directory, &recovery));
+    if (!uuid_equal(recovery.pool, conf->pool))
+        return error_explain(ERROR_FOREIGN, "%s/" RECOVERY_NAME " is another pool's", conf->directory);
+    const struct provider_config *provider = provider_of_id(conf, recovery.provider);
+    kept->pool = recovery.pool;
+    kept->provider = recovery.provider;
+    kept->is_kek = recovery.is_kek;
+    kept->kek_number = recovery.kek_number;
+    memcpy(kept->kcv, recovery.kcv, KCV_SIZE);
+    snprintf(kept->provider_name, sizeof kept->provider_name, "%s", provider == NULL ? "native" : provider->name);
+    uint8_t *recovery_key = arena_allocate(KEY_SIZE);
+    if (recovery_key == NULL)
+        return ERROR_NO_MEMORY;
+    enum error error = secret_read(file, "Recovery key of the pool: ", false, &secret);
+    if (error == ERROR_NONE) {
+        error = recovery_key_parse(secret.passphrase, secret.passphrase_size, recovery_key);
+        secret_forget(&secret);
+    }
+    if (error == ERROR_NONE)
+        error = recovery_unwrap(&recovery, recovery_key, kept->key);
+    arena_free(recovery_key);
+    return error;
+}
+
+static enum error recovery_read(struct tool *tool, const char *file, struct key_backup **backup)
+{
+    struct pool_conf *conf;
+    TRY(conf_of_pool(tool, &conf));
+    struct key_backup *kept = arena_allocate(sizeof *kept);
+    enum error error = kept == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+    if (error == ERROR_NONE) {
+        *kept = (struct key_backup){0};
+        error = recovery_open(conf, file, kept);
+    }
+    pool_conf_destroy(conf);
+    if (error != ERROR_NONE)
+        key_backup_destroy(kept);
+    else
+        *backup = kept;
+    return error;
+}
+
 static enum error restore_to(const struct arguments *arguments, const struct key_backup *backup, const char *path)
 {
     struct provider_config config = {.id = backup->provider, .type = "native", .path = path,
@@ -264,10 +313,9 @@ static enum error restore_to(const struct arguments *arguments, const struct key
     snprintf(config.name, sizeof config.name, "%s", backup->provider_name);
     if (backup->is_kek)
         return error_explain(ERROR_UNSUPPORTED,
-                             "%s holds a key of key servers, of which no key file is made: `coffer unlock --key` opens the pool "
+                             "this is a key of key servers, of which no key file is made: `coffer unlock --key` opens the pool "
                              "by it, and then `coffer key rekey --shallow`, with the same --key where the servers have lost "
-                             "theirs, makes a new one there",
-                             arguments->positional[0]);
+                             "theirs, makes a new one there");
     if (strcmp(config.seal, "passphrase") == 0)
         TRY(secret_read(argument_value(arguments, "passphrase-file", NULL), "Passphrase for the key file: ", true, &secret));
     enum error error = provider_key_store(&config, &secret, backup->key);
@@ -278,8 +326,13 @@ static enum error restore_to(const struct arguments *arguments, const struct key
 static enum error restore_check(const struct arguments *arguments, const char *path)
 {
     const char *seal = argument_value(arguments, "seal", "file");
+    bool by_recovery = argument_given(arguments, "recovery");
     if (path == NULL)
         return error_explain(ERROR_INVALID, "name the key file that is to be made: --to PATH");
+    if (arguments->positional_count == 0 && !by_recovery)
+        return error_explain(ERROR_INVALID, "name the backup, FILE.p12, or say --recovery");
+    if (argument_given(arguments, "password-file") && by_recovery)
+        return error_explain(ERROR_INVALID, "--password-file is for a backup: the recovery key has none");
     if (strcmp(seal, "tpm") == 0)
         return error_explain(ERROR_INVALID, "no key is restored into a TPM directly: restore it with --seal passphrase; then "
                                             "`coffer key tpm reseal --copy` that file where the old key file is still there, "
@@ -298,7 +351,10 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
     const char *path = argument_value(arguments, "to", NULL);
     struct key_backup *backup;
     TRY(restore_check(arguments, path));
-    TRY(key_backup_file_read(arguments->positional[0], argument_value(arguments, "password-file", NULL), &backup));
+    const char *file = arguments->positional_count > 0 ? arguments->positional[0] : NULL;
+    TRY(argument_given(arguments, "recovery")
+            ? recovery_read(tool, file, &backup)
+            : key_backup_file_read(file, argument_value(arguments, "password-file", NULL), &backup));
     enum error error = restore_to(arguments, backup, path);
     if (error == ERROR_NONE && tool->json)
         error = print_backup(tool, backup, path, NULL);
@@ -322,6 +378,7 @@ static const struct option_row backup_options[] = {
 static const struct option_row drill_options[] = {PASSWORD_ROW, {NULL}};
 static const struct option_row restore_options[] = {
     PASSWORD_ROW,
+    {"recovery", NULL, "by the recovery key, which is asked for or in FILE, and the pool directory's recovery.json", false},
     {"to", "PATH", "the key file to be made", false},
     {"seal", "HOW", "file (default) or passphrase", false},
     {"passphrase-file", "FILE", "read the new passphrase from FILE", false},
@@ -363,13 +420,13 @@ const struct command command_key_drill = {
 const struct command command_key_restore = {
     .noun = "key",
     .verb = "restore",
-    .arguments = "FILE.p12",
-    .summary = "make a key file of a backup again",
-    .text = "Writes the key in the backup to a new key file, as it is or under a passphrase. Nothing is overwritten, and no pool\n"
-            "is asked. A key in a TPM that is gone: restore it under a passphrase, then `coffer key tpm reseal --copy` that file.",
+    .arguments = "FILE.p12 | --recovery [FILE]",
+    .summary = "make a key file again, of a backup or by the recovery key",
+    .text = "Writes the key in the backup, or the one that the recovery key unwraps, to a new key file, as it is or under a\n"
+            "passphrase. Nothing is overwritten, and no daemon is asked. A key in a TPM that is gone: restore it under a passphrase, then `coffer key tpm reseal --copy` that file.",
     .examples = "  coffer key restore pool.p12 --to /srv/pool/native.key\n"
+                "  coffer -C /srv/pool key restore --recovery --to /srv/pool/native.key\n"
                 "  coffer key restore pool.p12 --to /root/copy.key --seal passphrase\n",
-    .positional_min = 1,
     .positional_max = 1,
     .options = restore_options,
     .run = run_restore,

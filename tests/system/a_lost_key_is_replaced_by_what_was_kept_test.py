@@ -115,6 +115,19 @@ class LostKeyIsReplaced(unittest.TestCase):
         self.assertTrue(all(row["current"] for row in self.pool.json("key", "status")["data_keys"]))
         self.opens_by_itself()
 
+    def test_the_recovery_key_makes_the_key_file_again(self):
+        self.lose()
+        to = ("--to", self.key)
+        self.pool.refused("key", "restore", *to, status=USAGE)
+        self.pool.refused("key", "restore", *self.by_recovery, *to, "--password-file", self.password, status=USAGE)
+        self.assertIn("no recovery key", self.pool.refused("key", "restore", "--recovery", self.phrase, *to, status=USAGE))
+        self.assertFalse(os.path.exists(self.key))
+        self.pool.coffer("key", "restore", *self.by_recovery, *to)
+        self.assertEqual(os.stat(self.key).st_mode & 0o777, 0o600)
+        self.assertEqual(self.in_force(), ("native", 1))
+        self.opens_by_itself()
+        self.assertIn("exists already", self.pool.refused("key", "restore", *self.by_recovery, *to))
+
     def test_what_goes_not_together_is_refused(self):
         self.lose()
         rekey = ("key", "rekey", "--shallow", "--new-root")
