@@ -23,13 +23,15 @@
  *
  * What cannot be read says nothing of the disk's future at first: the segment is passed over, and tried again later. At the
  * last try blocks that still cannot be read are written as zeros and counted as damage, else one bad sector would keep an
- * old key for ever. Their items fail their tags as before. That is done only where a device answers otherwise.
+ * old key for ever. Their items fail their tags as before. That is done only where the device reads elsewhere, before and
+ * after: one that is away for some seconds and comes back in the midst of it has lost nothing.
  *
  * Locks: the list of what is on its way under the group's lock; keyrings are exchanged under it, and read by one atomic
  * load (group_keyring). Nothing is held across I/O.
  */
 #include "engine/group/reencrypt.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,6 +235,18 @@ static enum error before_end(struct reencrypt *r)
     return error;
 }
 
+static void lost_tell(struct reencrypt *r, const struct reencrypt_copy *copy)
+{
+    if (r->segment_lost == 0)
+        return;
+    r->blocks_lost += r->segment_lost;
+    message(MESSAGE_WARNING,
+            "%s: %" PRIu32 " blocks of segment %" PRIu64 ", the first at byte %" PRIu64 ", cannot be read: they are zeros under the "
+            "new key, and lost (%" PRIu64 " of all segments so far); a scrub tells what they belong to",
+            copy->device->path, r->segment_lost, copy->move.serial, copy->from + (uint64_t)r->first_lost * BLOCK_SIZE,
+            r->blocks_lost);
+}
+
 static enum error copy_judge(struct reencrypt *r, const struct reencrypt_copy *copy, enum error error)
 {
     if (error)
@@ -243,9 +257,10 @@ static enum error copy_judge(struct reencrypt *r, const struct reencrypt_copy *c
         return error;
     if (!error) {
         trouble_forget(r, copy->move.serial);
+        lost_tell(r, copy);
         return ERROR_NONE;
     }
-    trouble_note(r, copy->move.serial, error == ERROR_IO);
+    trouble_note(r, copy->move.serial, error == ERROR_IO && !r->silent);
     return error == ERROR_NO_SPACE ? ERROR_AGAIN : error == ERROR_IO ? ERROR_NONE : error;
 }
 

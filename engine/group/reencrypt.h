@@ -69,6 +69,8 @@ struct reencrypt {
     void *context;
     bool gently;          /* others work: one piece at a time; `breathe` says so */
     uint64_t blocks_lost; /* that could not be read */
+    uint32_t segment_lost, first_lost; /* of the segment that is read */
+    bool silent;                       /* nothing of its device could be read */
     uint32_t cursor;
     struct reencrypt_window windows[2]; /* one is read while the other is written */
     unsigned turn;
@@ -86,7 +88,8 @@ void reencrypt_deinit(struct reencrypt *reencrypt);
 /*
  * Copies the next segment that is under an old key. ERROR_NOT_FOUND: there is none that could be moved now, though there may be
  * one later; ERROR_AGAIN: no slot is to be had, or too many wait for a publish; ERROR_INTERRUPTED: `breathe` said so;
- * ERROR_FENCED. What cannot be read is passed over twice; then the blocks that still cannot are zeros, told, and counted.
+ * ERROR_FENCED. What cannot be read is passed over twice; then the blocks that still cannot are zeros, told, and counted. A
+ * try of which the device read nothing at all, wherever, says nothing, and does not count.
  */
 enum error reencrypt_segment(struct reencrypt *reencrypt) CHECKED;
 

@@ -16,9 +16,9 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/message.h"
 #include "engine/group/append.h"
 #include "engine/group/group.h"
+#include "engine/group/superblock_image.h"
 
 #define READS_AGAIN_MAX 16u /* of one window */
 #define PIECES_AHEAD    4u  /* that are read, where nobody else works */
@@ -61,18 +61,47 @@ static void piece_begin(const struct work *work, size_t piece)
     device_submit(&(struct device_io *){io}, 1);
 }
 
-static void lost_tell(struct reencrypt *r, const struct reencrypt_copy *copy, uint64_t offset)
+static void block_lose(const struct work *work, uint32_t block, uint8_t *bytes)
 {
-    if (r->blocks_lost++ == 0 || r->blocks_lost % 1024 == 0)
-        message(MESSAGE_ERROR,
-                "%s: the block at byte %llu, of segment %llu, cannot be read: it is written as zeros under the new key, and lost "
-                "(%llu of them so far); a scrub tells what it belongs to",
-                copy->device->path, (unsigned long long)offset, (unsigned long long)copy->move.serial,
-                (unsigned long long)r->blocks_lost);
+    if (work->r->segment_lost++ == 0)
+        work->r->first_lost = block;
+    memset(bytes, 0, BLOCK_SIZE);
 }
 
-/* Block by block, where the whole could not be read. A device of which nothing can be read is another matter than a bad
- * sector. */
+/* Whether the device reads anywhere else, at one of its superblocks. Where it does not, nothing is known of a block. */
+static bool device_answers(const struct work *work)
+{
+    struct device *device = work->copy->device;
+    enum error error = ERROR_IO;
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES && error; copy++)
+        error = device_read(device, superblock_offset(device->size, copy), work->r->again, BLOCK_SIZE);
+    work->r->silent = error != ERROR_NONE;
+    return error == ERROR_NONE;
+}
+
+static enum error block_read(const struct work *work, const struct device_io *piece, size_t i, bool *bad)
+{
+    enum error error = device_read(work->copy->device, piece->offset + i * BLOCK_SIZE, (uint8_t *)piece->buffer + i * BLOCK_SIZE,
+                                   BLOCK_SIZE);
+    *bad = error == ERROR_IO;
+    return *bad ? ERROR_NONE : error;
+}
+
+/* The device may have come back in the midst of the first look, so what is given up fails once more, and other places do not
+ * before and behind it. */
+static enum error bad_read_again(const struct work *work, const struct device_io *piece, bool *bad, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!bad[i])
+            continue;
+        TRY(block_read(work, piece, i, &bad[i]));
+        if (bad[i] && !device_answers(work))
+            return ERROR_IO;
+    }
+    return ERROR_NONE;
+}
+
+/* Block by block, where the whole could not be read. */
 static enum error blocks_read(const struct work *work, const struct device_io *piece)
 {
     size_t lost = 0, count = piece->size / BLOCK_SIZE;
@@ -80,23 +109,17 @@ static enum error blocks_read(const struct work *work, const struct device_io *p
     if (!bad)
         return ERROR_NO_MEMORY;
     for (size_t i = 0; i < count; i++) {
-        enum error error = device_read(work->copy->device, piece->offset + i * BLOCK_SIZE, (uint8_t *)piece->buffer + i * BLOCK_SIZE,
-                                       BLOCK_SIZE);
-        if (error && error != ERROR_IO)
-            return error;
-        bad[i] = error != ERROR_NONE;
+        TRY(block_read(work, piece, i, &bad[i]));
         lost += bad[i];
     }
-    if (lost && (!work->copy->last_try || lost == count))
+    if (lost && (!device_answers(work) || !work->copy->last_try))
         return ERROR_IO;
-    for (size_t i = 0; i < count; i++)
-        if (bad[i])
-            lost_tell(work->r, work->copy, piece->offset + i * BLOCK_SIZE);
+    TRY(bad_read_again(work, piece, bad, count));
     uint32_t block = (uint32_t)((piece->offset - work->copy->from) / BLOCK_SIZE);
     TRY(decrypt(work, block, piece->buffer, piece->size));
     for (size_t i = 0; i < count; i++)
         if (bad[i])
-            memset((uint8_t *)piece->buffer + i * BLOCK_SIZE, 0, BLOCK_SIZE);
+            block_lose(work, block + (uint32_t)i, (uint8_t *)piece->buffer + i * BLOCK_SIZE);
     return ERROR_NONE;
 }
 
@@ -342,6 +365,8 @@ enum error reencrypt_read(struct reencrypt *r, const struct reencrypt_copy *copy
 {
     struct work work = {.r = r, .copy = copy, .window = &r->windows[r->turn],
                         .segment_blocks = segment_blocks(&r->group->segments)};
+    r->silent = false;
+    r->segment_lost = 0;
     TRY(keys_get(&work));
     enum error error = windows_run(&work);
     r->last_block = work.block;

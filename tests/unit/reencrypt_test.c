@@ -9,6 +9,8 @@
 
 #include "engine/device/kind.h"
 #include "engine/group/append.h"
+#include "engine/group/superblock_image.h"
+#include "engine/pool/deep_rekey.h"
 #include "tests/unit/fill_fixture.h"
 
 #define DEVICES  2
@@ -20,8 +22,18 @@ static char paths[DEVICES][160];
 static const struct device_operations *honest;
 static struct device_operations failing;
 static _Atomic uint64_t bad_block, bad_end; /* bytes of the first device whose reads fail */
-static _Atomic int bad_reads;               /* so many reads more */
+static _Atomic int bad_reads;               /* so many reads of one block more, and all longer ones meanwhile */
+static _Atomic bool silent;                 /* from the first of them on, as long as they fail, superblocks do, too */
+static int bad_total;
 static _Atomic int countdown;               /* of writes of superblocks, to the one that fails; 0: none */
+
+static bool is_superblock(const struct device_io *io)
+{
+    bool is = false;
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        is |= io->offset == superblock_offset(io->device->size, copy);
+    return is && strcmp(io->device->path, paths[0]) == 0;
+}
 
 static bool fails(const struct device_io *io)
 {
@@ -30,10 +42,11 @@ static bool fails(const struct device_io *io)
     if (hit && io->operation == DEVICE_WRITE)
         atomic_store(&bad_reads, 0); /* the disk has another sector for it */
     if (hit && io->operation == DEVICE_READ && atomic_load(&bad_reads) > 0) {
-        atomic_fetch_sub(&bad_reads, 1);
+        atomic_fetch_sub(&bad_reads, io->size == BLOCK_SIZE);
         return true;
     }
-    return false;
+    int left = atomic_load(&bad_reads);
+    return atomic_load(&silent) && left > 0 && left < bad_total && io->operation == DEVICE_READ && is_superblock(io);
 }
 
 static void submit_failing(struct device_io **ios, size_t count)
@@ -129,6 +142,7 @@ static int teardown(void **context)
 {
     (void)context;
     atomic_store(&bad_reads, 0);
+    atomic_store(&silent, false);
     atomic_store(&countdown, 0);
     if (pool != NULL)
         assert_fine(pool_close(pool));
@@ -370,19 +384,30 @@ static void a_pool_that_is_full_is_encrypted_anew(void **context)
 
 /* ---- damage ---------------------------------------------------------------------------------------------------------- */
 
-/* A block of a full segment of the first device, in the middle of an append. */
-static void spoil(int reads)
+/* A full segment of the first device. */
+static uint64_t full_segment(void)
 {
     const struct segments *segments = &pool->group->segments;
     for (uint32_t i = 0; i < segments->slot_count[0]; i++)
         if (segments->table[i].state == SLOT_SEALED && segments->table[i].live > segment_size(segments) / 2 &&
-            segment_has_units(&segments->table[i])) {
-            atomic_store(&bad_block, segment_offset(segments, i) + segment_size(segments) * 3 / 8);
-            atomic_store(&bad_end, segment_offset(segments, i) + segment_size(segments) * 3 / 8 + BLOCK_SIZE);
-            atomic_store(&bad_reads, reads);
-            return;
-        }
+            segment_has_units(&segments->table[i]))
+            return segment_offset(segments, i);
     fail_msg("no segment is full");
+    return 0;
+}
+
+static void spoil_range(uint64_t first, uint64_t size, int reads)
+{
+    atomic_store(&bad_block, first);
+    atomic_store(&bad_end, first + size);
+    bad_total = reads;
+    atomic_store(&bad_reads, reads);
+}
+
+/* A block in the middle of an append. */
+static void spoil(int reads)
+{
+    spoil_range(full_segment() + segment_size(&pool->group->segments) * 3 / 8, BLOCK_SIZE, reads);
 }
 
 static void a_block_that_cannot_be_read_is_lost_and_no_other(void **context)
@@ -403,13 +428,66 @@ static void a_block_that_cannot_be_read_is_lost_and_no_other(void **context)
 static void a_read_that_fails_for_a_while_loses_nothing(void **context)
 {
     (void)context;
-    spoil(4); /* the window and the block, twice */
+    spoil(2); /* the block, twice */
     assert_fine(deep(0));
     await_complete();
     assert_int_equal(atomic_load(&bad_reads), 0);
     assert_int_equal(look_at().blocks_lost, 0);
     reopen(false);
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
+}
+
+/* The third look at the first blocks of a segment begins in the outage and ends behind it. */
+static void assert_outage_is_survived(bool all)
+{
+    const int piece = REENCRYPT_PIECE / BLOCK_SIZE;
+    spoil_range(full_segment(), segment_size(&pool->group->segments), 2 * piece + 40);
+    atomic_store(&silent, all);
+    assert_fine(deep(0));
+    await_complete();
+    assert_int_equal(atomic_load(&bad_reads), 0);
+    assert_int_equal(look_at().blocks_lost, 0);
+    reopen(false);
+    assert_int_equal(assert_all(0, BLOCKS, 0), 0);
+}
+
+static void a_region_that_comes_back_within_the_last_try_loses_nothing(void **context)
+{
+    (void)context;
+    assert_outage_is_survived(false);
+}
+
+static void a_device_that_comes_back_within_the_last_try_loses_nothing(void **context)
+{
+    (void)context;
+    assert_outage_is_survived(true);
+}
+
+static unsigned tries_made(void)
+{
+    unsigned most = 0;
+    for (size_t i = 0; i < pool->deep_rekey->reencrypt.trouble_count; i++)
+        most = MAX(most, pool->deep_rekey->reencrypt.troubles[i].tries);
+    return most;
+}
+
+static void a_device_that_reads_nothing_uses_up_no_tries(void **context)
+{
+    const int enough = 1 << 20;
+    (void)context;
+    spoil_range(full_segment(), segment_size(&pool->group->segments), enough);
+    atomic_store(&silent, true);
+    assert_fine(deep(0));
+    for (unsigned i = 0; i < PATIENCE && atomic_load(&bad_reads) > enough - 200; i++)
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    assert_true(atomic_load(&bad_reads) <= enough - 200);
+    assert_fine(pool_deep_rekey_pause(pool));
+    clock_sleep(500 * CLOCK_MILLISECOND);
+    assert_int_equal(tries_made(), 0);
+    assert_fine(pool_deep_rekey_resume(pool));
+    atomic_store(&bad_reads, 0);
+    await_complete();
+    assert_int_equal(look_at().blocks_lost, 0);
 }
 
 static void a_superblock_that_cannot_be_written_leaves_all_data_readable(void **context)
@@ -484,6 +562,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pool_that_is_full_is_encrypted_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(a_block_that_cannot_be_read_is_lost_and_no_other, setup, teardown),
         cmocka_unit_test_setup_teardown(a_read_that_fails_for_a_while_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_region_that_comes_back_within_the_last_try_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_device_that_comes_back_within_the_last_try_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_device_that_reads_nothing_uses_up_no_tries, setup, teardown),
         cmocka_unit_test_setup_teardown(a_superblock_that_cannot_be_written_leaves_all_data_readable, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_one_waits_for_the_end_of_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_without_encryption_has_no_key_to_change, setup_plain, teardown),
