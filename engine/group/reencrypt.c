@@ -84,7 +84,7 @@ static struct reencrypt_trouble *trouble_find(struct reencrypt *r, uint64_t seri
 }
 
 /* The next look at it is later. Where there is no room to remember that, it is just the next one's turn. */
-static void trouble_note(struct reencrypt *r, uint64_t serial, bool unread)
+static void trouble_note(struct reencrypt *r, uint64_t serial, bool unread, bool counts)
 {
     struct reencrypt_trouble *trouble = trouble_find(r, serial);
     if (!trouble && r->trouble_count < COUNT_OF(r->troubles)) {
@@ -93,7 +93,8 @@ static void trouble_note(struct reencrypt *r, uint64_t serial, bool unread)
     }
     if (!trouble)
         return;
-    trouble->tries += unread;
+    trouble->unread = unread;
+    trouble->tries += counts;
     trouble->again = clock_monotonic() + TRY_PAUSE;
 }
 
@@ -125,6 +126,24 @@ static bool is_outdated(const struct group *group, uint32_t index)
         return false;
     const struct keyring *keyring = group_keyring(group, segment_device(&group->segments, index));
     return segment->key_slot != keyring_current(keyring, KEY_KIND_DEK)->number;
+}
+
+/* Those that died, or that the cleaner emptied, are nobody's trouble any more. */
+size_t reencrypt_unread(struct reencrypt *r)
+{
+    struct group *group = r->group;
+    size_t kept = 0, unread = 0;
+    mutex_lock(&group->lock);
+    for (size_t i = 0; i < r->trouble_count; i++) {
+        uint32_t index = segment_find(&group->segments, r->troubles[i].serial);
+        if (index == SEGMENT_NONE || !is_outdated(group, index))
+            continue;
+        unread += r->troubles[i].unread;
+        r->troubles[kept++] = r->troubles[i];
+    }
+    r->trouble_count = kept;
+    mutex_unlock(&group->lock);
+    return unread;
 }
 
 static bool is_candidate(struct reencrypt *r, uint32_t index)
@@ -260,7 +279,7 @@ static enum error copy_judge(struct reencrypt *r, const struct reencrypt_copy *c
         lost_tell(r, copy);
         return ERROR_NONE;
     }
-    trouble_note(r, copy->move.serial, error == ERROR_IO && !r->silent);
+    trouble_note(r, copy->move.serial, error == ERROR_IO, error == ERROR_IO && !r->silent);
     return error == ERROR_NO_SPACE ? ERROR_AGAIN : error == ERROR_IO ? ERROR_NONE : error;
 }
 

@@ -59,6 +59,7 @@ struct reencrypt_window {
 struct reencrypt_trouble {
     uint64_t serial, again; /* clock_monotonic */
     unsigned tries;
+    bool unread;
 };
 
 /* Of the thread that copies. */
@@ -92,6 +93,9 @@ void reencrypt_deinit(struct reencrypt *reencrypt);
  * try of which the device read nothing at all, wherever, says nothing, and does not count.
  */
 enum error reencrypt_segment(struct reencrypt *reencrypt) CHECKED;
+
+/* How many segments could not be read when that was last tried, and are still under an old key. Under no lock. */
+size_t reencrypt_unread(struct reencrypt *reencrypt);
 
 /* reencrypt_copy.c, for reencrypt_segment(): all of a segment is read and decrypted, of one that is longer than a window all but
  * the last of them written too; that one is written, which may be left in flight; waits for that. */

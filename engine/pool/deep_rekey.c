@@ -310,6 +310,18 @@ static bool has_ended(struct deep_rekey *deep)
     return ended;
 }
 
+/* It goes on with others meanwhile, but cannot come to its end. */
+static bool is_unread(struct deep_rekey *deep)
+{
+    size_t unread = reencrypt_unread(&deep->reencrypt);
+    if (unread && !deep->told_unread)
+        message(MESSAGE_WARNING, "pool %s: the deep rekey could not read a segment, and tries again every other second; "
+                                 "`%s key status` shows how much is left",
+                deep->pool->directory, deep->pool->command);
+    deep->told_unread = unread != 0;
+    return unread != 0;
+}
+
 /* What holds it up is told once, not at each try. */
 static bool is_holdup(struct deep_rekey *deep, enum error error)
 {
@@ -318,8 +330,9 @@ static bool is_holdup(struct deep_rekey *deep, enum error error)
         message(MESSAGE_ERROR, "pool %s: the deep rekey cannot go on: %s; it tries again every second", deep->pool->directory,
                 error_sentence(error));
     deep->told = holds_up ? error : ERROR_NONE;
+    bool unread = is_unread(deep);
     mutex_lock(&deep->mutex);
-    deep->holdup = deep->told;
+    deep->holdup = !holds_up && unread ? ERROR_IO : deep->told;
     mutex_unlock(&deep->mutex);
     return holds_up;
 }

@@ -27,6 +27,7 @@ struct deep_rekey {
     bool journal_left;
     uint64_t folded_at, user_requests, published_at;
     enum error told;
+    bool told_unread;
 };
 
 /* At an open: goes on with what is under old keys. `kek`: the one in force. */

@@ -463,6 +463,28 @@ static void a_device_that_comes_back_within_the_last_try_loses_nothing(void **co
     assert_outage_is_survived(true);
 }
 
+static void a_whole_piece_that_cannot_be_read_does_not_keep_the_old_key(void **context)
+{
+    bool waited = false;
+    (void)context;
+    spoil_range(full_segment() + 4 * REENCRYPT_PIECE, REENCRYPT_PIECE, INT32_MAX);
+    assert_fine(deep(0));
+    for (unsigned i = 0; i < PATIENCE / 4 && look_at().state != DEEP_REKEY_COMPLETE; i++) {
+        waited |= look_at().waits == ERROR_IO;
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    }
+    assert_int_equal(look_at().state, DEEP_REKEY_COMPLETE);
+    assert_true(waited);
+    assert_int_equal(look_at().waits, ERROR_NONE);
+    assert_int_equal(look_at().blocks_lost, REENCRYPT_PIECE / BLOCK_SIZE);
+    assert_one_key(2);
+    atomic_store(&bad_reads, 0);
+    reopen(false);
+    unsigned bad = assert_all(0, BLOCKS, 0);
+    if (bad < 1 || bad > REENCRYPT_PIECE / BLOCK_SIZE + 8)
+        fail_msg("%u blocks are lost", bad);
+}
+
 static unsigned tries_made(void)
 {
     unsigned most = 0;
@@ -484,6 +506,7 @@ static void a_device_that_reads_nothing_uses_up_no_tries(void **context)
     assert_fine(pool_deep_rekey_pause(pool));
     clock_sleep(500 * CLOCK_MILLISECOND);
     assert_int_equal(tries_made(), 0);
+    assert_int_equal(look_at().waits, ERROR_IO);
     assert_fine(pool_deep_rekey_resume(pool));
     atomic_store(&bad_reads, 0);
     await_complete();
@@ -565,6 +588,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_region_that_comes_back_within_the_last_try_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_device_that_comes_back_within_the_last_try_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_device_that_reads_nothing_uses_up_no_tries, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_whole_piece_that_cannot_be_read_does_not_keep_the_old_key, setup, teardown),
         cmocka_unit_test_setup_teardown(a_superblock_that_cannot_be_written_leaves_all_data_readable, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_one_waits_for_the_end_of_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_without_encryption_has_no_key_to_change, setup_plain, teardown),
