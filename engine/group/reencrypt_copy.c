@@ -8,7 +8,7 @@
  * Whatever is there is copied as it is, damaged or not. But a read may give something else than what the device holds,
  * once, and a copy would make that last for ever. So appends and what is in them are held against their tags, and what does not
  * fit is read again: where that gives the same it is so on the device, and stays so; else what was read last is looked
- * at. Where no append begins the segment ends, and nothing behind it is of use to anybody; that block too is read twice.
+ * at. Where no append begins the segment ends, or the begin of one is damaged: all that is behind it is read twice.
  *
  * A crash is harmless: nothing names the slot that is written. No locks.
  */
@@ -154,24 +154,51 @@ static enum error pieces_read(const struct work *work)
 
 /* ---- verifying --------------------------------------------------------------------------------------------------- */
 
+/* *same is left where the device gives what is there already; else that is there now. */
+static enum error piece_read_again(const struct work *work, uint32_t block, uint32_t blocks, bool *same)
+{
+    size_t size = (size_t)blocks * BLOCK_SIZE;
+    TRY(device_read(work->copy->device, work->copy->from + (uint64_t)block * BLOCK_SIZE, work->r->again, size));
+    TRY(decrypt(work, block, work->r->again, size));
+    if (memcmp(bytes_at(work, block), work->r->again, size) == 0)
+        return ERROR_NONE;
+    memcpy(bytes_at(work, block), work->r->again, size);
+    *same = false;
+    return ERROR_NONE;
+}
+
 /* *same: the device gives what is there already; else it is there now. What cannot be read now is as it was. */
 static enum error read_again(const struct work *work, uint32_t block, uint32_t blocks, bool *same)
 {
     *same = true;
     for (uint32_t n; blocks > 0; block += n, blocks -= n) {
         n = MIN(blocks, REENCRYPT_PIECE / BLOCK_SIZE);
-        size_t size = (size_t)n * BLOCK_SIZE;
-        enum error error =
-            device_read(work->copy->device, work->copy->from + (uint64_t)block * BLOCK_SIZE, work->r->again, size);
-        if (error == ERROR_IO)
-            continue;
-        TRY(error);
-        TRY(decrypt(work, block, work->r->again, size));
-        if (memcmp(bytes_at(work, block), work->r->again, size) == 0)
-            continue;
-        memcpy(bytes_at(work, block), work->r->again, size);
-        *same = false;
+        enum error error = piece_read_again(work, block, n, same);
+        for (uint32_t i = 0; i < n && error == ERROR_IO; i++) {
+            enum error one = piece_read_again(work, block + i, 1, same);
+            if (one != ERROR_IO)
+                TRY(one);
+        }
+        if (error != ERROR_IO)
+            TRY(error);
     }
+    return ERROR_NONE;
+}
+
+/* Where an append should begin none does, so where the next would cannot be told. Whatever comes behind it is held against
+ * nothing but what the device gives another time. */
+static enum error rest_verify(const struct work *work, uint32_t block)
+{
+    struct reencrypt *r = work->r;
+    for (uint32_t end = work->block + work->blocks, blocks; block < end; block += blocks) {
+        uint64_t since = clock_monotonic();
+        bool same = false;
+        blocks = MIN(end - block, REENCRYPT_PIECE / BLOCK_SIZE);
+        for (unsigned n = 0; n < READS_AGAIN_MAX && !same; n++)
+            TRY(read_again(work, block, blocks, &same));
+        TRY(r->breathe(r->context, 0, since));
+    }
+    error_forget();
     return ERROR_NONE;
 }
 
@@ -222,8 +249,8 @@ static enum error window_verify(const struct work *work, uint32_t *end)
             if (!same)
                 continue;
         }
-        if (!sound && blocks == 1)
-            break; /* the last append, or as good as: where the next would begin cannot be told */
+        if (!sound && (blocks == 1 || again > READS_AGAIN_MAX))
+            return rest_verify(work, block);
         block += blocks;
     }
     error_forget();

@@ -25,7 +25,23 @@ static _Atomic uint64_t bad_block, bad_end; /* bytes of the first device whose r
 static _Atomic int bad_reads;               /* so many reads of one block more, and all longer ones meanwhile */
 static _Atomic bool silent;                 /* from the first of them on, as long as they fail, superblocks do, too */
 static int bad_total;
+static _Atomic uint64_t misread; /* a byte of the first device that is read wrong the next time; 0: none */
 static _Atomic int countdown;               /* of writes of superblocks, to the one that fails; 0: none */
+
+/* A read over a place of the first device that gives something else there, once. */
+static bool misreads(struct device_io *io)
+{
+    uint64_t at = atomic_load(&misread);
+    if (at == 0 || io->operation != DEVICE_READ || strcmp(io->device->path, paths[0]) != 0 || at < io->offset ||
+        at >= io->offset + io->size || !atomic_compare_exchange_strong(&misread, &at, 0))
+        return false;
+    int descriptor = open(paths[0], O_RDONLY | O_CLOEXEC);
+    ssize_t got = pread(descriptor, io->buffer, io->size, (off_t)io->offset);
+    close(descriptor);
+    ((uint8_t *)io->buffer)[at - io->offset] ^= 0x10;
+    io_complete(io, got == (ssize_t)io->size ? ERROR_NONE : ERROR_IO, 0);
+    return true;
+}
 
 static bool is_superblock(const struct device_io *io)
 {
@@ -55,6 +71,8 @@ static void submit_failing(struct device_io **ios, size_t count)
         bool counts = ios[i]->operation == DEVICE_WRITE && ios[i]->size == SUPERBLOCK_SIZE;
         if (fails(ios[i])) {
             io_complete(ios[i], ERROR_IO, EIO);
+        } else if (misreads(ios[i])) {
+            continue;
         } else if (counts && atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1) {
             device_fence(ios[i], EIO);
             io_complete(ios[i], ERROR_IO, EIO);
@@ -143,6 +161,7 @@ static int teardown(void **context)
     (void)context;
     atomic_store(&bad_reads, 0);
     atomic_store(&silent, false);
+    atomic_store(&misread, 0);
     atomic_store(&countdown, 0);
     if (pool != NULL)
         assert_fine(pool_close(pool));
@@ -485,6 +504,32 @@ static void a_whole_piece_that_cannot_be_read_does_not_keep_the_old_key(void **c
         fail_msg("%u blocks are lost", bad);
 }
 
+static void block_spoil_on_disk(uint64_t offset)
+{
+    uint8_t noise[BLOCK_SIZE];
+    noise_fill(noise, offset);
+    int descriptor = open(paths[0], O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(descriptor, noise, sizeof noise, (off_t)offset), sizeof noise);
+    assert_int_equal(fsync(descriptor), 0);
+    close(descriptor);
+}
+
+static void what_is_behind_a_damaged_append_is_read_twice(void **context)
+{
+    (void)context;
+    uint64_t segment = full_segment();
+    block_spoil_on_disk(segment + BLOCK_SIZE);
+    reopen(false);
+    unsigned bad = assert_all(0, BLOCKS, 0);
+    assert_true(bad < 8);
+    atomic_store(&misread, segment + segment_size(&pool->group->segments) * 3 / 8 + 5);
+    assert_fine(deep(0));
+    await_complete();
+    assert_int_equal(atomic_load(&misread), 0);
+    reopen(false);
+    assert_int_equal(assert_all(0, BLOCKS, 0), bad);
+}
+
 static unsigned tries_made(void)
 {
     unsigned most = 0;
@@ -589,6 +634,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_device_that_comes_back_within_the_last_try_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_device_that_reads_nothing_uses_up_no_tries, setup, teardown),
         cmocka_unit_test_setup_teardown(a_whole_piece_that_cannot_be_read_does_not_keep_the_old_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_behind_a_damaged_append_is_read_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(a_superblock_that_cannot_be_written_leaves_all_data_readable, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_one_waits_for_the_end_of_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_without_encryption_has_no_key_to_change, setup_plain, teardown),
