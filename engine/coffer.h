@@ -245,7 +245,7 @@ struct deep_rekey_status {
     uint64_t bytes_moved, nanoseconds; /* since the open or the begin */
     uint64_t bytes_left, bytes_total; /* of segments under old keys, and under any */
     uint64_t seconds_left;           /* estimated; 0: unknown */
-    uint64_t blocks_lost;            /* that could not be read */
+    uint64_t blocks_lost;            /* that could not be read, since the last start */
 };
 enum error pool_deep_rekey_status(struct pool *pool, struct deep_rekey_status *status) CHECKED;
 

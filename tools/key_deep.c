@@ -104,7 +104,8 @@ void key_deep_show(struct table *table, const json_t *status)
         add_line(table, "Throttle", text);
     }
     if (answer_figure(job, "blocks_lost") != 0) {
-        snprintf(text, sizeof text, "%" PRIu64 " blocks of devices could not be read: `coffer scrub start` tells what they held",
+        snprintf(text, sizeof text,
+                 "%" PRIu64 " blocks of devices could not be read since the last start: `coffer scrub start` tells what they held",
                  answer_figure(job, "blocks_lost"));
         add_line(table, "Damage", text);
     }

@@ -22,9 +22,9 @@
  * stored anywhere else: it is the key slots in the segment table.
  *
  * What cannot be read says nothing of the disk's future at first: the segment is passed over, and tried again later. At the
- * last try blocks that still cannot be read are written as zeros and counted as damage, else one bad sector would keep an
- * old key for ever. Their items fail their tags as before. That is done only where the device reads elsewhere, before and
- * after: one that is away for some seconds and comes back in the midst of it has lost nothing.
+ * last try blocks that still cannot be read are written as zeros, told, and entered as damage (`lost`), else one bad sector
+ * would keep an old key for ever. Their items fail their tags as before. That is done only where the device reads elsewhere,
+ * before and after: one that is away for some seconds and comes back in the midst of it has lost nothing.
  *
  * Locks: the list of what is on its way under the group's lock; keyrings are exchanged under it, and read by one atomic
  * load (group_keyring). Nothing is held across I/O.

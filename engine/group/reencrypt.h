@@ -67,6 +67,8 @@ struct reencrypt {
     struct group *group;
     /* Called with what was written since `since`, and nothing held; ERROR_INTERRUPTED: leave it as it is. */
     enum error (*breathe)(void *context, uint64_t bytes, uint64_t since);
+    /* Called with blocks of a segment that are given up, and nothing held. */
+    void (*lost)(void *context, uint64_t serial, uint32_t first, uint32_t end);
     void *context;
     bool gently;          /* others work: one piece at a time; `breathe` says so */
     uint64_t blocks_lost; /* that could not be read */

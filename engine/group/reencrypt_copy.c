@@ -61,11 +61,23 @@ static void piece_begin(const struct work *work, size_t piece)
     device_submit(&(struct device_io *){io}, 1);
 }
 
-static void block_lose(const struct work *work, uint32_t block, uint8_t *bytes)
+/* Zeros stand for what is given up. Who knows what lies there hears of each run. */
+static void bad_lose(const struct work *work, const struct device_io *piece, const bool *bad, size_t count)
 {
-    if (work->r->segment_lost++ == 0)
-        work->r->first_lost = block;
-    memset(bytes, 0, BLOCK_SIZE);
+    struct reencrypt *r = work->r;
+    uint32_t block = (uint32_t)((piece->offset - work->copy->from) / BLOCK_SIZE);
+    for (size_t i = 0, end; i < count; i = end) {
+        end = i + 1;
+        if (!bad[i])
+            continue;
+        while (end < count && bad[end])
+            end++;
+        if (r->segment_lost == 0)
+            r->first_lost = block + (uint32_t)i;
+        r->segment_lost += (uint32_t)(end - i);
+        memset((uint8_t *)piece->buffer + i * BLOCK_SIZE, 0, (end - i) * BLOCK_SIZE);
+        r->lost(r->context, work->copy->move.serial, block + (uint32_t)i, block + (uint32_t)end);
+    }
 }
 
 /* Whether the device reads anywhere else, at one of its superblocks. Where it does not, nothing is known of a block. */
@@ -117,9 +129,7 @@ static enum error blocks_read(const struct work *work, const struct device_io *p
     TRY(bad_read_again(work, piece, bad, count));
     uint32_t block = (uint32_t)((piece->offset - work->copy->from) / BLOCK_SIZE);
     TRY(decrypt(work, block, piece->buffer, piece->size));
-    for (size_t i = 0; i < count; i++)
-        if (bad[i])
-            block_lose(work, block + (uint32_t)i, (uint8_t *)piece->buffer + i * BLOCK_SIZE);
+    bad_lose(work, piece, bad, count);
     return ERROR_NONE;
 }
 

@@ -34,6 +34,7 @@
 #include "base/message.h"
 #include "base/size.h"
 #include "crypto/arena.h"
+#include "engine/pool/damage.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/rewrap.h"
 
@@ -222,6 +223,28 @@ static enum error breathe(void *context, uint64_t bytes, uint64_t since)
     return on ? ERROR_NONE : ERROR_INTERRUPTED;
 }
 
+/* What lay there is known as lost, also after a restart, until a scrub has looked whose it is. The header of a segment is made
+ * anew. */
+static void lost_enter(void *context, uint64_t serial, uint32_t first, uint32_t end)
+{
+    struct pool *pool = ((struct deep_rekey *)context)->pool;
+    first = MAX(first, 1);
+    if (first >= end)
+        return;
+    struct damage damage = {
+        .kind = DAMAGE_STORED,
+        .fault = DAMAGE_UNREADABLE,
+        .lost = true,
+        .owner = serial,
+        .first = (uint64_t)first * BLOCK_GRAINS,
+        .end = (uint64_t)end * BLOCK_GRAINS,
+        .serial = serial,
+        .offset = first * BLOCK_GRAINS,
+    };
+    damage_place(pool->group, &damage);
+    damages_add(pool->damages, &damage);
+}
+
 /* ---- the thread -------------------------------------------------------------------------------------------------- */
 
 /* A merge that folds the table in: what was sealed before replay need not read any more, and the logs of merges begin anew. */
@@ -249,7 +272,7 @@ static enum error destroy(struct deep_rekey *deep)
     mutex_unlock(&deep->mutex);
     message(lost ? MESSAGE_ERROR : MESSAGE_NOTICE,
             "pool %s: all that is stored is under the new data keys, and the old ones are destroyed; %s were encrypted anew, "
-            "%" PRIu64 " blocks could not be read and are lost",
+            "%" PRIu64 " blocks could not be read since the last start and are lost",
             pool->directory, size_format(moved, bytes, sizeof bytes), lost);
     return ERROR_NONE;
 }
@@ -390,6 +413,7 @@ static enum error prepare(struct deep_rekey *deep)
 {
     TRY(reencrypt_init(&deep->reencrypt, deep->pool->group));
     deep->reencrypt.breathe = breathe;
+    deep->reencrypt.lost = lost_enter;
     deep->reencrypt.context = deep;
     deep->kek = arena_allocate(KEY_SIZE);
     if (!deep->kek)

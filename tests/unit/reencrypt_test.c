@@ -10,6 +10,7 @@
 #include "engine/device/kind.h"
 #include "engine/group/append.h"
 #include "engine/group/superblock_image.h"
+#include "engine/pool/damage.h"
 #include "engine/pool/deep_rekey.h"
 #include "tests/unit/fill_fixture.h"
 
@@ -404,16 +405,19 @@ static void a_pool_that_is_full_is_encrypted_anew(void **context)
 /* ---- damage ---------------------------------------------------------------------------------------------------------- */
 
 /* A full segment of the first device. */
-static uint64_t full_segment(void)
+static uint32_t full_index(void)
 {
     const struct segments *segments = &pool->group->segments;
     for (uint32_t i = 0; i < segments->slot_count[0]; i++)
         if (segments->table[i].state == SLOT_SEALED && segments->table[i].live > segment_size(segments) / 2 &&
             segment_has_units(&segments->table[i]))
-            return segment_offset(segments, i);
+            return i;
     fail_msg("no segment is full");
     return 0;
 }
+
+static uint64_t full_segment(void) { return segment_offset(&pool->group->segments, full_index()); }
+static uint64_t full_serial(void) { return pool->group->segments.table[full_index()].serial; }
 
 static void spoil_range(uint64_t first, uint64_t size, int reads)
 {
@@ -429,16 +433,35 @@ static void spoil(int reads)
     spoil_range(full_segment() + segment_size(&pool->group->segments) * 3 / 8, BLOCK_SIZE, reads);
 }
 
+/* Rows of the ledger that hold the place, whoever made them. */
+static size_t ledger_rows(uint64_t serial, uint64_t block)
+{
+    AUTO_FREE struct damage *rows = NULL;
+    size_t count, found = 0;
+    bool more;
+    assert_fine(damages_copy(pool->damages, true, &rows, &count, &more));
+    for (size_t i = 0; i < count; i++)
+        found += rows[i].kind == DAMAGE_STORED && rows[i].owner == serial && rows[i].first <= block * BLOCK_GRAINS &&
+                 rows[i].end >= (block + 1) * BLOCK_GRAINS;
+    return found;
+}
+
 static void a_block_that_cannot_be_read_is_lost_and_no_other(void **context)
 {
     (void)context;
     spoil(INT32_MAX);
+    const struct segments *segments = &pool->group->segments;
+    uint32_t block = segment_blocks(segments) * 3 / 8;
+    uint64_t serial = full_serial();
+    assert_int_equal(ledger_rows(serial, block), 0);
     assert_fine(deep(0));
     await_complete();
     assert_int_equal(look_at().blocks_lost, 1);
     assert_one_key(2);
     atomic_store(&bad_reads, 0);
+    assert_int_equal(ledger_rows(serial, block), 1);
     reopen(false);
+    assert_int_equal(ledger_rows(serial, block), 1);
     unsigned bad = assert_all(0, BLOCKS, 0);
     if (bad < 1 || bad > 8) /* units of four that lie in it */
         fail_msg("%u blocks are lost", bad);
