@@ -190,11 +190,17 @@ static bool kcv_of_file(const char *path, uint8_t kcv[KCV_SIZE])
     return sound;
 }
 
-static void kcv_look(const struct provider_config *provider, struct key_present *present)
+/* The file may be gone, or an old one put back: it is asked only where the witness does not know. */
+static void kcv_look(const struct provider_config *provider, const struct witness_kcv *seen, struct key_present *present)
 {
     struct provider_root root;
     if (provider_keeps_keks(provider, &present->keeps_keks) != ERROR_NONE || present->keeps_keks)
         return;
+    if (seen->known) {
+        memcpy(present->key.kcv, seen->bytes, KCV_SIZE);
+        present->kcv_known = true;
+        return;
+    }
     present->kcv_known = provider_root_choose(provider, present->key.number, &root) == ERROR_NONE &&
                          kcv_of_file(root.config.path, present->key.kcv);
 }
@@ -202,15 +208,17 @@ static void kcv_look(const struct provider_config *provider, struct key_present 
 void key_present_look(const struct pool_conf *conf, struct key_present *present)
 {
     struct witness *witness;
+    struct witness_kcv seen = {0};
     *present = (struct key_present){0};
     if (conf->provider != NULL && witness_load(conf->directory, conf->pool, &witness) == ERROR_NONE) {
         present->known = uuid_equal(witness->provider, conf->provider->id);
         present->key.provider = witness->provider;
         present->key.number = witness->kek_number;
+        seen = witness->root_kcv;
         witness_destroy(witness);
     }
     if (present->known)
-        kcv_look(conf->provider, present);
+        kcv_look(conf->provider, &seen, present);
     error_forget();
 }
 

@@ -44,11 +44,12 @@ enum key_event { KEY_BACKED_UP, KEY_DRILLED, KEY_RECOVERY_MADE };
 /* Records that it happened to this key now. A file that is damaged is made anew. */
 enum error key_dates_record(const char *directory, enum key_event event, const struct key_name *key) CHECKED;
 
-/* The key in force, as far as files tell: the witness names provider and number, the native provider's key file the KCV. */
+/* The key in force, as far as files tell: the witness names provider, number and KCV, or the native provider's key file the
+ * KCV where the witness knows none. */
 struct key_present {
     bool known; /* `key` is: the witness could be read */
     bool keeps_keks;
-    bool kcv_known; /* of a native provider whose file could be read */
+    bool kcv_known; /* of a native provider */
     struct key_name key;
 };
 void key_present_look(const struct pool_conf *conf, struct key_present *present);

@@ -92,10 +92,15 @@ enum error pool_kept_key_outdated(void)
                                           "the key of the provider");
 }
 
-/* A key that needs no file, or whose file cannot be looked at right now, is told by the KEK alone. */
+/* A key that needs no file, or whose file cannot be looked at right now, is told by the KEK alone. The root of a KEK never
+ * changes, so of the same KEK what is known is kept: a pool that was opened by a backup may have no file, or an old one. */
 enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t kek[KEY_SIZE], struct witness *witness)
 {
-    TRY(kcv_derive(kek, provider->id, witness->kek_kcv.bytes));
+    uint8_t kcv[KCV_SIZE];
+    TRY(kcv_derive(kek, provider->id, kcv));
+    if (witness->root_kcv.known && witness->kek_kcv.known && memcmp(kcv, witness->kek_kcv.bytes, KCV_SIZE) == 0)
+        return ERROR_NONE;
+    memcpy(witness->kek_kcv.bytes, kcv, KCV_SIZE);
     witness->kek_kcv.known = true;
     witness->root_kcv.known = provider_root_kcv(provider, witness->kek_number, witness->root_kcv.bytes) == ERROR_NONE;
     if (!witness->root_kcv.known)

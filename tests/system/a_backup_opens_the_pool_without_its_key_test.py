@@ -158,6 +158,42 @@ class BackupOpensThePool(unittest.TestCase):
         self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "ok")
         self.drill()
 
+    def assert_outdated(self, outdated):
+        """By health and by `key status`, of the backup and of the recovery key."""
+        health, status = self.pool.health(), self.pool.json("key", "status")
+        self.assertEqual(health["BACKUP_MISSING"]["severity"], "warning" if outdated else "ok")
+        self.assertEqual(health["RECOVERY_OUTDATED"]["severity"], "warning" if outdated else "ok")
+        self.assertEqual((status["backup"]["current"], status["recovery"]["current"]), (not outdated, not outdated))
+
+    def test_whether_it_is_outdated_does_not_hang_on_the_key_file(self):
+        recovery = os.path.join(self.pool.base, "recovery")
+        self.backup()
+        self.pool.coffer("key", "recovery", "--to", recovery)
+        old = self.read(self.key).decode().strip()
+        self.assert_outdated(False)
+        self.pool.coffer("key", "rekey", "--shallow", "--new-root")
+        self.assert_outdated(True)
+        new = self.read(self.key).decode().strip()
+        self.secret(self.key, old)
+        self.assert_outdated(True)
+        os.remove(self.key)
+        self.assert_outdated(True)
+        self.secret(self.key, new)
+        self.file += ".2"
+        self.backup()
+        self.pool.coffer("key", "recovery", "--to", recovery + ".2")
+        self.assert_outdated(False)
+        for there in (None, old):
+            self.pool.stop()
+            os.remove(self.key)
+            if there:
+                self.secret(self.key, there)
+            self.pool.start()
+            self.assert_outdated(False)
+            self.pool.coffer("unlock", "--key", self.file, "--password-file", self.password)
+            self.assert_outdated(False)
+            self.secret(self.key, new)
+
     def test_what_is_no_backup_of_this_pool_is_refused(self):
         self.backup()
         before = self.state()
