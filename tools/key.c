@@ -10,6 +10,7 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/key_copies.h"
 #include "tools/key_deep.h"
 #include "tools/key_proof.h"
 #include "tools/table.h"
@@ -104,6 +105,8 @@ enum error key_print_rekeyed(struct tool *tool, const json_t *status)
     duration_format(answer_figure(status, "nanoseconds"), time, sizeof time);
     fprintf(tool->out, "Key number %" PRIu64 " of provider %s is in force; it took %s. No stored data changed.\n",
             answer_figure(status, "kek_number"), answer_word(status, "provider"), time);
+    if (strcmp(answer_word(status, "type"), "kmip") == 0)
+        fputs(KEY_OUTDATED_LINE, tool->out);
     return ERROR_NONE;
 }
 
@@ -112,6 +115,7 @@ enum error key_print_rekeyed_root(struct tool *tool, const json_t *status)
     TRY(key_print_rekeyed(tool, status));
     fputs("The key file is a new one: copies of the old one open this pool no more. Keep a copy of the new one elsewhere.\n",
           tool->out);
+    fputs(KEY_OUTDATED_LINE, tool->out);
     if (strcmp(answer_word(status, "seal"), "tpm") == 0)
         fputs("Nor does the copy under a passphrase (`coffer create --copy`), which holds the old key. Without a new one the data "
               "is lost with this TPM: `coffer key tpm copy --to FILE`.\n",
@@ -195,7 +199,8 @@ const struct command command_key_rekey = {
         "the data keys. --new-root makes a new root key as well, so that the old one opens nothing that is on the devices\n"
         "from then on; the data keys stay the same, so it does not help against somebody who read them already. Of a key in\n"
         "the TPM, the copy under a passphrase (create --copy) is outdated by a new root: make a new one (key tpm copy), or\n"
-        "the data is lost with that TPM. What was approved of PCRs is revoked, but what they are now.\n"
+        "the data is lost with that TPM. What was approved of PCRs is revoked, but what they are now. Backups (key backup)\n"
+        "and the recovery key are outdated by a new root, and by every new key of key servers.\n"
         "\n"
         "--deep makes new data keys: all that is written from then on is under them, and what is stored is encrypted anew in\n"
         "the background, segment by segment, in place. It gives way to other load, needs a few free segments at a time, and\n"

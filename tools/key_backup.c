@@ -204,7 +204,8 @@ static enum error print_backed_up(struct backup_task *task)
     fprintf(out, "The key of provider %s is in %s. What was read back opened %zu key slots of %zu device%s.\n",
             task->backup->provider_name, task->path, task->proof.slots, task->proof.devices, task->proof.devices == 1 ? "" : "s");
     fprintf(out, task->backup->is_kek ? "It holds key number %" PRIu64 " of the key servers: the next change of keys outdates it.\n"
-                                      : "It holds the root key: `key rekey --new-root` outdates it, other changes of keys do not.\n",
+                                      : "It holds the root key: `key rekey --new-root`, `key provider use` and `key provider reseal`\n"
+                                        "outdate it.\n",
             task->backup->kek_number);
     fprintf(out, "Keep it away from the machine, and its password elsewhere. To prove it now and then:\n  %s key drill %s\n",
             tool_self(task->tool), word == NULL ? task->path : word);
@@ -393,8 +394,11 @@ const struct command command_key_backup = {
     .text = "Makes a PKCS#12 file with the pool's root key, coffer.conf and the wrapped key slots of all devices, encrypted\n"
             "under a password. With it alone the disks open again when the key file, the TPM or the pool directory is\n"
             "lost. Of a pool whose key lies on key servers it holds the key in force, which the next change of keys\n"
-            "outdates. FILE must not exist, nor lie on a disk that a pool serves. It is read back and opens every\n"
-            "device before it counts. The daemon may run; it is not asked. `openssl pkcs12 -info` reads the file.",
+            "outdates; of others `key rekey --new-root`, `key provider use` and `key provider reseal` do. FILE must not\n"
+            "exist, nor lie on a disk that a pool serves. It is read back and opens every device before it counts. The\n"
+            "daemon may run; it is not asked. `openssl pkcs12 -info` reads the file.\n"
+            "Who has FILE and its password reads what the disks hold until a `key rekey --deep --new-root` is through, also\n"
+            "where FILE is outdated, and after `coffer erase`: destroy old ones.",
     .examples = "  coffer -C /srv/pool key backup /media/stick/pool.p12\n"
                 "  coffer -C /srv/pool key backup pool.p12 --password-file /run/secrets/backup\n",
     .positional_min = 1,

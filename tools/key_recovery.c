@@ -85,7 +85,7 @@ static void print(struct tool *tool, const struct key_backup *backup, const char
         fprintf(tool->out, "The recovery key of this pool is in %s. Keep it away from the machine.\n", to);
     fprintf(tool->out, "With %s in the pool directory it opens the pool: `%s unlock --recovery`.\n", RECOVERY_NAME, tool_self(tool));
     fputs(backup->is_kek ? "A change of keys outdates it: make a new one then.\n"
-                         : "`key rekey --new-root` outdates it: make a new one then. Other changes of keys do not.\n",
+                         : "`key rekey --new-root`, `key provider use` and `key provider reseal` outdate it: make a new one then.\n",
           tool->out);
 }
 
@@ -171,8 +171,9 @@ const struct command command_key_recovery = {
     .summary = "make a recovery key, to be kept on paper",
     .text = "Makes a key of 256 random bits, 14 groups of four characters of which the last finds slips, and writes what it\n"
             "unwraps, the pool's root key, to recovery.json in the pool directory. `coffer unlock --recovery` opens the pool by\n"
-            "both together, without provider or TPM. There is one at a time: a new one ends the old one. `key rekey --new-root`\n"
-            "outdates it (where key servers keep the key, any change of keys), and `health` says so. The daemon is not asked.",
+            "both together, without provider or TPM. There is one at a time: a new one ends the old one. `key rekey --new-root`,\n"
+            "`key provider use` and `key provider reseal` outdate it (where key servers keep the key, any change of keys), and\n"
+            "`health` says so. The daemon is not asked.",
     .examples = "  coffer -C /srv/pool key recovery --to print\n"
                 "  coffer -C /srv/pool key recovery --to /media/stick/recovery.txt\n",
     .options = options,

@@ -15,6 +15,7 @@
 #include "engine/pool/providers.h"
 #include "tools/answer.h"
 #include "tools/client.h"
+#include "tools/key_copies.h"
 #include "tools/key_provider.h"
 #include "tools/text.h"
 #include "tools/unlock_way.h"
@@ -117,6 +118,7 @@ static enum error print_used(struct tool *tool, const json_t *status)
         fprintf(tool->out, strcmp(seal, "tpm") == 0
                                ? "Without a copy the data is lost with this TPM: `coffer key tpm copy --to FILE`.\n"
                                : "Without its key file the data is lost: keep a copy elsewhere.\n");
+    fputs(KEY_OUTDATED_LINE, tool->out);
     fputs("The old provider keeps its key, which opens old images of the disks: `coffer key retire` ends it.\n", tool->out);
     return ERROR_NONE;
 }
@@ -166,7 +168,7 @@ static enum error print_resealed(struct tool *tool, const json_t *status)
 {
     fprintf(tool->out,
             "The new passphrase is the one of the pool: the key file of provider %s is a new one, with key number %" PRIu64
-            ". Copies of the old one, and the old passphrase, open this pool no more.\n",
+            ". Copies of the old one, and the old passphrase, open this pool no more.\n" KEY_OUTDATED_LINE,
             answer_word(status, "provider"), answer_figure(status, "kek_number"));
     return ERROR_NONE;
 }

@@ -155,6 +155,22 @@ class Providers(unittest.TestCase):
         self.assertEqual(self.in_force(), "words")
         self.pool.stop()
 
+    def test_a_change_says_that_backups_are_outdated(self):
+        """Wherever it is so, and nowhere else."""
+        self.start()
+        new = ("--new-passphrase-file", self.secret)
+        for outdated, words in ((False, ("rekey", "--shallow")), (True, ("rekey", "--shallow", "--new-root")),
+                                (True, ("provider", "use", "kms")), (True, ("rekey", "--shallow")),
+                                (True, ("provider", "use", "words", *new)),
+                                (True, ("provider", "reseal", "--passphrase-file", self.secret, *new))):
+            file = os.path.join(self.pool.base, "pool.p12")
+            phrase = ("--passphrase-file", self.secret) if words[1] == "reseal" else ()
+            self.pool.coffer("key", "backup", file, "--password-file", self.secret, *phrase)
+            os.remove(file)
+            said = self.pool.coffer("key", *words)
+            self.assertEqual("Backups and the recovery key are outdated" in said, outdated, words)
+            self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "warning" if outdated else "ok", words)
+
     def test_old_keys_on_a_server_are_revoked_and_destroyed(self):
         self.start()
         self.use("native", "kms")
