@@ -259,21 +259,32 @@ static enum error add(const struct provider_task *task, struct addition *additio
 {
     struct provider_kek which;
     TRY(take(task, addition));
+    TRY(conf_edit_add_check(task->conf, &addition->provider));
     TRY(which_next(task->conf, &which));
     TRY(provider_ready_check(&addition->provider, &which));
     return edit(task, &addition->provider);
 }
 
-static enum error tell(const struct provider_task *task, const char *format, const struct provider_config *provider)
+/* One that was there before, and comes back by its id, may have keys. */
+static void print_added(FILE *out, const struct key_facts *keys, const struct provider_config *provider)
+{
+    char old[NUMBERS_SIZE];
+    retained_text(keys, provider, old);
+    fprintf(out, "Provider %s is added. ", provider->name);
+    if (keys->known && uuid_equal(keys->provider, provider->id))
+        fprintf(out, "It has key number %" PRIu64 ", which is in force.\n", keys->kek_number);
+    else if (old[0] != '\0')
+        fprintf(out, "It keeps old keys (%s): `coffer key retire --destroy %s` ends them.\n", old, provider->name);
+    else
+        fputs("It keeps no key yet: `coffer key provider use` makes one there.\n", out);
+}
+
+static enum error tell_json(struct tool *tool, const struct provider_config *provider)
 {
     char id[UUID_TEXT_SIZE];
     uuid_format(provider->id, id);
-    if (!task->tool->json) {
-        fprintf(task->tool->out, format, task->name);
-        return ERROR_NONE;
-    }
     json_t *json = json_pack("{s:s, s:s, s:s}", "name", provider->name, "type", provider->type, "id", id);
-    enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(task->tool, json);
+    enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(tool, json);
     json_decref(json);
     return error;
 }
@@ -281,10 +292,12 @@ static enum error tell(const struct provider_task *task, const char *format, con
 enum error provider_add(const struct provider_task *task)
 {
     struct addition addition = {0};
+    struct key_facts keys;
     enum error error = add(task, &addition);
-    if (error == ERROR_NONE)
-        error = tell(task, "Provider %s is added. It keeps no key yet: `coffer key provider use` makes one there.\n",
-                     &addition.provider);
+    if (error == ERROR_NONE && task->tool->json)
+        error = tell_json(task->tool, &addition.provider);
+    else if (error == ERROR_NONE && (error = key_facts_read(task->conf, &keys)) == ERROR_NONE)
+        print_added(task->tool->out, &keys, &addition.provider);
     addition_free(&addition);
     return error;
 }
@@ -321,7 +334,10 @@ static enum error remove_named(const struct provider_task *task, const struct ke
     TRY(provider_named(task->conf, task->name, &provider));
     TRY(needed_check(task, keys, provider));
     TRY(edit(task, NULL));
-    return tell(task, "Provider %s is removed from coffer.conf.\n", provider);
+    if (task->tool->json)
+        return tell_json(task->tool, provider);
+    fprintf(task->tool->out, "Provider %s is removed from coffer.conf.\n", task->name);
+    return ERROR_NONE;
 }
 
 enum error provider_remove(const struct provider_task *task)

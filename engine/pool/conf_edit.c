@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -246,7 +247,15 @@ enum error conf_edit_remove(const char *directory, const char *name)
     return error;
 }
 
-static bool same_file(const char *a, const char *b) { return a != NULL && b != NULL && strcmp(a, b) == 0; }
+/* Also by another way to it. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    if (a == NULL || b == NULL)
+        return false;
+    return strcmp(a, b) == 0 ||
+           (stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev && first.st_ino == second.st_ino);
+}
 
 /* What lies in the pool directory moves with it. */
 static const char *path_below(const char *directory, const char *path)
@@ -256,9 +265,8 @@ static const char *path_below(const char *directory, const char *path)
     return below ? path + size + 1 : path;
 }
 
-static enum error add(const struct edit *edit, const struct provider_config *provider)
+enum error conf_edit_add_check(const struct pool_conf *conf, const struct provider_config *provider)
 {
-    const struct pool_conf *conf = edit->conf;
     if (!pool_conf_name_is_valid(provider->name, PROVIDER_NAME_MAX))
         return error_explain(ERROR_INVALID,
                              "a provider cannot be named \"%.64s\" in %s: letters, digits, '-', '_' and '.' can",
@@ -275,6 +283,13 @@ static enum error add(const struct edit *edit, const struct provider_config *pro
         if (same_file(other->path, provider->path))
             return error_explain(ERROR_EXISTS, "%s is the key file of provider %s: name another", provider->path, other->name);
     }
+    return ERROR_NONE;
+}
+
+static enum error add(const struct edit *edit, const struct provider_config *provider)
+{
+    const struct pool_conf *conf = edit->conf;
+    TRY(conf_edit_add_check(conf, provider));
     AUTO_FREE char *section = NULL, *text = NULL;
     struct provider_config written = *provider;
     written.path = path_below(conf->directory, provider->path);

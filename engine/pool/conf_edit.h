@@ -6,12 +6,15 @@
 #define COFFER_ENGINE_POOL_CONF_EDIT_H
 
 #include "base/error.h"
-#include "crypto/provider.h"
+#include "engine/pool/conf.h"
 
 /* For as long as it is held nobody else edits: daemon and command take it around reading and writing. ERROR_BUSY where another
  * process has it for seconds. Not around I/O to devices, key servers or TPMs. */
 enum error conf_edit_begin(const char *directory, int *lock) CHECKED;
 void conf_edit_end(int lock);
+
+/* Whether its name, id and file are no other one's, as the conf is now: before its key file, servers or TPM are looked at. */
+enum error conf_edit_add_check(const struct pool_conf *conf, const struct provider_config *provider) CHECKED;
 
 /* Between the two above. Durable when they return. ERROR_NOT_FOUND: there is no such provider; ERROR_EXISTS: the name, id or
  * file is another one's; ERROR_INVALID: the conf is not as it must be, before or after the change. */

@@ -121,6 +121,34 @@ class Providers(unittest.TestCase):
         self.restart()
         self.assertEqual(self.in_force(), "words")
 
+    def test_what_another_provider_has_is_not_added(self):
+        """Whatever lies at its place: the name and the file are looked up in the conf first."""
+        key = os.path.join(self.pool.directory, "native.key")
+        add = ("key", "provider", "add")
+        self.assertIn("there is a provider native already",
+                      self.pool.refused(*add, "native", "--type", "native", "--seal", "file"))
+        for path in key, os.path.join(self.pool.directory, ".", "native.key"):
+            self.assertIn("is the key file of provider native",
+                          self.pool.refused(*add, "more", "--type", "native", "--seal", "file", "--path", path))
+
+    def test_a_provider_that_comes_back_has_its_keys(self):
+        add = ("key", "provider", "add", "--type", "native", "--seal")
+        rows = {row["name"]: row["id"] for row in self.provider("list")["providers"]}
+        conf = os.path.join(self.pool.directory, "coffer.conf")
+        with open(conf) as file:
+            text = file.read()
+        begin = text.index("[provider native]")
+        end = text.index("[", begin + 1)
+        with open(conf, "w") as file:  # what remove refuses
+            file.write((text[:begin] + text[end:]).replace("provider = native", "provider = words"))
+        self.assertIn("key number 1, which is in force",
+                      self.pool.coffer(*add, "file", "native", "--id", rows["native"]))
+        self.start()
+        self.use("native", "words")
+        self.provider("remove", "native", "--keep-keys")
+        self.assertIn("old keys (1)", self.pool.coffer(*add, "file", "native", "--id", rows["native"]))
+        self.assertIn("keeps no key yet", self.pool.coffer(*add, "file", "more"))
+
     def times(self):
         return {path: os.path.getmtime(path) for path in self.pool.files() if path.endswith((".key", ".conf"))}
 
