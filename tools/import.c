@@ -7,7 +7,9 @@
  * --accept-rollback is typed for: a witness that is lost cannot tell whether these disks are the newest. What fails takes
  * back what was made; the disks are written by that open only, as by any.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +20,7 @@
 #include "base/shell.h"
 #include "crypto/arena.h"
 #include "crypto/provider_key.h"
+#include "crypto/provider_look.h"
 #include "engine/device/device.h"
 #include "engine/group/superblock.h"
 #include "engine/pool/key_backup.h"
@@ -134,19 +137,111 @@ static enum error conf_prepare(struct import *import)
 
 /* ---- the directory ------------------------------------------------------------------------------------------------- */
 
+static bool is_at(const struct stat *entry, const char *path)
+{
+    struct stat found;
+    return path != NULL && stat(path, &found) == 0 && found.st_dev == entry->st_dev && found.st_ino == entry->st_ino;
+}
+
+/* The key file, a disk of the pool, or what a file system puts at its top. */
+static bool may_lie_there(const struct import *import, int directory, const char *name)
+{
+    const struct pool_conf_group *group = &import->conf->groups[0];
+    struct stat entry;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0)
+        return true;
+    if (fstatat(directory, name, &entry, 0) != 0)
+        return false;
+    for (size_t i = 0; i < group->device_count; i++)
+        if (is_at(&entry, group->devices[i].path))
+            return true;
+    return is_at(&entry, import->conf->provider->path);
+}
+
+static enum error entries_check(const struct import *import, int directory)
+{
+    int again = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = again < 0 ? NULL : fdopendir(again);
+    struct dirent *entry;
+    enum error error = ERROR_NONE;
+    if (list == NULL)
+        error = error_from_errno(errno, "read the directory %s", import->directory);
+    while (error == ERROR_NONE && (entry = readdir(list)) != NULL)
+        if (!may_lie_there(import, directory, entry->d_name))
+            error = error_explain(ERROR_EXISTS, "%s is not empty (%s): name a new directory, or move away what is in it but the "
+                                  "key file and the disks", import->directory, entry->d_name);
+    if (list != NULL)
+        closedir(list);
+    else if (again >= 0)
+        close(again);
+    return error;
+}
+
+/* It is closed to others and gets the key, so it must be nobody else's, and no other one by a link. */
+static enum error directory_open(const struct import *import, int *directory)
+{
+    struct stat found;
+    int opened = open(import->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (opened < 0)
+        return error_from_errno(errno, "open the directory %s (a symbolic link to one is refused)", import->directory);
+    enum error error = ERROR_NONE;
+    if (fstat(opened, &found) != 0)
+        error = error_from_errno(errno, "look at %s", import->directory);
+    else if (found.st_uid != geteuid() && found.st_uid != 0)
+        error = error_explain(ERROR_ACCESS, "%s belongs to user %u: run this as that user, or name another directory",
+                              import->directory, (unsigned)found.st_uid);
+    else
+        error = entries_check(import, opened);
+    if (error != ERROR_NONE)
+        close(opened);
+    else
+        *directory = opened;
+    return error;
+}
+
+static enum error directory_check(const struct import *import)
+{
+    struct stat found;
+    int directory;
+    if (lstat(import->directory, &found) != 0 && errno == ENOENT)
+        return ERROR_NONE;
+    TRY(directory_open(import, &directory));
+    close(directory);
+    return ERROR_NONE;
+}
+
 static enum error directory_make(struct import *import)
 {
+    int directory;
     if (mkdir(import->directory, 0700) == 0)
         import->made_directory = true;
     else if (errno != EEXIST)
         return error_from_errno(errno, "make the directory %s", import->directory);
-    return chmod(import->directory, 0700) == 0 ? ERROR_NONE : error_from_errno(errno, "close %s to others", import->directory);
+    TRY(directory_open(import, &directory));
+    int failed = fchmod(directory, 0700) == 0 ? 0 : errno;
+    close(directory);
+    return failed == 0 ? ERROR_NONE : error_from_errno(failed, "close %s to others", import->directory);
 }
 
 /* A key file that is there, on a stick perhaps, is left as it is. */
 static bool needs_key_file(const struct import *import)
 {
     return !import->backup->is_kek && access(import->conf->provider->path, F_OK) != 0;
+}
+
+/* Where it holds this key. */
+static enum error key_file_check(const struct import *import)
+{
+    const struct provider_config *provider = import->conf->provider;
+    uint8_t kcv[KCV_SIZE];
+    if (import->backup->is_kek || needs_key_file(import))
+        return ERROR_NONE;
+    enum error error = provider_root_kcv(provider, import->backup->kek_number, kcv);
+    if (error == ERROR_NONE && memcmp(kcv, import->backup->kcv, KCV_SIZE) != 0)
+        error = error_explain(ERROR_WRONG_KEY, "%s holds another key than the backup: an older one, or another pool's",
+                              provider->path);
+    return error == ERROR_NONE ? ERROR_NONE
+                               : error_prefix(error, "move away the file where the pool's key is to lie; import makes the right one");
 }
 
 static enum error passphrase_ask(struct import *import)
@@ -241,6 +336,8 @@ static enum error import_run(struct import *import)
     TRY(arguments_check(import));
     TRY(key_backup_file_read(argument_value(import->arguments, "key", NULL), password, &import->backup));
     TRY(conf_prepare(import));
+    TRY(directory_check(import));
+    TRY(key_file_check(import));
     TRY(key_backup_prove(import->backup, import->conf, &import->proof));
     TRY(passphrase_ask(import));
     enum error error = all_make(import);
@@ -306,7 +403,8 @@ const struct command command_import = {
     .summary = "make a lost pool directory again from the disks",
     .text = "Makes the pool directory DIR anew from a backup of the key and the disks: coffer.conf as it was when the backup was\n"
             "made, the key file (of a key in a TPM: under a passphrase), and a new witness. The devices lie where that conf says, or\n"
-            "are named by --scan, all of them. The backup's key must open each before anything is written.\n"
+            "are named by --scan, all of them. The backup's key must open each before anything is written. DIR must not be there,\n"
+            "or be yours and empty but for the disks and the key file, which then must hold the same key.\n"
             "The lost witness alone knew how new the disks are to be. If somebody put them back to an older day nothing shows it any\n"
             "more; so this needs --accept-rollback, as `cofferd` does where a witness is lost.",
     .examples = "  coffer import /srv/pool --key pool.p12 --accept-rollback\n"

@@ -90,6 +90,70 @@ class LostDirectoryIsMadeAgain(unittest.TestCase):
         self.assertEqual(conf.count("#"), self.conf.decode().count("#"))
         self.serves()
 
+    def refused(self, *more, status=None):
+        return self.pool.refused(*self.words("--accept-rollback", *more), status=status)
+
+    def test_a_directory_with_other_things_in_it_is_left_alone(self):
+        self.make()
+        directory = self.pool.directory
+        os.mkdir(directory, 0o755)
+        os.chmod(directory, 0o755)
+        with open(os.path.join(directory, "letter"), "w"):
+            pass
+        self.assertIn("is not empty (letter)", self.refused())
+        self.assertEqual((os.listdir(directory), os.stat(directory).st_mode & 0o777), (["letter"], 0o755))
+        os.remove(os.path.join(directory, "letter"))
+        os.rename(directory, directory + ".real")
+        os.symlink(directory + ".real", directory)
+        self.assertIn("symbolic link", self.refused())
+        self.assertEqual((os.listdir(directory), os.stat(directory).st_mode & 0o777), ([], 0o755))
+        os.remove(directory)
+        os.rename(directory + ".real", directory)
+        if os.geteuid() == 0:
+            os.chown(directory, 12345, 12345)
+            self.assertIn("belongs to user 12345", self.refused())
+            self.assertEqual((os.listdir(directory), os.stat(directory).st_mode & 0o777), ([], 0o755))
+            os.chown(directory, 0, 0)
+        moved = [os.path.join(directory, os.path.basename(disk)) for disk in self.disks]
+        for before, after in zip(self.disks, moved):
+            os.rename(before, after)
+        self.pool.coffer(*self.words("--accept-rollback", "--scan", moved[0], "--scan", moved[1]))
+        self.assertEqual(os.stat(directory).st_mode & 0o777, 0o700)
+        self.assertEqual(self.read("native.key"), self.key)
+        self.serves()
+
+    def test_a_wrong_key_file_that_lies_there_is_told(self):
+        """Another pool's, and an older one of this pool; the right one is left as it is."""
+        self.make()
+        os.mkdir(self.pool.directory)
+        key, other = os.path.join(self.pool.directory, "native.key"), Pool("300M")
+        shutil.copy(os.path.join(other.directory, "native.key"), key)
+        other.remove()
+        said = self.refused()
+        self.assertIn("another pool", said)
+        self.assertIn("move away", said)
+        self.assertEqual(os.listdir(self.pool.directory), ["native.key"])
+        os.remove(key)
+        self.pool.coffer(*self.words("--accept-rollback"))
+        self.pool.start()
+        self.pool.coffer("key", "rekey", "--shallow", "--new-root")
+        self.file += ".2"
+        self.pool.coffer("key", "backup", self.file, "--password-file", self.password)
+        self.pool.stop()
+        new = self.read("native.key")
+        for there, fits in ((self.key, False), (new, True)):
+            shutil.rmtree(self.pool.directory)
+            os.mkdir(self.pool.directory)
+            with open(key, "wb") as file:
+                file.write(there)
+            os.chmod(key, 0o600)
+            if not fits:
+                self.assertIn("holds another key than the backup", self.refused())
+                self.assertEqual(os.listdir(self.pool.directory), ["native.key"])
+        self.pool.coffer(*self.words("--accept-rollback"))
+        self.assertEqual(self.read("native.key"), new)
+        self.serves()
+
     def test_a_key_that_is_not_theirs_makes_nothing(self):
         self.make()
         with open(self.password, "w") as file:
