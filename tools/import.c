@@ -369,6 +369,8 @@ static enum error tell(const struct import *import)
                  "certificates say, was not in the backup.\n",
             import->directory, import->proof.devices, import->proof.devices == 1 ? "" : "s", import->made_key ? ", the key file " : "",
             import->made_key ? provider->path : "");
+    fputs("The audit was lost with the directory, and a new one begins: `coffer key audit` says from now on that the entries of before\n"
+          "are missing, with status 1. Where a copy of it was kept, keep it: nothing makes the two one again.\n", out);
     fprintf(out, "\nType next\n  coffer check %s\n  cofferd %s\n", word == NULL ? "DIR" : word, word == NULL ? "DIR" : word);
     return ERROR_NONE;
 }
@@ -405,6 +407,7 @@ const struct command command_import = {
             "made, the key file (of a key in a TPM: under a passphrase), and a new witness. The devices lie where that conf says, or\n"
             "are named by --scan, all of them. The backup's key must open each before anything is written. DIR must not be there,\n"
             "or be yours and empty but for the disks and the key file, which then must hold the same key.\n"
+            "The audit is lost with the directory: `key audit` says for ever that its entries of before are missing.\n"
             "The lost witness alone knew how new the disks are to be. If somebody put them back to an older day nothing shows it any\n"
             "more; so this needs --accept-rollback, as `cofferd` does where a witness is lost.",
     .examples = "  coffer import /srv/pool --key pool.p12 --accept-rollback\n"
