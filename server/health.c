@@ -226,6 +226,13 @@ static void check_key_place(const struct health_facts *facts, struct finding *fi
     if (!facts->status->encryption || not_looked_at(facts, finding) || !facts->key_beside_data)
         return;
     finding->severity = "warning";
+    if (facts->key_old[0] != '\0') {
+        snprintf(finding->evidence, sizeof(finding->evidence),
+                 "the old key %s, of provider %s, lies on a file system that also holds the pool's data: with it and a backup or "
+                 "an old image of a disk, who has that disk has both", facts->key_path, facts->key_old);
+        snprintf(finding->command, sizeof(finding->command), "%s key retire --destroy %s", facts->self, facts->key_old);
+        return;
+    }
     snprintf(finding->evidence, sizeof(finding->evidence),
              "the key %s lies on a file system that also holds the pool's data: who has that disk has both",
              facts->key_path);

@@ -26,6 +26,7 @@ struct health_facts {
     bool looked;          /* what follows is known: the conf, which names the files, could be read */
     bool key_beside_data; /* a key that needs no passphrase, on a file system that holds the pool's data too */
     char key_path[256];   /* of that key, or empty */
+    char key_old[PROVIDER_NAME_MAX + 1]; /* the provider whose old key it is; empty: it is the key in force */
     char key_file[256];   /* the pool's first key file, or empty */
     struct modes modes;
     struct key_watch_facts unlock;

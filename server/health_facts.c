@@ -16,6 +16,7 @@
 #include "crypto/arena.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/kek_number.h"
+#include "engine/pool/providers.h"
 
 /* A line of /proc/swaps is "NAME TYPE SIZE USED PRIORITY"; zram stays in memory, dm- devices are mostly dm-crypt. */
 static bool swap_line_is_plaintext(const char *line)
@@ -58,16 +59,40 @@ static bool lies_beside_data(const char *key_path, const struct pool_conf *conf)
     return false;
 }
 
+static bool is_retained(const struct key_facts *keys, const struct provider_config *provider)
+{
+    for (size_t i = 0; i < keys->retained_count; i++)
+        if (uuid_equal(keys->retained[i].provider, provider->id))
+            return true;
+    return false;
+}
+
+static void key_look(struct health_facts *facts, const struct pool_conf *conf, const struct provider_config *provider, bool old)
+{
+    if (facts->key_beside_data || provider->seal == NULL || strcmp(provider->seal, "file") != 0 ||
+        !lies_beside_data(provider->path, conf))
+        return;
+    facts->key_beside_data = true;
+    AUTO_FREE char *absolute = realpath(provider->path, NULL);
+    snprintf(facts->key_path, sizeof(facts->key_path), "%s", absolute == NULL ? provider->path : absolute);
+    snprintf(facts->key_old, sizeof(facts->key_old), "%s", old ? provider->name : "");
+}
+
+/* The key in force first; then those of before, which open old images of the disks. */
 static void find_key_beside_data(struct health_facts *facts, const struct pool_conf *conf)
 {
-    for (size_t i = 0; i < conf->provider_count && !facts->key_beside_data; i++) {
-        const struct provider_config *provider = &conf->providers[i];
-        if (provider->seal == NULL || strcmp(provider->seal, "file") != 0 || !lies_beside_data(provider->path, conf))
-            continue;
-        facts->key_beside_data = true;
-        AUTO_FREE char *absolute = realpath(provider->path, NULL);
-        snprintf(facts->key_path, sizeof(facts->key_path), "%s", absolute == NULL ? provider->path : absolute);
-    }
+    struct key_facts keys;
+    if (conf->provider == NULL)
+        return;
+    if (key_facts_read(conf, &keys) != ERROR_NONE)
+        error_forget();
+    const struct provider_config *in_force = keys.known ? provider_of_id(conf, keys.provider) : NULL;
+    if (in_force == NULL)
+        in_force = conf->provider;
+    key_look(facts, conf, in_force, false);
+    for (size_t i = 0; i < conf->provider_count; i++)
+        if (&conf->providers[i] != in_force && is_retained(&keys, &conf->providers[i]))
+            key_look(facts, conf, &conf->providers[i], true);
 }
 
 void health_facts_gather(struct health_facts *facts, const char *directory)

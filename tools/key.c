@@ -29,8 +29,9 @@ static void add_retained(struct table *table, const json_t *retained)
     for (size_t i = 0; i < json_array_size(retained); i++) {
         const json_t *one = json_array_get(retained, i);
         const char *name = answer_word(one, "provider");
-        snprintf(line, sizeof line, "number %" PRIu64 " of provider %s, retained until `coffer key retire`",
-                 answer_figure(one, "kek_number"), name[0] == '\0' ? answer_word(one, "provider_id") : name);
+        snprintf(line, sizeof line, "number %" PRIu64 " of provider %s, retained until `coffer key retire%s%s`",
+                 answer_figure(one, "kek_number"), name[0] == '\0' ? answer_word(one, "provider_id") : name,
+                 name[0] == '\0' ? "" : " --destroy ", name);
         add_line(table, "Old key", line);
     }
 }

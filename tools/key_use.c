@@ -107,6 +107,16 @@ static void change_end(struct change *change)
 
 /* ---- use --------------------------------------------------------------------------------------------------------- */
 
+/* The newest of the old keys is that of the provider of before. */
+static void print_retained(FILE *out, const json_t *retained)
+{
+    const json_t *newest = json_array_get(retained, json_array_size(retained) - 1);
+    const char *name = answer_word(newest, "provider");
+    if (newest != NULL)
+        fprintf(out, "Provider %s keeps its key, which opens old images of the disks: `coffer key retire --destroy %s` ends it.\n",
+                name, name);
+}
+
 static enum error print_used(struct tool *tool, const json_t *status)
 {
     char time[TEXT_SIZE];
@@ -119,7 +129,7 @@ static enum error print_used(struct tool *tool, const json_t *status)
                                ? "Without a copy the data is lost with this TPM: `coffer key tpm copy --to FILE`.\n"
                                : "Without its key file the data is lost: keep a copy elsewhere.\n");
     fputs(KEY_OUTDATED_LINE, tool->out);
-    fputs("The old provider keeps its key, which opens old images of the disks: `coffer key retire` ends it.\n", tool->out);
+    print_retained(tool->out, json_object_get(status, "retained"));
     return ERROR_NONE;
 }
 

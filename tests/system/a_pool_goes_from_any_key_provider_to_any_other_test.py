@@ -199,6 +199,22 @@ class Providers(unittest.TestCase):
             self.assertEqual("Backups and the recovery key are outdated" in said, outdated, words)
             self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "warning" if outdated else "ok", words)
 
+    def test_what_ends_the_old_key_is_said_as_it_is_to_be_typed(self):
+        self.start()
+        beside = self.pool.health()["KEY_BESIDE_DATA"]
+        self.assertEqual(beside["severity"], "warning")
+        self.assertIn("move the file", beside["command"])
+        ending = "key retire --destroy native"
+        self.assertIn(f"`coffer {ending}`", self.pool.coffer("key", "provider", "use", "words", "--new-passphrase-file",
+                                                             self.secret))
+        self.assertIn(f"`coffer {ending}`", self.pool.coffer("key", "status"))
+        beside = self.pool.health()["KEY_BESIDE_DATA"]
+        self.assertEqual(beside["severity"], "warning")
+        self.assertIn("the old key", beside["evidence"])
+        self.assertTrue(beside["command"].endswith(ending), beside)
+        self.pool.coffer(*ending.split())
+        self.assertEqual(self.pool.health()["KEY_BESIDE_DATA"]["severity"], "ok")
+
     def test_old_keys_on_a_server_are_revoked_and_destroyed(self):
         self.start()
         self.use("native", "kms")
