@@ -276,9 +276,14 @@ static void check_key_state(const struct health_facts *facts, struct finding *fi
 static void check_unlock_ready(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_watch_facts *unlock = &facts->unlock;
-    finding_good(finding, facts->status->locked ? "unknown while the pool is locked" : "no key server is asked for this pool's key");
-    if (facts->status->locked || !unlock->looked)
+    finding_good(finding, facts->status->locked ? "unknown while the pool is locked" : "there is no key: the pool is not encrypted");
+    if (facts->status->locked || !facts->status->encryption)
         return;
+    if (!unlock->looked) {
+        finding->severity = "note";
+        snprintf(finding->evidence, sizeof(finding->evidence), "whether the key would be there again was not looked at yet");
+        return;
+    }
     if (unlock->file)
         finding_good(finding, "the key file is there and holds the key in force");
     else

@@ -90,13 +90,6 @@ enum error key_backup_file_read(const char *path, const char *password_file, str
     return error;
 }
 
-static enum error conf_of_pool(struct tool *tool, struct pool_conf **conf)
-{
-    const char *directory;
-    TRY(place_directory(tool, NULL, &directory));
-    return pool_conf_read(directory, conf);
-}
-
 static void kcv_format(const uint8_t kcv[KCV_SIZE], char text[2 * KCV_SIZE + 1])
 {
     for (size_t i = 0; i < KCV_SIZE; i++)
@@ -215,7 +208,7 @@ static enum error print_backed_up(struct backup_task *task)
 static enum error run_backup(struct tool *tool, const struct arguments *arguments)
 {
     struct backup_task task = {.tool = tool, .arguments = arguments, .path = arguments->positional[0]};
-    TRY(conf_of_pool(tool, &task.conf));
+    TRY(place_conf(tool, &task.conf));
     enum error error = backup_run(&task);
     if (error == ERROR_NONE)
         error = print_backed_up(&task);
@@ -246,7 +239,7 @@ static enum error run_drill(struct tool *tool, const struct arguments *arguments
 {
     struct pool_conf *conf;
     struct key_backup *backup;
-    TRY(conf_of_pool(tool, &conf));
+    TRY(place_conf(tool, &conf));
     enum error error =
         key_backup_file_read(arguments->positional[0], argument_value(arguments, "password-file", NULL), &backup);
     if (error == ERROR_NONE) {

@@ -147,12 +147,11 @@ static enum error run_with(struct tool *tool, const struct arguments *arguments,
 
 static enum error run_recovery(struct tool *tool, const struct arguments *arguments)
 {
-    const char *to = argument_value(arguments, "to", NULL), *directory;
+    const char *to = argument_value(arguments, "to", NULL);
     struct pool_conf *conf;
     if (to == NULL)
         return error_explain(ERROR_INVALID, "say where it is to go: --to print, or --to FILE");
-    TRY(place_directory(tool, NULL, &directory));
-    TRY(pool_conf_read(directory, &conf));
+    TRY(place_conf(tool, &conf));
     enum error error = run_with(tool, arguments, conf, to);
     pool_conf_destroy(conf);
     return error;

@@ -156,6 +156,17 @@ enum error place_find(const struct tool *tool, struct place *place)
     return ERROR_NONE;
 }
 
+enum error place_conf(const struct tool *tool, struct pool_conf **conf)
+{
+    struct place place;
+    TRY(place_find(tool, &place));
+    enum error error = place.directory == NULL ? error_explain(ERROR_NOT_FOUND, "the pool directory of %s is unknown: name it by "
+                                                               "-C DIR", place.control)
+                                               : pool_conf_read(place.directory, conf);
+    place_deinit(&place);
+    return error;
+}
+
 void place_deinit(struct place *place)
 {
     free(place->directory);

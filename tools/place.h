@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "tools/tool.h"
 
+struct pool_conf;
+
 struct place {
     char *directory; /* the pool directory; NULL where only a socket is known */
     char *control;   /* path of the control socket */
@@ -16,6 +18,9 @@ struct place {
  */
 enum error place_find(const struct tool *tool, struct place *place) CHECKED;
 void place_deinit(struct place *place);
+
+/* The conf of that pool, also where only its socket was named; for what reads the devices beside a daemon. */
+enum error place_conf(const struct tool *tool, struct pool_conf **conf) CHECKED;
 
 /* The pool directory for the offline commands: `given`, else -C, else $COFFER_POOL. */
 enum error place_directory(const struct tool *tool, const char *given, const char **directory) CHECKED;

@@ -7,7 +7,7 @@ import time
 import unittest
 
 
-from coffer import MIB, Pool, connect, need, run
+from coffer import COFFER, MIB, Pool, connect, need, run
 
 REFUSED, USAGE = 3, 2
 PASSWORD = "correct horse battery"
@@ -221,6 +221,17 @@ class BackupOpensThePool(unittest.TestCase):
             self.assertLess(time.monotonic() - begin, 60)  # not a measurement: the work asked for takes hours
         self.assertIn("No such file", self.pool.refused("key", "drill", self.file + ".none", "--password-file", self.password))
         self.assertEqual(self.state(), before)
+
+    def test_the_one_pool_that_runs_needs_not_be_named(self):
+        here = (COFFER, "key")
+        password = ("--password-file", self.password)
+        for words in (("backup", self.file, *password), ("drill", self.file, *password),
+                      ("recovery", "--to", os.path.join(self.pool.base, "recovery"))):
+            run(*here, *words, env=self.pool.environment)
+        self.pool.stop()
+        said = subprocess.run([*here, "drill", self.file, *password], capture_output=True, text=True, env=self.pool.environment)
+        self.assertEqual(said.returncode, 1, said)
+        self.assertIn("no pool runs here", said.stderr)
 
     def test_another_pools_backup_is_foreign(self):
         other = Pool("512M")
