@@ -166,6 +166,40 @@ static void print_completion_options(FILE *out)
     fputs("    esac\n", out);
 }
 
+/* Where the word after the verb is one of few, its arguments say which: "list|add [NAME]". */
+static void print_completion_actions(FILE *out)
+{
+    fputs("    case \"$noun $verb\" in\n", out);
+    for (const struct command *const *command = command_table(); *command != NULL; command++) {
+        const char *words = (*command)->arguments;
+        size_t size = strspn(words, "abcdefghijklmnopqrstuvwxyz|");
+        if ((*command)->verb == NULL || memchr(words, '|', size) == NULL || (words[size] != '\0' && words[size] != ' '))
+            continue;
+        fprintf(out, "    \"%s %s\") actions=\"", (*command)->noun, (*command)->verb);
+        for (size_t i = 0; i < size; i++)
+            fputc(words[i] == '|' ? ' ' : words[i], out);
+        fputs("\" ;;\n", out);
+    }
+    fputs("    esac\n", out);
+}
+
+static bool takes_file(const struct option_row *row)
+{
+    return row->value != NULL && (strstr(row->value, "FILE") != NULL || strcmp(row->value, "PATH") == 0 ||
+                                  strcmp(row->value, "DEV") == 0);
+}
+
+/* Some stand there more than once, which does no harm. */
+static void print_completion_files(FILE *out)
+{
+    fputs("    --recovery", out);
+    for (const struct command *const *command = command_table(); *command != NULL; command++)
+        for (const struct option_row *row = (*command)->options; row->name != NULL; row++)
+            if (takes_file(row))
+                fprintf(out, "|--%s", row->name);
+    fputs(")\n        COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n", out);
+}
+
 static enum error run_completion(struct tool *tool, const struct arguments *arguments)
 {
     (void)arguments;
@@ -173,40 +207,40 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
     fputs("# Completion of coffer for bash: source <(coffer completion bash)\n"
           "_coffer() {\n"
           "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
-          "    local noun= verb= verbs= options= word skip=\n"
+          "    local noun= verb= third= verbs= actions= options= seals='file passphrase tpm' word skip=\n"
           "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
           "        if [[ $skip ]]; then skip=; continue; fi\n"
           "        case $word in\n"
           "        -C|--directory) skip=1 ;;\n"
           "        -*) ;;\n"
-          "        *) if [[ -z $noun ]]; then noun=$word; elif [[ -z $verb ]]; then verb=$word; fi ;;\n"
+          "        *) if [[ -z $noun ]]; then noun=$word; elif [[ -z $verb ]]; then verb=$word; else third=$word; fi ;;\n"
           "        esac\n"
           "    done\n",
           out);
     print_completion_nouns(out);
     print_completion_options(out);
-    fputs("    case $previous in\n"
+    print_completion_actions(out);
+    fputs("    [[ $verb == restore ]] && seals='file passphrase'\n"
+          "    case $previous in\n"
           "    -C|--directory) COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"
-          "    --passphrase-file|--pin-file|--copy|--overwrite|--key-file|--output|--kmip-ca|--kmip-certificate|--kmip-key)\n"
-          "        COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
-          "    --seal) COMPREPLY=($(compgen -W \"file passphrase tpm\" -- \"$current\")); return ;;\n"
-          "    --provider) COMPREPLY=($(compgen -W \"native kmip\" -- \"$current\")); return ;;\n"
+          "    --seal) COMPREPLY=($(compgen -W \"$seals\" -- \"$current\")); return ;;\n"
+          "    --provider|--type) COMPREPLY=($(compgen -W \"native kmip\" -- \"$current\")); return ;;\n"
           "    --fingerprint) COMPREPLY=($(compgen -W \"xxh3 hmac-sha256\" -- \"$current\")); return ;;\n"
-          "    --for) COMPREPLY=($(compgen -W \"qemu libvirt nbd-client fio\" -- \"$current\")); return ;;\n"
-          "    esac\n"
+          "    --for) COMPREPLY=($(compgen -W \"qemu libvirt nbd-client fio\" -- \"$current\")); return ;;\n",
+          out);
+    print_completion_files(out);
+    fputs("    esac\n"
           "    if [[ $current == -* ]]; then\n"
           "        COMPREPLY=($(compgen -W \"$options -C --directory --json --help\" -- \"$current\"))\n"
           "    elif [[ -z $noun ]]; then\n"
           "        COMPREPLY=($(compgen -W \"$nouns\" -- \"$current\"))\n"
           "    elif [[ -z $verb && -n $verbs ]]; then\n"
           "        COMPREPLY=($(compgen -W \"$verbs\" -- \"$current\"))\n"
-          "    elif [[ $noun == key && $verb == provider ]]; then\n"
-          "        COMPREPLY=($(compgen -W \"test\" -- \"$current\"))\n"
-          "    elif [[ $noun == object && ( $verb == import || $verb == verify ) ]]; then\n"
+          "    elif [[ -n $actions ]]; then\n"
+          "        [[ -z $third ]] && COMPREPLY=($(compgen -W \"$actions\" -- \"$current\"))\n"
+          "    elif [[ \"$noun $verb\" =~ ^(object (import|verify)|key (backup|drill|restore))$ ]]; then\n"
           "        COMPREPLY=($(compgen -f -- \"$current\"))\n"
-          "    elif [[ $noun == key && $verb == tpm ]]; then\n"
-          "        COMPREPLY=($(compgen -W \"approve approvals reseal\" -- \"$current\"))\n"
-          "    elif [[ $noun == create || $noun == check ]]; then\n"
+          "    elif [[ $noun == create || $noun == check || $noun == import || $noun == erase ]]; then\n"
           "        COMPREPLY=($(compgen -d -- \"$current\"))\n"
           "    fi\n"
           "}\n"

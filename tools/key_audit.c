@@ -105,7 +105,8 @@ const struct command command_key_audit = {
             "under a key of the pool; number and seal of the last one stand in the witness and on every device too. So what\n"
             "was changed, taken out, cut off or replaced is found and named, and this command ends with an error.\n"
             "Who holds the pool's keys could write another audit, but not what was copied elsewhere before: copy it to\n"
-            "another machine now and then (`coffer --json key audit`).",
+            "another machine now and then (`coffer --json key audit`). The pool must be unlocked: a locked one has no key to\n"
+            "verify it with.",
     .examples = "  coffer key audit\n"
                 "  coffer --json key audit\n",
     .options = no_options,

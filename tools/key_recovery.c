@@ -9,6 +9,7 @@
 #include "tools/key_recovery.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +32,15 @@ struct made { /* in the arena */
     char text[RECOVERY_KEY_TEXT + 1];
 };
 
+/* Before a pool is made whose recovery key could not be written. */
+static enum error parent_check(const char *to)
+{
+    AUTO_FREE char *copy = strdup(to);
+    if (copy == NULL)
+        return ERROR_NO_MEMORY;
+    return access(dirname(copy), W_OK | X_OK) == 0 ? ERROR_NONE : error_from_errno(errno, "make the recovery key's file %s", to);
+}
+
 enum error recovery_target_check(const struct tool *tool, const char *to)
 {
     if (strcmp(to, PRINT) == 0 && tool->json)
@@ -39,6 +49,7 @@ enum error recovery_target_check(const struct tool *tool, const char *to)
         return ERROR_NONE;
     if (access(to, F_OK) == 0)
         return error_explain(ERROR_EXISTS, "%s exists already: nothing is overwritten, name another file", to);
+    TRY(parent_check(to));
     return cycle_check(to);
 }
 

@@ -62,8 +62,8 @@ const struct command command_selftest = {
     .noun = "selftest",
     .arguments = "",
     .summary = "check the ciphers by known answers, and name them",
-    .text = "Computes known answers with every algorithm that guards data and keys, through the functions that the engine\n"
-            "calls, as each start of cofferd does; and names, for each use, the algorithm and where it is written down.\n"
+    .text = "Names, for each use, the algorithm that guards data and keys, and where it is written down. Of those marked passed it\n"
+            "computed known answers, through the functions that the engine calls, as each start of cofferd does.\n"
             "It says whether OpenSSL's FIPS provider is active: then the algorithms run in it. That is no validation of Coffer.",
     .examples = "  coffer selftest\n"
                 "  coffer --json selftest\n",

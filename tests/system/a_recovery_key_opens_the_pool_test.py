@@ -152,6 +152,9 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
             self.pool.refused("create", self.pool.directory, "--size", "512M", *words, status=USAGE)
         self.pool.refused("create", self.pool.directory, "--size", "512M", "--recovery", self.secret("there", "x"))
         self.assertFalse(os.path.exists(self.pool.directory))
+        self.assertIn("/no/such/dir/x", self.pool.refused("create", self.pool.directory, "--size", "512M", "--recovery",
+                                                          "/no/such/dir/x"))
+        self.assertFalse(os.path.exists(self.pool.directory))
         self.create("--no-recovery")
         self.pool.start()
         self.pool.refused("unlock", "--recovery", "--key", "x", status=USAGE)
