@@ -284,7 +284,7 @@ static enum error recovery_open(const struct pool_conf *conf, const char *file, 
 static enum error recovery_read(struct tool *tool, const char *file, struct key_backup **backup)
 {
     struct pool_conf *conf;
-    TRY(conf_of_pool(tool, &conf));
+    TRY(place_conf(tool, &conf));
     struct key_backup *kept = arena_allocate(sizeof *kept);
     enum error error = kept == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
     if (error == ERROR_NONE) {
