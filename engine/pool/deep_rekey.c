@@ -41,6 +41,7 @@
 #define REST           (20 * CLOCK_MILLISECOND) /* until what is published has given its slots back */
 #define END_REST       (100 * CLOCK_MILLISECOND) /* where nothing can be moved now: all segments are looked through */
 #define HOLDUP_REST    CLOCK_SECOND
+#define SLOTS_REST_MAX (3600 * CLOCK_SECOND)    /* each try takes an epoch, and writes all superblocks */
 #define FOLD_PERIOD    CLOCK_SECOND             /* at the end, of publishes that fold the table in */
 #define FOLD_PATIENCE  (2 * CLOCK_SECOND)
 #define PUBLISH_READY  16u                      /* segments that are worth a publish */
@@ -162,6 +163,20 @@ static enum error kek_take(struct deep_rekey *deep, uint8_t kek[KEY_SIZE])
     return pool_keys_open(pool->providers, pool->witness, &pool->group->superblocks[0], NULL, kek, &state);
 }
 
+static enum error slots_write(struct deep_rekey *deep, bool remove)
+{
+    struct pool *pool = deep->pool;
+    uint8_t *kek = arena_allocate(KEY_SIZE);
+    if (!kek)
+        return ERROR_NO_MEMORY;
+    enum error error = kek_take(deep, kek);
+    if (!error)
+        error = remove ? slots_remove(pool, kek) : slots_add(pool, dek_number_last(pool->group), kek);
+    arena_free(kek);
+    return error;
+}
+
+/* What fails is tried again ever less often. */
 static enum error slots_change(struct deep_rekey *deep, bool remove)
 {
     struct pool *pool = deep->pool;
@@ -169,17 +184,11 @@ static enum error slots_change(struct deep_rekey *deep, bool remove)
         return error_explain(ERROR_ACCESS,
                              "the key of provider %s is no longer active: make another one first, `%s key rekey --shallow`",
                              pool->provider->name, pool->command);
-    uint8_t *kek = arena_allocate(KEY_SIZE);
-    if (!kek)
-        return ERROR_NO_MEMORY;
-    enum error error = changing_take(pool);
-    if (!error) {
-        error = kek_take(deep, kek);
-        if (!error)
-            error = remove ? slots_remove(pool, kek) : slots_add(pool, dek_number_last(pool->group), kek);
-        changing_give(pool);
-    }
-    arena_free(kek);
+    TRY(changing_take(pool));
+    enum error error = slots_write(deep, remove);
+    changing_give(pool);
+    deep->slots_pause = error ? MIN(MAX(2 * deep->slots_pause, HOLDUP_REST), SLOTS_REST_MAX) : 0;
+    deep->holdup_rest = MAX(deep->slots_pause, HOLDUP_REST);
     return error;
 }
 
@@ -350,8 +359,10 @@ static bool is_holdup(struct deep_rekey *deep, enum error error)
 {
     bool holds_up = error && error != ERROR_AGAIN && error != ERROR_INTERRUPTED && error != ERROR_TIMED_OUT;
     if (holds_up && error != deep->told)
-        message(MESSAGE_ERROR, "pool %s: the deep rekey cannot go on: %s; it tries again every second", deep->pool->directory,
-                error_sentence(error));
+        message(MESSAGE_ERROR,
+                "pool %s: the deep rekey cannot go on: %s; it tries again, in the end once an hour, and at once after `%s key pause` "
+                "and `key resume`",
+                deep->pool->directory, error_sentence(error), deep->pool->command);
     deep->told = holds_up ? error : ERROR_NONE;
     bool unread = is_unread(deep);
     mutex_lock(&deep->mutex);
@@ -366,14 +377,16 @@ static void deep_rekey_run(void *argument)
     thread_lower_priority();
     while (!has_ended(deep)) {
         if (!may_work(deep)) {
+            deep->slots_pause = 0;
             rest(deep, HOLDUP_REST);
             continue;
         }
         error_forget();
+        deep->holdup_rest = HOLDUP_REST;
         enum error error = turn(deep);
         bool holds_up = is_holdup(deep, error);
         if (error && error != ERROR_INTERRUPTED)
-            rest(deep, holds_up ? HOLDUP_REST : REST);
+            rest(deep, holds_up ? deep->holdup_rest : REST);
     }
 }
 
@@ -469,8 +482,13 @@ void deep_rekey_stop(struct pool *pool)
 void deep_rekey_kek_changed(struct pool *pool, const uint8_t kek[KEY_SIZE])
 {
     mutex_lock(&pool->lock);
-    if (pool->deep_rekey)
-        memcpy(pool->deep_rekey->kek, kek, KEY_SIZE);
+    struct deep_rekey *deep = pool->deep_rekey;
+    if (deep) {
+        memcpy(deep->kek, kek, KEY_SIZE);
+        mutex_lock(&deep->mutex);
+        condition_broadcast(&deep->wake); /* it may have waited for that */
+        mutex_unlock(&deep->mutex);
+    }
     mutex_unlock(&pool->lock);
 }
 

@@ -28,6 +28,8 @@ struct deep_rekey {
     uint64_t folded_at, user_requests, published_at;
     enum error told;
     bool told_unread;
+    uint64_t slots_pause; /* behind a writing of key slots that failed; 0: none did */
+    uint64_t holdup_rest; /* behind the last turn */
 };
 
 /* At an open: goes on with what is under old keys. `kek`: the one in force. */

@@ -23,6 +23,7 @@ static char paths[DEVICES][160];
 static const struct device_operations *honest;
 static struct device_operations failing;
 static _Atomic uint64_t bad_block, bad_end; /* bytes of the first device whose reads fail */
+static _Atomic bool one_copy_bad;           /* of the superblock of the first device: it cannot be read */
 static _Atomic int bad_reads;               /* so many reads of one block more, and all longer ones meanwhile */
 static _Atomic bool silent;                 /* from the first of them on, as long as they fail, superblocks do, too */
 static int bad_total;
@@ -46,10 +47,10 @@ static bool misreads(struct device_io *io)
 
 static bool is_superblock(const struct device_io *io)
 {
-    bool is = false;
     for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
-        is |= io->offset == superblock_offset(io->device->size, copy);
-    return is && strcmp(io->device->path, paths[0]) == 0;
+        if (io->offset == superblock_offset(io->device->size, copy))
+            return strcmp(io->device->path, paths[0]) == 0;
+    return false;
 }
 
 static bool fails(const struct device_io *io)
@@ -63,6 +64,8 @@ static bool fails(const struct device_io *io)
         return true;
     }
     int left = atomic_load(&bad_reads);
+    if (atomic_load(&one_copy_bad) && io->operation == DEVICE_READ && is_superblock(io) && io->offset != 0)
+        return true;
     return atomic_load(&silent) && left > 0 && left < bad_total && io->operation == DEVICE_READ && is_superblock(io);
 }
 
@@ -162,6 +165,7 @@ static int teardown(void **context)
     (void)context;
     atomic_store(&bad_reads, 0);
     atomic_store(&silent, false);
+    atomic_store(&one_copy_bad, false);
     atomic_store(&misread, 0);
     atomic_store(&countdown, 0);
     if (pool != NULL)
@@ -450,8 +454,7 @@ static void a_block_that_cannot_be_read_is_lost_and_no_other(void **context)
 {
     (void)context;
     spoil(INT32_MAX);
-    const struct segments *segments = &pool->group->segments;
-    uint32_t block = segment_blocks(segments) * 3 / 8;
+    uint32_t block = segment_blocks(&pool->group->segments) * 3 / 8;
     uint64_t serial = full_serial();
     assert_int_equal(ledger_rows(serial, block), 0);
     assert_fine(deep(0));
@@ -482,8 +485,7 @@ static void a_read_that_fails_for_a_while_loses_nothing(void **context)
 /* The third look at the first blocks of a segment begins in the outage and ends behind it. */
 static void assert_outage_is_survived(bool all)
 {
-    const int piece = REENCRYPT_PIECE / BLOCK_SIZE;
-    spoil_range(full_segment(), segment_size(&pool->group->segments), 2 * piece + 40);
+    spoil_range(full_segment(), segment_size(&pool->group->segments), 2 * REENCRYPT_PIECE / BLOCK_SIZE + 40);
     atomic_store(&silent, all);
     assert_fine(deep(0));
     await_complete();
@@ -522,9 +524,9 @@ static void a_whole_piece_that_cannot_be_read_does_not_keep_the_old_key(void **c
     assert_one_key(2);
     atomic_store(&bad_reads, 0);
     reopen(false);
-    unsigned bad = assert_all(0, BLOCKS, 0);
+    size_t bad = assert_all(0, BLOCKS, 0);
     if (bad < 1 || bad > REENCRYPT_PIECE / BLOCK_SIZE + 8)
-        fail_msg("%u blocks are lost", bad);
+        fail_msg("%zu blocks are lost", bad);
 }
 
 static void block_spoil_on_disk(uint64_t offset)
@@ -556,8 +558,9 @@ static void what_is_behind_a_damaged_append_is_read_twice(void **context)
 static unsigned tries_made(void)
 {
     unsigned most = 0;
-    for (size_t i = 0; i < pool->deep_rekey->reencrypt.trouble_count; i++)
-        most = MAX(most, pool->deep_rekey->reencrypt.troubles[i].tries);
+    const struct reencrypt *r = &pool->deep_rekey->reencrypt;
+    for (size_t i = 0; i < r->trouble_count; i++)
+        most = MAX(most, r->troubles[i].tries);
     return most;
 }
 
@@ -573,8 +576,8 @@ static void a_device_that_reads_nothing_uses_up_no_tries(void **context)
     assert_true(atomic_load(&bad_reads) <= enough - 200);
     assert_fine(pool_deep_rekey_pause(pool));
     clock_sleep(500 * CLOCK_MILLISECOND);
-    assert_int_equal(tries_made(), 0);
     assert_int_equal(look_at().waits, ERROR_IO);
+    assert_int_equal(tries_made(), 0);
     assert_fine(pool_deep_rekey_resume(pool));
     atomic_store(&bad_reads, 0);
     await_complete();
@@ -600,6 +603,36 @@ static void a_superblock_that_cannot_be_written_leaves_all_data_readable(void **
         assert_int_equal(slots[0].slot, slots[1].slot);
         assert_int_equal(assert_all(0, BLOCKS, 0), 0);
     }
+}
+
+static uint64_t epoch_now(void)
+{
+    mutex_lock(&pool->witness_lock);
+    uint64_t epoch = pool->witness->epoch;
+    mutex_unlock(&pool->witness_lock);
+    return epoch;
+}
+
+/* A try each second would be nine of them; with pauses that double there are four. */
+static void superblocks_that_fail_are_written_ever_less_often(void **context)
+{
+    (void)context;
+    assert_fine(deep(0));
+    uint64_t begun = epoch_now();
+    atomic_store(&one_copy_bad, true);
+    for (unsigned i = 0; i < PATIENCE && epoch_now() == begun; i++)
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    assert_true(epoch_now() > begun);
+    clock_sleep(9 * CLOCK_SECOND);
+    uint64_t used = epoch_now();
+    assert_true(used <= begun + 5);
+    assert_int_equal(look_at().waits, ERROR_IO);
+    assert_int_equal(look_at().state, DEEP_REKEY_RUNNING);
+    atomic_store(&one_copy_bad, false);
+    assert_fine(pool_deep_rekey_pause(pool));
+    assert_fine(pool_deep_rekey_resume(pool));
+    await_complete();
+    assert_one_key(2);
 }
 
 /* ---- orders ---------------------------------------------------------------------------------------------------------- */
@@ -659,6 +692,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_whole_piece_that_cannot_be_read_does_not_keep_the_old_key, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_behind_a_damaged_append_is_read_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(a_superblock_that_cannot_be_written_leaves_all_data_readable, setup, teardown),
+        cmocka_unit_test_setup_teardown(superblocks_that_fail_are_written_ever_less_often, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_one_waits_for_the_end_of_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_without_encryption_has_no_key_to_change, setup_plain, teardown),
     };
