@@ -21,8 +21,6 @@
 #include "crypto/arena.h"
 #include "crypto/provider_key.h"
 #include "crypto/provider_look.h"
-#include "engine/device/device.h"
-#include "engine/group/superblock.h"
 #include "engine/pool/key_backup.h"
 #include "engine/pool/key_dates.h"
 #include "engine/pool/stable_path.h"
@@ -61,17 +59,12 @@ static enum error conf_take(struct import *import, char *text)
 static enum error device_identify(const struct import *import, const char *path, size_t *index)
 {
     const struct pool_conf_group *group = &import->conf->groups[0];
-    AUTO_FREE struct superblock_probe *probe = memory_zeroed(1, sizeof *probe);
-    struct device *device;
-    if (probe == NULL)
-        return ERROR_NO_MEMORY;
-    TRY(device_open_file(path, DEVICE_OPEN_BESIDE, &device));
-    enum error error = superblock_probe(device, probe);
-    device_close(device);
-    TRY(error);
-    const struct superblock *found = superblock_newest(probe);
-    for (*index = 0; *index < group->device_count; ++*index)
-        if (uuid_equal(found->pool, import->conf->pool) && uuid_equal(found->device, group->devices[*index].id))
+    struct uuid found;
+    enum error error = key_backup_identify(import->backup, path, &found);
+    if (error != ERROR_NONE && error != ERROR_FOREIGN)
+        return error_prefix(error, "%s", path);
+    for (*index = 0; error == ERROR_NONE && *index < group->device_count; ++*index)
+        if (uuid_equal(found, group->devices[*index].id))
             return ERROR_NONE;
     return error_explain(ERROR_FOREIGN, "%s is no device of the pool whose key this is", path);
 }

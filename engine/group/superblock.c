@@ -115,6 +115,19 @@ const struct superblock *superblock_newest(const struct superblock_probe *probe)
     return newest;
 }
 
+struct superblock_probe superblock_copies_alike(const struct superblock_probe *probe, const struct superblock *one)
+{
+    struct superblock_probe alike = *probe;
+    for (uint32_t i = 0; i < SUPERBLOCK_COPIES; i++) {
+        const struct superblock *other = &probe->copies[i];
+        alike.plausible[i] = probe->plausible[i] && other->encryption == one->encryption &&
+                             uuid_equal(other->pool, one->pool) && uuid_equal(other->device, one->device) &&
+                             memcmp(&other->wrapping, &one->wrapping, sizeof one->wrapping) == 0 &&
+                             memcmp(&other->other, &one->other, sizeof one->other) == 0;
+    }
+    return alike;
+}
+
 enum error superblock_probe(struct device *device, struct superblock_probe *probe)
 {
     AUTO_FREE struct superblock_format *fixed = memory_aligned(FIXED_SIZE);

@@ -73,6 +73,10 @@ enum error superblock_probe(struct device *device, struct superblock_probe *prob
 /* The plausible copy of the highest epoch; NULL where there is none. Not authenticated. */
 const struct superblock *superblock_newest(const struct superblock_probe *probe);
 
+/* The copies of a probe that state the same identity and wrappings as `one` of them; nobody vouched for any of them yet. An
+ * altered copy may state any epoch, so the newest is only where a search for the newest that verifies begins. */
+struct superblock_probe superblock_copies_alike(const struct superblock_probe *probe, const struct superblock *one);
+
 /* Authenticates the plausible copies under `kek` (the public one of a plaintext pool included) and takes the newest
  * that verifies; unwraps its key slots. ERROR_WRONG_KEY: no copy verifies and no key slot unwraps; ERROR_FORGED: slots
  * unwrap but no MAC verifies. `*copies_bad` tells how many copies should be rewritten from the good one. */

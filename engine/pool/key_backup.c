@@ -3,11 +3,12 @@
  * daemon may be writing it; a copy that is torn does not verify, the other end of the device has whole ones, and where all
  * fail the whole is tried again. Nothing is written.
  *
- * The KEK in force is the one that the superblocks are under; during a change of keys they are under two, of which the
- * backup's key opens one or both. One thread; no locks.
+ * The KEK in force is the one that the witness names; during a change of keys the superblocks are under two, of which the
+ * backup's key opens one or both. What a superblock says of itself counts once it is opened by that key. One thread; no locks.
  */
 #include "engine/pool/key_backup.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "engine/device/device.h"
 #include "engine/group/superblock.h"
 #include "engine/group/superblock_image.h"
+#include "engine/pool/kek_number.h"
 
 #define CONF_BYTES_MAX (256u << 10)
 #define READ_ATTEMPTS  4
@@ -63,61 +65,138 @@ static enum error open_by_key(struct device *device, const struct superblock_pro
     return error;
 }
 
-static enum error probe_beside(const struct pool_conf *conf, const char *path, struct device **device,
-                               struct superblock_probe *probe)
+static enum error probe_beside(const char *path, struct device **device, struct superblock_probe *probe)
 {
     TRY(device_open_file(path, DEVICE_OPEN_BESIDE, device));
     enum error error = superblock_probe(*device, probe);
-    const struct superblock *newest = error == ERROR_NONE ? superblock_newest(probe) : NULL;
-    if (newest != NULL && !uuid_equal(newest->pool, conf->pool))
-        error = error_explain(ERROR_FOREIGN, "%s belongs to another pool", path);
-    else if (newest != NULL && !newest->encryption)
-        error = error_explain(ERROR_INVALID, "%s is not encrypted", path);
     if (error != ERROR_NONE)
         device_close(*device);
     return error;
 }
 
-static enum error device_try(const struct pool_conf *conf, const char *path, const struct key_backup *backup,
-                             struct opened *opened)
+/* What `alike` states may be anybody's word until it is opened. */
+static enum error alike_open(struct device *device, const struct superblock_probe *alike, const struct key_backup *backup,
+                             const char *path, struct opened *opened)
+{
+    const struct superblock *newest = superblock_newest(alike);
+    if (!uuid_equal(newest->pool, backup->pool))
+        return error_explain(ERROR_FOREIGN, "%s belongs to another pool", path);
+    if (!newest->encryption)
+        return error_explain(ERROR_INVALID, "%s is not encrypted", path);
+    return open_by_key(device, alike, backup, opened);
+}
+
+static void copies_pass(struct superblock_probe *left, const struct superblock_probe *done)
+{
+    for (uint32_t n = 0; n < SUPERBLOCK_COPIES; n++)
+        left->plausible[n] = left->plausible[n] && !done->plausible[n];
+}
+
+/* An altered copy may state any epoch, so the newest that verifies counts, as when a pool is opened; where none does, what was
+ * wrong with the first. */
+static enum error search(struct device *device, struct superblock_probe *left, const struct key_backup *backup, const char *path,
+                         struct opened *opened)
+{
+    AUTO_FREE char *sentence = NULL;
+    enum error first = ERROR_NONE;
+    const struct superblock *newest;
+    while ((newest = superblock_newest(left)) != NULL) {
+        struct superblock_probe alike = superblock_copies_alike(left, newest);
+        enum error error = alike_open(device, &alike, backup, path, opened);
+        if (error == ERROR_NONE || error == ERROR_IO || error == ERROR_NO_MEMORY)
+            return error;
+        if (first == ERROR_NONE) {
+            first = error;
+            sentence = strdup(error_sentence(error));
+        }
+        copies_pass(left, &alike);
+    }
+    return sentence == NULL ? ERROR_NO_MEMORY : error_explain(first, "%s", sentence);
+}
+
+static enum error device_try(const char *path, const struct key_backup *backup, struct opened *opened)
 {
     AUTO_FREE struct superblock_probe *probe = memory_zeroed(1, sizeof *probe);
     struct device *device;
     if (probe == NULL)
         return ERROR_NO_MEMORY;
-    TRY(probe_beside(conf, path, &device, probe));
-    enum error error = open_by_key(device, probe, backup, opened);
+    TRY(probe_beside(path, &device, probe));
+    enum error error = search(device, probe, backup, path, opened);
     device_close(device);
     return error;
 }
 
-static enum error device_open_by(const struct pool_conf *conf, const char *path, const struct key_backup *backup,
-                                 struct opened *opened)
+static enum error device_open_by(const char *path, const struct key_backup *backup, struct opened *opened)
 {
-    enum error error = device_try(conf, path, backup, opened);
+    enum error error = device_try(path, backup, opened);
     for (int i = 1; i < READ_ATTEMPTS && (error == ERROR_CORRUPT || error == ERROR_FORGED); i++) {
         clock_sleep(READ_PAUSE);
-        error = device_try(conf, path, backup, opened);
+        error = device_try(path, backup, opened);
     }
     return error;
 }
 
+enum error key_backup_identify(const struct key_backup *backup, const char *path, struct uuid *device)
+{
+    struct opened opened;
+    TRY(device_open_by(path, backup, &opened));
+    *device = opened.superblock.device;
+    opened_forget(&opened);
+    return ERROR_NONE;
+}
+
 /* ---- making ------------------------------------------------------------------------------------------------------ */
 
-/* Which KEK the first device's newest superblock says to be under. */
-static enum error kek_find(const struct pool_conf *conf, struct wrapping *wrapping)
+/* Whether that wrapping is of the KEK in force; where the witness is lost, of any of the pool's provider. */
+static bool is_in_force(const struct pool_conf *conf, const struct key_facts *keys, const struct wrapping *wrapping)
 {
-    AUTO_FREE struct superblock_probe *probe = memory_zeroed(1, sizeof *probe);
+    return uuid_equal(wrapping->provider, conf->provider->id) &&
+           (!keys->known || (uuid_equal(wrapping->provider, keys->provider) && wrapping->kek_number == keys->kek_number));
+}
+
+static const struct wrapping *wrapping_in_force(const struct pool_conf *conf, const struct key_facts *keys,
+                                                const struct superblock *superblock)
+{
+    return is_in_force(conf, keys, &superblock->wrapping) ? &superblock->wrapping
+           : is_in_force(conf, keys, &superblock->other)  ? &superblock->other
+                                                          : NULL;
+}
+
+static enum error explain_other(const struct pool_conf *conf, const struct key_facts *keys, const char *path)
+{
+    if (!keys->known || !uuid_equal(keys->provider, conf->provider->id))
+        return error_explain(ERROR_FOREIGN, "the keys of %s are not under provider %s, which %s/" POOL_CONF_NAME " names", path,
+                             conf->provider->name, conf->directory);
+    return error_explain(ERROR_FOREIGN,
+                         "the keys of %s are not under key number %" PRIu64 " of provider %s, which %s/witness names: an older "
+                         "image was put back; or, where the key is changing just now, try again",
+                         path, keys->kek_number, conf->provider->name, conf->directory);
+}
+
+/* Which KEK of those in force the first device states; what it is verified by comes later. */
+static enum error kek_find(const struct pool_conf *conf, const struct key_facts *keys, struct wrapping *wrapping)
+{
+    AUTO_FREE struct superblock_probe *left = memory_zeroed(1, sizeof *left);
+    const char *path = conf->groups[0].devices[0].path;
+    const struct superblock *newest;
     struct device *device;
-    if (probe == NULL)
+    bool foreign = true;
+    if (left == NULL)
         return ERROR_NO_MEMORY;
-    TRY(probe_beside(conf, conf->groups[0].devices[0].path, &device, probe));
-    *wrapping = superblock_newest(probe)->wrapping;
+    TRY(probe_beside(path, &device, left));
     device_close(device);
-    if (uuid_equal(wrapping->provider, conf->provider->id))
-        return ERROR_NONE;
-    return error_explain(ERROR_FOREIGN, "the keys of %s are not under provider %s, which %s/" POOL_CONF_NAME " names",
-                         conf->groups[0].devices[0].path, conf->provider->name, conf->directory);
+    while ((newest = superblock_newest(left)) != NULL) {
+        const struct wrapping *found = wrapping_in_force(conf, keys, newest);
+        bool own = uuid_equal(newest->pool, conf->pool);
+        foreign = foreign && !own;
+        if (found != NULL && own) {
+            *wrapping = *found;
+            return ERROR_NONE;
+        }
+        struct superblock_probe alike = superblock_copies_alike(left, newest);
+        copies_pass(left, &alike);
+    }
+    return foreign ? error_explain(ERROR_FOREIGN, "%s belongs to another pool", path) : explain_other(conf, keys, path);
 }
 
 static enum error slots_take(const struct opened *opened, const struct key_backup *backup, struct key_backup_device *device)
@@ -140,7 +219,7 @@ static enum error slots_take(const struct opened *opened, const struct key_backu
     return error;
 }
 
-static enum error devices_take(const struct pool_conf *conf, struct key_backup *backup)
+static enum error devices_take(const struct pool_conf *conf, const struct key_facts *keys, struct key_backup *backup)
 {
     const struct pool_conf_group *group = &conf->groups[0];
     backup->devices = memory_zeroed(group->device_count, sizeof *backup->devices);
@@ -148,9 +227,14 @@ static enum error devices_take(const struct pool_conf *conf, struct key_backup *
         return ERROR_NO_MEMORY;
     for (size_t i = 0; i < group->device_count; i++) {
         struct opened opened;
-        TRY(device_open_by(conf, group->devices[i].path, backup, &opened));
+        TRY(device_open_by(group->devices[i].path, backup, &opened));
         backup->device_count++;
-        enum error error = slots_take(&opened, backup, &backup->devices[i]);
+        const struct wrapping *wrapping = wrapping_in_force(conf, keys, &opened.superblock);
+        enum error error = wrapping == NULL ? explain_other(conf, keys, group->devices[i].path) : ERROR_NONE;
+        if (error == ERROR_NONE && i == 0)
+            backup->kek_salt = wrapping->kek_salt; /* verified */
+        if (error == ERROR_NONE)
+            error = slots_take(&opened, backup, &backup->devices[i]);
         opened_forget(&opened);
         TRY(error);
     }
@@ -172,19 +256,21 @@ static enum error conf_take(const struct pool_conf *conf, struct key_backup *bac
 static enum error backup_fill(const struct pool_conf *conf, const struct provider_secret *secret, struct key_backup *backup)
 {
     struct wrapping wrapping;
+    struct key_facts keys;
     backup->pool = conf->pool;
     backup->provider = conf->provider->id;
     snprintf(backup->provider_name, sizeof backup->provider_name, "%s", conf->provider->name);
     backup->made = clock_seconds();
     TRY(provider_keeps_keks(conf->provider, &backup->is_kek));
-    TRY(kek_find(conf, &wrapping));
+    TRY(key_facts_read(conf, &keys));
+    TRY(kek_find(conf, &keys, &wrapping));
     backup->kek_number = wrapping.kek_number;
     backup->kek_salt = wrapping.kek_salt;
     struct provider_kek which = {conf->pool, wrapping.kek_number, wrapping.kek_salt};
     TRY(provider_key_open(conf->provider, secret, &which, backup->key));
     TRY(kcv_derive(backup->key, backup->provider, backup->kcv));
     TRY(conf_take(conf, backup));
-    return devices_take(conf, backup);
+    return devices_take(conf, &keys, backup);
 }
 
 enum error key_backup_make(const struct pool_conf *conf, const struct provider_secret *secret, struct key_backup **backup)
@@ -241,10 +327,10 @@ static enum error own_slots_prove(const struct key_backup *backup, size_t i)
     return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "the key slots in the backup, of device %zu", i + 1);
 }
 
-static enum error device_prove(const struct key_backup *backup, const struct pool_conf *conf, const char *path, size_t *slots)
+static enum error device_prove(const struct key_backup *backup, const char *path, size_t *slots)
 {
     struct opened opened;
-    enum error error = device_open_by(conf, path, backup, &opened);
+    enum error error = device_open_by(path, backup, &opened);
     if (error == ERROR_WRONG_KEY)
         return error_explain(error,
                              "the key in the backup does not open %s any more: the pool has a newer key, so make a new "
@@ -264,7 +350,7 @@ enum error key_backup_prove(const struct key_backup *backup, const struct pool_c
     for (size_t i = 0; i < backup->device_count; i++)
         TRY(own_slots_prove(backup, i));
     for (size_t i = 0; i < group->device_count; i++)
-        TRY(device_prove(backup, conf, group->devices[i].path, &done.slots));
+        TRY(device_prove(backup, group->devices[i].path, &done.slots));
     done.devices = group->device_count;
     *proof = done;
     return ERROR_NONE;

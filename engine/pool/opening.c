@@ -64,21 +64,6 @@ static enum error fingerprint_check(const struct opening *opening, size_t i)
                          opening->pool->directory, POOL_CONF_NAME, names[conf % 3], names[found % 3]);
 }
 
-/* The copies of a probe that state the same identity and wrapping as copy `n`; nobody vouched for any of them yet. */
-static struct superblock_probe copies_alike(const struct superblock_probe *probe, uint32_t n)
-{
-    struct superblock_probe alike = *probe;
-    const struct superblock *one = &probe->copies[n];
-    for (uint32_t i = 0; i < SUPERBLOCK_COPIES; i++) {
-        const struct superblock *other = &probe->copies[i];
-        alike.plausible[i] = probe->plausible[i] && other->encryption == one->encryption &&
-                             uuid_equal(other->pool, one->pool) && uuid_equal(other->device, one->device) &&
-                             memcmp(&other->wrapping, &one->wrapping, sizeof one->wrapping) == 0 &&
-                             memcmp(&other->other, &one->other, sizeof one->other) == 0;
-    }
-    return alike;
-}
-
 /* `*judged`: the device is the conf's and the KEK is there, so an error is one of the copies. */
 static enum error copies_open(struct opening *opening, size_t i, const struct superblock_probe *probe, bool *judged)
 {
@@ -108,7 +93,7 @@ static enum error superblock_search(struct opening *opening, size_t i, bool *jud
     enum error first = ERROR_NONE;
     *judged = true;
     while (superblock_newest(&left)) {
-        struct superblock_probe alike = copies_alike(&left, (uint32_t)(superblock_newest(&left) - left.copies));
+        struct superblock_probe alike = superblock_copies_alike(&left, superblock_newest(&left));
         bool of_copies;
         enum error error = copies_open(opening, i, &alike, &of_copies);
         if (!error || error == ERROR_LOCKED || error == ERROR_KEY_ABSENT || error == ERROR_IO || error == ERROR_NO_MEMORY)

@@ -1,4 +1,7 @@
 /* Backups of a key: what is in them opens the pool, also a pool in use; what contradicts itself is refused. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "crypto/pkcs12.h"
 #include "engine/group/superblock_image.h"
 #include "engine/pool/key_backup.h"
@@ -100,6 +103,98 @@ static void slots_that_were_altered_are_found(void **context)
     key_backup_destroy(backup);
 }
 
+/* ---- what lies on the device may be anybody's word ---- */
+
+static void area_move(uint64_t offset, void *bytes, size_t size, bool read)
+{
+    int descriptor = open(conf->groups[0].devices[0].path, O_RDWR | O_CLOEXEC);
+    assert_true(descriptor >= 0);
+    assert_int_equal(read ? pread(descriptor, bytes, size, (off_t)offset) : pwrite(descriptor, bytes, size, (off_t)offset), size);
+    close(descriptor);
+}
+
+/* As superblock_image.c has it: over all behind it, the MACs taken as zero. */
+static uint32_t crc_of(const struct superblock_format *fixed)
+{
+    struct superblock_format copy = *fixed;
+    uint32_t crc = UINT32_MAX;
+    memset(copy.mac, 0, sizeof copy.mac);
+    for (size_t i = offsetof(struct superblock_format, mac); i < sizeof copy; i++)
+        for (unsigned bit = 0, byte = ((const uint8_t *)&copy)[i]; bit < 8; bit++, byte >>= 1)
+            crc = (crc ^ byte) & 1 ? crc >> 1 ^ UINT32_C(0xedb88320) : crc >> 1;
+    return ~crc;
+}
+
+enum forgery { FOREIGN_POOL, OTHER_DEVICE, NOT_ENCRYPTED, OTHER_NUMBER, OTHER_SALT, OTHER_PROVIDER, FORGERIES };
+
+/* The first copy, said to be newer than any. */
+static void forge(const struct superblock_format *good, enum forgery forgery)
+{
+    struct superblock_format bad = *good;
+    bad.epoch = le64_make(le64_get(good->epoch) + 1000);
+    if (forgery == FOREIGN_POOL)
+        bad.pool[3] ^= 1;
+    else if (forgery == OTHER_DEVICE)
+        bad.device[3] ^= 1;
+    else if (forgery == NOT_ENCRYPTED)
+        bad.encryption = 0;
+    else if (forgery == OTHER_NUMBER)
+        bad.wrappings[0].kek_number = le64_make(7);
+    else if (forgery == OTHER_SALT)
+        bad.wrappings[0].kek_salt = le64_make(7);
+    else
+        bad.wrappings[0].provider[3] ^= 1;
+    bad.crc = le32_make(crc_of(&bad));
+    area_move(superblock_offset(FIXTURE_SIZE, 0), &bad, sizeof bad, false);
+}
+
+static void a_forged_copy_of_a_superblock_outdates_no_backup(void **context)
+{
+    (void)context;
+    struct superblock_format good;
+    struct key_backup_proof proof;
+    struct uuid device;
+    struct key_backup *backup = backup_make();
+    area_move(superblock_offset(FIXTURE_SIZE, 0), &good, sizeof good, true);
+    assert_int_equal(crc_of(&good), le32_get(good.crc));
+    for (enum forgery forgery = 0; forgery < FORGERIES; forgery++) {
+        forge(&good, forgery);
+        assert_fine(key_backup_prove(backup, conf, &proof));
+        assert_int_equal(proof.slots, 3);
+        assert_fine(key_backup_identify(backup, conf->groups[0].devices[0].path, &device));
+        assert_true(uuid_equal(device, conf->groups[0].devices[0].id));
+        struct key_backup *again = backup_make();
+        assert_true(again->kek_number == backup->kek_number && again->kek_salt == backup->kek_salt);
+        assert_memory_equal(again->devices[0].slots, backup->devices[0].slots, 3 * sizeof(struct key_slot_format));
+        key_backup_destroy(again);
+    }
+    area_move(superblock_offset(FIXTURE_SIZE, 0), &good, sizeof good, false);
+    key_backup_destroy(backup);
+}
+
+/* Made of it a backup would hold a key that is in force no more. */
+static void no_backup_is_made_of_a_disk_that_was_rolled_back(void **context)
+{
+    (void)context;
+    AUTO_FREE uint8_t *old = malloc(SUPERBLOCK_COPIES * SUPERBLOCK_SIZE);
+    AUTO_FREE uint8_t *now = malloc(SUPERBLOCK_COPIES * SUPERBLOCK_SIZE);
+    struct key_backup *backup;
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        area_move(superblock_offset(FIXTURE_SIZE, copy), old + copy * SUPERBLOCK_SIZE, SUPERBLOCK_SIZE, true);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+        area_move(superblock_offset(FIXTURE_SIZE, copy), now + copy * SUPERBLOCK_SIZE, SUPERBLOCK_SIZE, true);
+        area_move(superblock_offset(FIXTURE_SIZE, copy), old + copy * SUPERBLOCK_SIZE, SUPERBLOCK_SIZE, false);
+    }
+    assert_int_equal(key_backup_make(conf, NULL, &backup), ERROR_FOREIGN);
+    assert_non_null(strstr(error_sentence(ERROR_FOREIGN), "key number 2"));
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        area_move(superblock_offset(FIXTURE_SIZE, copy), now + copy * SUPERBLOCK_SIZE, SUPERBLOCK_SIZE, false);
+    backup = backup_make();
+    assert_int_equal(backup->kek_number, 2);
+    key_backup_destroy(backup);
+}
+
 /* Texts as another writer might make them, in a file whose password is right. */
 static enum error decode_text(const char *text)
 {
@@ -160,6 +255,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(its_slots_are_those_of_the_superblock, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pool_opens_by_the_key_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(slots_that_were_altered_are_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_forged_copy_of_a_superblock_outdates_no_backup, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_backup_is_made_of_a_disk_that_was_rolled_back, set_up, tear_down),
         cmocka_unit_test(texts_that_contradict_themselves_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
