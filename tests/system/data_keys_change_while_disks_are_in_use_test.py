@@ -5,43 +5,12 @@ import random
 import threading
 import time
 
-import nbd
-
 from coffer import BLOCK, MIB, Pool, connect
+from keys_clients import Client
 
 DISK = 256 * MIB
 FILL = 160 * MIB
 PATIENCE = 120
-
-
-class Client(threading.Thread):
-    """Owns every CLIENTS-th block; whatever it wrote it reads again."""
-    CLIENTS = 3
-
-    def __init__(self, pool, index, ends):
-        super().__init__()
-        self.pool, self.index, self.ends = pool, index, ends
-        self.held, self.failed = {}, None
-        self.random = random.Random(index)
-
-    def run(self):
-        try:
-            handle = connect(self.pool, "disk")
-            while not self.ends.is_set():
-                self.step(handle)
-            handle.flush()
-        except (nbd.Error, AssertionError) as error:
-            self.failed = error
-
-    def step(self, handle):
-        block = self.random.randrange(DISK // BLOCK // self.CLIENTS) * self.CLIENTS + self.index
-        if block in self.held and self.random.random() < 0.5:
-            assert bytes(handle.pread(BLOCK, block * BLOCK)) == self.held[block], f"block {block} is another"
-        else:
-            self.held[block] = self.random.randbytes(BLOCK)
-            handle.pwrite(self.held[block], block * BLOCK)
-        if self.random.random() < 0.05:
-            handle.flush()
 
 
 def fill(pool):
@@ -79,7 +48,7 @@ def await_end(pool):
 
 def under_load(pool, work):
     ends = threading.Event()
-    clients = [Client(pool, index, ends) for index in range(Client.CLIENTS)]
+    clients = [Client(pool, DISK, index, ends) for index in range(Client.CLIENTS)]
     for client in clients:
         client.start()
     try:
