@@ -76,13 +76,22 @@ static bool bag_push(pkcs12_bags *bags, PKCS12_SAFEBAG *bag)
     return false;
 }
 
+/* A BMPString as others write it (UTF-16BE): what OpenSSL makes of UTF-8 by itself has no room for emoji. */
+static bool name_add(PKCS12_SAFEBAG *bag, const char *name)
+{
+    int size;
+    unsigned char *text = OPENSSL_utf82uni(name, -1, NULL, &size); /* with a zero at its end, which is not part of it */
+    bool added = text != NULL && PKCS12_add_friendlyname_uni(bag, text, size - 2) == 1;
+    OPENSSL_free(text);
+    return added;
+}
+
 static bool bags_fill(pkcs12_bags *bags, const struct pkcs12 *content)
 {
     PKCS12_SAFEBAG *key = bag_make(KEY_TYPE, content->key, KEY_SIZE);
     uint8_t id[KCV_SIZE];
     memcpy(id, content->kcv, sizeof(id));
-    if (key != NULL && (PKCS12_add_friendlyname_utf8(key, content->name, (int)strlen(content->name)) != 1 ||
-                        PKCS12_add_localkeyid(key, id, sizeof(id)) != 1)) {
+    if (key != NULL && (!name_add(key, content->name) || PKCS12_add_localkeyid(key, id, sizeof(id)) != 1)) {
         PKCS12_SAFEBAG_free(key);
         return false;
     }
@@ -258,9 +267,22 @@ static enum error bag_find(const pkcs12_bags *bags, const char *identifier, cons
     return *bag != NULL ? ERROR_NONE : not_ours("there is no key of a pool in it");
 }
 
+/* As PKCS12_get_friendlyname(), which finds no name where the last character takes more bytes in UTF-8 than are left of the
+ * UTF-16: two zero bytes more are enough. NULL where there is none. */
+static char *name_find(const PKCS12_SAFEBAG *bag)
+{
+    unsigned char text[2 * PKCS12_NAME_MAX + 2] = {0};
+    const ASN1_TYPE *held = PKCS12_SAFEBAG_get0_attr(bag, NID_friendlyName);
+    if (held == NULL || held->type != V_ASN1_BMPSTRING || ASN1_STRING_length(held->value.bmpstring) > (int)sizeof(text) - 2)
+        return NULL;
+    int size = ASN1_STRING_length(held->value.bmpstring);
+    memcpy(text, ASN1_STRING_get0_data(held->value.bmpstring), (size_t)size);
+    return size % 2 == 0 ? OPENSSL_uni2utf8(text, size + 2) : NULL;
+}
+
 static enum error name_take(const PKCS12_SAFEBAG *bag, char name[PKCS12_NAME_MAX + 1])
 {
-    char *found = PKCS12_get_friendlyname((PKCS12_SAFEBAG *)bag);
+    char *found = name_find(bag);
     size_t size = found == NULL ? 0 : strlen(found);
     bool fits = size > 0 && size <= PKCS12_NAME_MAX && utf8_is_printable(found);
     if (fits)
