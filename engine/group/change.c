@@ -17,12 +17,15 @@
 #include "base/memory.h"
 #include "base/order.h"
 #include "base/radix.h"
+#include "engine/group/counted.h"
 #include "engine/group/merge.h"
 #include "engine/group/view.h"
 
 #define ORDER_BITS 24 /* beside a CID in a number */
 #define UNSORTED_MIN   4096
 #define UNSORTED_SHARE 16 /* of the list */
+#define AHEAD_CHUNKS   512  /* that moved, whose places are read at once, */
+#define AHEAD_LOOK     2048 /* of so many changes: writers need the lock */
 
 _Static_assert(CID_MAX >> (64 - ORDER_BITS) == 0, "a CID and the position in a list fit in a number");
 
@@ -213,7 +216,25 @@ static enum error live_changes_apply(struct merge *merge, struct live_change *ch
 struct count_cursor {
     struct cursor changes;
     const uint64_t *add, *add_end;
+    const struct change *ahead; /* up to which the places of chunks that moved were read */
 };
+
+/* What dies was mostly moved where little is overwritten that is new: each of these chunks is asked for its place. */
+static void moved_read_ahead(struct merge *merge, struct count_cursor *cursor)
+{
+    const struct segments *segments = &merge->group->segments;
+    uint64_t cids[AHEAD_CHUNKS];
+    size_t count = 0;
+    if (cursor->changes.next < cursor->ahead)
+        return;
+    mutex_lock(&merge->group->lock);
+    const struct change *end = cursor->changes.next + MIN(cursor->changes.end - cursor->changes.next, AHEAD_LOOK);
+    for (cursor->ahead = cursor->changes.next; cursor->ahead < end && count < AHEAD_CHUNKS; cursor->ahead++)
+        if (cursor->ahead->delta < 0 && segment_is_left(segments, entry_serial(cursor->ahead->entry)))
+            cids[count++] = entry_cid(cursor->ahead->entry);
+    mutex_unlock(&merge->group->lock);
+    places_read_ahead(merge, cids, count);
+}
 
 /* What is next, with the adds of the same CID; false where nothing of the page is left. */
 static bool count_change_take(struct count_cursor *cursor, uint64_t page, struct change *change)
@@ -236,6 +257,7 @@ static enum error counts_apply(struct merge *merge, void *context, uint64_t numb
     unsigned live_count = 0;
     struct change change;
     le32 *counts = (le32 *)page;
+    moved_read_ahead(merge, cursor);
     memcpy(page, old, BLOCK_SIZE);
     while (count_change_take(cursor, number, &change)) {
         uint64_t cid = entry_cid(change.entry);
@@ -298,7 +320,7 @@ enum error changes_apply(struct merge *merge)
     if (!pages)
         return ERROR_NO_MEMORY;
     struct cursor places = {changes, changes + count};
-    struct count_cursor counts = {places, merge->adds, merge->adds}; /* there is no array before the first one */
+    struct count_cursor counts = {places, merge->adds, merge->adds, changes}; /* there is no array before the first one */
     if (merge->add_count)
         counts.add_end += merge->add_count;
     size_t n = pages_of(changes, count, MAP_LEAF_ENTRIES, true, pages);

@@ -464,10 +464,11 @@ enum error victims_clean(struct merge *merge, struct victims *victims)
         .level = victims->harder ? merge->group->config.recompress : 0,
         .chunks = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
         .stored = malloc((size_t)UNIT_CHUNKS_MAX * CHUNK_SIZE),
+        .queue = malloc(sizeof *clean.queue),
         .emptied = malloc(victims->count * sizeof *clean.emptied),
     };
     enum error error = clean_before_keep(merge, &before);
-    if (!error && clean.reader && clean.chunks && clean.stored && clean.emptied) {
+    if (!error && clean.reader && clean.chunks && clean.stored && clean.queue && clean.emptied) {
         error = segments_clean(&clean, victims);
         error = clean_finish(&clean, victims, &before, error);
     } else {
@@ -475,6 +476,7 @@ enum error victims_clean(struct merge *merge, struct victims *victims)
     }
     memory_free_cleansed(clean.chunks);
     memory_free_cleansed(clean.stored);
+    free(clean.queue);
     free(clean.moves);
     free(clean.moved_pages);
     free(clean.emptied);

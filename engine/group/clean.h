@@ -6,6 +6,7 @@
 #define COFFER_ENGINE_GROUP_CLEAN_H
 
 #include "engine/group/clean_read.h"
+#include "engine/group/counted.h"
 #include "engine/group/merge.h"
 #include "engine/group/segment_walk.h"
 
@@ -16,11 +17,13 @@ struct moved_page {
     uint64_t leaf; /* that lies below it, or the page itself */
 };
 
-/* A page of the chunk table that was asked last. */
-struct page_cursor {
-    bool known;
-    uint64_t number;
-    struct cache_block *block; /* NULL: absent */
+/* Items of the window that are yet to be looked at, and the chunks that they name, in that order. */
+#define CLEAN_ITEMS 1024u
+struct clean_queue {
+    struct item_read items[CLEAN_ITEMS];
+    struct counted named[COUNTED_MAX];
+    size_t item_count, named_count;
+    uint64_t scratch[2 * COUNTED_MAX];
 };
 
 struct clean {
@@ -29,6 +32,7 @@ struct clean {
     uint8_t *bytes;  /* of the segment, as much as was read at once; the reader's */
     uint8_t *chunks; /* of one unit */
     uint8_t *stored;
+    struct clean_queue *queue;
     int level; /* of zstd, for what LZ4 compressed; 0: units are copied as they are */
 
     /* the segment */
@@ -42,7 +46,6 @@ struct clean {
     size_t pages_before;
     uint64_t paged_before;
     uint64_t freed;       /* of live_found, what moves now; pages of tables follow */
-    struct page_cursor places, counts;
 
     /* of all segments so far */
     struct change *moves;

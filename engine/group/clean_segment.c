@@ -24,40 +24,10 @@
 
 /* ---- what is alive ------------------------------------------------------------------------------------------------- */
 
-static void cursor_put(struct clean *clean, struct page_cursor *cursor)
-{
-    if (cursor->known)
-        tree_put(clean->merge->group, &cursor->block, 1);
-    cursor->known = false;
-}
-
-static enum error cursor_move(struct clean *clean, struct page_cursor *cursor, enum table table, uint64_t number)
-{
-    if (cursor->known && cursor->number == number)
-        return ERROR_NONE;
-    cursor_put(clean, cursor);
-    struct tree tree = tree_of_table(table, &clean->merge->roots[table - 1]);
-    TRY(tree_leaves(clean->merge->group, &tree, &number, &cursor->block, 1));
-    cursor->known = true;
-    cursor->number = number;
-    return ERROR_NONE;
-}
-
 /* Whether the chunk is counted, and stands just here. */
-static enum error is_alive(struct clean *clean, struct map_entry entry, bool *alive)
+static bool is_alive(const struct counted *named, struct map_entry entry)
 {
-    uint64_t cid = entry_cid(entry);
-    *alive = false;
-    TRY(cursor_move(clean, &clean->counts, TABLE_COUNTS, cid / COUNTS_PER_PAGE));
-    if (!clean->counts.block ||
-        le32_get(((const le32 *)cache_bytes(clean->counts.block))[cid % COUNTS_PER_PAGE]) == 0)
-        return ERROR_NONE;
-    TRY(cursor_move(clean, &clean->places, TABLE_PLACES, cid / MAP_LEAF_ENTRIES));
-    if (clean->places.block)
-        *alive = entry_equal(entry_decode((const struct map_entry_format *)cache_bytes(clean->places.block) +
-                                          cid % MAP_LEAF_ENTRIES),
-                             entry);
-    return ERROR_NONE;
+    return !entry_is_hole(named->place) && entry_equal(named->place, entry);
 }
 
 /* ---- noting ---------------------------------------------------------------------------------------------------------- */
@@ -170,20 +140,16 @@ static enum error unit_repack(struct clean *clean, const struct item_read *read,
     return ERROR_NONE;
 }
 
-static enum error unit_clean(struct clean *clean, const struct item_read *read)
+static enum error unit_clean(struct clean *clean, const struct item_read *read, const struct counted *named)
 {
     struct live_unit unit = {.alive = 0};
     unsigned count = read->header->count;
     for (unsigned i = 0; i < count; i++) {
-        le40 cid;
-        bool alive;
-        memcpy(&cid, read->descriptors + i * sizeof cid, sizeof cid);
-        struct map_entry entry = entry_make(le40_get(cid), read->serial, read->offset, read->length, i, count);
-        TRY(is_alive(clean, entry, &alive));
-        if (!alive)
+        struct map_entry entry = entry_make(named[i].cid, read->serial, read->offset, read->length, i, count);
+        if (!is_alive(&named[i], entry))
             continue;
         unit.entries[unit.alive++] = entry;
-        unit.names[i] = cid;
+        unit.names[i] = le40_make(named[i].cid);
     }
     if (unit.alive == 0)
         return ERROR_NONE;
@@ -196,13 +162,10 @@ static enum error unit_clean(struct clean *clean, const struct item_read *read)
 
 /* ---- nodes and pages ------------------------------------------------------------------------------------------------------ */
 
-static enum error node_clean(struct clean *clean, const struct item_read *read)
+static enum error node_clean(struct clean *clean, const struct item_read *read, const struct counted *named)
 {
-    const struct node_descriptor_format *descriptor = (const void *)read->descriptors;
-    struct map_entry entry = entry_make(le40_get(descriptor->cid), read->serial, read->offset, read->length, 0, 1);
-    bool alive;
-    TRY(is_alive(clean, entry, &alive));
-    if (!alive)
+    struct map_entry entry = entry_make(named->cid, read->serial, read->offset, read->length, 0, 1);
+    if (!is_alive(named, entry))
         return ERROR_NONE;
     TRY(item_verify(read, (const uint8_t *)read->header));
     return stored_move(clean, read, read->descriptors, &entry, 1);
@@ -233,14 +196,27 @@ static enum error page_clean(struct clean *clean, const struct item_read *read)
 
 /* ---- appends -------------------------------------------------------------------------------------------------------------- */
 
-static enum error item_clean(void *context, const struct item_read *read)
+static unsigned names_count(const struct item_read *read)
 {
-    struct clean *clean = context;
+    return read->header->kind == ITEM_UNIT ? read->header->count : read->header->kind == ITEM_NODE ? 1 : 0;
+}
+
+static le40 name_get(const struct item_read *read, unsigned i)
+{
+    le40 cid;
+    if (read->header->kind == ITEM_NODE)
+        return ((const struct node_descriptor_format *)(const void *)read->descriptors)->cid;
+    memcpy(&cid, read->descriptors + i * sizeof cid, sizeof cid);
+    return cid;
+}
+
+static enum error item_clean(struct clean *clean, const struct item_read *read, const struct counted *named)
+{
     switch (read->header->kind) {
     case ITEM_UNIT:
-        return unit_clean(clean, read);
+        return unit_clean(clean, read, named);
     case ITEM_NODE:
-        return node_clean(clean, read);
+        return node_clean(clean, read, named);
     case ITEM_PAGE:
         return page_clean(clean, read);
     default:
@@ -248,10 +224,40 @@ static enum error item_clean(void *context, const struct item_read *read)
     }
 }
 
+/* All that is in the queue: tables do not change before the segment is at its end. */
+static enum error queue_clean(struct clean *clean)
+{
+    struct clean_queue *queue = clean->queue;
+    const struct counted *named = queue->named;
+    size_t count = queue->item_count;
+    queue->item_count = 0;
+    TRY(counted_places(clean->merge, queue->named, queue->named_count, queue->scratch));
+    queue->named_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        TRY(item_clean(clean, &queue->items[i], named));
+        named += names_count(&queue->items[i]);
+    }
+    return ERROR_NONE;
+}
+
+static enum error item_queue(void *context, const struct item_read *read)
+{
+    struct clean *clean = context;
+    struct clean_queue *queue = clean->queue;
+    unsigned names = names_count(read);
+    if (queue->item_count == CLEAN_ITEMS || queue->named_count + names > COUNTED_MAX)
+        TRY(queue_clean(clean));
+    queue->items[queue->item_count++] = *read;
+    for (unsigned i = 0; i < names; i++)
+        queue->named[queue->named_count++].cid = le40_get(name_get(read, i));
+    return ERROR_NONE;
+}
+
 static enum error window_read(void *context, uint32_t block, const uint8_t **bytes, uint32_t *blocks)
 {
     struct clean *clean = context;
     size_t size;
+    TRY(queue_clean(clean)); /* what stands in the window before */
     if (block == 1) {
         TRY(clean_reader_get(clean->reader, clean->index, &clean->bytes, &size));
     } else {
@@ -277,14 +283,13 @@ static enum error segment_read(struct clean *clean)
         .blocks = segment_blocks(&group->segments),
         .keys = clean->keys,
         .read = window_read,
-        .item = item_clean,
+        .item = item_queue,
         .context = clean,
     };
-    enum error error = segment_walk_items(&walk);
+    clean->queue->item_count = clean->queue->named_count = 0;
+    enum error error = segment_walk_items(&walk), last = queue_clean(clean);
     segment_keys_put(group, clean->keys);
-    cursor_put(clean, &clean->places);
-    cursor_put(clean, &clean->counts);
-    return error;
+    return error ? error : last;
 }
 
 static enum error moves_count(struct clean *clean)
