@@ -1,7 +1,8 @@
 /*
  * Superblocks: no bytes may crash a decoder, be it before the MAC or, since anybody can make that of a plaintext pool,
- * behind it. The first byte chooses: a fixed part as it comes; patches to a valid image, with CRC and MAC made anew; the
- * JSON of a peer, from which a lost superblock is made; patches without a new MAC, which must not verify.
+ * behind it. The first byte chooses: a fixed part as it comes; patches to a valid image, with CRC and MACs made anew; the
+ * JSON of a peer, from which a lost superblock is made; patches without a new MAC, which must not verify. Its bit 2: the image
+ * is of a change of keys, wrapped under two KEKs, each of which opens it.
  *
  * The HMAC of an image of 128 KiB, most of an execution, is replaced (--wrap) by a hash of key and bytes.
  */
@@ -19,9 +20,22 @@
 #define DEVICES 3
 #define SIZE    (UINT64_C(200) << 20)
 
+#define MODES   4
+#define CHANGE  MODES
+
+static const uint8_t other_kek[KEY_SIZE] = {7};
+
+/* A good image; `other` is NULL where there is one KEK. */
+struct good {
+    struct superblock superblock;
+    const uint8_t *other;
+    uint8_t *image;
+};
+
 static struct superblock superblocks[DEVICES];
 static struct keyring *keyrings[DEVICES];
-static uint8_t *valid, *image;
+static struct good goods[2];
+static uint8_t *image, *again;
 static char json[512] = "{}";
 
 int LLVMFuzzerInitialize(int *count, char ***arguments);
@@ -34,6 +48,20 @@ enum error __wrap_hmac_sha256(const uint8_t key[KEY_SIZE], const void *data, siz
     memcpy(mac, &hash, sizeof hash);
     memcpy(mac + sizeof hash, &hash, sizeof hash);
     return ERROR_NONE;
+}
+
+static void good_make(struct good *good, const uint8_t *other)
+{
+    good->superblock = superblocks[0];
+    good->other = other;
+    if (other != NULL) {
+        good->superblock.wrapping = (struct wrapping){{{8}}, 3, 4};
+        good->superblock.other = (struct wrapping){{{9}}, 5, 6};
+    }
+    good->image = memory_aligned(SUPERBLOCK_SIZE);
+    ASSERT(good->image != NULL);
+    ASSERT(superblock_image_build(&good->superblock, keyrings[0], kek_public, other, good->image) == ERROR_NONE);
+    ASSERT(superblock_image_seal(good->image, &good->superblock, kek_public, other, 0) == ERROR_NONE);
 }
 
 int LLVMFuzzerInitialize(int *count, char ***arguments)
@@ -49,11 +77,11 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
         ASSERT(keyring_create(false, k_pool, &keyrings[i]) == ERROR_NONE);
     }
     ASSERT(superblock_peers_make(superblocks, keyrings, DEVICES, 0, kek_public, &superblocks[0]) == ERROR_NONE);
-    valid = memory_aligned(SUPERBLOCK_SIZE);
     image = memory_aligned(SUPERBLOCK_SIZE);
-    ASSERT(valid != NULL && image != NULL);
-    ASSERT(superblock_image_build(&superblocks[0], keyrings[0], kek_public, NULL, valid) == ERROR_NONE);
-    ASSERT(superblock_image_seal(valid, &superblocks[0], kek_public, NULL, 0) == ERROR_NONE);
+    again = memory_aligned(SUPERBLOCK_SIZE);
+    ASSERT(image != NULL && again != NULL);
+    good_make(&goods[0], NULL);
+    good_make(&goods[1], other_kek);
     return 0;
 }
 
@@ -71,9 +99,10 @@ static void revive(const struct superblock *peer)
     }
 }
 
-static void fixed_run(const uint8_t *data, size_t size)
+static void fixed_run(const struct good *good, const uint8_t *data, size_t size)
 {
     struct superblock superblock;
+    (void)good;
     memset(image, 0, SUPERBLOCK_SIZE);
     memcpy(image, data, size < SUPERBLOCK_SIZE ? size : SUPERBLOCK_SIZE);
     for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
@@ -81,65 +110,75 @@ static void fixed_run(const uint8_t *data, size_t size)
                                        &superblock);
 }
 
-/* What opens can be written again, and opens again. */
-static void open_run(void)
+/* What opens can be written again, and opens again: in a change of keys under both KEKs, whichever opened it. */
+static void open_run(const struct good *good, const uint8_t *kek, const uint8_t *other)
 {
     struct superblock superblock;
     struct keyring *keyring;
     unsigned wrapping;
     if (superblock_fixed_decode((const struct superblock_format *)image, 0, 0, &superblock) != ERROR_NONE ||
-        superblock_image_verify(image, &superblock, kek_public, &wrapping) != ERROR_NONE ||
-        superblock_image_open(image, &superblock, kek_public, wrapping, &keyring) != ERROR_NONE)
+        superblock_image_verify(image, &superblock, kek, &wrapping) != ERROR_NONE)
         return;
-    revive(&superblock);
-    ASSERT(superblock_image_build(&superblock, keyring, kek_public, NULL, image) == ERROR_NONE);
+    ASSERT(wrapping == (kek == good->other));
+    if (superblock_image_open(image, &superblock, kek, wrapping, &keyring) != ERROR_NONE)
+        return;
+    if (good->other == NULL)
+        revive(&superblock);
+    const uint8_t *second = uuid_is_zero(superblock.other.provider) ? NULL : other;
+    ASSERT(superblock_image_build(&superblock, keyring, kek, second, again) == ERROR_NONE);
     keyring_destroy(keyring);
     superblock_forget(&superblock);
 }
 
-static void sealed_run(const uint8_t *data, size_t size)
+static void sealed_run(const struct good *good, const uint8_t *data, size_t size)
 {
-    memcpy(image, valid, SUPERBLOCK_SIZE);
+    memcpy(image, good->image, SUPERBLOCK_SIZE);
     patches_apply(data, size, 64, image, SUPERBLOCK_SIZE);
     struct superblock identity;
     struct superblock_format *fixed = (struct superblock_format *)image;
     memcpy(fixed->magic, SUPERBLOCK_MAGIC, sizeof fixed->magic);
-    identity = superblocks[0]; /* the MAC's key is that of the identity that the image states */
+    identity = good->superblock; /* the MAC's key is that of the identity that the image states */
     memcpy(identity.pool.bytes, fixed->pool, 16);
     memcpy(identity.device.bytes, fixed->device, 16);
-    ASSERT(superblock_image_seal(image, &identity, kek_public, NULL, 0) == ERROR_NONE);
-    open_run();
+    ASSERT(superblock_image_seal(image, &identity, kek_public, good->other, 0) == ERROR_NONE);
+    open_run(good, kek_public, good->other != NULL ? good->other : kek_public);
+    if (good->other != NULL)
+        open_run(good, good->other, kek_public);
 }
 
-static void json_run(const uint8_t *data, size_t size)
+static void json_run(const struct good *good, const uint8_t *data, size_t size)
 {
     struct superblock peer = superblocks[0];
+    (void)good;
     peer.json = strndup((const char *)data, size);
     if (peer.json != NULL)
         revive(&peer);
     free(peer.json);
 }
 
-/* Beside CRC and MAC, which are not under the MAC, no byte can change. */
-static void forged_run(const uint8_t *data, size_t size)
+/* Beside CRC and MACs, which are not under a MAC, no byte can change. */
+static void forged_run(const struct good *good, const uint8_t *data, size_t size)
 {
     struct superblock superblock;
     unsigned wrapping;
-    memcpy(image, valid, SUPERBLOCK_SIZE);
+    memcpy(image, good->image, SUPERBLOCK_SIZE);
     patches_apply(data, size, 64, image, SUPERBLOCK_SIZE);
     struct superblock_format *fixed = (struct superblock_format *)image;
-    const struct superblock_format *true_one = (const struct superblock_format *)valid;
+    const struct superblock_format *true_one = (const struct superblock_format *)good->image;
     fixed->crc = true_one->crc;
     memcpy(fixed->mac, true_one->mac, sizeof fixed->mac);
-    bool same = memcmp(image, valid, SUPERBLOCK_SIZE) == 0;
-    if (superblock_fixed_decode(fixed, 0, 0, &superblock) == ERROR_NONE)
-        ASSERT((superblock_image_verify(image, &superblock, kek_public, &wrapping) == ERROR_NONE) == same);
+    bool same = memcmp(image, good->image, SUPERBLOCK_SIZE) == 0;
+    if (superblock_fixed_decode(fixed, 0, 0, &superblock) != ERROR_NONE)
+        return;
+    ASSERT((superblock_image_verify(image, &superblock, kek_public, &wrapping) == ERROR_NONE) == same);
+    if (good->other != NULL)
+        ASSERT((superblock_image_verify(image, &superblock, good->other, &wrapping) == ERROR_NONE) == same);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const runs[])(const uint8_t *, size_t) = {fixed_run, sealed_run, json_run, forged_run};
+    static void (*const runs[MODES])(const struct good *, const uint8_t *, size_t) = {fixed_run, sealed_run, json_run, forged_run};
     if (size > 0)
-        runs[data[0] % 4](data + 1, size - 1);
+        runs[data[0] % MODES](&goods[(data[0] & CHANGE) != 0], data + 1, size - 1);
     return 0;
 }
