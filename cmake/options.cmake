@@ -20,6 +20,9 @@ elseif(COFFER_SANITIZE STREQUAL "fuzzer")
   add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
     -fsanitize-coverage-ignorelist=${PROJECT_SOURCE_DIR}/tests/fuzz/not_followed)
   add_link_options(-fsanitize=address,undefined)
+  if(NOT COFFER_FUZZ_COMPARISONS)
+    add_compile_options(-fno-sanitize-coverage=trace-cmp)
+  endif()
 elseif(COFFER_SANITIZE STREQUAL "coverage") # no sanitizer, but like them another build of everything
   add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
   add_link_options(-fprofile-instr-generate)
