@@ -11,17 +11,15 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/message.h"
+#include "crypto/overwrite.h"
 #include "crypto/sealed_key.h"
 
 static bool exists(const char *path)
@@ -58,62 +56,6 @@ enum error provider_root_choose(const struct provider_config *config, uint64_t n
     return ERROR_NONE;
 }
 
-/* The file that was looked at, whatever has its name by now: its directory may be another user's, who could put a link there. */
-static enum error open_to_write(const char *path, int looked_at, const struct stat *status, int *descriptor)
-{
-    struct stat now;
-    bool writable = (status->st_mode & S_IWUSR) != 0 || geteuid() == 0;
-    if (!writable && fchmod(looked_at, (status->st_mode & 0777) | S_IWUSR) != 0)
-        return error_from_errno(errno, "make %s writable, to overwrite the old key", path);
-    int opened = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (opened < 0)
-        return error_from_errno(errno, "open %s, to overwrite the old key", path);
-    if (fstat(opened, &now) != 0 || now.st_dev != status->st_dev || now.st_ino != status->st_ino) {
-        close(opened);
-        return error_explain(ERROR_AGAIN, "%s became another file just now", path);
-    }
-    *descriptor = opened;
-    return ERROR_NONE;
-}
-
-/* `*descriptor` -1: there is nothing whose bytes could be overwritten, or somebody else's name for it is to keep them. */
-static enum error open_old(const char *path, int *descriptor)
-{
-    struct stat status;
-    *descriptor = -1;
-    int looked_at = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (looked_at < 0)
-        return errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "look at %s", path);
-    enum error error = ERROR_NONE;
-    if (fstat(looked_at, &status) != 0)
-        error = error_from_errno(errno, "look at %s", path);
-    else if (!S_ISREG(status.st_mode))
-        error = error_explain(ERROR_INVALID, "%s is not a regular file", path);
-    else if (status.st_nlink == 1)
-        error = open_to_write(path, looked_at, &status, descriptor);
-    else
-        message(MESSAGE_WARNING, "%s has other names: the old key is left there, destroy it", path);
-    close(looked_at);
-    return error;
-}
-
-static enum error overwrite(const char *path)
-{
-    static const uint8_t zeros[4096];
-    struct stat status;
-    int descriptor;
-    TRY(open_old(path, &descriptor));
-    if (descriptor < 0)
-        return ERROR_NONE;
-    bool done = fstat(descriptor, &status) == 0;
-    for (off_t at = 0; done && at < status.st_size; at += (off_t)sizeof zeros)
-        done = pwrite(descriptor, zeros, MIN(sizeof zeros, (size_t)(status.st_size - at)), at) > 0;
-    done = done && fsync(descriptor) == 0;
-    int number = errno;
-    close(descriptor);
-    return done ? ERROR_NONE : error_from_errno(number, "overwrite the old key in %s", path);
-}
-
 /* *waits: there is a PATH.next-number. A provider without a file has none. */
 static enum error look(const struct provider_config *config, uint64_t number, struct provider_root *root, bool *waits)
 {
@@ -143,8 +85,7 @@ enum error provider_root_forget(const struct provider_config *config, uint64_t n
     TRY(look(config, number, &root, &waits));
     if (!waits)
         return ERROR_NONE;
-    TRY(overwrite(root.path));
-    return unlink(root.path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", root.path);
+    return overwrite_and_remove(root.path);
 }
 
 /* Nothing vouches for a path of the conf: what lies there may be a file of somebody else, or another pool's only key. */
@@ -173,8 +114,7 @@ static enum error destroy(const struct provider_config *config, const char *path
         return ERROR_NONE;
     }
     TRY(error);
-    TRY(overwrite(path));
-    return unlink(path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
+    return overwrite_and_remove(path);
 }
 
 /* PATH.next-N, of which there may be several; what is in `entry` is a name in the directory `directory`. */
