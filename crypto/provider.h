@@ -1,8 +1,8 @@
 /*
  * Key providers: who keeps the KDK, or the KEK itself, behind one table of operations. Providers are named in
  * coffer.conf ([provider NAME] type = native, seal = file | passphrase | tpm, id = UUID, path = FILE, tcti = TCTI; or
- * type = kmip, id = UUID, servers = HOST:PORT, ..., ca, certificate, key = FILE). A disk never chooses a provider: the
- * conf does.
+ * type = kmip, id = UUID, servers = HOST:PORT, ..., ca, certificate, key = FILE; tpm-cache = TIME, tcti = TCTI). A disk never
+ * chooses a provider: the conf does.
  *
  * A sealed KDK is a small JSON file of the pool directory: version, provider id, seal, KCV of the KDK and, for
  * `passphrase`, the scrypt parameters (RFC 7914) and the KDK wrapped by AES-256-KWP; for `file`, the KDK itself in
@@ -34,7 +34,7 @@ struct provider_config {
     const char *type; /* "native", "kmip" */
     const char *seal; /* "file", "passphrase", "tpm"; NULL of kmip */
     const char *path; /* of the sealed file; NULL of kmip */
-    const char *tcti; /* of the seal "tpm": how the TPM is reached; NULL: TPM_TCTI_DEFAULT */
+    const char *tcti; /* of the seal "tpm", and of the cache: how the TPM is reached; NULL: TPM_TCTI_DEFAULT */
     uint32_t pcrs;    /* where a new key is sealed in a TPM: bit n: only where PCR n has a value that was approved */
     /* Of kmip: */
     const char *const *servers; /* HOST, HOST:PORT or [IPV6]:PORT, at most PROVIDER_SERVERS_MAX; the first that answers */
@@ -42,6 +42,8 @@ struct provider_config {
     const char *ca, *certificate, *key; /* files in PEM */
     unsigned timeout;                   /* milliseconds, of each step */
     bool separate;                      /* the servers do not share their keys: each is given a new one */
+    const char *cache;                  /* the file in which the key is cached, sealed in the TPM (key_cache.h); or NULL */
+    uint64_t cache_seconds;             /* how long that opens the pool after a server gave the key; 0: nothing is cached */
 };
 
 /* Which KEK of a provider. */
