@@ -5,12 +5,18 @@
  */
 #include "crypto/provider.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
+#include "base/message.h"
 #include "base/random.h"
 #include "crypto/hierarchy.h"
+#include "crypto/key_cache.h"
 #include "crypto/provider_key.h"
 #include "crypto/provider_kmip.h"
 #include "crypto/provider_native.h"
@@ -92,4 +98,49 @@ enum error provider_kek_open(const struct provider_config *config, const struct 
                              config->path);
     TRY(error);
     return derive(kdk, which, kek);
+}
+
+/* What was wrong with the cache is told beside what was wrong with the servers, whose error it stays: they are waited for. */
+static enum error cache_failed(const struct provider_config *config, enum error servers, const char *sentence, enum error cache)
+{
+    AUTO_FREE char *why = strdup(error_sentence(cache));
+    if (cache == ERROR_TIMED_OUT || cache == ERROR_ROLLED_BACK)
+        key_cache_drop(config, why);
+    if (cache == ERROR_NOT_FOUND)
+        return error_explain(servers, "%s; and no key is cached in the TPM", sentence);
+    return error_explain(servers, "%s; and the key that is cached in the TPM does not open it: %s", sentence, why);
+}
+
+static void cached_tell(const struct provider_config *config, const struct cached_key *cached, const char *sentence)
+{
+    char until[32];
+    time_t end = (time_t)(cached->fetched + config->cache_seconds);
+    struct tm local;
+    if (localtime_r(&end, &local) == NULL || strftime(until, sizeof until, "%Y-%m-%d %H:%M", &local) == 0)
+        until[0] = '\0';
+    message(MESSAGE_WARNING, "%s; the key is the one that is cached in the TPM, which opens the pool until %s", sentence, until);
+}
+
+enum error provider_kek_open_or_cached(const struct provider_config *config, const struct provider_secret *secret,
+                                       const struct provider_kek *which, uint8_t kek[KEY_SIZE], enum kek_state *state)
+{
+    const struct provider_ops *operations;
+    struct cached_key cached;
+    bool away;
+    TRY(provider_find(config, &operations));
+    if (operations != &provider_kmip || (secret != NULL && secret->key != NULL))
+        return provider_kek_open(config, secret, which, kek, state);
+    enum error error = provider_kmip_open(config, which, kek, state, &away);
+    if (error == ERROR_NONE || !away || config->cache_seconds == 0)
+        return error;
+    AUTO_FREE char *sentence = strdup(error_sentence(error));
+    if (sentence == NULL)
+        return ERROR_NO_MEMORY;
+    enum error failed = key_cache_open(config, which, clock_seconds(), kek, &cached);
+    if (failed != ERROR_NONE)
+        return cache_failed(config, error, sentence, failed);
+    *state = KEK_CACHED;
+    cached_tell(config, &cached, sentence);
+    error_forget();
+    return ERROR_NONE;
 }

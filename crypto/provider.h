@@ -52,8 +52,9 @@ struct provider_kek {
     uint64_t number, salt; /* the salt is the native provider's; else 0 */
 };
 
-/* But for active, it unwraps only. Unasked: it came from a backup or a recovery key, and what its server calls it is unknown. */
-enum kek_state { KEK_ACTIVE, KEK_DEACTIVATED, KEK_COMPROMISED, KEK_UNASKED };
+/* But for active, it unwraps only. Unasked: it came from a backup or a recovery key, and what its server calls it is unknown;
+ * cached: it came from the TPM, because no server could be reached. */
+enum kek_state { KEK_ACTIVE, KEK_DEACTIVATED, KEK_COMPROMISED, KEK_UNASKED, KEK_CACHED };
 
 struct provider_secret { /* what a person supplies, for "tpm" the PIN; NULL where not needed */
     const char *passphrase;
@@ -104,6 +105,10 @@ void provider_kek_withdraw(const struct provider_config *config, const struct pr
 /* The KEK. ERROR_KEY_ABSENT: the key is not there; errors as the operations'. */
 enum error provider_kek_open(const struct provider_config *config, const struct provider_secret *secret,
                              const struct provider_kek *which, uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
+/* The same for an open of the pool: where a provider has servers, and none of them can be reached, the key that is cached in the
+ * TPM serves, if there is one and it is not too old; *state is KEK_CACHED then, and it is told. */
+enum error provider_kek_open_or_cached(const struct provider_config *config, const struct provider_secret *secret,
+                                       const struct provider_kek *which, uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
 /* Writes a KDK to a new file, sealed by a passphrase, whatever seals it otherwise: with `seal = passphrase` and this
  * path the same provider opens by it. ERROR_EXISTS. */
 enum error provider_copy_create(const struct provider_config *config, const char *path,

@@ -3,7 +3,7 @@
  *
  *   open      the servers in the conf's order, until one gives the key. A server that cannot be reached, is not trusted,
  *             or has no such key, is passed over; a key that is there and wrong is the end, since to look for another
- *             would let a server be outvoted by one that somebody else runs
+ *             would let a server be outvoted by one that somebody else runs. What is said of a key's end ends its cache
  *   create    no server has a key of that name -> Create and Activate on the first -> each server gives it back over
  *             a new connection (where they share nothing, it is registered on the others first) -> all are the same
  *   withdraw  Revoke and Destroy of what create made, because the creation of the pool failed
@@ -23,7 +23,9 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "crypto/arena.h"
+#include "crypto/key_cache.h"
 #include "crypto/kmip/client.h"
+#include "crypto/kmip/link.h"
 #include "crypto/registers.h"
 
 #define REPLICATION_PAUSE (100 * CLOCK_MILLISECOND) /* doubled at each look, until the time limit of a step is over */
@@ -75,14 +77,23 @@ static enum error of_server(const struct asking *asking, size_t index, enum erro
 
 /* ---- one key of one server ---------------------------------------------------------------------------------------- */
 
-/* `*verdict`: the error is of the key itself, not of the way to it. */
-static enum error locate_one(struct kmip_client *client, const char *name, char id[KMIP_ID_MAX + 1], bool *verdict)
+/* What a server let be known of a key. */
+struct verdict {
+    bool final;    /* the error is of the key itself, not of the way to it */
+    bool answered; /* it said whether there is one */
+    bool ended;    /* there is none, or it is in a state that ends it */
+};
+
+static enum error locate_one(struct kmip_client *client, const char *name, char id[KMIP_ID_MAX + 1], struct verdict *verdict)
 {
     size_t count;
+    *verdict = (struct verdict){0};
     TRY(kmip_client_locate(client, name, &count, id));
+    verdict->answered = true;
+    verdict->ended = count == 0;
     if (count == 0)
         return error_explain(ERROR_KEY_ABSENT, "there is no key %s: it was destroyed, or never was on this server", name);
-    *verdict = count > 1;
+    verdict->final = count > 1;
     if (count > 1)
         return error_explain(ERROR_FORGED, "there is more than one key %s: which is the right one nobody can tell; "
                                            "destroy or rename the others", name);
@@ -109,28 +120,35 @@ static enum error state_take(uint32_t number, const char *name, enum kek_state *
     }
 }
 
+/* Whatever it opens still: who called it so wants it used no more. */
+static bool is_ended(uint32_t number)
+{
+    return number == KMIP_DEACTIVATED || number == KMIP_COMPROMISED || number == KMIP_DESTROYED ||
+           number == KMIP_DESTROYED_COMPROMISED;
+}
+
 /* A located key, once it is what it must be; `report` may be NULL. */
 static enum error fetch_located(struct kmip_client *client, const char *name, const char *id, uint8_t kek[KEY_SIZE],
-                                enum kek_state *state, bool *verdict, struct kmip_report *report)
+                                enum kek_state *state, struct verdict *verdict, struct kmip_report *report)
 {
     struct kmip_attributes attributes;
     TRY(kmip_client_attributes(client, id, name, &attributes));
     if (report != NULL)
         report->state = kmip_state_name(attributes.state);
-    *verdict = true;
+    verdict->final = true;
+    verdict->ended = is_ended(attributes.state);
     TRY(state_take(attributes.state, name, state));
     enum error error = kmip_attributes_check(&attributes);
     if (error == ERROR_NONE)
         error = kmip_client_get(client, id, kek);
-    *verdict = error == ERROR_FORGED;
+    verdict->final = error == ERROR_FORGED;
     return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "key %s (%s)", name, id);
 }
 
 static enum error fetch(struct kmip_client *client, const char *name, uint8_t kek[KEY_SIZE], enum kek_state *state,
-                        bool *verdict, struct kmip_report *report)
+                        struct verdict *verdict, struct kmip_report *report)
 {
     char id[KMIP_ID_MAX + 1];
-    *verdict = false;
     TRY(locate_one(client, name, id, verdict));
     if (report != NULL)
         memcpy(report->id, id, sizeof(id));
@@ -139,10 +157,10 @@ static enum error fetch(struct kmip_client *client, const char *name, uint8_t ke
 
 /* Over a connection of its own. */
 static enum error fetch_from(const struct asking *asking, size_t index, uint8_t kek[KEY_SIZE], enum kek_state *state,
-                             bool *verdict)
+                             struct verdict *verdict)
 {
     struct kmip_client *client;
-    *verdict = false;
+    *verdict = (struct verdict){0};
     TRY(connect_to(asking, index, &client));
     enum error error = fetch(client, asking->name, kek, state, verdict, NULL);
     kmip_client_close(client);
@@ -167,38 +185,61 @@ static void failure_add(struct failures *failures, const char *server, enum erro
         failures->error = error == ERROR_NOT_FOUND ? ERROR_KEY_ABSENT : error;
 }
 
-static enum error open_by(const struct asking *asking, uint8_t kek[KEY_SIZE], enum kek_state *state)
+/* `*away`: no server said anything of the key, nor anything against this side. `*ended`: one says that it has come to its end. */
+static enum error open_by(const struct asking *asking, uint8_t kek[KEY_SIZE], enum kek_state *state, bool *away, bool *ended)
 {
     struct failures failures = {0};
     const struct provider_config *config = asking->config;
+    *away = true;
+    *ended = false;
     for (size_t i = 0; i < config->server_count; i++) {
-        bool verdict;
+        struct verdict verdict;
         enum error error = fetch_from(asking, i, kek, state, &verdict);
         if (error == ERROR_NONE && failures.text[0] != '\0')
             message(MESSAGE_WARNING, "provider %s: the key came from %s, since others failed: %s", config->name,
                     config->servers[i], failures.text);
+        *away = *away && error == ERROR_KEY_ABSENT && !verdict.answered;
+        *ended = error == ERROR_NONE ? verdict.ended : *ended || verdict.ended;
         if (error == ERROR_NONE)
             return ERROR_NONE;
-        if (verdict)
+        if (verdict.final)
             return of_server(asking, i, error);
         failure_add(&failures, config->servers[i], error);
     }
     return error_explain(failures.error, "provider %s gives no key: %s", config->name, failures.text);
 }
 
-static enum error kmip_open(const struct provider_config *config, const struct provider_kek *which,
-                            uint8_t kek[KEY_SIZE], enum kek_state *state)
+/* The sentence of the error outlives what is done here. */
+static enum error cache_end(const struct provider_config *config, const struct provider_kek *which, enum error error)
+{
+    AUTO_FREE char *sentence = error == ERROR_NONE ? NULL : strdup(error_sentence(error));
+    key_cache_end(config, which, "its servers call it deactivated, compromised or destroyed, or have it no more");
+    return sentence == NULL ? error : error_explain(error, "%s", sentence);
+}
+
+enum error provider_kmip_open(const struct provider_config *config, const struct provider_kek *which, uint8_t kek[KEY_SIZE],
+                              enum kek_state *state, bool *away)
 {
     struct asking asking;
+    bool ended = false;
+    *away = false;
     enum error error = asking_begin(&asking, config, which);
     if (error == ERROR_NONE)
-        error = open_by(&asking, kek, state);
+        error = open_by(&asking, kek, state, away, &ended);
     asking_end(&asking);
+    *away = *away && !kmip_links_are_abandoned();
     if (error == ERROR_NONE && *state != KEK_ACTIVE)
         message(MESSAGE_WARNING,
                 "provider %s: key %s is %s on the server: it opens the pool, and nothing new is wrapped with it",
                 config->name, asking.name, *state == KEK_DEACTIVATED ? "Deactivated" : "Compromised");
-    return error;
+    return ended ? cache_end(config, which, error) : error;
+}
+
+static enum error kmip_open(const struct provider_config *config, const struct provider_kek *which,
+                            uint8_t kek[KEY_SIZE], enum kek_state *state)
+{
+    bool away;
+    return provider_kmip_open(config, which, kek, state, &away);
 }
 
 /* ---- create ------------------------------------------------------------------------------------------------------- */
@@ -237,7 +278,7 @@ static enum error fetch_replicated(const struct asking *asking, size_t index, ui
 {
     uint64_t until = clock_monotonic() + asking->config->timeout * CLOCK_MILLISECOND, pause = REPLICATION_PAUSE;
     for (;;) {
-        bool verdict;
+        struct verdict verdict;
         enum error error = fetch_from(asking, index, kek, state, &verdict);
         if (error != ERROR_KEY_ABSENT || clock_monotonic() + pause > until)
             return error;
@@ -264,7 +305,7 @@ static enum error read_back(const struct asking *asking, size_t index, const uin
 static enum error create_first(const struct asking *asking, uint8_t kek[KEY_SIZE])
 {
     enum kek_state state;
-    bool verdict;
+    struct verdict verdict;
     TRY(make_on(asking, 0, NULL));
     TRY(fetch_from(asking, 0, kek, &state, &verdict));
     return read_back(asking, 0, kek);
@@ -308,7 +349,7 @@ static enum error end_by(struct kmip_client *client, const char *name, bool dest
 {
     struct kmip_attributes attributes;
     char id[KMIP_ID_MAX + 1];
-    bool verdict = false;
+    struct verdict verdict;
     enum error error = locate_one(client, name, id, &verdict);
     if (error == ERROR_KEY_ABSENT)
         return ERROR_NONE;
@@ -338,6 +379,8 @@ static enum error kmip_end(const struct provider_config *config, const struct pr
     for (size_t i = 0; i < config->server_count && error == ERROR_NONE; i++)
         error = of_server(&asking, i, end_on(&asking, i, destroy));
     asking_end(&asking);
+    if (error == ERROR_NONE)
+        key_cache_end(config, which, "it was retired");
     return error;
 }
 
@@ -387,14 +430,14 @@ static void kmip_withdraw(const struct provider_config *config, const struct pro
 /* ---- test --------------------------------------------------------------------------------------------------------- */
 
 /* All that fetch() asks, but not the key. */
-static enum error look_at(struct kmip_client *client, const char *name, struct kmip_report *report)
+static enum error look_at(struct kmip_client *client, const char *name, struct verdict *verdict, struct kmip_report *report)
 {
     struct kmip_attributes attributes;
     enum kek_state state;
-    bool verdict;
-    TRY(locate_one(client, name, report->id, &verdict));
+    TRY(locate_one(client, name, report->id, verdict));
     TRY(kmip_client_attributes(client, report->id, name, &attributes));
     report->state = kmip_state_name(attributes.state);
+    verdict->ended = is_ended(attributes.state);
     TRY(state_take(attributes.state, name, &state));
     return kmip_attributes_check(&attributes);
 }
@@ -404,15 +447,18 @@ static enum error report_make(const struct asking *asking, size_t index, bool ge
 {
     struct kmip_client *client;
     enum kek_state state;
-    bool verdict;
+    struct verdict verdict;
     TRY(connect_to(asking, index, &client));
     report->reached = true;
     report->version = kmip_client_version(client);
     enum error error = kmip_client_query(client, report->vendor);
     if (error == ERROR_UNSUPPORTED || error == ERROR_ACCESS || error == ERROR_PROTOCOL)
         error = ERROR_NONE; /* it may keep to itself what it is */
-    if (error == ERROR_NONE)
-        error = get ? fetch(client, asking->name, kek, &state, &verdict, report) : look_at(client, asking->name, report);
+    if (error == ERROR_NONE) {
+        error = get ? fetch(client, asking->name, kek, &state, &verdict, report)
+                    : look_at(client, asking->name, &verdict, report);
+        report->ended = verdict.ended;
+    }
     kmip_client_close(client);
     TRY(error);
     if (!get)
@@ -430,27 +476,52 @@ static enum error report_compare(const struct kmip_report *reports, size_t index
     return ERROR_NONE;
 }
 
-enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which, bool get,
-                              struct kmip_report reports[PROVIDER_SERVERS_MAX])
+/* One after the other; what is kept, is once. */
+static enum error reports_make(const struct asking *asking, bool get, struct kmip_report reports[PROVIDER_SERVERS_MAX],
+                               uint8_t *kept)
 {
-    struct asking asking;
+    bool have = kept == NULL;
     uint8_t *kek = arena_allocate(KEY_SIZE);
-    enum error error = kek == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
-    if (error == ERROR_NONE)
-        error = asking_begin(&asking, config, which);
-    for (size_t i = 0; error == ERROR_NONE && i < config->server_count; i++) {
+    if (kek == NULL)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < asking->config->server_count; i++) {
         struct kmip_report *report = &reports[i];
-        *report = (struct kmip_report){.server = config->servers[i]};
-        report->error = report_make(&asking, i, get, kek, report);
+        *report = (struct kmip_report){.server = asking->config->servers[i]};
+        report->error = report_make(asking, i, get, kek, report);
         if (report->error == ERROR_NONE && get)
             report->error = report_compare(reports, i);
         if (report->error != ERROR_NONE)
             snprintf(report->sentence, sizeof(report->sentence), "%s", error_sentence(report->error));
+        report->kept = !have && report->fetched && report->error == ERROR_NONE;
+        if (report->kept)
+            memcpy(kept, kek, KEY_SIZE);
+        have = have || report->kept;
     }
-    if (kek != NULL)
-        asking_end(&asking);
     arena_free(kek);
+    return ERROR_NONE;
+}
+
+static enum error test_all(const struct provider_config *config, const struct provider_kek *which, bool get,
+                           struct kmip_report reports[PROVIDER_SERVERS_MAX], uint8_t *kept)
+{
+    struct asking asking;
+    enum error error = asking_begin(&asking, config, which);
+    if (error == ERROR_NONE)
+        error = reports_make(&asking, get, reports, kept);
+    asking_end(&asking);
     return error;
+}
+
+enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which, bool get,
+                              struct kmip_report reports[PROVIDER_SERVERS_MAX])
+{
+    return test_all(config, which, get, reports, NULL);
+}
+
+enum error provider_kmip_test_keep(const struct provider_config *config, const struct provider_kek *which,
+                                   struct kmip_report reports[PROVIDER_SERVERS_MAX], uint8_t kek[KEY_SIZE])
+{
+    return test_all(config, which, true, reports, kek);
 }
 
 const struct provider_ops provider_kmip = {.type = "kmip",

@@ -19,6 +19,11 @@ extern const struct provider_ops provider_kmip;
 /* The name under which the servers know a KEK. */
 void kmip_key_name(const struct provider_kek *which, char name[KMIP_NAME_SIZE]);
 
+/* The key. `*away`, which is set where it fails: no server could be reached, so none has said anything of it. What a server says of
+ * a key's end ends the cache of that key as well. Errors as open_kek()'s. */
+enum error provider_kmip_open(const struct provider_config *config, const struct provider_kek *which, uint8_t kek[KEY_SIZE],
+                              enum kek_state *state, bool *away) CHECKED;
+
 /* What one server said to everything that an unlock needs of it. */
 struct kmip_report {
     const char *server; /* the conf's */
@@ -29,13 +34,18 @@ struct kmip_report {
     char vendor[KMIP_TEXT_MAX + 1]; /* empty where it says nothing, or was not reached */
     char id[KMIP_ID_MAX + 1];       /* of the key, where one was found */
     const char *state;              /* "Active", or NULL */
+    bool ended;             /* there is no such key, or it is in a state that ends it */
     bool fetched;
     uint8_t kcv[KCV_SIZE]; /* of the key for the provider's id, where it was fetched */
+    bool kept;             /* this key is the one that was kept */
 };
 
 /* Asks each server; with `fetch` for the key as well, which is wiped again. Fails where nobody can be asked: the
  * certificates. Where two servers hold different keys, that is the later one's error (ERROR_FORGED). */
 enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which, bool fetch,
                               struct kmip_report reports[PROVIDER_SERVERS_MAX]) CHECKED;
+/* The same with `fetch`, and keeps, in `kek`, the caller's to wipe, the key of the first server that gave one without an error. */
+enum error provider_kmip_test_keep(const struct provider_config *config, const struct provider_kek *which,
+                                   struct kmip_report reports[PROVIDER_SERVERS_MAX], uint8_t kek[KEY_SIZE]) CHECKED;
 
 #endif

@@ -499,7 +499,7 @@ struct pool_status {
     bool awaits_key;          /* locked for want of the right key, and pool_unlock_awaited() may still open it */
     bool trying;              /* it does so right now */
     char why_locked[1024];    /* the sentence on that key; empty where it is not locked, or a person did it */
-    const char *key_state;    /* of the key that opened it, on its server: "active", "deactivated", "compromised", "unasked" */
+    const char *key_state;    /* of the key that opened it, on its server: "active", "deactivated", "compromised", "unasked", "cached" */
     bool below_full;          /* the file system below has no space: writers get NO_SPACE */
     enum fingerprint_choice fingerprint;
     char group_name[GROUP_NAME_MAX + 1];

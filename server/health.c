@@ -260,6 +260,12 @@ static void check_key_state(const struct health_facts *facts, struct finding *fi
         finding_good(finding, "unknown while the pool is locked");
     if (status->locked || status->key_state == NULL || strcmp(status->key_state, "active") == 0)
         return;
+    if (strcmp(status->key_state, "cached") == 0) {
+        finding->severity = "note";
+        snprintf(finding->evidence, sizeof(finding->evidence),
+                 "unknown until a key server is reached: the key came from the cache in the TPM, and nothing new is wrapped with it");
+        return;
+    }
     finding->severity = strcmp(status->key_state, "compromised") == 0 ? "error" : "warning";
     if (strcmp(status->key_state, "unasked") == 0)
         snprintf(finding->evidence, sizeof(finding->evidence),
@@ -291,9 +297,11 @@ static void check_unlock_ready(const struct health_facts *facts, struct finding 
                  unlock->servers == 1 ? "" : "s");
     if (unlock->sentences[0] == '\0')
         return;
-    finding->severity = unlock->ready == 0 ? "error" : "warning";
+    bool cached = !unlock->file && facts->cached.present;
+    finding->severity = unlock->ready == 0 && !cached ? "error" : "warning";
     snprintf(finding->evidence, sizeof(finding->evidence), "%s%.1100s",
-             unlock->ready == 0 ? "the pool is open, but could not be opened again now: "
+             unlock->ready == 0 && cached ? "no key server would give the key now, only the cache in the TPM: "
+             : unlock->ready == 0 ? "the pool is open, but could not be opened again now: "
              : unlock->ready < unlock->servers ? "not every key server would give the key now: " : "",
              unlock->sentences);
     snprintf(finding->command, sizeof(finding->command), "%s key provider test", facts->self);
@@ -370,6 +378,7 @@ static const struct {
     {"AUDIT", check_audit},
     {"BACKUP_MISSING", check_backup}, {"DRILL_OLD", check_drill},
     {"KEY_OLD", check_key_age},      {"RECOVERY_OUTDATED", check_recovery},
+    {"KEY_FROM_CACHE", check_key_cached},
 };
 
 json_t *health_json(const struct health_facts *facts)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "engine/coffer.h"
+#include "server/key_cached.h"
 #include "server/key_care.h"
 #include "server/key_watch.h"
 #include "server/modes.h"
@@ -32,6 +33,7 @@ struct health_facts {
     struct key_watch_facts unlock;
     struct pool_audit_state audit;
     struct key_care_facts care;
+    struct key_cached_facts cached;
 };
 
 /* Fills in what is not in the status, from the pool directory. */

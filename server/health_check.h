@@ -25,4 +25,7 @@ void check_drill(const struct health_facts *facts, struct finding *finding);
 void check_key_age(const struct health_facts *facts, struct finding *finding);
 void check_recovery(const struct health_facts *facts, struct finding *finding);
 
+/* key_cached.c */
+void check_key_cached(const struct health_facts *facts, struct finding *finding);
+
 #endif

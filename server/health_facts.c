@@ -114,5 +114,6 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
         snprintf(facts->key_file, sizeof(facts->key_file), "%s", expected.provider->path);
     modes_look(conf, &facts->modes);
     key_care_look(conf, &facts->care);
+    key_cached_look(conf, &facts->cached);
     pool_conf_destroy(conf);
 }

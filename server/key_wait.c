@@ -21,6 +21,7 @@
 #include "base/thread.h"
 #include "crypto/arena.h"
 #include "engine/coffer.h"
+#include "server/key_watch.h"
 
 #define PAUSE_FIRST CLOCK_SECOND
 #define PAUSE_MOST  (48 * CLOCK_SECOND) /* with a quarter more a minute: a person who plugs the medium in may wait as long */
@@ -84,6 +85,7 @@ static void tell_end(const struct key_wait *wait, enum error error)
         return; /* somebody was faster */
     if (error == ERROR_NONE) {
         message(MESSAGE_NOTICE, "the key is there: the pool is unlocked");
+        key_watch_wake();
         sd_notify(0, "STATUS=Serving");
         return;
     }

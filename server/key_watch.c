@@ -19,10 +19,12 @@
 #include "base/message.h"
 #include "base/random.h"
 #include "base/thread.h"
+#include "crypto/arena.h"
 #include "crypto/provider_kmip.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/kek_number.h"
+#include "server/key_cached.h"
 
 #define PAUSE         (30 * CLOCK_SECOND) /* up to a quarter less: not all machines ask together */
 #define FETCH_SECONDS 86400u
@@ -32,9 +34,12 @@ static struct watch {
     struct thread thread;
     bool running;
     char told[KEY_WATCH_TEXT]; /* the thread's: the sentences of the last message */
+    bool from_cache;           /* the thread's: the pool was opened by the cache, and no server gave the key since */
+    struct key_cached cached;  /* the thread's */
     struct mutex lock;         /* RANK_LEAF; guards what follows */
     struct condition changed;
     bool stopping GUARDED_BY(lock);
+    bool woken GUARDED_BY(lock);
     struct key_watch_facts facts GUARDED_BY(lock);
 } watch;
 
@@ -81,16 +86,24 @@ static enum error servers_ask(const struct pool_conf *conf, const struct kek_exp
 {
     struct provider_kek which = {.pool = conf->pool, .number = expected->number};
     const struct provider_config *provider = expected->provider;
-    bool fetch = facts->time_fetched == 0 || clock_seconds() - facts->time_fetched >= FETCH_SECONDS;
+    bool keep = watch.from_cache || key_cached_wants(&watch.cached, expected, &which);
+    bool fetch = keep || facts->time_fetched == 0 || clock_seconds() - facts->time_fetched >= FETCH_SECONDS;
     AUTO_FREE struct kmip_report *reports = memory_zeroed(PROVIDER_SERVERS_MAX, sizeof(*reports));
-    if (reports == NULL)
+    uint8_t *kek = keep ? arena_allocate(KEY_SIZE) : NULL;
+    if (reports == NULL || (keep && kek == NULL)) {
+        arena_free(kek);
         return ERROR_NO_MEMORY;
-    enum error error = provider_kmip_test(provider, &which, fetch, reports);
+    }
+    enum error error = keep ? provider_kmip_test_keep(provider, &which, reports, kek)
+                            : provider_kmip_test(provider, &which, fetch, reports);
     if (error == ERROR_NONE) {
         kek_compare(expected, reports);
+        key_cached_settle(&watch.cached, watch.pool, expected, &which, reports, kek);
         reports_take(reports, provider->server_count, fetch, facts);
-        return ERROR_NONE;
     }
+    arena_free(kek);
+    if (error == ERROR_NONE)
+        return ERROR_NONE;
     *facts = (struct key_watch_facts){.looked = true, .servers = (unsigned)provider->server_count,
                                       .time = clock_seconds(), .time_fetched = facts->time_fetched};
     snprintf(facts->sentences, sizeof(facts->sentences), "%s", error_sentence(error));
@@ -114,7 +127,10 @@ static enum error file_look(const struct pool_conf *conf, struct kek_expected *e
 static bool is_open(struct pool *pool)
 {
     AUTO_FREE struct pool_status *status = memory_zeroed(1, sizeof(*status));
-    return status != NULL && pool_status(pool, status) == ERROR_NONE && !status->locked;
+    if (status == NULL || pool_status(pool, status) != ERROR_NONE || status->locked)
+        return false;
+    watch.from_cache = status->key_state != NULL && strcmp(status->key_state, "cached") == 0;
+    return true;
 }
 
 static void facts_put(const struct key_watch_facts *facts)
@@ -148,7 +164,10 @@ static enum error look_at(const struct pool_conf *conf, struct key_watch_facts *
     if (conf->provider == NULL)
         return ERROR_NONE;
     TRY(kek_expect(conf, NULL, &expected));
-    return expected.provider->server_count > 0 ? servers_ask(conf, &expected, facts) : file_look(conf, &expected, facts);
+    key_cached_clear(conf, &expected);
+    TRY(expected.provider->server_count > 0 ? servers_ask(conf, &expected, facts) : file_look(conf, &expected, facts));
+    memcpy(facts->cache_failure, watch.cached.failure, sizeof(facts->cache_failure));
+    return ERROR_NONE;
 }
 
 static void look(void)
@@ -173,8 +192,9 @@ static bool pause_between(void)
 {
     uint64_t until = clock_monotonic() + PAUSE - random_u64() % (PAUSE / 4);
     mutex_lock(&watch.lock);
-    while (!watch.stopping && condition_wait_until(&watch.changed, &watch.lock, until))
+    while (!watch.stopping && !watch.woken && condition_wait_until(&watch.changed, &watch.lock, until))
         ;
+    watch.woken = false;
     bool go_on = !watch.stopping;
     mutex_unlock(&watch.lock);
     return go_on;
@@ -209,6 +229,16 @@ void key_watch_stop(void)
     mutex_unlock(&watch.lock);
     thread_join(&watch.thread);
     watch.running = false;
+}
+
+void key_watch_wake(void)
+{
+    if (!watch.running)
+        return;
+    mutex_lock(&watch.lock);
+    watch.woken = true;
+    condition_broadcast(&watch.changed);
+    mutex_unlock(&watch.lock);
 }
 
 void key_watch_look(struct key_watch_facts *facts)

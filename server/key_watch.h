@@ -22,12 +22,15 @@ struct key_watch_facts {
     unsigned servers, ready;       /* asked, and those that would give the key */
     bool inactive;                 /* one of them calls the key Deactivated or Compromised */
     uint64_t time, time_fetched;   /* seconds since 1970: of the look, and of the last that fetched the key */
+    char cache_failure[400];       /* why the TPM does not cache the key; empty where it does, or is not asked to */
     char sentences[KEY_WATCH_TEXT]; /* of those that failed or call it inactive; empty where there is none */
 };
 
 /* One watch a process. `pool` outlives it. */
 enum error key_watch_start(struct pool *pool) CHECKED;
 void key_watch_stop(void); /* also where it was not started */
+/* A look now: another key is in force, or the pool was opened. Also where it was not started. Any thread. */
+void key_watch_wake(void);
 
 /* Any thread that was started later. */
 void key_watch_look(struct key_watch_facts *facts);

@@ -8,7 +8,9 @@
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
+#include "server/key_cached.h"
 #include "server/key_care.h"
+#include "server/key_watch.h"
 #include "server/parameters.h"
 #include "server/rpc.h"
 #include "server/unlock_way.h"
@@ -71,6 +73,8 @@ enum error method_key_status(struct methods *methods, json_t *parameters, json_t
     }
     if (status.encryption)
         key_care_tell(pool_directory(methods->pool), json);
+    if (status.encryption)
+        key_cached_tell(methods->pool, json);
     *result = json;
     return ERROR_NONE;
 }
@@ -96,6 +100,7 @@ static enum error change(struct methods *methods, json_t *parameters, struct poo
     arena_free(next);
     TRY(error);
     key_care_note_change(pool_directory(methods->pool));
+    key_watch_wake();
     TRY(method_key_status(methods, NULL, result));
     return json_object_set_new(*result, "nanoseconds", json_integer((json_int_t)nanoseconds)) == 0 ? ERROR_NONE
                                                                                                    : ERROR_NO_MEMORY;

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "server/health.h"
+#include "server/key_watch.h"
 #include "server/methods_key.h"
 #include "server/methods_scrub.h"
 #include "server/unlock_way.h"
@@ -208,6 +209,7 @@ enum error method_pool_unlock(struct methods *methods, json_t *parameters, json_
         error = key != NULL ? pool_unlock_by_key(methods->pool, key) : pool_unlock(methods->pool, passphrase, size);
     arena_free(key);
     arena_free(passphrase);
+    key_watch_wake(); /* also where it was open already: somebody cares for the key */
     TRY(error);
     return method_pool_status(methods, NULL, result);
 }

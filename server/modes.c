@@ -67,6 +67,7 @@ void modes_look(const struct pool_conf *conf, struct modes *modes)
     for (size_t i = 0; i < conf->provider_count; i++) {
         modes->key |= look(modes, conf->providers[i].path);
         modes->key |= look(modes, conf->providers[i].key);
+        modes->key |= look(modes, conf->providers[i].cache);
     }
     look(modes, conf_path);
     look(modes, witness);

@@ -60,6 +60,22 @@ static void add_dates(struct table *table, const json_t *status)
     add_date(table, "Recovery key", json_object_get(status, "recovery"), "none");
 }
 
+/* The key that the TPM keeps of key servers. */
+static void add_cache(struct table *table, const json_t *cache)
+{
+    char fetched[TEXT_SIZE], until[TEXT_SIZE], line[2 * LINE_SIZE];
+    if (!json_is_object(cache))
+        return;
+    if (answer_flag(cache, "present"))
+        snprintf(line, sizeof line, "given by a server on %s, opens the pool until %s",
+                 text_time(answer_figure(cache, "fetched"), fetched), text_time(answer_figure(cache, "until"), until));
+    else
+        snprintf(line, sizeof line, "nothing: %.400s", answer_word(cache, "why_not"));
+    add_line(table, "Cached in the TPM", line);
+    if (answer_flag(cache, "in_use"))
+        add_line(table, "Opened by", "that cached key: no key server could be reached");
+}
+
 static enum error print_status(struct tool *tool, const json_t *status)
 {
     static const struct table_column columns[] = {{NULL, TABLE_LEFT}, {NULL, TABLE_LEFT}};
@@ -83,6 +99,7 @@ static enum error print_status(struct tool *tool, const json_t *status)
     add_retained(table, json_object_get(status, "retained"));
     if (answer_flag(status, "half_done"))
         add_line(table, "Change of keys", "under way, or cut short: then the next start or rekey ends it");
+    add_cache(table, json_object_get(status, "cache"));
     add_dates(table, status);
     key_deep_show(table, status);
     enum error error = table_print(table, tool->out);

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "crypto/key_cache.h"
 #include "crypto/provider_look.h"
 #include "engine/pool/conf_edit.h"
 #include "engine/pool/kek_number.h"
@@ -173,7 +174,7 @@ static enum error refuse(const struct arguments *arguments, const char *const *o
 
 static enum error take_native(const struct provider_task *task, struct addition *addition)
 {
-    static const char *const of_kmip[] = {"servers", "ca", "certificate", "key", "separate", NULL};
+    static const char *const of_kmip[] = {"servers", "ca", "certificate", "key", "separate", "tpm-cache", NULL};
     static const char *const of_tpm[] = {"tcti", "pcrs", NULL};
     const struct arguments *arguments = task->arguments;
     struct provider_config *provider = &addition->provider;
@@ -204,9 +205,21 @@ static enum error file_take(const struct arguments *arguments, const char *optio
     return access(*own, F_OK) == 0 ? ERROR_NONE : error_from_errno(errno, "%s", *own);
 }
 
+static enum error take_cache(const struct arguments *arguments, struct provider_config *provider)
+{
+    const char *life = argument_value(arguments, "tpm-cache", NULL);
+    if (life == NULL)
+        return refuse(arguments, (const char *const[]){"tcti", NULL}, "--seal tpm, or --tpm-cache");
+    if (duration_parse(life, &provider->cache_seconds) != ERROR_NONE || provider->cache_seconds < KEY_CACHE_SECONDS_MIN ||
+        provider->cache_seconds > KEY_CACHE_SECONDS_MAX)
+        return error_explain(ERROR_INVALID, "--tpm-cache %s: from 1h to 366d is possible", life);
+    provider->tcti = argument_value(arguments, "tcti", NULL);
+    return provider->tcti != NULL ? tpm_tcti_check(provider->tcti) : ERROR_NONE;
+}
+
 static enum error take_kmip(const struct provider_task *task, struct addition *addition)
 {
-    static const char *const of_native[] = {"seal", "path", "tcti", "pcrs", NULL};
+    static const char *const of_native[] = {"seal", "path", "pcrs", NULL};
     struct provider_config *provider = &addition->provider;
     TRY(refuse(task->arguments, of_native, "--type native"));
     provider->servers = argument_values(task->arguments, "servers", &provider->server_count);
@@ -214,6 +227,7 @@ static enum error take_kmip(const struct provider_task *task, struct addition *a
         return error_explain(ERROR_INVALID, "--type kmip needs --servers HOST[:PORT], once for each of 1 to %d servers",
                              PROVIDER_SERVERS_MAX);
     provider->separate = argument_given(task->arguments, "separate");
+    TRY(take_cache(task->arguments, provider));
     provider->timeout = PROVIDER_TIMEOUT_DEFAULT;
     TRY(file_take(task->arguments, "ca", &addition->files[0], &provider->ca));
     TRY(file_take(task->arguments, "certificate", &addition->files[1], &provider->certificate));
@@ -334,6 +348,7 @@ static enum error remove_named(const struct provider_task *task, const struct ke
     TRY(provider_named(task->conf, task->name, &provider));
     TRY(needed_check(task, keys, provider));
     TRY(edit(task, NULL));
+    TRY(key_cache_destroy(provider, NULL));
     if (task->tool->json)
         return tell_json(task->tool, provider);
     fprintf(task->tool->out, "Provider %s is removed from coffer.conf.\n", task->name);

@@ -185,6 +185,11 @@ void kmip_links_abandon(void)
     atomic_store(&abandoned, true);
 }
 
+bool kmip_links_are_abandoned(void)
+{
+    return atomic_load(&abandoned);
+}
+
 /* False when the time of the step is over, or the process ends. */
 static bool wait_for(const struct kmip_link *link, short events)
 {

@@ -8,6 +8,7 @@
 #ifndef COFFER_CRYPTO_KMIP_LINK_H
 #define COFFER_CRYPTO_KMIP_LINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,5 +42,6 @@ void kmip_link_close(struct kmip_link *link); /* NULL is allowed */
 
 /* The process ends: every link that waits, and every later one, fails at once (ERROR_KEY_ABSENT). Any thread. */
 void kmip_links_abandon(void);
+bool kmip_links_are_abandoned(void);
 
 #endif

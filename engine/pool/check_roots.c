@@ -40,8 +40,8 @@ static enum error kek_open(struct check *check, const struct pool_open_options *
 {
     struct provider_secret secret = {options->passphrase, options->passphrase_size};
     enum kek_state state;
-    return pool_keys_open(check->pool->conf, check->pool->witness, &check->group->superblocks[d],
-                          options->passphrase ? &secret : NULL, kek, &state);
+    return pool_keys_open_or_cached(check->pool->conf, check->pool->witness, &check->group->superblocks[d],
+                                    options->passphrase ? &secret : NULL, kek, &state);
 }
 
 static bool same_kek(const struct superblock *a, const struct superblock *b)

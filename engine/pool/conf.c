@@ -15,6 +15,7 @@
 #include "base/conf.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "crypto/key_cache.h"
 #include "crypto/kmip/link.h"
 #include "crypto/tpm.h"
 
@@ -59,6 +60,7 @@ static const struct conf_key keys[] = {
     {"provider *", "key", CONF_TEXT, NULL, false},
     {"provider *", "timeout", CONF_DURATION, NULL, false},
     {"provider *", "replicated", CONF_BOOL, NULL, false},
+    {"provider *", "tpm-cache", CONF_DURATION, NULL, false},
     {"provider *", "tcti", CONF_TEXT, NULL, false},
     {"provider *", "pcrs", CONF_TEXT, NULL, true},
     {"group *", "uuid", CONF_TEXT, NULL, false},
@@ -254,7 +256,7 @@ static enum error take_pcrs(const struct pool_conf *conf, const char *section, s
 
 static enum error take_native(struct pool_conf *conf, const char *section, struct provider_config *provider)
 {
-    static const char *const others[] = {"servers", "ca", "certificate", "key", "timeout", "replicated", NULL};
+    static const char *const others[] = {"servers", "ca", "certificate", "key", "timeout", "replicated", "tpm-cache", NULL};
     TRY(refuse_keys(conf, section, others, "is for type = kmip only"));
     TRY(take_tcti(conf, section, provider));
     TRY(take_pcrs(conf, section, provider));
@@ -280,15 +282,34 @@ static enum error take_servers(struct pool_conf *conf, const char *section, stru
     return ERROR_NONE;
 }
 
+/* Where nothing is to be cached any more, what was is found by its name all the same. */
+static enum error take_cache(const struct pool_conf *conf, const char *section, struct provider_config *provider)
+{
+    char name[PROVIDER_NAME_MAX + sizeof ".cache"];
+    snprintf(name, sizeof name, "%s.cache", provider->name);
+    provider->cache = file_join(conf->directory, name);
+    if (provider->cache == NULL)
+        return ERROR_NO_MEMORY;
+    if (conf_count(conf->source, section, "tpm-cache") == 0)
+        return refuse_keys(conf, section, (const char *const[]){"tcti", NULL},
+                           "is not for type = kmip, whose key stays on the servers, but with tpm-cache");
+    provider->cache_seconds = conf_duration(conf->source, section, "tpm-cache", 0);
+    if (provider->cache_seconds != 0 &&
+        (provider->cache_seconds < KEY_CACHE_SECONDS_MIN || provider->cache_seconds > KEY_CACHE_SECONDS_MAX))
+        return conf_complain(conf->source, section, "tpm-cache", "0 (no cache), or from 1h to 366d is possible");
+    return take_tcti(conf, section, provider);
+}
+
 static enum error take_kmip(struct pool_conf *conf, const char *section, struct provider_config *provider)
 {
-    static const char *const others[] = {"seal", "path", "tcti", "pcrs", NULL};
+    static const char *const others[] = {"seal", "path", "pcrs", NULL};
     uint64_t timeout = conf_duration(conf->source, section, "timeout", PROVIDER_TIMEOUT_DEFAULT / 1000);
     TRY(refuse_keys(conf, section, others, "is not for type = kmip: its key stays on the servers"));
     if (timeout < 1 || timeout > PROVIDER_TIMEOUT_MAX / 1000)
         return conf_complain(conf->source, section, "timeout", "from 1s to %us is possible", PROVIDER_TIMEOUT_MAX / 1000);
     provider->timeout = (unsigned)timeout * 1000;
     provider->separate = !conf_bool(conf->source, section, "replicated", true);
+    TRY(take_cache(conf, section, provider));
     TRY(take_servers(conf, section, provider));
     TRY(path_needed(conf, section, "ca", &provider->ca));
     TRY(path_needed(conf, section, "certificate", &provider->certificate));
@@ -304,6 +325,7 @@ static void provider_forget(struct provider_config *provider)
     free((char *)provider->certificate);
     free((char *)provider->key);
     free((char *)provider->path);
+    free((char *)provider->cache);
 }
 
 static enum error take_provider(struct pool_conf *conf, const char *section)

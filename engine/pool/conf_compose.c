@@ -4,6 +4,7 @@
  */
 #include "engine/pool/conf.h"
 
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,13 @@ static void put_kmip(FILE *out, const struct provider_config *provider)
             provider->timeout == PROVIDER_TIMEOUT_DEFAULT ? "#" : "", provider->timeout / 1000);
     fprintf(out, "# Whether what one server makes the others have, too.\n%sreplicated = %s\n",
             provider->separate ? "" : "#", provider->separate ? "no" : "yes");
+    fprintf(out, "# How long after it was fetched the key opens the pool while no server answers, kept sealed in the TPM;\n"
+                 "# 0: it is not kept. tcti: how the TPM is reached.\n");
+    if (provider->cache_seconds == 0)
+        fputs("#tpm-cache = 7d\n", out);
+    else
+        fprintf(out, "tpm-cache = %" PRIu64 "s\n", provider->cache_seconds);
+    fprintf(out, "%stcti = %s\n", provider->tcti == NULL ? "#" : "", provider->tcti == NULL ? TPM_TCTI_DEFAULT : provider->tcti);
 }
 
 static void put_pcrs(FILE *out, uint32_t pcrs)

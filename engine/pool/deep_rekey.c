@@ -180,7 +180,11 @@ static enum error slots_write(struct deep_rekey *deep, bool remove)
 static enum error slots_change(struct deep_rekey *deep, bool remove)
 {
     struct pool *pool = deep->pool;
-    if (atomic_load(&pool->kek_state) != KEK_ACTIVE)
+    int state = atomic_load(&pool->kek_state);
+    if (state == KEK_CACHED)
+        return error_explain(ERROR_ACCESS, "the key of provider %s came from the cache in the TPM: it goes on when a server gives it",
+                             pool->provider->name);
+    if (state != KEK_ACTIVE)
         return error_explain(ERROR_ACCESS,
                              "the key of provider %s is no longer active: make another one first, `%s key rekey --shallow`",
                              pool->provider->name, pool->command);

@@ -30,6 +30,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "crypto/key_cache.h"
 #include "crypto/provider_root.h"
 #include "crypto/recovery.h"
 #include "engine/pool/audit.h"
@@ -282,12 +283,32 @@ static enum error key_elsewhere_tell(struct erasure *erasure, const struct provi
     return append(erasure->open, json_string(sentence));
 }
 
+/* A copy of it is of use to whoever has the TPM as well. */
+static enum error cache_erase(struct erasure *erasure, const struct provider_config *provider)
+{
+    char sentence[PATH_MAX];
+    bool was;
+    TRY(key_cache_destroy(provider, &was));
+    if (was)
+        TRY(append(erasure->keys, json_pack("{s:s, s:s, s:s, s:b}", "provider", provider->name, "cached", "tpm", "path",
+                                            provider->cache, "destroyed", true)));
+    if (!was && provider->cache_seconds == 0)
+        return ERROR_NONE;
+    snprintf(sentence, sizeof sentence,
+             "copies of %s, the key of provider %s cached in this machine's TPM, with that TPM and an image of a superblock",
+             provider->cache, provider->name);
+    return append(erasure->open, json_string(sentence));
+}
+
 static enum error keys_erase(struct erasure *erasure)
 {
     const struct pool_conf *conf = erasure->pool->conf;
     for (size_t i = 0; i < conf->provider_count; i++)
         TRY(conf->providers[i].path ? key_file_erase(erasure, &conf->providers[i])
                                     : key_elsewhere_tell(erasure, &conf->providers[i]));
+    for (size_t i = 0; i < conf->provider_count; i++)
+        if (conf->providers[i].cache)
+            TRY(cache_erase(erasure, &conf->providers[i]));
     TRY(recovery_erase(erasure));
     return append(erasure->open, json_string("keys that somebody read out of a running host, with an image of the device"));
 }

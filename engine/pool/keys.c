@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "crypto/provider_look.h"
+#include "engine/pool/pool.h"
 #include "engine/pool/providers.h"
 
 enum error pool_device_check(const struct pool_conf *conf, const struct pool_conf_group *group, size_t index,
@@ -73,17 +74,39 @@ enum error pool_keys_check(const struct pool_conf *conf, const struct witness *w
     return found->encryption ? encrypted_check(conf, found) : plaintext_check(conf, witness);
 }
 
-enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
-                          const struct superblock *found, const struct provider_secret *secret,
-                          uint8_t kek[KEY_SIZE], enum kek_state *state)
+typedef enum error open_kek(const struct provider_config *config, const struct provider_secret *secret,
+                            const struct provider_kek *which, uint8_t kek[KEY_SIZE], enum kek_state *state);
+
+static enum error keys_open(const struct pool_conf *conf, const struct witness *witness, const struct superblock *found,
+                            const struct provider_secret *secret, open_kek *open, uint8_t kek[KEY_SIZE], enum kek_state *state)
 {
     struct provider_kek which = {conf->pool, found->wrapping.kek_number, found->wrapping.kek_salt};
     TRY(pool_keys_check(conf, witness, found));
     if (found->encryption)
-        return provider_kek_open(provider_of_id(conf, found->wrapping.provider), secret, &which, kek, state);
+        return open(provider_of_id(conf, found->wrapping.provider), secret, &which, kek, state);
     *state = KEK_ACTIVE;
     memcpy(kek, kek_public, KEY_SIZE);
     return ERROR_NONE;
+}
+
+enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
+                          const struct superblock *found, const struct provider_secret *secret,
+                          uint8_t kek[KEY_SIZE], enum kek_state *state)
+{
+    return keys_open(conf, witness, found, secret, provider_kek_open, kek, state);
+}
+
+enum error pool_keys_open_or_cached(const struct pool_conf *conf, const struct witness *witness,
+                                    const struct superblock *found, const struct provider_secret *secret,
+                                    uint8_t kek[KEY_SIZE], enum kek_state *state)
+{
+    return keys_open(conf, witness, found, secret, provider_kek_open_or_cached, kek, state);
+}
+
+void pool_kek_answered(struct pool *pool, enum kek_state state)
+{
+    int cached = KEK_CACHED;
+    atomic_compare_exchange_strong(&pool->kek_state, &cached, (int)state);
 }
 
 enum error pool_kept_key_outdated(void)

@@ -14,6 +14,8 @@
 #include "engine/pool/conf.h"
 #include "engine/pool/witness.h"
 
+struct pool;
+
 /* Whether a probed device is the one that the conf names: pool, group, device, place in the group. ERROR_FOREIGN. */
 enum error pool_device_check(const struct pool_conf *conf, const struct pool_conf_group *group, size_t index,
                              const struct superblock_probe *probe) CHECKED;
@@ -30,6 +32,14 @@ enum error pool_keys_check(const struct pool_conf *conf, const struct witness *w
 enum error pool_keys_open(const struct pool_conf *conf, const struct witness *witness,
                           const struct superblock *found, const struct provider_secret *secret,
                           uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
+
+/* The same for an open: the key that is cached in the TPM serves where no server can be reached (KEK_CACHED). Who proves that he
+ * may change keys is not asked this way. */
+enum error pool_keys_open_or_cached(const struct pool_conf *conf, const struct witness *witness,
+                                    const struct superblock *found, const struct provider_secret *secret,
+                                    uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;
+/* A server gave the key in force after all, and calls it so. Does nothing where the pool was not opened by the cache. Any thread. */
+void pool_kek_answered(struct pool *pool, enum kek_state state);
 
 /* What is said where a key that was kept (provider_secret.key) opens nothing: ERROR_WRONG_KEY. */
 enum error pool_kept_key_outdated(void) CHECKED;

@@ -185,6 +185,8 @@ bool opening_is_whole(const struct opening *opening)
 
 static const char *why_not_active(const struct opening *opening)
 {
+    if (opening->key->state == KEK_CACHED)
+        return "came from the cache in the TPM, since no server could be reached";
     return opening->key->state == KEK_UNASKED ? "came from a backup or a recovery key, and its server was not asked"
                                               : "is no longer active on its server";
 }

@@ -63,7 +63,7 @@ enum error opening_key_take(struct opening *opening, const struct superblock *su
     key->error = ERROR_NONE;
     TRY(pool_keys_check(pool->providers, pool->witness, &asked));
     TRY(provider_check(pool, &asked));
-    key->error = pool_keys_open(pool->providers, pool->witness, &asked, opening->secret, key->kek, &key->state);
+    key->error = pool_keys_open_or_cached(pool->providers, pool->witness, &asked, opening->secret, key->kek, &key->state);
     TRY(key->error);
     key->wrapping = asked.wrapping;
     key->known = true;

@@ -9,7 +9,7 @@
 
 static const char *key_state(const struct pool *pool)
 {
-    static const char *const names[] = {"active", "deactivated", "compromised", "unasked"};
+    static const char *const names[] = {"active", "deactivated", "compromised", "unasked", "cached"};
     return names[atomic_load(&pool->kek_state)];
 }
 

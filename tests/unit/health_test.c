@@ -54,7 +54,8 @@ static void health_tells_of_the_key_on_its_servers(void **state)
         {"active", "ok", "may open the pool"},
         {"deactivated", "warning", "the key server calls the key deactivated"},
         {"compromised", "error", "the key server calls the key compromised"},
-        {"unasked", "warning", "no key server was asked"}};
+        {"unasked", "warning", "no key server was asked"},
+        {"cached", "note", "came from the cache in the TPM"}};
     for (size_t i = 0; i < COUNT_OF(states); i++) {
         struct health_facts facts = {.status = status, .self = "coffer"};
         status->key_state = states[i].key_state;
@@ -84,6 +85,41 @@ static void health_tells_of_the_key_on_its_servers(void **state)
         assert_string_equal(severity(checks, "UNLOCK_READY"), "ok");
         json_decref(checks);
         status->locked = false;
+    }
+    test_free(status);
+}
+
+static void health_tells_of_the_key_in_the_cache(void **state)
+{
+    (void)state;
+    struct pool_status *status = test_calloc(1, sizeof(*status));
+    status->encryption = true;
+    static const struct {
+        const char *key_state;
+        bool on, present;
+        const char *failure, *severity, *words, *ready;
+    } cases[] = {
+        {"active", false, false, "", "ok", "no key is cached", "error"},
+        {"active", true, true, "", "ok", "it opens the pool until", "warning"},
+        {"active", true, false, "", "note", "is not cached in the TPM: for a reason", "error"},
+        {"active", true, true, "no TPM", "warning", "cannot be cached in the TPM: no TPM; what is cached opens", "warning"},
+        {"active", true, false, "no TPM", "warning", "cannot be cached in the TPM: no TPM", "error"},
+        {"cached", true, true, "", "warning", "was opened by the key that is cached", "warning"},
+        {"cached", true, false, "", "warning", "that key is cached no more", "error"},
+        {"cached", false, false, "", "warning", "that key is cached no more", "error"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct health_facts facts = {.status = status, .self = "coffer", .unlock = {.looked = true, .servers = 1},
+                                     .cached = {.on = cases[i].on, .present = cases[i].present, .fetched = 1800000000,
+                                                .until = 1800086400, .why_not = "for a reason"}};
+        snprintf(facts.unlock.sentences, sizeof(facts.unlock.sentences), "kms1: gone");
+        snprintf(facts.unlock.cache_failure, sizeof(facts.unlock.cache_failure), "%s", cases[i].failure);
+        status->key_state = cases[i].key_state;
+        json_t *checks = health_json(&facts);
+        assert_string_equal(severity(checks, "KEY_FROM_CACHE"), cases[i].severity);
+        assert_non_null(strstr(evidence(checks, "KEY_FROM_CACHE"), cases[i].words));
+        assert_string_equal(severity(checks, "UNLOCK_READY"), cases[i].ready);
+        json_decref(checks);
     }
     test_free(status);
 }
@@ -140,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health_tells_of_the_key_on_its_servers),
+        cmocka_unit_test(health_tells_of_the_key_in_the_cache),
         cmocka_unit_test(health_looks_at_a_pool_whose_key_is_on_servers),
         cmocka_unit_test(health_says_what_is_wrong_with_the_audit),
     };

@@ -108,6 +108,12 @@ static void what_does_not_go_with_a_kmip_provider_is_refused(void **context)
     assert_refused(WITH_KMIP("servers = a\npath = x\n" KMIP_FILES), "path in [provider kms]");
     assert_refused(WITH_KMIP("servers = a\ntimeout = 0\n" KMIP_FILES), "timeout");
     assert_refused(WITH_KMIP("servers = a\ntimeout = 61s\n" KMIP_FILES), "60s");
+    assert_refused(WITH_KMIP("servers = a\ntcti = device:/dev/tpm0\n" KMIP_FILES), "tcti in [provider kms]");
+    assert_refused(WITH_KMIP("servers = a\npcrs = 7\ntpm-cache = 7d\n" KMIP_FILES), "pcrs in [provider kms]");
+    assert_refused(WITH_KMIP("servers = a\ntpm-cache = 59m\n" KMIP_FILES), "from 1h to 366d");
+    assert_refused(WITH_KMIP("servers = a\ntpm-cache = 367d\n" KMIP_FILES), "from 1h to 366d");
+    assert_refused(WITH_KMIP("servers = a\ntpm-cache = 7d\ntcti = /tmp/mine.so\n" KMIP_FILES), "there is no TCTI");
+    assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER "tpm-cache = 7d\n" GROUP, "type = kmip only");
     assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER "servers = a\n" GROUP, "type = kmip only");
     assert_refused("[pool]\n" POOL "provider = native\n" PROVIDER "timeout = 3s\n" GROUP, "type = kmip only");
 }
@@ -127,6 +133,16 @@ static void a_kmip_provider_has_servers_files_and_a_timeout(void **context)
     assert_false(provider->separate);
     assert_null(provider->seal);
     assert_null(provider->path);
+    assert_string_equal(provider->cache, "/pool/kms.cache"); /* of before, perhaps */
+    assert_int_equal(provider->cache_seconds, 0);
+    assert_null(provider->tcti);
+    pool_conf_destroy(conf);
+    conf = parsed(WITH_KMIP("servers = a\ntpm-cache = 7d\ntcti = device:/dev/tpm0\n" KMIP_FILES));
+    assert_int_equal(conf->provider->cache_seconds, 7 * 86400);
+    assert_string_equal(conf->provider->tcti, "device:/dev/tpm0");
+    pool_conf_destroy(conf);
+    conf = parsed(WITH_KMIP("servers = a\ntpm-cache = 0\n" KMIP_FILES));
+    assert_int_equal(conf->provider->cache_seconds, 0);
     pool_conf_destroy(conf);
     conf = parsed(WITH_KMIP("servers = a\ntimeout = 1m\nreplicated = no\n" KMIP_FILES));
     assert_int_equal(conf->provider->timeout, 60000);
@@ -140,7 +156,7 @@ static void a_kmip_provider_that_is_composed_reads_back(void **context)
     static const char *const servers[] = {"kms1", "[::1]:5697"};
     struct provider_config provider = {.name = "kmip", .id = uuid_random(), .type = "kmip", .servers = servers,
                                        .server_count = 2, .ca = "/c a", .certificate = "/b", .key = "/k",
-                                       .timeout = 7000, .separate = true};
+                                       .timeout = 7000, .separate = true, .cache_seconds = 86400, .tcti = "swtpm:port=1"};
     struct uuid id = uuid_random();
     struct pool_conf_new new = {.pool = uuid_random(), .fingerprint = POOL_FINGERPRINT_XXH3, .provider = &provider,
                                 .group_name = "g1", .group = uuid_random(), .device_count = 1,
@@ -150,6 +166,8 @@ static void a_kmip_provider_that_is_composed_reads_back(void **context)
         if (defaults) {
             provider.timeout = PROVIDER_TIMEOUT_DEFAULT;
             provider.separate = false;
+            provider.cache_seconds = 0;
+            provider.tcti = NULL;
         }
         assert_int_equal(pool_conf_compose(&new, &text), ERROR_NONE);
         struct pool_conf *conf = parsed(text);
@@ -159,6 +177,8 @@ static void a_kmip_provider_that_is_composed_reads_back(void **context)
         assert_string_equal(conf->provider->ca, "/c a");
         assert_int_equal(conf->provider->timeout, provider.timeout);
         assert_int_equal(conf->provider->separate, provider.separate);
+        assert_int_equal(conf->provider->cache_seconds, provider.cache_seconds);
+        assert_int_equal(conf->provider->tcti != NULL, provider.tcti != NULL);
         pool_conf_destroy(conf);
     }
 }
