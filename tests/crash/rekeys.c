@@ -25,6 +25,8 @@
 #define DEEP_PERCENT     50
 #define SLOW_PERCENT     50
 #define SLOW_RATE        (UINT64_C(8) << 20)
+#define DEEP_LOOK        (50 * CLOCK_MILLISECOND)
+#define DEEP_LOOKS       1200
 
 static const char *const providers[] = {"native", "second"};
 
@@ -70,7 +72,12 @@ static void rekey(struct session *session, struct pool *pool, struct pool_rekey_
     keys->most = keys->least + 1;
     if (swaps)
         options.provider = providers[keys->provider_of_most];
+    bool whole = keys->whole;
+    keys->whole = false;
+    keys->doing = swaps ? KEYS_SWAP : options.new_root ? KEYS_ROOT : KEYS_SHALLOW;
     enum error error = pool_rekey(pool, &options);
+    keys->doing = KEYS_STAND;
+    keys->whole = error == ERROR_NONE || (error == ERROR_BUSY && whole);
     uint64_t now = in_force(keys, pool, "after a change");
     if (error == ERROR_NONE && now != keys->most)
         fail("key %llu is in force after a change that was answered well", (unsigned long long)now);
@@ -94,19 +101,35 @@ static bool slots_judge(struct session *session, struct pool *pool)
     if (current == 0 || (after.state == DEEP_REKEY_NONE && count != current) ||
         (before.state == DEEP_REKEY_COMPLETE && count != current))
         fail("%zu data keys are told, %zu of them in use, and the deep rekey is in state %d", count, current, (int)after.state);
+    if (before.state == DEEP_REKEY_COMPLETE && !session->keys.one_dek) {
+        session->keys.one_dek = true;
+        session->keys.deep_ends++;
+    }
     return count != current;
+}
+
+static void deep_await(struct session *session, struct pool *pool)
+{
+    for (unsigned n = 0; n < DEEP_LOOKS && !atomic_load(&session->over) && slots_judge(session, pool); n++)
+        clock_sleep(DEEP_LOOK);
 }
 
 static void deep_rekey(struct session *session, struct pool *pool, struct dice *dice)
 {
     struct pool_rekey_options options = {0};
-    bool under_way = slots_judge(session, pool);
-    enum error error = pool_deep_rekey(pool, &options, dice_percent(dice, SLOW_PERCENT) ? SLOW_RATE : 0);
+    bool under_way = slots_judge(session, pool), one_dek = session->keys.one_dek;
+    session->keys.one_dek = false;
+    session->keys.doing = KEYS_DEEP;
+    enum error error = pool_deep_rekey(pool, &options, dice_percent(dice, session->settings.awaits_deep ? 0 : SLOW_PERCENT) ? SLOW_RATE : 0);
+    session->keys.doing = KEYS_STAND;
+    session->keys.one_dek = error == ERROR_BUSY && one_dek;
     if (error == ERROR_BUSY && under_way) /* it is about time that it came to its end */
         error = pool_deep_rekey_throttle(pool, 0);
     if (error == ERROR_NOT_FOUND || error == ERROR_BUSY) /* it did meanwhile; or it is just about to */
         error = ERROR_NONE;
     (void)!succeeds(session, error, "deep rekey");
+    if (session->settings.awaits_deep)
+        deep_await(session, pool);
 }
 
 void rekeys_run(void *argument)
@@ -127,9 +150,17 @@ void rekeys_run(void *argument)
 
 void rekeys_compare(struct session *session, struct pool *pool)
 {
+    struct pool_key_status status;
+    struct deep_rekey_status deep;
     uint64_t now = in_force(&session->keys, pool, "after a start");
     if (now == 0)
         fail("an open pool has no key in force");
     settle(&session->keys, now);
     (void)slots_judge(session, pool);
+    succeed(pool_key_status(pool, &status), "status of keys");
+    if (!succeeds(session, pool_deep_rekey_status(pool, &deep), "status of a deep rekey"))
+        return;
+    session_keys_judge(&status, deep.state == DEEP_REKEY_NONE);
+    session->keys.whole = true;
+    session->keys.one_dek |= deep.state == DEEP_REKEY_NONE;
 }

@@ -67,6 +67,7 @@ struct settings {
     int crash;                /* an enum volatile_crash, or -1: any */
     enum fingerprint_choice fingerprint;
     bool encryption, verbose, keep;
+    bool awaits_deep; /* a deep rekey is awaited to its end, also where the session is told to stop */
     bool fills; /* the pool is filled again and again (filler.h) */
     unsigned work; /* enum work */
     enum plant plant;
@@ -139,7 +140,12 @@ struct scrub_model {
 struct key_model {
     uint64_t least, most;
     unsigned provider_of_least, provider_of_most; /* whose these are, as rekeys.c counts providers */
+    int doing;    /* an enum key_work */
+    bool whole;   /* the last change was answered well, or an open ended it: no other key opens anything */
+    bool one_dek; /* likewise of the last deep rekey: each device has one data key */
+    uint64_t deep_ends;
 };
+enum key_work { KEYS_STAND, KEYS_SHALLOW, KEYS_ROOT, KEYS_SWAP, KEYS_DEEP, KEY_WORKS };
 
 struct volume_model {
     struct cell stripes[WORKERS_MAX][STRIPE_BLOCKS];
@@ -202,6 +208,8 @@ extern void (*session_clock_set)(int64_t seconds);
 /* Whether a fault of that kind happened since the pool was opened. */
 enum trouble { TROUBLE_SPACE, /* below a device */ TROUBLE_READS };
 extern bool (*session_met)(enum trouble trouble);
+/* The pool was opened with that key in force; `one_dek`: and no deep rekey is under way. At first nobody looks closer. */
+extern void (*session_keys_judge)(const struct pool_key_status *status, bool one_dek);
 
 static inline bool session_works(const struct session *session, enum work work)
 {

@@ -201,7 +201,7 @@ static enum verdict fail_change(struct device_io *io, unsigned device)
 }
 
 /* With what its cache had. */
-static void depart(unsigned device)
+void fault_depart(unsigned device)
 {
     world->faults.departures[device]++;
     world->faults.back[device] = world->now + world_below(AWAY_TIME_MAX);
@@ -260,7 +260,7 @@ enum verdict fault_of(struct device_io *io, unsigned device, uint64_t departures
     if (gone)
         fault_happens(FAULT_GONE);
     else if (fault_hits(FAULT_GONE))
-        depart(device);
+        fault_depart(device);
     if (departures != world->faults.departures[device])
         return fail_gone(io);
     if (is_change(io) && fault_hits(io->operation == DEVICE_WRITE ? FAULT_WRITE : FAULT_FLUSH))

@@ -39,6 +39,8 @@ enum verdict {
 enum verdict fault_of(struct device_io *io, unsigned device, uint64_t departures);
 /* A device that went away is the same no more for who had it open. */
 uint64_t fault_departures(unsigned device);
+/* It goes away now. */
+void fault_depart(unsigned device);
 /* Whether it is away when somebody wants to open it. */
 bool fault_is_away(unsigned device);
 

@@ -10,6 +10,7 @@
 #include "engine/group/group.h"
 #include "tests/sim/episode.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/keks.h"
 
 /* Where the pool is opened again and again, a life works little; it stops all the same. */
 #define OPENS_FACTOR     8
@@ -23,6 +24,7 @@ static void begin_anew(void)
 {
     world->opens++;
     faults_forget();
+    keks_judge_crash();
 }
 
 static void set_clock(int64_t seconds)
@@ -50,6 +52,7 @@ static void live(void *argument)
     session_opens = begin_anew;
     session_clock_set = set_clock;
     session_met = faults_met;
+    session_keys_judge = keks_judge_open;
     living->run(world->session);
     fflush(stderr);
     episode_leave(EPISODE_ENDED);

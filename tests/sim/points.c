@@ -11,7 +11,9 @@
 #include "tests/crash/child.h"
 #include "tests/sim/branch.h"
 #include "tests/sim/episode.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/images.h"
+#include "tests/sim/keks.h"
 #include "tests/sim/life.h"
 
 #define SEEN_COUNT        (UINT64_C(1) << 20)
@@ -19,10 +21,15 @@
 #define CHECK_PERCENT     35
 #define AGAIN_PERCENT     30  /* of states: a second crash, if it comes to that event */
 #define AGAIN_EVENTS      160 /* about what an open, compare and close take */
+#define ABSENT_PERCENT    40  /* of states of changes of keys, where there are several devices */
+#define DEPARTURE_PERCENT 50  /* of such lives */
+#define DEPARTURE_EVENTS  600
+#define MOVES_THINNED     12  /* of such events one */
 
 static struct points_tally *tally;
 static const struct points_choice *choice;
 static uint64_t *seen, states;
+static uint64_t departs_at; /* or at the first event of a change of keys behind it; 0: no device does */
 
 static const struct {
     const char *name;
@@ -48,8 +55,18 @@ static bool see(uint64_t key)
     return true;
 }
 
+static bool has_many_devices(void)
+{
+    return session_works(world->session, WORK_REKEYS) && world->images_count > 1;
+}
+
 static void verify(void)
 {
+    if (has_many_devices() && world_percent(ABSENT_PERCENT)) {
+        tally->absent++;
+        child_begin(world->session);
+        keks_try_absent((unsigned)world_below(world->images_count));
+    }
     bool closes = world_percent(CLOSE_PERCENT);
     closes ? child_compare(world->session) : child_look(world->session);
     if (closes && world_percent(CHECK_PERCENT)) {
@@ -99,15 +116,39 @@ static void try_state(size_t variant)
     states++;
     if (choice->only != 0 && choice->only != states)
         return;
+    const struct key_model *keys = &world->session->keys;
     tally->states++;
+    tally->keys[keys->doing]++;
+    tally->deep += keys->doing == KEYS_STAND && !keys->one_dek && session_works(world->session, WORK_REKEYS);
     uint64_t dice = hash_mix(states, world->session->settings.seed);
     bool again = dice % 100 < AGAIN_PERCENT;
     episode_name("state %llu, with %s of what was pending,", (unsigned long long)states, variants[variant].name);
     branch(dice, again ? BRANCH_CRASHES : BRANCH_LAST, again ? verify_first : verify_last, NULL);
 }
 
+/* With what it was doing, and what its cache had. */
+static void depart(void)
+{
+    if (departs_at == 0 || world->events < departs_at || world->session->keys.doing == KEYS_STAND)
+        return;
+    departs_at = 0;
+    tally->departed++;
+    fault_depart((unsigned)world_below(world->images_count));
+}
+
+/* While segments are encrypted anew all is much alike, but where superblocks and checkpoints are written. */
+static bool is_passed_over(void)
+{
+    const struct key_model *keys = &world->session->keys;
+    bool moves = session_works(world->session, WORK_REKEYS) && keys->doing == KEYS_STAND && !keys->one_dek;
+    return moves && !world->at_superblock && hash_mix(world->events, world->session->settings.seed) % MOVES_THINNED != 0;
+}
+
 static void crash_here(void)
 {
+    depart();
+    if (is_passed_over())
+        return;
     size_t count = world->pending_count == 0 ? 1 : COUNT_OF(variants);
     tally->events++;
     for (size_t v = 0; v < count; v++)
@@ -119,7 +160,10 @@ static void work(struct session *session)
     life_plan_none();
     world->stop_event = choice->events;
     world->at_event = crash_here;
+    if (has_many_devices() && world_percent(DEPARTURE_PERCENT))
+        departs_at = 1 + world_below(DEPARTURE_EVENTS);
     child_work(session);
+    tally->deep_ends = session->keys.deep_ends;
 }
 
 void points_run(const struct points_choice *points_choice, struct points_tally *points_tally)

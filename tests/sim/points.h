@@ -3,6 +3,9 @@
  * nothing, all, a random part and torn pieces of what was not flushed. Each is opened and compared with the model, now
  * and then closed and checked, and now and then the power goes once more while that is done. What was seen before, the
  * same bytes under the same promises, is skipped.
+ *
+ * Where keys change (keks.h), some states are opened with one device away at first, and in some lives one goes away in the midst
+ * of a change and comes back.
  */
 #ifndef COFFER_TESTS_SIM_POINTS_H
 #define COFFER_TESTS_SIM_POINTS_H
@@ -12,6 +15,9 @@
 struct points_tally {
     uint64_t events, states, again, skipped; /* again: crashed a second time, while it was opened and closed */
     uint64_t checks;
+    uint64_t keys[KEY_WORKS], deep; /* states by what was being done with keys; and while data is encrypted anew */
+    uint64_t absent, departed;      /* states that were opened with a device away; lives in which one went away */
+    uint64_t deep_ends;             /* deep rekeys that came to their end */
 };
 
 struct points_choice {

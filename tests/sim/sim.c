@@ -162,11 +162,14 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
             choices->plant == SIM_PLANT_ANSWER || world_below(3) == 0 ? 0 : 80 + (unsigned)world_below(21),
         .fingerprint = world_below(2) == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256,
         .encryption = world_below(5) != 0 || choices->rekeys,
+        .awaits_deep = choices->rekeys && choices->points,
         .verbose = choices->verbose,
         .plant = choices->plant == SIM_PLANT_ANSWER ? PLANT_EARLY_ANSWER : PLANT_NONE,
         .open_device = sim_device_open,
         .keep_written = choices->evil != 0,
     };
+    if (choices->rekeys && choices->points)
+        settings.devices = 1 + (unsigned)(hash_mix(seed, WORK_REKEYS) % 3);
     snprintf(settings.directory, sizeof(settings.directory), "%s", directory);
     return settings;
 }
@@ -422,6 +425,16 @@ static void print_tally(const struct tally *tally, double seconds)
                (unsigned long long)tally->crash_points.states, (unsigned long long)tally->crash_points.events,
                (unsigned long long)tally->crash_points.skipped, (unsigned long long)tally->crash_points.again,
                (unsigned long long)tally->crash_points.checks);
+    const struct points_tally *points = &tally->crash_points;
+    if (points->states != points->keys[KEYS_STAND] + points->deep)
+        printf("%llu states while the key changed (%llu of the same root, %llu of a new one, %llu to another provider), %llu while a deep "
+               "rekey began, %llu while one ran, of which %llu ended; %llu opened with a device away at first; in %llu lives one went "
+               "away meanwhile\n",
+               (unsigned long long)(points->keys[KEYS_SHALLOW] + points->keys[KEYS_ROOT] + points->keys[KEYS_SWAP]),
+               (unsigned long long)points->keys[KEYS_SHALLOW], (unsigned long long)points->keys[KEYS_ROOT],
+               (unsigned long long)points->keys[KEYS_SWAP], (unsigned long long)points->keys[KEYS_DEEP],
+               (unsigned long long)points->deep, (unsigned long long)points->deep_ends, (unsigned long long)points->absent,
+               (unsigned long long)points->departed);
     if (tally->evil.cases != 0)
         printf(
             "%llu attacks, %llu edits: %llu refused, %llu opened (%llu of them not closed), %llu told as they must be; "

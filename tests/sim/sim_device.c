@@ -53,6 +53,13 @@ static unsigned index_of(const struct device_io *io)
     return ((const struct sim_device *)io->device)->index;
 }
 
+static bool is_of_superblock(const struct device_io *io)
+{
+    const uint64_t end = SUPERBLOCK_COPIES / 2 * SUPERBLOCK_SIZE, tail = io->device->size - AREA_SIZE;
+    return io->operation == DEVICE_FLUSH ||
+           (io->operation == DEVICE_WRITE && (io->offset < end || (io->offset >= tail && io->offset < tail + end)));
+}
+
 static void event(const struct device_io *io, uint64_t what)
 {
     trace(what + io->operation * 2u);
@@ -64,6 +71,7 @@ static void event(const struct device_io *io, uint64_t what)
         world->faults.excuses = 0;
     if (++world->events == world->stop_total || (world->phase == PHASE_WORKING && number == world->stop_event))
         atomic_store(&world->session->stop, true);
+    world->at_superblock = is_of_superblock(io);
     if (world->at_event != NULL)
         world->at_event();
     bool planned = world->phase == world->crash_phase && number == world->crash_event;

@@ -12,6 +12,7 @@
 #include "tests/sim/appends.h"
 #include "tests/sim/episode.h"
 #include "tests/sim/heap.h"
+#include "tests/sim/keks.h"
 
 struct world *world;
 
@@ -38,6 +39,7 @@ void world_create(void)
         kept[i] = (struct kept){world_map(sizeof(struct world)), world_map(sizeof(struct session)), world_map(PENDING_BYTES)};
     uses_begin();
     macs_begin();
+    keks_begin();
     appends_begin();
 }
 

@@ -99,6 +99,7 @@ struct world {
     uint64_t events, phase_events[PHASES], stop_event, stop_total, crash_event;
     uint64_t crash_promise; /* of the session: the power goes at the first event after it; UINT64_MAX: no */
     void (*at_event)(void); /* before each event; NULL: nothing */
+    bool at_superblock;     /* whether that is one of a write of a superblock, or of a flush */
 
     /* counts of the run */
     uint64_t points, switches, operations, torn, lost, opens, both_tables;
