@@ -63,6 +63,9 @@ void reencrypt_deinit(struct reencrypt *r)
     if (r->in_flight && reencrypt_writes_end(r, &r->before))
         error_forget(); /* the group is out of service by it */
     r->in_flight = false;
+    if (r->has_next)
+        reencrypt_read_forget(r, &r->next);
+    r->has_next = false;
     for (size_t i = 0; i < COUNT_OF(r->windows); i++) {
         if (r->windows[i].bytes)
             memory_free_cleansed(r->windows[i].bytes);
@@ -200,6 +203,7 @@ static enum error copy_begin(struct reencrypt *r, struct reencrypt_copy *copy) R
     copy->from = segment_offset(segments, from);
     copy->to = segment_offset(segments, to);
     copy->kind = segment->kind;
+    copy->window = r->turn = (uint8_t)((r->turn + 1u) % COUNT_OF(r->windows));
     copy->last_try = trouble && trouble->tries + 1 >= TRIES;
     segments->table[to].key_slot = copy->new.key_slot;
     copy->move = (struct reencrypted){segment->serial, copy->new.salt, from, to, copy->new.key_slot, false};
@@ -241,6 +245,50 @@ static enum error space_get(struct group *group, const struct reencrypt_copy *co
     bool allocated = group->segments.table[copy->move.to].allocated;
     mutex_unlock(&group->lock);
     return allocated ? ERROR_NONE : group_allocate(group, copy->device, copy->to, copy->move.to, 1);
+}
+
+/* The segment may have died, or become a victim, since its reads began. */
+static bool is_still_wanted(struct reencrypt *r, const struct reencrypt_copy *copy) REQUIRES(r->group->lock)
+{
+    const struct segment *segment = &r->group->segments.table[copy->move.from];
+    return segment->serial == copy->move.serial && segment->state == SLOT_SEALED && !segment->victim;
+}
+
+/* The one that is read already, where there is such a one, else the next that is chosen. */
+static enum error copy_take(struct reencrypt *r, struct reencrypt_copy *copy)
+{
+    struct group *group = r->group;
+    bool had = r->has_next, wanted = false;
+    r->has_next = false;
+    *copy = r->next;
+    mutex_lock(&r->group->lock);
+    enum error error = group_is_fenced(group) ? ERROR_FENCED : ERROR_NONE;
+    if (had)
+        wanted = !error && is_still_wanted(r, copy);
+    else if (!error)
+        error = copy_begin(r, copy);
+    mutex_unlock(&r->group->lock);
+    if (had && !wanted)
+        reencrypt_read_forget(r, copy);
+    if (error || !had || wanted)
+        return error;
+    copy_end(group, copy, false);
+    r->turn = (uint8_t)((copy->window + COUNT_OF(r->windows) - 1) % COUNT_OF(r->windows)); /* another one takes its window */
+    return copy_take(r, copy);
+}
+
+/* While one segment is decrypted, verified and encrypted the device has the next to read. What keeps that one from being begun is
+ * told when its turn comes. */
+static void next_begin(struct reencrypt *r)
+{
+    struct group *group = r->group;
+    if (r->gently || r->has_next)
+        return;
+    mutex_lock(&r->group->lock);
+    r->has_next = !group_is_fenced(group) && copy_begin(r, &r->next) == ERROR_NONE;
+    mutex_unlock(&r->group->lock);
+    if (r->has_next)
+        reencrypt_read_ahead(r, &r->next);
 }
 
 /* The copy before, whose writes were left in flight, is ready. */
@@ -287,16 +335,17 @@ enum error reencrypt_segment(struct reencrypt *r)
 {
     struct group *group = r->group;
     struct reencrypt_copy copy;
-    mutex_lock(&r->group->lock);
-    enum error error = group_is_fenced(group) ? ERROR_FENCED : copy_begin(r, &copy);
-    mutex_unlock(&r->group->lock);
+    enum error error = copy_take(r, &copy);
     if (error) {
         enum error before = before_end(r);
         return before ? before : error;
     }
+    next_begin(r);
     error = space_get(group, &copy);
     if (!error)
         error = reencrypt_read(r, &copy);
+    else
+        reencrypt_read_forget(r, &copy);
     enum error before = before_end(r);
     if (!error && !before)
         error = reencrypt_write(r, &copy);
@@ -353,16 +402,29 @@ size_t reencrypt_ready(struct group *group)
     return ready;
 }
 
-enum error reencrypt_fold(struct group *group, uint64_t patience)
+uint64_t reencrypt_fold_begin(struct group *group)
 {
     mutex_lock(&group->lock);
     group->reencrypted.folds = true;
     mutex_unlock(&group->lock);
-    enum error error = group_publish_within(group, patience);
+    mutex_lock(&group->thread_lock);
+    uint64_t wanted = ++group->freezes_wanted;
+    condition_signal(&group->merge_wake);
+    mutex_unlock(&group->thread_lock);
+    return wanted;
+}
+
+bool reencrypt_fold_is_over(struct group *group, uint64_t wanted)
+{
+    mutex_lock(&group->thread_lock);
+    bool over = group->freezes_published >= wanted;
+    mutex_unlock(&group->thread_lock);
+    if (!over)
+        return false;
     mutex_lock(&group->lock);
     group->reencrypted.folds = false;
     mutex_unlock(&group->lock);
-    return error;
+    return true;
 }
 
 bool reencrypt_is_due(const struct group *group)

@@ -45,14 +45,14 @@ struct reencrypt_copy {
     struct segment_identity old, new;
     struct device *device;
     uint64_t from, to; /* offsets on the device */
-    uint8_t kind;
+    uint8_t kind, window;
     bool last_try;
 };
 
 struct reencrypt_window {
     uint8_t *bytes;
     struct device_io reads[REENCRYPT_PIECES], writes[REENCRYPT_PIECES];
-    size_t write_count; /* that nobody waited for yet */
+    size_t read_count, write_count; /* that nobody waited for yet; reads of a segment whose turn has not come */
 };
 
 /* A segment that could not be read, or was left alone. */
@@ -75,12 +75,13 @@ struct reencrypt {
     uint32_t segment_lost, first_lost; /* of the segment that is read */
     bool silent;                       /* nothing of its device could be read */
     uint32_t cursor;
-    struct reencrypt_window windows[2]; /* one is read while the other is written */
-    unsigned turn;
+    struct reencrypt_window windows[3]; /* of the segment that is at work, of the one before, which is being written, and of the next */
+    uint8_t turn;                       /* the window that was given out last */
     uint8_t *again;                     /* a piece that is read once more */
     uint32_t last_block;                /* at which the last window of the segment begins */
     struct reencrypt_copy before;       /* whose last writes are in flight */
-    bool in_flight;
+    struct reencrypt_copy next;         /* whose first reads are */
+    bool in_flight, has_next;
     struct reencrypt_trouble troubles[REENCRYPT_TROUBLES];
     size_t trouble_count;
 };
@@ -99,8 +100,11 @@ enum error reencrypt_segment(struct reencrypt *reencrypt) CHECKED;
 /* How many segments could not be read when that was last tried, and are still under an old key. Under no lock. */
 size_t reencrypt_unread(struct reencrypt *reencrypt);
 
-/* reencrypt_copy.c, for reencrypt_segment(): all of a segment is read and decrypted, of one that is longer than a window all but
+/* reencrypt_copy.c, for reencrypt_segment(): the first pieces of a segment are read from now on, and left in flight; waits for
+ * them; all of a segment is read and decrypted, of one that is longer than a window all but
  * the last of them written too; that one is written, which may be left in flight; waits for that. */
+void reencrypt_read_ahead(struct reencrypt *reencrypt, const struct reencrypt_copy *copy);
+void reencrypt_read_forget(struct reencrypt *reencrypt, const struct reencrypt_copy *copy);
 enum error reencrypt_read(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;
 enum error reencrypt_write(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;
 enum error reencrypt_writes_end(struct reencrypt *reencrypt, const struct reencrypt_copy *copy) CHECKED;
@@ -112,9 +116,11 @@ void reencrypt_enter(struct group *group, uint32_t *freed, size_t *count);
 void reencrypt_publish(struct group *group);
 /* How many are ready. Under no lock. */
 size_t reencrypt_ready(struct group *group);
-/* Has a merge made as if there were something to fold in, and waits for it, but not beyond `patience`: what was sealed before is
- * not needed by replay any more, and logs of merges leave segments that are under an old key. ERROR_TIMED_OUT. */
-enum error reencrypt_fold(struct group *group, uint64_t patience) CHECKED;
+/* Has a merge made as if there were something to fold in: what was sealed before is not needed by replay any more then, and
+ * logs of merges leave segments that are under an old key. Nobody waits for it; the number is asked for until it is over, of
+ * one merge at a time. Under no lock. */
+uint64_t reencrypt_fold_begin(struct group *group);
+bool reencrypt_fold_is_over(struct group *group, uint64_t number);
 /* Whether a publish, or a merge, is wanted; under the group's lock. */
 bool reencrypt_is_due(const struct group *group);
 bool reencrypt_folds(const struct group *group);

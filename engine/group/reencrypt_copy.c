@@ -2,8 +2,8 @@
  * One segment under another key: read, decrypted, verified, encrypted, written. reencrypt.c tells the whole.
  *
  * Windows of at most REENCRYPT_WINDOW, each beginning with an append, of the usual segment one with its header. Pieces of it are
- * read ahead of the one that is decrypted; the writes of a segment's last window are left in flight while the next segment is
- * read into the other window. Where others work all of it goes piece by piece, with a pause behind each.
+ * read ahead of the one that is decrypted, the first of the next segment too, into another window; the writes of a segment's last
+ * window are left in flight meanwhile, in a third one. Where others work all of it goes piece by piece, with a pause behind each.
  *
  * Whatever is there is copied as it is, damaged or not. But a read may give something else than what the device holds,
  * once, and a copy would make that last for ever. So appends and what is in them are held against their tags, and what does not
@@ -21,7 +21,7 @@
 #include "engine/group/superblock_image.h"
 
 #define READS_AGAIN_MAX 16u /* of one window */
-#define PIECES_AHEAD    4u  /* that are read, where nobody else works */
+#define PIECES_AHEAD    8u  /* that are read, where nobody else works */
 
 /* What is at work. */
 struct work {
@@ -142,11 +142,17 @@ static enum error piece_take(const struct work *work, size_t piece)
     return error ? error : decrypt(work, (uint32_t)((io->offset - work->copy->from) / BLOCK_SIZE), io->buffer, io->size);
 }
 
+static size_t pieces_of(const struct work *work)
+{
+    return ((size_t)work->blocks * BLOCK_SIZE + REENCRYPT_PIECE - 1) / REENCRYPT_PIECE;
+}
+
 static enum error pieces_read(const struct work *work)
 {
     struct reencrypt *r = work->r;
-    size_t count = ((size_t)work->blocks * BLOCK_SIZE + REENCRYPT_PIECE - 1) / REENCRYPT_PIECE, begun = 0, taken = 0;
+    size_t count = pieces_of(work), begun = work->window->read_count, taken = 0;
     enum error error = ERROR_NONE;
+    work->window->read_count = 0;
     while (taken < count && !error) {
         uint64_t since = clock_monotonic();
         while (begun < count && begun < taken + (r->gently ? 1 : PIECES_AHEAD))
@@ -360,7 +366,7 @@ static enum error writes_end(struct reencrypt *r, const struct reencrypt_copy *c
 
 enum error reencrypt_writes_end(struct reencrypt *r, const struct reencrypt_copy *copy)
 {
-    return writes_end(r, copy, &r->windows[1 - r->turn]);
+    return writes_end(r, copy, &r->windows[copy->window]);
 }
 
 /* ---- a segment --------------------------------------------------------------------------------------------------- */
@@ -398,9 +404,27 @@ static enum error windows_run(struct work *work)
     }
 }
 
+void reencrypt_read_ahead(struct reencrypt *r, const struct reencrypt_copy *copy)
+{
+    struct work work = {.r = r, .copy = copy, .window = &r->windows[copy->window]};
+    work.segment_blocks = segment_blocks(&r->group->segments);
+    work.blocks = MIN(work.segment_blocks, REENCRYPT_WINDOW / BLOCK_SIZE);
+    for (size_t count = MIN(pieces_of(&work), (size_t)PIECES_AHEAD); work.window->read_count < count;)
+        piece_begin(&work, work.window->read_count++);
+}
+
+void reencrypt_read_forget(struct reencrypt *r, const struct reencrypt_copy *copy)
+{
+    struct reencrypt_window *window = &r->windows[copy->window];
+    for (size_t i = 0; i < window->read_count; i++)
+        if (device_wait(&window->reads[i]))
+            error_forget(); /* it is not asked for */
+    window->read_count = 0;
+}
+
 enum error reencrypt_read(struct reencrypt *r, const struct reencrypt_copy *copy)
 {
-    struct work work = {.r = r, .copy = copy, .window = &r->windows[r->turn],
+    struct work work = {.r = r, .copy = copy, .window = &r->windows[copy->window],
                         .segment_blocks = segment_blocks(&r->group->segments)};
     r->silent = false;
     r->segment_lost = 0;
@@ -413,7 +437,7 @@ enum error reencrypt_read(struct reencrypt *r, const struct reencrypt_copy *copy
 
 enum error reencrypt_write(struct reencrypt *r, const struct reencrypt_copy *copy)
 {
-    struct work work = {.r = r, .copy = copy, .window = &r->windows[r->turn], .block = r->last_block};
+    struct work work = {.r = r, .copy = copy, .window = &r->windows[copy->window], .block = r->last_block};
     work.segment_blocks = segment_blocks(&r->group->segments);
     work.blocks = work.segment_blocks - work.block;
     TRY(keys_get(&work));
@@ -423,6 +447,5 @@ enum error reencrypt_write(struct reencrypt *r, const struct reencrypt_copy *cop
         enum error ended = writes_end(r, copy, work.window);
         return ended ? ended : error;
     }
-    r->turn = 1 - r->turn;
     return ERROR_NONE;
 }

@@ -39,11 +39,11 @@
 #include "engine/pool/rewrap.h"
 
 #define REST           (20 * CLOCK_MILLISECOND) /* until what is published has given its slots back */
-#define END_REST       (100 * CLOCK_MILLISECOND) /* where nothing can be moved now: all segments are looked through */
+#define END_REST       (5 * CLOCK_MILLISECOND)   /* where nothing can be moved now, at first: all segments are looked through */
+#define END_REST_MAX   (100 * CLOCK_MILLISECOND)
 #define HOLDUP_REST    CLOCK_SECOND
 #define SLOTS_REST_MAX (3600 * CLOCK_SECOND)    /* each try takes an epoch, and writes all superblocks */
 #define FOLD_PERIOD    CLOCK_SECOND             /* at the end, of publishes that fold the table in */
-#define FOLD_PATIENCE  (2 * CLOCK_SECOND)
 #define PUBLISH_READY  16u                      /* segments that are worth a publish */
 #define LOAD_SHARE     4                        /* with other load, one part in so many of the time */
 #define LOAD_PAUSE_MAX (CLOCK_SECOND / 2)
@@ -260,17 +260,28 @@ static void lost_enter(void *context, uint64_t serial, uint32_t first, uint32_t 
 
 /* ---- the thread -------------------------------------------------------------------------------------------------- */
 
-/* A merge that folds the table in: what was sealed before replay need not read any more, and the logs of merges begin anew. */
-static enum error fold(struct deep_rekey *deep)
+/* A merge that folds the table in: what was sealed before replay need not read any more, and the logs of merges begin anew. It
+ * may take a second; what needs it not is moved meanwhile. */
+static void fold_begin(struct deep_rekey *deep)
 {
     deep->folded_at = clock_monotonic();
-    return reencrypt_fold(deep->pool->group, FOLD_PATIENCE);
+    deep->fold = reencrypt_fold_begin(deep->pool->group);
 }
 
+static bool fold_is_under_way(struct deep_rekey *deep)
+{
+    if (deep->fold && reencrypt_fold_is_over(deep->pool->group, deep->fold))
+        deep->fold = 0;
+    return deep->fold != 0;
+}
+
+/* Where no segment is prepared for it, it comes with a later turn. */
 static enum error journal_leave(struct deep_rekey *deep)
 {
     TRY(group_leave_journal(deep->pool->group, &deep->journal_left));
-    return deep->journal_left ? fold(deep) : ERROR_AGAIN;
+    if (deep->journal_left)
+        fold_begin(deep);
+    return ERROR_NONE;
 }
 
 static enum error destroy(struct deep_rekey *deep)
@@ -306,9 +317,10 @@ static enum error end_reach(struct deep_rekey *deep)
     reencrypt_publish(group);
     if (group_has_no_old_share(group))
         return destroy(deep);
-    if (clock_monotonic() - deep->folded_at >= FOLD_PERIOD && reencrypt_needs_fold(group))
-        TRY(fold(deep));
-    rest(deep, END_REST);
+    if (deep->journal_left && !fold_is_under_way(deep) && clock_monotonic() - deep->folded_at >= FOLD_PERIOD &&
+        reencrypt_needs_fold(group))
+        fold_begin(deep);
+    deep->end_rest = MIN(MAX(2 * deep->end_rest, END_REST), END_REST_MAX);
     return ERROR_AGAIN;
 }
 
@@ -318,13 +330,14 @@ static enum error turn(struct deep_rekey *deep)
     if (!slots_are_level(group))
         TRY(slots_change(deep, false));
     if (!deep->journal_left)
-        return journal_leave(deep);
+        TRY(journal_leave(deep));
     enum error error = reencrypt_segment(&deep->reencrypt);
     mutex_lock(&deep->mutex);
     deep->blocks_lost = deep->reencrypt.blocks_lost;
     mutex_unlock(&deep->mutex);
     if (error == ERROR_NOT_FOUND)
         return end_reach(deep);
+    deep->end_rest = 0;
     if (error == ERROR_AGAIN || (!error && reencrypt_ready(group) >= PUBLISH_READY))
         reencrypt_publish(group);
     return error;
@@ -380,6 +393,7 @@ static void deep_rekey_run(void *argument)
     struct deep_rekey *deep = argument;
     thread_lower_priority();
     while (!has_ended(deep)) {
+        (void)fold_is_under_way(deep);
         if (!may_work(deep)) {
             deep->slots_pause = 0;
             rest(deep, HOLDUP_REST);
@@ -390,7 +404,7 @@ static void deep_rekey_run(void *argument)
         enum error error = turn(deep);
         bool holds_up = is_holdup(deep, error);
         if (error && error != ERROR_INTERRUPTED)
-            rest(deep, holds_up ? deep->holdup_rest : REST);
+            rest(deep, holds_up ? deep->holdup_rest : deep->end_rest ? deep->end_rest : REST);
     }
 }
 

@@ -25,7 +25,9 @@ struct deep_rekey {
     /* the thread's own */
     struct reencrypt reencrypt;
     bool journal_left;
-    uint64_t folded_at, user_requests, published_at;
+    uint64_t folded_at, user_requests;
+    uint64_t fold;     /* a merge that is awaited; 0: none */
+    uint64_t end_rest; /* where nothing can be moved now */
     enum error told;
     bool told_unread;
     uint64_t slots_pause; /* behind a writing of key slots that failed; 0: none did */
