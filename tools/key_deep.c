@@ -292,8 +292,8 @@ const struct command command_key_pause = {
     .verb = "pause",
     .arguments = "",
     .summary = "stop a deep rekey where it is",
-    .text = "Stops the deep rekey where it is. Old and new data keys both stay in use, and nothing is lost by it. A restart of\n"
-            "the daemon, or an unlock, goes on with it.",
+    .text = "Stops the deep rekey where it is. Old and new data keys both stay in use, and nothing is lost by it. It stays so\n"
+            "over a restart of the daemon, a lock and a crash, until `coffer key resume`.",
     .examples = "  coffer key pause\n",
     .options = no_options,
     .run = run_pause,
@@ -316,7 +316,7 @@ const struct command command_key_throttle = {
     .arguments = "RATE",
     .summary = "bytes a second that a deep rekey may move",
     .text = "Sets how many bytes a second the deep rekey that is under way moves at most: 64K and more, or \"max\" for no limit.\n"
-            "With other load it takes a quarter of the time at most, whatever the rate.",
+            "With other load it takes a quarter of the time at most, whatever the rate. A restart keeps the rate.",
     .examples = "  coffer key throttle 100M\n"
                 "  coffer key throttle max\n",
     .positional_min = 1,

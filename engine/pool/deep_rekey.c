@@ -63,7 +63,7 @@ static uint32_t dek_number(const struct group *group, uint32_t d)
     return keyring_current(group_keyring(group, d), KEY_KIND_DEK)->number;
 }
 
-static uint32_t dek_number_last(const struct group *group)
+uint32_t deep_rekey_data_key(const struct group *group)
 {
     uint32_t last = 0;
     for (uint32_t d = 0; d < group->device_count; d++)
@@ -74,7 +74,7 @@ static uint32_t dek_number_last(const struct group *group)
 static bool slots_are_level(const struct group *group)
 {
     for (uint32_t d = 0; d < group->device_count; d++)
-        if (dek_number(group, d) != dek_number_last(group))
+        if (dek_number(group, d) != deep_rekey_data_key(group))
             return false;
     return true;
 }
@@ -171,7 +171,7 @@ static enum error slots_write(struct deep_rekey *deep, bool remove)
         return ERROR_NO_MEMORY;
     enum error error = kek_take(deep, kek);
     if (!error)
-        error = remove ? slots_remove(pool, kek) : slots_add(pool, dek_number_last(pool->group), kek);
+        error = remove ? slots_remove(pool, kek) : slots_add(pool, deep_rekey_data_key(pool->group), kek);
     arena_free(kek);
     return error;
 }
@@ -290,6 +290,7 @@ static enum error destroy(struct deep_rekey *deep)
     char bytes[32];
     TRY(slots_change(deep, true));
     pool_audit(pool, "key.destroy-data-keys", ERROR_NONE);
+    deep_rekey_orders_forget(pool->directory);
     mutex_lock(&deep->mutex);
     deep->state = DEEP_REKEY_COMPLETE;
     uint64_t moved = deep->bytes, lost = deep->blocks_lost;
@@ -485,9 +486,26 @@ static void arm(struct pool *pool, const uint8_t kek[KEY_SIZE])
     mutex_unlock(&pool->lock);
 }
 
+/* What was said to it before. */
+static void orders_take(struct pool *pool)
+{
+    struct deep_rekey *deep = pool->deep_rekey;
+    struct deep_rekey_orders orders;
+    if (!deep_rekey_orders_load(pool->directory, deep_rekey_data_key(pool->group), &orders))
+        return;
+    mutex_lock(&deep->mutex);
+    deep->rate = orders.rate;
+    deep->state = orders.paused ? DEEP_REKEY_PAUSED : DEEP_REKEY_RUNNING;
+    mutex_unlock(&deep->mutex);
+    if (orders.paused)
+        message(MESSAGE_NOTICE, "pool %s: the deep rekey is paused, as it was; `%s key resume` lets it go on", pool->directory,
+                pool->command);
+}
+
 enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE])
 {
     TRY(deep_rekey_create(pool, 0));
+    orders_take(pool);
     arm(pool, kek);
     return ERROR_NONE;
 }
@@ -542,7 +560,7 @@ static enum error run(struct pool *pool, const struct provider_secret *secret, u
     TRY(rewrap_open_all(&rewrap, kek, false));
     if (rewrap_is_half_done(group))
         TRY(rewrap_under_one(&rewrap, &present, kek));
-    enum error error = slots_add(pool, dek_number_last(group) + 1, kek);
+    enum error error = slots_add(pool, deep_rekey_data_key(group) + 1, kek);
     if (!error)
         return ERROR_NONE;
     error = error_prefix(error, "no data key was changed");
@@ -551,6 +569,19 @@ static enum error run(struct pool *pool, const struct provider_secret *secret, u
     if (rewrap_under_one(&rewrap, &present, kek))
         message(MESSAGE_WARNING, "pool %s: some devices may have got a new data key, to which the next start moves all", pool->directory);
     return sentence ? error_explain(error, "%s", sentence) : error;
+}
+
+/* The keys are in use, whatever comes now; who lost the rate at a restart would be told so. */
+static void begun(struct pool *pool, const uint8_t kek[KEY_SIZE], uint64_t rate)
+{
+    enum error error = rate ? deep_rekey_orders_keep(pool) : ERROR_NONE;
+    if (error)
+        message(MESSAGE_WARNING, "pool %s: the rate of the deep rekey holds until the next start: %s", pool->directory,
+                error_sentence(error));
+    if (!rate)
+        deep_rekey_orders_forget(pool->directory);
+    error_forget();
+    arm(pool, kek);
 }
 
 static enum error deep_rekey_in_use(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate)
@@ -565,13 +596,13 @@ static enum error deep_rekey_in_use(struct pool *pool, const struct pool_rekey_o
         if (error)
             deep_rekey_stop(pool);
         else
-            arm(pool, kek);
+            begun(pool, kek, rate);
     }
     arena_free(kek);
     if (!error)
         message(MESSAGE_NOTICE, "pool %s: data key %" PRIu32 " is in use for all that is written; what is stored is encrypted anew "
                                 "from now on, `%s key status` shows how far it is",
-                pool->directory, dek_number_last(pool->group), pool->command);
+                pool->directory, deep_rekey_data_key(pool->group), pool->command);
     return error;
 }
 

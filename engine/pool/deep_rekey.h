@@ -34,6 +34,21 @@ struct deep_rekey {
     uint64_t holdup_rest; /* behind the last turn */
 };
 
+/* What a person said to a job, as the pool directory keeps it (deep_rekey_file.c). */
+#define DEEP_REKEY_NAME "deep-rekey"
+struct deep_rekey_orders {
+    uint32_t data_key; /* that the job brings */
+    uint64_t rate;
+    bool paused;
+};
+/* False where there are none of that job; what cannot be understood is told. */
+bool deep_rekey_orders_load(const char *directory, uint32_t data_key, struct deep_rekey_orders *orders);
+enum error deep_rekey_orders_save(const char *directory, const struct deep_rekey_orders *orders) CHECKED;
+void deep_rekey_orders_forget(const char *directory);
+/* The orders of the job that is under way, as they are now, to the pool directory. Under pool->lock. */
+enum error deep_rekey_orders_keep(struct pool *pool) CHECKED;
+uint32_t deep_rekey_data_key(const struct group *group);
+
 /* At an open: goes on with what is under old keys. `kek`: the one in force. */
 enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE]) CHECKED;
 /* Whether a device has a DEK that is not its current one. */

@@ -1,6 +1,6 @@
 /*
  * What a person says to a deep rekey, and what it says of itself. All calls come from outside, under pool->lock, which keeps
- * the job there. Orders are not stored: after a restart it goes on, as fast as it may.
+ * the job there. Orders are kept in a file (deep_rekey_file.c), so that a restart obeys them.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,6 +17,16 @@ struct order {
     const char *complaint;
 };
 
+enum error deep_rekey_orders_keep(struct pool *pool)
+{
+    struct deep_rekey *deep = pool->deep_rekey;
+    mutex_lock(&deep->mutex);
+    struct deep_rekey_orders orders = {deep_rekey_data_key(pool->group), deep->rate, deep->state == DEEP_REKEY_PAUSED};
+    mutex_unlock(&deep->mutex);
+    return deep_rekey_orders_save(pool->directory, &orders);
+}
+
+/* It obeys at once; what cannot be kept is said. */
 static enum error obey(struct pool *pool, const struct order *order) REQUIRES(pool->lock)
 {
     struct deep_rekey *deep = pool->deep_rekey;
@@ -32,7 +42,10 @@ static enum error obey(struct pool *pool, const struct order *order) REQUIRES(po
         deep->state = order->to;
     condition_broadcast(&deep->wake);
     mutex_unlock(&deep->mutex);
-    return fits ? ERROR_NONE : error_explain(ERROR_NOT_FOUND, "%s", order->complaint);
+    if (!fits)
+        return error_explain(ERROR_NOT_FOUND, "%s", order->complaint);
+    enum error error = deep_rekey_orders_keep(pool);
+    return error ? error_prefix(error, "the deep rekey obeys, but only until the next start") : ERROR_NONE;
 }
 
 static enum error order_give(struct pool *pool, struct order order)
