@@ -34,10 +34,10 @@ def sealed_pool():
     return pool, path
 
 
-def keys_of(pool):
+def keys_of(pool, passphrase=PASSPHRASE):
     """Every key by name, those of all segments included; the pool must not be served."""
     keys = {}
-    for line in run(KEY_DUMP, pool.directory, PASSPHRASE).splitlines():
+    for line in run(KEY_DUMP, pool.directory, passphrase).splitlines():
         name, digits = line.split()
         keys.setdefault(name, set()).add(bytes.fromhex(digits))
     return keys
