@@ -75,7 +75,7 @@ struct reencrypt {
     uint32_t segment_lost, first_lost; /* of the segment that is read */
     bool silent;                       /* nothing of its device could be read */
     uint32_t cursor;
-    struct reencrypt_window windows[3]; /* of the segment that is at work, of the one before, which is being written, and of the next */
+    struct reencrypt_window windows[3]; /* of the segment at work, of the one before, which is being written, of the next */
     uint8_t turn;                       /* the window that was given out last */
     uint8_t *again;                     /* a piece that is read once more */
     uint32_t last_block;                /* at which the last window of the segment begins */

@@ -84,7 +84,8 @@ enum error deep_rekey_orders_save(const char *directory, const struct deep_rekey
     if (!path)
         return ERROR_NO_MEMORY;
     int size = snprintf(text, sizeof text,
-                        "{\n  \"version\": %d,\n  \"data_key\": \"%08" PRIx32 "\",\n  \"rate\": \"%016" PRIx64 "\",\n  \"paused\": %d\n}\n",
+                        "{\n  \"version\": %d,\n  \"data_key\": \"%08" PRIx32 "\",\n"
+                        "  \"rate\": \"%016" PRIx64 "\",\n  \"paused\": %d\n}\n",
                         VERSION, orders->data_key, orders->rate, orders->paused);
     return file_replace(path, text, (size_t)size);
 }
