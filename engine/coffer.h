@@ -26,6 +26,7 @@
 #define OBJECT_SIZE_MAX (UINT64_C(64) << 40)
 #define OBJECT_NAME_MAX 255   /* bytes of UTF-8 */
 #define VERSION_NAME_MAX (2 * OBJECT_NAME_MAX + 1) /* bytes of NAME@SNAPSHOT */
+#define OBJECT_HOSTS_MAX 67   /* "kms:" and the name of a provider */
 #define OBJECTS_MAX 10000     /* snapshots do not count */
 #define SNAPSHOT_OBJECTS_MAX 32 /* of which a snapshot is made at one moment */
 #define GROUP_NAME_MAX 63
@@ -146,6 +147,7 @@ struct pool_rekey_options {
     const char *new_passphrase; /* by which the new key is to be sealed; NULL: by none, or, of the same provider, as it was */
     size_t new_passphrase_size;
     bool dry_run; /* the new key is made, fetched, tried and taken back; nothing else changes */
+    bool accept_cycle; /* also where a disk of the pool is tagged as that provider's; else ERROR_UNCONFIRMED */
 };
 /*
  * Shallow rekey (rekey.c): a new key encryption key for all devices, while everything goes on; no stored data changes. The
@@ -287,6 +289,7 @@ struct object_info {
     uint64_t locked_until;
     bool importing;          /* it is being imported: what it holds is not whole yet */
     uint64_t import_position; /* bytes: all that the stream brings before there is in it */
+    char hosts[OBJECT_HOSTS_MAX + 1]; /* "kms:NAME", of which it is the disk; empty: not told */
 };
 
 /* Bytes of one object, from a walk over its map: they cost time and stand for the moment `taken`. */
@@ -307,6 +310,12 @@ enum error object_create(struct pool *pool, const char *name, uint64_t size, str
 /* The same, with so much of it reserved (object_reserve()) from the beginning. */
 enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve,
                                   struct uuid *uuid) CHECKED;
+/* The same, with what it is the disk of: "kms:NAME", the key provider NAME; NULL: nothing that is to be told. ERROR_ACCESS where
+ * the key of that provider is the one in force: neither could start without the other. ERROR_BUSY during a change of keys. */
+enum error object_create_hosting(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, const char *hosts,
+                                 struct uuid *uuid) CHECKED;
+/* Tells it of an object that there is; NULL: it is the disk of nothing. Errors likewise. Snapshots and clones have none. */
+enum error object_set_hosts(struct pool *pool, const char *name, const char *hosts) CHECKED;
 /* Reserves `bytes` (a multiple of COFFER_BLOCK, at most its size; 0: none; OBJECT_RESERVE_FULL: all) for an object: so
  * much of it can be written whatever others write, what it stores included. ERROR_NO_SPACE says how much fits. */
 #define OBJECT_RESERVE_FULL UINT64_MAX

@@ -70,6 +70,7 @@ enum error method_object_create(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_reserve(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_list(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_show(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_object_set(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_rename(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_resize(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_object_delete(struct methods *, json_t *, json_t **) CHECKED;

@@ -115,7 +115,8 @@ enum error method_key_rekey(struct methods *methods, json_t *parameters, json_t 
 enum error method_key_use(struct methods *methods, json_t *parameters, json_t **result)
 {
     struct pool_rekey_options options = {.provider = text_get(parameters, "provider"),
-                                         .dry_run = flag_get(parameters, "dry_run")};
+                                         .dry_run = flag_get(parameters, "dry_run"),
+                                         .accept_cycle = flag_get(parameters, "accept_cycle")};
     return change(methods, parameters, &options, result);
 }
 

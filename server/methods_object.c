@@ -28,14 +28,14 @@ json_t *object_json(const struct object_info *info)
 {
     char uuid[UUID_TEXT_SIZE];
     uuid_format(info->uuid, uuid);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:i, s:b, s:I, s:I, s:I, s:b, s:b, s:I, s:b, s:I}", "uuid",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:i, s:b, s:I, s:I, s:I, s:b, s:b, s:I, s:b, s:I, s:s}", "uuid",
                      uuid, "name", info->name, "size", (json_int_t)info->size, "created", (json_int_t)info->created,
                      "deleted", (json_int_t)info->deleted, "purge_at", (json_int_t)info->purge_at, "deleting", info->deleting,
                      "open_count", (int)info->open_count, "is_snapshot", info->snapshot, "snapshots",
                      (json_int_t)info->snapshots, "reserved", (json_int_t)info->reserved, "reserved_missing",
                      (json_int_t)info->reserved_missing, "kept", info->kept, "importing", info->importing,
                      "import_position", (json_int_t)info->import_position, "hold", info->hold, "locked_until",
-                     (json_int_t)info->locked_until);
+                     (json_int_t)info->locked_until, "hosts", info->hosts);
 }
 
 static bool in_trash(const struct object_info *info)
@@ -99,7 +99,8 @@ enum error method_object_create(struct methods *methods, json_t *parameters, jso
     struct uuid created;
     TRY(number_get(parameters, "size", &size));
     TRY(reserve_get(parameters, &reserve));
-    TRY(object_create_reserved(methods->pool, text_get(parameters, "name"), size, reserve, &created));
+    TRY(object_create_hosting(methods->pool, text_get(parameters, "name"), size, reserve, text_get(parameters, "hosts"),
+                              &created));
     return object_answer(methods, created, result);
 }
 
@@ -177,6 +178,16 @@ enum error method_object_reserve(struct methods *methods, json_t *parameters, js
     TRY(find_living(methods, parameters, &info));
     uuid_format(info.uuid, uuid);
     TRY(object_reserve(methods->pool, uuid, reserve));
+    return answer_with(methods, uuid, result);
+}
+
+enum error method_object_set(struct methods *methods, json_t *parameters, json_t **result)
+{
+    struct object_info info;
+    char uuid[UUID_TEXT_SIZE];
+    TRY(find_living(methods, parameters, &info));
+    uuid_format(info.uuid, uuid);
+    TRY(object_set_hosts(methods->pool, uuid, text_get(parameters, "hosts")));
     return answer_with(methods, uuid, result);
 }
 

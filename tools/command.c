@@ -15,7 +15,7 @@ static const struct command *const table[] = {
     &command_health,        &command_unlock,        &command_lock,
     &command_object_create, &command_object_list,   &command_object_show,
     &command_object_uri,    &command_object_rename, &command_object_resize,
-    &command_object_reserve, &command_object_delete, &command_object_snapshot, &command_object_protect,
+    &command_object_reserve, &command_object_set, &command_object_delete, &command_object_snapshot, &command_object_protect,
     &command_object_rollback, &command_object_clone, &command_object_diff,
     &command_object_export, &command_object_import, &command_object_verify,
     &command_trash_list,    &command_trash_restore,

@@ -28,7 +28,7 @@ enum error command_find(int argc, char **argv, const struct command **command, i
 extern const struct command command_create, command_check, command_erase;
 extern const struct command command_status, command_health, command_unlock, command_lock;
 extern const struct command command_object_create, command_object_list, command_object_show, command_object_uri,
-    command_object_rename, command_object_resize, command_object_reserve, command_object_delete,
+    command_object_rename, command_object_resize, command_object_reserve, command_object_set, command_object_delete,
     command_object_snapshot, command_object_protect, command_object_rollback, command_object_clone, command_object_diff,
     command_object_export, command_object_import, command_object_verify;
 extern const struct command command_trash_list, command_trash_restore, command_trash_purge;

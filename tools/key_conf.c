@@ -20,6 +20,8 @@
 #include "engine/pool/conf_edit.h"
 #include "engine/pool/kek_number.h"
 #include "engine/pool/providers.h"
+#include "tools/answer.h"
+#include "tools/client.h"
 #include "tools/key_provider.h"
 #include "tools/pcrs.h"
 #include "tools/table.h"
@@ -279,6 +281,34 @@ static enum error add(const struct provider_task *task, struct addition *additio
     return edit(task, &addition->provider);
 }
 
+/* A disk of this pool that is tagged as this provider's: its name in `name`, or empty. Where no daemon can be asked, `use` tells. */
+static void disk_of(struct tool *tool, const char *provider, char name[OBJECT_NAME_MAX + 1])
+{
+    json_t *objects = NULL, *object;
+    size_t i;
+    name[0] = '\0';
+    if (client_ask(tool, "object.list", NULL, &objects) != ERROR_NONE)
+        error_forget();
+    json_array_foreach(objects, i, object)
+    {
+        const char *hosts = answer_word(object, "hosts"), *colon = strchr(hosts, ':');
+        if (colon != NULL && strcmp(colon + 1, provider) == 0)
+            snprintf(name, OBJECT_NAME_MAX + 1, "%s", answer_word(object, "name"));
+    }
+    json_decref(objects);
+}
+
+static void print_cycle(struct tool *tool, const char *provider)
+{
+    char disk[OBJECT_NAME_MAX + 1];
+    disk_of(tool, provider, disk);
+    if (disk[0] != '\0')
+        fprintf(tool->out,
+                "'%s' is the disk of that key server and lies in this very pool: with its key in force neither could start after a "
+                "power loss. Move the disk elsewhere before `key provider use %s`.\n",
+                disk, provider);
+}
+
 /* One that was there before, and comes back by its id, may have keys. */
 static void print_added(FILE *out, const struct key_facts *keys, const struct provider_config *provider)
 {
@@ -310,8 +340,10 @@ enum error provider_add(const struct provider_task *task)
     enum error error = add(task, &addition);
     if (error == ERROR_NONE && task->tool->json)
         error = tell_json(task->tool, &addition.provider);
-    else if (error == ERROR_NONE && (error = key_facts_read(task->conf, &keys)) == ERROR_NONE)
+    else if (error == ERROR_NONE && (error = key_facts_read(task->conf, &keys)) == ERROR_NONE) {
         print_added(task->tool->out, &keys, &addition.provider);
+        print_cycle(task->tool, addition.provider.name);
+    }
     addition_free(&addition);
     return error;
 }

@@ -240,7 +240,7 @@ static const struct {
     {"list", provider_list, {NULL}},
     {"test", provider_test, {"passphrase-file"}},
     {"add", provider_add, {"type", "seal", "path", "tcti", "pcrs", "servers", "ca", "certificate", "key", "separate", "tpm-cache", "id"}},
-    {"use", provider_use, {"passphrase-file", "new-passphrase-file", "dry-run", "key", "password-file", "recovery"}},
+    {"use", provider_use, {"passphrase-file", "new-passphrase-file", "dry-run", "accept-cycle", "key", "password-file", "recovery"}},
     {"reseal", provider_reseal, {"passphrase-file", "new-passphrase-file"}},
     {"remove", provider_remove, {"keep-keys"}},
 };
@@ -263,6 +263,7 @@ static const struct option_row options[] = {
     {"password-file", "FILE", "use: the password of the backup is in FILE", false},
     {"recovery", NULL, "use: the proof is the recovery key, which is asked for or in FILE", false},
     {"dry-run", NULL, "use: try everything, switch nothing, and take the new key back", false},
+    {"accept-cycle", NULL, "use: although a disk of this pool is that key server's own (object set --hosts)", false},
     {"keep-keys", NULL, "remove: leave old keys of it where they are", false},
     {NULL},
 };

@@ -20,7 +20,7 @@
 #include "tools/text.h"
 #include "tools/unlock_way.h"
 
-#define MORE_SIZE      160
+#define MORE_SIZE      192
 #define RECOVERY_PLACE 2 /* behind "use" and the name */
 
 struct change {
@@ -164,7 +164,8 @@ enum error provider_use(const struct provider_task *task)
         return error_explain(ERROR_INVALID, "name the provider whose key is to be in force");
     TRY(kept_key_check(task->arguments, RECOVERY_PLACE));
     TRY(provider_named(task->conf, task->name, &provider));
-    snprintf(change.more, sizeof change.more, "\"provider\":\"%s\"%s", provider->name, dry_run ? ",\"dry_run\":true" : "");
+    snprintf(change.more, sizeof change.more, "\"provider\":\"%s\"%s%s", provider->name, dry_run ? ",\"dry_run\":true" : "",
+             argument_given(task->arguments, "accept-cycle") ? ",\"accept_cycle\":true" : "");
     enum error error = client_open(task->tool, &change.client);
     if (error == ERROR_NONE)
         error = use(&change, provider, &result);

@@ -55,7 +55,9 @@ static enum error run_create(struct tool *tool, const struct arguments *argument
     json_t *object;
     TRY(argument_size(arguments, "size", &size));
     TRY(ask_reserved(tool, "object.create", argument_value(arguments, "reserve", "none"),
-                     json_pack("{s:s, s:I}", "name", arguments->positional[0], "size", (json_int_t)size), &object));
+                     json_pack("{s:s, s:I, s:s*}", "name", arguments->positional[0], "size", (json_int_t)size, "hosts",
+                               argument_value(arguments, "hosts", NULL)),
+                     &object));
     return answer_show(tool, object, tell_created);
 }
 
@@ -77,6 +79,29 @@ static enum error run_reserve(struct tool *tool, const struct arguments *argumen
     TRY(ask_reserved(tool, "object.reserve", arguments->positional[1],
                      json_pack("{s:s}", "name", arguments->positional[0]), &object));
     return answer_show(tool, object, tell_reserved);
+}
+
+static enum error tell_set(struct tool *tool, const json_t *object)
+{
+    const char *hosts = answer_word(object, "hosts");
+    if (hosts[0] == '\0')
+        fprintf(tool->out, "'%s' is the disk of no key server.\n", answer_word(object, "name"));
+    else
+        fprintf(tool->out, "'%s' is the disk of key provider %s: that provider can open this pool only with --accept-cycle.\n",
+                answer_word(object, "name"), hosts + strlen("kms:"));
+    return ERROR_NONE;
+}
+
+static enum error run_set(struct tool *tool, const struct arguments *arguments)
+{
+    const char *hosts = argument_value(arguments, "hosts", NULL);
+    json_t *object;
+    if (hosts == NULL)
+        return error_explain(ERROR_INVALID, "say what to set: --hosts kms:NAME, or --hosts none");
+    TRY(object_ask(tool, "object.set",
+                   json_pack("{s:s, s:s}", "name", arguments->positional[0], "hosts", strcmp(hosts, "none") == 0 ? "" : hosts),
+                   &object));
+    return answer_show(tool, object, tell_set);
 }
 
 static enum error run_rename(struct tool *tool, const struct arguments *arguments)
@@ -185,6 +210,11 @@ static const struct option_row no_options[] = {{NULL}};
 static const struct option_row create_options[] = {
     {"size", "SIZE", "what the disk can hold: 20G, 512M, 64T, or bytes (a multiple of 4096)", false},
     {"reserve", "SIZE", "keep space for so much of it, or for all (full); see object reserve", false},
+    {"hosts", "kms:NAME", "it is the disk of the machine that is key provider NAME; see object set", false},
+    {NULL},
+};
+static const struct option_row set_options[] = {
+    {"hosts", "kms:NAME|none", "it is the disk of the machine that is key provider NAME; or of none", false},
     {NULL},
 };
 static const struct option_row list_options[] = {
@@ -257,6 +287,24 @@ const struct command command_object_resize = {
     .positional_max = 1,
     .options = resize_options,
     .run = run_resize,
+};
+
+const struct command command_object_set = {
+    .noun = "object",
+    .verb = "set",
+    .arguments = "NAME",
+    .summary = "tell that a disk is a key server's",
+    .text = "--hosts kms:NAME tells that a disk is that of the machine, a virtual one as a rule, that is key provider NAME of\n"
+            "this pool or will be. Where NAME opens this very pool it is refused (status 3), here and by object create: after a\n"
+            "power loss the pool would wait for its key server, and that one for its disk. Once it is told, `key provider\n"
+            "use NAME` is refused, and `health` says KMS_ON_POOL where it happened all the same. Snapshots and clones of the\n"
+            "disk do not have the tag.",
+    .examples = "  coffer object set vm-kms --hosts kms:corp\n"
+                "  coffer object set vm-kms --hosts none\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = set_options,
+    .run = run_set,
 };
 
 const struct command command_object_reserve = {

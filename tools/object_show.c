@@ -105,6 +105,8 @@ static enum error print_object(struct tool *tool, const json_t *object, bool usa
     add_line(table, "UUID", answer_word(object, "uuid"));
     add_line(table, "State", object_state(object, text));
     add_line(table, "Created", text_time(answer_figure(object, "created"), text));
+    if (json_string_length(json_object_get(object, "hosts")) > 0)
+        add_line(table, "Hosts", answer_word(object, "hosts"));
     if (answer_flag(object, "is_snapshot"))
         add_line(table, "Kept", snapshot_protection(object, kept)[0] == '\0' ? "it can be deleted" : kept);
     else

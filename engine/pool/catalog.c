@@ -96,6 +96,8 @@ void object_describe(struct pool *pool, const struct object *object, struct obje
         .component = object->component,
     };
     memcpy(document->name, object->name, sizeof document->name);
+    if (object->hosts != NULL)
+        memcpy(document->hosts, object->hosts, strlen(object->hosts));
 }
 
 void object_adopt(struct pool *pool, struct object *object, const struct object_document *document)
@@ -125,10 +127,14 @@ enum error catalog_enter(struct pool *pool, uint64_t slot, const struct object_d
 {
     struct object *object = memory_zeroed(1, sizeof *object);
     const struct fingerprint_key *key = domain_key_get(pool, document->domain);
-    if (object == NULL || key == NULL || object_table_reserve(pool->table, slot) != ERROR_NONE) {
+    AUTO_FREE char *hosts = document->hosts[0] == '\0' ? NULL : strdup(document->hosts);
+    if (object == NULL || key == NULL || (document->hosts[0] != '\0' && hosts == NULL) ||
+        object_table_reserve(pool->table, slot) != ERROR_NONE) {
         free(object);
         return ERROR_NO_MEMORY;
     }
+    object->hosts = hosts;
+    hosts = NULL;
     object->origin_uuid = document->origin;
     object->hold = document->hold;
     object->locked_until = document->locked_until;
@@ -168,6 +174,7 @@ void catalog_leave(struct pool *pool, struct object *object)
     if (object->reservation.blocks)
         reserve_apply(pool, object);
     object_table_remove(pool, object);
+    free(object->hosts);
     free(object);
 }
 
@@ -498,6 +505,7 @@ void catalog_unload(struct pool *pool)
     for (struct object *object = pool->objects, *next; object != NULL; object = next) {
         next = object->next;
         ASSERT(object->open_count == 0);
+        free(object->hosts);
         free(object);
     }
     for (struct domain_key *key = pool->domain_keys, *next; key != NULL; key = next) {

@@ -14,6 +14,7 @@
 #include "base/endian.h"
 #include "base/memory.h"
 #include "engine/group/entry.h"
+#include "engine/pool/hosts.h"
 #include "engine/pool/name.h"
 
 #define COMPONENT_FIRST 2 /* 1 is the catalog */
@@ -73,14 +74,14 @@ enum error object_document_encode(const struct object_document *document, void *
     json_t *reserve = document->reserve ? json_integer((json_int_t)document->reserve) : NULL;
     json_t *until = document->locked_until ? json_integer((json_int_t)document->locked_until) : NULL;
     return frame(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s}],"
-                           " s:o*, s:o*, s:s*, s:o*, s:o*, s:s*, s:o*}",
+                           " s:o*, s:o*, s:s*, s:o*, s:o*, s:s*, s:o*, s:s*}",
                            "uuid", uuid, "name", document->name, "size", (json_int_t)document->size, "created",
                            (json_int_t)document->created, "deleted", (json_int_t)document->deleted, "state",
                            state_names[document->state], "domain", domain, "components", "group", group, "component",
                            (json_int_t)document->component, "state", "active", "cut", cut, "reserve", reserve, "origin",
                            uuid_is_zero(document->origin) ? NULL : origin, "hold", document->hold ? json_true() : NULL,
                            "locked_until", until, "identity", uuid_is_zero(document->identity) ? NULL : identity,
-                           "import", import_encode(document)),
+                           "import", import_encode(document), "hosts", document->hosts[0] != '\0' ? document->hosts : NULL),
                  bytes, size);
 }
 
@@ -167,7 +168,7 @@ static enum error state_take(const char *text, enum object_state *state)
 }
 
 struct object_members {
-    const char *uuid, *name, *state, *domain, *group, *placed, *origin, *identity, *stream;
+    const char *uuid, *name, *state, *domain, *group, *placed, *origin, *identity, *stream, *hosts;
     json_int_t size, created, deleted, component, cut, reserve, locked_until, position;
     int hold;
 };
@@ -180,6 +181,16 @@ static enum error import_members_take(const struct object_members *members, stru
     TRY(number_take(members->position, "position", 0, INT64_MAX, &document->import_position));
     if (uuid_is_zero(document->import_stream) || members->origin != NULL)
         return error_explain(ERROR_CORRUPT, "the document imports what cannot be");
+    return ERROR_NONE;
+}
+
+static enum error hosts_take(const struct object_members *members, struct object_document *document)
+{
+    if (members->hosts == NULL)
+        return ERROR_NONE;
+    if (!hosts_is_valid(members->hosts) || members->origin != NULL)
+        return error_explain(ERROR_CORRUPT, "the document's `hosts` cannot be");
+    memcpy(document->hosts, members->hosts, strlen(members->hosts));
     return ERROR_NONE;
 }
 
@@ -232,6 +243,7 @@ static enum error object_members_take(const struct object_members *members, stru
     if (strcmp(members->placed, "active") != 0)
         return error_explain(ERROR_CORRUPT, "the document's component is in an unknown state");
     TRY(import_members_take(members, document));
+    TRY(hosts_take(members, document));
     return snapshot_members_take(members, document);
 }
 
@@ -241,13 +253,13 @@ static enum error object_root_decode(json_t *root, struct object_document *docum
     struct object_members m = {0};
     json_error_t where;
     if (json_unpack_ex(root, &where, 0, 
-                       "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s !} !], s?I, s?I, s?s, s?b, s?I, s?s, s?{s:s, s:I !} !}",
+                       "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[{s:s, s:I, s:s !} !], s?I, s?I, s?s, s?b, s?I, s?s, s?{s:s, s:I !}, s?s !}",
                        "uuid",
                        &m.uuid, "name", &m.name, "size", &m.size, "created", &m.created, "deleted", &m.deleted, "state",
                        &m.state, "domain", &m.domain, "components", "group", &m.group, "component", &m.component,
                        "state", &m.placed, "cut", &m.cut, "reserve", &m.reserve, "origin", &m.origin, "hold", &m.hold, "locked_until",
                        &m.locked_until, "identity", &m.identity, "import", "stream", &m.stream, "position",
-                       &m.position) != 0)
+                       &m.position, "hosts", &m.hosts) != 0)
         return error_explain(ERROR_CORRUPT, "the document is not an object's: %s", where.text);
     TRY(object_members_take(&m, &decoded));
     *document = decoded;

@@ -10,6 +10,7 @@
  * "reserve":BYTES where so many are reserved for it. A snapshot has "origin":UUID of its object, where it is held "hold":true,
  * and where it is locked "locked_until":SECONDS; one that was imported has the "identity":UUID that it had where it was made.
  * What is being imported has "import":{"stream":UUID, "position":BYTES}: what that stream brings before there is in it and durable.
+ * The disk of a key server has "hosts":"kms:NAME", where NAME is that provider (hosts.h).
  *
  * A reader refuses members that it does not know: it would lose them when it writes the document again. Versions that
  * need more raise the feature flags of the superblock. All of this is pure: any thread, any input.
@@ -44,6 +45,7 @@ struct object_document {
     struct uuid identity; /* of an imported snapshot; else zero: its own UUID is it */
     struct uuid import_stream; /* of what is being imported; else zero */
     uint64_t import_position;
+    char hosts[OBJECT_HOSTS_MAX + 1]; /* empty: it is the disk of nothing that was told */
     char name[OBJECT_NAME_MAX + 1]; /* a snapshot's own: what follows the '@' */
     uint64_t size, cut; /* bytes; cut 0: nothing is left to be freed */
     uint64_t reserve;   /* bytes, at most the size */

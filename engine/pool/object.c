@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "engine/pool/hosts.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/operation.h"
@@ -288,6 +289,7 @@ enum error object_make(struct operation *operation, struct object_document *docu
 struct create_call {
     const char *name;
     uint64_t size, reserve;
+    const char *hosts;
     struct uuid *uuid;
 };
 
@@ -306,18 +308,27 @@ static enum error create(struct operation *operation, void *context)
     };
     TRY(object_check_name_free(pool, call->name));
     memcpy(document.name, call->name, strlen(call->name) + 1);
+    TRY(hosts_check(pool, call->name, call->hosts));
+    if (call->hosts != NULL)
+        memcpy(document.hosts, call->hosts, strlen(call->hosts));
     TRY(object_make(operation, &document));
     *call->uuid = document.uuid;
     return ERROR_NONE;
 }
 
-enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
+enum error object_create_hosting(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, const char *hosts,
+                                 struct uuid *uuid)
 {
     uint64_t reserved = reserve == OBJECT_RESERVE_FULL ? size : reserve;
     TRY(object_name_check_new(name));
     TRY(size_check(size));
     TRY(reserve_check(name, reserved, size));
-    return operation_run(pool, create, &(struct create_call){name, size, reserved, uuid});
+    return operation_run(pool, create, &(struct create_call){name, size, reserved, hosts, uuid});
+}
+
+enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
+{
+    return object_create_hosting(pool, name, size, reserve, NULL, uuid);
 }
 
 enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid)
@@ -357,6 +368,8 @@ static void info_fill(struct pool *pool, const struct object *object, struct obj
         info->kept |= !one->deleting && (one->hold || one->locked_until > pool_clock(pool));
     }
     object_text(object, info->name);
+    if (object->hosts != NULL)
+        memcpy(info->hosts, object->hosts, strlen(object->hosts));
 }
 
 static enum error look(struct pool *pool, const char *name, finder *finds, struct object_info *info)

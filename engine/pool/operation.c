@@ -184,6 +184,7 @@ struct object_document document_kept(struct pool *pool, const struct object *obj
     kept.reserve = 0;
     kept.import_stream = (struct uuid){{0}};
     kept.import_position = 0;
+    memset(kept.hosts, 0, sizeof kept.hosts);
     memset(kept.name, 0, sizeof kept.name);
     memcpy(kept.name, name, strlen(name));
     return kept;

@@ -41,6 +41,7 @@ struct object {
     struct uuid identity;         /* of an imported snapshot: where it was made; zero: its own UUID */
     struct uuid import_stream;    /* of what is being imported; zero: it is not */
     uint64_t import_position;     /* bytes: all that the stream brings before there is in it */
+    char *hosts;                  /* what it is the disk of (hosts.h); malloc'ed; NULL: not told */
     uint64_t created, deleted;    /* seconds since 1970 */
     bool deleting;
     uint64_t cut;                 /* bytes: what is beyond the size, below this, is still to be freed; 0: nothing */

@@ -31,6 +31,7 @@
 #include "crypto/provider_root.h"
 #include "engine/pool/conf_edit.h"
 #include "engine/pool/deep_rekey.h"
+#include "engine/pool/hosts.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/next_key.h"
 #include "engine/pool/pool.h"
@@ -298,6 +299,16 @@ static bool is_like(const struct next_key *next, bool by_kept)
     return !by_kept || (next->provider->path && access(next->provider->path, F_OK) == 0);
 }
 
+static enum error check_hosts(struct pool *pool, const struct pool_rekey_options *options)
+{
+    if (options->provider == NULL || options->accept_cycle)
+        return ERROR_NONE;
+    mutex_lock(&pool->lock);
+    enum error error = hosts_check_provider(pool, options->provider);
+    mutex_unlock(&pool->lock);
+    return error;
+}
+
 /* Which provider makes the next key, and how it is sealed. */
 static enum error choose(struct pool *pool, const struct pool_rekey_options *options, struct next_key *next)
 {
@@ -308,6 +319,7 @@ static enum error choose(struct pool *pool, const struct pool_rekey_options *opt
     bool same = next->provider == pool->provider;
     if (same && options->provider)
         return error_explain(ERROR_EXISTS, "the key in force is one of provider %s already", next->provider->name);
+    TRY(check_hosts(pool, options));
     next->new_root = options->new_root || !same;
     next->like = same && !next->secret && is_like(next, options->key != NULL);
     return options->key ? check_kept(pool, next) : ERROR_NONE;

@@ -465,6 +465,7 @@ static enum error clone_make(struct operation *operation, void *context)
     made.reserve = 0;
     made.identity = made.import_stream = (struct uuid){{0}};
     made.import_position = 0;
+    memset(made.hosts, 0, sizeof made.hosts); /* a copy of a key server's disk starts nothing */
     memset(made.name, 0, sizeof made.name);
     memcpy(made.name, call->new_name, strlen(call->new_name));
     if (!object_is_snapshot(source))

@@ -20,7 +20,7 @@ static void object_check(const void *bytes, size_t size)
     ASSERT(object_document_encode(&once, &encoded, &encoded_size) == ERROR_NONE);
     ASSERT(object_document_decode(encoded, encoded_size, &twice) == ERROR_NONE);
     ASSERT(strcmp(once.name, twice.name) == 0 && once.size == twice.size && once.state == twice.state &&
-           once.reserve == twice.reserve);
+           once.reserve == twice.reserve && strcmp(once.hosts, twice.hosts) == 0);
     free(encoded);
     enum error error = object_name_check_new(once.name);
     ASSERT(error == ERROR_NONE || error == ERROR_INVALID);

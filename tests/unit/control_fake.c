@@ -110,7 +110,8 @@ static enum error leave(struct pool *pool, enum error error)
     return error;
 }
 
-enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, struct uuid *uuid)
+enum error object_create_hosting(struct pool *pool, const char *name, uint64_t size, uint64_t reserve, const char *hosts,
+                                 struct uuid *uuid)
 {
     struct object_info *object;
     enum error error = enter(pool, name, &object);
@@ -124,8 +125,18 @@ enum error object_create_reserved(struct pool *pool, const char *name, uint64_t 
         return leave(pool, error_explain(ERROR_INVALID, "a size must be a multiple of 4096"));
     object = add(pool, name, size);
     object->reserved = reserve == OBJECT_RESERVE_FULL ? size : reserve;
+    snprintf(object->hosts, sizeof(object->hosts), "%s", hosts != NULL ? hosts : "");
     *uuid = object->uuid;
     return leave(pool, ERROR_NONE);
+}
+
+enum error object_set_hosts(struct pool *pool, const char *name, const char *hosts)
+{
+    struct object_info *object;
+    enum error error = enter(pool, name, &object);
+    if (error == ERROR_NONE)
+        snprintf(object->hosts, sizeof(object->hosts), "%s", hosts != NULL ? hosts : "");
+    return leave(pool, error);
 }
 
 static struct snapshot_info *snapshot_of(struct pool *pool, const char *name);

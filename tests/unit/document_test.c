@@ -169,6 +169,23 @@ static void what_no_snapshot_can_be_is_refused(void **context)
 
 #define IMPORT(text) OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"import\":" text)
 
+static void a_disk_can_host_a_key_provider_and_nothing_else(void **context)
+{
+    struct object_document document;
+    (void)context;
+    assert_int_equal(decode(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"hosts\":\"kms:corp\""), &document), ERROR_NONE);
+    assert_string_equal(document.hosts, "kms:corp");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"hosts\":\"\""), "`hosts`");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"hosts\":\"kms:\""), "`hosts`");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"hosts\":\"dns:corp\""), "`hosts`");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"hosts\":\"kms:a b\""), "`hosts`");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE, ",\"hosts\":7"), "not an object's");
+    assert_bad(OBJECT(U1, "disk", GOOD_SIZE, GOOD_STATE,
+                      ",\"hosts\":\"kms:0123456789012345678901234567890123456789012345678901234567890123\""),
+               "`hosts`");
+    assert_bad(SNAPSHOT(GOOD_STATE, ",\"hosts\":\"kms:corp\""), "`hosts`");
+}
+
 static void what_no_import_can_be_is_refused(void **context)
 {
     struct object_document document;
@@ -278,6 +295,7 @@ static void assert_same(const struct object_document *a)
     assert_string_equal(a->name, b.name);
     assert_true(a->size == b.size && a->cut == b.cut && a->created == b.created && a->deleted == b.deleted);
     assert_true(a->state == b.state && a->component == b.component);
+    assert_string_equal(a->hosts, b.hosts);
     assert_true(uuid_equal(a->identity, b.identity) && uuid_equal(a->import_stream, b.import_stream));
     assert_int_equal(a->import_position, b.import_position);
     assert_true(uuid_equal(a->origin, b.origin) && a->hold == b.hold && a->locked_until == b.locked_until);
@@ -303,6 +321,7 @@ static void what_is_encoded_decodes_to_the_same(void **context)
     document.state = OBJECT_LIVE;
     document.deleted = 0;
     document.reserve = OBJECT_SIZE_MAX;
+    snprintf(document.hosts, sizeof document.hosts, "kms:%063d", 7);
     assert_same(&document);
     document.reserve = 0;
     document.deleted = document.created;
@@ -350,6 +369,7 @@ int main(void)
         cmocka_unit_test(a_name_that_no_object_may_have_is_refused),
         cmocka_unit_test(sizes_are_blocks_within_the_limit),
         cmocka_unit_test(what_no_snapshot_can_be_is_refused),
+        cmocka_unit_test(a_disk_can_host_a_key_provider_and_nothing_else),
         cmocka_unit_test(what_no_import_can_be_is_refused),
         cmocka_unit_test(a_cut_lies_beyond_the_size),
         cmocka_unit_test(a_reservation_lies_within_the_size_of_a_living_object),
