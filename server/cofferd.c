@@ -32,6 +32,7 @@
 #include "server/key_reminder.h"
 #include "server/key_wait.h"
 #include "server/key_watch.h"
+#include "server/kms_cycle.h"
 #include "server/modes.h"
 #include "server/nbd/nbd.h"
 #include "server/settings.h"
@@ -187,6 +188,7 @@ static enum error serve(struct daemon *daemon)
         .payload_bytes_max = payload_bytes(&daemon->settings),
     };
     TRY(nbd_start(daemon->pool, &options, &daemon->nbd));
+    TRY(kms_cycle_start(daemon->pool, daemon->nbd, nbd_peers));
     /* First, so that who sees an export can ask about it. */
     TRY(control_start(daemon->pool, daemon->settings.control, &daemon->control));
     return listen_everywhere(daemon);
@@ -293,6 +295,7 @@ static enum error stop(struct daemon *daemon)
 {
     sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
     bool watched = watchdog_start(daemon);
+    kms_cycle_leave();
     if (daemon->nbd)
         nbd_stop(daemon->nbd);
     kmip_links_abandon();
@@ -300,6 +303,7 @@ static enum error stop(struct daemon *daemon)
     key_wait_stop(daemon->key_wait);
     key_reminder_stop(daemon->key_reminder);
     key_watch_stop();
+    kms_cycle_stop();
     if (watched)
         watchdog_wake(daemon);
     enum error error = daemon->pool ? pool_close(daemon->pool) : ERROR_NONE;

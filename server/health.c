@@ -379,6 +379,7 @@ static const struct {
     {"BACKUP_MISSING", check_backup}, {"DRILL_OLD", check_drill},
     {"KEY_OLD", check_key_age},      {"RECOVERY_OUTDATED", check_recovery},
     {"KEY_FROM_CACHE", check_key_cached},
+    {"KMS_ON_POOL", check_kms_on_pool},
 };
 
 json_t *health_json(const struct health_facts *facts)

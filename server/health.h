@@ -12,6 +12,7 @@
 #include "server/key_cached.h"
 #include "server/key_care.h"
 #include "server/key_watch.h"
+#include "server/kms_cycle.h"
 #include "server/modes.h"
 
 struct health_facts {
@@ -34,6 +35,7 @@ struct health_facts {
     struct pool_audit_state audit;
     struct key_care_facts care;
     struct key_cached_facts cached;
+    struct kms_cycle_facts cycle;
 };
 
 /* Fills in what is not in the status, from the pool directory. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "server/nbd/peer.h"
 
 struct pool;
 struct nbd_server;
@@ -44,6 +45,8 @@ enum error nbd_listen(struct nbd_server *server, const char *address) CHECKED;
 enum error nbd_listen_descriptor(struct nbd_server *server, int descriptor) CHECKED;
 /* Takes over the socket of a client that is connected already. */
 enum error nbd_adopt(struct nbd_server *server, int descriptor) CHECKED;
+/* The other ends of the clients that are connected now, at most so many; tells how many. Costs nothing before it is asked. */
+size_t nbd_peers(struct nbd_server *server, struct nbd_peer *peers, size_t max);
 /* Returns when no client is connected. */
 void nbd_wait(struct nbd_server *server);
 

@@ -146,6 +146,17 @@ static bool is_connected(struct nbd_server *server) REQUIRES(server->lock)
     return connection;
 }
 
+size_t nbd_peers(struct nbd_server *server, struct nbd_peer *peers, size_t max)
+{
+    size_t count = 0;
+    mutex_lock(&server->lock);
+    for (const struct connection *connection = server->connections; connection && count < max; connection = connection->next)
+        if (!connection->is_finished)
+            nbd_peer_look(connection->socket, &peers[count++]);
+    mutex_unlock(&server->lock);
+    return count;
+}
+
 void nbd_wait(struct nbd_server *server)
 {
     mutex_lock(&server->lock);

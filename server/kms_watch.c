@@ -1,0 +1,252 @@
+/*
+ * What kms_cycle.c reasons upon, as the system is: clients, addresses of key servers, tags of disks.
+ *
+ * To look a name up may take as long as the resolver's limits, so a thread of its own does that, every few minutes and
+ * whenever somebody asked for servers that it has not looked up yet; who asks takes what there is, and numeric addresses at
+ * once. A reader of the NBD server's list counts itself in, so that the server ends only after it. The lock is held for
+ * copying and waiting only. Nothing is stored: a crash loses addresses that the next start looks up again.
+ */
+#include "server/kms_cycle.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include "crypto/kmip/link.h"
+#include "engine/coffer.h"
+#include "server/nbd/nbd.h"
+
+#define PAUSE        (300 * CLOCK_SECOND)
+#define PEERS_MAX    (NBD_CONNECTIONS_DEFAULT + 32)
+#define PER_SERVER   4 /* addresses */
+#define HOSTS_MAX    64
+
+struct host {
+    char name[KMIP_HOST_MAX + 1];
+    struct sockaddr_storage addresses[PER_SERVER];
+    size_t count;
+};
+
+static struct {
+    bool running;
+    struct pool *pool;
+    kms_cycle_peers *peers;
+    struct thread thread;
+    struct mutex lock; /* RANK_LEAF; guards what follows */
+    struct condition changed;
+    struct nbd_server *nbd GUARDED_BY(lock);
+    unsigned readers GUARDED_BY(lock); /* of its list */
+    bool stopping GUARDED_BY(lock), wanted GUARDED_BY(lock);
+    struct host hosts[HOSTS_MAX] GUARDED_BY(lock); /* by name, as they were looked up last */
+    size_t host_count GUARDED_BY(lock);
+} watch;
+
+/* ---- names ---------------------------------------------------------------------------------------------------------- */
+
+static void look_up(struct host *host, int flags)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags}, *infos;
+    host->count = 0;
+    if (getaddrinfo(host->name, NULL, &hints, &infos) != 0)
+        return;
+    for (const struct addrinfo *one = infos; one != NULL && host->count < PER_SERVER; one = one->ai_next)
+        if (one->ai_addrlen <= sizeof host->addresses[0])
+            memcpy(&host->addresses[host->count++], one->ai_addr, one->ai_addrlen);
+    freeaddrinfo(infos);
+}
+
+/* The names that coffer.conf has now, each once. */
+static size_t hosts_name(struct host hosts[HOSTS_MAX])
+{
+    struct pool_conf *conf;
+    size_t count = 0;
+    if (pool_conf_read(pool_directory(watch.pool), &conf) != ERROR_NONE) {
+        error_forget();
+        return 0;
+    }
+    for (size_t p = 0; p < conf->provider_count; p++)
+        for (size_t s = 0; s < conf->providers[p].server_count && count < HOSTS_MAX; s++) {
+            struct kmip_server server;
+            size_t i = 0;
+            if (kmip_server_parse(conf->providers[p].servers[s], &server) != ERROR_NONE)
+                continue;
+            while (i < count && strcmp(hosts[i].name, server.host) != 0)
+                i++;
+            if (i == count)
+                memcpy(hosts[count++].name, server.host, sizeof server.host);
+        }
+    pool_conf_destroy(conf);
+    return count;
+}
+
+static void names_refresh(void)
+{
+    AUTO_FREE struct host *hosts = memory_zeroed(HOSTS_MAX, sizeof *hosts);
+    if (hosts == NULL)
+        return;
+    size_t count = hosts_name(hosts);
+    for (size_t i = 0; i < count; i++)
+        look_up(&hosts[i], AI_ADDRCONFIG);
+    mutex_lock(&watch.lock);
+    memcpy(watch.hosts, hosts, count * sizeof *hosts);
+    watch.host_count = count;
+    mutex_unlock(&watch.lock);
+}
+
+/* False where it is to end. */
+static bool pause_between(void)
+{
+    uint64_t until = clock_monotonic() + PAUSE;
+    mutex_lock(&watch.lock);
+    while (!watch.stopping && !watch.wanted && condition_wait_until(&watch.changed, &watch.lock, until))
+        ;
+    bool go_on = !watch.stopping;
+    watch.wanted = false;
+    mutex_unlock(&watch.lock);
+    return go_on;
+}
+
+static void run(void *argument)
+{
+    (void)argument;
+    do
+        names_refresh();
+    while (pause_between());
+}
+
+/* A name that nobody looked up yet is from now on. */
+static void host_find(struct host *host)
+{
+    look_up(host, AI_NUMERICHOST);
+    if (host->count > 0 || !watch.running)
+        return;
+    mutex_lock(&watch.lock);
+    size_t i = 0;
+    while (i < watch.host_count && strcmp(watch.hosts[i].name, host->name) != 0)
+        i++;
+    if (i < watch.host_count) {
+        *host = watch.hosts[i];
+    } else {
+        watch.wanted = true;
+        condition_broadcast(&watch.changed);
+    }
+    mutex_unlock(&watch.lock);
+}
+
+static size_t addresses_take(const struct pool_conf *conf, struct kms_address addresses[KMS_ADDRESSES_MAX])
+{
+    size_t count = 0;
+    for (size_t p = 0; p < conf->provider_count; p++)
+        for (size_t s = 0; s < conf->providers[p].server_count; s++) {
+            struct kmip_server server;
+            struct host host;
+            if (kmip_server_parse(conf->providers[p].servers[s], &server) != ERROR_NONE)
+                continue;
+            memcpy(host.name, server.host, sizeof host.name);
+            host_find(&host);
+            for (size_t i = 0; i < host.count && count < KMS_ADDRESSES_MAX; i++)
+                addresses[count++] = (struct kms_address){&conf->providers[p], s, host.addresses[i]};
+        }
+    return count;
+}
+
+/* ---- clients and disks ------------------------------------------------------------------------------------------------ */
+
+static size_t peers_take(struct nbd_peer peers[PEERS_MAX])
+{
+    if (!watch.running)
+        return 0;
+    mutex_lock(&watch.lock);
+    struct nbd_server *nbd = watch.nbd;
+    watch.readers += nbd != NULL;
+    mutex_unlock(&watch.lock);
+    if (nbd == NULL)
+        return 0;
+    size_t count = watch.peers(nbd, peers, PEERS_MAX);
+    mutex_lock(&watch.lock);
+    watch.readers--;
+    condition_broadcast(&watch.changed);
+    mutex_unlock(&watch.lock);
+    return count;
+}
+
+static void disks_look(struct pool *pool, struct kms_cycle_facts *facts)
+{
+    AUTO_FREE struct object_info *infos = NULL;
+    size_t count;
+    if (facts->provider[0] == '\0' || object_list(pool, &infos, &count) != ERROR_NONE)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const char *colon = strchr(infos[i].hosts, ':');
+        if (infos[i].deleted != 0 || infos[i].deleting || colon == NULL || strcmp(colon + 1, facts->provider) != 0)
+            continue;
+        if (facts->disks++ == 0)
+            snprintf(facts->disk, sizeof facts->disk, "%s", infos[i].name);
+    }
+}
+
+static void look(struct pool *pool, const struct pool_conf *conf, struct kms_cycle_facts *facts)
+{
+    AUTO_FREE struct nbd_peer *peers = memory_zeroed(PEERS_MAX, sizeof *peers);
+    AUTO_FREE struct kms_address *addresses = memory_zeroed(KMS_ADDRESSES_MAX, sizeof *addresses);
+    if (peers == NULL || addresses == NULL)
+        return;
+    struct kms_cycle_source source = {.roots = block_stack_system, .proc = "/proc", .peers = peers, .addresses = addresses};
+    source.peer_count = peers_take(peers);
+    source.address_count = addresses_take(conf, addresses);
+    kms_cycle_find(conf, &source, facts);
+    disks_look(pool, facts);
+}
+
+void kms_cycle_look(struct pool *pool, struct kms_cycle_facts *facts)
+{
+    struct pool_conf *conf;
+    *facts = (struct kms_cycle_facts){0};
+    if (pool_conf_read(pool_directory(pool), &conf) == ERROR_NONE) {
+        look(pool, conf, facts);
+        pool_conf_destroy(conf);
+    }
+    error_forget();
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------------- */
+
+enum error kms_cycle_start(struct pool *pool, struct nbd_server *nbd, kms_cycle_peers *peers)
+{
+    ASSERT(!watch.running);
+    watch.pool = pool;
+    watch.peers = peers;
+    mutex_init(&watch.lock, RANK_LEAF);
+    condition_init(&watch.changed);
+    mutex_lock(&watch.lock);
+    watch.nbd = nbd;
+    mutex_unlock(&watch.lock);
+    TRY(thread_start(&watch.thread, "kms-watch", run, NULL));
+    watch.running = true;
+    return ERROR_NONE;
+}
+
+void kms_cycle_leave(void)
+{
+    if (!watch.running)
+        return;
+    mutex_lock(&watch.lock);
+    watch.stopping = true;
+    watch.nbd = NULL;
+    condition_broadcast(&watch.changed);
+    while (watch.readers > 0)
+        condition_wait(&watch.changed, &watch.lock);
+    mutex_unlock(&watch.lock);
+}
+
+void kms_cycle_stop(void)
+{
+    if (!watch.running)
+        return;
+    thread_join(&watch.thread);
+    watch.running = false;
+}
