@@ -205,6 +205,8 @@ struct pool_audit_entry {
 /* On whose behalf the calling thread works from now on: entries name him. Without it, this process. */
 void pool_audit_actor(uint32_t uid, uint32_t pid);
 void pool_audit_actor_forget(void);
+/* Why the calling thread works, in entries behind the target: "by rekey-every"; static. NULL: no more. */
+void pool_audit_reason(const char *reason);
 
 struct pool_audit_verdict {
     uint64_t entries;  /* that were read */
@@ -260,6 +262,30 @@ struct key_slot_info {
 };
 /* *infos is the caller's (free). Empty where the pool is not encrypted. */
 enum error pool_key_slots(struct pool *pool, struct key_slot_info **infos, size_t *count) CHECKED;
+
+/* The keys that devices hold, by name, and what they are wrapped under. */
+struct pool_key {
+    uint32_t device; /* index in `devices` */
+    unsigned kind;   /* as enum key_kind: 1 of data, 2 of tags and records, 3 of fingerprints, witness and audit */
+    uint32_t slot;
+    bool current;
+    uint8_t kcv[8]; /* its check value for the id of the device */
+};
+struct pool_key_device {
+    char path[256];
+    struct uuid id;
+    uint64_t epoch; /* of its superblock */
+    struct uuid provider, other_provider; /* the latter during a change of keys, or one that was cut short; else zero */
+    uint64_t kek_number, other_kek_number;
+};
+struct pool_key_list {
+    uint64_t created; /* when the pool was; seconds since 1970; 0: not known */
+    size_t key_count, device_count;
+    struct pool_key *keys;           /* free() */
+    struct pool_key_device *devices; /* free() */
+};
+/* ERROR_BUSY during a change of keys. */
+enum error pool_key_list(struct pool *pool, struct pool_key_list *list) CHECKED;
 
 /* The calling thread forgets what it keeps of keys and of objects' contents (contexts, buffers). Threads that end do it by
  * themselves; one that lives on calls it when it has done something that may need them, since the pool may be locked. */

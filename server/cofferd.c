@@ -35,6 +35,7 @@
 #include "server/kms_cycle.h"
 #include "server/modes.h"
 #include "server/nbd/nbd.h"
+#include "server/rekey_every.h"
 #include "server/settings.h"
 
 #define PAYLOAD_BYTES_TOP (64u << 20) /* more does not make anything faster */
@@ -225,6 +226,7 @@ static enum error start(struct daemon *daemon)
     TRY(key_watch_start(daemon->pool)); /* before anybody can ask what it found */
     TRY(serve(daemon));
     TRY(announce(daemon));
+    TRY(rekey_every_start(daemon->pool, secret_find, daemon));
     TRY(key_reminder_start(daemon->pool, KEY_REMINDER_FIRST, KEY_REMINDER_PAUSE, &daemon->key_reminder));
     return key_wait_start(daemon->pool, secret_find, daemon, &daemon->key_wait);
 }
@@ -302,6 +304,7 @@ static enum error stop(struct daemon *daemon)
     control_stop(daemon->control);
     key_wait_stop(daemon->key_wait);
     key_reminder_stop(daemon->key_reminder);
+    rekey_every_stop();
     key_watch_stop();
     kms_cycle_stop();
     if (watched)

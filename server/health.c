@@ -379,6 +379,7 @@ static const struct {
     {"BACKUP_MISSING", check_backup}, {"DRILL_OLD", check_drill},
     {"KEY_OLD", check_key_age},      {"RECOVERY_OUTDATED", check_recovery},
     {"KEY_FROM_CACHE", check_key_cached},
+    {"KEY_CRYPTOPERIOD", check_cryptoperiod}, {"REKEY_DUE", check_rekey_due},
     {"KMS_ON_POOL", check_kms_on_pool},
 };
 

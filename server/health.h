@@ -10,10 +10,12 @@
 
 #include "engine/coffer.h"
 #include "server/key_cached.h"
+#include "server/key_age.h"
 #include "server/key_care.h"
 #include "server/key_watch.h"
 #include "server/kms_cycle.h"
 #include "server/modes.h"
+#include "server/rekey_every.h"
 
 struct health_facts {
     const struct pool_status *status;
@@ -36,6 +38,8 @@ struct health_facts {
     struct key_care_facts care;
     struct key_cached_facts cached;
     struct kms_cycle_facts cycle;
+    struct key_age_facts age;
+    struct rekey_every_facts every;
 };
 
 /* Fills in what is not in the status, from the pool directory. */

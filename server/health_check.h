@@ -24,6 +24,10 @@ void check_backup(const struct health_facts *facts, struct finding *finding);
 void check_drill(const struct health_facts *facts, struct finding *finding);
 void check_key_age(const struct health_facts *facts, struct finding *finding);
 void check_recovery(const struct health_facts *facts, struct finding *finding);
+/* key_age.c */
+void check_cryptoperiod(const struct health_facts *facts, struct finding *finding);
+/* rekey_every.c */
+void check_rekey_due(const struct health_facts *facts, struct finding *finding);
 /* kms_cycle.c */
 void check_kms_on_pool(const struct health_facts *facts, struct finding *finding);
 

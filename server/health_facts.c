@@ -101,6 +101,7 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     facts->arena_locked = arena_is_locked();
     facts->swap_plaintext = swap_is_plaintext();
     key_watch_look(&facts->unlock);
+    rekey_every_look(&facts->every);
     if (pool_conf_read(directory, &conf) != ERROR_NONE) {
         error_forget();
         return;
@@ -115,5 +116,6 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     modes_look(conf, &facts->modes);
     key_care_look(conf, &facts->care);
     key_cached_look(conf, &facts->cached);
+    key_age_look(conf, &facts->age);
     pool_conf_destroy(conf);
 }

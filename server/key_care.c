@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/message.h"
 #include "crypto/recovery.h"
 #include "server/health_check.h"
@@ -178,6 +179,10 @@ void key_care_tell(const char *directory, json_t *json)
     json_object_set_new(json, "key_period", json_integer((json_int_t)conf->key_period));
     json_object_set_new(json, "backup", date_json(&dates->backup, is_backed_up(&facts)));
     json_object_set_new(json, "drill", date_json(&dates->drill, key_present_is(&facts.present, &dates->drill.key)));
+    uint64_t proved = is_backed_up(&facts) ? dates->backup.seconds : 0;
+    if (proved != 0 && key_present_is(&facts.present, &dates->drill.key))
+        proved = MAX(proved, dates->drill.seconds);
+    json_object_set_new(json, "drill_due", proved == 0 ? json_null() : json_integer((json_int_t)(proved + KEY_DRILL_PERIOD)));
     json_object_set_new(json, "recovery", date_json(&dates->recovery, facts.recovery && facts.recovery_fits));
     pool_conf_destroy(conf);
 }

@@ -39,7 +39,7 @@ static bool pause_for(struct key_reminder *reminder, uint64_t time)
 static void say(const struct health_facts *facts)
 {
     static void (*const checks[])(const struct health_facts *facts, struct finding *finding) = {
-        check_backup, check_drill, check_key_age, check_recovery};
+        check_backup, check_drill, check_key_age, check_cryptoperiod, check_recovery};
     AUTO_FREE struct finding *finding = memory_zeroed(1, sizeof *finding);
     for (size_t i = 0; finding != NULL && i < COUNT_OF(checks); i++) {
         *finding = (struct finding){.severity = "ok"};
@@ -62,6 +62,7 @@ static void remind(struct key_reminder *reminder)
     facts->status = status;
     facts->self = pool_command(reminder->pool);
     key_care_look(conf, &facts->care);
+    key_age_look(conf, &facts->age);
     pool_conf_destroy(conf);
     say(facts);
 }

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
+#include "server/key_age.h"
 #include "server/key_cached.h"
 #include "server/key_care.h"
 #include "server/key_watch.h"
@@ -71,10 +72,11 @@ enum error method_key_status(struct methods *methods, json_t *parameters, json_t
         json_decref(json);
         return error;
     }
-    if (status.encryption)
+    if (status.encryption) {
         key_care_tell(pool_directory(methods->pool), json);
-    if (status.encryption)
+        key_age_tell(methods->pool, json);
         key_cached_tell(methods->pool, json);
+    }
     *result = json;
     return ERROR_NONE;
 }

@@ -10,6 +10,7 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/key_age.h"
 #include "tools/key_copies.h"
 #include "tools/key_deep.h"
 #include "tools/key_proof.h"
@@ -25,13 +26,15 @@ static void add_line(struct table *table, const char *label, const char *text)
 
 static void add_retained(struct table *table, const json_t *retained)
 {
-    char line[LINE_SIZE];
+    char line[LINE_SIZE], age[KEY_AGE_SIZE];
     for (size_t i = 0; i < json_array_size(retained); i++) {
         const json_t *one = json_array_get(retained, i);
         const char *name = answer_word(one, "provider");
-        snprintf(line, sizeof line, "number %" PRIu64 " of provider %s, retained until `coffer key retire%s%s`",
+        bool aged = json_is_integer(json_object_get(one, "made"));
+        snprintf(line, sizeof line, "number %" PRIu64 " of provider %s, retained until `coffer key retire%s%s`%s%s",
                  answer_figure(one, "kek_number"), name[0] == '\0' ? answer_word(one, "provider_id") : name,
-                 name[0] == '\0' ? "" : " --destroy ", name);
+                 name[0] == '\0' ? "" : " --destroy ", name, aged ? "; made " : "",
+                 aged ? key_age_text(one, "made", age) : "");
         add_line(table, "Old key", line);
     }
 }
@@ -49,15 +52,36 @@ static void add_date(struct table *table, const char *label, const json_t *date,
     add_line(table, label, line);
 }
 
-static void add_dates(struct table *table, const json_t *status)
+static void add_due(struct table *table, const char *label, uint64_t due)
 {
     char time[TEXT_SIZE];
+    if (due != 0)
+        add_line(table, label, text_time(due, time));
+}
+
+/* By the daemon itself (rekey-every), or when health asks for it (key-period); 0: never, or not known. */
+static uint64_t next_key_due(const json_t *status)
+{
+    uint64_t since = answer_figure(status, "key_since"), every = answer_figure(status, "rekey_every");
+    uint64_t period = every != 0 ? every : answer_figure(status, "key_period");
+    return since == 0 || period == 0 ? 0 : since + period;
+}
+
+static void add_dates(struct table *table, const json_t *status)
+{
+    char time[KEY_AGE_SIZE];
     if (json_object_get(status, "backup") == NULL)
         return; /* a daemon of before, or a conf that cannot be read */
-    add_line(table, "In force since", text_time(answer_figure(status, "key_since"), time));
+    if (json_object_get(status, "kek_made") != NULL)
+        add_line(table, "Made", key_age_text(status, "kek_made", time));
+    add_line(table, "In force since", key_age_text(status, "key_since", time));
+    if (json_object_get(status, "root_made") != NULL)
+        add_line(table, "Root key made", key_age_text(status, "root_made", time));
     add_date(table, "Last backup", json_object_get(status, "backup"), "never");
     add_date(table, "Last drill", json_object_get(status, "drill"), "never");
     add_date(table, "Recovery key", json_object_get(status, "recovery"), "none");
+    add_due(table, "Next drill", answer_figure(status, "drill_due"));
+    add_due(table, "Next key", next_key_due(status));
 }
 
 /* The key that the TPM keeps of key servers. */
@@ -194,8 +218,8 @@ const struct command command_key_status = {
     .summary = "which provider and which key are in force",
     .text = "Shows the provider of the pool's root key, the number of the key encryption key in force and since when it is, the\n"
             "old keys that their providers keep until they are retired (`key retire`), when the key was backed up (key backup)\n"
-            "and a backup proved (key drill) last, how much of each device is under which data key, and how far a deep rekey\n"
-            "is.",
+            "and a backup proved (key drill) last, when that and a new key are due, how much of each device is under which data\n"
+            "key and how old that is, and how far a deep rekey is.",
     .examples = "  coffer key status\n"
                 "  coffer --json key status\n",
     .options = no_options,

@@ -15,6 +15,7 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/key_age.h"
 #include "tools/key_proof.h"
 #include "tools/progress.h"
 #include "tools/table.h"
@@ -79,15 +80,17 @@ static uint64_t device_bytes(const json_t *rows, const char *device)
 void key_deep_show(struct table *table, const json_t *status)
 {
     const json_t *job = job_of(status), *rows = json_object_get(status, "data_keys"), *row;
-    char text[LINE_SIZE], share[TEXT_SIZE], bytes[TEXT_SIZE];
+    char text[LINE_SIZE], share[TEXT_SIZE], bytes[TEXT_SIZE], age[KEY_AGE_SIZE];
     size_t i;
     json_array_foreach((json_t *)rows, i, row)
     {
         const char *device = answer_word(row, "device");
         uint64_t under = answer_figure(row, "segment_bytes");
-        snprintf(text, sizeof text, "slot %" PRIu64 "%s, %s, %s: %.255s", answer_figure(row, "slot"),
+        bool aged = json_is_integer(json_object_get(row, "made"));
+        snprintf(text, sizeof text, "slot %" PRIu64 "%s, %s, %s in %" PRIu64 " segments: %.255s%s%s", answer_figure(row, "slot"),
                  answer_flag(row, "current") ? "" : " (old)",
-                 text_percent((double)under, (double)device_bytes(rows, device), share), text_size(under, bytes), device);
+                 text_percent((double)under, (double)device_bytes(rows, device), share), text_size(under, bytes),
+                 answer_figure(row, "segments"), device, aged ? "; made " : "", aged ? key_age_text(row, "made", age) : "");
         add_line(table, i == 0 ? "Data keys" : "", text);
     }
     if (job == NULL || (is(status, "none") && answer_figure(job, "bytes_left") == 0))

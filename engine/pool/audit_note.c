@@ -15,6 +15,7 @@
 static _Thread_local struct {
     bool known;
     uint32_t uid, pid;
+    const char *reason;
 } actor;
 
 void pool_audit_actor(uint32_t uid, uint32_t pid)
@@ -25,6 +26,8 @@ void pool_audit_actor(uint32_t uid, uint32_t pid)
 }
 
 void pool_audit_actor_forget(void) { actor.known = false; }
+
+void pool_audit_reason(const char *reason) { actor.reason = reason; }
 
 static bool is_kept(const struct pool *pool)
 {
@@ -77,7 +80,8 @@ void pool_audit(struct pool *pool, const char *operation, enum error error)
                                      .pid = actor.known ? actor.pid : (uint32_t)getpid()};
     AUTO_FREE char *sentence = error ? strdup(error_sentence(error)) : NULL;
     snprintf(entry.operation, sizeof entry.operation, "%s", operation);
-    snprintf(entry.target, sizeof entry.target, "provider %s", pool->provider->name);
+    snprintf(entry.target, sizeof entry.target, "provider %s%s%s", pool->provider->name, actor.reason ? ", " : "",
+             actor.reason ? actor.reason : "");
     if (error)
         snprintf(entry.result, sizeof entry.result, "%s: %.*s", error_name(error), (int)sizeof entry.result,
                  sentence ? sentence : "");

@@ -256,6 +256,7 @@ enum error catalog_create(struct pool *pool)
     memcpy(document.name, name, strlen(name) + 1);
     TRY(pool_document_encode(&document, &bytes, &size));
     TRY(catalog_commit(pool, 0, bytes, size, &change, 1));
+    pool->created = document.created;
     pool->slots_end = 1;
     return pool->table != NULL ? ERROR_NONE : table_make(pool);
 }
@@ -391,6 +392,7 @@ static enum error document_load(struct pool *pool, uint64_t slot, const uint8_t 
         struct pool_document document;
         TRY(pool_document_decode(bytes, size, &document));
         bool own = uuid_equal(document.pool, pool->conf->pool);
+        pool->created = document.created;
         return own ? ERROR_NONE : error_explain(ERROR_FOREIGN, "it describes another pool");
     }
     struct object_document document;

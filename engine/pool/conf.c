@@ -45,6 +45,8 @@ static const struct conf_key keys[] = {
     {"pool", "index-memory", CONF_SIZE, NULL, false},
     {"pool", "trash", CONF_DURATION, NULL, false},
     {"pool", "key-period", CONF_DURATION, NULL, false},
+    {"pool", "cryptoperiod", CONF_DURATION, NULL, false},
+    {"pool", "rekey-every", CONF_DURATION, NULL, false},
     {"pool", "compression", CONF_CHOICE, compression_choices, false},
     {"pool", "recompress", CONF_CHOICE, recompress_choices, false},
     {"server", "nbd", CONF_TEXT, NULL, true},
@@ -392,6 +394,16 @@ static void take_recompress(struct pool_conf *conf)
         conf->recompress = (int)choice - 1;
 }
 
+static enum error take_periods(struct pool_conf *conf)
+{
+    conf->key_period = conf_duration(conf->source, "pool", "key-period", POOL_KEY_PERIOD_DEFAULT);
+    conf->cryptoperiod = conf_duration(conf->source, "pool", "cryptoperiod", POOL_CRYPTOPERIOD_DEFAULT);
+    conf->rekey_every = conf_duration(conf->source, "pool", "rekey-every", 0);
+    if (conf->rekey_every != 0 && conf->rekey_every < POOL_REKEY_EVERY_MIN)
+        return conf_complain(conf->source, "pool", "rekey-every", "an hour (1h) or more is possible, or 0 for never");
+    return ERROR_NONE;
+}
+
 static enum error take_pool(struct pool_conf *conf)
 {
     TRY(uuid_needed(conf, "pool", "uuid", &conf->pool));
@@ -399,7 +411,7 @@ static enum error take_pool(struct pool_conf *conf)
     conf->fingerprint =
         conf_choice(conf->source, "pool", "fingerprint", 0) == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256;
     conf->trash = conf_duration(conf->source, "pool", "trash", POOL_TRASH_DEFAULT);
-    conf->key_period = conf_duration(conf->source, "pool", "key-period", POOL_KEY_PERIOD_DEFAULT);
+    TRY(take_periods(conf));
     take_compression(conf);
     take_recompress(conf);
     return take_memory(conf);

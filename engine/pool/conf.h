@@ -23,6 +23,8 @@
 #define POOL_RECOMPRESS_DEFAULT 6
 #define POOL_TRASH_DEFAULT    (UINT64_C(7) * 86400)
 #define POOL_KEY_PERIOD_DEFAULT (UINT64_C(365) * 86400)
+#define POOL_CRYPTOPERIOD_DEFAULT (UINT64_C(730) * 86400) /* NIST SP 800-57 part 1: two years of encrypting */
+#define POOL_REKEY_EVERY_MIN (UINT64_C(3600))
 #define POOL_GROUPS_MAX       64
 #define POOL_PROVIDERS_MAX    64
 
@@ -49,6 +51,8 @@ struct pool_conf {
     const struct provider_config *provider; /* the current one; NULL where encryption is off */
     uint64_t memory, index_memory;          /* bytes */
     uint64_t trash;                         /* seconds */
+    uint64_t cryptoperiod;                  /* seconds: how long root key and data keys are to be used; 0: for ever */
+    uint64_t rekey_every;                   /* seconds: how old a KEK becomes before the daemon makes a new one; 0: it does not */
     uint64_t key_period;                    /* seconds: how long one key encryption key is to be used; 0: for ever */
     enum codec_choice codec;
     int recompress; /* 0, or 1 to 19: the level of zstd for old data that LZ4 compressed */

@@ -132,7 +132,7 @@ static enum error save(const char *directory, const struct key_dates *dates)
     return file_replace(path, text, size);
 }
 
-static enum error directory_lock(const char *directory, int *descriptor)
+enum error key_dates_lock(const char *directory, int *descriptor)
 {
     int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (opened < 0)
@@ -166,7 +166,7 @@ static enum error change(const char *directory, size_t which, const struct key_n
 enum error key_dates_record(const char *directory, enum key_event event, const struct key_name *key)
 {
     int lock;
-    TRY(directory_lock(directory, &lock));
+    TRY(key_dates_lock(directory, &lock));
     enum error error = change(directory, 1 + (size_t)event, key);
     close(lock);
     return error;
@@ -249,7 +249,7 @@ enum error key_dates_note_change(const char *directory, const struct pool_conf *
     key_present_look(conf, &present);
     if (!present.known)
         return ERROR_NONE;
-    TRY(directory_lock(directory, &lock));
+    TRY(key_dates_lock(directory, &lock));
     enum error error = note_change(directory, &present.key);
     close(lock);
     return error;

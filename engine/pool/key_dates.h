@@ -44,6 +44,9 @@ enum key_event { KEY_BACKED_UP, KEY_DRILLED, KEY_RECOVERY_MADE };
 /* Records that it happened to this key now. A file that is damaged is made anew. */
 enum error key_dates_record(const char *directory, enum key_event event, const struct key_name *key) CHECKED;
 
+/* Keeps other writers of dates and ages away until it is closed. */
+enum error key_dates_lock(const char *directory, int *descriptor) CHECKED;
+
 /* The key in force, as far as files tell: the witness names provider, number and KCV, or the native provider's key file the
  * KCV where the witness knows none. */
 struct key_present {

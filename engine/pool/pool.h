@@ -114,6 +114,7 @@ struct pool {
 
     struct mutex lock;
     struct object *objects;
+    uint64_t created;              /* seconds since 1970, by the catalog's slot 0; 0: not read */
     uint64_t slots_end;            /* catalog slots from here on were never used; 0: there is no catalog yet */
     struct object_table *table;    /* the same objects by name, UUID and slot; NULL while locked */
     struct domain_key *domain_keys;

@@ -1,6 +1,7 @@
 /* The keys of control_fake.h: a passphrase that is compared, and a count of changes. */
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/control_fake.h"
@@ -139,3 +140,25 @@ enum error pool_erase(const char *directory, const struct pool_erase_options *op
     *certificate = strdup(options->without_key ? "{\"found\":\"ids\"}" : "{\"found\":\"key\"}");
     return *certificate == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
 }
+
+/* ---- keys by name: a device with one of each kind ------------------------------------------------------------------------ */
+
+enum error pool_key_list(struct pool *pool, struct pool_key_list *list)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (pool->status.locked)
+        return leave(pool, error_explain(ERROR_LOCKED, "the pool is locked: type `coffer -C '/srv/a pool' unlock`"));
+    *list = (struct pool_key_list){.created = 1796000000, .key_count = 3, .device_count = 1};
+    list->keys = calloc(3, sizeof *list->keys);
+    list->devices = calloc(1, sizeof *list->devices);
+    for (unsigned i = 0; i < 3; i++)
+        list->keys[i] = (struct pool_key){.kind = i + 1, .slot = 1, .current = true, .kcv = {0xab, (uint8_t)i}};
+    snprintf(list->devices[0].path, sizeof list->devices[0].path, "/dev/disk0");
+    list->devices[0].id.bytes[0] = 7;
+    list->devices[0].kek_number = 1 + pool->kek_number;
+    return leave(pool, ERROR_NONE);
+}
+
+void pool_audit_reason(const char *reason) { (void)reason; }
+
+void pool_thread_end(void) {}

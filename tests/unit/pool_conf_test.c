@@ -193,6 +193,8 @@ static void settings_have_their_limits(void **context)
     assert_refused("[pool]\n" POOL "compression = zstd-0\nprovider = native\n" PROVIDER GROUP, "compression");
     assert_refused("[pool]\n" POOL "encryption = null\nprovider = native\n" PROVIDER GROUP, "required");
     assert_refused("[pool]\n" POOL "fingerprint = md5\nprovider = native\n" PROVIDER GROUP, "hmac-sha256");
+    assert_refused("[pool]\n" POOL "rekey-every = 59m\nprovider = native\n" PROVIDER GROUP, "an hour");
+    assert_refused("[pool]\n" POOL "cryptoperiod = long\nprovider = native\n" PROVIDER GROUP, "cryptoperiod");
     assert_refused("[pool]\n" POOL "trash = soon\nprovider = native\n" PROVIDER GROUP, "trash");
     assert_refused(SMALLEST "[server]\nnbd = http:x\n", "unix:PATH");
     assert_refused(SMALLEST "[server]\nnbd = tcp:\n", "unix:PATH");
@@ -208,6 +210,9 @@ static void the_smallest_conf_gets_the_defaults(void **context)
     assert_int_equal(conf->memory, 256 << 20);
     assert_int_equal(conf->index_memory, 64 << 20);
     assert_int_equal(conf->trash, 7 * 86400);
+    assert_int_equal(conf->key_period, 365 * 86400);
+    assert_int_equal(conf->cryptoperiod, 730 * 86400);
+    assert_int_equal(conf->rekey_every, 0);
     assert_int_equal(conf->codec, POOL_CODEC_AUTO);
     assert_int_equal(conf->recompress, POOL_RECOMPRESS_DEFAULT);
     assert_int_equal(conf->nbd_count, 1);
@@ -227,13 +232,16 @@ static void everything_can_be_set(void **context)
     (void)context;
     struct pool_conf *conf = parsed(
         "[pool]\n" POOL "encryption = required\nfingerprint = hmac-sha256\nprovider = native\nmemory = 64M\n"
-        "index-memory = 8M\ntrash = 0\ncompression = zstd-19\n"
+        "index-memory = 8M\ntrash = 0\ncompression = zstd-19\nkey-period = 2d\ncryptoperiod = 0\nrekey-every = 1h\n"
         "[server]\nnbd = unix:/run/a.sock\nnbd = tcp:localhost:10809\ncontrol = c\ninsecure = yes\n" PROVIDER GROUP_HEAD
         "devices = disk , /dev/disk/by-id/x\ndevice-ids = " DISK_ID "\ndevice-ids = " DISK_ID_2 "\n");
     assert_int_equal(conf->encryption, POOL_ENCRYPTION_REQUIRED);
     assert_int_equal(conf->fingerprint, POOL_FINGERPRINT_HMAC_SHA256);
     assert_int_equal(conf->index_memory, 8 << 20);
     assert_int_equal(conf->trash, 0);
+    assert_int_equal(conf->key_period, 2 * 86400);
+    assert_int_equal(conf->cryptoperiod, 0);
+    assert_int_equal(conf->rekey_every, 3600);
     assert_int_equal(conf->codec, POOL_CODEC_ZSTD);
     assert_int_equal(conf->zstd_level, 19);
     assert_int_equal(conf->recompress, 0);

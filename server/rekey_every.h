@@ -1,0 +1,40 @@
+/*
+ * `rekey-every` of coffer.conf: the daemon makes a new key encryption key by itself when the one in force is that old, as `key
+ * rekey --shallow` does. What fails is tried again, told in messages and the audit, and by health until it is done.
+ */
+#ifndef COFFER_SERVER_REKEY_EVERY_H
+#define COFFER_SERVER_REKEY_EVERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct pool;
+
+#define REKEY_EVERY_TEXT 512
+
+/* What the last look found; times in seconds since 1970. */
+struct rekey_every_facts {
+    bool looked;
+    uint64_t period;      /* of coffer.conf; 0: off */
+    uint64_t since, due;  /* in force since; to be changed at; 0: not known yet */
+    unsigned failures;    /* one after the other */
+    uint64_t again;       /* when it is tried again */
+    char sentence[REKEY_EVERY_TEXT]; /* why the last one failed; empty: none did */
+};
+
+/* A passphrase that the daemon was given for its starts, as key_wait.h; *passphrase stays NULL where there is none. */
+typedef enum error rekey_secret_find(void *context, char **passphrase, size_t *size);
+
+/* One a process. `pool` outlives it. */
+enum error rekey_every_start(struct pool *pool, rekey_secret_find *find, void *context) CHECKED;
+void rekey_every_stop(void); /* also where it was not started */
+/* Any thread that was started later. */
+void rekey_every_look(struct rekey_every_facts *facts);
+
+/* One look at this time, and the change of keys where it is due: what the thread does now and then. For tests. */
+void rekey_every_step(struct pool *pool, rekey_secret_find *find, void *context, uint64_t now, struct rekey_every_facts *facts);
+
+#endif

@@ -1,0 +1,196 @@
+/* The ages of keys: their file, and what health says of them at any time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/pool/key_ages.h"
+#include "server/health_check.h"
+
+#define DAY   UINT64_C(86400)
+#define BEGIN UINT64_C(1700000000)
+
+static char directory[64], path[96];
+static struct key_ages ages, found;
+static struct pool_status status = {.encryption = true};
+static struct health_facts facts;
+static struct finding finding;
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(directory, sizeof directory, "/tmp/coffer-ages-XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/%s", directory, KEY_AGES_NAME);
+    ages = (struct key_ages){.count = 3,
+                             .items = {{KEY_AGE_ROOT, {{1}}, UINT64_MAX, BEGIN},
+                                       {KEY_AGE_KEK, {{1}}, 7, BEGIN + DAY},
+                                       {KEY_AGE_DATA, {{2}}, 1, BEGIN}}};
+    return 0;
+}
+
+static int forget(const char *entry, const struct stat *about, int kind, struct FTW *walk)
+{
+    (void)about, (void)kind, (void)walk;
+    return remove(entry);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return nftw(directory, forget, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void assert_same(void)
+{
+    assert_int_equal(found.count, ages.count);
+    for (size_t i = 0; i < ages.count; i++) {
+        assert_int_equal(found.items[i].kind, ages.items[i].kind);
+        assert_true(uuid_equal(found.items[i].id, ages.items[i].id));
+        assert_int_equal(found.items[i].number, ages.items[i].number);
+        assert_int_equal(found.items[i].seconds, ages.items[i].seconds);
+    }
+}
+
+static void ages_come_back_as_they_were(void **state)
+{
+    AUTO_FREE char *text = NULL;
+    (void)state;
+    assert_int_equal(key_ages_encode(&ages, &text), ERROR_NONE);
+    assert_int_equal(key_ages_decode(text, strlen(text), &found), ERROR_NONE);
+    assert_same();
+    size_t head = strlen("coffer key ages 1\n");
+    for (size_t cut = 0; cut < strlen(text); cut++) { /* only whole lines are any */
+        bool whole = cut >= head && text[cut - 1] == '\n';
+        assert_int_equal(key_ages_decode(text, cut, &found) == ERROR_NONE, whole);
+    }
+    text[head - 2] = '2';
+    assert_int_equal(key_ages_decode(text, strlen(text), &found), ERROR_NEWER_FORMAT);
+}
+
+static void what_is_no_age_is_refused(void **state)
+{
+    static const char *const bad[] = {"", "coffer", "coffer key ages 1\nkek 1 2\n", "coffer key ages 1\n\n",
+                                      "coffer key ages 1\nkey 01000000-0000-0000-0000-000000000000 1 2\n",
+                                      "coffer key ages 1\nkek 01000000-0000-0000-0000-00000000000 1 2\n",
+                                      "coffer key ages 1\nkek 01000000-0000-0000-0000-000000000000 1 2 \n"};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_int_equal(key_ages_decode(bad[i], strlen(bad[i]), &found), ERROR_CORRUPT);
+    size_t room = 96 * (KEY_AGES_MAX + 3);
+    AUTO_FREE char *many = malloc(room);
+    size_t used = (size_t)snprintf(many, room, "coffer key ages 1\n");
+    for (int i = 0; i <= KEY_AGES_MAX; i++)
+        used += (size_t)snprintf(many + used, room - used, "kek 01000000-0000-0000-0000-000000000000 %x 2\n", i);
+    assert_int_equal(key_ages_decode(many, used, &found), ERROR_CORRUPT);
+}
+
+/* Where there is no file a key is as old as the caller says; one that comes later is of then; one that goes is forgotten. */
+static void what_there_is_is_noted(void **state)
+{
+    struct stat before, after;
+    uint64_t now = clock_seconds();
+    (void)state;
+    assert_int_equal(key_ages_load(directory, &found), ERROR_NONE);
+    assert_int_equal(found.count, 0);
+    assert_int_equal(key_ages_note(directory, &ages), ERROR_NONE);
+    assert_int_equal(key_ages_load(directory, &found), ERROR_NONE);
+    assert_same();
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(before.st_mode & 0777, 0600);
+    assert_int_equal(key_ages_note(directory, &ages), ERROR_NONE); /* nothing new: not written */
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+
+    ages.items[1].number = 8;
+    ages.items[1].seconds = ages.items[2].seconds = 5;
+    assert_int_equal(key_ages_note(directory, &ages), ERROR_NONE);
+    assert_true(ages.items[1].seconds >= now);
+    assert_int_equal(ages.items[2].seconds, BEGIN);
+    assert_int_equal(key_ages_load(directory, &found), ERROR_NONE);
+    assert_same();
+    assert_null(key_age_find(&found, KEY_AGE_KEK, (struct uuid){{1}}, 7));
+
+    assert_int_equal(truncate(path, 30), 0);
+    assert_int_equal(key_ages_load(directory, &found), ERROR_CORRUPT);
+    ages.items[1].seconds = 9;
+    assert_int_equal(key_ages_note(directory, &ages), ERROR_NONE);
+    assert_int_equal(ages.items[1].seconds, 9);
+}
+
+static const char *severity(void)
+{
+    finding = (struct finding){.severity = "ok"};
+    check_cryptoperiod(&facts, &finding);
+    return finding.severity;
+}
+
+static void a_key_beyond_its_cryptoperiod_is_told(void **state)
+{
+    (void)state;
+    facts = (struct health_facts){.status = &status, .self = "coffer", .age = {.now = BEGIN + 730 * DAY, .period = 730 * DAY}};
+    assert_string_equal(severity(), "ok");
+    facts.age.known = true;
+    facts.age.data = facts.age.root = BEGIN;
+    assert_string_equal(severity(), "ok");
+    facts.age.now++;
+    assert_string_equal(severity(), "warning");
+    assert_non_null(strstr(finding.evidence, "730 days ago"));
+    assert_string_equal(finding.command, "coffer key rekey --deep");
+    facts.age.data += DAY;
+    assert_string_equal(severity(), "warning");
+    assert_string_equal(finding.command, "coffer key rekey --shallow --new-root");
+    facts.age.root = 0; /* key servers keep KEKs */
+    assert_string_equal(severity(), "ok");
+    facts.age.data = BEGIN;
+    facts.age.period = 0;
+    assert_string_equal(severity(), "ok");
+    facts.age.period = DAY;
+    facts.age.now = BEGIN - 5; /* the clock was set back */
+    assert_string_equal(severity(), "ok");
+}
+
+/* During a deep rekey a device has two data keys: the newer one counts; of several devices the one that is worst off. */
+static void the_newest_key_of_each_device_counts(void **state)
+{
+    struct provider_config provider = {.name = "a"};
+    struct pool_conf conf = {.directory = directory, .provider = &provider, .cryptoperiod = 5};
+    (void)state;
+    ages.items[2] = (struct key_age){KEY_AGE_DATA, {{2}}, 1, BEGIN};
+    ages.items[3] = (struct key_age){KEY_AGE_DATA, {{2}}, 2, BEGIN + 3 * DAY};
+    ages.items[4] = (struct key_age){KEY_AGE_DATA, {{3}}, 1, BEGIN + 2 * DAY};
+    ages.count = 5;
+    assert_int_equal(key_ages_note(directory, &ages), ERROR_NONE);
+    key_age_look(&conf, &facts.age);
+    assert_true(facts.age.known);
+    assert_int_equal(facts.age.data, BEGIN + 2 * DAY);
+    assert_int_equal(facts.age.root, BEGIN);
+    assert_int_equal(facts.age.period, 5);
+    conf.provider = NULL;
+    key_age_look(&conf, &facts.age);
+    assert_false(facts.age.known);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(ages_come_back_as_they_were),
+        TEST(what_is_no_age_is_refused),
+        TEST(what_there_is_is_noted),
+        TEST(a_key_beyond_its_cryptoperiod_is_told),
+        TEST(the_newest_key_of_each_device_counts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
