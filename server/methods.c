@@ -49,6 +49,7 @@ static const struct method table[] = {
     {"key.resume", ROLE_KEYS, {{NULL}}, method_key_resume},
     {"key.throttle", ROLE_KEYS, {{"rate", JSON_INTEGER, true}}, method_key_throttle},
     {"key.audit", ROLE_OBSERVE, {{"after", JSON_INTEGER, false}}, method_key_audit},
+    {"key.report", ROLE_OBSERVE, {{NULL}}, method_key_report},
     {"key.use",
      ROLE_KEYS,
      {{"provider", JSON_STRING, true},

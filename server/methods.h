@@ -63,6 +63,7 @@ enum error method_key_pause(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_key_resume(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_key_throttle(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_key_audit(struct methods *, json_t *, json_t **) CHECKED;
+enum error method_key_report(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_key_use(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_key_retire(struct methods *, json_t *, json_t **) CHECKED;
 enum error method_device_list(struct methods *, json_t *, json_t **) CHECKED;

@@ -20,7 +20,7 @@ static const struct command *const table[] = {
     &command_object_export, &command_object_import, &command_object_verify,
     &command_trash_list,    &command_trash_restore,
     &command_trash_purge,   &command_key_status,    &command_key_rekey,
-    &command_key_audit,     &command_key_retire,
+    &command_key_audit,     &command_key_report,    &command_key_retire,
     &command_key_pause, &command_key_resume, &command_key_throttle,
     &command_key_provider,  &command_key_tpm,
     &command_key_backup,    &command_key_drill,     &command_key_restore,

@@ -36,6 +36,7 @@ extern const struct command command_scrub_start, command_scrub_status, command_s
     command_scrub_cancel, command_scrub_throttle;
 extern const struct command command_key_status, command_key_audit, command_key_rekey, command_key_provider,
     command_key_retire;
+extern const struct command command_key_report;
 extern const struct command command_key_pause, command_key_resume, command_key_throttle;
 extern const struct command command_device_list;
 extern const struct command command_key_tpm;

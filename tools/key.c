@@ -219,7 +219,7 @@ const struct command command_key_status = {
     .text = "Shows the provider of the pool's root key, the number of the key encryption key in force and since when it is, the\n"
             "old keys that their providers keep until they are retired (`key retire`), when the key was backed up (key backup)\n"
             "and a backup proved (key drill) last, when that and a new key are due, how much of each device is under which data\n"
-            "key and how old that is, and how far a deep rekey is.",
+            "key and how old that is, and how far a deep rekey is. For an auditor: `key report`.",
     .examples = "  coffer key status\n"
                 "  coffer --json key status\n",
     .options = no_options,

@@ -8,6 +8,7 @@
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/key_audit.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
@@ -53,8 +54,7 @@ static enum error print_audit(struct tool *tool, const json_t *audit)
     return ERROR_NONE;
 }
 
-/* All pages in one answer, which keeps the verdict of the last. */
-static enum error audit_ask(struct client *client, json_t **whole)
+enum error key_audit_ask(struct client *client, json_t **whole)
 {
     json_t *list = json_array();
     for (uint64_t after = 0;;) {
@@ -85,7 +85,7 @@ static enum error run_audit(struct tool *tool, const struct arguments *arguments
     json_t *audit;
     (void)arguments;
     TRY(client_open(tool, &client));
-    enum error error = audit_ask(client, &audit);
+    enum error error = key_audit_ask(client, &audit);
     client_close(client);
     TRY(error);
     if (answer_figure(audit, "faults") != 0)

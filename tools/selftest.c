@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "crypto/selftest.h"
 #include "tools/command.h"
+#include "tools/selftest.h"
 #include "tools/table.h"
 
 static json_t *rows_json(enum error error, const char *sentence)
@@ -22,6 +23,12 @@ static json_t *rows_json(enum error error, const char *sentence)
     return json_pack("{s:b, s:s, s:s, s:b, s:o}", "passed", error == ERROR_NONE, "sentence", sentence, "library",
                      OpenSSL_version(OPENSSL_VERSION), "fips_provider", OSSL_PROVIDER_available(NULL, "fips") == 1, "algorithms",
                      list);
+}
+
+json_t *selftest_json(enum error *error)
+{
+    *error = crypto_selftest_all();
+    return rows_json(*error, *error == ERROR_NONE ? "" : error_sentence(*error));
 }
 
 static enum error print_rows(struct tool *tool)
@@ -46,10 +53,12 @@ static enum error print_rows(struct tool *tool)
 static enum error run_selftest(struct tool *tool, const struct arguments *arguments)
 {
     (void)arguments;
-    enum error error = crypto_selftest_all();
-    if (!tool->json)
-        return error != ERROR_NONE ? error : print_rows(tool);
-    json_t *json = rows_json(error, error == ERROR_NONE ? "" : error_sentence(error));
+    enum error error;
+    if (!tool->json) {
+        TRY(crypto_selftest_all());
+        return print_rows(tool);
+    }
+    json_t *json = selftest_json(&error);
     enum error printed = json == NULL ? ERROR_NO_MEMORY : tool_print_json(tool, json);
     json_decref(json);
     tool->status = error == ERROR_NONE ? EXIT_DONE : EXIT_FAILED;

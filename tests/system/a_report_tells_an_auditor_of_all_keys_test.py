@@ -1,0 +1,62 @@
+#!/usr/bin/python3
+"""`key report` tells of every key that there is, of backups, changes and findings, as text and as JSON, without any secret; it
+overwrites nothing and is its owner's alone. `key status` tells ages, and they outlive a restart."""
+import json
+import os
+import time
+
+from coffer import Pool
+
+
+def main():
+    pool = Pool("1G", "--recovery", "print").start()
+    started = time.time()
+    pool.create_object("disk", 1 << 26)
+    pool.coffer("key", "rekey", "--shallow")
+    pool.coffer("key", "rekey", "--deep", "--watch")
+    status = pool.json("key", "status")
+    for made in (status["kek_made"], status["root_made"], status["key_since"], *(row["made"] for row in status["data_keys"])):
+        assert started - 600 < made < time.time() + 600, (made, status)
+    assert status["cryptoperiod"] == 730 * 86400 and status["rekey_every"] == 0, status
+    assert "Root key made" in pool.coffer("key", "status") and "; made " in pool.coffer("key", "status")
+    pool.stop()
+    pool.start()
+    again = pool.json("key", "status")
+    assert [again[name] for name in ("kek_made", "root_made")] == [status[name] for name in ("kek_made", "root_made")], again
+    assert again["data_keys"][0]["made"] == status["data_keys"][0]["made"], again
+
+    text_file, json_file = (os.path.join(pool.base, name) for name in ("report.txt", "report.json"))
+    said = pool.coffer("key", "report", text_file)
+    assert text_file in said and "no secret" in said, said
+    assert os.stat(text_file).st_mode & 0o777 == 0o600
+    assert "nothing is overwritten" in pool.refused("key", "report", text_file)
+    assert pool.json("key", "report", json_file)["findings"] >= 1  # it was never backed up
+    with open(text_file) as file:
+        text = file.read()
+    with open(json_file) as file:
+        report = json.load(file)
+    keys = report["keys"]
+    assert report["pool"] == pool.status()["uuid"] and report["audit"]["faults"] == 0, report
+    assert keys["kek_number"] == 2 and [row["name"] for row in keys["providers"]] == ["native"], keys
+    device = keys["devices"][0]
+    assert device["wrapped_under"]["kek_number"] == 2 and device["wrapped_under"]["provider"] == "native", device
+    assert sorted(key["kind"] for key in device["keys"]) == ["data", "pool", "tags"], device
+    assert any(entry["operation"] == "key.rekey" for entry in report["audit"]["changes"]), report["audit"]
+    findings = {row["id"]: row["severity"] for row in report["findings"]}
+    assert findings["BACKUP_MISSING"] == "warning" and findings["KEY_CRYPTOPERIOD"] == "ok" and "SPACE" not in findings, findings
+    assert any("SP 800-38F" in row["publication"] or "RFC" in row["publication"] for row in report["algorithms"]["algorithms"])
+    for words in (keys["root_kcv"], keys["kek_kcv"], device["id"], *(key["kcv"] for key in device["keys"]), "BACKUP_MISSING",
+                  "Findings", "never made", "FIPS", "key.rekey"):
+        assert words in text, words
+    with open(next(path for path in pool.files() if path.endswith(".key"))) as file:
+        secret = json.load(file)["kdk"]
+    assert secret not in text and secret not in json.dumps(report)
+    assert pool.coffer("key", "report", "-").splitlines()[0] == text.splitlines()[0]
+    pool.coffer("lock")
+    assert "locked" in pool.refused("key", "report", os.path.join(pool.base, "none"), status=3)
+    assert not os.path.exists(os.path.join(pool.base, "none"))
+    pool.stop()
+
+
+if __name__ == "__main__":
+    main()
