@@ -26,11 +26,15 @@
 
 enum stream_protection { STREAM_PLAIN = 0, STREAM_PASSPHRASE = 1, STREAM_KEY_FILE = 2 };
 
+enum stream_features {
+    STREAM_OF_FILES = 1, /* a bundle of small files (bundle.h), not a snapshot */
+};
+
 /* In the clear, and bound by the key of the first session: a changed one opens no chunk. */
 struct stream_header_format {
     uint8_t magic[8];
     le32 version;
-    le32 features; /* what a reader must know; none yet */
+    le32 features; /* what a reader must know: enum stream_features */
     uint8_t protection;
     uint8_t scrypt_log2_n; /* of a passphrase, else 0 */
     uint8_t reserved0[6];
@@ -96,5 +100,28 @@ struct stream_record_format {
     le64 offset, length;
 };
 static_assert(sizeof(struct stream_record_format) == 24, "format");
+
+/* ---- the content of a bundle: this, then its items; all chunks together, cut anywhere ---- */
+
+#define STREAM_BUNDLE_VERSION 1
+
+struct stream_bundle_format {
+    le32 version;
+    le32 item_count;
+    struct uuid pool;
+    le64 made; /* seconds since 1970 */
+};
+static_assert(offsetof(struct stream_bundle_format, pool) == 8, "format");
+static_assert(sizeof(struct stream_bundle_format) == 32, "format");
+
+/* Before the bytes of each item. */
+struct stream_item_format {
+    uint8_t kind; /* enum bundle_kind */
+    uint8_t reserved[7];
+    le64 size;
+    uint8_t name[STREAM_NAME_SIZE]; /* zero bytes behind */
+};
+static_assert(offsetof(struct stream_item_format, name) == 16, "format");
+static_assert(sizeof(struct stream_item_format) == 272, "format");
 
 #endif

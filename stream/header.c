@@ -34,11 +34,12 @@ static enum error master_derive(const struct stream_header_format *header, const
     }
 }
 
-enum error stream_header_make(const struct stream_secret *secret, unsigned log2_n, struct stream_header_format *header,
-                              uint8_t master[KEY_SIZE])
+static enum error header_make(const struct stream_secret *secret, unsigned log2_n, uint32_t features,
+                              struct stream_header_format *header, uint8_t master[KEY_SIZE])
 {
     *header = (struct stream_header_format){
         .version = le32_make(STREAM_VERSION),
+        .features = le32_make(features),
         .protection = secret->passphrase ? STREAM_PASSPHRASE : secret->key ? STREAM_KEY_FILE : STREAM_PLAIN,
         .scrypt_log2_n = (uint8_t)(secret->passphrase ? log2_n : 0),
         .stream = uuid_random(),
@@ -50,11 +51,32 @@ enum error stream_header_make(const struct stream_secret *secret, unsigned log2_
     return digest_make(header, header->digest);
 }
 
+enum error stream_header_make(const struct stream_secret *secret, unsigned log2_n, struct stream_header_format *header,
+                              uint8_t master[KEY_SIZE])
+{
+    return header_make(secret, log2_n, 0, header, master);
+}
+
+enum error stream_bundle_header_make(const struct stream_secret *secret, unsigned log2_n, struct stream_header_format *header,
+                                     uint8_t master[KEY_SIZE])
+{
+    return header_make(secret, log2_n, STREAM_OF_FILES, header, master);
+}
+
+static enum error features_check(const struct stream_header_format *header, uint32_t wanted)
+{
+    uint32_t features = le32_get(header->features);
+    if (features & ~(uint32_t)STREAM_OF_FILES)
+        return error_explain(ERROR_NEWER_FORMAT, "the stream needs what this version of Coffer does not know");
+    if (features == wanted)
+        return ERROR_NONE;
+    return wanted ? error_explain(ERROR_INVALID, "this is a stream that `object export` wrote, and no backup of a pool directory")
+                  : error_explain(ERROR_INVALID, "this is a backup of a pool directory (`coffer restore`), and no stream of an object");
+}
+
 static enum error fields_check(const struct stream_header_format *header)
 {
     bool passphrase = header->protection == STREAM_PASSPHRASE;
-    if (header->features.bytes[0] | header->features.bytes[1] | header->features.bytes[2] | header->features.bytes[3])
-        return error_explain(ERROR_NEWER_FORMAT, "the stream needs what this version of Coffer does not know");
     if (header->protection > STREAM_KEY_FILE || !memory_is_zero(header->reserved0, sizeof header->reserved0) ||
         !memory_is_zero(header->reserved1, sizeof header->reserved1) || (!passphrase && header->scrypt_log2_n))
         return error_explain(ERROR_CORRUPT, "the header of the stream says what none can say");
@@ -65,18 +87,30 @@ static enum error fields_check(const struct stream_header_format *header)
     return ERROR_NONE;
 }
 
-enum error stream_header_check(const struct stream_header_format *header)
+static enum error header_check(const struct stream_header_format *header, uint32_t wanted)
 {
     uint8_t digest[STREAM_DIGEST_SIZE];
     if (memcmp(header->magic, STREAM_MAGIC, sizeof header->magic) != 0)
-        return error_explain(ERROR_INVALID, "this is no stream that `object export` wrote");
+        return error_explain(ERROR_INVALID, "this is no %s wrote",
+                             wanted ? "backup of a pool directory that `coffer backup`" : "stream that `object export`");
     if (le32_get(header->version) > STREAM_VERSION)
         return error_explain(ERROR_NEWER_FORMAT, "the stream has format %u, this version of Coffer knows %d",
                              le32_get(header->version), STREAM_VERSION);
     TRY(digest_make(header, digest));
     if (memcmp(digest, header->digest, STREAM_DIGEST_SIZE) != 0 || le32_get(header->version) != STREAM_VERSION)
         return error_explain(ERROR_CORRUPT, "the header of the stream is damaged");
+    TRY(features_check(header, wanted));
     return fields_check(header);
+}
+
+enum error stream_header_check(const struct stream_header_format *header)
+{
+    return header_check(header, 0);
+}
+
+enum error stream_bundle_header_check(const struct stream_header_format *header)
+{
+    return header_check(header, STREAM_OF_FILES);
 }
 
 enum error stream_master_open(const struct stream_header_format *header, const struct stream_secret *secret,

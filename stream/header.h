@@ -27,8 +27,14 @@ struct stream_secret {
 /* A new one, with its master key. `log2_n` as in provider.h. */
 enum error stream_header_make(const struct stream_secret *secret, unsigned log2_n, struct stream_header_format *header,
                               uint8_t master[KEY_SIZE]) CHECKED;
-/* Whether it is one that can be read: ERROR_INVALID (no stream), ERROR_NEWER_FORMAT, ERROR_CORRUPT, ERROR_UNSUPPORTED. */
+/* The same of a bundle of files, which is always under a passphrase. */
+enum error stream_bundle_header_make(const struct stream_secret *secret, unsigned log2_n, struct stream_header_format *header,
+                                     uint8_t master[KEY_SIZE]) CHECKED;
+/* Whether it is one that can be read: ERROR_INVALID (no stream, or a bundle), ERROR_NEWER_FORMAT, ERROR_CORRUPT,
+ * ERROR_UNSUPPORTED. */
 enum error stream_header_check(const struct stream_header_format *header) CHECKED;
+/* The same of a bundle. */
+enum error stream_bundle_header_check(const struct stream_header_format *header) CHECKED;
 /* Of a header that was checked. ERROR_KEY_ABSENT says what is needed; ERROR_WRONG_KEY, also where there is a secret and the
  * stream is under none: who has one does not want what anybody may have put in its place. */
 enum error stream_master_open(const struct stream_header_format *header, const struct stream_secret *secret,

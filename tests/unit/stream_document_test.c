@@ -39,6 +39,16 @@ static const struct expected expectations[] = {
     FIELD(stream_record_format, reserved),
     FIELD(stream_record_format, offset),
     FIELD(stream_record_format, length),
+    STRUCT(stream_bundle_format),
+    FIELD(stream_bundle_format, version),
+    FIELD(stream_bundle_format, item_count),
+    FIELD(stream_bundle_format, pool),
+    FIELD(stream_bundle_format, made),
+    STRUCT(stream_item_format),
+    FIELD(stream_item_format, kind),
+    FIELD(stream_item_format, reserved),
+    FIELD(stream_item_format, size),
+    FIELD(stream_item_format, name),
 };
 
 static void every_field_is_where_the_document_says(void **state)
@@ -69,7 +79,7 @@ static void limits_are_those_that_the_document_says(void **state)
 static void the_version_is_in_the_history(void **state)
 {
     (void)state;
-    assert_version_is_told("## 6. Version history", STREAM_VERSION);
+    assert_version_is_told("## 7. Version history", STREAM_VERSION);
 }
 
 int main(void)
