@@ -11,7 +11,8 @@
 #include "tools/suggest.h"
 
 static const struct command *const table[] = {
-    &command_create,        &command_import, &command_check,         &command_erase, &command_status,
+    &command_create,        &command_import, &command_backup, &command_restore,
+    &command_check,         &command_erase, &command_status,
     &command_health,        &command_unlock,        &command_lock,
     &command_object_create, &command_object_list,   &command_object_show,
     &command_object_uri,    &command_object_rename, &command_object_resize,

@@ -41,7 +41,7 @@ extern const struct command command_key_pause, command_key_resume, command_key_t
 extern const struct command command_device_list;
 extern const struct command command_key_tpm;
 extern const struct command command_key_backup, command_key_drill, command_key_restore, command_key_recovery;
-extern const struct command command_import, command_selftest;
+extern const struct command command_import, command_selftest, command_backup, command_restore;
 extern const struct command command_completion_bash, command_version, command_help;
 
 #endif

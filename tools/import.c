@@ -7,9 +7,7 @@
  * --accept-rollback is typed for: a witness that is lost cannot tell whether these disks are the newest. What fails takes
  * back what was made; the disks are written by that open only, as by any.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,6 +26,7 @@
 #include "tools/command.h"
 #include "tools/conf_edit.h"
 #include "tools/key_backup.h"
+#include "tools/lost_directory.h"
 
 struct import {
     struct tool *tool;
@@ -130,90 +129,33 @@ static enum error conf_prepare(struct import *import)
 
 /* ---- the directory ------------------------------------------------------------------------------------------------- */
 
-static bool is_at(const struct stat *entry, const char *path)
+/* The key file, or a disk of the pool. */
+static bool may_lie_there(const void *context, const struct stat *entry, const char *name)
 {
-    struct stat found;
-    return path != NULL && stat(path, &found) == 0 && found.st_dev == entry->st_dev && found.st_ino == entry->st_ino;
-}
-
-/* The key file, a disk of the pool, or what a file system puts at its top. */
-static bool may_lie_there(const struct import *import, int directory, const char *name)
-{
+    const struct import *import = context;
     const struct pool_conf_group *group = &import->conf->groups[0];
-    struct stat entry;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0)
-        return true;
-    if (fstatat(directory, name, &entry, 0) != 0)
-        return false;
+    (void)name;
     for (size_t i = 0; i < group->device_count; i++)
-        if (is_at(&entry, group->devices[i].path))
+        if (file_is_at(entry, group->devices[i].path))
             return true;
-    return is_at(&entry, import->conf->provider->path);
+    return file_is_at(entry, import->conf->provider->path);
 }
 
-static enum error entries_check(const struct import *import, int directory)
+static struct lost_directory lost_directory_of(const struct import *import)
 {
-    int again = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = again < 0 ? NULL : fdopendir(again);
-    struct dirent *entry;
-    enum error error = ERROR_NONE;
-    if (list == NULL)
-        error = error_from_errno(errno, "read the directory %s", import->directory);
-    while (error == ERROR_NONE && (entry = readdir(list)) != NULL)
-        if (!may_lie_there(import, directory, entry->d_name))
-            error = error_explain(ERROR_EXISTS, "%s is not empty (%s): name a new directory, or move away what is in it but the "
-                                  "key file and the disks", import->directory, entry->d_name);
-    if (list != NULL)
-        closedir(list);
-    else if (again >= 0)
-        close(again);
-    return error;
-}
-
-/* It is closed to others and gets the key, so it must be nobody else's, and no other one by a link. */
-static enum error directory_open(const struct import *import, int *directory)
-{
-    struct stat found;
-    int opened = open(import->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (opened < 0)
-        return error_from_errno(errno, "open the directory %s (a symbolic link to one is refused)", import->directory);
-    enum error error = ERROR_NONE;
-    if (fstat(opened, &found) != 0)
-        error = error_from_errno(errno, "look at %s", import->directory);
-    else if (found.st_uid != geteuid() && found.st_uid != 0)
-        error = error_explain(ERROR_ACCESS, "%s belongs to user %u: run this as that user, or name another directory",
-                              import->directory, (unsigned)found.st_uid);
-    else
-        error = entries_check(import, opened);
-    if (error != ERROR_NONE)
-        close(opened);
-    else
-        *directory = opened;
-    return error;
+    return (struct lost_directory){import->directory, may_lie_there, import, "the key file and the disks"};
 }
 
 static enum error directory_check(const struct import *import)
 {
-    struct stat found;
-    int directory;
-    if (lstat(import->directory, &found) != 0 && errno == ENOENT)
-        return ERROR_NONE;
-    TRY(directory_open(import, &directory));
-    close(directory);
-    return ERROR_NONE;
+    struct lost_directory lost = lost_directory_of(import);
+    return lost_directory_check(&lost);
 }
 
 static enum error directory_make(struct import *import)
 {
-    int directory;
-    if (mkdir(import->directory, 0700) == 0)
-        import->made_directory = true;
-    else if (errno != EEXIST)
-        return error_from_errno(errno, "make the directory %s", import->directory);
-    TRY(directory_open(import, &directory));
-    int failed = fchmod(directory, 0700) == 0 ? 0 : errno;
-    close(directory);
-    return failed == 0 ? ERROR_NONE : error_from_errno(failed, "close %s to others", import->directory);
+    struct lost_directory lost = lost_directory_of(import);
+    return lost_directory_make(&lost, &import->made_directory);
 }
 
 /* A key file that is there, on a stick perhaps, is left as it is. */

@@ -1,0 +1,169 @@
+#!/usr/bin/python3
+"""`coffer backup` beside a running daemon, and `coffer restore`: what comes back is the same to the byte, without the witness, and
+opens after the word that the disks are the newest; what is cut, of another pool, older than the keys, or in the way is told."""
+import os
+import shutil
+import subprocess
+import unittest
+
+from coffer import COFFER, MIB, Pool, connect, run
+
+REFUSED, USAGE = 3, 2
+KMS = """
+[provider kms]
+id = 11111111-2222-4333-8444-555555555555
+type = kmip
+servers = kms.example
+ca = tls/ca.pem
+certificate = {elsewhere}
+key = tls/host.key
+"""
+
+
+class DirectoryComesBack(unittest.TestCase):
+    def setUp(self):
+        self.pool = Pool(create=False)
+        self.directory, base = self.pool.directory, self.pool.base
+        self.password, self.file, self.disk = (os.path.join(base, name) for name in ("password", "pool.backup", "disk1"))
+        self.write(self.password, "correct horse\n")
+        run("truncate", "--size", "300M", self.disk)
+        self.pool.coffer("create", self.directory, "--group", "g1=" + self.disk)
+
+    def tearDown(self):
+        self.pool.remove()
+
+    def write(self, path, text):
+        with open(path, "w") as file:
+            file.write(text)
+        os.chmod(path, 0o600)
+
+    def read(self, *names):
+        with open(os.path.join(self.directory, *names), "rb") as file:
+            return file.read()
+
+    def path(self, *names):
+        return os.path.join(self.directory, *names)
+
+    def backup(self, *words):
+        return self.pool.coffer("backup", *words, self.file, "--passphrase-file", self.password)
+
+    def verify(self, *where, file=None):
+        words = [COFFER, *where, "--json", "backup", "--verify", file or self.file, "--passphrase-file", self.password]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120, env=self.pool.environment)
+
+    def restore_words(self):
+        return ("restore", self.file, self.directory, "--passphrase-file", self.password)
+
+    def restore(self):
+        return self.pool.run(COFFER, *self.restore_words())
+
+    def restore_refused(self):
+        said = self.pool.refused(*self.restore_words())
+        return " ".join(said.split())
+
+    def test_it_comes_back_the_same_and_opens(self):
+        os.mkdir(self.path("tls"))
+        elsewhere = os.path.join(self.pool.base, "host.pem")
+        with open(self.path("coffer.conf"), "a") as conf:
+            conf.write(KMS.format(elsewhere=elsewhere))
+        for path in (self.path("tls", "ca.pem"), self.path("tls", "host.key"), elsewhere):
+            self.write(path, path + "\n")
+        self.pool.start()
+        self.pool.create_object("disk", MIB)
+        handle = connect(self.pool, "disk")
+        handle.pwrite(b"here", 0)
+        handle.shutdown()
+        self.pool.coffer("key", "rekey", "--shallow", "--new-root")
+        made = self.pool.json("backup", self.file, "--passphrase-file", self.password)
+        names = [item["name"] for item in made["items"] if item["kind"] == "file"]
+        self.assertEqual(sorted(names), ["audit", "coffer.conf", "key-dates", "native.key", "tls/ca.pem", "tls/host.key"])
+        self.assertEqual([item["kind"] for item in made["items"]].count("superblock"), 1)
+        self.assertEqual([item["path"] for item in made["absent"]], [elsewhere])
+        self.assertEqual(os.stat(self.file).st_mode & 0o777, 0o600)
+        with open(self.file, "rb") as file:
+            self.assertNotIn(b"native", file.read())
+        self.assertIn("exists already", self.pool.refused("backup", self.file, "--passphrase-file", self.password))
+        self.assertIn("The pool is as it was then", self.backup("--verify"))
+        self.pool.stop()
+        kept = {name: self.read(name) for name in names}
+        self.assertIn('"outdated": true', self.verify("-C", self.directory).stdout)  # the audit: a stop
+        kept["audit"] = kept["audit"].splitlines(keepends=True)
+        shutil.rmtree(self.directory)
+
+        os.mkdir(self.directory)
+        self.write(self.path("native.key"), "another")
+        self.assertIn("holds something else than the backup", self.restore_refused())
+        self.assertEqual(os.listdir(self.directory), ["native.key"])
+        os.remove(self.path("native.key"))
+        self.write(self.path("letter"), "")
+        self.assertIn("is not empty (letter)", self.restore_refused())
+        os.remove(self.path("letter"))
+        self.write(self.path("native.key"), kept["native.key"].decode())  # as a crash leaves it
+        said = " ".join(self.restore().split())
+        self.assertIn("--accept-rollback", said)
+        for name in names:
+            text = self.read(name)
+            if name == "audit":
+                self.assertEqual(text.splitlines(keepends=True), kept[name][:-1])
+            else:
+                self.assertEqual(text, kept[name], name)
+            self.assertEqual(os.stat(self.path(name)).st_mode & 0o777, 0o600)
+        self.assertFalse(os.path.exists(self.path("witness")))
+        self.assertEqual(os.stat(self.directory).st_mode & 0o777, 0o700)
+        self.assertIn("it is not lost", self.restore_refused())
+        self.assertIn("--accept-rollback", self.pool.start_refused())
+        self.pool.start("--accept-rollback")
+        handle = connect(self.pool, "disk")
+        self.assertEqual(bytes(handle.pread(4, 0)), b"here")
+        handle.shutdown()
+        answer = subprocess.run([COFFER, "-C", self.directory, "key", "audit"], capture_output=True, text=True)
+        self.assertEqual(answer.returncode, 1, answer)  # what came after the backup is missing
+        self.pool.stop()
+        self.pool.check()
+
+    def test_what_is_wrong_with_a_backup_is_told(self):
+        self.backup()
+        self.write(self.password, "wrong\n")
+        answer = self.verify()
+        self.assertEqual(answer.returncode, REFUSED)
+        self.assertIn("the passphrase is not that of the backup", answer.stderr)
+        self.write(self.password, "correct horse\n")
+        with open(self.file, "rb") as file:
+            whole = file.read()
+        for text, said in ((whole[:-1], "cut off"), (whole[:300], "cut off"), (whole + b"x", "behind the end"),
+                           (whole[:-5] + b"x" + whole[-4:], "damaged"), (b"PK" + whole[2:], "no backup of a pool directory"),
+                           (whole[:8] + b"\2" + whole[9:], "this version of Coffer knows 1")):
+            with open(self.file, "wb") as file:
+                file.write(text)
+            answer = self.verify()
+            self.assertIn(said, answer.stderr)
+            self.assertNotEqual(answer.returncode, 0)
+        with open(self.file, "wb") as file:
+            file.write(whole)
+        other = Pool("300M")
+        answer = self.verify("-C", other.directory)
+        self.assertEqual(answer.returncode, REFUSED, answer)
+        self.assertIn("is a backup of another pool", answer.stderr)
+        shutil.rmtree(self.directory)
+        shutil.copy(other.disk, self.disk)
+        other.remove()
+        self.assertIn("belongs to another pool", self.restore_refused())
+        self.assertFalse(os.path.exists(self.directory))
+        os.remove(self.disk)  # one that is not there may come later
+        self.assertIn(self.disk, self.restore())
+
+    def test_keys_of_before_are_told(self):
+        self.backup()
+        self.pool.start()
+        self.pool.coffer("key", "rekey", "--shallow", "--new-root")
+        said = " ".join(self.backup("--verify").split())
+        self.assertIn("Make a new backup", said)
+        self.pool.stop()
+        shutil.rmtree(self.directory)
+        self.restore()
+        self.pool.start("--accept-rollback")
+        self.assertTrue(self.pool.status()["locked"])
+
+
+if __name__ == "__main__":
+    unittest.main()

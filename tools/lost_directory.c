@@ -1,0 +1,89 @@
+/*
+ * It gets the pool's keys and is closed to others, so it must be nobody else's, and no other one by a link. What is looked at
+ * and what is changed is one open directory, whatever takes its name meanwhile. Nothing is removed or overwritten.
+ */
+#include "tools/lost_directory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+bool file_is_at(const struct stat *entry, const char *path)
+{
+    struct stat found;
+    return path != NULL && stat(path, &found) == 0 && found.st_dev == entry->st_dev && found.st_ino == entry->st_ino;
+}
+
+static bool may_stay(const struct lost_directory *lost, int directory, const char *name)
+{
+    struct stat entry;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0)
+        return true;
+    return fstatat(directory, name, &entry, 0) == 0 && lost->may_lie_there(lost->context, &entry, name);
+}
+
+static enum error entries_check(const struct lost_directory *lost, int directory)
+{
+    int again = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = again < 0 ? NULL : fdopendir(again);
+    struct dirent *entry;
+    enum error error = ERROR_NONE;
+    if (list == NULL)
+        error = error_from_errno(errno, "read the directory %s", lost->path);
+    while (error == ERROR_NONE && (entry = readdir(list)) != NULL)
+        if (!may_stay(lost, directory, entry->d_name))
+            error = error_explain(ERROR_EXISTS, "%s is not empty (%s): name a new directory, or move away what is in it but %s",
+                                  lost->path, entry->d_name, lost->but);
+    if (list != NULL)
+        closedir(list);
+    else if (again >= 0)
+        close(again);
+    return error;
+}
+
+static enum error directory_open(const struct lost_directory *lost, int *directory)
+{
+    struct stat found;
+    int opened = open(lost->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (opened < 0)
+        return error_from_errno(errno, "open the directory %s (a symbolic link to one is refused)", lost->path);
+    enum error error = ERROR_NONE;
+    if (fstat(opened, &found) != 0)
+        error = error_from_errno(errno, "look at %s", lost->path);
+    else if (found.st_uid != geteuid() && found.st_uid != 0)
+        error = error_explain(ERROR_ACCESS, "%s belongs to user %u: run this as that user, or name another directory",
+                              lost->path, (unsigned)found.st_uid);
+    else
+        error = entries_check(lost, opened);
+    if (error != ERROR_NONE)
+        close(opened);
+    else
+        *directory = opened;
+    return error;
+}
+
+enum error lost_directory_check(const struct lost_directory *lost)
+{
+    struct stat found;
+    int directory;
+    if (lstat(lost->path, &found) != 0 && errno == ENOENT)
+        return ERROR_NONE;
+    TRY(directory_open(lost, &directory));
+    close(directory);
+    return ERROR_NONE;
+}
+
+enum error lost_directory_make(const struct lost_directory *lost, bool *made)
+{
+    int directory;
+    if (mkdir(lost->path, 0700) == 0)
+        *made = true;
+    else if (errno != EEXIST)
+        return error_from_errno(errno, "make the directory %s", lost->path);
+    TRY(directory_open(lost, &directory));
+    int failed = fchmod(directory, 0700) == 0 ? 0 : errno;
+    close(directory);
+    return failed == 0 ? ERROR_NONE : error_from_errno(failed, "close %s to others", lost->path);
+}

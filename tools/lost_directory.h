@@ -1,0 +1,27 @@
+/* The place where a lost pool directory is made again (`coffer import`, `coffer restore`). */
+#ifndef COFFER_TOOLS_LOST_DIRECTORY_H
+#define COFFER_TOOLS_LOST_DIRECTORY_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+
+struct lost_directory {
+    const char *path;
+    /* Whether an entry may stay; lost+found may, and what is not told by this is refused. */
+    bool (*may_lie_there)(const void *context, const struct stat *entry, const char *name);
+    const void *context;
+    const char *but; /* what may, for the sentence: "the disks" */
+};
+
+/* Whether it can be made: it is not there, or is a directory of the caller's, by no link, with nothing else in it.
+ * ERROR_EXISTS, ERROR_ACCESS. */
+enum error lost_directory_check(const struct lost_directory *lost) CHECKED;
+/* Makes it, or takes the one that is there after the same checks, and closes it to others (0700). */
+enum error lost_directory_make(const struct lost_directory *lost, bool *made) CHECKED;
+
+/* Whether that entry is the file at `path` (NULL: none). */
+bool file_is_at(const struct stat *entry, const char *path);
+
+#endif
