@@ -38,7 +38,7 @@ extern const struct command command_key_status, command_key_audit, command_key_r
     command_key_retire;
 extern const struct command command_key_report;
 extern const struct command command_key_pause, command_key_resume, command_key_throttle;
-extern const struct command command_device_list;
+extern const struct command command_device_list, command_device_erase;
 extern const struct command command_key_tpm;
 extern const struct command command_key_backup, command_key_drill, command_key_restore, command_key_recovery;
 extern const struct command command_import, command_selftest, command_backup, command_restore;

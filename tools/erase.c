@@ -2,17 +2,12 @@
  * `coffer erase`: a pool is given up for good, offline. What is asked for is checked before anything goes: the risk typed out,
  * a place for the certificate.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
-#include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
 #include "engine/coffer.h"
+#include "tools/certificate.h"
 #include "tools/command.h"
 #include "tools/place.h"
 
@@ -36,33 +31,6 @@ static enum error erase(const char *directory, const char *file, struct pool_era
     return error == ERROR_LOCKED && !options->without_key ? erase_with_passphrase(directory, NULL, options, certificate) : error;
 }
 
-/* There must be a place for it, in which nothing is. */
-static enum error certificate_place(const char *path)
-{
-    if (access(path, F_OK) == 0)
-        return error_explain(ERROR_EXISTS, "%s exists: the certificate is to be a new file", path);
-    AUTO_FREE char *directory = strdup(path);
-    char *slash = directory == NULL ? NULL : strrchr(directory, '/');
-    if (directory == NULL)
-        return ERROR_NO_MEMORY;
-    if (slash != NULL)
-        slash[slash == directory ? 1 : 0] = '\0';
-    const char *parent = slash == NULL ? "." : directory;
-    return access(parent, W_OK | X_OK) == 0 ? ERROR_NONE : error_from_errno(errno, "make a file in %s", parent);
-}
-
-/* What was done is told in any case. */
-static enum error certificate_keep(struct tool *tool, const char *path, const char *text)
-{
-    enum error error = file_create_own(path, text, strlen(text));
-    if (error != ERROR_NONE || tool->json)
-        fprintf(tool->out, "%s\n", text);
-    else
-        fprintf(tool->out, "The pool is erased; what was done, and what else could open an image of its devices, stands in %s.\n",
-                path);
-    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "the pool is erased; keep what is printed, since");
-}
-
 static enum error run_erase(struct tool *tool, const struct arguments *arguments)
 {
     struct pool_erase_options options = {.without_key = argument_given(arguments, "without-key")};
@@ -71,7 +39,7 @@ static enum error run_erase(struct tool *tool, const struct arguments *arguments
     char *certificate = NULL;
     TRY(place_directory(tool, arguments->positional[0], &directory));
     if (path == NULL)
-        return error_explain(ERROR_INVALID, "say where the certificate goes: --certificate FILE");
+        return certificate_place(path);
     if (options.without_key && file != NULL)
         return error_explain(ERROR_INVALID, "--without-key asks for no passphrase: leave out --passphrase-file");
     if (!argument_given(arguments, "accept-data-loss"))
@@ -81,7 +49,7 @@ static enum error run_erase(struct tool *tool, const struct arguments *arguments
     TRY(certificate_place(path));
     enum error error = erase(directory, file, &options, &certificate);
     if (error == ERROR_NONE)
-        error = certificate_keep(tool, path, certificate);
+        error = certificate_keep(tool, "The pool", path, certificate);
     free(certificate);
     return error;
 }

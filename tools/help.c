@@ -240,7 +240,7 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
           "        [[ -z $third ]] && COMPREPLY=($(compgen -W \"$actions\" -- \"$current\"))\n"
           "    elif [[ \"$noun $verb\" =~ ^(object (import|verify)|key (backup|drill|restore))$ ]]; then\n"
           "        COMPREPLY=($(compgen -f -- \"$current\"))\n"
-          "    elif [[ $noun == backup || $noun == restore ]]; then\n"
+          "    elif [[ $noun == backup || $noun == restore || \"$noun $verb\" == \"device erase\" ]]; then\n"
           "        COMPREPLY=($(compgen -f -- \"$current\"))\n"
           "    elif [[ $noun == create || $noun == check || $noun == import || $noun == erase ]]; then\n"
           "        COMPREPLY=($(compgen -d -- \"$current\"))\n"

@@ -261,3 +261,32 @@ enum error place_nbd_told(const struct tool *tool, const char *told, char **addr
     place_deinit(&place);
     return error;
 }
+
+/* ---- every pool that is known here ---------------------------------------------------------------------------- */
+
+static void conf_visit(const char *directory, place_visit *visit, void *context)
+{
+    struct pool_conf *conf = conf_of(directory);
+    if (conf != NULL)
+        visit(context, conf);
+    pool_conf_destroy(conf);
+}
+
+enum error place_each_conf(const struct tool *tool, place_visit *visit, void *context)
+{
+    struct running running;
+    if (named_place(tool) != NULL) {
+        struct pool_conf *conf;
+        TRY(place_conf(tool, &conf));
+        visit(context, conf);
+        pool_conf_destroy(conf);
+    }
+    running_find(&running);
+    for (size_t i = 0; i < running.count; i++) {
+        AUTO_FREE char *directory = directory_of_socket(running.sockets[i]);
+        if (directory != NULL)
+            conf_visit(directory, visit, context);
+    }
+    running_deinit(&running);
+    return ERROR_NONE;
+}

@@ -22,6 +22,11 @@ void place_deinit(struct place *place);
 /* The conf of that pool, also where only its socket was named; for what reads the devices beside a daemon. */
 enum error place_conf(const struct tool *tool, struct pool_conf **conf) CHECKED;
 
+/* The confs of all pools that are known here: the one that -C or $COFFER_POOL names, which must be readable, and those that
+ * run, as far as they are. */
+typedef void place_visit(void *context, const struct pool_conf *conf);
+enum error place_each_conf(const struct tool *tool, place_visit *visit, void *context) CHECKED;
+
 /* The pool directory for the offline commands: `given`, else -C, else $COFFER_POOL. */
 enum error place_directory(const struct tool *tool, const char *given, const char **directory) CHECKED;
 

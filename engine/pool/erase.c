@@ -14,7 +14,6 @@
  * one that was erased before. Devices are locked from the first look to the last write. One thread.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -22,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,10 +32,9 @@
 #include "crypto/provider_root.h"
 #include "crypto/recovery.h"
 #include "engine/pool/audit.h"
+#include "engine/pool/erase_areas.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/opening.h"
-
-#define FACT_SIZE 128
 
 struct erasure {
     struct pool *pool;
@@ -54,28 +51,6 @@ static enum error append(json_t *array, json_t *element)
 }
 
 /* ---- what is erased ------------------------------------------------------------------------------------------------------- */
-
-/* A line of sysfs, such as the serial number of the disk that a block device is, or is a part of; "" where there is none. */
-static void disk_fact(const char *path, const char *name, char fact[FACT_SIZE])
-{
-    static const char *const places[] = {"device/", "", "../device/", "../"};
-    struct stat status;
-    fact[0] = '\0';
-    if (stat(path, &status) != 0 || !S_ISBLK(status.st_mode))
-        return;
-    for (size_t i = 0; i < COUNT_OF(places) && fact[0] == '\0'; i++) {
-        char file[PATH_MAX];
-        snprintf(file, sizeof file, "/sys/dev/block/%u:%u/%s%s", major(status.st_rdev), minor(status.st_rdev), places[i], name);
-        FILE *stream = fopen(file, "re");
-        if (stream == NULL)
-            continue;
-        if (fscanf(stream, " %127[^\n]", fact) != 1) /* FACT_SIZE less one */
-            fact[0] = '\0';
-        fclose(stream);
-    }
-    for (char *at = fact; *at != '\0'; at++)
-        *at = *at < ' ' || *at > '~' ? '?' : *at;
-}
 
 static const char *kind_name(enum key_kind kind)
 {
@@ -99,77 +74,16 @@ static enum error slots_describe(const struct keyring *keyring, struct uuid devi
 
 /* ---- devices -------------------------------------------------------------------------------------------------------------- */
 
-/* Where areas begin: at the device's head, and at the end of it by its own size and by each that a copy of its superblock
- * states. Nobody vouches for a copy where the key is lost: one that lies must not hide the end of the true ones. */
-struct places {
-    uint64_t offsets[SUPERBLOCK_COPIES + 2];
-    size_t count;
-};
-
-static void place_add(struct places *places, const struct device *device, uint64_t size)
-{
-    if (size >= 2 * AREA_SIZE && size <= device->size)
-        places->offsets[places->count++] = size - AREA_SIZE;
-}
-
-static struct places places_of(const struct device *device, const struct superblock_probe *probe)
-{
-    struct places places = {.count = 1}; /* the head */
-    place_add(&places, device, device->size);
-    for (unsigned copy = 0; copy < SUPERBLOCK_COPIES; copy++)
-        if (probe->plausible[copy])
-            place_add(&places, device, probe->copies[copy].device_size);
-    return places;
-}
-
-static enum error areas_write(struct device *device, const struct places *places, uint8_t *area)
-{
-    memset(area, 0, AREA_SIZE);
-    for (size_t i = 0; i < places->count; i++)
-        TRY(device_write(device, places->offsets[i], area, AREA_SIZE, 0));
-    return device_flush(device);
-}
-
-static enum error areas_are_zero(struct device *device, const struct places *places, uint8_t *area, bool *zero)
-{
-    *zero = true;
-    for (size_t i = 0; i < places->count; i++) {
-        memset(area, 1, AREA_SIZE);
-        TRY(device_read(device, places->offsets[i], area, AREA_SIZE));
-        *zero = *zero && memory_is_zero(area, AREA_SIZE);
-    }
-    return ERROR_NONE;
-}
-
-/* What does not discard keeps its ciphertext, under keys that are gone. */
-static bool device_empty(struct device *device)
-{
-    enum error error = device_discard(device, 0, device->size);
-    if (!error)
-        error = device_flush(device);
-    if (error)
-        message(MESSAGE_WARNING, "%s: its blocks could not be discarded: %s; what they hold opens with no key that is left",
-                device->path, error_sentence(error));
-    return error == ERROR_NONE;
-}
-
 static enum error device_erase(struct erasure *erasure, size_t i, const char *was)
 {
     struct opening *opening = &erasure->opening;
     struct device *device = opening->devices[i];
     const struct pool_conf_device *conf = &opening->conf->devices[i];
     char id[UUID_TEXT_SIZE], serial[FACT_SIZE], model[FACT_SIZE];
-    struct places places = places_of(device, &opening->probes[i]);
-    bool zero = false;
-    AUTO_FREE uint8_t *area = memory_aligned(AREA_SIZE);
     json_t *slots = json_array();
-    enum error error = area && slots ? slots_describe(opening->keyrings[i], conf->id, slots) : ERROR_NO_MEMORY;
+    enum error error = slots ? slots_describe(opening->keyrings[i], conf->id, slots) : ERROR_NO_MEMORY;
     if (!error)
-        error = areas_write(device, &places, area);
-    if (!error)
-        error = areas_are_zero(device, &places, area, &zero);
-    if (!error && !zero)
-        error = error_explain(ERROR_IO, "%s: what was overwritten reads as something else than zeros: destroy the disk", conf->path);
+        error = areas_erase(device, &opening->probes[i]);
     if (error) {
         json_decref(slots);
         return error;
@@ -211,12 +125,8 @@ static enum error device_look(struct erasure *erasure, size_t i, bool *before)
     }
     if (error != ERROR_NOT_FOUND || device->size < 2 * AREA_SIZE)
         return error;
-    AUTO_FREE uint8_t *area = memory_aligned(AREA_SIZE);
     bool zero;
-    if (!area)
-        return ERROR_NO_MEMORY;
-    struct places places = places_of(device, &(struct superblock_probe){0});
-    TRY(areas_are_zero(device, &places, area, &zero));
+    TRY(areas_are_erased(device, &zero));
     *before = true;
     return zero ? ERROR_NONE
                 : error_explain(ERROR_FOREIGN, "%s is neither a device of this pool nor empty: it is left alone, and nothing was erased",

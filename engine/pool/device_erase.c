@@ -1,0 +1,150 @@
+/*
+ * Cryptographic erase of one device that is of no pool any more: it was replaced, left over, or bought with something on it.
+ *
+ * No key is asked for: what the device says of itself, which nobody vouched for, decides only that it is Coffer's, and is told
+ * in the certificate as its word. Whether a pool still wants it is the caller's question, but for one that has it open, whose
+ * lock is met. A device that carries neither a superblock nor zeros in its place is left alone. It is locked from the first
+ * look to the last write; run again after a crash it ends what was begun. One thread.
+ */
+#include <jansson.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/coffer.h"
+#include "engine/device/device.h"
+#include "engine/group/superblock.h"
+#include "engine/pool/erase_areas.h"
+
+static void json_free_scope(json_t **json)
+{
+    json_decref(*json);
+}
+#define AUTO_JSON __attribute__((cleanup(json_free_scope)))
+
+struct left_over {
+    struct device *device;
+    struct superblock_probe probe;
+    const struct superblock *stated; /* in the probe; NULL: no copy is whole */
+    const char *found;
+};
+
+/* ---- what it is ------------------------------------------------------------------------------------------------------------- */
+
+static enum error look(struct left_over *left)
+{
+    bool erased = false;
+    enum error error = superblock_probe(left->device, &left->probe);
+    left->stated = error ? NULL : superblock_newest(&left->probe);
+    left->found = "by the ids in its superblock, which no key proved";
+    if (error == ERROR_CORRUPT) {
+        error_forget();
+        left->found = "by what is left of its superblocks";
+        return ERROR_NONE;
+    }
+    if (error != ERROR_NOT_FOUND)
+        return error;
+    if (left->device->size >= 2 * AREA_SIZE)
+        TRY(areas_are_erased(left->device, &erased));
+    left->found = "empty, erased before";
+    return erased ? ERROR_NONE
+                  : error_explain(ERROR_FOREIGN, "%s carries no Coffer superblock, and is not empty: it is left alone",
+                                  left->device->path);
+}
+
+/* ---- the certificate -------------------------------------------------------------------------------------------------------- */
+
+static void line_add(json_t *lines, const char *text)
+{
+    json_array_append_new(lines, json_string(text));
+}
+
+/* Also where nothing is known of it: then it may have been encrypted. */
+static json_t *openers(const struct left_over *left)
+{
+    json_t *lines = json_array();
+    char sentence[256], provider[UUID_TEXT_SIZE];
+    if (left->stated && !left->stated->encryption)
+        return lines;
+    if (left->stated) {
+        uuid_format(left->stated->wrapping.provider, provider);
+        snprintf(sentence, sizeof sentence, "key number %llu of provider %s, and what that is made of (key file, TPM, key servers), "
+                 "with an image of a superblock of this device", (unsigned long long)left->stated->wrapping.kek_number, provider);
+        line_add(lines, sentence);
+    }
+    if (!left->stated || left->stated->device_count > 1)
+        line_add(lines, "the superblocks of the pool's other devices, which hold the wrapped keys of this one too until they are "
+                        "written anew without it, with the pool's key: `coffer key rekey --shallow` does that");
+    line_add(lines, "backups that `coffer key backup` made while it was a device of the pool, each with its password alone: they hold "
+                    "the wrapped data keys too");
+    line_add(lines, "backups that `coffer backup` made, with their passphrase and the pool's key: they hold superblocks");
+    line_add(lines, "a recovery key with a copy of recovery.json, with an image of a superblock");
+    line_add(lines, "keys that somebody read out of a running host, with an image of the device");
+    return lines;
+}
+
+/* "": not known. */
+static void ids_format(const struct left_over *left, char pool[UUID_TEXT_SIZE], char id[UUID_TEXT_SIZE])
+{
+    pool[0] = id[0] = '\0';
+    if (!left->stated)
+        return;
+    uuid_format(left->stated->pool, pool);
+    uuid_format(left->stated->device, id);
+}
+
+static enum error certificate_write(const struct left_over *left, bool discarded, char **certificate)
+{
+    char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], when[32], host[256] = "", serial[FACT_SIZE], model[FACT_SIZE];
+    const char *path = left->device->path;
+    bool plain = left->stated && !left->stated->encryption;
+    time_t now = (time_t)clock_seconds();
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    (void)!gethostname(host, sizeof host - 1);
+    ids_format(left, pool, id);
+    disk_fact(path, "serial", serial);
+    disk_fact(path, "model", model);
+    AUTO_FREE char *absolute = realpath(path, NULL);
+    AUTO_JSON json_t *json = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "certificate", "erase of a Coffer device",
+        "method",
+        plain ? "superblocks and checkpoint records overwritten once in all copies and read back; device discarded; it was NOT "
+                "encrypted: what a discard leaves can be read"
+              : "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once in all copies and read "
+                "back; device discarded; no key was asked for",
+        "pool", pool, "device", id, "path", absolute ? absolute : path, "host", host, "time", when, "serial", serial, "model",
+        model, "bytes", (json_int_t)left->device->size, "found", left->found, "superblock_copies_overwritten", SUPERBLOCK_COPIES,
+        "read_back", 1, "discarded", discarded, "could_open_what_is_left", openers(left));
+    *certificate = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    return *certificate ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------------------------- */
+
+enum error pool_device_erase(const char *path, char **certificate)
+{
+    struct left_over *left = memory_zeroed(1, sizeof *left);
+    if (!left)
+        return ERROR_NO_MEMORY;
+    enum error error = device_open_file(path, 0, &left->device);
+    if (error) {
+        free(left);
+        return error;
+    }
+    error = look(left);
+    if (!error)
+        error = areas_erase(left->device, &left->probe);
+    if (!error) {
+        bool discarded = device_empty(left->device);
+        error = certificate_write(left, discarded, certificate);
+    }
+    device_close(left->device);
+    free(left);
+    return error;
+}

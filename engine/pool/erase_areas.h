@@ -1,0 +1,23 @@
+/* What an erase of a device overwrites, and what it says of the disk; of a whole pool (erase.c) and of one (device_erase.c). */
+#ifndef COFFER_ENGINE_POOL_ERASE_AREAS_H
+#define COFFER_ENGINE_POOL_ERASE_AREAS_H
+
+#include <stdbool.h>
+
+#include "engine/device/device.h"
+#include "engine/group/superblock.h"
+
+#define FACT_SIZE 128
+
+/* Overwrites every area in which superblocks and checkpoint records lie, makes that durable, and reads it back. ERROR_IO says
+ * what to do with a disk that does not hold zeros. */
+enum error areas_erase(struct device *device, const struct superblock_probe *probe) CHECKED;
+/* Whether they hold zeros: of a device that carries no superblock. */
+enum error areas_are_erased(struct device *device, bool *erased) CHECKED;
+/* Discards the whole device; what cannot is told, and keeps its ciphertext, under keys that are gone. */
+bool device_empty(struct device *device);
+
+/* A line of sysfs, such as the serial number of the disk that a block device is, or is a part of; "" where there is none. */
+void disk_fact(const char *path, const char *name, char fact[FACT_SIZE]);
+
+#endif

@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+"""`coffer device erase`: not what a pool names or has open, nor what is none of Coffer's; what is left over is told by its ids
+first, then opens with no key any more, and the certificate says what else could open an image of it."""
+import json
+import os
+import subprocess
+
+from coffer import COFFER, MIB, Pool, run
+
+REFUSED, FAILED = 3, 1
+
+
+def erase(pool, device, certificate, *more, where=()):
+    words = [COFFER, *where, "device", "erase", device, "--certificate", certificate, *more]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, env=pool.environment)
+
+
+def refused(answer, status, *said):
+    assert answer.returncode == status, answer
+    text = " ".join(answer.stderr.split())
+    assert all(words in text for words in said), (said, text)
+
+
+def main():
+    pool = Pool(create=False)
+    disks = [os.path.join(pool.base, name) for name in ("disk1", "disk2")]
+    for disk in disks:
+        run("truncate", "--size", "300M", disk)
+    pool.coffer("create", pool.directory, "--group", "g1=" + ",".join(disks))
+    sure, certificate = "--accept-data-loss", os.path.join(pool.base, "certificate.json")
+
+    pool.start()
+    refused(erase(pool, disks[0], certificate, sure), REFUSED, "whose coffer.conf names it")  # of all that run
+    pool.coffer("lock")
+    refused(erase(pool, disks[0], certificate, sure), REFUSED, "whose coffer.conf names it")
+    pool.stop()
+    link = os.path.join(pool.base, "link")
+    os.symlink(disks[0], link)
+    copy = os.path.join(pool.base, "copy")  # another path, but the device by its ids
+    run("cp", "--sparse=always", disks[0], copy)
+    for device in (disks[0], link, copy):
+        refused(erase(pool, device, certificate, sure, where=("-C", pool.directory)), REFUSED, pool.directory, "`coffer erase`")
+    pool.check()
+    assert not os.path.exists(certificate)
+
+    # Left over: no conf that is known here names it.
+    with open(os.path.join(pool.directory, "coffer.conf")) as conf:
+        values = [line.split("=", 1)[1].strip() for line in conf if line.startswith(("uuid", "device-ids"))]
+    pool_id, device = values[0], values[2].split(",")[0].strip()
+    refused(erase(pool, disks[0], certificate), REFUSED, device, pool_id, sure)
+    other = Pool("300M")
+    refused(erase(pool, disks[0], os.path.join(other.directory, "coffer.conf"), sure), FAILED, "exists")
+    answer = erase(pool, disks[0], certificate, sure, where=("-C", other.directory))
+    assert answer.returncode == 0, answer
+    told = json.load(open(certificate))
+    assert os.stat(certificate).st_mode & 0o777 == 0o600
+    assert told["device"] == device and told["pool"] == pool_id and told["path"] == disks[0], told
+    assert told["read_back"] and told["discarded"] and told["superblock_copies_overwritten"] == 4, told
+    lines = " ".join(told["could_open_what_is_left"])
+    assert "key number 1 of provider" in lines and "other devices" in lines and "`coffer key backup`" in lines, told
+    assert os.stat(disks[0]).st_blocks * 512 < MIB
+    with open(disks[0], "rb") as file:
+        assert not any(file.read(MIB)), "the head"
+        file.seek(-MIB, os.SEEK_END)
+        assert not any(file.read()), "the tail"
+    said = pool.start_refused()
+    assert "carries no Coffer superblock" in said, said
+    os.remove(certificate)
+    assert erase(pool, disks[0], certificate, sure).returncode == 0
+    assert json.load(open(certificate))["found"] == "empty, erased before"
+
+    # What is none of Coffer's is left alone.
+    letter = os.path.join(pool.base, "letter")
+    with open(letter, "wb") as file:
+        file.write(b"dear reader " * MIB)
+    before = open(letter, "rb").read()
+    os.remove(certificate)
+    refused(erase(pool, letter, certificate, sure), REFUSED, "carries no Coffer superblock", "left alone")
+    assert open(letter, "rb").read() == before and not os.path.exists(certificate)
+    refused(erase(pool, letter + "x", certificate, sure), FAILED, "there is no")
+    other.remove()
+    pool.remove()
+
+
+main()
