@@ -31,7 +31,7 @@
 #define PAUSE      (60 * CLOCK_SECOND)
 #define AGAIN      60u    /* seconds */
 #define AGAIN_MAX  21600u
-#define REASON     "by rekey-every"
+#define REASON     "rekey-every"
 
 static struct {
     struct pool *pool;

@@ -22,6 +22,7 @@
 #include "tools/backup_gather.h"
 #include "tools/command.h"
 #include "tools/cycle.h"
+#include "tools/offline_audit.h"
 #include "tools/place.h"
 #include "tools/table.h"
 #include "tools/text.h"
@@ -212,7 +213,7 @@ static enum error compare(struct task *task, struct bundle **now, const char **d
         return foreign(task);
     TRY(backup_gather(task->conf, now));
     const char *what;
-    if (!backup_is_same(task->bundle, *now, &what))
+    if (!backup_is_current(task->bundle, *now, &what))
         *differs = what;
     return ERROR_NONE;
 }
@@ -271,8 +272,10 @@ static enum error run_backup(struct tool *tool, const struct arguments *argument
 {
     struct task task = {.tool = tool, .arguments = arguments, .path = arguments->positional[0]};
     enum error error = argument_given(arguments, "verify") ? verify(&task) : make(&task);
-    if (error == ERROR_NONE && !argument_given(arguments, "verify"))
+    if (error == ERROR_NONE && !argument_given(arguments, "verify")) {
+        offline_audit(tool, task.conf, NULL, "pool.backup", "the pool directory", ERROR_NONE);
         error = tell_made(&task);
+    }
     bundle_destroy(task.bundle);
     pool_conf_destroy(task.conf);
     arena_free(task.text);

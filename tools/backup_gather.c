@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "crypto/recovery.h"
 #include "engine/pool/audit.h"
+#include "engine/pool/audit_pending.h"
 #include "engine/pool/key_dates.h"
 #include "engine/pool/superblock_copy.h"
 
@@ -160,6 +161,7 @@ static enum error all_add(struct gathering *gathering)
     TRY(file_add_if_there(gathering, RECOVERY_NAME, FILE_BYTES_MAX));
     TRY(file_add_if_there(gathering, KEY_DATES_NAME, FILE_BYTES_MAX));
     TRY(file_add_if_there(gathering, AUDIT_NAME, AUDIT_BYTES_MAX));
+    TRY(file_add_if_there(gathering, AUDIT_PENDING_NAME, FILE_BYTES_MAX));
     return devices_add(gathering);
 }
 
@@ -187,10 +189,20 @@ static bool item_is_same(const struct bundle *other, const struct bundle_item *i
     return found != NULL && found->size == item->size && memcmp(found->data, item->data, item->size) == 0;
 }
 
-static bool all_are_in(const struct bundle *items, const struct bundle *other, const char **what)
+/* They grow with use, and tell of the pool, not how it is. */
+static bool is_record(const struct bundle_item *item)
+{
+    static const char *const names[] = {AUDIT_NAME, AUDIT_PENDING_NAME, KEY_DATES_NAME};
+    bool found = false;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        found = found || (item->kind == BUNDLE_FILE && strcmp(item->name, names[i]) == 0);
+    return found;
+}
+
+static bool all_are_in(const struct bundle *items, const struct bundle *other, bool records, const char **what)
 {
     for (size_t i = 0; i < items->count; i++)
-        if (!item_is_same(other, &items->items[i])) {
+        if ((records || !is_record(&items->items[i])) && !item_is_same(other, &items->items[i])) {
             *what = items->items[i].name;
             return false;
         }
@@ -199,7 +211,12 @@ static bool all_are_in(const struct bundle *items, const struct bundle *other, c
 
 bool backup_is_same(const struct bundle *a, const struct bundle *b, const char **what)
 {
-    return all_are_in(a, b, what) && all_are_in(b, a, what);
+    return all_are_in(a, b, true, what) && all_are_in(b, a, true, what);
+}
+
+bool backup_is_current(const struct bundle *backup, const struct bundle *now, const char **what)
+{
+    return all_are_in(backup, now, false, what) && all_are_in(now, backup, false, what);
 }
 
 enum error backup_gather(const struct pool_conf *conf, struct bundle **bundle)

@@ -15,5 +15,7 @@ enum error backup_gather(const struct pool_conf *conf, struct bundle **bundle) C
 
 /* Whether both hold the same, whenever they were made; else *what is a name of what differs. */
 bool backup_is_same(const struct bundle *a, const struct bundle *b, const char **what);
+/* Whether what the backup is good for is as it was: without the audit and the dates, which grow. */
+bool backup_is_current(const struct bundle *backup, const struct bundle *now, const char **what);
 
 #endif

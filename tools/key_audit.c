@@ -33,6 +33,18 @@ static const struct table_column columns[] = {{"NUMBER", TABLE_RIGHT}, {"TIME", 
                                               {"WHAT", TABLE_LEFT},    {"OF", TABLE_LEFT},    {"KEY", TABLE_RIGHT},
                                               {"RESULT", TABLE_LEFT}};
 
+static void print_whole(FILE *out, uint64_t entries, uint64_t anchored)
+{
+    if (entries == 0)
+        fputs("There are no entries yet.\n", out);
+    else if (entries == 1)
+        fputs("The one entry is as it was written; ", out);
+    else
+        fprintf(out, "All %" PRIu64 " entries are as they were written; ", entries);
+    if (entries != 0)
+        fprintf(out, "up to number %" PRIu64 " that is known apart from the file as well.\n", anchored);
+}
+
 static enum error print_audit(struct tool *tool, const json_t *audit)
 {
     struct table *table = table_create(columns, COUNT_OF(columns));
@@ -45,8 +57,7 @@ static enum error print_audit(struct tool *tool, const json_t *audit)
     const char *fault = answer_word(audit, "fault");
     uint64_t faults = answer_figure(audit, "faults");
     if (faults == 0)
-        fprintf(tool->out, "All %" PRIu64 " entries are as they were written; up to number %" PRIu64 " that is known apart from "
-                           "the file as well.\n", answer_figure(audit, "entries"), answer_figure(audit, "anchored"));
+        print_whole(tool->out, answer_figure(audit, "entries"), answer_figure(audit, "anchored"));
     else
         fprintf(tool->out, "The audit is not whole: %s%s. Keep the file `audit` of the pool directory as it is for whoever looks "
                            "into it; what is done from now on is recorded behind it.\n",
@@ -104,6 +115,7 @@ const struct command command_key_audit = {
             "which user and process, with which key in force, and with what result. Entries are sealed one upon the other\n"
             "under a key of the pool; number and seal of the last one stand in the witness and on every device too. So what\n"
             "was changed, taken out, cut off or replaced is found and named, and this command ends with an error.\n"
+            "What commands did by themselves, beside the daemon, is marked `offline`, and `unproven` where they had no key to seal it.\n"
             "Who holds the pool's keys could write another audit, but not what was copied elsewhere before: copy it to\n"
             "another machine now and then (`coffer --json key audit`). The pool must be unlocked: a locked one has no key to\n"
             "verify it with.",

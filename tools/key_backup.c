@@ -26,6 +26,7 @@
 #include "engine/pool/providers.h"
 #include "tools/command.h"
 #include "tools/cycle.h"
+#include "tools/offline_audit.h"
 #include "tools/place.h"
 
 /* ---- passwords and passphrases ---------------------------------------------------------------------------------- */
@@ -210,6 +211,7 @@ static enum error run_backup(struct tool *tool, const struct arguments *argument
     struct backup_task task = {.tool = tool, .arguments = arguments, .path = arguments->positional[0]};
     TRY(place_conf(tool, &task.conf));
     enum error error = backup_run(&task);
+    offline_audit(tool, task.conf, task.backup, "key.backup", NULL, error);
     if (error == ERROR_NONE)
         error = print_backed_up(&task);
     key_backup_destroy(task.backup);
@@ -225,6 +227,7 @@ static enum error drill(struct tool *tool, const struct pool_conf *conf, const s
 {
     struct key_backup_proof proof;
     enum error error = key_backup_prove(backup, conf, &proof);
+    offline_audit(tool, conf, backup, "key.drill", NULL, error);
     if (error != ERROR_NONE)
         return error_prefix(error, "%s", path);
     record(tool, conf, KEY_DRILLED, backup);
@@ -340,6 +343,22 @@ static enum error restore_check(const struct arguments *arguments, const char *p
     return ERROR_NONE;
 }
 
+/* Where it is known which directory it is about; a key may be restored where there is none. */
+static void restore_audit(struct tool *tool, const struct key_backup *backup, enum error result)
+{
+    AUTO_FREE char *sentence = result == ERROR_NONE ? NULL : strdup(error_sentence(result));
+    struct pool_conf *conf;
+    if (place_conf(tool, &conf) == ERROR_NONE) {
+        if (uuid_equal(conf->pool, backup->pool))
+            offline_audit(tool, conf, backup, "key.restore", NULL, result);
+        pool_conf_destroy(conf);
+    }
+    if (sentence != NULL)
+        (void)!error_explain(result, "%s", sentence);
+    else
+        error_forget();
+}
+
 static enum error run_restore(struct tool *tool, const struct arguments *arguments)
 {
     const char *path = argument_value(arguments, "to", NULL);
@@ -350,6 +369,7 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
             ? recovery_read(tool, file, &backup)
             : key_backup_file_read(file, argument_value(arguments, "password-file", NULL), &backup));
     enum error error = restore_to(arguments, backup, path);
+    restore_audit(tool, backup, error);
     if (error == ERROR_NONE && tool->json)
         error = print_backup(tool, backup, path, NULL);
     else if (error == ERROR_NONE)

@@ -19,6 +19,7 @@
 #include "engine/pool/kek_number.h"
 #include "tools/command.h"
 #include "tools/key_provider.h"
+#include "tools/offline_audit.h"
 #include "tools/place.h"
 #include "tools/suggest.h"
 #include "tools/table.h"
@@ -294,6 +295,17 @@ static enum error action_find(const struct arguments *arguments, size_t *action)
     return ERROR_NONE;
 }
 
+/* The other actions change nothing, or are the daemon's. No key is at hand. */
+static void provider_audit(struct tool *tool, const struct pool_conf *conf, size_t action, const char *name, enum error result)
+{
+    char operation[32], target[PROVIDER_NAME_MAX + sizeof "provider "];
+    if (name == NULL || (actions[action].run != provider_add && actions[action].run != provider_remove))
+        return;
+    snprintf(operation, sizeof operation, "key.provider-%s", actions[action].name);
+    snprintf(target, sizeof target, "provider %.*s", PROVIDER_NAME_MAX, name);
+    offline_audit(tool, conf, NULL, operation, target, result);
+}
+
 static enum error run_provider(struct tool *tool, const struct arguments *arguments)
 {
     struct place place;
@@ -306,6 +318,7 @@ static enum error run_provider(struct tool *tool, const struct arguments *argume
     if (error == ERROR_NONE) {
         const char *name = arguments->positional_count > 1 ? arguments->positional[1] : NULL;
         error = actions[action].run(&(struct provider_task){tool, arguments, conf, name});
+        provider_audit(tool, conf, action, name, error);
         pool_conf_destroy(conf);
     }
     place_deinit(&place);

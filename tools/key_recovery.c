@@ -23,6 +23,7 @@
 #include "tools/command.h"
 #include "tools/cycle.h"
 #include "tools/key_backup.h"
+#include "tools/offline_audit.h"
 #include "tools/place.h"
 
 #define PRINT "print"
@@ -130,6 +131,7 @@ enum error recovery_make(struct tool *tool, const struct pool_conf *conf, const 
     TRY(key_backup_make(conf, secret, &backup));
     struct made *made = arena_allocate(sizeof *made);
     enum error error = made == NULL ? ERROR_NO_MEMORY : store(conf, backup, to, made);
+    offline_audit(tool, conf, backup, "key.recovery", NULL, error);
     if (error == ERROR_NONE) {
         record(tool, conf, backup);
         print(tool, backup, to, made->text);

@@ -11,6 +11,7 @@
 #include "crypto/provider_tpm.h"
 #include "engine/pool/conf.h"
 #include "tools/command.h"
+#include "tools/offline_audit.h"
 #include "tools/pcrs.h"
 #include "tools/place.h"
 #include "tools/table.h"
@@ -253,6 +254,17 @@ static enum error action_find(const struct arguments *arguments, size_t *action)
     return ERROR_NONE;
 }
 
+/* The key stays where it is sealed: nothing here can prove the line. What only looks leaves none. */
+static enum error run_and_audit(struct key_task *task, const struct pool_conf *conf, size_t action)
+{
+    char operation[32];
+    enum error error = actions[action].run(task);
+    snprintf(operation, sizeof operation, "key.tpm-%s", actions[action].name);
+    if (actions[action].run != run_approvals)
+        offline_audit(task->tool, conf, NULL, operation, NULL, error);
+    return error;
+}
+
 static enum error run_tpm(struct tool *tool, const struct arguments *arguments)
 {
     struct key_task task = {.tool = tool, .arguments = arguments};
@@ -264,7 +276,7 @@ static enum error run_tpm(struct tool *tool, const struct arguments *arguments)
     TRY(pool_conf_read(directory, &conf));
     enum error error = provider_choose(conf, &task.provider);
     if (error == ERROR_NONE)
-        error = actions[action].run(&task);
+        error = run_and_audit(&task, conf, action);
     arena_free(task.secret);
     arena_free(task.pin);
     pool_conf_destroy(conf);

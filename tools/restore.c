@@ -22,6 +22,7 @@
 #include "tools/backup.h"
 #include "tools/command.h"
 #include "tools/lost_directory.h"
+#include "tools/offline_audit.h"
 
 struct restoration {
     struct tool *tool;
@@ -266,8 +267,10 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
     restoration->tool = tool;
     restoration->directory = arguments->positional[1];
     enum error error = restore(restoration, arguments);
-    if (error == ERROR_NONE)
+    if (error == ERROR_NONE) {
+        offline_audit(tool, restoration->conf, NULL, "pool.restore", "the pool directory", ERROR_NONE);
         error = tell(restoration, arguments->positional[0]);
+    }
     bundle_destroy(restoration->bundle);
     pool_conf_destroy(restoration->conf);
     free(restoration);

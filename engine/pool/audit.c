@@ -283,16 +283,13 @@ static void ascii_only(char *text)
             *text = '?';
 }
 
-/* What is not UTF-8 would make no JSON, and others' texts come in here. */
-static struct pool_audit_entry entry_clean(const struct pool_audit_entry *entry)
+void audit_entry_clean(struct pool_audit_entry *entry)
 {
-    struct pool_audit_entry clean = *entry;
-    clean.time = clock_seconds();
-    ascii_only(clean.operation);
-    ascii_only(clean.target);
-    ascii_only(clean.key);
-    ascii_only(clean.result);
-    return clean;
+    entry->time = clock_seconds();
+    ascii_only(entry->operation);
+    ascii_only(entry->target);
+    ascii_only(entry->key);
+    ascii_only(entry->result);
 }
 
 static void wait(struct audit *audit, const struct pool_audit_entry *entry)
@@ -309,7 +306,7 @@ static enum error own_write(struct audit *audit, const char *operation, const ch
     snprintf(entry.operation, sizeof entry.operation, "%s", operation);
     snprintf(entry.target, sizeof entry.target, "%s", AUDIT_NAME);
     snprintf(entry.result, sizeof entry.result, "%s", result);
-    entry = entry_clean(&entry);
+    audit_entry_clean(&entry);
     return entry_write(audit, &entry);
 }
 
@@ -384,7 +381,8 @@ void audit_end(struct audit *audit)
 
 bool audit_add(struct audit *audit, const struct pool_audit_entry *entry)
 {
-    struct pool_audit_entry clean = entry_clean(entry);
+    struct pool_audit_entry clean = *entry;
+    audit_entry_clean(&clean);
     mutex_lock(&audit->mutex);
     uint64_t before = audit->written;
     wait(audit, &clean);
@@ -393,6 +391,16 @@ bool audit_add(struct audit *audit, const struct pool_audit_entry *entry)
     bool moved = audit->written > before;
     mutex_unlock(&audit->mutex);
     return moved;
+}
+
+bool audit_proves(struct audit *audit, const uint8_t before[SEAL_SIZE], const struct audit_line *line)
+{
+    struct audit_line zeroth = {0};
+    memcpy(zeroth.seal, before, SEAL_SIZE);
+    mutex_lock(&audit->mutex);
+    bool proves = audit->key && seal_fits(audit, line, &zeroth);
+    mutex_unlock(&audit->mutex);
+    return proves;
 }
 
 void audit_anchor_get(struct audit *audit, struct audit_anchor *anchor)

@@ -36,6 +36,8 @@ enum error audit_line_decode(const char *text, size_t size, struct audit_line *l
 /* The seal of an entry behind another; zeros before the first. */
 enum error audit_seal(const uint8_t key[KEY_SIZE], const uint8_t before[32], const struct pool_audit_entry *entry,
                       uint8_t seal[32]) CHECKED;
+/* Sets its time, and what is not ASCII in it to '?': others' texts come in here, and what is not UTF-8 would make no JSON. */
+void audit_entry_clean(struct pool_audit_entry *entry);
 /* With its newline; malloc'ed. */
 enum error audit_line_encode(const struct audit_line *line, char **text) CHECKED;
 
@@ -52,6 +54,8 @@ void audit_end(struct audit *audit); /* the key is forgotten; entries wait again
 
 /* Makes the entry durable, its number and time being set here, or keeps it. Says whether the anchor moved. */
 bool audit_add(struct audit *audit, const struct pool_audit_entry *entry);
+/* Whether the line is sealed behind `before` by the audit's key; false while there is none. */
+bool audit_proves(struct audit *audit, const uint8_t before[32], const struct audit_line *line);
 /* How far it is; count 0: nothing was written yet. */
 void audit_anchor_get(struct audit *audit, struct audit_anchor *anchor);
 

@@ -10,12 +10,13 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "engine/pool/audit.h"
+#include "engine/pool/audit_pending.h"
 #include "engine/pool/pool.h"
 
 static _Thread_local struct {
     bool known;
     uint32_t uid, pid;
-    const char *reason;
+    const char *by;
 } actor;
 
 void pool_audit_actor(uint32_t uid, uint32_t pid)
@@ -27,7 +28,7 @@ void pool_audit_actor(uint32_t uid, uint32_t pid)
 
 void pool_audit_actor_forget(void) { actor.known = false; }
 
-void pool_audit_reason(const char *reason) { actor.reason = reason; }
+void pool_audit_reason(const char *by) { actor.by = by; }
 
 static bool is_kept(const struct pool *pool)
 {
@@ -54,13 +55,22 @@ static void anchor_move(struct pool *pool)
     mutex_unlock(&pool->group->lock);
 }
 
+/* The group is there, and stays. */
+static void pending_take(struct pool *pool)
+{
+    if (audit_pending_take(pool->directory, pool->audit))
+        anchor_move(pool);
+}
+
 enum error pool_audit_begin(struct pool *pool)
 {
     if (!is_kept(pool))
         return ERROR_NONE;
     const struct audit_anchor *stored = &pool->group->checkpoint.audit, *seen = &pool->witness->audit;
     struct audit_anchor anchor = stored->count > seen->count ? *stored : *seen;
-    return audit_begin(pool->audit, pool->conf->pool, pool->k_pool, &anchor);
+    TRY(audit_begin(pool->audit, pool->conf->pool, pool->k_pool, &anchor));
+    pending_take(pool);
+    return ERROR_NONE;
 }
 
 static void key_name(struct pool *pool, char *text, size_t size)
@@ -74,14 +84,21 @@ static void key_name(struct pool *pool, char *text, size_t size)
 
 void pool_audit(struct pool *pool, const char *operation, enum error error)
 {
+    pool_audit_by(pool, operation, NULL, error);
+}
+
+void pool_audit_by(struct pool *pool, const char *operation, const char *by, enum error error)
+{
     if (!is_kept(pool))
         return;
     struct pool_audit_entry entry = {.uid = actor.known ? actor.uid : (uint32_t)geteuid(),
                                      .pid = actor.known ? actor.pid : (uint32_t)getpid()};
     AUTO_FREE char *sentence = error ? strdup(error_sentence(error)) : NULL;
     snprintf(entry.operation, sizeof entry.operation, "%s", operation);
-    snprintf(entry.target, sizeof entry.target, "provider %s%s%s", pool->provider->name, actor.reason ? ", " : "",
-             actor.reason ? actor.reason : "");
+    by = by ? by : actor.by;
+    snprintf(entry.target, sizeof entry.target, "provider %s%s%s", pool->provider->name, by ? ", by " : "", by ? by : "");
+    if (pool->group)
+        pending_take(pool);
     if (error)
         snprintf(entry.result, sizeof entry.result, "%s: %.*s", error_name(error), (int)sizeof entry.result,
                  sentence ? sentence : "");
@@ -105,6 +122,8 @@ enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *con
         return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no keys, and so no audit", pool->directory);
     mutex_lock(&pool->lock);
     enum error error = pool_check_unlocked(pool);
+    if (!error && !pool->changing && is_kept(pool)) /* else whoever changes it does */
+        pending_take(pool);
     if (!error) {
         mutex_lock(&pool->witness_lock);
         anchor = pool->witness->audit;

@@ -36,6 +36,7 @@
 #include "crypto/arena.h"
 #include "engine/pool/damage.h"
 #include "engine/pool/keys.h"
+#include "engine/pool/rekey.h"
 #include "engine/pool/rewrap.h"
 
 #define REST           (20 * CLOCK_MILLISECOND) /* until what is published has given its slots back */
@@ -616,7 +617,7 @@ enum error pool_deep_rekey(struct pool *pool, const struct pool_rekey_options *o
     }
     pool_group_use(pool);
     error = deep_rekey_in_use(pool, options, rate);
-    pool_audit(pool, "key.rekey-deep", error);
+    pool_audit_by(pool, "key.rekey-deep", key_proof_name(options), error);
     pool_group_leave(pool);
     pool->changing = false;
     mutex_unlock(&pool->lock);

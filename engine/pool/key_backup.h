@@ -52,6 +52,9 @@ void key_backup_destroy(struct key_backup *backup); /* NULL is allowed */
 /* Which device of the pool lies at `path`, as a superblock says that its key opens. ERROR_FOREIGN: none of the pool. */
 enum error key_backup_identify(const struct key_backup *backup, const char *path, struct uuid *device) CHECKED;
 
+/* The key of the pool's audit, which the devices hold under it. Errors as key_backup_prove()'s. */
+enum error key_backup_audit_key(const struct key_backup *backup, const struct pool_conf *conf, uint8_t key[KEY_SIZE]) CHECKED;
+
 /* Whether its key alone opens everything: the key slots in it, and the superblock of each device as it lies there now.
  * Changes nothing. ERROR_FOREIGN: another pool's; ERROR_WRONG_KEY: the pool's key is a newer one; superblock_open()'s. */
 enum error key_backup_prove(const struct key_backup *backup, const struct pool_conf *conf,

@@ -140,6 +140,8 @@ enum error pool_audit_begin(struct pool *pool) CHECKED;
 /* An entry, and its anchor in the witness and the next checkpoint record, where the pool is unlocked. The caller keeps others
  * from locking or unlocking it: it is changing, or the group is in use. Keeps the thread's sentence. */
 void pool_audit(struct pool *pool, const char *operation, enum error error);
+/* The same, and its entry says by what it was proved; NULL: by what proves it as a rule. */
+void pool_audit_by(struct pool *pool, const char *operation, const char *by, enum error error);
 
 /* ---- write.c: the story of a write ---------------------------------------------------------------------------------- */
 

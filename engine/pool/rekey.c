@@ -387,11 +387,16 @@ static const char *operation_name(const struct pool_rekey_options *options)
     return options->new_root ? "key.rekey-root" : "key.rekey";
 }
 
+const char *key_proof_name(const struct pool_rekey_options *options)
+{
+    return options->key ? "a backup or recovery key" : NULL;
+}
+
 enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *options)
 {
     TRY(key_change_begin(pool));
     enum error error = rekey_in_use(pool, options);
-    pool_audit(pool, operation_name(options), error);
+    pool_audit_by(pool, operation_name(options), key_proof_name(options), error);
     key_change_end(pool);
     return error;
 }

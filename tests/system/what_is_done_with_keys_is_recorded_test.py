@@ -25,6 +25,38 @@ def health(pool):
     return pool.health()["AUDIT"]["severity"]
 
 
+def beside_the_daemon():
+    """What a command does by itself, while the daemon runs or not: proved by the pool's key, or marked as not."""
+    pool = Pool("300M")
+    password, backup, recovery = (os.path.join(pool.base, name) for name in ("password", "pool.p12", "recovery"))
+    with open(password, "w") as file:
+        file.write("horse\n")
+    os.chmod(password, 0o600)
+    pending = os.path.join(pool.directory, "audit-pending")
+    pool.coffer("key", "backup", backup, "--password-file", password)
+    pool.coffer("key", "provider", "add", "other", "--type", "native", "--seal", "file")
+    pool.refused("key", "provider", "add", "other", "--type", "native", "--seal", "file")
+    assert os.stat(pending).st_mode & 0o777 == 0o600
+    pool.start()
+    assert not os.path.exists(pending)
+    pool.coffer("key", "provider", "remove", "other")
+    pool.coffer("key", "recovery", "--to", recovery)
+    pool.coffer("key", "rekey", "--shallow", "--new-root", "--recovery", recovery)
+    found = entries(pool)
+    assert [entry["operation"] for entry in found] == [
+        "key.backup", "key.provider-add", "key.provider-add", "pool.open", "key.provider-remove", "key.recovery",
+        "key.rekey-root"], found
+    offline = ["; offline" in entry["result"] for entry in found]
+    assert offline == [True, True, True, False, True, True, False], found
+    unproven = ["unproven" in entry["result"] for entry in found]
+    assert unproven == [False, True, True, False, True, False, False], found
+    assert found[0]["result"].startswith("ok;") and not found[2]["result"].startswith("ok"), found
+    assert found[0]["key"].endswith("/1") and found[2]["target"] == "provider other", found
+    assert "by a backup or recovery key" in found[6]["target"], found
+    assert health(pool) == "ok"
+    pool.remove()
+
+
 def main():
     pool = Pool("1G").start()
     path = os.path.join(pool.directory, "audit")
@@ -73,6 +105,7 @@ def main():
         assert answer["list"][-2]["operation"] == "audit.found", answer
         pool.stop()
     os.unlink(path)
+    beside_the_daemon()
     os.mkdir(path)  # cannot be written: told, and the pool works
     pool.start()
     assert health(pool) == "warning"

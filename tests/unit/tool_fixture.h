@@ -47,6 +47,9 @@ static inline int tear_down(void **state)
 {
     struct fixture *fixture = *state;
     control_stop(fixture->control);
+    char pending[160];
+    snprintf(pending, sizeof pending, "%s/audit-pending", fixture->directory);
+    unlink(pending); /* of commands that work beside the daemon */
     unlink(fixture->conf);
     unlink(fixture->secret);
     rmdir(fixture->registry);

@@ -1,0 +1,189 @@
+/*
+ * The file has one writer at a time, by a lock on itself; who opened it before it was removed sees that, and opens it again. The
+ * taker does not wait for that lock: what he does not get is taken the next time. A line that a crash left unfinished is no
+ * entry, and told as one. No other locks.
+ */
+#include "engine/pool/audit_pending.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/owner.h"
+#include "engine/pool/audit.h"
+
+#define ATTEMPTS 10
+
+/* What stands before a line instead of another's seal. */
+static const uint8_t before[32] = "coffer1/audit-pending";
+
+/* ---- the file -------------------------------------------------------------------------------------------------------------- */
+
+static enum error failed(const char *path, const char *what)
+{
+    return error_from_errno(errno, "cannot %s %s", what, path);
+}
+
+/* ERROR_AGAIN: it was taken meanwhile. */
+static enum error locked_check(int descriptor, const char *path)
+{
+    struct stat status;
+    if (fstat(descriptor, &status) != 0)
+        return failed(path, "look at");
+    if (status.st_nlink == 0)
+        return ERROR_AGAIN;
+    return S_ISREG(status.st_mode) && status.st_nlink == 1
+               ? ERROR_NONE
+               : error_explain(ERROR_INVALID, "%s is no regular file with one name: move it away", path);
+}
+
+static enum error file_lock(const char *path, int how, int lock, int *descriptor)
+{
+    int opened = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | how, 0600);
+    if (opened < 0)
+        return failed(path, "open");
+    enum error error = ERROR_NONE;
+    while (!error && flock(opened, LOCK_EX | lock) != 0)
+        error = errno == EINTR ? ERROR_NONE : errno == EWOULDBLOCK ? ERROR_BUSY : failed(path, "lock");
+    if (!error)
+        error = locked_check(opened, path);
+    if (!error && how & O_CREAT)
+        error = owner_give(opened, path);
+    if (error)
+        close(opened);
+    else
+        *descriptor = opened;
+    return error;
+}
+
+/* ---- adding ---------------------------------------------------------------------------------------------------------------- */
+
+static enum error line_make(const uint8_t *key, const struct pool_audit_entry *entry, char **text)
+{
+    struct audit_line line = {.entry = *entry};
+    audit_entry_clean(&line.entry);
+    line.entry.number = 1;
+    if (key)
+        TRY(audit_seal(key, before, &line.entry, line.seal));
+    return audit_line_encode(&line, text);
+}
+
+static enum error line_append(int descriptor, const char *path, const char *text)
+{
+    off_t end = lseek(descriptor, 0, SEEK_END);
+    size_t size = strlen(text);
+    if (end < 0)
+        return failed(path, "find the end of");
+    if ((size_t)end + size > AUDIT_PENDING_MAX)
+        return error_explain(ERROR_TOO_LARGE, "%s is full: unlock the pool once, so that the audit takes it", path);
+    if (write(descriptor, text, size) == (ssize_t)size && fsync(descriptor) == 0)
+        return ERROR_NONE;
+    enum error error = failed(path, "write to");
+    if (ftruncate(descriptor, end) != 0)
+        error = error_prefix(error, "part of a line stays at its end");
+    return error;
+}
+
+enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry)
+{
+    AUTO_FREE char *path = file_join(directory, AUDIT_PENDING_NAME), *text = NULL;
+    int descriptor;
+    if (!path)
+        return ERROR_NO_MEMORY;
+    TRY(line_make(key, entry, &text));
+    enum error error = ERROR_AGAIN;
+    for (int i = 0; i < ATTEMPTS && error == ERROR_AGAIN; i++)
+        error = file_lock(path, O_CREAT, 0, &descriptor);
+    TRY(error);
+    error = line_append(descriptor, path, text);
+    close(descriptor);
+    return error;
+}
+
+/* ---- taking ---------------------------------------------------------------------------------------------------------------- */
+
+/* When it was, and how far that is known, behind its result. */
+static void result_mark(struct pool_audit_entry *entry, bool proved)
+{
+    char mark[64], when[32] = "?";
+    time_t time = (time_t)entry->time;
+    struct tm utc;
+    if (gmtime_r(&time, &utc))
+        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    size_t size = (size_t)snprintf(mark, sizeof mark, proved ? "; offline, %s" : "; offline, unproven, %s", when);
+    size_t used = MIN(strlen(entry->result), sizeof entry->result - size - 1);
+    memcpy(entry->result + used, mark, size + 1);
+}
+
+static bool line_take(struct audit *audit, const char *text, size_t size)
+{
+    struct audit_line line;
+    if (audit_line_decode(text, size, &line)) {
+        error_forget();
+        line.entry = (struct pool_audit_entry){.uid = (uint32_t)geteuid(), .pid = (uint32_t)getpid(), .operation = "audit.found",
+                                               .result = "a line of " AUDIT_PENDING_NAME " is no entry"};
+        return audit_add(audit, &line.entry);
+    }
+    result_mark(&line.entry, audit_proves(audit, before, &line));
+    return audit_add(audit, &line.entry);
+}
+
+static bool lines_take(struct audit *audit, const char *text, size_t size)
+{
+    bool moved = false;
+    for (const char *end = text + size; text < end;) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text)), *next = newline ? newline : end;
+        moved |= line_take(audit, text, (size_t)(next - text));
+        text = next + (newline != NULL);
+    }
+    return moved;
+}
+
+/* Where an entry could not be written it waits in memory, and the file stays until it is. */
+static enum error take(struct audit *audit, const char *path, int descriptor, bool *moved)
+{
+    AUTO_FREE char *text = malloc(AUDIT_PENDING_MAX + 1);
+    struct pool_audit_state state;
+    if (!text)
+        return ERROR_NO_MEMORY;
+    ssize_t size = pread(descriptor, text, AUDIT_PENDING_MAX + 1, 0);
+    if (size < 0)
+        return failed(path, "read");
+    if (size > (ssize_t)AUDIT_PENDING_MAX)
+        return error_explain(ERROR_TOO_LARGE, "%s is larger than it can be: move it away", path);
+    audit_state(audit, &state);
+    if (state.waiting || state.failure[0])
+        return ERROR_NONE;
+    *moved = lines_take(audit, text, (size_t)size);
+    audit_state(audit, &state);
+    if (state.waiting)
+        return ERROR_NONE;
+    return unlink(path) == 0 ? ERROR_NONE : failed(path, "remove");
+}
+
+bool audit_pending_take(const char *directory, struct audit *audit)
+{
+    AUTO_FREE char *path = file_join(directory, AUDIT_PENDING_NAME);
+    bool moved = false;
+    int descriptor;
+    enum error error = path ? file_lock(path, 0, LOCK_NB, &descriptor) : ERROR_NO_MEMORY;
+    if (!error) {
+        error = take(audit, path, descriptor, &moved);
+        close(descriptor);
+    }
+    if (error && error != ERROR_NOT_FOUND && error != ERROR_AGAIN && error != ERROR_BUSY)
+        message(MESSAGE_WARNING, "what was done with keys beside the daemon is not in the audit yet: %s", error_sentence(error));
+    if (error)
+        error_forget();
+    return moved;
+}

@@ -1,0 +1,32 @@
+/*
+ * What was done with keys beside the daemon, until it is in the audit: the file `audit-pending` of the pool directory. The admin
+ * command, which makes backups and changes coffer.conf by itself, adds a line for each; who has the pool open takes the lines into
+ * the audit, where each says that it was `offline`, and when. Only he writes the audit, so that its chain has one end.
+ *
+ * A line is one of the audit (audit.h). Whoever had the pool's key at hand sealed it, behind a constant instead of an entry: no
+ * line of the one file is one of the other. A line without that seal is taken all the same and says `unproven`: everybody who
+ * can write the pool directory can write such a line. Nobody can prove that a line was removed before it was taken.
+ */
+#ifndef COFFER_ENGINE_POOL_AUDIT_PENDING_H
+#define COFFER_ENGINE_POOL_AUDIT_PENDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "crypto/kdf.h"
+#include "engine/coffer.h"
+
+#define AUDIT_PENDING_NAME "audit-pending"
+#define AUDIT_PENDING_MAX  (256u << 10) /* bytes; more is refused */
+
+struct audit;
+
+/* Adds a line, with the time of now, durable. `key`: audit_key_derive()'s; NULL: it is not at hand. ERROR_TOO_LARGE. */
+enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry) CHECKED;
+
+/* Takes what is there into an audit that has begun, and removes the file. After a crash in between lines are taken twice, never
+ * lost. What fails is a message, and is tried again by the next call. Says whether the anchor moved. Waits for nobody. */
+bool audit_pending_take(const char *directory, struct audit *audit);
+
+#endif
