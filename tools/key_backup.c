@@ -223,6 +223,42 @@ static enum error run_backup(struct tool *tool, const struct arguments *argument
 
 /* ---- drill ------------------------------------------------------------------------------------------------------ */
 
+/* It opens the disks as they lie there; whether it is of the key that the witness names is another matter. */
+static void compare_with_witness(struct tool *tool, const struct pool_conf *conf, const struct key_backup *backup, json_t *json)
+{
+    struct key_present present;
+    struct key_name key = {backup->provider, backup->kek_number, {0}};
+    memcpy(key.kcv, backup->kcv, KCV_SIZE);
+    key_present_look(conf, &present);
+    bool in_force = key_present_is(&present, &key);
+    if (!present.known)
+        return;
+    if (json != NULL) {
+        json_object_set_new(json, "kek_number_in_force", json_integer((json_int_t)present.key.number));
+        json_object_set_new(json, "of_key_in_force", json_boolean(in_force));
+    } else if (!in_force) {
+        fprintf(tool->out, "But it is of a key of before: the witness names key number %" PRIu64 ", made of another root. The disks were put\n"
+                           "back to an older day, or a change of keys is not complete. Make a new backup.\n", present.key.number);
+    } else if (present.key.number != backup->kek_number) {
+        fprintf(tool->out, "It was made when key number %" PRIu64 " was in force. Now it is number %" PRIu64 ", of the same root key: this backup "
+                           "is as good\nas a new one.\n", backup->kek_number, present.key.number);
+    }
+    if (!in_force)
+        tool->status = EXIT_FAILED;
+}
+
+static enum error print_drill_json(struct tool *tool, const struct pool_conf *conf, const struct key_backup *backup, const char *path,
+                                   const struct key_backup_proof *proof)
+{
+    json_t *json = backup_json(backup, path, proof);
+    if (json == NULL)
+        return ERROR_NO_MEMORY;
+    compare_with_witness(tool, conf, backup, json);
+    enum error error = tool_print_json(tool, json);
+    json_decref(json);
+    return error;
+}
+
 static enum error drill(struct tool *tool, const struct pool_conf *conf, const struct key_backup *backup, const char *path)
 {
     struct key_backup_proof proof;
@@ -232,9 +268,10 @@ static enum error drill(struct tool *tool, const struct pool_conf *conf, const s
         return error_prefix(error, "%s", path);
     record(tool, conf, KEY_DRILLED, backup);
     if (tool->json)
-        return print_backup(tool, backup, path, &proof);
+        return print_drill_json(tool, conf, backup, path, &proof);
     fprintf(tool->out, "%s opens the pool: with it alone, %zu key slots of %zu device%s were unwrapped. Nothing was changed.\n", path,
             proof.slots, proof.devices, proof.devices == 1 ? "" : "s");
+    compare_with_witness(tool, conf, backup, NULL);
     return ERROR_NONE;
 }
 
@@ -426,7 +463,8 @@ const struct command command_key_drill = {
     .arguments = "FILE.p12",
     .summary = "prove that a backup of the key opens the pool",
     .text = "Unwraps every key slot of every device, and those in the backup, with the backup alone. Changes nothing and asks\n"
-            "neither provider nor daemon. The date is recorded: `health` warns when the last drill is 180 days old.",
+            "neither provider nor daemon. Says as well where the witness names a key of another root (status 1), or a newer\n"
+            "number of the same one. The date is recorded: `health` warns when the last drill is 180 days old.",
     .examples = "  coffer -C /srv/pool key drill /media/stick/pool.p12\n",
     .positional_min = 1,
     .positional_max = 1,

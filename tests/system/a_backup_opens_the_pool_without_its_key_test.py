@@ -2,6 +2,7 @@
 """A backup of the key opens the pool when its key file is gone, is proved by a drill and becomes a key file again; and what is
 no backup of this pool's key is refused, each for its own reason, with nothing changed."""
 import os
+import shutil
 import subprocess
 import time
 import unittest
@@ -141,7 +142,12 @@ class BackupOpensThePool(unittest.TestCase):
         self.backup()
         self.pool.coffer("key", "rekey", "--shallow")
         self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "ok")
-        self.drill()
+        told = self.drill()
+        self.assertEqual((told["kek_number"], told["kek_number_in_force"], told["of_key_in_force"]), (1, 2, True))
+        self.pool.stop()
+        disk, old = self.pool.disk, os.path.join(self.pool.base, "old")
+        shutil.copy(disk, old)
+        self.pool.start()
         self.pool.coffer("key", "rekey", "--shallow", "--new-root")
         missing = self.pool.health()["BACKUP_MISSING"]
         self.assertEqual(missing["severity"], "warning")
@@ -156,7 +162,14 @@ class BackupOpensThePool(unittest.TestCase):
         self.file += ".2"
         self.backup()
         self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "ok")
-        self.drill()
+        self.assertTrue(self.drill()["of_key_in_force"])
+        self.pool.stop()
+        shutil.copy(old, disk)  # an older day, which the first backup opens
+        self.file = self.file[:-2]
+        answer = subprocess.run([COFFER, "-C", self.pool.directory, "key", "drill", self.file, "--password-file", self.password],
+                                capture_output=True, text=True, env=self.pool.environment)
+        self.assertEqual(answer.returncode, 1, answer)
+        self.assertIn("the witness names key number 3, made of another root", answer.stdout)
 
     def assert_outdated(self, outdated):
         """By health and by `key status`, of the backup and of the recovery key."""
