@@ -208,8 +208,8 @@ struct pool_audit_entry {
 /* On whose behalf the calling thread works from now on: entries name him. Without it, this process. */
 void pool_audit_actor(uint32_t uid, uint32_t pid);
 void pool_audit_actor_forget(void);
-/* Why the calling thread works, in entries behind the target: "by rekey-every"; static. NULL: no more. */
-void pool_audit_reason(const char *reason);
+/* By what the calling thread works, in entries behind the target: "rekey-every"; static. NULL: no more. */
+void pool_audit_reason(const char *by);
 
 struct pool_audit_verdict {
     uint64_t entries;  /* that were read */
