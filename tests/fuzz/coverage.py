@@ -52,7 +52,7 @@ def counts_of(build, target, profile):
     counts, lines = {}, None
     for line in export(build, target, profile, "lcov").splitlines():
         if line.startswith("SF:"):
-            lines = counts.setdefault(relative(line[3:]), {})
+            lines = counts.setdefault(relative(build, line[3:]), {})
         elif line.startswith("DA:"):
             number, count = line[3:].split(",")[:2]
             lines[int(number)] = int(count)
@@ -64,13 +64,16 @@ def functions_of(build, target, profile):
     functions = collections.defaultdict(dict)
     for function in json.loads(export(build, target, profile, "text"))["data"][0]["functions"]:
         first = function["regions"][0]
-        functions[relative(function["filenames"][first[5]])][function["name"].split(":")[-1]] = (first[0], first[2])
+        functions[relative(build, function["filenames"][first[5]])][function["name"].split(":")[-1]] = (first[0], first[2])
     return functions
 
 
-def relative(path):
-    """What is compiled has names that begin at the root (-ffile-prefix-map), with the way from the build in them."""
-    return os.path.relpath(os.path.join(ROOT, path), ROOT)
+def relative(build, path):
+    """What is compiled has names that begin at the root (-ffile-prefix-map), with the way from the build in them; or, as it was
+    called by its whole name, with that of the build before it."""
+    below = os.path.relpath(os.path.join(ROOT, path), ROOT)
+    prefix = os.path.relpath(build, ROOT) + os.sep
+    return below[len(prefix):] if below.startswith(prefix) else below
 
 
 def wanted_lines(rule, counts, functions):

@@ -120,6 +120,7 @@ static void open_run(const struct good *good, const uint8_t *kek, const uint8_t 
         superblock_image_verify(image, &superblock, kek, &wrapping) != ERROR_NONE)
         return;
     ASSERT(wrapping == (kek == good->other));
+    (void)superblock_image_is_wrapped_by(image, &superblock, kek);
     if (superblock_image_open(image, &superblock, kek, wrapping, &keyring) != ERROR_NONE)
         return;
     if (good->other == NULL)
@@ -171,6 +172,8 @@ static void forged_run(const struct good *good, const uint8_t *data, size_t size
     if (superblock_fixed_decode(fixed, 0, 0, &superblock) != ERROR_NONE)
         return;
     ASSERT((superblock_image_verify(image, &superblock, kek_public, &wrapping) == ERROR_NONE) == same);
+    bool wrapped = superblock_image_is_wrapped_by(image, &superblock, kek_public);
+    ASSERT(wrapped || !same);
     if (good->other != NULL)
         ASSERT((superblock_image_verify(image, &superblock, good->other, &wrapping) == ERROR_NONE) == same);
 }
