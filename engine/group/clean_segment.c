@@ -289,7 +289,7 @@ static enum error segment_read(struct clean *clean)
     clean->queue->item_count = clean->queue->named_count = 0;
     enum error error = segment_walk_items(&walk), last = queue_clean(clean);
     segment_keys_put(group, clean->keys);
-    return error ? error : last;
+    return last && (!error || error == ERROR_CORRUPT) ? last : error; /* a torn end hides no lack of space */
 }
 
 static enum error moves_count(struct clean *clean)

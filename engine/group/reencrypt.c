@@ -63,10 +63,9 @@ void reencrypt_deinit(struct reencrypt *r)
     if (r->in_flight && reencrypt_writes_end(r, &r->before))
         error_forget(); /* the group is out of service by it */
     r->in_flight = false;
-    if (r->has_next)
-        reencrypt_read_forget(r, &r->next);
     r->has_next = false;
     for (size_t i = 0; i < COUNT_OF(r->windows); i++) {
+        reencrypt_read_forget(r, &(struct reencrypt_copy){.window = (uint8_t)i});
         if (r->windows[i].bytes)
             memory_free_cleansed(r->windows[i].bytes);
         r->windows[i].bytes = NULL;

@@ -409,6 +409,7 @@ void reencrypt_read_ahead(struct reencrypt *r, const struct reencrypt_copy *copy
     struct work work = {.r = r, .copy = copy, .window = &r->windows[copy->window]};
     work.segment_blocks = segment_blocks(&r->group->segments);
     work.blocks = MIN(work.segment_blocks, REENCRYPT_WINDOW / BLOCK_SIZE);
+    ASSERT(work.window->read_count == 0);
     for (size_t count = MIN(pieces_of(&work), (size_t)PIECES_AHEAD); work.window->read_count < count;)
         piece_begin(&work, work.window->read_count++);
 }
@@ -428,8 +429,12 @@ enum error reencrypt_read(struct reencrypt *r, const struct reencrypt_copy *copy
                         .segment_blocks = segment_blocks(&r->group->segments)};
     r->silent = false;
     r->segment_lost = 0;
-    TRY(keys_get(&work));
-    enum error error = windows_run(&work);
+    enum error error = keys_get(&work);
+    if (error) {
+        reencrypt_read_forget(r, copy);
+        return error;
+    }
+    error = windows_run(&work);
     r->last_block = work.block;
     keys_put(&work);
     return error;

@@ -177,10 +177,8 @@ static enum error slots_write(struct deep_rekey *deep, bool remove)
     return error;
 }
 
-/* What fails is tried again ever less often. */
-static enum error slots_change(struct deep_rekey *deep, bool remove)
+static enum error kek_judge(const struct pool *pool)
 {
-    struct pool *pool = deep->pool;
     int state = atomic_load(&pool->kek_state);
     if (state == KEK_CACHED)
         return error_explain(ERROR_ACCESS, "the key of provider %s came from the cache in the TPM: it goes on when a server gives it",
@@ -189,11 +187,23 @@ static enum error slots_change(struct deep_rekey *deep, bool remove)
         return error_explain(ERROR_ACCESS,
                              "the key of provider %s is no longer active: make another one first, `%s key rekey --shallow`",
                              pool->provider->name, pool->command);
+    return ERROR_NONE;
+}
+
+/* What fails is tried again ever less often. The provider is another one's to change but for who changes keys. */
+static enum error slots_change(struct deep_rekey *deep, bool remove)
+{
+    struct pool *pool = deep->pool;
     TRY(changing_take(pool));
-    enum error error = slots_write(deep, remove);
+    enum error error = kek_judge(pool);
+    if (!error) {
+        error = slots_write(deep, remove);
+        if (!error && remove)
+            pool_audit(pool, "key.destroy-data-keys", ERROR_NONE);
+        deep->slots_pause = error ? MIN(MAX(2 * deep->slots_pause, HOLDUP_REST), SLOTS_REST_MAX) : 0;
+        deep->holdup_rest = MAX(deep->slots_pause, HOLDUP_REST);
+    }
     changing_give(pool);
-    deep->slots_pause = error ? MIN(MAX(2 * deep->slots_pause, HOLDUP_REST), SLOTS_REST_MAX) : 0;
-    deep->holdup_rest = MAX(deep->slots_pause, HOLDUP_REST);
     return error;
 }
 
@@ -290,7 +300,6 @@ static enum error destroy(struct deep_rekey *deep)
     struct pool *pool = deep->pool;
     char bytes[32];
     TRY(slots_change(deep, true));
-    pool_audit(pool, "key.destroy-data-keys", ERROR_NONE);
     deep_rekey_orders_forget(pool->directory);
     mutex_lock(&deep->mutex);
     deep->state = DEEP_REKEY_COMPLETE;
