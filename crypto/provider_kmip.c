@@ -84,11 +84,18 @@ struct verdict {
     bool ended;    /* there is none, or it is in a state that ends it */
 };
 
+/* "Not found" and "destroyed" come from answers alone, so from the server: whoever is between cannot say them. */
+static enum error ended_by(struct verdict *verdict, enum error error)
+{
+    verdict->ended = verdict->ended || error == ERROR_NOT_FOUND;
+    return error;
+}
+
 static enum error locate_one(struct kmip_client *client, const char *name, char id[KMIP_ID_MAX + 1], struct verdict *verdict)
 {
     size_t count;
     *verdict = (struct verdict){0};
-    TRY(kmip_client_locate(client, name, &count, id));
+    TRY(ended_by(verdict, kmip_client_locate(client, name, &count, id)));
     verdict->answered = true;
     verdict->ended = count == 0;
     if (count == 0)
@@ -132,7 +139,7 @@ static enum error fetch_located(struct kmip_client *client, const char *name, co
                                 enum kek_state *state, struct verdict *verdict, struct kmip_report *report)
 {
     struct kmip_attributes attributes;
-    TRY(kmip_client_attributes(client, id, name, &attributes));
+    TRY(ended_by(verdict, kmip_client_attributes(client, id, name, &attributes)));
     if (report != NULL)
         report->state = kmip_state_name(attributes.state);
     verdict->final = true;
@@ -140,7 +147,7 @@ static enum error fetch_located(struct kmip_client *client, const char *name, co
     TRY(state_take(attributes.state, name, state));
     enum error error = kmip_attributes_check(&attributes);
     if (error == ERROR_NONE)
-        error = kmip_client_get(client, id, kek);
+        error = ended_by(verdict, kmip_client_get(client, id, kek));
     verdict->final = error == ERROR_FORGED;
     return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "key %s (%s)", name, id);
 }
@@ -435,7 +442,7 @@ static enum error look_at(struct kmip_client *client, const char *name, struct v
     struct kmip_attributes attributes;
     enum kek_state state;
     TRY(locate_one(client, name, report->id, verdict));
-    TRY(kmip_client_attributes(client, report->id, name, &attributes));
+    TRY(ended_by(verdict, kmip_client_attributes(client, report->id, name, &attributes)));
     report->state = kmip_state_name(attributes.state);
     verdict->ended = is_ended(attributes.state);
     TRY(state_take(attributes.state, name, &state));
