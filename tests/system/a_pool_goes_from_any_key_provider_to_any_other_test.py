@@ -4,7 +4,7 @@ a restart opens the pool; so does one after the old provider's keys were ended. 
 import os
 import unittest
 
-from coffer import COFFER, MIB, need
+from coffer import COFFER, MIB, SANITIZED, need
 from keys_clients import compare, run_beside
 from kmip_servers import KmipPool
 from tpm import Tpm
@@ -12,6 +12,8 @@ from tpm import Tpm
 DISK = 32 * MIB
 # Each ordered pair of the four once, and back at the beginning.
 WAY = ["native", "words", "native", "board", "native", "kms", "words", "board", "words", "kms", "board", "kms", "native"]
+if SANITIZED: # each as the old one and as the new one: of the pairs it would learn nothing more, in minutes
+    WAY = ["native", "words", "board", "kms", "native"]
 REFUSED = 3
 
 
