@@ -72,6 +72,13 @@ static void entry_name(struct uuid pool, char name[ENTRY_SIZE])
     snprintf(name, ENTRY_SIZE, "%s" SUFFIX, uuid);
 }
 
+bool registry_is_entry_of(const char *name, struct uuid pool)
+{
+    char own[ENTRY_SIZE];
+    entry_name(pool, own);
+    return strcmp(name, own) == 0;
+}
+
 void registry_add(struct uuid pool, const char *socket_path)
 {
     char name[ENTRY_SIZE], fresh[ENTRY_SIZE + 4];

@@ -15,6 +15,7 @@
 char *registry_directory(void) CHECKED;
 /* Whether a name in that directory is a pool's link. */
 bool registry_is_entry(const char *name);
+bool registry_is_entry_of(const char *name, struct uuid pool);
 
 /* Links, having removed links to sockets that are gone. */
 void registry_add(struct uuid pool, const char *socket_path);

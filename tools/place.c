@@ -264,29 +264,74 @@ enum error place_nbd_told(const struct tool *tool, const char *told, char **addr
 
 /* ---- every pool that is known here ---------------------------------------------------------------------------- */
 
-static void conf_visit(const char *directory, place_visit *visit, void *context)
+struct known {
+    const char *registry;
+    place_visit *visit;
+    void *context;
+    struct uuid named; /* of -C, visited before */
+    bool is_named;
+};
+
+/* The conf beside a socket, if it is of the pool that the link says. */
+static enum error running_conf(const char *socket_path, const char *entry, struct pool_conf **conf)
 {
-    struct pool_conf *conf = conf_of(directory);
-    if (conf != NULL)
-        visit(context, conf);
+    AUTO_FREE char *directory = directory_of_socket(socket_path);
+    struct pool_conf *read = directory == NULL ? NULL : conf_of(directory);
+    if (read == NULL || !registry_is_entry_of(entry, read->pool)) {
+        pool_conf_destroy(read);
+        return error_explain(ERROR_BUSY, "a pool runs at %s, and its " POOL_CONF_NAME " cannot be read there: which devices it wants is "
+                                         "not known; stop it, or name its directory by -C", socket_path);
+    }
+    *conf = read;
+    return ERROR_NONE;
+}
+
+/* What does not answer for any reason but that nobody is there may run. */
+static enum error entry_visit(const struct known *known, const char *entry)
+{
+    AUTO_FREE char *link = file_join(known->registry, entry);
+    if (link == NULL)
+        return ERROR_NO_MEMORY;
+    AUTO_FREE char *target = realpath(link, NULL);
+    int number = target == NULL ? errno : client_probe(target);
+    if (number == ENOENT || number == ENOTDIR || number == ECONNREFUSED)
+        return ERROR_NONE;
+    if (known->is_named && registry_is_entry_of(entry, known->named))
+        return ERROR_NONE;
+    struct pool_conf *conf;
+    TRY(running_conf(target == NULL ? link : target, entry, &conf));
+    known->visit(known->context, conf);
     pool_conf_destroy(conf);
+    return ERROR_NONE;
+}
+
+static enum error running_visit(const struct known *known)
+{
+    DIR *directory = opendir(known->registry);
+    struct dirent *entry;
+    enum error error = ERROR_NONE;
+    if (directory == NULL)
+        return errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "read the list of running pools in %s", known->registry);
+    while (error == ERROR_NONE && (errno = 0, entry = readdir(directory)) != NULL)
+        if (registry_is_entry(entry->d_name))
+            error = entry_visit(known, entry->d_name);
+    if (error == ERROR_NONE && errno != 0)
+        error = error_from_errno(errno, "read the list of running pools in %s", known->registry);
+    closedir(directory);
+    return error;
 }
 
 enum error place_each_conf(const struct tool *tool, place_visit *visit, void *context)
 {
-    struct running running;
+    AUTO_FREE char *registry = registry_directory();
+    struct known known = {.registry = registry, .visit = visit, .context = context};
     if (named_place(tool) != NULL) {
         struct pool_conf *conf;
         TRY(place_conf(tool, &conf));
         visit(context, conf);
+        known.named = conf->pool;
+        known.is_named = true;
         pool_conf_destroy(conf);
     }
-    running_find(&running);
-    for (size_t i = 0; i < running.count; i++) {
-        AUTO_FREE char *directory = directory_of_socket(running.sockets[i]);
-        if (directory != NULL)
-            conf_visit(directory, visit, context);
-    }
-    running_deinit(&running);
-    return ERROR_NONE;
+    return registry == NULL ? ERROR_NONE : running_visit(&known);
 }

@@ -23,7 +23,7 @@ void place_deinit(struct place *place);
 enum error place_conf(const struct tool *tool, struct pool_conf **conf) CHECKED;
 
 /* The confs of all pools that are known here: the one that -C or $COFFER_POOL names, which must be readable, and those that
- * run, as far as they are. */
+ * run. ERROR_BUSY where one runs, or may, whose conf cannot be read. */
 typedef void place_visit(void *context, const struct pool_conf *conf);
 enum error place_each_conf(const struct tool *tool, place_visit *visit, void *context) CHECKED;
 

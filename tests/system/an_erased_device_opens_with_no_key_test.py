@@ -3,7 +3,9 @@
 first, then opens with no key any more, and the certificate says what else could open an image of it."""
 import json
 import os
+import socket
 import subprocess
+import uuid
 
 from coffer import COFFER, MIB, Pool, run
 
@@ -21,6 +23,25 @@ def refused(answer, status, *said):
     assert all(words in text for words in said), (said, text)
 
 
+def crowd(pool, numbers):
+    """As many pools that run, as far as the list of them and a connection tell; each with a conf of its own. The list may
+    be in any order: one that some came before and some after is late in it."""
+    conf = open(os.path.join(pool.directory, "coffer.conf")).read().replace(pool.base, "/nonexistent")
+    own = next(line.split("=", 1)[1].strip() for line in conf.splitlines() if line.startswith("uuid"))
+    members = []
+    for i in numbers:
+        directory, name = os.path.join(pool.base, f"n{i}"), str(uuid.uuid4())
+        os.mkdir(directory)
+        with open(os.path.join(directory, "coffer.conf"), "w") as file:
+            file.write(conf.replace(own, name))
+        member = socket.socket(socket.AF_UNIX)
+        member.bind(os.path.join(directory, "control.sock"))
+        member.listen(64)
+        os.symlink(os.path.join(directory, "control.sock"), os.path.join(pool.environment["COFFER_RUN"], name + ".pool"))
+        members.append((member, directory))
+    return members
+
+
 def main():
     pool = Pool(create=False)
     disks = [os.path.join(pool.base, name) for name in ("disk1", "disk2")]
@@ -29,11 +50,22 @@ def main():
     pool.coffer("create", pool.directory, "--group", "g1=" + ",".join(disks))
     sure, certificate = "--accept-data-loss", os.path.join(pool.base, "certificate.json")
 
+    members = crowd(pool, range(30))
     pool.start()
     refused(erase(pool, disks[0], certificate, sure), REFUSED, "whose coffer.conf names it")  # of all that run
     pool.coffer("lock")
     refused(erase(pool, disks[0], certificate, sure), REFUSED, "whose coffer.conf names it")
+    members += crowd(pool, range(30, 60))
+    refused(erase(pool, disks[0], certificate, sure), REFUSED, "whose coffer.conf names it", pool.directory)
     pool.stop()
+    # One that runs, and does not say what it wants.
+    last = os.path.join(members[7][1], "coffer.conf")
+    os.rename(last, last + "x")
+    refused(erase(pool, disks[0], certificate, sure), REFUSED, "cannot be read", members[7][1])
+    os.symlink(os.path.join(members[8][1], "coffer.conf"), last)  # another's
+    refused(erase(pool, disks[0], certificate, sure), REFUSED, "cannot be read", members[7][1])
+    for member, _ in members:
+        member.close()
     link = os.path.join(pool.base, "link")
     os.symlink(disks[0], link)
     copy = os.path.join(pool.base, "copy")  # another path, but the device by its ids

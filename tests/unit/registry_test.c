@@ -39,6 +39,18 @@ static void only_links_of_pools_are_entries(void **state)
     assert_true(registry_is_entry("a.pool"));
 }
 
+static void a_link_is_of_one_pool(void **state)
+{
+    char name[UUID_TEXT_SIZE + 8], uuid[UUID_TEXT_SIZE];
+    struct uuid pool = uuid_random();
+    (void)state;
+    uuid_format(pool, uuid);
+    snprintf(name, sizeof name, "%s.pool", uuid);
+    assert_true(registry_is_entry_of(name, pool));
+    assert_false(registry_is_entry_of(name, uuid_random()));
+    assert_false(registry_is_entry_of(uuid, pool));
+}
+
 static void a_directory_that_cannot_be_made_harms_nobody(void **state)
 {
     (void)state;
@@ -85,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(only_links_of_pools_are_entries),
+        TEST(a_link_is_of_one_pool),
         TEST(a_directory_that_cannot_be_made_harms_nobody),
         TEST(a_relative_name_in_the_environment_does_not_count),
         TEST(a_link_leads_to_the_socket_until_it_is_removed),
