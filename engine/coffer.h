@@ -125,9 +125,13 @@ struct pool_erase_options {
 /* Offline: destroys what the pool is encrypted under, on all devices and in key files, and discards the devices (erase.c).
  * *certificate: JSON, malloc'ed. Errors as those of pool_open(), before which nothing was changed unless the sentence says so. */
 enum error pool_erase(const char *directory, const struct pool_erase_options *options, char **certificate) CHECKED;
-/* The same of one device that is of no pool any more (device_erase.c), by no key; that no conf names it is the caller's to see.
- * ERROR_IN_USE: a pool, or something else, has it open; ERROR_FOREIGN: it is none of Coffer's. */
-enum error pool_device_erase(const char *path, char **certificate) CHECKED;
+/* Whether a device may go, asked while it is locked, before anything of it is changed: what fstat(2) says of it, whatever has its
+ * path by now, and the ids in its superblock, which no key proved; NULL: no copy is whole. */
+struct stat;
+typedef enum error pool_device_question(void *context, const struct stat *status, const struct uuid *pool, const struct uuid *device);
+/* The same of one device that is of no pool any more (device_erase.c), by no key; that no conf names it is the caller's to see, by
+ * `check`. ERROR_IN_USE: a pool, or something else, has it open; ERROR_FOREIGN: it is none of Coffer's. */
+enum error pool_device_erase(const char *path, pool_device_question *check, void *context, char **certificate) CHECKED;
 /* Takes the key of a locked pool and opens it, after what pool_unlock_awaited() tries meanwhile. ERROR_EXISTS: it is open;
  * ERROR_BUSY: somebody else locks or unlocks it, or what pool_unlock_awaited() tries did not end within UNLOCK_PATIENCE; else
  * as pool_open(). */

@@ -1,6 +1,7 @@
 /*
  * `coffer device erase`: one device that is of no pool any more. What may still want it is asked before anything goes: the confs
- * of the pool that is named and of those that run, by path and by the ids in its superblock, and the lock of who has it open.
+ * of the pool that is named and of those that run, by path and by the ids in its superblock, and the lock of who has it open. The
+ * confs are asked twice: before the lock, so that the refusal names the pool, and of what was locked, which alone is erased.
  * The conf of a stopped pool that nobody names is not known here; so the ids are told, and the risk is to be typed.
  */
 #include <stdlib.h>
@@ -13,22 +14,26 @@
 #include "engine/pool/superblock_copy.h"
 #include "tools/certificate.h"
 #include "tools/command.h"
+#include "tools/partition.h"
 #include "tools/place.h"
 
 struct search {
+    struct tool *tool;
     const char *path;
     struct stat status;
-    bool known;               /* `copy` says which device it is */
-    struct superblock_copy copy;
-    char *directory;          /* of a pool that wants it; NULL: none that is known does */
+    bool known;              /* the ids say which device it is */
+    struct uuid pool, device;
+    char *directory;         /* of a pool that wants it; NULL: none that is known does */
 };
 
+/* A partition and its whole disk are the same here. */
 static bool is_same_file(const struct stat *a, const char *path)
 {
     struct stat b;
     if (stat(path, &b) != 0)
         return false;
-    return S_ISBLK(a->st_mode) ? S_ISBLK(b.st_mode) && a->st_rdev == b.st_rdev : a->st_dev == b.st_dev && a->st_ino == b.st_ino;
+    return S_ISBLK(a->st_mode) ? S_ISBLK(b.st_mode) && partition_overlaps(PARTITION_SYSFS, a->st_rdev, b.st_rdev)
+                               : a->st_dev == b.st_dev && a->st_ino == b.st_ino;
 }
 
 static void conf_look(void *context, const struct pool_conf *conf)
@@ -37,19 +42,32 @@ static void conf_look(void *context, const struct pool_conf *conf)
     for (size_t g = 0; g < conf->group_count && search->directory == NULL; g++)
         for (size_t i = 0; i < conf->groups[g].device_count && search->directory == NULL; i++) {
             const struct pool_conf_device *device = &conf->groups[g].devices[i];
-            bool own = search->known && uuid_equal(search->copy.pool, conf->pool) && uuid_equal(search->copy.device, device->id);
+            bool own = search->known && uuid_equal(search->pool, conf->pool) && uuid_equal(search->device, device->id);
             if (own || is_same_file(&search->status, device->path))
                 search->directory = strdup(conf->directory);
         }
 }
 
-static enum error wanted_check(struct tool *tool, struct search *search)
+static enum error wanted_check(struct search *search)
 {
-    TRY(place_each_conf(tool, conf_look, search));
+    TRY(place_each_conf(search->tool, conf_look, search));
     return search->directory == NULL
                ? ERROR_NONE
                : error_explain(ERROR_BUSY, "%s is a device of the pool in %s, whose coffer.conf names it: `coffer erase` gives up a whole "
                                            "pool", search->path, search->directory);
+}
+
+/* Of the locked device: the path may have led elsewhere before. */
+static enum error locked_check(void *context, const struct stat *status, const struct uuid *pool, const struct uuid *device)
+{
+    struct search *search = context;
+    search->status = *status;
+    search->known = pool != NULL;
+    if (search->known) {
+        search->pool = *pool;
+        search->device = *device;
+    }
+    return wanted_check(search);
 }
 
 static enum error unconfirmed(const struct search *search)
@@ -58,36 +76,40 @@ static enum error unconfirmed(const struct search *search)
     if (!search->known)
         return error_explain(ERROR_UNCONFIRMED, "all that is on %s will be gone, and nothing brings it back: say so by "
                                                 "--accept-data-loss", search->path);
-    uuid_format(search->copy.device, device);
-    uuid_format(search->copy.pool, pool);
+    uuid_format(search->device, device);
+    uuid_format(search->pool, pool);
     return error_explain(ERROR_UNCONFIRMED, "%s says that it is device %s of pool %s; if a pool that is stopped now still wants it, its "
                                             "data will be gone, and nothing brings it back: say so by --accept-data-loss",
                          search->path, device, pool);
 }
 
-static enum error look(struct tool *tool, const struct arguments *arguments, struct search *search)
+static enum error look(const struct arguments *arguments, struct search *search)
 {
+    struct superblock_copy copy;
     if (stat(search->path, &search->status) != 0)
         return error_explain(ERROR_NOT_FOUND, "there is no %s", search->path);
-    search->known = superblock_copy_read(search->path, &search->copy) == ERROR_NONE;
-    if (!search->known)
+    search->known = superblock_copy_read(search->path, &copy) == ERROR_NONE;
+    if (search->known) {
+        search->pool = copy.pool;
+        search->device = copy.device;
+        free(copy.bytes);
+    } else
         error_forget(); /* the erase says what it is */
-    TRY(wanted_check(tool, search));
+    TRY(wanted_check(search));
     return argument_given(arguments, "accept-data-loss") ? ERROR_NONE : unconfirmed(search);
 }
 
 static enum error run_erase(struct tool *tool, const struct arguments *arguments)
 {
-    struct search search = {.path = arguments->positional[0]};
+    struct search search = {.tool = tool, .path = arguments->positional[0]};
     const char *path = argument_value(arguments, "certificate", NULL);
     char *certificate = NULL;
     TRY(certificate_place(path));
-    enum error error = look(tool, arguments, &search);
-    if (search.known)
-        free(search.copy.bytes);
+    enum error error = look(arguments, &search);
+    if (!error)
+        error = pool_device_erase(search.path, locked_check, &search, &certificate);
     free(search.directory);
     TRY(error);
-    TRY(pool_device_erase(search.path, &certificate));
     error = certificate_keep(tool, search.path, path, certificate);
     free(certificate);
     return error;

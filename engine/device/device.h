@@ -75,6 +75,10 @@ enum device_open_flags {
  * O_EXCL on block devices, so a mounted one is refused as well). */
 enum error device_open_file(const char *path, unsigned flags, struct device **device) CHECKED;
 
+/* What fstat(2) says of the file or block device that is open, whatever has its path by now; of device_open_file()'s only. */
+struct stat;
+enum error device_file_status(const struct device *device, struct stat *status) CHECKED;
+
 /* Creates a sparse regular file of `size` bytes, mode 0600; ERROR_EXISTS where it exists. */
 enum error device_create_file(const char *path, uint64_t size) CHECKED;
 

@@ -14,6 +14,7 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -127,6 +128,12 @@ enum error device_open_file(const char *path, unsigned flags, struct device **de
     if (error != ERROR_NONE)
         close(opened.file);
     return error;
+}
+
+enum error device_file_status(const struct device *device, struct stat *status)
+{
+    const struct file_device *file_device = (const struct file_device *)device;
+    return fstat(file_device->file, status) == 0 ? ERROR_NONE : error_from_errno(errno, "look at %s", device->path);
 }
 
 /* The name of a new file is durable only when its directory is. */

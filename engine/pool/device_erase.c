@@ -3,13 +3,14 @@
  *
  * No key is asked for: what the device says of itself, which nobody vouched for, decides only that it is Coffer's, and is told
  * in the certificate as its word. Whether a pool still wants it is the caller's question, but for one that has it open, whose
- * lock is met. A device that carries neither a superblock nor zeros in its place is left alone. It is locked from the first
+ * lock is met; it is asked when the device is locked, since its path can lead elsewhere meanwhile. A device that carries neither a superblock nor zeros in its place is left alone. It is locked from the first
  * look to the last write; run again after a crash it ends what was begun. One thread.
  */
 #include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,8 +109,8 @@ static enum error certificate_write(const struct left_over *left, bool discarded
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
     (void)!gethostname(host, sizeof host - 1);
     ids_format(left, pool, id);
-    disk_fact(path, "serial", serial);
-    disk_fact(path, "model", model);
+    disk_fact(left->device, "serial", serial);
+    disk_fact(left->device, "model", model);
     AUTO_FREE char *absolute = realpath(path, NULL);
     AUTO_JSON json_t *json = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "certificate", "erase of a Coffer device",
@@ -127,7 +128,15 @@ static enum error certificate_write(const struct left_over *left, bool discarded
 
 /* ---- the whole -------------------------------------------------------------------------------------------------------------- */
 
-enum error pool_device_erase(const char *path, char **certificate)
+static enum error ask(const struct left_over *left, pool_device_question *check, void *context)
+{
+    const struct superblock *stated = left->stated;
+    struct stat status;
+    TRY(device_file_status(left->device, &status));
+    return check(context, &status, stated ? &stated->pool : NULL, stated ? &stated->device : NULL);
+}
+
+enum error pool_device_erase(const char *path, pool_device_question *check, void *context, char **certificate)
 {
     struct left_over *left = memory_zeroed(1, sizeof *left);
     if (!left)
@@ -138,6 +147,8 @@ enum error pool_device_erase(const char *path, char **certificate)
         return error;
     }
     error = look(left);
+    if (!error)
+        error = ask(left, check, context);
     if (!error)
         error = areas_erase(left->device, &left->probe);
     if (!error) {

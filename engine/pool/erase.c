@@ -91,8 +91,8 @@ static enum error device_erase(struct erasure *erasure, size_t i, const char *wa
     bool discarded = device_empty(device);
     AUTO_FREE char *absolute = realpath(conf->path, NULL);
     uuid_format(conf->id, id);
-    disk_fact(conf->path, "serial", serial);
-    disk_fact(conf->path, "model", model);
+    disk_fact(device, "serial", serial);
+    disk_fact(device, "model", model);
     return append(erasure->devices,
                   json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "path", absolute ? absolute : conf->path,
                             "device", id, "serial", serial, "model", model, "bytes", (json_int_t)device->size, "found", was,

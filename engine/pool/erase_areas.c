@@ -14,12 +14,16 @@
 #include "base/memory.h"
 #include "base/message.h"
 
-void disk_fact(const char *path, const char *name, char fact[FACT_SIZE])
+void disk_fact(const struct device *device, const char *name, char fact[FACT_SIZE])
 {
     static const char *const places[] = {"device/", "", "../device/", "../"};
     struct stat status;
     fact[0] = '\0';
-    if (stat(path, &status) != 0 || !S_ISBLK(status.st_mode))
+    if (device_file_status(device, &status)) {
+        error_forget();
+        return;
+    }
+    if (!S_ISBLK(status.st_mode))
         return;
     for (size_t i = 0; i < COUNT_OF(places) && fact[0] == '\0'; i++) {
         char file[PATH_MAX];

@@ -18,6 +18,6 @@ enum error areas_are_erased(struct device *device, bool *erased) CHECKED;
 bool device_empty(struct device *device);
 
 /* A line of sysfs, such as the serial number of the disk that a block device is, or is a part of; "" where there is none. */
-void disk_fact(const char *path, const char *name, char fact[FACT_SIZE]);
+void disk_fact(const struct device *device, const char *name, char fact[FACT_SIZE]);
 
 #endif
