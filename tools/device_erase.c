@@ -128,8 +128,8 @@ const struct command command_device_erase = {
     .summary = "destroy the keys on a device that is of no pool any more",
     .text = "For a disk that was replaced or is left over. Overwrites its key slots in all copies, reads that back, and discards\n"
             "the whole device. No key is asked for. Refused where a pool has it open, where the coffer.conf of the pool that -C\n"
-            "names, or of one that runs, names it, and where it is none of Coffer's; a pool that is stopped and not named is not\n"
-            "known. The certificate says what the device said of itself, and what else could open an image of it: the pool's\n"
+            "names, or of one that runs, names it or cannot be read, and where it carries no superblock of Coffer's, as after an\n"
+            "erase; a pool that is stopped and not named is not known. The certificate says what the device said of itself, and what else could open an image of it: the pool's\n"
             "other devices, too, hold its wrapped keys, until `coffer key rekey --shallow`; do that before or after.\n"
             "For a whole pool there is `coffer erase`.",
     .examples = "  coffer -C /srv/pool device erase /dev/sdc --accept-data-loss --certificate /root/sdc-erased.json\n",

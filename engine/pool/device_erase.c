@@ -3,8 +3,10 @@
  *
  * No key is asked for: what the device says of itself, which nobody vouched for, decides only that it is Coffer's, and is told
  * in the certificate as its word. Whether a pool still wants it is the caller's question, but for one that has it open, whose
- * lock is met; it is asked when the device is locked, since its path can lead elsewhere meanwhile. A device that carries neither a superblock nor zeros in its place is left alone. It is locked from the first
- * look to the last write; run again after a crash it ends what was begun. One thread.
+ * lock is met; it is asked when the device is locked, since its path can lead elsewhere meanwhile. A device that carries no
+ * superblock is left alone, zeros in its place or not: it may never have been Coffer's. It is locked from the first look to the
+ * last write. Run again after a crash it ends what was begun while a copy is left; once none is, the keys are gone, and what
+ * the crash kept from being discarded opens with none. One thread.
  */
 #include <jansson.h>
 #include <limits.h>
@@ -51,10 +53,10 @@ static enum error look(struct left_over *left)
         return error;
     if (left->device->size >= 2 * AREA_SIZE)
         TRY(areas_are_erased(left->device, &erased));
-    left->found = "empty, erased before";
-    return erased ? ERROR_NONE
-                  : error_explain(ERROR_FOREIGN, "%s carries no Coffer superblock, and is not empty: it is left alone",
-                                  left->device->path);
+    return error_explain(ERROR_FOREIGN,
+                         erased ? "%s carries no Coffer superblock; was it erased before? nothing is done"
+                                : "%s carries no Coffer superblock, and is not empty: it is left alone",
+                         left->device->path);
 }
 
 /* ---- the certificate -------------------------------------------------------------------------------------------------------- */

@@ -103,11 +103,30 @@ static void a_refusal_changes_nothing(void **state)
     assert_null(certificate);
 }
 
+/* Zeros at both ends are no proof that it ever was Coffer's. */
+static void what_has_no_superblock_left_is_left_alone(void **state)
+{
+    struct answer told = {0};
+    char *certificate = NULL, data[16] = "";
+    (void)state;
+    assert_int_equal(unlink(paths[0]), 0);
+    assert_fine(device_create_file(paths[0], FIXTURE_SIZE));
+    int file = open(paths[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(file, "another's", 9, FIXTURE_SIZE / 2), 9);
+    assert_int_equal(pool_device_erase(paths[0], answer, &told, &certificate), ERROR_FOREIGN);
+    assert_non_null(strstr(error_sentence(ERROR_FOREIGN), "was it erased before?"));
+    assert_int_equal(pread(file, data, 9, FIXTURE_SIZE / 2), 9);
+    assert_string_equal(data, "another's");
+    close(file);
+    assert_null(certificate);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_asked_about_is_erased, setup, teardown),
         cmocka_unit_test_setup_teardown(a_refusal_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_has_no_superblock_left_is_left_alone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
