@@ -4,6 +4,7 @@
  * confs are asked twice: before the lock, so that the refusal names the pool, and of what was locked, which alone is erased.
  * The conf of a stopped pool that nobody names is not known here; so the ids are told, and the risk is to be typed.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -87,7 +88,8 @@ static enum error look(const struct arguments *arguments, struct search *search)
 {
     struct superblock_copy copy;
     if (stat(search->path, &search->status) != 0)
-        return error_explain(ERROR_NOT_FOUND, "there is no %s", search->path);
+        return errno == ENOENT ? error_explain(ERROR_NOT_FOUND, "there is no %s", search->path)
+                               : error_from_errno(errno, "look at %s", search->path);
     search->known = superblock_copy_read(search->path, &copy) == ERROR_NONE;
     if (search->known) {
         search->pool = copy.pool;

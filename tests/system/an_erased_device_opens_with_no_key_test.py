@@ -9,7 +9,7 @@ import uuid
 
 from coffer import COFFER, MIB, Pool, run
 
-REFUSED, FAILED = 3, 1
+REFUSED, USAGE, FAILED = 3, 2, 1
 
 
 def erase(pool, device, certificate, *more, where=()):
@@ -109,6 +109,7 @@ def main():
     refused(erase(pool, letter, certificate, sure), REFUSED, "carries no Coffer superblock", "left alone")
     assert open(letter, "rb").read() == before and not os.path.exists(certificate)
     refused(erase(pool, letter + "x", certificate, sure), FAILED, "there is no")
+    refused(erase(pool, os.path.join(letter, "x"), certificate, sure), USAGE, f"look at {letter}/x", "Not a directory")
     other.remove()
     pool.remove()
 
