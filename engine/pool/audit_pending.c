@@ -1,7 +1,7 @@
 /*
  * The file has one writer at a time, by a lock on itself; who opened it before it was removed sees that, and opens it again. The
  * taker does not wait for that lock: what he does not get is taken the next time. A line that a crash left unfinished is no
- * entry, and told as one. No other locks.
+ * entry, and told; the next one begins on a line of its own. No other locks.
  */
 #include "engine/pool/audit_pending.h"
 
@@ -78,12 +78,30 @@ static enum error line_make(const uint8_t *key, const struct pool_audit_entry *e
     return audit_line_encode(&line, text);
 }
 
-static enum error line_append(int descriptor, const char *path, const char *text)
+/* `*torn`: the last line has no end. */
+static enum error end_find(int descriptor, const char *path, off_t *end, bool *torn)
 {
-    off_t end = lseek(descriptor, 0, SEEK_END);
-    size_t size = strlen(text);
-    if (end < 0)
+    char last = '\n';
+    *end = lseek(descriptor, 0, SEEK_END);
+    if (*end < 0)
         return failed(path, "find the end of");
+    if (*end > 0 && pread(descriptor, &last, 1, *end - 1) != 1)
+        return failed(path, "read the end of");
+    *torn = last != '\n';
+    return ERROR_NONE;
+}
+
+static enum error line_append(int descriptor, const char *path, const char *line)
+{
+    off_t end;
+    bool torn;
+    TRY(end_find(descriptor, path, &end, &torn));
+    AUTO_FREE char *text = NULL;
+    if (asprintf(&text, "%s%s", torn ? "\n" : "", line) < 0) {
+        text = NULL;
+        return ERROR_NO_MEMORY;
+    }
+    size_t size = strlen(text);
     if ((size_t)end + size > AUDIT_PENDING_MAX)
         return error_explain(ERROR_TOO_LARGE, "%s is full: unlock the pool once, so that the audit takes it", path);
     if (write(descriptor, text, size) == (ssize_t)size && fsync(descriptor) == 0)

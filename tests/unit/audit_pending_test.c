@@ -173,6 +173,24 @@ static void what_is_no_entry_is_told_and_the_rest_taken(void **state)
     assert_string_equal(seen[2].operation, "audit.found");
 }
 
+/* The next one is whole all the same. */
+static void a_torn_line_takes_no_other_with_it(void **state)
+{
+    (void)state;
+    add(audit_key, "key.backup");
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    assert_true(fputs("{\"number\":1,\"ti", file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    add(audit_key, "key.drill");
+    assert_true(audit_pending_take(folder, audit));
+    read_whole(3);
+    size_t drills = 0;
+    for (size_t i = 0; i < seen_count; i++)
+        drills += strcmp(seen[i].operation, "key.drill") == 0 && strstr(seen[i].result, "unproven") == NULL;
+    assert_int_equal(drills, 1);
+}
+
 static void a_full_file_takes_no_more_and_a_larger_one_stays(void **state)
 {
     struct pool_audit_entry entry = {.operation = "key.backup", .result = "ok"};
@@ -253,6 +271,7 @@ int main(void)
         TEST(a_changed_line_is_not_proved),
         TEST(a_line_of_the_audit_is_no_proof_here),
         TEST(what_is_no_entry_is_told_and_the_rest_taken),
+        TEST(a_torn_line_takes_no_other_with_it),
         TEST(a_full_file_takes_no_more_and_a_larger_one_stays),
         TEST(a_link_in_its_place_is_not_followed),
         TEST(who_writes_just_now_is_not_waited_for),
