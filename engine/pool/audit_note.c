@@ -13,6 +13,8 @@
 #include "engine/pool/audit_pending.h"
 #include "engine/pool/pool.h"
 
+#define ROUNDS_MAX 64 /* more than a full file of pending entries needs; who adds to it without end is not waited for */
+
 static _Thread_local struct {
     bool known;
     uint32_t uid, pid;
@@ -55,11 +57,13 @@ static void anchor_move(struct pool *pool)
     mutex_unlock(&pool->group->lock);
 }
 
-/* The group is there, and stays. */
-static void pending_take(struct pool *pool)
+/* The group is there, and stays. Whether there may be more. */
+static bool pending_take(struct pool *pool)
 {
-    if (audit_pending_take(pool->directory, pool->audit))
+    bool moved = audit_pending_take(pool->directory, pool->audit);
+    if (moved)
         anchor_move(pool);
+    return moved;
 }
 
 enum error pool_audit_begin(struct pool *pool)
@@ -115,22 +119,31 @@ void pool_audit_by(struct pool *pool, const char *operation, const char *by, enu
 
 /* ---- for the server ------------------------------------------------------------------------------------------------------ */
 
-enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *context, struct pool_audit_verdict *verdict)
+/* One round of what is pending, which others of the pool need not wait for longer, and how far the audit is then. */
+static enum error read_begin(struct pool *pool, struct audit_anchor *anchor, bool *more)
 {
-    struct audit_anchor anchor = {0};
-    if (pool->conf->encryption == POOL_ENCRYPTION_OFF)
-        return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no keys, and so no audit", pool->directory);
+    *more = false;
     mutex_lock(&pool->lock);
     enum error error = pool_check_unlocked(pool);
     if (!error && !pool->changing && is_kept(pool)) /* else whoever changes it does */
-        pending_take(pool);
+        *more = pending_take(pool);
     if (!error) {
         mutex_lock(&pool->witness_lock);
-        anchor = pool->witness->audit;
+        *anchor = pool->witness->audit;
         mutex_unlock(&pool->witness_lock);
     }
     mutex_unlock(&pool->lock);
-    TRY(error);
+    return error;
+}
+
+enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *context, struct pool_audit_verdict *verdict)
+{
+    struct audit_anchor anchor = {0};
+    bool more = true;
+    if (pool->conf->encryption == POOL_ENCRYPTION_OFF)
+        return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no keys, and so no audit", pool->directory);
+    for (unsigned round = 0; more && round < ROUNDS_MAX; round++)
+        TRY(read_begin(pool, &anchor, &more));
     return audit_read(pool->audit, &anchor, visit, context, verdict);
 }
 

@@ -143,28 +143,54 @@ static void result_mark(struct pool_audit_entry *entry, bool proved)
     memcpy(entry->result + used, mark, size + 1);
 }
 
-static bool line_take(struct audit *audit, const char *text, size_t size)
+struct taking {
+    struct audit *audit;
+    size_t entries, unusable; /* lines */
+    bool moved;
+};
+
+static void line_take(struct taking *taking, const char *text, size_t size)
 {
     struct audit_line line;
     if (audit_line_decode(text, size, &line)) {
         error_forget();
-        line.entry = (struct pool_audit_entry){.uid = (uint32_t)geteuid(), .pid = (uint32_t)getpid(), .operation = "audit.found",
-                                               .result = "a line of " AUDIT_PENDING_NAME " is no entry"};
-        return audit_add(audit, &line.entry);
+        taking->unusable++;
+        return;
     }
-    result_mark(&line.entry, audit_proves(audit, before, &line));
-    return audit_add(audit, &line.entry);
+    result_mark(&line.entry, audit_proves(taking->audit, before, &line));
+    taking->moved |= audit_add(taking->audit, &line.entry);
+    taking->entries++;
 }
 
-static bool lines_take(struct audit *audit, const char *text, size_t size)
+/* One entry for all of them: whoever can write the file must not fill the audit with so little. */
+static void unusable_tell(struct taking *taking)
 {
-    bool moved = false;
-    for (const char *end = text + size; text < end;) {
-        const char *newline = memchr(text, '\n', (size_t)(end - text)), *next = newline ? newline : end;
-        moved |= line_take(audit, text, (size_t)(next - text));
-        text = next + (newline != NULL);
+    struct pool_audit_entry entry = {.uid = (uint32_t)geteuid(), .pid = (uint32_t)getpid(), .operation = "audit.found"};
+    if (taking->unusable == 0)
+        return;
+    snprintf(entry.result, sizeof entry.result, "lines of " AUDIT_PENDING_NAME " that are no entries: %zu", taking->unusable);
+    taking->moved |= audit_add(taking->audit, &entry);
+}
+
+/* How many bytes at the beginning were taken. */
+static size_t lines_take(struct taking *taking, const char *text, size_t size)
+{
+    const char *at = text, *end = text + size;
+    while (at < end && taking->entries < AUDIT_PENDING_AT_ONCE) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at)), *next = newline ? newline : end;
+        line_take(taking, at, (size_t)(next - at));
+        at = next + (newline != NULL);
     }
-    return moved;
+    unusable_tell(taking);
+    return (size_t)(at - text);
+}
+
+/* Who waits for the lock of the file that is replaced sees that it has no name any more. */
+static enum error taken_remove(const char *path, const char *rest, size_t size)
+{
+    if (size > 0)
+        return file_replace(path, rest, size);
+    return unlink(path) == 0 ? ERROR_NONE : failed(path, "remove");
 }
 
 /* Where an entry could not be written it waits in memory, and the file stays until it is. */
@@ -182,11 +208,11 @@ static enum error take(struct audit *audit, const char *path, int descriptor, bo
     audit_state(audit, &state);
     if (state.waiting || state.failure[0])
         return ERROR_NONE;
-    *moved = lines_take(audit, text, (size_t)size);
+    struct taking taking = {.audit = audit};
+    size_t taken = lines_take(&taking, text, (size_t)size);
+    *moved = taking.moved;
     audit_state(audit, &state);
-    if (state.waiting)
-        return ERROR_NONE;
-    return unlink(path) == 0 ? ERROR_NONE : failed(path, "remove");
+    return state.waiting ? ERROR_NONE : taken_remove(path, text + taken, (size_t)size - taken);
 }
 
 bool audit_pending_take(const char *directory, struct audit *audit)

@@ -19,14 +19,16 @@
 
 #define AUDIT_PENDING_NAME "audit-pending"
 #define AUDIT_PENDING_MAX  (256u << 10) /* bytes; more is refused */
+#define AUDIT_PENDING_AT_ONCE 100 /* entries of one taking, each of which is written durably while the pool is locked by it */
 
 struct audit;
 
 /* Adds a line, with the time of now, durable. `key`: audit_key_derive()'s; NULL: it is not at hand. ERROR_TOO_LARGE. */
 enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry) CHECKED;
 
-/* Takes what is there into an audit that has begun, and removes the file. After a crash in between lines are taken twice, never
- * lost. What fails is a message, and is tried again by the next call. Says whether the anchor moved. Waits for nobody. */
+/* Takes what is there, but no more than so many entries, into an audit that has begun, and cuts it off the file, or removes that.
+ * After a crash in between lines are taken twice, never lost. Lines that are no entries become one, which counts them. What fails
+ * is a message, and is tried again by the next call. Says whether the anchor moved. Waits for nobody. */
 bool audit_pending_take(const char *directory, struct audit *audit);
 
 #endif

@@ -26,7 +26,7 @@ static struct uuid pool_id = {{1}};
 static const uint8_t k_pool[KEY_SIZE] = {7}, no_anchor_key[KEY_SIZE] = {8};
 static uint8_t audit_key[KEY_SIZE];
 static struct audit *audit;
-static struct pool_audit_entry seen[16];
+static struct pool_audit_entry seen[AUDIT_PENDING_AT_ONCE + 50];
 static size_t seen_count;
 
 static int setup(void **state)
@@ -166,11 +166,54 @@ static void what_is_no_entry_is_told_and_the_rest_taken(void **state)
     pending_write(lines, (size_t)used);
     assert_true(audit_pending_take(folder, audit));
     assert_false(is_there());
-    read_whole(3);
-    assert_string_equal(seen[0].operation, "audit.found");
-    assert_string_equal(seen[1].operation, "key.backup");
-    assert_null(strstr(seen[1].result, "unproven"));
-    assert_string_equal(seen[2].operation, "audit.found");
+    read_whole(2);
+    assert_string_equal(seen[0].operation, "key.backup");
+    assert_null(strstr(seen[0].result, "unproven"));
+    assert_string_equal(seen[1].operation, "audit.found");
+    assert_non_null(strstr(seen[1].result, "no entries: 2"));
+}
+
+static void a_full_file_of_nothing_is_one_entry(void **state)
+{
+    char *text = malloc(AUDIT_PENDING_MAX);
+    (void)state;
+    memset(text, '\n', AUDIT_PENDING_MAX);
+    pending_write(text, AUDIT_PENDING_MAX);
+    free(text);
+    assert_true(audit_pending_take(folder, audit));
+    assert_false(is_there());
+    read_whole(1);
+    assert_non_null(strstr(seen[0].result, "no entries: 262144"));
+}
+
+/* And what was taken is not taken again, whenever the daemon is killed. */
+static void many_are_taken_some_at_a_time(void **state)
+{
+    char text[1024], *lines;
+    struct stat status;
+    (void)state;
+    add(audit_key, "key.backup");
+    size_t size = pending_read(text), count = AUDIT_PENDING_AT_ONCE + 20;
+    lines = malloc(count * size);
+    for (size_t i = 0; i < count; i++)
+        memcpy(lines + i * size, text, size);
+    pending_write(lines, count * size);
+    free(lines);
+    assert_int_equal(chmod(path, 0640), 0);
+    int held = open(path, O_RDWR);
+    assert_true(audit_pending_take(folder, audit));
+    read_whole(AUDIT_PENDING_AT_ONCE);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_size, 20 * size);
+    assert_int_equal(status.st_mode & 0777, 0640);
+    assert_int_equal(fstat(held, &status), 0);
+    assert_int_equal(status.st_nlink, 0); /* who waited for its lock opens it again */
+    close(held);
+    add(NULL, "key.drill");
+    assert_true(audit_pending_take(folder, audit));
+    assert_false(is_there());
+    read_whole(count + 1);
+    assert_string_equal(seen[count].operation, "key.drill");
 }
 
 /* The next one is whole all the same. */
@@ -271,6 +314,8 @@ int main(void)
         TEST(a_changed_line_is_not_proved),
         TEST(a_line_of_the_audit_is_no_proof_here),
         TEST(what_is_no_entry_is_told_and_the_rest_taken),
+        TEST(a_full_file_of_nothing_is_one_entry),
+        TEST(many_are_taken_some_at_a_time),
         TEST(a_torn_line_takes_no_other_with_it),
         TEST(a_full_file_takes_no_more_and_a_larger_one_stays),
         TEST(a_link_in_its_place_is_not_followed),
