@@ -15,6 +15,7 @@
 #include "crypto/flat_json.h"
 
 #define VERSION            1
+#define BEGINNING          "{\n  \"version\": %d,\n  \"pool\": \"%s\",\n" /* no other file of a pool begins like that */
 #define HEX                16
 #define BASE64_SIZE(bytes) (((bytes) + 2) / 3 * 4)
 #define BASE64_MAX         BASE64_SIZE(TPM_PRIVATE_MAX) /* the longest value */
@@ -35,7 +36,7 @@ static int identity_print(const struct cached_key *cached, char *text, size_t ro
     hex_make(cached->kcv, kcv);
     EVP_EncodeBlock((uint8_t *)id, (const uint8_t *)cached->key_id, (int)strlen(cached->key_id));
     return snprintf(text, room,
-                    "{\n  \"version\": %d,\n  \"pool\": \"%s\",\n  \"provider\": \"%s\",\n  \"name\": \"%s\",\n"
+                    BEGINNING "  \"provider\": \"%s\",\n  \"name\": \"%s\",\n"
                     "  \"kek_number\": \"%016" PRIx64 "\",\n  \"key_id\": \"%s\",\n  \"fetched\": \"%016" PRIx64 "\",\n"
                     "  \"kcv\": \"%s\",\n",
                     VERSION, pool, provider, cached->name, cached->kek_number, id, cached->fetched, kcv);
@@ -198,6 +199,14 @@ enum error cached_key_decode(const char *text, size_t size, struct cached_key *c
     TRY(text_check(&found, text, size));
     *cached = found;
     return ERROR_NONE;
+}
+
+bool cached_key_begins(const char *text, size_t size, struct uuid pool)
+{
+    char beginning[UUID_TEXT_SIZE + sizeof BEGINNING], id[UUID_TEXT_SIZE];
+    uuid_format(pool, id);
+    int length = snprintf(beginning, sizeof beginning, BEGINNING, VERSION, id);
+    return memcmp(text, beginning, MIN(size, (size_t)length)) == 0;
 }
 
 /* ---- what vouches for it ------------------------------------------------------------------------------------------ */

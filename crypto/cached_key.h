@@ -22,6 +22,7 @@
 #ifndef COFFER_CRYPTO_CACHED_KEY_H
 #define COFFER_CRYPTO_CACHED_KEY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,6 +50,8 @@ enum error cached_key_encode(const struct cached_key *cached, char text[CACHED_K
 /* ERROR_CORRUPT, ERROR_NEWER_FORMAT; the sentence does not name the file. What is decoded is whole, and nothing vouches for it
  * before cached_key_verify(). */
 enum error cached_key_decode(const char *text, size_t size, struct cached_key *cached) CHECKED;
+/* Whether it begins as a cache of this pool does, or ends within that beginning: what a crash, or damage, left of one. */
+bool cached_key_begins(const char *text, size_t size, struct uuid pool) CHECKED;
 
 /* Sets kcv and mac, when all else is set. */
 enum error cached_key_sign(struct cached_key *cached, const uint8_t kek[KEY_SIZE]) CHECKED;

@@ -4,12 +4,14 @@
  * What is sealed is unsealed again before a file says it. The file is replaced as a whole, and the one of before overwritten then,
  * by the descriptor that it was opened by: a crash leaves one that opens, or a nameless one that the file system frees. What the
  * file says is checked before the TPM is asked; what depends on it alone (age, number) can only make an open refuse, and the mac
- * vouches for all of it before a key is given out. No state, no locks: two writers leave the file of the later one. Nothing of
+ * vouches for all of it before a key is given out. What has the file's name and is no cache of this pool is neither overwritten nor
+ * removed, nor are links followed: it may be a key, or a disk. No state, no locks: two writers leave the file of the later one. Nothing of
  * the data path comes here.
  */
 #include "crypto/key_cache.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -69,6 +71,104 @@ enum error key_cache_check_age(const struct provider_config *config, const struc
     return error_explain(ERROR_TIMED_OUT, "the key in %s was fetched %s ago, and tpm-cache allows %s", config->cache, age, most);
 }
 
+/* ---- whose it is -------------------------------------------------------------------------------------------------- */
+
+static enum error left_alone(const char *path, const char *why)
+{
+    return error_explain(ERROR_FOREIGN, "%s is left alone: %s", path, why);
+}
+
+/* What a crash left of one that was being overwritten. */
+static bool is_blank(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (text[i] != 0)
+            return false;
+    return true;
+}
+
+static enum error text_check(const char *path, const char *text, size_t size, struct uuid pool)
+{
+    struct cached_key cached;
+    enum error error = cached_key_decode(text, size, &cached);
+    if (error == ERROR_NONE && !uuid_equal(cached.pool, pool))
+        return left_alone(path, "it is the cached key of another pool");
+    if (error != ERROR_NONE && !cached_key_begins(text, size, pool) && !is_blank(text, size))
+        return left_alone(path, "it is no cached key of this pool");
+    error_forget();
+    return ERROR_NONE;
+}
+
+/* Root's is what others made as well, where it says what it is. */
+static enum error open_check(int descriptor, const char *path, struct uuid pool, struct stat *status)
+{
+    char text[CACHED_KEY_TEXT_MAX + 1];
+    size_t size = 0;
+    if (fstat(descriptor, status) != 0)
+        return error_from_errno(errno, "look at %s", path);
+    if (!S_ISREG(status->st_mode))
+        return left_alone(path, "it is not a regular file");
+    if (status->st_uid != geteuid() && geteuid() != 0)
+        return left_alone(path, "it belongs to another user");
+    enum error error = file_read_up_to(descriptor, path, text, sizeof text, &size);
+    if (error == ERROR_NONE)
+        error = size == sizeof text ? left_alone(path, "it is larger than a cached key can be")
+                                    : text_check(path, text, size, pool);
+    memory_cleanse(text, sizeof text); /* it may be anything, a key too */
+    return error;
+}
+
+/* Whether there is one that may be overwritten and removed. ERROR_FOREIGN: what has its name is not this pool's cache. */
+static enum error own_look(const char *path, struct uuid pool, struct stat *status, bool *there)
+{
+    *there = false;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (descriptor < 0 && errno == ENOENT)
+        return ERROR_NONE;
+    if (descriptor < 0 && (errno == ELOOP || errno == ENXIO))
+        return left_alone(path, "it is not a regular file");
+    if (descriptor < 0)
+        return error_from_errno(errno, "look at %s", path);
+    enum error error = open_check(descriptor, path, pool, status);
+    close(descriptor);
+    *there = error == ERROR_NONE;
+    return error;
+}
+
+/* As overwrite_begin(), of the file that was looked at. */
+static enum error own_begin(const char *path, const struct stat *looked_at, int *descriptor)
+{
+    struct stat now;
+    TRY(overwrite_begin(path, descriptor));
+    if (*descriptor < 0 ||
+        (fstat(*descriptor, &now) == 0 && now.st_dev == looked_at->st_dev && now.st_ino == looked_at->st_ino))
+        return ERROR_NONE;
+    close(*descriptor);
+    return error_explain(ERROR_AGAIN, "%s became another file just now", path);
+}
+
+static enum error take_away(const char *path, struct uuid pool, bool *was)
+{
+    struct stat status;
+    int descriptor;
+    TRY(own_look(path, pool, &status, was));
+    if (!*was)
+        return ERROR_NONE;
+    TRY(own_begin(path, &status, &descriptor));
+    if (descriptor >= 0)
+        TRY(overwrite_end(path, descriptor));
+    return unlink(path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
+}
+
+/* What file_replace() was about to write when a crash came. */
+static enum error unfinished_remove(const char *path, struct uuid pool)
+{
+    char unfinished[PATH_MAX];
+    bool was;
+    int size = snprintf(unfinished, sizeof unfinished, "%s.new", path);
+    return size < 0 || (size_t)size >= sizeof unfinished ? ERROR_NONE : take_away(unfinished, pool, &was);
+}
+
 /* ---- store -------------------------------------------------------------------------------------------------------- */
 
 static enum error seal_and_prove(const struct provider_config *config, const uint8_t kek[KEY_SIZE], struct cached_key *cached)
@@ -84,30 +184,20 @@ static enum error seal_and_prove(const struct provider_config *config, const uin
     return error;
 }
 
-/* What is no file of its own has nothing to be overwritten. */
-static enum error take_away(const char *path, const struct stat *status)
-{
-    if (S_ISREG(status->st_mode))
-        return overwrite_and_remove(path);
-    return unlink(path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
-}
-
-/* One that others may read would lend the new one its mode. */
-static enum error wide_remove(const char *path)
-{
-    struct stat status;
-    bool wide = lstat(path, &status) == 0 && (!S_ISREG(status.st_mode) || (status.st_mode & 077) != 0);
-    return wide ? take_away(path, &status) : ERROR_NONE;
-}
-
 static enum error replace(const char *path, const struct cached_key *cached)
 {
     char text[CACHED_KEY_TEXT_MAX];
+    struct stat status;
     size_t size;
-    int before;
+    bool there;
+    int before = -1;
     TRY(cached_key_encode(cached, text, &size));
-    TRY(wide_remove(path));
-    TRY(overwrite_begin(path, &before));
+    TRY(unfinished_remove(path, cached->pool));
+    TRY(own_look(path, cached->pool, &status, &there));
+    if (there && (status.st_mode & 077) != 0) /* one that others may read would lend the new one its mode */
+        TRY(take_away(path, cached->pool, &there));
+    else if (there)
+        TRY(own_begin(path, &status, &before));
     enum error error = file_replace(path, text, size);
     if (before < 0)
         return error;
@@ -167,43 +257,39 @@ enum error key_cache_open(const struct provider_config *config, const struct pro
 
 /* ---- drop --------------------------------------------------------------------------------------------------------- */
 
-/* What file_replace() was about to write when a crash came. */
-static enum error unfinished_remove(const char *path)
+enum error key_cache_destroy(const struct provider_config *config, struct uuid pool, bool *was)
 {
-    char unfinished[PATH_MAX];
-    int size = snprintf(unfinished, sizeof unfinished, "%s.new", path);
-    return size < 0 || (size_t)size >= sizeof unfinished ? ERROR_NONE : overwrite_and_remove(unfinished);
-}
-
-enum error key_cache_destroy(const struct provider_config *config, bool *was)
-{
-    struct stat status;
-    bool there = config->cache != NULL && lstat(config->cache, &status) == 0;
+    bool there = false;
+    enum error error = ERROR_NONE;
+    if (config->cache != NULL) {
+        error = take_away(config->cache, pool, &there);
+        if (error == ERROR_NONE)
+            error = unfinished_remove(config->cache, pool);
+    }
     if (was != NULL)
         *was = there;
-    if (config->cache == NULL)
-        return ERROR_NONE;
-    TRY(unfinished_remove(config->cache));
-    return there ? take_away(config->cache, &status) : ERROR_NONE;
+    return error;
 }
 
-void key_cache_drop(const struct provider_config *config, const char *why)
+enum error key_cache_drop(const struct provider_config *config, struct uuid pool, const char *why)
 {
     AUTO_FREE char *reason = strdup(why); /* it may be the sentence of an error, which what follows replaces */
     bool was;
-    enum error error = key_cache_destroy(config, &was);
-    if (error != ERROR_NONE)
-        message(MESSAGE_ERROR, "provider %s: the key that is cached in the TPM is to go, since %s: %s; remove %s", config->name,
-                reason == NULL ? "it is of no use" : reason, error_sentence(error), config->cache);
-    else if (was)
+    TRY(key_cache_destroy(config, pool, &was));
+    if (was)
         message(MESSAGE_WARNING, "provider %s: the key that was cached in the TPM is destroyed, since %s", config->name,
                 reason == NULL ? "it is of no use" : reason);
+    return ERROR_NONE;
 }
 
 void key_cache_end(const struct provider_config *config, const struct provider_kek *which, const char *why)
 {
     struct cached_key cached;
-    if (key_cache_look(config, which->pool, &cached) == ERROR_NONE && cached.kek_number == which->number)
-        key_cache_drop(config, why);
+    if (key_cache_look(config, which->pool, &cached) == ERROR_NONE && cached.kek_number == which->number) {
+        enum error error = key_cache_drop(config, which->pool, why);
+        if (error != ERROR_NONE)
+            message(MESSAGE_ERROR, "provider %s: the key that is cached in the TPM is to go, since %s: %s; remove %s", config->name,
+                    why, error_sentence(error), config->cache);
+    }
     error_forget();
 }

@@ -11,7 +11,7 @@
 #define KEY_CACHE_SECONDS_MAX (UINT64_C(366) * 86400)
 
 /* Seals a key that a server gave at `now` (seconds since 1970), has the TPM give it back, and replaces the file, whose bytes of
- * before are overwritten. Errors as tpm_seal()'s and file_replace()'s. */
+ * before are overwritten. Errors as tpm_seal()'s and file_replace()'s; ERROR_FOREIGN as key_cache_destroy()'s. */
 enum error key_cache_store(const struct provider_config *config, const struct provider_kek *which, const char *key_id, uint64_t now,
                            const uint8_t kek[KEY_SIZE]) CHECKED;
 
@@ -28,11 +28,12 @@ enum error key_cache_check_age(const struct provider_config *config, const struc
 enum error key_cache_open(const struct provider_config *config, const struct provider_kek *which, uint64_t now,
                           uint8_t kek[KEY_SIZE], struct cached_key *cached) CHECKED;
 
-/* Overwrites and removes the file, whatever it is; `*was`, which may be NULL: there was one. */
-enum error key_cache_destroy(const struct provider_config *config, bool *was) CHECKED;
-/* The same where there is one, and tells that and why, or what failed. */
-void key_cache_drop(const struct provider_config *config, const char *why);
-/* The same where it holds this KEK. */
+/* Overwrites and removes the file, also what damage or a crash left of it; `*was`, which may be NULL: there was one.
+ * ERROR_FOREIGN: what has its name is something else than a cache of this pool, and stays. */
+enum error key_cache_destroy(const struct provider_config *config, struct uuid pool, bool *was) CHECKED;
+/* The same, and tells that and why where there was one. */
+enum error key_cache_drop(const struct provider_config *config, struct uuid pool, const char *why) CHECKED;
+/* The same where it holds this KEK; tells what failed. */
 void key_cache_end(const struct provider_config *config, const struct provider_kek *which, const char *why);
 
 #endif

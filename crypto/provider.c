@@ -100,12 +100,11 @@ enum error provider_kek_open(const struct provider_config *config, const struct 
     return derive(kdk, which, kek);
 }
 
-/* What was wrong with the cache is told beside what was wrong with the servers, whose error it stays: they are waited for. */
-static enum error cache_failed(const struct provider_config *config, enum error servers, const char *sentence, enum error cache)
+/* What was wrong with the cache is told beside what was wrong with the servers, whose error it stays: they are waited for. It stays
+ * as well where it is too old: by a clock that may be wrong at a start, and right at the next attempt. */
+static enum error cache_failed(enum error servers, const char *sentence, enum error cache)
 {
     AUTO_FREE char *why = strdup(error_sentence(cache));
-    if (cache == ERROR_TIMED_OUT || cache == ERROR_ROLLED_BACK)
-        key_cache_drop(config, why);
     if (cache == ERROR_NOT_FOUND)
         return error_explain(servers, "%s; and no key is cached in the TPM", sentence);
     return error_explain(servers, "%s; and the key that is cached in the TPM does not open it: %s", sentence, why);
@@ -138,7 +137,7 @@ enum error provider_kek_open_or_cached(const struct provider_config *config, con
         return ERROR_NO_MEMORY;
     enum error failed = key_cache_open(config, which, clock_seconds(), kek, &cached);
     if (failed != ERROR_NONE)
-        return cache_failed(config, error, sentence, failed);
+        return cache_failed(error, sentence, failed);
     *state = KEK_CACHED;
     cached_tell(config, &cached, sentence);
     error_forget();

@@ -1,7 +1,6 @@
 /*
  * Only the watch's thread writes and destroys caches here: it may wait for servers and for the TPM, and nobody waits for it. An
- * open of the pool destroys one as well, of which a server says so, or which is too old (crypto/provider.c). What the TPM fails
- * for is a message and tried again minutes later. A cached key is renewed once a day, or four times in its life where that is
+ * open of the pool destroys one as well, of which a server says so (crypto/provider_kmip.c). What the TPM fails for is a message and tried again minutes later. A cached key is renewed once a day, or four times in its life where that is
  * shorter. Health and `key status` read the file themselves. No locks; what a crash leaves is crypto/key_cache.c's.
  */
 #include "server/key_cached.h"
@@ -107,14 +106,34 @@ static const struct kmip_report *ending(const struct kmip_report *reports, size_
     return ready ? NULL : absent;
 }
 
-static void end(struct pool *pool, const struct provider_config *provider, const struct kmip_report *report)
+/* What cannot be destroyed is told once a provider, and tried again at each look. */
+static void drop(struct key_cached *cached, const struct provider_config *provider, struct uuid pool, const char *why)
+{
+    char reason[KEY_CACHED_TEXT]; /* it may be the sentence of an error, which what follows replaces */
+    size_t i = 0;
+    snprintf(reason, sizeof reason, "%s", why);
+    enum error error = key_cache_drop(provider, pool, reason);
+    while (i < cached->left_count && !uuid_equal(cached->left[i], provider->id))
+        i++;
+    if (error == ERROR_NONE && i < cached->left_count)
+        cached->left[i] = cached->left[--cached->left_count];
+    if (error == ERROR_NONE || i < cached->left_count)
+        return;
+    cached->left[i % COUNT_OF(cached->left)] = provider->id;
+    cached->left_count = i % COUNT_OF(cached->left) + 1;
+    message(MESSAGE_WARNING, "provider %s: what is cached in the TPM is to go, since %s: %s", provider->name, reason,
+            error_sentence(error));
+}
+
+static void end(struct key_cached *cached, struct pool *pool, const struct provider_config *provider, struct uuid id,
+                const struct kmip_report *report)
 {
     char why[KEY_CACHED_TEXT];
     if (report->state == NULL)
         snprintf(why, sizeof why, "%s has it no more", report->server);
     else
         snprintf(why, sizeof why, "%s calls it %s", report->server, report->state);
-    key_cache_drop(provider, why);
+    drop(cached, provider, id, why);
     if (report->error == ERROR_NONE)
         pool_kek_answered(pool, strcmp(report->state, kmip_state_name(KMIP_COMPROMISED)) == 0 ? KEK_COMPROMISED : KEK_DEACTIVATED);
 }
@@ -134,7 +153,8 @@ static void store(struct key_cached *cached, const struct provider_config *provi
     if (error == ERROR_NONE) {
         if (cached->failure[0] != '\0')
             message(MESSAGE_NOTICE, "provider %s: the key is cached in the TPM again", provider->name);
-        *cached = (struct key_cached){0};
+        cached->retry = 0;
+        cached->failure[0] = '\0';
         return;
     }
     cached->retry = clock_monotonic() + RETRY_PAUSE;
@@ -145,14 +165,14 @@ static void store(struct key_cached *cached, const struct provider_config *provi
 }
 
 /* Nothing was fetched; what there is may be of no use any more. */
-static void age(const struct kek_expected *expected, struct uuid pool)
+static void age(struct key_cached *cached, const struct kek_expected *expected, struct uuid pool)
 {
     struct cached_key found;
     enum error error = look(expected, pool, &found);
     if (error == ERROR_TIMED_OUT || error == ERROR_ROLLED_BACK)
-        key_cache_drop(expected->provider, error_sentence(error));
+        drop(cached, expected->provider, pool, error_sentence(error));
     else if (error == ERROR_KEY_ABSENT && found.kek_number < expected->number)
-        key_cache_drop(expected->provider, "another one is in force");
+        drop(cached, expected->provider, pool, "another one is in force");
     error_forget();
 }
 
@@ -162,7 +182,7 @@ void key_cached_settle(struct key_cached *cached, struct pool *pool, const struc
     const struct provider_config *provider = expected->provider;
     const struct kmip_report *ended = ending(reports, provider->server_count), *kept = kept_one(reports, provider->server_count);
     if (ended != NULL) {
-        end(pool, provider, ended);
+        end(cached, pool, provider, which->pool, ended);
         return;
     }
     if (kept != NULL && expected->kek_kcv.known && is_from_cache(pool)) {
@@ -171,18 +191,18 @@ void key_cached_settle(struct key_cached *cached, struct pool *pool, const struc
                 provider->name, kept->server);
     }
     if (provider->cache_seconds == 0)
-        key_cache_drop(provider, "tpm-cache is not set any more");
+        drop(cached, provider, which->pool, "tpm-cache is not set any more");
     else if (kept != NULL && expected->in_force && expected->kek_kcv.known)
         store(cached, provider, which, kept->id, kek);
     else
-        age(expected, which->pool);
+        age(cached, expected, which->pool);
 }
 
-void key_cached_clear(const struct pool_conf *conf, const struct kek_expected *expected)
+void key_cached_clear(struct key_cached *cached, const struct pool_conf *conf, const struct kek_expected *expected)
 {
     for (size_t i = 0; expected->in_force && i < conf->provider_count; i++)
         if (&conf->providers[i] != expected->provider)
-            key_cache_drop(&conf->providers[i], "the key of another provider is in force");
+            drop(cached, &conf->providers[i], conf->pool, "the key of another provider is in force");
     error_forget();
 }
 

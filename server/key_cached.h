@@ -32,6 +32,8 @@ void key_cached_tell(struct pool *pool, json_t *json);
 struct key_cached {
     uint64_t retry;                /* clock_monotonic(): not before that, where the TPM failed */
     char failure[KEY_CACHED_TEXT]; /* what it failed for; empty where it did not */
+    size_t left_count;
+    struct uuid left[POOL_PROVIDERS_MAX]; /* whose cache cannot be destroyed, which was told */
 };
 
 /* Whether the key is to be fetched for the cache. */
@@ -40,6 +42,6 @@ bool key_cached_wants(const struct key_cached *cached, const struct kek_expected
 void key_cached_settle(struct key_cached *cached, struct pool *pool, const struct kek_expected *expected,
                        const struct provider_kek *which, const struct kmip_report *reports, const uint8_t kek[KEY_SIZE]);
 /* No key but that in force is cached. */
-void key_cached_clear(const struct pool_conf *conf, const struct kek_expected *expected);
+void key_cached_clear(struct key_cached *cached, const struct pool_conf *conf, const struct kek_expected *expected);
 
 #endif

@@ -164,7 +164,7 @@ static enum error look_at(const struct pool_conf *conf, struct key_watch_facts *
     if (conf->provider == NULL)
         return ERROR_NONE;
     TRY(kek_expect(conf, NULL, &expected));
-    key_cached_clear(conf, &expected);
+    key_cached_clear(&watch.cached, conf, &expected);
     TRY(expected.provider->server_count > 0 ? servers_ask(conf, &expected, facts) : file_look(conf, &expected, facts));
     memcpy(facts->cache_failure, watch.cached.failure, sizeof(facts->cache_failure));
     return ERROR_NONE;

@@ -380,7 +380,13 @@ static enum error remove_named(const struct provider_task *task, const struct ke
     TRY(provider_named(task->conf, task->name, &provider));
     TRY(needed_check(task, keys, provider));
     TRY(edit(task, NULL));
-    TRY(key_cache_destroy(provider, NULL));
+    enum error error = key_cache_destroy(provider, task->conf->pool, NULL);
+    if (error == ERROR_FOREIGN) { /* something else has that name */
+        fprintf(task->tool->err, "coffer: %s\n", error_sentence(error));
+        error_forget();
+    } else {
+        TRY(error);
+    }
     if (task->tool->json)
         return tell_json(task->tool, provider);
     fprintf(task->tool->out, "Provider %s is removed from coffer.conf.\n", task->name);

@@ -18,6 +18,7 @@
 #include "crypto/key_cache.h"
 #include "crypto/kmip/link.h"
 #include "crypto/tpm.h"
+#include "engine/pool/conf_names.h"
 
 #define SECTION_SIZE    256
 #define GROUP_PREFIX    "group "
@@ -473,7 +474,8 @@ static enum error take_all(struct pool_conf *conf)
     TRY(take_pool(conf));
     TRY(take_server(conf));
     TRY(take_sections(conf));
-    return choose_provider(conf);
+    TRY(choose_provider(conf));
+    return conf_names_check(conf);
 }
 
 enum error pool_conf_parse(const char *directory, const char *text, struct pool_conf **conf)

@@ -193,12 +193,18 @@ static enum error key_elsewhere_tell(struct erasure *erasure, const struct provi
     return append(erasure->open, json_string(sentence));
 }
 
-/* A copy of it is of use to whoever has the TPM as well. */
+/* A copy of it is of use to whoever has the TPM as well. What is no cache of this pool is left alone, and told. */
 static enum error cache_erase(struct erasure *erasure, const struct provider_config *provider)
 {
     char sentence[PATH_MAX];
     bool was;
-    TRY(key_cache_destroy(provider, &was));
+    enum error error = key_cache_destroy(provider, erasure->pool->conf->pool, &was);
+    if (error == ERROR_FOREIGN) {
+        message(MESSAGE_WARNING, "%s", error_sentence(error));
+        error_forget();
+    } else {
+        TRY(error);
+    }
     if (was)
         TRY(append(erasure->keys, json_pack("{s:s, s:s, s:s, s:b}", "provider", provider->name, "cached", "tpm", "path",
                                             provider->cache, "destroyed", true)));

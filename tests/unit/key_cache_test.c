@@ -181,13 +181,13 @@ static void the_file_of_before_is_overwritten(void **state)
         assert_int_equal(byte, 0);
     close(before);
     before = open(path, O_RDONLY | O_CLOEXEC);
-    key_cache_drop(&config, "the test says so");
+    assert_int_equal(key_cache_drop(&config, which.pool, "the test says so"), ERROR_NONE);
     assert_false(is_there());
     assert_int_equal(pread(before, &byte, 1, 0), 1);
     assert_int_equal(byte, 0);
     close(before);
     assert_int_equal(opens(NOW + 1), ERROR_NOT_FOUND);
-    key_cache_drop(&config, "there is none, and nothing is told");
+    assert_int_equal(key_cache_drop(&config, which.pool, "there is none, and nothing is told"), ERROR_NONE);
 }
 
 static void only_the_key_that_ended_is_dropped(void **state)
@@ -212,16 +212,90 @@ static void without_a_tpm_nothing_is_cached_and_what_is_stays(void **state)
     assert_int_equal(opens(NOW), ERROR_NONE);
 }
 
-static void what_a_crash_left_beside_it_goes_with_it(void **state)
+/* Cut anywhere, or overwritten in part. */
+static void what_a_crash_left_goes_with_it(void **state)
 {
     (void)state;
+    static char zeros[CACHED_KEY_TEXT_MAX];
     char unfinished[128];
+    AUTO_FREE void *text = NULL;
+    size_t size;
     bool was;
+    assert_stored(NOW);
+    assert_int_equal(file_read(path, CACHED_KEY_TEXT_MAX, &text, &size), ERROR_NONE);
+    assert_int_equal(key_cache_destroy(&config, which.pool, &was), ERROR_NONE);
+    assert_true(was);
     snprintf(unfinished, sizeof(unfinished), "%s.new", path);
-    assert_int_equal(file_create(unfinished, "half", 4), ERROR_NONE);
-    assert_int_equal(key_cache_destroy(&config, &was), ERROR_NONE);
-    assert_false(was);
+    for (size_t cut = 0; cut <= size; cut += cut < 100 ? 1 : 97) {
+        assert_int_equal(file_create(unfinished, text, cut), ERROR_NONE);
+        assert_int_equal(key_cache_destroy(&config, which.pool, &was), ERROR_NONE);
+        assert_false(was);
+        assert_int_not_equal(access(unfinished, F_OK), 0);
+        assert_int_equal(file_create(path, text, cut), ERROR_NONE);
+        assert_int_equal(key_cache_destroy(&config, which.pool, &was), ERROR_NONE);
+        assert_true(was);
+        assert_false(is_there());
+    }
+    assert_int_equal(file_create(path, zeros, size), ERROR_NONE);
+    assert_int_equal(file_create(unfinished, text, size / 2), ERROR_NONE);
+    assert_stored(NOW);
+    assert_int_equal(opens(NOW), ERROR_NONE);
     assert_int_not_equal(access(unfinished, F_OK), 0);
+}
+
+static void assert_left_alone(const char *name, const void *text, size_t size)
+{
+    AUTO_FREE void *back = NULL;
+    size_t back_size;
+    bool was;
+    assert_int_equal(file_create(name, text, size), ERROR_NONE);
+    assert_int_equal(key_cache_destroy(&config, which.pool, &was), ERROR_FOREIGN);
+    assert_non_null(strstr(error_sentence(ERROR_FOREIGN), name));
+    assert_non_null(strstr(error_sentence(ERROR_FOREIGN), "is left alone"));
+    assert_int_equal(key_cache_drop(&config, which.pool, "the test says so"), ERROR_FOREIGN);
+    key_cache_end(&config, &which, "the test says so");
+    assert_int_equal(key_cache_store(&config, &which, "17", NOW, kek), ERROR_FOREIGN);
+    assert_int_equal(file_read(name, 1 << 20, &back, &back_size), ERROR_NONE);
+    assert_int_equal(back_size, size);
+    assert_memory_equal(back, text, size);
+    assert_int_equal(unlink(name), 0);
+}
+
+/* A key file, a disk, another pool's cache: whatever somebody gave the name of the cache. */
+static void what_is_no_cache_of_this_pool_is_left_alone(void **state)
+{
+    (void)state;
+    static const char key[] = "{\n  \"version\": 1,\n  \"provider\": \"22222222-2222-4222-8222-222222222222\",\n  \"seal\": \"file\"\n}\n";
+    static uint8_t disk[65536];
+    char unfinished[128], target[128];
+    AUTO_FREE void *text = NULL;
+    size_t size;
+    snprintf(unfinished, sizeof(unfinished), "%s.new", path);
+    snprintf(target, sizeof(target), "%s.target", path);
+    which.pool = (struct uuid){{2}};
+    assert_stored(NOW);
+    assert_int_equal(file_read(path, CACHED_KEY_TEXT_MAX, &text, &size), ERROR_NONE);
+    assert_int_equal(unlink(path), 0);
+    which.pool = (struct uuid){{1}};
+    const char *names[] = {path, unfinished};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        assert_left_alone(names[i], text, size);
+        assert_left_alone(names[i], text, size / 2);
+        assert_left_alone(names[i], key, sizeof(key) - 1);
+        assert_left_alone(names[i], "k", 1);
+        assert_left_alone(names[i], disk, sizeof(disk)); /* of zeros, and too large */
+    }
+    assert_stored(NOW);
+    assert_int_equal(rename(path, target), 0);
+    assert_int_equal(symlink(target, path), 0);
+    assert_int_equal(key_cache_destroy(&config, which.pool, NULL), ERROR_FOREIGN);
+    assert_int_equal(key_cache_store(&config, &which, "17", NOW + 1, kek), ERROR_FOREIGN);
+    assert_int_equal(opens(NOW), ERROR_NONE);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(key_cache_destroy(&config, which.pool, NULL), ERROR_FOREIGN);
+    assert_true(is_there());
+    assert_int_equal(unlink(target), 0);
 }
 
 int main(void)
@@ -236,7 +310,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_file_of_before_is_overwritten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_the_key_that_ended_is_dropped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_tpm_nothing_is_cached_and_what_is_stays, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_a_crash_left_beside_it_goes_with_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_a_crash_left_goes_with_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_no_cache_of_this_pool_is_left_alone, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

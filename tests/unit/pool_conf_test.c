@@ -150,6 +150,33 @@ static void a_kmip_provider_has_servers_files_and_a_timeout(void **context)
     pool_conf_destroy(conf);
 }
 
+/* It would be overwritten, and removed. */
+static void nothing_else_is_where_a_key_is_cached(void **context)
+{
+    (void)context;
+#define KMIP(ca, certificate, key)                                                                                              \
+    KMIP_HEAD "servers = kms1\nca = " ca "\ncertificate = " certificate "\nkey = " key "\n"
+#define NATIVE(path) "[provider native]\nid = 22222222-2222-4222-8222-222222222223\ntype = native\nseal = file\npath = " path "\n"
+#define DISK(path)   GROUP_HEAD "devices = " path "\ndevice-ids = " DISK_ID "\n"
+#define HEAD         "[pool]\n" POOL "provider = native\n"
+#define FINE         KMIP("ca", "certificate", "key")
+    static const char words[] = "/kms.cache is the file in which the key of provider kms is cached";
+    assert_refused(HEAD FINE NATIVE("kms.cache") GROUP, words);
+    assert_refused(HEAD FINE NATIVE("kms.cache") GROUP, "path in [provider native]");
+    assert_refused(HEAD NATIVE("/pool/kms.cache") FINE GROUP, words);
+    assert_refused(HEAD NATIVE("kms.cache.new") FINE GROUP, "/pool/kms.cache.new is the file");
+    assert_refused(HEAD NATIVE("a") FINE DISK("kms.cache"), "devices in [group g1]");
+    assert_refused(HEAD NATIVE("a") KMIP("kms.cache", "certificate", "key") GROUP, "ca in [provider kms]");
+    assert_refused(HEAD NATIVE("a") KMIP("ca", "kms.cache", "key") GROUP, "certificate in [provider kms]");
+    assert_refused(HEAD NATIVE("a") KMIP("ca", "certificate", "kms.cache.new") GROUP, "key in [provider kms]");
+    assert_refused(HEAD NATIVE("a") FINE GROUP "[server]\ncontrol = kms.cache\n", "control in [server]");
+    assert_refused(HEAD NATIVE("a") FINE GROUP "[server]\nnbd = unix:kms.cache\n", "nbd in [server]");
+    pool_conf_destroy(parsed(HEAD NATIVE("kms.cache.key") FINE DISK("other.cache")));
+    pool_conf_destroy(parsed(HEAD NATIVE("/elsewhere/kms.cache") FINE DISK("native.cache")));
+    struct pool_conf *conf; /* however the directory is spelled */
+    assert_int_equal(pool_conf_parse("/tmp", HEAD NATIVE("/usr/../tmp/./kms.cache") FINE GROUP, &conf), ERROR_INVALID);
+}
+
 static void a_kmip_provider_that_is_composed_reads_back(void **context)
 {
     (void)context;
@@ -463,6 +490,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_together_is_refused),
         cmocka_unit_test(what_does_not_go_with_a_kmip_provider_is_refused),
         cmocka_unit_test(a_kmip_provider_has_servers_files_and_a_timeout),
+        cmocka_unit_test(nothing_else_is_where_a_key_is_cached),
         cmocka_unit_test(a_kmip_provider_that_is_composed_reads_back),
         cmocka_unit_test(settings_have_their_limits),
         cmocka_unit_test(a_directory_without_conf_is_no_pool),
