@@ -164,12 +164,21 @@ static void store(struct key_cached *cached, const struct provider_config *provi
     snprintf(cached->failure, sizeof cached->failure, "%s", error_sentence(error));
 }
 
-/* Nothing was fetched; what there is may be of no use any more. */
-static void age(struct key_cached *cached, const struct kek_expected *expected, struct uuid pool)
+static bool one_answered(const struct kmip_report *reports, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (reports[i].error == ERROR_NONE)
+            return true;
+    return false;
+}
+
+/* Nothing was fetched; what there is may be of no use any more. While no server answers it is all that there is, and the clock may be
+ * wrong: then its age destroys nothing. */
+static void age(struct key_cached *cached, const struct kek_expected *expected, struct uuid pool, bool answered)
 {
     struct cached_key found;
     enum error error = look(expected, pool, &found);
-    if (error == ERROR_TIMED_OUT || error == ERROR_ROLLED_BACK)
+    if (answered && (error == ERROR_TIMED_OUT || error == ERROR_ROLLED_BACK))
         drop(cached, expected->provider, pool, error_sentence(error));
     else if (error == ERROR_KEY_ABSENT && found.kek_number < expected->number)
         drop(cached, expected->provider, pool, "another one is in force");
@@ -195,7 +204,7 @@ void key_cached_settle(struct key_cached *cached, struct pool *pool, const struc
     else if (kept != NULL && expected->in_force && expected->kek_kcv.known)
         store(cached, provider, which, kept->id, kek);
     else
-        age(cached, expected, which->pool);
+        age(cached, expected, which->pool, one_answered(reports, provider->server_count));
 }
 
 void key_cached_clear(struct key_cached *cached, const struct pool_conf *conf, const struct kek_expected *expected)

@@ -1,6 +1,6 @@
 /*
  * The cache of the key in force in the TPM (crypto/key_cache.h), as the daemon keeps it: renewed where a server gives the key,
- * destroyed where one says that the key has come to its end, or where it is too old. For health and `key status`, too.
+ * destroyed where one says that the key has come to its end, or, once one answers, where it is too old. For health and `key status`, too.
  */
 #ifndef COFFER_SERVER_KEY_CACHED_H
 #define COFFER_SERVER_KEY_CACHED_H
