@@ -26,6 +26,7 @@
 #include "server/health_check.h"
 #include "server/key_age.h"
 #include "server/key_care.h"
+#include "server/key_watch.h"
 
 #define FIRST      (60 * CLOCK_SECOND) /* when clients of the start have been served */
 #define PAUSE      (60 * CLOCK_SECOND)
@@ -80,6 +81,7 @@ static void change(struct pool *pool, const char *passphrase, size_t size, uint6
     } else {
         message(MESSAGE_NOTICE, "the key was changed by rekey-every, as `key rekey --shallow` does");
         key_care_note_change(pool_directory(pool));
+        key_watch_wake(); /* what was cached of the old key is of no use */
         key_age_note(pool);
         facts->failures = 0;
         facts->sentence[0] = '\0';

@@ -16,6 +16,10 @@
 
 static struct rekey_every_facts every;
 static uint64_t now;
+static unsigned wakes; /* of the watch, which caches the new key */
+
+void __wrap_key_watch_wake(void);
+void __wrap_key_watch_wake(void) { wakes++; }
 
 static void conf_append(const char *line)
 {
@@ -89,8 +93,10 @@ static void an_old_key_is_changed_once_and_the_audit_says_why(void **context)
     step(89);
     assert_int_equal(kek_number(), 1);
     assert_int_equal(every.due / DAY, (now + 90 * DAY) / DAY);
+    assert_int_equal(wakes, 0);
     step(91);
     assert_under_one_key(2);
+    assert_int_equal(wakes, 1);
     assert_string_equal(health(&finding), "ok");
     assert_fine(pool_audit_read(pool, entry_take, NULL, &verdict));
     assert_string_equal(last_operation, "key.rekey");
