@@ -146,7 +146,7 @@ static const struct kmip_report *kept_one(const struct kmip_report *reports, siz
     return NULL;
 }
 
-static void store(struct key_cached *cached, const struct provider_config *provider, const struct provider_kek *which,
+static bool store(struct key_cached *cached, const struct provider_config *provider, const struct provider_kek *which,
                   const char *id, const uint8_t kek[KEY_SIZE])
 {
     enum error error = key_cache_store(provider, which, id, clock_seconds(), kek);
@@ -155,13 +155,14 @@ static void store(struct key_cached *cached, const struct provider_config *provi
             message(MESSAGE_NOTICE, "provider %s: the key is cached in the TPM again", provider->name);
         cached->retry = 0;
         cached->failure[0] = '\0';
-        return;
+        return true;
     }
     cached->retry = clock_monotonic() + RETRY_PAUSE;
     if (strcmp(cached->failure, error_sentence(error)) != 0)
         message(MESSAGE_WARNING, "provider %s: the key cannot be cached in the TPM: %s; it is tried again", provider->name,
                 error_sentence(error));
     snprintf(cached->failure, sizeof cached->failure, "%s", error_sentence(error));
+    return false;
 }
 
 static bool one_answered(const struct kmip_report *reports, size_t count)
@@ -185,14 +186,14 @@ static void age(struct key_cached *cached, const struct kek_expected *expected, 
     error_forget();
 }
 
-void key_cached_settle(struct key_cached *cached, struct pool *pool, const struct kek_expected *expected,
+bool key_cached_settle(struct key_cached *cached, struct pool *pool, const struct kek_expected *expected,
                        const struct provider_kek *which, const struct kmip_report *reports, const uint8_t kek[KEY_SIZE])
 {
     const struct provider_config *provider = expected->provider;
     const struct kmip_report *ended = ending(reports, provider->server_count), *kept = kept_one(reports, provider->server_count);
     if (ended != NULL) {
         end(cached, pool, provider, which->pool, ended);
-        return;
+        return false;
     }
     if (kept != NULL && expected->kek_kcv.known && is_from_cache(pool)) {
         pool_kek_answered(pool, KEK_ACTIVE);
@@ -202,9 +203,20 @@ void key_cached_settle(struct key_cached *cached, struct pool *pool, const struc
     if (provider->cache_seconds == 0)
         drop(cached, provider, which->pool, "tpm-cache is not set any more");
     else if (kept != NULL && expected->in_force && expected->kek_kcv.known)
-        store(cached, provider, which, kept->id, kek);
+        return store(cached, provider, which, kept->id, kek);
     else
         age(cached, expected, which->pool, one_answered(reports, provider->server_count));
+    return false;
+}
+
+/* A change of keys after this look wakes the watch, and a key that is retired after it takes this file with it (provider_kmip.c). */
+void key_cached_confirm(struct key_cached *cached, const struct pool_conf *conf, const struct kek_expected *expected)
+{
+    struct kek_expected now;
+    if (kek_expect(conf, NULL, &now) != ERROR_NONE || !now.in_force || now.number != expected->number ||
+        !uuid_equal(now.provider->id, expected->provider->id))
+        drop(cached, expected->provider, conf->pool, "another one came into force just now");
+    error_forget();
 }
 
 void key_cached_clear(struct key_cached *cached, const struct pool_conf *conf, const struct kek_expected *expected)

@@ -38,9 +38,12 @@ struct key_cached {
 
 /* Whether the key is to be fetched for the cache. */
 bool key_cached_wants(const struct key_cached *cached, const struct kek_expected *expected, const struct provider_kek *which);
-/* What the servers answered. `kek`: where a report says that it was kept. */
-void key_cached_settle(struct key_cached *cached, struct pool *pool, const struct kek_expected *expected,
+/* What the servers answered. `kek`: where a report says that it was kept. True: it was cached; then key_cached_confirm() is next. */
+bool key_cached_settle(struct key_cached *cached, struct pool *pool, const struct kek_expected *expected,
                        const struct provider_kek *which, const struct kmip_report *reports, const uint8_t kek[KEY_SIZE]);
+/* The servers were asked, and the TPM, of a key that was in force before: where it is not any more, it may have been retired
+ * meanwhile, and its cache goes. `conf` is that of `expected`. */
+void key_cached_confirm(struct key_cached *cached, const struct pool_conf *conf, const struct kek_expected *expected);
 /* No key but that in force is cached. */
 void key_cached_clear(struct key_cached *cached, const struct pool_conf *conf, const struct kek_expected *expected);
 

@@ -98,7 +98,8 @@ static enum error servers_ask(const struct pool_conf *conf, const struct kek_exp
                             : provider_kmip_test(provider, &which, fetch, reports);
     if (error == ERROR_NONE) {
         kek_compare(expected, reports);
-        key_cached_settle(&watch.cached, watch.pool, expected, &which, reports, kek);
+        if (key_cached_settle(&watch.cached, watch.pool, expected, &which, reports, kek))
+            key_cached_confirm(&watch.cached, conf, expected);
         reports_take(reports, provider->server_count, fetch, facts);
     }
     arena_free(kek);

@@ -44,7 +44,7 @@ static void cache_write(uint64_t fetched)
 }
 
 static bool is_there(void) { return access(cache, F_OK) == 0; }
-static void settle(void) { key_cached_settle(&cached, pool, &expected, &which, &report, NULL); }
+static void settle(void) { assert_false(key_cached_settle(&cached, pool, &expected, &which, &report, NULL)); }
 
 static void a_wrong_clock_destroys_nothing_while_no_server_answers(void **context)
 {
@@ -80,6 +80,26 @@ static void what_is_no_cache_is_left_alone_and_told_once(void **context)
     assert_int_equal(cached.left_count, 0);
 }
 
+/* The key was fetched, changed and retired by somebody, and only then came the cache of it. */
+static void a_key_that_is_in_force_no_more_is_not_cached_again(void **context)
+{
+    struct kek_expected before;
+    (void)context;
+    assert_fine(kek_expect(pool->conf, NULL, &before));
+    before.provider = &kms;
+    cache_write(clock_seconds());
+    key_cached_confirm(&cached, pool->conf, &before);
+    assert_true(is_there());
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    key_cached_confirm(&cached, pool->conf, &before);
+    assert_false(is_there());
+    cache_write(clock_seconds());
+    kms.id = (struct uuid){{9}};
+    before.number = 2; /* of another provider */
+    key_cached_confirm(&cached, pool->conf, &before);
+    assert_false(is_there());
+}
+
 #define WITH_CACHE(name) cmocka_unit_test_setup_teardown(name, set_up, teardown)
 
 int main(void)
@@ -87,6 +107,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_CACHE(a_wrong_clock_destroys_nothing_while_no_server_answers),
         WITH_CACHE(what_is_no_cache_is_left_alone_and_told_once),
+        WITH_CACHE(a_key_that_is_in_force_no_more_is_not_cached_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
