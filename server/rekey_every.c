@@ -69,10 +69,34 @@ static void failed(struct rekey_every_facts *facts, const char *sentence, uint64
             time_of(facts->again, text));
 }
 
+/* Keys of servers stay there until they are retired, and the witness lists so many of them: one more would push the oldest out, which
+ * nobody would find again. One that was cut short may have one to list, too. */
+static bool no_room_for_old_key(struct pool *pool)
+{
+    struct pool_key_status status;
+    return pool_key_status(pool, &status) == ERROR_NONE && strcmp(status.type, "kmip") == 0 &&
+           status.retained_count + 1 + status.half_done > POOL_RETAINED_MAX;
+}
+
+static bool room_check(struct pool *pool, uint64_t now, struct rekey_every_facts *facts)
+{
+    facts->full = no_room_for_old_key(pool);
+    if (!facts->full)
+        return true;
+    char sentence[REKEY_EVERY_TEXT];
+    snprintf(sentence, sizeof sentence,
+             "its provider keeps old keys, of which at most %d are listed, and a change would push the oldest out: end old ones first, "
+             "`coffer key retire`", POOL_RETAINED_MAX);
+    failed(facts, sentence, now);
+    return false;
+}
+
 /* With `secret`, where the provider needs one. */
 static void change(struct pool *pool, const char *passphrase, size_t size, uint64_t now, struct rekey_every_facts *facts)
 {
     struct pool_rekey_options options = {.passphrase = passphrase, .passphrase_size = size};
+    if (!room_check(pool, now, facts))
+        return;
     pool_audit_reason(REASON);
     enum error error = pool_rekey(pool, &options);
     pool_audit_reason(NULL);
@@ -121,6 +145,7 @@ static void look_at(struct pool *pool, const struct pool_conf *conf, rekey_secre
     }
     if (facts->since != since->seconds) { /* somebody changed it */
         facts->failures = 0;
+        facts->full = false;
         facts->sentence[0] = '\0';
     }
     facts->since = since->seconds;
@@ -233,5 +258,5 @@ void check_rekey_due(const struct health_facts *facts, struct finding *finding)
              "the key was to be changed by itself (rekey-every) at %s, and that failed %u time%s: %s; tried again at %s",
              time_of(every->due, due), every->failures, every->failures == 1 ? "" : "s", every->sentence,
              time_of(every->again, again));
-    snprintf(finding->command, sizeof finding->command, "%s key rekey --shallow", facts->self);
+    snprintf(finding->command, sizeof finding->command, every->full ? "%s key retire" : "%s key rekey --shallow", facts->self);
 }

@@ -23,6 +23,7 @@ struct rekey_every_facts {
     unsigned failures;    /* one after the other */
     uint64_t again;       /* when it is tried again */
     char sentence[REKEY_EVERY_TEXT]; /* why the last one failed; empty: none did */
+    bool full;            /* that was for the number of old keys that nobody retired */
 };
 
 /* A passphrase that the daemon was given for its starts, as key_wait.h; *passphrase stays NULL where there is none. */

@@ -173,6 +173,50 @@ static void a_passphrase_has_to_be_there(void **context)
     assert_int_equal(before.entries + 1, after.entries);
 }
 
+/* As if its keys were on servers, where old ones stay. */
+static const char *old_keys(uint64_t count, const char *type)
+{
+    struct provider_config *provider = (struct provider_config *)pool->provider;
+    const char *before = provider->type;
+    pool->witness->retained_count = 0;
+    for (uint64_t number = 100; number < 100 + count; number++)
+        witness_retain(pool->witness, provider->id, number);
+    provider->type = type;
+    return before;
+}
+
+static void no_old_key_is_pushed_out_of_the_list(void **context)
+{
+    struct finding finding;
+    struct pool_key_status status;
+    (void)context;
+    conf_append("rekey-every = 90d");
+    const char *native = old_keys(POOL_RETAINED_MAX, "kmip");
+    step(91);
+    assert_int_equal(every.failures, 1);
+    assert_string_equal(health(&finding), "warning");
+    assert_non_null(strstr(finding.evidence, "end old ones first, `coffer key retire`"));
+    assert_string_equal(finding.command, "coffer key retire");
+    assert_fine(pool_key_status(pool, &status));
+    assert_int_equal(status.kek_number, 1);
+    assert_int_equal(status.retained_count, POOL_RETAINED_MAX);
+    assert_int_equal(status.retained[0].kek_number, 100);
+    old_keys(POOL_RETAINED_MAX, native); /* the key of a file leaves none behind */
+    rekey_every_step(pool, NULL, NULL, every.again, &every);
+    assert_int_equal(every.failures, 0);
+    assert_under_one_key(2);
+}
+
+static void with_room_for_one_more_old_key_it_is_changed(void **context)
+{
+    (void)context;
+    conf_append("rekey-every = 90d");
+    old_keys(POOL_RETAINED_MAX - 1, "kmip");
+    step(91);
+    assert_int_equal(every.failures, 0);
+    assert_under_one_key(2);
+}
+
 static void a_change_by_hand_ends_the_trouble(void **context)
 {
     struct finding finding;
@@ -218,6 +262,8 @@ int main(void)
         OF_FILE(without_it_nothing_changes),
         OF_FILE(an_old_key_is_changed_once_and_the_audit_says_why),
         OF_FILE(what_fails_is_told_and_tried_again_ever_later),
+        OF_FILE(no_old_key_is_pushed_out_of_the_list),
+        OF_FILE(with_room_for_one_more_old_key_it_is_changed),
         OF_FILE(a_change_by_hand_ends_the_trouble),
         OF_FILE(keys_get_ages),
         OF_PASSPHRASE(a_passphrase_has_to_be_there),
