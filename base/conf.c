@@ -148,6 +148,11 @@ uint64_t conf_duration(const struct conf *conf, const char *section, const char 
     return number_of(conf, section, name, CONF_DURATION, fallback);
 }
 
+uint64_t conf_period(const struct conf *conf, const char *section, const char *name, uint64_t fallback)
+{
+    return number_of(conf, section, name, CONF_PERIOD, fallback);
+}
+
 bool conf_bool(const struct conf *conf, const char *section, const char *name, bool fallback)
 {
     return number_of(conf, section, name, CONF_BOOL, fallback) != 0;

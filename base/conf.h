@@ -22,6 +22,7 @@ enum conf_type {
     CONF_TEXT,     /* not empty */
     CONF_SIZE,     /* size_parse */
     CONF_DURATION, /* duration_parse */
+    CONF_PERIOD,   /* period_parse: a duration, or off */
     CONF_BOOL,     /* yes, no, true, false, on, off */
     CONF_CHOICE,   /* one of `choices` */
 };
@@ -47,6 +48,7 @@ void conf_destroy(struct conf *conf); /* NULL is allowed */
 const char *conf_text(const struct conf *conf, const char *section, const char *name, const char *fallback);
 uint64_t conf_size(const struct conf *conf, const char *section, const char *name, uint64_t fallback);
 uint64_t conf_duration(const struct conf *conf, const char *section, const char *name, uint64_t fallback); /* seconds */
+uint64_t conf_period(const struct conf *conf, const char *section, const char *name, uint64_t fallback); /* seconds; off: 0 */
 bool conf_bool(const struct conf *conf, const char *section, const char *name, bool fallback);
 size_t conf_choice(const struct conf *conf, const char *section, const char *name, size_t fallback); /* its index */
 

@@ -149,6 +149,9 @@ static enum error value_parse(struct reading *reading, const struct conf_key *ke
         if (error == ERROR_NONE && *number && text[strspn(text, "0123456789.")] == 0)
             return fault(reading, "%s = %.64s has no unit: write 7d, 12h or 90s", key->name, text);
         break;
+    case CONF_PERIOD:
+        error = period_parse(text, number);
+        break;
     case CONF_BOOL:
         if (!parse_bool(text, number))
             return fault(reading, "%s: \"%.64s\" is neither yes nor no", key->name, text);

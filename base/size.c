@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/memory.h"
 
@@ -103,6 +104,17 @@ enum error duration_parse(const char *text, uint64_t *seconds)
     return number_parse(text, duration_unit, "duration", "30s, 90m, 12h, 7d or 2w", seconds);
 }
 
+enum error period_parse(const char *text, uint64_t *seconds)
+{
+    uint64_t parsed = 0;
+    if (strcasecmp(text, "off") != 0)
+        TRY(duration_parse(text, &parsed));
+    if (parsed != 0 && isdigit((unsigned char)text[strlen(text) - 1]))
+        return error_explain(ERROR_INVALID, "\"%.64s\" has no unit: write 7d, 12h or 90s, or off", text);
+    *seconds = parsed;
+    return ERROR_NONE;
+}
+
 /* Three digits of `value` in the first unit in which it rounds to less than `step`. */
 static void format_scaled(double value, double step, const char *const *units, size_t count, char *text, size_t size)
 {
@@ -145,5 +157,17 @@ char *duration_format(uint64_t nanoseconds, char *text, size_t size)
         format_two(seconds / 3600, "h", seconds / 60 % 60, "m", text, size);
     else
         format_two(seconds / 86400, "d", seconds / 3600 % 24, "h", text, size);
+    return text;
+}
+
+char *period_format(uint64_t seconds, char *text, size_t size)
+{
+    uint64_t unit = seconds % 86400 == 0 ? 86400 : 3600, count = seconds / unit;
+    if (seconds == 0)
+        snprintf(text, size, "off");
+    else if (seconds % unit != 0)
+        duration_format(seconds > UINT64_MAX / 1000000000 ? UINT64_MAX : seconds * 1000000000, text, size);
+    else
+        snprintf(text, size, "%ju %s%s", (uintmax_t)count, unit == 3600 ? "hour" : "day", count == 1 ? "" : "s");
     return text;
 }

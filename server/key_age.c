@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/size.h"
 #include "crypto/provider_key.h"
 #include "engine/coffer.h"
 #include "engine/pool/kek_number.h"
@@ -258,7 +259,7 @@ static const char *day_of(uint64_t seconds, char text[16])
 void check_cryptoperiod(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_age_facts *age = &facts->age;
-    char day[16];
+    char day[16], period[48];
     if (!facts->status->encryption) {
         finding_good(finding, "there is no key: the pool is not encrypted");
         return;
@@ -273,8 +274,8 @@ void check_cryptoperiod(const struct health_facts *facts, struct finding *findin
     uint64_t made = data ? age->data : age->root;
     finding->severity = "warning";
     snprintf(finding->evidence, sizeof finding->evidence,
-             "%s since %s, %llu days ago; coffer.conf allows %llu (cryptoperiod)",
+             "%s since %s, %llu days ago; coffer.conf allows %s (cryptoperiod)",
              data ? "data has been encrypted under one key" : "the root key has been the same", day_of(made, day),
-             (unsigned long long)((age->now - made) / DAY), (unsigned long long)(age->period / DAY));
+             (unsigned long long)((age->now - made) / DAY), period_format(age->period, period, sizeof period));
     snprintf(finding->command, sizeof finding->command, "%s key rekey %s", facts->self, data ? "--deep" : "--shallow --new-root");
 }

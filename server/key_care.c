@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/size.h"
 #include "crypto/recovery.h"
 #include "server/health_check.h"
 
@@ -126,7 +127,7 @@ void check_key_age(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_care_facts *care = &facts->care;
     uint64_t since = care->dates.change.seconds;
-    char day[16];
+    char day[16], period[48];
     if (nothing_known(facts, finding))
         return;
     finding_good(finding, "since when the key is in force is not known yet");
@@ -137,8 +138,8 @@ void check_key_age(const struct health_facts *facts, struct finding *finding)
         return;
     finding->severity = "warning";
     snprintf(finding->evidence, sizeof finding->evidence,
-             "the key has been in force since %s, %llu days ago; coffer.conf allows %llu (key-period)", day,
-             (unsigned long long)((care->now - since) / DAY), (unsigned long long)(care->period / DAY));
+             "the key has been in force since %s, %llu days ago; coffer.conf allows %s (key-period)", day,
+             (unsigned long long)((care->now - since) / DAY), period_format(care->period, period, sizeof period));
     snprintf(finding->command, sizeof finding->command, "%s key rekey --shallow", facts->self);
 }
 

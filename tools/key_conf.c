@@ -210,11 +210,13 @@ static enum error file_take(const struct arguments *arguments, const char *optio
 static enum error take_cache(const struct arguments *arguments, struct provider_config *provider)
 {
     const char *life = argument_value(arguments, "tpm-cache", NULL);
-    if (life == NULL)
+    enum error error = life == NULL ? ERROR_NONE : period_parse(life, &provider->cache_seconds);
+    if (error != ERROR_NONE)
+        return error_prefix(error, "--tpm-cache");
+    if (provider->cache_seconds == 0)
         return refuse(arguments, (const char *const[]){"tcti", NULL}, "--seal tpm, or --tpm-cache");
-    if (duration_parse(life, &provider->cache_seconds) != ERROR_NONE || provider->cache_seconds < KEY_CACHE_SECONDS_MIN ||
-        provider->cache_seconds > KEY_CACHE_SECONDS_MAX)
-        return error_explain(ERROR_INVALID, "--tpm-cache %s: from 1h to 366d is possible", life);
+    if (provider->cache_seconds < KEY_CACHE_SECONDS_MIN || provider->cache_seconds > KEY_CACHE_SECONDS_MAX)
+        return error_explain(ERROR_INVALID, "--tpm-cache %s: from 1h to 366d is possible, or off", life);
     provider->tcti = argument_value(arguments, "tcti", NULL);
     return provider->tcti != NULL ? tpm_tcti_check(provider->tcti) : ERROR_NONE;
 }

@@ -257,7 +257,7 @@ static const struct option_row options[] = {
     {"certificate", "FILE", "add: of type kmip: this machine's certificate", false},
     {"key", "FILE", "add: of type kmip: its key, which only its owner may read; use: a backup, as the proof", false},
     {"separate", NULL, "add: of type kmip: the servers do not share their keys", false},
-    {"tpm-cache", "TIME", "add: of type kmip: for so long (7d) the TPM opens the pool while no server answers", false},
+    {"tpm-cache", "TIME", "add: of type kmip: for so long (7d; off) the TPM opens the pool while no server answers", false},
     {"id", "UUID", "add: the id that it had when it was removed", false},
     {"passphrase-file", "FILE", "the present passphrase or PIN is in FILE (\"-\": standard input)", false},
     {"new-passphrase-file", "FILE", "use, reseal: the passphrase or PIN of the new key is in FILE", false},

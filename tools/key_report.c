@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/size.h"
 #include "engine/coffer.h"
 #include "tools/answer.h"
 #include "tools/client.h"
@@ -208,9 +209,7 @@ static void print_periods(FILE *out, const json_t *keys)
     char text[TEXT_SIZE];
     heading(out, "Periods of coffer.conf");
     for (size_t i = 0; i < COUNT_OF(periods); i++) {
-        uint64_t seconds = answer_figure(keys, periods[i].name);
-        snprintf(text, sizeof text, seconds == 0 ? "off" : "%" PRIu64 " days", seconds / 86400);
-        line(out, periods[i].label, text);
+        line(out, periods[i].label, period_format(answer_figure(keys, periods[i].name), text, sizeof text));
     }
 }
 

@@ -45,9 +45,9 @@ static const struct conf_key keys[] = {
     {"pool", "memory", CONF_SIZE, NULL, false},
     {"pool", "index-memory", CONF_SIZE, NULL, false},
     {"pool", "trash", CONF_DURATION, NULL, false},
-    {"pool", "key-period", CONF_DURATION, NULL, false},
-    {"pool", "cryptoperiod", CONF_DURATION, NULL, false},
-    {"pool", "rekey-every", CONF_DURATION, NULL, false},
+    {"pool", "key-period", CONF_PERIOD, NULL, false},
+    {"pool", "cryptoperiod", CONF_PERIOD, NULL, false},
+    {"pool", "rekey-every", CONF_PERIOD, NULL, false},
     {"pool", "compression", CONF_CHOICE, compression_choices, false},
     {"pool", "recompress", CONF_CHOICE, recompress_choices, false},
     {"server", "nbd", CONF_TEXT, NULL, true},
@@ -63,7 +63,7 @@ static const struct conf_key keys[] = {
     {"provider *", "key", CONF_TEXT, NULL, false},
     {"provider *", "timeout", CONF_DURATION, NULL, false},
     {"provider *", "replicated", CONF_BOOL, NULL, false},
-    {"provider *", "tpm-cache", CONF_DURATION, NULL, false},
+    {"provider *", "tpm-cache", CONF_PERIOD, NULL, false},
     {"provider *", "tcti", CONF_TEXT, NULL, false},
     {"provider *", "pcrs", CONF_TEXT, NULL, true},
     {"group *", "uuid", CONF_TEXT, NULL, false},
@@ -296,10 +296,10 @@ static enum error take_cache(const struct pool_conf *conf, const char *section, 
     if (conf_count(conf->source, section, "tpm-cache") == 0)
         return refuse_keys(conf, section, (const char *const[]){"tcti", NULL},
                            "is not for type = kmip, whose key stays on the servers, but with tpm-cache");
-    provider->cache_seconds = conf_duration(conf->source, section, "tpm-cache", 0);
+    provider->cache_seconds = conf_period(conf->source, section, "tpm-cache", 0);
     if (provider->cache_seconds != 0 &&
         (provider->cache_seconds < KEY_CACHE_SECONDS_MIN || provider->cache_seconds > KEY_CACHE_SECONDS_MAX))
-        return conf_complain(conf->source, section, "tpm-cache", "0 (no cache), or from 1h to 366d is possible");
+        return conf_complain(conf->source, section, "tpm-cache", "from 1h to 366d is possible, or off");
     return take_tcti(conf, section, provider);
 }
 
@@ -397,11 +397,11 @@ static void take_recompress(struct pool_conf *conf)
 
 static enum error take_periods(struct pool_conf *conf)
 {
-    conf->key_period = conf_duration(conf->source, "pool", "key-period", POOL_KEY_PERIOD_DEFAULT);
-    conf->cryptoperiod = conf_duration(conf->source, "pool", "cryptoperiod", POOL_CRYPTOPERIOD_DEFAULT);
-    conf->rekey_every = conf_duration(conf->source, "pool", "rekey-every", 0);
+    conf->key_period = conf_period(conf->source, "pool", "key-period", POOL_KEY_PERIOD_DEFAULT);
+    conf->cryptoperiod = conf_period(conf->source, "pool", "cryptoperiod", POOL_CRYPTOPERIOD_DEFAULT);
+    conf->rekey_every = conf_period(conf->source, "pool", "rekey-every", 0);
     if (conf->rekey_every != 0 && conf->rekey_every < POOL_REKEY_EVERY_MIN)
-        return conf_complain(conf->source, "pool", "rekey-every", "an hour (1h) or more is possible, or 0 for never");
+        return conf_complain(conf->source, "pool", "rekey-every", "an hour (1h) or more is possible, or off");
     return ERROR_NONE;
 }
 

@@ -27,12 +27,12 @@ static const char pool_settings[] = "\n"
                                     "#index-memory = 64M\n"
                                     "# How long deleted disks stay in the trash.\n"
                                     "#trash = 7d\n"
-                                    "# How old the key may become before health asks for a new one (key rekey); 0: any age.\n"
+                                    "# How old the key may become before health asks for a new one (key rekey); off: any age.\n"
                                     "#key-period = 365d\n"
-                                    "# The same of data keys and the root key (NIST SP 800-57 part 1: two years); 0: any age.\n"
+                                    "# The same of data keys and the root key (NIST SP 800-57 part 1: two years); off: any age.\n"
                                     "#cryptoperiod = 730d\n"
-                                    "# How old the key becomes before cofferd makes a new one by itself; 0: it does not.\n"
-                                    "#rekey-every = 0\n"
+                                    "# How old the key becomes before cofferd makes a new one by itself (90d, say); off: it does not.\n"
+                                    "#rekey-every = off\n"
                                     "# auto (by load), none, lz4, or a fixed zstd-1 to zstd-19.\n"
                                     "#compression = auto\n"
                                     "# What auto compressed fast is compressed harder while nobody writes: on, off, or\n"
@@ -80,10 +80,10 @@ static void put_kmip(FILE *out, const struct provider_config *provider)
             provider->timeout == PROVIDER_TIMEOUT_DEFAULT ? "#" : "", provider->timeout / 1000);
     fprintf(out, "# Whether what one server makes the others have, too.\n%sreplicated = %s\n",
             provider->separate ? "" : "#", provider->separate ? "no" : "yes");
-    fprintf(out, "# How long after it was fetched the key opens the pool while no server answers, kept sealed in the TPM;\n"
-                 "# 0: it is not kept. tcti: how the TPM is reached.\n");
+    fprintf(out, "# How long after it was fetched the key opens the pool while no server answers, kept sealed in the TPM\n"
+                 "# (7d, say); off: it is not kept. tcti: how the TPM is reached.\n");
     if (provider->cache_seconds == 0)
-        fputs("#tpm-cache = 7d\n", out);
+        fputs("#tpm-cache = off\n", out);
     else
         fprintf(out, "tpm-cache = %" PRIu64 "s\n", provider->cache_seconds);
     fprintf(out, "%stcti = %s\n", provider->tcti == NULL ? "#" : "", provider->tcti == NULL ? TPM_TCTI_DEFAULT : provider->tcti);

@@ -3,9 +3,18 @@
 overwrites nothing and is its owner's alone. `key status` tells ages, and they outlive a restart."""
 import json
 import os
+import re
 import time
 
 from coffer import Pool
+
+
+def set_periods(pool, period):
+    conf = os.path.join(pool.directory, "coffer.conf")
+    with open(conf) as file:
+        text = file.read()
+    with open(conf, "w") as file:
+        file.write(re.sub(r"(?m)^#?(key-period|cryptoperiod|rekey-every) = .*$", rf"\1 = {period}", text))
 
 
 def main():
@@ -18,8 +27,12 @@ def main():
     for made in (status["kek_made"], status["root_made"], status["key_since"], *(row["made"] for row in status["data_keys"])):
         assert started - 600 < made < time.time() + 600, (made, status)
     assert status["cryptoperiod"] == 730 * 86400 and status["rekey_every"] == 0, status
+    add = ("key", "provider", "add", "kms", "--type", "kmip", "--servers", "127.0.0.1", "--tpm-cache")
+    assert "no unit" in pool.refused(*add, "7") and "366d" in pool.refused(*add, "5m")
+    assert "needs --servers" in pool.refused(*add, "off")  # which is fine; files are missing
     assert "Root key made" in pool.coffer("key", "status") and "; made " in pool.coffer("key", "status")
     pool.stop()
+    set_periods(pool, "off")
     pool.start()
     again = pool.json("key", "status")
     assert [again[name] for name in ("kek_made", "root_made")] == [status[name] for name in ("kek_made", "root_made")], again
@@ -51,7 +64,11 @@ def main():
     with open(next(path for path in pool.files() if path.endswith(".key"))) as file:
         secret = json.load(file)["kdk"]
     assert secret not in text and secret not in json.dumps(report)
-    assert pool.coffer("key", "report", "-").splitlines()[0] == text.splitlines()[0]
+    assert "rekey-every              off\n" in text, text
+    set_periods(pool, "36h")
+    again = pool.coffer("key", "report", "-")
+    assert again.splitlines()[0] == text.splitlines()[0]
+    assert again.count(" 36 hours\n") == 3, again
     pool.coffer("lock")
     assert "locked" in pool.refused("key", "report", os.path.join(pool.base, "none"), status=3)
     assert not os.path.exists(os.path.join(pool.base, "none"))

@@ -144,6 +144,9 @@ static void a_kmip_provider_has_servers_files_and_a_timeout(void **context)
     conf = parsed(WITH_KMIP("servers = a\ntpm-cache = 0\n" KMIP_FILES));
     assert_int_equal(conf->provider->cache_seconds, 0);
     pool_conf_destroy(conf);
+    conf = parsed(WITH_KMIP("servers = a\ntpm-cache = off\n" KMIP_FILES));
+    assert_int_equal(conf->provider->cache_seconds, 0);
+    pool_conf_destroy(conf);
     conf = parsed(WITH_KMIP("servers = a\ntimeout = 1m\nreplicated = no\n" KMIP_FILES));
     assert_int_equal(conf->provider->timeout, 60000);
     assert_true(conf->provider->separate);
@@ -221,6 +224,7 @@ static void settings_have_their_limits(void **context)
     assert_refused("[pool]\n" POOL "encryption = null\nprovider = native\n" PROVIDER GROUP, "required");
     assert_refused("[pool]\n" POOL "fingerprint = md5\nprovider = native\n" PROVIDER GROUP, "hmac-sha256");
     assert_refused("[pool]\n" POOL "rekey-every = 59m\nprovider = native\n" PROVIDER GROUP, "an hour");
+    assert_refused("[pool]\n" POOL "rekey-every = 90\nprovider = native\n" PROVIDER GROUP, "or off");
     assert_refused("[pool]\n" POOL "cryptoperiod = long\nprovider = native\n" PROVIDER GROUP, "cryptoperiod");
     assert_refused("[pool]\n" POOL "trash = soon\nprovider = native\n" PROVIDER GROUP, "trash");
     assert_refused(SMALLEST "[server]\nnbd = http:x\n", "unix:PATH");
@@ -251,6 +255,17 @@ static void the_smallest_conf_gets_the_defaults(void **context)
     assert_int_equal(conf->group_count, 1);
     assert_string_equal(conf->groups[0].name, "g1");
     assert_string_equal(conf->groups[0].devices[0].path, "/pool/disk");
+    pool_conf_destroy(conf);
+}
+
+static void periods_can_be_off(void **context)
+{
+    (void)context;
+    struct pool_conf *conf =
+        parsed("[pool]\n" POOL "provider = native\nkey-period = off\ncryptoperiod = off\nrekey-every = off\n" PROVIDER GROUP);
+    assert_int_equal(conf->key_period, 0);
+    assert_int_equal(conf->cryptoperiod, 0);
+    assert_int_equal(conf->rekey_every, 0);
     pool_conf_destroy(conf);
 }
 
@@ -495,6 +510,7 @@ int main(void)
         cmocka_unit_test(settings_have_their_limits),
         cmocka_unit_test(a_directory_without_conf_is_no_pool),
         cmocka_unit_test(the_smallest_conf_gets_the_defaults),
+        cmocka_unit_test(periods_can_be_off),
         cmocka_unit_test(everything_can_be_set),
         cmocka_unit_test(each_compression_has_its_level),
         cmocka_unit_test(what_lz4_compressed_is_compressed_harder_where_nobody_asked_for_lz4),

@@ -86,6 +86,32 @@ static void durations_are_seconds(void **state)
     }
 }
 
+static void a_period_may_be_off(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t seconds;
+        const char *written;
+    } cases[] = {{"off", 0, "off"},        {"OFF", 0, "off"},      {"0", 0, "off"},       {"0d", 0, "off"},
+                 {"1h", 3600, "1 hour"},   {"36h", 129600, "36 hours"}, {"1d", 86400, "1 day"}, {"52w", 31449600, "364 days"},
+                 {"90m", 5400, "1 h 30 m"}};
+    char text[48];
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint64_t seconds = 42;
+        assert_int_equal(period_parse(cases[i].text, &seconds), ERROR_NONE);
+        assert_true(seconds == cases[i].seconds);
+        assert_string_equal(period_format(seconds, text, sizeof text), cases[i].written);
+    }
+    static const char *const bad[] = {"7", "1.5", "", "of", "offs", "on", "no"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        uint64_t seconds = 42;
+        assert_int_equal(period_parse(bad[i], &seconds), ERROR_INVALID);
+        assert_true(seconds == 42);
+    }
+    assert_true(strlen(period_format(UINT64_MAX, text, sizeof text)) > 0);
+}
+
 static void sizes_are_written_with_three_digits(void **state)
 {
     (void)state;
@@ -145,6 +171,7 @@ int main(void)
         cmocka_unit_test(sizes_are_powers_of_1024),
         cmocka_unit_test(what_is_no_duration_is_refused),
         cmocka_unit_test(durations_are_seconds),
+        cmocka_unit_test(a_period_may_be_off),
         cmocka_unit_test(sizes_are_written_with_three_digits),
         cmocka_unit_test(durations_are_written_with_two_units),
         cmocka_unit_test(a_short_buffer_is_not_overrun),
