@@ -346,6 +346,20 @@ static void check_copies(const struct health_facts *facts, struct finding *findi
              facts->status->device_count, facts->status->device_count == 1 ? "" : "s");
 }
 
+/* It stays so over restarts, until somebody says otherwise. */
+static void check_deep_rekey(const struct health_facts *facts, struct finding *finding)
+{
+    const struct deep_rekey_status *deep = &facts->deep;
+    uint64_t percent = deep->bytes_total == 0 ? 0 : (deep->bytes_left * 100 + deep->bytes_total - 1) / deep->bytes_total;
+    finding_good(finding, "no deep rekey is paused");
+    if (deep->state != DEEP_REKEY_PAUSED)
+        return;
+    finding->severity = "warning";
+    snprintf(finding->evidence, sizeof(finding->evidence), "a deep rekey is paused, %llu %% under old keys",
+             (unsigned long long)percent);
+    snprintf(finding->command, sizeof(finding->command), "%s key resume", facts->self);
+}
+
 static void check_audit(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_audit_state *audit = &facts->audit;
@@ -380,7 +394,7 @@ static const struct {
     {"KEY_OLD", check_key_age},      {"RECOVERY_OUTDATED", check_recovery},
     {"KEY_FROM_CACHE", check_key_cached},
     {"KEY_CRYPTOPERIOD", check_cryptoperiod}, {"REKEY_DUE", check_rekey_due},
-    {"KMS_ON_POOL", check_kms_on_pool},
+    {"REKEY_PAUSED", check_deep_rekey}, {"KMS_ON_POOL", check_kms_on_pool},
 };
 
 json_t *health_json(const struct health_facts *facts)

@@ -40,6 +40,7 @@ struct health_facts {
     struct kms_cycle_facts cycle;
     struct key_age_facts age;
     struct rekey_every_facts every;
+    struct deep_rekey_status deep;
 };
 
 /* Fills in what is not in the status, from the pool directory. */

@@ -214,14 +214,43 @@ void key_age_tell(struct pool *pool, json_t *json)
 
 /* ---- health --------------------------------------------------------------------------------------------------------- */
 
-/* While a deep rekey is under way a device has two: the newer one counts, the older is going. */
-static uint64_t newest_of(const struct key_ages *ages, struct uuid device)
+/* A deep rekey leaves an old key in use until nothing is under it, however long it is paused. */
+uint64_t key_age_oldest(const struct key_ages *ages, const struct pool_key_list *list, const struct key_slot_info *slots,
+                        size_t count)
 {
-    uint64_t newest = 0;
-    for (size_t i = 0; i < ages->count; i++)
-        if (ages->items[i].kind == KEY_AGE_DATA && uuid_equal(ages->items[i].id, device))
-            newest = MAX(newest, ages->items[i].seconds);
-    return newest;
+    uint64_t oldest = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t d = 0; d < list->device_count && slots[i].segments != 0; d++) {
+            const struct key_age *age = strcmp(slots[i].device, list->devices[d].path) != 0
+                                            ? NULL
+                                            : key_age_find(ages, KEY_AGE_DATA, list->devices[d].id, slots[i].slot);
+            if (age != NULL && (oldest == 0 || age->seconds < oldest))
+                oldest = age->seconds;
+        }
+    return oldest;
+}
+
+static enum error see(struct pool *pool, struct key_ages *ages, struct key_age_facts *facts)
+{
+    AUTO_FREE struct key_slot_info *slots = NULL;
+    size_t count;
+    struct pool_key_list list;
+    TRY(key_ages_load(pool_directory(pool), ages));
+    TRY(pool_key_slots(pool, &slots, &count));
+    TRY(pool_key_list(pool, &list));
+    uint64_t oldest = key_age_oldest(ages, &list, slots, count);
+    if (oldest != 0)
+        facts->data = oldest;
+    free(list.keys);
+    free(list.devices);
+    return ERROR_NONE;
+}
+
+void key_age_see(struct pool *pool, struct key_age_facts *facts)
+{
+    AUTO_FREE struct key_ages *ages = memory_zeroed(1, sizeof *ages);
+    if (!facts->known || ages == NULL || see(pool, ages, facts) != ERROR_NONE)
+        error_forget();
 }
 
 void key_age_look(const struct pool_conf *conf, struct key_age_facts *facts)
@@ -232,9 +261,8 @@ void key_age_look(const struct pool_conf *conf, struct key_age_facts *facts)
         return;
     for (size_t i = 0; i < ages->count; i++) {
         const struct key_age *age = &ages->items[i];
-        uint64_t newest = age->kind == KEY_AGE_DATA ? newest_of(ages, age->id) : 0;
-        if (newest != 0 && (facts->data == 0 || newest < facts->data))
-            facts->data = newest;
+        if (age->kind == KEY_AGE_DATA && (facts->data == 0 || age->seconds < facts->data))
+            facts->data = age->seconds;
         if (age->kind == KEY_AGE_ROOT)
             facts->root = age->seconds;
     }
@@ -277,5 +305,10 @@ void check_cryptoperiod(const struct health_facts *facts, struct finding *findin
              "%s since %s, %llu days ago; coffer.conf allows %s (cryptoperiod)",
              data ? "data has been encrypted under one key" : "the root key has been the same", day_of(made, day),
              (unsigned long long)((age->now - made) / DAY), period_format(age->period, period, sizeof period));
-    snprintf(finding->command, sizeof finding->command, "%s key rekey %s", facts->self, data ? "--deep" : "--shallow --new-root");
+    bool begun = facts->deep.state == DEEP_REKEY_RUNNING || facts->deep.state == DEEP_REKEY_PAUSED;
+    if (data && begun) /* another one would be refused */
+        snprintf(finding->command, sizeof finding->command, "%s key %s", facts->self,
+                 facts->deep.state == DEEP_REKEY_PAUSED ? "resume" : "status");
+    else
+        snprintf(finding->command, sizeof finding->command, "%s key rekey %s", facts->self, data ? "--deep" : "--shallow --new-root");
 }

@@ -64,6 +64,9 @@ static void remind(struct key_reminder *reminder)
     key_care_look(conf, &facts->care);
     key_age_look(conf, &facts->age);
     pool_conf_destroy(conf);
+    key_age_see(reminder->pool, &facts->age);
+    if (pool_deep_rekey_status(reminder->pool, &facts->deep) != ERROR_NONE)
+        error_forget();
     say(facts);
 }
 

@@ -191,6 +191,9 @@ enum error method_pool_health(struct methods *methods, json_t *parameters, json_
     pool_audit_state(methods->pool, &facts->audit);
     error_forget();
     health_facts_gather(facts, pool_directory(methods->pool));
+    key_age_see(methods->pool, &facts->age);
+    if (pool_deep_rekey_status(methods->pool, &facts->deep) != ERROR_NONE)
+        error_forget();
     kms_cycle_look(methods->pool, &facts->cycle);
     json_t *rows = health_json(facts);
     if (rows == NULL)

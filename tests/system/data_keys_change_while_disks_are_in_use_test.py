@@ -74,6 +74,8 @@ def test_under_load_and_over_kills():
         assert pool.json("key", "pause")["deep_rekey"]["state"] == "paused"
         left = pool.json("key", "status")["deep_rekey"]["bytes_left"]
         assert left > 0
+        told = pool.health()["REKEY_PAUSED"]
+        assert told["severity"] == "warning" and told["command"].endswith("key resume"), told
         time.sleep(0.5)
         assert pool.json("key", "resume")["deep_rekey"]["state"] == "running"
         time.sleep(1)

@@ -172,6 +172,23 @@ static void health_says_what_is_wrong_with_the_audit(void **state)
     json_decref(checks);
 }
 
+static void health_tells_of_a_deep_rekey_that_is_paused(void **state)
+{
+    (void)state;
+    struct pool_status status = {.encryption = true};
+    struct health_facts facts = {.status = &status, .self = "coffer",
+                                 .deep = {.state = DEEP_REKEY_RUNNING, .bytes_left = 1, .bytes_total = 900}};
+    json_t *checks = health_json(&facts);
+    assert_string_equal(severity(checks, "REKEY_PAUSED"), "ok");
+    json_decref(checks);
+    facts.deep.state = DEEP_REKEY_PAUSED;
+    checks = health_json(&facts);
+    assert_string_equal(severity(checks, "REKEY_PAUSED"), "warning");
+    assert_string_equal(evidence(checks, "REKEY_PAUSED"), "a deep rekey is paused, 1 % under old keys");
+    assert_string_equal(field(checks, "REKEY_PAUSED", "command"), "coffer key resume");
+    json_decref(checks);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +196,7 @@ int main(void)
         cmocka_unit_test(health_tells_of_the_key_in_the_cache),
         cmocka_unit_test(health_looks_at_a_pool_whose_key_is_on_servers),
         cmocka_unit_test(health_says_what_is_wrong_with_the_audit),
+        cmocka_unit_test(health_tells_of_a_deep_rekey_that_is_paused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

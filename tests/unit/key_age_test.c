@@ -147,6 +147,13 @@ static void a_key_beyond_its_cryptoperiod_is_told(void **state)
     assert_string_equal(severity(), "warning");
     assert_non_null(strstr(finding.evidence, "730 days ago"));
     assert_string_equal(finding.command, "coffer key rekey --deep");
+    facts.deep.state = DEEP_REKEY_PAUSED; /* a second one would be refused */
+    assert_string_equal(severity(), "warning");
+    assert_string_equal(finding.command, "coffer key resume");
+    facts.deep.state = DEEP_REKEY_RUNNING;
+    assert_string_equal(severity(), "warning");
+    assert_string_equal(finding.command, "coffer key status");
+    facts.deep.state = DEEP_REKEY_COMPLETE;
     facts.age.data += DAY;
     assert_string_equal(severity(), "warning");
     assert_string_equal(finding.command, "coffer key rekey --shallow --new-root");
@@ -160,8 +167,8 @@ static void a_key_beyond_its_cryptoperiod_is_told(void **state)
     assert_string_equal(severity(), "ok");
 }
 
-/* During a deep rekey a device has two data keys: the newer one counts; of several devices the one that is worst off. */
-static void the_newest_key_of_each_device_counts(void **state)
+/* During a deep rekey a device has two data keys: the older one counts while something is under it. */
+static void the_oldest_key_that_is_in_use_counts(void **state)
 {
     struct provider_config provider = {.name = "a"};
     struct pool_conf conf = {.directory = directory, .provider = &provider, .cryptoperiod = 5};
@@ -173,9 +180,23 @@ static void the_newest_key_of_each_device_counts(void **state)
     assert_int_equal(key_ages_note(directory, &ages), ERROR_NONE);
     key_age_look(&conf, &facts.age);
     assert_true(facts.age.known);
-    assert_int_equal(facts.age.data, BEGIN + 2 * DAY);
+    assert_int_equal(facts.age.data, BEGIN);
     assert_int_equal(facts.age.root, BEGIN);
     assert_int_equal(facts.age.period, 5);
+
+    struct pool_key_device devices[2] = {{.path = "/dev/a", .id = {{2}}}, {.path = "/dev/b", .id = {{3}}}};
+    struct pool_key_list list = {.device_count = 2, .devices = devices};
+    struct key_slot_info slots[] = {{.device = "/dev/a", .slot = 1, .segments = 4},
+                                    {.device = "/dev/a", .slot = 2, .current = true, .segments = 1},
+                                    {.device = "/dev/b", .slot = 1, .current = true, .segments = 1},
+                                    {.device = "/dev/c", .slot = 1, .current = true, .segments = 1}};
+    assert_int_equal(key_age_oldest(&ages, &list, slots, 4), BEGIN);
+    slots[0].segments = 0; /* it is about to be destroyed */
+    assert_int_equal(key_age_oldest(&ages, &list, slots, 4), BEGIN + 2 * DAY);
+    slots[2].segments = 0;
+    assert_int_equal(key_age_oldest(&ages, &list, slots, 4), BEGIN + 3 * DAY);
+    slots[1].segments = 0;
+    assert_int_equal(key_age_oldest(&ages, &list, slots, 4), 0);
     conf.provider = NULL;
     key_age_look(&conf, &facts.age);
     assert_false(facts.age.known);
@@ -190,7 +211,7 @@ int main(void)
         TEST(what_is_no_age_is_refused),
         TEST(what_there_is_is_noted),
         TEST(a_key_beyond_its_cryptoperiod_is_told),
-        TEST(the_newest_key_of_each_device_counts),
+        TEST(the_oldest_key_that_is_in_use_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
