@@ -14,6 +14,7 @@
 #include "server/nbd_owner.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -72,21 +73,33 @@ static bool sockets_read(int pid, const char *proc, struct sockets *sockets)
 
 /* ---- Unix ------------------------------------------------------------------------------------------------------------ */
 
-static uint64_t peer_of_answer(const struct nlmsghdr *head, size_t size)
+/* What the kernel says of the other end of a socket. */
+enum other_end {
+    END_UNKNOWN, /* it could not be asked */
+    END_GONE,    /* it knows no such socket, or has no such table */
+    END_FOUND,   /* *inode is told; 0: not connected */
+};
+
+static enum other_end answer_take(const struct nlmsghdr *head, size_t size, uint64_t *inode)
 {
-    if (!NLMSG_OK(head, size) || head->nlmsg_type != SOCK_DIAG_BY_FAMILY || head->nlmsg_len < NLMSG_LENGTH(sizeof(struct unix_diag_msg)))
-        return 0;
+    if (!NLMSG_OK(head, size))
+        return END_UNKNOWN;
+    if (head->nlmsg_type == NLMSG_ERROR && head->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr)))
+        return ((const struct nlmsgerr *)NLMSG_DATA(head))->error == -ENOENT ? END_GONE : END_UNKNOWN;
+    if (head->nlmsg_type != SOCK_DIAG_BY_FAMILY || head->nlmsg_len < NLMSG_LENGTH(sizeof(struct unix_diag_msg)))
+        return END_UNKNOWN;
     const struct unix_diag_msg *message = NLMSG_DATA(head);
     const struct rtattr *attribute = (const struct rtattr *)(message + 1);
     size_t left = head->nlmsg_len - NLMSG_LENGTH(sizeof *message);
+    *inode = 0;
     for (; RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left))
         if (attribute->rta_type == UNIX_DIAG_PEER && RTA_PAYLOAD(attribute) >= sizeof(uint32_t))
-            return *(const uint32_t *)RTA_DATA(attribute);
-    return 0;
+            *inode = *(const uint32_t *)RTA_DATA(attribute);
+    return END_FOUND;
 }
 
-/* The inode of the other end of a Unix socket of this process; 0: not to be had. */
-static uint64_t unix_other_end(uint64_t inode)
+/* Of a Unix socket of this process. */
+static enum other_end other_end_ask(uint64_t inode, uint64_t *other)
 {
     struct {
         struct nlmsghdr head;
@@ -99,14 +112,36 @@ static uint64_t unix_other_end(uint64_t inode)
     _Alignas(struct nlmsghdr) char answer[1024];
     int diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (diag < 0)
-        return 0;
-    uint64_t other = 0;
+        return END_UNKNOWN; /* a unit that allows no AF_NETLINK */
+    enum other_end end = END_UNKNOWN;
     if (send(diag, &question, sizeof question, 0) == (ssize_t)sizeof question) {
         ssize_t size = recv(diag, answer, sizeof answer, MSG_DONTWAIT); /* the kernel answers within send() */
-        other = size > 0 ? peer_of_answer((const struct nlmsghdr *)answer, (size_t)size) : 0;
+        end = size > 0 ? answer_take((const struct nlmsghdr *)answer, (size_t)size, other) : END_UNKNOWN;
     }
     close(diag);
-    return other;
+    return end;
+}
+
+/* A kernel without unix_diag calls each socket one that there is not: so it is asked for one that there is. */
+static bool diag_works(void)
+{
+    int ends[2];
+    struct stat here;
+    uint64_t other;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return false;
+    bool works = fstat(ends[0], &here) == 0 && other_end_ask(here.st_ino, &other) == END_FOUND;
+    close(ends[0]);
+    close(ends[1]);
+    return works;
+}
+
+/* False where the kernel cannot be asked; *other is 0 where there is none. */
+static bool unix_other_end(uint64_t inode, uint64_t *other)
+{
+    *other = 0;
+    enum other_end end = other_end_ask(inode, other);
+    return end == END_FOUND || (end == END_GONE && diag_works());
 }
 
 /* ---- TCP ------------------------------------------------------------------------------------------------------------- */
@@ -166,35 +201,67 @@ static bool is_peer(const struct sockaddr_storage *address, const struct nbd_pee
     return false;
 }
 
-/* Whether this end of one of its sockets is the address of a client of ours. */
-static bool tcp_is_ours(int pid, const char *proc, const char *table, const struct sockets *sockets, const struct nbd_peer *peers,
-                        size_t count)
+/* Whether this end of one of its sockets is the address of a client of ours. There is no table of IPv6 where that is off. */
+static enum nbd_owner tcp_owner(int pid, const char *proc, const char *table, const struct sockets *sockets,
+                                const struct nbd_peer *peers, size_t count)
 {
     char path[PATH_MAX], line[512], here[64];
     snprintf(path, sizeof path, "%s/%d/net/%s", proc, pid, table);
     FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return errno == ENOENT && strcmp(table, "tcp6") == 0 ? NBD_OWNER_OTHER : NBD_OWNER_UNKNOWN;
     bool ours = false;
-    while (file != NULL && !ours && fgets(line, sizeof line, file) != NULL) {
+    while (!ours && fgets(line, sizeof line, file) != NULL) {
         unsigned long long inode;
         struct sockaddr_storage address;
         ours = sscanf(line, " %*d: %63s %*s %*s %*s %*s %*s %*s %*s %llu", here, &inode) == 2 && has(sockets, inode) &&
                tcp_address(here, &address) && is_peer(&address, peers, count);
     }
-    if (file != NULL)
-        fclose(file);
-    return ours;
+    bool all = !ferror(file);
+    fclose(file);
+    return ours ? NBD_OWNER_THIS : all ? NBD_OWNER_OTHER : NBD_OWNER_UNKNOWN;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------- */
 
-static bool unix_is_ours(const struct sockets *sockets, const struct nbd_peer *peers, size_t count)
+static enum nbd_owner unix_owner(const struct sockets *sockets, const struct nbd_peer *peers, size_t count)
 {
+    enum nbd_owner owner = NBD_OWNER_OTHER;
     for (size_t i = 0; i < count; i++) {
-        uint64_t other = peers[i].address.ss_family == AF_UNIX ? unix_other_end(peers[i].inode) : 0;
+        uint64_t other = 0;
+        if (peers[i].address.ss_family == AF_UNIX && !unix_other_end(peers[i].inode, &other))
+            owner = NBD_OWNER_UNKNOWN;
         if (other != 0 && has(sockets, other))
-            return true;
+            return NBD_OWNER_THIS;
     }
+    return owner;
+}
+
+static bool any_is_tcp(const struct nbd_peer *peers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (peers[i].address.ss_family != AF_UNIX)
+            return true;
     return false;
+}
+
+/* That it is ours is sure where any way says so; that it is not, where all do. */
+static enum nbd_owner sockets_owner(int pid, const char *proc, const struct sockets *sockets, const struct nbd_peer *peers,
+                                    size_t count)
+{
+    enum nbd_owner found[] = {unix_owner(sockets, peers, count), NBD_OWNER_OTHER, NBD_OWNER_OTHER};
+    enum nbd_owner owner = NBD_OWNER_OTHER;
+    if (any_is_tcp(peers, count)) {
+        found[1] = tcp_owner(pid, proc, "tcp", sockets, peers, count);
+        found[2] = tcp_owner(pid, proc, "tcp6", sockets, peers, count);
+    }
+    for (size_t i = 0; i < COUNT_OF(found); i++) {
+        if (found[i] == NBD_OWNER_THIS)
+            return NBD_OWNER_THIS;
+        if (found[i] == NBD_OWNER_UNKNOWN)
+            owner = NBD_OWNER_UNKNOWN;
+    }
+    return owner;
 }
 
 static bool sees_all(const char *proc)
@@ -217,8 +284,5 @@ enum nbd_owner nbd_owner_find(int pid, const char *proc, const struct nbd_peer *
             return NBD_OWNER_THIS;
     if (!sockets_read(pid, proc, sockets) || sockets->count == 0)
         return NBD_OWNER_UNKNOWN;
-    if (unix_is_ours(sockets, peers, count) || tcp_is_ours(pid, proc, "tcp", sockets, peers, count) ||
-        tcp_is_ours(pid, proc, "tcp6", sockets, peers, count))
-        return NBD_OWNER_THIS;
-    return NBD_OWNER_OTHER;
+    return sockets_owner(pid, proc, sockets, peers, count);
 }

@@ -9,13 +9,19 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <ftw.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -197,6 +203,59 @@ static void and_by_those_of_tcp(void **state)
     close(listening);
 }
 
+/* As under a unit whose RestrictAddressFamilies has no AF_NETLINK. */
+static void forbid_netlink(void)
+{
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {COUNT_OF(program), program};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+        _exit(99);
+}
+
+static void what_the_kernel_does_not_tell_is_unknown(void **state)
+{
+    int ends[2], status_of_child;
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    nbd_peer_look(ends[0], &peers[0]);
+    peers[0].pid = 7;
+    pid_t child = fork();
+    if (child == 0) {
+        forbid_netlink();
+        _exit(nbd_owner_find(getppid(), "/proc", peers, 1) == NBD_OWNER_UNKNOWN ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status_of_child, 0), child);
+    assert_int_equal(status_of_child, 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* The sockets can be looked into, the tables of addresses cannot. */
+static void nor_is_a_client_over_tcp_ruled_out_unseen(void **state)
+{
+    char path[128], target[64];
+    int any = socket(AF_INET, SOCK_STREAM, 0);
+    (void)state;
+    snprintf(path, sizeof path, "%s/self", root);
+    assert_int_equal(symlink("/proc/self", path), 0);
+    snprintf(path, sizeof path, "%s/%d", root, getpid());
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/%d/fd", root, getpid());
+    snprintf(target, sizeof target, "/proc/%d/fd", getpid());
+    assert_int_equal(symlink(target, path), 0);
+    peers[0] = (struct nbd_peer){.pid = 7, .address.ss_family = AF_INET};
+    assert_int_equal(nbd_owner_find(getpid(), root, peers, 1), NBD_OWNER_UNKNOWN);
+    assert_int_equal(nbd_owner_find(getpid(), "/proc", peers, 1), NBD_OWNER_OTHER);
+    close(any);
+}
+
 /* ---- clients ------------------------------------------------------------------------------------------------------- */
 
 static void clients(const char *const *texts, size_t count)
@@ -269,6 +328,8 @@ int main(void)
         TEST(an_nbd_device_whose_client_is_gone_may_be_ours),
         TEST(a_process_is_known_by_its_sockets),
         TEST(and_by_those_of_tcp),
+        TEST(what_the_kernel_does_not_tell_is_unknown),
+        TEST(nor_is_a_client_over_tcp_ruled_out_unseen),
         TEST(a_client_at_the_address_of_a_key_server_is_told),
         TEST(a_provider_that_is_not_in_force_is_told_too),
         TEST(a_tagged_disk_is_told_before_a_client),
