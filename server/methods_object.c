@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "server/hosts_note.h"
 #include "server/parameters.h"
 
 /* Of `reserve`, or with `full` all. */
@@ -101,7 +102,9 @@ enum error method_object_create(struct methods *methods, json_t *parameters, jso
     TRY(reserve_get(parameters, &reserve));
     TRY(object_create_hosting(methods->pool, text_get(parameters, "name"), size, reserve, text_get(parameters, "hosts"),
                               &created));
-    return object_answer(methods, created, result);
+    TRY(object_answer(methods, created, result));
+    hosts_note_add(methods->pool, *result);
+    return ERROR_NONE;
 }
 
 static enum error list(struct methods *methods, bool trashed, json_t **result)
@@ -188,7 +191,9 @@ enum error method_object_set(struct methods *methods, json_t *parameters, json_t
     TRY(find_living(methods, parameters, &info));
     uuid_format(info.uuid, uuid);
     TRY(object_set_hosts(methods->pool, uuid, text_get(parameters, "hosts")));
-    return answer_with(methods, uuid, result);
+    TRY(answer_with(methods, uuid, result));
+    hosts_note_add(methods->pool, *result);
+    return ERROR_NONE;
 }
 
 /* With `now` the object may be gone before it could be looked up again, so the answer is made from what was found. */

@@ -40,23 +40,35 @@ static enum error ask_reserved(struct tool *tool, const char *method, const char
     return object_ask(tool, method, parameters, object);
 }
 
+/* Where the daemon has something to say of a tag. */
+static void tell_note(struct tool *tool, const json_t *object)
+{
+    if (json_object_get(object, "note") != NULL)
+        fprintf(tool->out, "Note: %s.\n", answer_word(object, "note"));
+}
+
 static enum error tell_created(struct tool *tool, const json_t *object)
 {
     char size[TEXT_SIZE];
+    const char *hosts = json_string_value(json_object_get(object, "hosts"));
+    bool tagged = hosts != NULL && hosts[0] != '\0';
     AUTO_FREE char *name = shell_quote(answer_word(object, "name"));
-    fprintf(tool->out, "Created '%s', %s. How to attach it: %s object uri %s\n", answer_word(object, "name"),
-            text_size(answer_figure(object, "size"), size), tool_self(tool), name == NULL ? "NAME" : name);
+    fprintf(tool->out, "Created '%s', %s%s%s. How to attach it: %s object uri %s\n", answer_word(object, "name"),
+            text_size(answer_figure(object, "size"), size), tagged ? ", the disk of key provider " : "",
+            tagged ? hosts + strlen("kms:") : "", tool_self(tool), name == NULL ? "NAME" : name);
+    tell_note(tool, object);
     return ERROR_NONE;
 }
 
 static enum error run_create(struct tool *tool, const struct arguments *arguments)
 {
     uint64_t size = 0;
+    const char *hosts = argument_value(arguments, "hosts", "none");
     json_t *object;
     TRY(argument_size(arguments, "size", &size));
     TRY(ask_reserved(tool, "object.create", argument_value(arguments, "reserve", "none"),
                      json_pack("{s:s, s:I, s:s*}", "name", arguments->positional[0], "size", (json_int_t)size, "hosts",
-                               argument_value(arguments, "hosts", NULL)),
+                               strcmp(hosts, "none") == 0 ? NULL : hosts),
                      &object));
     return answer_show(tool, object, tell_created);
 }
@@ -89,6 +101,7 @@ static enum error tell_set(struct tool *tool, const json_t *object)
     else
         fprintf(tool->out, "'%s' is the disk of key provider %s: that provider can open this pool only with --accept-cycle.\n",
                 answer_word(object, "name"), hosts + strlen("kms:"));
+    tell_note(tool, object);
     return ERROR_NONE;
 }
 

@@ -26,7 +26,7 @@ enum error hosts_check(struct pool *pool, const char *name, const char *text)
     if (text == NULL || text[0] == '\0')
         return ERROR_NONE;
     if (!hosts_is_valid(text))
-        return error_explain(ERROR_INVALID, "a disk cannot host '%.64s': say kms:NAME, where NAME is a key provider", text);
+        return error_explain(ERROR_INVALID, "a disk cannot host '%.64s': say kms:NAME, where NAME is a key provider, or none", text);
     if (pool->changing)
         return error_explain(ERROR_BUSY, "the keys of pool %s are being changed right now: tag '%s' when that is done",
                              pool->directory, name);

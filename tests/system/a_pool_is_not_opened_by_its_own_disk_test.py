@@ -49,7 +49,16 @@ def main():
     pool.coffer("key", "provider", "add", "file", "--type", "native", "--seal", "file", "--path",
                 os.path.join(pool.base, "file.key"))
     pool.coffer("key", "provider", "use", "file")
-    pool.coffer("object", "create", "vm", "--size", "64M", "--hosts", "kms:kmip")
+    said = pool.coffer("object", "create", "vm", "--size", "64M", "--hosts", "kms:kmip")
+    assert "the disk of key provider kmip" in said and "Note" not in said, said
+    said = pool.coffer("object", "set", "plain", "--hosts", "kms:kmpi")
+    assert "no provider kmpi is in coffer.conf yet; there are: kmip, file." in said, said
+    assert "kmip, file" in pool.json("object", "set", "plain", "--hosts", "kms:kmpi")["note"]
+    assert "or none" in pool.refused("object", "set", "plain", "--hosts", "off")
+    assert "note" not in pool.json("object", "set", "plain", "--hosts", "none")
+    said = pool.coffer("object", "create", "typo", "--size", "64M", "--hosts", "kms:x")
+    assert "the disk of key provider x" in said and "there are: kmip, file." in said, said
+    pool.coffer("object", "delete", "typo", "--now")
     assert pool.json("object", "show", "vm", "--no-usage")["hosts"] == "kms:kmip"
     assert [row["hosts"] for row in pool.json("object", "list")] == ["", "kms:kmip"]
     assert "kms:kmip" in pool.coffer("object", "show", "vm", "--no-usage")

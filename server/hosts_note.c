@@ -1,0 +1,47 @@
+/*
+ * A tag may name a provider that is to come, so one that is misspelt is taken as well: who gives it is told which there are.
+ * No locks; nothing is written.
+ */
+#include "server/hosts_note.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/coffer.h"
+#include "engine/pool/conf.h"
+#include "engine/pool/hosts.h"
+
+#define NOTE_SIZE 1024 /* of many providers the first ones are named */
+
+static bool is_there(const struct pool_conf *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->provider_count; i++)
+        if (strcmp(conf->providers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void note(const struct pool_conf *conf, const char *name, json_t *object)
+{
+    char text[NOTE_SIZE];
+    int size = snprintf(text, sizeof text, "no provider %s is in coffer.conf yet; there %s", name,
+                        conf->provider_count == 0 ? "is none" : conf->provider_count == 1 ? "is: " : "are: ");
+    for (size_t i = 0; i < conf->provider_count && (size_t)size < sizeof text; i++)
+        size += snprintf(text + size, sizeof text - (size_t)size, "%s%s", i == 0 ? "" : ", ", conf->providers[i].name);
+    json_object_set_new(object, "note", json_string(text));
+}
+
+void hosts_note_add(struct pool *pool, json_t *object)
+{
+    const char *hosts = json_string_value(json_object_get(object, "hosts"));
+    struct pool_conf *conf;
+    if (hosts == NULL || strncmp(hosts, HOSTS_KMS, strlen(HOSTS_KMS)) != 0)
+        return;
+    if (pool_conf_read(pool_directory(pool), &conf) != ERROR_NONE) {
+        error_forget();
+        return;
+    }
+    if (!is_there(conf, hosts + strlen(HOSTS_KMS)))
+        note(conf, hosts + strlen(HOSTS_KMS), object);
+    pool_conf_destroy(conf);
+}
