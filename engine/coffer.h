@@ -243,7 +243,7 @@ void pool_audit_state(struct pool *pool, struct pool_audit_state *state);
  */
 #define DEEP_REKEY_RATE_MIN (UINT64_C(64) << 10)
 enum error pool_deep_rekey(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate) CHECKED;
-/* ERROR_NOT_FOUND where none runs; is paused; is under way. Forgotten by a restart. */
+/* ERROR_NOT_FOUND where none runs; is paused; is under way. A restart obeys them too. */
 enum error pool_deep_rekey_pause(struct pool *pool) CHECKED;
 enum error pool_deep_rekey_resume(struct pool *pool) CHECKED;
 enum error pool_deep_rekey_throttle(struct pool *pool, uint64_t rate) CHECKED;

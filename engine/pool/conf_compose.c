@@ -16,7 +16,8 @@
 
 static const char head[] =
     "# Coffer: what this pool is and how it is served. Lines that begin with '#' are comments; a commented-out\n"
-    "# setting shows its default. Changes count from the next start of cofferd. What the disks say about\n"
+    "# setting shows its default. Changes count from the next start of cofferd, but for key-period,\n"
+    "# cryptoperiod, rekey-every and tpm-cache, which count within a minute. What the disks say about\n"
     "# encryption and keys must agree with this file; a disk never overrules it.\n"
     "\n";
 
