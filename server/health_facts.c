@@ -117,5 +117,7 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     key_care_look(conf, &facts->care);
     key_cached_look(conf, &facts->cached);
     key_age_look(conf, &facts->age);
+    if (facts->every.period != conf->rekey_every) /* no look was since the start, or since that was set */
+        facts->every = (struct rekey_every_facts){.period = conf->rekey_every};
     pool_conf_destroy(conf);
 }

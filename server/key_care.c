@@ -95,7 +95,8 @@ void check_backup(const struct health_facts *facts, struct finding *finding)
         return;
     finding->severity = "warning";
     if (care->dates.backup.seconds == 0)
-        snprintf(finding->evidence, sizeof finding->evidence, "the key was never backed up: where it is lost, the data is");
+        snprintf(finding->evidence, sizeof finding->evidence, "the key was never backed up by `key backup`: where it is lost, "
+                 "the data is");
     else
         snprintf(finding->evidence, sizeof finding->evidence,
                  "the backup of %s holds another key than the one in force: where that is lost, the data is", day);

@@ -246,9 +246,11 @@ void check_rekey_due(const struct health_facts *facts, struct finding *finding)
     finding_good(finding, "the key is not changed by itself: rekey-every is not set");
     if (!facts->status->encryption)
         finding_good(finding, "there is no key: the pool is not encrypted");
-    else if (every->looked && every->period != 0 && every->due == 0)
+    else if (every->period != 0 && !every->looked)
+        finding_good(finding, "rekey-every is set; when the key is to be changed is not looked at yet");
+    else if (every->period != 0 && every->due == 0)
         finding_good(finding, "rekey-every is set, and counts from now");
-    else if (every->looked && every->period != 0)
+    else if (every->period != 0)
         snprintf(finding->evidence, sizeof finding->evidence, "the key is changed by itself (rekey-every) at %s",
                  time_of(every->due, due));
     if (every->failures == 0 || facts->status->locked || !facts->status->encryption)

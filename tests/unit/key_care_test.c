@@ -104,7 +104,7 @@ static void a_key_that_was_never_backed_up_is_told(void **state)
 {
     (void)state;
     assert_string_equal(severity(check_backup), "warning");
-    assert_non_null(strstr(finding.evidence, "never backed up"));
+    assert_non_null(strstr(finding.evidence, "never backed up by `key backup`"));
     assert_string_equal(finding.command, "coffer key backup FILE.p12");
     assert_string_equal(severity(check_drill), "ok");
     facts.care.dates.backup = (struct key_date){facts.care.present.key, BEGIN};

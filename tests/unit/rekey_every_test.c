@@ -76,6 +76,21 @@ static void without_it_nothing_changes(void **context)
     assert_non_null(strstr(finding.evidence, "not set"));
 }
 
+/* What health gathers before the thread's first look, and after the setting was changed. */
+static void a_setting_is_known_before_the_first_look(void **context)
+{
+    static struct health_facts facts;
+    static struct pool_status status = {.encryption = true};
+    struct finding finding = {.severity = "ok"};
+    (void)context;
+    conf_append("rekey-every = 90d");
+    facts = (struct health_facts){.self = "coffer", .status = &status};
+    health_facts_gather(&facts, fixture_directory);
+    check_rekey_due(&facts, &finding);
+    assert_string_equal(finding.severity, "ok");
+    assert_non_null(strstr(finding.evidence, "rekey-every is set; "));
+}
+
 static char last_target[128], last_operation[32];
 static void entry_take(void *context, const struct pool_audit_entry *entry)
 {
@@ -259,6 +274,7 @@ static void keys_get_ages(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        OF_FILE(a_setting_is_known_before_the_first_look),
         OF_FILE(without_it_nothing_changes),
         OF_FILE(an_old_key_is_changed_once_and_the_audit_says_why),
         OF_FILE(what_fails_is_told_and_tried_again_ever_later),
