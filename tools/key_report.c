@@ -25,8 +25,9 @@
 #include "tools/text.h"
 
 #define REPORT_FORMAT 1
-#define CHANGES_MAX   20 /* of the audit's last entries on keys */
+#define CHANGES_MAX   20 /* of the audit's last entries on keys; of those that nothing proves as many, apart */
 #define LINE_SIZE     512
+#define UNPROVEN      "; offline, unproven, "
 
 /* ---- gathering ------------------------------------------------------------------------------------------------------ */
 
@@ -50,17 +51,50 @@ static json_t *findings_of(const json_t *health)
     return array;
 }
 
-/* Of the audit: how it is, and the last changes of keys. */
+static bool is_change(const json_t *entry)
+{
+    static const char *const others[] = {"pool.backup", "pool.restore", "pool.unlock_by_key", "pool.erase"};
+    const char *operation = answer_word(entry, "operation");
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        if (strcmp(others[i], operation) == 0)
+            return true;
+    return strncmp(operation, "key.", 4) == 0;
+}
+
+/* By what audit_pending.c puts at the end of a result: whoever can write the pool directory can have made such an entry. */
+static bool is_unproven(const json_t *entry)
+{
+    const char *mark = NULL;
+    for (const char *next = answer_word(entry, "result"); (next = strstr(next, "; offline, ")) != NULL; next++)
+        mark = next;
+    return mark != NULL && strncmp(mark, UNPROVEN, strlen(UNPROVEN)) == 0;
+}
+
+/* The last ones of either kind, in their order. How many there are in all is in *count. */
+static json_t *changes_of(const json_t *list, bool unproven, size_t *count)
+{
+    json_t *changes = json_array();
+    *count = 0;
+    for (size_t i = json_array_size(list); i > 0; i--) {
+        json_t *entry = json_array_get(list, i - 1);
+        if (!is_change(entry) || is_unproven(entry) != unproven)
+            continue;
+        if ((*count)++ < CHANGES_MAX)
+            json_array_insert(changes, 0, entry);
+    }
+    return changes;
+}
+
+/* Of the audit: how it is, and the last changes of keys. What is unproven pushes nothing out of those that are. */
 static json_t *audit_of(const json_t *audit)
 {
-    json_t *changes = json_array(), *list = json_object_get(audit, "list");
-    size_t count = json_array_size(list), head = count;
-    for (size_t i = count; i > 0 && json_array_size(changes) < CHANGES_MAX; i--)
-        if (strncmp(answer_word(json_array_get(list, i - 1), "operation"), "key.", 4) == 0)
-            json_array_insert(changes, 0, json_array_get(list, i - 1));
-    return json_pack("{s:I, s:I, s:I, s:s, s:O?, s:o}", "entries", (json_int_t)answer_figure(audit, "entries"), "anchored",
+    json_t *list = json_object_get(audit, "list");
+    size_t head = json_array_size(list), proven_count, unproven_count;
+    json_t *proven = changes_of(list, false, &proven_count), *unproven = changes_of(list, true, &unproven_count);
+    return json_pack("{s:I, s:I, s:I, s:s, s:O?, s:o, s:I, s:o}", "entries", (json_int_t)answer_figure(audit, "entries"), "anchored",
                      (json_int_t)answer_figure(audit, "anchored"), "faults", (json_int_t)answer_figure(audit, "faults"), "fault",
-                     answer_word(audit, "fault"), "head", json_array_get(list, head - 1), "changes", changes);
+                     answer_word(audit, "fault"), "head", json_array_get(list, head - 1), "changes", proven, "unproven_entries",
+                     (json_int_t)unproven_count, "unproven", unproven);
 }
 
 struct answers {
@@ -296,13 +330,36 @@ static void print_ways(FILE *out, const json_t *keys)
     print_way(out, "Recovery key", json_object_get(keys, "recovery"), "none was made");
 }
 
-static enum error print_audit(FILE *out, const json_t *audit)
+static enum error print_changes(FILE *out, const json_t *changes)
 {
     static const struct table_column columns[] = {{"NUMBER", TABLE_RIGHT}, {"TIME", TABLE_LEFT}, {"UID", TABLE_RIGHT},
                                                   {"WHAT", TABLE_LEFT},    {"OF", TABLE_LEFT},   {"RESULT", TABLE_LEFT}};
-    char text[LINE_SIZE], when[TEXT_SIZE];
-    const json_t *head = json_object_get(audit, "head"), *entry;
+    const json_t *entry;
     size_t i;
+    if (json_array_size(changes) == 0) {
+        fputs("none is recorded\n", out);
+        return ERROR_NONE;
+    }
+    struct table *table = table_create(columns, COUNT_OF(columns));
+    json_array_foreach((json_t *)changes, i, entry)
+    {
+        char number[TEXT_SIZE], uid[TEXT_SIZE], when[TEXT_SIZE];
+        snprintf(number, sizeof number, "%" PRIu64, answer_figure(entry, "number"));
+        snprintf(uid, sizeof uid, "%" PRIu64, answer_figure(entry, "uid"));
+        table_add(table, NULL,
+                  (const char *const[]){number, text_time(answer_figure(entry, "time"), when), uid, answer_word(entry, "operation"),
+                                        answer_word(entry, "target"), answer_word(entry, "result")});
+    }
+    enum error error = table_print(table, out);
+    table_destroy(table);
+    return error;
+}
+
+static enum error print_audit(FILE *out, const json_t *audit)
+{
+    char text[LINE_SIZE], when[TEXT_SIZE];
+    const json_t *head = json_object_get(audit, "head");
+    uint64_t unproven = answer_figure(audit, "unproven_entries");
     heading(out, "Audit");
     snprintf(text, sizeof text, "%" PRIu64 ", of which %" PRIu64 " are known apart from the file (witness, devices)",
              answer_figure(audit, "entries"), answer_figure(audit, "anchored"));
@@ -313,23 +370,14 @@ static enum error print_audit(FILE *out, const json_t *audit)
                  text_time(answer_figure(head, "time"), when), answer_word(head, "operation"), answer_word(head, "result"));
         line(out, "Head", text);
     }
-    struct table *table = table_create(columns, COUNT_OF(columns));
-    json_t *changes = json_object_get(audit, "changes");
-    json_array_foreach(changes, i, entry)
-    {
-        char number[TEXT_SIZE], uid[TEXT_SIZE];
-        snprintf(number, sizeof number, "%" PRIu64, answer_figure(entry, "number"));
-        snprintf(uid, sizeof uid, "%" PRIu64, answer_figure(entry, "uid"));
-        table_add(table, NULL,
-                  (const char *const[]){number, text_time(answer_figure(entry, "time"), when), uid, answer_word(entry, "operation"),
-                                        answer_word(entry, "target"), answer_word(entry, "result")});
-    }
+    snprintf(text, sizeof text, "%" PRIu64 ", made without the key of the pool: whoever can write its directory can forge such", unproven);
+    line(out, "Unproven changes", text);
     fputs("The last changes of keys:\n", out);
-    enum error error = json_array_size(changes) > 0 ? table_print(table, out) : ERROR_NONE;
-    table_destroy(table);
-    if (json_array_size(changes) == 0)
-        fputs("none is recorded\n", out);
-    return error;
+    TRY(print_changes(out, json_object_get(audit, "changes")));
+    if (unproven == 0)
+        return ERROR_NONE;
+    fputs("The last that are unproven:\n", out);
+    return print_changes(out, json_object_get(audit, "unproven"));
 }
 
 static enum error print_algorithms(FILE *out, const json_t *algorithms)

@@ -17,6 +17,29 @@ def set_periods(pool, period):
         file.write(re.sub(r"(?m)^#?(key-period|cryptoperiod|rekey-every) = .*$", rf"\1 = {period}", text))
 
 
+def forged(pool):
+    """Lines that anybody can add push no change out of the report; they are counted, and stand apart."""
+    pool.stop()
+    password = os.path.join(pool.base, "password")
+    with open(os.open(password, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+        file.write("horse\n")
+    pool.coffer("backup", os.path.join(pool.base, "whole.backup"), "--passphrase-file", password)
+    pending = os.path.join(pool.directory, "audit-pending")
+    with open(pending) as file:
+        line = file.read()
+    assert "pool.backup" in line, line
+    with open(pending, "a") as file:
+        file.write(line * 40)
+    pool.start()
+    audit = json.loads(pool.coffer("--json", "key", "report", "-"))["audit"]
+    assert [entry["operation"] for entry in audit["changes"]].count("key.rekey") == 1, audit
+    assert not any("unproven" in entry["result"] for entry in audit["changes"]), audit["changes"]
+    assert audit["unproven_entries"] == 41 and len(audit["unproven"]) == 20, audit
+    assert {entry["operation"] for entry in audit["unproven"]} == {"pool.backup"}, audit["unproven"]
+    text = pool.coffer("key", "report", "-")
+    assert "Unproven changes         41," in text and "pool.backup" in text, text
+
+
 def main():
     pool = Pool("1G", "--recovery", "print").start()
     started = time.time()
@@ -69,6 +92,7 @@ def main():
     again = pool.coffer("key", "report", "-")
     assert again.splitlines()[0] == text.splitlines()[0]
     assert again.count(" 36 hours\n") == 3, again
+    forged(pool)
     pool.coffer("lock")
     assert "locked" in pool.refused("key", "report", os.path.join(pool.base, "none"), status=3)
     assert not os.path.exists(os.path.join(pool.base, "none"))
