@@ -1,19 +1,23 @@
 /*
- * Small files, read and replaced whole.
+ * Small files, read, replaced and made whole.
  *
- * A new content is written and synced beside the file (PATH.new) and takes its name in one step, then the directory is
+ * A replacement is written and synced beside the file (PATH.new) and takes its name in one step, then the directory is
  * synced. A crash before that step leaves the old file and perhaps PATH.new, which the next replace removes; a crash
- * after it leaves the new one. No locks: two writers of one path are the callers' business.
+ * after it leaves the new one. A new file has no name while it is written, so that it takes none that is somebody's, and a
+ * crash leaves nothing; on file systems that have no such files its name is random (FILE_UNFINISHED). What is made stands in
+ * one open directory, whatever takes that one's name meanwhile. No locks: two writers of one path are the callers' business.
  * Contents may be keys: buffers that fail to reach the caller are cleansed.
  */
 #include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -87,17 +91,11 @@ static enum error check_private(int descriptor, const char *path)
     return ERROR_NONE;
 }
 
-static enum error read_checked(const char *path, size_t size_max, bool private, void **data, size_t *size)
+/* Of a file that was opened non-blocking, for a pipe in place of the file would wait for its writer. */
+static enum error read_whole(int descriptor, const char *path, size_t size_max, void **data, size_t *size)
 {
-    /* Non-blocking, for a pipe in place of the file would wait for its writer. */
-    AUTO_CLOSE int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (descriptor < 0)
-        return error_from_errno(errno, "open %s", path);
     size_t expected = 0, got = 0;
     TRY(check_regular(descriptor, path, size_max, &expected));
-    if (private)
-        TRY(check_private(descriptor, path));
-
     uint8_t *buffer = memory_zeroed(expected + 1, 1);
     if (buffer == NULL)
         return ERROR_NO_MEMORY;
@@ -113,6 +111,20 @@ static enum error read_checked(const char *path, size_t size_max, bool private, 
     return ERROR_NONE;
 }
 
+#define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
+static enum error read_checked(const char *path, size_t size_max, bool private, void **data, size_t *size)
+{
+    AUTO_CLOSE int descriptor = open(path, READ_FLAGS);
+    size_t regular;
+    if (descriptor < 0)
+        return error_from_errno(errno, "open %s", path);
+    TRY(check_regular(descriptor, path, size_max, &regular));
+    if (private)
+        TRY(check_private(descriptor, path));
+    return read_whole(descriptor, path, size_max, data, size);
+}
+
 enum error file_read(const char *path, size_t size_max, void **data, size_t *size)
 {
     return read_checked(path, size_max, false, data, size);
@@ -122,6 +134,45 @@ enum error file_read_private(const char *path, size_t size_max, void **data, siz
 {
     return read_checked(path, size_max, true, data, size);
 }
+
+/* ---- below an open directory ----------------------------------------------------------------------------------------- */
+
+enum error file_parent_open(int directory, const char *name, const char *path, int *parent, const char **last)
+{
+    int at = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const char *word = name;
+    for (const char *slash; at >= 0 && (slash = strchr(word, '/')) != NULL; word = slash + 1) {
+        AUTO_FREE char *step = strndup(word, (size_t)(slash - word));
+        int next = step == NULL ? -1 : openat(at, step, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int failed = step == NULL ? ENOMEM : errno;
+        close(at);
+        errno = failed;
+        at = next;
+    }
+    if (at < 0)
+        return error_from_errno(errno, "open the directory of %s (symbolic links are not followed)", path);
+    *parent = at;
+    *last = word;
+    return ERROR_NONE;
+}
+
+enum error file_read_below(int directory, const char *name, const char *path, size_t size_max, struct stat *status, void **data,
+                           size_t *size)
+{
+    AUTO_CLOSE int parent = -1;
+    const char *last;
+    TRY(file_parent_open(directory, name, path, &parent, &last));
+    AUTO_CLOSE int descriptor = openat(parent, last, READ_FLAGS | O_NOFOLLOW);
+    if (descriptor < 0 && errno == ELOOP)
+        return error_explain(ERROR_INVALID, "%s is a symbolic link, which is not followed here", path);
+    if (descriptor < 0)
+        return error_from_errno(errno, "open %s", path);
+    if (fstat(descriptor, status) != 0)
+        return error_from_errno(errno, "stat %s", path);
+    return read_whole(descriptor, path, size_max, data, size);
+}
+
+/* ---- replacing ------------------------------------------------------------------------------------------------------- */
 
 static enum error write_all(int descriptor, const char *path, const uint8_t *data, size_t size)
 {
@@ -137,65 +188,68 @@ static enum error write_all(int descriptor, const char *path, const uint8_t *dat
     return ERROR_NONE;
 }
 
-enum file_use { FILE_REPLACE, FILE_CREATE, FILE_OWN };
+static enum error content_write(int descriptor, const char *path, const void *data, size_t size)
+{
+    TRY(write_all(descriptor, path, data, size));
+    return fsync(descriptor) == 0 ? ERROR_NONE : error_from_errno(errno, "sync %s", path);
+}
 
-/* What an earlier crash left under this name is removed, not reused: it may have another mode or be a link. Only a
- * replacement takes owner and mode of what has the old name: a file that is to be new may find one that lures it. */
-static enum error write_new(const char *path, const char *old_path, const void *data, size_t size, enum file_use use)
+/* What an earlier crash left under this name is removed, not reused: it may have another mode or be a link. */
+static enum error write_new(const char *path, const char *old_path, const void *data, size_t size)
 {
     if (unlink(path) != 0 && errno != ENOENT)
         return error_from_errno(errno, "remove %s", path);
     AUTO_CLOSE int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (descriptor < 0)
         return error_from_errno(errno, "create %s", path);
-    if (use != FILE_OWN)
-        TRY(use == FILE_REPLACE ? owner_give_as(descriptor, old_path) : owner_give(descriptor, old_path));
-    TRY(write_all(descriptor, path, data, size));
-    if (fsync(descriptor) != 0)
-        return error_from_errno(errno, "sync %s", path);
+    TRY(owner_give_as(descriptor, old_path));
+    return content_write(descriptor, path, data, size);
+}
+
+/* Of its directory, malloc'ed; NULL: no memory. */
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 0 : (size_t)(slash - path);
+    return slash == NULL ? strdup(".") : strndup(path, MAX(length, (size_t)1));
+}
+
+static enum error directory_open(const char *path, int *descriptor)
+{
+    AUTO_FREE char *directory = directory_of(path);
+    if (directory == NULL)
+        return ERROR_NO_MEMORY;
+    int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0)
+        return error_from_errno(errno, "open %s, the directory of %s", directory, path);
+    *descriptor = opened;
     return ERROR_NONE;
 }
 
 static enum error sync_directory_of(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    size_t length = slash == NULL ? 0 : (size_t)(slash - path);
-    AUTO_FREE char *directory = slash == NULL ? strdup(".") : strndup(path, MAX(length, (size_t)1));
-    if (directory == NULL)
-        return ERROR_NO_MEMORY;
-    AUTO_CLOSE int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0)
-        return error_from_errno(errno, "open %s", directory);
-    if (fsync(descriptor) != 0)
-        return error_from_errno(errno, "sync %s", directory);
-    return ERROR_NONE;
+    AUTO_CLOSE int directory = -1;
+    TRY(directory_open(path, &directory));
+    return fsync(directory) == 0 ? ERROR_NONE : error_from_errno(errno, "sync the directory of %s", path);
 }
 
-static enum error take_name(const char *new_path, const char *path, bool replace)
+enum error file_rename(const char *from, const char *to)
 {
-    if (replace)
-        return rename(new_path, path) == 0 ? ERROR_NONE : error_from_errno(errno, "rename %s", new_path);
-    if (link(new_path, path) == 0) {
-        unlink(new_path);
-        return ERROR_NONE;
-    }
-    /* vfat and the like have no links. */
-    if (errno != EPERM && errno != EOPNOTSUPP)
-        return error_from_errno(errno, "create %s", path);
-    return renameat2(AT_FDCWD, new_path, AT_FDCWD, path, RENAME_NOREPLACE) == 0 ? ERROR_NONE
-                                                                               : error_from_errno(errno, "create %s", path);
+    if (rename(from, to) != 0)
+        return error_from_errno(errno, "rename %s", from);
+    return sync_directory_of(to);
 }
 
-static enum error file_write(const char *path, const void *data, size_t size, enum file_use use)
+enum error file_replace(const char *path, const void *data, size_t size)
 {
     AUTO_FREE char *new_path = NULL;
     if (asprintf(&new_path, "%s.new", path) < 0) {
         new_path = NULL;
         return ERROR_NO_MEMORY;
     }
-    enum error error = write_new(new_path, path, data, size, use);
-    if (error == ERROR_NONE)
-        error = take_name(new_path, path, use == FILE_REPLACE);
+    enum error error = write_new(new_path, path, data, size);
+    if (error == ERROR_NONE && rename(new_path, path) != 0)
+        error = error_from_errno(errno, "rename %s", new_path);
     if (error != ERROR_NONE) {
         unlink(new_path);
         return error;
@@ -203,25 +257,115 @@ static enum error file_write(const char *path, const void *data, size_t size, en
     return sync_directory_of(path);
 }
 
-enum error file_rename(const char *from, const char *to)
+/* ---- making ---------------------------------------------------------------------------------------------------------- */
+
+/* A file that is to be made: `name` in the open `directory`; `path` is for sentences. */
+struct making {
+    int directory;
+    const char *name, *path;
+    const void *data;
+    size_t size;
+    bool own;
+};
+
+static enum error making_write(const struct making *making, int descriptor)
 {
-    TRY(take_name(from, to, true));
-    return sync_directory_of(to);
+    if (!making->own)
+        TRY(owner_give_below(descriptor, making->directory, making->path));
+    return content_write(descriptor, making->path, making->data, making->size);
 }
 
-enum error file_replace(const char *path, const void *data, size_t size)
+static enum error making_failed(const struct making *making)
 {
-    return file_write(path, data, size, FILE_REPLACE);
+    return error_from_errno(errno, "create %s", making->path);
+}
+
+/* *done stays false, and nothing is left, where the file system has no files without a name (vfat, NFS). */
+static enum error make_unnamed(const struct making *making, bool *done)
+{
+    char link[32];
+    AUTO_CLOSE int descriptor = openat(making->directory, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+    if (descriptor < 0)
+        return ERROR_NONE;
+    TRY(making_write(making, descriptor));
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    *done = linkat(AT_FDCWD, link, making->directory, making->name, AT_SYMLINK_FOLLOW) == 0;
+    return *done || errno != EEXIST ? ERROR_NONE : making_failed(making);
+}
+
+static enum error name_take(const struct making *making, const char *unfinished)
+{
+    if (linkat(making->directory, unfinished, making->directory, making->name, 0) == 0) {
+        unlinkat(making->directory, unfinished, 0);
+        return ERROR_NONE;
+    }
+    /* vfat and the like have no links. */
+    if (errno != EPERM && errno != EOPNOTSUPP)
+        return making_failed(making);
+    return renameat2(making->directory, unfinished, making->directory, making->name, RENAME_NOREPLACE) == 0 ? ERROR_NONE
+                                                                                                        : making_failed(making);
+}
+
+static enum error make_named(const struct making *making)
+{
+    uint64_t number;
+    char unfinished[FILE_UNFINISHED_SIZE];
+    if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+        return making_failed(making);
+    snprintf(unfinished, sizeof unfinished, FILE_UNFINISHED "%016" PRIx64, number);
+    AUTO_CLOSE int descriptor =
+        openat(making->directory, unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (descriptor < 0)
+        return making_failed(making);
+    enum error error = making_write(making, descriptor);
+    if (error == ERROR_NONE)
+        error = name_take(making, unfinished);
+    if (error != ERROR_NONE)
+        unlinkat(making->directory, unfinished, 0);
+    return error;
+}
+
+static enum error make(const struct making *making)
+{
+    bool done = false;
+    TRY(make_unnamed(making, &done));
+    if (!done)
+        TRY(make_named(making));
+    if (fsync(making->directory) == 0)
+        return ERROR_NONE;
+    enum error error = error_from_errno(errno, "sync the directory of %s", making->path);
+    unlinkat(making->directory, making->name, 0);
+    return error;
+}
+
+static enum error make_at(const char *path, const void *data, size_t size, bool own)
+{
+    AUTO_CLOSE int directory = -1;
+    const char *slash = strrchr(path, '/');
+    TRY(directory_open(path, &directory));
+    struct making making = {directory, slash == NULL ? path : slash + 1, path, data, size, own};
+    return make(&making);
 }
 
 enum error file_create(const char *path, const void *data, size_t size)
 {
-    return file_write(path, data, size, FILE_CREATE);
+    return make_at(path, data, size, false);
 }
 
 enum error file_create_own(const char *path, const void *data, size_t size)
 {
-    return file_write(path, data, size, FILE_OWN);
+    return make_at(path, data, size, true);
+}
+
+enum error file_create_in(int directory, const char *name, const char *path, const void *data, size_t size)
+{
+    struct making making = {directory, name, path, data, size, true};
+    return make(&making);
+}
+
+bool file_is_unfinished(const char *name)
+{
+    return strncmp(name, FILE_UNFINISHED, strlen(FILE_UNFINISHED)) == 0 && strlen(name) == FILE_UNFINISHED_SIZE - 1;
 }
 
 char *file_join(const char *directory, const char *name)

@@ -4,8 +4,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
+
+/* The name of what a crash may leave of a new file, and 16 digits, where a file system has none without a name. */
+#define FILE_UNFINISHED      ".coffer-unfinished-"
+#define FILE_UNFINISHED_SIZE (sizeof FILE_UNFINISHED + 16)
 
 /* Reads a regular file of at most `size_max` bytes. On success *data (malloc'ed, one zero byte behind) and *size are
  * the caller's. */
@@ -16,11 +21,27 @@ enum error file_read(const char *path, size_t size_max, void **data, size_t *siz
  * root makes belongs to the owner of the directory (owner.h). */
 enum error file_replace(const char *path, const void *data, size_t size) CHECKED;
 
-/* The same, but fails with ERROR_EXISTS where `path` exists (O_EXCL). */
+/* A new file, whole or not at all; nothing else is touched. ERROR_EXISTS where `path` exists. Mode and owner as above. */
 enum error file_create(const char *path, const void *data, size_t size) CHECKED;
 
 /* The same, and it stays the caller's, whoever owns the directory: for secrets that a person puts somewhere. */
 enum error file_create_own(const char *path, const void *data, size_t size) CHECKED;
+
+/* The same, as `name`, one word, of the open directory. `path` is for sentences. */
+enum error file_create_in(int directory, const char *name, const char *path, const void *data, size_t size) CHECKED;
+
+/* Whether a crash of these left it. */
+bool file_is_unfinished(const char *name);
+
+/*
+ * Of `name`, words between slashes, none of them "..", the directory below the open one, by no link; *last is the last word.
+ * *parent is the caller's. `path` is for sentences.
+ */
+enum error file_parent_open(int directory, const char *name, const char *path, int *parent, const char **last) CHECKED;
+
+/* file_read() of it, by no link (ERROR_INVALID). *status is of what was read. */
+enum error file_read_below(int directory, const char *name, const char *path, size_t size_max, struct stat *status, void **data,
+                           size_t *size) CHECKED;
 
 /* Gives a file another's place in the same directory, durably: after a crash it has the old name or the new one. */
 enum error file_rename(const char *from, const char *to) CHECKED;

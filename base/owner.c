@@ -46,6 +46,14 @@ enum error owner_give(int descriptor, const char *path)
     return give(descriptor, path, directory.st_uid, directory.st_gid);
 }
 
+enum error owner_give_below(int descriptor, int directory, const char *path)
+{
+    struct stat status;
+    if (fstat(directory, &status) != 0)
+        return error_from_errno(errno, "look at the directory of %s", path);
+    return give(descriptor, path, status.st_uid, status.st_gid);
+}
+
 enum error owner_give_as(int descriptor, const char *path)
 {
     struct stat old;

@@ -13,6 +13,9 @@
 /* Gives the open, new file, whose name is or will be `path`, to the owner of the directory. */
 enum error owner_give(int descriptor, const char *path) CHECKED;
 
+/* The same, of an open directory. `path` is for the sentence. */
+enum error owner_give_below(int descriptor, int directory, const char *path) CHECKED;
+
 /* Gives it the owner, group and permissions of the regular file that `path` names now; like owner_give() where there is
  * none. Permissions are kept for every user. */
 enum error owner_give_as(int descriptor, const char *path) CHECKED;

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +172,67 @@ static void creating_does_not_touch_what_exists(void **state)
     assert_int_equal(access(new_path, F_OK), -1);
 }
 
+/* Somebody's own file may have the name that a replacement would be written under. */
+static void creating_leaves_a_file_new_beside_it_alone(void **state)
+{
+    (void)state;
+    FILE *own = fopen(new_path, "w");
+    assert_non_null(own);
+    assert_true(fputs("precious", own) >= 0);
+    assert_int_equal(fclose(own), 0);
+    assert_int_equal(file_create(path, "first", 5), ERROR_NONE);
+    expect_content("first");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(file_create_own(path, "second", 6), ERROR_NONE);
+    expect_content("second");
+    assert_int_equal(read_private(), ERROR_NONE);
+    AUTO_FREE void *data = NULL;
+    size_t size = 0;
+    assert_int_equal(file_read(new_path, 100, &data, &size), ERROR_NONE);
+    assert_string_equal(data, "precious");
+}
+
+static void what_cannot_be_created_is_named_as_it_was_typed(void **state)
+{
+    (void)state;
+    assert_int_equal(file_create(path, "first", 5), ERROR_NONE);
+    assert_int_equal(file_create_own(path, "second", 6), ERROR_EXISTS);
+    assert_non_null(strstr(error_sentence(ERROR_EXISTS), path));
+    assert_null(strstr(error_sentence(ERROR_EXISTS), ".new"));
+}
+
+static void what_an_open_directory_has_is_made_and_read_in_it_by_no_link(void **state)
+{
+    (void)state;
+    char moved[100], below[120];
+    struct stat status;
+    void *untouched = NULL;
+    AUTO_FREE void *data = NULL;
+    size_t size = 0;
+    snprintf(moved, sizeof moved, "%s/moved", directory);
+    snprintf(below, sizeof below, "%s/key", moved);
+    assert_int_equal(mkdir(path, 0700), 0);
+    int opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), above = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(opened >= 0 && above >= 0);
+    assert_int_equal(rename(path, moved), 0);
+    assert_int_equal(mkdir(path, 0700), 0); /* another one, of the same name */
+    assert_int_equal(file_create_in(opened, "key", "typed", "key", 3), ERROR_NONE);
+    assert_int_equal(file_create_in(opened, "key", "typed", "key", 3), ERROR_EXISTS);
+    assert_int_equal(access(below, F_OK), 0);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(file_read_below(above, "moved/key", "typed", 100, &status, &data, &size), ERROR_NONE);
+    assert_true(size == 3 && status.st_nlink == 1);
+    assert_int_equal(symlink("moved", path), 0);
+    assert_int_not_equal(file_read_below(above, "file/key", "typed", 100, &status, &untouched, &size), ERROR_NONE);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("moved/key", path), 0);
+    assert_int_equal(file_read_below(above, "file", "typed", 100, &status, &untouched, &size), ERROR_INVALID);
+    assert_null(untouched);
+    close(opened);
+    close(above);
+    assert_int_equal(unlink(below) | rmdir(moved), 0);
+}
+
 static void a_file_open_to_others_is_not_private(void **state)
 {
     (void)state;
@@ -235,6 +297,9 @@ int main(void)
         TEST(a_link_in_the_way_is_not_followed),
         TEST(replacing_in_a_missing_directory_fails),
         TEST(creating_does_not_touch_what_exists),
+        TEST(creating_leaves_a_file_new_beside_it_alone),
+        TEST(what_cannot_be_created_is_named_as_it_was_typed),
+        TEST(what_an_open_directory_has_is_made_and_read_in_it_by_no_link),
         TEST(a_file_open_to_others_is_not_private),
         TEST(a_file_of_another_user_is_not_private),
         TEST(what_is_checked_is_what_a_link_leads_to),
