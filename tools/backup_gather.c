@@ -1,16 +1,20 @@
 /*
  * The files of a pool directory, read beside a daemon. Each is replaced as a whole, so each by itself is whole; that they
  * belong together is known where two readings in a row found the same. During a change of keys the directory has the files of
- * both keys at any moment, and so has what is read. Nothing is written; secrets are wiped when the bundle is freed.
+ * both keys at any moment, and so has what is read. Root may read for the directory's owner, and takes nothing that its links
+ * lead to: files are opened below the open directory by no link, and are its owner's, root's or the caller's. Nothing is written; secrets are wiped when the bundle is freed.
  */
 #include "tools/backup_gather.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -31,19 +35,37 @@ struct gathering {
     const struct pool_conf *conf;
     struct bundle *bundle;
     char root[PATH_MAX]; /* the pool directory, behind all links */
+    int directory;       /* the same, open */
+    uid_t owner;         /* of it */
 };
 
 /* ---- files -------------------------------------------------------------------------------------------------------- */
+
+/* A second name of a file of root's may be the owner's doing. */
+static enum error owner_check(const struct gathering *gathering, const struct stat *status, const char *path)
+{
+    if (status->st_uid != gathering->owner && status->st_uid != 0 && status->st_uid != geteuid())
+        return error_explain(ERROR_ACCESS, "%s belongs to user %u, and its directory to user %u: nothing of another's is taken",
+                             path, (unsigned)status->st_uid, (unsigned)gathering->owner);
+    if (status->st_uid != gathering->owner && status->st_nlink != 1)
+        return error_explain(ERROR_ACCESS, "%s belongs to user %u and has another name besides, and its directory belongs to user "
+                                           "%u: nothing of another's is taken",
+                             path, (unsigned)status->st_uid, (unsigned)gathering->owner);
+    return ERROR_NONE;
+}
 
 static enum error file_add(struct gathering *gathering, const char *name, size_t size_max)
 {
     AUTO_FREE char *path = file_join(gathering->root, name);
     void *data;
     size_t size;
+    struct stat status;
     if (path == NULL)
         return ERROR_NO_MEMORY;
-    TRY(file_read(path, size_max, &data, &size));
-    enum error error = bundle_add(gathering->bundle, BUNDLE_FILE, name, data, size);
+    TRY(file_read_below(gathering->directory, name, path, size_max, &status, &data, &size));
+    enum error error = owner_check(gathering, &status, path);
+    if (error == ERROR_NONE)
+        error = bundle_add(gathering->bundle, BUNDLE_FILE, name, data, size);
     memory_free_cleansed(data);
     return error;
 }
@@ -77,13 +99,12 @@ static enum error absent_add(struct gathering *gathering, const char *of, const 
 /* PATH.next-N of a change of keys; crypto/provider_root.h. */
 static enum error next_keys_add(struct gathering *gathering, const char *name)
 {
-    AUTO_FREE char *path = file_join(gathering->root, name);
-    if (path == NULL)
-        return ERROR_NO_MEMORY;
-    char *slash = strrchr(path, '/');
-    *slash = '\0';
-    DIR *directory = opendir(path);
-    const char *base = slash + 1;
+    const char *base;
+    int parent;
+    TRY(file_parent_open(gathering->directory, name, name, &parent, &base));
+    DIR *directory = fdopendir(parent);
+    if (directory == NULL)
+        close(parent);
     size_t size = strlen(base);
     enum error error = ERROR_NONE;
     for (struct dirent *entry; directory != NULL && error == ERROR_NONE && (entry = readdir(directory)) != NULL;) {
@@ -165,6 +186,24 @@ static enum error all_add(struct gathering *gathering)
     return devices_add(gathering);
 }
 
+static enum error root_add(struct gathering *gathering)
+{
+    struct stat status;
+    const char *path = gathering->conf->directory;
+    if (realpath(path, gathering->root) == NULL)
+        return error_explain(ERROR_NOT_FOUND, "%s is gone", path);
+    gathering->directory = open(gathering->root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (gathering->directory < 0)
+        return error_from_errno(errno, "open the directory %s", path);
+    enum error error = fstat(gathering->directory, &status) == 0 ? ERROR_NONE : error_from_errno(errno, "look at %s", path);
+    if (error == ERROR_NONE) {
+        gathering->owner = status.st_uid;
+        error = all_add(gathering);
+    }
+    close(gathering->directory);
+    return error;
+}
+
 static enum error gather_once(const struct pool_conf *conf, struct bundle **bundle)
 {
     struct gathering *gathering = memory_zeroed(1, sizeof *gathering);
@@ -172,8 +211,7 @@ static enum error gather_once(const struct pool_conf *conf, struct bundle **bund
     enum error error = made == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
     if (error == ERROR_NONE) {
         *gathering = (struct gathering){.conf = conf, .bundle = made};
-        error = realpath(conf->directory, gathering->root) == NULL ? error_explain(ERROR_NOT_FOUND, "%s is gone", conf->directory)
-                                                                   : all_add(gathering);
+        error = root_add(gathering);
     }
     free(gathering);
     if (error != ERROR_NONE)
