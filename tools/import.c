@@ -5,9 +5,13 @@
  * be opened by that key before anything is written. Then the directory is made: key file, conf (last but the witness, since a directory
  * without it is no pool), and a new witness by an open that accepts what the disks say. That open is what
  * --accept-rollback is typed for: a witness that is lost cannot tell whether these disks are the newest. What fails takes
- * back what was made; the disks are written by that open only, as by any.
+ * back what was made; the disks are written by that open only, as by any. Key file and conf are written by open directories that
+ * were looked at, so that an exchange of names hands the key to nobody.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -38,6 +42,7 @@ struct import {
     struct key_backup_proof proof;
     char *passphrase;            /* of the new key file; in the arena, or NULL */
     size_t passphrase_size;
+    int opened;                  /* the directory; -1: not yet */
     bool made_directory, made_key, made_conf; /* what is to go where it fails */
 };
 
@@ -155,7 +160,7 @@ static enum error directory_check(const struct import *import)
 static enum error directory_make(struct import *import)
 {
     struct lost_directory lost = lost_directory_of(import);
-    return lost_directory_make(&lost, &import->made_directory);
+    return lost_directory_make(&lost, &import->made_directory, &import->opened);
 }
 
 /* A key file that is there, on a stick perhaps, is left as it is. */
@@ -188,14 +193,47 @@ static enum error passphrase_ask(struct import *import)
     return passphrase_read(file, "Passphrase for the key file: ", true, &import->passphrase, &import->passphrase_size);
 }
 
+/* Where the key file goes, in the pool directory or not; a directory that is another's is refused. */
+static enum error key_directory_open(const char *path, int *directory)
+{
+    struct stat status;
+    AUTO_FREE char *copy = strdup(path);
+    if (copy == NULL)
+        return ERROR_NO_MEMORY;
+    int opened = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0 || fstat(opened, &status) != 0) {
+        enum error error = error_from_errno(errno, "open the directory of %s", path);
+        if (opened >= 0)
+            close(opened);
+        return error;
+    }
+    if (status.st_uid != geteuid() && status.st_uid != 0) {
+        close(opened);
+        return error_explain(ERROR_ACCESS, "the directory of %s belongs to user %u, who would get the key: run this as that user",
+                             path, (unsigned)status.st_uid);
+    }
+    *directory = opened;
+    return ERROR_NONE;
+}
+
+/* By the open directory that was looked at, whatever takes its name meanwhile. */
 static enum error key_make(struct import *import)
 {
     struct provider_secret secret = {import->passphrase, import->passphrase_size};
+    struct provider_config provider = *import->conf->provider;
+    const char *slash = strrchr(provider.path, '/');
+    AUTO_FREE char *place = NULL;
+    int directory;
     if (!needs_key_file(import))
         return ERROR_NONE;
-    TRY(provider_key_store(import->conf->provider, &secret, import->backup->key));
-    import->made_key = true;
-    return ERROR_NONE;
+    TRY(key_directory_open(provider.path, &directory));
+    if (asprintf(&place, "/proc/self/fd/%d/%s", directory, slash == NULL ? provider.path : slash + 1) < 0)
+        place = NULL;
+    provider.path = place;
+    enum error error = place == NULL ? ERROR_NO_MEMORY : provider_key_store(&provider, &secret, import->backup->key);
+    close(directory);
+    import->made_key = error == ERROR_NONE;
+    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "make the key file %s", import->conf->provider->path);
 }
 
 static enum error conf_make(struct import *import)
@@ -203,7 +241,7 @@ static enum error conf_make(struct import *import)
     AUTO_FREE char *path = file_join(import->directory, POOL_CONF_NAME);
     if (path == NULL)
         return ERROR_NO_MEMORY;
-    TRY(file_create(path, import->text, strlen(import->text)));
+    TRY(file_create_in(import->opened, POOL_CONF_NAME, path, import->text, strlen(import->text)));
     import->made_conf = true;
     return ERROR_NONE;
 }
@@ -216,19 +254,12 @@ static enum error witness_make(struct import *import)
     return pool_close(pool);
 }
 
-static void name_remove(const struct import *import, const char *name)
-{
-    AUTO_FREE char *path = file_join(import->directory, name);
-    if (path != NULL)
-        unlink(path);
-}
-
 static enum error take_back(const struct import *import, enum error error)
 {
     AUTO_FREE char *sentence = strdup(error_sentence(error));
     if (import->made_conf) {
-        name_remove(import, POOL_CONF_NAME);
-        name_remove(import, WITNESS_NAME);
+        unlinkat(import->opened, POOL_CONF_NAME, 0);
+        unlinkat(import->opened, WITNESS_NAME, 0);
     }
     if (import->made_key)
         unlink(import->conf->provider->path);
@@ -312,12 +343,14 @@ static enum error tell(const struct import *import)
 
 static enum error run_import(struct tool *tool, const struct arguments *arguments)
 {
-    struct import import = {.tool = tool, .arguments = arguments, .directory = arguments->positional[0]};
+    struct import import = {.tool = tool, .arguments = arguments, .directory = arguments->positional[0], .opened = -1};
     enum error error = import_run(&import);
     if (error == ERROR_NONE) {
         dates_record(&import);
         error = tell(&import);
     }
+    if (import.opened >= 0)
+        close(import.opened);
     arena_free(import.passphrase);
     key_backup_destroy(import.backup);
     pool_conf_destroy(import.conf);

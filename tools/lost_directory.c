@@ -1,6 +1,7 @@
 /*
  * It gets the pool's keys and is closed to others, so it must be nobody else's, and no other one by a link. What is looked at
- * and what is changed is one open directory, whatever takes its name meanwhile. Nothing is removed or overwritten.
+ * and what is changed is one open directory, whatever takes its name meanwhile. Nothing is overwritten, and nothing removed but
+ * what a crash left of files that had no name yet.
  */
 #include "tools/lost_directory.h"
 
@@ -9,6 +10,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 bool file_is_at(const struct stat *entry, const char *path)
 {
@@ -21,26 +24,43 @@ static bool may_stay(const struct lost_directory *lost, int directory, const cha
     struct stat entry;
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0)
         return true;
+    if (file_is_unfinished(name) && fstatat(directory, name, &entry, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(entry.st_mode))
+        return true;
     return fstatat(directory, name, &entry, 0) == 0 && lost->may_lie_there(lost->context, &entry, name);
+}
+
+static DIR *list_open(int directory)
+{
+    int again = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = again < 0 ? NULL : fdopendir(again);
+    if (list == NULL && again >= 0)
+        close(again);
+    return list;
 }
 
 static enum error entries_check(const struct lost_directory *lost, int directory)
 {
-    int again = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = again < 0 ? NULL : fdopendir(again);
+    DIR *list = list_open(directory);
     struct dirent *entry;
     enum error error = ERROR_NONE;
     if (list == NULL)
-        error = error_from_errno(errno, "read the directory %s", lost->path);
+        return error_from_errno(errno, "read the directory %s", lost->path);
     while (error == ERROR_NONE && (entry = readdir(list)) != NULL)
         if (!may_stay(lost, directory, entry->d_name))
             error = error_explain(ERROR_EXISTS, "%s is not empty (%s): name a new directory, or move away what is in it but %s",
                                   lost->path, entry->d_name, lost->but);
+    closedir(list);
+    return error;
+}
+
+static void unfinished_remove(int directory)
+{
+    DIR *list = list_open(directory);
+    for (struct dirent *entry; list != NULL && (entry = readdir(list)) != NULL;)
+        if (file_is_unfinished(entry->d_name))
+            unlinkat(directory, entry->d_name, 0);
     if (list != NULL)
         closedir(list);
-    else if (again >= 0)
-        close(again);
-    return error;
 }
 
 static enum error directory_open(const struct lost_directory *lost, int *directory)
@@ -75,15 +95,31 @@ enum error lost_directory_check(const struct lost_directory *lost)
     return ERROR_NONE;
 }
 
-enum error lost_directory_make(const struct lost_directory *lost, bool *made)
+enum error lost_directory_make(const struct lost_directory *lost, bool *made, int *directory)
 {
-    int directory;
+    int opened;
     if (mkdir(lost->path, 0700) == 0)
         *made = true;
     else if (errno != EEXIST)
         return error_from_errno(errno, "make the directory %s", lost->path);
-    TRY(directory_open(lost, &directory));
-    int failed = fchmod(directory, 0700) == 0 ? 0 : errno;
-    close(directory);
-    return failed == 0 ? ERROR_NONE : error_from_errno(failed, "close %s to others", lost->path);
+    TRY(directory_open(lost, &opened));
+    if (fchmod(opened, 0700) != 0) {
+        enum error error = error_from_errno(errno, "close %s to others", lost->path);
+        close(opened);
+        return error;
+    }
+    unfinished_remove(opened);
+    *directory = opened;
+    return ERROR_NONE;
+}
+
+enum error lost_directory_owner_check(const struct stat *status, const char *path)
+{
+    if (status->st_uid != geteuid())
+        return error_explain(ERROR_ACCESS, "%s is there and belongs to user %u, who would get at the keys: move it away, or name "
+                                           "another directory", path, (unsigned)status->st_uid);
+    if ((status->st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return error_explain(ERROR_ACCESS, "%s is there and others may write to it (mode %04o): move it away, or name another "
+                                           "directory", path, (unsigned)(status->st_mode & 07777));
+    return ERROR_NONE;
 }

@@ -18,8 +18,15 @@ struct lost_directory {
 /* Whether it can be made: it is not there, or is a directory of the caller's, by no link, with nothing else in it.
  * ERROR_EXISTS, ERROR_ACCESS. */
 enum error lost_directory_check(const struct lost_directory *lost) CHECKED;
-/* Makes it, or takes the one that is there after the same checks, and closes it to others (0700). */
-enum error lost_directory_make(const struct lost_directory *lost, bool *made) CHECKED;
+/*
+ * Makes it, or takes the one that is there after the same checks, closes it to others (0700), and removes what a crash left of
+ * unfinished files. *directory is the caller's: what goes into it goes there by it, for its name may lead elsewhere by then.
+ */
+enum error lost_directory_make(const struct lost_directory *lost, bool *made, int *directory) CHECKED;
+
+/* What is there already, or is where a secret goes, must be so: ERROR_ACCESS where it is another's, or where group or others
+ * may write to it. */
+enum error lost_directory_owner_check(const struct stat *status, const char *path) CHECKED;
 
 /* Whether that entry is the file at `path` (NULL: none). */
 bool file_is_at(const struct stat *entry, const char *path);

@@ -3,10 +3,12 @@
  *
  * Files are written one by one, whole, coffer.conf last, since a directory without it is no pool; nothing is overwritten: what
  * lies there already must be the same to the byte, so that what a crash left half done can be done again. What fails takes back
- * what was made. No witness is made: which needs the disks and the key, and the word that they are the newest, and is the
+ * what was made. All is written by the open directory, and below it by no link, so that no exchange of names hands a key to
+ * another account; what lies there already is the caller's alone. No witness is made: which needs the disks and the key, and the word that they are the newest, and is the
  * next open's (`cofferd --accept-rollback`). Disks are looked at where they are there, by the ids in their superblocks.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,7 @@ struct restoration {
     const char *directory;
     struct bundle *bundle;
     struct pool_conf *conf;
+    int opened; /* the directory; -1: not yet */
     bool made_directory;
     bool made[BUNDLE_ITEMS_MAX]; /* files that were not there */
 };
@@ -108,50 +111,74 @@ static struct lost_directory lost_directory_of(const struct restoration *restora
 
 /* ---- writing ------------------------------------------------------------------------------------------------------- */
 
-/* The directories above a file that lies deeper. */
-static enum error parents_make(const struct restoration *restoration, const char *name)
+/* Into the directory `word` of the open one, which it closes. */
+static enum error step_down(int *at, const char *word, const char *path)
 {
-    char path[PATH_MAX];
-    for (const char *slash = strchr(name, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        int size = snprintf(path, sizeof path, "%s/%.*s", restoration->directory, (int)(slash - name), name);
-        if (size < 0 || (size_t)size >= sizeof path)
-            return error_explain(ERROR_TOO_LARGE, "the path of %s is too long in %s", name, restoration->directory);
-        struct stat status;
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
-            return error_from_errno(errno, "make the directory %s", path);
-        if (lstat(path, &status) != 0 || !S_ISDIR(status.st_mode))
-            return error_explain(ERROR_EXISTS, "%s is no directory: move it away", path);
+    struct stat status;
+    int next = -1, failed = 0;
+    if (mkdirat(*at, word, 0700) != 0 && errno != EEXIST)
+        failed = errno;
+    else if ((next = openat(*at, word, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 || fstat(next, &status) != 0)
+        failed = errno;
+    close(*at);
+    *at = next;
+    if (failed == ENOTDIR || failed == ELOOP)
+        return error_explain(ERROR_EXISTS, "%s is no directory: move it away", path);
+    return failed != 0 ? error_from_errno(failed, "make the directory %s", path) : lost_directory_owner_check(&status, path);
+}
+
+/* The directories above a file that lies deeper. *parent is the caller's, also where this fails; -1: none. */
+static enum error parents_make(const struct restoration *restoration, const char *name, int *parent, const char **last)
+{
+    *parent = openat(restoration->opened, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *last = name;
+    if (*parent < 0)
+        return error_from_errno(errno, "open the directory %s", restoration->directory);
+    for (const char *slash; (slash = strchr(*last, '/')) != NULL; *last = slash + 1) {
+        AUTO_FREE char *word = strndup(*last, (size_t)(slash - *last)), *above = strndup(name, (size_t)(slash - name));
+        AUTO_FREE char *path = above == NULL ? NULL : file_join(restoration->directory, above);
+        if (word == NULL || path == NULL)
+            return ERROR_NO_MEMORY;
+        TRY(step_down(parent, word, path));
     }
     return ERROR_NONE;
 }
 
-static enum error same_check(const char *path, const struct bundle_item *item)
+static enum error same_check(int parent, const char *name, const char *path, const struct bundle_item *item)
 {
     void *data;
     size_t size;
-    enum error error = file_read(path, BUNDLE_BYTES_MAX, &data, &size);
-    bool same = error == ERROR_NONE && size == item->size && memcmp(data, item->data, size) == 0;
-    if (error == ERROR_NONE)
-        memory_free_cleansed(data);
-    TRY(error);
-    return same ? ERROR_NONE
-                : error_explain(ERROR_EXISTS, "%s is there and holds something else than the backup: nothing is overwritten, move it "
-                                              "away or name a new directory", path);
+    struct stat status;
+    TRY(file_read_below(parent, name, path, BUNDLE_BYTES_MAX, &status, &data, &size));
+    bool same = size == item->size && memcmp(data, item->data, size) == 0;
+    memory_free_cleansed(data);
+    if (!same)
+        return error_explain(ERROR_EXISTS, "%s is there and holds something else than the backup: nothing is overwritten, move it "
+                                           "away or name a new directory", path);
+    if (status.st_nlink != 1)
+        return error_explain(ERROR_EXISTS, "%s is there and has another name besides (%ju links): move it away or name a new "
+                                           "directory", path, (uintmax_t)status.st_nlink);
+    return lost_directory_owner_check(&status, path);
 }
 
 static enum error item_make(struct restoration *restoration, size_t i)
 {
     const struct bundle_item *item = &restoration->bundle->items[i];
     AUTO_FREE char *path = file_join(restoration->directory, item->name);
+    int parent;
+    const char *last;
     if (path == NULL)
         return ERROR_NO_MEMORY;
-    TRY(parents_make(restoration, item->name));
-    enum error error = file_create(path, item->data, item->size);
-    if (error == ERROR_EXISTS)
-        return same_check(path, item);
-    TRY(error);
-    restoration->made[i] = true;
-    return ERROR_NONE;
+    enum error error = parents_make(restoration, item->name, &parent, &last);
+    if (error == ERROR_NONE) {
+        error = file_create_in(parent, last, path, item->data, item->size);
+        restoration->made[i] = error == ERROR_NONE;
+        if (error == ERROR_EXISTS)
+            error = same_check(parent, last, path, item);
+    }
+    if (parent >= 0)
+        close(parent);
+    return error;
 }
 
 static bool is_conf(const struct bundle_item *item)
@@ -162,7 +189,7 @@ static bool is_conf(const struct bundle_item *item)
 static enum error all_make(struct restoration *restoration)
 {
     struct lost_directory lost = lost_directory_of(restoration);
-    TRY(lost_directory_make(&lost, &restoration->made_directory));
+    TRY(lost_directory_make(&lost, &restoration->made_directory, &restoration->opened));
     for (int conf = 0; conf < 2; conf++)
         for (size_t i = 0; i < restoration->bundle->count; i++)
             if (restoration->bundle->items[i].kind == BUNDLE_FILE && is_conf(&restoration->bundle->items[i]) == conf)
@@ -170,16 +197,25 @@ static enum error all_make(struct restoration *restoration)
     return ERROR_NONE;
 }
 
+static void item_take_back(const struct restoration *restoration, const char *name)
+{
+    int parent;
+    const char *last;
+    if (file_parent_open(restoration->opened, name, name, &parent, &last) != ERROR_NONE) {
+        error_forget();
+        return;
+    }
+    unlinkat(parent, last, 0);
+    close(parent);
+}
+
 /* Directories below that were made for certificates may stay. */
 static enum error take_back(const struct restoration *restoration, enum error error)
 {
     AUTO_FREE char *sentence = strdup(error_sentence(error));
-    for (size_t i = 0; i < restoration->bundle->count; i++) {
-        AUTO_FREE char *path =
-            restoration->made[i] ? file_join(restoration->directory, restoration->bundle->items[i].name) : NULL;
-        if (path != NULL)
-            unlink(path);
-    }
+    for (size_t i = 0; i < restoration->bundle->count; i++)
+        if (restoration->made[i])
+            item_take_back(restoration, restoration->bundle->items[i].name);
     if (restoration->made_directory)
         rmdir(restoration->directory);
     return sentence == NULL ? error : error_explain(error, "%s", sentence);
@@ -265,12 +301,15 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
     if (restoration == NULL)
         return ERROR_NO_MEMORY;
     restoration->tool = tool;
+    restoration->opened = -1;
     restoration->directory = arguments->positional[1];
     enum error error = restore(restoration, arguments);
     if (error == ERROR_NONE) {
         offline_audit(tool, restoration->conf, NULL, "pool.restore", "the pool directory", ERROR_NONE);
         error = tell(restoration, arguments->positional[0]);
     }
+    if (restoration->opened >= 0)
+        close(restoration->opened);
     bundle_destroy(restoration->bundle);
     pool_conf_destroy(restoration->conf);
     free(restoration);
