@@ -293,8 +293,8 @@ const struct command command_backup = {
     .arguments = "FILE",
     .summary = "keep the pool directory in an encrypted file",
     .text = "Makes FILE of what the pool directory holds: coffer.conf, key files as they lie there (sealed by a TPM, a\n"
-            "passphrase, or not), certificates, recovery.json, key-dates, the audit, and of each device the superblock with\n"
-            "its wrapped keys. All is encrypted under a passphrase (scrypt, AES-256-GCM). Not in it: what the disks hold; the\n"
+            "passphrase, or not), certificates, recovery.json, deep-rekey, key-dates, key-ages, the audit, and of each device\n"
+            "the superblock with its wrapped keys. All is encrypted under a passphrase (scrypt, AES-256-GCM). Not in it: what the disks hold; the\n"
             "witness; what lies elsewhere, a key on a stick, which is named. FILE must not exist, nor lie on a disk that a pool\n"
             "serves. It is read back before it counts. No key is needed; the daemon may run and is not asked.\n"
             "Where the key is sealed in a TPM or kept by key servers this opens no disk without them: keep a `key backup` too.\n"

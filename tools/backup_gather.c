@@ -22,6 +22,8 @@
 #include "crypto/recovery.h"
 #include "engine/pool/audit.h"
 #include "engine/pool/audit_pending.h"
+#include "engine/pool/deep_rekey.h"
+#include "engine/pool/key_ages.h"
 #include "engine/pool/key_dates.h"
 #include "engine/pool/superblock_copy.h"
 
@@ -180,7 +182,9 @@ static enum error all_add(struct gathering *gathering)
     for (size_t i = 0; i < conf->provider_count; i++)
         TRY(provider_add_files(gathering, &conf->providers[i]));
     TRY(file_add_if_there(gathering, RECOVERY_NAME, FILE_BYTES_MAX));
+    TRY(file_add_if_there(gathering, DEEP_REKEY_NAME, FILE_BYTES_MAX));
     TRY(file_add_if_there(gathering, KEY_DATES_NAME, FILE_BYTES_MAX));
+    TRY(file_add_if_there(gathering, KEY_AGES_NAME, FILE_BYTES_MAX));
     TRY(file_add_if_there(gathering, AUDIT_NAME, AUDIT_BYTES_MAX));
     TRY(file_add_if_there(gathering, AUDIT_PENDING_NAME, FILE_BYTES_MAX));
     return devices_add(gathering);
@@ -227,10 +231,10 @@ static bool item_is_same(const struct bundle *other, const struct bundle_item *i
     return found != NULL && found->size == item->size && memcmp(found->data, item->data, item->size) == 0;
 }
 
-/* They grow with use, and tell of the pool, not how it is. */
+/* They change with use, and tell of the pool, not what opens it. */
 static bool is_record(const struct bundle_item *item)
 {
-    static const char *const names[] = {AUDIT_NAME, AUDIT_PENDING_NAME, KEY_DATES_NAME};
+    static const char *const names[] = {AUDIT_NAME, AUDIT_PENDING_NAME, KEY_DATES_NAME, KEY_AGES_NAME, DEEP_REKEY_NAME};
     bool found = false;
     for (size_t i = 0; i < COUNT_OF(names); i++)
         found = found || (item->kind == BUNDLE_FILE && strcmp(item->name, names[i]) == 0);

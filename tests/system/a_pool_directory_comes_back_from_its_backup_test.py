@@ -74,9 +74,11 @@ class DirectoryComesBack(unittest.TestCase):
         handle.pwrite(b"here", 0)
         handle.shutdown()
         self.pool.coffer("key", "rekey", "--shallow", "--new-root")
+        self.write(self.path("deep-rekey"), "orders\n")
         made = self.pool.json("backup", self.file, "--passphrase-file", self.password)
         names = [item["name"] for item in made["items"] if item["kind"] == "file"]
-        self.assertEqual(sorted(names), ["audit", "coffer.conf", "key-dates", "native.key", "tls/ca.pem", "tls/host.key"])
+        self.assertEqual(sorted(names), ["audit", "coffer.conf", "deep-rekey", "key-ages", "key-dates", "native.key",
+                                         "tls/ca.pem", "tls/host.key"])
         self.assertEqual([item["kind"] for item in made["items"]].count("superblock"), 1)
         self.assertEqual([item["path"] for item in made["absent"]], [elsewhere])
         self.assertEqual(os.stat(self.file).st_mode & 0o777, 0o600)
