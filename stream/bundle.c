@@ -195,7 +195,7 @@ struct input {
 static enum error take(struct input *input, void *data, size_t size)
 {
     if (input->left < size)
-        return error_explain(ERROR_CLOSED, "the backup is cut off behind %zu whole chunks", input->number);
+        return error_explain(ERROR_CORRUPT, "the backup is cut off behind %zu whole chunks: make a new backup", input->number);
     memcpy(data, input->at, size);
     input->at += size;
     input->left -= size;

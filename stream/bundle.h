@@ -44,8 +44,8 @@ const struct bundle_item *bundle_find(const struct bundle *bundle, enum bundle_k
 /* *data is malloc'ed. `log2_n` as in provider.h. */
 enum error bundle_encode(const struct bundle *bundle, const struct stream_secret *secret, unsigned log2_n, uint8_t **data,
                          size_t *size) CHECKED;
-/* ERROR_INVALID: no bundle; ERROR_NEWER_FORMAT; ERROR_WRONG_KEY: another passphrase; ERROR_CLOSED: it is cut off;
- * ERROR_CORRUPT. The sentence does not name the file. */
+/* ERROR_INVALID: no bundle; ERROR_NEWER_FORMAT; ERROR_WRONG_KEY: another passphrase; ERROR_CORRUPT, also
+ * where it is cut off. The sentence does not name the file. */
 enum error bundle_decode(const void *data, size_t size, const struct stream_secret *secret, struct bundle **bundle) CHECKED;
 
 #endif

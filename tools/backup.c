@@ -8,6 +8,7 @@
 #include "tools/backup.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,8 +129,24 @@ struct task {
     char *text; /* of the secret, in the arena */
 };
 
+/* A backup goes away with the directory that it lies in. What cannot be looked at is told where it is written. */
+static enum error outside_check(const char *path, const struct pool_conf *conf)
+{
+    char root[PATH_MAX], full[PATH_MAX];
+    AUTO_FREE char *copy = strdup(path);
+    if (copy == NULL)
+        return ERROR_NO_MEMORY;
+    size_t size = realpath(conf->directory, root) == NULL ? 0 : strlen(root);
+    if (size == 0 || realpath(dirname(copy), full) == NULL || strncmp(full, root, size) != 0 ||
+        (full[size] != '\0' && full[size] != '/'))
+        return ERROR_NONE;
+    return error_explain(ERROR_INVALID, "%s lies in the pool directory, and would be lost with it: name a file elsewhere", path);
+}
+
 static enum error path_check(const char *path)
 {
+    if (strcmp(path, "-") == 0)
+        return error_explain(ERROR_INVALID, "a backup is read back, so it goes to no pipe: name a file (./- for one of this name)");
     if (access(path, F_OK) == 0)
         return error_explain(ERROR_EXISTS, "%s exists already: nothing is overwritten, name another file", path);
     return cycle_check(path);
@@ -165,6 +182,7 @@ static enum error make(struct task *task)
 {
     TRY(path_check(task->path));
     TRY(place_conf(task->tool, &task->conf));
+    TRY(outside_check(task->path, task->conf));
     TRY(backup_gather(task->conf, &task->bundle));
     TRY(secret_read(task->arguments, "Passphrase for the backup: ", true, &task->text, &task->secret));
     return store(task);
@@ -204,8 +222,21 @@ static enum error foreign(const struct task *task)
     return error_explain(ERROR_FOREIGN, "%s is a backup of another pool: of %s, not of %s", task->path, of, wanted);
 }
 
-/* *differs: a name, of `now` or of the backup; NULL: nothing does. */
-static enum error compare(struct task *task, struct bundle **now, const char **differs)
+/* `what`: the name of an item; devices have their UUIDs in it, and people know their paths. malloc'ed. */
+static char *difference_name(const struct pool_conf *conf, const char *what)
+{
+    for (size_t g = 0; g < conf->group_count; g++)
+        for (size_t i = 0; i < conf->groups[g].device_count; i++) {
+            char id[UUID_TEXT_SIZE], *name;
+            uuid_format(conf->groups[g].devices[i].id, id);
+            if (strstr(what, id) != NULL)
+                return asprintf(&name, "the superblock of device %s", conf->groups[g].devices[i].path) < 0 ? NULL : name;
+        }
+    return strdup(what);
+}
+
+/* *differs: malloc'ed; NULL: nothing does. */
+static enum error compare(struct task *task, struct bundle **now, char **differs)
 {
     *differs = NULL;
     TRY(place_conf(task->tool, &task->conf));
@@ -213,9 +244,10 @@ static enum error compare(struct task *task, struct bundle **now, const char **d
         return foreign(task);
     TRY(backup_gather(task->conf, now));
     const char *what;
-    if (!backup_is_current(task->bundle, *now, &what))
-        *differs = what;
-    return ERROR_NONE;
+    if (backup_is_current(task->bundle, *now, &what))
+        return ERROR_NONE;
+    *differs = difference_name(task->conf, what);
+    return *differs == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
 }
 
 static enum error conf_check(const struct task *task)
@@ -233,7 +265,9 @@ static enum error conf_check(const struct task *task)
 static enum error tell_verified(const struct task *task, bool compared, const char *differs)
 {
     FILE *out = task->tool->out;
-    char made[TEXT_SIZE], name[2 * STREAM_NAME_SIZE];
+    char made[TEXT_SIZE], name[2 * PATH_MAX];
+    if (differs != NULL)
+        task->tool->status = EXIT_FAILED;
     if (task->tool->json) {
         json_t *json = backup_json(task->bundle, task->path);
         if (json != NULL && compared)
@@ -256,7 +290,7 @@ static enum error verify(struct task *task)
 {
     bool compared = pool_is_named(task->tool);
     struct bundle *now = NULL;
-    const char *differs = NULL;
+    AUTO_FREE char *differs = NULL;
     TRY(backup_read(task->arguments, task->path, &task->bundle));
     TRY(conf_check(task));
     enum error error = compared ? compare(task, &now, &differs) : ERROR_NONE;
@@ -295,11 +329,11 @@ const struct command command_backup = {
     .text = "Makes FILE of what the pool directory holds: coffer.conf, key files as they lie there (sealed by a TPM, a\n"
             "passphrase, or not), certificates, recovery.json, deep-rekey, key-dates, key-ages, the audit, and of each device\n"
             "the superblock with its wrapped keys. All is encrypted under a passphrase (scrypt, AES-256-GCM). Not in it: what the disks hold; the\n"
-            "witness; what lies elsewhere, a key on a stick, which is named. FILE must not exist, nor lie on a disk that a pool\n"
-            "serves. It is read back before it counts. No key is needed; the daemon may run and is not asked.\n"
+            "witness; what lies elsewhere, a key on a stick, which is named. FILE must not exist, nor lie in the pool directory\n"
+            "or on a disk that a pool serves. It is read back before it counts. No key is needed; the daemon may run and is not asked.\n"
             "Where the key is sealed in a TPM or kept by key servers this opens no disk without them: keep a `key backup` too.\n"
             "Of a key that lies in the directory unsealed, who has FILE and its passphrase has the pool's key.\n"
-            "--verify reads FILE whole, and with -C says whether the pool changed since.",
+            "--verify reads FILE whole, and with -C says whether the pool changed since: then the status is 1.",
     .examples = "  coffer -C /srv/pool backup /media/stick/pool.backup\n"
                 "  coffer -C /srv/pool backup --verify /media/stick/pool.backup\n"
                 "  coffer restore /media/stick/pool.backup /srv/pool\n",

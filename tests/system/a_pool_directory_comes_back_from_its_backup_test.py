@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """`coffer backup` beside a running daemon, and `coffer restore`: what comes back is the same to the byte, without the witness, and
 opens after the word that the disks are the newest; what is cut, of another pool, older than the keys, or in the way is told."""
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import unittest
 
 from coffer import COFFER, MIB, Pool, connect, run
 
-REFUSED, USAGE = 3, 2
+REFUSED, DIFFERS = 3, 1
 KMS = """
 [provider kms]
 id = 11111111-2222-4333-8444-555555555555
@@ -135,7 +136,7 @@ class DirectoryComesBack(unittest.TestCase):
         self.write(self.password, "correct horse\n")
         with open(self.file, "rb") as file:
             whole = file.read()
-        for text, said in ((whole[:-1], "cut off"), (whole[:300], "cut off"), (whole + b"x", "behind the end"),
+        for text, said in ((whole[:-1], "make a new backup"), (whole[:300], "cut off"), (whole + b"x", "behind the end"),
                            (whole[:-5] + b"x" + whole[-4:], "damaged"), (b"PK" + whole[2:], "no backup of a pool directory"),
                            (whole[:8] + b"\2" + whole[9:], "this version of Coffer knows 1")):
             with open(self.file, "wb") as file:
@@ -157,12 +158,26 @@ class DirectoryComesBack(unittest.TestCase):
         os.remove(self.disk)  # one that is not there may come later
         self.assertIn(self.disk, self.restore())
 
+    def test_a_changed_device_is_named_by_its_path(self):
+        self.backup()
+        self.pool.start()
+        self.pool.coffer("key", "rekey", "--shallow")  # the key file stays
+        answer = self.verify("-C", self.directory)
+        self.assertEqual(answer.returncode, DIFFERS, answer)
+        self.assertEqual(json.loads(answer.stdout)["differs"], "the superblock of device " + self.disk)
+
+    def test_a_backup_goes_to_no_pipe_and_not_into_the_pool_directory(self):
+        for path, said in (("-", "goes to no pipe"), (self.path("backup"), "lies in the pool directory")):
+            self.assertIn(said, self.pool.refused("backup", path, "--passphrase-file", self.password))
+        self.assertEqual(sorted(os.listdir(self.directory)), ["coffer.conf", "native.key", "witness"])
+
     def test_keys_of_before_are_told(self):
         self.backup()
         self.pool.start()
         self.pool.coffer("key", "rekey", "--shallow", "--new-root")
-        said = " ".join(self.backup("--verify").split())
-        self.assertIn("Make a new backup", said)
+        answer = self.verify("-C", self.directory)
+        self.assertEqual(answer.returncode, DIFFERS, answer)
+        self.assertIn("native.key", json.loads(answer.stdout)["differs"])
         self.pool.stop()
         shutil.rmtree(self.directory)
         self.restore()

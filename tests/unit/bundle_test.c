@@ -98,7 +98,7 @@ static void a_cut_file_is_told(void **state)
     size_t chunk = sizeof(struct stream_chunk_format) + STREAM_CHUNK_MAX, head = sizeof(struct stream_header_format);
     const size_t sizes[] = {9, head - 1, head, head + 1, head + chunk - 1, head + chunk, head + 2 * chunk, made.size - 1};
     for (size_t i = 0; i < COUNT_OF(sizes); i++)
-        refused(made.data, sizes[i], &secret, ERROR_CLOSED);
+        refused(made.data, sizes[i], &secret, ERROR_CORRUPT);
     free(made.data);
 }
 
@@ -139,7 +139,7 @@ static void something_else_is_told(void **state)
     (void)state;
     struct stream_header_format header;
     uint8_t master[KEY_SIZE];
-    refused("", 0, &secret, ERROR_CLOSED);
+    refused("", 0, &secret, ERROR_CORRUPT);
     refused("PK", 2, &secret, ERROR_INVALID);
     refused("something of another program, and long enough to be a header of this one", 60, &secret, ERROR_INVALID);
     assert_int_equal(stream_header_make(&secret, SCRYPT_LOG2_N_FLOOR, &header, master), ERROR_NONE);
