@@ -25,6 +25,7 @@
 #include "tools/command.h"
 #include "tools/lost_directory.h"
 #include "tools/offline_audit.h"
+#include "tools/text.h"
 
 struct restoration {
     struct tool *tool;
@@ -236,6 +237,15 @@ static enum error restore(struct restoration *restoration, const struct argument
     return error == ERROR_NONE ? ERROR_NONE : take_back(restoration, error);
 }
 
+/* What the backup told to lie elsewhere: it was not in it, and is needed. */
+static const struct bundle_item *absent_find(const struct bundle *bundle, const char *path)
+{
+    for (size_t i = 0; i < bundle->count; i++)
+        if (bundle->items[i].kind == BUNDLE_ABSENT && strcmp((const char *)bundle->items[i].data, path) == 0)
+            return &bundle->items[i];
+    return NULL;
+}
+
 static void missing_add(json_t *missing, const char *path)
 {
     if (path != NULL && access(path, F_OK) != 0)
@@ -259,6 +269,28 @@ static json_t *missing_list(const struct restoration *restoration)
     return missing;
 }
 
+static void missing_tell(const struct restoration *restoration, const char *path)
+{
+    const struct bundle_item *absent = absent_find(restoration->bundle, path);
+    FILE *out = restoration->tool->out;
+    char shown[2 * PATH_MAX];
+    text_name(path, shown, sizeof shown);
+    if (absent == NULL)
+        fprintf(out, "coffer.conf names %s, which is not there: put it there, or change the line.\n", shown);
+    else
+        fprintf(out, "Not in the backup and not there: the %s. It lay elsewhere: put it at %s before cofferd starts.\n", absent->name,
+                shown);
+}
+
+/* What is there was perhaps never lost; whether it is the right one the next start finds out. */
+static void lacking_tell(const struct restoration *restoration, const struct bundle_item *item)
+{
+    char shown[2 * PATH_MAX];
+    if (item->kind == BUNDLE_ABSENT && access((const char *)item->data, F_OK) == 0)
+        fprintf(restoration->tool->out, "Not in the backup: the %s. What lies at %s is taken.\n", item->name,
+                text_name((const char *)item->data, shown, sizeof shown));
+}
+
 static void tell_people(const struct restoration *restoration, const json_t *missing)
 {
     FILE *out = restoration->tool->out;
@@ -268,8 +300,9 @@ static void tell_people(const struct restoration *restoration, const json_t *mis
         files += restoration->bundle->items[i].kind == BUNDLE_FILE;
     fprintf(out, "Made %s again, of %zu file%s.\n", restoration->directory, files, files == 1 ? "" : "s");
     for (size_t i = 0; i < json_array_size(missing); i++)
-        fprintf(out, "coffer.conf names %s, which is not there: put it there, or change the line.\n",
-                json_string_value(json_array_get(missing, i)));
+        missing_tell(restoration, json_string_value(json_array_get(missing, i)));
+    for (size_t i = 0; i < restoration->bundle->count; i++)
+        lacking_tell(restoration, &restoration->bundle->items[i]);
     fputs("The witness is in no backup. It alone could tell whether the disks are the newest or were put back to an older day: make\n"
           "sure that they are, and say so once. Of the audit what came after the backup is missing, and `coffer key audit` says so.\n",
           out);
@@ -330,7 +363,9 @@ const struct command command_restore = {
             "coffer.conf says must be of the same pool.\n"
             "The witness is not in a backup. Only it knew how new the disks are to be; so the first start needs\n"
             "`cofferd DIR --accept-rollback`, as after `coffer import`, which makes a directory from a backup of the key alone.\n"
-            "Where keys changed since the backup, its key files open nothing: use `coffer import` with a newer key backup.",
+            "What lay elsewhere, a key on a stick, is not in it either, and is told: put it there before cofferd starts.\n"
+            "Where the root key changed since the backup (`key rekey --new-root`, `key provider use` or `reseal`), its key files\n"
+            "open nothing: use `coffer import` with a newer key backup.",
     .examples = "  coffer restore /media/stick/pool.backup /srv/pool\n"
                 "  cofferd /srv/pool --accept-rollback\n",
     .positional_min = 2,

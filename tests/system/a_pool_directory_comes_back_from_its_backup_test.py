@@ -171,6 +171,48 @@ class DirectoryComesBack(unittest.TestCase):
             self.assertIn(said, self.pool.refused("backup", path, "--passphrase-file", self.password))
         self.assertEqual(sorted(os.listdir(self.directory)), ["coffer.conf", "native.key", "witness"])
 
+    def test_a_key_that_lay_elsewhere_is_told(self):
+        stick, conf = os.path.join(self.pool.base, "stick.key"), self.path("coffer.conf")
+        os.rename(self.path("native.key"), stick)
+        with open(conf) as file:
+            text = file.read()
+        self.assertIn("path = native.key", text)
+        self.write(conf, text.replace("path = native.key", "path = " + stick))
+        self.backup()
+        shutil.rmtree(self.directory)
+        self.assertIn("Not in the backup: the key file of provider native. What lies at " + stick, " ".join(self.restore().split()))
+        shutil.rmtree(self.directory)
+        os.rename(stick, stick + ".away")
+        said = " ".join(self.restore().split())
+        self.assertIn("Not in the backup and not there: the key file of provider native.", said)
+        self.assertIn("put it at " + stick + " before cofferd starts", said)
+        os.rename(stick + ".away", stick)
+        self.pool.start("--accept-rollback")
+        self.pool.stop()
+
+    def test_a_restore_goes_on_after_a_crash(self):
+        self.backup()
+        with open(self.path("native.key"), "rb") as key:
+            text = key.read().decode()
+        shutil.rmtree(self.directory)
+        os.mkdir(self.directory, 0o700)
+        unfinished = self.path(".coffer-unfinished-0123456789abcdef")
+        self.write(unfinished, text[:9])
+        self.write(self.path("native.key"), text)
+        self.restore()
+        self.assertFalse(os.path.exists(unfinished))
+
+    def test_keys_of_a_kept_root_open_after_a_restore(self):
+        self.backup()
+        self.pool.start()
+        self.pool.coffer("key", "rekey", "--shallow")
+        self.pool.stop()
+        shutil.rmtree(self.directory)
+        self.restore()
+        self.pool.start("--accept-rollback")
+        self.assertFalse(self.pool.status()["locked"])
+        self.pool.stop()
+
     def test_keys_of_before_are_told(self):
         self.backup()
         self.pool.start()
