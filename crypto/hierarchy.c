@@ -9,6 +9,7 @@
 #include "crypto/hierarchy.h"
 
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/endian.h"
@@ -103,6 +104,12 @@ enum error scrub_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, ui
 enum error kcv_derive(const uint8_t key[KEY_SIZE], struct uuid id, uint8_t kcv[KCV_SIZE])
 {
     return kdf_derive(key, "coffer1/kcv", &id, sizeof(id), kcv, KCV_SIZE);
+}
+
+void kcv_format(const uint8_t kcv[KCV_SIZE], char text[KCV_TEXT_SIZE])
+{
+    for (size_t i = 0; i < KCV_SIZE; i++)
+        snprintf(text + 2 * i, 3, "%02x", kcv[i]);
 }
 
 enum error key_generate(uint8_t key[KEY_SIZE])

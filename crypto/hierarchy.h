@@ -27,6 +27,7 @@ enum key_kind { KEY_KIND_DEK = 1, KEY_KIND_LOG = 2, KEY_KIND_POOL = 3 };
 
 #define WRAPPED_KEY_SIZE 64 /* KWP of kind 1 | zero 3 | slot 4 | device 16 | key 32 = 56 bytes, plus 8 */
 #define KCV_SIZE 8
+#define KCV_TEXT_SIZE (2 * KCV_SIZE + 1)
 #define XTS_KEY_SIZE 64
 #define FINGERPRINT_SECRET_SIZE 192
 
@@ -45,6 +46,8 @@ enum error floor_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, ui
 enum error audit_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE]) CHECKED;
 enum error scrub_key_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE]) CHECKED;
 enum error kcv_derive(const uint8_t key[KEY_SIZE], struct uuid id, uint8_t kcv[KCV_SIZE]) CHECKED;
+/* As people read it: small hexadecimal digits. */
+void kcv_format(const uint8_t kcv[KCV_SIZE], char text[KCV_TEXT_SIZE]);
 
 /* The KEK of a plaintext pool: a public constant, so that its tags find damage, not forgery. */
 extern const uint8_t kek_public[KEY_SIZE];

@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "base/size.h"
+#include "crypto/hierarchy.h"
 #include "crypto/provider_key.h"
 #include "engine/coffer.h"
 #include "engine/pool/kek_number.h"
@@ -21,8 +22,7 @@
 #include "engine/pool/key_dates.h"
 #include "server/health_check.h"
 
-#define DAY     UINT64_C(86400)
-#define KCV_TEXT (2 * KCV_SIZE + 1)
+#define DAY UINT64_C(86400)
 
 /* ---- what there is -------------------------------------------------------------------------------------------------- */
 
@@ -32,12 +32,6 @@ static uint64_t kcv_number(const uint8_t kcv[KCV_SIZE])
     for (size_t i = 0; i < KCV_SIZE; i++)
         number = number << 8 | kcv[i];
     return number;
-}
-
-static void kcv_format(const uint8_t kcv[KCV_SIZE], char text[KCV_TEXT])
-{
-    for (size_t i = 0; i < KCV_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", kcv[i]);
 }
 
 static void add(struct key_ages *ages, enum key_age_kind kind, struct uuid id, uint64_t number, uint64_t seconds)
@@ -147,7 +141,7 @@ static void data_keys_tell(const struct pool_key_list *list, const struct key_ag
 {
     json_t *row;
     size_t i;
-    char kcv[KCV_TEXT];
+    char kcv[KCV_TEXT_SIZE];
     json_array_foreach(json_object_get(json, "data_keys"), i, row)
     {
         const struct pool_key *key = data_key_of(list, row);
@@ -175,7 +169,7 @@ static void retained_tell(const struct key_ages *ages, json_t *json)
 
 static void kcv_tell(json_t *json, const char *name, const struct witness_kcv *kcv)
 {
-    char text[KCV_TEXT];
+    char text[KCV_TEXT_SIZE];
     if (!kcv->known)
         return;
     kcv_format(kcv->bytes, text);

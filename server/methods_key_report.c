@@ -51,11 +51,10 @@ static json_t *providers_json(const struct pool_conf *conf)
 /* Keys other than data keys are as old as the pool. */
 static json_t *key_json(const struct pool_key_list *list, const struct pool_key *key, const struct key_ages *ages)
 {
-    char kcv[2 * sizeof key->kcv + 1];
+    char kcv[KCV_TEXT_SIZE];
     const struct key_age *age = key_age_find(ages, KEY_AGE_DATA, list->devices[key->device].id, key->slot);
     uint64_t made = key->kind != KEY_KIND_DEK ? list->created : age == NULL ? 0 : age->seconds;
-    for (size_t i = 0; i < sizeof key->kcv; i++)
-        snprintf(kcv + 2 * i, 3, "%02x", key->kcv[i]);
+    kcv_format(key->kcv, kcv);
     return json_pack("{s:s, s:I, s:b, s:s, s:o}", "kind", key->kind < COUNT_OF(kind_names) ? kind_names[key->kind] : "?", "slot",
                      (json_int_t)key->slot, "current", key->current, "kcv", kcv, "made",
                      made == 0 ? json_null() : json_integer((json_int_t)made));

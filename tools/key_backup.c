@@ -19,6 +19,7 @@
 #include "base/memory.h"
 #include "base/shell.h"
 #include "crypto/arena.h"
+#include "crypto/hierarchy.h"
 #include "crypto/provider_key.h"
 #include "crypto/provider_tpm.h"
 #include "crypto/recovery.h"
@@ -91,15 +92,9 @@ enum error key_backup_file_read(const char *path, const char *password_file, str
     return error;
 }
 
-static void kcv_format(const uint8_t kcv[KCV_SIZE], char text[2 * KCV_SIZE + 1])
-{
-    for (size_t i = 0; i < KCV_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", kcv[i]);
-}
-
 static json_t *backup_json(const struct key_backup *backup, const char *path, const struct key_backup_proof *proof)
 {
-    char pool[UUID_TEXT_SIZE], kcv[2 * KCV_SIZE + 1];
+    char pool[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE];
     uuid_format(backup->pool, pool);
     kcv_format(backup->kcv, kcv);
     json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "file", path, "pool", pool, "provider", backup->provider_name,

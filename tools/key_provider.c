@@ -24,8 +24,6 @@
 #include "tools/suggest.h"
 #include "tools/table.h"
 
-#define KCV_TEXT_SIZE (2 * KCV_SIZE + 1)
-
 /* What is tested. */
 struct test {
     struct tool *tool;
@@ -34,12 +32,6 @@ struct test {
     struct kek_expected expected; /* of it */
     struct provider_kek which;
 };
-
-static void kcv_format(const uint8_t kcv[KCV_SIZE], char text[KCV_TEXT_SIZE])
-{
-    for (size_t i = 0; i < KCV_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", kcv[i]);
-}
 
 /* ---- which provider, which key ------------------------------------------------------------------------------------ */
 

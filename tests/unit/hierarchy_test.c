@@ -64,6 +64,9 @@ static void every_key_of_the_hierarchy_is_its_equation(void **state)
     assert_hex(out, KEY_SIZE, "2d80322b556e5799ac0036145d07f09c97ea56a9cc66dd158b85326dbb712497");
     assert_int_equal(kcv_derive(root, pool, out), ERROR_NONE);
     assert_hex(out, KCV_SIZE, "f3c0375a33a3b327");
+    char text[KCV_TEXT_SIZE];
+    kcv_format(out, text);
+    assert_string_equal(text, "f3c0375a33a3b327");
 }
 
 static void the_public_key_never_changes(void **state)
