@@ -296,10 +296,13 @@ static enum error entry_visit(const struct known *known, const char *entry)
     int number = target == NULL ? errno : client_probe(target);
     if (number == ENOENT || number == ENOTDIR || number == ECONNREFUSED)
         return ERROR_NONE;
-    if (known->is_named && registry_is_entry_of(entry, known->named))
-        return ERROR_NONE;
     struct pool_conf *conf;
-    TRY(running_conf(target == NULL ? link : target, entry, &conf));
+    enum error error = running_conf(target == NULL ? link : target, entry, &conf);
+    if (error == ERROR_BUSY && known->is_named && registry_is_entry_of(entry, known->named)) {
+        error_forget(); /* its conf is elsewhere, and was visited */
+        return ERROR_NONE;
+    }
+    TRY(error);
     known->visit(known->context, conf);
     pool_conf_destroy(conf);
     return ERROR_NONE;

@@ -55,6 +55,14 @@ def main():
     refused(erase(pool, disks[0], certificate, sure), REFUSED, "whose coffer.conf names it")  # of all that run
     pool.coffer("lock")
     refused(erase(pool, disks[0], certificate, sure), REFUSED, "whose coffer.conf names it")
+    # An older conf of the same pool, which is named, does not stand for that of the daemon.
+    stale = os.path.join(pool.base, "stale")
+    os.mkdir(stale)
+    conf = open(os.path.join(pool.directory, "coffer.conf")).read()
+    ids = next(line for line in conf.splitlines() if line.startswith("device-ids")).split("=", 1)[1].split(",")
+    with open(os.path.join(stale, "coffer.conf"), "w") as file:
+        file.write(conf.replace(disks[0], "/nonexistent/disk").replace(ids[0].strip(), str(uuid.uuid4())))
+    refused(erase(pool, disks[0], certificate, sure, where=("-C", stale)), REFUSED, "whose coffer.conf names it", pool.directory)
     members += crowd(pool, range(30, 60))
     refused(erase(pool, disks[0], certificate, sure), REFUSED, "whose coffer.conf names it", pool.directory)
     pool.stop()
