@@ -263,8 +263,9 @@ static enum error take_back(const struct import *import, enum error error)
     }
     if (import->made_key)
         unlink(import->conf->provider->path);
+    struct lost_directory lost = lost_directory_of(import);
     if (import->made_directory)
-        rmdir(import->directory);
+        lost_directory_remove(&lost, import->opened);
     return sentence == NULL ? error : error_explain(error, "%s", sentence);
 }
 
@@ -273,6 +274,8 @@ static enum error all_make(struct import *import)
     TRY(directory_make(import));
     TRY(key_make(import));
     TRY(conf_make(import));
+    struct lost_directory lost = lost_directory_of(import);
+    TRY(lost_directory_name_check(&lost, import->opened));
     return witness_make(import);
 }
 

@@ -113,6 +113,27 @@ enum error lost_directory_make(const struct lost_directory *lost, bool *made, in
     return ERROR_NONE;
 }
 
+enum error lost_directory_name_check(const struct lost_directory *lost, int directory)
+{
+    struct stat opened, named;
+    if (fstat(directory, &opened) != 0 || lstat(lost->path, &named) != 0)
+        return error_from_errno(errno, "look at %s", lost->path);
+    return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino
+               ? ERROR_NONE
+               : error_explain(ERROR_ACCESS, "another directory took the name %s meanwhile: name one that lies in a directory of "
+                                             "your own", lost->path);
+}
+
+void lost_directory_remove(const struct lost_directory *lost, int directory)
+{
+    if (directory < 0)
+        return;
+    if (lost_directory_name_check(lost, directory) == ERROR_NONE)
+        rmdir(lost->path);
+    else
+        error_forget();
+}
+
 enum error lost_directory_owner_check(const struct stat *status, const char *path)
 {
     if (status->st_uid != geteuid())

@@ -24,6 +24,12 @@ enum error lost_directory_check(const struct lost_directory *lost) CHECKED;
  */
 enum error lost_directory_make(const struct lost_directory *lost, bool *made, int *directory) CHECKED;
 
+/* Whether its name leads to it still: ERROR_ACCESS. Where not, nobody got what was written, but it lies elsewhere. */
+enum error lost_directory_name_check(const struct lost_directory *lost, int directory) CHECKED;
+
+/* Removes the one that was made, where it is empty and its name leads to it. */
+void lost_directory_remove(const struct lost_directory *lost, int directory);
+
 /* What is there already, or is where a secret goes, must be so: ERROR_ACCESS where it is another's, or where group or others
  * may write to it. */
 enum error lost_directory_owner_check(const struct stat *status, const char *path) CHECKED;

@@ -195,7 +195,7 @@ static enum error all_make(struct restoration *restoration)
         for (size_t i = 0; i < restoration->bundle->count; i++)
             if (restoration->bundle->items[i].kind == BUNDLE_FILE && is_conf(&restoration->bundle->items[i]) == conf)
                 TRY(item_make(restoration, i));
-    return ERROR_NONE;
+    return lost_directory_name_check(&lost, restoration->opened);
 }
 
 static void item_take_back(const struct restoration *restoration, const char *name)
@@ -217,8 +217,9 @@ static enum error take_back(const struct restoration *restoration, enum error er
     for (size_t i = 0; i < restoration->bundle->count; i++)
         if (restoration->made[i])
             item_take_back(restoration, restoration->bundle->items[i].name);
+    struct lost_directory lost = lost_directory_of(restoration);
     if (restoration->made_directory)
-        rmdir(restoration->directory);
+        lost_directory_remove(&lost, restoration->opened);
     return sentence == NULL ? error : error_explain(error, "%s", sentence);
 }
 

@@ -1,13 +1,17 @@
 #!/usr/bin/python3
 """What another account put into the place of a restored pool directory, a directory below, a file with the same bytes, a second
 name of one, is refused, and gets no key; nor does a backup take what links of the directory's owner lead to."""
+import ctypes
 import os
 import shutil
+import subprocess
+import time
 import unittest
 
-from coffer import Pool, run
+from coffer import COFFER, PATIENCE, SANITIZED, Pool, run
 
 SOMEBODY = 65534
+HERE, EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
 TLS = """
 [provider kms]
 id = 11111111-2222-4333-8444-555555555555
@@ -103,6 +107,26 @@ class NoKeyForAnotherAccount(unittest.TestCase):
         self.refused("belongs to user 65534")
         os.chown(self.path("native.key"), 0, 0)
         self.pool.coffer(*self.restore_words())
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("strace") and not SANITIZED, "stops root's command midway")
+    def test_a_directory_that_takes_the_name_meanwhile_gets_nothing(self):
+        """Whenever the names are exchanged; the delay makes it likely that this is behind the look at the directory."""
+        self.backup()
+        parent, evil = os.path.join(self.pool.base, "parent"), os.path.join(self.pool.base, "parent", "evil")
+        os.makedirs(evil)
+        os.chown(evil, SOMEBODY, SOMEBODY)
+        fresh = os.path.join(parent, "pool")
+        command = subprocess.Popen(["strace", "-o", os.devnull, "-e", "trace=fchmod", "-e", "inject=fchmod:delay_exit=1000000:when=1",
+                                    COFFER, "restore", self.file, fresh, "--passphrase-file", self.password],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=self.pool.environment)
+        while not os.path.exists(fresh) and command.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        self.assertEqual(ctypes.CDLL(None).renameat2(HERE, fresh.encode(), HERE, evil.encode(), EXCHANGE), 0)
+        said = command.communicate(timeout=PATIENCE)[1]
+        self.assertNotEqual(command.returncode, 0, said)
+        self.assertEqual(os.listdir(fresh), [])  # the other's, under the name that was typed
+        self.assertEqual([names for _, _, names in os.walk(parent) if names], [], said)
 
     @unittest.skipUnless(os.geteuid() == 0, "gives files away")
     def test_links_of_the_owner_are_not_followed(self):
