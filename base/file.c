@@ -17,12 +17,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "base/owner.h"
+#include "base/random.h"
 #include "base/shell.h"
 
 static void close_scope(const int *descriptor)
@@ -310,8 +310,7 @@ static enum error make_named(const struct making *making)
 {
     uint64_t number;
     char unfinished[FILE_UNFINISHED_SIZE];
-    if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
-        return making_failed(making);
+    random_bytes(&number, sizeof number);
     snprintf(unfinished, sizeof unfinished, FILE_UNFINISHED "%016" PRIx64, number);
     AUTO_CLOSE int descriptor =
         openat(making->directory, unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
