@@ -81,29 +81,6 @@ enum error cached_key_encode(const struct cached_key *cached, char text[CACHED_K
 
 /* ---- decode ------------------------------------------------------------------------------------------------------- */
 
-static enum error number_take(struct flat_object *object, const char *name, uint64_t *number)
-{
-    struct flat_text text;
-    char digits[HEX + 1] = "";
-    TRY(flat_text_take(object, name, &text));
-    if (text.size == HEX)
-        memcpy(digits, text.start, HEX);
-    if (strspn(digits, "0123456789abcdef") != HEX)
-        return error_explain(ERROR_CORRUPT, "\"%s\" is not %d hexadecimal digits", name, HEX);
-    *number = strtoull(digits, NULL, 16);
-    return ERROR_NONE;
-}
-
-static enum error uuid_take(struct flat_object *object, const char *name, struct uuid *uuid)
-{
-    struct flat_text text;
-    char string[UUID_TEXT_SIZE] = "";
-    TRY(flat_text_take(object, name, &text));
-    if (text.size == UUID_TEXT_SIZE - 1)
-        memcpy(string, text.start, text.size);
-    return uuid_parse(string, uuid) == ERROR_NONE ? ERROR_NONE : error_explain(ERROR_CORRUPT, "\"%s\" is not a UUID", name);
-}
-
 /* 1 to `most` bytes. */
 static enum error bytes_take(struct flat_object *object, const char *name, uint8_t *bytes, size_t most, size_t *size)
 {
@@ -163,13 +140,13 @@ static enum error tpm_take(struct flat_object *object, struct tpm_sealed *tpm)
 static enum error fields_take(struct flat_object *object, struct cached_key *cached)
 {
     uint64_t kcv;
-    TRY(uuid_take(object, "pool", &cached->pool));
-    TRY(uuid_take(object, "provider", &cached->provider));
+    TRY(flat_uuid_take(object, "pool", &cached->pool));
+    TRY(flat_uuid_take(object, "provider", &cached->provider));
     TRY(name_take(object, cached->name));
-    TRY(number_take(object, "kek_number", &cached->kek_number));
+    TRY(flat_hex_take(object, "kek_number", &cached->kek_number));
     TRY(id_take(object, cached->key_id));
-    TRY(number_take(object, "fetched", &cached->fetched));
-    TRY(number_take(object, "kcv", &kcv));
+    TRY(flat_hex_take(object, "fetched", &cached->fetched));
+    TRY(flat_hex_take(object, "kcv", &kcv));
     for (size_t i = 0; i < KCV_SIZE; i++)
         cached->kcv[i] = (uint8_t)(kcv >> (8 * (KCV_SIZE - 1 - i)));
     TRY(tpm_take(object, &cached->tpm));

@@ -4,9 +4,11 @@
  */
 #include "crypto/flat_json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define DIGITS_MAX 9
+#define HEX_DIGITS 16
 
 struct cursor {
     const char *start;
@@ -135,6 +137,29 @@ enum error flat_number_take(struct flat_object *object, const char *name, uint32
         number = number * 10 + (uint32_t)(digits.start[i] - '0');
     *value = number;
     return ERROR_NONE;
+}
+
+enum error flat_hex_take(struct flat_object *object, const char *name, uint64_t *value)
+{
+    struct flat_text text;
+    char digits[HEX_DIGITS + 1] = "";
+    TRY(flat_text_take(object, name, &text));
+    if (text.size == HEX_DIGITS)
+        memcpy(digits, text.start, HEX_DIGITS);
+    if (strspn(digits, "0123456789abcdef") != HEX_DIGITS)
+        return error_explain(ERROR_CORRUPT, "\"%s\" is not %d hexadecimal digits", name, HEX_DIGITS);
+    *value = strtoull(digits, NULL, 16);
+    return ERROR_NONE;
+}
+
+enum error flat_uuid_take(struct flat_object *object, const char *name, struct uuid *value)
+{
+    struct flat_text text;
+    char string[UUID_TEXT_SIZE] = "";
+    TRY(flat_text_take(object, name, &text));
+    if (text.size == UUID_TEXT_SIZE - 1)
+        memcpy(string, text.start, text.size);
+    return uuid_parse(string, value) == ERROR_NONE ? ERROR_NONE : error_explain(ERROR_CORRUPT, "\"%s\" is not a UUID", name);
 }
 
 enum error flat_object_finish(const struct flat_object *object)

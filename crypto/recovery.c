@@ -196,29 +196,6 @@ enum error recovery_encode(const struct recovery *recovery, char text[RECOVERY_F
     return ERROR_NONE;
 }
 
-static enum error number_take(struct flat_object *object, const char *name, uint64_t *number)
-{
-    struct flat_text text;
-    char digits[HEX + 1] = "";
-    TRY(flat_text_take(object, name, &text));
-    if (text.size == HEX)
-        memcpy(digits, text.start, HEX);
-    if (strspn(digits, "0123456789abcdef") != HEX)
-        return error_explain(ERROR_CORRUPT, "\"%s\" is not %d hexadecimal digits", name, HEX);
-    *number = strtoull(digits, NULL, 16);
-    return ERROR_NONE;
-}
-
-static enum error uuid_take(struct flat_object *object, const char *name, struct uuid *uuid)
-{
-    struct flat_text text;
-    char string[UUID_TEXT_SIZE] = "";
-    TRY(flat_text_take(object, name, &text));
-    if (text.size == UUID_TEXT_SIZE - 1)
-        memcpy(string, text.start, text.size);
-    return uuid_parse(string, uuid) == ERROR_NONE ? ERROR_NONE : error_explain(ERROR_CORRUPT, "\"%s\" is not a UUID", name);
-}
-
 static enum error bytes_take(struct flat_object *object, const char *name, uint8_t *bytes, size_t size)
 {
     struct flat_text text;
@@ -234,12 +211,12 @@ static enum error fields_take(struct flat_object *object, struct recovery *recov
 {
     struct flat_text key;
     uint64_t kcv;
-    TRY(uuid_take(object, "pool", &recovery->pool));
-    TRY(uuid_take(object, "provider", &recovery->provider));
+    TRY(flat_uuid_take(object, "pool", &recovery->pool));
+    TRY(flat_uuid_take(object, "provider", &recovery->provider));
     TRY(flat_text_take(object, "key", &key));
     recovery->is_kek = flat_text_equal(key, "kek");
-    TRY(number_take(object, "kek_number", &recovery->kek_number));
-    TRY(number_take(object, "kcv", &kcv));
+    TRY(flat_hex_take(object, "kek_number", &recovery->kek_number));
+    TRY(flat_hex_take(object, "kcv", &kcv));
     for (size_t i = 0; i < KCV_SIZE; i++)
         recovery->kcv[i] = (uint8_t)(kcv >> (8 * (KCV_SIZE - 1 - i)));
     TRY(bytes_take(object, "salt", recovery->salt, sizeof recovery->salt));
