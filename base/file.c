@@ -362,6 +362,13 @@ enum error file_create_in(int directory, const char *name, const char *path, con
     return make(&making);
 }
 
+enum error file_take_back(const char *path, enum error error)
+{
+    AUTO_FREE char *sentence = strdup(error_sentence(error));
+    unlink(path);
+    return sentence == NULL ? error : error_explain(error, "%s; %s was removed again", sentence, path);
+}
+
 bool file_is_unfinished(const char *name)
 {
     return strncmp(name, FILE_UNFINISHED, strlen(FILE_UNFINISHED)) == 0 && strlen(name) == FILE_UNFINISHED_SIZE - 1;

@@ -30,6 +30,9 @@ enum error file_create_own(const char *path, const void *data, size_t size) CHEC
 /* The same, as `name`, one word, of the open directory. `path` is for sentences. */
 enum error file_create_in(int directory, const char *name, const char *path, const void *data, size_t size) CHECKED;
 
+/* Removes what was made, and is not as it should be; `error` with a sentence that says so, too. */
+enum error file_take_back(const char *path, enum error error) CHECKED;
+
 /* Whether a crash of these left it. */
 bool file_is_unfinished(const char *name);
 

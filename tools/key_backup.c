@@ -164,11 +164,7 @@ static enum error backup_store(struct backup_task *task)
     free(data);
     TRY(error);
     error = read_back(task);
-    if (error == ERROR_NONE)
-        return ERROR_NONE;
-    AUTO_FREE char *sentence = strdup(error_sentence(error));
-    unlink(task->path);
-    return sentence == NULL ? error : error_explain(error, "%s; %s was removed again", sentence, task->path);
+    return error == ERROR_NONE ? ERROR_NONE : file_take_back(task->path, error);
 }
 
 static enum error backup_run(struct backup_task *task)
