@@ -19,6 +19,7 @@
 #include "base/conf_private.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "base/suggest.h"
 
 #define WORD_MAX 255 /* bytes of a section or key that is compared or repeated in a sentence */
 
@@ -45,33 +46,13 @@ static enum error fault(struct reading *reading, const char *format, ...)
 
 /* ---- the nearest known ------------------------------------------------------------------------------------------- */
 
-/* Levenshtein's distance, case ignored; one row of the matrix is enough. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[WORD_MAX + 1];
-    size_t width = MIN(strlen(b), (size_t)WORD_MAX);
-    for (size_t j = 0; j <= width; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != 0; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= width; j++) {
-            bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
-            size_t replaced = diagonal + (same ? 0 : 1);
-            diagonal = row[j];
-            row[j] = MIN(replaced, MIN(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[width];
-}
-
 static const char *nearest_section(const struct conf *conf, const char *section)
 {
     const char *nearest = "";
     size_t least = SIZE_MAX;
     for (size_t i = 0; i < conf->key_count; i++) {
-        size_t here = distance(section, conf->keys[i].section);
-        if (here < least) {
+        size_t here = suggest_distance(section, conf->keys[i].section);
+        if (here < least || *nearest == '\0') {
             least = here;
             nearest = conf->keys[i].section;
         }
@@ -84,8 +65,8 @@ static const char *nearest_name(const struct conf *conf, const char *section, co
     const char *nearest = "";
     size_t least = SIZE_MAX;
     for (size_t i = 0; i < conf->key_count; i++) {
-        size_t here = distance(name, conf->keys[i].name);
-        if (here < least && conf_section_matches(conf->keys[i].section, section)) {
+        size_t here = suggest_distance(name, conf->keys[i].name);
+        if ((here < least || *nearest == '\0') && conf_section_matches(conf->keys[i].section, section)) {
             least = here;
             nearest = conf->keys[i].name;
         }

@@ -10,8 +10,8 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include "base/suggest.h"
 #include "tools/date.h"
-#include "tools/suggest.h"
 
 enum { GLOBAL_DIRECTORY = 'C', GLOBAL_HELP = 'h', GLOBAL_JSON = 'j', FIRST_ROW = 256 };
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "tools/suggest.h"
+#include "base/suggest.h"
 
 static const struct command *const table[] = {
     &command_create,        &command_import, &command_backup, &command_restore,

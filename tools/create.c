@@ -10,13 +10,13 @@
 #include "base/memory.h"
 #include "base/shell.h"
 #include "base/size.h"
+#include "base/suggest.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
 #include "engine/coffer.h"
 #include "tools/command.h"
 #include "tools/key_recovery.h"
 #include "tools/pcrs.h"
-#include "tools/suggest.h"
 #include "tools/text.h"
 
 #define SIZE_DEFAULT (UINT64_C(20) << 30)

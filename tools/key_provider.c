@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/suggest.h"
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
 #include "crypto/provider_kmip.h"
@@ -21,7 +22,6 @@
 #include "tools/key_provider.h"
 #include "tools/offline_audit.h"
 #include "tools/place.h"
-#include "tools/suggest.h"
 #include "tools/table.h"
 
 /* What is tested. */

@@ -13,9 +13,9 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/suggest.h"
 #include "tools/answer.h"
 #include "tools/client.h"
-#include "tools/suggest.h"
 
 #define SENTENCE_MAX 1024
 #define SNAPSHOTS_PAGE 1000

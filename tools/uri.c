@@ -13,7 +13,7 @@
 
 #include "base/memory.h"
 #include "base/shell.h"
-#include "tools/suggest.h"
+#include "base/suggest.h"
 #include "tools/text.h"
 
 struct endpoint {

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
-#include "tools/suggest.h"
+#include "base/suggest.h"
 
 static const char *const words[] = {"status", "object", "trash", "unlock", "lock", "help"};
 

@@ -1,6 +1,6 @@
 /* What a person may have meant. */
-#ifndef COFFER_TOOLS_SUGGEST_H
-#define COFFER_TOOLS_SUGGEST_H
+#ifndef COFFER_BASE_SUGGEST_H
+#define COFFER_BASE_SUGGEST_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* Nearest words by edit distance. Pure functions. A capital is no slip of the finger: it is taken for its small letter. */
-#include "tools/suggest.h"
+#include "base/suggest.h"
 
 #include <stdbool.h>
 #include <stdint.h>
