@@ -13,6 +13,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <zlib.h>
 
 #include "base/memory.h"
 #include "crypto/arena.h"
@@ -33,25 +34,12 @@ uint64_t superblock_offset(uint64_t device_size, uint32_t copy)
 
 /* ---- the fixed part ---------------------------------------------------------------------------------------------- */
 
-/* The reflected CRC-32 of IEEE 802.3, by halves of a byte: a superblock is rare, but not where it is fuzzed. */
-static uint32_t crc32_add(uint32_t crc, uint8_t byte)
-{
-    static const uint32_t of_half[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
-    crc ^= byte;
-    crc = crc >> 4 ^ of_half[crc % 16];
-    return crc >> 4 ^ of_half[crc % 16];
-}
-
 static uint32_t fixed_crc(const struct superblock_format *fixed)
 {
-    const uint8_t *bytes = (const uint8_t *)fixed;
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = CRC_BEGIN; i < FIXED_SIZE; i++)
-        crc = crc32_add(crc, i < CRC_BEGIN + sizeof fixed->mac ? 0 : bytes[i]);
-    return ~crc;
+    static const uint8_t no_macs[sizeof fixed->mac];
+    const uint8_t *rest = (const uint8_t *)fixed + CRC_BEGIN + sizeof no_macs;
+    uLong crc = crc32(crc32(0, NULL, 0), no_macs, sizeof no_macs);
+    return (uint32_t)crc32(crc, rest, FIXED_SIZE - CRC_BEGIN - sizeof no_macs);
 }
 
 static size_t slots_size(uint32_t key_slots, uint32_t peer_slots)
