@@ -29,7 +29,7 @@ struct stream_reader {
     const uint8_t *content; /* in `stored` or `unpacked` */
     size_t size, at;
     size_t stored_used, unpacked_used; /* of the buffers, at most so far: what is to be overwritten at the end */
-    uint8_t stored[STREAM_CHUNK_MAX];
+    uint8_t stored[STREAM_CHUNK_MAX]; /* this and what follows is not cleared */
     uint8_t unpacked[STREAM_CHUNK_MAX];
 };
 
@@ -149,9 +149,10 @@ static enum error records_take(struct stream_reader *reader)
 
 enum error stream_reader_create(stream_input *input, void *context, struct stream_reader **reader)
 {
-    struct stream_reader *made = memory_zeroed(1, sizeof *made);
+    struct stream_reader *made = malloc(sizeof *made);
     if (made == NULL)
         return ERROR_NO_MEMORY;
+    memset(made, 0, offsetof(struct stream_reader, stored));
     made->input = input;
     made->context = context;
     made->state.master = arena_allocate(KEY_SIZE);
