@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "base/memory.h"
 #include "stream/chunk.h"
@@ -23,7 +24,24 @@
 
 int __wrap_EVP_PBE_scrypt(const char *passphrase, size_t passphrase_size, const unsigned char *salt, size_t salt_size,
                           uint64_t n, uint64_t r, uint64_t p, uint64_t memory, unsigned char *key, size_t key_size);
+ZSTD_DCtx *__real_ZSTD_createDCtx(void);
+ZSTD_DCtx *__wrap_ZSTD_createDCtx(void);
+size_t __wrap_ZSTD_freeDCtx(ZSTD_DCtx *context);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Large, and the same for each: one is kept. */
+ZSTD_DCtx *__wrap_ZSTD_createDCtx(void)
+{
+    static ZSTD_DCtx *kept;
+    if (kept == NULL)
+        kept = __real_ZSTD_createDCtx();
+    return kept;
+}
+
+size_t __wrap_ZSTD_freeDCtx(ZSTD_DCtx *context)
+{
+    return ZSTD_DCtx_reset(context, ZSTD_reset_session_and_parameters);
+}
 
 /* The real one takes a fifth of a second; how much a header may ask for is checked before it. */
 int __wrap_EVP_PBE_scrypt(const char *passphrase, size_t passphrase_size, const unsigned char *salt, size_t salt_size,
