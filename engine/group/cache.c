@@ -3,7 +3,8 @@
  * one shard. All memory is taken at creation, but for the block of an insert that finds every candidate pinned: that
  * one is the caller's alone and goes with its last pin.
  *
- * Invariants: a block is in the hash exactly while it is `used`; a pinned block is never evicted. A crash loses
+ * Invariants: a block is in the hash exactly while it is `used`; a pinned block is never evicted or dropped; what was dropped is
+ * taken before the hand moves. A crash loses
  * nothing: the cache holds copies.
  */
 #include "engine/group/cache.h"
@@ -19,7 +20,7 @@
 
 struct cache_block {
     struct cache_key key;
-    uint32_t next; /* in the hash chain, number + 1; 0: end */
+    uint32_t next; /* in its chain, of the hash or of what was dropped, number + 1; 0: end */
     uint32_t pins;
     bool used, referenced;
     bool loose;    /* not of the array: freed with its last pin */
@@ -31,6 +32,7 @@ struct shard {
     size_t count;
     uint32_t mask;
     uint32_t hand;
+    uint32_t dropped; /* a chain, number + 1 */
     uint32_t *heads;
     struct cache_block *blocks;
     uint8_t *bytes;
@@ -131,6 +133,11 @@ static void unlink_block(struct shard *shard, struct cache_block *block) REQUIRE
 
 static struct cache_block *evict(struct shard *shard) REQUIRES(shard->mutex)
 {
+    if (shard->dropped) {
+        struct cache_block *block = &shard->blocks[shard->dropped - 1];
+        shard->dropped = block->next;
+        return block;
+    }
     for (int probes = 0; probes < 2 * CACHE_PROBES_MAX; probes++) {
         struct cache_block *block = &shard->blocks[shard->hand];
         shard->hand = shard->hand + 1 == shard->count ? 0 : shard->hand + 1;
@@ -199,6 +206,19 @@ void cache_add(struct cache *cache, struct cache_key key, const void *bytes)
     struct cache_block *block = cache_insert(cache, key, bytes);
     if (block)
         cache_unpin(cache, block);
+}
+
+void cache_drop(struct cache *cache, struct cache_key key)
+{
+    struct shard *shard = shard_of(cache, key);
+    mutex_lock(&shard->mutex);
+    struct cache_block *block = find(shard, key);
+    if (block && !block->pins) {
+        unlink_block(shard, block);
+        block->next = shard->dropped;
+        shard->dropped = (uint32_t)(block - shard->blocks) + 1;
+    }
+    mutex_unlock(&shard->mutex);
 }
 
 bool cache_copy(struct cache *cache, struct cache_key key, void *bytes)

@@ -1,6 +1,7 @@
 /*
  * A cache of 4 KiB blocks keyed by address (serial, grain offset) and index: decoded map nodes and table pages, or
- * chunks of units. An address has one content for ever, so nothing is ever invalidated; a block just ages out (CLOCK).
+ * chunks of units. An address has one content for ever, so nothing is ever invalidated; a block ages out (CLOCK), or is dropped
+ * by who knows that its address is not asked for any more.
  *
  * Locks: its own, inside. A pinned block stays in place until it is unpinned; its bytes are read without the lock.
  */
@@ -34,6 +35,8 @@ struct cache_block *cache_find(struct cache *cache, struct cache_key key);
 struct cache_block *cache_insert(struct cache *cache, struct cache_key key, const void *bytes);
 /* The same without a pin. */
 void cache_add(struct cache *cache, struct cache_key key, const void *bytes);
+/* Drops the block, unless somebody has it pinned: nobody will ask for its address again. Its place is the next one taken. */
+void cache_drop(struct cache *cache, struct cache_key key);
 /* Copies the block out; false where it is not there. */
 bool cache_copy(struct cache *cache, struct cache_key key, void *bytes);
 const uint8_t *cache_bytes(const struct cache_block *block);

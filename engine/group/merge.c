@@ -289,6 +289,7 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
     free(merge.adds);
     releases_deinit(&merge.releases);
     if (error) {
+        free(merge.outdated);
         free(fresh);
         free(freed);
         /* The journal has all of it. An open that merges does not wait, as the thread does, and comes to nothing. */
@@ -297,6 +298,8 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
         return group_fence(group, error_prefix(error, "group %s: merge", group_name(group)));
     }
     publish(group, &merge, freeze, &checkpoint, fresh, freed, freed_count);
+    nodes_outdated_drop(&merge);
+    free(merge.outdated);
     if (group->config.published)
         group->config.published(group->config.context, checkpoint.number, checkpoint.sequence);
     return ERROR_NONE;

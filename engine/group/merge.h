@@ -48,6 +48,8 @@ struct merge {
     struct releases releases;
     uint64_t release_budget;       /* references that it may release beside those that it adds; 0: none */
     bool folded;                   /* there is no table: it only cleans */
+    struct cache_key *outdated;    /* of nodes whose place others took; dropped behind the publish */
+    size_t outdated_count, outdated_capacity;
     uint64_t began;                /* clock_monotonic */
     uint64_t gained;               /* bytes, by cleaning for space */
     uint64_t waited;               /* nanoseconds, for devices that refused to read */
@@ -85,6 +87,13 @@ enum error page_space(struct merge *merge, uint64_t serial, uint32_t length, boo
 enum error map_node_note(struct merge *merge, const struct node_pointer *pointer, int sign) CHECKED;
 /* One more reference to a map node that somebody else holds as well, and to its second copy. */
 enum error map_node_hold(struct merge *merge, const struct node_pointer *pointer) CHECKED;
+
+/* ---- node_outdated.c: what the cache need not keep --------------------------------------------------------------------- */
+
+/* What is published from now on does not have this node. Where there is no memory to note it it just ages out. */
+void node_outdated(struct merge *merge, const struct node_pointer *pointer);
+/* Behind the publish. Who has an older view still reads what it needs. */
+void nodes_outdated_drop(struct merge *merge);
 
 /* ---- merge_read.c: reading what a merge has to have ------------------------------------------------------------------ */
 

@@ -78,10 +78,12 @@ static enum error node_account(struct merge *merge, const struct tree *tree, con
 }
 
 /* The node becomes `bytes`, or nothing where they are all zero. `kept`: what it was is referred to as before, by the node
- * above that was copied. */
+ * above that was copied. `shared`: it is, or somebody else holds it as well. */
 static enum error node_replace(struct merge *merge, struct tree *tree, unsigned level, uint64_t number,
-                               const uint8_t *bytes, bool kept, struct node_pointer *pointer)
+                               const uint8_t *bytes, bool kept, bool shared, struct node_pointer *pointer)
 {
+    if (!entry_is_hole(pointer->first) && !shared)
+        node_outdated(merge, pointer);
     if (!entry_is_hole(pointer->first) && !kept)
         TRY(node_account(merge, tree, pointer, -1));
     if (memory_is_zero(bytes, BLOCK_SIZE)) {
@@ -195,7 +197,7 @@ static enum error leaf_update(struct merge *merge, const struct tree_update *upd
         TRY(update->copied(merge, update->context, old));
     TRY(update->apply(merge, update->context, number, old, leaf));
     atomic_fetch_add(&merge->group->merge_progress, 1);
-    return node_replace(merge, update->tree, 0, number, leaf, kept, pointer);
+    return node_replace(merge, update->tree, 0, number, leaf, kept, shared, pointer);
 }
 
 /* Leaves below one node that are there and will be rewritten are read together. */
@@ -281,7 +283,7 @@ static enum error node_update(struct merge *merge, const struct tree_update *upd
         nodes_put(merge->group, leaves, NODE_FANOUT);
     if (!error && shared)
         error = children_hold(merge, before, node);
-    return error ? error : node_replace(merge, update->tree, level, number, node, kept, pointer);
+    return error ? error : node_replace(merge, update->tree, level, number, node, kept, shared, pointer);
 }
 
 /* The tree grows at its root until the last changed leaf has a place in it. */
@@ -293,7 +295,7 @@ static enum error tree_grow(struct merge *merge, struct tree *tree, uint64_t las
             struct node_pointer old = tree->root.pointer;
             pointer_encode(&old, (struct node_pointer_format *)node);
             struct node_pointer root = {0};
-            TRY(node_replace(merge, tree, tree->root.height + 1u, 0, node, false, &root));
+            TRY(node_replace(merge, tree, tree->root.height + 1u, 0, node, false, false, &root));
             tree->root.pointer = root;
         }
         tree->root.height++;

@@ -124,6 +124,40 @@ static void what_is_used_stays_longer(void **state)
     assert_int_equal(found, 4 * CACHE_BLOCKS_MIN - 1);
 }
 
+static void what_was_dropped_is_gone_and_its_place_is_the_next(void **state)
+{
+    (void)state;
+    uint8_t bytes[4096];
+    for (uint64_t i = 0; i < 4 * CACHE_BLOCKS_MIN; i++)
+        cache_unpin(cache, insert(i));
+    uint64_t there = 4 * CACHE_BLOCKS_MIN - 1, before = 0, after = 0;
+    cache_drop(cache, key_of(there));
+    cache_drop(cache, key_of(there));
+    assert_false(cache_copy(cache, key_of(there), bytes));
+    for (uint64_t i = 0; i < there; i++)
+        before += cache_copy(cache, key_of(i), bytes);
+    cache_unpin(cache, insert(there)); /* of the same shard: it takes the place that is free, and nobody else's */
+    for (uint64_t i = 0; i < there; i++)
+        after += cache_copy(cache, key_of(i), bytes);
+    assert_int_equal(before, CACHE_BLOCKS_MIN - 1);
+    assert_int_equal(after, before);
+    assert_true(cache_copy(cache, key_of(there), bytes));
+}
+
+static void what_is_pinned_is_not_dropped(void **state)
+{
+    (void)state;
+    struct cache_block *block = insert(1);
+    cache_drop(cache, key_of(1));
+    expect(block, 1);
+    struct cache_block *again = cache_find(cache, key_of(1));
+    assert_ptr_equal(again, block);
+    cache_unpin(cache, again);
+    cache_unpin(cache, block);
+    cache_drop(cache, key_of(1));
+    assert_null(cache_find(cache, key_of(1)));
+}
+
 static void random_use(void *argument)
 {
     uint64_t random = *(const uint64_t *)argument;
@@ -136,6 +170,7 @@ static void random_use(void *argument)
             cache_unpin(cache, pinned[at]);
         }
         numbers[at] = fixture_below(&random, 3 * CACHE_BLOCKS_MIN);
+        cache_drop(cache, key_of(fixture_below(&random, 3 * CACHE_BLOCKS_MIN)));
         pinned[at] = fixture_below(&random, 2) ? insert(numbers[at]) : cache_find(cache, key_of(numbers[at]));
         if (pinned[at])
             expect(pinned[at], numbers[at]);
@@ -167,6 +202,8 @@ int main(void)
         TEST(a_key_is_entered_once),
         TEST(each_part_of_a_key_tells),
         TEST(what_is_used_stays_longer),
+        TEST(what_was_dropped_is_gone_and_its_place_is_the_next),
+        TEST(what_is_pinned_is_not_dropped),
         TEST(pinned_blocks_hold_under_several_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
