@@ -45,6 +45,15 @@ static unsigned pairs_count(const struct cid_page *page)
     return count;
 }
 
+/* Of a page of CIDs. What is counted is not free, wherever it is: this spares most pages their places, and the group's lock. */
+static unsigned uncounted(const le32 *counts)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < CID_PAGE; i++)
+        count += le32_get(counts[i]) == 0;
+    return count;
+}
+
 static bool is_collected(const struct cids *cids, uint64_t page)
 {
     for (size_t i = 0; i < cids->refill_count; i++)
@@ -62,16 +71,16 @@ static enum error page_collect(struct group *group, const struct view *view, uin
     struct cache_block *count_block, *place_block;
     struct cid_page found;
     TRY(tree_leaves(group, &counts, &count_page, &count_block, 1));
-    enum error error = tree_leaves(group, &places, &page, &place_block, 1);
-    if (error) {
+    const le32 *counted = (const le32 *)(count_block ? cache_bytes(count_block) : zero) + page % COUNT_PAGES_RATIO * CID_PAGE;
+    bool promises = uncounted(counted) >= CID_PAGE / 2;
+    enum error error = promises ? tree_leaves(group, &places, &page, &place_block, 1) : ERROR_NONE;
+    if (error || !promises) {
         tree_put(group, &count_block, 1);
         return error;
     }
-    const uint8_t *count_bytes = count_block ? cache_bytes(count_block) : zero;
     const uint8_t *place_bytes = place_block ? cache_bytes(place_block) : zero;
     mutex_lock(&group->lock);
-    unsigned free_count = free_find(group, (const le32 *)count_bytes + page % COUNT_PAGES_RATIO * CID_PAGE,
-                                    (const struct map_entry_format *)place_bytes, page, &found);
+    unsigned free_count = free_find(group, counted, (const struct map_entry_format *)place_bytes, page, &found);
     if (free_count >= CID_PAGE / 2 && pairs_count(&found) >= CID_PAGE_NODES_MIN && !is_collected(&group->cids, page))
         (void)cids_refill(&group->cids, &found);
     mutex_unlock(&group->lock);
