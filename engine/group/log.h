@@ -33,6 +33,7 @@ struct section;
 struct summary;
 
 #define LOG_BUFFERS_MAX 12
+#define LOG_FURTHER_MAX 3 /* segments prepared beyond the next one */
 #define LOG_TAIL_BYTES 65536u /* less than this left in a segment: the next append goes to the next one */
 #define LOG_RECORDS_BYTES (256u << 10)
 #define LOG_ITEM_BYTES_MAX (40u << 10) /* an item, its record and the header always fit into LOG_TAIL_BYTES */
@@ -69,9 +70,11 @@ struct log {
     struct log_buffer *open;     /* NULL: none */
     uint32_t segment, block;     /* place of the next append; SEGMENT_NONE before the first */
     uint32_t prepared;           /* the segment after, header written; SEGMENT_NONE: not yet */
-    uint32_t reserved;           /* journal: the one after that */
-    bool preparing;              /* a thread writes the header of what will be `prepared` */
-    uint32_t predecessor;        /* journal: index of the segment before `prepared` */
+    uint32_t further[LOG_FURTHER_MAX]; /* journal: the ones after that, as well, in their order */
+    unsigned further_count;      /* 0 where none is prepared */
+    uint32_t reserved;           /* journal: the one after the last of these */
+    bool preparing;              /* a thread writes the header of what will be the last of them */
+    uint32_t predecessor;        /* journal: index of the segment before `segment` */
     uint64_t last_sequence;
     uint64_t tickets;            /* given */
     uint64_t bytes;              /* closed since the last freeze */
@@ -123,7 +126,9 @@ enum error log_wait_buffer(struct log *log) CHECKED;
 bool log_lacks_segment(const struct log *log);
 bool log_lacks_segment_for(const struct log *log, bool little);
 void log_change_segment(struct log *log);
-/* Whether the segment that it writes, or the one that is prepared, is under a key that is not the current one of its device.
+/* Whether the log will go on in this segment, whose header is written. Under the group's lock. */
+bool log_has_prepared(const struct log *log, uint32_t index);
+/* Whether the segment that it writes, or one that is prepared, is under a key that is not the current one of its device.
  * Under the group's lock. */
 bool log_is_outdated(const struct log *log);
 /* Of the merge's logs, between two merges: leaves such segments, and begins anew with the next append. Under no lock. */
@@ -132,8 +137,8 @@ void log_leave_outdated(struct log *log);
  * written there. Under no lock. ERROR_NO_SPACE where there is none. */
 enum error log_reserve_slot(struct log *log) CHECKED;
 /* Opens the segment after the current one and writes its header, where the log may soon have to go on there (the journal
- * always has one ahead), none is prepared and no other thread is at it; else does nothing. Under no lock. ERROR_NO_SPACE
- * where no slot is free. */
+ * always has one ahead, and some more where there is much space), none is prepared and no other thread is at it; else does
+ * nothing. Under no lock. ERROR_NO_SPACE where no slot is free. */
 enum error log_prepare(struct log *log) CHECKED;
 
 /* The same somewhat before, where cleaning would not miss the slot: for who has time to wait for the header. Errors are for who

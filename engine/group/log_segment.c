@@ -11,6 +11,9 @@
 #include "engine/group/group.h"
 #include "engine/group/section.h"
 
+/* Of a journal's segments prepared ahead, where space is left for commits beside them: a device that is flushed may stand still
+ * for tens of milliseconds, and each segment is full after 16. */
+#define JOURNAL_AHEAD_BYTES (UINT64_C(16) << 20)
 #define AHEAD_BUFFERS 4u /* of a log of the merge's are left in a segment when the one after is prepared ahead of need, */
 #define AHEAD_ROOM    8u /* segments being left for cleaning: it can do without this one */
 /* Left in a segment: with fewer nobody commits before the next one is prepared. A commit ends the buffer that is open, and
@@ -50,8 +53,36 @@ void log_change_segment(struct log *log)
     log->predecessor = log->segment;
     log->segment = log->prepared;
     log->block = 1;
-    log->prepared = SEGMENT_NONE;
+    log->prepared = log->further_count ? log->further[0] : SEGMENT_NONE;
+    for (unsigned i = 1; i < log->further_count; i++)
+        log->further[i - 1] = log->further[i];
+    log->further_count -= log->further_count > 0;
     group_keeper_wake(group);
+}
+
+bool log_has_prepared(const struct log *log, uint32_t index)
+{
+    bool has = log->prepared == index;
+    for (unsigned i = 0; i < log->further_count; i++)
+        has = has || log->further[i] == index;
+    return has;
+}
+
+/* The last one that is there for the log; SEGMENT_NONE. */
+static uint32_t last_of(const struct log *log)
+{
+    if (log->further_count)
+        return log->further[log->further_count - 1];
+    return log->prepared != SEGMENT_NONE ? log->prepared : log->segment;
+}
+
+static void prepared_add(struct log *log, uint32_t index)
+{
+    ASSERT(log->further_count < LOG_FURTHER_MAX);
+    if (log->prepared == SEGMENT_NONE)
+        log->prepared = index;
+    else
+        log->further[log->further_count++] = index;
 }
 
 static bool is_outdated(const struct group *group, uint32_t index)
@@ -65,7 +96,10 @@ static bool is_outdated(const struct group *group, uint32_t index)
 
 bool log_is_outdated(const struct log *log)
 {
-    return is_outdated(log->group, log->segment) || is_outdated(log->group, log->prepared);
+    bool outdated = is_outdated(log->group, log->segment) || is_outdated(log->group, log->prepared);
+    for (unsigned i = 0; i < log->further_count; i++)
+        outdated = outdated || is_outdated(log->group, log->further[i]);
+    return outdated;
 }
 
 static void leave(struct log *log, uint32_t index)
@@ -85,6 +119,7 @@ void log_leave_outdated(struct log *log)
     if (log_is_outdated(log) && !log->open && !log->preparing) {
         leave(log, log->segment);
         leave(log, log->prepared);
+        ASSERT(log->further_count == 0);
         log->segment = log->prepared = SEGMENT_NONE;
     }
     mutex_unlock(&log->group->lock);
@@ -213,8 +248,8 @@ static enum error prepare(struct log *log)
         header.segment = segments->table[index];
         header.device = segment_device(segments, index);
         header.slot = segment_slot(segments, index);
-        if (journal && log->segment != SEGMENT_NONE)
-            header.predecessor = group_place(group, log->segment, 0);
+        if (journal && last_of(log) != SEGMENT_NONE)
+            header.predecessor = group_place(group, last_of(log), 0);
         if (journal)
             header.successor = group_place(group, successor, 1);
     }
@@ -227,7 +262,7 @@ static enum error prepare(struct log *log)
         return error;
     }
     mutex_lock(&group->lock);
-    log->prepared = index;
+    prepared_add(log, index);
     if (log->segment == SEGMENT_NONE)
         log_change_segment(log);
     mutex_unlock(&group->lock);
@@ -237,10 +272,19 @@ static enum error prepare(struct log *log)
     return ERROR_NONE;
 }
 
+/* Whether one more is worth its slot. Where commits may soon lack space they have those that are there first. */
+static bool wants_further(const struct log *log)
+{
+    const struct group *group = log->group;
+    uint64_t ahead = (1 + (uint64_t)log->further_count) * segment_size(&group->segments);
+    return log->kind == SEGMENT_JOURNAL && log->further_count < LOG_FURTHER_MAX && ahead < JOURNAL_AHEAD_BYTES &&
+           group->segments.free_total >= group_commit_least(group) + AHEAD_ROOM;
+}
+
 /* One thread at a time. Under the group's lock. */
 static bool preparing_take(struct log *log, bool wants)
 {
-    bool mine = wants && log->prepared == SEGMENT_NONE && !log->preparing;
+    bool mine = wants && (log->prepared == SEGMENT_NONE || wants_further(log)) && !log->preparing;
     log->preparing = log->preparing || mine;
     return mine;
 }
@@ -251,6 +295,8 @@ static enum error preparing_run(struct log *log)
     enum error error = prepare(log);
     mutex_lock(&group->lock);
     log->preparing = false;
+    if (!error && wants_further(log))
+        group_keeper_wake(group);
     mutex_unlock(&group->lock);
     return error;
 }

@@ -539,12 +539,15 @@ enum error group_leave_journal(struct group *group, bool *left)
     mutex_lock(&group->section->mutex);
     mutex_lock(&group->lock);
     bool leaves = log_is_outdated(&group->journal);
-    if (leaves)
+    for (unsigned i = 0; i < 2 + LOG_FURTHER_MAX && log_is_outdated(&group->journal); i++) /* and what was prepared ahead */
         log_leave_segment(&group->journal);
     *left = !log_is_outdated(&group->journal);
+    bool lacks_buffers = !*left && !log_lacks_segment(&group->journal) && !log_is_ready(&group->journal);
     mutex_unlock(&group->lock);
     condition_broadcast(&group->section->changed);
     mutex_unlock(&group->section->mutex);
     group_keeper_wake(group);
-    return leaves ? log_advance(&group->journal) : ERROR_NONE;
+    if (leaves)
+        TRY(log_advance(&group->journal));
+    return lacks_buffers ? log_wait_buffer(&group->journal) : ERROR_NONE; /* where nobody commits nobody else does */
 }

@@ -109,7 +109,7 @@ static bool is_written_now(const struct group *group, uint32_t index)
 {
     const struct log *logs[] = {&group->journal, &group->meta, &group->twin, &group->cold};
     for (size_t i = 0; i < COUNT_OF(logs); i++)
-        if (logs[i]->segment == index || logs[i]->prepared == index)
+        if (logs[i]->segment == index || log_has_prepared(logs[i], index))
             return true;
     return false;
 }

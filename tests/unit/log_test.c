@@ -54,7 +54,7 @@ enum error __wrap_segment_header_write(struct group *group, const struct segment
     mutex_lock(&group->lock);
     uint32_t index = segment_find(&group->segments, header->segment.serial);
     for (size_t i = 0; i < COUNT_OF(logs); i++)
-        if (index != SEGMENT_NONE && (logs[i]->prepared == index || logs[i]->segment == index))
+        if (index != SEGMENT_NONE && (log_has_prepared(logs[i], index) || logs[i]->segment == index))
             atomic_store(&used_early, true);
     mutex_unlock(&group->lock);
     if (header->segment.kind == SEGMENT_COLD)
@@ -291,11 +291,28 @@ static unsigned open_count(struct fixture *f)
     return count;
 }
 
+static bool is_ahead(struct fixture *f, unsigned further)
+{
+    mutex_lock(&f->group->lock);
+    bool is = f->group->journal.further_count == further && f->group->journal.prepared != SEGMENT_NONE;
+    mutex_unlock(&f->group->lock);
+    return is;
+}
+
+/* A keeper that nobody wakes looks every 100 ms. */
+static void ahead_await(struct fixture *f, unsigned further)
+{
+    for (unsigned i = 0; i < 1000 && !is_ahead(f, further); i++)
+        usleep(10000);
+    assert_true(is_ahead(f, further));
+}
+
 /* Nobody would give it back before the next open. */
 static void a_slot_whose_header_is_not_written_is_not_lost(void **state)
 {
     struct fixture *f = *state;
     struct log *cold = &f->group->cold;
+    ahead_await(f, LOG_FURTHER_MAX);
     unsigned open = open_count(f);
     uint32_t free_total = f->group->segments.free_total;
     assert_int_equal(cold->segment, SEGMENT_NONE);
@@ -316,6 +333,7 @@ static void a_journal_goes_on_where_a_header_was_not_written_at_first(void **sta
 {
     struct fixture *f = *state;
     struct log *journal = &f->group->journal;
+    ahead_await(f, LOG_FURTHER_MAX);
     unsigned open = open_count(f);
     uint64_t blocks = 0;
     atomic_store(&without_memory, true);
@@ -327,7 +345,7 @@ static void a_journal_goes_on_where_a_header_was_not_written_at_first(void **sta
     }
     for (unsigned i = 0; i < 5; i++)
         (void)!log_prepare(journal);
-    assert_int_equal(open_count(f), open - 1);
+    assert_int_equal(open_count(f), open - 1 - LOG_FURTHER_MAX);
     atomic_store(&without_memory, false);
     for (uint64_t end = blocks + 3000; blocks < end; blocks++)
         fixture_write(f, COMPONENT, blocks, blocks + 1);
@@ -335,6 +353,56 @@ static void a_journal_goes_on_where_a_header_was_not_written_at_first(void **sta
     reopen(f);
     for (uint64_t i = 0; i < blocks; i += 7)
         fixture_expect(f, COMPONENT, i, i + 1);
+}
+
+/* Each says which comes before and which after it, and the journal goes on in them in this order. */
+static void a_journal_has_several_segments_ahead(void **state)
+{
+    struct fixture *f = *state;
+    struct log *journal = &f->group->journal;
+    uint32_t chain[2 + LOG_FURTHER_MAX];
+    ahead_await(f, LOG_FURTHER_MAX);
+    chain[0] = journal->segment;
+    chain[1] = journal->prepared;
+    memcpy(chain + 2, journal->further, sizeof journal->further);
+    for (size_t i = 0; i < COUNT_OF(chain); i++) {
+        struct segments *segments = &f->group->segments;
+        struct segment_header header;
+        assert_int_equal(segment_header_read(f->group, segment_device(segments, chain[i]), segment_slot(segments, chain[i]),
+                                             segments->table[chain[i]].serial, &header), ERROR_NONE);
+        uint32_t next = i + 1 < COUNT_OF(chain) ? chain[i + 1] : journal->reserved;
+        assert_true(header.successor.serial == segments->table[next].serial);
+        assert_true(i == 0 || header.predecessor.serial == segments->table[chain[i - 1]].serial);
+    }
+    uint64_t blocks = 0;
+    for (size_t i = 0; i < COUNT_OF(chain); i++)
+        for (bool there = false; !there; blocks++) {
+            fixture_write(f, COMPONENT, blocks % 8192, blocks + 1);
+            mutex_lock(&f->group->lock);
+            there = journal->segment == chain[i];
+            mutex_unlock(&f->group->lock);
+            assert_true(blocks < 20000);
+        }
+    reopen(f);
+    for (uint64_t i = 0; i < MIN(blocks, 8192); i += 7)
+        fixture_expect(f, COMPONENT, i, i + 1 + (blocks - 1 - i) / 8192 * 8192);
+}
+
+/* They are written to before a commit finds no space. */
+static void a_journal_has_one_segment_ahead_where_space_is_short(void **state)
+{
+    struct fixture *f = *state;
+    enum error error = ERROR_NONE;
+    ahead_await(f, LOG_FURTHER_MAX);
+    for (uint64_t i = 0; error == ERROR_NONE; i++)
+        error = fixture_try_write(f, COMPONENT, i, (uint64_t[]){i + 1}, 1, NULL);
+    assert_int_equal(error, ERROR_NO_SPACE);
+    assert_true(is_ahead(f, 0));
+    uint64_t left = f->group->segments.free_total;
+    assert_true(left > 0);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(log_prepare(&f->group->journal), ERROR_NONE);
+    assert_true(is_ahead(f, 0) && f->group->segments.free_total == left);
 }
 
 static void what_must_be_whole_lies_in_one_append(void **state)
@@ -528,6 +596,8 @@ int main(void)
         TEST(an_empty_append_carries_the_chain_on),
         TEST(a_log_goes_on_from_segment_to_segment),
         TEST(a_slot_whose_header_is_not_written_is_not_lost),
+        TEST(a_journal_has_several_segments_ahead),
+        TEST(a_journal_has_one_segment_ahead_where_space_is_short),
         TEST(a_journal_goes_on_where_a_header_was_not_written_at_first),
         TEST(what_must_be_whole_lies_in_one_append),
         TEST(what_must_be_whole_has_room_for_its_records),
