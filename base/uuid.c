@@ -1,9 +1,9 @@
 /* UUIDs of version 4 (RFC 4122): 122 random bits, big-endian in text. No state, no locks. */
 #include "base/uuid.h"
 
-#include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/random.h"
 
 struct uuid uuid_random(void)
@@ -33,26 +33,13 @@ static bool dash_before(size_t index)
 
 void uuid_format(struct uuid uuid, char text[UUID_TEXT_SIZE])
 {
-    static const char digits[] = "0123456789abcdef";
     char *position = text;
     for (size_t i = 0; i < sizeof uuid.bytes; i++) {
         if (dash_before(i))
             *position++ = '-';
-        *position++ = digits[uuid.bytes[i] >> 4];
-        *position++ = digits[uuid.bytes[i] & 15];
+        hex_format(&uuid.bytes[i], 1, position);
+        position += 2;
     }
-    *position = 0;
-}
-
-static int digit_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    if (digit >= 'a' && digit <= 'f')
-        return digit - 'a' + 10;
-    if (digit >= 'A' && digit <= 'F')
-        return digit - 'A' + 10;
-    return -1;
 }
 
 enum error uuid_parse(const char *text, struct uuid *uuid)
@@ -62,8 +49,8 @@ enum error uuid_parse(const char *text, struct uuid *uuid)
     for (size_t i = 0; i < sizeof parsed.bytes; i++) {
         if (dash_before(i) && *position++ != '-')
             return ERROR_INVALID;
-        int high = digit_value(position[0]);
-        int low = high < 0 ? -1 : digit_value(position[1]);
+        int high = hex_digit(position[0]);
+        int low = high < 0 ? -1 : hex_digit(position[1]);
         if (low < 0)
             return ERROR_INVALID;
         parsed.bytes[i] = (uint8_t)(high << 4 | low);

@@ -8,32 +8,26 @@
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/flat_json.h"
 
 #define VERSION            1
 #define BEGINNING          "{\n  \"version\": %d,\n  \"pool\": \"%s\",\n" /* no other file of a pool begins like that */
-#define HEX                16
+#define CHECKSUM_BYTES     8
 #define BASE64_SIZE(bytes) (((bytes) + 2) / 3 * 4)
 #define BASE64_MAX         BASE64_SIZE(TPM_PRIVATE_MAX) /* the longest value */
-
-static void hex_make(const uint8_t *bytes, char text[HEX + 1])
-{
-    for (size_t i = 0; i < HEX / 2; i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-}
 
 /* ---- encode ------------------------------------------------------------------------------------------------------- */
 
 static int identity_print(const struct cached_key *cached, char *text, size_t room)
 {
-    char pool[UUID_TEXT_SIZE], provider[UUID_TEXT_SIZE], kcv[HEX + 1], id[BASE64_SIZE(KMIP_ID_MAX) + 1];
+    char pool[UUID_TEXT_SIZE], provider[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE], id[BASE64_SIZE(KMIP_ID_MAX) + 1];
     uuid_format(cached->pool, pool);
     uuid_format(cached->provider, provider);
-    hex_make(cached->kcv, kcv);
+    kcv_format(cached->kcv, kcv);
     EVP_EncodeBlock((uint8_t *)id, (const uint8_t *)cached->key_id, (int)strlen(cached->key_id));
     return snprintf(text, room,
                     BEGINNING "  \"provider\": \"%s\",\n  \"name\": \"%s\",\n"
@@ -66,13 +60,13 @@ static int body_print(const struct cached_key *cached, char text[CACHED_KEY_TEXT
 
 enum error cached_key_encode(const struct cached_key *cached, char text[CACHED_KEY_TEXT_MAX], size_t *size)
 {
-    char mac[BASE64_SIZE(CACHED_KEY_MAC_SIZE) + 1], checksum[HEX + 1];
+    char mac[BASE64_SIZE(CACHED_KEY_MAC_SIZE) + 1], checksum[HEX_TEXT_SIZE(CHECKSUM_BYTES)];
     uint8_t sum[32];
     int used = body_print(cached, text);
     EVP_EncodeBlock((uint8_t *)mac, cached->mac, sizeof cached->mac);
     used += snprintf(text + used, (size_t)(CACHED_KEY_TEXT_MAX - used), "  \"mac\": \"%s\",\n", mac);
     TRY(hmac_sha256(kek_public, text, (size_t)used, sum));
-    hex_make(sum, checksum);
+    hex_format(sum, CHECKSUM_BYTES, checksum);
     used += snprintf(text + used, (size_t)(CACHED_KEY_TEXT_MAX - used), "  \"checksum\": \"%s\"\n}\n", checksum);
     ASSERT(used < CACHED_KEY_TEXT_MAX);
     *size = (size_t)used;
@@ -139,16 +133,13 @@ static enum error tpm_take(struct flat_object *object, struct tpm_sealed *tpm)
 
 static enum error fields_take(struct flat_object *object, struct cached_key *cached)
 {
-    uint64_t kcv;
     TRY(flat_uuid_take(object, "pool", &cached->pool));
     TRY(flat_uuid_take(object, "provider", &cached->provider));
     TRY(name_take(object, cached->name));
     TRY(flat_hex_take(object, "kek_number", &cached->kek_number));
     TRY(id_take(object, cached->key_id));
     TRY(flat_hex_take(object, "fetched", &cached->fetched));
-    TRY(flat_hex_take(object, "kcv", &kcv));
-    for (size_t i = 0; i < KCV_SIZE; i++)
-        cached->kcv[i] = (uint8_t)(kcv >> (8 * (KCV_SIZE - 1 - i)));
+    TRY(flat_hex_bytes_take(object, "kcv", cached->kcv, KCV_SIZE));
     TRY(tpm_take(object, &cached->tpm));
     return all_bytes_take(object, "mac", cached->mac, sizeof cached->mac);
 }

@@ -4,11 +4,11 @@
  */
 #include "crypto/flat_json.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 #define DIGITS_MAX 9
-#define HEX_DIGITS 16
 
 struct cursor {
     const char *start;
@@ -139,16 +139,23 @@ enum error flat_number_take(struct flat_object *object, const char *name, uint32
     return ERROR_NONE;
 }
 
-enum error flat_hex_take(struct flat_object *object, const char *name, uint64_t *value)
+enum error flat_hex_bytes_take(struct flat_object *object, const char *name, uint8_t *bytes, size_t size)
 {
     struct flat_text text;
-    char digits[HEX_DIGITS + 1] = "";
     TRY(flat_text_take(object, name, &text));
-    if (text.size == HEX_DIGITS)
-        memcpy(digits, text.start, HEX_DIGITS);
-    if (strspn(digits, "0123456789abcdef") != HEX_DIGITS)
-        return error_explain(ERROR_CORRUPT, "\"%s\" is not %d hexadecimal digits", name, HEX_DIGITS);
-    *value = strtoull(digits, NULL, 16);
+    return hex_parse(text.start, text.size, bytes, size)
+               ? ERROR_NONE
+               : error_explain(ERROR_CORRUPT, "\"%s\" is not %zu hexadecimal digits", name, 2 * size);
+}
+
+enum error flat_hex_take(struct flat_object *object, const char *name, uint64_t *value)
+{
+    uint8_t bytes[sizeof *value];
+    TRY(flat_hex_bytes_take(object, name, bytes, sizeof bytes));
+    uint64_t number = 0;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        number = number << 8 | bytes[i];
+    *value = number;
     return ERROR_NONE;
 }
 

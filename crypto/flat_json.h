@@ -37,7 +37,8 @@ enum error flat_object_parse(const char *text, size_t size, struct flat_object *
 /* ERROR_CORRUPT where there is no such field of this type. */
 enum error flat_text_take(struct flat_object *object, const char *name, struct flat_text *value) CHECKED;
 enum error flat_number_take(struct flat_object *object, const char *name, uint32_t *value) CHECKED;
-/* Texts: 16 hexadecimal digits in lower case, a UUID. ERROR_CORRUPT where they are not. */
+/* Texts: hexadecimal digits in lower case, of so many bytes and of a number of 64 bits; a UUID. ERROR_CORRUPT where they are not. */
+enum error flat_hex_bytes_take(struct flat_object *object, const char *name, uint8_t *bytes, size_t size) CHECKED;
 enum error flat_hex_take(struct flat_object *object, const char *name, uint64_t *value) CHECKED;
 enum error flat_uuid_take(struct flat_object *object, const char *name, struct uuid *value) CHECKED;
 /* ERROR_CORRUPT, naming it, where a field was never taken: unknown to the reader. */

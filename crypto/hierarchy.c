@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/endian.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/key_wrap.h"
 #include "crypto/openssl_error.h"
@@ -108,8 +109,7 @@ enum error kcv_derive(const uint8_t key[KEY_SIZE], struct uuid id, uint8_t kcv[K
 
 void kcv_format(const uint8_t kcv[KCV_SIZE], char text[KCV_TEXT_SIZE])
 {
-    for (size_t i = 0; i < KCV_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", kcv[i]);
+    hex_format(kcv, KCV_SIZE, text);
 }
 
 enum error key_generate(uint8_t key[KEY_SIZE])

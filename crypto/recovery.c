@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "crypto/flat_json.h"
@@ -23,7 +24,6 @@
 #define CHECKSUM_BYTES 8
 #define BYTES_MAX      40
 #define BASE64_MAX     ((BYTES_MAX + 2) / 3 * 4)
-#define HEX            16 /* digits of 64 bits */
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -162,19 +162,13 @@ enum error recovery_unwrap(const struct recovery *recovery, const uint8_t recove
 
 /* ---- the file ----------------------------------------------------------------------------------------------------------- */
 
-static void hex_make(const uint8_t *bytes, char text[HEX + 1])
-{
-    for (size_t i = 0; i < HEX / 2; i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-}
-
 /* All but the checksum, which is over this text. */
 static int body_print(const struct recovery *recovery, char *text, size_t room)
 {
-    char pool[UUID_TEXT_SIZE], provider[UUID_TEXT_SIZE], kcv[HEX + 1], salt[BASE64_MAX + 1], wrapped[BASE64_MAX + 1];
+    char pool[UUID_TEXT_SIZE], provider[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE], salt[BASE64_MAX + 1], wrapped[BASE64_MAX + 1];
     uuid_format(recovery->pool, pool);
     uuid_format(recovery->provider, provider);
-    hex_make(recovery->kcv, kcv);
+    kcv_format(recovery->kcv, kcv);
     EVP_EncodeBlock((uint8_t *)salt, recovery->salt, sizeof recovery->salt);
     EVP_EncodeBlock((uint8_t *)wrapped, recovery->wrapped, sizeof recovery->wrapped);
     return snprintf(text, room,
@@ -186,10 +180,10 @@ static int body_print(const struct recovery *recovery, char *text, size_t room)
 enum error recovery_encode(const struct recovery *recovery, char text[RECOVERY_FILE_MAX], size_t *size)
 {
     uint8_t mac[32];
-    char checksum[HEX + 1];
+    char checksum[HEX_TEXT_SIZE(CHECKSUM_BYTES)];
     int used = body_print(recovery, text, RECOVERY_FILE_MAX);
     TRY(hmac_sha256(kek_public, text, (size_t)used, mac));
-    hex_make(mac, checksum);
+    hex_format(mac, CHECKSUM_BYTES, checksum);
     used += snprintf(text + used, (size_t)(RECOVERY_FILE_MAX - used), "  \"checksum\": \"%s\"\n}\n", checksum);
     ASSERT(used < RECOVERY_FILE_MAX);
     *size = (size_t)used;
@@ -210,15 +204,12 @@ static enum error bytes_take(struct flat_object *object, const char *name, uint8
 static enum error fields_take(struct flat_object *object, struct recovery *recovery)
 {
     struct flat_text key;
-    uint64_t kcv;
     TRY(flat_uuid_take(object, "pool", &recovery->pool));
     TRY(flat_uuid_take(object, "provider", &recovery->provider));
     TRY(flat_text_take(object, "key", &key));
     recovery->is_kek = flat_text_equal(key, "kek");
     TRY(flat_hex_take(object, "kek_number", &recovery->kek_number));
-    TRY(flat_hex_take(object, "kcv", &kcv));
-    for (size_t i = 0; i < KCV_SIZE; i++)
-        recovery->kcv[i] = (uint8_t)(kcv >> (8 * (KCV_SIZE - 1 - i)));
+    TRY(flat_hex_bytes_take(object, "kcv", recovery->kcv, KCV_SIZE));
     TRY(bytes_take(object, "salt", recovery->salt, sizeof recovery->salt));
     return bytes_take(object, "wrapped", recovery->wrapped, sizeof recovery->wrapped);
 }

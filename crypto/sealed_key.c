@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/endian.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/flat_json.h"
 #include "crypto/openssl_error.h"
@@ -20,7 +21,6 @@
 #define BYTES_MAX          (TPM_APPROVALS_MAX * sizeof(struct tpm_approval)) /* the longest value in base64 */
 #define BASE64_SIZE(bytes) (((bytes) + 2) / 3 * 4)
 #define BASE64_MAX         BASE64_SIZE(BYTES_MAX)
-#define HEX_MAX            16
 
 struct checked_fields {
     le32 version, seal;
@@ -56,12 +56,6 @@ const char *seal_name(enum seal seal)
     return seal_names[seal];
 }
 
-static void hex_encode(const uint8_t *bytes, size_t size, char text[HEX_MAX + 1])
-{
-    for (size_t i = 0; i < size; i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-}
-
 static void binding_copy(const struct tpm_binding *binding, struct checked_tpm_fields *all)
 {
     all->pcrs = le32_make(binding->pcrs);
@@ -71,7 +65,7 @@ static void binding_copy(const struct tpm_binding *binding, struct checked_tpm_f
     memcpy(all->approvals, binding->approvals, binding->approval_count * sizeof(all->approvals[0]));
 }
 
-static enum error checksum_compute(const struct sealed_key *sealed, char text[HEX_MAX + 1])
+static enum error checksum_compute(const struct sealed_key *sealed, char text[HEX_TEXT_SIZE(CHECKSUM_SIZE)])
 {
     struct checked_tpm_fields all = {
         .flags = le32_make(sealed->tpm.flags),
@@ -98,7 +92,7 @@ static enum error checksum_compute(const struct sealed_key *sealed, char text[HE
     size_t size = sealed->seal == SEAL_TPM ? sizeof(all) : sizeof(all.first);
     if (EVP_Q_digest(NULL, "SHA256", NULL, &all, size, digest, NULL) != 1)
         return error_from_openssl("compute a checksum");
-    hex_encode(digest, CHECKSUM_SIZE, text);
+    hex_format(digest, CHECKSUM_SIZE, text);
     return ERROR_NONE;
 }
 
@@ -166,9 +160,9 @@ static int seal_fields_print(const struct sealed_key *sealed, char *text, size_t
 
 enum error sealed_key_encode(const struct sealed_key *sealed, char text[SEALED_KEY_TEXT_MAX], size_t *size)
 {
-    char provider[UUID_TEXT_SIZE], kcv[HEX_MAX + 1], checksum[HEX_MAX + 1];
+    char provider[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE], checksum[HEX_TEXT_SIZE(CHECKSUM_SIZE)];
     uuid_format(sealed->provider, provider);
-    hex_encode(sealed->kcv, KCV_SIZE, kcv);
+    kcv_format(sealed->kcv, kcv);
     TRY(checksum_compute(sealed, checksum));
     int used = snprintf(text, SEALED_KEY_TEXT_MAX,
                         "{\n  \"version\": %d,\n  \"provider\": \"%s\",\n  \"seal\": \"%s\",\n  \"kcv\": \"%s\",\n",
@@ -217,27 +211,6 @@ static enum error some_bytes_take(struct flat_object *object, const char *name, 
         return error_explain(ERROR_CORRUPT, "\"%s\" is not 1 to %zu bytes in base64", name, room);
     *size = (uint32_t)(text.size / 4 * 3 - padding);
     return text_decode(text, name, bytes, *size);
-}
-
-static int hex_digit(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
-static enum error kcv_take(struct flat_object *object, uint8_t kcv[KCV_SIZE])
-{
-    struct flat_text text;
-    TRY(flat_text_take(object, "kcv", &text));
-    for (size_t i = 0; i < KCV_SIZE; i++) {
-        int high = text.size == 2 * KCV_SIZE ? hex_digit(text.start[2 * i]) : -1;
-        int low = text.size == 2 * KCV_SIZE ? hex_digit(text.start[2 * i + 1]) : -1;
-        if (high < 0 || low < 0)
-            return error_explain(ERROR_CORRUPT, "\"kcv\" is not %d hexadecimal digits", 2 * KCV_SIZE);
-        kcv[i] = (uint8_t)(high << 4 | low);
-    }
-    return ERROR_NONE;
 }
 
 static enum error version_take(struct flat_object *object)
@@ -318,7 +291,7 @@ static enum error seal_fields_take(struct flat_object *object, struct sealed_key
 static enum error checksum_check(struct flat_object *object, const struct sealed_key *sealed)
 {
     struct flat_text text;
-    char expected[HEX_MAX + 1];
+    char expected[HEX_TEXT_SIZE(CHECKSUM_SIZE)];
     TRY(flat_text_take(object, "checksum", &text));
     TRY(checksum_compute(sealed, expected));
     return flat_text_equal(text, expected) ? ERROR_NONE : error_explain(ERROR_CORRUPT, "the checksum does not fit");
@@ -329,7 +302,7 @@ static enum error fields_take(struct flat_object *object, struct sealed_key *sea
     TRY(version_take(object));
     TRY(provider_take(object, &sealed->provider));
     TRY(seal_take(object, &sealed->seal));
-    TRY(kcv_take(object, sealed->kcv));
+    TRY(flat_hex_bytes_take(object, "kcv", sealed->kcv, KCV_SIZE));
     TRY(seal_fields_take(object, sealed));
     TRY(checksum_check(object, sealed));
     return flat_object_finish(object);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/memory.h"
 
 __attribute__((constructor)) static void wiping_start(void)
@@ -156,23 +157,12 @@ char *rpc_encode_error(json_t *id, enum rpc_code code, enum error error)
                                  sentence, "data", "name", error_name(error), "class", class_name(error_class(error))));
 }
 
-static int digit_value(char digit)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *found = digit == '\0' ? NULL : strchr(digits, digit);
-    return found == NULL ? -1 : (int)(found - digits);
-}
-
 enum error rpc_decode_hexadecimal(const char *text, size_t length, char *out, size_t size_max, size_t *size)
 {
     if (length % 2 != 0 || length / 2 > size_max)
         return error_explain(ERROR_INVALID, "needs an even number of hexadecimal digits, at most %zu", 2 * size_max);
-    for (size_t i = 0; i < length / 2; i++) {
-        int high = digit_value(text[2 * i]), low = digit_value(text[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return error_explain(ERROR_INVALID, "needs hexadecimal digits 0-9 and a-f");
-        out[i] = (char)(high << 4 | low);
-    }
+    if (!hex_parse(text, length, out, length / 2))
+        return error_explain(ERROR_INVALID, "needs hexadecimal digits 0-9 and a-f");
     *size = length / 2;
     return ERROR_NONE;
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
@@ -292,16 +293,6 @@ enum error client_ask(struct tool *tool, const char *method, json_t *parameters,
 
 static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":{%s";
 
-static char *hexadecimal(char *end, const char *passphrase, size_t size)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < size; i++) {
-        *end++ = digits[(unsigned char)passphrase[i] >> 4];
-        *end++ = digits[(unsigned char)passphrase[i] & 15];
-    }
-    return end;
-}
-
 /* The line, in the arena. */
 static char *line_end(char *line, size_t room, const char *method, const char *more, const struct client_secret *secrets,
                       size_t count)
@@ -312,8 +303,9 @@ static char *line_end(char *line, size_t room, const char *method, const char *m
     for (size_t i = 0; i < count; i++) {
         used = snprintf(end, NAME_SIZE, "%s\"%s_hex\":\"", i > 0 || more != NULL ? "," : "", secrets[i].name);
         ASSERT(used > 0 && used < NAME_SIZE);
-        end = hexadecimal(end + used, secrets[i].text, secrets[i].size);
-        *end++ = '"';
+        hex_format(secrets[i].text, secrets[i].size, end + used);
+        end += (size_t)used + 2 * secrets[i].size;
+        *end++ = '"'; /* over the zero */
     }
     return mempcpy(end, "}}\n", 3);
 }

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/provider_tpm.h"
@@ -69,21 +70,15 @@ static enum error digest_of_words(const struct key_task *task, uint8_t digest[TP
     return provider_tpm_digest(task->provider, pcrs, (const uint8_t(*)[TPM_PCR_SIZE])next, digest);
 }
 
-static void digest_format(const uint8_t digest[TPM_PCR_SIZE], char text[2 * TPM_PCR_SIZE + 1])
-{
-    for (size_t i = 0; i < TPM_PCR_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", digest[i]);
-}
-
 static json_t *approvals_json(const struct tpm_binding *binding, const uint8_t *now)
 {
-    char text[2 * TPM_PCR_SIZE + 1];
+    char text[HEX_TEXT_SIZE(TPM_PCR_SIZE)];
     json_t *pcrs = json_array(), *list = json_array();
     for (int i = 0; i < TPM_PCRS; i++)
         if (binding->pcrs & UINT32_C(1) << i)
             json_array_append_new(pcrs, json_integer(i));
     for (uint32_t i = binding->approval_count; i-- > 0;) {
-        digest_format(binding->approvals[i].digest, text);
+        hex_format(binding->approvals[i].digest, TPM_PCR_SIZE, text);
         json_array_append_new(
             list, json_pack("{s:s, s:b}", "digest", text, "now",
                             now != NULL && memcmp(binding->approvals[i].digest, now, TPM_PCR_SIZE) == 0));
@@ -94,12 +89,12 @@ static json_t *approvals_json(const struct tpm_binding *binding, const uint8_t *
 static enum error approvals_table(struct tool *tool, const struct tpm_binding *binding, const uint8_t *now)
 {
     static const struct table_column columns[] = {{"APPROVED (NEWEST FIRST)", TABLE_LEFT}, {"NOW", TABLE_LEFT}};
-    char text[2 * TPM_PCR_SIZE + 1], pcrs[PCRS_TEXT_SIZE];
+    char text[HEX_TEXT_SIZE(TPM_PCR_SIZE)], pcrs[PCRS_TEXT_SIZE];
     pcrs_format(binding->pcrs, pcrs);
     fprintf(tool->out, "The key is bound to PCRs %s.\n\n", pcrs);
     struct table *table = table_create(columns, COUNT_OF(columns));
     for (uint32_t i = binding->approval_count; i-- > 0;) {
-        digest_format(binding->approvals[i].digest, text);
+        hex_format(binding->approvals[i].digest, TPM_PCR_SIZE, text);
         bool is_now = now != NULL && memcmp(binding->approvals[i].digest, now, TPM_PCR_SIZE) == 0;
         table_add(table, NULL, (const char *const[]){text, is_now ? "yes" : ""});
     }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 /* A number below TPM_PCRS that ends at `end`; *after what follows it. */
 static bool number_take(const char *text, const char *end, unsigned *number, const char **after)
 {
@@ -29,31 +31,12 @@ enum error pcrs_parse(const char *option, const char *text, uint32_t *pcrs)
     return ERROR_NONE;
 }
 
-static int digit_value(char digit)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *at = digit == '\0' ? NULL : strchr(digits, digit >= 'A' && digit <= 'F' ? digit - 'A' + 'a' : digit);
-    return at == NULL ? -1 : (int)(at - digits);
-}
-
-static bool value_take(const char *digits, uint8_t value[TPM_PCR_SIZE])
-{
-    if (strlen(digits) != 2 * TPM_PCR_SIZE)
-        return false;
-    for (size_t i = 0; i < TPM_PCR_SIZE; i++) {
-        int high = digit_value(digits[2 * i]), low = digit_value(digits[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        value[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
 enum error pcr_value_parse(const char *option, const char *text, uint32_t *pcrs, uint8_t values[TPM_PCRS][TPM_PCR_SIZE])
 {
     unsigned number;
     const char *after;
-    if (!number_take(text, "=", &number, &after) || *after != '=' || !value_take(after + 1, values[number]))
+    if (!number_take(text, "=", &number, &after) || *after != '=' ||
+        !hex_parse_typed(after + 1, strlen(after + 1), values[number], TPM_PCR_SIZE))
         return error_explain(ERROR_INVALID, "--%s %s: write NUMBER=VALUE, with a value of 64 hexadecimal digits", option, text);
     *pcrs |= UINT32_C(1) << number;
     return ERROR_NONE;

@@ -4,7 +4,6 @@
  */
 #include "tools/stream_file.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
@@ -127,16 +127,7 @@ static bool key_decode(const char *data, size_t size, uint8_t key[KEY_SIZE])
     }
     if (size == 2 * KEY_SIZE + 1 && data[size - 1] == '\n')
         size--;
-    if (size != 2 * KEY_SIZE)
-        return false;
-    for (size_t i = 0; i < KEY_SIZE; i++) {
-        unsigned byte;
-        if (!isxdigit((unsigned char)data[2 * i]) || !isxdigit((unsigned char)data[2 * i + 1]) ||
-            sscanf(data + 2 * i, "%2x", &byte) != 1)
-            return false;
-        key[i] = (uint8_t)byte;
-    }
-    return true;
+    return hex_parse_typed(data, size, key, KEY_SIZE);
 }
 
 static enum error key_read(const char *path, struct stream_keys *keys)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "engine/pool/key_backup.h"
@@ -20,16 +21,12 @@
 
 static char *member_make(const uint8_t *data, size_t size)
 {
-    static const char digits[] = "0123456789abcdef";
-    char *text = memory_zeroed(1, sizeof MEMBER + 2 * size + 1), *end = text;
+    char *text = memory_zeroed(1, sizeof MEMBER + 2 * size + 1);
     if (text == NULL)
         return NULL;
-    end = mempcpy(end, MEMBER, sizeof MEMBER - 1);
-    for (size_t i = 0; i < size; i++) {
-        *end++ = digits[data[i] >> 4];
-        *end++ = digits[data[i] & 15];
-    }
-    *end = '"';
+    char *hex = mempcpy(text, MEMBER, sizeof MEMBER - 1);
+    hex_format(data, size, hex);
+    hex[2 * size] = '"';
     return text;
 }
 

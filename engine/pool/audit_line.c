@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/memory.h"
 #include "engine/pool/audit.h"
 
@@ -46,9 +47,8 @@ enum error audit_seal(const uint8_t key[KEY_SIZE], const uint8_t before[SEAL_SIZ
 
 enum error audit_line_encode(const struct audit_line *line, char **text)
 {
-    char digits[2 * SEAL_SIZE + 1];
-    for (size_t i = 0; i < SEAL_SIZE; i++)
-        snprintf(digits + 2 * i, 3, "%02x", line->seal[i]);
+    char digits[HEX_TEXT_SIZE(SEAL_SIZE)];
+    hex_format(line->seal, SEAL_SIZE, digits);
     AUTO_JSON json_t *json = entry_json(&line->entry);
     AUTO_FREE char *dumped =
         json && json_object_set_new(json, "seal", json_string(digits)) == 0 ? json_dumps(json, TEXT_FLAGS) : NULL;
@@ -84,13 +84,8 @@ static bool take_text(const json_t *json, const char *name, char *text, size_t s
 
 static bool take_seal(const json_t *json, uint8_t seal[SEAL_SIZE])
 {
-    static const char digits[] = "0123456789abcdef";
     const char *text = json_string_value(json_object_get(json, "seal"));
-    if (!text || strlen(text) != 2 * SEAL_SIZE || strspn(text, digits) != 2 * SEAL_SIZE)
-        return false;
-    for (size_t i = 0; i < SEAL_SIZE; i++)
-        seal[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4 | (strchr(digits, text[2 * i + 1]) - digits));
-    return true;
+    return text && hex_parse(text, strlen(text), seal, SEAL_SIZE);
 }
 
 static bool take_fields(const json_t *json, struct audit_line *line)

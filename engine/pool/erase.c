@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "base/message.h"
 #include "crypto/key_cache.h"
@@ -62,10 +63,9 @@ static enum error slots_describe(const struct keyring *keyring, struct uuid devi
 {
     for (size_t i = 0; keyring != NULL && i < keyring->count; i++) {
         uint8_t kcv[KCV_SIZE];
-        char digits[2 * KCV_SIZE + 1];
+        char digits[KCV_TEXT_SIZE];
         TRY(kcv_derive(keyring->slots[i].key, device, kcv));
-        for (size_t b = 0; b < KCV_SIZE; b++)
-            snprintf(digits + 2 * b, 3, "%02x", kcv[b]);
+        kcv_format(kcv, digits);
         TRY(append(slots, json_pack("{s:s, s:I, s:s}", "kind", kind_name(keyring->slots[i].kind), "slot",
                                     (json_int_t)keyring->slots[i].number, "kcv", digits)));
     }
@@ -267,7 +267,7 @@ static enum error steps(struct erasure *erasure)
 static enum error certificate_write(const struct erasure *erasure, char **certificate)
 {
     const struct pool *pool = erasure->pool;
-    char id[UUID_TEXT_SIZE], when[32], host[256] = "", head[65] = "";
+    char id[UUID_TEXT_SIZE], when[32], host[256] = "", head[HEX_TEXT_SIZE(sizeof erasure->audit.head)] = "";
     time_t now = (time_t)clock_seconds();
     struct tm utc;
     bool encrypted = pool->conf->encryption != POOL_ENCRYPTION_OFF;
@@ -275,8 +275,8 @@ static enum error certificate_write(const struct erasure *erasure, char **certif
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
     (void)!gethostname(host, sizeof host - 1);
     uuid_format(pool->conf->pool, id);
-    for (size_t i = 0; i < sizeof erasure->audit.head && erasure->audit.count; i++)
-        snprintf(head + 2 * i, 3, "%02x", erasure->audit.head[i]);
+    if (erasure->audit.count)
+        hex_format(erasure->audit.head, sizeof erasure->audit.head, head);
     json_t *json = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:O, s:O, s:{s:I, s:s}}", "certificate", "erase of a Coffer pool", "method",
         encrypted ? "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once in all copies "

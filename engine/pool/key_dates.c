@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/flat_json.h"
 #include "crypto/provider_key.h"
@@ -41,10 +42,9 @@ static struct key_date *date_of(struct key_dates *dates, size_t i)
 /* Of each date one text: seconds, provider, number of the KEK, KCV. */
 static int date_print(const struct key_date *date, const char *name, char *text, size_t room)
 {
-    char provider[UUID_TEXT_SIZE], kcv[2 * KCV_SIZE + 1];
+    char provider[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE];
     uuid_format(date->key.provider, provider);
-    for (size_t i = 0; i < KCV_SIZE; i++)
-        snprintf(kcv + 2 * i, 3, "%02x", date->key.kcv[i]);
+    kcv_format(date->key.kcv, kcv);
     return snprintf(text, room, ",\n  \"%s\": \"%016" PRIx64 " %s %016" PRIx64 " %s\"", name, date->seconds, provider,
                     date->key.number, kcv);
 }
@@ -62,13 +62,6 @@ enum error key_dates_encode(const struct key_dates *dates, char *text, size_t ro
     return ERROR_NONE;
 }
 
-static void kcv_parse(const char *text, uint8_t kcv[KCV_SIZE])
-{
-    uint64_t value = strtoull(text, NULL, 16);
-    for (size_t i = 0; i < KCV_SIZE; i++)
-        kcv[i] = (uint8_t)(value >> (8 * (KCV_SIZE - 1 - i)));
-}
-
 static enum error date_take(struct flat_object *object, const char *name, struct key_date *date)
 {
     struct flat_text text;
@@ -78,11 +71,11 @@ static enum error date_take(struct flat_object *object, const char *name, struct
     if (text.size < sizeof line)
         memcpy(line, text.start, text.size);
     if (sscanf(line, "%16[0-9a-f] %36[0-9a-f-] %16[0-9a-f] %16[0-9a-f]%n", seconds, provider, number, kcv, &end) != 4 ||
-        (size_t)end != text.size || strlen(kcv) != NUMBER_DIGITS || uuid_parse(provider, &date->key.provider) != ERROR_NONE)
+        (size_t)end != text.size || !hex_parse(kcv, strlen(kcv), date->key.kcv, KCV_SIZE) ||
+        uuid_parse(provider, &date->key.provider) != ERROR_NONE)
         return error_explain(ERROR_CORRUPT, "\"%s\" is no date of a key", name);
     date->seconds = strtoull(seconds, NULL, 16);
     date->key.number = strtoull(number, NULL, 16);
-    kcv_parse(kcv, date->key.kcv);
     return ERROR_NONE;
 }
 

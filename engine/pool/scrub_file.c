@@ -13,11 +13,11 @@
  */
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/kdf.h"
 #include "engine/pool/scrub.h"
@@ -150,21 +150,20 @@ static json_t *job_json(const struct scrub_job *job)
 
 /* ---- the seal ------------------------------------------------------------------------------------------------- */
 
-static enum error seal_make(const struct scrub *scrub, const json_t *root, char text[2 * MAC_SIZE + 1])
+static enum error seal_make(const struct scrub *scrub, const json_t *root, char text[HEX_TEXT_SIZE(MAC_SIZE)])
 {
     uint8_t mac[MAC_SIZE];
     AUTO_FREE char *canonical = json_dumps(root, CANONICAL);
     if (!canonical)
         return ERROR_NO_MEMORY;
     TRY(hmac_sha256(scrub->key, canonical, strlen(canonical), mac));
-    for (size_t i = 0; i < MAC_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", mac[i]);
+    hex_format(mac, MAC_SIZE, text);
     return ERROR_NONE;
 }
 
 static enum error seal_check(const struct scrub *scrub, json_t *root)
 {
-    char made[2 * MAC_SIZE + 1], stated[2 * MAC_SIZE + 1] = "";
+    char made[HEX_TEXT_SIZE(MAC_SIZE)], stated[HEX_TEXT_SIZE(MAC_SIZE)] = "";
     const char *text = json_string_value(json_object_get(root, "mac"));
     if (!text || strlen(text) != 2 * MAC_SIZE)
         return damaged("mac");

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/memory.h"
 
 #define WITNESS_VERSION 1
@@ -61,12 +62,7 @@ static enum error get_uuid(const json_t *object, const char *name, struct uuid *
 
 static bool hexadecimal(const char *text, uint8_t *bytes, size_t size)
 {
-    static const char digits[] = "0123456789abcdef";
-    if (text == NULL || strlen(text) != 2 * size || strspn(text, digits) != 2 * size)
-        return false;
-    for (size_t i = 0; i < size; i++)
-        bytes[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4 | (strchr(digits, text[2 * i + 1]) - digits));
-    return true;
+    return text != NULL && hex_parse(text, strlen(text), bytes, size);
 }
 
 static enum error get_sequence(const json_t *object, const char *name, uint64_t *sequence)
@@ -238,10 +234,9 @@ static json_t *sequence_json(uint64_t sequence)
 
 static json_t *bytes_json(const uint8_t *bytes, size_t size)
 {
-    char text[2 * MAC_SIZE + 1];
+    char text[HEX_TEXT_SIZE(MAC_SIZE)];
     ASSERT(size <= MAC_SIZE);
-    for (size_t i = 0; i < size; i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    hex_format(bytes, size, text);
     return json_string(text);
 }
 
