@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/moment.h"
 #include "base/random.h"
 #include "crypto/hierarchy.h"
 #include "crypto/key_cache.h"
@@ -112,12 +112,9 @@ static enum error cache_failed(enum error servers, const char *sentence, enum er
 
 static void cached_tell(const struct provider_config *config, const struct cached_key *cached, const char *sentence)
 {
-    char until[32];
-    time_t end = (time_t)(cached->fetched + config->cache_seconds);
-    struct tm local;
-    if (localtime_r(&end, &local) == NULL || strftime(until, sizeof until, "%Y-%m-%d %H:%M", &local) == 0)
-        until[0] = '\0';
-    message(MESSAGE_WARNING, "%s; the key is the one that is cached in the TPM, which opens the pool until %s", sentence, until);
+    char until[MOMENT_TEXT_SIZE];
+    message(MESSAGE_WARNING, "%s; the key is the one that is cached in the TPM, which opens the pool until %s", sentence,
+            moment_minute(cached->fetched + config->cache_seconds, until));
 }
 
 enum error provider_kek_open_or_cached(const struct provider_config *config, const struct provider_secret *secret,

@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/memory.h"
+#include "base/moment.h"
 #include "base/shell.h"
 #include "base/size.h"
 #include "server/health_check.h"
@@ -141,15 +141,12 @@ static void check_read_errors(const struct health_facts *facts, struct finding *
 
 static void last_scrub_tell(const struct scrub_status *scrub, struct finding *finding)
 {
-    char verified[32], when[32];
-    time_t completed = (time_t)scrub->completed;
-    struct tm local;
+    char verified[32], when[MOMENT_TEXT_SIZE];
     finding_good(finding, "no damage is known; no scrub has come to its end yet");
-    if (scrub->completed == 0 || localtime_r(&completed, &local) == NULL)
+    if (scrub->completed == 0)
         return;
-    strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &local);
     snprintf(finding->evidence, sizeof(finding->evidence),
-             "no damage is known; the scrub that ended %s verified %s", when,
+             "no damage is known; the scrub that ended %s verified %s", moment_minute(scrub->completed, when),
              size_format(scrub->completed_bytes, verified, sizeof(verified)));
 }
 

@@ -8,11 +8,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/moment.h"
 #include "base/size.h"
 #include "crypto/hierarchy.h"
 #include "crypto/provider_key.h"
@@ -268,20 +268,10 @@ static bool is_over(const struct key_age_facts *age, uint64_t made)
     return made != 0 && age->now > made && age->now - made > age->period;
 }
 
-static const char *day_of(uint64_t seconds, char text[16])
-{
-    time_t time = (time_t)seconds;
-    struct tm local;
-    text[0] = '\0';
-    if (localtime_r(&time, &local) != NULL)
-        strftime(text, 16, "%Y-%m-%d", &local);
-    return text;
-}
-
 void check_cryptoperiod(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_age_facts *age = &facts->age;
-    char day[16], period[48];
+    char day[MOMENT_TEXT_SIZE], period[48];
     if (!facts->status->encryption) {
         finding_good(finding, "there is no key: the pool is not encrypted");
         return;
@@ -289,7 +279,7 @@ void check_cryptoperiod(const struct health_facts *facts, struct finding *findin
     finding_good(finding, "since when there are root key and data keys is not known yet");
     if (!age->known)
         return;
-    snprintf(finding->evidence, sizeof finding->evidence, "the oldest data key in use is of %s", day_of(age->data, day));
+    snprintf(finding->evidence, sizeof finding->evidence, "the oldest data key in use is of %s", moment_day(age->data, day));
     bool data = is_over(age, age->data);
     if (age->period == 0 || (!data && !is_over(age, age->root)))
         return;
@@ -297,7 +287,7 @@ void check_cryptoperiod(const struct health_facts *facts, struct finding *findin
     finding->severity = "warning";
     snprintf(finding->evidence, sizeof finding->evidence,
              "%s since %s, %llu days ago; coffer.conf allows %s (cryptoperiod)",
-             data ? "data has been encrypted under one key" : "the root key has been the same", day_of(made, day),
+             data ? "data has been encrypted under one key" : "the root key has been the same", moment_day(made, day),
              (unsigned long long)((age->now - made) / DAY), period_format(age->period, period, sizeof period));
     bool begun = facts->deep.state == DEEP_REKEY_RUNNING || facts->deep.state == DEEP_REKEY_PAUSED;
     if (data && begun) /* another one would be refused */

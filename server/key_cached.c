@@ -7,11 +7,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/moment.h"
 #include "crypto/key_cache.h"
 #include "engine/coffer.h"
 #include "engine/pool/keys.h"
@@ -229,22 +229,13 @@ void key_cached_clear(struct key_cached *cached, const struct pool_conf *conf, c
 
 /* ---- the check ---------------------------------------------------------------------------------------------------- */
 
-static const char *minute_of(uint64_t seconds, char text[32])
-{
-    time_t time = (time_t)seconds;
-    struct tm local;
-    if (localtime_r(&time, &local) == NULL || strftime(text, 32, "%Y-%m-%d %H:%M", &local) == 0)
-        text[0] = '\0';
-    return text;
-}
-
 void check_key_cached(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_cached_facts *cached = &facts->cached;
     const struct pool_status *status = facts->status;
-    char fetched[32], until[32];
-    minute_of(cached->fetched, fetched);
-    minute_of(cached->until, until);
+    char fetched[MOMENT_TEXT_SIZE], until[MOMENT_TEXT_SIZE];
+    moment_minute(cached->fetched, fetched);
+    moment_minute(cached->until, until);
     finding_good(finding, "no key is cached in the TPM: tpm-cache is not set, or the key is not on servers");
     if (!status->locked && status->key_state != NULL && strcmp(status->key_state, "cached") == 0) {
         finding->severity = "warning";

@@ -8,11 +8,11 @@
 #include "server/key_care.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/moment.h"
 #include "base/size.h"
 #include "crypto/recovery.h"
 #include "server/health_check.h"
@@ -57,16 +57,6 @@ void key_care_note_change(const char *directory)
 
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
 
-static const char *day_of(uint64_t seconds, char text[16])
-{
-    time_t time = (time_t)seconds;
-    struct tm local;
-    text[0] = '\0';
-    if (localtime_r(&time, &local) != NULL)
-        strftime(text, 16, "%Y-%m-%d", &local);
-    return text;
-}
-
 /* True, and the finding says so, where there is nothing to care for. */
 static bool nothing_known(const struct health_facts *facts, struct finding *finding)
 {
@@ -85,10 +75,10 @@ static bool is_backed_up(const struct key_care_facts *care)
 void check_backup(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_care_facts *care = &facts->care;
-    char day[16];
+    char day[MOMENT_TEXT_SIZE];
     if (nothing_known(facts, finding))
         return;
-    day_of(care->dates.backup.seconds, day);
+    moment_day(care->dates.backup.seconds, day);
     finding_good(finding, "");
     snprintf(finding->evidence, sizeof finding->evidence, "the key in force was backed up on %s", day);
     if (is_backed_up(care))
@@ -106,7 +96,7 @@ void check_backup(const struct health_facts *facts, struct finding *finding)
 void check_drill(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_care_facts *care = &facts->care;
-    char day[16];
+    char day[MOMENT_TEXT_SIZE];
     if (nothing_known(facts, finding))
         return;
     finding_good(finding, "there is no backup of the key in force to be proved");
@@ -115,7 +105,7 @@ void check_drill(const struct health_facts *facts, struct finding *finding)
     bool drilled = care->dates.drill.seconds != 0 && key_present_is(&care->present, &care->dates.drill.key);
     uint64_t proved = drilled && care->dates.drill.seconds > care->dates.backup.seconds ? care->dates.drill.seconds
                                                                                         : care->dates.backup.seconds;
-    snprintf(finding->evidence, sizeof finding->evidence, "a backup of the key was proved on %s", day_of(proved, day));
+    snprintf(finding->evidence, sizeof finding->evidence, "a backup of the key was proved on %s", moment_day(proved, day));
     if (care->now < proved || care->now - proved <= KEY_DRILL_PERIOD)
         return;
     finding->severity = "warning";
@@ -128,13 +118,13 @@ void check_key_age(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_care_facts *care = &facts->care;
     uint64_t since = care->dates.change.seconds;
-    char day[16], period[48];
+    char day[MOMENT_TEXT_SIZE], period[48];
     if (nothing_known(facts, finding))
         return;
     finding_good(finding, "since when the key is in force is not known yet");
     if (since == 0)
         return;
-    snprintf(finding->evidence, sizeof finding->evidence, "the key has been in force since %s", day_of(since, day));
+    snprintf(finding->evidence, sizeof finding->evidence, "the key has been in force since %s", moment_day(since, day));
     if (care->period == 0 || care->now < since || care->now - since <= care->period)
         return;
     finding->severity = "warning";

@@ -14,11 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/moment.h"
 #include "base/thread.h"
 #include "crypto/arena.h"
 #include "crypto/provider.h"
@@ -48,25 +48,15 @@ static struct {
 
 /* ---- one look ------------------------------------------------------------------------------------------------------- */
 
-static const char *time_of(uint64_t seconds, char text[32])
-{
-    time_t time = (time_t)seconds;
-    struct tm local;
-    text[0] = '\0';
-    if (localtime_r(&time, &local) != NULL)
-        strftime(text, 32, "%Y-%m-%d %H:%M", &local);
-    return text;
-}
-
 static void failed(struct rekey_every_facts *facts, const char *sentence, uint64_t now)
 {
-    char text[32];
+    char text[MOMENT_TEXT_SIZE];
     uint64_t rest = facts->failures < 16 ? (uint64_t)AGAIN << facts->failures : AGAIN_MAX;
     facts->failures++;
     facts->again = now + MIN(rest, (uint64_t)AGAIN_MAX);
     snprintf(facts->sentence, sizeof facts->sentence, "%s", sentence);
     message(MESSAGE_WARNING, "the key is older than rekey-every allows, and could not be changed: %s; tried again at %s", sentence,
-            time_of(facts->again, text));
+            moment_minute(facts->again, text));
 }
 
 /* Keys of servers stay there until they are retired, and the witness lists so many of them: one more would push the oldest out, which
@@ -242,7 +232,7 @@ void rekey_every_look(struct rekey_every_facts *facts)
 void check_rekey_due(const struct health_facts *facts, struct finding *finding)
 {
     const struct rekey_every_facts *every = &facts->every;
-    char due[32], again[32];
+    char due[MOMENT_TEXT_SIZE], again[MOMENT_TEXT_SIZE];
     finding_good(finding, "the key is not changed by itself: rekey-every is not set");
     if (!facts->status->encryption)
         finding_good(finding, "there is no key: the pool is not encrypted");
@@ -252,13 +242,13 @@ void check_rekey_due(const struct health_facts *facts, struct finding *finding)
         finding_good(finding, "rekey-every is set, and counts from now");
     else if (every->period != 0)
         snprintf(finding->evidence, sizeof finding->evidence, "the key is changed by itself (rekey-every) at %s",
-                 time_of(every->due, due));
+                 moment_minute(every->due, due));
     if (every->failures == 0 || facts->status->locked || !facts->status->encryption)
         return;
     finding->severity = "warning";
     snprintf(finding->evidence, sizeof finding->evidence,
              "the key was to be changed by itself (rekey-every) at %s, and that failed %u time%s: %s; tried again at %s",
-             time_of(every->due, due), every->failures, every->failures == 1 ? "" : "s", every->sentence,
-             time_of(every->again, again));
+             moment_minute(every->due, due), every->failures, every->failures == 1 ? "" : "s", every->sentence,
+             moment_minute(every->again, again));
     snprintf(finding->command, sizeof finding->command, every->full ? "%s key retire" : "%s key rekey --shallow", facts->self);
 }

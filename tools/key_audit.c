@@ -2,9 +2,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/memory.h"
+#include "base/moment.h"
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
@@ -16,12 +16,9 @@
 
 static void entry_row(struct table *table, const json_t *entry)
 {
-    char number[CELL_SIZE], when[CELL_SIZE], who[CELL_SIZE];
-    time_t time = (time_t)answer_figure(entry, "time");
-    struct tm local;
+    char number[CELL_SIZE], when[MOMENT_TEXT_SIZE], who[CELL_SIZE];
     snprintf(number, sizeof number, "%" PRIu64, answer_figure(entry, "number"));
-    if (localtime_r(&time, &local) == NULL || strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local) == 0)
-        snprintf(when, sizeof when, "?");
+    moment_second(answer_figure(entry, "time"), when);
     snprintf(who, sizeof who, "%" PRIu64 "/%" PRIu64, answer_figure(entry, "uid"), answer_figure(entry, "pid"));
     const char *key = answer_word(entry, "key"), *slash = strrchr(key, '/');
     table_add(table, NULL,

@@ -6,9 +6,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
+#include "base/moment.h"
 #include "engine/coffer.h"
 #include "tools/answer.h"
 #include "tools/client.h"
@@ -25,7 +26,7 @@ const char *snapshot_protection(const json_t *snapshot, char text[2 * TEXT_SIZE]
 {
     char when[TEXT_SIZE];
     uint64_t until = answer_figure(snapshot, "locked_until");
-    bool held = answer_flag(snapshot, "hold"), locked = until > (uint64_t)time(NULL);
+    bool held = answer_flag(snapshot, "hold"), locked = until > clock_seconds();
     snprintf(text, 2 * TEXT_SIZE, "%s%s%s%s", held ? "held" : "", held && locked ? ", " : "", locked ? "until " : "",
              locked ? text_time(until, when) : "");
     return text;
@@ -51,7 +52,7 @@ static enum error lock_end(const struct arguments *arguments, uint64_t *until)
 {
     char when[TEXT_SIZE];
     TRY(argument_date(arguments, "locked-until", until));
-    if (*until <= (uint64_t)time(NULL) + LOCK_UNASKED_SECONDS || argument_given(arguments, "yes"))
+    if (*until <= clock_seconds() + LOCK_UNASKED_SECONDS || argument_given(arguments, "yes"))
         return ERROR_NONE;
     return error_explain(ERROR_UNCONFIRMED,
                          "until %s nobody could delete it, root included, and that cannot be taken back: say --yes if "
@@ -60,16 +61,10 @@ static enum error lock_end(const struct arguments *arguments, uint64_t *until)
 }
 
 /* Without --name the moment names it. */
-static const char *snapshot_name(const struct arguments *arguments, char made[TEXT_SIZE])
+static const char *snapshot_name(const struct arguments *arguments, char made[MOMENT_TEXT_SIZE])
 {
-    time_t now = time(NULL);
-    struct tm utc;
     const char *given = argument_value(arguments, "name", NULL);
-    if (given != NULL)
-        return given;
-    gmtime_r(&now, &utc);
-    strftime(made, TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return made;
+    return given != NULL ? given : moment_utc(clock_seconds(), made);
 }
 
 static json_t *names_json(const struct arguments *arguments)
@@ -85,7 +80,7 @@ static json_t *names_json(const struct arguments *arguments)
 
 static enum error run_snapshot(struct tool *tool, const struct arguments *arguments)
 {
-    char made[TEXT_SIZE];
+    char made[MOMENT_TEXT_SIZE];
     uint64_t until = 0;
     json_t *snapshots, *names = names_json(arguments);
     enum error error = lock_end(arguments, &until);

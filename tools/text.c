@@ -9,14 +9,14 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "base/moment.h"
 #include "base/size.h"
 #include "base/utf8.h"
 
 const char *text_time(uint64_t seconds, char text[TEXT_SIZE])
 {
-    time_t when = (time_t)seconds;
-    struct tm local;
-    if (seconds == 0 || localtime_r(&when, &local) == NULL || strftime(text, TEXT_SIZE, "%Y-%m-%d %H:%M", &local) == 0)
+    _Static_assert(MOMENT_TEXT_SIZE <= TEXT_SIZE, "room for a moment");
+    if (seconds == 0 || strcmp(moment_minute(seconds, text), "?") == 0)
         snprintf(text, TEXT_SIZE, "-");
     return text;
 }

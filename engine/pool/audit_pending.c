@@ -12,13 +12,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/moment.h"
 #include "base/owner.h"
 #include "engine/pool/audit.h"
 
@@ -133,12 +133,9 @@ enum error audit_pending_add(const char *directory, const uint8_t *key, const st
 /* When it was, and how far that is known, behind its result. */
 static void result_mark(struct pool_audit_entry *entry, bool proved)
 {
-    char mark[64], when[32] = "?";
-    time_t time = (time_t)entry->time;
-    struct tm utc;
-    if (gmtime_r(&time, &utc))
-        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    size_t size = (size_t)snprintf(mark, sizeof mark, proved ? "; offline, %s" : "; offline, unproven, %s", when);
+    char mark[64], when[MOMENT_TEXT_SIZE];
+    size_t size = (size_t)snprintf(mark, sizeof mark, proved ? "; offline, %s" : "; offline, unproven, %s",
+                                   moment_utc(entry->time, when));
     size_t used = MIN(strlen(entry->result), sizeof entry->result - size - 1);
     memcpy(entry->result + used, mark, size + 1);
 }

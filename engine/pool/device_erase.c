@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/moment.h"
 #include "engine/coffer.h"
 #include "engine/device/device.h"
 #include "engine/group/superblock.h"
@@ -102,13 +102,10 @@ static void ids_format(const struct left_over *left, char pool[UUID_TEXT_SIZE], 
 
 static enum error certificate_write(const struct left_over *left, bool discarded, char **certificate)
 {
-    char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], when[32], host[256] = "", serial[FACT_SIZE], model[FACT_SIZE];
+    char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], when[MOMENT_TEXT_SIZE], host[256] = "", serial[FACT_SIZE], model[FACT_SIZE];
     const char *path = left->device->path;
     bool plain = left->stated && !left->stated->encryption;
-    time_t now = (time_t)clock_seconds();
-    struct tm utc;
-    gmtime_r(&now, &utc);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    moment_utc(clock_seconds(), when);
     (void)!gethostname(host, sizeof host - 1);
     ids_format(left, pool, id);
     disk_fact(left->device, "serial", serial);

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -29,6 +28,7 @@
 #include "base/hex.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/moment.h"
 #include "crypto/key_cache.h"
 #include "crypto/provider_root.h"
 #include "crypto/recovery.h"
@@ -267,12 +267,9 @@ static enum error steps(struct erasure *erasure)
 static enum error certificate_write(const struct erasure *erasure, char **certificate)
 {
     const struct pool *pool = erasure->pool;
-    char id[UUID_TEXT_SIZE], when[32], host[256] = "", head[HEX_TEXT_SIZE(sizeof erasure->audit.head)] = "";
-    time_t now = (time_t)clock_seconds();
-    struct tm utc;
+    char id[UUID_TEXT_SIZE], when[MOMENT_TEXT_SIZE], host[256] = "", head[HEX_TEXT_SIZE(sizeof erasure->audit.head)] = "";
     bool encrypted = pool->conf->encryption != POOL_ENCRYPTION_OFF;
-    gmtime_r(&now, &utc);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    moment_utc(clock_seconds(), when);
     (void)!gethostname(host, sizeof host - 1);
     uuid_format(pool->conf->pool, id);
     if (erasure->audit.count)

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/moment.h"
 #include "engine/pool/hosts.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
@@ -166,13 +167,9 @@ static bool is_restorable(const struct object *object)
 /* " UUID (deleted DATE)"; tells how long it is. */
 static size_t candidate_print(const struct object *object, char *text, size_t room)
 {
-    char uuid[UUID_TEXT_SIZE], when[32] = "?";
-    time_t seconds = (time_t)object->deleted;
-    struct tm local;
+    char uuid[UUID_TEXT_SIZE], when[MOMENT_TEXT_SIZE];
     uuid_format(object->uuid, uuid);
-    if (localtime_r(&seconds, &local) != NULL)
-        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
-    return (size_t)snprintf(text, room, " %s (deleted %s)", uuid, when);
+    return (size_t)snprintf(text, room, " %s (deleted %s)", uuid, moment_second(object->deleted, when));
 }
 
 /* What a person calls by a name must be one thing: a guess could free, or bring back, the wrong one for good. */

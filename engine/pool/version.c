@@ -19,16 +19,15 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/moment.h"
 #include "engine/pool/comparison.h"
 #include "engine/pool/name.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/operation.h"
 
-#define TIME_TEXT_SIZE 32
 #define KEPT_ASKED_MAX 32 /* snapshots that an object is compared with, which may read nodes of each */
 
 uint64_t pool_clock(const struct pool *pool)
@@ -72,18 +71,9 @@ static enum error check_lock(const struct pool *pool, uint64_t locked_until)
     return ERROR_NONE;
 }
 
-static const char *time_text(uint64_t seconds, char text[TIME_TEXT_SIZE])
-{
-    time_t when = (time_t)seconds;
-    struct tm local;
-    if (localtime_r(&when, &local) == NULL || strftime(text, TIME_TEXT_SIZE, "%Y-%m-%d %H:%M:%S", &local) == 0)
-        return "its time";
-    return text;
-}
-
 static enum error check_deletable(const struct pool *pool, const struct object *snapshot)
 {
-    char text[VERSION_NAME_MAX + 1], uuid[UUID_TEXT_SIZE], until[TIME_TEXT_SIZE];
+    char text[VERSION_NAME_MAX + 1], uuid[UUID_TEXT_SIZE], until[MOMENT_TEXT_SIZE];
     object_text(snapshot, text);
     uuid_format(snapshot->uuid, uuid); /* names may be those of living objects, and hold quotes */
     if (snapshot->hold)
@@ -91,7 +81,7 @@ static enum error check_deletable(const struct pool *pool, const struct object *
                              pool->command, uuid);
     if (snapshot->locked_until > pool_clock(pool))
         return error_explain(ERROR_BUSY, "the snapshot '%s' is locked and cannot be deleted before %s", text,
-                             time_text(snapshot->locked_until, until));
+                             moment_second(snapshot->locked_until, until));
     return object_check_closed(snapshot, "deleted");
 }
 
