@@ -5,7 +5,8 @@
  * or is another one, another process holds the devices (pool_unlock_awaited() judges). Each such state but absence is
  * told when it begins; that of the start was told then. Whatever else it is (a wrong passphrase, devices that were
  * rolled back) is told and left to a person, and the pool awaits its key no more. Who unlocks, and perhaps locks again,
- * has the last word: pool_unlock_awaited() does nothing then. The lock is held for waiting only; a crash loses nothing.
+ * has the last word: pool_unlock_awaited() does nothing then. The thread (chores.h) has nothing else to do, since a try may take as
+ * long as key servers do, and an open as its journal. No locks of its own; a crash loses nothing.
  */
 #include "server/key_wait.h"
 
@@ -18,9 +19,9 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "base/random.h"
-#include "base/thread.h"
 #include "crypto/arena.h"
 #include "engine/coffer.h"
+#include "server/chores.h"
 #include "server/key_watch.h"
 
 #define PAUSE_FIRST CLOCK_SECOND
@@ -30,29 +31,15 @@ struct key_wait {
     struct pool *pool;
     key_secret *secret;
     void *context;
-    struct thread thread;
-    char *told;        /* the thread's: what was said last, at the start or by it; NULL: no memory */
-    struct mutex lock; /* RANK_LEAF; guards what follows */
-    struct condition changed;
-    bool stopping GUARDED_BY(lock);
+    struct chores chores;
+    char *told;     /* the thread's: what was said last, at the start or by it; NULL: no memory */
+    uint64_t pause; /* the thread's: to the next try */
 };
 
 /* Up to a quarter more: daemons that one power cut started together do not ask a key server together. */
 static uint64_t jittered(uint64_t time)
 {
     return time + random_u64() % (time / 4);
-}
-
-/* False where it is to end. */
-static bool pause_for(struct key_wait *wait, uint64_t time)
-{
-    uint64_t until = clock_monotonic() + jittered(time);
-    mutex_lock(&wait->lock);
-    while (!wait->stopping && condition_wait_until(&wait->changed, &wait->lock, until))
-        ;
-    bool go_on = !wait->stopping;
-    mutex_unlock(&wait->lock);
-    return go_on;
 }
 
 /* The passphrase's file may lie beside the key: where it cannot be had, that may pass too. */
@@ -93,20 +80,18 @@ static void tell_end(const struct key_wait *wait, enum error error)
             pool_command(wait->pool));
 }
 
-static void run(void *argument)
+static uint64_t run(void *context)
 {
-    struct key_wait *wait = argument;
-    uint64_t pause = PAUSE_FIRST;
-    while (pause_for(wait, pause)) {
-        bool again;
-        enum error error = try_once(wait, &again);
-        if (!again) {
-            tell_end(wait, error);
-            return;
-        }
-        tell_state(wait, error);
-        pause = MIN(2 * pause, PAUSE_MOST);
+    struct key_wait *wait = context;
+    bool again;
+    enum error error = try_once(wait, &again);
+    if (!again) {
+        tell_end(wait, error);
+        return CHORE_NEVER;
     }
+    tell_state(wait, error);
+    wait->pause = MIN(2 * wait->pause, PAUSE_MOST);
+    return jittered(wait->pause);
 }
 
 /* `*told`: what was said at the start of the key that is awaited; NULL where none is. The caller's. */
@@ -122,8 +107,6 @@ static enum error awaits(struct pool *pool, char **told)
 
 static void wait_free(struct key_wait *wait)
 {
-    mutex_deinit(&wait->lock);
-    condition_deinit(&wait->changed);
     free(wait->told);
     free(wait);
 }
@@ -144,9 +127,9 @@ enum error key_wait_start(struct pool *pool, key_secret *secret, void *context, 
     made->told = told;
     made->secret = secret;
     made->context = context;
-    mutex_init(&made->lock, RANK_LEAF);
-    condition_init(&made->changed);
-    enum error error = thread_start(&made->thread, "key-wait", run, made);
+    made->pause = PAUSE_FIRST;
+    const struct chore chore = {run, jittered(PAUSE_FIRST)};
+    enum error error = chores_start(&made->chores, "key-wait", &chore, 1, made);
     if (error != ERROR_NONE) {
         wait_free(made);
         return error;
@@ -159,10 +142,6 @@ void key_wait_stop(struct key_wait *wait)
 {
     if (wait == NULL)
         return;
-    mutex_lock(&wait->lock);
-    wait->stopping = true;
-    condition_broadcast(&wait->changed);
-    mutex_unlock(&wait->lock);
-    thread_join(&wait->thread);
+    chores_stop(&wait->chores);
     wait_free(wait);
 }

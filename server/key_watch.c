@@ -6,8 +6,8 @@
  * here: key_wait.c does, and LOCKED tells. A server that fails, or comes back, is a message, once.
  *
  * The facts stand behind a leaf lock that is held for copying only. A look may take as long as the time limits of all
- * servers; where the process ends, kmip_links_abandon() cuts it short. Nothing is stored: a crash loses facts that the
- * next look finds again.
+ * servers, so the thread (chores.h) does nothing else; where the process ends, kmip_links_abandon() cuts it short. Nothing is
+ * stored: a crash loses facts that the next look finds again.
  */
 #include "server/key_watch.h"
 
@@ -18,12 +18,12 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "base/random.h"
-#include "base/thread.h"
 #include "crypto/arena.h"
 #include "crypto/provider_kmip.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/kek_number.h"
+#include "server/chores.h"
 #include "server/key_cached.h"
 
 #define PAUSE         (30 * CLOCK_SECOND) /* up to a quarter less: not all machines ask together */
@@ -31,15 +31,11 @@
 
 static struct watch {
     struct pool *pool;
-    struct thread thread;
-    bool running;
+    struct chores chores;
     char told[KEY_WATCH_TEXT]; /* the thread's: the sentences of the last message */
     bool from_cache;           /* the thread's: the pool was opened by the cache, and no server gave the key since */
     struct key_cached cached;  /* the thread's */
     struct mutex lock;         /* RANK_LEAF; guards what follows */
-    struct condition changed;
-    bool stopping GUARDED_BY(lock);
-    bool woken GUARDED_BY(lock);
     struct key_watch_facts facts GUARDED_BY(lock);
 } watch;
 
@@ -137,8 +133,7 @@ static bool is_open(struct pool *pool)
 static void facts_put(const struct key_watch_facts *facts)
 {
     mutex_lock(&watch.lock);
-    if (!watch.stopping)
-        watch.facts = *facts;
+    watch.facts = *facts;
     mutex_unlock(&watch.lock);
 }
 
@@ -188,58 +183,30 @@ static void look(void)
 
 /* ---- the thread --------------------------------------------------------------------------------------------------- */
 
-/* False where it is to end. */
-static bool pause_between(void)
+static uint64_t run(void *context)
 {
-    uint64_t until = clock_monotonic() + PAUSE - random_u64() % (PAUSE / 4);
-    mutex_lock(&watch.lock);
-    while (!watch.stopping && !watch.woken && condition_wait_until(&watch.changed, &watch.lock, until))
-        ;
-    watch.woken = false;
-    bool go_on = !watch.stopping;
-    mutex_unlock(&watch.lock);
-    return go_on;
-}
-
-static void run(void *argument)
-{
-    (void)argument;
-    do
-        look();
-    while (pause_between());
+    (void)context;
+    look();
+    return PAUSE - random_u64() % (PAUSE / 4);
 }
 
 enum error key_watch_start(struct pool *pool)
 {
-    ASSERT(!watch.running);
+    const struct chore chore = {run, 0};
+    ASSERT(!watch.chores.running);
     watch = (struct watch){.pool = pool};
     mutex_init(&watch.lock, RANK_LEAF);
-    condition_init(&watch.changed);
-    TRY(thread_start(&watch.thread, "key-watch", run, NULL));
-    watch.running = true;
-    return ERROR_NONE;
+    return chores_start(&watch.chores, "key-watch", &chore, 1, NULL);
 }
 
 void key_watch_stop(void)
 {
-    if (!watch.running)
-        return;
-    mutex_lock(&watch.lock);
-    watch.stopping = true;
-    condition_broadcast(&watch.changed);
-    mutex_unlock(&watch.lock);
-    thread_join(&watch.thread);
-    watch.running = false;
+    chores_stop(&watch.chores);
 }
 
 void key_watch_wake(void)
 {
-    if (!watch.running)
-        return;
-    mutex_lock(&watch.lock);
-    watch.woken = true;
-    condition_broadcast(&watch.changed);
-    mutex_unlock(&watch.lock);
+    chores_wake(&watch.chores);
 }
 
 void key_watch_look(struct key_watch_facts *facts)

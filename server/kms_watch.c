@@ -1,7 +1,7 @@
 /*
  * What kms_cycle.c reasons upon, as the system is: clients, addresses of key servers, tags of disks.
  *
- * To look a name up may take as long as the resolver's limits, so a thread of its own does that, every few minutes and
+ * To look a name up may take as long as the resolver's limits, so a thread of its own (chores.h) does that, every few minutes and
  * whenever somebody asked for servers that it has not looked up yet; who asks takes what there is, and numeric addresses at
  * once. A reader of the NBD server's list counts itself in, so that the server ends only after it. The lock is held for
  * copying and waiting only. Nothing is stored: a crash loses addresses that the next start looks up again.
@@ -18,6 +18,7 @@
 #include "base/thread.h"
 #include "crypto/kmip/link.h"
 #include "engine/coffer.h"
+#include "server/chores.h"
 #include "server/nbd/nbd.h"
 
 #define PAUSE        (300 * CLOCK_SECOND)
@@ -35,12 +36,11 @@ static struct {
     bool running;
     struct pool *pool;
     kms_cycle_peers *peers;
-    struct thread thread;
+    struct chores chores;
     struct mutex lock; /* RANK_LEAF; guards what follows */
-    struct condition changed;
+    struct condition read; /* somebody read its list */
     struct nbd_server *nbd GUARDED_BY(lock);
     unsigned readers GUARDED_BY(lock); /* of its list */
-    bool stopping GUARDED_BY(lock), wanted GUARDED_BY(lock);
     struct host hosts[HOSTS_MAX] GUARDED_BY(lock); /* by name, as they were looked up last */
     size_t host_count GUARDED_BY(lock);
 } watch;
@@ -83,11 +83,12 @@ static size_t hosts_name(struct host hosts[HOSTS_MAX])
     return count;
 }
 
-static void names_refresh(void)
+static uint64_t names_refresh(void *context)
 {
     AUTO_FREE struct host *hosts = memory_zeroed(HOSTS_MAX, sizeof *hosts);
+    (void)context;
     if (hosts == NULL)
-        return;
+        return PAUSE;
     size_t count = hosts_name(hosts);
     for (size_t i = 0; i < count; i++)
         look_up(&hosts[i], AI_ADDRCONFIG);
@@ -95,27 +96,7 @@ static void names_refresh(void)
     memcpy(watch.hosts, hosts, count * sizeof *hosts);
     watch.host_count = count;
     mutex_unlock(&watch.lock);
-}
-
-/* False where it is to end. */
-static bool pause_between(void)
-{
-    uint64_t until = clock_monotonic() + PAUSE;
-    mutex_lock(&watch.lock);
-    while (!watch.stopping && !watch.wanted && condition_wait_until(&watch.changed, &watch.lock, until))
-        ;
-    bool go_on = !watch.stopping;
-    watch.wanted = false;
-    mutex_unlock(&watch.lock);
-    return go_on;
-}
-
-static void run(void *argument)
-{
-    (void)argument;
-    do
-        names_refresh();
-    while (pause_between());
+    return PAUSE;
 }
 
 /* A name that nobody looked up yet is from now on. */
@@ -128,13 +109,12 @@ static void host_find(struct host *host)
     size_t i = 0;
     while (i < watch.host_count && strcmp(watch.hosts[i].name, host->name) != 0)
         i++;
-    if (i < watch.host_count) {
+    bool known = i < watch.host_count;
+    if (known)
         *host = watch.hosts[i];
-    } else {
-        watch.wanted = true;
-        condition_broadcast(&watch.changed);
-    }
     mutex_unlock(&watch.lock);
+    if (!known)
+        chores_wake(&watch.chores);
 }
 
 static size_t addresses_take(const struct pool_conf *conf, struct kms_address addresses[KMS_ADDRESSES_MAX])
@@ -169,7 +149,7 @@ static size_t peers_take(struct nbd_peer peers[PEERS_MAX])
     size_t count = watch.peers(nbd, peers, PEERS_MAX);
     mutex_lock(&watch.lock);
     watch.readers--;
-    condition_broadcast(&watch.changed);
+    condition_broadcast(&watch.read);
     mutex_unlock(&watch.lock);
     return count;
 }
@@ -217,15 +197,16 @@ void kms_cycle_look(struct pool *pool, struct kms_cycle_facts *facts)
 
 enum error kms_cycle_start(struct pool *pool, struct nbd_server *nbd, kms_cycle_peers *peers)
 {
+    const struct chore chore = {names_refresh, 0};
     ASSERT(!watch.running);
     watch.pool = pool;
     watch.peers = peers;
     mutex_init(&watch.lock, RANK_LEAF);
-    condition_init(&watch.changed);
+    condition_init(&watch.read);
     mutex_lock(&watch.lock);
     watch.nbd = nbd;
     mutex_unlock(&watch.lock);
-    TRY(thread_start(&watch.thread, "kms-watch", run, NULL));
+    TRY(chores_start(&watch.chores, "kms-watch", &chore, 1, NULL));
     watch.running = true;
     return ERROR_NONE;
 }
@@ -234,19 +215,16 @@ void kms_cycle_leave(void)
 {
     if (!watch.running)
         return;
+    chores_leave(&watch.chores);
     mutex_lock(&watch.lock);
-    watch.stopping = true;
     watch.nbd = NULL;
-    condition_broadcast(&watch.changed);
     while (watch.readers > 0)
-        condition_wait(&watch.changed, &watch.lock);
+        condition_wait(&watch.read, &watch.lock);
     mutex_unlock(&watch.lock);
 }
 
 void kms_cycle_stop(void)
 {
-    if (!watch.running)
-        return;
-    thread_join(&watch.thread);
+    chores_stop(&watch.chores);
     watch.running = false;
 }
