@@ -29,13 +29,12 @@
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
-#include "server/key_reminder.h"
+#include "server/key_chores.h"
 #include "server/key_wait.h"
 #include "server/key_watch.h"
 #include "server/kms_cycle.h"
 #include "server/modes.h"
 #include "server/nbd/nbd.h"
-#include "server/rekey_every.h"
 #include "server/settings.h"
 
 #define PAYLOAD_BYTES_TOP (64u << 20) /* more does not make anything faster */
@@ -52,7 +51,6 @@ struct daemon {
     struct nbd_server *nbd;
     struct control *control;
     struct key_wait *key_wait;
-    struct key_reminder *key_reminder;
     struct thread watchdog;
     int watchdog_wake; /* eventfd: requests have ended, and when written again the pool is closed */
 };
@@ -223,11 +221,10 @@ static enum error start(struct daemon *daemon)
     TRY(signals_catch(daemon));
     TRY(open_pool_watched(daemon));
     warn_of_modes(daemon);
-    TRY(key_watch_start(daemon->pool)); /* before anybody can ask what it found */
+    TRY(key_watch_start(daemon->pool)); /* these two before anybody can ask what they found */
+    TRY(key_chores_start(daemon->pool, secret_find, daemon));
     TRY(serve(daemon));
     TRY(announce(daemon));
-    TRY(rekey_every_start(daemon->pool, secret_find, daemon));
-    TRY(key_reminder_start(daemon->pool, KEY_REMINDER_FIRST, KEY_REMINDER_PAUSE, &daemon->key_reminder));
     return key_wait_start(daemon->pool, secret_find, daemon, &daemon->key_wait);
 }
 
@@ -303,8 +300,7 @@ static enum error stop(struct daemon *daemon)
     kmip_links_abandon();
     control_stop(daemon->control);
     key_wait_stop(daemon->key_wait);
-    key_reminder_stop(daemon->key_reminder);
-    rekey_every_stop();
+    key_chores_stop();
     key_watch_stop();
     kms_cycle_stop();
     if (watched)

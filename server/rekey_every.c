@@ -1,5 +1,5 @@
 /*
- * The thread that changes keys by itself. It reads coffer.conf anew at each look, as the next start will, and counts from the
+ * Keys that change by themselves. coffer.conf is read anew at each look, as the next start will, and time counts from the
  * date at which the key in force was first seen (key-dates): after a restart, and a change by hand, it goes on from there.
  *
  * A change is pool_rekey(), the code of `key rekey`, with the provider's own key as the proof; so a key in a file, in a TPM
@@ -28,21 +28,15 @@
 #include "server/key_care.h"
 #include "server/key_watch.h"
 
-#define FIRST      (60 * CLOCK_SECOND) /* when clients of the start have been served */
-#define PAUSE      (60 * CLOCK_SECOND)
-#define AGAIN      60u    /* seconds */
-#define AGAIN_MAX  21600u
-#define REASON     "rekey-every"
+#define AGAIN     60u    /* seconds */
+#define AGAIN_MAX 21600u
+#define REASON    "rekey-every"
 
 static struct {
     struct pool *pool;
     rekey_secret_find *find;
     void *context;
-    struct thread thread;
-    bool running;
     struct mutex lock; /* RANK_LEAF; guards what follows */
-    struct condition changed;
-    bool stopping GUARDED_BY(lock);
     struct rekey_every_facts facts GUARDED_BY(lock);
 } watch;
 
@@ -164,57 +158,24 @@ void rekey_every_step(struct pool *pool, rekey_secret_find *find, void *context,
     pool_conf_destroy(conf);
 }
 
-/* ---- the thread ----------------------------------------------------------------------------------------------------- */
+/* ---- the process's -------------------------------------------------------------------------------------------------- */
 
-/* False where it is to end. */
-static bool pause_for(uint64_t time)
+void rekey_every_init(struct pool *pool, rekey_secret_find *find, void *context)
 {
-    uint64_t until = clock_monotonic() + time;
-    mutex_lock(&watch.lock);
-    while (!watch.stopping && condition_wait_until(&watch.changed, &watch.lock, until))
-        ;
-    bool go_on = !watch.stopping;
-    mutex_unlock(&watch.lock);
-    return go_on;
-}
-
-static void run(void *argument)
-{
-    (void)argument;
-    for (uint64_t pause = FIRST; pause_for(pause); pause = PAUSE) {
-        struct rekey_every_facts facts;
-        rekey_every_look(&facts);
-        key_age_note(watch.pool);
-        rekey_every_step(watch.pool, watch.find, watch.context, clock_seconds(), &facts);
-        mutex_lock(&watch.lock);
-        watch.facts = facts;
-        mutex_unlock(&watch.lock);
-    }
-}
-
-enum error rekey_every_start(struct pool *pool, rekey_secret_find *find, void *context)
-{
-    ASSERT(!watch.running);
     watch.pool = pool;
     watch.find = find;
     watch.context = context;
     mutex_init(&watch.lock, RANK_LEAF);
-    condition_init(&watch.changed);
-    TRY(thread_start(&watch.thread, "rekey-every", run, NULL));
-    watch.running = true;
-    return ERROR_NONE;
 }
 
-void rekey_every_stop(void)
+void rekey_every_run(void)
 {
-    if (!watch.running)
-        return;
+    struct rekey_every_facts facts;
+    rekey_every_look(&facts);
+    rekey_every_step(watch.pool, watch.find, watch.context, clock_seconds(), &facts);
     mutex_lock(&watch.lock);
-    watch.stopping = true;
-    condition_broadcast(&watch.changed);
+    watch.facts = facts;
     mutex_unlock(&watch.lock);
-    thread_join(&watch.thread);
-    watch.running = false;
 }
 
 void rekey_every_look(struct rekey_every_facts *facts)

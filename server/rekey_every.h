@@ -29,13 +29,14 @@ struct rekey_every_facts {
 /* A passphrase that the daemon was given for its starts, as key_wait.h; *passphrase stays NULL where there is none. */
 typedef enum error rekey_secret_find(void *context, char **passphrase, size_t *size);
 
-/* One a process. `pool` outlives it. */
-enum error rekey_every_start(struct pool *pool, rekey_secret_find *find, void *context) CHECKED;
-void rekey_every_stop(void); /* also where it was not started */
-/* Any thread that was started later. */
+/* One a process. `pool` and `context` outlive what follows. */
+void rekey_every_init(struct pool *pool, rekey_secret_find *find, void *context);
+/* A look now, and the change of keys where it is due; one thread at a time. */
+void rekey_every_run(void);
+/* What that found last. Any thread that was started later; nothing where it was not begun. */
 void rekey_every_look(struct rekey_every_facts *facts);
 
-/* One look at this time, and the change of keys where it is due: what the thread does now and then. For tests. */
+/* One look, as though it were this time, with facts of the caller's. */
 void rekey_every_step(struct pool *pool, rekey_secret_find *find, void *context, uint64_t now, struct rekey_every_facts *facts);
 
 #endif

@@ -1,0 +1,15 @@
+/*
+ * What the daemon does for a pool's keys by itself: it records how old they are, changes one that is due (rekey_every.h), and says
+ * once a day what a person neglects (key_reminder.h).
+ */
+#ifndef COFFER_SERVER_KEY_CHORES_H
+#define COFFER_SERVER_KEY_CHORES_H
+
+#include "base/error.h"
+#include "server/rekey_every.h"
+
+/* One a process. `pool` and `context` outlive it; before any thread that looks what rekey-every found. */
+enum error key_chores_start(struct pool *pool, rekey_secret_find *find, void *context) CHECKED;
+void key_chores_stop(void); /* also where it was not started */
+
+#endif
