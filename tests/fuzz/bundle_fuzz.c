@@ -15,19 +15,7 @@
 #include "stream/bundle.h"
 #include "stream/chunk.h"
 
-int __wrap_EVP_PBE_scrypt(const char *passphrase, size_t passphrase_size, const unsigned char *salt, size_t salt_size,
-                          uint64_t n, uint64_t r, uint64_t p, uint64_t memory, unsigned char *key, size_t key_size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* The real one takes a fifth of a second; how much a header may ask for is checked before it. */
-int __wrap_EVP_PBE_scrypt(const char *passphrase, size_t passphrase_size, const unsigned char *salt, size_t salt_size,
-                          uint64_t n, uint64_t r, uint64_t p, uint64_t memory, unsigned char *key, size_t key_size)
-{
-    (void)passphrase, (void)passphrase_size, (void)salt, (void)salt_size, (void)r, (void)p, (void)memory;
-    ASSERT(n <= UINT64_C(1) << 22);
-    memset(key, 7, key_size);
-    return 1;
-}
 
 #define SPOILT (4 | 8 | 16 | 32 | 64 | 128)
 

@@ -22,8 +22,6 @@
 #define PIECE_TAG     8
 #define PIECE_NUMBER  16
 
-int __wrap_EVP_PBE_scrypt(const char *passphrase, size_t passphrase_size, const unsigned char *salt, size_t salt_size,
-                          uint64_t n, uint64_t r, uint64_t p, uint64_t memory, unsigned char *key, size_t key_size);
 ZSTD_DCtx *__real_ZSTD_createDCtx(void);
 ZSTD_DCtx *__wrap_ZSTD_createDCtx(void);
 size_t __wrap_ZSTD_freeDCtx(ZSTD_DCtx *context);
@@ -41,16 +39,6 @@ ZSTD_DCtx *__wrap_ZSTD_createDCtx(void)
 size_t __wrap_ZSTD_freeDCtx(ZSTD_DCtx *context)
 {
     return ZSTD_DCtx_reset(context, ZSTD_reset_session_and_parameters);
-}
-
-/* The real one takes a fifth of a second; how much a header may ask for is checked before it. */
-int __wrap_EVP_PBE_scrypt(const char *passphrase, size_t passphrase_size, const unsigned char *salt, size_t salt_size,
-                          uint64_t n, uint64_t r, uint64_t p, uint64_t memory, unsigned char *key, size_t key_size)
-{
-    (void)passphrase, (void)passphrase_size, (void)salt, (void)salt_size, (void)r, (void)p, (void)memory;
-    ASSERT(n <= UINT64_C(1) << 22);
-    memset(key, 7, key_size);
-    return 1;
 }
 
 static const uint8_t key_bytes[KEY_SIZE] = {1, 2, 3};
