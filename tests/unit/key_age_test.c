@@ -1,54 +1,18 @@
 /* The ages of keys: their file, and what health says of them at any time. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "base/clock.h"
-#include "base/memory.h"
 #include "engine/pool/key_ages.h"
-#include "server/health_check.h"
+#include "tests/unit/key_dates_fixture.h"
 
-#define DAY   UINT64_C(86400)
-#define BEGIN UINT64_C(1700000000)
-
-static char directory[64], path[96];
 static struct key_ages ages, found;
-static struct pool_status status = {.encryption = true};
-static struct health_facts facts;
-static struct finding finding;
 
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(directory, sizeof directory, "/tmp/coffer-ages-XXXXXX");
-    assert_non_null(mkdtemp(directory));
-    snprintf(path, sizeof path, "%s/%s", directory, KEY_AGES_NAME);
+    directory_make(KEY_AGES_NAME);
     ages = (struct key_ages){.count = 3,
                              .items = {{KEY_AGE_ROOT, {{1}}, UINT64_MAX, BEGIN},
                                        {KEY_AGE_KEK, {{1}}, 7, BEGIN + DAY},
                                        {KEY_AGE_DATA, {{2}}, 1, BEGIN}}};
     return 0;
-}
-
-static int forget(const char *entry, const struct stat *about, int kind, struct FTW *walk)
-{
-    (void)about, (void)kind, (void)walk;
-    return remove(entry);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return nftw(directory, forget, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static void assert_same(void)
@@ -128,43 +92,36 @@ static void what_there_is_is_noted(void **state)
     assert_int_equal(ages.items[1].seconds, 9);
 }
 
-static const char *severity(void)
-{
-    finding = (struct finding){.severity = "ok"};
-    check_cryptoperiod(&facts, &finding);
-    return finding.severity;
-}
-
 static void a_key_beyond_its_cryptoperiod_is_told(void **state)
 {
     (void)state;
     facts = (struct health_facts){.status = &status, .self = "coffer", .age = {.now = BEGIN + 730 * DAY, .period = 730 * DAY}};
-    assert_string_equal(severity(), "ok");
+    assert_string_equal(severity(check_cryptoperiod), "ok");
     facts.age.known = true;
     facts.age.data = facts.age.root = BEGIN;
-    assert_string_equal(severity(), "ok");
+    assert_string_equal(severity(check_cryptoperiod), "ok");
     facts.age.now++;
-    assert_string_equal(severity(), "warning");
+    assert_string_equal(severity(check_cryptoperiod), "warning");
     assert_non_null(strstr(finding.evidence, "730 days ago"));
     assert_string_equal(finding.command, "coffer key rekey --deep");
     facts.deep.state = DEEP_REKEY_PAUSED; /* a second one would be refused */
-    assert_string_equal(severity(), "warning");
+    assert_string_equal(severity(check_cryptoperiod), "warning");
     assert_string_equal(finding.command, "coffer key resume");
     facts.deep.state = DEEP_REKEY_RUNNING;
-    assert_string_equal(severity(), "warning");
+    assert_string_equal(severity(check_cryptoperiod), "warning");
     assert_string_equal(finding.command, "coffer key status");
     facts.deep.state = DEEP_REKEY_COMPLETE;
     facts.age.data += DAY;
-    assert_string_equal(severity(), "warning");
+    assert_string_equal(severity(check_cryptoperiod), "warning");
     assert_string_equal(finding.command, "coffer key rekey --shallow --new-root");
     facts.age.root = 0; /* key servers keep KEKs */
-    assert_string_equal(severity(), "ok");
+    assert_string_equal(severity(check_cryptoperiod), "ok");
     facts.age.data = BEGIN;
     facts.age.period = 0;
-    assert_string_equal(severity(), "ok");
+    assert_string_equal(severity(check_cryptoperiod), "ok");
     facts.age.period = DAY;
     facts.age.now = BEGIN - 5; /* the clock was set back */
-    assert_string_equal(severity(), "ok");
+    assert_string_equal(severity(check_cryptoperiod), "ok");
 }
 
 /* During a deep rekey a device has two data keys: the older one counts while something is under it. */

@@ -1,62 +1,18 @@
 /* The dates of a key: their file, and what health says of them at any time. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "base/clock.h"
-#include "base/memory.h"
 #include "base/message.h"
 #include "crypto/provider.h"
 #include "engine/pool/witness.h"
-#include "server/health_check.h"
-
-#define DAY   UINT64_C(86400)
-#define BEGIN UINT64_C(1700000000)
-
-static char directory[64], path[96];
-static struct pool_status status;
-static struct health_facts facts;
-static struct finding finding;
+#include "tests/unit/key_dates_fixture.h"
 
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(directory, sizeof directory, "/tmp/coffer-care-XXXXXX");
-    assert_non_null(mkdtemp(directory));
-    snprintf(path, sizeof path, "%s/%s", directory, KEY_DATES_NAME);
+    directory_make(KEY_DATES_NAME);
     status.encryption = true;
     facts = (struct health_facts){.status = &status, .self = "coffer", .care = {.known = true, .now = BEGIN, .period = 365 * DAY}};
     facts.care.present = (struct key_present){.known = true, .kcv_known = true, .key = {{{7}}, 3, {1, 2, 3}}};
     facts.care.dates.change = (struct key_date){facts.care.present.key, BEGIN};
     return 0;
-}
-
-static int forget(const char *entry, const struct stat *about, int kind, struct FTW *walk)
-{
-    (void)about, (void)kind, (void)walk;
-    return remove(entry);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return nftw(directory, forget, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static const char *severity(void (*check)(const struct health_facts *, struct finding *))
-{
-    finding = (struct finding){.severity = "ok"};
-    check(&facts, &finding);
-    return finding.severity;
 }
 
 static void dates_come_back_as_they_were(void **state)
