@@ -3,38 +3,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/device/kind.h"
 #include "engine/pool/superblock_copy.h"
-#include "tests/unit/pool_fixture.h"
+#include "tests/unit/devices_fixture.h"
 
-#define DEVICES 2
-
-static char paths[DEVICES][160], link_path[160];
+static char link_path[160];
 
 static int setup(void **state)
 {
-    const char *parent = getenv("TMPDIR"), *given[DEVICES];
     (void)state;
-    snprintf(fixture_root, sizeof fixture_root, "%.40s/coffer-XXXXXX", parent != NULL ? parent : "/tmp");
-    assert_non_null(mkdtemp(fixture_root));
-    snprintf(fixture_directory, sizeof fixture_directory, "%s/pool", fixture_root);
+    devices_setup(NULL, NULL);
     snprintf(link_path, sizeof link_path, "%s/link", fixture_root);
-    for (size_t i = 0; i < DEVICES; i++) {
-        snprintf(paths[i], sizeof paths[i], "%s/disk%zu", fixture_root, i);
-        assert_fine(device_create_file(paths[i], FIXTURE_SIZE));
-        given[i] = paths[i];
-    }
-    assert_fine(pool_create(&(struct pool_create_options){.directory = fixture_directory,
-                                                          .device_paths = given,
-                                                          .device_count = DEVICES,
-                                                          .fingerprint = POOL_FINGERPRINT_XXH3}));
     return symlink(paths[0], link_path);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return nftw(fixture_root, fixture_remove, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static bool carries_superblock(const char *path)
@@ -124,9 +103,9 @@ static void what_has_no_superblock_left_is_left_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_asked_about_is_erased, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_refusal_changes_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_has_no_superblock_left_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_asked_about_is_erased, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_refusal_changes_nothing, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(what_has_no_superblock_left_is_left_alone, setup, devices_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

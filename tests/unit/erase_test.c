@@ -5,34 +5,15 @@
 
 #include <jansson.h>
 
-#include "engine/device/kind.h"
-#include "tests/unit/pool_fixture.h"
+#include "tests/unit/devices_fixture.h"
 
-#define DEVICES 2
-
-static char paths[DEVICES][160], key_path[256];
+static char key_path[256];
 
 static int setup_sealed(const char *seal, const char *passphrase)
 {
-    const char *parent = getenv("TMPDIR"), *given[DEVICES];
     struct pool_open_options options = {.memory = FIXTURE_MEMORY, .passphrase = passphrase,
                                         .passphrase_size = passphrase ? strlen(passphrase) : 0};
-    snprintf(fixture_root, sizeof fixture_root, "%.40s/coffer-XXXXXX", parent != NULL ? parent : "/tmp");
-    assert_non_null(mkdtemp(fixture_root));
-    snprintf(fixture_directory, sizeof fixture_directory, "%s/pool", fixture_root);
-    for (size_t i = 0; i < DEVICES; i++) {
-        snprintf(paths[i], sizeof paths[i], "%s/disk%zu", fixture_root, i);
-        assert_fine(device_create_file(paths[i], FIXTURE_SIZE));
-        given[i] = paths[i];
-    }
-    assert_fine(pool_create(&(struct pool_create_options){.directory = fixture_directory,
-                                                          .device_paths = given,
-                                                          .device_count = DEVICES,
-                                                          .encryption = true,
-                                                          .fingerprint = POOL_FINGERPRINT_XXH3,
-                                                          .seal = seal,
-                                                          .passphrase = passphrase,
-                                                          .passphrase_size = passphrase ? strlen(passphrase) : 0}));
+    devices_setup(seal, passphrase);
     assert_fine(pool_open(fixture_directory, &options, &pool));
     snprintf(key_path, sizeof key_path, "%s", pool->conf->provider->path);
     assert_fine(pool_close(pool));
@@ -42,12 +23,6 @@ static int setup_sealed(const char *seal, const char *passphrase)
 
 static int setup(void **context) { (void)context; return setup_sealed("file", NULL); }
 static int setup_passphrase(void **context) { (void)context; return setup_sealed("passphrase", "correct horse"); }
-
-static int teardown(void **context)
-{
-    (void)context;
-    return nftw(fixture_root, fixture_remove, 8, FTW_DEPTH | FTW_PHYS);
-}
 
 static bool is_empty(const char *path)
 {
@@ -285,16 +260,16 @@ static void what_was_cut_short_is_gone_on_with(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_wrong_passphrase_erases_nothing, setup_passphrase, teardown),
-        cmocka_unit_test_setup_teardown(a_lost_key_erases_nothing_until_it_is_said, setup, teardown),
-        cmocka_unit_test_setup_teardown(another_disk_in_its_place_is_never_written, setup, teardown),
-        cmocka_unit_test_setup_teardown(two_disks_that_changed_places_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_pool_in_use_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_superblock_that_lies_about_its_size_hides_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_file_that_is_no_key_of_this_pool_is_left_alone, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_key_file_with_another_name_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_erased_pool_has_neither_superblocks_nor_keys, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_was_cut_short_is_gone_on_with, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_wrong_passphrase_erases_nothing, setup_passphrase, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_lost_key_erases_nothing_until_it_is_said, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(another_disk_in_its_place_is_never_written, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(two_disks_that_changed_places_are_refused, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_pool_in_use_is_refused, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_superblock_that_lies_about_its_size_hides_nothing, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_is_no_key_of_this_pool_is_left_alone, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_key_file_with_another_name_is_told, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(an_erased_pool_has_neither_superblocks_nor_keys, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(what_was_cut_short_is_gone_on_with, setup, devices_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

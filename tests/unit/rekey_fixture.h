@@ -10,14 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/device/kind.h"
-#include "tests/unit/pool_fixture.h"
+#include "tests/unit/devices_fixture.h"
 
-#define DEVICES   2
 #define KEY_BYTES 4096
 #define BLOCKS    32
 
-static char paths[DEVICES][160], key_path[256], other_path[300];
+static char key_path[256], other_path[300];
 static const struct device_operations *honest;
 static struct device_operations failing;
 static _Atomic int countdown; /* of writes and flushes, to the one that fails; 0: none */
@@ -82,24 +80,8 @@ static inline enum error try_open(void)
 
 static inline int setup_pool(const char *seal, const char *passphrase)
 {
-    const char *parent = getenv("TMPDIR"), *given[DEVICES];
-    snprintf(fixture_root, sizeof fixture_root, "%.40s/coffer-XXXXXX", parent != NULL ? parent : "/tmp");
-    assert_non_null(mkdtemp(fixture_root));
-    snprintf(fixture_directory, sizeof fixture_directory, "%s/pool", fixture_root);
-    for (size_t i = 0; i < DEVICES; i++) {
-        snprintf(paths[i], sizeof paths[i], "%s/disk%zu", fixture_root, i);
-        assert_fine(device_create_file(paths[i], FIXTURE_SIZE));
-        given[i] = paths[i];
-    }
     passphrase_given = passphrase;
-    assert_fine(pool_create(&(struct pool_create_options){.directory = fixture_directory,
-                                                          .device_paths = given,
-                                                          .device_count = DEVICES,
-                                                          .encryption = seal != NULL,
-                                                          .fingerprint = POOL_FINGERPRINT_XXH3,
-                                                          .seal = seal,
-                                                          .passphrase = passphrase,
-                                                          .passphrase_size = passphrase ? strlen(passphrase) : 0}));
+    devices_setup(seal, passphrase);
     assert_fine(try_open());
     if (seal != NULL)
         snprintf(key_path, sizeof key_path, "%s", pool->conf->provider->path);
@@ -116,13 +98,9 @@ static inline int setup_plain(void **context) { (void)context; return setup_pool
 
 static inline int teardown(void **context)
 {
-    (void)context;
     atomic_store(&countdown, 0);
     superblocks_only = false;
-    if (pool != NULL)
-        assert_fine(pool_close(pool));
-    pool = NULL;
-    return nftw(fixture_root, fixture_remove, 8, FTW_DEPTH | FTW_PHYS);
+    return devices_teardown(context);
 }
 
 static inline void assert_data_is_intact(void)
