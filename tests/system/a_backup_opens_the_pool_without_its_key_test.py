@@ -8,7 +8,7 @@ import time
 import unittest
 
 
-from coffer import COFFER, MIB, Pool, connect, need, run
+from coffer import COFFER, Pool, need, run
 
 REFUSED, USAGE = 3, 2
 PASSWORD = "correct horse battery"
@@ -48,23 +48,13 @@ class BackupOpensThePool(unittest.TestCase):
     def setUp(self):
         self.pool = Pool("512M")
         self.pool.start()
-        self.pool.create_object("disk", MIB)
-        handle = connect(self.pool, "disk")
-        handle.pwrite(b"here", 0)
-        handle.shutdown()
+        self.pool.fill()
         self.key = os.path.join(self.pool.directory, "native.key")
-        self.password = self.secret("password", PASSWORD)
+        self.password = self.pool.secret("password", PASSWORD)
         self.file = os.path.join(self.pool.base, "pool.p12")
 
     def tearDown(self):
         self.pool.remove()
-
-    def secret(self, name, text):
-        path = os.path.join(self.pool.base, name)
-        with open(path, "w") as file:
-            file.write(text + "\n")
-        os.chmod(path, 0o600)
-        return path
 
     def backup(self, *words):
         return self.pool.json("key", "backup", self.file, "--password-file", self.password, *words)
@@ -74,11 +64,6 @@ class BackupOpensThePool(unittest.TestCase):
 
     def refused(self, verb, file, *words, password=None, status=REFUSED):
         return self.pool.refused("key", verb, file, "--password-file", password or self.password, *words, status=status)
-
-    def serves(self):
-        handle = connect(self.pool, "disk")
-        self.assertEqual(bytes(handle.pread(4, 0)), b"here")
-        handle.shutdown()
 
     def read(self, path):
         with open(path, "rb") as file:
@@ -114,17 +99,17 @@ class BackupOpensThePool(unittest.TestCase):
         self.pool.start()
         self.assertIn("no " + self.key, self.pool.refused("unlock"))
         self.pool.coffer("unlock", "--key", self.file, "--password-file", self.password)
-        self.serves()
+        self.pool.serves()
         self.assertEqual(self.drill()["key_slots"], 3)
         self.pool.coffer("lock")
         self.assertIn("wrong password", self.pool.refused("unlock", "--key", self.file, "--password-file",
-                                                          self.secret("wrong", "correct horse"), status=REFUSED))
+                                                          self.pool.secret("wrong", "correct horse"), status=REFUSED))
         self.pool.coffer("key", "restore", self.file, "--to", self.key, "--password-file", self.password)
         self.assertEqual(self.read(self.key), lost)
         self.assertEqual(os.stat(self.key).st_mode & 0o777, 0o600)
         self.pool.coffer("unlock")
-        self.serves()
-        sealed, phrase = os.path.join(self.pool.base, "sealed.key"), self.secret("phrase", "open sesame")
+        self.pool.serves()
+        sealed, phrase = os.path.join(self.pool.base, "sealed.key"), self.pool.secret("phrase", "open sesame")
         self.pool.coffer("key", "restore", self.file, "--to", sealed, "--password-file", self.password, "--seal", "passphrase",
                          "--passphrase-file", phrase)
         self.pool.stop()
@@ -134,7 +119,7 @@ class BackupOpensThePool(unittest.TestCase):
         with open(conf, "w") as file:
             file.write(text.replace("seal = file", "seal = passphrase"))
         self.pool.start("--passphrase-file", phrase)
-        self.serves()
+        self.pool.serves()
         with open(self.pool.messages) as file:
             self.assertNotIn(PASSWORD, file.read())
 
@@ -187,11 +172,11 @@ class BackupOpensThePool(unittest.TestCase):
         self.pool.coffer("key", "rekey", "--shallow", "--new-root")
         self.assert_outdated(True)
         new = self.read(self.key).decode().strip()
-        self.secret(self.key, old)
+        self.pool.secret(self.key, old)
         self.assert_outdated(True)
         os.remove(self.key)
         self.assert_outdated(True)
-        self.secret(self.key, new)
+        self.pool.secret(self.key, new)
         self.file += ".2"
         self.backup()
         self.pool.coffer("key", "recovery", "--to", recovery + ".2")
@@ -200,18 +185,18 @@ class BackupOpensThePool(unittest.TestCase):
             self.pool.stop()
             os.remove(self.key)
             if there:
-                self.secret(self.key, there)
+                self.pool.secret(self.key, there)
             self.pool.start()
             self.assert_outdated(False)
             self.pool.coffer("unlock", "--key", self.file, "--password-file", self.password)
             self.assert_outdated(False)
-            self.secret(self.key, new)
+            self.pool.secret(self.key, new)
 
     def test_what_is_no_backup_of_this_pool_is_refused(self):
         self.backup()
         before = self.state()
         self.assertIn("exists already", self.refused("backup", self.file, status=None))
-        self.assertIn("wrong password", self.refused("drill", self.file, password=self.secret("wrong", "correct horse")))
+        self.assertIn("wrong password", self.refused("drill", self.file, password=self.pool.secret("wrong", "correct horse")))
         data = self.read(self.file)
         for name, bad, why in (("cut", data[:-100], "only a part"), ("empty", b"", "no PKCS#12 file"),
                                ("text", b"not a backup at all\n", "no PKCS#12 file"),
@@ -275,10 +260,10 @@ class BackupOpensThePool(unittest.TestCase):
         self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "warning")
 
     def test_a_passphrase_of_the_pool_is_asked_for_too(self):
-        phrase = self.secret("phrase", "open sesame")
+        phrase = self.pool.secret("phrase", "open sesame")
         other = Pool("512M", "--seal", "passphrase", "--passphrase-file", phrase)
         other.refused("key", "backup", self.file, "--password-file", self.password, "--passphrase-file",
-                      self.secret("wrong", "open barley"), status=REFUSED)
+                      self.pool.secret("wrong", "open barley"), status=REFUSED)
         self.assertFalse(os.path.exists(self.file))
         other.coffer("key", "backup", self.file, "--password-file", self.password, "--passphrase-file", phrase)
         other.coffer("key", "drill", self.file, "--password-file", self.password)

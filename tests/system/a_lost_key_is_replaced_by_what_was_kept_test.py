@@ -4,7 +4,7 @@ key, is in force afterwards, which opens the pool without them."""
 import os
 import unittest
 
-from coffer import MIB, Pool, connect
+from coffer import Pool
 
 REFUSED, USAGE = 3, 2
 PASSWORD, PHRASE = "correct horse battery", "open sesame"
@@ -16,47 +16,32 @@ class LostKeyIsReplaced(unittest.TestCase):
         self.key = os.path.join(self.pool.directory, "native.key")
         self.recovery = os.path.join(self.pool.base, "recovery.txt")
         self.file = os.path.join(self.pool.base, "pool.p12")
-        self.password, self.phrase = self.secret("password", PASSWORD), self.secret("phrase", PHRASE)
+        self.password, self.phrase = self.pool.secret("password", PASSWORD), self.pool.secret("phrase", PHRASE)
         self.by_key = ("--key", self.file, "--password-file", self.password)
         self.by_recovery = ("--recovery", self.recovery)
 
     def tearDown(self):
         self.pool.remove()
 
-    def secret(self, name, text):
-        path = os.path.join(self.pool.base, name)
-        with open(path, "w") as file:
-            file.write(text + "\n")
-        os.chmod(path, 0o600)
-        return path
-
     def lose(self, *words):
         """A pool that is in use, with both kept, and whose key file is gone."""
         self.pool.coffer("create", self.pool.directory, "--size", "512M", "--recovery", self.recovery, *words)
         phrase = ("--passphrase-file", self.phrase) if "passphrase" in words else ()
         self.pool.start(*phrase)
-        self.pool.create_object("disk", MIB)
-        handle = connect(self.pool, "disk")
-        handle.pwrite(b"here", 0)
-        handle.shutdown()
+        self.pool.fill()
         self.pool.coffer("key", "backup", self.file, "--password-file", self.password, *phrase)
         self.pool.stop()
         os.remove(self.key)
         self.pool.start()
         self.pool.coffer("unlock", *self.by_recovery)
 
-    def serves(self):
-        handle = connect(self.pool, "disk")
-        self.assertEqual(bytes(handle.pread(4, 0)), b"here")
-        handle.shutdown()
-
     def opens_by_itself(self, *words):
         self.pool.coffer("lock")
         self.pool.coffer("unlock", *words)
-        self.serves()
+        self.pool.serves()
         self.pool.stop()
         self.pool.start(*words)
-        self.serves()
+        self.pool.serves()
 
     def in_force(self):
         status = self.pool.json("key", "status")
@@ -83,7 +68,7 @@ class LostKeyIsReplaced(unittest.TestCase):
             self.assertIn("the backup or recovery key is of a key that is in force no more", said)
             self.assertNotIn("wrong passphrase", said)
         self.pool.coffer("unlock")
-        self.serves()
+        self.pool.serves()
 
     def test_another_provider_takes_the_place_of_one_that_lost_its_key(self):
         self.lose()
@@ -97,14 +82,14 @@ class LostKeyIsReplaced(unittest.TestCase):
 
     def test_a_lost_file_under_a_passphrase_gets_a_new_one(self):
         self.lose("--seal", "passphrase", "--passphrase-file", self.phrase)
-        new = self.secret("new", "open barley")
+        new = self.pool.secret("new", "open barley")
         self.pool.refused("key", "rekey", "--shallow", "--new-root", "--passphrase-file", self.phrase)
         self.pool.coffer("key", "rekey", "--shallow", "--new-root", *self.by_recovery, "--new-passphrase-file", new)
         self.assertEqual(self.in_force(), ("native", 2))
         self.pool.coffer("lock")
         self.pool.refused("unlock", "--passphrase-file", self.phrase, status=REFUSED)
         self.pool.coffer("unlock", "--passphrase-file", new)
-        self.serves()
+        self.pool.serves()
 
     def test_new_data_keys_come_after_the_new_root(self):
         self.lose()

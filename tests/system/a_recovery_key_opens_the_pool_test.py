@@ -5,7 +5,7 @@ import os
 import re
 import unittest
 
-from coffer import MIB, Pool, connect, need
+from coffer import MIB, Pool, need
 from tpm import Tpm
 
 REFUSED, USAGE = 3, 2
@@ -21,27 +21,12 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
     def tearDown(self):
         self.pool.remove()
 
-    def secret(self, name, text):
-        path = os.path.join(self.pool.base, name)
-        with open(path, "w") as file:
-            file.write(text + "\n")
-        os.chmod(path, 0o600)
-        return path
-
     def create(self, *words):
         return self.pool.coffer("create", self.pool.directory, "--size", "512M", *words)
 
     def fill(self):
         self.pool.start()
-        self.pool.create_object("disk", MIB)
-        handle = connect(self.pool, "disk")
-        handle.pwrite(b"here", 0)
-        handle.shutdown()
-
-    def serves(self):
-        handle = connect(self.pool, "disk")
-        self.assertEqual(bytes(handle.pread(4, 0)), b"here")
-        handle.shutdown()
+        self.pool.fill()
 
     def unlock(self, file):
         return self.pool.coffer("unlock", "--recovery", file)
@@ -53,7 +38,7 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
         shown = FORM.search(self.create("--recovery", "print"))
         self.assertIsNotNone(shown)
         text = shown.group()
-        paper = self.secret("paper", re.sub(r"[-\s]+", " ", text).lower())
+        paper = self.pool.secret("paper", re.sub(r"[-\s]+", " ", text).lower())
         self.fill()
         self.assertTrue(self.pool.json("key", "status")["recovery"]["current"])
         self.pool.stop()
@@ -61,11 +46,11 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
         self.pool.start()
         self.pool.refused("unlock")
         self.unlock(paper)
-        self.serves()
+        self.pool.serves()
         self.pool.coffer("lock")
         slip = text[:2] + ("A" if text[2] != "A" else "B") + text[3:]
-        self.assertIn("check word", self.unlock_refused(self.secret("slip", slip), status=USAGE))
-        self.assertIn("no recovery key", self.unlock_refused(self.secret("short", text[:-5]), status=USAGE))
+        self.assertIn("check word", self.unlock_refused(self.pool.secret("slip", slip), status=USAGE))
+        self.assertIn("no recovery key", self.unlock_refused(self.pool.secret("short", text[:-5]), status=USAGE))
         for path in [self.pool.messages, *self.pool.files()]:
             if os.path.getsize(path) < MIB:
                 with open(path, "rb") as file:
@@ -81,7 +66,7 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
         self.pool.coffer("lock")
         self.assertIn("another recovery key", self.unlock_refused(self.file))
         self.unlock(self.file + ".2")
-        self.serves()
+        self.pool.serves()
 
     def test_a_new_root_outdates_it_and_health_says_so(self):
         self.create("--recovery", self.file)
@@ -103,7 +88,7 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
         self.assertEqual(self.pool.health()["RECOVERY_OUTDATED"]["severity"], "ok")
         self.pool.coffer("lock")
         self.unlock(self.file + ".2")
-        self.serves()
+        self.pool.serves()
 
     def test_it_opens_where_the_tpm_is_gone(self):
         need("swtpm")
@@ -117,12 +102,12 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
         self.pool.start()
         self.pool.refused("unlock")
         self.unlock(self.file)
-        self.serves()
+        self.pool.serves()
 
     def test_it_takes_the_passphrase_of_the_pool_to_make_one(self):
-        phrase = self.secret("phrase", "open sesame")
+        phrase = self.pool.secret("phrase", "open sesame")
         self.create("--seal", "passphrase", "--passphrase-file", phrase)
-        wrong = self.secret("wrong", "open barley")
+        wrong = self.pool.secret("wrong", "open barley")
         self.pool.refused("key", "recovery", "--to", self.file, "--passphrase-file", wrong, status=REFUSED)
         self.assertFalse(os.path.exists(self.file))
         self.pool.coffer("key", "recovery", "--to", self.file, "--passphrase-file", phrase)
@@ -150,7 +135,7 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
     def test_what_goes_not_together_is_refused(self):
         for words in (("--recovery", "print", "--no-recovery"), ("--recovery", "print", "--no-encryption")):
             self.pool.refused("create", self.pool.directory, "--size", "512M", *words, status=USAGE)
-        self.pool.refused("create", self.pool.directory, "--size", "512M", "--recovery", self.secret("there", "x"))
+        self.pool.refused("create", self.pool.directory, "--size", "512M", "--recovery", self.pool.secret("there", "x"))
         self.assertFalse(os.path.exists(self.pool.directory))
         self.assertIn("/no/such/dir/x", self.pool.refused("create", self.pool.directory, "--size", "512M", "--recovery",
                                                           "/no/such/dir/x"))

@@ -79,6 +79,14 @@ class Pool:
         assert result.stderr.strip(), f"{words} was refused without a sentence"
         return result.stderr
 
+    def secret(self, name, text):
+        """A file with a line that only its owner reads."""
+        path = os.path.join(self.base, name)
+        with open(path, "w") as file:
+            file.write(text + "\n")
+        os.chmod(path, 0o600)
+        return path
+
     def create_object(self, name, size):
         self.coffer("object", "create", name, "--size", str(size))
 
@@ -167,6 +175,19 @@ class Pool:
             self.daemon.kill()
             self.daemon.wait()
         shutil.rmtree(self.base, ignore_errors=True)
+
+    # ---- a disk that is known again
+
+    def fill(self):
+        self.create_object("disk", MIB)
+        handle = connect(self, "disk")
+        handle.pwrite(b"here", 0)
+        handle.shutdown()
+
+    def serves(self):
+        handle = connect(self, "disk")
+        assert bytes(handle.pread(4, 0)) == b"here"
+        handle.shutdown()
 
     # ---- devices
 

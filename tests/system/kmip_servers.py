@@ -10,7 +10,7 @@ import warnings
 
 import nbd
 
-from coffer import MIB, PATIENCE, Pool, connect, run, skip
+from coffer import PATIENCE, Pool, connect, run, skip
 
 try:
     from kmip.core import enums
@@ -66,17 +66,6 @@ class KmipPool(Pool):
         assert changed != text, key
         with open(self.conf, "w") as file:
             file.write(changed)
-
-    def fill(self):
-        self.create_object("disk", MIB)
-        handle = connect(self, "disk")
-        handle.pwrite(b"here", 0)
-        handle.shutdown()
-
-    def serves(self):
-        handle = connect(self, "disk")
-        assert bytes(handle.pread(4, 0)) == b"here"
-        handle.shutdown()
 
     def until(self, condition):
         deadline = time.monotonic() + PATIENCE
