@@ -55,56 +55,72 @@ static enum error device_wrap(const struct superblock *superblock, const struct 
 }
 
 static enum error group_wrap(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
-                             uint32_t own, const uint8_t kek[KEY_SIZE], unsigned wrapping,
-                             struct peer_slot_format *peers, uint32_t *used)
+                             const uint8_t kek[KEY_SIZE], unsigned wrapping, struct group_slots *slots)
 {
     uint32_t more;
-    *used = 0;
+    slots->count = 0;
     for (uint32_t d = 0; d < count; d++) {
-        if (d == own)
-            continue;
-        TRY(device_wrap(&superblocks[d], keyrings[d], kek, wrapping, peers + *used, &more));
-        *used += more;
+        TRY(device_wrap(&superblocks[d], keyrings[d], kek, wrapping, slots->slots + slots->count, &more));
+        slots->count += more;
     }
     return ERROR_NONE;
 }
 
-enum error superblock_peers_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
-                                 uint32_t own, const uint8_t kek[KEY_SIZE], struct superblock *holder)
+enum error group_slots_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
+                            const uint8_t kek[KEY_SIZE], const uint8_t *other_kek, struct group_slots *slots)
 {
-    ASSERT(count >= 1 && count <= PEER_DEVICES_MAX && own < count);
-    struct peer_slot_format *peers = memory_zeroed((size_t)count * PEER_SLOTS_MAX, sizeof *peers);
-    if (peers == NULL)
+    ASSERT(count >= 1 && count <= PEER_DEVICES_MAX);
+    struct group_slots made = {.slots = memory_zeroed((size_t)count * PEER_SLOTS_MAX, sizeof *made.slots)};
+    if (made.slots == NULL)
         return ERROR_NO_MEMORY;
-    uint32_t used;
-    enum error error = group_wrap(superblocks, keyrings, count, own, kek, 0, peers, &used);
+    enum error error = group_wrap(superblocks, keyrings, count, kek, 0, &made);
+    if (error == ERROR_NONE && other_kek != NULL)
+        error = group_wrap(superblocks, keyrings, count, other_kek, 1, &made);
     if (error != ERROR_NONE) {
-        free(peers);
+        group_slots_free(&made);
         return error;
     }
+    *slots = made;
+    return ERROR_NONE;
+}
+
+void group_slots_free(struct group_slots *slots)
+{
+    free(slots->slots);
+    *slots = (struct group_slots){0};
+}
+
+enum error superblock_peers_take(const struct group_slots *slots, struct superblock *holder)
+{
+    struct peer_slot_format *peers = memory_zeroed(MAX(slots->count, 1), sizeof *peers);
+    uint32_t used = 0;
+    if (peers == NULL)
+        return ERROR_NO_MEMORY;
+    for (uint32_t i = 0; i < slots->count; i++)
+        if (memcmp(slots->slots[i].device, holder->device.bytes, sizeof holder->device.bytes) != 0)
+            peers[used++] = slots->slots[i];
     free(holder->peers);
     holder->peers = peers;
     holder->peer_count = used;
     return ERROR_NONE;
 }
 
-enum error superblock_peers_wrap_other(const struct superblock *superblocks, struct keyring *const *keyrings,
-                                       uint32_t count, uint32_t own, const uint8_t other_kek[KEY_SIZE],
-                                       struct superblock *holder)
+enum error superblock_peers_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
+                                 uint32_t own, const uint8_t kek[KEY_SIZE], struct superblock *holder)
 {
-    uint32_t used;
-    if (holder->peer_count == 0)
-        return ERROR_NONE;
-    TRY(group_wrap(superblocks, keyrings, count, own, other_kek, 1, holder->peers, &used));
-    ASSERT(used == holder->peer_count);
-    return ERROR_NONE;
+    struct group_slots slots;
+    ASSERT(own < count && uuid_equal(holder->device, superblocks[own].device));
+    TRY(group_slots_make(superblocks, keyrings, count, kek, NULL, &slots));
+    enum error error = superblock_peers_take(&slots, holder);
+    group_slots_free(&slots);
+    return error;
 }
 
 enum error superblock_peers_verify(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
                                    uint32_t own, const uint8_t kek[KEY_SIZE], bool *equal)
 {
-    struct superblock expected = {0};
     const struct superblock *held = &superblocks[own];
+    struct superblock expected = {.device = held->device};
     TRY(superblock_peers_make(superblocks, keyrings, count, own, kek, &expected));
     *equal = held->peer_count == expected.peer_count &&
              (held->peer_count == 0 ||

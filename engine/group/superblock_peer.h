@@ -13,15 +13,24 @@
 #include "engine/group/keyring.h"
 #include "engine/group/superblock.h"
 
-/* The peers of device `own` as they should be: for each other device its current slots, then, up to PEER_SLOTS_MAX, old
- * ones from the newest. Replaces holder->peers. `kek`: the one under which `holder` is to be written. */
+/* The key slots in use of all devices of a group: for each its current ones, then, up to PEER_SLOTS_MAX, old ones from the
+ * newest. Whoever holds them, they are wrapped in the same way, so they are wrapped once for all superblocks. */
+struct group_slots {
+    struct peer_slot_format *slots;
+    uint32_t count;
+};
+
+/* `kek`: the one under which the superblocks are to be written; `other_kek`: that of their other wrapping, or NULL. */
+enum error group_slots_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
+                            const uint8_t kek[KEY_SIZE], const uint8_t *other_kek, struct group_slots *slots) CHECKED;
+void group_slots_free(struct group_slots *slots);
+
+/* Those of all devices but the holder's own take the place of holder->peers. */
+enum error superblock_peers_take(const struct group_slots *slots, struct superblock *holder) CHECKED;
+
+/* Both for one superblock, that of device `own`. */
 enum error superblock_peers_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
                                  uint32_t own, const uint8_t kek[KEY_SIZE], struct superblock *holder) CHECKED;
-
-/* Wraps what superblock_peers_make() made for the same devices under the KEK of holder->other as well. */
-enum error superblock_peers_wrap_other(const struct superblock *superblocks, struct keyring *const *keyrings,
-                                       uint32_t count, uint32_t own, const uint8_t other_kek[KEY_SIZE],
-                                       struct superblock *holder) CHECKED;
 
 /* Whether superblocks[own] holds the peers as they should be. Wrapping is deterministic (KWP), so equal bytes are equal
  * keys. `kek`: the one that it is written under. Pools of before they were written hold none. */

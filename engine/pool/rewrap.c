@@ -70,31 +70,36 @@ static void written_note(struct rewrap *rewrap, uint32_t d, const struct superbl
     mutex_unlock(&rewrap->pool->witness_lock);
 }
 
-/* `other`: NULL where `superblock` is to be under `kek` alone. */
-static enum error device_write_under(struct rewrap *rewrap, uint32_t d, struct superblock *superblock, const uint8_t *kek,
-                                     const uint8_t *other)
+/* What all superblocks are written with. `other_kek`: NULL where they are to be under `kek` alone. */
+struct writing {
+    const struct wrapping *wrapping; /* NULL: each as it is */
+    const struct wrapping *other;
+    const uint8_t *kek, *other_kek;
+    struct group_slots slots;
+};
+
+static enum error device_write_under(struct rewrap *rewrap, uint32_t d, const struct writing *writing,
+                                     struct superblock *superblock)
 {
-    struct group *group = rewrap->group;
-    struct keyring *const *keyrings = keyrings_of(rewrap);
-    TRY(superblock_peers_make(group->superblocks, keyrings, group->device_count, d, kek, superblock));
-    if (!other)
-        return superblock_write(group->devices[d], superblock, keyrings[d], kek);
-    TRY(superblock_peers_wrap_other(group->superblocks, keyrings, group->device_count, d, other, superblock));
-    return superblock_write_both(group->devices[d], superblock, keyrings[d], kek, other);
+    struct device *device = rewrap->group->devices[d];
+    const struct keyring *keyring = keyrings_of(rewrap)[d];
+    TRY(superblock_peers_take(&writing->slots, superblock));
+    return writing->other_kek ? superblock_write_both(device, superblock, keyring, writing->kek, writing->other_kek)
+                              : superblock_write(device, superblock, keyring, writing->kek);
 }
 
-static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct wrapping *wrapping, const uint8_t *kek,
-                                 const struct wrapping *other, const uint8_t *other_kek)
+static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct writing *writing)
 {
     struct superblock superblock = rewrap->group->superblocks[d];
     superblock.peers = NULL;
     superblock.peer_count = 0;
-    superblock.wrapping = *wrapping;
-    superblock.other = *other;
+    if (writing->wrapping)
+        superblock.wrapping = *writing->wrapping;
+    superblock.other = *writing->other;
     superblock.epoch = rewrap->epoch;
     group_flush_hold(rewrap->group);
     mutex_lock(&rewrap->pool->superblocks_lock);
-    enum error error = device_write_under(rewrap, d, &superblock, kek, other_kek);
+    enum error error = device_write_under(rewrap, d, writing, &superblock);
     written_note(rewrap, d, &superblock, error == ERROR_NONE);
     mutex_unlock(&rewrap->pool->superblocks_lock);
     group_flush_release(rewrap->group);
@@ -103,15 +108,23 @@ static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct
     return error;
 }
 
+/* Key slots of the whole group are wrapped once, not for each device that holds them. */
+static enum error all_rewrite(struct rewrap *rewrap, struct writing *writing)
+{
+    const struct group *group = rewrap->group;
+    TRY(group_slots_make(group->superblocks, keyrings_of(rewrap), group->device_count, writing->kek, writing->other_kek,
+                         &writing->slots));
+    enum error error = epoch_take(rewrap);
+    for (uint32_t d = 0; d < group->device_count && !error; d++)
+        error = device_rewrite(rewrap, d, writing);
+    group_slots_free(&writing->slots);
+    return error;
+}
+
 enum error rewrap_under_both(struct rewrap *rewrap, const uint8_t kek[KEY_SIZE], const struct wrapping *next,
                              const uint8_t next_kek[KEY_SIZE])
 {
-    TRY(epoch_take(rewrap));
-    for (uint32_t d = 0; d < rewrap->group->device_count; d++) {
-        struct wrapping present = rewrap->group->superblocks[d].wrapping;
-        TRY(device_rewrite(rewrap, d, &present, kek, next, next_kek));
-    }
-    return ERROR_NONE;
+    return all_rewrite(rewrap, &(struct writing){.kek = kek, .other = next, .other_kek = next_kek});
 }
 
 enum error rewrap_open_all(struct rewrap *rewrap, const uint8_t kek[KEY_SIZE], bool as_written)
@@ -143,9 +156,7 @@ static enum error written_end(struct rewrap *rewrap)
 enum error rewrap_under_one(struct rewrap *rewrap, const struct wrapping *wrapping, const uint8_t kek[KEY_SIZE])
 {
     static const struct wrapping none;
-    TRY(epoch_take(rewrap));
-    for (uint32_t d = 0; d < rewrap->group->device_count; d++)
-        TRY(device_rewrite(rewrap, d, wrapping, kek, &none, NULL));
+    TRY(all_rewrite(rewrap, &(struct writing){.wrapping = wrapping, .kek = kek, .other = &none}));
     TRY(rewrap_open_all(rewrap, kek, true));
     return written_end(rewrap);
 }

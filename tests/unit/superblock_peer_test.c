@@ -86,6 +86,34 @@ static void each_device_holds_the_slots_of_all_others(void **context)
     assert_int_equal(superblocks[0].peer_count, 0);
 }
 
+/* Wrapped once for all, under both keys: what each device holds is what is made for it alone. */
+static void what_is_wrapped_once_serves_all_holders(void **context)
+{
+    static const uint8_t next[KEY_SIZE] = "the key that comes";
+    struct group_slots both, second;
+    (void)context;
+    assert_int_equal(group_slots_make(superblocks, keyrings, DEVICES, kek, next, &both), ERROR_NONE);
+    assert_int_equal(group_slots_make(superblocks, keyrings, DEVICES, next, NULL, &second), ERROR_NONE);
+    assert_int_equal(both.count, DEVICES * 3);
+    for (uint32_t own = 0; own < DEVICES; own++) {
+        struct superblock holder = {.device = superblocks[own].device}, other = {.device = superblocks[own].device};
+        make_peers(DEVICES, own);
+        assert_int_equal(superblock_peers_take(&both, &holder), ERROR_NONE);
+        assert_int_equal(superblock_peers_take(&second, &other), ERROR_NONE);
+        assert_int_equal(holder.peer_count, superblocks[own].peer_count);
+        for (uint32_t i = 0; i < holder.peer_count; i++) {
+            struct key_slot_format *slot = &holder.peers[i].slot;
+            assert_memory_equal(slot->wrapped[1], other.peers[i].slot.wrapped[0], WRAPPED_KEY_SIZE);
+            memset(slot->wrapped[1], 0, WRAPPED_KEY_SIZE);
+            assert_memory_equal(&holder.peers[i], &superblocks[own].peers[i], sizeof holder.peers[i]);
+        }
+        superblock_forget(&holder);
+        superblock_forget(&other);
+    }
+    group_slots_free(&both);
+    group_slots_free(&second);
+}
+
 static void equal_keys_are_equal_bytes_and_others_are_not(void **context)
 {
     (void)context;
@@ -254,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(each_device_holds_the_slots_of_all_others),
+        TEST(what_is_wrapped_once_serves_all_holders),
         TEST(equal_keys_are_equal_bytes_and_others_are_not),
         TEST(a_single_device_has_no_peers_and_holds_none),
         TEST(of_many_slots_the_current_and_the_newest_are_kept),
