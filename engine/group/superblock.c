@@ -1,10 +1,11 @@
 /*
  * The four copies of a superblock on their device.
  *
- * A write goes: copies 0 and 1 in the head area, flush, copies 2 and 3 in the tail area, flush. Whenever it stops, one
- * end of the device holds two whole copies of one epoch, the old or the new; the newest that verifies counts, so the
- * change happened or did not. What a copy says is taken in two steps, see superblock.h; between them a copy is read
- * again and decoded again, so nothing rests on what the device said the first time.
+ * A write goes: copies 0 and 1 in the head area, one after the other, flush, copies 2 and 3 in the tail area, flush. Whenever
+ * it stops, one end of the device holds two whole copies of one epoch, the old or the new; the newest that verifies counts, so
+ * the change happened or did not. What a copy says is taken in two steps, see superblock.h; between them a copy is read
+ * again and decoded again, so nothing rests on what the device said the first time; and what is opened are the very bytes
+ * that verified. Copies are read at once: each wait costs a turn of the processor where others use it.
  *
  * An unreadable copy is a bad copy: an input/output error is passed on only where no other copy serves. No locks: the
  * owner of the device calls from one thread.
@@ -52,17 +53,16 @@ static bool is_truncated(const struct device *device, const struct superblock *h
     return head->device_size > device->size;
 }
 
-static void copy_probe(struct device *device, uint32_t copy, uint64_t offset, struct superblock_format *fixed,
-                       struct superblock_probe *probe, struct survey *survey)
+static void copy_probe(const struct device *device, uint32_t copy, struct device_io *read, struct superblock_probe *probe,
+                       struct survey *survey)
 {
-    if (offset > device->size || device->size - offset < FIXED_SIZE)
-        return;
-    enum error error = device_read(device, offset, fixed, FIXED_SIZE);
+    const struct superblock_format *fixed = read->buffer;
+    enum error error = device_wait(read);
     if (error != ERROR_NONE) {
         survey->io = survey->io == ERROR_NONE ? error : survey->io;
         return;
     }
-    error = superblock_fixed_decode(fixed, copy, offset, &probe->copies[copy]);
+    error = superblock_fixed_decode(fixed, copy, read->offset, &probe->copies[copy]);
     if (error != ERROR_NOT_FOUND)
         probe->magic_seen++;
     if (error == ERROR_NEWER_FORMAT) {
@@ -75,6 +75,26 @@ static void copy_probe(struct device *device, uint32_t copy, uint64_t offset, st
         survey->size_stated = probe->copies[copy].device_size;
     else
         probe->plausible[copy] = true;
+}
+
+/* Both copies of an end at once; what would lie beyond the device is not there. */
+static void end_probe(struct device *device, uint64_t size, uint32_t first, uint8_t *fixed, struct superblock_probe *probe,
+                      struct survey *survey)
+{
+    struct device_io reads[TAIL_COPY], *begun[TAIL_COPY];
+    uint32_t copies[TAIL_COPY], count = 0;
+    for (uint32_t copy = first; copy < first + TAIL_COPY; copy++) {
+        uint64_t offset = superblock_offset(size, copy);
+        if (offset > device->size || device->size - offset < FIXED_SIZE)
+            continue;
+        reads[count] = (struct device_io){.device = device, .operation = DEVICE_READ, .offset = offset, .size = FIXED_SIZE,
+                                          .buffer = fixed + count * FIXED_SIZE};
+        begun[count] = &reads[count];
+        copies[count++] = copy;
+    }
+    device_submit(begun, count);
+    for (uint32_t i = 0; i < count; i++)
+        copy_probe(device, copies[i], &reads[i], probe, survey);
 }
 
 /* Where the tail's copies are: at the end of the device, or, where it grew, at the end that the head's newest states.
@@ -130,16 +150,15 @@ struct superblock_probe superblock_copies_alike(const struct superblock_probe *p
 
 enum error superblock_probe(struct device *device, struct superblock_probe *probe)
 {
-    AUTO_FREE struct superblock_format *fixed = memory_aligned(FIXED_SIZE);
+    AUTO_FREE uint8_t *fixed = memory_aligned(TAIL_COPY * FIXED_SIZE);
     if (fixed == NULL)
         return ERROR_NO_MEMORY;
     struct superblock_probe found = {0};
     struct survey survey = {0};
-    for (uint32_t copy = 0; copy < TAIL_COPY; copy++)
-        copy_probe(device, copy, superblock_offset(0, copy), fixed, &found, &survey);
+    end_probe(device, 0, 0, fixed, &found, &survey);
     uint64_t size = tail_size(device, &found);
-    for (uint32_t copy = TAIL_COPY; copy < SUPERBLOCK_COPIES && size >= 2 * AREA_SIZE; copy++)
-        copy_probe(device, copy, superblock_offset(size, copy), fixed, &found, &survey);
+    if (size >= 2 * AREA_SIZE)
+        end_probe(device, size, TAIL_COPY, fixed, &found, &survey);
     TRY(probe_verdict(device, &found, &survey));
     *probe = found;
     return ERROR_NONE;
@@ -154,36 +173,64 @@ static enum error image_mark(const uint8_t *image, uint8_t mark[32])
 
 /* How far an open has come. */
 struct opening {
-    uint8_t *image;
+    uint8_t *images; /* of all copies */
     bool verified[SUPERBLOCK_COPIES];
-    uint8_t marks[SUPERBLOCK_COPIES][32]; /* of those */
+    unsigned wrappings[SUPERBLOCK_COPIES]; /* that the key fits, of those */
+    uint8_t marks[SUPERBLOCK_COPIES][32];
     bool unwraps;     /* some copy's key slots unwrap: the key is right */
     enum error error; /* of copies that could not even be judged */
 };
 
-static enum error copy_load(struct device *device, const struct superblock *probed, uint32_t copy, uint8_t *image,
-                            struct superblock *superblock)
+static uint8_t *image_of(const struct opening *opening, uint32_t copy)
 {
-    uint64_t offset = superblock_offset(probed->device_size, copy);
-    TRY(device_read(device, offset, image, SUPERBLOCK_SIZE));
-    return superblock_fixed_decode((const struct superblock_format *)image, copy, offset, superblock);
+    return opening->images + (size_t)copy * SUPERBLOCK_SIZE;
 }
 
-static void copy_judge(struct device *device, const struct superblock_probe *probe, uint32_t copy,
+/* What was read may be another copy than the one that the probe saw. */
+static enum error copy_decode(const struct superblock_probe *probe, uint32_t copy, const struct opening *opening,
+                              struct superblock *superblock)
+{
+    uint64_t offset = superblock_offset(probe->copies[copy].device_size, copy);
+    return superblock_fixed_decode((const struct superblock_format *)image_of(opening, copy), copy, offset, superblock);
+}
+
+static void copy_judge(const struct superblock_probe *probe, uint32_t copy, struct device_io *read,
                        const uint8_t kek[KEY_SIZE], struct opening *opening)
 {
     struct superblock superblock;
-    unsigned wrapping;
-    enum error error = copy_load(device, &probe->copies[copy], copy, opening->image, &superblock);
+    uint8_t *image = image_of(opening, copy);
+    enum error error = device_wait(read);
     if (error == ERROR_NONE)
-        error = superblock_image_verify(opening->image, &superblock, kek, &wrapping);
+        error = copy_decode(probe, copy, opening, &superblock);
+    if (error == ERROR_NONE)
+        error = superblock_image_verify(image, &superblock, kek, &opening->wrappings[copy]);
     if (error == ERROR_FORGED)
-        opening->unwraps |= superblock_image_is_wrapped_by(opening->image, &superblock, kek);
+        opening->unwraps |= superblock_image_is_wrapped_by(image, &superblock, kek);
     else if (error != ERROR_NONE)
         opening->error = error;
     if (error == ERROR_NONE)
-        error = image_mark(opening->image, opening->marks[copy]);
+        error = image_mark(image, opening->marks[copy]);
     opening->verified[copy] = error == ERROR_NONE && superblock.epoch == probe->copies[copy].epoch;
+}
+
+/* All are read at once, and judged while others are on their way. */
+static void copies_judge(struct device *device, const struct superblock_probe *probe, const uint8_t kek[KEY_SIZE],
+                         struct opening *opening)
+{
+    struct device_io reads[SUPERBLOCK_COPIES], *begun[SUPERBLOCK_COPIES];
+    size_t count = 0;
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+        reads[copy] = (struct device_io){.device = device, .operation = DEVICE_READ, .size = SUPERBLOCK_SIZE,
+                                         .buffer = image_of(opening, copy)};
+        if (!probe->plausible[copy])
+            continue;
+        reads[copy].offset = superblock_offset(probe->copies[copy].device_size, copy);
+        begun[count++] = &reads[copy];
+    }
+    device_submit(begun, count);
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        if (probe->plausible[copy])
+            copy_judge(probe, copy, &reads[copy], kek, opening);
 }
 
 /* The newest copy that verified; SUPERBLOCK_COPIES where none did. */
@@ -225,34 +272,31 @@ static enum error read_only_check(const struct device *device, const struct supe
     return ERROR_NONE;
 }
 
-static enum error copy_open(struct device *device, const struct superblock *probed, uint32_t copy,
-                            const uint8_t kek[KEY_SIZE], uint8_t *image, struct superblock *superblock,
+/* What is opened are the bytes that verified. */
+static enum error copy_open(const struct device *device, const struct superblock_probe *probe, uint32_t copy,
+                            const uint8_t kek[KEY_SIZE], const struct opening *opening, struct superblock *superblock,
                             struct keyring **keyring)
 {
-    unsigned wrapping;
-    TRY(copy_load(device, probed, copy, image, superblock));
-    TRY(superblock_image_verify(image, superblock, kek, &wrapping));
+    TRY(copy_decode(probe, copy, opening, superblock));
     TRY(read_only_check(device, superblock));
-    return superblock_image_open(image, superblock, kek, wrapping, keyring);
+    return superblock_image_open(image_of(opening, copy), superblock, kek, opening->wrappings[copy], keyring);
 }
 
 enum error superblock_open(struct device *device, const struct superblock_probe *probe, const uint8_t kek[KEY_SIZE],
                            struct superblock *superblock, struct keyring **keyring, unsigned *copies_bad)
 {
-    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
-    if (image == NULL)
+    AUTO_FREE uint8_t *images = memory_aligned(SUPERBLOCK_COPIES * SUPERBLOCK_SIZE);
+    if (images == NULL)
         return ERROR_NO_MEMORY;
-    struct opening opening = {.image = image};
-    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
-        if (probe->plausible[copy])
-            copy_judge(device, probe, copy, kek, &opening);
+    struct opening opening = {.images = images};
+    copies_judge(device, probe, kek, &opening);
     unsigned bad;
     uint32_t newest = newest_verified(probe, &opening, &bad);
     if (newest == SUPERBLOCK_COPIES)
         return none_verified(device, &opening);
 
     struct superblock opened;
-    enum error error = copy_open(device, &probe->copies[newest], newest, kek, image, &opened, keyring);
+    enum error error = copy_open(device, probe, newest, kek, &opening, &opened, keyring);
     if (error != ERROR_NONE)
         return error_prefix(error, "the superblock of %s", device->path);
     memcpy(opened.marks, opening.marks, sizeof opened.marks);
