@@ -59,9 +59,9 @@ def shown(command):
     return text
 
 
-def place():
-    """A directory of this run on a disk, removed at the end."""
-    made = tempfile.mkdtemp(prefix="coffer-bench-", dir=os.environ.get("TMPDIR") or "/var/tmp")
+def place(where=None):
+    """A directory of this run, on a disk where nothing else is said, removed at the end."""
+    made = tempfile.mkdtemp(prefix="coffer-bench-", dir=where or os.environ.get("TMPDIR") or "/var/tmp")
     _places.append(made)
     return made
 
@@ -153,10 +153,14 @@ def answered(error):
 
 
 class Cage:
-    """A memory cgroup (version 1; for root) that kills what outgrows it; where there is none, nothing is confined."""
+    """A memory cgroup (version 1; for root) that kills what outgrows it; where there is none, nothing is confined. Nor is who
+    writes to files in memory: these count in it."""
 
-    def __init__(self, bytes_count):
-        self.bytes = bytes_count
+    def __init__(self, bytes_count, confines=True):
+        self.bytes, self.path, self.why = bytes_count, None, "no memory cgroup here"
+        if not confines:
+            self.why = "its files in memory would count in a memory cgroup"
+            return
         self.path = os.path.join(MEMORY_CONTROLLER, f"coffer-bench-{os.getpid()}-{time.monotonic_ns()}")
         try:
             os.mkdir(self.path)
@@ -187,7 +191,7 @@ class Cage:
 
     def figure(self, what):
         if not self.path:
-            note(f"no memory cgroup here: {what} was not confined")
+            note(f"{self.why}: {what} was not confined")
             return
         kills = int(next(line for line in self._read("memory.oom_control").splitlines()
                          if line.startswith("oom_kill ")).split()[1])
@@ -227,14 +231,16 @@ def milliseconds(times):
 class Pool:
     """A pool in a directory of its own, and its daemon."""
 
-    def __init__(self, bytes_text, fingerprint="xxh3", memory="256M", create=(), **conf):
-        self.base = place()
+    core = None  # of the daemon, where it is bound to one
+
+    def __init__(self, bytes_text, fingerprint="xxh3", memory="256M", create=(), where=None, **conf):
+        self.base = place(where)
         self.directory = os.path.join(self.base, "pool")
         self.messages = os.path.join(self.base, "messages")
         self.daemon = None
         self.memory = memory
         self.resident_peak = 0
-        self.cage = Cage(size(memory) + RESIDENT_ABOVE_MEMORY)
+        self.cage = Cage(size(memory) + RESIDENT_ABOVE_MEMORY, where is None)
         self.create = [binary("coffer"), "create", self.directory, "--size", bytes_text, "--fingerprint", fingerprint,
                        *create]
         run(*self.create)
@@ -266,13 +272,19 @@ class Pool:
         started = time.monotonic()
         with open(self.messages, "ab") as messages:
             self.daemon = subprocess.Popen([binary("cofferd"), self.directory], stdout=messages, stderr=messages,
-                                           preexec_fn=self.cage.enter)
+                                           preexec_fn=self._before)
         while not (self._accepts() and self._answers()):
             if self.daemon.poll() is not None or time.monotonic() - started > START_SECONDS:
                 with open(self.messages, encoding="utf-8", errors="replace") as messages:
                     fail("cofferd did not start: " + messages.read()[-500:])
             time.sleep(0.01)
         return time.monotonic() - started
+
+    def _before(self):
+        """Between fork and exec."""
+        self.cage.enter()
+        if self.core is not None:
+            os.sched_setaffinity(0, {self.core})
 
     def _accepts(self):
         with socket.socket(socket.AF_UNIX) as probe:
