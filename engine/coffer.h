@@ -125,13 +125,22 @@ struct pool_erase_options {
 /* Offline: destroys what the pool is encrypted under, on all devices and in key files, and discards the devices (erase.c).
  * *certificate: JSON, malloc'ed. Errors as those of pool_open(), before which nothing was changed unless the sentence says so. */
 enum error pool_erase(const char *directory, const struct pool_erase_options *options, char **certificate) CHECKED;
-/* Whether a device may go, asked while it is locked, before anything of it is changed: what fstat(2) says of it, whatever has its
- * path by now, and the ids in its superblock, which no key proved; NULL: no copy is whole. */
+/* A device that is to go, while it is locked, before anything of it is changed. */
 struct stat;
-typedef enum error pool_device_question(void *context, const struct stat *status, const struct uuid *pool, const struct uuid *device);
+struct pool_device_told {
+    const struct stat *status; /* what fstat(2) says of it, whatever has its path by now */
+    bool known;                /* the ids in its superblock, which no key proved; else no copy is whole */
+    struct uuid pool, device;
+    uint64_t begun; /* when an erase of it began that was cut short, seconds since 1970; 0: none was */
+};
+struct pool_device_caller {
+    enum error (*check)(void *context, const struct pool_device_told *told); /* whether it may go */
+    enum error (*keep)(void *context, const char *certificate);              /* JSON; what failed here can be asked for again */
+    void *context;
+};
 /* The same of one device that is of no pool any more (device_erase.c), by no key; that no conf names it is the caller's to see, by
- * `check`. ERROR_IN_USE: a pool, or something else, has it open; ERROR_FOREIGN: it is none of Coffer's. */
-enum error pool_device_erase(const char *path, pool_device_question *check, void *context, char **certificate) CHECKED;
+ * `check`. What a crash cut short is ended by another run. ERROR_IN_USE: a pool, or something else, has it open; ERROR_FOREIGN: it is none of Coffer's. */
+enum error pool_device_erase(const char *path, const struct pool_device_caller *caller) CHECKED;
 /* Takes the key of a locked pool and opens it, after what pool_unlock_awaited() tries meanwhile. ERROR_EXISTS: it is open;
  * ERROR_BUSY: somebody else locks or unlocks it, or what pool_unlock_awaited() tries did not end within UNLOCK_PATIENCE; else
  * as pool_open(). */

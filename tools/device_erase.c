@@ -17,13 +17,16 @@
 #include "tools/command.h"
 #include "tools/partition.h"
 #include "tools/place.h"
+#include "tools/text.h"
 
 struct search {
     struct tool *tool;
-    const char *path;
+    const char *path, *certificate;
+    bool sure;
     struct stat status;
     bool known;              /* the ids say which device it is */
     struct uuid pool, device;
+    uint64_t begun;          /* an erase of it that was cut short; 0: none was */
     char *directory;         /* of a pool that wants it; NULL: none that is known does */
 };
 
@@ -58,33 +61,47 @@ static enum error wanted_check(struct search *search)
                                            "pool", search->path, search->directory);
 }
 
-/* Of the locked device: the path may have led elsewhere before. */
-static enum error locked_check(void *context, const struct stat *status, const struct uuid *pool, const struct uuid *device)
-{
-    struct search *search = context;
-    search->status = *status;
-    search->known = pool != NULL;
-    if (search->known) {
-        search->pool = *pool;
-        search->device = *device;
-    }
-    return wanted_check(search);
-}
-
 static enum error unconfirmed(const struct search *search)
 {
-    char device[UUID_TEXT_SIZE], pool[UUID_TEXT_SIZE];
+    char device[UUID_TEXT_SIZE], pool[UUID_TEXT_SIZE], begun_text[TEXT_SIZE];
+    const char *all = "all that is on it will be gone, and nothing brings it back: say so by --accept-data-loss";
+    uuid_format(search->device, device);
+    uuid_format(search->pool, pool);
+    const char *begun = text_time(search->begun, begun_text);
+    if (search->begun && search->known)
+        return error_explain(ERROR_UNCONFIRMED, "%s says that its erase was begun on %s, as device %s of pool %s, and cut short; %s",
+                             search->path, begun, device, pool, all);
+    if (search->begun)
+        return error_explain(ERROR_UNCONFIRMED, "%s says that its erase was begun on %s, and cut short; %s", search->path, begun, all);
     if (!search->known)
         return error_explain(ERROR_UNCONFIRMED, "all that is on %s will be gone, and nothing brings it back: say so by "
                                                 "--accept-data-loss", search->path);
-    uuid_format(search->device, device);
-    uuid_format(search->pool, pool);
     return error_explain(ERROR_UNCONFIRMED, "%s says that it is device %s of pool %s; if a pool that is stopped now still wants it, its "
                                             "data will be gone, and nothing brings it back: say so by --accept-data-loss",
                          search->path, device, pool);
 }
 
-static enum error look(const struct arguments *arguments, struct search *search)
+/* Of the locked device: the path may have led elsewhere before. */
+static enum error locked_check(void *context, const struct pool_device_told *told)
+{
+    struct search *search = context;
+    search->status = *told->status;
+    search->known = told->known;
+    search->pool = told->pool;
+    search->device = told->device;
+    search->begun = told->begun;
+    TRY(wanted_check(search));
+    return search->sure ? ERROR_NONE : unconfirmed(search);
+}
+
+static enum error keep(void *context, const char *certificate)
+{
+    const struct search *search = context;
+    return certificate_keep(search->tool, search->path, search->certificate, certificate);
+}
+
+/* Before the lock, which a pool that has it open would refuse without saying which pool that is. */
+static enum error look(struct search *search)
 {
     struct superblock_copy copy;
     if (stat(search->path, &search->status) != 0)
@@ -97,23 +114,20 @@ static enum error look(const struct arguments *arguments, struct search *search)
         free(copy.bytes);
     } else
         error_forget(); /* the erase says what it is */
-    TRY(wanted_check(search));
-    return argument_given(arguments, "accept-data-loss") ? ERROR_NONE : unconfirmed(search);
+    return wanted_check(search);
 }
 
 static enum error run_erase(struct tool *tool, const struct arguments *arguments)
 {
-    struct search search = {.tool = tool, .path = arguments->positional[0]};
-    const char *path = argument_value(arguments, "certificate", NULL);
-    char *certificate = NULL;
-    TRY(certificate_place(path));
-    enum error error = look(arguments, &search);
+    struct search search = {.tool = tool,
+                            .path = arguments->positional[0],
+                            .certificate = argument_value(arguments, "certificate", NULL),
+                            .sure = argument_given(arguments, "accept-data-loss")};
+    TRY(certificate_place(search.certificate));
+    enum error error = look(&search);
     if (!error)
-        error = pool_device_erase(search.path, locked_check, &search, &certificate);
+        error = pool_device_erase(search.path, &(struct pool_device_caller){locked_check, keep, &search});
     free(search.directory);
-    TRY(error);
-    error = certificate_keep(tool, search.path, path, certificate);
-    free(certificate);
     return error;
 }
 
@@ -131,7 +145,7 @@ const struct command command_device_erase = {
     .text = "For a disk that was replaced or is left over. Overwrites its key slots in all copies, reads that back, and discards\n"
             "the whole device. No key is asked for. Refused where a pool has it open, where the coffer.conf of the pool that -C\n"
             "names, or of one that runs, names it or cannot be read, and where it carries no superblock of Coffer's, as after an\n"
-            "erase; a pool that is stopped and not named is not known. The certificate says what the device said of itself, and what else could open an image of it: the pool's\n"
+            "erase. What was cut short is ended by running it again, which its certificate says; a pool that is stopped and not named is not known. The certificate says what the device said of itself, and what else could open an image of it: the pool's\n"
             "other devices, too, hold its wrapped keys, until `coffer key rekey --shallow`; do that before or after.\n"
             "For a whole pool there is `coffer erase`.",
     .examples = "  coffer -C /srv/pool device erase /dev/sdc --accept-data-loss --certificate /root/sdc-erased.json\n",

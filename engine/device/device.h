@@ -87,6 +87,9 @@ enum error device_create_file(const char *path, uint64_t size) CHECKED;
  * found. A missing path is ERROR_NOT_FOUND. */
 enum error device_probe_empty(const char *path) CHECKED;
 
+/* The same of what device_open_file() opened, holders left out: it is locked. */
+enum error device_check_signatures(const struct device *device) CHECKED;
+
 /* Whether the first 8 bytes are the magic of Coffer's superblock; false also where they cannot be read. */
 #define DEVICE_COFFER_MAGIC "COFFERSB"
 bool device_is_coffer(const char *path);

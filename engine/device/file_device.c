@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -134,6 +135,19 @@ enum error device_file_status(const struct device *device, struct stat *status)
 {
     const struct file_device *file_device = (const struct file_device *)device;
     return fstat(file_device->file, status) == 0 ? ERROR_NONE : error_from_errno(errno, "look at %s", device->path);
+}
+
+/* libblkid reads pieces of any size: by another opening of the same file, without direct I/O. */
+enum error device_check_signatures(const struct device *device)
+{
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", ((const struct file_device *)device)->file);
+    int file = open(link, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return error_from_errno(errno, "open %s again", device->path);
+    enum error error = device_signatures_check(device->path, file);
+    close(file);
+    return error;
 }
 
 /* The name of a new file is durable only when its directory is. */

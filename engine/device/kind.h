@@ -39,4 +39,7 @@ void device_fence(struct device_io *io, int os_error);
 /* The system's sentence for an errno; unlike strerror() it may be called from any thread. */
 const char *os_error_sentence(int os_error);
 
+/* Whether libblkid, and Coffer's own magic, find nothing on an open file; `path` is for sentences (probe.c). */
+enum error device_signatures_check(const char *path, int file) CHECKED;
+
 #endif

@@ -20,6 +20,7 @@
 #include "base/memory.h"
 #include "engine/device/device.h"
 #include "engine/device/exclusive.h"
+#include "engine/device/kind.h"
 
 /* At each end: covers all that keeps copies at the end of a disk (GPT, RAID, ZFS labels) and Coffer's own copies. */
 #define WIPE_BYTES  (UINT64_C(16) << 20)
@@ -87,7 +88,7 @@ static enum error name_what_was_found(const char *path, blkid_probe probe)
                          advice);
 }
 
-static enum error check_signatures(const char *path, int file)
+enum error device_signatures_check(const char *path, int file)
 {
     if (carries_coffer(file))
         return error_explain(ERROR_NOT_EMPTY,
@@ -113,7 +114,7 @@ enum error device_probe_empty(const char *path)
     TRY(exclusive_check_holders(path));
     struct opened_file opened;
     TRY(exclusive_open(path, O_RDONLY, &opened));
-    enum error error = check_signatures(path, opened.file);
+    enum error error = device_signatures_check(path, opened.file);
     close(opened.file);
     return error;
 }
@@ -162,7 +163,7 @@ static enum error wipe(const char *path, const struct opened_file *opened)
     /* Else the kernel keeps the partitions of a table that is gone; a device that cannot have any refuses. */
     if (opened->block)
         (void)ioctl(opened->file, BLKRRPART);
-    return check_signatures(path, opened->file);
+    return device_signatures_check(path, opened->file);
 }
 
 enum error device_wipe_signatures(const char *path)

@@ -373,4 +373,30 @@ struct checkpoint_format {
 };
 _Static_assert(sizeof(struct checkpoint_format) == 4096, "checkpoint_format");
 
+/* ---- note of an erase ------------------------------------------------------------------------------------------------ */
+
+#define ERASE_NOTE_MAGIC "COFFERER"
+#define ERASE_KNOWN 1     /* the fields below were stated by a superblock */
+#define ERASE_ENCRYPTED 2 /* by the same */
+
+/* What stands at the head of both areas from the first write of `coffer device erase` until its certificate is kept. */
+struct erase_note_format {
+    uint8_t magic[8];
+    le32 version;
+    le32 flags;
+    le64 offset;               /* own location */
+    le64 device_size;          /* of the device itself, whatever a superblock stated */
+    uint8_t pool[16];
+    uint8_t device[16];
+    uint8_t provider[16];
+    le64 kek_number;
+    le32 device_count;
+    le32 end_count;
+    le64 begun;                /* seconds since 1970 */
+    le64 ends[SUPERBLOCK_COPIES]; /* other sizes that a copy stated, an area before each of which is overwritten, too */
+    uint8_t reserved[88];
+    uint8_t mac[32];           /* HMAC-SHA-256 under the public KEK over the bytes before */
+};
+_Static_assert(sizeof(struct erase_note_format) == 256, "erase_note_format");
+
 #endif

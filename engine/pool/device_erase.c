@@ -4,9 +4,9 @@
  * No key is asked for: what the device says of itself, which nobody vouched for, decides only that it is Coffer's, and is told
  * in the certificate as its word. Whether a pool still wants it is the caller's question, but for one that has it open, whose
  * lock is met; it is asked when the device is locked, since its path can lead elsewhere meanwhile. A device that carries no
- * superblock is left alone, zeros in its place or not: it may never have been Coffer's. It is locked from the first look to the
- * last write. Run again after a crash it ends what was begun while a copy is left; once none is, the keys are gone, and what
- * the crash kept from being discarded opens with none. One thread.
+ * superblock, nor the notes of an erase (erase_note.c), is left alone, zeros in its place or not: it may never have been Coffer's.
+ * It is locked from the first look to the last write. Run again after a crash it ends what was begun: the superblocks are whole in
+ * one copy, or the notes are in their place, until the certificate is kept. One thread.
  */
 #include <jansson.h>
 #include <limits.h>
@@ -32,31 +32,70 @@ static void json_free_scope(json_t **json)
 struct left_over {
     struct device *device;
     struct superblock_probe probe;
-    const struct superblock *stated; /* in the probe; NULL: no copy is whole */
+    struct erase_note note; /* what it states, or stated when its erase began */
+    bool again;             /* that was before */
     const char *found;
 };
 
 /* ---- what it is ------------------------------------------------------------------------------------------------------------- */
 
-static enum error look(struct left_over *left)
+static void facts_take(const struct superblock_probe *probe, bool again, struct erase_note *note)
+{
+    const struct superblock *stated = superblock_newest(probe);
+    note->known = true;
+    note->encrypted = stated->encryption;
+    note->pool = stated->pool;
+    note->device = stated->device;
+    note->provider = stated->wrapping.provider;
+    note->kek_number = stated->wrapping.kek_number;
+    note->device_count = stated->device_count;
+    for (unsigned copy = 0; !again && copy < SUPERBLOCK_COPIES; copy++)
+        if (probe->plausible[copy])
+            note->ends[note->end_count++] = probe->copies[copy].device_size;
+}
+
+static enum error nothing_found(const struct left_over *left)
 {
     bool erased = false;
-    enum error error = superblock_probe(left->device, &left->probe);
-    left->stated = error ? NULL : superblock_newest(&left->probe);
-    left->found = "by the ids in its superblock, which no key proved";
-    if (error == ERROR_CORRUPT) {
-        error_forget();
-        left->found = "by what is left of its superblocks";
-        return ERROR_NONE;
-    }
-    if (error != ERROR_NOT_FOUND)
-        return error;
     if (left->device->size >= 2 * AREA_SIZE)
         TRY(areas_are_erased(left->device, &erased));
     return error_explain(ERROR_FOREIGN,
                          erased ? "%s carries no Coffer superblock; was it erased before? nothing is done"
                                 : "%s carries no Coffer superblock, and is not empty: it is left alone",
                          left->device->path);
+}
+
+/* Notes are no proof that nobody used the disk since. */
+static enum error noted_look(struct left_over *left)
+{
+    if (!device_check_signatures(left->device))
+        return ERROR_NONE;
+    error_forget();
+    return error_explain(ERROR_FOREIGN, "%s was being erased once, and carries something else by now: it is left alone",
+                         left->device->path);
+}
+
+static enum error look(struct left_over *left)
+{
+    enum error error = superblock_probe(left->device, &left->probe), noted = erase_note_find(left->device, &left->note);
+    left->again = noted == ERROR_NONE;
+    if (!left->again)
+        left->note = (struct erase_note){.begun = (uint64_t)clock_seconds()};
+    left->found = left->again ? "by the note of its erase, which was begun before, with ids that no key proved"
+                              : "by what is left of its superblocks";
+    switch (error) {
+    case ERROR_NONE:
+        left->found = "by the ids in its superblock, which no key proved";
+        facts_take(&left->probe, left->again, &left->note);
+        return ERROR_NONE;
+    case ERROR_CORRUPT:
+        error_forget();
+        return ERROR_NONE;
+    case ERROR_NOT_FOUND:
+        return left->again ? noted_look(left) : nothing_found(left);
+    default:
+        return error;
+    }
 }
 
 /* ---- the certificate -------------------------------------------------------------------------------------------------------- */
@@ -71,15 +110,16 @@ static json_t *openers(const struct left_over *left)
 {
     json_t *lines = json_array();
     char sentence[256], provider[UUID_TEXT_SIZE];
-    if (left->stated && !left->stated->encryption)
+    const struct erase_note *note = &left->note;
+    if (note->known && !note->encrypted)
         return lines;
-    if (left->stated) {
-        uuid_format(left->stated->wrapping.provider, provider);
+    if (note->known) {
+        uuid_format(note->provider, provider);
         snprintf(sentence, sizeof sentence, "key number %llu of provider %s, and what that is made of (key file, TPM, key servers), "
-                 "with an image of a superblock of this device", (unsigned long long)left->stated->wrapping.kek_number, provider);
+                 "with an image of a superblock of this device", (unsigned long long)note->kek_number, provider);
         line_add(lines, sentence);
     }
-    if (!left->stated || left->stated->device_count > 1)
+    if (!note->known || note->device_count > 1)
         line_add(lines, "the superblocks of the pool's other devices, which hold the wrapped keys of this one too until they are "
                         "written anew without it, with the pool's key: `coffer key rekey --shallow` does that");
     line_add(lines, "backups that `coffer key backup` made while it was a device of the pool, each with its password alone: they hold "
@@ -94,48 +134,64 @@ static json_t *openers(const struct left_over *left)
 static void ids_format(const struct left_over *left, char pool[UUID_TEXT_SIZE], char id[UUID_TEXT_SIZE])
 {
     pool[0] = id[0] = '\0';
-    if (!left->stated)
+    if (!left->note.known)
         return;
-    uuid_format(left->stated->pool, pool);
-    uuid_format(left->stated->device, id);
+    uuid_format(left->note.pool, pool);
+    uuid_format(left->note.device, id);
 }
 
 static enum error certificate_write(const struct left_over *left, bool discarded, char **certificate)
 {
-    char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], when[MOMENT_TEXT_SIZE], host[256] = "", serial[FACT_SIZE], model[FACT_SIZE];
+    char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], when[MOMENT_TEXT_SIZE], begun[MOMENT_TEXT_SIZE], host[256] = "";
+    char serial[FACT_SIZE], model[FACT_SIZE];
     const char *path = left->device->path;
-    bool plain = left->stated && !left->stated->encryption;
+    bool plain = left->note.known && !left->note.encrypted;
     moment_utc(clock_seconds(), when);
+    moment_utc(left->note.begun, begun);
     (void)!gethostname(host, sizeof host - 1);
     ids_format(left, pool, id);
     disk_fact(left->device, "serial", serial);
     disk_fact(left->device, "model", model);
     AUTO_FREE char *absolute = realpath(path, NULL);
     AUTO_JSON json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "certificate", "erase of a Coffer device",
-        "method",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "certificate",
+        "erase of a Coffer device", "method",
         plain ? "superblocks and checkpoint records overwritten once in all copies and read back; device discarded; it was NOT "
                 "encrypted: what a discard leaves can be read"
               : "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once in all copies and read "
                 "back; device discarded; no key was asked for",
-        "pool", pool, "device", id, "path", absolute ? absolute : path, "host", host, "time", when, "serial", serial, "model",
-        model, "bytes", (json_int_t)left->device->size, "found", left->found, "superblock_copies_overwritten", SUPERBLOCK_COPIES,
-        "read_back", 1, "discarded", discarded, "could_open_what_is_left", openers(left));
+        "pool", pool, "device", id, "path", absolute ? absolute : path, "host", host, "begun", begun, "time", when,
+        "finished_in_a_later_run", left->again, "serial", serial, "model", model, "bytes", (json_int_t)left->device->size, "found",
+        left->found, "superblock_copies_overwritten", SUPERBLOCK_COPIES, "read_back", 1, "discarded", discarded,
+        "could_open_what_is_left", openers(left));
     *certificate = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
     return *certificate ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------------------- */
 
-static enum error ask(const struct left_over *left, pool_device_question *check, void *context)
+static enum error ask(const struct left_over *left, const struct pool_device_caller *caller)
 {
-    const struct superblock *stated = left->stated;
     struct stat status;
     TRY(device_file_status(left->device, &status));
-    return check(context, &status, stated ? &stated->pool : NULL, stated ? &stated->device : NULL);
+    struct pool_device_told told = {.status = &status,
+                                    .known = left->note.known,
+                                    .pool = left->note.pool,
+                                    .device = left->note.device,
+                                    .begun = left->again ? left->note.begun : 0};
+    return caller->check(caller->context, &told);
 }
 
-enum error pool_device_erase(const char *path, pool_device_question *check, void *context, char **certificate)
+/* The notes stay until what was done is told for good. */
+static enum error tell(const struct left_over *left, bool discarded, const struct pool_device_caller *caller)
+{
+    AUTO_FREE char *certificate = NULL;
+    TRY(certificate_write(left, discarded, &certificate));
+    TRY(caller->keep(caller->context, certificate));
+    return areas_finish(left->device);
+}
+
+enum error pool_device_erase(const char *path, const struct pool_device_caller *caller)
 {
     struct left_over *left = memory_zeroed(1, sizeof *left);
     if (!left)
@@ -147,13 +203,11 @@ enum error pool_device_erase(const char *path, pool_device_question *check, void
     }
     error = look(left);
     if (!error)
-        error = ask(left, check, context);
+        error = ask(left, caller);
     if (!error)
-        error = areas_erase(left->device, &left->probe);
-    if (!error) {
-        bool discarded = device_empty(left->device);
-        error = certificate_write(left, discarded, certificate);
-    }
+        error = areas_erase_noted(left->device, &left->probe, &left->note);
+    if (!error)
+        error = tell(left, device_empty_noted(left->device), caller);
     device_close(left->device);
     free(left);
     return error;

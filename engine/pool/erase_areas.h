@@ -6,16 +6,23 @@
 
 #include "engine/device/device.h"
 #include "engine/group/superblock.h"
+#include "engine/pool/erase_note.h"
 
 #define FACT_SIZE 128
 
 /* Overwrites every area in which superblocks and checkpoint records lie, makes that durable, and reads it back. ERROR_IO says
  * what to do with a disk that does not hold zeros. */
 enum error areas_erase(struct device *device, const struct superblock_probe *probe) CHECKED;
+/* The same, with a note at the head of both, durable before the rest goes: until areas_finish() the device says what it was. */
+enum error areas_erase_noted(struct device *device, const struct superblock_probe *probe, const struct erase_note *note) CHECKED;
+/* Takes the notes away. */
+enum error areas_finish(struct device *device) CHECKED;
 /* Whether they hold zeros: of a device that carries no superblock. */
 enum error areas_are_erased(struct device *device, bool *erased) CHECKED;
 /* Discards the whole device; what cannot is told, and keeps its ciphertext, under keys that are gone. */
 bool device_empty(struct device *device);
+/* The same but for the notes. */
+bool device_empty_noted(struct device *device);
 
 /* A line of sysfs, such as the serial number of the disk that a block device is, or is a part of; "" where there is none. */
 void disk_fact(const struct device *device, const char *name, char fact[FACT_SIZE]);

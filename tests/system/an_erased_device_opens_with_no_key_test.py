@@ -105,6 +105,29 @@ def main():
         assert not any(file.read()), "the tail"
     said = pool.start_refused()
     assert "carries no Coffer superblock" in said, said
+
+    # Cut short: here before its certificate, whose name is too long. Another run ends it.
+    answer = erase(pool, disks[1], os.path.join(pool.base, "x" * 300), sure, where=("-C", other.directory))
+    assert answer.returncode == USAGE and "keep what is printed" in " ".join(answer.stderr.split()), answer
+    left = b"what was not discarded"
+    with open(disks[1], "r+b") as file:
+        file.seek(100 * MIB)
+        file.write(left)
+    refused(erase(pool, disks[1], certificate + "2"), REFUSED, "its erase was begun on", "cut short", pool_id, sure)
+    refused(erase(pool, disks[1], certificate + "2", sure, where=("-C", pool.directory)), REFUSED, "whose coffer.conf names it")
+    with open(disks[1], "rb") as file:
+        file.seek(100 * MIB)
+        assert file.read(len(left)) == left
+    answer = erase(pool, disks[1], certificate + "2", sure, where=("-C", other.directory))
+    assert answer.returncode == 0, answer
+    second = json.load(open(certificate + "2"))
+    assert second["finished_in_a_later_run"] and not told["finished_in_a_later_run"], (second, told)
+    assert second["pool"] == pool_id and second["begun"] <= second["time"] and "note of its erase" in second["found"], second
+    assert "key number 1 of provider" in " ".join(second["could_open_what_is_left"]), second
+    assert os.stat(disks[1]).st_blocks * 512 < MIB
+    assert open(disks[1], "rb").read() == bytes(300 * MIB), "zeros"
+    refused(erase(pool, disks[1], certificate + "3", sure), REFUSED, "was it erased before?", "nothing is done")
+
     os.remove(certificate)
     refused(erase(pool, disks[0], certificate, sure), REFUSED, "was it erased before?", "nothing is done")
     assert not os.path.exists(certificate)

@@ -30,74 +30,188 @@ static bool carries_superblock(const char *path)
 struct answer {
     enum error error;
     bool flip; /* the link leads to the other device by the time of the answer */
-    bool known;
-    struct uuid pool, device;
+    enum error keep;
+    bool plain; /* it carries no superblock any more */
+    struct pool_device_told told;
+    struct stat status;
     unsigned asked;
+    char *certificate;
 };
 
-static enum error answer(void *context, const struct stat *status, const struct uuid *pool_id, const struct uuid *device)
+static enum error answer(void *context, const struct pool_device_told *told)
 {
-    struct answer *told = context;
+    struct answer *answer = context;
     struct stat first;
     assert_int_equal(stat(paths[0], &first), 0);
-    assert_true(first.st_dev == status->st_dev && first.st_ino == status->st_ino);
-    assert_true(carries_superblock(paths[0]));
-    told->asked++;
-    told->known = pool_id != NULL && device != NULL;
-    if (told->known) {
-        told->pool = *pool_id;
-        told->device = *device;
-    }
-    if (told->flip) {
+    assert_true(first.st_dev == told->status->st_dev && first.st_ino == told->status->st_ino);
+    assert_true(carries_superblock(paths[0]) == !answer->plain);
+    answer->asked++;
+    answer->told = *told;
+    if (answer->flip) {
         assert_int_equal(unlink(link_path), 0);
         assert_int_equal(symlink(paths[1], link_path), 0);
     }
-    return told->error;
+    return answer->error;
+}
+
+static enum error keep(void *context, const char *certificate)
+{
+    struct answer *answer = context;
+    free(answer->certificate);
+    answer->certificate = strdup(certificate);
+    return answer->keep;
+}
+
+static enum error erase(const char *path, struct answer *told)
+{
+    return pool_device_erase(path, &(struct pool_device_caller){answer, keep, told});
 }
 
 static void what_was_asked_about_is_erased(void **state)
 {
     struct answer told = {.flip = true};
     struct superblock_copy copy;
-    char *certificate = NULL;
     (void)state;
     assert_fine(superblock_copy_read(paths[0], &copy));
     free(copy.bytes);
-    assert_fine(pool_device_erase(link_path, answer, &told, &certificate));
+    assert_fine(erase(link_path, &told));
     assert_int_equal(told.asked, 1);
-    assert_true(told.known && uuid_equal(told.pool, copy.pool) && uuid_equal(told.device, copy.device));
+    assert_true(told.told.known && uuid_equal(told.told.pool, copy.pool) && uuid_equal(told.told.device, copy.device));
+    assert_true(told.told.begun == 0);
     assert_false(carries_superblock(paths[0]));
     assert_true(carries_superblock(paths[1]));
-    assert_non_null(certificate);
-    free(certificate);
+    assert_non_null(strstr(told.certificate, "\"finished_in_a_later_run\": false"));
+    free(told.certificate);
 }
 
 static void a_refusal_changes_nothing(void **state)
 {
     struct answer told = {.error = ERROR_BUSY};
-    char *certificate = NULL;
     (void)state;
-    assert_int_equal(pool_device_erase(paths[0], answer, &told, &certificate), ERROR_BUSY);
+    assert_int_equal(erase(paths[0], &told), ERROR_BUSY);
     assert_true(carries_superblock(paths[0]));
-    assert_null(certificate);
+    assert_null(told.certificate);
 }
 
 /* Zeros at both ends are no proof that it ever was Coffer's. */
 static void what_has_no_superblock_left_is_left_alone(void **state)
 {
     struct answer told = {0};
-    char *certificate = NULL, data[16] = "";
+    char data[16] = "";
     (void)state;
     assert_int_equal(unlink(paths[0]), 0);
     assert_fine(device_create_file(paths[0], FIXTURE_SIZE));
     int file = open(paths[0], O_RDWR | O_CLOEXEC);
     assert_int_equal(pwrite(file, "another's", 9, FIXTURE_SIZE / 2), 9);
-    assert_int_equal(pool_device_erase(paths[0], answer, &told, &certificate), ERROR_FOREIGN);
+    assert_int_equal(erase(paths[0], &told), ERROR_FOREIGN);
     assert_non_null(strstr(error_sentence(ERROR_FOREIGN), "was it erased before?"));
     assert_int_equal(pread(file, data, 9, FIXTURE_SIZE / 2), 9);
     assert_string_equal(data, "another's");
     close(file);
-    assert_null(certificate);
+    assert_null(told.certificate);
+}
+
+static bool is_zero(int file, off_t offset)
+{
+    uint8_t bytes[BLOCK_SIZE];
+    assert_int_equal(pread(file, bytes, sizeof bytes, offset), sizeof bytes);
+    return memory_is_zero(bytes, sizeof bytes);
+}
+
+#define TAIL  ((off_t)(FIXTURE_SIZE - AREA_SIZE))
+#define STUFF "what a crash kept from being discarded"
+
+/* All that was overwritten is, notes at both ends; the middle as before. */
+static int cut_short(void)
+{
+    struct answer told = {.keep = ERROR_IO};
+    assert_int_equal(erase(paths[0], &told), ERROR_IO);
+    free(told.certificate);
+    assert_false(carries_superblock(paths[0]));
+    int file = open(paths[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(file, STUFF, sizeof STUFF, FIXTURE_SIZE / 2), sizeof STUFF);
+    assert_false(is_zero(file, 0));
+    assert_false(is_zero(file, TAIL));
+    return file;
+}
+
+static void what_was_cut_short_is_ended_by_another_run(void **state)
+{
+    struct answer refused = {.error = ERROR_UNCONFIRMED, .plain = true}, told = {.plain = true};
+    struct superblock_copy copy;
+    (void)state;
+    assert_fine(superblock_copy_read(paths[0], &copy));
+    free(copy.bytes);
+    int file = cut_short();
+    for (off_t at = BLOCK_SIZE; at < (off_t)AREA_SIZE; at += BLOCK_SIZE) /* a torn write: no copy and no zeros */
+        assert_int_equal(pwrite(file, STUFF, sizeof STUFF, at), sizeof STUFF);
+    assert_int_equal(erase(paths[0], &refused), ERROR_UNCONFIRMED);
+    assert_false(is_zero(file, FIXTURE_SIZE / 2));
+    assert_fine(erase(paths[0], &told));
+    assert_true(told.told.begun != 0 && told.told.known);
+    assert_true(uuid_equal(told.told.pool, copy.pool) && uuid_equal(told.told.device, copy.device));
+    assert_non_null(strstr(told.certificate, "\"finished_in_a_later_run\": true"));
+    for (off_t at = 0; at < (off_t)AREA_SIZE; at += BLOCK_SIZE) {
+        assert_true(is_zero(file, at));
+        assert_true(is_zero(file, TAIL + at));
+    }
+    assert_true(is_zero(file, FIXTURE_SIZE / 2));
+    close(file);
+    free(told.certificate);
+    told.certificate = NULL;
+    assert_int_equal(erase(paths[0], &told), ERROR_FOREIGN);
+    assert_null(told.certificate);
+}
+
+/* While a copy is whole it says what the device is; the note says since when. */
+static void a_crash_between_the_notes_and_the_rest_is_gone_on_with(void **state)
+{
+    struct answer told = {0};
+    uint8_t *copies = memory_aligned(2 * SUPERBLOCK_SIZE);
+    (void)state;
+    int file = open(paths[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(file, copies, 2 * SUPERBLOCK_SIZE, 0), 2 * SUPERBLOCK_SIZE);
+    close(file);
+    file = cut_short();
+    assert_int_equal(pwrite(file, copies + SUPERBLOCK_SIZE, SUPERBLOCK_SIZE, SUPERBLOCK_SIZE), SUPERBLOCK_SIZE);
+    assert_fine(erase(paths[0], &told));
+    assert_true(told.told.begun != 0 && told.told.known);
+    assert_true(is_zero(file, 0) && is_zero(file, SUPERBLOCK_SIZE) && is_zero(file, FIXTURE_SIZE / 2));
+    close(file);
+    free(copies);
+    free(told.certificate);
+}
+
+/* Somebody else's by now. */
+static void what_is_used_anew_is_left_alone(void **state)
+{
+    struct answer told = {.plain = true};
+    uint8_t note[BLOCK_SIZE];
+    (void)state;
+    int file = cut_short();
+    assert_int_equal(pread(file, note, sizeof note, TAIL), sizeof note);
+    for (size_t byte = 0; byte < sizeof(struct erase_note_format); byte++) { /* one note is none, nor is one that was changed */
+        note[byte] ^= 1;
+        assert_int_equal(pwrite(file, note, sizeof note, TAIL), sizeof note);
+        note[byte] ^= 1;
+        assert_int_equal(erase(paths[0], &told), ERROR_FOREIGN);
+    }
+    assert_int_equal(pwrite(file, note, sizeof note, TAIL), sizeof note);
+    assert_int_equal(pwrite(file, "\x53\xef", 2, 1024 + 56), 2); /* ext2's magic, behind a head that mkfs left */
+    assert_int_equal(pwrite(file, "\x01\0\0\0", 4, 1024 + 76), 4);
+    assert_int_equal(erase(paths[0], &told), ERROR_FOREIGN);
+    assert_non_null(strstr(error_sentence(ERROR_FOREIGN), "carries something else by now"));
+    assert_int_equal(told.asked, 0);
+    assert_false(is_zero(file, FIXTURE_SIZE / 2));
+    close(file);
+    int copy = open(paths[1], O_RDWR | O_CLOEXEC); /* a copy elsewhere, on a device of another size */
+    assert_int_equal(ftruncate(copy, 0), 0);
+    assert_int_equal(ftruncate(copy, (off_t)FIXTURE_SIZE + BLOCK_SIZE), 0);
+    assert_int_equal(pwrite(copy, note, sizeof note, 0), sizeof note);
+    assert_int_equal(pwrite(copy, note, sizeof note, TAIL + BLOCK_SIZE), sizeof note);
+    close(copy);
+    assert_int_equal(erase(paths[1], &told), ERROR_FOREIGN);
+    assert_null(told.certificate);
 }
 
 int main(void)
@@ -106,6 +220,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_asked_about_is_erased, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_refusal_changes_nothing, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_has_no_superblock_left_is_left_alone, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(what_was_cut_short_is_ended_by_another_run, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_crash_between_the_notes_and_the_rest_is_gone_on_with, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(what_is_used_anew_is_left_alone, setup, devices_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

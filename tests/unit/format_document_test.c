@@ -197,6 +197,22 @@ static const struct expected expectations[] = {
     FIELD(checkpoint_format, audit_head),
     FIELD(checkpoint_format, reserved2),
     FIELD(checkpoint_format, mac),
+    STRUCT(erase_note_format),
+    FIELD(erase_note_format, magic),
+    FIELD(erase_note_format, version),
+    FIELD(erase_note_format, flags),
+    FIELD(erase_note_format, offset),
+    FIELD(erase_note_format, device_size),
+    FIELD(erase_note_format, pool),
+    FIELD(erase_note_format, device),
+    FIELD(erase_note_format, provider),
+    FIELD(erase_note_format, kek_number),
+    FIELD(erase_note_format, device_count),
+    FIELD(erase_note_format, end_count),
+    FIELD(erase_note_format, begun),
+    FIELD(erase_note_format, ends),
+    FIELD(erase_note_format, reserved),
+    FIELD(erase_note_format, mac),
 };
 
 struct constant {
