@@ -3,6 +3,7 @@
  * (SECURITY 2 to 4, 6).
  *
  *   prove     the present KEK opens every superblock
+ *   orders    the rate, for the number of the new DEK, where one is given (deep_rekey_file.c)
  *   slots     every superblock is written with a new DEK in a new key slot, the current one from now on, and read back; only
  *             then the group has it. Whatever begins is under it at once
  *   journal   it leaves the segments that have a header under the old key, and a publish moves its start behind them
@@ -12,7 +13,8 @@
  *             superblock is written without it, and read back; then it is wiped in memory
  *
  * What is done stands in the segment table alone, segment by segment, so a crash at any moment costs the copies that were not
- * published. Before the slots are in all superblocks the next open finds old ones next to new ones: that is what makes
+ * published. After the orders alone there is no job: they are of a key that does not exist, and the next job writes its own
+ * before it makes that. Before the slots are in all superblocks the next open finds old ones next to new ones: that is what makes
  * it go on, and devices that lack the new slot get it first. In "destroy" it finds the old slot on some devices, nothing under
  * it, and removes it there.
  *
@@ -555,7 +557,19 @@ static enum error begin(struct pool *pool, uint64_t rate) REQUIRES(pool->lock)
     return ERROR_NONE;
 }
 
-static enum error run(struct pool *pool, const struct provider_secret *secret, uint8_t kek[KEY_SIZE])
+/* Before a superblock names the new key: a crash finds its orders, or no such job. Without a rate only where orders are left
+ * over, of a job that did not come to its superblocks and would have brought this very key. Who lost the rate at a restart would
+ * be told so. */
+static void orders_begin(struct pool *pool, uint32_t data_key, uint64_t rate)
+{
+    enum error error = deep_rekey_orders_begin(pool->directory, &(struct deep_rekey_orders){data_key, rate, false});
+    if (error)
+        message(MESSAGE_WARNING, "pool %s: the rate of the deep rekey holds until the next start: %s", pool->directory,
+                error_sentence(error));
+    error_forget();
+}
+
+static enum error run(struct pool *pool, const struct provider_secret *secret, uint64_t rate, uint8_t kek[KEY_SIZE])
 {
     struct group *group = pool->group;
     struct rewrap rewrap = {.pool = pool, .group = group};
@@ -570,7 +584,9 @@ static enum error run(struct pool *pool, const struct provider_secret *secret, u
     TRY(rewrap_open_all(&rewrap, kek, false));
     if (rewrap_is_half_done(group))
         TRY(rewrap_under_one(&rewrap, &present, kek));
-    enum error error = slots_add(pool, deep_rekey_data_key(group) + 1, kek);
+    uint32_t data_key = deep_rekey_data_key(group) + 1;
+    orders_begin(pool, data_key, rate);
+    enum error error = slots_add(pool, data_key, kek);
     if (!error)
         return ERROR_NONE;
     error = error_prefix(error, "no data key was changed");
@@ -578,20 +594,9 @@ static enum error run(struct pool *pool, const struct provider_secret *secret, u
     /* Some superblocks may have the new slot, of which the group knows nothing: they are written as they were. */
     if (rewrap_under_one(&rewrap, &present, kek))
         message(MESSAGE_WARNING, "pool %s: some devices may have got a new data key, to which the next start moves all", pool->directory);
-    return sentence ? error_explain(error, "%s", sentence) : error;
-}
-
-/* The keys are in use, whatever comes now; who lost the rate at a restart would be told so. */
-static void begun(struct pool *pool, const uint8_t kek[KEY_SIZE], uint64_t rate)
-{
-    enum error error = rate ? deep_rekey_orders_keep(pool) : ERROR_NONE;
-    if (error)
-        message(MESSAGE_WARNING, "pool %s: the rate of the deep rekey holds until the next start: %s", pool->directory,
-                error_sentence(error));
-    if (!rate)
+    else
         deep_rekey_orders_forget(pool->directory);
-    error_forget();
-    arm(pool, kek);
+    return sentence ? error_explain(error, "%s", sentence) : error;
 }
 
 static enum error deep_rekey_in_use(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate)
@@ -602,11 +607,13 @@ static enum error deep_rekey_in_use(struct pool *pool, const struct pool_rekey_o
         return ERROR_NO_MEMORY;
     enum error error = deep_rekey_create(pool, rate); /* first: with two keys there has to be somebody who goes on */
     if (!error) {
-        error = run(pool, options->passphrase ? &secret : NULL, kek);
+        error = run(pool, options->passphrase ? &secret : NULL, rate, kek);
         if (error)
             deep_rekey_stop(pool);
-        else
-            begun(pool, kek, rate);
+        else if (!rate)
+            deep_rekey_orders_forget(pool->directory);
+        if (!error)
+            arm(pool, kek);
     }
     arena_free(kek);
     if (!error)

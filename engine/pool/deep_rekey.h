@@ -44,6 +44,8 @@ struct deep_rekey_orders {
 /* False where there are none of that job; what cannot be understood is told. */
 bool deep_rekey_orders_load(const char *directory, uint32_t data_key, struct deep_rekey_orders *orders);
 enum error deep_rekey_orders_save(const char *directory, const struct deep_rekey_orders *orders) CHECKED;
+/* The same of a job that is to begin; where there is nothing to say, only over what another left. */
+enum error deep_rekey_orders_begin(const char *directory, const struct deep_rekey_orders *orders) CHECKED;
 void deep_rekey_orders_forget(const char *directory);
 /* The orders of the job that is under way, as they are now, to the pool directory. Under pool->lock. */
 enum error deep_rekey_orders_keep(struct pool *pool) CHECKED;

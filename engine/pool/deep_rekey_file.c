@@ -6,7 +6,8 @@
  * It has no MAC: who can write the pool directory can pause a job by it, and stop the pool by other means. A file that cannot be
  * understood, or that is gone, costs the orders alone: the job goes on, as fast as it may.
  *
- * Replaced as a whole, so a crash leaves the old orders or the new. Under pool->lock, or by the thread that opens the pool; it is
+ * Written before the superblocks name the key that it speaks of, so no job is there without its orders; orders without a job are
+ * obeyed by none. Replaced as a whole, so a crash leaves the old orders or the new. Under pool->lock, or by the thread that opens the pool; it is
  * taken away by the job's thread, which is the only one to do that while there is a job.
  */
 #include <errno.h>
@@ -88,6 +89,15 @@ enum error deep_rekey_orders_save(const char *directory, const struct deep_rekey
                         "  \"rate\": \"%016" PRIx64 "\",\n  \"paused\": %d\n}\n",
                         VERSION, orders->data_key, orders->rate, orders->paused);
     return file_replace(path, text, (size_t)size);
+}
+
+enum error deep_rekey_orders_begin(const char *directory, const struct deep_rekey_orders *orders)
+{
+    AUTO_FREE char *path = file_join(directory, DEEP_REKEY_NAME);
+    if (!path)
+        return ERROR_NO_MEMORY;
+    bool none = orders->rate == 0 && access(path, F_OK) != 0 && errno == ENOENT;
+    return none ? ERROR_NONE : deep_rekey_orders_save(directory, orders);
 }
 
 void deep_rekey_orders_forget(const char *directory)

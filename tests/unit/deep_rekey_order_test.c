@@ -1,6 +1,6 @@
 /*
  * Orders to a deep rekey: a pause and a rate last over a clean restart, a crash and a lock; those of one job mean nothing to
- * the next, and a file that cannot be understood costs them alone. That a job that is told to go on comes to its end, and
+ * the next, they are there before the key that they are for, and a file that cannot be understood costs them alone. That a job that is told to go on comes to its end, and
  * takes its orders away.
  */
 #include <unistd.h>
@@ -95,6 +95,64 @@ static void orders_of_one_job_are_none_of_the_next(void **context)
     await_complete();
 }
 
+static const struct device_operations *honest;
+static struct device_operations watching;
+static unsigned superblocks_written;
+static bool orders_stood;
+static struct deep_rekey_orders orders_at_first;
+
+/* What a power failure at the first superblock of the new key would leave. */
+static void submit_watching(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ios[i]->operation == DEVICE_WRITE && ios[i]->offset == 0 && superblocks_written++ == 0)
+            orders_stood = deep_rekey_orders_load(fixture_directory, 2, &orders_at_first);
+    honest->submit(ios, count);
+}
+
+static void watch(void)
+{
+    honest = pool->group->devices[0]->operations;
+    watching = *honest;
+    watching.submit = submit_watching;
+    watching.run = NULL;
+    pool->group->devices[0]->operations = &watching;
+    superblocks_written = 0;
+}
+
+static void unwatch(void)
+{
+    pool->group->devices[0]->operations = honest;
+    assert_true(superblocks_written > 0);
+}
+
+static void a_crash_at_the_begin_keeps_the_rate(void **context)
+{
+    (void)context;
+    watch();
+    begin(SLOW);
+    unwatch();
+    assert_true(orders_stood && orders_at_first.rate == SLOW && !orders_at_first.paused);
+    pool_reopen(true);
+    assert_is(DEEP_REKEY_RUNNING, SLOW);
+}
+
+/* Of one that crashed before its superblocks: the next brings the same key. */
+static void orders_of_a_job_that_never_was_are_not_obeyed(void **context)
+{
+    struct deep_rekey_orders orders;
+    (void)context;
+    assert_fine(deep_rekey_orders_save(fixture_directory, &(struct deep_rekey_orders){2, SLOW, true}));
+    pool_reopen(true);
+    assert_is(DEEP_REKEY_NONE, 0);
+    watch();
+    begin(0);
+    unwatch();
+    assert_true(!orders_stood || (orders_at_first.rate == 0 && !orders_at_first.paused));
+    assert_false(deep_rekey_orders_load(fixture_directory, 2, &orders));
+    await_complete();
+}
+
 static void a_file_that_is_no_order_costs_nothing_else(void **context)
 {
     static const char *const texts[] = {
@@ -123,6 +181,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(orders_last_over_a_restart, setup, pool_teardown),
         cmocka_unit_test_setup_teardown(orders_of_one_job_are_none_of_the_next, setup, pool_teardown),
+        cmocka_unit_test_setup_teardown(a_crash_at_the_begin_keeps_the_rate, setup, pool_teardown),
+        cmocka_unit_test_setup_teardown(orders_of_a_job_that_never_was_are_not_obeyed, setup, pool_teardown),
         cmocka_unit_test_setup_teardown(a_file_that_is_no_order_costs_nothing_else, setup, pool_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
