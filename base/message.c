@@ -1,9 +1,10 @@
 /*
  * Messages: one line, one write(2), so that lines of several threads never mix and none waits in a buffer when the
  * process dies. Control characters become '?': a name that came from outside cannot forge a line or a terminal
- * sequence. No locks: the level is an atomic.
+ * sequence. No locks: the level is an atomic, and an alias is set while there is one thread.
  */
 #include "base/message.h"
+#include "base/message_alias.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -22,6 +23,7 @@
 #define LINE_SIZE 2048
 
 static atomic_int level_max = MESSAGE_INFO;
+static const char *alias_spelled, *alias_shown;
 
 /* systemd names the journal's socket by device and inode: standard error may have been redirected since. */
 static bool goes_to_journal(void)
@@ -60,6 +62,29 @@ static void write_whole(const char *line, size_t size)
     }
 }
 
+void message_alias_set(const char *spelled, const char *shown)
+{
+    alias_spelled = spelled;
+    alias_shown = shown;
+}
+
+void message_alias_apply(char *text, size_t size)
+{
+    size_t spelled = alias_spelled == NULL ? 0 : strlen(alias_spelled), shown = alias_shown == NULL ? 0 : strlen(alias_shown);
+    for (char *at = text; spelled != 0 && (at = strstr(at, alias_spelled)) != NULL;) {
+        char *rest = at + spelled;
+        if (isdigit((unsigned char)*rest) != 0) { /* another descriptor */
+            at = rest;
+            continue;
+        }
+        size_t room = size - (size_t)(at - text) - 1, put = MIN(shown, room), left = MIN(strlen(rest), room - put);
+        memmove(at + put, rest, left);
+        memcpy(at, alias_shown, put);
+        at += put;
+        at[left] = '\0';
+    }
+}
+
 void message(enum message_level level, const char *format, ...)
 {
     if ((int)level > atomic_load_explicit(&level_max, memory_order_relaxed))
@@ -76,6 +101,8 @@ void message(enum message_level level, const char *format, ...)
     int more = vsnprintf(line + length, sizeof line - length, format, arguments);
     va_end(arguments);
     length = MIN(length + (size_t)MAX(more, 0), sizeof line - 1);
+    message_alias_apply(line, sizeof line);
+    length = alias_spelled == NULL ? length : strlen(line);
     for (size_t i = 0; i < length; i++)
         if (iscntrl((unsigned char)line[i]))
             line[i] = '?';

@@ -5,8 +5,8 @@
  * be opened by that key before anything is written. Then the directory is made: key file, conf (last but the witness, since a directory
  * without it is no pool), and a new witness by an open that accepts what the disks say. That open is what
  * --accept-rollback is typed for: a witness that is lost cannot tell whether these disks are the newest. What fails takes
- * back what was made; the disks are written by that open only, as by any. Key file and conf are written by open directories that
- * were looked at, so that an exchange of names hands the key to nobody.
+ * back what was made; the disks are written by that open only, as by any. All is written, and read again, by open directories that
+ * were looked at, so that an exchange of names hands the key to nobody, and no other conf to that open.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/message_alias.h"
 #include "base/shell.h"
 #include "crypto/arena.h"
 #include "crypto/provider_key.h"
@@ -246,12 +247,30 @@ static enum error conf_make(struct import *import)
     return ERROR_NONE;
 }
 
+static enum error named_again(const char *link, const char *directory, enum error error)
+{
+    char sentence[2048];
+    snprintf(sentence, sizeof sentence, "%s", error_sentence(error));
+    message_alias_set(link, directory);
+    message_alias_apply(sentence, sizeof sentence);
+    message_alias_set(NULL, NULL);
+    return error_explain(error, "%s", sentence);
+}
+
+/* In the directory that was made, by its descriptor: another one that took its name would decide by its coffer.conf what is
+ * opened, and get the witness. */
 static enum error witness_make(struct import *import)
 {
     struct pool_open_options options = {.accept_rollback = true, .key = import->backup->key};
+    char link[LOST_DIRECTORY_PATH_SIZE];
     struct pool *pool;
-    TRY(pool_open(import->directory, &options, &pool));
-    return pool_close(pool);
+    lost_directory_path(import->opened, link);
+    message_alias_set(link, import->directory);
+    enum error error = pool_open(link, &options, &pool);
+    if (error == ERROR_NONE)
+        error = pool_close(pool);
+    message_alias_set(NULL, NULL);
+    return error == ERROR_NONE ? ERROR_NONE : named_again(link, import->directory, error);
 }
 
 static enum error take_back(const struct import *import, enum error error)
@@ -276,7 +295,8 @@ static enum error all_make(struct import *import)
     TRY(conf_make(import));
     struct lost_directory lost = lost_directory_of(import);
     TRY(lost_directory_name_check(&lost, import->opened));
-    return witness_make(import);
+    TRY(witness_make(import));
+    return lost_directory_name_check(&lost, import->opened);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------- */
@@ -317,8 +337,10 @@ static enum error import_run(struct import *import)
 static void dates_record(const struct import *import)
 {
     struct key_name key = {import->backup->provider, import->backup->kek_number, {0}};
+    char link[LOST_DIRECTORY_PATH_SIZE];
     memcpy(key.kcv, import->backup->kcv, KCV_SIZE);
-    if (key_dates_record(import->directory, KEY_BACKED_UP, &key) != ERROR_NONE)
+    lost_directory_path(import->opened, link);
+    if (key_dates_record(link, KEY_BACKED_UP, &key) != ERROR_NONE)
         error_forget();
 }
 

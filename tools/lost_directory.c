@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -111,6 +112,11 @@ enum error lost_directory_make(const struct lost_directory *lost, bool *made, in
     unfinished_remove(opened);
     *directory = opened;
     return ERROR_NONE;
+}
+
+void lost_directory_path(int directory, char path[LOST_DIRECTORY_PATH_SIZE])
+{
+    snprintf(path, LOST_DIRECTORY_PATH_SIZE, "/proc/self/fd/%d", directory);
 }
 
 enum error lost_directory_name_check(const struct lost_directory *lost, int directory)

@@ -24,6 +24,10 @@ enum error lost_directory_check(const struct lost_directory *lost) CHECKED;
  */
 enum error lost_directory_make(const struct lost_directory *lost, bool *made, int *directory) CHECKED;
 
+/* A path to it that no exchange of names leads elsewhere, while it is open. */
+#define LOST_DIRECTORY_PATH_SIZE 32
+void lost_directory_path(int directory, char path[LOST_DIRECTORY_PATH_SIZE]);
+
 /* Whether its name leads to it still: ERROR_ACCESS. Where not, nobody got what was written, but it lies elsewhere. */
 enum error lost_directory_name_check(const struct lost_directory *lost, int directory) CHECKED;
 

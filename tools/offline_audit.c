@@ -37,8 +37,8 @@ static const uint8_t *seal_key(const struct pool_conf *conf, const struct key_ba
     return NULL;
 }
 
-void offline_audit(struct tool *tool, const struct pool_conf *conf, const struct key_backup *key, const char *operation,
-                   const char *target, enum error result)
+void offline_audit_in(struct tool *tool, int directory, const struct pool_conf *conf, const struct key_backup *key,
+                      const char *operation, const char *target, enum error result)
 {
     struct pool_audit_entry entry = {.uid = (uint32_t)getuid(), .pid = (uint32_t)getpid()};
     AUTO_FREE char *sentence = result == ERROR_NONE ? NULL : strdup(error_sentence(result));
@@ -51,10 +51,18 @@ void offline_audit(struct tool *tool, const struct pool_conf *conf, const struct
     result_set(&entry, result);
     if (key != NULL)
         key_set(&entry, key);
-    enum error error = audit_pending_add(conf->directory, seal_key(conf, key, bytes), &entry);
+    const uint8_t *seal = seal_key(conf, key, bytes);
+    enum error error = directory < 0 ? audit_pending_add(conf->directory, seal, &entry)
+                                     : audit_pending_add_in(directory, conf->directory, seal, &entry);
     memory_cleanse(bytes, sizeof bytes);
     if (error != ERROR_NONE && result == ERROR_NONE)
         fprintf(tool->err, "coffer: this could not be recorded for the audit: %s\n", error_sentence(error));
     if (sentence != NULL)
         (void)!error_explain(result, "%s", sentence);
+}
+
+void offline_audit(struct tool *tool, const struct pool_conf *conf, const struct key_backup *key, const char *operation,
+                   const char *target, enum error result)
+{
+    offline_audit_in(tool, -1, conf, key, operation, target, result);
 }

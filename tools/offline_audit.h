@@ -16,4 +16,8 @@ struct pool_conf;
 void offline_audit(struct tool *tool, const struct pool_conf *conf, const struct key_backup *key, const char *operation,
                    const char *target, enum error result);
 
+/* The same in an open directory, whatever has the name of the conf's by now. */
+void offline_audit_in(struct tool *tool, int directory, const struct pool_conf *conf, const struct key_backup *key,
+                      const char *operation, const char *target, enum error result);
+
 #endif

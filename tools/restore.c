@@ -339,7 +339,7 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
     restoration->directory = arguments->positional[1];
     enum error error = restore(restoration, arguments);
     if (error == ERROR_NONE) {
-        offline_audit(tool, restoration->conf, NULL, "pool.restore", "the pool directory", ERROR_NONE);
+        offline_audit_in(tool, restoration->opened, restoration->conf, NULL, "pool.restore", "the pool directory", ERROR_NONE);
         error = tell(restoration, arguments->positional[0]);
     }
     if (restoration->opened >= 0)

@@ -47,9 +47,10 @@ static enum error locked_check(int descriptor, const char *path)
                : error_explain(ERROR_INVALID, "%s is no regular file with one name: move it away", path);
 }
 
-static enum error file_lock(const char *path, int how, int lock, int *descriptor)
+/* `name` is in the open directory, or a path (AT_FDCWD, not with O_CREAT); `path` is for sentences. */
+static enum error file_lock(int directory, const char *name, const char *path, int how, int lock, int *descriptor)
 {
-    int opened = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | how, 0600);
+    int opened = openat(directory, name, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | how, 0600);
     if (opened < 0)
         return failed(path, "open");
     enum error error = ERROR_NONE;
@@ -58,7 +59,7 @@ static enum error file_lock(const char *path, int how, int lock, int *descriptor
     if (!error)
         error = locked_check(opened, path);
     if (!error && how & O_CREAT)
-        error = owner_give(opened, path);
+        error = owner_give_below(opened, directory, path);
     if (error)
         close(opened);
     else
@@ -112,7 +113,7 @@ static enum error line_append(int descriptor, const char *path, const char *line
     return error;
 }
 
-enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry)
+enum error audit_pending_add_in(int opened, const char *directory, const uint8_t *key, const struct pool_audit_entry *entry)
 {
     AUTO_FREE char *path = file_join(directory, AUDIT_PENDING_NAME), *text = NULL;
     int descriptor;
@@ -121,10 +122,20 @@ enum error audit_pending_add(const char *directory, const uint8_t *key, const st
     TRY(line_make(key, entry, &text));
     enum error error = ERROR_AGAIN;
     for (int i = 0; i < ATTEMPTS && error == ERROR_AGAIN; i++)
-        error = file_lock(path, O_CREAT, 0, &descriptor);
+        error = file_lock(opened, AUDIT_PENDING_NAME, path, O_CREAT, 0, &descriptor);
     TRY(error);
     error = line_append(descriptor, path, text);
     close(descriptor);
+    return error;
+}
+
+enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry)
+{
+    int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0)
+        return failed(directory, "open");
+    enum error error = audit_pending_add_in(opened, directory, key, entry);
+    close(opened);
     return error;
 }
 
@@ -217,7 +228,7 @@ bool audit_pending_take(const char *directory, struct audit *audit)
     AUTO_FREE char *path = file_join(directory, AUDIT_PENDING_NAME);
     bool moved = false;
     int descriptor;
-    enum error error = path ? file_lock(path, 0, LOCK_NB, &descriptor) : ERROR_NO_MEMORY;
+    enum error error = path ? file_lock(AT_FDCWD, path, path, 0, LOCK_NB, &descriptor) : ERROR_NO_MEMORY;
     if (!error) {
         error = take(audit, path, descriptor, &moved);
         close(descriptor);

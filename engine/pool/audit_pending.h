@@ -25,6 +25,8 @@ struct audit;
 
 /* Adds a line, with the time of now, durable. `key`: audit_key_derive()'s; NULL: it is not at hand. ERROR_TOO_LARGE. */
 enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry) CHECKED;
+/* The same in an open directory, whatever has its name by now; `directory` is for sentences. */
+enum error audit_pending_add_in(int opened, const char *directory, const uint8_t *key, const struct pool_audit_entry *entry) CHECKED;
 
 /* Takes what is there, but no more than so many entries, into an audit that has begun, and cuts it off the file, or removes that.
  * After a crash in between lines are taken twice, never lost. Lines that are no entries become one, which counts them. What fails

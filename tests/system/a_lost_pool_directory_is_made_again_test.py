@@ -128,6 +128,38 @@ class LostDirectoryIsMadeAgain(unittest.TestCase):
         self.assertEqual(self.read("native.key"), self.key)
         self.serves()
 
+    def is_locked(self, path):
+        """By anybody, as the kernel lists it."""
+        with open("/proc/locks") as locks:
+            return f":{os.stat(path).st_ino} " in locks.read()
+
+    def test_another_directory_in_its_place_is_not_opened(self):
+        """Exchanged when the open that makes the witness has the disks; it waits in a message, for its standard error is full."""
+        self.make()
+        directory = self.pool.directory
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                os.write(writer, b"x")
+        os.set_blocking(writer, True)
+        process = subprocess.Popen([COFFER, *self.words("--accept-rollback")], stdout=subprocess.DEVNULL, stderr=writer,
+                                   env=self.pool.environment)
+        os.close(writer)
+        while not os.path.exists(os.path.join(directory, "coffer.conf")) or not self.is_locked(self.disks[0]):
+            self.assertIsNone(process.poll())
+        os.rename(directory, directory + ".mine")
+        os.mkdir(directory)
+        with os.fdopen(reader, "rb") as pipe:
+            said = pipe.read().decode().lstrip("x")
+        self.assertNotEqual(process.wait(), 0)
+        self.assertIn(f"pool {directory}: a new witness is made", said)
+        self.assertIn("another directory took the name", " ".join(said.split()))
+        self.assertNotIn("/proc/", said)
+        self.assertEqual(os.listdir(directory), [])
+        self.assertNotIn("coffer.conf", os.listdir(directory + ".mine"))
+        shutil.rmtree(directory + ".mine")
+
     def test_a_wrong_key_file_that_lies_there_is_told(self):
         """Another pool's, and an older one of this pool; the right one is left as it is."""
         self.make()

@@ -306,6 +306,25 @@ static void what_cannot_be_written_stays(void **state)
     assert_int_equal(rmdir(audit_path), 0);
 }
 
+/* Another directory took the name meanwhile. */
+static void a_line_goes_into_the_open_directory(void **state)
+{
+    struct pool_audit_entry entry = {.operation = "pool.restore", .target = "the pool directory", .result = "ok"};
+    char aside[80], there[160];
+    (void)state;
+    int opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    snprintf(aside, sizeof aside, "%s.aside", folder);
+    snprintf(there, sizeof there, "%s/" AUDIT_PENDING_NAME, aside);
+    assert_int_equal(rename(folder, aside), 0);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_fine(audit_pending_add_in(opened, folder, NULL, &entry));
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(there, F_OK), 0);
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(rename(aside, folder), 0);
+    close(opened);
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -322,6 +341,7 @@ int main(void)
         TEST(who_writes_just_now_is_not_waited_for),
         TEST(the_mark_has_room),
         TEST(what_cannot_be_written_stays),
+        TEST(a_line_goes_into_the_open_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/message.h"
+#include "base/message_alias.h"
 
 static char printed[4096];
 static int standard_error;
@@ -97,6 +98,23 @@ static void errno_survives_a_message(void **state)
     assert_int_equal(after, ENOTTY);
 }
 
+static void what_is_opened_by_a_number_is_told_by_its_name(void **state)
+{
+    char text[20] = "/fd/5/a /fd/51 /fd/5";
+    (void)state;
+    message_alias_set("/fd/5", "/srv/pool");
+    capture_begin();
+    message(MESSAGE_INFO, "%s", "/fd/5/disk of /fd/5, not /fd/51");
+    capture_end();
+    assert_non_null(strstr(printed, ": /srv/pool/disk of /srv/pool, not /fd/51\n"));
+    text[19] = '\0';
+    message_alias_apply(text, sizeof text);
+    assert_string_equal(text, "/srv/pool/a /fd/51 ");
+    message_alias_set(NULL, NULL);
+    message_alias_apply(text, sizeof text);
+    assert_string_equal(text, "/srv/pool/a /fd/51 ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +123,7 @@ int main(void)
         cmocka_unit_test(messages_above_the_level_are_dropped),
         cmocka_unit_test(a_line_for_the_journal_begins_with_its_priority),
         cmocka_unit_test(errno_survives_a_message),
+        cmocka_unit_test(what_is_opened_by_a_number_is_told_by_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
