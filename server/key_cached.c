@@ -85,6 +85,8 @@ bool key_cached_wants(const struct key_cached *cached, const struct kek_expected
     uint64_t life = expected->provider->cache_seconds;
     if (life == 0 || !expected->in_force || !expected->kek_kcv.known || clock_monotonic() < cached->retry)
         return false;
+    if (cached->ended_number == expected->number && uuid_equal(cached->ended_provider, expected->provider->id))
+        return false; /* its cache is gone, and stays so; the watch fetches it as ever */
     bool wants = look(expected, which->pool, &found) != ERROR_NONE ||
                  clock_seconds() - found.fetched >= MIN((uint64_t)RENEW_SECONDS, life / 4);
     error_forget();
@@ -192,9 +194,13 @@ bool key_cached_settle(struct key_cached *cached, struct pool *pool, const struc
     const struct provider_config *provider = expected->provider;
     const struct kmip_report *ended = ending(reports, provider->server_count), *kept = kept_one(reports, provider->server_count);
     if (ended != NULL) {
+        cached->ended_provider = provider->id;
+        cached->ended_number = which->number;
         end(cached, pool, provider, which->pool, ended);
         return false;
     }
+    if (one_answered(reports, provider->server_count))
+        cached->ended_number = 0;
     if (kept != NULL && expected->kek_kcv.known && is_from_cache(pool)) {
         pool_kek_answered(pool, KEK_ACTIVE);
         message(MESSAGE_NOTICE, "provider %s: %s gives the key that was cached in the TPM, and by which the pool was opened",

@@ -32,6 +32,8 @@ void key_cached_tell(struct pool *pool, json_t *json);
 struct key_cached {
     uint64_t retry;                /* clock_monotonic(): not before that, where the TPM failed */
     char failure[KEY_CACHED_TEXT]; /* what it failed for; empty where it did not */
+    struct uuid ended_provider;    /* the key that a server said came to its end, the last time that one answered: it is */
+    uint64_t ended_number;         /* not fetched for the cache; 0: none did */
     size_t left_count;
     struct uuid left[POOL_PROVIDERS_MAX]; /* whose cache cannot be destroyed, which was told */
 };

@@ -100,6 +100,28 @@ static void a_key_that_is_in_force_no_more_is_not_cached_again(void **context)
     assert_false(is_there());
 }
 
+/* It would be fetched at each look, every half minute, for a cache that it may not have. */
+static void a_key_that_a_server_calls_deactivated_is_not_fetched_for_the_cache(void **context)
+{
+    (void)context;
+    expected.kek_kcv.known = true;
+    cache_write(clock_seconds());
+    assert_false(key_cached_wants(&cached, &expected, &which));
+    report = (struct kmip_report){.server = "kms1", .state = kmip_state_name(KMIP_DEACTIVATED), .ended = true};
+    settle();
+    assert_false(is_there());
+    assert_false(key_cached_wants(&cached, &expected, &which));
+    expected.number = 2; /* another came into force */
+    assert_true(key_cached_wants(&cached, &expected, &which));
+    expected.number = 1;
+    report = (struct kmip_report){.server = "kms1", .error = ERROR_TIMED_OUT};
+    settle();
+    assert_false(key_cached_wants(&cached, &expected, &which));
+    report = (struct kmip_report){.server = "kms1", .state = kmip_state_name(KMIP_ACTIVE)};
+    settle();
+    assert_true(key_cached_wants(&cached, &expected, &which));
+}
+
 #define WITH_CACHE(name) cmocka_unit_test_setup_teardown(name, set_up, teardown)
 
 int main(void)
@@ -108,6 +130,7 @@ int main(void)
         WITH_CACHE(a_wrong_clock_destroys_nothing_while_no_server_answers),
         WITH_CACHE(what_is_no_cache_is_left_alone_and_told_once),
         WITH_CACHE(a_key_that_is_in_force_no_more_is_not_cached_again),
+        WITH_CACHE(a_key_that_a_server_calls_deactivated_is_not_fetched_for_the_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
