@@ -235,6 +235,21 @@ void key_cached_clear(struct key_cached *cached, const struct pool_conf *conf, c
 
 /* ---- the check ---------------------------------------------------------------------------------------------------- */
 
+/* What opened it last, and whether the TPM works, is not known then; what the file says is. */
+static void check_while_locked(const struct key_cached_facts *cached, const char *until, struct finding *finding)
+{
+    finding->severity = cached->on ? "note" : "ok";
+    if (cached->on && cached->present)
+        snprintf(finding->evidence, sizeof finding->evidence,
+                 "the pool is locked, and no key is in use; the one that is cached in the TPM would open it until %s where no key "
+                 "server can be reached", until);
+    else if (cached->on)
+        snprintf(finding->evidence, sizeof finding->evidence,
+                 "the pool is locked, and no key is cached in the TPM that would open it: %.*s", KEY_CACHED_TEXT, cached->why_not);
+    else
+        finding_good(finding, "the pool is locked, and no key of it is to be cached in the TPM");
+}
+
 void check_key_cached(const struct health_facts *facts, struct finding *finding)
 {
     const struct key_cached_facts *cached = &facts->cached;
@@ -243,7 +258,9 @@ void check_key_cached(const struct health_facts *facts, struct finding *finding)
     moment_minute(cached->fetched, fetched);
     moment_minute(cached->until, until);
     finding_good(finding, "no key is cached in the TPM: tpm-cache is not set, or the key is not on servers");
-    if (!status->locked && status->key_state != NULL && strcmp(status->key_state, "cached") == 0) {
+    if (status->locked) {
+        check_while_locked(cached, until, finding);
+    } else if (status->key_state != NULL && strcmp(status->key_state, "cached") == 0) {
         finding->severity = "warning";
         if (cached->present)
             snprintf(finding->evidence, sizeof finding->evidence,

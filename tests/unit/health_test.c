@@ -124,6 +124,34 @@ static void health_tells_of_the_key_in_the_cache(void **state)
     test_free(status);
 }
 
+/* What opens it, or opened it last, is in use no more. */
+static void health_says_what_the_cache_is_worth_while_the_pool_is_locked(void **state)
+{
+    (void)state;
+    struct pool_status *status = test_calloc(1, sizeof(*status));
+    status->encryption = status->locked = true;
+    static const struct {
+        bool on, present;
+        const char *severity, *words;
+    } cases[] = {
+        {true, true, "note", "the pool is locked, and no key is in use; the one that is cached in the TPM would open it until"},
+        {true, false, "note", "no key is cached in the TPM that would open it: for a reason"},
+        {false, false, "ok", "the pool is locked"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct health_facts facts = {.status = status, .self = "coffer", .unlock = {.looked = true, .servers = 1},
+                                     .cached = {.on = cases[i].on, .present = cases[i].present, .until = 1800086400,
+                                                .why_not = "for a reason"}};
+        snprintf(facts.unlock.cache_failure, sizeof(facts.unlock.cache_failure), "of before");
+        json_t *checks = health_json(&facts);
+        assert_string_equal(severity(checks, "KEY_FROM_CACHE"), cases[i].severity);
+        assert_non_null(strstr(evidence(checks, "KEY_FROM_CACHE"), cases[i].words));
+        assert_null(strstr(evidence(checks, "KEY_FROM_CACHE"), "of before"));
+        json_decref(checks);
+    }
+    test_free(status);
+}
+
 /* KMIP has neither seal nor path, which the other checks look at. */
 static void health_looks_at_a_pool_whose_key_is_on_servers(void **state)
 {
@@ -194,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health_tells_of_the_key_on_its_servers),
         cmocka_unit_test(health_tells_of_the_key_in_the_cache),
+        cmocka_unit_test(health_says_what_the_cache_is_worth_while_the_pool_is_locked),
         cmocka_unit_test(health_looks_at_a_pool_whose_key_is_on_servers),
         cmocka_unit_test(health_says_what_is_wrong_with_the_audit),
         cmocka_unit_test(health_tells_of_a_deep_rekey_that_is_paused),
