@@ -1,5 +1,6 @@
 /*
- * A tag may name a provider that is to come, so one that is misspelt is taken as well: who gives it is told which there are.
+ * A tag may name a provider that is to come, so one that is misspelt is taken as well: who gives it is told which there are, and which is
+ * the nearest.
  * No locks; nothing is written.
  */
 #include "server/hosts_note.h"
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/suggest.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/hosts.h"
@@ -24,10 +26,16 @@ static bool is_there(const struct pool_conf *conf, const char *name)
 static void note(const struct pool_conf *conf, const char *name, json_t *object)
 {
     char text[NOTE_SIZE];
+    const char *names[POOL_PROVIDERS_MAX];
+    for (size_t i = 0; i < conf->provider_count; i++)
+        names[i] = conf->providers[i].name;
+    const char *near = suggest(name, names, conf->provider_count);
     int size = snprintf(text, sizeof text, "no provider %s is in coffer.conf yet; there %s", name,
                         conf->provider_count == 0 ? "is none" : conf->provider_count == 1 ? "is: " : "are: ");
     for (size_t i = 0; i < conf->provider_count && (size_t)size < sizeof text; i++)
         size += snprintf(text + size, sizeof text - (size_t)size, "%s%s", i == 0 ? "" : ", ", conf->providers[i].name);
+    if (near != NULL && (size_t)size < sizeof text)
+        snprintf(text + size, sizeof text - (size_t)size, "; did you mean '" HOSTS_KMS "%s'?", near);
     json_object_set_new(object, "note", json_string(text));
 }
 

@@ -44,7 +44,7 @@ static enum error ask_reserved(struct tool *tool, const char *method, const char
 static void tell_note(struct tool *tool, const json_t *object)
 {
     if (json_object_get(object, "note") != NULL)
-        fprintf(tool->out, "Note: %s.\n", answer_word(object, "note"));
+        fprintf(tool->out, "Note: %s%s\n", answer_word(object, "note"), strchr(answer_word(object, "note"), '?') == NULL ? "." : "");
 }
 
 static enum error tell_created(struct tool *tool, const json_t *object)

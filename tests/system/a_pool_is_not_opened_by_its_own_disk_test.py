@@ -52,7 +52,7 @@ def main():
     said = pool.coffer("object", "create", "vm", "--size", "64M", "--hosts", "kms:kmip")
     assert "the disk of key provider kmip" in said and "Note" not in said, said
     said = pool.coffer("object", "set", "plain", "--hosts", "kms:kmpi")
-    assert "no provider kmpi is in coffer.conf yet; there are: kmip, file." in said, said
+    assert "no provider kmpi is in coffer.conf yet; there are: kmip, file; did you mean 'kms:kmip'?" in said, said
     assert "kmip, file" in pool.json("object", "set", "plain", "--hosts", "kms:kmpi")["note"]
     assert "or none" in pool.refused("object", "set", "plain", "--hosts", "off")
     assert "note" not in pool.json("object", "set", "plain", "--hosts", "none")
