@@ -205,11 +205,18 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
     (void)arguments;
     FILE *out = tool->out;
     fputs("# Completion of coffer for bash: source <(coffer completion bash)\n"
+          "_coffer_key_servers() {\n"
+          "    local name type rest\n"
+          "    \"${COMP_WORDS[0]}\" \"${@:2}\" key provider list 2>/dev/null | while read -r name type rest; do\n"
+          "        [[ $type == kmip ]] && echo \"$1$name\"\n"
+          "    done\n"
+          "}\n"
           "_coffer() {\n"
           "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
           "    local noun= verb= third= verbs= actions= options= seals='file passphrase tpm' word skip=\n"
+          "    local -a pool=() before=(\"${COMP_WORDS[@]:0:COMP_CWORD}\")\n"
           "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-          "        if [[ $skip ]]; then skip=; continue; fi\n"
+          "        if [[ $skip ]]; then skip=; pool=(-C \"$word\"); continue; fi\n"
           "        case $word in\n"
           "        -C|--directory) skip=1 ;;\n"
           "        -*) ;;\n"
@@ -220,6 +227,16 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
     print_completion_nouns(out);
     print_completion_options(out);
     print_completion_actions(out);
+    /* bash takes the colon of "kms:NAME" for a word of its own, and what is behind it for the one that is completed. */
+    fputs("    case \" ${before[*]: -3} $current\" in\n"
+          "    *' --hosts kms :')\n"
+          "        COMPREPLY=($(compgen -W \"$(_coffer_key_servers '' \"${pool[@]}\")\")); return ;;\n"
+          "    *' --hosts kms : '*)\n"
+          "        COMPREPLY=($(compgen -W \"$(_coffer_key_servers '' \"${pool[@]}\")\" -- \"$current\")); return ;;\n"
+          "    *' --hosts '\"$current\")\n"
+          "        COMPREPLY=($(compgen -W \"none $(_coffer_key_servers kms: \"${pool[@]}\")\" -- \"$current\")); return ;;\n"
+          "    esac\n",
+          out);
     fputs("    [[ $verb == restore ]] && seals='file passphrase'\n"
           "    case $previous in\n"
           "    -C|--directory) COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"

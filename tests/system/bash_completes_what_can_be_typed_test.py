@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """The completion for bash offers the actions of `key provider` and `key tpm`, the seals that fit, and files where one is to be
-named, whatever option takes it."""
+named, whatever option takes it; behind --hosts the key servers of the pool."""
 import os
 import subprocess
 import tempfile
 import unittest
 
-from coffer import COFFER, need, run
+from coffer import COFFER, Pool, need, run
 
 
 class BashCompletes(unittest.TestCase):
@@ -22,8 +22,9 @@ class BashCompletes(unittest.TestCase):
     def offered(self, *words):
         """What bash offers for the last of the words."""
         line = self.script + '\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _coffer; printf "%s\\n" "${COMPREPLY[@]}"'
+        path = os.path.dirname(COFFER) + ":" + os.environ["PATH"]
         result = subprocess.run(["bash", "-c", line, "bash", "coffer", *words], capture_output=True, text=True, check=True,
-                                cwd=self.directory.name)
+                                cwd=self.directory.name, env={**os.environ, "PATH": path})
         self.assertEqual(result.stderr, "")
         return result.stdout.split()
 
@@ -47,6 +48,23 @@ class BashCompletes(unittest.TestCase):
             self.assertEqual(self.offered(*words, "po"), ["pool.p12"], words)
         self.assertEqual(self.offered("object", "show", "po"), [])
         self.assertIn("--scan", self.offered("import", "x", "--"))
+
+    def test_key_servers_of_the_pool(self):
+        """Behind --hosts; bash takes "kms:NAME" for three words."""
+        pool = Pool("300M")
+        self.addCleanup(pool.remove)
+        with open(os.path.join(pool.directory, "coffer.conf"), "a") as conf:
+            for number, name in enumerate(("corp", "branch")):
+                conf.write(f"\n[provider {name}]\nid = 2222222{number}-2222-4222-8222-222222222222\ntype = kmip\nservers = kms1\n"
+                           "ca = ca.pem\ncertificate = host.pem\nkey = host.key\n")
+        set_hosts = ("-C", pool.directory, "object", "set", "vm", "--hosts")
+        self.assertEqual(self.offered(*set_hosts, ""), ["none", "kms:corp", "kms:branch"])
+        self.assertEqual(self.offered(*set_hosts, "k"), ["kms:corp", "kms:branch"])
+        self.assertEqual(self.offered(*set_hosts, "kms", ":"), ["corp", "branch"])
+        self.assertEqual(self.offered(*set_hosts, "kms", ":", "co"), ["corp"])
+        self.assertEqual(self.offered("-C", pool.directory, "object", "create", "vm", "--size", "1G", "--hosts", "kms", ":", ""),
+                         ["corp", "branch"])
+        self.assertEqual(self.offered("-C", "/nonexistent", "object", "set", "vm", "--hosts", ""), ["none"])
 
 
 if __name__ == "__main__":
