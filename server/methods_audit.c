@@ -4,6 +4,10 @@
  */
 #include "server/methods.h"
 
+#include <string.h>
+
+#include "engine/pool/audit_pending.h"
+
 #define ENTRIES_MAX 2000 /* of an answer */
 
 struct page {
@@ -12,6 +16,18 @@ struct page {
     bool failed; /* no memory */
     bool more;
 };
+
+/* `made`: when it was done; `time` is when it was entered. */
+static json_t *entry_json(const struct pool_audit_entry *entry)
+{
+    size_t size = strlen(entry->result);
+    uint64_t made = entry->time;
+    bool proved = true, offline = audit_pending_mark_read(entry->result, &size, &made, &proved);
+    return json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s%, s:b, s:b, s:I}", "number", (json_int_t)entry->number, "time",
+                     (json_int_t)entry->time, "uid", (json_int_t)entry->uid, "pid", (json_int_t)entry->pid, "operation",
+                     entry->operation, "target", entry->target, "key", entry->key, "result", entry->result, size, "offline", offline,
+                     "proved", proved, "made", (json_int_t)made);
+}
 
 static void entry_take(void *context, const struct pool_audit_entry *entry)
 {
@@ -22,12 +38,7 @@ static void entry_take(void *context, const struct pool_audit_entry *entry)
         page->more = true;
         return;
     }
-    page->failed = json_array_append_new(
-                       page->entries,
-                       json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s}", "number", (json_int_t)entry->number, "time",
-                                 (json_int_t)entry->time, "uid", (json_int_t)entry->uid, "pid", (json_int_t)entry->pid,
-                                 "operation", entry->operation, "target", entry->target, "key", entry->key, "result",
-                                 entry->result)) != 0;
+    page->failed = json_array_append_new(page->entries, entry_json(entry)) != 0;
 }
 
 enum error method_key_audit(struct methods *methods, json_t *parameters, json_t **result)

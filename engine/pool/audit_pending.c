@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -149,6 +150,27 @@ static void result_mark(struct pool_audit_entry *entry, bool proved)
                                    moment_utc(entry->time, when));
     size_t used = MIN(strlen(entry->result), sizeof entry->result - size - 1);
     memcpy(entry->result + used, mark, size + 1);
+}
+
+/* The last one: what stands before it may have come from outside. */
+bool audit_pending_mark_read(const char *result, size_t *size, uint64_t *made, bool *proved)
+{
+    static const char offline[] = "; offline, ", unproven[] = "unproven, ";
+    const char *mark = NULL;
+    struct tm utc = {0};
+    for (const char *next = result; (next = strstr(next, offline)) != NULL; next++)
+        mark = next;
+    if (!mark)
+        return false;
+    const char *when = mark + strlen(offline);
+    *proved = strncmp(when, unproven, strlen(unproven)) != 0;
+    when += *proved ? 0 : strlen(unproven);
+    const char *end = strcmp(when, "?") == 0 ? when + 1 : strptime(when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    if (!end || *end != '\0')
+        return false;
+    *made = *when == '?' ? 0 : (uint64_t)timegm(&utc);
+    *size = (size_t)(mark - result);
+    return true;
 }
 
 struct taking {
