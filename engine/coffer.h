@@ -229,6 +229,7 @@ struct pool_audit_verdict {
     uint64_t anchored; /* the last entry of which witness and devices know number and seal */
     uint64_t faults;
     char sentence[AUDIT_SENTENCE_MAX]; /* the first fault */
+    uint64_t whole_from, whole_to;     /* of the last entries those that follow from one another; 0: not even the last does */
 };
 typedef void pool_audit_visit(void *context, const struct pool_audit_entry *entry);
 /* Reads the whole file, verifies each entry and the anchors, and tells each entry, also behind a fault. ERROR_LOCKED;

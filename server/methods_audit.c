@@ -55,8 +55,9 @@ enum error method_key_audit(struct methods *methods, json_t *parameters, json_t 
         json_decref(page.entries);
         return error != ERROR_NONE ? error : ERROR_NO_MEMORY;
     }
-    *result = json_pack("{s:o, s:b, s:I, s:I, s:I, s:s}", "list", page.entries, "more", page.more, "entries",
+    *result = json_pack("{s:o, s:b, s:I, s:I, s:I, s:s, s:I, s:I}", "list", page.entries, "more", page.more, "entries",
                         (json_int_t)verdict.entries, "anchored", (json_int_t)verdict.anchored, "faults",
-                        (json_int_t)verdict.faults, "fault", verdict.sentence);
+                        (json_int_t)verdict.faults, "fault", verdict.sentence, "whole_from", (json_int_t)verdict.whole_from, "whole_to",
+                        (json_int_t)verdict.whole_to);
     return *result == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
 }

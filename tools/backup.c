@@ -104,7 +104,10 @@ static void absent_print(FILE *out, const struct bundle *bundle)
 {
     for (size_t i = 0; i < bundle->count; i++) {
         char path[2 * PATH_MAX];
-        if (bundle->items[i].kind == BUNDLE_ABSENT)
+        if (bundle->items[i].kind == BUNDLE_ABSENT && backup_is_of_record(&bundle->items[i]))
+            fprintf(out, "Not in it: the %s: copy %s to another machine by itself.\n", bundle->items[i].name,
+                    text_name((const char *)bundle->items[i].data, path, sizeof path));
+        else if (bundle->items[i].kind == BUNDLE_ABSENT)
             fprintf(out, "Not in it: %s, %s. Keep that by itself.\n", bundle->items[i].name,
                     text_name((const char *)bundle->items[i].data, path, sizeof path));
     }
@@ -325,7 +328,7 @@ const struct command command_backup = {
     .text = "Makes FILE of what the pool directory holds: coffer.conf, key files as they lie there (sealed by a TPM, a\n"
             "passphrase, or not), certificates, recovery.json, deep-rekey, key-dates, key-ages, the audit, and of each device\n"
             "the superblock with its wrapped keys. All is encrypted under a passphrase (scrypt, AES-256-GCM). Not in it: what the disks hold; the\n"
-            "witness; what lies elsewhere, a key on a stick, which is named. FILE must not exist, nor lie in the pool directory\n"
+            "witness; what lies elsewhere, a key on a stick, which is named; of an audit above 32 MiB the oldest entries. FILE must not exist, nor lie in the pool directory\n"
             "or on a disk that a pool serves. It is read back before it counts. No key is needed; the daemon may run and is not asked.\n"
             "Where the key is sealed in a TPM or kept by key servers this opens no disk without them: keep a `key backup` too.\n"
             "Of a key that lies in the directory unsealed, who has FILE and its passphrase has the pool's key.\n"

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #include "engine/pool/key_ages.h"
 #include "engine/pool/key_dates.h"
 #include "engine/pool/superblock_copy.h"
+#include "tools/backup_audit.h"
 
 #define FILE_BYTES_MAX  (1u << 20)
 #define AUDIT_BYTES_MAX (32u << 20)
@@ -173,6 +175,47 @@ static enum error devices_add(struct gathering *gathering)
     return ERROR_NONE;
 }
 
+/* ---- the audit ------------------------------------------------------------------------------------------------------ */
+
+/* In the way in which what lies elsewhere is named; restore and the comparison of two backups know it by its begin. */
+static enum error record_absent_add(struct gathering *gathering, const char *name, uint64_t first, const char *path)
+{
+    char what[STREAM_NAME_SIZE];
+    if (first == UINT64_MAX)
+        snprintf(what, sizeof what, "%s but for its end", name);
+    else
+        snprintf(what, sizeof what, "%s before entry %" PRIu64, name, first);
+    return bundle_add(gathering->bundle, BUNDLE_ABSENT, what, path, strlen(path));
+}
+
+/* It records, and opens nothing: however much there is keeps no backup from being made. */
+static enum error record_add(struct gathering *gathering, const char *name, size_t size_max)
+{
+    AUTO_FREE char *path = file_join(gathering->root, name), *data = NULL;
+    struct stat status;
+    uint64_t first;
+    size_t size;
+    if (path == NULL)
+        return ERROR_NO_MEMORY;
+    enum error error = backup_audit_read(gathering->directory, name, path, size_max, &status, &data, &size, &first);
+    if (error == ERROR_NOT_FOUND) {
+        error_forget();
+        return ERROR_NONE;
+    }
+    TRY(error);
+    TRY(owner_check(gathering, &status, path));
+    TRY(bundle_add(gathering->bundle, BUNDLE_FILE, name, data, size));
+    return first == 0 ? ERROR_NONE : record_absent_add(gathering, name, first, path);
+}
+
+/* Last, of what room is left: both, and a word on each. */
+static enum error records_add(struct gathering *gathering)
+{
+    size_t used = gathering->bundle->bytes + 2 * PATH_MAX + FILE_BYTES_MAX;
+    TRY(record_add(gathering, AUDIT_PENDING_NAME, FILE_BYTES_MAX));
+    return record_add(gathering, AUDIT_NAME, used < BUNDLE_BYTES_MAX ? MIN(AUDIT_BYTES_MAX, BUNDLE_BYTES_MAX - used) : 0);
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------------------------ */
 
 static enum error all_add(struct gathering *gathering)
@@ -185,9 +228,8 @@ static enum error all_add(struct gathering *gathering)
     TRY(file_add_if_there(gathering, DEEP_REKEY_NAME, FILE_BYTES_MAX));
     TRY(file_add_if_there(gathering, KEY_DATES_NAME, FILE_BYTES_MAX));
     TRY(file_add_if_there(gathering, KEY_AGES_NAME, FILE_BYTES_MAX));
-    TRY(file_add_if_there(gathering, AUDIT_NAME, AUDIT_BYTES_MAX));
-    TRY(file_add_if_there(gathering, AUDIT_PENDING_NAME, FILE_BYTES_MAX));
-    return devices_add(gathering);
+    TRY(devices_add(gathering));
+    return records_add(gathering);
 }
 
 static enum error root_add(struct gathering *gathering)
@@ -225,6 +267,11 @@ static enum error gather_once(const struct pool_conf *conf, struct bundle **bund
     return error;
 }
 
+bool backup_is_of_record(const struct bundle_item *absent)
+{
+    return strncmp(absent->name, BACKUP_RECORD, strlen(BACKUP_RECORD)) == 0;
+}
+
 static bool item_is_same(const struct bundle *other, const struct bundle_item *item)
 {
     const struct bundle_item *found = bundle_find(other, item->kind, item->name);
@@ -235,7 +282,7 @@ static bool item_is_same(const struct bundle *other, const struct bundle_item *i
 static bool is_record(const struct bundle_item *item)
 {
     static const char *const names[] = {AUDIT_NAME, AUDIT_PENDING_NAME, KEY_DATES_NAME, KEY_AGES_NAME, DEEP_REKEY_NAME};
-    bool found = false;
+    bool found = item->kind == BUNDLE_ABSENT && backup_is_of_record(item);
     for (size_t i = 0; i < COUNT_OF(names); i++)
         found = found || (item->kind == BUNDLE_FILE && strcmp(item->name, names[i]) == 0);
     return found;

@@ -13,6 +13,11 @@
  */
 enum error backup_gather(const struct pool_conf *conf, struct bundle **bundle) CHECKED;
 
+/* What of the audit is not in it stands among what is absent, by such a name: the oldest part where not all had room. It
+ * outdates no backup. */
+#define BACKUP_RECORD "audit"
+bool backup_is_of_record(const struct bundle_item *absent);
+
 /* Whether both hold the same, whenever they were made; else *what is a name of what differs. */
 bool backup_is_same(const struct bundle *a, const struct bundle *b, const char **what);
 /* Whether what the backup is good for is as it was: without the audit, dates, ages and orders. */

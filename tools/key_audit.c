@@ -55,6 +55,15 @@ static void print_whole(FILE *out, uint64_t entries, uint64_t anchored)
         fprintf(out, "up to number %" PRIu64 " that is known apart from the file as well.\n", anchored);
 }
 
+/* The newest entries that follow from one another, whatever is wrong before them. */
+static void print_part(FILE *out, uint64_t from, uint64_t to)
+{
+    if (from != 0 && from == to)
+        fprintf(out, "Entry %" PRIu64 ", the last, follows from the one before it.\n", to);
+    else if (from != 0)
+        fprintf(out, "Entries %" PRIu64 " to %" PRIu64 ", the last ones, are as they were written, each upon the one before.\n", from, to);
+}
+
 static enum error print_audit(struct tool *tool, const json_t *audit)
 {
     struct table *table = table_create(columns, COUNT_OF(columns));
@@ -68,10 +77,12 @@ static enum error print_audit(struct tool *tool, const json_t *audit)
     uint64_t faults = answer_figure(audit, "faults");
     if (faults == 0)
         print_whole(tool->out, answer_figure(audit, "entries"), answer_figure(audit, "anchored"));
-    else
+    else {
         fprintf(tool->out, "The audit is not whole: %s%s. Keep the file `audit` of the pool directory as it is for whoever looks "
                            "into it; what is done from now on is recorded behind it.\n",
                 fault, faults > 1 ? ", and more" : "");
+        print_part(tool->out, answer_figure(audit, "whole_from"), answer_figure(audit, "whole_to"));
+    }
     return ERROR_NONE;
 }
 
@@ -126,7 +137,8 @@ const struct command command_key_audit = {
             "under a key of the pool; number and seal of the last one stand in the witness and on every device too. So what\n"
             "was changed, taken out, cut off or replaced is found and named, and this command ends with an error.\n"
             "What commands did by themselves, beside the daemon, is marked `offline`, and `unproven` where they had no key to seal it\n"
-            "(in JSON: `offline`, `proved`, and `made`, when it was done).\n"
+            "(in JSON: `offline`, `proved`, and `made`, when it was done). Where the audit is not whole, `whole_from` and `whole_to`\n"
+            "say which of its last entries follow from one another: after a restore of a backup that had no room for all.\n"
             "Who holds the pool's keys could write another audit, but not what was copied elsewhere before: copy it to\n"
             "another machine now and then (`coffer --json key audit`). The pool must be unlocked: a locked one has no key to\n"
             "verify it with.",

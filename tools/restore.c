@@ -22,6 +22,7 @@
 #include "engine/pool/superblock_copy.h"
 #include "engine/pool/witness.h"
 #include "tools/backup.h"
+#include "tools/backup_gather.h"
 #include "tools/command.h"
 #include "tools/lost_directory.h"
 #include "tools/offline_audit.h"
@@ -287,7 +288,10 @@ static void missing_tell(const struct restoration *restoration, const char *path
 static void lacking_tell(const struct restoration *restoration, const struct bundle_item *item)
 {
     char shown[2 * PATH_MAX];
-    if (item->kind == BUNDLE_ABSENT && access((const char *)item->data, F_OK) == 0)
+    if (item->kind == BUNDLE_ABSENT && backup_is_of_record(item))
+        fprintf(restoration->tool->out, "Not in the backup: the %s. `coffer key audit` says for ever that it is missing, and from which "
+                                        "entry on the rest is whole.\n", item->name);
+    else if (item->kind == BUNDLE_ABSENT && access((const char *)item->data, F_OK) == 0)
         fprintf(restoration->tool->out, "Not in the backup: the %s. What lies at %s is taken.\n", item->name,
                 text_name((const char *)item->data, shown, sizeof shown));
 }

@@ -438,6 +438,24 @@ struct reading {
             snprintf((reading)->verdict->sentence, sizeof(reading)->verdict->sentence, __VA_ARGS__);                              \
     } while (0)
 
+/* Of a backup that had no room for all, or of a file that somebody cut: nothing tells the two apart, so it is a fault for ever. */
+static void number_fault(struct reading *reading, unsigned long long number)
+{
+    unsigned long long at = reading->line, expected = reading->number + 1;
+    if (at == 1 && number > 1)
+        FAULT(reading, "line 1 is entry %llu, entry 1 was expected: %llu are missing at its begin", number, number - 1);
+    else
+        FAULT(reading, "line %llu is entry %llu, entry %llu was expected", at, number, expected);
+}
+
+/* The first line of a file that begins later does not follow: what its seal stands upon is missing. */
+static void run_extend(struct reading *reading, uint64_t number, bool follows)
+{
+    struct pool_audit_verdict *verdict = reading->verdict;
+    verdict->whole_from = follows ? (verdict->whole_from ? verdict->whole_from : number) : 0;
+    verdict->whole_to = follows ? number : 0;
+}
+
 static enum error line_judge(struct reading *reading, const char *text, size_t size)
 {
     struct audit_line line;
@@ -448,20 +466,24 @@ static enum error line_judge(struct reading *reading, const char *text, size_t s
         error_forget();
         FAULT(reading, "line %llu is no entry", at);
         memset(reading->before, 0, SEAL_SIZE);
+        run_extend(reading, 0, false);
         return ERROR_NONE;
     }
     TRY(error);
     unsigned long long number = line.entry.number;
     TRY(audit_seal(reading->audit->key, reading->before, &line.entry, seal));
+    bool follows = number == reading->number + 1 && memory_compare_constant_time(seal, line.seal, SEAL_SIZE) == 0;
     if (number != reading->number + 1)
-        FAULT(reading, "line %llu is entry %llu, entry %llu was expected", at, number, (unsigned long long)reading->number + 1);
-    else if (memory_compare_constant_time(seal, line.seal, SEAL_SIZE) != 0)
+        number_fault(reading, number);
+    else if (!follows)
         FAULT(reading, "entry %llu was changed, or one before it", number);
     if (number == reading->anchor->count) {
         reading->anchor_seen = true;
         if (memory_compare_constant_time(line.seal, reading->anchor->head, SEAL_SIZE) != 0)
             FAULT(reading, "entry %llu is not the one that was anchored: the file was replaced", number);
+        follows = follows && memory_compare_constant_time(line.seal, reading->anchor->head, SEAL_SIZE) == 0;
     }
+    run_extend(reading, number, follows);
     reading->number = number;
     memcpy(reading->before, line.seal, SEAL_SIZE);
     reading->verdict->entries++;

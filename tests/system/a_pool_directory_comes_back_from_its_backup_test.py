@@ -127,6 +127,40 @@ class DirectoryComesBack(unittest.TestCase):
         self.pool.stop()
         self.pool.check()
 
+    def test_an_audit_keeps_no_backup_from_being_made(self):
+        """The oldest part of one that has no room is left out, and told."""
+        self.pool.start()
+        self.pool.stop()
+        self.pool.start()
+        self.pool.stop()
+        lines = self.read("audit").splitlines(keepends=True)
+        self.assertGreaterEqual(len(lines), 4)
+        with open(self.path("audit"), "wb") as file:  # what is before the last lines has no room
+            file.write(b"x" * (33 * MIB) + b"\n" + b"".join(lines[2:]))
+        os.chmod(self.path("audit"), 0o600)
+        self.assertIn("Not in it: the audit before entry 3:", self.backup())
+        answer = self.verify("-C", self.directory)
+        self.assertEqual(answer.returncode, 0, answer)
+        told = json.loads(answer.stdout)
+        self.assertEqual(told["absent"], [{"what": "audit before entry 3", "path": self.path("audit")}])
+        self.assertFalse(told["outdated"])
+        shutil.rmtree(self.directory)
+        said = " ".join(self.restore().split())
+        self.assertIn("Not in the backup: the audit before entry 3. `coffer key audit` says for ever that it is missing", said)
+        self.assertEqual(self.read("audit"), b"".join(lines[2:]))
+        self.pool.start("--accept-rollback")
+        words = [COFFER, "-C", self.directory, "key", "audit"]
+        for _ in range(2):
+            answer = subprocess.run(words, capture_output=True, text=True)
+            self.assertEqual(answer.returncode, 1, answer)
+            said = " ".join(answer.stdout.split())
+            self.assertIn("line 1 is entry 3, entry 1 was expected: 2 are missing at its begin", said)
+            self.assertIn("Entries 4 to ", said)
+        whole = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True).stdout)
+        self.assertEqual((whole["whole_from"], whole["whole_to"]), (4, whole["list"][-1]["number"]))
+        restored = [entry for entry in whole["list"] if entry["operation"] == "pool.restore"]
+        self.assertEqual([(entry["result"], entry["offline"], entry["proved"]) for entry in restored], [("ok", True, False)])
+
     def test_what_is_wrong_with_a_backup_is_told(self):
         self.backup()
         self.write(self.password, "wrong\n")

@@ -167,6 +167,29 @@ static void every_changed_byte_is_found(void **state)
     assert_int_equal(verdict.faults, 0);
 }
 
+/* As a restore leaves it, of a backup that had no room for all, or as somebody left it who took them off. */
+static void a_begin_that_is_missing_is_told_for_ever_and_the_rest_is_proved(void **state)
+{
+    (void)state;
+    size_t size, end;
+    AUTO_FREE char *text = file_text(&size);
+    line_at(text, 1, &end);
+    read_whole();
+    assert_true(verdict.whole_from == 1 && verdict.whole_to == ENTRIES);
+    file_put(text + end, size - end); /* 3 is the first that is there: nothing proves it */
+    read_whole();
+    assert_int_equal(verdict.faults, 1);
+    assert_non_null(strstr(verdict.sentence, "line 1 is entry 3, entry 1 was expected: 2 are missing at its begin"));
+    assert_true(verdict.whole_from == 4 && verdict.whole_to == ENTRIES);
+    text[size - 4] = text[size - 4] == '0' ? '1' : '0'; /* of the last seal */
+    file_put(text + end, size - end);
+    read_whole();
+    assert_true(verdict.faults > 1 && verdict.whole_from == 0 && verdict.whole_to == 0);
+    file_put(text, 0);
+    read_whole();
+    assert_true(verdict.faults == 1 && verdict.whole_from == 0 && verdict.whole_to == 0);
+}
+
 static void an_entry_that_was_taken_out_is_missed(void **state)
 {
     (void)state;
@@ -422,6 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_changed_entry_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(every_changed_byte_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_begin_that_is_missing_is_told_for_ever_and_the_rest_is_proved, setup, teardown),
         cmocka_unit_test_setup_teardown(an_entry_that_was_taken_out_is_missed, setup, teardown),
         cmocka_unit_test_setup_teardown(two_that_changed_places_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(an_end_that_was_cut_off_is_missed, setup, teardown),
