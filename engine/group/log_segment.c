@@ -278,7 +278,7 @@ static bool wants_further(const struct log *log)
     const struct group *group = log->group;
     uint64_t ahead = (1 + (uint64_t)log->further_count) * segment_size(&group->segments);
     return log->kind == SEGMENT_JOURNAL && log->further_count < LOG_FURTHER_MAX && ahead < JOURNAL_AHEAD_BYTES &&
-           group->segments.free_total >= group_commit_least(group) + AHEAD_ROOM;
+           group_clean_room(group) >= 2 * AHEAD_ROOM; /* of it one is what commits leave to the cleaner */
 }
 
 /* One thread at a time. Under the group's lock. */

@@ -14,12 +14,28 @@ static void durable_take(struct replay *replay, const struct append_format *appe
     *durable = MAX(*durable, le64_get(append->durable));
 }
 
-/* The header of a named segment is unreadable, or not the one named: every slot that the table calls free is asked
- * whether it holds a journal segment younger than that. (Serials rise along the chain, so what is left of older lives is
- * passed over.) */
+/* What the table calls a segment of the journal was prepared ahead before a publish, or written since: it has its keys, whether
+ * its header can be read or not. */
+static enum error durable_in_table(struct replay *replay, uint64_t named, uint64_t *durable)
+{
+    struct segments *segments = &replay->group->segments;
+    for (uint32_t i = 0; i < segments->count; i++) {
+        const struct segment *segment = &segments->table[i];
+        if (segment->state == SLOT_FREE || segment->kind != SEGMENT_JOURNAL || segment->serial < named)
+            continue;
+        struct place place = {segment->serial, segment_device(segments, i), segment_slot(segments, i), 1};
+        TRY(replay_segment_walk(replay, place, durable_take, durable));
+    }
+    return ERROR_NONE;
+}
+
+/* The header of a named segment is unreadable, or not the one named: that one and all younger ones that the table knows are asked,
+ * and every slot that it calls free whether it holds a journal segment younger than that. (Serials rise along the chain, so what is
+ * left of older lives is passed over.) */
 static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64_t *durable)
 {
     struct group *group = replay->group;
+    TRY(durable_in_table(replay, named, durable));
     message(MESSAGE_INFO, "group %s: segment %llu, which the journal names, is not there (a crash may have come first); the "
                           "headers of %u free segments are asked for anything younger",
             group_name(group), (unsigned long long)named, group->segments.free_total);
@@ -42,8 +58,10 @@ static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64
 enum error replay_durable_behind(struct replay *replay, uint64_t *durable)
 {
     struct place place = replay->place;
-    for (int segments = 0; segments < 2 && place.serial; segments++) {
+    for (unsigned segments = 0; segments < 2 + LOG_FURTHER_MAX && place.serial; segments++) {
         struct segment_header header;
+        if (segments >= 2 && segment_find(&replay->group->segments, place.serial) == SEGMENT_NONE)
+            return ERROR_NONE; /* what was prepared ahead and not published has to be taken to be looked at */
         enum error error = segment_header_read(replay->group, place.device, place.slot, place.serial, &header);
         if (error == ERROR_NOT_FOUND)
             return durable_anywhere(replay, place.serial, durable);

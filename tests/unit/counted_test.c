@@ -85,12 +85,19 @@ static void reading_ahead_leaves_nothing_to_read(void **state)
     fixture_refuse_no_more();
 }
 
+/* With so much space that nothing is moved meanwhile. */
+static int setup(void **state)
+{
+    *state = fixture_begin(1, 2 * FIXTURE_DEVICE_SIZE, true);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(chunks_all_over_the_table_have_their_own_places, fixture_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(what_is_not_counted_or_never_was_has_no_place, fixture_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(reading_ahead_leaves_nothing_to_read, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(chunks_all_over_the_table_have_their_own_places, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_counted_or_never_was_has_no_place, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(reading_ahead_leaves_nothing_to_read, setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
