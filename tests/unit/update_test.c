@@ -84,6 +84,7 @@ static enum error update(struct fixture *f, const uint64_t *numbers, size_t coun
                                  .apply = apply,
                                  .drop = drop_top};
     enum error error = tree_update(&merge, &update);
+    free(merge.outdated);
     if (!error)
         memcpy(model, wanted, sizeof model);
     return error;
