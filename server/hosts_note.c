@@ -1,6 +1,6 @@
 /*
- * A tag may name a provider that is to come, so one that is misspelt is taken as well: who gives it is told which there are, and which is
- * the nearest.
+ * A tag may name a provider that is to come, so one that is misspelt is taken as well: who gives it is told which key servers
+ * could be meant, and which is the nearest.
  * No locks; nothing is written.
  */
 #include "server/hosts_note.h"
@@ -23,17 +23,26 @@ static bool is_there(const struct pool_conf *conf, const char *name)
     return false;
 }
 
+/* Key servers that may have the tag: who has the key in force is refused. */
+static size_t names_find(const struct pool_conf *conf, const char *names[POOL_PROVIDERS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < conf->provider_count; i++)
+        if (&conf->providers[i] != conf->provider && strcmp(conf->providers[i].type, "kmip") == 0)
+            names[count++] = conf->providers[i].name;
+    return count;
+}
+
 static void note(const struct pool_conf *conf, const char *name, json_t *object)
 {
     char text[NOTE_SIZE];
     const char *names[POOL_PROVIDERS_MAX];
-    for (size_t i = 0; i < conf->provider_count; i++)
-        names[i] = conf->providers[i].name;
-    const char *near = suggest(name, names, conf->provider_count);
-    int size = snprintf(text, sizeof text, "no provider %s is in coffer.conf yet; there %s", name,
-                        conf->provider_count == 0 ? "is none" : conf->provider_count == 1 ? "is: " : "are: ");
-    for (size_t i = 0; i < conf->provider_count && (size_t)size < sizeof text; i++)
-        size += snprintf(text + size, sizeof text - (size_t)size, "%s%s", i == 0 ? "" : ", ", conf->providers[i].name);
+    size_t count = names_find(conf, names);
+    const char *near = suggest(name, names, count);
+    int size = snprintf(text, sizeof text, "no provider %s is in coffer.conf yet; key servers that are not in force: %s", name,
+                        count == 0 ? "none" : "");
+    for (size_t i = 0; i < count && (size_t)size < sizeof text; i++)
+        size += snprintf(text + size, sizeof text - (size_t)size, "%s%s", i == 0 ? "" : ", ", names[i]);
     if (near != NULL && (size_t)size < sizeof text)
         snprintf(text + size, sizeof text - (size_t)size, "; did you mean '" HOSTS_KMS "%s'?", near);
     json_object_set_new(object, "note", json_string(text));

@@ -206,9 +206,9 @@ static enum error run_completion(struct tool *tool, const struct arguments *argu
     FILE *out = tool->out;
     fputs("# Completion of coffer for bash: source <(coffer completion bash)\n"
           "_coffer_key_servers() {\n"
-          "    local name type rest\n"
-          "    \"${COMP_WORDS[0]}\" \"${@:2}\" key provider list 2>/dev/null | while read -r name type rest; do\n"
-          "        [[ $type == kmip ]] && echo \"$1$name\"\n"
+          "    local name type seal use rest\n"
+          "    \"${COMP_WORDS[0]}\" \"${@:2}\" key provider list 2>/dev/null | while read -r name type seal use rest; do\n"
+          "        [[ $type == kmip && $use == - ]] && echo \"$1$name\"\n"
           "    done\n"
           "}\n"
           "_coffer() {\n"

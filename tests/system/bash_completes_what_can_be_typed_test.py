@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The completion for bash offers the actions of `key provider` and `key tpm`, the seals that fit, and files where one is to be
-named, whatever option takes it; behind --hosts the key servers of the pool."""
+named, whatever option takes it; behind --hosts the key servers of the pool that may stand there."""
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -65,6 +66,13 @@ class BashCompletes(unittest.TestCase):
         self.assertEqual(self.offered("-C", pool.directory, "object", "create", "vm", "--size", "1G", "--hosts", "kms", ":", ""),
                          ["corp", "branch"])
         self.assertEqual(self.offered("-C", "/nonexistent", "object", "set", "vm", "--hosts", ""), ["none"])
+        with open(os.path.join(pool.directory, "coffer.conf")) as conf:
+            text = conf.read()
+        own = re.search(r"(?m)^\[provider native\]\n(?:.*\n)*?id = (.*)$", text)[1]
+        text = text.replace(own, "33333333-2222-4222-8222-222222222222")
+        with open(os.path.join(pool.directory, "coffer.conf"), "w") as conf:
+            conf.write(text.replace("22222220-2222-4222-8222-222222222222", own))  # by which corp is in force
+        self.assertEqual(self.offered(*set_hosts, ""), ["none", "kms:branch"])
 
 
 if __name__ == "__main__":
