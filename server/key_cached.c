@@ -47,7 +47,8 @@ void key_cached_look(const struct pool_conf *conf, struct key_cached_facts *fact
         facts->fetched = cached.fetched;
         facts->until = cached.fetched + expected.provider->cache_seconds;
     } else if (error == ERROR_NOT_FOUND) {
-        snprintf(facts->why_not, sizeof facts->why_not, "no server gave the key since tpm-cache was set");
+        snprintf(facts->why_not, sizeof facts->why_not,
+                 "no server gave the key since tpm-cache was set, or it was destroyed since, which the messages say");
     } else {
         snprintf(facts->why_not, sizeof facts->why_not, "%s", error_sentence(error));
     }

@@ -127,6 +127,7 @@ class CachedKeyOpens(unittest.TestCase):
         pool.look()  # and is not cached anew
         pool.until(lambda: "Deactivated" in pool.health()["UNLOCK_READY"]["evidence"])
         self.assertFalse(pool.cached())
+        self.assertIn("or it was destroyed since", pool.json("key", "status")["cache"]["why_not"])
         pool.coffer("key", "rekey", "--shallow")
         pool.until(pool.cached)
         pool.stop()

@@ -111,6 +111,13 @@ static void a_key_that_a_server_calls_deactivated_is_not_fetched_for_the_cache(v
     settle();
     assert_false(is_there());
     assert_false(key_cached_wants(&cached, &expected, &which));
+    struct pool_conf conf = *pool->conf;
+    struct key_cached_facts facts;
+    conf.provider = conf.providers = &kms;
+    conf.provider_count = 1;
+    key_cached_look(&conf, &facts);
+    assert_true(facts.on && !facts.present);
+    assert_non_null(strstr(facts.why_not, "or it was destroyed since"));
     expected.number = 2; /* another came into force */
     assert_true(key_cached_wants(&cached, &expected, &which));
     expected.number = 1;
