@@ -4,8 +4,6 @@
  */
 #include "server/methods.h"
 
-#include <string.h>
-
 #include "engine/pool/audit_pending.h"
 
 #define ENTRIES_MAX 2000 /* of an answer */
@@ -17,15 +15,14 @@ struct page {
     bool more;
 };
 
-/* `made`: when it was done; `time` is when it was entered. */
+/* `made`: when it was done; `time` is when it was entered. The result is as it is stored, whose end says the same. */
 static json_t *entry_json(const struct pool_audit_entry *entry)
 {
-    size_t size = strlen(entry->result);
     uint64_t made = entry->time;
-    bool proved = true, offline = audit_pending_mark_read(entry->result, &size, &made, &proved);
-    return json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s%, s:b, s:b, s:I}", "number", (json_int_t)entry->number, "time",
+    bool proved = true, offline = audit_pending_mark_read(entry->result, &made, &proved);
+    return json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:b, s:b, s:I}", "number", (json_int_t)entry->number, "time",
                      (json_int_t)entry->time, "uid", (json_int_t)entry->uid, "pid", (json_int_t)entry->pid, "operation",
-                     entry->operation, "target", entry->target, "key", entry->key, "result", entry->result, size, "offline", offline,
+                     entry->operation, "target", entry->target, "key", entry->key, "result", entry->result, "offline", offline,
                      "proved", proved, "made", (json_int_t)made);
 }
 

@@ -14,29 +14,16 @@
 
 #define CELL_SIZE 64
 
-const char *key_audit_result(const json_t *entry, char text[AUDIT_RESULT_SIZE])
-{
-    const char *result = answer_word(entry, "result");
-    uint64_t made = answer_figure(entry, "made");
-    char when[MOMENT_TEXT_SIZE] = "?";
-    if (!answer_flag(entry, "offline"))
-        return result;
-    if (made != 0)
-        moment_utc(made, when);
-    snprintf(text, AUDIT_RESULT_SIZE, "%s; offline, %s%s", result, answer_flag(entry, "proved") ? "" : "unproven, ", when);
-    return text;
-}
-
 static void entry_row(struct table *table, const json_t *entry)
 {
-    char number[CELL_SIZE], when[MOMENT_TEXT_SIZE], who[CELL_SIZE], result[AUDIT_RESULT_SIZE];
+    char number[CELL_SIZE], when[MOMENT_TEXT_SIZE], who[CELL_SIZE];
     snprintf(number, sizeof number, "%" PRIu64, answer_figure(entry, "number"));
     moment_second(answer_figure(entry, "time"), when);
     snprintf(who, sizeof who, "%" PRIu64 "/%" PRIu64, answer_figure(entry, "uid"), answer_figure(entry, "pid"));
     const char *key = answer_word(entry, "key"), *slash = strrchr(key, '/');
     table_add(table, NULL,
               (const char *const[]){number, when, who, answer_word(entry, "operation"), answer_word(entry, "target"),
-                                    slash == NULL ? "" : slash + 1, key_audit_result(entry, result)});
+                                    slash == NULL ? "" : slash + 1, answer_word(entry, "result")});
 }
 
 static const struct table_column columns[] = {{"NUMBER", TABLE_RIGHT}, {"TIME", TABLE_LEFT},  {"UID/PID", TABLE_LEFT},
@@ -136,9 +123,10 @@ const struct command command_key_audit = {
             "which user and process, with which key in force, and with what result. Entries are sealed one upon the other\n"
             "under a key of the pool; number and seal of the last one stand in the witness and on every device too. So what\n"
             "was changed, taken out, cut off or replaced is found and named, and this command ends with an error.\n"
-            "What commands did by themselves, beside the daemon, is marked `offline`, and `unproven` where they had no key to seal it\n"
-            "(in JSON: `offline`, `proved`, and `made`, when it was done). Where the audit is not whole, `whole_from` and `whole_to`\n"
-            "say which of its last entries follow from one another: after a restore of a backup that had no room for all.\n"
+            "What commands did by themselves, beside the daemon, is marked `offline`, and `unproven` where they had no key to\n"
+            "seal it (in JSON also: `offline`, `proved`, and `made`, when it was done). Where the audit is not whole, `whole_from`\n"
+            "and `whole_to` say which of its last entries follow from one another: after a restore of a backup that had no room\n"
+            "for all.\n"
             "Who holds the pool's keys could write another audit, but not what was copied elsewhere before: copy it to\n"
             "another machine now and then (`coffer --json key audit`). The pool must be unlocked: a locked one has no key to\n"
             "verify it with.",

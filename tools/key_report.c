@@ -60,10 +60,10 @@ static bool is_change(const json_t *entry)
     return strncmp(operation, "key.", 4) == 0;
 }
 
-/* Whoever can write the pool directory can have made such an entry. */
+/* Whoever can write the pool directory can have made such an entry. A daemon of before does not say. */
 static bool is_unproven(const json_t *entry)
 {
-    return !answer_flag(entry, "proved");
+    return json_is_false(json_object_get(entry, "proved"));
 }
 
 /* The last ones of either kind, in their order. How many there are in all is in *count. */
@@ -339,12 +339,12 @@ static enum error print_changes(FILE *out, const json_t *changes)
     struct table *table = table_create(columns, COUNT_OF(columns));
     json_array_foreach((json_t *)changes, i, entry)
     {
-        char number[TEXT_SIZE], uid[TEXT_SIZE], when[TEXT_SIZE], result[AUDIT_RESULT_SIZE];
+        char number[TEXT_SIZE], uid[TEXT_SIZE], when[TEXT_SIZE];
         snprintf(number, sizeof number, "%" PRIu64, answer_figure(entry, "number"));
         snprintf(uid, sizeof uid, "%" PRIu64, answer_figure(entry, "uid"));
         table_add(table, NULL,
                   (const char *const[]){number, text_time(answer_figure(entry, "time"), when), uid, answer_word(entry, "operation"),
-                                        answer_word(entry, "target"), key_audit_result(entry, result)});
+                                        answer_word(entry, "target"), answer_word(entry, "result")});
     }
     enum error error = table_print(table, out);
     table_destroy(table);
@@ -353,7 +353,7 @@ static enum error print_changes(FILE *out, const json_t *changes)
 
 static enum error print_audit(FILE *out, const json_t *audit)
 {
-    char text[LINE_SIZE], when[TEXT_SIZE], result[AUDIT_RESULT_SIZE];
+    char text[LINE_SIZE], when[TEXT_SIZE];
     const json_t *head = json_object_get(audit, "head");
     uint64_t unproven = answer_figure(audit, "unproven_entries");
     heading(out, "Audit");
@@ -363,7 +363,7 @@ static enum error print_audit(FILE *out, const json_t *audit)
     line(out, "Verified", answer_figure(audit, "faults") == 0 ? "each is as it was written" : answer_word(audit, "fault"));
     if (json_is_object(head)) {
         snprintf(text, sizeof text, "number %" PRIu64 ", %s, %s: %s", answer_figure(head, "number"),
-                 text_time(answer_figure(head, "time"), when), answer_word(head, "operation"), key_audit_result(head, result));
+                 text_time(answer_figure(head, "time"), when), answer_word(head, "operation"), answer_word(head, "result"));
         line(out, "Head", text);
     }
     snprintf(text, sizeof text, "%" PRIu64 ", made without the key of the pool: whoever can write its directory can forge such", unproven);

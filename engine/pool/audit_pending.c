@@ -153,7 +153,7 @@ static void result_mark(struct pool_audit_entry *entry, bool proved)
 }
 
 /* The last one: what stands before it may have come from outside. */
-bool audit_pending_mark_read(const char *result, size_t *size, uint64_t *made, bool *proved)
+bool audit_pending_mark_read(const char *result, uint64_t *made, bool *proved)
 {
     static const char offline[] = "; offline, ", unproven[] = "unproven, ";
     const char *mark = NULL;
@@ -169,7 +169,6 @@ bool audit_pending_mark_read(const char *result, size_t *size, uint64_t *made, b
     if (!end || *end != '\0')
         return false;
     *made = *when == '?' ? 0 : (uint64_t)timegm(&utc);
-    *size = (size_t)(mark - result);
     return true;
 }
 

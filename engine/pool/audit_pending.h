@@ -11,7 +11,6 @@
 #define COFFER_ENGINE_POOL_AUDIT_PENDING_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -24,9 +23,9 @@
 
 struct audit;
 
-/* What a result says behind itself of an entry that was taken: when it was made beside the daemon, in seconds since 1970, and whether
- * a seal proved that. *size: of the result without. False: it is no such entry. */
-bool audit_pending_mark_read(const char *result, size_t *size, uint64_t *made, bool *proved);
+/* What a result says at its end of an entry that was taken: when it was made beside the daemon, in seconds since 1970, and
+ * whether a seal proved that. False: it is no such entry. */
+bool audit_pending_mark_read(const char *result, uint64_t *made, bool *proved);
 
 /* Adds a line, with the time of now, durable. `key`: audit_key_derive()'s; NULL: it is not at hand. ERROR_TOO_LARGE. */
 enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry) CHECKED;

@@ -4,9 +4,11 @@ overwrites nothing and is its owner's alone. `key status` tells ages, and they o
 import json
 import os
 import re
+import socket
+import threading
 import time
 
-from coffer import Pool
+from coffer import COFFER, Pool
 
 
 def set_periods(pool, period):
@@ -38,6 +40,32 @@ def forged(pool):
     assert {entry["operation"] for entry in audit["unproven"]} == {"pool.backup"}, audit["unproven"]
     text = pool.coffer("key", "report", "-")
     assert "Unproven changes         41," in text and "pool.backup" in text, text
+
+
+def of_an_older_daemon(pool):
+    """One that says of no entry whether it is proved: nothing is called unproven then."""
+    path = os.path.join(pool.base, "older.sock")
+
+    def relay():
+        with listener.accept()[0] as client, socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(os.path.join(pool.directory, "control.sock"))
+            asked, answers = client.makefile("rb"), daemon.makefile("rb")
+            for line in asked:
+                daemon.sendall(line)
+                answer = json.loads(answers.readline())
+                for entry in answer["result"].get("list", []) if isinstance(answer["result"], dict) else []:
+                    for name in ("offline", "proved", "made"):
+                        entry.pop(name, None)
+                client.sendall(json.dumps(answer).encode() + b"\n")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        thread = threading.Thread(target=relay, daemon=True)
+        thread.start()
+        audit = json.loads(pool.run(COFFER, "-C", path, "--json", "key", "report", "-"))["audit"]
+        thread.join(60)
+    assert "key.rekey" in [entry["operation"] for entry in audit["changes"]] and audit["unproven_entries"] == 0, audit
 
 
 def main():
@@ -92,6 +120,7 @@ def main():
     again = pool.coffer("key", "report", "-")
     assert again.splitlines()[0] == text.splitlines()[0]
     assert again.count(" 36 hours\n") == 3, again
+    of_an_older_daemon(pool)
     forged(pool)
     pool.coffer("lock")
     assert "locked" in pool.refused("key", "report", os.path.join(pool.base, "none"), status=3)
