@@ -87,9 +87,11 @@ static json_t *audit_of(const json_t *audit)
     json_t *list = json_object_get(audit, "list");
     size_t head = json_array_size(list), proven_count, unproven_count;
     json_t *proven = changes_of(list, false, &proven_count), *unproven = changes_of(list, true, &unproven_count);
-    return json_pack("{s:I, s:I, s:I, s:s, s:O?, s:o, s:I, s:o}", "entries", (json_int_t)answer_figure(audit, "entries"), "anchored",
-                     (json_int_t)answer_figure(audit, "anchored"), "faults", (json_int_t)answer_figure(audit, "faults"), "fault",
-                     answer_word(audit, "fault"), "head", json_array_get(list, head - 1), "changes", proven, "unproven_entries",
+    json_int_t entries = (json_int_t)answer_figure(audit, "entries"), anchored = (json_int_t)answer_figure(audit, "anchored");
+    json_int_t from = (json_int_t)answer_figure(audit, "whole_from"), to = (json_int_t)answer_figure(audit, "whole_to");
+    return json_pack("{s:I, s:I, s:I, s:s, s:I, s:I, s:O?, s:o, s:I, s:o}", "entries", entries, "anchored", anchored, "faults",
+                     (json_int_t)answer_figure(audit, "faults"), "fault", answer_word(audit, "fault"), "whole_from", from,
+                     "whole_to", to, "head", json_array_get(list, head - 1), "changes", proven, "unproven_entries",
                      (json_int_t)unproven_count, "unproven", unproven);
 }
 
@@ -355,12 +357,17 @@ static enum error print_audit(FILE *out, const json_t *audit)
 {
     char text[LINE_SIZE], when[TEXT_SIZE];
     const json_t *head = json_object_get(audit, "head");
-    uint64_t unproven = answer_figure(audit, "unproven_entries");
+    uint64_t unproven = answer_figure(audit, "unproven_entries"), whole_from = answer_figure(audit, "whole_from");
     heading(out, "Audit");
-    snprintf(text, sizeof text, "%" PRIu64 ", of which %" PRIu64 " are known apart from the file (witness, devices)",
+    snprintf(text, sizeof text, "%" PRIu64 ", up to number %" PRIu64 " known apart from the file (witness, devices)",
              answer_figure(audit, "entries"), answer_figure(audit, "anchored"));
     line(out, "Entries", text);
     line(out, "Verified", answer_figure(audit, "faults") == 0 ? "each is as it was written" : answer_word(audit, "fault"));
+    if (answer_figure(audit, "faults") != 0 && whole_from != 0) {
+        snprintf(text, sizeof text, "numbers %" PRIu64 " to %" PRIu64 ", the last ones: each upon the one before", whole_from,
+                 answer_figure(audit, "whole_to"));
+        line(out, "As they were written", text);
+    }
     if (json_is_object(head)) {
         snprintf(text, sizeof text, "number %" PRIu64 ", %s, %s: %s", answer_figure(head, "number"),
                  text_time(answer_figure(head, "time"), when), answer_word(head, "operation"), answer_word(head, "result"));

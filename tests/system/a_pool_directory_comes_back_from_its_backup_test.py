@@ -158,6 +158,12 @@ class DirectoryComesBack(unittest.TestCase):
             self.assertIn("Entries 4 to ", said)
         whole = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True).stdout)
         self.assertEqual((whole["whole_from"], whole["whole_to"]), (4, whole["list"][-1]["number"]))
+        audit = json.loads(self.pool.coffer("--json", "key", "report", "-"))["audit"]
+        self.assertEqual((audit["whole_from"], audit["whole_to"]), (4, whole["list"][-1]["number"]))
+        said = self.pool.coffer("key", "report", "-")
+        self.assertIn(f"{len(whole['list'])}, up to number {whole['anchored']} known apart from the file", said)
+        self.assertGreater(whole["anchored"], len(whole["list"]))
+        self.assertIn(f"numbers 4 to {audit['whole_to']}, the last ones", said)
         restored = [entry for entry in whole["list"] if entry["operation"] == "pool.restore"]
         self.assertEqual([(entry["offline"], entry["proved"]) for entry in restored], [(True, False)])
         self.assertTrue(restored[0]["result"].startswith("ok; offline, unproven, 2"), restored)
