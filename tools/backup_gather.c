@@ -178,42 +178,36 @@ static enum error devices_add(struct gathering *gathering)
 /* ---- the audit ------------------------------------------------------------------------------------------------------ */
 
 /* In the way in which what lies elsewhere is named; restore and the comparison of two backups know it by its begin. */
-static enum error record_absent_add(struct gathering *gathering, const char *name, uint64_t first, const char *path)
+static enum error audit_absent_add(struct gathering *gathering, uint64_t first, const char *path)
 {
     char what[STREAM_NAME_SIZE];
     if (first == UINT64_MAX)
-        snprintf(what, sizeof what, "%s but for its end", name);
+        snprintf(what, sizeof what, AUDIT_NAME " but for its end");
     else
-        snprintf(what, sizeof what, "%s before entry %" PRIu64, name, first);
+        snprintf(what, sizeof what, AUDIT_NAME " before entry %" PRIu64, first);
     return bundle_add(gathering->bundle, BUNDLE_ABSENT, what, path, strlen(path));
 }
 
-/* It records, and opens nothing: however much there is keeps no backup from being made. */
-static enum error record_add(struct gathering *gathering, const char *name, size_t size_max)
+/* Last, of what room is left, and a word on it. It records, and opens nothing: however much there is keeps no backup from being
+ * made. */
+static enum error audit_tail_add(struct gathering *gathering)
 {
-    AUTO_FREE char *path = file_join(gathering->root, name), *data = NULL;
+    AUTO_FREE char *path = file_join(gathering->root, AUDIT_NAME), *data = NULL;
+    size_t used = gathering->bundle->bytes + PATH_MAX, size;
+    size_t size_max = used < BUNDLE_BYTES_MAX ? MIN(AUDIT_BYTES_MAX, BUNDLE_BYTES_MAX - used) : 0;
     struct stat status;
     uint64_t first;
-    size_t size;
     if (path == NULL)
         return ERROR_NO_MEMORY;
-    enum error error = backup_audit_read(gathering->directory, name, path, size_max, &status, &data, &size, &first);
+    enum error error = backup_audit_read(gathering->directory, AUDIT_NAME, path, size_max, &status, &data, &size, &first);
     if (error == ERROR_NOT_FOUND) {
         error_forget();
         return ERROR_NONE;
     }
     TRY(error);
     TRY(owner_check(gathering, &status, path));
-    TRY(bundle_add(gathering->bundle, BUNDLE_FILE, name, data, size));
-    return first == 0 ? ERROR_NONE : record_absent_add(gathering, name, first, path);
-}
-
-/* Last, of what room is left: both, and a word on each. */
-static enum error records_add(struct gathering *gathering)
-{
-    size_t used = gathering->bundle->bytes + 2 * PATH_MAX + FILE_BYTES_MAX;
-    TRY(record_add(gathering, AUDIT_PENDING_NAME, FILE_BYTES_MAX));
-    return record_add(gathering, AUDIT_NAME, used < BUNDLE_BYTES_MAX ? MIN(AUDIT_BYTES_MAX, BUNDLE_BYTES_MAX - used) : 0);
+    TRY(bundle_add(gathering->bundle, BUNDLE_FILE, AUDIT_NAME, data, size));
+    return first == 0 ? ERROR_NONE : audit_absent_add(gathering, first, path);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------ */
@@ -228,8 +222,9 @@ static enum error all_add(struct gathering *gathering)
     TRY(file_add_if_there(gathering, DEEP_REKEY_NAME, FILE_BYTES_MAX));
     TRY(file_add_if_there(gathering, KEY_DATES_NAME, FILE_BYTES_MAX));
     TRY(file_add_if_there(gathering, KEY_AGES_NAME, FILE_BYTES_MAX));
+    TRY(file_add_if_there(gathering, AUDIT_PENDING_NAME, FILE_BYTES_MAX));
     TRY(devices_add(gathering));
-    return records_add(gathering);
+    return audit_tail_add(gathering);
 }
 
 static enum error root_add(struct gathering *gathering)

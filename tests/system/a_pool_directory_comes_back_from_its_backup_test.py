@@ -138,6 +138,10 @@ class DirectoryComesBack(unittest.TestCase):
         with open(self.path("audit"), "wb") as file:  # what is before the last lines has no room
             file.write(b"x" * (33 * MIB) + b"\n" + b"".join(lines[2:]))
         os.chmod(self.path("audit"), 0o600)
+        self.write(self.path("audit-pending"), "x\n" * MIB)  # larger than any can be: its end alone is worth nothing
+        said = self.pool.refused("backup", self.file, "--passphrase-file", self.password)
+        self.assertIn("audit-pending has 2097152 bytes", " ".join(said.split()))
+        os.remove(self.path("audit-pending"))
         self.assertIn("Not in it: the audit before entry 3:", self.backup())
         answer = self.verify("-C", self.directory)
         self.assertEqual(answer.returncode, 0, answer)
