@@ -156,19 +156,31 @@ enum error file_parent_open(int directory, const char *name, const char *path, i
     return ERROR_NONE;
 }
 
-enum error file_read_below(int directory, const char *name, const char *path, size_t size_max, struct stat *status, void **data,
-                           size_t *size)
+enum error file_open_below(int directory, const char *name, const char *path, struct stat *status, int *descriptor)
 {
     AUTO_CLOSE int parent = -1;
     const char *last;
     TRY(file_parent_open(directory, name, path, &parent, &last));
-    AUTO_CLOSE int descriptor = openat(parent, last, READ_FLAGS | O_NOFOLLOW);
-    if (descriptor < 0 && errno == ELOOP)
+    int opened = openat(parent, last, READ_FLAGS | O_NOFOLLOW);
+    if (opened < 0 && errno == ELOOP)
         return error_explain(ERROR_INVALID, "%s is a symbolic link, which is not followed here", path);
-    if (descriptor < 0)
+    if (opened < 0)
         return error_from_errno(errno, "open %s", path);
-    if (fstat(descriptor, status) != 0)
-        return error_from_errno(errno, "stat %s", path);
+    enum error error = fstat(opened, status) == 0 ? ERROR_NONE : error_from_errno(errno, "stat %s", path);
+    if (error == ERROR_NONE && !S_ISREG(status->st_mode))
+        error = error_explain(ERROR_INVALID, "%s is not a regular file", path);
+    if (error != ERROR_NONE)
+        close(opened);
+    else
+        *descriptor = opened;
+    return error;
+}
+
+enum error file_read_below(int directory, const char *name, const char *path, size_t size_max, struct stat *status, void **data,
+                           size_t *size)
+{
+    AUTO_CLOSE int descriptor = -1;
+    TRY(file_open_below(directory, name, path, status, &descriptor));
     return read_whole(descriptor, path, size_max, data, size);
 }
 

@@ -42,6 +42,9 @@ bool file_is_unfinished(const char *name);
  */
 enum error file_parent_open(int directory, const char *name, const char *path, int *parent, const char **last) CHECKED;
 
+/* A regular file, by no link (else ERROR_INVALID), for reading. *descriptor is the caller's. */
+enum error file_open_below(int directory, const char *name, const char *path, struct stat *status, int *descriptor) CHECKED;
+
 /* file_read() of it, by no link (ERROR_INVALID). *status is of what was read. */
 enum error file_read_below(int directory, const char *name, const char *path, size_t size_max, struct stat *status, void **data,
                            size_t *size) CHECKED;

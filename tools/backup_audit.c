@@ -6,35 +6,13 @@
 #include "tools/backup_audit.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "engine/pool/audit.h"
-
-static enum error failed(const char *what, const char *path)
-{
-    return error_from_errno(errno, "%s %s", what, path);
-}
-
-static enum error file_open(int directory, const char *name, const char *path, struct stat *status, int *descriptor)
-{
-    int opened = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (opened < 0 && errno == ELOOP)
-        return error_explain(ERROR_INVALID, "%s is a symbolic link, which is not followed here", path);
-    if (opened < 0)
-        return failed("open", path);
-    enum error error = fstat(opened, status) == 0 ? ERROR_NONE : failed("look at", path);
-    if (error == ERROR_NONE && !S_ISREG(status->st_mode))
-        error = error_explain(ERROR_INVALID, "%s is no regular file", path);
-    if (error != ERROR_NONE)
-        close(opened);
-    else
-        *descriptor = opened;
-    return error;
-}
 
 static enum error tail_read(int file, const char *path, off_t begin, char *data, size_t *size)
 {
@@ -42,7 +20,7 @@ static enum error tail_read(int file, const char *path, off_t begin, char *data,
     for (*size = 0; *size < wanted;) {
         ssize_t got = pread(file, data + *size, wanted - *size, begin + (off_t)*size);
         if (got < 0 && errno != EINTR)
-            return failed("read", path);
+            return error_from_errno(errno, "read %s", path);
         if (got == 0)
             break;
         *size += got > 0 ? (size_t)got : 0;
@@ -74,7 +52,7 @@ enum error backup_audit_read(int directory, const char *name, const char *path, 
                              size_t *size, uint64_t *first)
 {
     int file;
-    TRY(file_open(directory, name, path, status, &file));
+    TRY(file_open_below(directory, name, path, status, &file));
     size_t there = (size_t)status->st_size, taken = MIN(there, size_max);
     char *made = malloc(taken + 1);
     enum error error = made == NULL ? ERROR_NO_MEMORY : tail_read(file, path, (off_t)(there - taken), made, &taken);

@@ -228,6 +228,14 @@ static void what_an_open_directory_has_is_made_and_read_in_it_by_no_link(void **
     assert_int_equal(symlink("moved/key", path), 0);
     assert_int_equal(file_read_below(above, "file", "typed", 100, &status, &untouched, &size), ERROR_INVALID);
     assert_null(untouched);
+    int descriptor = -1;
+    assert_int_equal(file_open_below(above, "file", "typed", &status, &descriptor), ERROR_INVALID);
+    assert_int_equal(file_open_below(above, "moved", "typed", &status, &descriptor), ERROR_INVALID); /* a directory */
+    assert_int_equal(file_open_below(above, "moved/none", "typed", &status, &descriptor), ERROR_NOT_FOUND);
+    assert_int_equal(descriptor, -1);
+    assert_int_equal(file_open_below(above, "moved/key", "typed", &status, &descriptor), ERROR_NONE);
+    assert_int_equal(status.st_size, 3);
+    close(descriptor);
     close(opened);
     close(above);
     assert_int_equal(unlink(below) | rmdir(moved), 0);
