@@ -131,7 +131,7 @@ struct pool_device_told {
     const struct stat *status; /* what fstat(2) says of it, whatever has its path by now */
     bool known;                /* the ids in its superblock, which no key proved; else no copy is whole */
     struct uuid pool, device;
-    uint64_t begun; /* when an erase of it began that was cut short, seconds since 1970; 0: none was */
+    uint64_t begun; /* when an erase of it began that has no certificate yet, seconds since 1970; 0: there is none */
 };
 struct pool_device_caller {
     enum error (*check)(void *context, const struct pool_device_told *told); /* whether it may go */

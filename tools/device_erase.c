@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "base/moment.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/superblock_copy.h"
@@ -17,7 +18,6 @@
 #include "tools/command.h"
 #include "tools/partition.h"
 #include "tools/place.h"
-#include "tools/text.h"
 
 struct search {
     struct tool *tool;
@@ -26,7 +26,7 @@ struct search {
     struct stat status;
     bool known;              /* the ids say which device it is */
     struct uuid pool, device;
-    uint64_t begun;          /* an erase of it that was cut short; 0: none was */
+    uint64_t begun;          /* an erase of it that has no certificate yet; 0: there is none */
     char *directory;         /* of a pool that wants it; NULL: none that is known does */
 };
 
@@ -63,16 +63,17 @@ static enum error wanted_check(struct search *search)
 
 static enum error unconfirmed(const struct search *search)
 {
-    char device[UUID_TEXT_SIZE], pool[UUID_TEXT_SIZE], begun_text[TEXT_SIZE];
+    char device[UUID_TEXT_SIZE], pool[UUID_TEXT_SIZE], begun[MOMENT_TEXT_SIZE];
     const char *all = "all that is on it will be gone, and nothing brings it back: say so by --accept-data-loss";
     uuid_format(search->device, device);
     uuid_format(search->pool, pool);
-    const char *begun = text_time(search->begun, begun_text);
+    moment_utc(search->begun, begun);
     if (search->begun && search->known)
-        return error_explain(ERROR_UNCONFIRMED, "%s says that its erase was begun on %s, as device %s of pool %s, and cut short; %s",
-                             search->path, begun, device, pool, all);
+        return error_explain(ERROR_UNCONFIRMED, "%s says that its erase was begun on %s, as device %s of pool %s, and has no "
+                                                "certificate yet; %s", search->path, begun, device, pool, all);
     if (search->begun)
-        return error_explain(ERROR_UNCONFIRMED, "%s says that its erase was begun on %s, and cut short; %s", search->path, begun, all);
+        return error_explain(ERROR_UNCONFIRMED, "%s says that its erase was begun on %s, and has no certificate yet; %s",
+                             search->path, begun, all);
     if (!search->known)
         return error_explain(ERROR_UNCONFIRMED, "all that is on %s will be gone, and nothing brings it back: say so by "
                                                 "--accept-data-loss", search->path);
@@ -94,10 +95,14 @@ static enum error locked_check(void *context, const struct pool_device_told *tol
     return search->sure ? ERROR_NONE : unconfirmed(search);
 }
 
+/* The note of the erase stays then. */
 static enum error keep(void *context, const char *certificate)
 {
     const struct search *search = context;
-    return certificate_keep(search->tool, search->path, search->certificate, certificate);
+    enum error error = certificate_keep(search->tool, search->path, search->certificate, certificate);
+    return error == ERROR_NONE ? ERROR_NONE
+                               : error_explain(error, "%s; or run this again with another --certificate, which makes one",
+                                               error_sentence(error));
 }
 
 /* Before the lock, which a pool that has it open would refuse without saying which pool that is. */
@@ -145,8 +150,10 @@ const struct command command_device_erase = {
     .text = "For a disk that was replaced or is left over. Overwrites its key slots in all copies, reads that back, and discards\n"
             "the whole device. No key is asked for. Refused where a pool has it open, where the coffer.conf of the pool that -C\n"
             "names, or of one that runs, names it or cannot be read, and where it carries no superblock of Coffer's, as after an\n"
-            "erase. What was cut short is ended by running it again, which its certificate says; a pool that is stopped and not named is not known. The certificate says what the device said of itself, and what else could open an image of it: the pool's\n"
-            "other devices, too, hold its wrapped keys, until `coffer key rekey --shallow`; do that before or after.\n"
+            "erase. What was cut short, or has no certificate yet, is ended by running it again, which its certificate says. A\n"
+            "pool that is stopped and not named is not known. The certificate says what the device said of itself, and what else\n"
+            "could open an image of it: the pool's other devices, too, hold its wrapped keys, until `coffer key rekey --shallow`;\n"
+            "do that before or after.\n"
             "For a whole pool there is `coffer erase`.",
     .examples = "  coffer -C /srv/pool device erase /dev/sdc --accept-data-loss --certificate /root/sdc-erased.json\n",
     .positional_min = 1,

@@ -135,7 +135,7 @@ static enum error overwrite(struct device *device, const struct places *places)
     TRY(areas_write(device, places, area));
     TRY(areas_compare(device, places, area, &same));
     return same ? ERROR_NONE
-                : error_explain(ERROR_IO, "%s: what was overwritten reads as something else than zeros: destroy the disk",
+                : error_explain(ERROR_IO, "%s: what was overwritten reads as something else than was written: destroy the disk",
                                 device->path);
 }
 

@@ -109,11 +109,14 @@ def main():
     # Cut short: here before its certificate, whose name is too long. Another run ends it.
     answer = erase(pool, disks[1], os.path.join(pool.base, "x" * 300), sure, where=("-C", other.directory))
     assert answer.returncode == USAGE and "keep what is printed" in " ".join(answer.stderr.split()), answer
+    assert "run this again with another --certificate" in " ".join(answer.stderr.split()), answer
+    begun = json.loads(answer.stdout)["begun"]
     left = b"what was not discarded"
     with open(disks[1], "r+b") as file:
         file.seek(100 * MIB)
         file.write(left)
-    refused(erase(pool, disks[1], certificate + "2"), REFUSED, "its erase was begun on", "cut short", pool_id, sure)
+    refused(erase(pool, disks[1], certificate + "2"), REFUSED, f"its erase was begun on {begun}", "has no certificate yet",
+            pool_id, sure)
     refused(erase(pool, disks[1], certificate + "2", sure, where=("-C", pool.directory)), REFUSED, "whose coffer.conf names it")
     with open(disks[1], "rb") as file:
         file.seek(100 * MIB)
