@@ -247,13 +247,12 @@ static enum error conf_make(struct import *import)
     return ERROR_NONE;
 }
 
-static enum error named_again(const char *link, const char *directory, enum error error)
+/* As it was given: what failed in the open directory. */
+static enum error named_again(enum error error)
 {
     char sentence[2048];
     snprintf(sentence, sizeof sentence, "%s", error_sentence(error));
-    message_alias_set(link, directory);
     message_alias_apply(sentence, sizeof sentence);
-    message_alias_set(NULL, NULL);
     return error_explain(error, "%s", sentence);
 }
 
@@ -269,8 +268,10 @@ static enum error witness_make(struct import *import)
     enum error error = pool_open(link, &options, &pool);
     if (error == ERROR_NONE)
         error = pool_close(pool);
+    if (error != ERROR_NONE)
+        error = named_again(error);
     message_alias_set(NULL, NULL);
-    return error == ERROR_NONE ? ERROR_NONE : named_again(link, import->directory, error);
+    return error;
 }
 
 static enum error take_back(const struct import *import, enum error error)
