@@ -327,9 +327,10 @@ const struct command command_backup = {
     .summary = "keep the pool directory in an encrypted file",
     .text = "Makes FILE of what the pool directory holds: coffer.conf, key files as they lie there (sealed by a TPM, a\n"
             "passphrase, or not), certificates, recovery.json, deep-rekey, key-dates, key-ages, the audit, and of each device\n"
-            "the superblock with its wrapped keys. All is encrypted under a passphrase (scrypt, AES-256-GCM). Not in it: what the disks hold; the\n"
-            "witness; what lies elsewhere, a key on a stick, which is named; of an audit above 32 MiB the oldest entries. FILE must not exist, nor lie in the pool directory\n"
-            "or on a disk that a pool serves. It is read back before it counts. No key is needed; the daemon may run and is not asked.\n"
+            "the superblock with its wrapped keys. All is encrypted under a passphrase (scrypt, AES-256-GCM). Not in it: what the\n"
+            "disks hold; the witness; what lies elsewhere, a key on a stick, which is named; of an audit above 32 MiB the oldest\n"
+            "entries, which is told. FILE must not exist, nor lie in the pool directory or on a disk that a pool serves. It is read\n"
+            "back before it counts. No key is needed; the daemon may run and is not asked.\n"
             "Where the key is sealed in a TPM or kept by key servers this opens no disk without them: keep a `key backup` too.\n"
             "Of a key that lies in the directory unsealed, who has FILE and its passphrase has the pool's key.\n"
             "--verify reads FILE whole, and with -C says whether the pool changed since: then the status is 1.",
