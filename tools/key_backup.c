@@ -469,7 +469,8 @@ const struct command command_key_restore = {
     .arguments = "FILE.p12 | --recovery [FILE]",
     .summary = "make a key file again, of a backup or by the recovery key",
     .text = "Writes the key in the backup, or the one that the recovery key unwraps, to a new key file, as it is or under a\n"
-            "passphrase. Nothing is overwritten, and no daemon is asked. A key in a TPM that is gone: restore it under a passphrase, then `coffer key tpm reseal --copy` that file.",
+            "passphrase. Nothing is overwritten, and no daemon is asked. A key in a TPM that is gone: restore it under a\n"
+            "passphrase, then `coffer key tpm reseal --copy` that file.",
     .examples = "  coffer key restore pool.p12 --to /srv/pool/native.key\n"
                 "  coffer -C /srv/pool key restore --recovery --to /srv/pool/native.key\n"
                 "  coffer key restore pool.p12 --to /root/copy.key --seal passphrase\n",

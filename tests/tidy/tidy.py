@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Checks the house rules that a compiler does not: who may include whom, calls that are banned, how long files and
-functions get, and words of work left undone. Prints one line for each fault; the exit status tells.
+functions get, how wide help is, and words of work left undone. Prints one line for each fault; the exit status tells.
 
 Usage: tidy.py ROOT
 """
@@ -10,6 +10,7 @@ import sys
 
 FILE_LINES_MAX = 700
 FUNCTION_LINES_MAX = 80
+HELP_COLUMNS_MAX = 120
 
 # Functions that may be longer, each with its reason. This list only shrinks.
 LONG_FUNCTIONS = {}
@@ -46,6 +47,7 @@ SKIPPED_FOLDERS = {"build", "__pycache__"}
 TOKEN = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 BANNED = re.compile(r"(?<![\w.>])(" + "|".join(BANNED_CALLS) + r")[ \t]*\(")
+HELP_LINE = re.compile(r'^[ \t]*(?:\.\w+ = )?"((?:\\.|[^"\\\n])*?)(?:\\n)?",?$', re.MULTILINE)
 FUNCTION_NAME = re.compile(r"(\w+)\s*\(")
 
 
@@ -141,6 +143,14 @@ def text_rules(path, text):
             yield f"{path}:{number}: a path of one machine: {line.strip()}"
 
 
+def wide_help(path, text):
+    """What a command tells of itself stands in its file line by line as it is printed."""
+    for found in HELP_LINE.finditer(text) if path.startswith("tools/") else ():
+        columns = len(re.sub(r"\\(.)", r"\1", found[1]))
+        if columns > HELP_COLUMNS_MAX:
+            yield f"{path}:{line_of(text, found.start())}: a line of help has {columns} columns, {HELP_COLUMNS_MAX} are allowed"
+
+
 def faults_of(root):
     still_long = set()
     for path in files_of(root):
@@ -153,6 +163,7 @@ def faults_of(root):
         yield from includes(root, path, text)
         yield from banned_calls(path, code)
         yield from head_comment(path, text)
+        yield from wide_help(path, text)
         yield from long_functions(path, code)
         still_long |= {f"{path}:{name}" for name, first, last in functions_of(code)
                        if last - first + 1 > FUNCTION_LINES_MAX}

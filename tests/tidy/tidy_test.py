@@ -65,6 +65,12 @@ class Tidy(unittest.TestCase):
         self.plant("base/b.h", "\n" * 701)
         self.expect("base/b.h: 701 lines")
 
+    def test_a_wide_line_of_help_is_found(self):
+        lines = "x" * 121 + "\\n", '\\"' * 120 + "\\n", "y" * 122
+        self.plant("tools/a.c", HEAD + "    .text = " + "".join(f'"{line}"\n' for line in lines)[:-1] + ",\n")
+        self.plant("base/b.c", HEAD + '    "' + "x" * 121 + '"\n')
+        self.expect("tools/a.c:2: a line of help has 121 columns", "tools/a.c:4: a line of help has 122 columns")
+
     def test_a_long_function_is_found(self):
         def function(name, lines):
             return f"static int {name}(int a,\n        int b)\n" + "{\n" + "    a++;\n" * (lines - 2) + "}\n"
