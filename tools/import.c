@@ -44,7 +44,8 @@ struct import {
     char *passphrase;            /* of the new key file; in the arena, or NULL */
     size_t passphrase_size;
     int opened;                  /* the directory; -1: not yet */
-    bool made_directory, made_key, made_conf; /* what is to go where it fails */
+    int key_place;               /* the directory in which the key file was made; -1: none was */
+    bool made_directory, made_conf; /* what is to go where it fails */
 };
 
 /* ---- the conf ----------------------------------------------------------------------------------------------------- */
@@ -194,14 +195,22 @@ static enum error passphrase_ask(struct import *import)
     return passphrase_read(file, "Passphrase for the key file: ", true, &import->passphrase, &import->passphrase_size);
 }
 
-/* Where the key file goes, in the pool directory or not; a directory that is another's is refused. */
-static enum error key_directory_open(const char *path, int *directory)
+/* Of a path, behind its directory. */
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Where the key file goes; a directory that is another's is refused. In the pool directory: by that, which is open. */
+static enum error key_directory_open(const struct import *import, const char *path, int *directory)
 {
     struct stat status;
-    AUTO_FREE char *copy = strdup(path);
-    if (copy == NULL)
+    AUTO_FREE char *copy = strdup(path), *own = file_join(import->directory, last_name(path));
+    if (copy == NULL || own == NULL)
         return ERROR_NO_MEMORY;
-    int opened = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int opened = strcmp(path, own) == 0 ? openat(import->opened, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                                        : open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (opened < 0 || fstat(opened, &status) != 0) {
         enum error error = error_from_errno(errno, "open the directory of %s", path);
         if (opened >= 0)
@@ -222,19 +231,21 @@ static enum error key_make(struct import *import)
 {
     struct provider_secret secret = {import->passphrase, import->passphrase_size};
     struct provider_config provider = *import->conf->provider;
-    const char *slash = strrchr(provider.path, '/');
     AUTO_FREE char *place = NULL;
     int directory;
     if (!needs_key_file(import))
         return ERROR_NONE;
-    TRY(key_directory_open(provider.path, &directory));
-    if (asprintf(&place, "/proc/self/fd/%d/%s", directory, slash == NULL ? provider.path : slash + 1) < 0)
+    TRY(key_directory_open(import, provider.path, &directory));
+    if (asprintf(&place, "/proc/self/fd/%d/%s", directory, last_name(provider.path)) < 0)
         place = NULL;
     provider.path = place;
     enum error error = place == NULL ? ERROR_NO_MEMORY : provider_key_store(&provider, &secret, import->backup->key);
-    close(directory);
-    import->made_key = error == ERROR_NONE;
-    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "make the key file %s", import->conf->provider->path);
+    if (error != ERROR_NONE) {
+        close(directory);
+        return error_prefix(error, "make the key file %s", import->conf->provider->path);
+    }
+    import->key_place = directory;
+    return ERROR_NONE;
 }
 
 static enum error conf_make(struct import *import)
@@ -281,8 +292,8 @@ static enum error take_back(const struct import *import, enum error error)
         unlinkat(import->opened, POOL_CONF_NAME, 0);
         unlinkat(import->opened, WITNESS_NAME, 0);
     }
-    if (import->made_key)
-        unlink(import->conf->provider->path);
+    if (import->key_place >= 0)
+        unlinkat(import->key_place, last_name(import->conf->provider->path), 0);
     struct lost_directory lost = lost_directory_of(import);
     if (import->made_directory)
         lost_directory_remove(&lost, import->opened);
@@ -359,8 +370,8 @@ static enum error tell(const struct import *import)
     }
     fprintf(out, "Made %s again, for %zu device%s: coffer.conf%s%s and a new witness. Look through coffer.conf: what it names besides,\n"
                  "certificates say, was not in the backup.\n",
-            import->directory, import->proof.devices, import->proof.devices == 1 ? "" : "s", import->made_key ? ", the key file " : "",
-            import->made_key ? provider->path : "");
+            import->directory, import->proof.devices, import->proof.devices == 1 ? "" : "s",
+            import->key_place < 0 ? "" : ", the key file ", import->key_place < 0 ? "" : provider->path);
     fputs("The audit was lost with the directory, and a new one begins: `coffer key audit` says from now on that the entries of before\n"
           "are missing, with status 1. Where a copy of it was kept, keep it: nothing makes the two one again.\n", out);
     fprintf(out, "\nType next\n  coffer check %s\n  cofferd %s\n", word == NULL ? "DIR" : word, word == NULL ? "DIR" : word);
@@ -369,7 +380,8 @@ static enum error tell(const struct import *import)
 
 static enum error run_import(struct tool *tool, const struct arguments *arguments)
 {
-    struct import import = {.tool = tool, .arguments = arguments, .directory = arguments->positional[0], .opened = -1};
+    struct import import = {.tool = tool, .arguments = arguments, .directory = arguments->positional[0], .opened = -1,
+                            .key_place = -1};
     enum error error = import_run(&import);
     if (error == ERROR_NONE) {
         dates_record(&import);
@@ -377,6 +389,8 @@ static enum error run_import(struct tool *tool, const struct arguments *argument
     }
     if (import.opened >= 0)
         close(import.opened);
+    if (import.key_place >= 0)
+        close(import.key_place);
     arena_free(import.passphrase);
     key_backup_destroy(import.backup);
     pool_conf_destroy(import.conf);

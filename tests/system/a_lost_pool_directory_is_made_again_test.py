@@ -150,14 +150,17 @@ class LostDirectoryIsMadeAgain(unittest.TestCase):
             self.assertIsNone(process.poll())
         os.rename(directory, directory + ".mine")
         os.mkdir(directory)
+        with open(os.path.join(directory, "native.key"), "w") as file:
+            file.write("another pool's")
         with os.fdopen(reader, "rb") as pipe:
             said = pipe.read().decode().lstrip("x")
         self.assertNotEqual(process.wait(), 0)
         self.assertIn(f"pool {directory}: a new witness is made", said)
         self.assertIn("another directory took the name", " ".join(said.split()))
         self.assertNotIn("/proc/", said)
-        self.assertEqual(os.listdir(directory), [])
-        self.assertNotIn("coffer.conf", os.listdir(directory + ".mine"))
+        self.assertEqual(self.read("native.key"), b"another pool's")
+        self.assertEqual(os.listdir(directory), ["native.key"])
+        self.assertEqual({"coffer.conf", "native.key"} & set(os.listdir(directory + ".mine")), set())
         shutil.rmtree(directory + ".mine")
 
     def test_a_wrong_key_file_that_lies_there_is_told(self):
