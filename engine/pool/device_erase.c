@@ -34,12 +34,29 @@ struct left_over {
     struct superblock_probe probe;
     struct erase_note note; /* what it states, or stated when its erase began */
     bool again;             /* that was before */
+    bool whole;             /* a superblock is: it states what there is to overwrite */
+    size_t areas;           /* that were overwritten */
     const char *found;
 };
 
 /* ---- what it is ------------------------------------------------------------------------------------------------------------- */
 
-static void facts_take(const struct superblock_probe *probe, bool again, struct erase_note *note)
+/* A size that a copy states, beside those of a note that was there: what a crash of this run leaves must name them all. */
+static enum error end_take(const struct device *device, uint64_t size, struct erase_note *note)
+{
+    if (size == device->size) /* always overwritten */
+        return ERROR_NONE;
+    for (uint32_t i = 0; i < note->end_count; i++)
+        if (note->ends[i] == size)
+            return ERROR_NONE;
+    if (note->end_count == COUNT_OF(note->ends))
+        return error_explain(ERROR_CORRUPT, "%s: the note of its erase and its superblocks state more sizes than any erase leaves, so "
+                                            "one is forged; it is left alone: overwrite the whole disk", device->path);
+    note->ends[note->end_count++] = size;
+    return ERROR_NONE;
+}
+
+static enum error facts_take(const struct device *device, const struct superblock_probe *probe, struct erase_note *note)
 {
     const struct superblock *stated = superblock_newest(probe);
     note->known = true;
@@ -49,9 +66,10 @@ static void facts_take(const struct superblock_probe *probe, bool again, struct 
     note->provider = stated->wrapping.provider;
     note->kek_number = stated->wrapping.kek_number;
     note->device_count = stated->device_count;
-    for (unsigned copy = 0; !again && copy < SUPERBLOCK_COPIES; copy++)
+    for (unsigned copy = 0; copy < SUPERBLOCK_COPIES; copy++)
         if (probe->plausible[copy])
-            note->ends[note->end_count++] = probe->copies[copy].device_size;
+            TRY(end_take(device, probe->copies[copy].device_size, note));
+    return ERROR_NONE;
 }
 
 static enum error nothing_found(const struct left_over *left)
@@ -86,8 +104,8 @@ static enum error look(struct left_over *left)
     switch (error) {
     case ERROR_NONE:
         left->found = "by the ids in its superblock, which no key proved";
-        facts_take(&left->probe, left->again, &left->note);
-        return ERROR_NONE;
+        left->whole = true;
+        return facts_take(left->device, &left->probe, &left->note);
     case ERROR_CORRUPT:
         error_forget();
         return ERROR_NONE;
@@ -140,6 +158,12 @@ static void ids_format(const struct left_over *left, char pool[UUID_TEXT_SIZE], 
     uuid_format(left->note.device, id);
 }
 
+/* Where no superblock is whole there may have been copies at the end of another size. */
+static const char *places(const struct left_over *left)
+{
+    return left->whole ? "in all copies" : left->again ? "in the places that the note names" : "at both ends of the device";
+}
+
 static enum error certificate_write(const struct left_over *left, bool discarded, char **certificate)
 {
     char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], when[MOMENT_TEXT_SIZE], begun[MOMENT_TEXT_SIZE], host[256] = "";
@@ -154,16 +178,18 @@ static enum error certificate_write(const struct left_over *left, bool discarded
     disk_fact(left->device, "model", model);
     AUTO_FREE char *absolute = realpath(path, NULL);
     AUTO_JSON json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "certificate",
+        "{s:s, s:s+++, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:o}", "certificate",
         "erase of a Coffer device", "method",
-        plain ? "superblocks and checkpoint records overwritten once in all copies and read back; device discarded; it was NOT "
-                "encrypted: what a discard leaves can be read"
-              : "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once in all copies and read "
-                "back; device discarded; no key was asked for",
-        "pool", pool, "device", id, "path", absolute ? absolute : path, "host", host, "begun", begun, "time", when,
+        plain ? "superblocks and checkpoint records overwritten once "
+              : "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once ",
+        places(left), " and read back; device discarded; ",
+        plain ? "it was NOT encrypted: what a discard leaves can be read" : "no key was asked for", "pool", pool, "device", id, "path",
+        absolute ? absolute : path, "host", host, "begun", begun, "time", when,
         "finished_in_a_later_run", left->again, "serial", serial, "model", model, "bytes", (json_int_t)left->device->size, "found",
-        left->found, "superblock_copies_overwritten", SUPERBLOCK_COPIES, "read_back", 1, "discarded", discarded,
+        left->found, "areas_overwritten", (json_int_t)left->areas, "read_back", 1, "discarded", discarded,
         "could_open_what_is_left", openers(left));
+    if (json && left->whole)
+        json_object_set_new(json, "superblock_copies_overwritten", json_integer(SUPERBLOCK_COPIES));
     *certificate = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
     return *certificate ? ERROR_NONE : ERROR_NO_MEMORY;
 }
@@ -205,7 +231,7 @@ enum error pool_device_erase(const char *path, const struct pool_device_caller *
     if (!error)
         error = ask(left, caller);
     if (!error)
-        error = areas_erase_noted(left->device, &left->probe, &left->note);
+        error = areas_erase_noted(left->device, &left->probe, &left->note, &left->areas);
     if (!error)
         error = tell(left, device_empty_noted(left->device), caller);
     device_close(left->device);

@@ -53,8 +53,13 @@ struct places {
 
 static void place_add(struct places *places, const struct device *device, uint64_t size)
 {
-    if (size >= 2 * AREA_SIZE && size <= device->size)
-        places->offsets[places->count++] = size - AREA_SIZE;
+    if (size < 2 * AREA_SIZE || size > device->size)
+        return;
+    for (size_t i = 0; i < places->count; i++)
+        if (places->offsets[i] == size - AREA_SIZE)
+            return;
+    ASSERT(places->count < COUNT_OF(places->offsets));
+    places->offsets[places->count++] = size - AREA_SIZE;
 }
 
 static struct places places_of(const struct device *device, const struct superblock_probe *probe)
@@ -159,7 +164,8 @@ static enum error notes_write(struct device *device, const struct places *places
     return device_flush(device);
 }
 
-enum error areas_erase_noted(struct device *device, const struct superblock_probe *probe, const struct erase_note *note)
+enum error areas_erase_noted(struct device *device, const struct superblock_probe *probe, const struct erase_note *note,
+                             size_t *areas)
 {
     if (device->size < 2 * AREA_SIZE)
         return error_explain(ERROR_FOREIGN, "%s is too small to have been a device of a pool: it is left alone", device->path);
@@ -170,7 +176,9 @@ enum error areas_erase_noted(struct device *device, const struct superblock_prob
         TRY(erase_note_encode(note, places.offsets[i], device->size, (struct erase_note_format *)places.notes[i]));
     places.noted = true;
     TRY(notes_write(device, &places));
-    return overwrite(device, &places);
+    TRY(overwrite(device, &places));
+    *areas = places.count;
+    return ERROR_NONE;
 }
 
 enum error areas_finish(struct device *device)

@@ -13,8 +13,10 @@
 /* Overwrites every area in which superblocks and checkpoint records lie, makes that durable, and reads it back. ERROR_IO says
  * what to do with a disk that does not hold zeros. */
 enum error areas_erase(struct device *device, const struct superblock_probe *probe) CHECKED;
-/* The same, with a note at the head of both, durable before the rest goes: until areas_finish() the device says what it was. */
-enum error areas_erase_noted(struct device *device, const struct superblock_probe *probe, const struct erase_note *note) CHECKED;
+/* The same, with a note at the head of both, durable before the rest goes: until areas_finish() the device says what it was.
+ * *areas: how many there were. */
+enum error areas_erase_noted(struct device *device, const struct superblock_probe *probe, const struct erase_note *note,
+                             size_t *areas) CHECKED;
 /* Takes the notes away. */
 enum error areas_finish(struct device *device) CHECKED;
 /* Whether they hold zeros: of a device that carries no superblock. */

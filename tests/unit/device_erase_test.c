@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/pool/erase_note.h"
 #include "engine/pool/superblock_copy.h"
 #include "tests/unit/devices_fixture.h"
 
@@ -182,6 +183,67 @@ static void a_crash_between_the_notes_and_the_rest_is_gone_on_with(void **state)
     free(told.certificate);
 }
 
+#define GROWN (FIXTURE_SIZE + 4 * AREA_SIZE)
+
+/* On a device that grew since its superblocks were written, over the first copy of its head. */
+static int notes_forge(const struct erase_note *note)
+{
+    const uint64_t offsets[] = {0, GROWN - AREA_SIZE};
+    int file = open(paths[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(ftruncate(file, (off_t)GROWN), 0);
+    for (size_t i = 0; i < COUNT_OF(offsets); i++) {
+        struct erase_note_format format;
+        assert_fine(erase_note_encode(note, offsets[i], GROWN, &format));
+        assert_int_equal(pwrite(file, &format, sizeof format, (off_t)offsets[i]), sizeof format);
+    }
+    return file;
+}
+
+/* Notes that name no other end: what a crash leaves of this run must name it all the same. */
+static void ends_that_superblocks_state_go_into_the_notes(void **state)
+{
+    struct answer told = {.keep = ERROR_IO}, again = {.plain = true};
+    uint8_t *tail = memory_aligned(AREA_SIZE);
+    (void)state;
+    int file = notes_forge(&(struct erase_note){.begun = 1});
+    assert_int_equal(pread(file, tail, AREA_SIZE, TAIL), AREA_SIZE);
+    assert_int_equal(erase(paths[0], &told), ERROR_IO);
+    assert_non_null(strstr(told.certificate, "overwritten once in all copies"));
+    assert_non_null(strstr(told.certificate, "\"superblock_copies_overwritten\": 4"));
+    assert_true(is_zero(file, TAIL));
+    assert_int_equal(pwrite(file, tail, AREA_SIZE, TAIL), AREA_SIZE); /* as if the crash came before */
+    assert_fine(erase(paths[0], &again));
+    assert_true(is_zero(file, TAIL) && is_zero(file, TAIL + SUPERBLOCK_SIZE));
+    assert_non_null(strstr(again.certificate, "overwritten once in the places that the note names"));
+    assert_non_null(strstr(again.certificate, "\"areas_overwritten\": 3"));
+    assert_null(strstr(again.certificate, "superblock_copies_overwritten"));
+    close(file);
+    free(tail);
+    free(told.certificate);
+    free(again.certificate);
+}
+
+static void more_ends_than_notes_have_room_for_are_refused(void **state)
+{
+    struct answer told = {0};
+    struct erase_note note = {.begun = 1, .end_count = SUPERBLOCK_COPIES};
+    (void)state;
+    for (uint32_t i = 0; i < note.end_count; i++)
+        note.ends[i] = (8 + i) * AREA_SIZE;
+    int file = notes_forge(&note);
+    assert_int_equal(erase(paths[0], &told), ERROR_CORRUPT);
+    assert_int_equal(told.asked, 0);
+    assert_true(carries_superblock(paths[0]));
+    note.ends[2] = FIXTURE_SIZE; /* that is the one */
+    close(file);
+    file = notes_forge(&note);
+    assert_fine(erase(paths[0], &told));
+    assert_non_null(strstr(told.certificate, "\"areas_overwritten\": 6"));
+    assert_true(is_zero(file, TAIL) && is_zero(file, 7 * AREA_SIZE));
+    close(file);
+    free(told.certificate);
+}
+
 /* Somebody else's by now. */
 static void what_is_used_anew_is_left_alone(void **state)
 {
@@ -222,6 +284,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_has_no_superblock_left_is_left_alone, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_was_cut_short_is_ended_by_another_run, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_crash_between_the_notes_and_the_rest_is_gone_on_with, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(ends_that_superblocks_state_go_into_the_notes, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(more_ends_than_notes_have_room_for_are_refused, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_is_used_anew_is_left_alone, setup, devices_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
