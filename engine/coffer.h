@@ -228,10 +228,11 @@ struct pool_audit_verdict {
     uint64_t entries;  /* that were read */
     uint64_t anchored; /* the last entry of which witness and devices know number and seal */
     uint64_t faults;
-    char sentence[AUDIT_SENTENCE_MAX]; /* the first fault */
-    uint64_t whole_from, whole_to;     /* of the last entries those that follow from one another; 0: not even the last does */
+    char sentence[AUDIT_SENTENCE_MAX]; /* the first fault, a begin that is missing only where it is the one */
+    uint64_t whole_from, whole_to;     /* of the last entries those that follow from one another; 0: the last does not, or is missing */
 };
-typedef void pool_audit_visit(void *context, const struct pool_audit_entry *entry);
+/* `follows`: its seal stands upon the entry before it; else nothing proves it. */
+typedef void pool_audit_visit(void *context, const struct pool_audit_entry *entry, bool follows);
 /* Reads the whole file, verifies each entry and the anchors, and tells each entry, also behind a fault. ERROR_LOCKED;
  * ERROR_INVALID: the pool is not encrypted; ERROR_IO. */
 enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *context, struct pool_audit_verdict *verdict) CHECKED;

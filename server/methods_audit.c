@@ -16,17 +16,17 @@ struct page {
 };
 
 /* `made`: when it was done; `time` is when it was entered. The result is as it is stored, whose end says the same. */
-static json_t *entry_json(const struct pool_audit_entry *entry)
+static json_t *entry_json(const struct pool_audit_entry *entry, bool follows)
 {
     uint64_t made = entry->time;
     bool proved = true, offline = audit_pending_mark_read(entry->result, &made, &proved);
     return json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:b, s:b, s:I}", "number", (json_int_t)entry->number, "time",
                      (json_int_t)entry->time, "uid", (json_int_t)entry->uid, "pid", (json_int_t)entry->pid, "operation",
                      entry->operation, "target", entry->target, "key", entry->key, "result", entry->result, "offline", offline,
-                     "proved", proved, "made", (json_int_t)made);
+                     "proved", proved && follows, "made", (json_int_t)made);
 }
 
-static void entry_take(void *context, const struct pool_audit_entry *entry)
+static void entry_take(void *context, const struct pool_audit_entry *entry, bool follows)
 {
     struct page *page = context;
     if (entry->number <= page->after || page->failed)
@@ -35,7 +35,7 @@ static void entry_take(void *context, const struct pool_audit_entry *entry)
         page->more = true;
         return;
     }
-    page->failed = json_array_append_new(page->entries, entry_json(entry)) != 0;
+    page->failed = json_array_append_new(page->entries, entry_json(entry, follows)) != 0;
 }
 
 enum error method_key_audit(struct methods *methods, json_t *parameters, json_t **result)

@@ -430,21 +430,24 @@ struct reading {
     uint64_t line, number;
     uint8_t before[SEAL_SIZE];
     bool anchor_seen;
+    bool begin_told; /* the sentence is of a begin that is missing: any other fault takes its place */
 };
 
 #define FAULT(reading, ...)                                                                                                       \
     do {                                                                                                                          \
-        if ((reading)->verdict->faults++ == 0)                                                                                    \
+        if ((reading)->verdict->faults++ == 0 || (reading)->begin_told)                                                           \
             snprintf((reading)->verdict->sentence, sizeof(reading)->verdict->sentence, __VA_ARGS__);                              \
+        (reading)->begin_told = false;                                                                                            \
     } while (0)
 
 /* Of a backup that had no room for all, or of a file that somebody cut: nothing tells the two apart, so it is a fault for ever. */
 static void number_fault(struct reading *reading, unsigned long long number)
 {
     unsigned long long at = reading->line, expected = reading->number + 1;
-    if (at == 1 && number > 1)
+    if (at == 1 && number > 1) {
         FAULT(reading, "line 1 is entry %llu, entry 1 was expected: %llu are missing at its begin", number, number - 1);
-    else
+        reading->begin_told = true;
+    } else
         FAULT(reading, "line %llu is entry %llu, entry %llu was expected", at, number, expected);
 }
 
@@ -487,7 +490,7 @@ static enum error line_judge(struct reading *reading, const char *text, size_t s
     reading->number = number;
     memcpy(reading->before, line.seal, SEAL_SIZE);
     reading->verdict->entries++;
-    reading->visit(reading->context, &line.entry);
+    reading->visit(reading->context, &line.entry, follows);
     return ERROR_NONE;
 }
 
@@ -504,10 +507,11 @@ static enum error file_judge(struct reading *reading, FILE *file)
     }
     if (!error && ferror(file))
         error = failed(reading->audit, "read");
-    if (!error && reading->number < reading->anchor->count)
+    if (!error && reading->number < reading->anchor->count) {
         FAULT(reading, "entries %llu to %llu are missing at its end", (unsigned long long)reading->number + 1,
               (unsigned long long)reading->anchor->count);
-    else if (!error && reading->anchor->count && !reading->anchor_seen)
+        run_extend(reading, 0, false);
+    } else if (!error && reading->anchor->count && !reading->anchor_seen)
         FAULT(reading, "entry %llu, which was anchored, is missing", (unsigned long long)reading->anchor->count);
     return error;
 }

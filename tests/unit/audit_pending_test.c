@@ -53,9 +53,10 @@ static int teardown(void **state)
     return rmdir(folder);
 }
 
-static void visit(void *context, const struct pool_audit_entry *entry)
+static void visit(void *context, const struct pool_audit_entry *entry, bool follows)
 {
     (void)context;
+    assert_true(follows);
     assert_true(seen_count < COUNT_OF(seen));
     seen[seen_count++] = *entry;
 }

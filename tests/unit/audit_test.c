@@ -26,12 +26,14 @@ static struct audit *audit;
 static struct audit_anchor anchor;
 static struct pool_audit_verdict verdict;
 static struct pool_audit_entry seen[64];
+static bool seen_follows[64];
 static size_t seen_count;
 
-static void visit(void *context, const struct pool_audit_entry *entry)
+static void visit(void *context, const struct pool_audit_entry *entry, bool follows)
 {
     (void)context;
     assert_true(seen_count < COUNT_OF(seen));
+    seen_follows[seen_count] = follows;
     seen[seen_count++] = *entry;
 }
 
@@ -146,6 +148,31 @@ static void a_changed_entry_is_named(void **state)
     uid[6] = '2';
     file_put(text, size);
     assert_found("seal", "entry 2 was changed");
+    assert_false(seen_follows[1]);
+    assert_true(seen_follows[0] && seen_follows[2]);
+}
+
+/* That a begin is missing is nothing new after such a restore; what else is wrong is. */
+static void a_changed_entry_is_named_also_where_the_begin_is_missing(void **state)
+{
+    (void)state;
+    size_t size, later;
+    AUTO_FREE char *text = file_text(&size);
+    size_t end = line_at(text, 1, &later); /* of the first */
+    char *uid = strstr(text + line_at(text, 3, &later), "\"uid\":1000");
+    assert_non_null(uid);
+    uid[6] = '2';
+    file_put(text + end, size - end);
+    read_whole();
+    assert_int_equal(verdict.faults, 2);
+    assert_non_null(strstr(verdict.sentence, "entry 4 was changed"));
+    assert_true(seen_count == 4 && !seen_follows[0] && seen_follows[1] && !seen_follows[2] && seen_follows[3]);
+    uid[6] = '1';
+    line_at(text, 3, &later);
+    file_put(text + end, later - end);
+    read_whole();
+    assert_int_equal(verdict.faults, 2);
+    assert_non_null(strstr(verdict.sentence, "entries 5 to 5 are missing at its end"));
 }
 
 static void every_changed_byte_is_found(void **state)
@@ -222,6 +249,8 @@ static void an_end_that_was_cut_off_is_missed(void **state)
     size_t size, end;
     AUTO_FREE char *text = file_text(&size);
     file_put(text, line_at(text, 3, &end));
+    read_whole(); /* these follow from one another, but are not the last ones */
+    assert_true(verdict.faults == 1 && verdict.whole_from == 0 && verdict.whole_to == 0);
     assert_found("entries 4 to 5 are missing", "entry 4 was expected");
 }
 
@@ -444,6 +473,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_changed_entry_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_changed_entry_is_named_also_where_the_begin_is_missing, setup, teardown),
         cmocka_unit_test_setup_teardown(every_changed_byte_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(a_begin_that_is_missing_is_told_for_ever_and_the_rest_is_proved, setup, teardown),
         cmocka_unit_test_setup_teardown(an_entry_that_was_taken_out_is_missed, setup, teardown),

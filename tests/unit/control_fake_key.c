@@ -116,12 +116,12 @@ enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *con
         snprintf(verdict->sentence, sizeof verdict->sentence, "%s", pool->audit_fault);
     if (pool->status.locked)
         return error_explain(ERROR_LOCKED, "the audit can be verified once the pool is unlocked");
-    visit(context, &entry);
+    visit(context, &entry, true);
     entry.number = 2;
     entry.uid = actor_uid;
     entry.pid = actor_pid;
     snprintf(entry.operation, sizeof entry.operation, "key.rekey");
-    visit(context, &entry);
+    visit(context, &entry, pool->audit_fault == NULL);
     return ERROR_NONE;
 }
 

@@ -92,9 +92,10 @@ static void a_setting_is_known_before_the_first_look(void **context)
 }
 
 static char last_target[128], last_operation[32];
-static void entry_take(void *context, const struct pool_audit_entry *entry)
+static void entry_take(void *context, const struct pool_audit_entry *entry, bool follows)
 {
     (void)context;
+    assert_true(follows);
     snprintf(last_target, sizeof last_target, "%s", entry->target);
     snprintf(last_operation, sizeof last_operation, "%s", entry->operation);
 }

@@ -69,6 +69,9 @@ static void the_audit_names_its_caller_and_what_is_wrong_with_it(void **state)
     fixture->pool->audit_fault = "entry 2 was changed";
     assert_int_equal(RUN("key", "audit"), EXIT_FAILED);
     assert_said(fixture->out, "not whole: entry 2 was changed");
+    assert_int_equal(RUN("--json", "key", "audit"), EXIT_FAILED);
+    assert_said(fixture->out, "\"proved\": true");
+    assert_said(fixture->out, "\"proved\": false");
     fixture->pool->status.locked = true;
     assert_int_equal(RUN("key", "audit"), EXIT_REFUSED);
     assert_said(fixture->err, "unlocked");
