@@ -108,6 +108,7 @@ void pool_audit_by(struct pool *pool, const char *operation, const char *by, enu
                  sentence ? sentence : "");
     else
         snprintf(entry.result, sizeof entry.result, "ok");
+    audit_pending_mark_break(entry.result);
     if (pool->witness)
         key_name(pool, entry.key, sizeof entry.key);
     bool moved = audit_add(pool->audit, &entry);

@@ -25,6 +25,9 @@
 
 #define ATTEMPTS 10
 
+/* What a mark begins with; result_mark() alone writes it. */
+static const char offline[] = "; offline, ";
+
 /* What stands before a line instead of another's seal. */
 static const uint8_t before[32] = "coffer1/audit-pending";
 
@@ -146,16 +149,21 @@ enum error audit_pending_add(const char *directory, const uint8_t *key, const st
 static void result_mark(struct pool_audit_entry *entry, bool proved)
 {
     char mark[64], when[MOMENT_TEXT_SIZE];
-    size_t size = (size_t)snprintf(mark, sizeof mark, proved ? "; offline, %s" : "; offline, unproven, %s",
-                                   moment_utc(entry->time, when));
+    size_t size = (size_t)snprintf(mark, sizeof mark, "%s%s%s", offline, proved ? "" : "unproven, ", moment_utc(entry->time, when));
     size_t used = MIN(strlen(entry->result), sizeof entry->result - size - 1);
     memcpy(entry->result + used, mark, size + 1);
+}
+
+void audit_pending_mark_break(char *result)
+{
+    for (char *mark = result; (mark = strstr(mark, offline)) != NULL;)
+        *mark = ',';
 }
 
 /* The last one: what stands before it may have come from outside. */
 bool audit_pending_mark_read(const char *result, uint64_t *made, bool *proved)
 {
-    static const char offline[] = "; offline, ", unproven[] = "unproven, ";
+    static const char unproven[] = "unproven, ";
     const char *mark = NULL;
     struct tm utc = {0};
     for (const char *next = result; (next = strstr(next, offline)) != NULL; next++)

@@ -26,6 +26,8 @@ struct audit;
 /* What a result says at its end of an entry that was taken: when it was made beside the daemon, in seconds since 1970, and
  * whether a seal proved that. False: it is no such entry. */
 bool audit_pending_mark_read(const char *result, uint64_t *made, bool *proved);
+/* Of the result of what was done online, which key servers and others have a say in: what looks like such a mark is broken. */
+void audit_pending_mark_break(char *result);
 
 /* Adds a line, with the time of now, durable. `key`: audit_key_derive()'s; NULL: it is not at hand. ERROR_TOO_LARGE. */
 enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry) CHECKED;
