@@ -173,10 +173,8 @@ bool audit_pending_mark_read(const char *result, uint64_t *made, bool *proved)
     const char *when = mark + strlen(offline);
     *proved = strncmp(when, unproven, strlen(unproven)) != 0;
     when += *proved ? 0 : strlen(unproven);
-    const char *end = strcmp(when, "?") == 0 ? when + 1 : strptime(when, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    if (!end || *end != '\0')
-        return false;
-    *made = *when == '?' ? 0 : (uint64_t)timegm(&utc);
+    const char *end = strptime(when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    *made = end && *end == '\0' ? (uint64_t)timegm(&utc) : 0;
     return true;
 }
 

@@ -24,7 +24,7 @@
 struct audit;
 
 /* What a result says at its end of an entry that was taken: when it was made beside the daemon, in seconds since 1970, and
- * whether a seal proved that. False: it is no such entry. */
+ * whether a seal proved that. *made is 0 where the date is none that can be read. False: it is no such entry. */
 bool audit_pending_mark_read(const char *result, uint64_t *made, bool *proved);
 /* Of the result of what was done online, which key servers and others have a say in: what looks like such a mark is broken. */
 void audit_pending_mark_break(char *result);

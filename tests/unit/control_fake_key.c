@@ -121,6 +121,7 @@ enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *con
     entry.uid = actor_uid;
     entry.pid = actor_pid;
     snprintf(entry.operation, sizeof entry.operation, "key.rekey");
+    snprintf(entry.result, sizeof entry.result, "%s", pool->audit_fault ? "ok; offline, 10000-01-01T00:00:00Z" : "ok");
     visit(context, &entry, pool->audit_fault == NULL);
     return ERROR_NONE;
 }

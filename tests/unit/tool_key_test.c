@@ -72,6 +72,8 @@ static void the_audit_names_its_caller_and_what_is_wrong_with_it(void **state)
     assert_int_equal(RUN("--json", "key", "audit"), EXIT_FAILED);
     assert_said(fixture->out, "\"proved\": true");
     assert_said(fixture->out, "\"proved\": false");
+    assert_said(fixture->out, "\"offline\": true"); /* also where nobody can read when */
+    assert_said(fixture->out, "\"made\": 0");
     fixture->pool->status.locked = true;
     assert_int_equal(RUN("key", "audit"), EXIT_REFUSED);
     assert_said(fixture->err, "unlocked");
