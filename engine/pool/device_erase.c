@@ -86,8 +86,11 @@ static enum error nothing_found(const struct left_over *left)
 /* Notes are no proof that nobody used the disk since. */
 static enum error noted_look(struct left_over *left)
 {
-    if (!device_check_signatures(left->device))
+    enum error error = device_check_signatures(left->device);
+    if (!error)
         return ERROR_NONE;
+    if (error != ERROR_NOT_EMPTY)
+        return error_prefix(error, "what %s carries by now cannot be told", left->device->path);
     error_forget();
     return error_explain(ERROR_FOREIGN, "%s was being erased once, and carries something else by now: it is left alone",
                          left->device->path);

@@ -136,6 +136,28 @@ static int cut_short(void)
     return file;
 }
 
+static enum error signatures_error;
+enum error __wrap_device_check_signatures(const struct device *device);
+enum error __real_device_check_signatures(const struct device *device);
+enum error __wrap_device_check_signatures(const struct device *device)
+{
+    return signatures_error ? error_explain(signatures_error, "they cannot be read") : __real_device_check_signatures(device);
+}
+
+/* What could not be looked at is nobody else's for that. */
+static void a_disk_that_cannot_be_looked_at_is_told_so(void **state)
+{
+    struct answer told = {.plain = true};
+    (void)state;
+    int file = cut_short();
+    signatures_error = ERROR_IO;
+    assert_int_equal(erase(paths[0], &told), ERROR_IO);
+    signatures_error = ERROR_NONE;
+    assert_non_null(strstr(error_sentence(ERROR_IO), "cannot be told: they cannot be read"));
+    assert_int_equal(told.asked, 0);
+    close(file);
+}
+
 static void what_was_cut_short_is_ended_by_another_run(void **state)
 {
     struct answer refused = {.error = ERROR_UNCONFIRMED, .plain = true}, told = {.plain = true};
@@ -282,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_asked_about_is_erased, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_refusal_changes_nothing, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_has_no_superblock_left_is_left_alone, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_disk_that_cannot_be_looked_at_is_told_so, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_was_cut_short_is_ended_by_another_run, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_crash_between_the_notes_and_the_rest_is_gone_on_with, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(ends_that_superblocks_state_go_into_the_notes, setup, devices_teardown),
