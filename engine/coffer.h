@@ -139,7 +139,8 @@ struct pool_device_caller {
     void *context;
 };
 /* The same of one device that is of no pool any more (device_erase.c), by no key; that no conf names it is the caller's to see, by
- * `check`. What a crash cut short is ended by another run. ERROR_IN_USE: a pool, or something else, has it open; ERROR_FOREIGN: it is none of Coffer's. */
+ * `check`, which hears of no earlier erase while a superblock is whole. What a crash cut short is ended by another run.
+ * ERROR_IN_USE: a pool, or something else, has it open; ERROR_FOREIGN: it is none of Coffer's. */
 enum error pool_device_erase(const char *path, const struct pool_device_caller *caller) CHECKED;
 /* Takes the key of a locked pool and opens it, after what pool_unlock_awaited() tries meanwhile. ERROR_EXISTS: it is open;
  * ERROR_BUSY: somebody else locks or unlocks it, or what pool_unlock_awaited() tries did not end within UNLOCK_PATIENCE; else

@@ -34,6 +34,7 @@ struct left_over {
     struct superblock_probe probe;
     struct erase_note note; /* what it states, or stated when its erase began */
     bool again;             /* that was before */
+    uint64_t begun, noted;  /* this run, and what the note says of the first; 0: none that can be */
     bool whole;             /* a superblock is: it states what there is to overwrite */
     size_t areas;           /* that were overwritten */
     const char *found;
@@ -101,7 +102,10 @@ static enum error look(struct left_over *left)
     enum error error = superblock_probe(left->device, &left->probe), noted = erase_note_find(left->device, &left->note);
     left->again = noted == ERROR_NONE;
     if (!left->again)
-        left->note = (struct erase_note){.begun = (uint64_t)clock_seconds()};
+        left->note = (struct erase_note){0};
+    left->begun = (uint64_t)clock_seconds();
+    left->noted = left->note.begun <= left->begun ? left->note.begun : 0;
+    left->note.begun = left->noted ? left->noted : left->begun;
     left->found = left->again ? "by the note of its erase, which was begun before, with ids that no key proved"
                               : "by what is left of its superblocks";
     switch (error) {
@@ -169,25 +173,27 @@ static const char *places(const struct left_over *left)
 
 static enum error certificate_write(const struct left_over *left, bool discarded, char **certificate)
 {
-    char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], when[MOMENT_TEXT_SIZE], begun[MOMENT_TEXT_SIZE], host[256] = "";
-    char serial[FACT_SIZE], model[FACT_SIZE];
+    char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], host[256] = "", serial[FACT_SIZE], model[FACT_SIZE];
+    char when[MOMENT_TEXT_SIZE], begun[MOMENT_TEXT_SIZE], noted[MOMENT_TEXT_SIZE] = "";
     const char *path = left->device->path;
     bool plain = left->note.known && !left->note.encrypted;
     moment_utc(clock_seconds(), when);
-    moment_utc(left->note.begun, begun);
+    moment_utc(left->begun, begun);
+    if (left->noted)
+        moment_utc(left->noted, noted);
     (void)!gethostname(host, sizeof host - 1);
     ids_format(left, pool, id);
     disk_fact(left->device, "serial", serial);
     disk_fact(left->device, "model", model);
     AUTO_FREE char *absolute = realpath(path, NULL);
     AUTO_JSON json_t *json = json_pack(
-        "{s:s, s:s+++, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:o}", "certificate",
+        "{s:s, s:s+++, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:o}", "certificate",
         "erase of a Coffer device", "method",
         plain ? "superblocks and checkpoint records overwritten once "
               : "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once ",
         places(left), " and read back; device discarded; ",
         plain ? "it was NOT encrypted: what a discard leaves can be read" : "no key was asked for", "pool", pool, "device", id, "path",
-        absolute ? absolute : path, "host", host, "begun", begun, "time", when,
+        absolute ? absolute : path, "host", host, "begun", begun, "begun_by_the_note", noted, "time", when,
         "finished_in_a_later_run", left->again, "serial", serial, "model", model, "bytes", (json_int_t)left->device->size, "found",
         left->found, "areas_overwritten", (json_int_t)left->areas, "read_back", 1, "discarded", discarded,
         "could_open_what_is_left", openers(left));
@@ -199,6 +205,7 @@ static enum error certificate_write(const struct left_over *left, bool discarded
 
 /* ---- the whole -------------------------------------------------------------------------------------------------------------- */
 
+/* Anybody can make a note: where a superblock is whole it must not talk away the danger that a pool still wants the device. */
 static enum error ask(const struct left_over *left, const struct pool_device_caller *caller)
 {
     struct stat status;
@@ -207,7 +214,7 @@ static enum error ask(const struct left_over *left, const struct pool_device_cal
                                     .known = left->note.known,
                                     .pool = left->note.pool,
                                     .device = left->note.device,
-                                    .begun = left->again ? left->note.begun : 0};
+                                    .begun = left->whole ? 0 : left->noted};
     return caller->check(caller->context, &told);
 }
 

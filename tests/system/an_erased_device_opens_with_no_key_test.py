@@ -125,7 +125,7 @@ def main():
     assert answer.returncode == 0, answer
     second = json.load(open(certificate + "2"))
     assert second["finished_in_a_later_run"] and not told["finished_in_a_later_run"], (second, told)
-    assert second["pool"] == pool_id and second["begun"] <= second["time"] and "note of its erase" in second["found"], second
+    assert second["pool"] == pool_id and second["begun_by_the_note"] <= second["begun"] <= second["time"] and "note of its erase" in second["found"], second
     assert "key number 1 of provider" in " ".join(second["could_open_what_is_left"]), second
     assert os.stat(disks[1]).st_blocks * 512 < MIB
     assert open(disks[1], "rb").read() == bytes(300 * MIB), "zeros"

@@ -79,6 +79,7 @@ static void what_was_asked_about_is_erased(void **state)
     assert_int_equal(told.asked, 1);
     assert_true(told.told.known && uuid_equal(told.told.pool, copy.pool) && uuid_equal(told.told.device, copy.device));
     assert_true(told.told.begun == 0);
+    assert_non_null(strstr(told.certificate, "\"begun_by_the_note\": \"\""));
     assert_false(carries_superblock(paths[0]));
     assert_true(carries_superblock(paths[1]));
     assert_non_null(strstr(told.certificate, "\"finished_in_a_later_run\": false"));
@@ -198,7 +199,9 @@ static void a_crash_between_the_notes_and_the_rest_is_gone_on_with(void **state)
     file = cut_short();
     assert_int_equal(pwrite(file, copies + SUPERBLOCK_SIZE, SUPERBLOCK_SIZE, SUPERBLOCK_SIZE), SUPERBLOCK_SIZE);
     assert_fine(erase(paths[0], &told));
-    assert_true(told.told.begun != 0 && told.told.known);
+    assert_true(told.told.begun == 0 && told.told.known); /* the question is that of any device of a pool */
+    assert_non_null(strstr(told.certificate, "\"finished_in_a_later_run\": true"));
+    assert_non_null(strstr(told.certificate, "\"begun_by_the_note\": \"2"));
     assert_true(is_zero(file, 0) && is_zero(file, SUPERBLOCK_SIZE) && is_zero(file, FIXTURE_SIZE / 2));
     close(file);
     free(copies);
@@ -243,6 +246,29 @@ static void ends_that_superblocks_state_go_into_the_notes(void **state)
     free(tail);
     free(told.certificate);
     free(again.certificate);
+}
+
+/* What is told of when it was begun is the note's word, and none where it cannot be. */
+static void a_note_of_tomorrow_says_not_when_it_was_begun(void **state)
+{
+    struct answer told = {.keep = ERROR_IO}, again = {.plain = true}, past = {.plain = true};
+    (void)state;
+    int file = notes_forge(&(struct erase_note){.begun = clock_seconds() + 86400});
+    assert_int_equal(erase(paths[0], &told), ERROR_IO);
+    assert_true(told.told.known && told.told.begun == 0);
+    assert_non_null(strstr(told.certificate, "\"begun_by_the_note\": \"\""));
+    assert_non_null(strstr(told.certificate, "\"finished_in_a_later_run\": true"));
+    assert_fine(erase(paths[0], &again)); /* of the run before, by now */
+    assert_in_range(again.told.begun, 1, clock_seconds());
+    close(file);
+    close(notes_forge(&(struct erase_note){.begun = 1}));
+    assert_fine(erase(paths[0], &past));
+    assert_int_equal(past.told.begun, 1);
+    assert_non_null(strstr(past.certificate, "\"begun_by_the_note\": \"1970-01-01T00:00:01Z\""));
+    assert_null(strstr(past.certificate, "\"begun\": \"1970"));
+    free(told.certificate);
+    free(again.certificate);
+    free(past.certificate);
 }
 
 static void more_ends_than_notes_have_room_for_are_refused(void **state)
@@ -308,6 +334,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_cut_short_is_ended_by_another_run, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_crash_between_the_notes_and_the_rest_is_gone_on_with, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(ends_that_superblocks_state_go_into_the_notes, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_note_of_tomorrow_says_not_when_it_was_begun, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(more_ends_than_notes_have_room_for_are_refused, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_is_used_anew_is_left_alone, setup, devices_teardown),
     };
