@@ -45,7 +45,8 @@ enum error erase_note_encode(const struct erase_note *note, uint64_t offset, uin
 /* Every number that is used, though only its maker knows what it ought to be. */
 static bool is_sound(const struct erase_note_format *format, uint64_t size)
 {
-    bool sound = le32_get(format->end_count) <= SUPERBLOCK_COPIES && le32_get(format->flags) <= (ERASE_KNOWN | ERASE_ENCRYPTED);
+    bool sound = le32_get(format->end_count) <= SUPERBLOCK_COPIES && le32_get(format->flags) <= (ERASE_KNOWN | ERASE_ENCRYPTED) &&
+                 memory_is_zero(format->reserved, sizeof format->reserved);
     for (size_t i = 0; i < SUPERBLOCK_COPIES; i++) {
         uint64_t end = le64_get(format->ends[i]);
         sound = sound && (i < le32_get(format->end_count) ? end >= 2 * AREA_SIZE && end <= size && end % DEVICE_BLOCK == 0 : end == 0);
