@@ -117,6 +117,8 @@ static enum error look(struct left_over *left)
         error_forget();
         return ERROR_NONE;
     case ERROR_NOT_FOUND:
+        if (!left->again && noted != ERROR_NOT_FOUND)
+            return noted; /* one that cannot be read now may be there */
         return left->again ? noted_look(left) : nothing_found(left);
     default:
         return error;
