@@ -13,13 +13,12 @@
 #include "engine/group/superblock_image.h"
 #include "engine/pool/deep_rekey.h"
 #include "tests/unit/devices_fixture.h"
+#include "tests/unit/failing_devices.h"
 #include "tests/unit/fast_clock.h"
 #include "tests/unit/fill_fixture.h"
 
 #define PATIENCE (6000 * FAST_CLOCK) /* looks, a hundredth of a second apart by the fast clock */
 
-static const struct device_operations *honest;
-static struct device_operations failing;
 static _Atomic uint64_t bad_block, bad_end; /* bytes of the first device whose reads fail */
 static _Atomic bool one_copy_bad;           /* of the superblock of the first device: it cannot be read */
 static _Atomic int bad_reads;               /* so many reads of one block more, and all longer ones meanwhile */
@@ -82,18 +81,6 @@ static inline void submit_failing(struct device_io **ios, size_t count)
             honest->submit(&ios[i], 1);
         }
     }
-}
-
-static inline enum error open_failing(const char *path, unsigned flags, void *context, struct device **device)
-{
-    (void)context;
-    TRY(device_open_file(path, flags, device));
-    honest = (*device)->operations;
-    failing = *honest;
-    failing.submit = submit_failing;
-    failing.run = NULL;
-    (*device)->operations = &failing;
-    return ERROR_NONE;
 }
 
 static inline enum error try_open(void)

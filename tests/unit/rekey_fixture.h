@@ -11,13 +11,12 @@
 #include <unistd.h>
 
 #include "tests/unit/devices_fixture.h"
+#include "tests/unit/failing_devices.h"
 
 #define KEY_BYTES 4096
 #define BLOCKS    32
 
 static char key_path[256], other_path[300];
-static const struct device_operations *honest;
-static struct device_operations failing;
 static _Atomic int countdown; /* of writes and flushes, to the one that fails; 0: none */
 static bool superblocks_only; /* counted are their writes alone, four of a device each time */
 
@@ -52,18 +51,6 @@ static inline void submit_failing(struct device_io **ios, size_t count)
             honest->submit(&ios[i], 1);
         }
     }
-}
-
-static inline enum error open_failing(const char *path, unsigned flags, void *context, struct device **device)
-{
-    (void)context;
-    TRY(device_open_file(path, flags, device));
-    honest = (*device)->operations;
-    failing = *honest;
-    failing.submit = submit_failing;
-    failing.run = NULL;
-    (*device)->operations = &failing;
-    return ERROR_NONE;
 }
 
 static const char *passphrase_given;
