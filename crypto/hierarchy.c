@@ -9,7 +9,6 @@
 #include "crypto/hierarchy.h"
 
 #include <openssl/rand.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/endian.h"
