@@ -42,7 +42,8 @@ static void keyring_fill(struct keyring **keyring, size_t slots)
 {
     while ((*keyring)->count < slots) {
         struct keyring *with;
-        succeed(keyring_with_dek(*keyring, keyring_current(*keyring, KEY_KIND_DEK)->number + 1, &with));
+        uint32_t last = keyring_current(*keyring, KEY_KIND_DEK)->number;
+        succeed(keyring_with_new(*keyring, &(struct keyring_new){.data_key = last + 1}, &with));
         keyring_destroy(*keyring);
         *keyring = with;
     }

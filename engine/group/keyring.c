@@ -10,39 +10,54 @@
 #include "crypto/arena.h"
 #include "engine/group/format.h"
 
-#define NEW_SLOTS_MAX 3
-
-static uint8_t *add_slot(struct keyring *keyring, enum key_kind kind)
+static uint8_t *add_slot(struct keyring *keyring, enum key_kind kind, uint32_t number)
 {
+    for (size_t i = 0; i < keyring->count; i++)
+        keyring->slots[i].current &= keyring->slots[i].kind != kind;
     struct keyring_slot *slot = &keyring->slots[keyring->count++];
     slot->kind = kind;
-    slot->number = 1;
+    slot->number = number;
     slot->current = true;
     return slot->key;
 }
 
-static enum error fill_new(struct keyring *keyring, const uint8_t k_pool[KEY_SIZE])
+static enum error fill_new(struct keyring *keyring, const struct keyring_new *new)
 {
-    TRY(key_generate(add_slot(keyring, KEY_KIND_LOG)));
-    memcpy(add_slot(keyring, KEY_KIND_POOL), k_pool, KEY_SIZE);
-    if (keyring->encrypted)
-        TRY(key_generate(add_slot(keyring, KEY_KIND_DEK)));
+    if (new->log_key)
+        TRY(key_generate(add_slot(keyring, KEY_KIND_LOG, new->log_key)));
+    if (new->pool_key)
+        memcpy(add_slot(keyring, KEY_KIND_POOL, new->pool_key), new->k_pool, KEY_SIZE);
+    if (new->data_key)
+        TRY(key_generate(add_slot(keyring, KEY_KIND_DEK, new->data_key)));
+    return ERROR_NONE;
+}
+
+enum error keyring_with_new(const struct keyring *keyring, const struct keyring_new *new, struct keyring **with)
+{
+    size_t size = sizeof *keyring + keyring->count * sizeof keyring->slots[0];
+    size_t more = (new->data_key != 0) + (new->log_key != 0) + (new->pool_key != 0);
+    ASSERT(!new->data_key || (keyring->encrypted && keyring_find(keyring, KEY_KIND_DEK, new->data_key) == NULL));
+    ASSERT(!new->log_key || keyring_find(keyring, KEY_KIND_LOG, new->log_key) == NULL);
+    ASSERT(!new->pool_key || keyring_find(keyring, KEY_KIND_POOL, new->pool_key) == NULL);
+    if (keyring->count + more > KEY_SLOTS_MAX)
+        return error_explain(ERROR_TOO_LARGE, "of the %d key slots of a device %zu are in use already", KEY_SLOTS_MAX, keyring->count);
+    struct keyring *made = arena_allocate(size + more * sizeof made->slots[0]);
+    if (made == NULL)
+        return ERROR_NO_MEMORY;
+    memcpy(made, keyring, size);
+    enum error error = fill_new(made, new);
+    if (error != ERROR_NONE) {
+        keyring_destroy(made);
+        return error;
+    }
+    *with = made;
     return ERROR_NONE;
 }
 
 enum error keyring_create(bool encrypted, const uint8_t k_pool[KEY_SIZE], struct keyring **keyring)
 {
-    struct keyring *new = arena_allocate(sizeof *new + NEW_SLOTS_MAX * sizeof new->slots[0]);
-    if (new == NULL)
-        return ERROR_NO_MEMORY;
-    new->encrypted = encrypted;
-    enum error error = fill_new(new, k_pool);
-    if (error != ERROR_NONE) {
-        keyring_destroy(new);
-        return error;
-    }
-    *keyring = new;
-    return ERROR_NONE;
+    const struct keyring empty = {.encrypted = encrypted};
+    return keyring_with_new(&empty, &(struct keyring_new){encrypted, 1, 1, k_pool}, keyring);
 }
 
 void keyring_destroy(struct keyring *keyring)
@@ -53,29 +68,6 @@ void keyring_destroy(struct keyring *keyring)
 static bool is_old(const struct keyring_slot *slot)
 {
     return slot->kind == KEY_KIND_DEK && !slot->current;
-}
-
-enum error keyring_with_dek(const struct keyring *keyring, uint32_t number, struct keyring **with)
-{
-    ASSERT(keyring->encrypted && keyring_find(keyring, KEY_KIND_DEK, number) == NULL);
-    if (keyring->count == KEY_SLOTS_MAX)
-        return error_explain(ERROR_TOO_LARGE, "all %d key slots of a device are in use", KEY_SLOTS_MAX);
-    size_t size = sizeof *keyring + keyring->count * sizeof keyring->slots[0];
-    struct keyring *new = arena_allocate(size + sizeof keyring->slots[0]);
-    if (new == NULL)
-        return ERROR_NO_MEMORY;
-    memcpy(new, keyring, size);
-    for (size_t i = 0; i < new->count; i++)
-        new->slots[i].current = new->slots[i].current && new->slots[i].kind != KEY_KIND_DEK;
-    struct keyring_slot *slot = &new->slots[new->count++];
-    *slot = (struct keyring_slot){.kind = KEY_KIND_DEK, .number = number, .current = true};
-    enum error error = key_generate(slot->key);
-    if (error != ERROR_NONE) {
-        keyring_destroy(new);
-        return error;
-    }
-    *with = new;
-    return ERROR_NONE;
 }
 
 enum error keyring_without_old(const struct keyring *keyring, struct keyring **without)

@@ -27,8 +27,13 @@ struct keyring {
 /* A new keyring of a new device: K_log 1, K_pool 1 (given, as it is the pool's) and, where encrypted, DEK 1. */
 enum error keyring_create(bool encrypted, const uint8_t k_pool[KEY_SIZE], struct keyring **keyring) CHECKED;
 void keyring_destroy(struct keyring *keyring);
-/* The same keys and a new DEK of this number, which is the current one. ERROR_TOO_LARGE: no slot is left. */
-enum error keyring_with_dek(const struct keyring *keyring, uint32_t number, struct keyring **with) CHECKED;
+/* Keys that come to a device at once, each the current one of its kind. A number of 0: none of that kind. */
+struct keyring_new {
+    uint32_t data_key, log_key, pool_key;
+    const uint8_t *k_pool; /* of `pool_key`: the same for all devices of a pool; DEK and K_log are drawn */
+};
+/* The same keys and these. ERROR_TOO_LARGE: there are not enough slots. */
+enum error keyring_with_new(const struct keyring *keyring, const struct keyring_new *new, struct keyring **with) CHECKED;
 /* The same keys without the DEKs that are not current. */
 enum error keyring_without_old(const struct keyring *keyring, struct keyring **without) CHECKED;
 bool keyring_has_old(const struct keyring *keyring); /* such a DEK */

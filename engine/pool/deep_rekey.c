@@ -107,7 +107,7 @@ static enum error slots_add(struct pool *pool, uint32_t number, const uint8_t ke
     memcpy(keyrings, group->keyrings, sizeof keyrings);
     for (uint32_t d = 0; d < group->device_count && !error; d++)
         if (dek_number(group, d) != number)
-            error = keyring_with_dek(group->keyrings[d], number, &keyrings[d]);
+            error = keyring_with_new(group->keyrings[d], &(struct keyring_new){.data_key = number}, &keyrings[d]);
     if (!error)
         error = keyrings_write(pool, keyrings, kek);
     if (error)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "engine/group/format.h"
 #include "engine/group/keyring.h"
 
 static const uint8_t k_pool[KEY_SIZE] = {1, 2, 3};
@@ -54,6 +55,39 @@ static void two_keyrings_share_nothing_but_the_pools_key(void **context)
     keyring_destroy(b);
 }
 
+static void new_keys_become_the_current_ones_of_their_kinds_alone(void **context)
+{
+    (void)context;
+    struct keyring *before, *after;
+    assert_int_equal(keyring_create(true, k_pool, &before), ERROR_NONE);
+    assert_int_equal(keyring_with_new(before, &(struct keyring_new){.data_key = 2, .log_key = 5}, &after), ERROR_NONE);
+    assert_int_equal(after->count, 5);
+    assert_int_equal(keyring_current(after, KEY_KIND_DEK)->number, 2);
+    assert_int_equal(keyring_current(after, KEY_KIND_LOG)->number, 5);
+    assert_int_equal(keyring_current(after, KEY_KIND_POOL)->number, 1);
+    assert_memory_equal(keyring_find(after, KEY_KIND_LOG, 1), keyring_find(before, KEY_KIND_LOG, 1), KEY_SIZE);
+    assert_memory_not_equal(keyring_find(after, KEY_KIND_LOG, 5), keyring_find(before, KEY_KIND_LOG, 1), KEY_SIZE);
+    keyring_destroy(before);
+    keyring_destroy(after);
+}
+
+static void what_has_no_slot_left_is_refused_as_a_whole(void **context)
+{
+    (void)context;
+    struct keyring *keyring, *with;
+    assert_int_equal(keyring_create(true, k_pool, &keyring), ERROR_NONE);
+    while (keyring->count < KEY_SLOTS_MAX - 1) {
+        const struct keyring_new one = {.data_key = keyring_current(keyring, KEY_KIND_DEK)->number + 1};
+        assert_int_equal(keyring_with_new(keyring, &one, &with), ERROR_NONE);
+        keyring_destroy(keyring);
+        keyring = with;
+    }
+    assert_int_equal(keyring_with_new(keyring, &(struct keyring_new){.data_key = 1000, .log_key = 2}, &with), ERROR_TOO_LARGE);
+    assert_int_equal(keyring_with_new(keyring, &(struct keyring_new){.log_key = 2}, &with), ERROR_NONE);
+    keyring_destroy(with);
+    keyring_destroy(keyring);
+}
+
 static void destroying_none_is_allowed(void **context)
 {
     (void)context;
@@ -66,6 +100,8 @@ int main(void)
         cmocka_unit_test(a_plaintext_keyring_has_no_dek),
         cmocka_unit_test(an_encrypted_keyring_has_three_first_keys),
         cmocka_unit_test(two_keyrings_share_nothing_but_the_pools_key),
+        cmocka_unit_test(new_keys_become_the_current_ones_of_their_kinds_alone),
+        cmocka_unit_test(what_has_no_slot_left_is_refused_as_a_whole),
         cmocka_unit_test(destroying_none_is_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
