@@ -82,7 +82,7 @@ static uint64_t merge_segments(const struct group *group)
 /* Free segments that a merge can write to, without a wait. */
 static uint64_t writable_segments(const struct group *group)
 {
-    return group->below_full ? group->segments.free_allocated : group->segments.free_total;
+    return segments_writable(&group->segments);
 }
 
 uint64_t group_clean_ahead(const struct group *group)
@@ -202,10 +202,23 @@ static uint64_t spare_segments(struct commit_need need)
     return need.own ? RESERVE_SEGMENTS - PROMISED_SEGMENTS : RESERVE_SEGMENTS;
 }
 
-static bool below_suffices(const struct group *group, enum commit_class class)
+/* Whether a file system below is full, and what can be written all the same does not suffice. */
+static bool lacks_below(const struct group *group, enum commit_class class)
 {
     uint64_t needed = merge_segments(group) + (class == COMMIT_FREES ? 0 : RESERVE_SEGMENTS / 2);
-    return group->segments.free_allocated > needed && group->journal.prepared != SEGMENT_NONE;
+    return group->segments.full &&
+           (writable_segments(group) <= needed || group->journal.prepared == SEGMENT_NONE);
+}
+
+static bool has_enough_allocated(const struct group *group)
+{
+    return group->segments.free_allocated > merge_segments(group) + 2 * RESERVE_SEGMENTS;
+}
+
+bool group_is_full_below(const struct group *group)
+{
+    const struct segments *segments = &group->segments;
+    return segments->full && segments_writable(segments) == segments->free_allocated && !has_enough_allocated(group);
 }
 
 enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index, uint32_t count)
@@ -214,14 +227,19 @@ enum error group_allocate(struct group *group, struct device *device, uint64_t o
     if (error == ERROR_NO_SPACE && count > 1)
         return error; /* perhaps for fewer */
     mutex_lock(&group->lock);
-    bool first = error == ERROR_NO_SPACE && !group->below_full;
-    group->below_full = error == ERROR_NO_SPACE;
+    bool first = false;
+    if (error == ERROR_NO_SPACE)
+        segments_set_full(&group->segments, segment_device(&group->segments, index), &first);
+    else if (!error)
+        segments_set_roomy(&group->segments, segment_device(&group->segments, index));
     for (uint32_t i = 0; i < count && !error; i++)
         segment_set_allocated(&group->segments, index + i);
+    if (first && group->device_count > 1)
+        group_keeper_wake(group); /* it asks the others */
     mutex_unlock(&group->lock);
     if (first)
-        message(MESSAGE_WARNING, "group %s: %s: writes get \"no space\" until it has some again", group_name(group),
-                error_sentence(error));
+        message(MESSAGE_WARNING, "group %s: %s: %swrites get \"no space\" until it has some again", group_name(group),
+                error_sentence(error), group->device_count > 1 ? "where the other devices have none either, " : "");
     return error;
 }
 
@@ -246,26 +264,34 @@ bool group_find_allocated(struct group *group)
     return found > 0;
 }
 
+/* The next to ask, of a device that is not in `asked`: while there is enough only those are asked that were full, for one
+ * segment. */
+static uint32_t unallocated_choose(const struct group *group, uint64_t asked, uint32_t step, uint32_t *count)
+{
+    bool enough = has_enough_allocated(group);
+    return segment_unallocated(&group->segments, asked | (enough ? ~group->segments.full : 0), enough ? 1 : step, count);
+}
+
 void group_allocate_ahead(struct group *group)
 {
+    uint64_t asked = 0;
     uint32_t step = AHEAD_STEP;
-    for (unsigned n = 0; n < AHEAD_STEP; n++) {
-        uint32_t count = 0;
+    for (unsigned n = 0; n < AHEAD_STEP + 2 * group->device_count; n++) {
+        uint32_t count = 0, d = 0;
         mutex_lock(&group->lock);
-        bool enough = group->segments.free_allocated > merge_segments(group) + 2 * RESERVE_SEGMENTS;
-        if (enough)
-            group->below_full = false;
-        uint32_t index = enough ? SEGMENT_NONE : segment_unallocated(&group->segments, step, &count);
-        struct device *device = index == SEGMENT_NONE ? NULL : group->devices[segment_device(&group->segments, index)];
+        uint32_t index = unallocated_choose(group, asked, step, &count);
+        if (index != SEGMENT_NONE)
+            d = segment_device(&group->segments, index);
         uint64_t offset = index == SEGMENT_NONE ? 0 : segment_offset(&group->segments, index);
         mutex_unlock(&group->lock);
         if (index == SEGMENT_NONE)
             return;
-        enum error error = group_allocate(group, device, offset, index, count);
-        if (error == ERROR_NO_SPACE && count > 1)
-            step = 1;
-        else if (error)
+        enum error error = group_allocate(group, group->devices[d], offset, index, count);
+        if (error && error != ERROR_NO_SPACE)
             return;
+        if (error && count == 1)
+            asked |= UINT64_C(1) << d;
+        step = error && count > 1 ? 1 : AHEAD_STEP;
     }
 }
 
@@ -283,7 +309,7 @@ enum error group_room(struct group *group, struct commit_need need)
 {
     if (group_is_fenced(group))
         return ERROR_FENCED;
-    if (group->below_full && !below_suffices(group, need.class))
+    if (lacks_below(group, need.class))
         return ERROR_NO_SPACE;
     if (recent_room(group->view->active) < RECENT_BATCH_ROOM || !log_is_ready_for(&group->journal, need.little))
         return ERROR_AGAIN;
@@ -338,7 +364,7 @@ enum error group_wait_room(struct group *group)
 /* Whether there is room for a commit, and space below it. */
 static bool has_space_below(const struct group *group, struct commit_need need)
 {
-    return (!group->below_full || below_suffices(group, need.class)) && group_has_space(group, need);
+    return !lacks_below(group, need.class) && group_has_space(group, need);
 }
 
 /* Segments will come free without anybody's help: by what is on the release list, by the cleaner, or where views are gone that
@@ -411,7 +437,7 @@ enum error group_wait_space(struct group *group, struct commit_need need)
     mutex_lock(&group->lock);
     bool hopeless = group->hopeless_since && (int)need.class <= group->hopeless_class && !need.own &&
                     clock_monotonic() - group->hopeless_since < HOPELESS_TIME;
-    bool below = group->below_full, gained = false;
+    bool below = lacks_below(group, need.class), gained = false;
     uint32_t before = group->segments.free_total;
     group->space_waiters += !hopeless;
     mutex_unlock(&group->lock);
@@ -426,7 +452,7 @@ enum error group_wait_space(struct group *group, struct commit_need need)
     }
     group->hopeless_since = gained ? 0 : clock_monotonic();
     group->hopeless_class = (int)need.class;
-    below = group->below_full;
+    below = lacks_below(group, need.class);
     mutex_unlock(&group->lock);
     return gained ? ERROR_NONE : explain_full(group, below);
 }

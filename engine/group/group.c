@@ -84,7 +84,7 @@ void group_figures(struct group *group, struct group_figures *figures)
         .journal_bytes = group->journal.bytes,
         .checkpoint_time = group->checkpoint.time,
         .memory_used = group->memory_used,
-        .below_full = group->below_full,
+        .below_full = group_is_full_below(group),
     };
     for (uint32_t i = 0; i < segments->count; i++) {
         const struct segment *segment = &segments->table[i];
@@ -389,7 +389,7 @@ static enum error joint_record(struct group *group, const struct replay_end *end
 static unsigned publishes_first(struct group *group, unsigned joints)
 {
     mutex_lock(&group->lock);
-    bool short_of_space = !group->below_full && !group_has_space(group, (struct commit_need){COMMIT_GROWS, NULL});
+    bool short_of_space = !group_is_full_below(group) && !group_has_space(group, (struct commit_need){COMMIT_GROWS, NULL});
     mutex_unlock(&group->lock);
     if (joints && short_of_space)
         return 2;

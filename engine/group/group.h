@@ -167,7 +167,6 @@ struct group {
 
     struct group_totals totals;
     struct reservations reservations;
-    bool below_full;         /* the file system below had no space for a segment when asked last */
     unsigned space_waiters;  /* in group_wait_space() */
     uint64_t hopeless_since; /* clock_monotonic at which waiting for space gained nothing; 0: it did */
     int hopeless_class;      /* enum commit_class, of who waited: those that need less may still gain */
@@ -319,6 +318,8 @@ enum error group_allocate(struct group *group, struct device *device, uint64_t o
 bool group_find_allocated(struct group *group) CHECKED;
 /* Keeps enough free slots with space below for the merge of what is in the tables. By the keeper. */
 void group_allocate_ahead(struct group *group);
+/* Whether no device gets more space below, and what there is may not suffice. Under the group's lock. */
+bool group_is_full_below(const struct group *group);
 /* Waits a little where the active table fills faster than the frozen one is merged, or free segments go faster than the
  * cleaner makes some. Under no lock, before a commit that stores so many bytes at most. */
 void group_throttle(struct group *group, uint64_t bytes);

@@ -33,7 +33,7 @@ enum error merge_prepare(struct log *log)
     for (;;) {
         enum error error = log_prepare(log);
         mutex_lock(&group->lock);
-        bool waits = error == ERROR_NO_SPACE && group->below_full;
+        bool waits = error == ERROR_NO_SPACE && group->segments.full;
         mutex_unlock(&group->lock);
         waits = waits && group->merge_is_patient && !group_is_stopping(group) && !group_is_fenced(group);
         atomic_store(&group->merge_waits, waits);

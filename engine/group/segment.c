@@ -116,11 +116,21 @@ static void enter(struct segments *s, uint32_t index)
     segment_dirty(s, index);
 }
 
-/* One with space below goes before one without, then the one with the most free slots. */
+static bool is_full(const struct segments *s, uint32_t device)
+{
+    return s->full >> device & 1;
+}
+
+/* One with space below goes before one that may get some, and that one before one that is full, then the one with the most
+ * free slots. */
 static bool is_better(const struct segments *s, uint32_t d, uint32_t best)
 {
     bool d_has = s->free_allocated_of[d] > 0, best_has = s->free_allocated_of[best] > 0;
-    return d_has != best_has ? d_has : s->free_count[d] > s->free_count[best];
+    if (d_has != best_has)
+        return d_has;
+    if (!d_has && is_full(s, d) != is_full(s, best))
+        return is_full(s, best);
+    return s->free_count[d] > s->free_count[best];
 }
 
 static uint32_t device_choose(const struct segments *s, uint64_t avoid)
@@ -263,11 +273,11 @@ bool segment_lacks_space(const struct segments *s, uint32_t index)
     return lacks_space(&s->table[index]);
 }
 
-uint32_t segment_unallocated(const struct segments *s, uint32_t count_max, uint32_t *count)
+uint32_t segment_unallocated(const struct segments *s, uint64_t avoid, uint32_t count_max, uint32_t *count)
 {
     uint32_t device = UINT32_MAX;
     for (uint32_t d = 0; d < s->device_count; d++)
-        if (s->free_allocated_of[d] < s->free_count[d] &&
+        if (!(avoid >> d & 1) && s->free_allocated_of[d] < s->free_count[d] &&
             (device == UINT32_MAX || s->free_allocated_of[d] < s->free_allocated_of[device]))
             device = d;
     if (device == UINT32_MAX)
@@ -289,6 +299,26 @@ void segment_set_allocated(struct segments *s, uint32_t index)
     if (s->table[index].state == SLOT_FREE && !s->table[index].allocated)
         allocated_count(s, index, +1);
     s->table[index].allocated = true;
+}
+
+void segments_set_full(struct segments *s, uint32_t device, bool *first)
+{
+    *first = !is_full(s, device);
+    if (*first)
+        s->full = UINT64_MAX >> (64 - s->device_count);
+}
+
+void segments_set_roomy(struct segments *s, uint32_t device)
+{
+    s->full &= ~(UINT64_C(1) << device);
+}
+
+uint32_t segments_writable(const struct segments *s)
+{
+    uint32_t count = 0;
+    for (uint32_t d = 0; d < s->device_count; d++)
+        count += is_full(s, d) ? s->free_allocated_of[d] : s->free_count[d];
+    return count;
 }
 
 static uint64_t kept_bytes(const struct segments *s, uint32_t index)

@@ -54,6 +54,7 @@ struct segments {
     uint32_t free_count[64], free_total;
     uint32_t free_allocated; /* of them, with space below */
     uint32_t free_allocated_of[64];
+    uint64_t full;           /* devices, a bit for each, that may have no space below: see segments_set_full() */
     uint32_t cursor[64];
     uint64_t live_total; /* bytes, of all segments */
     uint64_t kept_total; /* bytes that are not alive, of stuck segments: nobody gains them before the next open */
@@ -97,10 +98,16 @@ uint32_t segment_take_slot(struct segments *segments, uint32_t device);
 void segment_move(struct segments *segments, uint32_t from, uint32_t to, uint64_t salt, uint32_t key_slot);
 /* Whether it is free and not known to have space below. */
 bool segment_lacks_space(const struct segments *segments, uint32_t index);
-/* The first of a run of free slots without space below that stand side by side on a device, at most `count_max` of them,
- * or SEGMENT_NONE; and what is to be said when one has got some. */
-uint32_t segment_unallocated(const struct segments *segments, uint32_t count_max, uint32_t *count);
+/* The first of a run of free slots without space below that stand side by side on a device that is not in `avoid`, at most
+ * `count_max` of them, or SEGMENT_NONE; and what is to be said when one has got some. */
+uint32_t segment_unallocated(const struct segments *segments, uint64_t avoid, uint32_t count_max, uint32_t *count);
 void segment_set_allocated(struct segments *segments, uint32_t index);
+/* A device was asked for space below, and has none, or has some. Devices often share a file system: with the first that has
+ * none all others are taken for full until they say otherwise. *first: it was not taken for full. */
+void segments_set_full(struct segments *segments, uint32_t device, bool *first);
+void segments_set_roomy(struct segments *segments, uint32_t device);
+/* Free segments that can be written, as far as is known: on devices that are full those that have space below. */
+uint32_t segments_writable(const struct segments *segments);
 /* SEGMENT_NONE: gone. */
 uint32_t segment_find(const struct segments *segments, uint64_t serial);
 /* Whether it is gone, or only kept for older views. */

@@ -173,18 +173,18 @@ static void slots_without_space_are_found_in_runs(void **state)
 {
     (void)state;
     uint32_t count = 0;
-    assert_int_equal(segment_unallocated(&segments, 16, &count), 0);
+    assert_int_equal(segment_unallocated(&segments, 0, 16, &count), 0);
     assert_int_equal(count, 16);
     for (uint32_t i = 0; i < 40; i++)
         if (i != 20 && i != 24)
             segment_set_allocated(&segments, i);
     for (uint32_t i = 40; i < 137; i++)
         segment_set_allocated(&segments, i);
-    assert_int_equal(segment_unallocated(&segments, 16, &count), 20);
+    assert_int_equal(segment_unallocated(&segments, 0, 16, &count), 20);
     assert_int_equal(count, 1);
     segment_set_allocated(&segments, 20);
     segment_set_allocated(&segments, 24);
-    assert_int_equal(segment_unallocated(&segments, 16, &count), SEGMENT_NONE);
+    assert_int_equal(segment_unallocated(&segments, 0, 16, &count), SEGMENT_NONE);
 }
 
 static void a_run_of_slots_ends_with_its_device(void **state)
@@ -194,9 +194,43 @@ static void a_run_of_slots_ends_with_its_device(void **state)
     for (uint32_t i = 0; i < 137; i++)
         if (i < 38 || i >= 42)
             segment_set_allocated(&segments, i);
-    uint32_t first = segment_unallocated(&segments, 16, &count);
+    uint32_t first = segment_unallocated(&segments, 0, 16, &count);
     assert_true(first == 38 || first == 40);
     assert_int_equal(count, 2);
+}
+
+static void the_first_full_device_makes_all_doubtful_until_they_say_otherwise(void **state)
+{
+    (void)state;
+    bool first;
+    uint32_t total = segments.free_total;
+    for (uint32_t i = 0; i < 3; i++)
+        segment_set_allocated(&segments, i);
+    assert_int_equal(segments_writable(&segments), total);
+    segments_set_full(&segments, 1, &first);
+    assert_true(first);
+    assert_int_equal(segments_writable(&segments), 3);
+    segments_set_roomy(&segments, 2);
+    assert_int_equal(segments_writable(&segments), 3 + segments.free_count[2]);
+    segments_set_full(&segments, 1, &first);
+    assert_false(first);
+    assert_int_equal(segments_writable(&segments), 3 + segments.free_count[2]);
+    segments_set_full(&segments, 2, &first);
+    assert_true(first);
+    assert_int_equal(segments_writable(&segments), 3);
+}
+
+static void a_full_device_is_taken_last(void **state)
+{
+    (void)state;
+    bool first;
+    uint32_t count;
+    segments_set_full(&segments, 2, &first);
+    segments_set_roomy(&segments, 1);
+    assert_int_equal(segment_device(&segments, take(UINT32_MAX)), 1);
+    assert_int_equal(segment_device(&segments, segment_unallocated(&segments, segments.full, 16, &count)), 1);
+    segment_set_allocated(&segments, segments.slot_first[0]);
+    assert_int_equal(take(UINT32_MAX), segments.slot_first[0]);
 }
 
 static void any_history_of_slots_finds_each_serial(void **state)
@@ -379,6 +413,8 @@ int main(void)
         TEST(the_device_with_the_most_room_is_taken),
         TEST(slots_without_space_are_found_in_runs),
         TEST(a_run_of_slots_ends_with_its_device),
+        TEST(the_first_full_device_makes_all_doubtful_until_they_say_otherwise),
+        TEST(a_full_device_is_taken_last),
         TEST(any_history_of_slots_finds_each_serial),
         TEST_GROUP(a_header_is_taken_only_where_it_stands),
         TEST_GROUP(no_byte_of_a_header_can_change_unseen),
