@@ -137,7 +137,9 @@ static enum error engine_measure(const struct bench_options *options, const char
     if (*created && options_prepare_kind(options) != PREPARE_NONE)
         TRY(engine_fill(options, directory, engine));
     TRY(pool_status(engine->opened.pool, &result->before));
+    timed_forget();
     TRY(workload_run(options, WORKLOAD_MEASURED, &engine_driver, engine, &result->measure));
+    result->longest = timed_longest();
     return pool_status(engine->opened.pool, &result->after);
 }
 

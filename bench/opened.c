@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "bench/regenerated.h"
+#include "bench/timed.h"
 #include "bench/workload.h"
 
 static enum error index_await(struct pool *pool)
@@ -21,7 +22,8 @@ static enum error index_await(struct pool *pool)
 
 static enum error open_it(const struct bench_options *options, const char *directory, struct opened *opened)
 {
-    struct pool_open_options open = {.memory = options->memory, .no_index = options->no_index};
+    struct pool_open_options open = {.memory = options->memory, .no_index = options->no_index,
+                                     .open_device = timed_open};
     if (options->regenerate) {
         struct generator_options data = workload_data(options->regenerate, WORKLOAD_MEASURED);
         TRY(generator_create(&data, &opened->regenerated));

@@ -105,6 +105,9 @@ static json_t *devices_json(const struct engine_result *engine)
     json_object_set_new(object, "writes", integer(after.writes - before.writes));
     json_object_set_new(object, "write_bytes", integer(after.write_bytes - before.write_bytes));
     json_object_set_new(object, "flushes", integer(after.flushes - before.flushes));
+    json_object_set_new(object, "longest_wait", json_pack("{s:I, s:I, s:I}", "read", (json_int_t)engine->longest.read, "write",
+                                                          (json_int_t)engine->longest.write, "flush",
+                                                          (json_int_t)engine->longest.flush));
     share_set(object, "reads_per_read_request", after.reads - before.reads, measure->counts[OPERATION_READ]);
     share_set(object, "bytes_read_per_byte_read", after.read_bytes - before.read_bytes, measure->bytes[OPERATION_READ]);
     share_set(object, "bytes_written_per_byte_written", after.write_bytes - before.write_bytes,

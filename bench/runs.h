@@ -2,12 +2,14 @@
 #ifndef COFFER_BENCH_RUNS_H
 #define COFFER_BENCH_RUNS_H
 
+#include "bench/timed.h"
 #include "bench/workload.h"
 #include "engine/coffer.h"
 
 struct engine_result {
     struct measure measure;
     struct pool_status before, after; /* around the measured part */
+    struct timed_longest longest;     /* in it; zeros where devices are not files */
 };
 
 /* In the pool directory `directory`. An object of that name is used as it is, if it has options->size at least; where
