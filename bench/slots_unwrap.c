@@ -67,6 +67,7 @@ static void device_make(const char *directory, uint32_t d, uint32_t count, struc
         .encryption = true,
         .fingerprint = 1,
         .log_key_demanded = 1,
+        .pool_key_demanded = 1,
         .json = (char *)"{}",
     };
     succeed(superblock_geometry(DEVICE_SIZE, &superblocks[d].segment_shift, &superblocks[d].slot_count));

@@ -46,6 +46,7 @@
 #define KEY_SLOTS_MAX 256
 #define PEER_DEVICES_MAX 64
 #define PEER_SLOTS_MAX 4
+#define POOL_KEYS_MAX 64 /* K_pools of a device: all that there ever were */
 #define WRAPPINGS 2 /* the present KEK's and, during a rotation, the next one's */
 
 /* Which KEK a wrapping is made under. */
@@ -60,13 +61,14 @@ struct key_slot_format {
     uint8_t kind;  /* enum key_kind; 0: unused */
     uint8_t state; /* enum key_slot_state */
     uint8_t reserved[2];
-    le32 number;   /* DEK: the key slot that segments name, from 1; K_log: its number, from 1; K_pool: from 1 */
+    le32 number;   /* DEK: the key slot that segments name, from 1; K_log, K_pool: its number, 1 to 255 */
     uint8_t wrapped[WRAPPINGS][WRAPPED_KEY_SIZE];
 };
 _Static_assert(sizeof(struct key_slot_format) == 136, "key_slot_format");
 enum key_slot_state { KEY_SLOT_CURRENT = 1, KEY_SLOT_OLD = 2 };
 
-/* A key slot of another device of the pool, so that a device whose copies are all damaged can be revived. */
+/* A key slot of another device of the pool, so that a device whose copies are all damaged can be revived. None of a K_pool: the
+ * holder has the same ones in its own slots. */
 struct peer_slot_format {
     uint8_t device[16];
     struct key_slot_format slot;
@@ -102,7 +104,8 @@ struct superblock_format {
     uint8_t encryption;     /* 0 off, 1 on */
     uint8_t fingerprint;    /* enum fingerprint_kind */
     uint8_t log_key_demanded; /* number of the K_log under which headers and records must be made */
-    uint8_t reserved[3813];
+    uint8_t pool_key_demanded; /* likewise of the K_pool under which the witness and the file of the scrub must be */
+    uint8_t reserved[3812];
 };
 _Static_assert(sizeof(struct superblock_format) == 4096, "superblock_format");
 /* At 4096: struct key_slot_format[KEY_SLOTS_MAX] packed to key_slot_count; behind them peer_slot_format[]. */

@@ -91,6 +91,14 @@ bool keyring_has_old(const struct keyring *keyring)
     return false;
 }
 
+size_t keyring_count(const struct keyring *keyring, enum key_kind kind)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < keyring->count; i++)
+        count += keyring->slots[i].kind == kind;
+    return count;
+}
+
 const uint8_t *keyring_find(const struct keyring *keyring, enum key_kind kind, uint32_t number)
 {
     for (size_t i = 0; i < keyring->count; i++)

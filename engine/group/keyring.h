@@ -37,6 +37,7 @@ enum error keyring_with_new(const struct keyring *keyring, const struct keyring_
 /* The same keys without the DEKs that are not current. */
 enum error keyring_without_old(const struct keyring *keyring, struct keyring **without) CHECKED;
 bool keyring_has_old(const struct keyring *keyring); /* such a DEK */
+size_t keyring_count(const struct keyring *keyring, enum key_kind kind);
 /* NULL where there is none. */
 const uint8_t *keyring_find(const struct keyring *keyring, enum key_kind kind, uint32_t number);
 /* Whether both hold the same keys, of the same kinds and numbers, in the same order. */

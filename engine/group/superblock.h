@@ -42,6 +42,7 @@ struct superblock {
     bool encryption;
     uint8_t fingerprint;
     uint8_t log_key_demanded;
+    uint8_t pool_key_demanded; /* of all devices the highest counts */
     char *json; /* malloc'ed, zero-terminated, after superblock_open(); superblock_forget() */
     struct peer_slot_format *peers; /* of the other devices, still wrapped; likewise */
     uint32_t peer_count;

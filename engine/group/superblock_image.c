@@ -22,7 +22,7 @@
 
 #define FIXED_SIZE         sizeof(struct superblock_format)
 #define CRC_BEGIN          16
-#define LOG_KEY_NUMBER_MAX UINT8_MAX                 /* segment headers name it in a byte */
+#define KEY_NUMBER_MAX     UINT8_MAX                 /* of K_log and K_pool: headers, and what is demanded, name it in a byte */
 #define EPOCH_MAX          ((UINT64_C(1) << 24) - 1) /* a sequence holds 24 bits of it */
 _Static_assert(offsetof(struct superblock_format, mac) == CRC_BEGIN, "the CRC begins with the MACs");
 
@@ -109,6 +109,7 @@ static void fields_decode(const struct superblock_format *in, struct superblock 
     out->encryption = in->encryption == 1;
     out->fingerprint = in->fingerprint;
     out->log_key_demanded = in->log_key_demanded;
+    out->pool_key_demanded = in->pool_key_demanded;
     wrappings_decode(in, 0, out);
 }
 
@@ -211,7 +212,7 @@ static bool slot_fields_are_sound(const struct key_slot_format *slot)
     uint32_t number = le32_get(slot->number);
     return slot->kind >= KEY_KIND_DEK && slot->kind <= KEY_KIND_POOL && slot->reserved[0] == 0 &&
            slot->reserved[1] == 0 && (slot->state == KEY_SLOT_CURRENT || slot->state == KEY_SLOT_OLD) && number != 0 &&
-           (slot->kind != KEY_KIND_LOG || number <= LOG_KEY_NUMBER_MAX);
+           (slot->kind == KEY_KIND_DEK || number <= KEY_NUMBER_MAX);
 }
 
 static bool slot_is_sound(const struct key_slot_format *slot, const struct keyring *before)
@@ -240,35 +241,51 @@ static enum error slots_unwrap(const struct key_slot_format *slots, uint32_t cou
 
 static enum error keyring_check(const struct keyring *keyring, const struct superblock *superblock)
 {
-    const struct keyring_slot *log = keyring_current(keyring, KEY_KIND_LOG);
+    const struct keyring_slot *log = keyring_current(keyring, KEY_KIND_LOG), *pool = keyring_current(keyring, KEY_KIND_POOL);
     bool dek = keyring_current(keyring, KEY_KIND_DEK) != NULL;
-    if (log == NULL || keyring_current(keyring, KEY_KIND_POOL) == NULL || (superblock->encryption && !dek))
+    if (log == NULL || pool == NULL || (superblock->encryption && !dek))
         return error_explain(ERROR_CORRUPT, "the superblock lacks a current key");
     if (superblock->log_key_demanded == 0 || log->number < superblock->log_key_demanded)
         return error_explain(ERROR_CORRUPT, "the superblock demands the log key %d, which it does not hold",
                              superblock->log_key_demanded);
+    if (superblock->pool_key_demanded == 0 || pool->number < superblock->pool_key_demanded)
+        return error_explain(ERROR_CORRUPT, "the superblock demands the pool key %d, which it does not hold",
+                             superblock->pool_key_demanded);
+    if (keyring_count(keyring, KEY_KIND_POOL) > POOL_KEYS_MAX)
+        return error_explain(ERROR_CORRUPT, "the superblock holds %zu keys of the pool, and no pool has more than %d",
+                             keyring_count(keyring, KEY_KIND_POOL), POOL_KEYS_MAX);
     return ERROR_NONE;
 }
 
+/* What all devices of the pool have. */
+static void pool_keys_copy(const struct keyring *from, struct keyring *keyring)
+{
+    for (size_t i = 0; from != NULL && i < from->count; i++)
+        if (from->slots[i].kind == KEY_KIND_POOL)
+            keyring->slots[keyring->count++] = from->slots[i];
+}
+
 static enum error keyring_fill(const struct key_slot_format *slots, uint32_t count, const struct superblock *superblock,
-                               const uint8_t kek[KEY_SIZE], unsigned wrapping, struct keyring *keyring)
+                               const uint8_t kek[KEY_SIZE], unsigned wrapping, const struct keyring *peer, struct keyring *keyring)
 {
     uint8_t wrap_key[KEY_SIZE];
     TRY(wrap_key_derive(kek, superblock->pool, superblock->device, wrap_key));
     enum error error = slots_unwrap(slots, count, superblock, wrap_key, wrapping, keyring);
     memory_cleanse(wrap_key, sizeof wrap_key);
+    pool_keys_copy(peer, keyring);
     return error != ERROR_NONE ? error : keyring_check(keyring, superblock);
 }
 
 enum error superblock_slots_open(const struct key_slot_format *slots, uint32_t count,
                                  const struct superblock *superblock, const uint8_t kek[KEY_SIZE], unsigned wrapping,
-                                 struct keyring **keyring)
+                                 const struct keyring *peer, struct keyring **keyring)
 {
-    struct keyring *new = arena_allocate(sizeof *new + count * sizeof new->slots[0]);
+    size_t of_peer = peer == NULL ? 0 : keyring_count(peer, KEY_KIND_POOL);
+    struct keyring *new = arena_allocate(sizeof *new + (count + of_peer) * sizeof new->slots[0]);
     if (new == NULL)
         return ERROR_NO_MEMORY;
     new->encrypted = superblock->encryption;
-    enum error error = keyring_fill(slots, count, superblock, kek, wrapping, new);
+    enum error error = keyring_fill(slots, count, superblock, kek, wrapping, peer, new);
     if (error != ERROR_NONE) {
         keyring_destroy(new);
         return error;
@@ -294,7 +311,7 @@ static bool peer_is_sound(const struct peer_slot_format *peers, uint32_t i, cons
     unsigned of_device = 1;
     for (uint32_t before = 0; before < i; before++)
         of_device += memcmp(peers[before].device, peers[i].device, sizeof peers->device) == 0;
-    return of_device <= PEER_SLOTS_MAX && slot_fields_are_sound(&peers[i].slot) &&
+    return of_device <= PEER_SLOTS_MAX && slot_fields_are_sound(&peers[i].slot) && peers[i].slot.kind != KEY_KIND_POOL &&
            memcmp(peers[i].device, superblock->device.bytes, sizeof peers->device) != 0;
 }
 
@@ -365,7 +382,7 @@ enum error superblock_image_open(const uint8_t *image, struct superblock *superb
     TRY(features_check(superblock));
     TRY(unused_check(image, superblock));
     struct keyring *new;
-    TRY(superblock_slots_open(slots_of(image), slot_count(image), superblock, kek, wrapping, &new));
+    TRY(superblock_slots_open(slots_of(image), slot_count(image), superblock, kek, wrapping, NULL, &new));
     enum error error = peers_copy(image, superblock);
     if (error == ERROR_NONE)
         error = json_copy(image, &superblock->json);
@@ -411,6 +428,7 @@ static void fields_encode(const struct superblock *superblock, struct superblock
     out->encryption = superblock->encryption;
     out->fingerprint = superblock->fingerprint;
     out->log_key_demanded = superblock->log_key_demanded;
+    out->pool_key_demanded = superblock->pool_key_demanded;
 }
 
 enum error superblock_slot_wrap(const struct keyring_slot *slot, struct uuid device, const uint8_t wrap_key[KEY_SIZE],

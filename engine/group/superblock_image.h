@@ -31,10 +31,11 @@ bool superblock_image_is_wrapped_by(const uint8_t *image, const struct superbloc
                                     const uint8_t kek[KEY_SIZE]);
 
 /* Unwraps key slots of the device that `superblock` names, by wrapping 0 or 1, into a new keyring; checks each slot and
- * that a current key of each kind is there. ERROR_CORRUPT, ERROR_WRONG_KEY, ERROR_FORGED. */
+ * that a current key of each kind is there. `peer`: whose K_pools the device has as well, being those of the pool; NULL: they
+ * are among the slots. ERROR_CORRUPT, ERROR_WRONG_KEY, ERROR_FORGED. */
 enum error superblock_slots_open(const struct key_slot_format *slots, uint32_t count,
                                  const struct superblock *superblock, const uint8_t kek[KEY_SIZE], unsigned wrapping,
-                                 struct keyring **keyring) CHECKED;
+                                 const struct keyring *peer, struct keyring **keyring) CHECKED;
 /* Wraps one key as a slot of `device`, as wrapping 0 or 1; the other one stays as it is. */
 enum error superblock_slot_wrap(const struct keyring_slot *slot, struct uuid device, const uint8_t wrap_key[KEY_SIZE],
                                 unsigned wrapping, struct key_slot_format *out) CHECKED;

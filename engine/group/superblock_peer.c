@@ -4,7 +4,8 @@
  *
  * What a revived superblock says comes from one authentic superblock alone: what all devices of a group share is copied,
  * index and size are the peer's JSON's, the geometry follows from the size, and the K_log demanded is the current one,
- * so that nothing older can pass. The lost device itself is asked nothing here.
+ * so that nothing older can pass. K_pools, the same on all devices, stand in no peer's slots: they are those of the one
+ * that is asked. The lost device itself is asked nothing here.
  *
  * Nothing is written here, and no lock is taken; wrapping keys on the stack are wiped.
  */
@@ -19,13 +20,13 @@
 
 /* ---- making ------------------------------------------------------------------------------------------------------ */
 
-/* The next slot in use behind those taken: current ones in their order, then old ones from the highest number. */
+/* The next slot in use behind those taken: current ones in their order, then old ones from the highest number. None of a K_pool. */
 static const struct keyring_slot *slot_next(const struct keyring *keyring, const bool *taken)
 {
     const struct keyring_slot *next = NULL;
     for (size_t i = 0; i < keyring->count; i++) {
         const struct keyring_slot *slot = &keyring->slots[i];
-        if (taken[i] || (next != NULL && (next->current || (!slot->current && slot->number <= next->number))))
+        if (taken[i] || slot->kind == KEY_KIND_POOL || (next != NULL && (next->current || (!slot->current && slot->number <= next->number))))
             continue;
         next = slot;
     }
@@ -186,8 +187,8 @@ static uint8_t log_key_current(const struct key_slot_format *slots, uint32_t cou
 }
 
 /* The KEK may be that of either wrapping. */
-static enum error keys_take(const struct superblock *peer, const uint8_t kek[KEY_SIZE], struct superblock *superblock,
-                            struct keyring **keyring)
+static enum error keys_take(const struct superblock *peer, const struct keyring *peer_keyring, const uint8_t kek[KEY_SIZE],
+                            struct superblock *superblock, struct keyring **keyring)
 {
     struct key_slot_format slots[PEER_SLOTS_MAX];
     uint32_t count = slots_collect(peer, superblock->device, slots);
@@ -196,12 +197,12 @@ static enum error keys_take(const struct superblock *peer, const uint8_t kek[KEY
     superblock->log_key_demanded = log_key_current(slots, count);
     enum error error = ERROR_WRONG_KEY;
     for (unsigned wrapping = 0; wrapping < WRAPPINGS && error == ERROR_WRONG_KEY; wrapping++)
-        error = superblock_slots_open(slots, count, superblock, kek, wrapping, keyring);
+        error = superblock_slots_open(slots, count, superblock, kek, wrapping, peer_keyring, keyring);
     return error;
 }
 
-enum error superblock_revive(const struct superblock *peer, struct uuid device, const uint8_t kek[KEY_SIZE],
-                             struct superblock *superblock, struct keyring **keyring)
+enum error superblock_revive(const struct superblock *peer, const struct keyring *peer_keyring, struct uuid device,
+                             const uint8_t kek[KEY_SIZE], struct superblock *superblock, struct keyring **keyring)
 {
     struct superblock revived = *peer;
     struct keyring *keys;
@@ -211,7 +212,7 @@ enum error superblock_revive(const struct superblock *peer, struct uuid device, 
     revived.peer_count = 0;
     revived.json = NULL;
     TRY(geometry_take(peer, &revived));
-    TRY(keys_take(peer, kek, &revived, &keys));
+    TRY(keys_take(peer, peer_keyring, kek, &revived, &keys));
     revived.json = strdup(peer->json);
     if (revived.json == NULL) {
         keyring_destroy(keys);

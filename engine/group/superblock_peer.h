@@ -13,8 +13,8 @@
 #include "engine/group/keyring.h"
 #include "engine/group/superblock.h"
 
-/* The key slots in use of all devices of a group: for each its current ones, then, up to PEER_SLOTS_MAX, old ones from the
- * newest. Whoever holds them, they are wrapped in the same way, so they are wrapped once for all superblocks. */
+/* The key slots in use of all devices of a group, but for K_pools, which all have: for each its current ones, then, up to
+ * PEER_SLOTS_MAX, old ones from the newest. Whoever holds them, they are wrapped in the same way, so they are wrapped once for all superblocks. */
 struct group_slots {
     struct peer_slot_format *slots;
     uint32_t count;
@@ -37,11 +37,12 @@ enum error superblock_peers_make(const struct superblock *superblocks, struct ke
 enum error superblock_peers_verify(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
                                    uint32_t own, const uint8_t kek[KEY_SIZE], bool *equal) CHECKED;
 
-/* The superblock of `device`, whose own copies are all lost, from the authentic one of a peer, and its keys. It has the
+/* The superblock of `device`, whose own copies are all lost, from the authentic one of a peer, and its keys: those that the peer
+ * holds for it, and the pool's, which are the peer's own (`peer_keyring`). It has the
  * peer's epoch, and no peers of its own yet. Nothing says yet that a device at hand is this one: its checkpoint records
  * must verify under the keyring. ERROR_NOT_FOUND: the peer does not hold what is needed; ERROR_CORRUPT: it holds
  * nonsense. superblock_forget() and keyring_destroy() are the caller's. */
-enum error superblock_revive(const struct superblock *peer, struct uuid device, const uint8_t kek[KEY_SIZE],
-                             struct superblock *superblock, struct keyring **keyring) CHECKED;
+enum error superblock_revive(const struct superblock *peer, const struct keyring *peer_keyring, struct uuid device,
+                             const uint8_t kek[KEY_SIZE], struct superblock *superblock, struct keyring **keyring) CHECKED;
 
 #endif

@@ -136,6 +136,7 @@ static struct superblock first_superblock(const struct create_plan *plan, size_t
         .encryption = plan->options->encryption,
         .fingerprint = plan->options->fingerprint == POOL_FINGERPRINT_XXH3 ? FINGERPRINT_XXH3 : FINGERPRINT_HMAC_SHA256,
         .log_key_demanded = 1,
+        .pool_key_demanded = 1,
         .json = plan->json,
     };
     if (plan->options->encryption) {

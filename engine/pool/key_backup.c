@@ -325,12 +325,13 @@ enum error key_backup_check_pool(const struct key_backup *backup, struct uuid po
 static enum error own_slots_prove(const struct key_backup *backup, size_t i)
 {
     const struct key_backup_device *device = &backup->devices[i];
-    struct superblock superblock = {.pool = backup->pool, .device = device->id, .encryption = true, .log_key_demanded = 1};
+    struct superblock superblock = {.pool = backup->pool, .device = device->id, .encryption = true, .log_key_demanded = 1,
+                                    .pool_key_demanded = 1};
     struct provider_kek which = {backup->pool, backup->kek_number, backup->kek_salt};
     struct keyring *keyring;
     uint8_t kek[KEY_SIZE];
     TRY(provider_key_kek(backup->key, backup->is_kek, &which, kek));
-    enum error error = superblock_slots_open(device->slots, device->slot_count, &superblock, kek, 0, &keyring);
+    enum error error = superblock_slots_open(device->slots, device->slot_count, &superblock, kek, 0, NULL, &keyring);
     memory_cleanse(kek, sizeof kek);
     if (error == ERROR_NONE)
         keyring_destroy(keyring);

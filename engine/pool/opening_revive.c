@@ -102,8 +102,8 @@ static enum error peer_ask(struct opening *opening, size_t i, size_t peer)
     struct superblock superblock;
     struct keyring *keyring;
     TRY(opening_key_take(opening, &opening->superblocks[peer]));
-    TRY(superblock_revive(&opening->superblocks[peer], opening->conf->devices[i].id, opening->key->kek, &superblock,
-                          &keyring));
+    TRY(superblock_revive(&opening->superblocks[peer], opening->keyrings[peer], opening->conf->devices[i].id, opening->key->kek,
+                          &superblock, &keyring));
     enum error error = proof_check(opening, i, &superblock, keyring);
     if (error) {
         superblock_forget(&superblock);

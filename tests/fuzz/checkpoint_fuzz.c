@@ -11,7 +11,7 @@
 #include "tests/fuzz/patches.h"
 
 static struct superblock superblock = {.pool = {{1}}, .group = {{2}}, .device = {{3}}, .device_size = UINT64_C(200) << 20,
-                                       .device_count = 2, .log_key_demanded = 1};
+                                       .device_count = 2, .log_key_demanded = 1, .pool_key_demanded = 1};
 static struct keyring *keyring;
 static struct checkpoint_format valid;
 

@@ -31,7 +31,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     (void)count, (void)arguments;
     group.device_count = DEVICE + 1;
     group.superblocks[DEVICE] =
-        (struct superblock){.pool = {{1}}, .group = {{2}}, .device = {{3}}, .log_key_demanded = 1};
+        (struct superblock){.pool = {{1}}, .group = {{2}}, .device = {{3}}, .log_key_demanded = 1, .pool_key_demanded = 1};
     ASSERT(keyring_create(false, k_pool, &group.keyrings[DEVICE]) == ERROR_NONE);
     ASSERT(segment_header_encode(&group, &header, &valid) == ERROR_NONE);
     return 0;

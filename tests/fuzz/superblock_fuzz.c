@@ -62,7 +62,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     for (uint32_t i = 0; i < DEVICES; i++) {
         superblocks[i] = (struct superblock){.pool = {{1}}, .group = {{2}}, .device = {{(uint8_t)(3 + i)}}, .epoch = 5,
                                              .device_size = SIZE, .device_index = i, .device_count = DEVICES,
-                                             .fingerprint = 1, .log_key_demanded = 1, .json = json};
+                                             .fingerprint = 1, .log_key_demanded = 1, .pool_key_demanded = 1, .json = json};
         ASSERT(superblock_geometry(SIZE, &superblocks[i].segment_shift, &superblocks[i].slot_count) == ERROR_NONE);
         ASSERT(keyring_create(false, k_pool, &keyrings[i]) == ERROR_NONE);
     }
@@ -75,14 +75,14 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     return 0;
 }
 
-static void revive(const struct superblock *peer)
+static void revive(const struct superblock *peer, const struct keyring *peer_keyring)
 {
     for (uint32_t i = 1; i < DEVICES; i++) {
         struct superblock revived;
         struct keyring *keyring;
-        if (superblock_revive(peer, superblocks[i].device, kek_public, &revived, &keyring) != ERROR_NONE)
+        if (superblock_revive(peer, peer_keyring, superblocks[i].device, kek_public, &revived, &keyring) != ERROR_NONE)
             continue;
-        ASSERT(revived.device_index < revived.device_count && keyring->count <= PEER_SLOTS_MAX);
+        ASSERT(revived.device_index < revived.device_count && keyring->count <= PEER_SLOTS_MAX + POOL_KEYS_MAX);
         ASSERT(superblock_image_build(&revived, keyring, kek_public, NULL, image) == ERROR_NONE);
         keyring_destroy(keyring);
         superblock_forget(&revived);
@@ -114,7 +114,7 @@ static void open_run(const struct good *good, const uint8_t *kek, const uint8_t 
     if (superblock_image_open(image, &superblock, kek, wrapping, &keyring) != ERROR_NONE)
         return;
     if (good->other == NULL)
-        revive(&superblock);
+        revive(&superblock, keyring);
     const uint8_t *second = uuid_is_zero(superblock.other.provider) ? NULL : other;
     ASSERT(superblock_image_build(&superblock, keyring, kek, second, again) == ERROR_NONE);
     keyring_destroy(keyring);
@@ -143,7 +143,7 @@ static void json_run(const struct good *good, const uint8_t *data, size_t size)
     (void)good;
     peer.json = strndup((const char *)data, size);
     if (peer.json != NULL)
-        revive(&peer);
+        revive(&peer, keyrings[0]);
     free(peer.json);
 }
 

@@ -248,6 +248,7 @@ static int setup(void **context)
                                                    .encryption = true,
                                                    .fingerprint = 1,
                                                    .log_key_demanded = 1,
+                                                   .pool_key_demanded = 1,
                                                    .json = json};
         assert_int_equal(
             superblock_geometry(SIZE, &group.superblocks[i].segment_shift, &group.superblocks[i].slot_count),

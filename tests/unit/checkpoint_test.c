@@ -75,6 +75,7 @@ static int setup(void **context)
         .device_size = DEVICE_SIZE,
         .device_count = 3,
         .log_key_demanded = 1,
+        .pool_key_demanded = 1,
     };
     assert_int_equal(keyring_create(true, k_pool, &keys), ERROR_NONE);
     fill_checkpoint();

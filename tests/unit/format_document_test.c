@@ -49,6 +49,7 @@ static const struct expected expectations[] = {
     FIELD(superblock_format, encryption),
     FIELD(superblock_format, fingerprint),
     FIELD(superblock_format, log_key_demanded),
+    FIELD(superblock_format, pool_key_demanded),
     FIELD(superblock_format, reserved),
     STRUCT(place_format),
     FIELD(place_format, slot),

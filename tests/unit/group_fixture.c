@@ -42,6 +42,7 @@ static void device_format(struct fixture *f, uint32_t index, struct uuid pool, s
         .encryption = encrypted,
         .fingerprint = FINGERPRINT_XXH3,
         .log_key_demanded = 1,
+        .pool_key_demanded = 1,
     };
     struct checkpoint first = {.number = 1, .epoch = 1, .serial_lease = 1, .component_lease = 2, .cid_end = 256};
     assert_int_equal(superblock_geometry(f->device_size, &super->segment_shift, &super->slot_count), ERROR_NONE);

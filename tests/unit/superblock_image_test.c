@@ -28,6 +28,7 @@ static int setup(void **context)
         .device_count = 1,
         .fingerprint = 1,
         .log_key_demanded = 1,
+        .pool_key_demanded = 1,
         .json = (char *)"{}",
     };
     assert_int_equal(superblock_geometry(superblock.device_size, &superblock.segment_shift, &superblock.slot_count),
@@ -107,6 +108,8 @@ static void numbers_out_of_bounds_are_refused(void **context)
     REFUSED(fixed->fingerprint = 3);
     REFUSED(fixed->log_key_demanded = 0);
     REFUSED(fixed->log_key_demanded = 2);
+    REFUSED(fixed->pool_key_demanded = 0);
+    REFUSED(fixed->pool_key_demanded = 2);
 }
 
 static void bytes_that_must_be_zero_are_refused(void **context)
@@ -130,10 +133,27 @@ static void key_slots_that_contradict_each_other_are_refused(void **context)
     REFUSED(slots[0].number = le32_make(0));
     REFUSED(slots[0].number = le32_make(2)); /* wrapped for 1 */
     REFUSED(slots[0].number = le32_make(256));
+    REFUSED(slots[1].number = le32_make(256));
     REFUSED(slots[0].reserved[1] = 1);
     REFUSED(slots[0].wrapped[0][5] ^= 1);
     REFUSED(slots[1] = slots[0]);
     REFUSED(slots[2] = slots[0]; fixed->key_slot_count = le32_make(3));
+}
+
+/* With as many keys of the pool as there can be, each of its number; one more is refused, and so is a demand above them. */
+static void more_keys_of_the_pool_than_there_can_be_are_refused(void **context)
+{
+    (void)context;
+    struct keyring *more;
+    for (uint32_t n = 2; n <= POOL_KEYS_MAX + 1; n++) {
+        const struct keyring_new new = {.pool_key = n, .k_pool = k_pool};
+        assert_int_equal(keyring_with_new(keys, &new, &more), ERROR_NONE);
+        keyring_destroy(keys);
+        keys = more;
+        superblock.pool_key_demanded = (uint8_t)n;
+        assert_int_equal(superblock_image_build(&superblock, keys, kek_public, NULL, image), ERROR_NONE);
+        assert_int_equal(reopen(), n <= POOL_KEYS_MAX ? ERROR_NONE : ERROR_CORRUPT);
+    }
 }
 
 static void a_second_wrapping_counts_only_where_it_is_named(void **context)
@@ -201,6 +221,7 @@ int main(void)
         TEST(numbers_out_of_bounds_are_refused),
         TEST(bytes_that_must_be_zero_are_refused),
         TEST(key_slots_that_contradict_each_other_are_refused),
+        TEST(more_keys_of_the_pool_than_there_can_be_are_refused),
         TEST(a_second_wrapping_counts_only_where_it_is_named),
         TEST(verifying_leaves_the_image_as_it_was),
         TEST(no_garbage_passes_for_a_fixed_part),

@@ -37,6 +37,7 @@ static int setup(void **context)
                                              .encryption = true,
                                              .fingerprint = 1,
                                              .log_key_demanded = 1,
+                                             .pool_key_demanded = 1,
                                              .json = json};
         assert_int_equal(superblock_geometry(superblocks[i].device_size, &superblocks[i].segment_shift,
                                              &superblocks[i].slot_count), ERROR_NONE);
@@ -78,7 +79,7 @@ static void each_device_holds_the_slots_of_all_others(void **context)
     (void)context;
     for (uint32_t own = 0; own < DEVICES; own++) {
         make_peers(DEVICES, own);
-        assert_int_equal(superblocks[own].peer_count, (DEVICES - 1) * 3);
+        assert_int_equal(superblocks[own].peer_count, (DEVICES - 1) * 2);
         for (uint32_t i = 0; i < superblocks[own].peer_count; i++)
             assert_memory_not_equal(superblocks[own].peers[i].device, superblocks[own].device.bytes, 16);
     }
@@ -94,7 +95,7 @@ static void what_is_wrapped_once_serves_all_holders(void **context)
     (void)context;
     assert_int_equal(group_slots_make(superblocks, keyrings, DEVICES, kek, next, &both), ERROR_NONE);
     assert_int_equal(group_slots_make(superblocks, keyrings, DEVICES, next, NULL, &second), ERROR_NONE);
-    assert_int_equal(both.count, DEVICES * 3);
+    assert_int_equal(both.count, DEVICES * 2);
     for (uint32_t own = 0; own < DEVICES; own++) {
         struct superblock holder = {.device = superblocks[own].device}, other = {.device = superblocks[own].device};
         make_peers(DEVICES, own);
@@ -133,7 +134,7 @@ static void a_single_device_has_no_peers_and_holds_none(void **context)
     assert_true(peers_are_right(1, 0));
 }
 
-/* A rekey leaves old slots: the current ones come first, of the old the newest, four in all. */
+/* A rekey leaves old slots: the current ones come first, of the old the newest, four in all. No K_pool: the holder has it. */
 static void of_many_slots_the_current_and_the_newest_are_kept(void **context)
 {
     (void)context;
@@ -148,7 +149,7 @@ static void of_many_slots_the_current_and_the_newest_are_kept(void **context)
     make_peers(2, 0);
     assert_int_equal(superblocks[0].peer_count, PEER_SLOTS_MAX);
     static const struct { uint8_t kind; uint32_t number; } expected[] = {{KEY_KIND_DEK, 5}, {KEY_KIND_LOG, 1},
-                                                                         {KEY_KIND_POOL, 1}, {KEY_KIND_DEK, 6}};
+                                                                         {KEY_KIND_DEK, 6}, {KEY_KIND_DEK, 4}};
     for (uint32_t i = 0; i < PEER_SLOTS_MAX; i++) {
         assert_int_equal(superblocks[0].peers[i].slot.kind, expected[i].kind);
         assert_int_equal(le32_get(superblocks[0].peers[i].slot.number), expected[i].number);
@@ -176,6 +177,13 @@ static void peers_without_room_are_refused_when_written(void **context)
 {
     (void)context;
     AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    for (uint32_t i = 0; i < PEER_DEVICES_MAX; i++)
+        for (uint32_t n = 2; n < PEER_SLOTS_MAX; n++) {
+            struct keyring *more;
+            assert_int_equal(keyring_with_new(keyrings[i], &(struct keyring_new){.data_key = n}, &more), ERROR_NONE);
+            keyring_destroy(keyrings[i]);
+            keyrings[i] = more;
+        }
     make_peers(PEER_DEVICES_MAX, 1);
     struct keyring *many = arena_allocate(sizeof *many + KEY_SLOTS_MAX * sizeof many->slots[0]);
     *many = (struct keyring){.encrypted = true, .count = KEY_SLOTS_MAX};
@@ -193,21 +201,22 @@ static void peers_that_contradict_themselves_are_refused(void **context)
     assert_int_equal(superblock_image_build(&superblocks[0], keyrings[0], kek, NULL, before), ERROR_NONE);
     struct peer_slot_format *peers = (struct peer_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET +
                                                                  3 * sizeof(struct key_slot_format));
-    for (unsigned fault = 0; fault < 7; fault++) {
+    for (unsigned fault = 0; fault < 8; fault++) {
         memcpy(image, before, SUPERBLOCK_SIZE);
         switch (fault) {
         case 0: memcpy(peers[0].device, superblocks[0].device.bytes, 16); break;
         case 1: peers[1].slot.kind = 4; break;
         case 2: peers[1].slot.state = 0; break;
         case 3: peers[1].slot.number = le32_make(0); break;
-        case 4: peers[5].slot.reserved[0] = 1; break;
+        case 4: peers[3].slot.reserved[0] = 1; break;
+        case 6: peers[1].slot.kind = KEY_KIND_POOL; break; /* the holder's own */
         case 5: peers[3] = peers[4] = peers[0]; break; /* five of one device */
         default: break;
         }
         assert_int_equal(superblock_image_seal(image, &superblocks[0], kek, NULL, 0), ERROR_NONE);
         assert_int_equal(superblock_fixed_decode((struct superblock_format *)image, 0, 0, &back), ERROR_NONE);
         enum error error = superblock_image_open(image, &back, kek, 0, &keyring);
-        assert_string_equal(error_name(error), fault < 6 ? "CORRUPT" : "NONE");
+        assert_string_equal(error_name(error), fault < 7 ? "CORRUPT" : "NONE");
     }
     keyring_destroy(keyring);
     superblock_forget(&back);
@@ -219,7 +228,7 @@ static void a_lost_superblock_is_made_from_a_peers(void **context)
     struct superblock revived;
     struct keyring *keyring;
     make_peers(DEVICES, 0);
-    assert_int_equal(superblock_revive(&superblocks[0], superblocks[1].device, kek, &revived, &keyring), ERROR_NONE);
+    assert_int_equal(superblock_revive(&superblocks[0], keyrings[0], superblocks[1].device, kek, &revived, &keyring), ERROR_NONE);
     const struct superblock *lost = &superblocks[1];
     assert_true(uuid_equal(revived.device, lost->device) && uuid_equal(revived.pool, lost->pool));
     assert_true(revived.device_index == 1 && revived.device_count == DEVICES && revived.device_size == lost->device_size);
@@ -232,22 +241,44 @@ static void a_lost_superblock_is_made_from_a_peers(void **context)
     superblock_forget(&revived);
 }
 
+/* Of several the first and all others: fingerprints and the audit need them, whichever device is lost. */
+static void a_revived_device_has_the_keys_of_the_pool_that_its_peer_has(void **context)
+{
+    (void)context;
+    struct superblock revived;
+    struct keyring *keyring, *more;
+    const uint8_t next[KEY_SIZE] = {10};
+    assert_int_equal(keyring_with_new(keyrings[0], &(struct keyring_new){.pool_key = 2, .k_pool = next}, &more), ERROR_NONE);
+    keyring_destroy(keyrings[0]);
+    keyrings[0] = more;
+    make_peers(DEVICES, 0);
+    superblocks[0].pool_key_demanded = 2;
+    assert_int_equal(superblock_revive(&superblocks[0], keyrings[0], superblocks[1].device, kek, &revived, &keyring), ERROR_NONE);
+    assert_int_equal(revived.pool_key_demanded, 2);
+    assert_memory_equal(keyring_find(keyring, KEY_KIND_POOL, 1), k_pool, KEY_SIZE);
+    assert_memory_equal(keyring_find(keyring, KEY_KIND_POOL, 2), next, KEY_SIZE);
+    assert_int_equal(keyring_current(keyring, KEY_KIND_POOL)->number, 2);
+    assert_int_equal(keyring->count, 4);
+    keyring_destroy(keyring);
+    superblock_forget(&revived);
+}
+
 static void what_a_peer_does_not_know_cannot_be_made(void **context)
 {
     (void)context;
     struct superblock revived;
     struct keyring *keyring;
-    assert_int_equal(superblock_revive(&superblocks[0], superblocks[1].device, kek, &revived, &keyring),
+    assert_int_equal(superblock_revive(&superblocks[0], keyrings[0], superblocks[1].device, kek, &revived, &keyring),
                      ERROR_NOT_FOUND); /* no slots */
     make_peers(DEVICES, 0);
-    assert_int_equal(superblock_revive(&superblocks[0], superblocks[2].device, kek, &revived, &keyring),
+    assert_int_equal(superblock_revive(&superblocks[0], keyrings[0], superblocks[2].device, kek, &revived, &keyring),
                      ERROR_NOT_FOUND); /* no size */
-    assert_int_equal(superblock_revive(&superblocks[0], uuid_random(), kek, &revived, &keyring), ERROR_NOT_FOUND);
-    assert_int_equal(superblock_revive(&superblocks[0], superblocks[1].device, other_kek, &revived, &keyring),
+    assert_int_equal(superblock_revive(&superblocks[0], keyrings[0], uuid_random(), kek, &revived, &keyring), ERROR_NOT_FOUND);
+    assert_int_equal(superblock_revive(&superblocks[0], keyrings[0], superblocks[1].device, other_kek, &revived, &keyring),
                      ERROR_WRONG_KEY);
     memcpy(superblocks[0].peers[0].device, superblocks[2].device.bytes, 16);
-    memcpy(superblocks[0].peers[3].device, superblocks[1].device.bytes, 16); /* wrapped for another */
-    assert_int_not_equal(superblock_revive(&superblocks[0], superblocks[1].device, kek, &revived, &keyring), ERROR_NONE);
+    memcpy(superblocks[0].peers[2].device, superblocks[1].device.bytes, 16); /* wrapped for another */
+    assert_int_not_equal(superblock_revive(&superblocks[0], keyrings[0], superblocks[1].device, kek, &revived, &keyring), ERROR_NONE);
 }
 
 static void nonsense_in_the_json_is_damage_or_nothing(void **context)
@@ -271,7 +302,7 @@ static void nonsense_in_the_json_is_damage_or_nothing(void **context)
             snprintf(json, sizeof json, "%s", forms[i]);
         else
             snprintf(json, sizeof json, "%.*s%s%s", (int)(place - forms[i]), forms[i], text, place + 2);
-        enum error error = superblock_revive(&superblocks[0], superblocks[1].device, kek, &revived, &keyring);
+        enum error error = superblock_revive(&superblocks[0], keyrings[0], superblocks[1].device, kek, &revived, &keyring);
         assert_true(error == ERROR_CORRUPT || error == ERROR_NOT_FOUND || error == ERROR_INVALID);
     }
 }
@@ -290,6 +321,7 @@ int main(void)
         TEST(peers_without_room_are_refused_when_written),
         TEST(peers_that_contradict_themselves_are_refused),
         TEST(a_lost_superblock_is_made_from_a_peers),
+        TEST(a_revived_device_has_the_keys_of_the_pool_that_its_peer_has),
         TEST(what_a_peer_does_not_know_cannot_be_made),
         TEST(nonsense_in_the_json_is_damage_or_nothing),
     };

@@ -61,6 +61,7 @@ static int setup(void **context)
         .encryption = true,
         .fingerprint = 1,
         .log_key_demanded = 1,
+        .pool_key_demanded = 1,
         .json = (char *)"{\"a\": 1}",
     };
     assert_int_equal(superblock_geometry(DEVICE_SIZE, &written.segment_shift, &written.slot_count), ERROR_NONE);
