@@ -218,6 +218,7 @@ struct pool_audit_entry {
     char target[128];   /* the provider, as a rule */
     char key[64];       /* PROVIDER-ID/NUMBER of the key that is in force behind it; "": none */
     char result[128];   /* "ok", or the name of the error and its sentence as far as there is room */
+    uint32_t pool_key;  /* number of the K_pool that seals it; 0: nothing does */
 };
 /* On whose behalf the calling thread works from now on: entries name him. Without it, this process. */
 void pool_audit_actor(uint32_t uid, uint32_t pid);

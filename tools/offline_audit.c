@@ -27,12 +27,12 @@ static void key_set(struct pool_audit_entry *entry, const struct key_backup *key
 }
 
 /* NULL where it is not to be had: the line is added without. */
-static const uint8_t *seal_key(const struct pool_conf *conf, const struct key_backup *key, uint8_t bytes[KEY_SIZE])
+static const struct k_pool *seal_key(const struct pool_conf *conf, const struct key_backup *key, struct k_pool *seal)
 {
     if (key == NULL || !uuid_equal(key->pool, conf->pool))
         return NULL;
-    if (key_backup_audit_key(key, conf, bytes) == ERROR_NONE)
-        return bytes;
+    if (key_backup_audit_key(key, conf, seal) == ERROR_NONE)
+        return seal;
     error_forget();
     return NULL;
 }
@@ -42,7 +42,7 @@ void offline_audit_in(struct tool *tool, int directory, const struct pool_conf *
 {
     struct pool_audit_entry entry = {.uid = (uint32_t)getuid(), .pid = (uint32_t)getpid()};
     AUTO_FREE char *sentence = result == ERROR_NONE ? NULL : strdup(error_sentence(result));
-    uint8_t bytes[KEY_SIZE];
+    struct k_pool bytes;
     if (conf->provider == NULL || result == ERROR_INVALID)
         return;
     snprintf(entry.operation, sizeof entry.operation, "%s", operation);
@@ -51,10 +51,10 @@ void offline_audit_in(struct tool *tool, int directory, const struct pool_conf *
     result_set(&entry, result);
     if (key != NULL)
         key_set(&entry, key);
-    const uint8_t *seal = seal_key(conf, key, bytes);
+    const struct k_pool *seal = seal_key(conf, key, &bytes);
     enum error error = directory < 0 ? audit_pending_add(conf->directory, seal, &entry)
                                      : audit_pending_add_in(directory, conf->directory, seal, &entry);
-    memory_cleanse(bytes, sizeof bytes);
+    memory_cleanse(&bytes, sizeof bytes);
     if (error != ERROR_NONE && result == ERROR_NONE)
         fprintf(tool->err, "coffer: this could not be recorded for the audit: %s\n", error_sentence(error));
     if (sentence != NULL)

@@ -34,7 +34,7 @@
 struct audit {
     char *path;
     struct mutex mutex;
-    uint8_t *key; /* in the arena; NULL: entries wait */
+    struct k_pools *keys; /* derived from the pool's, in the arena; NULL: entries wait */
     struct audit_anchor end; /* the highest number that was given; the seal of the last line, zeros where it is no entry */
     uint64_t written;        /* entries since the open, for who asks whether anything moved */
     struct pool_audit_entry waiting[AUDIT_WAITING_MAX];
@@ -62,7 +62,7 @@ void audit_destroy(struct audit *audit)
 {
     if (!audit)
         return;
-    arena_free(audit->key);
+    arena_free(audit->keys);
     mutex_deinit(&audit->mutex);
     free(audit->path);
     free(audit);
@@ -135,8 +135,15 @@ static void behind_anchor(struct audit *audit, uint64_t highest, const struct au
 static bool seal_fits(const struct audit *audit, const struct audit_line *line, const struct audit_line *before)
 {
     uint8_t seal[SEAL_SIZE];
-    return audit_seal(audit->key, before->seal, &line->entry, seal) == ERROR_NONE &&
+    const uint8_t *key = k_pools_find(audit->keys, line->entry.pool_key);
+    return key && audit_seal(key, before->seal, &line->entry, seal) == ERROR_NONE &&
            memory_compare_constant_time(seal, line->seal, SEAL_SIZE) == 0;
+}
+
+/* Nothing is entered under a key that was replaced: what follows one of a later key, or stands behind the anchor, is not ours. */
+static bool key_is_late(const struct audit *audit, const struct pool_audit_entry *entry, const struct audit_anchor *anchor)
+{
+    return entry->number > anchor->count && entry->pool_key < audit->keys->demanded;
 }
 
 /* What stands before a line; zeros where that is no entry. False: it is out of sight. */
@@ -160,6 +167,7 @@ static void tail_judge(struct audit *audit, const char *tail, size_t size, bool 
     struct audit_line line = {0}, before;
     size_t begin, end = size;
     uint64_t highest = 0;
+    uint32_t later = UINT32_MAX; /* the lowest K_pool of what stands behind */
     bool last = true;
     for (; line_before(tail, end, &begin) && (begin > 0 || whole_file); end = begin, last = false) {
         if (audit_line_decode(tail + begin, end - begin - 1, &line)) {
@@ -171,10 +179,15 @@ static void tail_judge(struct audit *audit, const char *tail, size_t size, bool 
         if (last)
             memcpy(audit->end.head, line.seal, SEAL_SIZE);
         bool known = before_take(tail, begin, whole_file, &before);
-        if (known && seal_fits(audit, &line, &before))
+        bool fits = known && seal_fits(audit, &line, &before), late = fits && key_is_late(audit, &line.entry, anchor);
+        if (fits && !late)
             highest = MAX(highest, line.entry.number);
-        else if (known)
+        else if (known && !late)
             fault_set(audit, "the seal of an entry near its end does not fit");
+        if (late || (fits && line.entry.pool_key > later))
+            fault_set(audit, "an entry near its end is sealed under a key of the pool that a deep rekey had replaced");
+        if (fits)
+            later = MIN(later, line.entry.pool_key);
         if (line.entry.number == anchor->count && memory_compare_constant_time(line.seal, anchor->head, SEAL_SIZE) != 0) {
             fault_set(audit, "the entry that was anchored is another one: it was replaced");
             memcpy(audit->end.head, anchor->head, SEAL_SIZE);
@@ -267,7 +280,8 @@ static enum error entry_write(struct audit *audit, const struct pool_audit_entry
     struct audit_line line = {.entry = *entry};
     AUTO_FREE char *text = NULL;
     line.entry.number = audit->end.count + 1;
-    TRY(audit_seal(audit->key, audit->end.head, &line.entry, line.seal));
+    line.entry.pool_key = audit->keys->current;
+    TRY(audit_seal(k_pools_current(audit->keys), audit->end.head, &line.entry, line.seal));
     TRY(audit_line_encode(&line, &text));
     TRY(line_append(audit, text));
     audit->end.count = line.entry.number;
@@ -341,19 +355,40 @@ static void failure_note(struct audit *audit, enum error error)
     error_forget();
 }
 
-enum error audit_begin(struct audit *audit, struct uuid pool, const uint8_t k_pool[KEY_SIZE], const struct audit_anchor *anchor)
+static enum error keys_derive(struct uuid pool, const struct k_pools *k_pools, struct k_pools **keys)
 {
-    uint8_t *key = arena_allocate(KEY_SIZE);
-    if (!key)
+    struct k_pools *derived = arena_allocate(sizeof *derived);
+    if (!derived)
         return ERROR_NO_MEMORY;
-    enum error error = audit_key_derive(k_pool, pool, key);
-    if (error) {
-        arena_free(key);
-        return error;
-    }
+    enum error error = k_pools_derive(k_pools, pool, audit_key_derive, derived);
+    if (error)
+        arena_free(derived);
+    else
+        *keys = derived;
+    return error;
+}
+
+enum error audit_rekey(struct audit *audit, struct uuid pool, const struct k_pools *k_pools)
+{
+    struct k_pools *keys;
+    TRY(keys_derive(pool, k_pools, &keys));
     mutex_lock(&audit->mutex);
-    ASSERT(!audit->key);
-    audit->key = key;
+    struct k_pools *before = audit->keys;
+    if (before)
+        audit->keys = keys;
+    mutex_unlock(&audit->mutex);
+    arena_free(before ? before : keys);
+    return ERROR_NONE;
+}
+
+enum error audit_begin(struct audit *audit, struct uuid pool, const struct k_pools *k_pools, const struct audit_anchor *anchor)
+{
+    struct k_pools *keys;
+    TRY(keys_derive(pool, k_pools, &keys));
+    mutex_lock(&audit->mutex);
+    ASSERT(!audit->keys);
+    audit->keys = keys;
+    enum error error;
     audit->fault[0] = '\0';
     error = tail_take(audit, anchor);
     if (!error && audit->fault[0] != '\0') {
@@ -364,8 +399,8 @@ enum error audit_begin(struct audit *audit, struct uuid pool, const uint8_t k_po
         error = waiting_write(audit);
     failure_note(audit, error);
     if (error) { /* where its end is not known nothing can be put behind it */
-        arena_free(audit->key);
-        audit->key = NULL;
+        arena_free(audit->keys);
+        audit->keys = NULL;
     }
     mutex_unlock(&audit->mutex);
     return ERROR_NONE;
@@ -374,8 +409,8 @@ enum error audit_begin(struct audit *audit, struct uuid pool, const uint8_t k_po
 void audit_end(struct audit *audit)
 {
     mutex_lock(&audit->mutex);
-    arena_free(audit->key);
-    audit->key = NULL;
+    arena_free(audit->keys);
+    audit->keys = NULL;
     mutex_unlock(&audit->mutex);
 }
 
@@ -386,7 +421,7 @@ bool audit_add(struct audit *audit, const struct pool_audit_entry *entry)
     mutex_lock(&audit->mutex);
     uint64_t before = audit->written;
     wait(audit, &clean);
-    if (audit->key)
+    if (audit->keys)
         failure_note(audit, waiting_write(audit));
     bool moved = audit->written > before;
     mutex_unlock(&audit->mutex);
@@ -398,7 +433,7 @@ bool audit_proves(struct audit *audit, const uint8_t before[SEAL_SIZE], const st
     struct audit_line zeroth = {0};
     memcpy(zeroth.seal, before, SEAL_SIZE);
     mutex_lock(&audit->mutex);
-    bool proves = audit->key && seal_fits(audit, line, &zeroth);
+    bool proves = audit->keys && line->entry.pool_key >= audit->keys->demanded && seal_fits(audit, line, &zeroth);
     mutex_unlock(&audit->mutex);
     return proves;
 }
@@ -428,6 +463,7 @@ struct reading {
     void *context;
     struct pool_audit_verdict *verdict;
     uint64_t line, number;
+    uint32_t pool_key; /* the highest that sealed an entry */
     uint8_t before[SEAL_SIZE];
     bool anchor_seen;
     bool begin_told; /* the sentence is of a begin that is missing: any other fault takes its place */
@@ -459,11 +495,27 @@ static void run_extend(struct reading *reading, uint64_t number, bool follows)
     verdict->whole_to = follows ? number : 0;
 }
 
+/* Whether the entry is sealed, behind what stands before it, under a K_pool that may seal it. */
+static bool seal_judge(struct reading *reading, const struct audit_line *line)
+{
+    const struct pool_audit_entry *entry = &line->entry;
+    struct audit_line before = {0};
+    memcpy(before.seal, reading->before, SEAL_SIZE);
+    if (!seal_fits(reading->audit, line, &before))
+        return false;
+    if (entry->pool_key < reading->pool_key || key_is_late(reading->audit, entry, reading->anchor)) {
+        FAULT(reading, "entry %llu is sealed under key %u of the pool, which a deep rekey had replaced", (unsigned long long)entry->number,
+              (unsigned)entry->pool_key);
+        return false;
+    }
+    reading->pool_key = entry->pool_key;
+    return true;
+}
+
 static enum error line_judge(struct reading *reading, const char *text, size_t size)
 {
     struct audit_line line;
-    uint8_t seal[SEAL_SIZE];
-    unsigned long long at = ++reading->line;
+    unsigned long long at = ++reading->line, faults;
     enum error error = audit_line_decode(text, size, &line);
     if (error == ERROR_CORRUPT) {
         error_forget();
@@ -474,11 +526,12 @@ static enum error line_judge(struct reading *reading, const char *text, size_t s
     }
     TRY(error);
     unsigned long long number = line.entry.number;
-    TRY(audit_seal(reading->audit->key, reading->before, &line.entry, seal));
-    bool follows = number == reading->number + 1 && memory_compare_constant_time(seal, line.seal, SEAL_SIZE) == 0;
-    if (number != reading->number + 1)
+    bool in_turn = number == reading->number + 1;
+    if (!in_turn)
         number_fault(reading, number);
-    else if (!follows)
+    faults = reading->verdict->faults;
+    bool follows = seal_judge(reading, &line) && in_turn;
+    if (in_turn && !follows && reading->verdict->faults == faults)
         FAULT(reading, "entry %llu was changed, or one before it", number);
     if (number == reading->anchor->count) {
         reading->anchor_seen = true;
@@ -522,7 +575,7 @@ enum error audit_read(struct audit *audit, const struct audit_anchor *anchor, po
     struct reading reading = {.audit = audit, .anchor = anchor, .visit = visit, .context = context, .verdict = verdict};
     *verdict = (struct pool_audit_verdict){.anchored = anchor->count};
     mutex_lock(&audit->mutex);
-    enum error error = audit->key ? ERROR_NONE : error_explain(ERROR_LOCKED, "the audit can be verified once the pool is unlocked");
+    enum error error = audit->keys ? ERROR_NONE : error_explain(ERROR_LOCKED, "the audit can be verified once the pool is unlocked");
     FILE *file = NULL;
     if (!error)
         error = file_look(audit, &file);

@@ -6,6 +6,10 @@
  * checkpoint record (not in the superblock: to write that needs the KEK, which nobody keeps). Who holds K_pool can forge an
  * audit, but not the anchors of an earlier day that were copied elsewhere.
  *
+ * A deep rekey makes another K_pool, by whose key entries are sealed from then on; each says the number of its own. Numbers never
+ * fall, and behind the anchor none may be lower than what the superblocks demand: so who keeps an old K_pool can neither go on
+ * under it behind the change, nor cut the change off and go on, for the anchors, which he cannot make, tell of it.
+ *
  * What happens while no key is there is entered once one is. What cannot be written is kept, up to a limit, and told.
  *
  * Threads: any; a mutex of its own, which is held over the write of a line.
@@ -22,6 +26,7 @@
 #include "crypto/kdf.h"
 #include "engine/coffer.h"
 #include "engine/group/checkpoint.h"
+#include "engine/pool/k_pools.h"
 
 #define AUDIT_NAME     "audit"
 #define AUDIT_LINE_MAX 1024 /* bytes, with its newline */
@@ -48,13 +53,15 @@ void audit_destroy(struct audit *audit); /* NULL is allowed */
 
 /* From here on entries are written: first what waits. `anchor` is the furthest that is known. A file that is not as the
  * anchor says is left as it is and told; entries go on behind it, the first of them says what was found. */
-enum error audit_begin(struct audit *audit, struct uuid pool, const uint8_t k_pool[KEY_SIZE],
+enum error audit_begin(struct audit *audit, struct uuid pool, const struct k_pools *k_pools,
                        const struct audit_anchor *anchor) CHECKED;
+/* Other K_pools are there, current or demanded, from now on. Nothing to do before audit_begin(). */
+enum error audit_rekey(struct audit *audit, struct uuid pool, const struct k_pools *k_pools) CHECKED;
 void audit_end(struct audit *audit); /* the key is forgotten; entries wait again */
 
-/* Makes the entry durable, its number and time being set here, or keeps it. Says whether the anchor moved. */
+/* Makes the entry durable, its number, time and K_pool being set here, or keeps it. Says whether the anchor moved. */
 bool audit_add(struct audit *audit, const struct pool_audit_entry *entry);
-/* Whether the line is sealed behind `before` by the audit's key; false while there is none. */
+/* Whether the line is sealed behind `before` by a key of the audit that is not replaced; false while there is none. */
 bool audit_proves(struct audit *audit, const uint8_t before[32], const struct audit_line *line);
 /* How far it is; count 0: nothing was written yet. */
 void audit_anchor_get(struct audit *audit, struct audit_anchor *anchor);

@@ -25,9 +25,10 @@ static enum error damaged(void) { return error_explain(ERROR_CORRUPT, "it is not
 /* The entry without its seal; NULL where there is no memory, or a text is not UTF-8. */
 static json_t *entry_json(const struct pool_audit_entry *entry)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s}", "number", (json_int_t)entry->number, "time",
+    return json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:I}", "number", (json_int_t)entry->number, "time",
                      (json_int_t)entry->time, "uid", (json_int_t)entry->uid, "pid", (json_int_t)entry->pid, "operation",
-                     entry->operation, "target", entry->target, "key", entry->key, "result", entry->result);
+                     entry->operation, "target", entry->target, "key", entry->key, "result", entry->result, "pool_key",
+                     (json_int_t)entry->pool_key);
 }
 
 enum error audit_seal(const uint8_t key[KEY_SIZE], const uint8_t before[SEAL_SIZE], const struct pool_audit_entry *entry,
@@ -91,16 +92,18 @@ static bool take_seal(const json_t *json, uint8_t seal[SEAL_SIZE])
 static bool take_fields(const json_t *json, struct audit_line *line)
 {
     struct pool_audit_entry *entry = &line->entry;
-    uint64_t uid, pid;
+    uint64_t uid, pid, pool_key;
     bool good = json_is_object(json) && take_number(json, "number", INT64_MAX, &entry->number) && entry->number > 0 &&
                 take_number(json, "time", INT64_MAX, &entry->time) && take_number(json, "uid", UINT32_MAX, &uid) &&
                 take_number(json, "pid", UINT32_MAX, &pid) &&
                 take_text(json, "operation", entry->operation, sizeof entry->operation) &&
                 take_text(json, "target", entry->target, sizeof entry->target) &&
                 take_text(json, "key", entry->key, sizeof entry->key) &&
-                take_text(json, "result", entry->result, sizeof entry->result) && take_seal(json, line->seal);
+                take_text(json, "result", entry->result, sizeof entry->result) &&
+                take_number(json, "pool_key", UINT8_MAX, &pool_key) && take_seal(json, line->seal);
     entry->uid = good ? (uint32_t)uid : 0;
     entry->pid = good ? (uint32_t)pid : 0;
+    entry->pool_key = good ? (uint32_t)pool_key : 0;
     return good;
 }
 

@@ -72,7 +72,7 @@ enum error pool_audit_begin(struct pool *pool)
         return ERROR_NONE;
     const struct audit_anchor *stored = &pool->group->checkpoint.audit, *seen = &pool->witness->audit;
     struct audit_anchor anchor = stored->count > seen->count ? *stored : *seen;
-    TRY(audit_begin(pool->audit, pool->conf->pool, pool->k_pool, &anchor));
+    TRY(audit_begin(pool->audit, pool->conf->pool, pool->k_pools, &anchor));
     pending_take(pool);
     return ERROR_NONE;
 }

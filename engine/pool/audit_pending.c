@@ -73,13 +73,14 @@ static enum error file_lock(int directory, const char *name, const char *path, i
 
 /* ---- adding ---------------------------------------------------------------------------------------------------------------- */
 
-static enum error line_make(const uint8_t *key, const struct pool_audit_entry *entry, char **text)
+static enum error line_make(const struct k_pool *key, const struct pool_audit_entry *entry, char **text)
 {
     struct audit_line line = {.entry = *entry};
     audit_entry_clean(&line.entry);
     line.entry.number = 1;
+    line.entry.pool_key = key ? key->number : 0;
     if (key)
-        TRY(audit_seal(key, before, &line.entry, line.seal));
+        TRY(audit_seal(key->key, before, &line.entry, line.seal));
     return audit_line_encode(&line, text);
 }
 
@@ -117,7 +118,7 @@ static enum error line_append(int descriptor, const char *path, const char *line
     return error;
 }
 
-enum error audit_pending_add_in(int opened, const char *directory, const uint8_t *key, const struct pool_audit_entry *entry)
+enum error audit_pending_add_in(int opened, const char *directory, const struct k_pool *key, const struct pool_audit_entry *entry)
 {
     AUTO_FREE char *path = file_join(directory, AUDIT_PENDING_NAME), *text = NULL;
     int descriptor;
@@ -133,7 +134,7 @@ enum error audit_pending_add_in(int opened, const char *directory, const uint8_t
     return error;
 }
 
-enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry)
+enum error audit_pending_add(const char *directory, const struct k_pool *key, const struct pool_audit_entry *entry)
 {
     int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (opened < 0)

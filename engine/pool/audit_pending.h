@@ -22,6 +22,7 @@
 #define AUDIT_PENDING_AT_ONCE 100 /* entries of one taking, each of which is written durably while the pool is locked by it */
 
 struct audit;
+struct k_pool;
 
 /* What a result says at its end of an entry that was taken: when it was made beside the daemon, in seconds since 1970, and
  * whether a seal proved that. *made is 0 where the date is none that can be read. False: it is no such entry. */
@@ -29,10 +30,10 @@ bool audit_pending_mark_read(const char *result, uint64_t *made, bool *proved);
 /* Of the result of what was done online, which key servers and others have a say in: what looks like such a mark is broken. */
 void audit_pending_mark_break(char *result);
 
-/* Adds a line, with the time of now, durable. `key`: audit_key_derive()'s; NULL: it is not at hand. ERROR_TOO_LARGE. */
-enum error audit_pending_add(const char *directory, const uint8_t *key, const struct pool_audit_entry *entry) CHECKED;
+/* Adds a line, with the time of now, durable. `key`: audit_key_derive()'s, of that K_pool; NULL: it is not at hand. ERROR_TOO_LARGE. */
+enum error audit_pending_add(const char *directory, const struct k_pool *key, const struct pool_audit_entry *entry) CHECKED;
 /* The same in an open directory, whatever has its name by now; `directory` is for sentences. */
-enum error audit_pending_add_in(int opened, const char *directory, const uint8_t *key, const struct pool_audit_entry *entry) CHECKED;
+enum error audit_pending_add_in(int opened, const char *directory, const struct k_pool *key, const struct pool_audit_entry *entry) CHECKED;
 
 /* Takes what is there, but no more than so many entries, into an audit that has begun, and cuts it off the file, or removes that.
  * After a crash in between lines are taken twice, never lost. Lines that are no entries become one, which counts them. What fails

@@ -53,7 +53,7 @@ static const struct fingerprint_key *domain_key_get(struct pool *pool, struct uu
         return NULL;
     known->domain = domain;
     known->key.kind = pool->conf->fingerprint == POOL_FINGERPRINT_XXH3 ? FINGERPRINT_XXH3 : FINGERPRINT_HMAC_SHA256;
-    if (fingerprint_secret_derive(pool->k_pool, domain, known->key.secret) != ERROR_NONE) {
+    if (fingerprint_secret_derive(k_pools_first(pool->k_pools), domain, known->key.secret) != ERROR_NONE) {
         arena_free(known);
         return NULL;
     }

@@ -59,7 +59,7 @@ static enum error domain_key(struct check *check, uint32_t index, const struct f
         if (!domain->key)
             return ERROR_NO_MEMORY;
         domain->key->kind = (enum fingerprint_kind)check->group->superblocks[0].fingerprint;
-        TRY(fingerprint_secret_derive(check->pool->k_pool, domain->id, domain->key->secret));
+        TRY(fingerprint_secret_derive(k_pools_first(check->pool->k_pools), domain->id, domain->key->secret));
     }
     *key = domain->key;
     return ERROR_NONE;

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "crypto/arena.h"
 #include "crypto/hierarchy.h"
 #include "dedup/fingerprint.h"
 #include "engine/coffer.h"
@@ -243,8 +244,15 @@ static enum error fill_witness(const struct create_plan *plan, struct witness *w
 static enum error make_witness(const struct create_plan *plan, const struct keys *keys, struct made *made)
 {
     struct witness *witness;
-    TRY(witness_create(plan->options->directory, plan->pool, keys->k_pool, &witness));
-    enum error error = fill_witness(plan, witness);
+    struct k_pools *k_pools = arena_allocate(sizeof *k_pools);
+    if (k_pools == NULL)
+        return ERROR_NO_MEMORY;
+    *k_pools = (struct k_pools){.demanded = 1, .current = 1};
+    k_pools_add(k_pools, 1, keys->k_pool);
+    enum error error = witness_create(plan->options->directory, plan->pool, k_pools, &witness);
+    arena_free(k_pools);
+    TRY(error);
+    error = fill_witness(plan, witness);
     if (error == ERROR_NONE) {
         made->witness = true;
         error = witness_save(witness);

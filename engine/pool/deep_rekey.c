@@ -4,13 +4,13 @@
  *
  *   prove     the present KEK opens every superblock
  *   orders    the rate, for the number of the new DEK, where one is given (deep_rekey_file.c)
- *   slots     every superblock is written with a new DEK in a new key slot, the current one from now on, and read back; only
- *             then the group has it. Whatever begins is under it at once
+ *   slots     every superblock is written with a new DEK in a new key slot, the current one from now on, and a new K_pool, and
+ *             read back; only then the group has it. Whatever begins is under it at once, and so is what K_pool seals
  *   journal   it leaves the segments that have a header under the old key, and a publish moves its start behind them
  *   segments  one after the other is encrypted anew (reencrypt.c); publishes in between, which fold nothing in, give the old
  *             slots back. What is still written, or needed by replay, gets its turn when it is not any more
  *   destroy   where nothing is under an old DEK, no segment, no reserved one and no slot that a view may read: every
- *             superblock is written without it, and read back; then it is wiped in memory
+ *             superblock is written without it, demands the new K_pool (k_pool_change.c), and is read back; then it is wiped
  *
  * What is done stands in the segment table alone, segment by segment, so a crash at any moment costs the copies that were not
  * published. After the orders alone there is no job: they are of a key that does not exist, and the next job writes its own
@@ -89,29 +89,41 @@ static void keyrings_drop(struct group *group, struct keyring **keyrings)
             keyring_destroy(keyrings[d]);
 }
 
-/* Superblocks first, durable and read back; then the group. */
-static enum error keyrings_write(struct pool *pool, struct keyring **keyrings, const uint8_t kek[KEY_SIZE])
+/* Superblocks first, durable and read back; then the group. `demanded`: the K_pool that they demand from now on; 0: as they do. */
+static enum error keyrings_write(struct pool *pool, struct keyring **keyrings, uint32_t demanded, const uint8_t kek[KEY_SIZE])
 {
     struct group *group = pool->group;
     struct wrapping present = group->superblocks[0].wrapping;
-    struct rewrap rewrap = {.pool = pool, .group = group, .keyrings = keyrings};
+    struct rewrap rewrap = {.pool = pool, .group = group, .keyrings = keyrings, .pool_key_demanded = (uint8_t)demanded};
     TRY(rewrap_under_one(&rewrap, &present, kek));
     return group_keyrings_exchange(group, keyrings);
 }
 
+static enum error slot_add(struct keyring *keyring, uint32_t number, const struct k_pools *k_pools, struct keyring **with)
+{
+    struct keyring_new new = {.data_key = keyring_current(keyring, KEY_KIND_DEK)->number == number ? 0 : number};
+    k_pool_lacking(k_pools, keyring, &new);
+    return new.data_key || new.pool_key ? keyring_with_new(keyring, &new, with) : ERROR_NONE;
+}
+
+/* A number that no device has yet brings a new K_pool, too. */
 static enum error slots_add(struct pool *pool, uint32_t number, const uint8_t kek[KEY_SIZE])
 {
     struct group *group = pool->group;
     struct keyring *keyrings[GROUP_DEVICES];
+    struct k_pools *k_pools;
+    TRY(k_pool_next(pool, number > deep_rekey_data_key(group), &k_pools));
     enum error error = ERROR_NONE;
     memcpy(keyrings, group->keyrings, sizeof keyrings);
     for (uint32_t d = 0; d < group->device_count && !error; d++)
-        if (dek_number(group, d) != number)
-            error = keyring_with_new(group->keyrings[d], &(struct keyring_new){.data_key = number}, &keyrings[d]);
+        error = slot_add(group->keyrings[d], number, k_pools, &keyrings[d]);
     if (!error)
-        error = keyrings_write(pool, keyrings, kek);
+        error = keyrings_write(pool, keyrings, 0, kek);
     if (error)
         keyrings_drop(group, keyrings);
+    else
+        k_pool_use(pool, k_pools);
+    arena_free(k_pools);
     return error;
 }
 
@@ -125,9 +137,11 @@ static enum error slots_remove(struct pool *pool, const uint8_t kek[KEY_SIZE])
         if (keyring_has_old(group->keyrings[d]))
             error = keyring_without_old(group->keyrings[d], &keyrings[d]);
     if (!error)
-        error = keyrings_write(pool, keyrings, kek);
+        error = keyrings_write(pool, keyrings, pool->k_pools->current, kek);
     if (error)
         keyrings_drop(group, keyrings);
+    else
+        k_pool_demanded(pool);
     return error;
 }
 
@@ -301,6 +315,7 @@ static enum error destroy(struct deep_rekey *deep)
 {
     struct pool *pool = deep->pool;
     char bytes[32];
+    TRY(k_pool_settle(pool));
     TRY(slots_change(deep, true));
     deep_rekey_orders_forget(pool->directory);
     mutex_lock(&deep->mutex);
@@ -340,7 +355,7 @@ static enum error end_reach(struct deep_rekey *deep)
 static enum error turn(struct deep_rekey *deep)
 {
     struct group *group = deep->pool->group;
-    if (!slots_are_level(group))
+    if (!slots_are_level(group) || !k_pools_are_level(deep->pool))
         TRY(slots_change(deep, false));
     if (!deep->journal_left)
         TRY(journal_leave(deep));

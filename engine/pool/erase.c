@@ -239,7 +239,7 @@ static enum error erasure_audit(struct erasure *erasure)
                                      .target = "all devices and key files", .result = "begun"};
     if (pool->conf->encryption == POOL_ENCRYPTION_OFF || erasure->options->without_key)
         return ERROR_NONE;
-    TRY(audit_begin(pool->audit, pool->conf->pool, pool->k_pool, &pool->witness->audit));
+    TRY(audit_begin(pool->audit, pool->conf->pool, pool->k_pools, &pool->witness->audit));
     audit_add(pool->audit, &entry);
     audit_anchor_get(pool->audit, &erasure->audit);
     return ERROR_NONE;

@@ -145,12 +145,13 @@ enum error key_backup_identify(const struct key_backup *backup, const char *path
     return ERROR_NONE;
 }
 
-enum error key_backup_audit_key(const struct key_backup *backup, const struct pool_conf *conf, uint8_t key[KEY_SIZE])
+enum error key_backup_audit_key(const struct key_backup *backup, const struct pool_conf *conf, struct k_pool *key)
 {
     struct opened opened;
     TRY(device_open_by(conf->groups[0].devices[0].path, backup, &opened));
     const struct keyring_slot *slot = keyring_current(opened.keyring, KEY_KIND_POOL);
-    enum error error = slot == NULL ? ERROR_CORRUPT : audit_key_derive(slot->key, conf->pool, key);
+    enum error error = slot == NULL ? ERROR_CORRUPT : audit_key_derive(slot->key, conf->pool, key->key);
+    key->number = slot == NULL ? 0 : slot->number;
     opened_forget(&opened);
     return error;
 }

@@ -18,6 +18,7 @@
 #include "crypto/provider.h"
 #include "engine/group/format.h"
 #include "engine/pool/conf.h"
+#include "engine/pool/k_pools.h"
 
 #define KEY_BACKUP_FILE_MAX (1u << 20)
 
@@ -53,7 +54,7 @@ void key_backup_destroy(struct key_backup *backup); /* NULL is allowed */
 enum error key_backup_identify(const struct key_backup *backup, const char *path, struct uuid *device) CHECKED;
 
 /* The key of the pool's audit, which the devices hold under it. Errors as key_backup_prove()'s. */
-enum error key_backup_audit_key(const struct key_backup *backup, const struct pool_conf *conf, uint8_t key[KEY_SIZE]) CHECKED;
+enum error key_backup_audit_key(const struct key_backup *backup, const struct pool_conf *conf, struct k_pool *key) CHECKED;
 
 /* Whether its key alone opens everything: the key slots in it, and the superblock of each device as it lies there now.
  * Changes nothing. ERROR_FOREIGN: another pool's; ERROR_WRONG_KEY: the pool's key is a newer one; superblock_open()'s. */

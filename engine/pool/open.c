@@ -120,8 +120,8 @@ static enum error group_begin(struct opening *opening)
 
 void keys_forget(struct pool *pool)
 {
-    arena_free(pool->k_pool);
-    pool->k_pool = NULL;
+    arena_free(pool->k_pools);
+    pool->k_pools = NULL;
 }
 
 /* All superblocks are whole; witness_raise() saves it. */

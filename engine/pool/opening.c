@@ -272,16 +272,13 @@ static enum error ages_check(struct opening *opening)
 
 /* ---- the witness ------------------------------------------------------------------------------------------------------- */
 
-static enum error k_pool_take(struct opening *opening)
+static enum error k_pools_take(struct opening *opening)
 {
-    const struct keyring_slot *slot = keyring_current(opening->keyrings[0], KEY_KIND_POOL);
-    if (!slot)
-        return error_explain(ERROR_CORRUPT, "%s has no key of the pool", opening->conf->devices[0].path);
-    opening->pool->k_pool = arena_allocate(KEY_SIZE);
-    if (!opening->pool->k_pool)
+    struct pool *pool = opening->pool;
+    pool->k_pools = arena_allocate(sizeof *pool->k_pools);
+    if (!pool->k_pools)
         return ERROR_NO_MEMORY;
-    memcpy(opening->pool->k_pool, slot->key, KEY_SIZE);
-    return ERROR_NONE;
+    return k_pools_gather(opening->superblocks, opening->keyrings, opening->count, pool->k_pools);
 }
 
 /* Without a witness nothing says how old the disks may be. All devices that the conf names are here, so what they hold
@@ -289,7 +286,7 @@ static enum error k_pool_take(struct opening *opening)
 static enum error witness_anew(struct opening *opening)
 {
     struct pool *pool = opening->pool;
-    TRY(witness_create(pool->directory, pool->conf->pool, pool->k_pool, &pool->witness));
+    TRY(witness_create(pool->directory, pool->conf->pool, pool->k_pools, &pool->witness));
     pool->witness->encryption_floor = opening->superblocks[0].encryption;
     if (opening->superblocks[0].encryption) {
         pool->witness->provider = opening->superblocks[0].wrapping.provider;
@@ -301,10 +298,21 @@ static enum error witness_anew(struct opening *opening)
     return ERROR_NONE;
 }
 
+/* One that is sealed under a later key than the devices have cannot be judged: it is as good as lost. */
 static enum error witness_take(struct opening *opening)
 {
     struct pool *pool = opening->pool;
-    return pool->witness ? witness_verify(pool->witness, pool->k_pool) : witness_anew(opening);
+    enum error error = pool->witness ? witness_verify(pool->witness, pool->k_pools) : ERROR_NOT_FOUND;
+    if (error == ERROR_ROLLED_BACK && pool->options.accept_rollback) {
+        message(MESSAGE_WARNING, "%s: accepted as asked for", error_sentence(error));
+        witness_destroy(pool->witness);
+        pool->witness = NULL;
+    }
+    if (!pool->witness)
+        return witness_anew(opening);
+    TRY(error);
+    pool->k_pools->current = MAX(pool->k_pools->current, pool->witness->pool_key); /* devices without it get it */
+    return ERROR_NONE;
 }
 
 static enum error witness_read(struct pool *pool)
@@ -332,7 +340,7 @@ enum error opening_authenticate(struct opening *opening)
     TRY(witness_read(opening->pool)); /* under the lock of the devices: nobody else writes it now */
     TRY(superblocks_open(opening));
     TRY(peers_verify(opening));
-    TRY(k_pool_take(opening));
+    TRY(k_pools_take(opening));
     TRY(witness_take(opening));
     return ages_check(opening);
 }

@@ -103,7 +103,7 @@ struct pool {
     char *why_locked; /* the sentence on that key; NULL: locked by a person, or not; under pool->lock */
     bool changing;                 /* an unlock, a lock or a rekey is at work; under pool->lock */
     bool trying_awaited;           /* that is pool_unlock_awaited(); under pool->lock */
-    uint8_t *k_pool;               /* in the arena; NULL while locked */
+    struct k_pools *k_pools;       /* in the arena; NULL while locked */
     struct audit *audit;
 
     struct section section;

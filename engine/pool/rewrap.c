@@ -65,6 +65,7 @@ static void written_note(struct rewrap *rewrap, uint32_t d, const struct superbl
     known->peer_count = written->peer_count;
     known->wrapping = written->wrapping;
     known->other = written->other;
+    known->pool_key_demanded = written->pool_key_demanded;
     mutex_lock(&rewrap->pool->witness_lock);
     known->epoch = written->epoch;
     mutex_unlock(&rewrap->pool->witness_lock);
@@ -97,6 +98,8 @@ static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct
         superblock.wrapping = *writing->wrapping;
     superblock.other = *writing->other;
     superblock.epoch = rewrap->epoch;
+    if (rewrap->pool_key_demanded)
+        superblock.pool_key_demanded = rewrap->pool_key_demanded;
     group_flush_hold(rewrap->group);
     mutex_lock(&rewrap->pool->superblocks_lock);
     enum error error = device_write_under(rewrap, d, writing, &superblock);

@@ -20,6 +20,7 @@ struct rewrap {
     struct pool *pool;
     struct group *group;
     struct keyring *const *keyrings; /* what superblocks are to hold; NULL: the keys that the group works with */
+    uint8_t pool_key_demanded; /* by superblocks from now on; 0: as they do */
     uint64_t epoch; /* of the superblocks that were written last */
 };
 

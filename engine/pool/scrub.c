@@ -79,7 +79,9 @@ static void save(struct scrub *scrub, const struct scrub_job *job, uint64_t chan
     if (error && !scrub->save_failed)
         message(MESSAGE_WARNING, "where the scrub is, and known damage, cannot be saved: %s; a restart forgets them",
                 error_sentence(error));
+    mutex_lock(&scrub->mutex);
     scrub->save_failed = error != ERROR_NONE;
+    mutex_unlock(&scrub->mutex);
     scrub->saved_at = clock_monotonic();
     if (!error)
         scrub->saved_changes = changes;
@@ -100,6 +102,30 @@ static void keep_up(struct scrub *scrub, bool now)
     bool found = changes != scrub->saved_changes, moved = job.state == SCRUB_RUNNING || scrub->save_failed;
     if (asked || ((found || moved) && now) || (found && age >= REST) || (moved && age >= SAVE_PERIOD))
         save(scrub, &job, changes);
+}
+
+enum error scrub_rekey(struct scrub *scrub, const struct k_pools *k_pools)
+{
+    uint8_t key[KEY_SIZE];
+    TRY(scrub_key_derive(k_pools_current(k_pools), scrub->pool->conf->pool, key));
+    mutex_lock(&scrub->mutex);
+    memcpy(scrub->key, key, KEY_SIZE);
+    scrub->pool_key = k_pools->current;
+    scrub->unsaved |= scrub->file_key != 0 && scrub->file_key != scrub->pool_key;
+    condition_broadcast(&scrub->wake);
+    mutex_unlock(&scrub->mutex);
+    memory_cleanse(key, sizeof key);
+    return ERROR_NONE;
+}
+
+enum error scrub_rekey_await(struct scrub *scrub)
+{
+    mutex_lock(&scrub->mutex);
+    bool settled = scrub->file_key == 0 || scrub->file_key == scrub->pool_key, failed = !settled && scrub->save_failed;
+    mutex_unlock(&scrub->mutex);
+    if (failed)
+        return error_explain(ERROR_IO, "%s cannot be written under the new key of the pool", scrub->path);
+    return settled ? ERROR_NONE : ERROR_AGAIN;
 }
 
 /* ---- for the steps -------------------------------------------------------------------------------------------- */
@@ -305,12 +331,15 @@ static enum error prepare(struct scrub *scrub)
     scrub->key = arena_allocate(KEY_SIZE);
     if (!scrub->path || !scrub->key)
         return ERROR_NO_MEMORY;
-    TRY(scrub_key_derive(pool->k_pool, pool->conf->pool, scrub->key));
+    TRY(scrub_rekey(scrub, pool->k_pools));
     enum error error = scrub_load(scrub);
     if (error == ERROR_NO_MEMORY)
         return error;
     if (error && error != ERROR_NOT_FOUND)
         message(MESSAGE_WARNING, "%s; a scrub will begin anew", error_sentence(error));
+    mutex_lock(&scrub->mutex);
+    scrub->unsaved = scrub->file_key != 0 && scrub->file_key != scrub->pool_key; /* a crash before it was written anew */
+    mutex_unlock(&scrub->mutex);
     scrub->saved_at = clock_monotonic();
     scrub->saved_changes = atomic_load(&pool->damages->changes);
     return ERROR_NONE;

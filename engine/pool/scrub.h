@@ -41,7 +41,9 @@ struct scrub_job {
 struct scrub {
     struct pool *pool;
     struct thread thread;
-    uint8_t *key; /* of the file's seal; in the arena */
+    uint8_t *key; /* of the file's seal; in the arena; under the mutex, as the two numbers */
+    uint32_t pool_key; /* number of the K_pool that it is of */
+    uint32_t file_key; /* of the one that the file may be under yet; 0: there is no file */
     char *path;
     struct mutex mutex; /* RANK_LEAF */
     struct condition wake;
@@ -52,7 +54,7 @@ struct scrub {
     /* the thread's own */
     uint64_t saved_at, saved_changes, user_requests;
     enum error holdup; /* that the last try of a step met */
-    bool save_failed;
+    bool save_failed; /* the thread's, but written under the mutex */
 };
 
 /* ---- scrub.c: for the steps ------------------------------------------------------------------------------------ */
@@ -76,6 +78,11 @@ enum error scrub_tables(struct scrub *scrub, const struct scrub_job *job) CHECKE
 enum error scrub_chunks(struct scrub *scrub, const struct scrub_job *job) CHECKED;
 enum error scrub_maps(struct scrub *scrub, const struct scrub_job *job) CHECKED;
 enum error scrub_confirm(struct scrub *scrub, const struct scrub_job *job) CHECKED;
+
+/* Another K_pool is the current one: the file is written anew under it, by the thread. */
+enum error scrub_rekey(struct scrub *scrub, const struct k_pools *k_pools) CHECKED;
+/* ERROR_AGAIN: it is not yet; ERROR_IO: it could not be. */
+enum error scrub_rekey_await(struct scrub *scrub) CHECKED;
 
 const char *scrub_step_name(enum scrub_step step); /* for people */
 

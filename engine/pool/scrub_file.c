@@ -150,28 +150,45 @@ static json_t *job_json(const struct scrub_job *job)
 
 /* ---- the seal ------------------------------------------------------------------------------------------------- */
 
-static enum error seal_make(const struct scrub *scrub, const json_t *root, char text[HEX_TEXT_SIZE(MAC_SIZE)])
+static enum error seal_make(const uint8_t key[KEY_SIZE], const json_t *root, char text[HEX_TEXT_SIZE(MAC_SIZE)])
 {
     uint8_t mac[MAC_SIZE];
     AUTO_FREE char *canonical = json_dumps(root, CANONICAL);
     if (!canonical)
         return ERROR_NO_MEMORY;
-    TRY(hmac_sha256(scrub->key, canonical, strlen(canonical), mac));
+    TRY(hmac_sha256(key, canonical, strlen(canonical), mac));
     hex_format(mac, MAC_SIZE, text);
     return ERROR_NONE;
 }
 
-static enum error seal_check(const struct scrub *scrub, json_t *root)
+/* Under the K_pool that it names, which may be an older one until the superblocks demand the current one. */
+static enum error seal_under(const struct scrub *scrub, const json_t *root, uint64_t number, char text[HEX_TEXT_SIZE(MAC_SIZE)])
+{
+    const struct pool *pool = scrub->pool;
+    const uint8_t *k_pool = k_pools_taken(pool->k_pools, number);
+    uint8_t key[KEY_SIZE];
+    if (!k_pool)
+        return k_pools_explain(pool->k_pools, "it", number);
+    TRY(scrub_key_derive(k_pool, pool->conf->pool, key));
+    enum error error = seal_make(key, root, text);
+    memory_cleanse(key, sizeof key);
+    return error;
+}
+
+static enum error seal_check(struct scrub *scrub, json_t *root)
 {
     char made[HEX_TEXT_SIZE(MAC_SIZE)], stated[HEX_TEXT_SIZE(MAC_SIZE)] = "";
     const char *text = json_string_value(json_object_get(root, "mac"));
+    uint64_t number;
     if (!text || strlen(text) != 2 * MAC_SIZE)
         return damaged("mac");
     memcpy(stated, text, 2 * MAC_SIZE);
     json_object_del(root, "mac");
-    TRY(seal_make(scrub, root, made));
+    TRY(get_number(root, "pool_key", &number));
+    TRY(seal_under(scrub, root, number, made));
     if (memory_compare_constant_time(made, stated, 2 * MAC_SIZE) != 0)
         return error_explain(ERROR_FORGED, "it was changed, or is of another pool: its seal does not fit");
+    scrub->file_key = (uint32_t)number;
     return ERROR_NONE;
 }
 
@@ -237,10 +254,39 @@ static json_t *rows_json(const struct damage *rows, size_t count)
     return array;
 }
 
+/* With what it is to be sealed, also if another key comes meanwhile. Before it is there, what is not under that one is the file of
+ * before. */
+static uint32_t key_copy(struct scrub *scrub, uint8_t key[KEY_SIZE])
+{
+    mutex_lock(&scrub->mutex);
+    memcpy(key, scrub->key, KEY_SIZE);
+    uint32_t number = scrub->pool_key;
+    if (scrub->file_key == 0)
+        scrub->file_key = number;
+    mutex_unlock(&scrub->mutex);
+    return number;
+}
+
+static enum error text_make(struct scrub *scrub, json_t *root, uint32_t *number, char **text)
+{
+    char seal[2 * MAC_SIZE + 1];
+    uint8_t key[KEY_SIZE];
+    *number = key_copy(scrub, key);
+    enum error error = json_object_set_new(root, "pool_key", json_integer(*number)) != 0 ? ERROR_NO_MEMORY
+                                                                                          : seal_make(key, root, seal);
+    memory_cleanse(key, sizeof key);
+    TRY(error);
+    if (json_object_set_new(root, "mac", json_string(seal)) != 0 || json_object_size(root) != 3 + COUNT_OF(job_numbers) + 4)
+        return ERROR_NO_MEMORY;
+    *text = json_dumps(root, CANONICAL);
+    return *text ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
 enum error scrub_save(struct scrub *scrub, const struct scrub_job *job)
 {
     AUTO_FREE struct damage *rows = NULL;
-    char seal[2 * MAC_SIZE + 1];
+    AUTO_FREE char *text = NULL;
+    uint32_t number;
     size_t count;
     bool more;
     TRY(damages_copy(scrub->pool->damages, true, &rows, &count, &more));
@@ -249,10 +295,10 @@ enum error scrub_save(struct scrub *scrub, const struct scrub_job *job)
     if (json_array_size(array) != count || json_object_set_new(root, "damages", array) != 0 ||
         json_object_set_new(root, "more", json_boolean(more)) != 0)
         return ERROR_NO_MEMORY;
-    TRY(seal_make(scrub, root, seal));
-    if (json_object_set_new(root, "mac", json_string(seal)) != 0 ||
-        json_object_size(root) != 3 + COUNT_OF(job_numbers) + 3)
-        return ERROR_NO_MEMORY;
-    AUTO_FREE char *text = json_dumps(root, CANONICAL);
-    return text ? file_replace(scrub->path, text, strlen(text)) : ERROR_NO_MEMORY;
+    TRY(text_make(scrub, root, &number, &text));
+    TRY(file_replace(scrub->path, text, strlen(text)));
+    mutex_lock(&scrub->mutex);
+    scrub->file_key = number;
+    mutex_unlock(&scrub->mutex);
+    return ERROR_NONE;
 }

@@ -66,14 +66,22 @@ static enum error key_take(struct witness *witness, const uint8_t k_pool[KEY_SIZ
     return ERROR_NONE;
 }
 
-enum error witness_create(const char *directory, struct uuid pool, const uint8_t k_pool[KEY_SIZE],
-                          struct witness **witness)
+enum error witness_rekey(struct witness *witness, const struct k_pools *k_pools)
+{
+    if (witness->key != NULL && witness->pool_key == k_pools->current)
+        return ERROR_NONE;
+    TRY(key_take(witness, k_pools_current(k_pools)));
+    witness->pool_key = k_pools->current;
+    return ERROR_NONE;
+}
+
+enum error witness_create(const char *directory, struct uuid pool, const struct k_pools *k_pools, struct witness **witness)
 {
     struct witness *made;
     TRY(witness_allocate(directory, &made));
     made->pool = pool;
     made->epoch = 1;
-    enum error error = key_take(made, k_pool);
+    enum error error = witness_rekey(made, k_pools);
     if (error != ERROR_NONE) {
         witness_destroy(made);
         return error;
@@ -125,11 +133,28 @@ static enum error mac_check(const struct witness *witness)
     return ERROR_NONE;
 }
 
-enum error witness_verify(struct witness *witness, const uint8_t k_pool[KEY_SIZE])
+/* The number is nobody's word before the MAC fits; a false one picks a key that does not. */
+static enum error verify_under(struct witness *witness, const struct k_pools *k_pools)
+{
+    const uint8_t *k_pool = k_pools_taken(k_pools, witness->pool_key);
+    if (witness->pool_key > k_pools_highest(k_pools))
+        return error_explain(ERROR_ROLLED_BACK,
+                             "%s is sealed under key %" PRIu32 " of the pool, but the devices know key %" PRIu32 " as the last: they "
+                             "were rolled back to before a deep rekey, or the file was changed; bring the newer state back, or type "
+                             "--accept-rollback, which makes a new one, to lose what was written since",
+                             witness->path, witness->pool_key, k_pools_highest(k_pools));
+    if (k_pool == NULL)
+        return k_pools_explain(k_pools, witness->path, witness->pool_key);
+    TRY(key_take(witness, k_pool));
+    return mac_check(witness);
+}
+
+enum error witness_verify(struct witness *witness, const struct k_pools *k_pools)
 {
     ASSERT(witness->loaded != NULL);
-    TRY(key_take(witness, k_pool));
-    enum error error = mac_check(witness);
+    enum error error = verify_under(witness, k_pools);
+    if (error == ERROR_NONE && witness->pool_key < k_pools->current)
+        error = witness_rekey(witness, k_pools);
     if (error != ERROR_NONE) {
         arena_free(witness->key);
         witness->key = NULL;

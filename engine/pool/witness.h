@@ -22,6 +22,7 @@
 #include "crypto/kdf.h"
 #include "engine/group/checkpoint.h"
 #include "engine/group/superblock.h"
+#include "engine/pool/k_pools.h"
 #include "engine/pool/witness_key.h"
 
 #define WITNESS_NAME        "witness"
@@ -58,21 +59,24 @@ struct witness {
     struct witness_group *groups;
     size_t device_count;
     struct witness_device *devices;
+    uint32_t pool_key; /* number of the K_pool that `key` is of; until verified as loaded */
     uint8_t *key; /* of the HMAC, in the arena; NULL: not verified */
     char *loaded; /* the canonical text as loaded, until verified */
     uint8_t loaded_mac[32];
 };
 
-/* A witness of a new pool in memory, epoch 1 handed out; witness_save() makes the file. */
-enum error witness_create(const char *directory, struct uuid pool, const uint8_t k_pool[KEY_SIZE],
-                          struct witness **witness) CHECKED;
+/* A witness of a new pool in memory, epoch 1 handed out; witness_save() makes the file, under the current K_pool. */
+enum error witness_create(const char *directory, struct uuid pool, const struct k_pools *k_pools, struct witness **witness) CHECKED;
 /* Parsed but unverified. ERROR_NOT_FOUND: the file is lost; ERROR_NEWER_FORMAT, ERROR_CORRUPT; ERROR_FOREIGN: another
  * pool's. */
 enum error witness_load(const char *directory, struct uuid pool, struct witness **witness) CHECKED;
 void witness_destroy(struct witness *witness); /* NULL is allowed */
 
-/* ERROR_FORGED where the file was not written under this K_pool. */
-enum error witness_verify(struct witness *witness, const uint8_t k_pool[KEY_SIZE]) CHECKED;
+/* ERROR_FORGED where the file was not written under one of the K_pools that are taken; ERROR_ROLLED_BACK where it names a later one
+ * than any. From then on it is saved under the current one, or a later one that it was saved under. */
+enum error witness_verify(struct witness *witness, const struct k_pools *k_pools) CHECKED;
+/* Another K_pool is the current one: what is saved from now on is under it. In memory. */
+enum error witness_rekey(struct witness *witness, const struct k_pools *k_pools) CHECKED;
 /* Makes the file durable. The three below change memory only: call this after them. */
 enum error witness_save(struct witness *witness) CHECKED;
 

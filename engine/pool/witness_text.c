@@ -162,6 +162,16 @@ static enum error parse_retained(const json_t *root, struct witness *witness, si
     return ERROR_NONE;
 }
 
+static enum error get_pool_key(const json_t *root, uint32_t *pool_key)
+{
+    uint64_t number;
+    TRY(get_number(root, "pool_key", &number));
+    if (number == 0 || number > UINT8_MAX)
+        return damaged("pool_key");
+    *pool_key = (uint32_t)number;
+    return ERROR_NONE;
+}
+
 static enum error parse_fields(const json_t *root, struct witness *witness)
 {
     TRY(get_uuid(root, "pool", &witness->pool));
@@ -172,7 +182,8 @@ static enum error parse_fields(const json_t *root, struct witness *witness)
     TRY(parse_groups(root, witness));
     TRY(parse_devices(root, witness));
     bool rewriting = json_object_get(root, "rewriting") != NULL, audited = json_object_get(root, "audit") != NULL;
-    size_t expected = 8u + rewriting + audited;
+    size_t expected = 9u + rewriting + audited;
+    TRY(get_pool_key(root, &witness->pool_key));
     if (rewriting)
         TRY(get_number(root, "rewriting", &witness->rewriting));
     if (audited)
@@ -304,8 +315,8 @@ static enum error canonical_mac(const struct witness *witness, const json_t *roo
 enum error witness_text_compose(const struct witness *witness, char **text)
 {
     AUTO_JSON json_t *root =
-        json_pack("{s:i, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "version", WITNESS_VERSION, "pool",
-                  uuid_json(witness->pool), "epoch", number_json(witness->epoch), "provider",
+        json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "version", WITNESS_VERSION, "pool_key", (int)witness->pool_key,
+                  "pool", uuid_json(witness->pool), "epoch", number_json(witness->epoch), "provider",
                   uuid_json(witness->provider), "kek_number", number_json(witness->kek_number), "encryption_floor",
                   witness->encryption_floor, "groups", groups_json(witness), "devices", devices_json(witness));
     uint8_t mac[MAC_SIZE];

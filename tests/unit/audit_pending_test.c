@@ -23,8 +23,9 @@
 
 static char folder[64], path[128], audit_path[128];
 static struct uuid pool_id = {{1}};
-static const uint8_t k_pool[KEY_SIZE] = {7}, no_anchor_key[KEY_SIZE] = {8};
-static uint8_t audit_key[KEY_SIZE];
+static struct k_pools k_pools;
+static const struct k_pool no_audit_key = {1, {8}};
+static struct k_pool audit_key;
 static struct audit *audit;
 static struct pool_audit_entry seen[AUDIT_PENDING_AT_ONCE + 50];
 static size_t seen_count;
@@ -37,10 +38,12 @@ static int setup(void **state)
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/" AUDIT_PENDING_NAME, folder);
     snprintf(audit_path, sizeof audit_path, "%s/" AUDIT_NAME, folder);
-    assert_fine(audit_key_derive(k_pool, pool_id, audit_key));
+    k_pools = (struct k_pools){.demanded = 1, .current = 1, .count = 1, .keys = {{1, {7}}}};
+    audit_key.number = 1;
+    assert_fine(audit_key_derive(k_pools.keys[0].key, pool_id, audit_key.key));
     audit = audit_create(folder);
     assert_non_null(audit);
-    assert_fine(audit_begin(audit, pool_id, k_pool, &none));
+    assert_fine(audit_begin(audit, pool_id, &k_pools, &none));
     return 0;
 }
 
@@ -72,7 +75,7 @@ static void read_whole(size_t entries)
     assert_int_equal(seen_count, entries);
 }
 
-static void add(const uint8_t *key, const char *operation)
+static void add(const struct k_pool *key, const char *operation)
 {
     struct pool_audit_entry entry = {.uid = 1000, .pid = 42, .target = "provider native", .key = "x/1", .result = "ok"};
     snprintf(entry.operation, sizeof entry.operation, "%s", operation);
@@ -89,9 +92,9 @@ static void lines_are_taken_once_and_say_how_far_they_are_proved(void **state)
     struct stat status;
     (void)state;
     assert_false(audit_pending_take(folder, audit));
-    add(audit_key, "key.backup");
+    add(&audit_key, "key.backup");
     add(NULL, "key.provider-add");
-    add(no_anchor_key, "key.drill");
+    add(&no_audit_key, "key.drill");
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
     assert_true(audit_pending_take(folder, audit));
@@ -129,7 +132,7 @@ static void a_changed_line_is_not_proved(void **state)
 {
     char text[1024];
     (void)state;
-    add(audit_key, "key.backup");
+    add(&audit_key, "key.backup");
     size_t size = pending_read(text);
     char *pid = strstr(text, "\"pid\":42");
     assert_non_null(pid);
@@ -161,7 +164,7 @@ static void what_is_no_entry_is_told_and_the_rest_taken(void **state)
 {
     char text[1024], lines[2048];
     (void)state;
-    add(audit_key, "key.backup");
+    add(&audit_key, "key.backup");
     pending_read(text);
     int used = snprintf(lines, sizeof lines, "nonsense\n%s{\"number\":1", text); /* the last as a crash leaves it */
     pending_write(lines, (size_t)used);
@@ -193,7 +196,7 @@ static void many_are_taken_some_at_a_time(void **state)
     char text[1024], *lines;
     struct stat status;
     (void)state;
-    add(audit_key, "key.backup");
+    add(&audit_key, "key.backup");
     size_t size = pending_read(text), count = AUDIT_PENDING_AT_ONCE + 20;
     lines = malloc(count * size);
     for (size_t i = 0; i < count; i++)
@@ -221,12 +224,12 @@ static void many_are_taken_some_at_a_time(void **state)
 static void a_torn_line_takes_no_other_with_it(void **state)
 {
     (void)state;
-    add(audit_key, "key.backup");
+    add(&audit_key, "key.backup");
     FILE *file = fopen(path, "a");
     assert_non_null(file);
     assert_true(fputs("{\"number\":1,\"ti", file) >= 0);
     assert_int_equal(fclose(file), 0);
-    add(audit_key, "key.drill");
+    add(&audit_key, "key.drill");
     assert_true(audit_pending_take(folder, audit));
     read_whole(3);
     size_t drills = 0;
@@ -270,7 +273,7 @@ static void a_link_in_its_place_is_not_followed(void **state)
 static void who_writes_just_now_is_not_waited_for(void **state)
 {
     (void)state;
-    add(audit_key, "key.backup");
+    add(&audit_key, "key.backup");
     int held = open(path, O_RDWR);
     assert_int_equal(flock(held, LOCK_EX), 0);
     assert_false(audit_pending_take(folder, audit));
@@ -297,7 +300,7 @@ static void the_mark_has_room(void **state)
 static void what_cannot_be_written_stays(void **state)
 {
     (void)state;
-    add(audit_key, "key.backup");
+    add(&audit_key, "key.backup");
     assert_int_equal(unlink(audit_path), 0);
     assert_int_equal(mkdir(audit_path, 0700), 0);
     struct pool_audit_entry entry = {.operation = "pool.lock", .result = "ok"};

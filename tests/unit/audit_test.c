@@ -21,7 +21,7 @@
 
 static char folder[64], path[96];
 static struct uuid pool_id;
-static const uint8_t k_pool[KEY_SIZE] = {7};
+static struct k_pools k_pools;
 static struct audit *audit;
 static struct audit_anchor anchor;
 static struct pool_audit_verdict verdict;
@@ -49,7 +49,7 @@ static void begin(void)
 {
     audit = audit_create(folder);
     assert_non_null(audit);
-    assert_fine(audit_begin(audit, pool_id, k_pool, &anchor));
+    assert_fine(audit_begin(audit, pool_id, &k_pools, &anchor));
 }
 
 static void again(void)
@@ -73,6 +73,7 @@ static int setup(void **state)
     snprintf(path, sizeof path, "%s/audit", folder);
     pool_id = uuid_random();
     anchor = (struct audit_anchor){0};
+    k_pools = (struct k_pools){.demanded = 1, .current = 1, .count = 1, .keys = {{1, {7}}}};
     begin();
     for (unsigned i = 0; i < ENTRIES; i++)
         add(i % 2 ? "pool.lock" : "pool.unlock");
@@ -406,7 +407,7 @@ static void what_happens_without_a_key_is_entered_with_the_next(void **state)
     assert_int_equal(now.waiting, 2);
     assert_int_equal(audit_read(audit, &anchor, visit, NULL, &verdict), ERROR_LOCKED);
     error_forget();
-    assert_fine(audit_begin(audit, pool_id, k_pool, &anchor));
+    assert_fine(audit_begin(audit, pool_id, &k_pools, &anchor));
     audit_anchor_get(audit, &anchor);
     read_whole();
     assert_int_equal(verdict.faults, 0);
@@ -419,7 +420,7 @@ static void more_than_there_is_room_for_is_counted(void **state)
     audit_end(audit);
     for (unsigned i = 0; i < AUDIT_WAITING_MAX + 3; i++)
         add("pool.unlock");
-    assert_fine(audit_begin(audit, pool_id, k_pool, &anchor));
+    assert_fine(audit_begin(audit, pool_id, &k_pools, &anchor));
     audit_anchor_get(audit, &anchor);
     size_t size;
     AUTO_FREE char *text = file_text(&size);

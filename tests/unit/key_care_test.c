@@ -153,7 +153,7 @@ static void without_a_key_there_is_nothing_to_care_for(void **state)
 static struct witness *pool_make(struct pool_conf *conf, struct provider_config *provider, uint8_t kcv[KCV_SIZE])
 {
     static char key_path[128];
-    static const uint8_t k_pool[KEY_SIZE] = {1};
+    static const struct k_pools k_pools = {1, 1, 1, {{1, {1}}}};
     const struct provider_ops *operations;
     struct witness *witness;
     uint8_t kdk[KEY_SIZE];
@@ -163,7 +163,7 @@ static struct witness *pool_make(struct pool_conf *conf, struct provider_config 
     assert_int_equal(provider_find(provider, &operations), ERROR_NONE);
     assert_int_equal(operations->create(provider, NULL, kdk), ERROR_NONE);
     assert_int_equal(kcv_derive(kdk, provider->id, kcv), ERROR_NONE);
-    assert_int_equal(witness_create(directory, conf->pool, k_pool, &witness), ERROR_NONE);
+    assert_int_equal(witness_create(directory, conf->pool, &k_pools, &witness), ERROR_NONE);
     witness->provider = provider->id;
     witness->kek_number = 4;
     assert_int_equal(witness_save(witness), ERROR_NONE);

@@ -88,6 +88,7 @@ static enum error open_device(const struct pool_conf *conf, struct witness *witn
     struct superblock superblock = {0};
     struct keyring *keyring = NULL;
     struct checkpoint checkpoint;
+    struct k_pools k_pools;
     uint8_t kek[KEY_SIZE];
     unsigned bad;
     struct device *device;
@@ -100,7 +101,9 @@ static enum error open_device(const struct pool_conf *conf, struct witness *witn
     if (error == ERROR_NONE)
         error = superblock_open(device, &probe, kek, &superblock, &keyring, &bad);
     if (error == ERROR_NONE && witness->key == NULL)
-        error = witness_verify(witness, keyring_current(keyring, KEY_KIND_POOL)->key);
+        error = k_pools_gather(&superblock, &keyring, 1, &k_pools);
+    if (error == ERROR_NONE && witness->key == NULL)
+        error = witness_verify(witness, &k_pools);
     if (error == ERROR_NONE)
         error = witness_superblock_check(witness, device->path, &superblock, false);
     if (error == ERROR_NONE)

@@ -78,7 +78,7 @@ static inline void pool_crash(void)
     (void)!group_close(pool->group, true);
     catalog_unload(pool);
     witness_destroy(pool->witness);
-    arena_free(pool->k_pool);
+    arena_free(pool->k_pools);
     atomic_store(&pool->locked, 1);
     assert_fine(pool_close(pool));
     pool = NULL;

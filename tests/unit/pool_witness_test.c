@@ -15,7 +15,7 @@
 #include "base/message.h"
 #include "engine/pool/witness.h"
 
-static const uint8_t k_pool[KEY_SIZE] = {1}, other_k_pool[KEY_SIZE] = {2};
+static const struct k_pools k_pools = {1, 1, 1, {{1, {1}}}}, other_k_pools = {1, 1, 1, {{1, {2}}}};
 static char directory[64], path[128];
 static struct uuid pool, group, device;
 static struct witness *witness;
@@ -31,7 +31,7 @@ static int setup(void **context)
     pool = uuid_random();
     group = uuid_random();
     device = uuid_random();
-    assert_int_equal(witness_create(directory, pool, k_pool, &witness), ERROR_NONE);
+    assert_int_equal(witness_create(directory, pool, &k_pools, &witness), ERROR_NONE);
     witness->encryption_floor = true;
     witness->provider = uuid_random();
     witness->kek_number = 1;
@@ -51,11 +51,11 @@ static int teardown(void **context)
     return 0;
 }
 
-static enum error load_and_verify(const uint8_t key[KEY_SIZE])
+static enum error load_and_verify(const struct k_pools *keys)
 {
     struct witness *loaded;
     TRY(witness_load(directory, pool, &loaded));
-    enum error error = witness_verify(loaded, key);
+    enum error error = witness_verify(loaded, keys);
     witness_destroy(loaded);
     return error;
 }
@@ -72,9 +72,9 @@ static enum error changed(const char *from, const char *to)
     int before = (int)(at - (const char *)text);
     assert_true(asprintf(&edited, "%.*s%s%s", before, (const char *)text, to, at + strlen(from)) > 0);
     assert_int_equal(file_replace(path, edited, strlen(edited)), ERROR_NONE);
-    enum error error = load_and_verify(k_pool);
+    enum error error = load_and_verify(&k_pools);
     assert_int_equal(file_replace(path, text, size), ERROR_NONE);
-    assert_int_equal(load_and_verify(k_pool), ERROR_NONE);
+    assert_int_equal(load_and_verify(&k_pools), ERROR_NONE);
     return error;
 }
 
@@ -82,7 +82,7 @@ static void a_lost_witness_is_said_so(void **context)
 {
     (void)context;
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(load_and_verify(k_pool), ERROR_NOT_FOUND);
+    assert_int_equal(load_and_verify(&k_pools), ERROR_NOT_FOUND);
     assert_non_null(strstr(error_sentence(ERROR_NOT_FOUND), "lost"));
     assert_non_null(strstr(error_sentence(ERROR_NOT_FOUND), path));
 }
@@ -90,14 +90,14 @@ static void a_lost_witness_is_said_so(void **context)
 static void another_key_does_not_verify(void **context)
 {
     (void)context;
-    assert_int_equal(load_and_verify(other_k_pool), ERROR_FORGED);
+    assert_int_equal(load_and_verify(&other_k_pools), ERROR_FORGED);
 }
 
 static void another_pools_witness_is_foreign(void **context)
 {
     (void)context;
     pool = uuid_random();
-    assert_int_equal(load_and_verify(k_pool), ERROR_FOREIGN);
+    assert_int_equal(load_and_verify(&k_pools), ERROR_FOREIGN);
 }
 
 static void changed_facts_are_forged(void **context)
@@ -132,14 +132,14 @@ static void garbage_is_corrupt(void **context)
     static const char *const texts[] = {"", "{}", "[]", "null", "\xff\xfe", "{\"version\": 1}", "{\"version\": []}"};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         assert_int_equal(file_replace(path, texts[i], strlen(texts[i])), ERROR_NONE);
-        assert_int_equal(load_and_verify(k_pool), ERROR_CORRUPT);
+        assert_int_equal(load_and_verify(&k_pools), ERROR_CORRUPT);
         assert_non_null(strstr(error_sentence(ERROR_CORRUPT), path));
     }
     char deep[20001];
     memset(deep, '[', sizeof deep - 1);
     deep[sizeof deep - 1] = 0;
     assert_int_equal(file_replace(path, deep, strlen(deep)), ERROR_NONE);
-    assert_int_equal(load_and_verify(k_pool), ERROR_CORRUPT);
+    assert_int_equal(load_and_verify(&k_pools), ERROR_CORRUPT);
 }
 
 static void a_newer_version_is_said_so(void **context)
@@ -159,7 +159,7 @@ static void everything_saved_comes_back(void **context)
     (void)context;
     struct witness *loaded;
     assert_int_equal(witness_load(directory, pool, &loaded), ERROR_NONE);
-    assert_int_equal(witness_verify(loaded, k_pool), ERROR_NONE);
+    assert_int_equal(witness_verify(loaded, &k_pools), ERROR_NONE);
     assert_true(loaded->encryption_floor && uuid_equal(loaded->provider, witness->provider));
     assert_true(loaded->kek_number == 1 && loaded->epoch == 1);
     assert_true(loaded->group_count == 1 && loaded->groups[0].active && loaded->groups[0].sequence == UINT64_MAX);
@@ -167,7 +167,7 @@ static void everything_saved_comes_back(void **context)
     assert_true(loaded->devices[0].epoch == 5 && loaded->devices[0].checkpoint == 70);
     assert_int_equal(witness_save(loaded), ERROR_NONE);
     witness_destroy(loaded);
-    assert_int_equal(load_and_verify(k_pool), ERROR_NONE);
+    assert_int_equal(load_and_verify(&k_pools), ERROR_NONE);
 }
 
 static void an_epoch_is_saved_before_it_is_handed_out(void **context)
@@ -178,7 +178,7 @@ static void an_epoch_is_saved_before_it_is_handed_out(void **context)
     assert_int_equal(witness_epoch_reserve(witness, &epoch), ERROR_NONE);
     assert_int_equal(epoch, 6); /* above the device's */
     assert_int_equal(witness_load(directory, pool, &loaded), ERROR_NONE);
-    assert_int_equal(witness_verify(loaded, k_pool), ERROR_NONE);
+    assert_int_equal(witness_verify(loaded, &k_pools), ERROR_NONE);
     assert_int_equal(loaded->epoch, 6);
     assert_int_equal(witness_epoch_reserve(loaded, &again), ERROR_NONE);
     assert_int_equal(again, 7);
@@ -207,7 +207,7 @@ static void superblocks_that_are_being_written_are_remembered_until_they_are(voi
     assert_false(witness_is_rewriting(witness, device));
     assert_int_equal(witness_epoch_for_superblocks(witness, &epoch), ERROR_NONE);
     assert_int_equal(witness_load(directory, pool, &loaded), ERROR_NONE);
-    assert_int_equal(witness_verify(loaded, k_pool), ERROR_NONE);
+    assert_int_equal(witness_verify(loaded, &k_pools), ERROR_NONE);
     assert_int_equal(loaded->rewriting, epoch);
     assert_true(witness_is_rewriting(loaded, device));
     struct witness_device written = {device, true, epoch, 70};
