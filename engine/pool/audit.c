@@ -464,6 +464,7 @@ struct reading {
     struct pool_audit_verdict *verdict;
     uint64_t line, number;
     uint32_t pool_key; /* the highest that sealed an entry */
+    uint64_t broken, broken_before; /* the last line that does not follow, in this pass and in the one before */
     uint8_t before[SEAL_SIZE];
     bool anchor_seen;
     bool begin_told; /* the sentence is of a begin that is missing: any other fault takes its place */
@@ -493,6 +494,14 @@ static void run_extend(struct reading *reading, uint64_t number, bool follows)
     struct pool_audit_verdict *verdict = reading->verdict;
     verdict->whole_from = follows ? (verdict->whole_from ? verdict->whole_from : number) : 0;
     verdict->whole_to = follows ? number : 0;
+    if (!follows)
+        reading->broken = reading->line;
+}
+
+/* Whoever kept a replaced key makes entries that follow from one another; that they are ours is proved by what stands behind them. */
+static bool is_proved(const struct reading *reading, const struct pool_audit_entry *entry, bool follows)
+{
+    return follows && (entry->pool_key >= reading->audit->keys->demanded || reading->line > reading->broken_before);
 }
 
 /* Whether the entry is sealed, behind what stands before it, under a K_pool that may seal it. */
@@ -543,7 +552,8 @@ static enum error line_judge(struct reading *reading, const char *text, size_t s
     reading->number = number;
     memcpy(reading->before, line.seal, SEAL_SIZE);
     reading->verdict->entries++;
-    reading->visit(reading->context, &line.entry, follows);
+    if (reading->visit)
+        reading->visit(reading->context, &line.entry, is_proved(reading, &line.entry, follows));
     return ERROR_NONE;
 }
 
@@ -563,10 +573,26 @@ static enum error file_judge(struct reading *reading, FILE *file)
     if (!error && reading->number < reading->anchor->count) {
         FAULT(reading, "entries %llu to %llu are missing at its end", (unsigned long long)reading->number + 1,
               (unsigned long long)reading->anchor->count);
+        reading->line = UINT64_MAX;
         run_extend(reading, 0, false);
-    } else if (!error && reading->anchor->count && !reading->anchor_seen)
+    } else if (!error && reading->anchor->count && !reading->anchor_seen) {
         FAULT(reading, "entry %llu, which was anchored, is missing", (unsigned long long)reading->anchor->count);
+        reading->broken = UINT64_MAX;
+    }
     return error;
+}
+
+/* Twice where some entries are proved by what stands behind them alone. */
+static enum error file_read_judged(struct reading *reading, FILE *file)
+{
+    struct pool_audit_verdict verdict = {0};
+    struct reading ahead = {.audit = reading->audit, .anchor = reading->anchor, .verdict = &verdict};
+    if (k_pools_taken(reading->audit->keys, reading->audit->keys->keys[0].number) == NULL) {
+        TRY(file_judge(&ahead, file));
+        reading->broken_before = ahead.broken;
+        rewind(file);
+    }
+    return file_judge(reading, file);
 }
 
 enum error audit_read(struct audit *audit, const struct audit_anchor *anchor, pool_audit_visit *visit, void *context,
@@ -580,7 +606,7 @@ enum error audit_read(struct audit *audit, const struct audit_anchor *anchor, po
     if (!error)
         error = file_look(audit, &file);
     if (file)
-        error = file_judge(&reading, file);
+        error = file_read_judged(&reading, file);
     else if (!error && anchor->count)
         FAULT(&reading, "its %llu entries are missing: it was removed", (unsigned long long)anchor->count);
     if (file)

@@ -9,6 +9,7 @@
  * A deep rekey makes another K_pool, by whose key entries are sealed from then on; each says the number of its own. Numbers never
  * fall, and behind the anchor none may be lower than what the superblocks demand: so who keeps an old K_pool can neither go on
  * under it behind the change, nor cut the change off and go on, for the anchors, which he cannot make, tell of it.
+ * Entries under a replaced key are proved by those behind them alone.
  *
  * What happens while no key is there is entered once one is. What cannot be written is kept, up to a limit, and told.
  *

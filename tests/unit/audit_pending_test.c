@@ -87,6 +87,25 @@ static bool is_there(void)
     return access(path, F_OK) == 0;
 }
 
+/* Made with the key that a deep rekey replaced: taken, and not proved once the superblocks demand another. */
+static void a_line_under_a_replaced_key_is_not_proved(void **state)
+{
+    (void)state;
+    k_pools.keys[1] = (struct k_pool){2, {9}};
+    k_pools.count = k_pools.current = 2;
+    assert_fine(audit_rekey(audit, pool_id, &k_pools));
+    add(&audit_key, "key.backup");
+    assert_true(audit_pending_take(folder, audit));
+    k_pools.demanded = 2;
+    assert_fine(audit_rekey(audit, pool_id, &k_pools));
+    add(&audit_key, "key.backup");
+    assert_true(audit_pending_take(folder, audit));
+    read_whole(2);
+    assert_null(strstr(seen[0].result, "unproven"));
+    assert_non_null(strstr(seen[1].result, "unproven"));
+    assert_int_equal(seen[1].pool_key, 2);
+}
+
 static void lines_are_taken_once_and_say_how_far_they_are_proved(void **state)
 {
     struct stat status;
@@ -334,6 +353,7 @@ int main(void)
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(lines_are_taken_once_and_say_how_far_they_are_proved),
+        TEST(a_line_under_a_replaced_key_is_not_proved),
         TEST(a_changed_line_is_not_proved),
         TEST(a_line_of_the_audit_is_no_proof_here),
         TEST(what_is_no_entry_is_told_and_the_rest_taken),

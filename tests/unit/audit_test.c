@@ -454,6 +454,120 @@ static void what_cannot_be_written_is_told_and_kept(void **state)
     assert_int_equal(verdict.entries, ENTRIES + 2);
 }
 
+/* ---- another key of the pool ------------------------------------------------------------------------------------------------ */
+
+/* A deep rekey made key 2; two entries are under it. `demanded`: and the superblocks demand it. */
+static void rekey(bool demanded)
+{
+    k_pools.keys[1] = (struct k_pool){2, {9}};
+    k_pools.count = k_pools.current = 2;
+    assert_fine(audit_rekey(audit, pool_id, &k_pools));
+    add("key.rekey-deep");
+    if (demanded) {
+        k_pools.demanded = 2;
+        assert_fine(audit_rekey(audit, pool_id, &k_pools));
+    }
+    add("key.destroy-data-keys");
+}
+
+/* What who kept key 1 makes: an entry behind the last one of the file, of this number. */
+static void forge(uint64_t number)
+{
+    struct audit_line line = {.entry = {.time = 7, .operation = "pool.unlock", .target = "x", .key = "x/1", .result = "ok"}}, last;
+    uint8_t key[KEY_SIZE];
+    size_t size, end, lines = 0;
+    AUTO_FREE char *text = file_text(&size), *made = NULL, *all = NULL;
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    size_t at = line_at(text, (unsigned)lines - 1, &end);
+    assert_fine(audit_line_decode(text + at, end - at - 1, &last));
+    line.entry.number = number;
+    line.entry.pool_key = 1;
+    assert_fine(audit_key_derive(k_pools.keys[0].key, pool_id, key));
+    assert_fine(audit_seal(key, last.seal, &line.entry, line.seal));
+    assert_fine(audit_line_encode(&line, &made));
+    assert_true(asprintf(&all, "%.*s%s", (int)size, text, made) > 0);
+    file_put(all, strlen(all));
+}
+
+static void cut_behind(unsigned lines)
+{
+    size_t size, end;
+    AUTO_FREE char *text = file_text(&size);
+    line_at(text, lines - 1, &end);
+    file_put(text, end);
+}
+
+static void entries_under_a_replaced_key_stay_proved(void **state)
+{
+    (void)state;
+    rekey(true);
+    for (unsigned round = 0; round < 2; round++, again()) {
+        struct pool_audit_state now;
+        read_whole();
+        assert_int_equal(verdict.faults, 0);
+        assert_int_equal(seen_count, ENTRIES + 2);
+        assert_int_equal(seen[ENTRIES - 1].pool_key, 1);
+        assert_int_equal(seen[ENTRIES].pool_key, 2);
+        audit_state(audit, &now);
+        assert_string_equal(now.fault, "");
+    }
+    k_pools.keys[0].key[0] ^= 1; /* they are proved by it, and not believed */
+    again();
+    read_whole();
+    assert_true(verdict.faults > 0 && !seen_follows[0]);
+}
+
+static void who_kept_a_replaced_key_enters_nothing_behind_the_change(void **state)
+{
+    (void)state;
+    rekey(true);
+    forge(ENTRIES + 3);
+    assert_found("deep rekey had replaced", "entry 8 is sealed under key 1 of the pool, which a deep rekey had replaced");
+    assert_false(seen_follows[ENTRIES + 2]);
+    assert_true(seen_follows[ENTRIES + 1]);
+}
+
+/* Nor before it is demanded: numbers never fall. */
+static void no_entry_of_a_later_key_is_followed_by_one_of_an_older(void **state)
+{
+    (void)state;
+    rekey(false);
+    forge(ENTRIES + 3);
+    assert_found("deep rekey had replaced", "entry 8 is sealed under key 1 of the pool, which a deep rekey had replaced");
+    assert_false(seen_follows[ENTRIES + 2]);
+}
+
+static void who_kept_a_replaced_key_cannot_cut_the_change_off_and_go_on(void **state)
+{
+    (void)state;
+    rekey(true);
+    cut_behind(ENTRIES);
+    forge(ENTRIES + 1);
+    forge(ENTRIES + 2);
+    assert_found("anchored", "entry 8 was changed, or one before it");
+    for (unsigned i = 0; i < ENTRIES + 2; i++) /* who has that key could have made the others as well */
+        assert_false(seen_follows[i]);
+    assert_true(seen_follows[seen_count - 1]);
+}
+
+/* The last entry was not anchored yet when the daemon was killed: another one in its place must be under the key that is demanded. */
+static void nothing_behind_the_anchor_is_believed_under_a_replaced_key(void **state)
+{
+    (void)state;
+    struct audit_anchor before = anchor;
+    rekey(true);
+    anchor = before;
+    again();
+    read_whole();
+    assert_int_equal(verdict.faults, 0);
+    cut_behind(ENTRIES);
+    forge(ENTRIES + 1);
+    anchor = before;
+    assert_found("deep rekey had replaced", "line 7 is entry 6, entry 7 was expected");
+    assert_false(seen_follows[ENTRIES]);
+}
+
 /* Texts of others that are no UTF-8, and longer than a field. */
 static void any_bytes_make_a_line(void **state)
 {
@@ -493,6 +607,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_happens_without_a_key_is_entered_with_the_next, setup, teardown),
         cmocka_unit_test_setup_teardown(more_than_there_is_room_for_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_written_is_told_and_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(entries_under_a_replaced_key_stay_proved, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_kept_a_replaced_key_enters_nothing_behind_the_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_entry_of_a_later_key_is_followed_by_one_of_an_older, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_kept_a_replaced_key_cannot_cut_the_change_off_and_go_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_behind_the_anchor_is_believed_under_a_replaced_key, setup, teardown),
         cmocka_unit_test_setup_teardown(any_bytes_make_a_line, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,6 +93,55 @@ static void another_key_does_not_verify(void **context)
     assert_int_equal(load_and_verify(&other_k_pools), ERROR_FORGED);
 }
 
+static bool file_has(const char *words)
+{
+    AUTO_FREE void *text = NULL;
+    size_t size;
+    assert_int_equal(file_read(path, 1 << 20, &text, &size), ERROR_NONE);
+    return strstr(text, words) != NULL;
+}
+
+/* A deep rekey made key 2. Until the superblocks demand it the file of before is taken, and is under 2 from the next save on. */
+static void a_replaced_key_is_taken_until_another_is_demanded(void **context)
+{
+    (void)context;
+    struct k_pools two = {1, 2, 2, {{1, {1}}, {2, {3}}}}, only_two = {1, 2, 1, {{2, {3}}}};
+    struct witness *loaded;
+    two.demanded = 2;
+    assert_int_equal(load_and_verify(&two), ERROR_FORGED);
+    assert_non_null(strstr(error_sentence(ERROR_FORGED), "which a deep rekey replaced"));
+    assert_int_equal(load_and_verify(&only_two), ERROR_FORGED);
+    assert_non_null(strstr(error_sentence(ERROR_FORGED), "which no device holds"));
+    two.demanded = 1;
+    assert_int_equal(witness_load(directory, pool, &loaded), ERROR_NONE);
+    assert_int_equal(witness_verify(loaded, &two), ERROR_NONE);
+    assert_int_equal(witness_save(loaded), ERROR_NONE);
+    witness_destroy(loaded);
+    assert_true(file_has("\"pool_key\": 2"));
+    two.demanded = 2;
+    assert_int_equal(load_and_verify(&two), ERROR_NONE);
+    two.keys[1].key[0] ^= 1;
+    assert_int_equal(load_and_verify(&two), ERROR_FORGED);
+}
+
+/* Half of a deep rekey: the devices that lack a key do not make the witness fall back to the one before. */
+static void a_later_key_than_that_of_all_devices_stays(void **context)
+{
+    (void)context;
+    struct k_pools two = {1, 2, 2, {{1, {1}}, {2, {3}}}};
+    struct witness *loaded;
+    assert_int_equal(witness_rekey(witness, &two), ERROR_NONE);
+    assert_int_equal(witness_save(witness), ERROR_NONE);
+    two.current = 1;
+    assert_int_equal(witness_load(directory, pool, &loaded), ERROR_NONE);
+    assert_int_equal(witness_verify(loaded, &two), ERROR_NONE);
+    assert_int_equal(witness_save(loaded), ERROR_NONE);
+    witness_destroy(loaded);
+    assert_true(file_has("\"pool_key\": 2"));
+    assert_int_equal(load_and_verify(&k_pools), ERROR_ROLLED_BACK);
+    assert_non_null(strstr(error_sentence(ERROR_ROLLED_BACK), "--accept-rollback"));
+}
+
 static void another_pools_witness_is_foreign(void **context)
 {
     (void)context;
@@ -120,6 +169,9 @@ static void what_is_no_witness_is_corrupt(void **context)
     assert_int_equal(changed("\"kek_number\": 1", "\"kek_number\": 1, \"kek_number\": 1"), ERROR_CORRUPT);
     assert_int_equal(changed("\"encrypted\": true", "\"encrypted\": 1"), ERROR_CORRUPT);
     assert_int_equal(changed("\"checkpoint\": 70", "\"checkpoint\": 70, \"x\": 1"), ERROR_CORRUPT);
+    assert_int_equal(changed("\"pool_key\": 1", "\"pool_key\": 0"), ERROR_CORRUPT);
+    assert_int_equal(changed("\"pool_key\": 1", "\"pool_key\": 256"), ERROR_CORRUPT);
+    assert_int_equal(changed("\"pool_key\": 1,", ""), ERROR_CORRUPT);
     assert_int_equal(changed("\"mac\": \"", "\"mac\": \"0"), ERROR_CORRUPT);
     assert_int_equal(changed("\"mac\"", "\"tag\""), ERROR_CORRUPT);
     assert_int_equal(changed("ffffffffffffffff", "ffffffffffffffF"), ERROR_CORRUPT);
@@ -357,6 +409,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_lost_witness_is_said_so),
         TEST(another_key_does_not_verify),
+        TEST(a_replaced_key_is_taken_until_another_is_demanded),
+        TEST(a_later_key_than_that_of_all_devices_stays),
         TEST(what_it_says_of_keys_reads_back),
         TEST(another_pools_witness_is_foreign),
         TEST(changed_facts_are_forged),
