@@ -4,6 +4,9 @@
  * *opens* a copy where the MAC over all of it verifies, and *unwraps* it where one data key comes out, which is less. That a
  * key opens is asked with the one, that it does not with the other.
  *
+ * K_pools are judged with them: each copy that opens holds all of 1 to its newest, the same as every other copy, and demands none
+ * above it; the witness is under one that every device holds and none has replaced. Where a deep rekey ended, the newest is demanded.
+ *
  * The table outlives each life, and branches share it, since a key that was in force in none of them must open nothing
  * either; the last ones only, so that a judgement stays cheap. One thread.
  */
@@ -80,17 +83,47 @@ static bool copy_take(struct copy *copy, unsigned device, uint32_t number)
     return superblock_fixed_decode((const struct superblock_format *)copy->image, number, offset, &copy->superblock) == ERROR_NONE;
 }
 
-/* *wrapping: whose it is, as the copy says. */
+/* What copies said so far, in one judgement. */
+static struct {
+    uint8_t keys[POOL_KEYS_MAX + 1][KEY_SIZE];
+    bool known[POOL_KEYS_MAX + 1];
+    uint32_t newest; /* of the present device */
+    uint32_t demanded;
+} k_pools;
+
+/* *newest_demanded: nothing older seals anything. */
+static void k_pools_note(const struct copy *copy, const struct keyring *keyring, bool *newest_demanded)
+{
+    uint32_t newest = keyring_current(keyring, KEY_KIND_POOL)->number, demanded = copy->superblock.pool_key_demanded;
+    if (keyring_count(keyring, KEY_KIND_POOL) != newest || demanded > newest)
+        fail("copy %u of device %u has %zu keys of the pool, of which %u is the newest, and demands %u", copy->number, copy->device,
+             keyring_count(keyring, KEY_KIND_POOL), newest, demanded);
+    for (uint32_t n = 1; n <= newest; n++) {
+        const uint8_t *key = keyring_find(keyring, KEY_KIND_POOL, n);
+        if (key == NULL || (k_pools.known[n] && memcmp(k_pools.keys[n], key, KEY_SIZE) != 0))
+            fail("copy %u of device %u has %s key of the pool of number %u", copy->number, copy->device,
+                 key == NULL ? "no" : "another", n);
+        memcpy(k_pools.keys[n], key, KEY_SIZE);
+        k_pools.known[n] = true;
+    }
+    k_pools.newest = MAX(k_pools.newest, newest);
+    k_pools.demanded = MAX(k_pools.demanded, demanded);
+    *newest_demanded = demanded == newest;
+}
+
+/* *wrapping: whose it is, as the copy says. *one_dek: and no older K_pool is taken. */
 static bool opens(const struct copy *copy, const struct kek *kek, struct wrapping *wrapping, bool *one_dek)
 {
     struct superblock opened = copy->superblock;
     struct keyring *keyring;
     unsigned which;
+    bool newest_demanded;
     if (superblock_image_verify(copy->image, &copy->superblock, kek->key, &which) != ERROR_NONE ||
         superblock_image_open(copy->image, &opened, kek->key, which, &keyring) != ERROR_NONE)
         return false;
     *wrapping = opened.wrapping;
-    *one_dek = !keyring_has_old(keyring);
+    k_pools_note(copy, keyring, &newest_demanded);
+    *one_dek = !keyring_has_old(keyring) && newest_demanded;
     superblock_forget(&opened);
     keyring_destroy(keyring);
     return true;
@@ -121,6 +154,7 @@ static void judging_begin(struct judging *judging)
     ASSERT(judging->copy.image != NULL);
     judging->faulty = world->faults.at_work;
     world->faults.at_work = false;
+    memset(&k_pools, 0, sizeof(k_pools));
 }
 
 static void judging_end(struct judging *judging)
@@ -146,7 +180,7 @@ static size_t witness_read(char text[WITNESS_MAX])
 }
 
 /* As it stands in the text, whose members are sorted: those of the whole come before those of keys that are retained. */
-static bool witness_names(struct uuid *provider, uint64_t *number)
+static bool witness_names(struct uuid *provider, uint64_t *number, uint64_t *pool_key)
 {
     AUTO_FREE char *text = malloc(WITNESS_MAX);
     char name[UUID_TEXT_SIZE];
@@ -154,9 +188,11 @@ static bool witness_names(struct uuid *provider, uint64_t *number)
     if (witness_read(text) == 0)
         return false;
     const char *of_number = strstr(text, "\"kek_number\":"), *of_provider = strstr(text, "\"provider\":");
-    if (of_number == NULL || of_provider == NULL || (of_provider = strchr(of_provider + strlen("\"provider\":"), '"')) == NULL)
+    const char *of_pool = strstr(text, "\"pool_key\":");
+    if (of_number == NULL || of_pool == NULL || of_provider == NULL || (of_provider = strchr(of_provider + strlen("\"provider\":"), '"')) == NULL)
         fail("the witness names no key");
     snprintf(name, sizeof(name), "%s", of_provider + 1);
+    *pool_key = strtoull(of_pool + strlen("\"pool_key\":"), NULL, 10);
     *number = strtoull(of_number + strlen("\"kek_number\":"), NULL, 10);
     return uuid_parse(name, provider) == ERROR_NONE;
 }
@@ -178,7 +214,7 @@ static bool device_opens(struct judging *judging, unsigned device, struct uuid p
             if (model->whole)
                 demand_no_other(copy, &keks->items[k], "behind a change that was answered well");
             if (model->one_dek && !one_dek)
-                fail("copy %u of device %u holds a data key that was destroyed", c, device);
+                fail("copy %u of device %u holds a data key that was destroyed, or takes an older key of the pool", c, device);
         }
     }
     return found;
@@ -188,13 +224,19 @@ void keks_judge_crash(void)
 {
     struct judging judging;
     struct uuid provider;
-    uint64_t number;
-    if (!session_works(world->session, WORK_REKEYS) || keks->count == 0 || !witness_names(&provider, &number))
+    uint64_t number, pool_key;
+    if (!session_works(world->session, WORK_REKEYS) || keks->count == 0 || !witness_names(&provider, &number, &pool_key))
         return;
     judging_begin(&judging);
-    for (unsigned d = 0; d < world->images_count; d++)
+    for (unsigned d = 0; d < world->images_count; d++) {
+        k_pools.newest = 0;
         if (!device_opens(&judging, d, provider, number))
             fail("device %u is opened by no key that is %llu, which the witness names", d, (unsigned long long)number);
+        if (k_pools.newest < pool_key)
+            fail("device %u does not hold key %llu of the pool, under which the witness is", d, (unsigned long long)pool_key);
+    }
+    if (pool_key < k_pools.demanded)
+        fail("the witness is under key %llu of the pool, and key %u is demanded", (unsigned long long)pool_key, k_pools.demanded);
     judging_end(&judging);
 }
 
@@ -236,7 +278,7 @@ static void copy_judge(struct copy *copy, const struct pool_key_status *status, 
         fail("behind an open copy %u of device %u names two keys", copy->number, copy->device);
     demand_no_other(copy, kek, "behind an open");
     if (one_dek && !has_one)
-        fail("behind an open copy %u of device %u has two data keys, and no deep rekey is told", copy->number, copy->device);
+        fail("behind an open copy %u of device %u has two data keys, or takes an older key of the pool, and no deep rekey is told", copy->number, copy->device);
     kek_enter(kek, &copy->superblock.wrapping);
 }
 
