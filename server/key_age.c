@@ -72,6 +72,8 @@ static enum error note(const struct pool_conf *conf, const struct pool_key_list 
     for (size_t i = 0; i < list->key_count; i++)
         if (list->keys[i].kind == KEY_KIND_DEK)
             add(ages, KEY_AGE_DATA, list->devices[list->keys[i].device].id, list->keys[i].slot, created);
+        else if (list->keys[i].kind == KEY_KIND_POOL && list->keys[i].slot > 1)
+            add(ages, KEY_AGE_POOL, conf->pool, list->keys[i].slot, created);
     TRY(keks_add(conf, created, ages));
     return key_ages_note(conf->directory, ages);
 }

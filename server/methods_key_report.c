@@ -48,12 +48,20 @@ static json_t *providers_json(const struct pool_conf *conf)
 
 /* ---- devices -------------------------------------------------------------------------------------------------------- */
 
-/* Keys other than data keys are as old as the pool. */
-static json_t *key_json(const struct pool_key_list *list, const struct pool_key *key, const struct key_ages *ages)
+/* Keys that no deep rekey brought are as old as the pool; 0: unknown. */
+static uint64_t key_made(struct uuid pool, const struct pool_key_list *list, const struct pool_key *key, const struct key_ages *ages)
+{
+    const struct key_age *age = key->kind == KEY_KIND_DEK    ? key_age_find(ages, KEY_AGE_DATA, list->devices[key->device].id, key->slot)
+                                : key->kind == KEY_KIND_POOL ? key_age_find(ages, KEY_AGE_POOL, pool, key->slot)
+                                                             : NULL;
+    bool first = key->kind == KEY_KIND_LOG || (key->kind == KEY_KIND_POOL && key->slot == 1);
+    return age != NULL ? age->seconds : first ? list->created : 0;
+}
+
+static json_t *key_json(struct uuid pool, const struct pool_key_list *list, const struct pool_key *key, const struct key_ages *ages)
 {
     char kcv[KCV_TEXT_SIZE];
-    const struct key_age *age = key_age_find(ages, KEY_AGE_DATA, list->devices[key->device].id, key->slot);
-    uint64_t made = key->kind != KEY_KIND_DEK ? list->created : age == NULL ? 0 : age->seconds;
+    uint64_t made = key_made(pool, list, key, ages);
     kcv_format(key->kcv, kcv);
     return json_pack("{s:s, s:I, s:b, s:s, s:o}", "kind", key->kind < COUNT_OF(kind_names) ? kind_names[key->kind] : "?", "slot",
                      (json_int_t)key->slot, "current", key->current, "kcv", kcv, "made",
@@ -80,7 +88,7 @@ static json_t *device_json(const struct pool_conf *conf, const struct pool_key_l
     uuid_format(device->id, id);
     for (size_t i = 0; i < list->key_count; i++)
         if (list->keys[i].device == index)
-            json_array_append_new(keys, key_json(list, &list->keys[i], ages));
+            json_array_append_new(keys, key_json(conf->pool, list, &list->keys[i], ages));
     return json_pack("{s:o, s:s, s:I, s:o, s:o, s:o}", "device", text_json(device->path), "id", id, "superblock_epoch",
                      (json_int_t)device->epoch, "wrapped_under",
                      wrapping_json(conf, device->provider, device->kek_number), "also_under",

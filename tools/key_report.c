@@ -303,7 +303,8 @@ static enum error print_devices(FILE *out, const json_t *keys)
     size_t i;
     heading(out, "Keys on the devices");
     fputs("Each superblock (four copies) holds the slots below, wrapped by AES-256-KWP. `data` encrypts (DEK), `tags` authenticates\n"
-          "units and records (K_log), `pool` serves fingerprints, witness and audit (K_pool).\n",
+          "units and records (K_log), `pool` serves fingerprints (the first), witness and audit (the current one; others prove\n"
+          "older entries): K_pool.\n",
           out);
     json_array_foreach(json_object_get(keys, "devices"), i, device)
         TRY(print_device(out, keys, device));

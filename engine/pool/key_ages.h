@@ -20,6 +20,7 @@ enum key_age_kind {
     KEY_AGE_ROOT, /* `id`: its provider; `number`: its KCV, big-endian */
     KEY_AGE_KEK,  /* likewise; `number`: of the KEK */
     KEY_AGE_DATA, /* `id`: of the device; `number`: of the DEK's slot */
+    KEY_AGE_POOL, /* `id`: of the pool; `number`: of a K_pool behind the first */
     KEY_AGE_KINDS
 };
 
