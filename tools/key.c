@@ -247,9 +247,9 @@ const struct command command_key_rekey = {
         "--deep makes new data keys: all that is written from then on is under them, and what is stored is encrypted anew in\n"
         "the background, segment by segment, in place. It gives way to other load, needs a few free segments at a time, and\n"
         "goes on after a restart; `coffer key status` shows how much is still under the old keys. When nothing is, they are\n"
-        "destroyed, and old copies of the devices open nothing that is on them from then on. The keys of tags and of\n"
-        "fingerprints, which protect no secret of the data by themselves, stay. It may be given together with --shallow or\n"
-        "--new-root, which come first. After a suspected compromise it is --deep --new-root.",
+        "destroyed, and old copies of the devices open nothing that is on them from then on. The key of witness and audit is\n"
+        "a new one, too; those of tags and of fingerprints, which protect no secret of the data by themselves, stay. It may be\n"
+        "given together with --shallow or --new-root, which come first. After a suspected compromise it is --deep --new-root.",
     .examples = "  coffer key rekey --shallow\n"
                 "  coffer key rekey --shallow --new-root\n"
                 "  coffer key rekey --deep --new-root --watch\n"
