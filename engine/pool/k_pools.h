@@ -68,7 +68,7 @@ bool k_pools_are_level(const struct pool *pool);
  * tried again by k_pool_settle(). */
 void k_pool_use(struct pool *pool, const struct k_pools *next);
 /* Whether nothing that a superblock may demand to be under the current one is under another: ERROR_AGAIN where the file of the scrub
- * is on its way, or what a file could not be written for. */
+ * is on its way, or what a file could not be written for. By the deep rekey's thread, which ends before a lock frees the keys. */
 enum error k_pool_settle(struct pool *pool) CHECKED;
 /* The superblocks demand the current one. */
 void k_pool_demanded(struct pool *pool);

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """The data keys change while clients write, flush and read: none of them sees an error, the job goes on over kills, and in the end
 all is there and nothing is under an old key."""
+import json
+import os
 import random
 import threading
 import time
@@ -94,6 +96,8 @@ def test_under_load_and_over_kills():
     pool.kill()
     pool.start()
     compare(pool, held)
+    with open(os.path.join(pool.directory, "witness")) as file:
+        assert json.load(file)["pool_key"] == 2
     assert [entry["operation"] for entry in pool.json("key", "audit")["list"]].count("key.destroy-data-keys") == 1
     pool.stop()
     pool.check()

@@ -8,6 +8,8 @@
 #include "base/hex.h"
 #include "crypto/arena.h"
 #include "engine/pool/audit.h"
+#include "engine/pool/audit_pending.h"
+#include "engine/pool/key_backup.h"
 #include "engine/pool/scrub.h"
 #include "tests/unit/reencrypt_fixture.h"
 
@@ -215,6 +217,50 @@ static void who_kept_the_old_key_of_the_pool_makes_nothing_with_it(void **contex
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
 }
 
+/* A command at work while no daemon is, or beside it. */
+static void what_is_done_beside_the_daemon_is_sealed_under_the_new_one(void **context)
+{
+    struct pool_audit_entry entry = {.operation = "key.backup", .target = "x", .key = "x/1", .result = "ok"};
+    struct pool_conf *conf;
+    struct key_backup *backup;
+    struct key_backup_proof proof;
+    struct k_pool key;
+    (void)context;
+    assert_fine(deep(0));
+    await_complete();
+    close_pool();
+    assert_fine(pool_conf_read(fixture_directory, &conf));
+    assert_fine(key_backup_make(conf, NULL, &backup));
+    assert_fine(key_backup_prove(backup, conf, &proof));
+    assert_int_equal(proof.slots, DEVICES * 4);
+    assert_fine(key_backup_audit_key(backup, conf, &key));
+    assert_int_equal(key.number, 2);
+    assert_fine(audit_pending_add(fixture_directory, &key, &entry));
+    key_backup_destroy(backup);
+    pool_conf_destroy(conf);
+    assert_fine(try_open());
+    assert_int_equal(audit_verdict().faults, 0);
+    assert_true(file_has(AUDIT_NAME, "\"result\":\"ok; offline, 2"));
+    assert_false(file_has(AUDIT_NAME, "unproven"));
+}
+
+static void a_lost_witness_is_made_under_the_new_one(void **context)
+{
+    char path[320];
+    (void)context;
+    assert_fine(deep(0));
+    await_complete();
+    close_pool();
+    path_of(WITNESS_NAME, path);
+    assert_int_equal(unlink(path), 0);
+    assert_refused(try_open(), ERROR_NOT_FOUND, "lost");
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .open_device = open_failing, .accept_rollback = true};
+    error_forget();
+    assert_fine(pool_open(fixture_directory, &options, &pool));
+    assert_k_pools(2);
+    assert_int_equal(audit_verdict().faults, 0);
+}
+
 /* ---- fingerprints ------------------------------------------------------------------------------------------------------ */
 
 static void assert_hits(const char *name)
@@ -412,6 +458,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(who_kept_the_old_key_of_the_pool_makes_nothing_with_it),
+        TEST(what_is_done_beside_the_daemon_is_sealed_under_the_new_one),
+        TEST(a_lost_witness_is_made_under_the_new_one),
         TEST(what_was_stored_before_is_found_again),
         TEST(a_crash_in_the_first_writing_leaves_all_devices_with_it_or_none),
         TEST(a_crash_in_the_last_writing_is_made_good),
