@@ -251,7 +251,7 @@ void pool_audit_state(struct pool *pool, struct pool_audit_state *state);
 /*
  * Deep rekey (deep_rekey.c): new data keys for all devices. What is written from then on is under them; what is stored is
  * encrypted anew by a job in the background, which survives pool_close(), pool_lock() and a crash. Where nothing is under the
- * old ones any more they are destroyed. Errors as pool_rekey()'s; ERROR_BUSY also while one is under way. new_root means
+ * old ones any more they are destroyed. New keys of tags come with them: see pool_log_keys(). Errors as pool_rekey()'s; ERROR_BUSY also while one is under way. new_root means
  * nothing here. `rate`: bytes a second at most, DEEP_REKEY_RATE_MIN and more; 0: as fast as the devices and other work let it.
  */
 #define DEEP_REKEY_RATE_MIN (UINT64_C(64) << 10)
@@ -270,6 +270,7 @@ struct deep_rekey_status {
     uint64_t bytes_left, bytes_total; /* of segments under old keys, and under any */
     uint64_t seconds_left;           /* estimated; 0: unknown */
     uint64_t blocks_lost;            /* that could not be read, since the last start */
+    bool log_key_stays;              /* it brings data keys alone: for one more key of tags there is no room */
 };
 enum error pool_deep_rekey_status(struct pool *pool, struct deep_rekey_status *status) CHECKED;
 
@@ -282,6 +283,9 @@ struct key_slot_info {
 };
 /* *infos is the caller's (free). Empty where the pool is not encrypted. */
 enum error pool_key_slots(struct pool *pool, struct key_slot_info **infos, size_t *count) CHECKED;
+/* The same of the keys of tags (K_log): the current one of a device is that of all headers and records, too, but for the time of
+ * a deep rekey; an old one stays as long as there is a segment that was begun under it. Never empty. */
+enum error pool_log_keys(struct pool *pool, struct key_slot_info **infos, size_t *count) CHECKED;
 
 /* The keys that devices hold, by name, and what they are wrapped under. */
 struct pool_key {

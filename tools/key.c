@@ -247,8 +247,9 @@ const struct command command_key_rekey = {
         "--deep makes new data keys: all that is written from then on is under them, and what is stored is encrypted anew in\n"
         "the background, segment by segment, in place. It gives way to other load, needs a few free segments at a time, and\n"
         "goes on after a restart; `coffer key status` shows how much is still under the old keys. When nothing is, they are\n"
-        "destroyed, and old copies of the devices open nothing that is on them from then on. The key of witness and audit is\n"
-        "a new one, too; those of tags and of fingerprints, which protect no secret of the data by themselves, stay. It may be\n"
+        "destroyed, and old copies of the devices open nothing that is on them from then on. With them come new tag keys, for\n"
+        "headers, records and what is begun from then on; the old ones stay for the tags of what was begun before; and a new key\n"
+        "of witness and audit. The key of fingerprints, which protects no secret of the data by itself, stays. --deep may be\n"
         "given together with --shallow or --new-root, which come first. After a suspected compromise it is --deep --new-root.",
     .examples = "  coffer key rekey --shallow\n"
                 "  coffer key rekey --shallow --new-root\n"

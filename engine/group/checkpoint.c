@@ -115,7 +115,7 @@ static enum error mac_check(const struct checkpoint_format *in, const struct sup
                             const struct keyring *keyring, uint32_t copy)
 {
     const uint8_t *key = keyring_find(keyring, KEY_KIND_LOG, in->log_key);
-    if (key == NULL || in->log_key < superblock->log_key_demanded)
+    if (key == NULL || in->log_key < superblock_log_key_demanded(superblock))
         return error_explain(ERROR_FORGED,
                              "the checkpoint record at position %" PRIu32 " names the log key %d, which "
                              "is not good for it",

@@ -45,7 +45,8 @@
 #define SUPERBLOCK_MAGIC "COFFERSB"
 #define KEY_SLOTS_MAX 256
 #define PEER_DEVICES_MAX 64
-#define PEER_SLOTS_MAX 4
+#define PEER_SLOTS_MAX 32 /* of a device; where there are many devices the bytes are fewer: group_slots_fit() */
+#define LOG_KEY_NUMBER_MAX UINT8_MAX /* of a K_log: segment headers name it in a byte */
 #define POOL_KEYS_MAX 64 /* K_pools of a device: all that there ever were */
 #define WRAPPINGS 2 /* the present KEK's and, during a rotation, the next one's */
 
@@ -227,9 +228,9 @@ struct segment_format {
     uint8_t magic[8];
     le32 version;
     uint8_t kind;       /* enum segment_kind */
-    uint8_t log_key;    /* number of the K_log of tags and MAC */
+    uint8_t log_key;    /* number of the K_log of the tags in the segment: the current one at its birth */
     uint8_t device_index;
-    uint8_t reserved;
+    uint8_t header_key; /* number of the K_log of the MAC: the current one when this header was made */
     uint8_t pool[16];
     uint8_t group[16];
     uint8_t device[16];
@@ -241,7 +242,7 @@ struct segment_format {
     struct place_format predecessor; /* journal: the segment before; serial 0: none */
     struct place_format successor;   /* journal: the segment after, reserved with this one */
     uint8_t reserved2[3940];
-    uint8_t mac[32];    /* HMAC-SHA-256 under K_log over the bytes before */
+    uint8_t mac[32];    /* HMAC-SHA-256 under the K_log of `header_key` over the bytes before */
 };
 _Static_assert(sizeof(struct segment_format) == 4096, "segment_format");
 

@@ -98,7 +98,6 @@ struct group {
     struct keyring *keyrings[GROUP_DEVICES]; /* see group_keyring(); a deep rekey exchanges them */
     struct keyring_left *keyrings_left;      /* those that were: somebody may still look into one */
     size_t keyrings_left_count;
-    uint8_t log_key;                       /* current number of K_log */
     struct segment_key_cache *segment_keys;
     struct cache *nodes;                   /* map nodes and table pages */
     struct cache *chunks;                  /* chunks of units */
@@ -127,6 +126,8 @@ struct group {
     struct checkpoint checkpoint;          /* the published one; changed by the merge thread only, under the lock */
     struct audit_anchor audit;             /* of the pool, for the next record */
     bool record_lags[GROUP_DEVICES];       /* at the open: its newest record is older than that */
+    /* Number of the K_log of the records that were written since, by their place at an end; 0: none was. */
+    uint8_t record_keys[GROUP_DEVICES][CHECKPOINT_COPIES / CHECKPOINT_ENDS];
 
     /* syncing */
     struct mutex sync_lock;

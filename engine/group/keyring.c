@@ -70,14 +70,21 @@ static bool is_old(const struct keyring_slot *slot)
     return slot->kind == KEY_KIND_DEK && !slot->current;
 }
 
-enum error keyring_without_old(const struct keyring *keyring, struct keyring **without)
+static bool is_kept(const struct keyring_slot *slot, const struct keyring_needs *needs)
+{
+    if (slot->kind == KEY_KIND_LOG)
+        return slot->current || needs->log_keys[slot->number];
+    return needs->data_keys || !is_old(slot);
+}
+
+enum error keyring_without_old(const struct keyring *keyring, const struct keyring_needs *needs, struct keyring **without)
 {
     struct keyring *new = arena_allocate(sizeof *keyring + keyring->count * sizeof keyring->slots[0]);
     if (new == NULL)
         return ERROR_NO_MEMORY;
     new->encrypted = keyring->encrypted;
     for (size_t i = 0; i < keyring->count; i++)
-        if (!is_old(&keyring->slots[i]))
+        if (is_kept(&keyring->slots[i], needs))
             new->slots[new->count++] = keyring->slots[i];
     *without = new;
     return ERROR_NONE;

@@ -34,10 +34,15 @@ struct keyring_new {
 };
 /* The same keys and these. ERROR_TOO_LARGE: there are not enough slots. */
 enum error keyring_with_new(const struct keyring *keyring, const struct keyring_new *new, struct keyring **with) CHECKED;
-/* The same keys without the DEKs that are not current. */
-enum error keyring_without_old(const struct keyring *keyring, struct keyring **without) CHECKED;
-bool keyring_has_old(const struct keyring *keyring); /* such a DEK */
 size_t keyring_count(const struct keyring *keyring, enum key_kind kind);
+/* What is kept of the keys that are not current. */
+struct keyring_needs {
+    bool data_keys;
+    bool log_keys[UINT8_MAX + 1]; /* by number */
+};
+/* The same keys without DEKs and K_logs that are neither current nor needed. */
+enum error keyring_without_old(const struct keyring *keyring, const struct keyring_needs *needs, struct keyring **without) CHECKED;
+bool keyring_has_old(const struct keyring *keyring); /* a DEK that is not current */
 /* NULL where there is none. */
 const uint8_t *keyring_find(const struct keyring *keyring, enum key_kind kind, uint32_t number);
 /* Whether both hold the same keys, of the same kinds and numbers, in the same order. */

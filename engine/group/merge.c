@@ -162,13 +162,28 @@ static enum error log_drain(struct group *group, struct log *log)
     return log_wait(log, ticket);
 }
 
+/* Which K_log each position is under is known when the record is durable. */
+static void record_keys_note(struct group *group, uint64_t number, const uint8_t keys[GROUP_DEVICES])
+{
+    mutex_lock(&group->lock);
+    for (uint32_t d = 0; d < group->device_count; d++)
+        group->record_keys[d][checkpoint_copy(number, 0)] = keys[d];
+    mutex_unlock(&group->lock);
+}
+
 enum error checkpoint_record(struct group *group, const struct checkpoint *checkpoint)
 {
-    for (uint32_t d = 0; d < group->device_count; d++)
-        TRY(checkpoint_write(group->devices[d], &group->superblocks[d], group_keyring(group, d), checkpoint));
+    uint8_t keys[GROUP_DEVICES];
+    for (uint32_t d = 0; d < group->device_count; d++) {
+        const struct keyring *keyring = group_keyring(group, d);
+        keys[d] = (uint8_t)keyring_current(keyring, KEY_KIND_LOG)->number;
+        TRY(checkpoint_write(group->devices[d], &group->superblocks[d], keyring, checkpoint));
+    }
     for (uint32_t d = 0; d < group->device_count; d++)
         group_device_written(group, d);
-    return group_flush_devices(group);
+    TRY(group_flush_devices(group));
+    record_keys_note(group, checkpoint->number, keys);
+    return ERROR_NONE;
 }
 
 static void publish(struct group *group, struct merge *merge, struct freeze *freeze, const struct checkpoint *checkpoint,

@@ -4,7 +4,8 @@
  *   choose    a sealed segment that replay does not need, and nothing of which waits in a log's buffer; a free slot of the
  *             same device, which has no serial yet, so that no look-up finds it
  *   copy      read and decrypted under the old key slot and salt, encrypted under the new key slot and a new salt, written, with
- *             a header of its own (reencrypt_copy.c). Tags cover what lies under XTS, so they stay right, whatever it is
+ *             a header of its own, under the K_log of today (reencrypt_copy.c). Tags cover what lies under XTS, so they stay right,
+ *             whatever it is, and are under the K_log of the segment's birth as before
  *   enter     the merge exchanges the slots: the serial leads to the new one (segment_move), the old one has no serial any
  *             more. Both pages of the segment table are dirty, and written in that merge
  *   publish   all devices are flushed, then the checkpoint record names the new slot. The old slot belongs to the view that
@@ -452,8 +453,11 @@ static void reserved_rekey(struct group *group)
     struct segments *segments = &group->segments;
     for (uint32_t i = 0; i < segments->count; i++) {
         struct segment *segment = &segments->table[i];
-        if (segment->state == SLOT_RESERVED && segment->serial && segment->salt == 0)
-            segment->key_slot = keyring_current(group_keyring(group, segment_device(segments, i)), KEY_KIND_DEK)->number;
+        if (segment->state != SLOT_RESERVED || !segment->serial || segment->salt != 0)
+            continue;
+        const struct keyring *keyring = group_keyring(group, segment_device(segments, i));
+        segment->key_slot = keyring_current(keyring, KEY_KIND_DEK)->number;
+        segment->log_key = (uint8_t)keyring_current(keyring, KEY_KIND_LOG)->number;
     }
 }
 
@@ -480,7 +484,24 @@ enum error group_keyrings_exchange(struct group *group, struct keyring *const *k
     return ERROR_NONE;
 }
 
-size_t group_key_shares(struct group *group, struct key_share *shares, size_t capacity)
+void group_log_keys_needed(struct group *group, uint32_t device, uint8_t demanded, struct keyring_needs *needs)
+{
+    const struct segments *segments = &group->segments;
+    for (unsigned number = 0; number <= UINT8_MAX; number++)
+        needs->log_keys[number] = number >= demanded;
+    mutex_lock(&group->lock);
+    for (uint32_t i = segments->slot_first[device]; i < segments->slot_first[device] + segments->slot_count[device]; i++)
+        if (segments->table[i].state != SLOT_FREE)
+            needs->log_keys[segments->table[i].log_key] = true;
+    mutex_unlock(&group->lock);
+}
+
+static uint32_t number_of(const struct segment *segment, enum key_kind kind)
+{
+    return kind == KEY_KIND_DEK ? segment->key_slot : segment->log_key;
+}
+
+size_t group_key_shares(struct group *group, enum key_kind kind, struct key_share *shares, size_t capacity)
 {
     const struct segments *segments = &group->segments;
     size_t count = 0;
@@ -488,11 +509,11 @@ size_t group_key_shares(struct group *group, struct key_share *shares, size_t ca
     for (uint32_t d = 0; d < group->device_count; d++) {
         const struct keyring *keyring = group_keyring(group, d);
         for (size_t i = 0; i < keyring->count; i++) {
-            if (keyring->slots[i].kind != KEY_KIND_DEK)
+            if (keyring->slots[i].kind != kind)
                 continue;
             struct key_share share = {d, keyring->slots[i].number, keyring->slots[i].current, 0, 0};
             for (uint32_t s = segments->slot_first[d]; s < segments->slot_first[d] + segments->slot_count[d]; s++)
-                if (segments->table[s].state != SLOT_FREE && segments->table[s].key_slot == share.number) {
+                if (segments->table[s].state != SLOT_FREE && number_of(&segments->table[s], kind) == share.number) {
                     share.segments++;
                     share.bytes += segments->table[s].live + segments->table[s].pages;
                 }
@@ -505,10 +526,20 @@ size_t group_key_shares(struct group *group, struct key_share *shares, size_t ca
     return count;
 }
 
+/* At each end of a device there are two, and the newest covers one of them. */
+static bool records_are_new(const struct group *group)
+{
+    for (uint32_t d = 0; d < group->device_count; d++)
+        for (size_t i = 0; i < COUNT_OF(group->record_keys[d]); i++)
+            if (group->record_keys[d][i] != keyring_current(group_keyring(group, d), KEY_KIND_LOG)->number)
+                return false;
+    return true;
+}
+
 bool group_has_no_old_share(struct group *group)
 {
-    bool none = true;
     mutex_lock(&group->lock);
+    bool none = records_are_new(group);
     for (uint32_t i = 0; i < group->segments.count && none; i++)
         none = !is_outdated(group, i);
     mutex_unlock(&group->lock);
@@ -526,8 +557,8 @@ static bool waits_for_fold(const struct group *group, uint32_t index)
 
 bool reencrypt_needs_fold(struct group *group)
 {
-    bool needs = false;
     mutex_lock(&group->lock);
+    bool needs = !records_are_new(group);
     for (uint32_t i = 0; i < group->segments.count && !needs; i++)
         needs = waits_for_fold(group, i);
     mutex_unlock(&group->lock);

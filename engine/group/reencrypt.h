@@ -128,24 +128,32 @@ bool reencrypt_folds(const struct group *group);
 /* ---- keys ------------------------------------------------------------------------------------------------------- */
 
 struct keyring;
+struct keyring_needs;
 
 /* From now on these are the keys of the devices, which the superblocks have already: new segments are under the current DEK
- * at once, but for those that a header is written for. Those that were are kept until the group closes, but for DEKs
- * that are in none of the new ones any more: these are wiped. Under no lock. */
+ * and K_log at once, but for those that a header is written for. A new K_log comes only together with a new DEK. Those that were
+ * are kept until the group closes, but for keys that are in none of the new ones any more: these are wiped. Under no lock. */
 enum error group_keyrings_exchange(struct group *group, struct keyring *const *keyrings) CHECKED;
 
-/* How much of a device is under one of its DEKs. */
+/* The K_logs of a device that cannot be destroyed: those from `demanded` on, which headers and records may be under, and those of
+ * the tags of a segment, or of a slot that a view may still read. What is not needed never is again. Under no lock. */
+void group_log_keys_needed(struct group *group, uint32_t device, uint8_t demanded, struct keyring_needs *needs);
+
+/* How much of a device is under one of its DEKs, or has its tags under one of its K_logs. */
 struct key_share {
     uint32_t device, number;
     bool current;
     uint32_t segments; /* slots that hold, or held until a view is gone, something under it */
     uint64_t bytes;    /* that are alive in them */
 };
-/* Of every DEK of every device, by device and number, into at most `capacity`; returns how many there are. Under no lock. */
-size_t group_key_shares(struct group *group, struct key_share *shares, size_t capacity);
-/* Whether nothing is under an old DEK: not a segment, nor a slot that a view may still read. */
+/* Of every DEK, or K_log, of every device, by device and number, into at most `capacity`; returns how many there are. Under no
+ * lock. */
+size_t group_key_shares(struct group *group, enum key_kind kind, struct key_share *shares, size_t capacity);
+/* Whether nothing is under an old DEK: not a segment, nor a slot that a view may still read. Then no header is under an old K_log
+ * either, since the two come together, and nobody makes a header for an old DEK and an old K_log anew. And no checkpoint record
+ * is, at any of its positions. */
 bool group_has_no_old_share(struct group *group);
-/* Whether what is under an old DEK waits for a merge that folds: written still, needed by replay, or dead. */
+/* Whether what is under an old DEK waits for a merge that folds: written still, needed by replay, or dead; or a record does. */
 bool reencrypt_needs_fold(struct group *group);
 /* Leaves the journal's segment, and the next, where they are under an old key. *left: they are not, or not any more.
  * Under no lock. */

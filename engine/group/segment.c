@@ -198,8 +198,8 @@ void segment_move(struct segments *s, uint32_t from, uint32_t to, uint64_t salt,
 {
     uint32_t *link = serial_link(s, s->table[from].serial);
     ASSERT(*link == from + 1 && s->table[to].serial == 0 && s->table[to].state == SLOT_RESERVED);
-    struct segment left = {.kind = s->table[from].kind, .key_slot = s->table[from].key_slot, .state = SLOT_FREEING,
-                           .allocated = s->table[from].allocated};
+    struct segment left = {.kind = s->table[from].kind, .key_slot = s->table[from].key_slot, .log_key = s->table[from].log_key,
+                           .state = SLOT_FREEING, .allocated = s->table[from].allocated};
     *link = to + 1;
     s->table[to] = s->table[from];
     s->table[to].salt = salt;

@@ -135,11 +135,16 @@ void segment_keys_put(struct group *group, const struct segment_keys *keys)
     keys_release((struct cached_keys *)keys);
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------------------- */
+/* ---- headers -------------------------------------------------------------------------------------------------------
+ *
+ * A header is made under the K_log that is current then, whatever the one of the segment's tags, which is that of its birth. A
+ * deep rekey brings a new K_log together with a new DEK, and a header that is made for the new DEK is made afterwards: so no
+ * header of a segment that names the current DEK is under an older K_log.
+ */
 
 static const uint8_t *header_key(struct group *group, uint32_t device, uint8_t number)
 {
-    if (number < group->superblocks[device].log_key_demanded)
+    if (number < superblock_log_key_demanded(&group->superblocks[device]))
         return NULL;
     return keyring_find(group_keyring(group, device), KEY_KIND_LOG, number);
 }
@@ -148,12 +153,15 @@ enum error segment_header_encode(struct group *group, const struct segment_heade
 {
     const struct superblock *super = &group->superblocks[header->device];
     const struct segment *segment = &header->segment;
+    const struct keyring_slot *key = keyring_current(group_keyring(group, header->device), KEY_KIND_LOG);
+    ASSERT(key);
     memset(out, 0, sizeof *out);
     memcpy(out->magic, SEGMENT_MAGIC, sizeof out->magic);
     out->version = le32_make(FORMAT_VERSION);
     out->kind = segment->kind;
     out->log_key = segment->log_key;
     out->device_index = (uint8_t)header->device;
+    out->header_key = (uint8_t)key->number;
     memcpy(out->pool, super->pool.bytes, sizeof out->pool);
     memcpy(out->group, super->group.bytes, sizeof out->group);
     memcpy(out->device, super->device.bytes, sizeof out->device);
@@ -164,9 +172,7 @@ enum error segment_header_encode(struct group *group, const struct segment_heade
     out->key_slot = le32_make(segment->key_slot);
     place_encode(&header->predecessor, &out->predecessor);
     place_encode(&header->successor, &out->successor);
-    const uint8_t *key = header_key(group, header->device, segment->log_key);
-    ASSERT(key);
-    return hmac_sha256(key, out, offsetof(struct segment_format, mac), out->mac);
+    return hmac_sha256(key->key, out, offsetof(struct segment_format, mac), out->mac);
 }
 
 enum error segment_header_write(struct group *group, const struct segment_header *header)
@@ -188,7 +194,7 @@ static bool header_is_ours(struct group *group, uint32_t device, uint32_t slot, 
     if (memcmp(in->magic, SEGMENT_MAGIC, sizeof in->magic) != 0 || le32_get(in->version) != FORMAT_VERSION ||
         in->device_index != device || le32_get(in->slot) != slot)
         return false;
-    const uint8_t *key = header_key(group, device, in->log_key);
+    const uint8_t *key = header_key(group, device, in->header_key);
     return key && hmac_sha256(key, in, offsetof(struct segment_format, mac), mac) == ERROR_NONE &&
            memory_compare_constant_time(mac, in->mac, sizeof mac) == 0 &&
            memcmp(in->pool, super->pool.bytes, sizeof in->pool) == 0 &&
@@ -196,14 +202,15 @@ static bool header_is_ours(struct group *group, uint32_t device, uint32_t slot, 
            memcmp(in->device, super->device.bytes, sizeof in->device) == 0;
 }
 
-/* In a plaintext pool anybody can make a MAC: what it covers is no more than bytes until its range was checked. */
+/* In a plaintext pool anybody can make a MAC: what it covers is no more than bytes until its range was checked. A segment is born
+ * before a header of it is made anew, and what was born under a K_log that is destroyed is gone. */
 static bool header_is_sound(const struct group *group, const struct segment_format *in, const struct segment_header *header)
 {
     uint64_t serial = header->segment.serial;
     return serial != 0 && serial <= SERIAL_MAX && in->kind >= SEGMENT_JOURNAL && in->kind <= SEGMENT_COLD &&
+           in->log_key <= in->header_key && keyring_find(group_keyring(group, header->device), KEY_KIND_LOG, in->log_key) &&
            place_is_sound(&header->predecessor, group->device_count) &&
-           place_is_sound(&header->successor, group->device_count) && in->reserved == 0 &&
-           memory_is_zero(in->reserved2, sizeof in->reserved2);
+           place_is_sound(&header->successor, group->device_count) && memory_is_zero(in->reserved2, sizeof in->reserved2);
 }
 
 enum error segment_header_decode(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, const void *block,

@@ -41,7 +41,7 @@ struct superblock {
     struct wrapping other;    /* during a change of keys; provider zero: there is none */
     bool encryption;
     uint8_t fingerprint;
-    uint8_t log_key_demanded;
+    uint8_t log_key_demanded;  /* while the group is in use: superblock_log_key_demanded(), since a deep rekey raises it */
     uint8_t pool_key_demanded; /* of all devices the highest counts */
     char *json; /* malloc'ed, zero-terminated, after superblock_open(); superblock_forget() */
     struct peer_slot_format *peers; /* of the other devices, still wrapped; likewise */
@@ -50,6 +50,12 @@ struct superblock {
      * without the KEK, which nobody keeps. Zero: of a copy that was not good. */
     uint8_t marks[SUPERBLOCK_COPIES][32];
 };
+
+/* From any thread. */
+static inline uint8_t superblock_log_key_demanded(const struct superblock *superblock)
+{
+    return __atomic_load_n(&superblock->log_key_demanded, __ATOMIC_RELAXED);
+}
 
 /* Frees what superblock_open(), superblock_peers_make() and superblock_revive() allocated in it. */
 void superblock_forget(struct superblock *superblock);

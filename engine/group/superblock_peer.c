@@ -3,9 +3,10 @@
  * superblock of a device that has lost its own.
  *
  * What a revived superblock says comes from one authentic superblock alone: what all devices of a group share is copied,
- * index and size are the peer's JSON's, the geometry follows from the size, and the K_log demanded is the current one,
- * so that nothing older can pass. K_pools, the same on all devices, stand in no peer's slots: they are those of the one
- * that is asked. The lost device itself is asked nothing here.
+ * index and size are the peer's JSON's, the geometry follows from the size. The K_log demanded is the peer's, too: the
+ * numbers of all devices rise together, and a demand is raised on any only when all headers and records of all of them are under
+ * the new number (deep_rekey.c); before, during a deep rekey, the lost device may have nothing but older ones. K_pools, the same
+ * on all devices, stand in no peer's slots: they are those of the one that is asked. The lost device itself is asked nothing here.
  *
  * Nothing is written here, and no lock is taken; wrapping keys on the stack are wiped.
  */
@@ -33,6 +34,26 @@ static const struct keyring_slot *slot_next(const struct keyring *keyring, const
     return next;
 }
 
+/* Every key of a device but K_pools, so that nothing that it had is missing in one that is made again. */
+static uint32_t slots_held(const struct keyring *keyring)
+{
+    return (uint32_t)(keyring->count - keyring_count(keyring, KEY_KIND_POOL));
+}
+
+bool group_slots_fit(struct keyring *const *keyrings, uint32_t count)
+{
+    size_t all = 0;
+    bool fits = true;
+    for (uint32_t d = 0; d < count; d++) {
+        fits &= slots_held(keyrings[d]) <= PEER_SLOTS_MAX;
+        all += slots_held(keyrings[d]) * sizeof(struct peer_slot_format);
+    }
+    for (uint32_t d = 0; d < count; d++)
+        fits &= keyrings[d]->count * sizeof(struct key_slot_format) + all - slots_held(keyrings[d]) * sizeof(struct peer_slot_format) <=
+                SUPERBLOCK_BINARY_SIZE - SUPERBLOCK_SLOTS_OFFSET;
+    return fits;
+}
+
 static enum error device_wrap(const struct superblock *superblock, const struct keyring *keyring,
                               const uint8_t kek[KEY_SIZE], unsigned wrapping, struct peer_slot_format *out,
                               uint32_t *count)
@@ -40,9 +61,12 @@ static enum error device_wrap(const struct superblock *superblock, const struct 
     uint8_t wrap_key[KEY_SIZE];
     bool taken[KEY_SLOTS_MAX] = {false};
     *count = 0;
+    if (slots_held(keyring) > PEER_SLOTS_MAX)
+        return error_explain(ERROR_TOO_LARGE, "a device has %" PRIu32 " keys, others can hold %d of them", slots_held(keyring),
+                             PEER_SLOTS_MAX);
     TRY(wrap_key_derive(kek, superblock->pool, superblock->device, wrap_key));
     enum error error = ERROR_NONE;
-    while (*count < PEER_SLOTS_MAX && error == ERROR_NONE) {
+    while (error == ERROR_NONE) {
         const struct keyring_slot *slot = slot_next(keyring, taken);
         if (slot == NULL)
             break;
@@ -178,14 +202,6 @@ static uint32_t slots_collect(const struct superblock *peer, struct uuid device,
     return count;
 }
 
-static uint8_t log_key_current(const struct key_slot_format *slots, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (slots[i].kind == KEY_KIND_LOG && slots[i].state == KEY_SLOT_CURRENT)
-            return (uint8_t)le32_get(slots[i].number);
-    return 0;
-}
-
 /* The KEK may be that of either wrapping. */
 static enum error keys_take(const struct superblock *peer, const struct keyring *peer_keyring, const uint8_t kek[KEY_SIZE],
                             struct superblock *superblock, struct keyring **keyring)
@@ -194,7 +210,6 @@ static enum error keys_take(const struct superblock *peer, const struct keyring 
     uint32_t count = slots_collect(peer, superblock->device, slots);
     if (count == 0)
         return error_explain(ERROR_NOT_FOUND, "the other device does not hold its keys");
-    superblock->log_key_demanded = log_key_current(slots, count);
     enum error error = ERROR_WRONG_KEY;
     for (unsigned wrapping = 0; wrapping < WRAPPINGS && error == ERROR_WRONG_KEY; wrapping++)
         error = superblock_slots_open(slots, count, superblock, kek, wrapping, peer_keyring, keyring);

@@ -13,14 +13,18 @@
 #include "engine/group/keyring.h"
 #include "engine/group/superblock.h"
 
-/* The key slots in use of all devices of a group, but for K_pools, which all have: for each its current ones, then, up to
- * PEER_SLOTS_MAX, old ones from the newest. Whoever holds them, they are wrapped in the same way, so they are wrapped once for all superblocks. */
+/* The key slots of all devices of a group, but for K_pools, which all have: for each its current ones, then old ones from the
+ * newest. Whoever holds them, they are wrapped in the same way, so they are wrapped once for all superblocks. */
 struct group_slots {
     struct peer_slot_format *slots;
     uint32_t count;
 };
 
-/* `kek`: the one under which the superblocks are to be written; `other_kek`: that of their other wrapping, or NULL. */
+/* Whether the superblock of each device has room for its own keys and for those of all others. */
+bool group_slots_fit(struct keyring *const *keyrings, uint32_t count);
+
+/* `kek`: the one under which the superblocks are to be written; `other_kek`: that of their other wrapping, or NULL.
+ * ERROR_TOO_LARGE: one has more keys than a peer can hold. */
 enum error group_slots_make(const struct superblock *superblocks, struct keyring *const *keyrings, uint32_t count,
                             const uint8_t kek[KEY_SIZE], const uint8_t *other_kek, struct group_slots *slots) CHECKED;
 void group_slots_free(struct group_slots *slots);

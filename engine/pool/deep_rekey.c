@@ -1,29 +1,34 @@
 /*
- * Deep rekey: new data keys for all devices, and all that is stored encrypted anew under them, while the pool is in use
- * (SECURITY 2 to 4, 6).
+ * Deep rekey: new data keys for all devices, and all that is stored encrypted anew under them, while the pool is in use, and a
+ * new K_log for each, under which all headers and checkpoint records are made anew (SECURITY 2 to 4, 6).
  *
  *   prove     the present KEK opens every superblock
  *   orders    the rate, for the number of the new DEK, where one is given (deep_rekey_file.c)
- *   slots     every superblock is written with a new DEK in a new key slot, the current one from now on, and a new K_pool, and
- *             read back; only then the group has it. Whatever begins is under it at once, and so is what K_pool seals
+ *   slots     every superblock is written with a new DEK and a new K_log in new key slots, the current ones from now on, and a new
+ *             K_pool, and read back; only then the group has them. Whatever begins is under them at once, and so is what K_pool
+ *             seals (k_pool_change.c). Old K_logs that no segment needs go
  *   journal   it leaves the segments that have a header under the old key, and a publish moves its start behind them
- *   segments  one after the other is encrypted anew (reencrypt.c); publishes in between, which fold nothing in, give the old
- *             slots back. What is still written, or needed by replay, gets its turn when it is not any more
- *   destroy   where nothing is under an old DEK, no segment, no reserved one and no slot that a view may read: every
- *             superblock is written without it, demands the new K_pool (k_pool_change.c), and is read back; then it is wiped
+ *   segments  one after the other is encrypted anew, with a new header (reencrypt.c); publishes in between, which fold nothing in,
+ *             give the old slots back. What is still written, or needed by replay, gets its turn when it is not any more
+ *   destroy   where nothing is under an old DEK, no segment, no reserved one and no slot that a view may read, and all checkpoint
+ *             records are under the new K_log: every superblock is written without it, demands the new K_log of headers and
+ *             records, and the new K_pool, and is read back; then it is wiped in memory
+ *
+ * An old K_log stays as long as there is a segment that was begun under it: its tags are not made anew, and they are all that it
+ * is good for. So they gather, and each takes a slot of its own superblock and of all others. Where they have no room for one
+ * more the job brings DEKs alone, and says so.
  *
  * What is done stands in the segment table alone, segment by segment, so a crash at any moment costs the copies that were not
  * published. After the orders alone there is no job: they are of a key that does not exist, and the next job writes its own
  * before it makes that. Before the slots are in all superblocks the next open finds old ones next to new ones: that is what makes
- * it go on, and devices that lack the new slot get it first. In "destroy" it finds the old slot on some devices, nothing under
- * it, and removes it there.
+ * it go on, and devices that lack the new slots get them first: a superblock has both or none, and each device is under its own
+ * keys meanwhile (deep_rekey_keys.c). In "destroy" it finds the old slot on some devices, nothing under it, and removes it there.
  *
  * The KEK is kept in the arena until the old DEKs are destroyed, for nobody may be there to give a passphrase when it comes
  * to that; a change of the KEK meanwhile brings its own. It is no more than the DEKs beside it.
  *
  * Locks: deep->mutex, a leaf, for the figures and for orders from outside, which come under pool->lock. pool->changing while
- * superblocks are written: no lock, unlock or change of keys runs then. One job at a time: superblocks of peers have room for
- * one old DEK.
+ * superblocks are written: no lock, unlock or change of keys runs then. One job at a time.
  */
 #include "engine/pool/deep_rekey.h"
 
@@ -61,67 +66,32 @@ bool deep_rekey_is_unfinished(const struct group *group)
 
 /* ---- key slots, with pool->changing held ------------------------------------------------------------------------- */
 
-static uint32_t dek_number(const struct group *group, uint32_t d)
-{
-    return keyring_current(group_keyring(group, d), KEY_KIND_DEK)->number;
-}
-
-uint32_t deep_rekey_data_key(const struct group *group)
-{
-    uint32_t last = 0;
-    for (uint32_t d = 0; d < group->device_count; d++)
-        last = MAX(last, dek_number(group, d));
-    return last;
-}
-
-static bool slots_are_level(const struct group *group)
-{
-    for (uint32_t d = 0; d < group->device_count; d++)
-        if (dek_number(group, d) != deep_rekey_data_key(group))
-            return false;
-    return true;
-}
-
-static void keyrings_drop(struct group *group, struct keyring **keyrings)
-{
-    for (uint32_t d = 0; d < group->device_count; d++)
-        if (keyrings[d] != group->keyrings[d])
-            keyring_destroy(keyrings[d]);
-}
-
-/* Superblocks first, durable and read back; then the group. `demanded`: the K_pool that they demand from now on; 0: as they do. */
-static enum error keyrings_write(struct pool *pool, struct keyring **keyrings, uint32_t demanded, const uint8_t kek[KEY_SIZE])
+/* Superblocks first, durable and read back; then the group. `demand`: from now on headers, records and what K_pool seals are good
+ * under the newest keys alone. */
+static enum error keyrings_write(struct pool *pool, struct keyring **keyrings, bool demand, const uint8_t kek[KEY_SIZE])
 {
     struct group *group = pool->group;
     struct wrapping present = group->superblocks[0].wrapping;
-    struct rewrap rewrap = {.pool = pool, .group = group, .keyrings = keyrings, .pool_key_demanded = (uint8_t)demanded};
-    TRY(rewrap_under_one(&rewrap, &present, kek));
-    return group_keyrings_exchange(group, keyrings);
+    struct rewrap rewrap = {.pool = pool, .group = group, .keyrings = keyrings, .demands_newest = demand,
+                            .pool_key_demanded = demand ? (uint8_t)pool->k_pools->current : 0};
+    enum error error = rewrap_under_one(&rewrap, &present, kek);
+    if (!error)
+        error = group_keyrings_exchange(group, keyrings);
+    if (error)
+        deep_rekey_keys_drop(group, keyrings);
+    return error;
 }
 
-static enum error slot_add(struct keyring *keyring, uint32_t number, const struct k_pools *k_pools, struct keyring **with)
+/* A K_log beside the DEK where there is room for one. A DEK that no device has yet brings a new K_pool, too. */
+static enum error slots_add(struct pool *pool, const struct keyring_new *numbers, const uint8_t kek[KEY_SIZE])
 {
-    struct keyring_new new = {.data_key = keyring_current(keyring, KEY_KIND_DEK)->number == number ? 0 : number};
-    k_pool_lacking(k_pools, keyring, &new);
-    return new.data_key || new.pool_key ? keyring_with_new(keyring, &new, with) : ERROR_NONE;
-}
-
-/* A number that no device has yet brings a new K_pool, too. */
-static enum error slots_add(struct pool *pool, uint32_t number, const uint8_t kek[KEY_SIZE])
-{
-    struct group *group = pool->group;
     struct keyring *keyrings[GROUP_DEVICES];
     struct k_pools *k_pools;
-    TRY(k_pool_next(pool, number > deep_rekey_data_key(group), &k_pools));
-    enum error error = ERROR_NONE;
-    memcpy(keyrings, group->keyrings, sizeof keyrings);
-    for (uint32_t d = 0; d < group->device_count && !error; d++)
-        error = slot_add(group->keyrings[d], number, k_pools, &keyrings[d]);
+    TRY(k_pool_next(pool, numbers->data_key > deep_rekey_number(pool->group, KEY_KIND_DEK), &k_pools));
+    enum error error = deep_rekey_keys_with(pool->group, numbers, k_pools, keyrings);
     if (!error)
-        error = keyrings_write(pool, keyrings, 0, kek);
-    if (error)
-        keyrings_drop(group, keyrings);
-    else
+        error = keyrings_write(pool, keyrings, false, kek);
+    if (!error)
         k_pool_use(pool, k_pools);
     arena_free(k_pools);
     return error;
@@ -129,20 +99,19 @@ static enum error slots_add(struct pool *pool, uint32_t number, const uint8_t ke
 
 static enum error slots_remove(struct pool *pool, const uint8_t kek[KEY_SIZE])
 {
-    struct group *group = pool->group;
     struct keyring *keyrings[GROUP_DEVICES];
-    enum error error = ERROR_NONE;
-    memcpy(keyrings, group->keyrings, sizeof keyrings);
-    for (uint32_t d = 0; d < group->device_count && !error; d++)
-        if (keyring_has_old(group->keyrings[d]))
-            error = keyring_without_old(group->keyrings[d], &keyrings[d]);
-    if (!error)
-        error = keyrings_write(pool, keyrings, pool->k_pools->current, kek);
-    if (error)
-        keyrings_drop(group, keyrings);
-    else
-        k_pool_demanded(pool);
-    return error;
+    TRY(deep_rekey_keys_without(pool->group, keyrings));
+    TRY(keyrings_write(pool, keyrings, true, kek));
+    k_pool_demanded(pool);
+    return ERROR_NONE;
+}
+
+/* To keys that all devices have, where a crash left some without the newest. */
+static enum error slots_level(struct pool *pool, const uint8_t kek[KEY_SIZE])
+{
+    const struct group *group = pool->group;
+    return slots_add(pool, &(struct keyring_new){.data_key = deep_rekey_number(group, KEY_KIND_DEK),
+                                                 .log_key = deep_rekey_number(group, KEY_KIND_LOG)}, kek);
 }
 
 /* An open, a lock or another change of keys is at work: ERROR_AGAIN. */
@@ -188,7 +157,7 @@ static enum error slots_write(struct deep_rekey *deep, bool remove)
         return ERROR_NO_MEMORY;
     enum error error = kek_take(deep, kek);
     if (!error)
-        error = remove ? slots_remove(pool, kek) : slots_add(pool, deep_rekey_data_key(pool->group), kek);
+        error = remove ? slots_remove(pool, kek) : slots_level(pool, kek);
     arena_free(kek);
     return error;
 }
@@ -323,9 +292,10 @@ static enum error destroy(struct deep_rekey *deep)
     uint64_t moved = deep->bytes, lost = deep->blocks_lost;
     mutex_unlock(&deep->mutex);
     message(lost ? MESSAGE_ERROR : MESSAGE_NOTICE,
-            "pool %s: all that is stored is under the new data keys, and the old ones are destroyed; %s were encrypted anew, "
-            "%" PRIu64 " blocks could not be read since the last start and are lost",
-            pool->directory, size_format(moved, bytes, sizeof bytes), lost);
+            "pool %s: all that is stored is under the new data keys, all headers and records are under tag key %" PRIu32 ", and "
+            "the old data keys are destroyed; %s were encrypted anew, %" PRIu64
+            " blocks could not be read since the last start and are lost",
+            pool->directory, deep_rekey_number(pool->group, KEY_KIND_LOG), size_format(moved, bytes, sizeof bytes), lost);
     return ERROR_NONE;
 }
 
@@ -355,7 +325,7 @@ static enum error end_reach(struct deep_rekey *deep)
 static enum error turn(struct deep_rekey *deep)
 {
     struct group *group = deep->pool->group;
-    if (!slots_are_level(group) || !k_pools_are_level(deep->pool))
+    if (!deep_rekey_keys_are_level(group) || !k_pools_are_level(deep->pool))
         TRY(slots_change(deep, false));
     if (!deep->journal_left)
         TRY(journal_leave(deep));
@@ -507,6 +477,7 @@ static void arm(struct pool *pool, const uint8_t kek[KEY_SIZE])
     struct deep_rekey *deep = pool->deep_rekey;
     memcpy(deep->kek, kek, KEY_SIZE);
     mutex_lock(&deep->mutex);
+    deep->log_key_stays = deep_rekey_log_key_stays(pool->group);
     deep->armed = true;
     condition_broadcast(&deep->wake);
     mutex_unlock(&deep->mutex);
@@ -518,7 +489,7 @@ static void orders_take(struct pool *pool)
 {
     struct deep_rekey *deep = pool->deep_rekey;
     struct deep_rekey_orders orders;
-    if (!deep_rekey_orders_load(pool->directory, deep_rekey_data_key(pool->group), &orders))
+    if (!deep_rekey_orders_load(pool->directory, deep_rekey_number(pool->group, KEY_KIND_DEK), &orders))
         return;
     mutex_lock(&deep->mutex);
     deep->rate = orders.rate;
@@ -599,9 +570,10 @@ static enum error run(struct pool *pool, const struct provider_secret *secret, u
     TRY(rewrap_open_all(&rewrap, kek, false));
     if (rewrap_is_half_done(group))
         TRY(rewrap_under_one(&rewrap, &present, kek));
-    uint32_t data_key = deep_rekey_data_key(group) + 1;
-    orders_begin(pool, data_key, rate);
-    enum error error = slots_add(pool, data_key, kek);
+    const struct keyring_new numbers = {.data_key = deep_rekey_number(group, KEY_KIND_DEK) + 1,
+                                        .log_key = deep_rekey_number(group, KEY_KIND_LOG) + 1};
+    orders_begin(pool, numbers.data_key, rate);
+    enum error error = slots_add(pool, &numbers, kek);
     if (!error)
         return ERROR_NONE;
     error = error_prefix(error, "no data key was changed");
@@ -612,6 +584,18 @@ static enum error run(struct pool *pool, const struct provider_secret *secret, u
     else
         deep_rekey_orders_forget(pool->directory);
     return sentence ? error_explain(error, "%s", sentence) : error;
+}
+
+static void begun_tell(struct pool *pool)
+{
+    const struct group *group = pool->group;
+    message(MESSAGE_NOTICE, "pool %s: data key %" PRIu32 " and tag key %" PRIu32 " are in use for all that is written; what is "
+                            "stored is encrypted anew from now on, `%s key status` shows how far it is",
+            pool->directory, deep_rekey_number(group, KEY_KIND_DEK), deep_rekey_number(group, KEY_KIND_LOG), pool->command);
+    if (deep_rekey_log_key_stays(group))
+        message(MESSAGE_WARNING, "pool %s: this deep rekey brings no new tag key, for there is no room beside the old ones, "
+                                 "which segments of their times need; they go as the cleaner empties those",
+                pool->directory);
 }
 
 static enum error deep_rekey_in_use(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate)
@@ -632,9 +616,7 @@ static enum error deep_rekey_in_use(struct pool *pool, const struct pool_rekey_o
     }
     arena_free(kek);
     if (!error)
-        message(MESSAGE_NOTICE, "pool %s: data key %" PRIu32 " is in use for all that is written; what is stored is encrypted anew "
-                                "from now on, `%s key status` shows how far it is",
-                pool->directory, deep_rekey_data_key(pool->group), pool->command);
+        begun_tell(pool);
     return error;
 }
 

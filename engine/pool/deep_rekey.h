@@ -18,6 +18,7 @@ struct deep_rekey {
     uint64_t bytes, nanoseconds;  /* of segments that were written, and the time it took, pauses of the throttle included */
     uint64_t started;             /* seconds since 1970 */
     uint64_t blocks_lost;
+    bool log_key_stays;           /* it brings DEKs alone */
     enum error holdup;            /* what the last turn met */
     bool armed; /* the slots are there, and `kek` */
     bool stopping;
@@ -49,7 +50,21 @@ enum error deep_rekey_orders_begin(const char *directory, const struct deep_reke
 void deep_rekey_orders_forget(const char *directory);
 /* The orders of the job that is under way, as they are now, to the pool directory. Under pool->lock. */
 enum error deep_rekey_orders_keep(struct pool *pool) CHECKED;
-uint32_t deep_rekey_data_key(const struct group *group);
+
+/* deep_rekey_keys.c. The highest number of a current key of any device; whether all devices have the highest DEK and K_log. By
+ * whoever holds pool->changing, or pool->lock. */
+uint32_t deep_rekey_number(const struct group *group, enum key_kind kind);
+bool deep_rekey_keys_are_level(const struct group *group);
+/* The keys of each device with those of these numbers as current ones, or without what nothing needs any more, when headers and
+ * records are under the current K_log; into GROUP_DEVICES places. A K_log is new only where all find room for it. Of `k_pools` each gets what it lacks. */
+struct k_pools;
+enum error deep_rekey_keys_with(struct group *group, const struct keyring_new *numbers, const struct k_pools *k_pools,
+                                struct keyring **keyrings) CHECKED;
+enum error deep_rekey_keys_without(struct group *group, struct keyring **keyrings) CHECKED;
+/* Those of them that are not the group's are freed. */
+void deep_rekey_keys_drop(struct group *group, struct keyring **keyrings);
+/* Whether the job that is under way brings no new K_log: as long as it is, a new one is not demanded yet. */
+bool deep_rekey_log_key_stays(const struct group *group);
 
 /* At an open: goes on with what is under old keys. `kek`: the one in force. */
 enum error deep_rekey_start(struct pool *pool, const uint8_t kek[KEY_SIZE]) CHECKED;

@@ -21,7 +21,7 @@ enum error deep_rekey_orders_keep(struct pool *pool)
 {
     struct deep_rekey *deep = pool->deep_rekey;
     mutex_lock(&deep->mutex);
-    struct deep_rekey_orders orders = {deep_rekey_data_key(pool->group), deep->rate, deep->state == DEEP_REKEY_PAUSED};
+    struct deep_rekey_orders orders = {deep_rekey_number(pool->group, KEY_KIND_DEK), deep->rate, deep->state == DEEP_REKEY_PAUSED};
     mutex_unlock(&deep->mutex);
     return deep_rekey_orders_save(pool->directory, &orders);
 }
@@ -89,17 +89,18 @@ static void figures_take(struct deep_rekey *deep, struct deep_rekey_status *stat
     status->nanoseconds = deep->nanoseconds;
     status->blocks_lost = deep->blocks_lost;
     status->waits = deep->holdup;
+    status->log_key_stays = deep->log_key_stays;
     mutex_unlock(&deep->mutex);
 }
 
-static enum error shares_take(struct pool *pool, struct key_share **shares, size_t *count) REQUIRES(pool->lock)
+static enum error shares_take(struct pool *pool, enum key_kind kind, struct key_share **shares, size_t *count) REQUIRES(pool->lock)
 {
     TRY(pool_check_unlocked(pool));
     size_t capacity = (size_t)pool->group->device_count * KEY_SLOTS_MAX;
     *shares = malloc(capacity * sizeof **shares);
     if (!*shares)
         return ERROR_NO_MEMORY;
-    *count = group_key_shares(pool->group, *shares, capacity);
+    *count = group_key_shares(pool->group, kind, *shares, capacity);
     return ERROR_NONE;
 }
 
@@ -109,7 +110,7 @@ enum error pool_deep_rekey_status(struct pool *pool, struct deep_rekey_status *s
     size_t count = 0;
     *status = (struct deep_rekey_status){.state = DEEP_REKEY_NONE};
     mutex_lock(&pool->lock);
-    enum error error = shares_take(pool, &shares, &count);
+    enum error error = shares_take(pool, KEY_KIND_DEK, &shares, &count);
     if (!error) {
         uint64_t size = segment_size(&pool->group->segments);
         for (size_t i = 0; i < count; i++) {
@@ -128,12 +129,12 @@ enum error pool_deep_rekey_status(struct pool *pool, struct deep_rekey_status *s
     return error;
 }
 
-enum error pool_key_slots(struct pool *pool, struct key_slot_info **infos, size_t *count)
+static enum error keys_tell(struct pool *pool, enum key_kind kind, struct key_slot_info **infos, size_t *count)
 {
     AUTO_FREE struct key_share *shares = NULL;
     struct key_slot_info *found = NULL;
     mutex_lock(&pool->lock);
-    enum error error = shares_take(pool, &shares, count);
+    enum error error = shares_take(pool, kind, &shares, count);
     if (!error && !(found = memory_zeroed(*count + 1, sizeof *found)))
         error = ERROR_NO_MEMORY;
     for (size_t i = 0; i < *count && !error; i++) {
@@ -148,4 +149,14 @@ enum error pool_key_slots(struct pool *pool, struct key_slot_info **infos, size_
     if (!error)
         *infos = found;
     return error;
+}
+
+enum error pool_key_slots(struct pool *pool, struct key_slot_info **infos, size_t *count)
+{
+    return keys_tell(pool, KEY_KIND_DEK, infos, count);
+}
+
+enum error pool_log_keys(struct pool *pool, struct key_slot_info **infos, size_t *count)
+{
+    return keys_tell(pool, KEY_KIND_LOG, infos, count);
 }

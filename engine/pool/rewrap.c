@@ -5,7 +5,8 @@
  *
  * pool->changing keeps lock, unlock and other changes of keys away, and the group is in use. superblocks_lock: the scrub reads no
  * superblock that is half written. What changes in the group's superblocks is read under witness_lock (epoch) or
- * superblocks_lock (marks), or by nobody else. The group flushes no device meanwhile (group_flush_hold).
+ * superblocks_lock (marks), atomically (the K_log demanded), or by nobody else. The group flushes no device meanwhile
+ * (group_flush_hold).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,7 @@ static void written_note(struct rewrap *rewrap, uint32_t d, const struct superbl
     known->wrapping = written->wrapping;
     known->other = written->other;
     known->pool_key_demanded = written->pool_key_demanded;
+    __atomic_store_n(&known->log_key_demanded, written->log_key_demanded, __ATOMIC_RELAXED);
     mutex_lock(&rewrap->pool->witness_lock);
     known->epoch = written->epoch;
     mutex_unlock(&rewrap->pool->witness_lock);
@@ -97,6 +99,8 @@ static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct
     if (writing->wrapping)
         superblock.wrapping = *writing->wrapping;
     superblock.other = *writing->other;
+    if (rewrap->demands_newest)
+        superblock.log_key_demanded = (uint8_t)keyring_current(keyrings_of(rewrap)[d], KEY_KIND_LOG)->number;
     superblock.epoch = rewrap->epoch;
     if (rewrap->pool_key_demanded)
         superblock.pool_key_demanded = rewrap->pool_key_demanded;

@@ -104,9 +104,11 @@ def main():
     assert keys["kek_number"] == 2 and [row["name"] for row in keys["providers"]] == ["native"], keys
     device = keys["devices"][0]
     assert device["wrapped_under"]["kek_number"] == 2 and device["wrapped_under"]["provider"] == "native", device
-    assert sorted((key["kind"], key["slot"]) for key in device["keys"]) == [("data", 2), ("pool", 1), ("pool", 2), ("tags", 1)], device
+    assert sorted((key["kind"], key["slot"]) for key in device["keys"]) == [("data", 2), ("pool", 1), ("pool", 2), ("tags", 1),
+                                                                             ("tags", 2)], device
     first, second = (key for key in device["keys"] if key["kind"] == "pool")
     assert second["current"] and not first["current"] and first["made"] <= second["made"] < time.time() + 600, device
+    assert [(key["slot"], key["current"]) for key in device["keys"] if key["kind"] == "tags"] == [(1, False), (2, True)], device
     assert any(entry["operation"] == "key.rekey" for entry in report["audit"]["changes"]), report["audit"]
     findings = {row["id"]: row["severity"] for row in report["findings"]}
     assert findings["BACKUP_MISSING"] == "warning" and findings["KEY_CRYPTOPERIOD"] == "ok" and "SPACE" not in findings, findings

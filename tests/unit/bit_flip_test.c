@@ -176,6 +176,7 @@ static enum error header_decode(uint8_t *bytes, uint32_t copy, const uint8_t *va
     return ERROR_NONE;
 }
 
+/* Of one whose tags are under an older K_log than its MAC: no bit of either number makes it another good one. */
 static void a_flipped_bit_of_a_segment_header_is_refused(void **context)
 {
     struct segment_header header = {
@@ -184,10 +185,15 @@ static void a_flipped_bit_of_a_segment_header_is_refused(void **context)
         .predecessor = {69, 0, 8, 0},
         .successor = {71, 0, 10, 1}};
     struct segment_format block;
+    struct keyring *before = group.keyrings[0];
     (void)context;
+    assert_int_equal(keyring_with_new(before, &(struct keyring_new){.log_key = 3}, &group.keyrings[0]), ERROR_NONE);
     assert_int_equal(segment_header_encode(&group, &header, &block), ERROR_NONE);
+    assert_true(block.log_key == 1 && block.header_key == 3);
     flip_all(&(struct kind){header_decode, (uint8_t *)&block, 0, sizeof block, sizeof block});
     assert_int_equal(harmless, 0);
+    keyring_destroy(group.keyrings[0]);
+    group.keyrings[0] = before;
 }
 
 /* ---- appends -------------------------------------------------------------------------------------------------------

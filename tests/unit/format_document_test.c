@@ -105,7 +105,7 @@ static const struct expected expectations[] = {
     FIELD(segment_format, kind),
     FIELD(segment_format, log_key),
     FIELD(segment_format, device_index),
-    FIELD(segment_format, reserved),
+    FIELD(segment_format, header_key),
     FIELD(segment_format, pool),
     FIELD(segment_format, group),
     FIELD(segment_format, device),

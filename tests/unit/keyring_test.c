@@ -88,6 +88,32 @@ static void what_has_no_slot_left_is_refused_as_a_whole(void **context)
     keyring_destroy(keyring);
 }
 
+static void what_is_neither_current_nor_needed_goes(void **context)
+{
+    (void)context;
+    struct keyring *keyring, *with, *without;
+    assert_int_equal(keyring_create(true, k_pool, &keyring), ERROR_NONE);
+    for (uint32_t number = 2; number <= 4; number++) {
+        assert_int_equal(keyring_with_new(keyring, &(struct keyring_new){.data_key = number, .log_key = number}, &with), ERROR_NONE);
+        keyring_destroy(keyring);
+        keyring = with;
+    }
+    for (int old = 0; old < 2; old++) {
+        const struct keyring_needs needs = {.data_keys = old, .log_keys[2] = true};
+        assert_int_equal(keyring_without_old(keyring, &needs, &without), ERROR_NONE);
+        assert_int_equal(without->count, old ? 7 : 4);
+        for (uint32_t number = 1; number <= 4; number++) {
+            assert_true((keyring_find(without, KEY_KIND_DEK, number) != NULL) == (old || number == 4));
+            assert_true((keyring_find(without, KEY_KIND_LOG, number) != NULL) == (number == 2 || number == 4));
+        }
+        assert_int_equal(keyring_current(without, KEY_KIND_DEK)->number, 4);
+        assert_int_equal(keyring_current(without, KEY_KIND_LOG)->number, 4);
+        assert_true(keyring_has_old(without) == old);
+        keyring_destroy(without);
+    }
+    keyring_destroy(keyring);
+}
+
 static void destroying_none_is_allowed(void **context)
 {
     (void)context;
@@ -102,6 +128,7 @@ int main(void)
         cmocka_unit_test(two_keyrings_share_nothing_but_the_pools_key),
         cmocka_unit_test(new_keys_become_the_current_ones_of_their_kinds_alone),
         cmocka_unit_test(what_has_no_slot_left_is_refused_as_a_whole),
+        cmocka_unit_test(what_is_neither_current_nor_needed_goes),
         cmocka_unit_test(destroying_none_is_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

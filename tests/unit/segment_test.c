@@ -315,10 +315,11 @@ static void expect_unsound(struct fixture *f, const struct segment_header *heade
     AUTO_FREE uint8_t *block = memory_aligned(BLOCK_SIZE);
     struct segment_format *format = (struct segment_format *)block;
     struct segment_header back;
-    const uint8_t *key = keyring_find(f->group->keyrings[0], KEY_KIND_LOG, 1);
     assert_int_equal(segment_header_encode(f->group, header, format), ERROR_NONE);
     assert_int_equal(segment_header_decode(f->group, 0, header->slot, 0, block, &back), ERROR_NONE);
     memcpy(block + at, bytes, size);
+    const uint8_t *key = keyring_find(f->group->keyrings[0], KEY_KIND_LOG, format->header_key);
+    key = key ? key : keyring_current(f->group->keyrings[0], KEY_KIND_LOG)->key;
     assert_int_equal(hmac_sha256(key, block, offsetof(struct segment_format, mac), format->mac), ERROR_NONE);
     assert_int_equal(segment_header_decode(f->group, 0, header->slot, 0, block, &back), ERROR_NOT_FOUND);
 }
@@ -340,8 +341,104 @@ static void numbers_out_of_range_are_no_header_though_the_mac_fits(void **state)
     EXPECT_UNSOUND(successor.device, 0xff);
     EXPECT_UNSOUND(successor.slot, 0, 0, 2, 0);
     EXPECT_UNSOUND(successor.offset, 0xff, 0xff, 0xff, 0xff);
-    EXPECT_UNSOUND(reserved, 1);
+    EXPECT_UNSOUND(header_key, 0);
+    EXPECT_UNSOUND(header_key, 2);
+    EXPECT_UNSOUND(log_key, 0);
+    EXPECT_UNSOUND(log_key, 2);
     EXPECT_UNSOUND(reserved2[3939], 1);
+}
+
+static void keyring_exchange(struct fixture *f, struct keyring *keyring)
+{
+    struct keyring *keyrings[GROUP_DEVICES] = {keyring};
+    assert_int_equal(group_keyrings_exchange(f->group, keyrings), ERROR_NONE);
+}
+
+/* New keys, as a deep rekey brings them. */
+static void keys_change(struct fixture *f, uint32_t number)
+{
+    struct keyring *with;
+    const struct keyring_new new = {.data_key = number, .log_key = number};
+    assert_int_equal(keyring_with_new(f->group->keyrings[0], &new, &with), ERROR_NONE);
+    keyring_exchange(f, with);
+}
+
+static void a_header_is_under_the_k_log_of_today_and_names_that_of_the_tags(void **state)
+{
+    struct fixture *f = *state;
+    AUTO_FREE uint8_t *block = memory_aligned(BLOCK_SIZE);
+    const struct segment_format *format = (const struct segment_format *)block;
+    struct segment_header before = header_of(f), after = header_of(f), back;
+    assert_int_equal(segment_header_write(f->group, &before), ERROR_NONE);
+    keys_change(f, 2);
+    assert_int_equal(segment_header_write(f->group, &after), ERROR_NONE);
+    assert_int_equal(segment_header_encode(f->group, &after, (struct segment_format *)block), ERROR_NONE);
+    assert_int_equal(format->log_key, 1);
+    assert_int_equal(format->header_key, 2);
+    assert_int_equal(segment_header_read(f->group, 0, before.slot, before.segment.serial, &back), ERROR_NONE);
+    assert_int_equal(back.segment.log_key, 1);
+    f->group->superblocks[0].log_key_demanded = 2;
+    assert_int_equal(segment_header_read(f->group, 0, before.slot, before.segment.serial, &back), ERROR_NOT_FOUND);
+    assert_int_equal(segment_header_read(f->group, 0, after.slot, after.segment.serial, &back), ERROR_NONE);
+    assert_int_equal(back.segment.log_key, 1);
+    f->group->superblocks[0].log_key_demanded = 1;
+}
+
+static void what_waits_for_its_header_gets_the_new_keys_for_its_tags_too(void **state)
+{
+    struct fixture *f = *state;
+    struct segment_header waits = header_of(f), has = header_of(f);
+    struct segment *table = f->group->segments.table;
+    mutex_lock(&f->group->lock);
+    table[has.slot].salt = 7;
+    mutex_unlock(&f->group->lock);
+    keys_change(f, 2);
+    assert_int_equal(table[waits.slot].key_slot, 2);
+    assert_int_equal(table[waits.slot].log_key, 2);
+    assert_int_equal(table[has.slot].key_slot, 1);
+    assert_int_equal(table[has.slot].log_key, 1);
+}
+
+static void tags_are_under_a_k_log_that_is_there_and_not_newer_than_the_headers(void **state)
+{
+    struct fixture *f = *state;
+    struct segment_header header = header_of(f), back;
+    struct keyring *without;
+    keys_change(f, 2);
+    keys_change(f, 3);
+    const struct keyring_needs needs = {.log_keys[1] = true};
+    assert_int_equal(keyring_without_old(f->group->keyrings[0], &needs, &without), ERROR_NONE);
+    keyring_exchange(f, without);
+    EXPECT_UNSOUND(log_key, 2); /* it is gone */
+    EXPECT_UNSOUND(log_key, 4);
+    header.segment.log_key = 3;
+    EXPECT_UNSOUND(header_key, 1);
+    EXPECT_UNSOUND(header_key, 2);
+    header.segment.log_key = 1;
+    assert_int_equal(segment_header_write(f->group, &header), ERROR_NONE);
+    assert_int_equal(segment_header_read(f->group, 0, header.slot, 0, &back), ERROR_NONE);
+}
+
+/* The K_logs of live segments, of those that a view may still read, and those that headers may be under. */
+static void a_k_log_is_needed_as_long_as_a_segment_is_of_its_time(void **state)
+{
+    struct fixture *f = *state;
+    struct keyring_needs needs;
+    struct segment_header header = header_of(f);
+    static const uint8_t states[] = {SLOT_RESERVED, SLOT_SEALED, SLOT_FREEING, SLOT_FREE};
+    for (size_t i = 0; i < COUNT_OF(states); i++) {
+        struct segment *segment = &f->group->segments.table[header.slot];
+        mutex_lock(&f->group->lock);
+        segment->log_key = 9;
+        segment->state = states[i];
+        if (states[i] == SLOT_FREE)
+            segment_free(&f->group->segments, header.slot, false);
+        mutex_unlock(&f->group->lock);
+        group_log_keys_needed(f->group, 0, 11, &needs);
+        assert_true(needs.log_keys[9] == (states[i] != SLOT_FREE));
+        assert_false(needs.log_keys[8] || needs.log_keys[10]);
+        assert_true(needs.log_keys[11] && needs.log_keys[255]);
+    }
 }
 
 static void plaintext_is_refused_in_an_encrypted_pool(void **state)
@@ -419,6 +516,10 @@ int main(void)
         TEST_GROUP(a_header_is_taken_only_where_it_stands),
         TEST_GROUP(no_byte_of_a_header_can_change_unseen),
         TEST_GROUP(numbers_out_of_range_are_no_header_though_the_mac_fits),
+        TEST_GROUP(a_header_is_under_the_k_log_of_today_and_names_that_of_the_tags),
+        TEST_GROUP(what_waits_for_its_header_gets_the_new_keys_for_its_tags_too),
+        TEST_GROUP(tags_are_under_a_k_log_that_is_there_and_not_newer_than_the_headers),
+        TEST_GROUP(a_k_log_is_needed_as_long_as_a_segment_is_of_its_time),
         TEST_GROUP(plaintext_is_refused_in_an_encrypted_pool),
         TEST_GROUP(below_the_limit_of_a_conversion_plaintext_is_taken),
         TEST_GROUP(each_part_of_an_identity_gives_other_keys),

@@ -134,25 +134,68 @@ static void a_single_device_has_no_peers_and_holds_none(void **context)
     assert_true(peers_are_right(1, 0));
 }
 
-/* A rekey leaves old slots: the current ones come first, of the old the newest, four in all. No K_pool: the holder has it. */
-static void of_many_slots_the_current_and_the_newest_are_kept(void **context)
+/* As many K_logs as a device gathers: the last of them is the current one. */
+static void give_log_keys(uint32_t device, uint32_t count)
+{
+    struct keyring *with;
+    while (keyring_current(keyrings[device], KEY_KIND_LOG)->number < count) {
+        const struct keyring_new one = {.log_key = keyring_current(keyrings[device], KEY_KIND_LOG)->number + 1};
+        assert_int_equal(keyring_with_new(keyrings[device], &one, &with), ERROR_NONE);
+        keyring_destroy(keyrings[device]);
+        keyrings[device] = with;
+    }
+}
+
+/* A rekey leaves old slots: the current ones come first, then the old from the newest. No K_pool: the holder has it. */
+static void all_slots_are_kept_the_current_ones_first(void **context)
 {
     (void)context;
     struct keyring *many = arena_allocate(sizeof *many + 8 * sizeof many->slots[0]);
     *many = (struct keyring){.encrypted = true, .count = 8};
     for (uint32_t i = 0; i < 6; i++)
-        many->slots[i] = (struct keyring_slot){KEY_KIND_DEK, i + 1, i == 4, {(uint8_t)i}};
-    many->slots[6] = (struct keyring_slot){KEY_KIND_LOG, 1, true, {1}};
+        many->slots[i] = (struct keyring_slot){i < 3 ? KEY_KIND_LOG : KEY_KIND_DEK, i % 3 + 1, i % 3 == 1, {(uint8_t)i}};
+    many->slots[6] = (struct keyring_slot){KEY_KIND_LOG, 9, false, {1}};
     many->slots[7] = (struct keyring_slot){KEY_KIND_POOL, 1, true, {2}};
     keyring_destroy(keyrings[1]);
     keyrings[1] = many;
     make_peers(2, 0);
-    assert_int_equal(superblocks[0].peer_count, PEER_SLOTS_MAX);
-    static const struct { uint8_t kind; uint32_t number; } expected[] = {{KEY_KIND_DEK, 5}, {KEY_KIND_LOG, 1},
-                                                                         {KEY_KIND_DEK, 6}, {KEY_KIND_DEK, 4}};
-    for (uint32_t i = 0; i < PEER_SLOTS_MAX; i++) {
+    static const struct { uint8_t kind; uint32_t number; } expected[] = {{KEY_KIND_LOG, 2}, {KEY_KIND_DEK, 2},
+        {KEY_KIND_LOG, 9}, {KEY_KIND_LOG, 3}, {KEY_KIND_DEK, 3}, {KEY_KIND_LOG, 1}, {KEY_KIND_DEK, 1}};
+    assert_int_equal(superblocks[0].peer_count, COUNT_OF(expected));
+    for (uint32_t i = 0; i < COUNT_OF(expected); i++) {
         assert_int_equal(superblocks[0].peers[i].slot.kind, expected[i].kind);
         assert_int_equal(le32_get(superblocks[0].peers[i].slot.number), expected[i].number);
+    }
+}
+
+static void no_key_is_left_out_where_there_are_too_many(void **context)
+{
+    struct group_slots slots;
+    (void)context;
+    give_log_keys(1, PEER_SLOTS_MAX - 1);
+    assert_true(group_slots_fit(keyrings, 2));
+    assert_int_equal(group_slots_make(superblocks, keyrings, 2, kek, NULL, &slots), ERROR_NONE);
+    assert_int_equal(slots.count, 2 + PEER_SLOTS_MAX);
+    group_slots_free(&slots);
+    give_log_keys(1, PEER_SLOTS_MAX);
+    assert_false(group_slots_fit(keyrings, 2));
+    assert_int_equal(group_slots_make(superblocks, keyrings, 2, kek, NULL, &slots), ERROR_TOO_LARGE);
+}
+
+/* What is said to fit does, and what is said not to is refused by who writes it. */
+static void the_room_of_a_large_group_is_told_as_it_is(void **context)
+{
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    (void)context;
+    bool fits = true;
+    for (uint32_t keys = 2; fits; keys++) {
+        for (uint32_t d = 0; d < PEER_DEVICES_MAX; d++)
+            give_log_keys(d, keys);
+        fits = group_slots_fit(keyrings, PEER_DEVICES_MAX);
+        make_peers(PEER_DEVICES_MAX, 3);
+        assert_int_equal(superblocks[3].peer_count, (PEER_DEVICES_MAX - 1) * (1 + keys));
+        assert_int_equal(superblock_image_build(&superblocks[3], keyrings[3], kek, NULL, image), fits ? ERROR_NONE : ERROR_TOO_LARGE);
+        assert_true(fits || keys > 4); /* of 64 devices a DEK, an old one, K_log and three old ones at least */
     }
 }
 
@@ -201,7 +244,7 @@ static void peers_that_contradict_themselves_are_refused(void **context)
     assert_int_equal(superblock_image_build(&superblocks[0], keyrings[0], kek, NULL, before), ERROR_NONE);
     struct peer_slot_format *peers = (struct peer_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET +
                                                                  3 * sizeof(struct key_slot_format));
-    for (unsigned fault = 0; fault < 8; fault++) {
+    for (unsigned fault = 0; fault < 7; fault++) {
         memcpy(image, before, SUPERBLOCK_SIZE);
         switch (fault) {
         case 0: memcpy(peers[0].device, superblocks[0].device.bytes, 16); break;
@@ -209,17 +252,42 @@ static void peers_that_contradict_themselves_are_refused(void **context)
         case 2: peers[1].slot.state = 0; break;
         case 3: peers[1].slot.number = le32_make(0); break;
         case 4: peers[3].slot.reserved[0] = 1; break;
-        case 6: peers[1].slot.kind = KEY_KIND_POOL; break; /* the holder's own */
-        case 5: peers[3] = peers[4] = peers[0]; break; /* five of one device */
+        case 5: peers[1].slot.kind = KEY_KIND_POOL; break; /* the holder's own */
         default: break;
         }
         assert_int_equal(superblock_image_seal(image, &superblocks[0], kek, NULL, 0), ERROR_NONE);
         assert_int_equal(superblock_fixed_decode((struct superblock_format *)image, 0, 0, &back), ERROR_NONE);
         enum error error = superblock_image_open(image, &back, kek, 0, &keyring);
-        assert_string_equal(error_name(error), fault < 7 ? "CORRUPT" : "NONE");
+        assert_string_equal(error_name(error), fault < 6 ? "CORRUPT" : "NONE");
     }
     keyring_destroy(keyring);
     superblock_forget(&back);
+}
+
+/* One more than a superblock of that device would be made of again. */
+static void more_slots_of_one_device_than_there_can_be_are_refused(void **context)
+{
+    (void)context;
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    for (uint32_t count = PEER_SLOTS_MAX; count <= PEER_SLOTS_MAX + 1; count++) {
+        struct superblock back;
+        struct keyring *keyring;
+        make_peers(2, 0);
+        superblocks[0].peers = realloc(superblocks[0].peers, count * sizeof superblocks[0].peers[0]);
+        assert_non_null(superblocks[0].peers);
+        for (uint32_t i = 1; i < count; i++)
+            superblocks[0].peers[i] = superblocks[0].peers[0];
+        superblocks[0].peer_count = count;
+        assert_int_equal(superblock_image_build(&superblocks[0], keyrings[0], kek, NULL, image), ERROR_NONE);
+        assert_int_equal(superblock_image_seal(image, &superblocks[0], kek, NULL, 0), ERROR_NONE);
+        assert_int_equal(superblock_fixed_decode((struct superblock_format *)image, 0, 0, &back), ERROR_NONE);
+        enum error error = superblock_image_open(image, &back, kek, 0, &keyring);
+        assert_int_equal(error, count <= PEER_SLOTS_MAX ? ERROR_NONE : ERROR_CORRUPT);
+        if (error)
+            continue;
+        keyring_destroy(keyring);
+        superblock_forget(&back);
+    }
 }
 
 static void a_lost_superblock_is_made_from_a_peers(void **context)
@@ -261,6 +329,28 @@ static void a_revived_device_has_the_keys_of_the_pool_that_its_peer_has(void **c
     assert_int_equal(keyring->count, 4);
     keyring_destroy(keyring);
     superblock_forget(&revived);
+}
+
+/* In the midst of a deep rekey the lost device may have headers and records under its old K_log alone; behind its end under none. */
+static void a_lost_superblock_demands_what_its_peer_does(void **context)
+{
+    struct superblock revived;
+    struct keyring *keyring;
+    (void)context;
+    give_log_keys(1, 2);
+    for (uint8_t demanded = 1; demanded <= 2; demanded++) {
+        superblocks[0].log_key_demanded = demanded;
+        make_peers(DEVICES, 0);
+        assert_int_equal(superblock_revive(&superblocks[0], keyrings[0], superblocks[1].device, kek, &revived, &keyring), ERROR_NONE);
+        assert_int_equal(revived.log_key_demanded, demanded);
+        for (uint32_t number = 1; number <= 2; number++)
+            assert_memory_equal(keyring_find(keyring, KEY_KIND_LOG, number), keyring_find(keyrings[1], KEY_KIND_LOG, number), KEY_SIZE);
+        assert_int_equal(keyring_current(keyring, KEY_KIND_LOG)->number, 2);
+        keyring_destroy(keyring);
+        superblock_forget(&revived);
+    }
+    superblocks[0].log_key_demanded = 3; /* of which the peer has none for it */
+    assert_int_equal(superblock_revive(&superblocks[0], keyrings[0], superblocks[1].device, kek, &revived, &keyring), ERROR_CORRUPT);
 }
 
 static void what_a_peer_does_not_know_cannot_be_made(void **context)
@@ -316,12 +406,16 @@ int main(void)
         TEST(what_is_wrapped_once_serves_all_holders),
         TEST(equal_keys_are_equal_bytes_and_others_are_not),
         TEST(a_single_device_has_no_peers_and_holds_none),
-        TEST(of_many_slots_the_current_and_the_newest_are_kept),
+        TEST(all_slots_are_kept_the_current_ones_first),
+        TEST(no_key_is_left_out_where_there_are_too_many),
+        TEST(the_room_of_a_large_group_is_told_as_it_is),
         TEST(the_largest_group_fits_and_comes_back),
         TEST(peers_without_room_are_refused_when_written),
         TEST(peers_that_contradict_themselves_are_refused),
+        TEST(more_slots_of_one_device_than_there_can_be_are_refused),
         TEST(a_lost_superblock_is_made_from_a_peers),
         TEST(a_revived_device_has_the_keys_of_the_pool_that_its_peer_has),
+        TEST(a_lost_superblock_demands_what_its_peer_does),
         TEST(what_a_peer_does_not_know_cannot_be_made),
         TEST(nonsense_in_the_json_is_damage_or_nothing),
     };
