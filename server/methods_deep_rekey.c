@@ -1,6 +1,6 @@
 /*
- * The methods of the deep rekey. Every one answers with key.status as it is then, of which `deep_rekey` and `data_keys` are made
- * here. The passphrase is treated as in methods_key.c. No locks; a crash loses the answer only: the engine keeps the job.
+ * The methods of the deep rekey. Every one answers with key.status as it is then, of which `deep_rekey`, `data_keys` and `tag_keys`
+ * are made here. The passphrase is treated as in methods_key.c. No locks; a crash loses the answer only: the engine keeps the job.
  */
 #include "server/methods_key.h"
 
@@ -18,12 +18,12 @@ static const char *const state_names[] = {
 
 static json_t *job_json(const struct deep_rekey_status *status)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "state", state_names[status->state], "waiting",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "state", state_names[status->state], "waiting",
                      status->waits == ERROR_NONE ? "" : error_name(status->waits), "rate", (json_int_t)status->rate, "started",
                      (json_int_t)status->started, "bytes_moved", (json_int_t)status->bytes_moved, "nanoseconds",
                      (json_int_t)status->nanoseconds, "bytes_left", (json_int_t)status->bytes_left, "bytes_total",
                      (json_int_t)status->bytes_total, "seconds_left", (json_int_t)status->seconds_left, "blocks_lost",
-                     (json_int_t)status->blocks_lost);
+                     (json_int_t)status->blocks_lost, "tag_key_stays", status->log_key_stays);
 }
 
 static json_t *slot_json(const struct key_slot_info *info)
@@ -34,16 +34,17 @@ static json_t *slot_json(const struct key_slot_info *info)
                      (json_int_t)info->segment_bytes, "live_bytes", (json_int_t)info->live_bytes);
 }
 
-static enum error add_slots(struct pool *pool, json_t *key_status)
+static enum error add_keys(struct pool *pool, enum error (*tell)(struct pool *, struct key_slot_info **, size_t *), const char *name,
+                           json_t *key_status)
 {
     AUTO_FREE struct key_slot_info *infos = NULL;
     size_t count;
-    TRY(pool_key_slots(pool, &infos, &count));
+    TRY(tell(pool, &infos, &count));
     json_t *rows = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(rows, slot_json(&infos[i]));
     if (json_array_size(rows) == count)
-        return json_object_set_new(key_status, "data_keys", rows) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
+        return json_object_set_new(key_status, name, rows) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
     json_decref(rows);
     return ERROR_NO_MEMORY;
 }
@@ -55,7 +56,8 @@ enum error deep_rekey_add(struct pool *pool, json_t *key_status)
     if (error == ERROR_LOCKED)
         return ERROR_NONE;
     TRY(error);
-    TRY(add_slots(pool, key_status));
+    TRY(add_keys(pool, pool_key_slots, "data_keys", key_status));
+    TRY(add_keys(pool, pool_log_keys, "tag_keys", key_status));
     return json_object_set_new(key_status, "deep_rekey", job_json(&status)) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 

@@ -77,6 +77,20 @@ static uint64_t device_bytes(const json_t *rows, const char *device)
     return bytes;
 }
 
+/* An old one is there for what was begun under it, and nothing else. */
+static void tag_keys_show(struct table *table, const json_t *rows)
+{
+    char text[LINE_SIZE];
+    const json_t *row;
+    size_t i;
+    json_array_foreach((json_t *)rows, i, row)
+    {
+        snprintf(text, sizeof text, "slot %" PRIu64 "%s, tags of %" PRIu64 " segments: %.255s", answer_figure(row, "slot"),
+                 answer_flag(row, "current") ? "" : " (old)", answer_figure(row, "segments"), answer_word(row, "device"));
+        add_line(table, i == 0 ? "Tag keys" : "", text);
+    }
+}
+
 void key_deep_show(struct table *table, const json_t *status)
 {
     const json_t *job = job_of(status), *rows = json_object_get(status, "data_keys"), *row;
@@ -93,6 +107,7 @@ void key_deep_show(struct table *table, const json_t *status)
                  answer_figure(row, "segments"), device, aged ? "; made " : "", aged ? key_age_text(row, "made", age) : "");
         add_line(table, i == 0 ? "Data keys" : "", text);
     }
+    tag_keys_show(table, json_object_get(status, "tag_keys"));
     if (job == NULL || (is(status, "none") && answer_figure(job, "bytes_left") == 0))
         return;
     bool under_way = is(status, "running") || is(status, "paused");
@@ -102,6 +117,8 @@ void key_deep_show(struct table *table, const json_t *status)
                  answer_word(job, "waiting"));
         add_line(table, "Waits", text);
     }
+    if (answer_flag(job, "tag_key_stays"))
+        add_line(table, "Tag key", "no new one: there is no room beside the old ones, which go as segments of their times are cleaned");
     if (answer_figure(job, "rate") != 0) {
         snprintf(text, sizeof text, "%s/s", text_size(answer_figure(job, "rate"), bytes));
         add_line(table, "Throttle", text);

@@ -256,14 +256,14 @@ static void device_line(FILE *out, const json_t *device, const char *name, const
     line(out, label, text);
 }
 
-/* How much is under a data key. */
-static void volume_of(const json_t *keys, const char *device, uint64_t slot, char text[KEY_AGE_SIZE])
+/* How much is under a key, or has its tags under it. */
+static void volume_of(const json_t *rows, const char *device, uint64_t slot, char text[KEY_AGE_SIZE])
 {
     char bytes[TEXT_SIZE];
     const json_t *row;
     size_t i;
     text[0] = '\0';
-    json_array_foreach(json_object_get(keys, "data_keys"), i, row)
+    json_array_foreach((json_t *)rows, i, row)
         if (strcmp(answer_word(row, "device"), device) == 0 && answer_figure(row, "slot") == slot)
             snprintf(text, KEY_AGE_SIZE, "%" PRIu64 " segments, %s", answer_figure(row, "segments"),
                      text_size(answer_figure(row, "segment_bytes"), bytes));
@@ -284,10 +284,11 @@ static enum error print_device(FILE *out, const json_t *keys, const json_t *devi
     json_array_foreach(json_object_get(device, "keys"), i, key)
     {
         char slot[TEXT_SIZE], volume[KEY_AGE_SIZE] = "", age[KEY_AGE_SIZE];
-        bool data = strcmp(answer_word(key, "kind"), "data") == 0;
         snprintf(slot, sizeof slot, "%" PRIu64, answer_figure(key, "slot"));
-        if (data)
-            volume_of(keys, path, answer_figure(key, "slot"), volume);
+        if (strcmp(answer_word(key, "kind"), "data") == 0)
+            volume_of(json_object_get(keys, "data_keys"), path, answer_figure(key, "slot"), volume);
+        if (strcmp(answer_word(key, "kind"), "tags") == 0)
+            volume_of(json_object_get(keys, "tag_keys"), path, answer_figure(key, "slot"), volume);
         table_add(table, NULL,
                   (const char *const[]){answer_word(key, "kind"), slot, answer_flag(key, "current") ? "current" : "old",
                                         answer_word(key, "kcv"), key_age_text(key, "made", age), volume});
@@ -303,8 +304,8 @@ static enum error print_devices(FILE *out, const json_t *keys)
     size_t i;
     heading(out, "Keys on the devices");
     fputs("Each superblock (four copies) holds the slots below, wrapped by AES-256-KWP. `data` encrypts (DEK), `tags` authenticates\n"
-          "units and records (K_log), `pool` serves fingerprints (the first), witness and audit (the current one; others prove\n"
-          "older entries): K_pool.\n",
+          "units, headers and records (K_log; an old one the units of its time alone), `pool` serves fingerprints (the first),\n"
+          "witness and audit (the current one; others prove older entries): K_pool.\n",
           out);
     json_array_foreach(json_object_get(keys, "devices"), i, device)
         TRY(print_device(out, keys, device));

@@ -109,6 +109,7 @@ def main():
     first, second = (key for key in device["keys"] if key["kind"] == "pool")
     assert second["current"] and not first["current"] and first["made"] <= second["made"] < time.time() + 600, device
     assert [(key["slot"], key["current"]) for key in device["keys"] if key["kind"] == "tags"] == [(1, False), (2, True)], device
+    assert re.search(r"^ *tags +1 +old +.* segments, ", text, re.MULTILINE), text
     assert any(entry["operation"] == "key.rekey" for entry in report["audit"]["changes"]), report["audit"]
     findings = {row["id"]: row["severity"] for row in report["findings"]}
     assert findings["BACKUP_MISSING"] == "warning" and findings["KEY_CRYPTOPERIOD"] == "ok" and "SPACE" not in findings, findings

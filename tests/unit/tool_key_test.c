@@ -226,12 +226,18 @@ static void a_deep_rekey_shows_how_far_it_is(void **state)
     assert_int_equal(fixture->pool->deep.rate, 8 << 20);
     assert_said(fixture->out, "running: 25.0 %, 3 MiB of 4 MiB are under old keys, 1 MiB/s, 3");
     assert_said(fixture->out, "slot 1 (old), 75.0 %");
+    assert_said(fixture->out, "slot 1 (old), tags of 3 segments");
+    assert_said(fixture->out, "slot 2, tags of 1 segments");
+    assert_null(strstr(fixture->out, "no new one"));
     assert_int_equal(RUN("key", "rekey", "--deep"), EXIT_REFUSED);
     assert_said(fixture->err, "under way");
     assert_int_equal(RUN("key", "pause"), EXIT_DONE);
     assert_said(fixture->out, "paused");
     assert_int_equal(RUN("key", "throttle", "max"), EXIT_DONE);
     assert_int_equal(fixture->pool->deep.rate, 0);
+    fixture->pool->deep.log_key_stays = true;
+    assert_int_equal(RUN("key", "status"), EXIT_DONE);
+    assert_said(fixture->out, "no new one: there is no room beside the old ones");
     fixture->pool->deep_steps = 3;
     fixture->pool->deep_lost = 7;
     assert_int_equal(RUN("key", "resume", "--watch"), EXIT_DONE);
@@ -241,6 +247,8 @@ static void a_deep_rekey_shows_how_far_it_is(void **state)
     json_t *json = json_loads(fixture->out, 0, NULL);
     assert_string_equal(json_string_value(json_object_get(json_object_get(json, "deep_rekey"), "state")), "complete");
     assert_int_equal(json_array_size(json_object_get(json, "data_keys")), 1);
+    assert_int_equal(json_array_size(json_object_get(json, "tag_keys")), 2);
+    assert_true(json_is_false(json_object_get(json_object_get(json, "deep_rekey"), "tag_key_stays")));
     json_decref(json);
 }
 
