@@ -160,7 +160,7 @@ void rekeys_compare(struct session *session, struct pool *pool)
     succeed(pool_key_status(pool, &status), "status of keys");
     if (!succeeds(session, pool_deep_rekey_status(pool, &deep), "status of a deep rekey"))
         return;
-    session_keys_judge(&status, deep.state == DEEP_REKEY_NONE);
+    session_keys_judge(pool, &status, deep.state == DEEP_REKEY_NONE);
     session->keys.whole = true;
     session->keys.one_dek |= deep.state == DEEP_REKEY_NONE;
 }

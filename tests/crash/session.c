@@ -59,12 +59,12 @@ static bool meet_none(enum trouble trouble)
 
 bool (*session_met)(enum trouble trouble) = meet_none;
 
-static void keys_pass(const struct pool_key_status *status, bool one_dek)
+static void keys_pass(struct pool *pool, const struct pool_key_status *status, bool one_dek)
 {
-    (void)status, (void)one_dek;
+    (void)pool, (void)status, (void)one_dek;
 }
 
-void (*session_keys_judge)(const struct pool_key_status *status, bool one_dek) = keys_pass;
+void (*session_keys_judge)(struct pool *pool, const struct pool_key_status *status, bool one_dek) = keys_pass;
 
 static void say_nothing(void) {}
 

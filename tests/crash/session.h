@@ -209,7 +209,7 @@ extern void (*session_clock_set)(int64_t seconds);
 enum trouble { TROUBLE_SPACE, /* below a device */ TROUBLE_READS };
 extern bool (*session_met)(enum trouble trouble);
 /* The pool was opened with that key in force; `one_dek`: and no deep rekey is under way. At first nobody looks closer. */
-extern void (*session_keys_judge)(const struct pool_key_status *status, bool one_dek);
+extern void (*session_keys_judge)(struct pool *pool, const struct pool_key_status *status, bool one_dek);
 
 static inline bool session_works(const struct session *session, enum work work)
 {

@@ -18,8 +18,10 @@
 
 #include "base/memory.h"
 #include "crypto/hierarchy.h"
-#include "engine/group/format.h"
+#include "crypto/kdf.h"
+#include "engine/group/checkpoint.h"
 #include "engine/group/superblock_image.h"
+#include "engine/pool/pool.h"
 #include "tests/crash/child.h"
 #include "tests/sim/plane.h"
 #include "tests/sim/world.h"
@@ -111,8 +113,40 @@ static void k_pools_note(const struct copy *copy, const struct keyring *keyring,
     *newest_demanded = demanded == newest;
 }
 
-/* *wrapping: whose it is, as the copy says. *one_dek: and no older K_pool is taken. */
-static bool opens(const struct copy *copy, const struct kek *kek, struct wrapping *wrapping, bool *one_dek)
+/* Whether the MAC at the end of a block is one under a K_log that is not the current one. */
+static bool is_under_an_old_one(const struct keyring *keyring, const uint8_t *block)
+{
+    bool old = false;
+    uint8_t mac[32];
+    for (size_t i = 0; i < keyring->count; i++)
+        old |= keyring->slots[i].kind == KEY_KIND_LOG && !keyring->slots[i].current &&
+               hmac_sha256(keyring->slots[i].key, block, BLOCK_SIZE - sizeof(mac), mac) == ERROR_NONE &&
+               memcmp(mac, block + BLOCK_SIZE - sizeof(mac), sizeof(mac)) == 0;
+    return old;
+}
+
+static bool has_an_old_record(const struct copy *copy, const struct keyring *keyring)
+{
+    bool old = false;
+    for (uint32_t c = 0; c < CHECKPOINT_COPIES; c++)
+        old |= is_under_an_old_one(keyring, world->images[copy->device].current->bytes + checkpoint_offset(&copy->superblock, c));
+    return old;
+}
+
+/* What is there of the time before the last deep rekey, that should have gone with its end; NULL: nothing. */
+static const char *left_of(const struct copy *copy, const struct keyring *keyring, bool newest_demanded)
+{
+    if (keyring_has_old(keyring))
+        return "holds an old data key";
+    if (keyring_current(keyring, KEY_KIND_LOG)->number != copy->superblock.log_key_demanded)
+        return "demands an old K_log";
+    if (!newest_demanded)
+        return "takes an older key of the pool";
+    return has_an_old_record(copy, keyring) ? "is of a device with a checkpoint record under an old K_log" : NULL;
+}
+
+/* *wrapping: whose it is, as the copy says. */
+static bool opens(const struct copy *copy, const struct kek *kek, struct wrapping *wrapping, const char **left)
 {
     struct superblock opened = copy->superblock;
     struct keyring *keyring;
@@ -123,7 +157,7 @@ static bool opens(const struct copy *copy, const struct kek *kek, struct wrappin
         return false;
     *wrapping = opened.wrapping;
     k_pools_note(copy, keyring, &newest_demanded);
-    *one_dek = !keyring_has_old(keyring) && newest_demanded;
+    *left = left_of(copy, keyring, newest_demanded);
     superblock_forget(&opened);
     keyring_destroy(keyring);
     return true;
@@ -207,14 +241,14 @@ static bool device_opens(struct judging *judging, unsigned device, struct uuid p
             continue;
         for (size_t k = 0; k < keks->count; k++) {
             struct wrapping wrapping;
-            bool one_dek;
-            if (!opens(copy, &keks->items[k], &wrapping, &one_dek) || !is_of(&wrapping, provider, number))
+            const char *left;
+            if (!opens(copy, &keks->items[k], &wrapping, &left) || !is_of(&wrapping, provider, number))
                 continue;
             found = true;
             if (model->whole)
                 demand_no_other(copy, &keks->items[k], "behind a change that was answered well");
-            if (model->one_dek && !one_dek)
-                fail("copy %u of device %u holds a data key that was destroyed, or takes an older key of the pool", c, device);
+            if (model->one_dek && left != NULL)
+                fail("behind the end of a deep rekey copy %u of device %u %s", c, device, left);
         }
     }
     return found;
@@ -242,11 +276,11 @@ void keks_judge_crash(void)
 
 /* ---- behind an open ---------------------------------------------------------------------------------------------- */
 
-static struct kek *kek_of(const struct copy *copy, const struct pool_key_status *status, bool *one_dek)
+static struct kek *kek_of(const struct copy *copy, const struct pool_key_status *status, const char **left)
 {
     for (size_t k = 0; k < keks->count; k++) {
         struct wrapping wrapping;
-        if (opens(copy, &keks->items[k], &wrapping, one_dek) && wrapping.kek_number == status->kek_number)
+        if (opens(copy, &keks->items[k], &wrapping, left) && wrapping.kek_number == status->kek_number)
             return &keks->items[k];
     }
     return NULL;
@@ -269,20 +303,37 @@ static void kek_enter(struct kek *kek, const struct wrapping *wrapping)
 
 static void copy_judge(struct copy *copy, const struct pool_key_status *status, bool one_dek)
 {
-    bool has_one;
-    struct kek *kek = kek_of(copy, status, &has_one);
+    const char *left;
+    struct kek *kek = kek_of(copy, status, &left);
     if (kek == NULL)
         fail("behind an open copy %u of device %u is not opened by key %llu", copy->number, copy->device,
              (unsigned long long)status->kek_number);
     if (!uuid_is_zero(copy->superblock.other.provider))
         fail("behind an open copy %u of device %u names two keys", copy->number, copy->device);
     demand_no_other(copy, kek, "behind an open");
-    if (one_dek && !has_one)
-        fail("behind an open copy %u of device %u has two data keys, or takes an older key of the pool, and no deep rekey is told", copy->number, copy->device);
+    if (one_dek && left != NULL)
+        fail("behind an open copy %u of device %u %s, and no deep rekey is told", copy->number, copy->device, left);
     kek_enter(kek, &copy->superblock.wrapping);
 }
 
-void keks_judge_open(const struct pool_key_status *status, bool one_dek)
+/* As a read would find them. A segment that is being prepared may have the header of a life before yet. */
+static void headers_judge(struct group *group)
+{
+    const struct segments *segments = &group->segments;
+    mutex_lock(&group->lock);
+    for (uint32_t i = 0; i < segments->count; i++) {
+        uint32_t device = segment_device(segments, i);
+        const uint8_t *block = world->images[device].current->bytes + segment_offset(segments, i);
+        const struct segment_format *header = (const struct segment_format *)block;
+        if (segments->table[i].state != SLOT_FREE && le64_get(header->serial) == segments->table[i].serial &&
+            is_under_an_old_one(group_keyring(group, device), block))
+            fail("behind an open the header of segment %llu is under an old K_log, and no deep rekey is told",
+                 (unsigned long long)segments->table[i].serial);
+    }
+    mutex_unlock(&group->lock);
+}
+
+void keks_judge_open(struct pool *pool, const struct pool_key_status *status, bool one_dek)
 {
     struct judging judging;
     judging_begin(&judging);
@@ -292,6 +343,8 @@ void keks_judge_open(const struct pool_key_status *status, bool one_dek)
                 fail("behind an open copy %u of device %u is none", c, d);
             copy_judge(&judging.copy, status, one_dek);
         }
+    if (one_dek)
+        headers_judge(pool->group);
     judging_end(&judging);
 }
 
