@@ -12,6 +12,7 @@
  */
 #include "engine/group/superblock_peer.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

@@ -304,8 +304,9 @@ static void where_there_is_no_room_for_one_more_none_is_brought(void **context)
     struct keyring *keyrings[GROUP_DEVICES];
     (void)context;
     for (uint32_t number = 2; number <= PEER_SLOTS_MAX; number++) {
-        bool fits = pool->group->keyrings[0]->count + 2 <= PEER_SLOTS_MAX;
-        assert_fine(deep_rekey_keys_with(pool->group, &(struct keyring_new){.data_key = 2, .log_key = number}, keyrings));
+        bool fits = pool->group->keyrings[0]->count + 1 <= PEER_SLOTS_MAX; /* two more, and no K_pool */
+        assert_fine(deep_rekey_keys_with(pool->group, &(struct keyring_new){.data_key = 2, .log_key = number}, pool->k_pools,
+                                         keyrings));
         for (uint32_t d = 0; d < DEVICES; d++) {
             assert_int_equal(keyring_current(keyrings[d], KEY_KIND_DEK)->number, 2);
             assert_int_equal(keyring_current(keyrings[d], KEY_KIND_LOG)->number, fits ? number : number - 1);
