@@ -41,6 +41,12 @@ static uint32_t slots_held(const struct keyring *keyring)
     return (uint32_t)(keyring->count - keyring_count(keyring, KEY_KIND_POOL));
 }
 
+/* Its own, with as many K_pools as there may yet be: for these there is room always, and K_logs give way. */
+static size_t slots_own(const struct keyring *keyring)
+{
+    return slots_held(keyring) + POOL_KEYS_MAX;
+}
+
 bool group_slots_fit(struct keyring *const *keyrings, uint32_t count)
 {
     size_t all = 0;
@@ -50,7 +56,7 @@ bool group_slots_fit(struct keyring *const *keyrings, uint32_t count)
         all += slots_held(keyrings[d]) * sizeof(struct peer_slot_format);
     }
     for (uint32_t d = 0; d < count; d++)
-        fits &= keyrings[d]->count * sizeof(struct key_slot_format) + all - slots_held(keyrings[d]) * sizeof(struct peer_slot_format) <=
+        fits &= slots_own(keyrings[d]) * sizeof(struct key_slot_format) + all - slots_held(keyrings[d]) * sizeof(struct peer_slot_format) <=
                 SUPERBLOCK_BINARY_SIZE - SUPERBLOCK_SLOTS_OFFSET;
     return fits;
 }

@@ -20,7 +20,8 @@ struct group_slots {
     uint32_t count;
 };
 
-/* Whether the superblock of each device has room for its own keys and for those of all others. */
+/* Whether the superblock of each device has room for its own keys and for those of all others, however many K_pools are yet to
+ * come. */
 bool group_slots_fit(struct keyring *const *keyrings, uint32_t count);
 
 /* `kek`: the one under which the superblocks are to be written; `other_kek`: that of their other wrapping, or NULL.
