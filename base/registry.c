@@ -33,6 +33,11 @@ char *registry_directory(void)
     return runtime == NULL || runtime[0] != '/' ? NULL : file_join(runtime, "coffer");
 }
 
+char *registry_of_root(void)
+{
+    return getenv("COFFER_RUN") != NULL || geteuid() == 0 ? NULL : strdup("/run/coffer");
+}
+
 bool registry_is_entry(const char *name)
 {
     size_t length = strlen(name), suffix = strlen(SUFFIX);
@@ -60,7 +65,12 @@ static void prune(int directory)
 static int open_directory(bool make)
 {
     AUTO_FREE char *path = registry_directory();
-    if (path == NULL || (make && mkdir(path, 0755) != 0 && errno != EEXIST))
+    if (path == NULL)
+        return -1;
+    bool made = make && mkdir(path, 0755) == 0;
+    if (make && !made && errno != EEXIST)
+        return -1;
+    if (made && chmod(path, 0755) != 0) /* whatever the umask: others may learn which pools run */
         return -1;
     return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
@@ -77,6 +87,13 @@ bool registry_is_entry_of(const char *name, struct uuid pool)
     char own[ENTRY_SIZE];
     entry_name(pool, own);
     return strcmp(name, own) == 0;
+}
+
+void registry_prepare(void)
+{
+    int directory = open_directory(true);
+    if (directory >= 0)
+        close(directory);
 }
 
 void registry_add(struct uuid pool, const char *socket_path)

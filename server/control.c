@@ -8,7 +8,9 @@
  * its thread, as contexts for the next use, is wiped before the answer goes out: after `lock` nothing may be left.
  *
  * `lock` is held for slot changes only, never while a method runs. The mode 0600 of the socket is the first line of
- * defence, set before listen() so that nobody can connect earlier; the peer's user is the second.
+ * defence, set before listen() so that nobody can connect earlier; the peer's user is the second. Where [control] of the conf
+ * lets others in, the mode is 0666 and the second line is the only one: one group that the file could belong to would not do
+ * for several roles. It is asked anew for each request (server/roles.c). Others never take the last places.
  *
  * A crash leaves a dead socket, which the next start replaces.
  */
@@ -36,11 +38,16 @@
 #include "base/thread.h"
 #include "crypto/arena.h"
 #include "engine/coffer.h"
+#include "engine/pool/conf.h"
 #include "server/methods.h"
+#include "server/roles.h"
 #include "server/rpc.h"
 
 #define IDLE_SECONDS 300 /* a connection that asks nothing makes room for others */
 #define SEND_SECONDS 30  /* a peer that does not read its answer loses it */
+#define LOOK_SECONDS 60  /* at most until the socket's mode follows the conf */
+#define MODE_OWNER   0600
+#define MODE_OTHERS  0666
 
 enum connection_state { CONNECTION_FREE, CONNECTION_RUNNING, CONNECTION_FINISHED };
 
@@ -48,8 +55,7 @@ struct connection {
     struct control *control;
     struct thread thread;
     int descriptor;
-    unsigned roles;
-    uint32_t uid, pid; /* of the peer, for the audit */
+    struct peer peer;
     enum connection_state state;
 };
 
@@ -58,6 +64,8 @@ struct control {
     char *path;
     struct uuid pool_uuid;
     struct stat socket; /* identity of what was bound */
+    mode_t mode;        /* of it; the acceptor's */
+    struct roles roles;
     int listener;
     int wake; /* eventfd: readable when stopping */
     struct thread acceptor;
@@ -88,10 +96,29 @@ static bool send_error(int descriptor, enum error error)
     return answer != NULL && send_all(descriptor, answer, strlen(answer));
 }
 
+/* False, and the sentence sent, where a peer has no role, or none any more. */
+static bool has_role(struct connection *connection, unsigned *roles)
+{
+    uint32_t uid = connection->peer.uid;
+    const char *directory = pool_directory(connection->control->methods.pool);
+    *roles = roles_of(&connection->control->roles, &connection->peer);
+    if (*roles != 0)
+        return true;
+    error_explain(ERROR_ACCESS,
+                  "the control socket is for root and the user that runs cofferd; for user %u only with a line such as "
+                  "`observe = user:%u`, operate or keys, in [control] of %s/" POOL_CONF_NAME,
+                  uid, uid, directory == NULL ? "." : directory);
+    send_error(connection->descriptor, ERROR_ACCESS);
+    return false;
+}
+
 static bool answer_line(struct connection *connection, const char *line, size_t size)
 {
-    pool_audit_actor(connection->uid, connection->pid);
-    AUTO_FREE char *answer = methods_answer(&connection->control->methods, connection->roles, line, size);
+    unsigned roles;
+    if (!has_role(connection, &roles))
+        return false;
+    pool_audit_actor(connection->peer.uid, connection->peer.pid);
+    AUTO_FREE char *answer = methods_answer(&connection->control->methods, roles, line, size);
     pool_thread_end();
     return answer != NULL && send_all(connection->descriptor, answer, strlen(answer));
 }
@@ -136,34 +163,21 @@ static void connection_run(void *argument)
 {
     struct connection *connection = argument;
     struct control *control = connection->control;
-    char *buffer = arena_allocate(RPC_LINE_MAX + 1);
-    if (connection->roles == 0) {
-        error_explain(ERROR_ACCESS, "the control socket is for root and the user that runs cofferd");
-        send_error(connection->descriptor, ERROR_ACCESS);
-    } else if (buffer == NULL) {
-        send_error(connection->descriptor, ERROR_NO_MEMORY);
-    } else {
+    unsigned roles;
+    char *buffer = has_role(connection, &roles) ? arena_allocate(RPC_LINE_MAX + 1) : NULL;
+    if (buffer != NULL)
         serve(connection, buffer);
-    }
+    else if (roles != 0)
+        send_error(connection->descriptor, ERROR_NO_MEMORY);
     arena_free(buffer);
     mutex_lock(&control->lock);
     close(connection->descriptor);
+    peer_forget(&connection->peer);
     connection->state = CONNECTION_FINISHED;
     mutex_unlock(&control->lock);
 }
 
 /* ---- accepting ----------------------------------------------------------------------------------------------- */
-
-static void peer_take(struct connection *connection)
-{
-    struct ucred peer;
-    socklen_t size = sizeof(peer);
-    if (getsockopt(connection->descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-        return;
-    connection->uid = peer.uid;
-    connection->pid = (uint32_t)peer.pid;
-    connection->roles = peer.uid == 0 || peer.uid == geteuid() ? ROLE_ALL : 0;
-}
 
 static void set_deadlines(int descriptor)
 {
@@ -188,22 +202,39 @@ static struct connection *slot_find(struct control *control) REQUIRES(control->l
     return free_slot;
 }
 
+/* Whether this peer is one too many: those whom the conf lets in leave room for root and the daemon's user. */
+static bool is_crowded(const struct control *control, const struct peer *peer) REQUIRES(control->lock)
+{
+    size_t others = 0;
+    for (size_t i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
+        others += control->connections[i].state == CONNECTION_RUNNING && !peer_is_owner(&control->connections[i].peer);
+    return !peer_is_owner(peer) && others >= CONTROL_OTHERS_MAX;
+}
+
+static enum error slot_start(struct connection *slot, struct control *control, int descriptor, const struct peer *peer)
+{
+    *slot = (struct connection){
+        .control = control, .descriptor = descriptor, .peer = *peer, .state = CONNECTION_RUNNING};
+    enum error error = thread_start(&slot->thread, "control", connection_run, slot);
+    if (error != ERROR_NONE)
+        slot->state = CONNECTION_FREE;
+    return error;
+}
+
 static enum error connection_start(struct control *control, int descriptor)
 {
-    enum error error;
+    struct peer peer;
+    peer_take(descriptor, &peer);
     mutex_lock(&control->lock);
     struct connection *slot = slot_find(control);
-    if (slot == NULL) {
-        error = error_explain(ERROR_BUSY, "cofferd serves %d control connections already: close one",
-                              CONTROL_CONNECTIONS_MAX);
-    } else {
-        *slot = (struct connection){.control = control, .descriptor = descriptor, .state = CONNECTION_RUNNING};
-        peer_take(slot);
-        error = thread_start(&slot->thread, "control", connection_run, slot);
-        if (error != ERROR_NONE)
-            slot->state = CONNECTION_FREE;
-    }
+    enum error error =
+        slot == NULL || is_crowded(control, &peer)
+            ? error_explain(ERROR_BUSY, "cofferd serves %d control connections already: close one",
+                            slot == NULL ? CONTROL_CONNECTIONS_MAX : CONTROL_OTHERS_MAX)
+            : slot_start(slot, control, descriptor, &peer);
     mutex_unlock(&control->lock);
+    if (error != ERROR_NONE)
+        peer_forget(&peer);
     return error;
 }
 
@@ -223,12 +254,52 @@ static void accept_one(struct control *control)
     }
 }
 
+/* The file's mode, of the socket that was made here and of nothing that took its place: the directory may be another user's. */
+static bool mode_set(const struct control *control, mode_t mode)
+{
+    char name[32];
+    struct stat found;
+    int descriptor = open(control->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0)
+        return false;
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", descriptor);
+    bool set = fstat(descriptor, &found) == 0 && found.st_ino == control->socket.st_ino &&
+               found.st_dev == control->socket.st_dev && chmod(name, mode) == 0;
+    close(descriptor);
+    return set;
+}
+
+/* Whom the socket lets in must also come through its directory. */
+static void warn_of_directory(const struct control *control)
+{
+    struct stat directory;
+    AUTO_FREE char *path = strdup(control->path);
+    const char *name = path == NULL ? NULL : dirname(path);
+    if (name != NULL && stat(name, &directory) == 0 && (directory.st_mode & 0011) == 0)
+        message(MESSAGE_WARNING,
+                "control: %s is closed to those whom [control] lets in: have the socket elsewhere, by `control = "
+                "/run/coffer/NAME.sock` in [server]", name);
+}
+
+/* As the conf has it now. What fails is tried again: until then the mode is the narrower one, or peers are refused. */
+static void mode_settle(struct control *control)
+{
+    mode_t wanted = roles_let_in(&control->roles) ? MODE_OTHERS : MODE_OWNER;
+    if (wanted == control->mode || !mode_set(control, wanted))
+        return;
+    control->mode = wanted;
+    if (wanted == MODE_OTHERS)
+        warn_of_directory(control);
+}
+
 static void accept_run(void *argument)
 {
     struct control *control = argument;
     struct pollfd waits[] = {{.fd = control->wake, .events = POLLIN}, {.fd = control->listener, .events = POLLIN}};
     while (!atomic_load(&control->stopping)) {
-        if (poll(waits, COUNT_OF(waits), -1) > 0 && waits[1].revents != 0 && waits[0].revents == 0)
+        int ready = poll(waits, COUNT_OF(waits), LOOK_SECONDS * 1000);
+        mode_settle(control);
+        if (ready > 0 && waits[1].revents != 0 && waits[0].revents == 0)
             accept_one(control);
     }
 }
@@ -289,8 +360,9 @@ static enum error bind_and_listen(struct control *control, const struct sockaddr
     int number = owner_bind(control->listener, (const struct sockaddr *)address, sizeof(*address), control->path);
     if (number != 0)
         return error_from_errno(number, "make the control socket %s", control->path);
-    if (lstat(control->path, &control->socket) != 0 ||
-        listen(control->listener, CONTROL_CONNECTIONS_MAX) != 0) {
+    bool found = lstat(control->path, &control->socket) == 0;
+    control->mode = MODE_OWNER;
+    if (!found || listen(control->listener, CONTROL_CONNECTIONS_MAX) != 0) {
         number = errno;
         unlink(control->path);
         return error_from_errno(number, "listen at %s", control->path);
@@ -341,6 +413,7 @@ static void control_free(struct control *control)
         close(control->wake);
     mutex_deinit(&control->lock);
     mutex_deinit(&control->methods.trash);
+    roles_deinit(&control->roles);
     free(control->path);
     free(control);
 }
@@ -358,6 +431,7 @@ static struct control *control_make(struct pool *pool, const char *path)
     control->listener = control->wake = -1;
     control->methods.pool = pool;
     mutex_init(&control->methods.trash, RANK_CONTROL);
+    roles_init(&control->roles, pool_directory(pool));
     mutex_init(&control->lock, RANK_CONTROL);
     return control;
 }
@@ -368,8 +442,11 @@ enum error control_start(struct pool *pool, const char *path, struct control **c
     if (made == NULL)
         return ERROR_NO_MEMORY;
     enum error error = identity_read(made);
+    registry_prepare();
     if (error == ERROR_NONE)
         error = socket_open(made);
+    if (error == ERROR_NONE)
+        mode_settle(made);
     if (error != ERROR_NONE) {
         control_free(made);
         return error;

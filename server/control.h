@@ -1,9 +1,10 @@
 /*
- * The control socket of cofferd: a Unix socket of mode 0600 on which `coffer` asks and orders, in JSON-RPC 2.0, one
- * object per line (server/rpc.h), the methods of server/methods.h.
+ * The control socket of cofferd: a Unix socket on which `coffer` asks and orders, in JSON-RPC 2.0, one object per line
+ * (server/rpc.h), the methods of server/methods.h.
  *
- * Who may: the user root and the user that runs the daemon, with all roles; the kernel tells who the peer is
- * (SO_PEERCRED), and others are answered with an error and dropped.
+ * Who may: the user root and the user that runs the daemon, with all roles, and whom [control] of coffer.conf gives one
+ * (server/roles.h); the kernel tells who the peer is (SO_PEERCRED, SO_PEERGROUPS), and others are answered with an error and
+ * dropped. The mode is 0600, or 0666 while the conf lets others in.
  */
 #ifndef COFFER_SERVER_CONTROL_H
 #define COFFER_SERVER_CONTROL_H
@@ -11,6 +12,7 @@
 #include "base/error.h"
 
 #define CONTROL_CONNECTIONS_MAX 16 /* people and scripts; each has a thread and RPC_LINE_MAX of the arena */
+#define CONTROL_OTHERS_MAX      12 /* of them: root and the user that runs the daemon always find a place */
 
 struct pool;
 struct control;

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "engine/pool/conf.h"
 #include "server/rpc.h"
 
 #define NAME                                                                                                           \
@@ -193,6 +194,11 @@ static enum error parameters_check(const struct method *method, const json_t *pa
     return ERROR_NONE;
 }
 
+static const char *role_name(enum role role)
+{
+    return pool_role_name(role == ROLE_KEYS ? POOL_ROLE_KEYS : role == ROLE_OPERATE ? POOL_ROLE_OPERATE : POOL_ROLE_OBSERVE);
+}
+
 /* Finds and runs; *code tells what a failure is called on the wire. */
 static enum error dispatch(struct methods *methods, unsigned roles, const struct rpc_request *request,
                            enum rpc_code *code, json_t **result)
@@ -203,9 +209,10 @@ static enum error dispatch(struct methods *methods, unsigned roles, const struct
         return error_explain(ERROR_UNSUPPORTED, "there is no method \"%.64s\"", request->method);
     }
     *code = RPC_FAILED;
+    const char *role = role_name(method->role);
     if ((roles & method->role) == 0)
-        return error_explain(ERROR_ACCESS, "%s is not for your user: use root or the user that runs cofferd",
-                             method->name);
+        return error_explain(ERROR_ACCESS, "%s needs the role %s, which your user has not: a line `%s = user:NAME` in [control] "
+                                           "of " POOL_CONF_NAME " gives it", method->name, role, role);
     *code = RPC_INVALID_PARAMETERS;
     TRY(parameters_check(method, request->parameters));
     *code = RPC_FAILED;

@@ -51,7 +51,8 @@ static bool look(struct modes *modes, const char *path)
 static void look_at_addresses(const struct pool_conf *conf, struct modes *modes)
 {
     static const char prefix[] = "unix:";
-    look(modes, conf->control);
+    if (conf->grants.count == 0) /* else its mode is as it is meant to be (control.c) */
+        look(modes, conf->control);
     for (size_t i = 0; i < conf->nbd_count; i++)
         if (strncmp(conf->nbd[i], prefix, strlen(prefix)) == 0)
             look(modes, conf->nbd[i] + strlen(prefix));

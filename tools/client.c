@@ -89,7 +89,16 @@ int client_probe(const char *path)
     return number;
 }
 
-/* Root, ourselves, and whoever owns the pool directory may answer. */
+/* Whether `uid` owns the directory that the socket lies in. */
+static bool owns_its_place(const char *socket_path, uint32_t uid)
+{
+    struct stat directory;
+    const char *slash = strrchr(socket_path, '/');
+    AUTO_FREE char *parent = slash == NULL ? strdup(".") : strndup(socket_path, (size_t)(slash - socket_path) + 1);
+    return parent != NULL && stat(parent, &directory) == 0 && directory.st_uid == uid;
+}
+
+/* Root, ourselves, and whoever owns the pool directory, or that of the socket, may answer. */
 static enum error server_check(const struct client *client)
 {
     struct ucred server;
@@ -102,6 +111,8 @@ static enum error server_check(const struct client *client)
         return ERROR_NONE;
     if (client->place.directory != NULL && stat(client->place.directory, &directory) == 0 &&
         directory.st_uid == server.uid)
+        return ERROR_NONE;
+    if (owns_its_place(path, server.uid))
         return ERROR_NONE;
     return error_explain(ERROR_ACCESS,
                          "user %u serves %s, who is neither root, nor you, nor the owner of the pool directory: "

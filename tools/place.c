@@ -40,12 +40,10 @@ struct running {
     size_t count;
 };
 
-static void running_find(struct running *running)
+static void running_add(struct running *running, const char *path)
 {
-    AUTO_FREE char *path = registry_directory();
     DIR *directory = path == NULL ? NULL : opendir(path);
     struct dirent *entry;
-    *running = (struct running){.count = 0};
     if (directory == NULL)
         return;
     while ((entry = readdir(directory)) != NULL && running->count < COUNT_OF(running->sockets)) {
@@ -54,6 +52,16 @@ static void running_find(struct running *running)
             running->sockets[running->count++] = found;
     }
     closedir(directory);
+}
+
+/* Those of this user, and of root's those that let this user in. */
+static void running_find(struct running *running)
+{
+    AUTO_FREE char *own = registry_directory();
+    AUTO_FREE char *of_root = registry_of_root();
+    *running = (struct running){.count = 0};
+    running_add(running, own);
+    running_add(running, of_root);
 }
 
 static void running_deinit(struct running *running)
@@ -244,7 +252,8 @@ enum error place_explain(const struct place *place, int number)
         return explain_absent(place);
     if (number == EACCES || number == EPERM)
         return error_explain(ERROR_ACCESS,
-                             "no permission to use %s: be root or the user that runs cofferd (sudo coffer …)",
+                             "no permission to use %s: be root or the user that runs cofferd (sudo coffer …), or name the "
+                             "socket that [control] of " POOL_CONF_NAME " opens to others (-C SOCKET)",
                              place->control);
     return error_from_errno(number, "connect to %s", place->control);
 }

@@ -18,6 +18,7 @@
 #include "crypto/key_cache.h"
 #include "crypto/kmip/link.h"
 #include "crypto/tpm.h"
+#include "engine/pool/conf_list.h"
 #include "engine/pool/conf_names.h"
 
 #define SECTION_SIZE    256
@@ -53,6 +54,9 @@ static const struct conf_key keys[] = {
     {"server", "nbd", CONF_TEXT, NULL, true},
     {"server", "control", CONF_TEXT, NULL, false},
     {"server", "insecure", CONF_BOOL, NULL, false},
+    {"control", "observe", CONF_TEXT, NULL, true},
+    {"control", "operate", CONF_TEXT, NULL, true},
+    {"control", "keys", CONF_TEXT, NULL, true},
     {"provider *", "type", CONF_TEXT, NULL, false},
     {"provider *", "seal", CONF_TEXT, NULL, false},
     {"provider *", "id", CONF_TEXT, NULL, false},
@@ -99,49 +103,6 @@ static char *path_joined(const struct pool_conf *conf, const char *path)
     return path[0] == '/' ? strdup(path) : file_join(conf->directory, path);
 }
 
-/* The items of a key that may be given several times, each a list with commas. */
-struct list {
-    char **items;
-    size_t count;
-};
-
-static void list_free(struct list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i]);
-    free(list->items);
-}
-
-static enum error list_add(struct list *list, const char *begin, const char *end)
-{
-    while (begin < end && (*begin == ' ' || *begin == '\t'))
-        begin++;
-    while (end > begin && (end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    char **grown = reallocarray(list->items, list->count + 1, sizeof *grown);
-    if (grown == NULL)
-        return ERROR_NO_MEMORY;
-    list->items = grown;
-    grown[list->count] = strndup(begin, (size_t)(end - begin));
-    return grown[list->count++] == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
-}
-
-static enum error list_fill(struct list *list, const struct pool_conf *conf, const char *section, const char *name)
-{
-    for (size_t i = 0; i < conf_count(conf->source, section, name); i++) {
-        const char *begin = conf_text_at(conf->source, section, name, i), *end;
-        for (; begin != NULL; begin = *end == ',' ? end + 1 : NULL) {
-            end = strchrnul(begin, ',');
-            TRY(list_add(list, begin, end));
-            if (list->items[list->count - 1][0] == 0)
-                return conf_complain(conf->source, section, name, "there is nothing between two commas");
-            if (list->count > GROUP_DEVICES_MAX)
-                return conf_complain(conf->source, section, name, "more than %d are given", GROUP_DEVICES_MAX);
-        }
-    }
-    return list->count > 0 ? ERROR_NONE : conf_complain(conf->source, section, name, "is missing");
-}
-
 bool pool_conf_name_is_valid(const char *name, size_t size_max)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
@@ -164,7 +125,7 @@ static bool device_is_taken(const struct pool_conf *conf, const struct pool_conf
 
 /* Devices become part of the group one by one, so that a failure destroys what there is. */
 static enum error take_devices(struct pool_conf *conf, const char *section, struct pool_conf_group *group,
-                               const struct list *paths, const struct list *ids)
+                               const struct conf_list *paths, const struct conf_list *ids)
 {
     if (paths->count != ids->count)
         return conf_complain(conf->source, section, "device-ids", "%zu are given for %zu devices", ids->count,
@@ -200,14 +161,14 @@ static enum error take_group(struct pool_conf *conf, const char *section)
     for (size_t i = 0; i + 1 < conf->group_count; i++)
         if (uuid_equal(conf->groups[i].id, group->id))
             return conf_complain(conf->source, section, "uuid", "is that of group %s", conf->groups[i].name);
-    struct list paths = {0}, ids = {0};
-    enum error error = list_fill(&paths, conf, section, "devices");
+    struct conf_list paths = {0}, ids = {0};
+    enum error error = conf_list_fill(&paths, conf->source, section, "devices");
     if (error == ERROR_NONE)
-        error = list_fill(&ids, conf, section, "device-ids");
+        error = conf_list_fill(&ids, conf->source, section, "device-ids");
     if (error == ERROR_NONE)
         error = take_devices(conf, section, group, &paths, &ids);
-    list_free(&paths);
-    list_free(&ids);
+    conf_list_free(&paths);
+    conf_list_free(&ids);
     return error;
 }
 
@@ -240,10 +201,10 @@ static enum error take_tcti(const struct pool_conf *conf, const char *section, s
 
 static enum error take_pcrs(const struct pool_conf *conf, const char *section, struct provider_config *provider)
 {
-    struct list list = {0};
+    struct conf_list list = {0};
     if (conf_count(conf->source, section, "pcrs") == 0)
         return ERROR_NONE;
-    enum error error = list_fill(&list, conf, section, "pcrs");
+    enum error error = conf_list_fill(&list, conf->source, section, "pcrs");
     for (size_t i = 0; i < list.count && error == ERROR_NONE; i++) {
         char *end;
         unsigned long pcr = strtoul(list.items[i], &end, 10);
@@ -253,7 +214,7 @@ static enum error take_pcrs(const struct pool_conf *conf, const char *section, s
         else
             provider->pcrs |= UINT32_C(1) << pcr;
     }
-    list_free(&list);
+    conf_list_free(&list);
     return error;
 }
 
@@ -270,8 +231,8 @@ static enum error take_native(struct pool_conf *conf, const char *section, struc
 /* The list becomes the provider's at once, so that a failure destroys it. */
 static enum error take_servers(struct pool_conf *conf, const char *section, struct provider_config *provider)
 {
-    struct list list = {0};
-    enum error error = list_fill(&list, conf, section, "servers");
+    struct conf_list list = {0};
+    enum error error = conf_list_fill(&list, conf->source, section, "servers");
     provider->servers = (const char *const *)list.items;
     provider->server_count = list.count;
     TRY(error);
@@ -473,6 +434,7 @@ static enum error take_all(struct pool_conf *conf)
 {
     TRY(take_pool(conf));
     TRY(take_server(conf));
+    TRY(conf_grants_take(conf->source, &conf->grants));
     TRY(take_sections(conf));
     TRY(choose_provider(conf));
     return conf_names_check(conf);
@@ -534,6 +496,7 @@ void pool_conf_destroy(struct pool_conf *conf)
         free(conf->nbd[i]);
     free(conf->nbd);
     free(conf->control);
+    conf_grants_free(&conf->grants);
     free(conf->directory);
     conf_destroy(conf->source);
     free(conf);

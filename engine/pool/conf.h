@@ -15,6 +15,7 @@
 #include "base/uuid.h"
 #include "crypto/provider.h"
 #include "engine/coffer.h"
+#include "engine/pool/conf_grants.h"
 
 #define POOL_CONF_NAME        "coffer.conf"
 #define POOL_MEMORY_DEFAULT   (UINT64_C(256) << 20)
@@ -60,6 +61,7 @@ struct pool_conf {
     size_t nbd_count;
     char **nbd; /* "unix:PATH" or "tcp:HOST:PORT" */
     char *control;
+    struct pool_conf_grants grants; /* of the control socket, beside root and the daemon's user */
     bool insecure;
     size_t provider_count;
     struct provider_config *providers;

@@ -17,8 +17,8 @@
 static const char head[] =
     "# Coffer: what this pool is and how it is served. Lines that begin with '#' are comments; a commented-out\n"
     "# setting shows its default. Changes count from the next start of cofferd, but for key-period,\n"
-    "# cryptoperiod, rekey-every and tpm-cache, which count within a minute. What the disks say about\n"
-    "# encryption and keys must agree with this file; a disk never overrules it.\n"
+    "# cryptoperiod, rekey-every, tpm-cache and [control], which count within a minute. What the disks say\n"
+    "# about encryption and keys must agree with this file; a disk never overrules it.\n"
     "\n";
 
 static const char pool_settings[] = "\n"
@@ -46,7 +46,14 @@ static const char pool_settings[] = "\n"
                                     "# Where the coffer command reaches the daemon.\n"
                                     "#control = control.sock\n"
                                     "# TCP without TLS is refused unless this says yes.\n"
-                                    "#insecure = no\n";
+                                    "#insecure = no\n"
+                                    "\n"
+                                    "[control]\n"
+                                    "# Who beside root and the user of cofferd may look, change disks, change keys: user:NAME,\n"
+                                    "# group:NAME, by numbers too. They need a control socket elsewhere: this directory is closed.\n"
+                                    "#observe =\n"
+                                    "#operate =\n"
+                                    "#keys =\n";
 
 static void put_uuid(FILE *out, const char *name, struct uuid uuid)
 {

@@ -1,4 +1,5 @@
 /* The control socket itself, with real sockets: who is refused, what is dropped, and how it starts and stops. */
+#include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -163,6 +165,198 @@ static void another_user_is_refused_although_the_socket_lets_him_in(void **state
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+}
+
+/* ---- whom the conf lets in ----------------------------------------------------------------------------------------- */
+
+#define STRANGER     65001
+#define THEIR_GROUP  65002
+
+static void conf_say(struct fixture *fixture, const char *control)
+{
+    char path[128], fresh[128];
+    snprintf(path, sizeof(path), "%s/coffer.conf", fixture->directory);
+    snprintf(fresh, sizeof(fresh), "%s/coffer.conf.new", fixture->directory);
+    FILE *file = fopen(fresh, "w");
+    fprintf(file,
+            "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nencryption = off\n"
+            "[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\ndevices = disk\n"
+            "device-ids = 44444444-4444-4444-8444-444444444444\n%s", control);
+    fclose(file);
+    assert_int_equal(rename(fresh, path), 0);
+    if (fixture->control == NULL) /* else its threads know it */
+        fixture->pool->directory = fixture->directory;
+}
+
+static void conf_remove(struct fixture *fixture)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/coffer.conf", fixture->directory);
+    unlink(path);
+}
+
+static const char create_request[] =
+    "{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"object.create\",\"params\":{\"name\":\"a\",\"size\":4096}}\n";
+static const char lock_request[] = "{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"pool.lock\"}\n";
+
+/* 'y' answered, 'n' refused by a sentence that names the line of the conf, '-' dropped. */
+static char try_request(int descriptor, const char *request)
+{
+    char line[16384];
+    (void)!send(descriptor, request, strlen(request), MSG_NOSIGNAL); /* who is refused may have been told, and dropped, before */
+    if (!hear(descriptor, line, sizeof(line)))
+        return '-';
+    if (strstr(line, "\"result\"") != NULL)
+        return 'y';
+    return strstr(line, "\"ACCESS\"") != NULL && strstr(line, "in [control] of ") != NULL ? 'n' : '?';
+}
+
+/* What another user is answered to looking, changing a disk and locking the pool: as THEIR_GROUP, if that is to be one of its
+ * groups. */
+static void assert_may(struct fixture *fixture, bool in_group, const char *expected)
+{
+    int ends[2], status;
+    char found[4] = "";
+    assert_int_equal(chmod(fixture->directory, 0755), 0);
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        const gid_t groups[] = {THEIR_GROUP};
+        if (setgroups(in_group ? 1 : 0, groups) != 0 || setgid(STRANGER) != 0 || setuid(STRANGER) != 0)
+            _exit(1);
+        const char *const requests[] = {status_request, create_request, lock_request};
+        int descriptor = dial(fixture->path);
+        for (int i = 0; i < 3; i++)
+            found[i] = descriptor < 0 ? 'x' : try_request(descriptor, requests[i]);
+        _exit(write(ends[1], found, 3) == 3 ? 0 : 1);
+    }
+    assert_int_equal(read(ends[0], found, 3), 3);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    close(ends[0]);
+    close(ends[1]);
+    assert_string_equal(found, expected);
+}
+
+static mode_t mode_of(struct fixture *fixture)
+{
+    struct stat found;
+    assert_int_equal(stat(fixture->path, &found), 0);
+    return found.st_mode & 07777;
+}
+
+/* Any connection makes the mode follow the conf. */
+static void look(struct fixture *fixture)
+{
+    int descriptor = dial(fixture->path);
+    assert_answers(descriptor);
+    close(descriptor);
+}
+
+static void others_have_the_roles_that_the_conf_gives_them(void **state)
+{
+    struct fixture *fixture = *state;
+    if (geteuid() != 0)
+        skip();
+    conf_say(fixture, "[control]\nobserve = group:65002\n");
+    start(fixture);
+    assert_int_equal(mode_of(fixture), 0666);
+    assert_may(fixture, true, "ynn");
+    assert_may(fixture, false, "n--");
+    conf_say(fixture, "[control]\noperate = user:1, user:65001\n");
+    assert_may(fixture, false, "yyn");
+    pthread_mutex_lock(&fixture->pool->lock);
+    fixture->pool->object_count = 0;
+    pthread_mutex_unlock(&fixture->pool->lock);
+    conf_say(fixture, "[control]\noperate = user:1\nkeys = group:65002\n");
+    assert_may(fixture, true, "yny");
+    conf_say(fixture, "[control]\nobserve = group:65001\n"); /* its own group, not a supplementary one */
+    assert_may(fixture, false, "ynn");
+    conf_remove(fixture);
+}
+
+static void a_socket_is_open_to_others_while_a_line_lets_them_in(void **state)
+{
+    struct fixture *fixture = *state;
+    conf_say(fixture, "");
+    start(fixture);
+    assert_int_equal(mode_of(fixture), 0600);
+    conf_say(fixture, "[control]\nobserve = user:65001\n");
+    look(fixture);
+    assert_int_equal(mode_of(fixture), 0666);
+    conf_say(fixture, "[control]\n");
+    look(fixture);
+    assert_int_equal(mode_of(fixture), 0600);
+    conf_remove(fixture);
+}
+
+/* A name of nobody takes nothing from the others, and a conf that is wrong lets nobody in but the owner. */
+static void what_the_conf_says_wrong_lets_nobody_in(void **state)
+{
+    struct fixture *fixture = *state;
+    if (geteuid() != 0)
+        skip();
+    conf_say(fixture, "[control]\nobserve = user:nobody-of-this-name, user:65001\nkeys = group:no-such-group\n");
+    start(fixture);
+    assert_may(fixture, true, "ynn");
+    conf_say(fixture, "[control]\nobserve = user:65001\noperator = user:65001\n");
+    look(fixture);
+    assert_int_equal(chmod(fixture->path, 0666), 0); /* so that what the socket does not keep out is seen */
+    assert_may(fixture, true, "n--");
+    conf_remove(fixture);
+    assert_int_equal(chmod(fixture->path, 0666), 0);
+    assert_may(fixture, true, "n--");
+    look(fixture);
+}
+
+/* A connection of somebody else: this thread alone is one meanwhile, which the library's seteuid() would not leave it at. */
+static int dial_as_stranger(struct fixture *fixture)
+{
+    assert_int_equal(chmod(fixture->directory, 0755), 0);
+    assert_int_equal(syscall(SYS_setresuid, -1, STRANGER, -1), 0);
+    int descriptor = dial(fixture->path);
+    assert_int_equal(syscall(SYS_setresuid, -1, 0, -1), 0);
+    assert_true(descriptor >= 0);
+    return descriptor;
+}
+
+static void a_line_that_goes_takes_the_role_from_open_connections(void **state)
+{
+    struct fixture *fixture = *state;
+    if (geteuid() != 0)
+        skip();
+    conf_say(fixture, "[control]\nobserve = user:65001\n");
+    start(fixture);
+    int descriptor = dial_as_stranger(fixture);
+    assert_int_equal(try_request(descriptor, status_request), 'y');
+    assert_int_equal(try_request(descriptor, status_request), 'y');
+    conf_say(fixture, "[control]\nobserve = user:1\n");
+    assert_int_equal(try_request(descriptor, status_request), 'n');
+    assert_int_equal(try_request(descriptor, status_request), '-');
+    close(descriptor);
+    conf_remove(fixture);
+}
+
+static void others_leave_places_to_the_owner(void **state)
+{
+    struct fixture *fixture = *state;
+    int descriptors[CONTROL_OTHERS_MAX];
+    char line[1024];
+    if (geteuid() != 0)
+        skip();
+    conf_say(fixture, "[control]\nobserve = user:65001\n");
+    start(fixture);
+    for (int i = 0; i < CONTROL_OTHERS_MAX; i++) {
+        descriptors[i] = dial_as_stranger(fixture);
+        assert_int_equal(try_request(descriptors[i], status_request), 'y');
+    }
+    int extra = dial_as_stranger(fixture);
+    assert_true(hear(extra, line, sizeof(line)));
+    assert_non_null(strstr(line, "\"BUSY\""));
+    close(extra);
+    look(fixture);
+    for (int i = 0; i < CONTROL_OTHERS_MAX; i++)
+        close(descriptors[i]);
+    conf_remove(fixture);
 }
 
 static void garbage_is_answered_and_the_connection_goes_on(void **state)
@@ -363,6 +557,11 @@ int main(void)
         TEST(a_directory_that_is_missing_is_an_error),
         TEST(the_socket_is_for_its_owner_only),
         TEST(another_user_is_refused_although_the_socket_lets_him_in),
+        TEST(others_have_the_roles_that_the_conf_gives_them),
+        TEST(a_socket_is_open_to_others_while_a_line_lets_them_in),
+        TEST(what_the_conf_says_wrong_lets_nobody_in),
+        TEST(a_line_that_goes_takes_the_role_from_open_connections),
+        TEST(others_leave_places_to_the_owner),
         TEST(garbage_is_answered_and_the_connection_goes_on),
         TEST(a_line_without_end_is_refused_and_dropped),
         TEST(the_longest_line_is_read),

@@ -90,6 +90,30 @@ static void what_does_not_fit_together_is_refused(void **context)
                    "provider native");
 }
 
+static void who_may_use_the_control_socket_is_read(void **context)
+{
+    (void)context;
+    struct pool_conf *conf = parsed(SMALLEST "[control]\nobserve = group:monitoring , user:0\nkeys = user:DOM\\alice smith\n"
+                                             "observe = group:4294967294\n");
+    const struct pool_conf_grant *list = conf->grants.list;
+    assert_int_equal(conf->grants.count, 4);
+    assert_true(list[0].role == POOL_ROLE_OBSERVE && list[0].group && list[0].by_name);
+    assert_string_equal(list[0].name, "monitoring");
+    assert_true(list[1].role == POOL_ROLE_OBSERVE && !list[1].group && !list[1].by_name && list[1].id == 0);
+    assert_true(list[2].group && !list[2].by_name && list[2].id == 4294967294u);
+    assert_true(list[3].role == POOL_ROLE_KEYS && !list[3].group && list[3].by_name);
+    assert_string_equal(list[3].name, "DOM\\alice smith");
+    pool_conf_destroy(conf);
+    assert_refused(SMALLEST "[control]\nobserve = alice\n", "observe in [control]: \"alice\" is neither user:NAME nor group:NAME");
+    assert_refused(SMALLEST "[control]\noperate = user:\n", "does not name a user");
+    assert_refused(SMALLEST "[control]\noperate = group: x\n", "does not name a group");
+    assert_refused(SMALLEST "[control]\nkeys = user:4294967295\n", "the largest number");
+    assert_refused(SMALLEST "[control]\nkeys = user:99999999999999999999999\n", "the largest number");
+    assert_refused(SMALLEST "[control]\nkeys = user:a,,user:b\n", "two commas");
+    assert_refused(SMALLEST "[control]\noperator = user:a\n", "operate");
+    assert_refused(SMALLEST "[controll]\nkeys = user:a\n", "[control]");
+}
+
 #define KMIP_HEAD   "[provider kms]\nid = 22222222-2222-4222-8222-222222222222\ntype = kmip\n"
 #define KMIP_FILES  "ca = ca.pem\ncertificate = /etc/host.pem\nkey = host.key\n"
 #define WITH_KMIP(provider) "[pool]\n" POOL "provider = kms\n" KMIP_HEAD provider GROUP
@@ -503,6 +527,7 @@ int main(void)
         cmocka_unit_test(unknown_keys_and_sections_are_refused),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
+        cmocka_unit_test(who_may_use_the_control_socket_is_read),
         cmocka_unit_test(what_does_not_go_with_a_kmip_provider_is_refused),
         cmocka_unit_test(a_kmip_provider_has_servers_files_and_a_timeout),
         cmocka_unit_test(nothing_else_is_where_a_key_is_cached),
