@@ -134,6 +134,13 @@ static bool is_hosted(const struct provider_config *provider, const struct kms_c
     return false;
 }
 
+/* A key that a TPM or key servers have wants a second way in, said at the swap. */
+static void other_take(const struct provider_config *provider, struct kms_cycle_facts *facts)
+{
+    snprintf(facts->other, sizeof facts->other, "%s", provider->name);
+    facts->other_alone = provider->server_count > 0 || (provider->seal != NULL && strcmp(provider->seal, "tpm") == 0);
+}
+
 void kms_cycle_find(const struct pool_conf *conf, const struct kms_cycle_source *source, struct kms_cycle_facts *facts)
 {
     *facts = (struct kms_cycle_facts){0};
@@ -141,7 +148,7 @@ void kms_cycle_find(const struct pool_conf *conf, const struct kms_cycle_source 
         snprintf(facts->provider, sizeof facts->provider, "%s", conf->provider->name);
     for (size_t i = 0; i < conf->provider_count && facts->other[0] == '\0'; i++)
         if (&conf->providers[i] != conf->provider && !is_hosted(&conf->providers[i], source))
-            snprintf(facts->other, sizeof facts->other, "%s", conf->providers[i].name);
+            other_take(&conf->providers[i], facts);
     files_look(conf, source, facts);
     clients_look(conf, source, facts);
 }
@@ -152,7 +159,8 @@ static void swap_command(const struct health_facts *facts, struct finding *findi
 {
     const struct kms_cycle_facts *cycle = &facts->cycle;
     if (cycle->other[0] != '\0')
-        snprintf(finding->command, sizeof finding->command, "%s key provider use %s", facts->self, cycle->other);
+        snprintf(finding->command, sizeof finding->command, "%s key provider use %s%s", facts->self, cycle->other,
+                 cycle->other_alone ? " --new-recovery print" : "");
     else
         snprintf(finding->command, sizeof finding->command, "%s key provider add NAME --type native --seal tpm", facts->self);
 }

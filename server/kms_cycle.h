@@ -26,6 +26,7 @@ struct kms_cycle_facts {
     char disk[KMS_CYCLE_TEXT];   /* a disk that is tagged as the provider's in force; empty: none */
     unsigned disks;
     char provider[PROVIDER_NAME_MAX + 1], other[PROVIDER_NAME_MAX + 1]; /* in force; one to swap to, or empty */
+    bool other_alone; /* in a TPM or on key servers */
 };
 
 /* An address of a key server. */

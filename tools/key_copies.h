@@ -4,5 +4,6 @@
 
 #define KEY_OUTDATED_LINE \
     "Backups and the recovery key are outdated: make new ones by `coffer key backup` and `coffer key recovery`.\n"
+#define KEY_OUTDATED_BACKUP_LINE "Backups are outdated: make a new one by `coffer key backup`.\n"
 
 #endif

@@ -228,12 +228,13 @@ static enum error provider_test(const struct provider_task *task)
 static const struct {
     const char *name;
     enum error (*run)(const struct provider_task *task);
-    const char *options[12];
+    const char *options[13];
 } actions[] = {
     {"list", provider_list, {NULL}},
     {"test", provider_test, {"passphrase-file"}},
     {"add", provider_add, {"type", "seal", "path", "tcti", "pcrs", "servers", "ca", "certificate", "key", "separate", "tpm-cache", "id"}},
-    {"use", provider_use, {"passphrase-file", "new-passphrase-file", "dry-run", "accept-cycle", "key", "password-file", "recovery"}},
+    {"use", provider_use, {"passphrase-file", "new-passphrase-file", "dry-run", "accept-cycle", "key", "password-file", "recovery",
+                             "new-recovery", "no-recovery", "copy", "copy-passphrase-file", "no-copy"}},
     {"reseal", provider_reseal, {"passphrase-file", "new-passphrase-file"}},
     {"remove", provider_remove, {"keep-keys"}},
 };
@@ -255,6 +256,11 @@ static const struct option_row options[] = {
     {"new-passphrase-file", "FILE", "use, reseal: the passphrase or PIN of the new key is in FILE", false},
     {"password-file", "FILE", "use: the password of the backup is in FILE", false},
     {"recovery", NULL, "use: the proof is the recovery key, which is asked for or in FILE", false},
+    {"new-recovery", "print|FILE", "use: a recovery key of the new key, shown or in FILE (key recovery)", false},
+    {"no-recovery", NULL, "use: of tpm and kmip: none, and no other way in", false},
+    {"copy", "FILE", "use: of seal tpm: also a copy of the key, under a passphrase", false},
+    {"copy-passphrase-file", "FILE", "use: its passphrase is in FILE", false},
+    {"no-copy", NULL, "use: of seal tpm: none; without that TPM the data is lost", false},
     {"dry-run", NULL, "use: try everything, switch nothing, and take the new key back", false},
     {"accept-cycle", NULL, "use: although a disk of this pool is that key server's own (object set --hosts)", false},
     {"keep-keys", NULL, "remove: leave old keys of it where they are", false},
@@ -330,8 +336,8 @@ const struct command command_key_provider = {
         "(--recovery). A crash leaves the one in force or the other. `use --dry-run` rehearses. The old provider\n"
         "keeps its key until `key retire --destroy NAME` ends it; `remove` takes it out of coffer.conf. `reseal` seals the key\n"
         "of the pool by a new passphrase; of a key in a TPM see `key tpm reseal`. After `use` and `reseal` backups and the\n"
-        "recovery key "
-        "are outdated: make new ones (key backup, key recovery).\n"
+        "recovery key are outdated: make new ones (key backup, key recovery). A key in a TPM or on key servers is lost with them:\n"
+        "a swap there wants --new-recovery or --copy, a second way in, or the word that there is none.\n"
         "`test` fetches the key from NAME, or from the provider in force, as an unlock would, compares it with what is known\n"
         "of the key in force, shows its check value, and forgets it. Each KMIP server is asked: connection, certificates,\n"
         "version, the one key of that name, its state and attributes, the key itself; all must give the same one. The exit\n"
@@ -343,8 +349,9 @@ const struct command command_key_provider = {
                 "  coffer -C /srv/pool key provider add kms --type kmip --servers kms1.example --servers kms2.example \\\n"
                 "      --ca ca.pem --certificate host.pem --key host.key\n"
                 "  coffer -C /srv/pool key provider use kms --dry-run\n"
-                "  coffer -C /srv/pool key provider use kms\n"
-                "  coffer -C /srv/pool key provider use kms --key pool.p12\n"
+                "  coffer -C /srv/pool key provider use kms --new-recovery print\n"
+                "  coffer -C /srv/pool key provider use board --copy /media/stick/pool.key\n"
+                "  coffer -C /srv/pool key provider use kms --no-recovery --key pool.p12\n"
                 "  coffer -C /srv/pool key provider remove native\n",
     .positional_min = 1,
     .positional_max = 3,

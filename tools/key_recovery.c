@@ -33,13 +33,12 @@ struct made { /* in the arena */
     char text[RECOVERY_KEY_TEXT + 1];
 };
 
-/* Before a pool is made whose recovery key could not be written. */
-static enum error parent_check(const char *to)
+enum error recovery_parent_check(const char *to)
 {
     AUTO_FREE char *copy = strdup(to);
     if (copy == NULL)
         return ERROR_NO_MEMORY;
-    return access(dirname(copy), W_OK | X_OK) == 0 ? ERROR_NONE : error_from_errno(errno, "make the recovery key's file %s", to);
+    return access(dirname(copy), W_OK | X_OK) == 0 ? ERROR_NONE : error_from_errno(errno, "make %s", to);
 }
 
 enum error recovery_target_check(const struct tool *tool, const char *to)
@@ -50,7 +49,7 @@ enum error recovery_target_check(const struct tool *tool, const char *to)
         return ERROR_NONE;
     if (access(to, F_OK) == 0)
         return error_explain(ERROR_EXISTS, "%s exists already: nothing is overwritten, name another file", to);
-    TRY(parent_check(to));
+    TRY(recovery_parent_check(to));
     return cycle_check(to);
 }
 

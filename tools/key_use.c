@@ -17,6 +17,7 @@
 #include "tools/client.h"
 #include "tools/key_copies.h"
 #include "tools/key_provider.h"
+#include "tools/second_way.h"
 #include "tools/text.h"
 #include "tools/unlock_way.h"
 
@@ -31,6 +32,7 @@ struct change {
     const char *seal;     /* of the present key, as the daemon says; borrowed of `status` */
     json_t *status;
     struct kept_key kept; /* the proof, where it is not the present passphrase */
+    struct second_way second;
     char *present, *next; /* in the arena; NULL: none */
     size_t present_size, next_size;
 };
@@ -101,6 +103,7 @@ static void change_end(struct change *change)
     client_close(change->client);
     json_decref(change->status);
     kept_key_forget(&change->kept);
+    second_way_forget(&change->second);
     arena_free(change->present);
     arena_free(change->next);
 }
@@ -117,20 +120,21 @@ static void print_retained(FILE *out, const json_t *retained)
                 name, name);
 }
 
-static enum error print_used(struct tool *tool, const json_t *status)
+static void print_used(const struct change *change, const json_t *status)
 {
+    const struct tool *tool = change->task->tool;
     char time[TEXT_SIZE];
     duration_format(answer_figure(status, "nanoseconds"), time, sizeof time);
     fprintf(tool->out, "Key number %" PRIu64 " of provider %s is in force; it took %s. No stored data changed.\n",
             answer_figure(status, "kek_number"), answer_word(status, "provider"), time);
     const char *type = answer_word(status, "type"), *seal = answer_word(status, "seal");
-    if (strcmp(type, "kmip") != 0)
-        fprintf(tool->out, strcmp(seal, "tpm") == 0
-                               ? "Without a copy the data is lost with this TPM: `coffer key tpm copy --to FILE`.\n"
-                               : "Without its key file the data is lost: keep a copy elsewhere.\n");
-    fputs(KEY_OUTDATED_LINE, tool->out);
+    bool by_tpm = strcmp(seal, "tpm") == 0;
+    if (by_tpm && change->second.copy == NULL && change->second.recovery == NULL)
+        fputs("Without a copy the data is lost with this TPM: `coffer key tpm copy --to FILE`.\n", tool->out);
+    else if (!by_tpm && strcmp(type, "kmip") != 0)
+        fputs("Without its key file the data is lost: keep a copy elsewhere.\n", tool->out);
+    fputs(change->second.recovery == NULL ? KEY_OUTDATED_LINE : KEY_OUTDATED_BACKUP_LINE, tool->out);
     print_retained(tool->out, json_object_get(status, "retained"));
-    return ERROR_NONE;
 }
 
 static enum error print_rehearsed(struct tool *tool, const json_t *status)
@@ -154,6 +158,22 @@ static enum error use(struct change *change, const struct provider_config *provi
     return call_with_pin(change, result);
 }
 
+static enum error show(const struct change *change, bool dry_run, json_t *result)
+{
+    if (dry_run || change->task->tool->json)
+        return answer_show(change->task->tool, result, print_rehearsed);
+    print_used(change, result);
+    json_decref(result);
+    return ERROR_NONE;
+}
+
+static enum error make_second(const struct change *change)
+{
+    const struct provider_secret secret = {change->next, change->next_size};
+    return second_way_make(change->task->tool, change->task->conf->directory, &change->second,
+                           change->next == NULL ? NULL : &secret);
+}
+
 enum error provider_use(const struct provider_task *task)
 {
     const struct provider_config *provider;
@@ -166,11 +186,17 @@ enum error provider_use(const struct provider_task *task)
     TRY(provider_named(task->conf, task->name, &provider));
     snprintf(change.more, sizeof change.more, "\"provider\":\"%s\"%s%s", provider->name, dry_run ? ",\"dry_run\":true" : "",
              argument_given(task->arguments, "accept-cycle") ? ",\"accept_cycle\":true" : "");
-    enum error error = client_open(task->tool, &change.client);
+    enum error error = second_way_take(task->tool, task->arguments, provider, dry_run, &change.second);
+    if (error == ERROR_NONE)
+        error = client_open(task->tool, &change.client);
     if (error == ERROR_NONE)
         error = use(&change, provider, &result);
+    if (error == ERROR_NONE)
+        error = show(&change, dry_run, result);
+    if (error == ERROR_NONE && !dry_run)
+        error = make_second(&change);
     change_end(&change);
-    return error != ERROR_NONE ? error : answer_show(task->tool, result, dry_run ? print_rehearsed : print_used);
+    return error;
 }
 
 /* ---- reseal ------------------------------------------------------------------------------------------------------ */

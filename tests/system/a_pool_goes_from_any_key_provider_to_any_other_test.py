@@ -57,7 +57,8 @@ class Providers(unittest.TestCase):
 
     def words_for(self, old, new):
         return ((["--passphrase-file", self.secret] if old == "words" else []) +
-                (["--new-passphrase-file", self.secret] if new == "words" else []))
+                (["--new-passphrase-file", self.secret] if new == "words" else []) +
+                {"board": ["--no-copy"], "kms": ["--no-recovery"]}.get(new, []))
 
     def use(self, old, new, *more):
         return self.provider("use", new, *self.words_for(old, new), *more)
@@ -111,8 +112,8 @@ class Providers(unittest.TestCase):
             self.assertIn(why, self.pool.refused("key", "provider", "add", "more", *words))
         self.assertEqual([row["name"] for row in self.provider("list")["providers"]], ["native", "words", "board", "kms"])
         self.use("native", "words")
-        self.assertIn("wrong passphrase", self.pool.refused("key", "provider", "use", "kms", "--passphrase-file", self.wrong,
-                                                            status=REFUSED))
+        self.assertIn("wrong passphrase", self.pool.refused("key", "provider", "use", "kms", "--no-recovery",
+                                                            "--passphrase-file", self.wrong, status=REFUSED))
         self.assertEqual(self.server.ids(), [])
         self.assertEqual(self.in_force(), "words")
         self.assertIn("old keys (1)", self.pool.refused("key", "provider", "remove", "native"))
@@ -151,6 +152,35 @@ class Providers(unittest.TestCase):
         self.assertIn("old keys (1)", self.pool.coffer(*add, "file", "native", "--id", rows["native"]))
         self.assertIn("keeps no key yet", self.pool.coffer(*add, "file", "more"))
 
+    def test_a_second_way_in_is_demanded_where_the_key_lies_with_others(self):
+        self.start()
+        use = ("key", "provider", "use")
+        for name, words in ("kms", "--no-recovery"), ("board", "--no-copy"):
+            said = self.pool.refused(*use, name, status=2)
+            self.assertIn("the data would be lost", said)
+            self.assertIn(words, said)
+        self.assertIn("--seal tpm", self.pool.refused(*use, "kms", "--no-copy", status=2))
+        self.assertIn("there is none",
+                      self.pool.refused(*use, "kms", "--new-recovery", "print", "--no-recovery", status=2))
+        self.assertIn("nothing is overwritten", self.pool.refused(*use, "board", "--copy", self.secret))
+        self.assertIn("/nowhere", self.pool.refused(*use, "kms", "--new-recovery", "/nowhere/key"))
+        self.assertEqual((self.in_force(), self.server.ids()), ("native", []))
+        recovery, copy = (os.path.join(self.pool.base, name) for name in ("recovery", "copy"))
+        said = self.pool.coffer(*use, "kms", "--new-recovery", recovery)
+        self.assertIn("The recovery key of this pool is in " + recovery, said)
+        self.assertNotIn("the recovery key are outdated", said)
+        self.server.destroy_all()
+        self.pool.stop()
+        self.pool.start()
+        self.assertTrue(self.pool.status()["locked"])
+        self.pool.coffer("unlock", "--recovery", recovery)
+        said = self.pool.coffer(*use, "board", "--recovery", recovery, "--copy", copy, "--copy-passphrase-file", self.secret)
+        self.assertIn("A copy of the key is in " + copy, said)
+        self.assertNotIn("Without a copy", said)
+        self.assertEqual(self.in_force(), "board")
+        self.pool.coffer("key", "tpm", "reseal", "--copy", copy, "--passphrase-file", self.secret)
+        self.restart()
+
     def times(self):
         return {path: os.path.getmtime(path) for path in self.pool.files() if path.endswith((".key", ".conf"))}
 
@@ -164,7 +194,7 @@ class Providers(unittest.TestCase):
         self.assertEqual(before, self.times())
         self.server.stop()
         self.assertIn(self.server.address, self.pool.refused("key", "provider", "use", "kms", "--dry-run"))
-        self.assertIn(self.server.address, self.pool.refused("key", "provider", "use", "kms"))
+        self.assertIn(self.server.address, self.pool.refused("key", "provider", "use", "kms", "--no-recovery"))
         self.assertEqual(self.in_force(), "native")
         self.restart()
 
@@ -190,7 +220,7 @@ class Providers(unittest.TestCase):
         self.start()
         new = ("--new-passphrase-file", self.secret)
         for outdated, words in ((False, ("rekey", "--shallow")), (True, ("rekey", "--shallow", "--new-root")),
-                                (True, ("provider", "use", "kms")), (True, ("rekey", "--shallow")),
+                                (True, ("provider", "use", "kms", "--no-recovery")), (True, ("rekey", "--shallow")),
                                 (True, ("provider", "use", "words", *new)),
                                 (True, ("provider", "reseal", "--passphrase-file", self.secret, *new))):
             file = os.path.join(self.pool.base, "pool.p12")

@@ -66,11 +66,11 @@ def main():
     assert pool.json("object", "show", "vm", "--no-usage")["hosts"] == "kms:kmip"
     assert [row["hosts"] for row in pool.json("object", "list")] == ["", "kms:kmip"]
     assert "kms:kmip" in pool.coffer("object", "show", "vm", "--no-usage")
-    said = pool.refused("key", "provider", "use", "kmip", status=3)
+    said = pool.refused("key", "provider", "use", "kmip", "--no-recovery", status=3)
     assert "'vm'" in said and "--accept-cycle" in said, said
     assert pool.json("key", "status")["provider"] == "file"
     assert pool.health()["KMS_ON_POOL"]["severity"] == "ok", pool.health()["KMS_ON_POOL"]
-    pool.coffer("key", "provider", "use", "kmip", "--accept-cycle")
+    pool.coffer("key", "provider", "use", "kmip", "--no-recovery", "--accept-cycle")
     found = pool.health()["KMS_ON_POOL"]
     assert found["severity"] == "error" and "'vm' is the disk" in found["evidence"], found
     assert found["command"].endswith("key provider use file"), found

@@ -282,7 +282,7 @@ static void a_client_at_the_address_of_a_key_server_is_told(void **state)
     assert_string_equal(told(), "warning");
     assert_non_null(strstr(finding.evidence, "192.0.2.1"));
     assert_non_null(strstr(finding.evidence, "provider corp"));
-    assert_string_equal(finding.command, "coffer key provider use board");
+    assert_string_equal(finding.command, "coffer key provider use board --new-recovery print");
     clients((const char *const[]){"::ffff:192.0.2.1", "2001:db8::2"}, 2);
     assert_string_equal(told(), "error");
     assert_non_null(strstr(finding.evidence, "no other server"));
