@@ -94,6 +94,24 @@ enum error provider_root_kcv(const struct provider_config *config, uint64_t numb
     return error;
 }
 
+enum error provider_file_look(const char *path, struct uuid *provider, const char **seal, uint8_t kcv[KCV_SIZE])
+{
+    struct sealed_key sealed;
+    enum error error = native_key_read(path, &sealed);
+    struct provider_config config = {.name = "of that file", .path = path};
+    if (error == ERROR_NONE && sealed.seal == SEAL_FILE) {
+        config.id = sealed.provider;
+        error = native_key_check(&config, &sealed, sealed.kdk);
+    }
+    if (error == ERROR_NONE) {
+        *provider = sealed.provider;
+        *seal = seal_name(sealed.seal);
+        memcpy(kcv, sealed.kcv, KCV_SIZE);
+    }
+    memory_cleanse(&sealed, sizeof sealed);
+    return error;
+}
+
 /* ---- its end --------------------------------------------------------------------------------------------------------- */
 
 enum error provider_key_end(const struct provider_config *config, const struct provider_kek *which, bool destroy)

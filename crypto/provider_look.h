@@ -17,6 +17,10 @@ enum error provider_ready_check(const struct provider_config *config, const stru
  * there; else as native_key_load(). */
 enum error provider_root_kcv(const struct provider_config *config, uint64_t number, uint8_t kcv[KCV_SIZE]) CHECKED;
 
+/* What the key file at `path` says of itself: of which provider it is, how the key is sealed ("file" …) and its KCV, which is
+ * made anew of a key that lies there as it is. ERROR_CORRUPT, ERROR_WRONG_KEY; and file_read_private()'s. */
+enum error provider_file_look(const char *path, struct uuid *provider, const char **seal, uint8_t kcv[KCV_SIZE]) CHECKED;
+
 /* Ends an old KEK of a provider that keeps KEKs: Revoke on each server, with `destroy` Destroy as well; where a server has it
  * no more, that is well. Of one that keeps a KDK in a file: overwrites and removes the file, and wants `destroy` for it. That
  * nothing needs the key is the caller's to know. ERROR_INVALID; and the servers'. */

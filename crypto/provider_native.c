@@ -92,21 +92,21 @@ enum error native_key_replace(const char *path, const struct sealed_key *sealed)
     return error;
 }
 
-static enum error sealed_key_read(const struct provider_config *config, struct sealed_key *sealed)
+enum error native_key_read(const char *path, struct sealed_key *sealed)
 {
     void *text = NULL;
     size_t size = 0;
-    TRY(file_read_private(config->path, SEALED_KEY_TEXT_MAX, &text, &size));
+    TRY(file_read_private(path, SEALED_KEY_TEXT_MAX, &text, &size));
     enum error error = sealed_key_decode(text, size, sealed);
     memory_free_cleansed(text);
     if (error == ERROR_CORRUPT)
-        return error_prefix(error, "the key file %s is damaged: put its copy back", config->path);
-    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "%s", config->path);
+        return error_prefix(error, "the key file %s is damaged: put its copy back", path);
+    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "%s", path);
 }
 
 enum error native_key_load(const struct provider_config *config, enum seal seal, struct sealed_key *sealed)
 {
-    TRY(sealed_key_read(config, sealed));
+    TRY(native_key_read(config->path, sealed));
     if (!uuid_equal(sealed->provider, config->id))
         return error_explain(ERROR_FOREIGN,
                              "%s is the key of another pool: put this pool's key there (a backup of it), or name the "

@@ -9,6 +9,8 @@ extern const struct provider_ops provider_native_file;
 extern const struct provider_ops provider_native_passphrase;
 extern const struct provider_ops provider_native_tpm;
 
+/* The file at `path` as it is, checked for owner and mode only. */
+enum error native_key_read(const char *path, struct sealed_key *sealed) CHECKED;
 /* For its seals: the file, checked for owner, mode, provider and seal; and whether a key is the one of its KCV. */
 enum error native_key_load(const struct provider_config *config, enum seal seal, struct sealed_key *sealed) CHECKED;
 enum error native_key_check(const struct provider_config *config, const struct sealed_key *sealed,

@@ -94,10 +94,12 @@ enum error key_backup_file_read(const char *path, const char *password_file, str
 
 static json_t *backup_json(const struct key_backup *backup, const char *path, const struct key_backup_proof *proof)
 {
-    char pool[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE];
+    char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE];
     uuid_format(backup->pool, pool);
+    uuid_format(backup->provider, id);
     kcv_format(backup->kcv, kcv);
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "file", path, "pool", pool, "provider", backup->provider_name,
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s}", "file", path, "pool", pool, "provider",
+                             backup->provider_name, "provider_id", id,
                              "key", backup->is_kek ? "kek" : "kdk", "kek_number", (json_int_t)backup->kek_number, "kcv", kcv);
     if (json != NULL && proof != NULL) {
         json_object_set_new(json, "devices", json_integer((json_int_t)proof->devices));
@@ -183,11 +185,13 @@ static enum error backup_run(struct backup_task *task)
 static enum error print_backed_up(struct backup_task *task)
 {
     FILE *out = task->tool->out;
+    char kcv[KCV_TEXT_SIZE];
     AUTO_FREE char *word = shell_quote(task->path);
     if (task->tool->json)
         return print_backup(task->tool, task->backup, task->path, &task->proof);
-    fprintf(out, "The key of provider %s is in %s. What was read back opened %zu key slots of %zu device%s.\n",
-            task->backup->provider_name, task->path, task->proof.slots, task->proof.devices, task->proof.devices == 1 ? "" : "s");
+    kcv_format(task->backup->kcv, kcv);
+    fprintf(out, "The key of provider %s, check value %s, is in %s. What was read back opened %zu key slots of %zu device%s.\n",
+            task->backup->provider_name, kcv, task->path, task->proof.slots, task->proof.devices, task->proof.devices == 1 ? "" : "s");
     fprintf(out, task->backup->is_kek ? "It holds key number %" PRIu64 " of the key servers: the next change of keys outdates it.\n"
                                       : "It holds the root key: `key rekey --new-root`, `key provider use` and `key provider reseal`\n"
                                         "outdate it.\n",
@@ -387,6 +391,17 @@ static void restore_audit(struct tool *tool, const struct key_backup *backup, en
         error_forget();
 }
 
+static void print_restored(FILE *out, const struct key_backup *backup, const char *path)
+{
+    const char *name = backup->provider_name;
+    char id[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE];
+    uuid_format(backup->provider, id);
+    kcv_format(backup->kcv, kcv);
+    fprintf(out, "%s is the key file of provider %s again: id %s, check value %s.\nWhere coffer.conf names another path or seal in "
+                 "[provider %s], say this one there, and where it has no such section, `coffer\nkey provider add`; then `coffer "
+                 "unlock` or start cofferd.\n", path, name, id, kcv, name);
+}
+
 static enum error run_restore(struct tool *tool, const struct arguments *arguments)
 {
     const char *path = argument_value(arguments, "to", NULL);
@@ -401,9 +416,7 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
     if (error == ERROR_NONE && tool->json)
         error = print_backup(tool, backup, path, NULL);
     else if (error == ERROR_NONE)
-        fprintf(tool->out, "%s is the key file of provider %s again. Where coffer.conf names another path or seal in\n"
-                           "[provider %s], say this one there; then `coffer unlock` or start cofferd.\n",
-                path, backup->provider_name, backup->provider_name);
+        print_restored(tool->out, backup, path);
     key_backup_destroy(backup);
     return error;
 }

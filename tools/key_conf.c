@@ -22,6 +22,7 @@
 #include "engine/pool/providers.h"
 #include "tools/answer.h"
 #include "tools/client.h"
+#include "tools/key_file.h"
 #include "tools/key_provider.h"
 #include "tools/pcrs.h"
 #include "tools/table.h"
@@ -134,6 +135,7 @@ enum error provider_list(const struct provider_task *task)
 /* What is in the making; the texts are its own. */
 struct addition {
     struct provider_config provider;
+    struct key_file file; /* of a native one, which may be there before */
     char *path, *files[3];
 };
 
@@ -223,7 +225,7 @@ static enum error take_cache(const struct arguments *arguments, struct provider_
 
 static enum error take_kmip(const struct provider_task *task, struct addition *addition)
 {
-    static const char *const of_native[] = {"seal", "path", "pcrs", NULL};
+    static const char *const of_native[] = {"seal", "path", "pcrs", "kcv", NULL};
     struct provider_config *provider = &addition->provider;
     TRY(refuse(task->arguments, of_native, "--type native"));
     provider->servers = argument_values(task->arguments, "servers", &provider->server_count);
@@ -278,6 +280,8 @@ static enum error add(const struct provider_task *task, struct addition *additio
     struct provider_kek which;
     TRY(take(task, addition));
     TRY(conf_edit_add_check(task->conf, &addition->provider));
+    if (addition->provider.path != NULL)
+        TRY(key_file_take(task, &addition->provider, &addition->file));
     TRY(which_next(task->conf, &which));
     TRY(provider_ready_check(&addition->provider, &which));
     return edit(task, &addition->provider);
@@ -312,24 +316,37 @@ static void print_cycle(struct tool *tool, const char *provider)
 }
 
 /* One that was there before, and comes back by its id, may have keys. */
-static void print_added(FILE *out, const struct key_facts *keys, const struct provider_config *provider)
+static void print_added(FILE *out, const struct key_facts *keys, const struct addition *addition)
 {
-    char old[NUMBERS_SIZE];
+    const struct provider_config *provider = &addition->provider;
+    char old[NUMBERS_SIZE], id[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE];
     retained_text(keys, provider, old);
+    uuid_format(provider->id, id);
+    kcv_format(addition->file.kcv, kcv);
     fprintf(out, "Provider %s is added. ", provider->name);
+    if (addition->file.found)
+        fprintf(out, "%s holds its key: id %s, check value %s.\n", provider->path, id, kcv);
     if (keys->known && uuid_equal(keys->provider, provider->id))
         fprintf(out, "It has key number %" PRIu64 ", which is in force.\n", keys->kek_number);
     else if (old[0] != '\0')
         fprintf(out, "It keeps old keys (%s): `coffer key retire --destroy %s` ends them.\n", old, provider->name);
+    else if (addition->file.found)
+        fputs("No key of this pool is made of it: `coffer key provider use` makes a new one, which takes its place in the file.\n",
+              out);
     else
         fputs("It keeps no key yet: `coffer key provider use` makes one there.\n", out);
 }
 
-static enum error tell_json(struct tool *tool, const struct provider_config *provider)
+/* `file`: NULL where none was looked at. */
+static enum error tell_json(struct tool *tool, const struct provider_config *provider, const struct key_file *file)
 {
-    char id[UUID_TEXT_SIZE];
+    char id[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE];
     uuid_format(provider->id, id);
     json_t *json = json_pack("{s:s, s:s, s:s}", "name", provider->name, "type", provider->type, "id", id);
+    if (json != NULL && file != NULL && file->found) {
+        kcv_format(file->kcv, kcv);
+        json_object_set_new(json, "kcv", json_string(kcv));
+    }
     enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(tool, json);
     json_decref(json);
     return error;
@@ -341,9 +358,9 @@ enum error provider_add(const struct provider_task *task)
     struct key_facts keys;
     enum error error = add(task, &addition);
     if (error == ERROR_NONE && task->tool->json)
-        error = tell_json(task->tool, &addition.provider);
+        error = tell_json(task->tool, &addition.provider, &addition.file);
     else if (error == ERROR_NONE && (error = key_facts_read(task->conf, &keys)) == ERROR_NONE) {
-        print_added(task->tool->out, &keys, &addition.provider);
+        print_added(task->tool->out, &keys, &addition);
         print_cycle(task->tool, addition.provider.name);
     }
     addition_free(&addition);
@@ -390,7 +407,7 @@ static enum error remove_named(const struct provider_task *task, const struct ke
         TRY(error);
     }
     if (task->tool->json)
-        return tell_json(task->tool, provider);
+        return tell_json(task->tool, provider, NULL);
     fprintf(task->tool->out, "Provider %s is removed from coffer.conf.\n", task->name);
     return ERROR_NONE;
 }

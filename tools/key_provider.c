@@ -232,7 +232,7 @@ static const struct {
 } actions[] = {
     {"list", provider_list, {NULL}},
     {"test", provider_test, {"passphrase-file"}},
-    {"add", provider_add, {"type", "seal", "path", "tcti", "pcrs", "servers", "ca", "certificate", "key", "separate", "tpm-cache", "id"}},
+    {"add", provider_add, {"type", "seal", "path", "tcti", "pcrs", "servers", "ca", "certificate", "key", "separate", "tpm-cache", "id", "kcv"}},
     {"use", provider_use, {"passphrase-file", "new-passphrase-file", "dry-run", "accept-cycle", "key", "password-file", "recovery",
                              "new-recovery", "no-recovery", "copy", "copy-passphrase-file", "no-copy"}},
     {"reseal", provider_reseal, {"passphrase-file", "new-passphrase-file"}},
@@ -251,7 +251,8 @@ static const struct option_row options[] = {
     {"key", "FILE", "add: of type kmip: its key, which only its owner may read; use: a backup, as the proof", false},
     {"separate", NULL, "add: of type kmip: the servers do not share their keys", false},
     {"tpm-cache", "TIME", "add: of type kmip: for so long (7d; off) the TPM opens the pool while no server answers", false},
-    {"id", "UUID", "add: the id that it had when it was removed", false},
+    {"id", "UUID", "add: the id that it had when it was removed, or on another host; else that of a key file at --path", false},
+    {"kcv", "DIGITS", "add: of type native: only if the key file at --path has this check value", false},
     {"passphrase-file", "FILE", "the present passphrase or PIN is in FILE (\"-\": standard input)", false},
     {"new-passphrase-file", "FILE", "use, reseal: the passphrase or PIN of the new key is in FILE", false},
     {"password-file", "FILE", "use: the password of the backup is in FILE", false},
@@ -330,7 +331,9 @@ const struct command command_key_provider = {
     .summary = "who keeps the key, and a swap to another one",
     .text =
         "A pool may have several key providers, of which one keeps the key in force. `list` shows them. `add` writes one\n"
-        "into coffer.conf, once it was seen that it could make a key. `use` swaps: a new key is made there, every device is\n"
+        "into coffer.conf, once it was seen that it could make a key; a key file that is at --path already (of `key restore`, or\n"
+        "brought from another host) is looked at and compared, and one of a provider that the pool has is refused.\n"
+        "`use` swaps: a new key is made there, every device is\n"
         "put under both keys and read back, and then under the new one alone, while the pool is in use; the present key\n"
         "is asked for as a proof, or, where its provider has lost it, a backup (--key FILE.p12) or the recovery key\n"
         "(--recovery). A crash leaves the one in force or the other. `use --dry-run` rehearses. The old provider\n"
@@ -346,6 +349,7 @@ const struct command command_key_provider = {
     .examples = "  coffer -C /srv/pool key provider list\n"
                 "  coffer -C /srv/pool key provider test\n"
                 "  coffer -C /srv/pool key provider add board --type native --seal tpm --pcrs 7\n"
+                "  coffer -C /srv/pool key provider add old --type native --seal file --path old.key --kcv 2f4d00c15a3be971\n"
                 "  coffer -C /srv/pool key provider add kms --type kmip --servers kms1.example --servers kms2.example \\\n"
                 "      --ca ca.pem --certificate host.pem --key host.key\n"
                 "  coffer -C /srv/pool key provider use kms --dry-run\n"
