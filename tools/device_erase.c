@@ -3,21 +3,31 @@
  * of the pool that is named and of those that run, by path and by the ids in its superblock, and the lock of who has it open. The
  * confs are asked twice: before the lock, so that the refusal names the pool, and of what was locked, which alone is erased.
  * The conf of a stopped pool that nobody names is not known here; so the ids are told, and the risk is to be typed.
+ *
+ * What was erased goes into the audit of the pool that is named before the certificate is kept, so that its number can stand there;
+ * a certificate that is kept by another run has another entry. A daemon that has the pool open gives the number at once.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/moment.h"
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/superblock_copy.h"
+#include "tools/answer.h"
 #include "tools/certificate.h"
+#include "tools/client.h"
 #include "tools/command.h"
+#include "tools/offline_audit.h"
 #include "tools/partition.h"
 #include "tools/place.h"
+
+#define OPERATION   "device.erase"
+#define TARGET_SIZE 65 /* what an entry has room for (offline_audit.c) */
 
 struct search {
     struct tool *tool;
@@ -27,6 +37,8 @@ struct search {
     bool known;              /* the ids say which device it is */
     struct uuid pool, device;
     uint64_t begun;          /* an erase of it that has no certificate yet; 0: there is none */
+    bool begins;             /* what was asked about is to be erased */
+    bool recorded;           /* in the audit of the pool that is named */
     char *directory;         /* of a pool that wants it; NULL: none that is known does */
 };
 
@@ -92,17 +104,138 @@ static enum error locked_check(void *context, const struct pool_device_told *tol
     search->device = told->device;
     search->begun = told->begun;
     TRY(wanted_check(search));
+    search->begins = search->sure;
     return search->sure ? ERROR_NONE : unconfirmed(search);
 }
 
-/* The note of the erase stays then. */
-static enum error keep(void *context, const char *certificate)
+/* ---- the audit ------------------------------------------------------------------------------------------------------------- */
+
+static void target_format(const struct search *search, const struct pool_conf *conf, char target[TARGET_SIZE])
 {
-    const struct search *search = context;
-    enum error error = certificate_keep(search->tool, search->path, search->certificate, certificate);
+    char device[UUID_TEXT_SIZE];
+    uuid_format(search->device, device);
+    if (search->known)
+        snprintf(target, TARGET_SIZE, "device %s%s", device, uuid_equal(search->pool, conf->pool) ? "" : " of another pool");
+    else
+        snprintf(target, TARGET_SIZE, "device at %s", search->path);
+}
+
+static json_t *number_in(const json_t *list, uint64_t *last)
+{
+    json_t *entry, *found = NULL;
+    size_t i;
+    json_array_foreach(list, i, entry)
+    {
+        *last = answer_figure(entry, "number");
+        if (strcmp(answer_word(entry, "operation"), OPERATION) == 0 && answer_figure(entry, "pid") == (uint64_t)getpid() &&
+            answer_figure(entry, "uid") == (uint64_t)getuid())
+            found = json_object_get(entry, "number");
+    }
+    return found;
+}
+
+/* The newest line of this very process; the daemon takes what is pending when it is asked. JSON's null where none runs. */
+static json_t *number_find(const struct search *search)
+{
+    json_t *number = NULL, *answer;
+    uint64_t last = 0;
+    bool more = true;
+    while (more && client_ask(search->tool, "key.audit", json_pack("{s:I}", "after", (json_int_t)last), &answer) == ERROR_NONE) {
+        uint64_t before = last;
+        json_t *found = number_in(json_object_get(answer, "list"), &last);
+        if (found != NULL) {
+            json_decref(number);
+            number = json_incref(found);
+        }
+        more = json_is_true(json_object_get(answer, "more")) && last > before;
+        json_decref(answer);
+    }
+    error_forget();
+    return number == NULL ? json_null() : number;
+}
+
+static void audit_tell(struct search *search, const struct pool_conf *conf, json_t *certificate)
+{
+    char target[TARGET_SIZE], pool[UUID_TEXT_SIZE];
+    target_format(search, conf, target);
+    uuid_format(conf->pool, pool);
+    search->recorded = offline_audit(search->tool, conf, NULL, OPERATION, target, ERROR_NONE);
+    json_t *number = search->recorded ? number_find(search) : json_null();
+    bool known = json_is_integer(number);
+    json_object_set_new(certificate, "audit",
+                        json_pack("{s:s, s:s, s:s, s:o}", "pool", pool, "operation", OPERATION, "target", target, "number", number));
+    if (!known)
+        json_object_set_new(certificate, "why_no_audit_number",
+                            json_string(conf->provider == NULL ? "the pool that was named is not encrypted, and has no audit"
+                                        : search->recorded ? "the daemon of that pool gives it one when it has the pool open next: "
+                                                             "`coffer key audit` shows it then"
+                                                           : "it could not be recorded"));
+}
+
+/* The pool that the device was of is the one that is named, and still has something of it. */
+static void print_next(const struct search *search, const struct pool_conf *conf)
+{
+    if (!search->tool->json && search->known && uuid_equal(search->pool, conf->pool) && conf->provider != NULL)
+        fprintf(search->tool->out, "The other devices of that pool hold its wrapped keys until `%s key rekey --shallow`.\n",
+                tool_self(search->tool));
+}
+
+static enum error certificate_finish(struct search *search, json_t *certificate, const struct pool_conf *conf)
+{
+    if (conf != NULL)
+        audit_tell(search, conf, certificate);
+    else
+        json_object_set_new(certificate, "why_no_audit_number", json_string("no pool was named (-C), nor does just one run, whose audit could have it"));
+    if (conf == NULL)
+        json_object_set_new(certificate, "audit", json_null());
+    AUTO_FREE char *text = json_dumps(certificate, JSON_INDENT(1));
+    if (text == NULL)
+        return ERROR_NO_MEMORY;
+    TRY(certificate_keep(search->tool, search->path, search->certificate, text));
+    if (conf != NULL)
+        print_next(search, conf);
+    return ERROR_NONE;
+}
+
+/* NULL: none is named, nor does a single one run. */
+static struct pool_conf *named_conf(const struct search *search)
+{
+    struct pool_conf *conf;
+    if (place_conf(search->tool, &conf) == ERROR_NONE)
+        return conf;
+    error_forget();
+    return NULL;
+}
+
+/* The note of the erase stays where this fails. */
+static enum error keep(void *context, const char *text)
+{
+    struct search *search = context;
+    json_t *certificate = json_loads(text, 0, NULL);
+    if (certificate == NULL)
+        return ERROR_NO_MEMORY;
+    struct pool_conf *conf = named_conf(search);
+    enum error error = certificate_finish(search, certificate, conf);
+    pool_conf_destroy(conf);
+    json_decref(certificate);
     return error == ERROR_NONE ? ERROR_NONE
                                : error_explain(error, "%s; or run this again with another --certificate, which makes one",
                                                error_sentence(error));
+}
+
+/* One that was begun and did not come to its end. */
+static void failure_audit(const struct search *search, enum error result)
+{
+    char target[TARGET_SIZE];
+    AUTO_FREE char *sentence = strdup(error_sentence(result));
+    struct pool_conf *conf = named_conf(search);
+    if (conf != NULL) {
+        target_format(search, conf, target);
+        (void)!error_explain(result, "%s", sentence == NULL ? "" : sentence);
+        offline_audit(search->tool, conf, NULL, OPERATION, target, result);
+        pool_conf_destroy(conf);
+    }
+    (void)!error_explain(result, "%s", sentence == NULL ? "" : sentence);
 }
 
 /* Before the lock, which a pool that has it open would refuse without saying which pool that is. */
@@ -132,6 +265,8 @@ static enum error run_erase(struct tool *tool, const struct arguments *arguments
     enum error error = look(&search);
     if (!error)
         error = pool_device_erase(search.path, &(struct pool_device_caller){locked_check, keep, &search});
+    if (error && search.begins && !search.recorded)
+        failure_audit(&search, error);
     free(search.directory);
     return error;
 }
@@ -153,7 +288,8 @@ const struct command command_device_erase = {
             "erase. What was cut short, or has no certificate yet, is ended by running it again, which its certificate says. A\n"
             "pool that is stopped and not named is not known. The certificate says what the device said of itself, and what else\n"
             "could open an image of it: the pool's other devices, too, hold its wrapped keys, until `coffer key rekey --shallow`;\n"
-            "do that before or after.\n"
+            "do that before or after. The audit of the pool that -C names has the erase, with the number in the certificate, or\n"
+            "with one that `key audit` shows as soon as its daemon runs.\n"
             "For a whole pool there is `coffer erase`.",
     .examples = "  coffer -C /srv/pool device erase /dev/sdc --accept-data-loss --certificate /root/sdc-erased.json\n",
     .positional_min = 1,

@@ -37,14 +37,14 @@ static const struct k_pool *seal_key(const struct pool_conf *conf, const struct 
     return NULL;
 }
 
-void offline_audit_in(struct tool *tool, int directory, const struct pool_conf *conf, const struct key_backup *key,
+bool offline_audit_in(struct tool *tool, int directory, const struct pool_conf *conf, const struct key_backup *key,
                       const char *operation, const char *target, enum error result)
 {
     struct pool_audit_entry entry = {.uid = (uint32_t)getuid(), .pid = (uint32_t)getpid()};
     AUTO_FREE char *sentence = result == ERROR_NONE ? NULL : strdup(error_sentence(result));
     struct k_pool bytes;
     if (conf->provider == NULL || result == ERROR_INVALID)
-        return;
+        return false;
     snprintf(entry.operation, sizeof entry.operation, "%s", operation);
     snprintf(entry.target, sizeof entry.target, "%s%.*s", target == NULL ? "provider " : "", (int)sizeof entry.target / 2,
              target == NULL ? conf->provider->name : target);
@@ -59,10 +59,11 @@ void offline_audit_in(struct tool *tool, int directory, const struct pool_conf *
         fprintf(tool->err, "coffer: this could not be recorded for the audit: %s\n", error_sentence(error));
     if (sentence != NULL)
         (void)!error_explain(result, "%s", sentence);
+    return error == ERROR_NONE;
 }
 
-void offline_audit(struct tool *tool, const struct pool_conf *conf, const struct key_backup *key, const char *operation,
+bool offline_audit(struct tool *tool, const struct pool_conf *conf, const struct key_backup *key, const char *operation,
                    const char *target, enum error result)
 {
-    offline_audit_in(tool, -1, conf, key, operation, target, result);
+    return offline_audit_in(tool, -1, conf, key, operation, target, result);
 }

@@ -189,7 +189,7 @@ static enum error certificate_write(const struct left_over *left, bool discarded
     disk_fact(left->device, "model", model);
     AUTO_FREE char *absolute = realpath(path, NULL);
     AUTO_JSON json_t *json = json_pack(
-        "{s:s, s:s+++, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:o}", "certificate",
+        "{s:s, s:s+++, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:n, s:s, s:o}", "certificate",
         "erase of a Coffer device", "method",
         plain ? "superblocks and checkpoint records overwritten once "
               : "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once ",
@@ -198,6 +198,8 @@ static enum error certificate_write(const struct left_over *left, bool discarded
         absolute ? absolute : path, "host", host, "begun", begun, "begun_by_the_note", noted, "time", when,
         "finished_in_a_later_run", left->again, "serial", serial, "model", model, "bytes", (json_int_t)left->device->size, "found",
         left->found, "areas_overwritten", (json_int_t)left->areas, "read_back", 1, "discarded", discarded,
+        "key_slots", "why_no_key_slots",
+        plain ? "it was not encrypted" : "no key was asked for, so what its key slots held cannot be told by check values",
         "could_open_what_is_left", openers(left));
     if (json && left->whole)
         json_object_set_new(json, "superblock_copies_overwritten", json_integer(SUPERBLOCK_COPIES));

@@ -90,9 +90,17 @@ def main():
     refused(erase(pool, disks[0], certificate), REFUSED, device, pool_id, sure)
     other = Pool("300M")
     refused(erase(pool, disks[0], os.path.join(other.directory, "coffer.conf"), sure), FAILED, "exists")
+    other.start()
     answer = erase(pool, disks[0], certificate, sure, where=("-C", other.directory))
-    assert answer.returncode == 0, answer
+    assert answer.returncode == 0 and "hold its wrapped keys until" not in answer.stdout, answer
     told = json.load(open(certificate))
+    entry = other.json("key", "audit")["list"][-1]  # of a daemon that runs: its number is there at once
+    assert entry["operation"] == "device.erase" and entry["offline"] and entry["result"].startswith("ok"), entry
+    assert entry["target"] == f"device {device} of another pool" == told["audit"]["target"], (entry, told)
+    assert entry["number"] == told["audit"]["number"] and "why_no_audit_number" not in told, (entry, told)
+    assert told["audit"]["pool"] == other.status()["uuid"], told
+    other.stop()
+    assert told["key_slots"] is None and "no key was asked for" in told["why_no_key_slots"], told
     assert os.stat(certificate).st_mode & 0o777 == 0o600
     assert told["device"] == device and told["pool"] == pool_id and told["path"] == disks[0], told
     assert told["read_back"] and told["discarded"] and told["superblock_copies_overwritten"] == 4, told
@@ -124,6 +132,10 @@ def main():
     answer = erase(pool, disks[1], certificate + "2", sure, where=("-C", other.directory))
     assert answer.returncode == 0, answer
     second = json.load(open(certificate + "2"))
+    assert second["audit"]["number"] is None and "`coffer key audit`" in second["why_no_audit_number"], second
+    other.start()
+    assert [entry["operation"] for entry in other.json("key", "audit")["list"]].count("device.erase") == 3
+    other.stop()
     assert second["finished_in_a_later_run"] and not told["finished_in_a_later_run"], (second, told)
     assert second["pool"] == pool_id and second["begun_by_the_note"] <= second["begun"] <= second["time"] and "note of its erase" in second["found"], second
     assert "key number 1 of provider" in " ".join(second["could_open_what_is_left"]), second
