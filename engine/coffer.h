@@ -152,7 +152,8 @@ enum error pool_unlock_by_key(struct pool *pool, const uint8_t *key) CHECKED;
  * ERROR_EXISTS. Where it fails, *again tells whether that may pass: the key file is not there, cannot be read, is
  * damaged (half copied) or another one, devices are in use. Where it may not, the key is awaited no more. */
 enum error pool_unlock_awaited(struct pool *pool, const char *passphrase, size_t passphrase_size, bool *again) CHECKED;
-/* Flushes and forgets every key. ERROR_BUSY while volumes are open, and as pool_unlock(); ERROR_LOCKED: it is. */
+/* Flushes and forgets every key. ERROR_BUSY while volumes are open, and as pool_unlock(); ERROR_LOCKED: it is. ERROR_FENCED,
+ * ERROR_IO: it is locked, and what no flush covered may be lost. */
 enum error pool_lock(struct pool *pool) CHECKED;
 
 struct pool_rekey_options {

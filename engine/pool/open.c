@@ -551,10 +551,20 @@ static enum error key_drop(struct pool *pool, const char *operation)
     return error;
 }
 
+/* Of a group that was out of service, too, what no flush covered is gone. */
+static enum error key_drop_told(struct pool *pool, const char *operation)
+{
+    bool fenced = group_is_fenced(pool->group);
+    enum error error = key_drop(pool, operation);
+    if (error || !fenced)
+        return error;
+    return error_explain(ERROR_FENCED, "the disk group was out of service: what no flush covered may be lost");
+}
+
 enum error pool_lock(struct pool *pool)
 {
     TRY(change_begin(pool, true, false));
-    enum error error = key_drop(pool, "pool.lock");
+    enum error error = key_drop_told(pool, "pool.lock");
     change_end(pool, true);
     return error;
 }
@@ -562,10 +572,7 @@ enum error pool_lock(struct pool *pool)
 enum error pool_close(struct pool *pool)
 {
     ASSERT(pool->volume_count == 0);
-    bool locked = atomic_load(&pool->locked), fenced = !locked && group_is_fenced(pool->group);
-    enum error error = locked ? ERROR_NONE : key_drop(pool, "pool.close");
+    enum error error = atomic_load(&pool->locked) ? ERROR_NONE : key_drop_told(pool, "pool.close");
     pool_free(pool);
-    if (error || !fenced)
-        return error;
-    return error_explain(ERROR_FENCED, "the disk group was out of service: what no flush covered may be lost");
+    return error;
 }

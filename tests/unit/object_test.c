@@ -587,6 +587,19 @@ static void the_close_of_a_pool_out_of_service_says_so(void **context)
     assert_block("one", 0, 1); /* the close of its volume flushed it */
 }
 
+/* And so must who locks it, which is locked all the same. */
+static void the_lock_of_a_pool_out_of_service_says_so(void **context)
+{
+    (void)context;
+    make("one", GIB);
+    write_block("one", 0, 1);
+    assert_int_equal(group_fence(pool->group, ERROR_IO), ERROR_FENCED);
+    assert_refused(pool_lock(pool), ERROR_FENCED, "out of service");
+    assert_refused(pool_lock(pool), ERROR_LOCKED, "locked");
+    assert_fine(pool_unlock(pool, NULL, 0));
+    assert_block("one", 0, 1);
+}
+
 #define POOL_TEST(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
 
 int main(void)
@@ -623,6 +636,7 @@ int main(void)
         POOL_TEST(the_catalog_of_another_pool_stops_the_open),
         POOL_TEST(a_document_of_many_blocks_is_read_whole),
         POOL_TEST(the_close_of_a_pool_out_of_service_says_so),
+        POOL_TEST(the_lock_of_a_pool_out_of_service_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
