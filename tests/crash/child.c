@@ -24,6 +24,8 @@
 #include "tests/crash/filler.h"
 #include "tests/crash/guards.h"
 #include "tests/crash/lives.h"
+#include "tests/crash/locks.h"
+#include "tests/crash/records.h"
 #include "tests/crash/rekeys.h"
 #include "tests/crash/scrubs.h"
 #include "tests/crash/worker.h"
@@ -110,18 +112,19 @@ void child_begin(struct session *session)
         atomic_store(&release_references, 200);
 }
 
-/* Until it succeeds. */
-static struct pool *open_pool(struct session *session)
+/* Until it succeeds; with `pool` that is locked, it is unlocked. */
+static struct pool *open_pool(struct session *session, struct pool *pool)
 {
     struct pool_open_options options = child_open_options(session);
-    struct pool *pool;
+    bool locked = pool != NULL;
     enum error error;
     atomic_store(&session->phase, PHASE_OPENING);
     do {
         session_opens();
         atomic_store(&session->over, false);
+        atomic_store(&session->locking, false);
         guards_opening(session);
-        error = pool_open(session->pool, &options, &pool);
+        error = locked ? pool_unlock(pool, NULL, 0) : pool_open(session->pool, &options, &pool);
         guards_opened(session);
     } while (error == ERROR_FENCED ? !succeeds(session, error, "open of the pool")
                                    : session_again(session, error, "open of the pool"));
@@ -139,15 +142,22 @@ static bool open_volumes(struct session *session, struct pool *pool, struct volu
     return error == ERROR_NONE;
 }
 
+static void volumes_close(struct volume *volumes[VOLUMES])
+{
+    for (unsigned v = 0; v < VOLUMES; v++) {
+        if (volumes[v] != NULL)
+            volume_close(volumes[v]);
+        volumes[v] = NULL;
+    }
+}
+
 /* All that was answered before a close that succeeded is durable; but of what an earlier open answered, and lost, only a
  * comparison tells. */
 static void close_pool(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES], bool compared)
 {
     uint64_t began = flush_begin(&session->clock);
     atomic_store(&session->phase, PHASE_CLOSING);
-    for (unsigned v = 0; v < VOLUMES; v++)
-        if (volumes[v] != NULL)
-            volume_close(volumes[v]);
+    volumes_close(volumes);
     if (succeeds(session, pool_close(pool), "close of the pool") && compared)
         flush_answer(&session->clock, began);
     atomic_store(&session->phase, PHASE_CLOSED);
@@ -155,8 +165,7 @@ static void close_pool(struct session *session, struct pool *pool, struct volume
 
 static void note_replay(struct session *session, struct pool *pool)
 {
-    struct pool_status *status = calloc(1, sizeof(*status));
-    ASSERT(status != NULL);
+    struct pool_status *status = session_take(sizeof(*status));
     if (succeeds(session, pool_status(pool, status), "status") && status->replay_bytes > session->replayed_max)
         session->replayed_max = status->replay_bytes;
     free(status);
@@ -201,6 +210,8 @@ static bool compare_all(struct session *session, struct pool *pool, struct volum
         return false;
     if (session_works(session, WORK_REKEYS))
         rekeys_compare(session, pool);
+    if (session_works(session, WORK_RECORDS))
+        records_judge(session, pool);
     bool beside = session_works(session, WORK_HASTE) && session->round % 2 == 0;
     if (!(beside ? compare_beside_merges : compare)(session, pool, volumes))
         return false;
@@ -251,18 +262,23 @@ void child_populate(struct session *session)
 
 static void work(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
-    struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread, scrubs_thread, rekeys_thread;
+    struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread, scrubs_thread, rekeys_thread,
+        locks_thread;
     struct worker *workers[WORKERS_MAX];
     struct lives_run lives = {session, pool};
     struct families_run families = {session, pool};
     struct filler_run filler = {session, pool};
     struct scrubs_run scrubs = {session, pool};
     struct rekeys_run rekeys = {session, pool};
+    struct locks_run locks = {session, pool};
     struct mutex shared;
     unsigned count = session->settings.workers;
+    struct volume *own[WORKERS_MAX][VOLUMES] = {{NULL}};
     mutex_init(&shared, RANK_SERVER);
-    for (unsigned w = 0; w < count; w++)
-        workers[w] = worker_create(session, volumes, &shared, w);
+    for (unsigned w = 0; w < count; w++) {
+        bool apart = session_works(session, WORK_APART) && open_volumes(session, pool, own[w]);
+        workers[w] = worker_create(session, apart ? own[w] : volumes, &shared, w);
+    }
     atomic_store(&session->phase, PHASE_WORKING);
     for (unsigned w = 0; w < count; w++)
         succeed(thread_start(&threads[w], "worker", worker_run, workers[w]), "start a thread");
@@ -272,6 +288,8 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
         succeed(thread_start(&scrubs_thread, "scrubs", scrubs_run, &scrubs), "start a thread");
     if (session_works(session, WORK_REKEYS))
         succeed(thread_start(&rekeys_thread, "rekeys", rekeys_run, &rekeys), "start a thread");
+    if (session_works(session, WORK_LOCKS))
+        succeed(thread_start(&locks_thread, "locks", locks_run, &locks), "start a thread");
     if (session->settings.fills) {
         succeed(thread_start(&filler_thread, "filler", filler_run, &filler), "start a thread");
         thread_join(&filler_thread);
@@ -280,13 +298,29 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
         thread_join(&scrubs_thread);
     if (session_works(session, WORK_REKEYS))
         thread_join(&rekeys_thread);
+    if (session_works(session, WORK_LOCKS))
+        thread_join(&locks_thread);
     thread_join(&lives_thread);
     thread_join(&families_thread);
     for (unsigned w = 0; w < count; w++) {
         thread_join(&threads[w]);
         worker_destroy(workers[w]);
     }
+    for (unsigned w = 0; w < count; w++)
+        volumes_close(own[w]);
     mutex_deinit(&shared);
+}
+
+/* Locks the pool, with nobody at work, and unlocks it. */
+static void lock_and_unlock(struct session *session, struct pool *pool, struct volume *volumes[VOLUMES], bool compared)
+{
+    atomic_store(&session->locking, false);
+    atomic_store(&session->over, false);
+    lock_be_refused(pool);
+    atomic_store(&session->phase, PHASE_CLOSING);
+    volumes_close(volumes);
+    lock_pool(session, pool, compared);
+    open_pool(session, pool);
 }
 
 /* A group that went out of service is opened again, and then everything is as after a crash of the process alone. */
@@ -295,10 +329,16 @@ void child_work(struct session *session)
     child_begin(session);
     do {
         struct volume *volumes[VOLUMES] = {NULL};
-        struct pool *pool = open_pool(session);
+        struct pool *pool = open_pool(session, NULL);
         bool compared = compare_all(session, pool, volumes);
         if (compared)
             work(session, pool, volumes);
+        while (locks_wanted(session)) {
+            lock_and_unlock(session, pool, volumes, compared);
+            compared = compare_all(session, pool, volumes);
+            if (compared)
+                work(session, pool, volumes);
+        }
         close_pool(session, pool, volumes, compared);
     } while (atomic_load(&session->over) && !atomic_load(&session->stop));
 }
@@ -308,7 +348,7 @@ void child_compare(struct session *session)
     struct volume *volumes[VOLUMES] = {NULL};
     child_begin(session);
     plant = PLANT_NONE;
-    struct pool *pool = open_pool(session);
+    struct pool *pool = open_pool(session, NULL);
     bool compared = compare_all(session, pool, volumes);
     close_pool(session, pool, volumes, compared);
 }
@@ -318,7 +358,7 @@ void child_look(struct session *session)
     struct volume *volumes[VOLUMES] = {NULL};
     child_begin(session);
     plant = PLANT_NONE;
-    compare_all(session, open_pool(session), volumes);
+    compare_all(session, open_pool(session, NULL), volumes);
 }
 
 static void print_finding(const char *sentence, void *context)

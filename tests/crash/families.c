@@ -57,15 +57,20 @@ bool families_know(const char *name)
 }
 
 /* What one has of another it has at the same place. */
-static const struct cell *written_to(const struct session *session, uint64_t block)
+static const struct cell *written_to(const struct session *session, unsigned family, uint64_t block)
 {
-    return &session->families.versions[0][OBJECT].cells[block];
+    return &session->families.versions[family][OBJECT].cells[block];
 }
 
-bool families_wrote(const struct session *session, uint64_t block, uint64_t hash)
+bool families_wrote(const struct session *session, unsigned family, uint64_t block, uint64_t hash)
 {
-    return hash == content_hash(zeros, BLOCK) ||
-           (block < FAMILY_BLOCKS && cell_wrote(written_to(session, block), &session->clock, hash));
+    if (hash == content_hash(zeros, BLOCK))
+        return true;
+    unsigned sources = family == FAMILIES ? ~0u : session->families.sources[family] | 1u << family;
+    for (unsigned f = 0; f < FAMILIES && block < FAMILY_BLOCKS; f++)
+        if ((sources >> f & 1) != 0 && cell_wrote(written_to(session, f, block), &session->clock, hash))
+            return true;
+    return false;
 }
 
 /* ---- calls -------------------------------------------------------------------------------------------------------- */
@@ -128,6 +133,14 @@ void family_changes_end(struct session *session, unsigned count, enum error erro
     atomic_fetch_add(&session->promises, 1);
 }
 
+static enum error create(struct pool *pool, const char *name, const struct version_state *state, struct uuid *uuid)
+{
+    uint64_t bytes = state->blocks * BLOCK, reserved = state->reserved * BLOCK;
+    if (state->hosts)
+        return object_create_hosting(pool, name, bytes, reserved, FAMILY_HOSTS, uuid);
+    return reserved != 0 ? object_create_reserved(pool, name, bytes, reserved, uuid) : object_create(pool, name, bytes, uuid);
+}
+
 static void object_begin(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
 {
     char name[VERSION_NAME_SIZE];
@@ -135,9 +148,30 @@ static void object_begin(struct session *session, struct pool *pool, unsigned fa
     unsigned count = 0;
     uint64_t blocks = 1 + dice_below(dice, FAMILY_BLOCKS);
     version_name(family, OBJECT, name);
-    state_copy(session, family_change_add(session, &count, family, OBJECT), &(struct version_state){0}, blocks);
+    struct version_state *next = family_change_add(session, &count, family, OBJECT);
+    state_copy(session, next, &(struct version_state){0}, blocks);
+    if (session_works(session, WORK_KEEPS)) {
+        next->reserved = dice_percent(dice, 40) ? dice_below(dice, blocks + 1) : 0;
+        next->hosts = dice_percent(dice, 40);
+    }
     family_changes_begin(session, count);
-    family_changes_end(session, count, object_create(pool, name, blocks * BLOCK, &uuid), "create of a family's object");
+    family_changes_end(session, count, create(pool, name, next, &uuid), "create of a family's object");
+}
+
+/* Says of what it is the disk, or that it is none any more. */
+static void object_tag(struct session *session, struct pool *pool, unsigned family)
+{
+    char name[VERSION_NAME_SIZE];
+    unsigned count = 0;
+    const struct version_state *object = version_of(session, family, OBJECT);
+    version_name(family, OBJECT, name);
+    struct version_state *next = family_change_add(session, &count, family, OBJECT);
+    *next = *object;
+    next->hosts = !object->hosts;
+    family_changes_begin(session, count);
+    enum error error = object_set_hosts(pool, name, next->hosts ? FAMILY_HOSTS : NULL);
+    atomic_fetch_add(&session->done[DONE_TAGS], error == ERROR_NONE);
+    family_changes_end(session, count, error, "tag of a disk");
 }
 
 /* With its snapshots. */
@@ -172,6 +206,7 @@ static void object_size(struct session *session, struct pool *pool, unsigned fam
     struct version_state *next = family_change_add(session, &count, family, OBJECT);
     state_copy(session, next, now, blocks);
     next->reserved = now->reserved == now->blocks ? blocks : MIN(now->reserved, blocks); /* a whole one stays so */
+    next->hosts = now->hosts;
     family_changes_begin(session, count);
     enum error error = object_resize(pool, name, blocks * BLOCK, blocks < now->blocks);
     /* A shrink that found no space to free what it cut off has shrunk all the same. */
@@ -247,20 +282,54 @@ static void snapshot_remove(struct session *session, struct pool *pool, unsigned
     family_changes_end(session, count, error, "delete of a snapshot");
 }
 
-void object_go_back(struct session *session, struct pool *pool, unsigned family, unsigned version)
+/* To a snapshot; what it held becomes the snapshot `keep`, or is gone (0). */
+static void go_back(struct session *session, struct pool *pool, unsigned family, unsigned version, unsigned keep)
 {
-    char name[VERSION_NAME_SIZE];
+    char name[VERSION_NAME_SIZE], kept[16];
     unsigned count = 0;
     if (version == 0)
         return;
-    const struct version_state *snapshot = version_of(session, family, version);
+    const struct version_state *snapshot = version_of(session, family, version), *object = version_of(session, family, OBJECT);
     version_name(family, version, name);
+    snprintf(kept, sizeof(kept), "s%u", keep);
+    if (keep != 0) {
+        struct version_state *made = family_change_add(session, &count, family, keep);
+        state_copy(session, made, object, object->blocks);
+        made->age = ++session->families.ages;
+    }
     struct version_state *next = family_change_add(session, &count, family, OBJECT);
     state_copy(session, next, snapshot, snapshot->blocks);
-    next->reserved = MIN(version_of(session, family, OBJECT)->reserved, snapshot->blocks);
+    next->reserved = MIN(object->reserved, snapshot->blocks);
+    next->hosts = object->hosts;
     next->same_age = snapshot->age;
     family_changes_begin(session, count);
-    family_changes_end(session, count, object_rollback(pool, name, NULL, true), "rollback");
+    enum error error = object_rollback(pool, name, keep != 0 ? kept : NULL, keep == 0);
+    atomic_fetch_add(&session->done[DONE_KEPT], keep != 0 && error == ERROR_NONE);
+    family_changes_end(session, count, error, "rollback");
+}
+
+void object_go_back(struct session *session, struct pool *pool, unsigned family, unsigned version)
+{
+    go_back(session, pool, family, version, 0);
+}
+
+/* A number that no snapshot of it has; 0: there is none. */
+static unsigned draw_free_version(struct session *session, unsigned family, struct dice *dice)
+{
+    unsigned first = (unsigned)dice_below(dice, family_versions(session));
+    for (unsigned i = 0; i < family_versions(session); i++) {
+        unsigned version = (first + i) % family_versions(session);
+        if (version != OBJECT && !version_of(session, family, version)->exists)
+            return version;
+    }
+    return 0;
+}
+
+static void object_go_back_keeping(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
+{
+    unsigned version = draw_snapshot(session, family, dice), keep = draw_free_version(session, family, dice);
+    if (keep != 0)
+        go_back(session, pool, family, version, keep);
 }
 
 /* Of an object or of a snapshot. */
@@ -273,6 +342,7 @@ static void clone_make(struct session *session, struct pool *pool, unsigned from
     version_name(from, version, name);
     version_name(to, OBJECT, new_name);
     state_copy(session, family_change_add(session, &count, to, OBJECT), source, source->blocks);
+    session->families.sources[to] |= session->families.sources[from] | 1u << from;
     family_changes_begin(session, count);
     family_changes_end(session, count, object_clone(pool, name, new_name, &uuid), "clone");
 }
@@ -284,7 +354,7 @@ static void answer(struct request *request, void *context)
     (void)request, (void)context;
 }
 
-enum error blocks_change(struct session *session, struct volume *volume, struct version_state *object,
+enum error blocks_change(struct session *session, struct volume *volume, unsigned family, struct version_state *object,
                          struct dice *dice)
 {
     unsigned char contents[RUN_BLOCKS * BLOCK] = {0};
@@ -304,7 +374,7 @@ enum error blocks_change(struct session *session, struct volume *volume, struct 
         content_fill(dice, contents, count * BLOCK);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t hash = content_hash(contents + i * BLOCK, BLOCK);
-        cell_note(written_to(session, first + i), &session->clock, hash);
+        cell_note(written_to(session, family, first + i), &session->clock, hash);
         versions[i] = cell_begin(&object->cells[first + i], &session->clock, hash);
     }
     volume_execute(volume, &request, 1, answer, NULL);
@@ -385,7 +455,7 @@ static void object_change(struct session *session, struct pool *pool, struct vol
 {
     struct version_state *object = version_of(session, family, OBJECT);
     error_forget();
-    enum error error = blocks_change(session, volume, object, dice);
+    enum error error = blocks_change(session, volume, family, object, dice);
     if (error == ERROR_NO_SPACE && object->reserved == object->blocks && !session_met(TROUBLE_SPACE) &&
         !damage_took_space(pool->group))
         fail("family-%u is reserved as a whole, and a write to it found no space: %s", family, error_sentence(error));
@@ -448,7 +518,8 @@ static void object_hold_space(struct session *session, struct pool *pool, unsign
 /* One of what this thread has to do beside. */
 static enum work draw_work(const struct session *session, struct dice *dice)
 {
-    static const enum work works[] = {WORK_DEEP, WORK_GUARDS, WORK_DIFFERENCES, WORK_IMPORTS, WORK_RESERVES};
+    static const enum work works[] = {WORK_DEEP, WORK_GUARDS, WORK_DIFFERENCES, WORK_IMPORTS, WORK_RESERVES, WORK_KEEPS,
+                                      WORK_EXPORTS};
     enum work has[COUNT_OF(works)];
     size_t count = 0;
     for (size_t i = 0; i < COUNT_OF(works); i++)
@@ -474,6 +545,10 @@ static bool live_more(struct session *session, struct pool *pool, unsigned famil
         difference_look(session, pool, family, dice);
     else if (work == WORK_IMPORTS)
         import_step(session, pool, family, dice);
+    else if (work == WORK_EXPORTS)
+        export_look(session, pool, family, dice);
+    else if (work == WORK_KEEPS)
+        dice_percent(dice, 40) ? object_tag(session, pool, family) : object_go_back_keeping(session, pool, family, dice);
     else
         object_hold_space(session, pool, family, dice);
     return true;

@@ -21,7 +21,8 @@ bool families_compare(struct session *session, struct pool *pool);
 
 /* Whether an object of that name may exist. */
 bool families_know(const char *name);
-/* Whether such a content was ever written there to any of them; only where the model keeps that. */
-bool families_wrote(const struct session *session, uint64_t block, uint64_t hash);
+/* Whether such a content was ever written there to a family, or to one of which it is a clone (FAMILIES: to any); only where
+ * the model keeps that. */
+bool families_wrote(const struct session *session, unsigned family, uint64_t block, uint64_t hash);
 
 #endif

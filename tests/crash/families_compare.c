@@ -11,7 +11,7 @@
 #include "tests/crash/versions.h"
 
 struct found_version {
-    bool exists, hold;
+    bool exists, hold, hosts;
     uint64_t blocks, reserved, locked_until;
     struct uuid identity;
 };
@@ -42,6 +42,7 @@ static void find_all(struct pool *pool, struct found *found)
             find_one(found, objects[i].name, OBJECT,
                      (struct found_version){.exists = true,
                                             .blocks = objects[i].size / BLOCK,
+                                            .hosts = strcmp(objects[i].hosts, FAMILY_HOSTS) == 0,
                                             .reserved = objects[i].reserved / BLOCK});
     free(objects);
     succeed(snapshot_list(pool, NULL, NULL, &snapshots, &count), "list of snapshots");
@@ -66,6 +67,7 @@ static bool state_is(const struct found *found, unsigned family, unsigned versio
 {
     const struct found_version *is = &found->versions[family][version];
     bool same = is->blocks == state->blocks && is->reserved == state->reserved && is->hold == state->hold &&
+                is->hosts == state->hosts &&
                 is->locked_until == state->locked_until && uuid_equal(is->identity, state->identity);
     return is->exists == state->exists && (!state->exists || same);
 }
@@ -119,9 +121,9 @@ static bool settle_changes(struct session *session, struct pool *pool, const str
 
 static void print_state(const char *what, const struct found_version *is)
 {
-    fprintf(stderr, "    %s: %s, %llu blocks, %llu of them reserved, %sheld, locked until %llu\n", what,
+    fprintf(stderr, "    %s: %s, %llu blocks, %llu of them reserved, %sheld, locked until %llu, %s\n", what,
             is->exists ? "there" : "absent", (unsigned long long)is->blocks, (unsigned long long)is->reserved,
-            is->hold ? "" : "not ", (unsigned long long)is->locked_until);
+            is->hold ? "" : "not ", (unsigned long long)is->locked_until, is->hosts ? "a disk of a provider" : "no disk of one");
 }
 
 static bool version_compare(struct session *session, struct pool *pool, const struct found *found, unsigned family,
@@ -135,6 +137,7 @@ static bool version_compare(struct session *session, struct pool *pool, const st
         print_state("found", &found->versions[family][version]);
         print_state("was", &(struct found_version){.exists = state->exists,
                                                    .hold = state->hold,
+                                                   .hosts = state->hosts,
                                                    .blocks = state->blocks,
                                                    .reserved = state->reserved,
                                                    .locked_until = state->locked_until});

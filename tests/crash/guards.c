@@ -9,11 +9,12 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "tests/crash/lives.h"
 #include "tests/crash/versions.h"
 
 #define GUARD_PERCENT  12
 #define CLOCK_PERCENT  25
-#define CLOCK_SET_MAX  86400 /* seconds, either way: no trash is emptied in less than days */
+#define CLOCK_SET_MAX  86400 /* seconds, either way: no trash is emptied in less than days (lives.c sets it by weeks) */
 #define LOCK_SHORT_MAX 40
 #define LOCK_SOON      2 /* what is locked for less may be refused */
 
@@ -31,6 +32,13 @@ void guards_opened(struct session *session)
         return;
     session->opened.end = clock_monotonic();
     session->opened.wall_most = clock_seconds();
+}
+
+void guards_set_clock(struct session *session, int64_t seconds)
+{
+    lives_note_time(session);
+    session_clock_set(seconds);
+    lives_note_time(session);
 }
 
 static uint64_t time_least(const struct session *session)
@@ -145,7 +153,7 @@ static void protect(struct session *session, struct pool *pool, unsigned family,
 void guard_change(struct session *session, struct pool *pool, unsigned family, struct dice *dice)
 {
     if (session_clock_set != NULL && dice_percent(dice, CLOCK_PERCENT))
-        session_clock_set((int64_t)dice_below(dice, 2 * CLOCK_SET_MAX) - CLOCK_SET_MAX);
+        guards_set_clock(session, (int64_t)dice_below(dice, 2 * CLOCK_SET_MAX) - CLOCK_SET_MAX);
     else
         protect(session, pool, family, dice);
 }

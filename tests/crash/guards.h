@@ -7,5 +7,7 @@
 /* Before and after each open of the pool. */
 void guards_opening(struct session *session);
 void guards_opened(struct session *session);
+/* So many seconds from what it would be. */
+void guards_set_clock(struct session *session, int64_t seconds);
 
 #endif

@@ -194,7 +194,7 @@ static void write_some(struct session *session, struct pool *pool, struct import
     if (!succeeds(session, volume_open(pool, name, false, &volume), "open of an import"))
         return;
     for (uint64_t writes = 1 + dice_below(dice, 5); writes > 0 && !atomic_load(&session->over); writes--)
-        (void)blocks_change(session, volume, &import->state, dice);
+        (void)blocks_change(session, volume, import->family, &import->state, dice);
     volume_close(volume);
     began = clock_tick(&session->clock);
     if (atomic_load(&session->over) || !version_hashes(session, pool, name, import->state.blocks, false, hashes))
@@ -238,6 +238,7 @@ static void finish(struct session *session, struct pool *pool, struct import_mod
     struct version_state *target = family_change_add(session, &count, import->family, OBJECT);
     state_copy(session, target, &import->state, import->state.blocks);
     target->reserved = MIN(version_of(session, import->family, OBJECT)->reserved, target->blocks);
+    target->hosts = version_of(session, import->family, OBJECT)->hosts;
     target->same_age = made->age;
     family_changes_begin(session, count);
     atomic_store(&import->phase, IMPORT_FINISHING);

@@ -9,6 +9,9 @@
  * drops whole subtrees, and what is released takes many merges. Merges are asked for here too: a life of seconds would
  * see few.
  *
+ * Where the clock is set by weeks (WORK_EXPIRES), one in the trash may be gone once its time came, and never before. That it
+ * went is believed of a restart alone: the pool may say so before it is durable.
+ *
  * One thread changes lives; it needs no lock.
  */
 #include "tests/crash/lives.h"
@@ -24,13 +27,18 @@
 #include "tests/crash/content.h"
 #include "tests/crash/families.h"
 #include "tests/crash/filler.h"
+#include "tests/crash/guards.h"
 #include "tests/crash/imports.h"
 #include "tests/crash/random.h"
+#include "tests/crash/records.h"
 
 #define NAME_SIZE     32
 #define LIFE_RUN      8    /* blocks written together */
 #define STRIDE_FAR    5003 /* blocks: 48 of them reach over eight nodes of 128 leaves */
 #define MERGE_PERCENT 8
+#define CLOCK_PERCENT 25
+#define TRASH_TIME    (UINT64_C(7) * 86400) /* seconds, where the conf says nothing */
+#define RECORDS_PERCENT 10
 
 static const unsigned char zeros[BLOCK];
 
@@ -64,9 +72,30 @@ static void settle_from(struct session *session, struct life *life, uint64_t fir
 /* ---- changing ------------------------------------------------------------------------------------------------------
  */
 
+void lives_note_time(struct session *session)
+{
+    uint64_t now = clock_seconds();
+    for (unsigned i = 0; i < LIVES; i++) {
+        struct life *life = &session->lives[i];
+        life->latest = MAX(life->latest, now);
+        if (atomic_load(&life->current) & LIFE_PENDING)
+            life->purge_at = MIN(life->purge_at, now + TRASH_TIME);
+    }
+}
+
+/* Whether the janitor may have freed it. */
+static bool may_have_expired(const struct session *session, const struct life *life)
+{
+    return session_works(session, WORK_EXPIRES) && MAX(life->latest, clock_seconds()) >= life->purge_at;
+}
+
 static void life_begin(struct session *session, struct life *life, struct life_state next)
 {
     unsigned current = atomic_load(&life->current);
+    if (next.kind == LIFE_TRASHED) {
+        life->latest = clock_seconds();
+        life->purge_at = life->latest + TRASH_TIME;
+    }
     life->states[1 - current] = next;
     atomic_store(&life->current, current | LIFE_PENDING);
     atomic_fetch_add(&session->calls, 1);
@@ -79,7 +108,8 @@ static bool life_end(struct session *session, struct life *life, enum error erro
     unsigned current = atomic_load(&life->current) & ~LIFE_PENDING;
     char call[64];
     snprintf(call, sizeof(call), "%s of life %u", what, (unsigned)(life - session->lives));
-    if (error != ERROR_NO_SPACE && error != ERROR_BUSY && !succeeds(session, error, call) &&
+    bool expired = error == ERROR_NOT_FOUND && life->states[current].kind == LIFE_TRASHED && may_have_expired(session, life);
+    if (error != ERROR_NO_SPACE && error != ERROR_BUSY && !expired && !succeeds(session, error, call) &&
         atomic_load(&session->over))
         return false;
     if (error != ERROR_NONE) {
@@ -322,8 +352,7 @@ static void live(struct session *session, struct pool *pool, struct life *life, 
 
 static void note_status(struct session *session, struct pool *pool)
 {
-    struct pool_status *status = calloc(1, sizeof(*status));
-    ASSERT(status != NULL);
+    struct pool_status *status = session_take(sizeof(*status));
     bool told = succeeds(session, pool_status(pool, status), "status");
     if (told)
         atomic_store(&session->ample, !session->settings.fills && status->free_bytes > status->capacity_bytes / 2);
@@ -351,6 +380,10 @@ void lives_run(void *argument)
     while (!atomic_load(&session->stop) && !atomic_load(&session->over)) {
         live(session, run->pool, &session->lives[dice_below(&dice, LIVES)], &dice);
         note_status(session, run->pool);
+        if (session_works(session, WORK_EXPIRES) && session_clock_set != NULL && dice_percent(&dice, CLOCK_PERCENT))
+            guards_set_clock(session, (int64_t)dice_below(&dice, 2 * TRASH_TIME));
+        if (session_works(session, WORK_RECORDS) && dice_percent(&dice, RECORDS_PERCENT) && !atomic_load(&session->over))
+            records_judge(session, run->pool);
         if (dice_percent(&dice, MERGE_PERCENT))
             lives_merge(session, run->pool);
         clock_sleep(dice_below(&dice, pause));
@@ -392,11 +425,16 @@ static void print_state(const char *what, struct life_state state)
             (unsigned long long)state.blocks);
 }
 
-static void judge_state(const struct session *session, const struct life *life, struct life_state found)
+static void judge_state(struct session *session, const struct life *life, struct life_state found)
 {
     unsigned current = atomic_load(&life->current);
     bool pending = (current & LIFE_PENDING) != 0;
     current &= ~LIFE_PENDING;
+    bool trashed = life->states[current].kind == LIFE_TRASHED || (pending && life->states[1 - current].kind == LIFE_TRASHED);
+    if (found.kind == LIFE_ABSENT && trashed && may_have_expired(session, life)) {
+        atomic_fetch_add(&session->done[DONE_EXPIRED], 1);
+        return;
+    }
     if (states_agree(found, life->states[current]) || (pending && states_agree(found, life->states[1 - current])))
         return;
     print_state("found", found);

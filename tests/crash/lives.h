@@ -15,6 +15,9 @@ uint64_t life_bytes(const struct session *session, const struct life *life, uint
 /* Until the session stops. */
 void lives_run(void *run);
 
+/* The clock that can be set is about to be, or was. */
+void lives_note_time(struct session *session);
+
 /* Everything that was committed goes into the trees now. False where the group went out of service, as below. */
 bool lives_merge(struct session *session, struct pool *pool);
 

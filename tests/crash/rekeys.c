@@ -6,6 +6,8 @@
  * Data keys change too, one deep rekey after the other: where one was begun, and a kill may have ended it at any moment, the next
  * life goes on with it. What is told of slots must fit: each device has one current key, and nothing but that once all is done.
  * That what is stored is still there, every comparison shows; that no key is used twice for a block, the simulator (uses.c).
+ * One that was told to wait waits behind a restart too, since orders are kept before they are answered; where it is to be
+ * awaited it is told to go on at once. Old keys are retired; that nothing needed them, every restart shows.
  *
  * One thread. The bounds are set before a call, so a kill at any point is harmless.
  */
@@ -23,6 +25,9 @@
 #define NEW_ROOT_PERCENT 25
 #define SWAP_PERCENT     40
 #define DEEP_PERCENT     50
+#define ORDER_PERCENT    35 /* of what is done: a deep rekey is told to wait, or to go on */
+#define RETIRE_PERCENT   15
+#define DESTROY_PERCENT  70
 #define SLOW_PERCENT     50
 #define SLOW_RATE        (UINT64_C(8) << 20)
 #define DEEP_LOOK        (50 * CLOCK_MILLISECOND)
@@ -114,12 +119,67 @@ static void deep_await(struct session *session, struct pool *pool)
         clock_sleep(DEEP_LOOK);
 }
 
+static void possible_add(struct session *session, enum deep_rekey_state state)
+{
+    session->keys.deep_possible |= 1u << state;
+    if (state == DEEP_REKEY_RUNNING || state == DEEP_REKEY_COMPLETE)
+        session->keys.deep_possible |= 1u << DEEP_REKEY_COMPLETE | 1u << DEEP_REKEY_NONE;
+}
+
+/* An order that fits must be obeyed, and one that does not refused; meanwhile it may have come to its end. */
+static void deep_order(struct session *session, struct pool *pool, bool pauses)
+{
+    struct deep_rekey_status before;
+    if (!succeeds(session, pool_deep_rekey_status(pool, &before), "status of a deep rekey"))
+        return;
+    enum deep_rekey_state from = pauses ? DEEP_REKEY_RUNNING : DEEP_REKEY_PAUSED;
+    possible_add(session, pauses ? DEEP_REKEY_PAUSED : DEEP_REKEY_RUNNING);
+    enum error error = pauses ? pool_deep_rekey_pause(pool) : pool_deep_rekey_resume(pool);
+    if (error != ERROR_NOT_FOUND && !succeeds(session, error, pauses ? "pause of a deep rekey" : "resume of a deep rekey"))
+        return;
+    if ((error == ERROR_NONE && before.state != from) || (error == ERROR_NOT_FOUND && before.state == from && !pauses))
+        fail("a deep rekey in state %d is told to %s: %s", (int)before.state, pauses ? "wait" : "go on", error_name(error));
+    if (error != ERROR_NONE)
+        return;
+    atomic_fetch_add(&session->done[DONE_ORDERS], 1);
+    session->keys.deep_possible = 0;
+    possible_add(session, pauses ? DEEP_REKEY_PAUSED : DEEP_REKEY_RUNNING);
+}
+
+static void deep_orders(struct session *session, struct pool *pool, struct dice *dice)
+{
+    bool pauses = dice_percent(dice, 50);
+    deep_order(session, pool, pauses);
+    if (pauses && session->settings.awaits_deep && !atomic_load(&session->over)) {
+        deep_order(session, pool, false);
+        deep_await(session, pool);
+    }
+}
+
+/* What is in force is never among them. A file can only be destroyed. */
+static void retire(struct session *session, struct pool *pool, struct dice *dice)
+{
+    struct pool_retire_options options = {.destroy = dice_percent(dice, DESTROY_PERCENT)};
+    struct pool_key_status status;
+    uint64_t retired = 0;
+    enum error error = pool_key_retire(pool, &options, &retired);
+    bool refused = error == ERROR_BUSY || error == ERROR_NOT_FOUND || (error == ERROR_INVALID && !options.destroy);
+    if (!refused && !succeeds(session, error, "end of old keys"))
+        return;
+    succeed(pool_key_status(pool, &status), "status of keys");
+    if (error == ERROR_NONE && (retired == 0 || (options.destroy && status.retained_count > POOL_RETAINED_MAX - 1)))
+        fail("%llu old keys were ended, and %zu are left", (unsigned long long)retired, status.retained_count);
+    atomic_fetch_add(&session->done[DONE_RETIRED], retired);
+    (void)in_force(&session->keys, pool, "after the end of old ones");
+}
+
 static void deep_rekey(struct session *session, struct pool *pool, struct dice *dice)
 {
     struct pool_rekey_options options = {0};
     bool under_way = slots_judge(session, pool), one_dek = session->keys.one_dek;
     session->keys.one_dek = false;
     session->keys.doing = KEYS_DEEP;
+    possible_add(session, DEEP_REKEY_RUNNING);
     enum error error = pool_deep_rekey(pool, &options, dice_percent(dice, session->settings.awaits_deep ? 0 : SLOW_PERCENT) ? SLOW_RATE : 0);
     session->keys.doing = KEYS_STAND;
     session->keys.one_dek = error == ERROR_BUSY && one_dek;
@@ -139,7 +199,11 @@ void rekeys_run(void *argument)
     struct dice dice = {session->settings.seed * 86028121 + session->round + atomic_load(&session->clock.now)};
     while (!atomic_load(&session->stop) && !atomic_load(&session->over)) {
         bool swaps = dice_percent(&dice, SWAP_PERCENT);
-        if (dice_percent(&dice, DEEP_PERCENT))
+        if (dice_percent(&dice, ORDER_PERCENT))
+            deep_orders(session, run->pool, &dice);
+        else if (dice_percent(&dice, RETIRE_PERCENT))
+            retire(session, run->pool, &dice);
+        else if (dice_percent(&dice, DEEP_PERCENT))
             deep_rekey(session, run->pool, &dice);
         else
             rekey(session, run->pool, (struct pool_rekey_options){.new_root = dice_percent(&dice, NEW_ROOT_PERCENT)}, swaps);
@@ -160,6 +224,12 @@ void rekeys_compare(struct session *session, struct pool *pool)
     succeed(pool_key_status(pool, &status), "status of keys");
     if (!succeeds(session, pool_deep_rekey_status(pool, &deep), "status of a deep rekey"))
         return;
+    unsigned possible = session->keys.deep_possible;
+    bool forgets = deep.state == DEEP_REKEY_RUNNING && session_met(TROUBLE_MEMORY); /* orders that it could not read */
+    if (possible != 0 && (possible >> deep.state & 1) == 0 && !forgets)
+        fail("a deep rekey is in state %d, and must not be (%x)", (int)deep.state, possible);
+    session->keys.deep_possible = 0;
+    possible_add(session, deep.state);
     session_keys_judge(pool, &status, deep.state == DEEP_REKEY_NONE);
     session->keys.whole = true;
     session->keys.one_dek |= deep.state == DEEP_REKEY_NONE;

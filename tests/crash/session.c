@@ -3,9 +3,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 #define AGAIN_PAUSE (20 * CLOCK_MILLISECOND)
 
@@ -87,6 +89,17 @@ void succeed(enum error error, const char *what)
 {
     if (error != ERROR_NONE)
         fail("%s: %s: %s", what, error_name(error), error_sentence(error));
+}
+
+_Thread_local bool session_takes;
+
+void *session_take(size_t size)
+{
+    session_takes = true;
+    void *taken = calloc(1, size);
+    session_takes = false;
+    ASSERT(taken != NULL);
+    return taken;
 }
 
 bool succeeds(struct session *session, enum error error, const char *what)

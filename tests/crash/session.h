@@ -55,7 +55,14 @@ enum work {
     WORK_REPEATS = 128,   /* contents come again and again */
     WORK_ALL = 255,
     WORK_REKEYS = 512,    /* keys change (rekeys.h) */
-    WORK_HASTE = 256      /* merges run while all is compared; what a crash left half done is gone on with at once */
+    WORK_HASTE = 256,     /* merges run while all is compared; what a crash left half done is gone on with at once */
+    WORK_KEEPS = 1024,    /* rollbacks keep what was; objects are made with space, and as disks of key providers */
+    WORK_LOCKS = 2048,    /* the pool is locked and unlocked (locks.c) */
+    WORK_EXPORTS = 4096,  /* snapshots become streams, which are read (exports.c) */
+    WORK_EXPIRES = 8192,  /* the clock is set by weeks, and the trash empties itself */
+    WORK_RECORDS = 16384, /* audit and known damage are read (records.c) */
+    WORK_APART = 32768,   /* each worker has volumes of its own */
+    WORK_LATER = WORK_KEEPS | WORK_LOCKS | WORK_EXPORTS | WORK_EXPIRES | WORK_RECORDS | WORK_APART
 };
 
 struct settings {
@@ -87,6 +94,8 @@ struct life_state {
 
 struct life {
     struct life_state states[2];
+    /* Of one in the trash, seconds since 1970: when it is purged, at the earliest; the latest time since it came there. */
+    uint64_t purge_at, latest;
     _Atomic unsigned current; /* index of the state, and LIFE_PENDING where the other may have come about */
     struct cell cells[LIFE_BLOCKS];
 };
@@ -94,7 +103,7 @@ struct life {
 
 /* An object with snapshots, some of them clones of each other (families.h). */
 struct version_state {
-    bool exists, hold;
+    bool exists, hold, hosts;
     uint64_t blocks, reserved; /* of it */
     uint64_t locked_until;     /* seconds since 1970; 0: not */
     uint64_t age;      /* of a snapshot: rises in the order in which they were made */
@@ -111,6 +120,7 @@ struct families {
     } changes[FAMILY_CHANGES];
     _Atomic unsigned changes_count; /* of a call under way: all of them come about, or none */
     uint64_t ages;
+    unsigned sources[FAMILIES]; /* a bit for each family of which it is, or once was, a clone or a clone's clone */
 };
 
 enum import_phase { IMPORT_NONE, IMPORT_BEGINNING, IMPORT_OPEN, IMPORT_FINISHING, IMPORT_LEAVING };
@@ -136,10 +146,16 @@ struct scrub_model {
     uint64_t damages;  /* that were known when the pool was opened */
 };
 
+/* What the audit had, at least. */
+struct audit_model {
+    uint64_t entries;
+};
+
 /* Of the key in force, what a restart may find; 0: any. */
 struct key_model {
     uint64_t least, most;
     unsigned provider_of_least, provider_of_most; /* whose these are, as rekeys.c counts providers */
+    unsigned deep_possible; /* a bit for each state of a deep rekey that a restart may find; 0: any */
     int doing;    /* an enum key_work */
     bool whole;   /* the last change was answered well, or an open ended it: no other key opens anything */
     bool one_dek; /* likewise of the last deep rekey: each device has one data key */
@@ -157,6 +173,9 @@ struct volume_model {
     unsigned char shared_contents[SHARED_BLOCKS][BLOCK];
 };
 
+/* What not every session does, counted so that it is seen to be done. */
+enum done { DONE_LOCKS, DONE_EXPORTS, DONE_EXPIRED, DONE_KEPT, DONE_TAGS, DONE_RECORDS, DONE_ORDERS, DONE_RETIRED, DONES };
+
 struct session {
     struct settings settings;
     char pool[PATH_SIZE]; /* its directory */
@@ -166,15 +185,18 @@ struct session {
     _Atomic int phase;
     _Atomic bool stop, ample; /* ample: the pool is less than half full, and nobody fills it */
     _Atomic bool over;        /* the group is out of service: who works comes back, and the pool is opened again */
+    _Atomic bool locking;     /* … or it is to be locked: then that is why `over` is set */
     bool faulty;              /* requests may fail for other reasons than a full pool */
     _Atomic uint64_t requests, flushes, full, objects;
     _Atomic uint64_t calls, fillings; /* on objects and versions; until a write found no space */
+    _Atomic uint64_t done[DONES];
     _Atomic uint64_t checkpoints_open;  /* since the pool was opened */
     uint64_t checkpoints, replayed_max; /* of all rounds */
     struct volume_model volumes[VOLUMES];
     struct life lives[LIVES];
     struct import_model imports[IMPORTS];
     struct scrub_model scrub;
+    struct audit_model audit;
     struct key_model keys;
     struct opening_time opened;
     struct families families;
@@ -206,7 +228,7 @@ extern void (*session_opens)(void);
 /* Sets the clock to so many seconds from what it would be; NULL: nobody can. */
 extern void (*session_clock_set)(int64_t seconds);
 /* Whether a fault of that kind happened since the pool was opened. */
-enum trouble { TROUBLE_SPACE, /* below a device */ TROUBLE_READS };
+enum trouble { TROUBLE_SPACE, /* below a device */ TROUBLE_READS, TROUBLE_MEMORY };
 extern bool (*session_met)(enum trouble trouble);
 /* The pool was opened with that key in force; `one_dek`: and no deep rekey is under way. At first nobody looks closer. */
 extern void (*session_keys_judge)(struct pool *pool, const struct pool_key_status *status, bool one_dek);
@@ -215,6 +237,11 @@ static inline bool session_works(const struct session *session, enum work work)
 {
     return (session->settings.work & work) != 0;
 }
+
+/* Zeroed memory for the test itself, which never fails; free() it. */
+void *session_take(size_t size);
+/* It is being taken. */
+extern _Thread_local bool session_takes;
 
 /* False where a fault excuses the error; `over` is set where the group is out of service. */
 bool succeeds(struct session *session, enum error error, const char *what);

@@ -80,10 +80,14 @@ static void survey_life(struct session *session, struct pool *pool, const char *
     volume_close(volume);
 }
 
-/* Of a family, known by what was written to any of them: which version it was is not asked. */
+/* Of a family, known by what was written to it and to those of which it is a clone: which version it was is not asked. What an
+ * import writes to may be of any. */
 static void survey_version(struct session *session, struct pool *pool, const char *name, bool snapshot,
                            struct survey *survey)
 {
+    unsigned family;
+    if (sscanf(name, "family-%u", &family) != 1)
+        family = FAMILIES;
     unsigned char content[BLOCK];
     struct volume *volume;
     if (checked(volume_open(pool, name, snapshot, &volume), "open of a version") != ERROR_NONE)
@@ -94,7 +98,7 @@ static void survey_version(struct session *session, struct pool *pool, const cha
         volume_execute(volume, &request, 1, keep_error, &error);
         bool read = checked(error, "read") == ERROR_NONE;
         *(read ? &survey->read : &survey->unreadable) += 1;
-        if (read && !families_wrote(session, b, content_hash(content, BLOCK)))
+        if (read && !families_wrote(session, family, b, content_hash(content, BLOCK)))
             fail("after damage, block %llu of %s holds what was never written there", (unsigned long long)b, name);
     }
     volume_close(volume);

@@ -11,6 +11,7 @@
 
 #define VERSION_NAME_SIZE 64
 #define OBJECT            0 /* the version that can be written; behind it are snapshots */
+#define FAMILY_HOSTS      "kms:elsewhere" /* of what some objects are the disk */
 
 struct version_state *version_of(struct session *session, unsigned family, unsigned version);
 /* The object and the snapshots that it may have. */
@@ -32,8 +33,9 @@ void family_changes_apply(struct session *session, unsigned count);
 /* What a reader may see of the blocks that both have; zeros behind them. */
 void state_copy(struct session *session, struct version_state *to, const struct version_state *from, uint64_t blocks);
 
-/* A write or trim somewhere; what it came to. */
-enum error blocks_change(struct session *session, struct volume *volume, struct version_state *object, struct dice *dice);
+/* A write or trim somewhere, to a family's object or to what becomes one; what it came to. */
+enum error blocks_change(struct session *session, struct volume *volume, unsigned family, struct version_state *object,
+                         struct dice *dice);
 /* Hashes of all blocks of an object or snapshot; false where it cannot be read. */
 bool version_hashes(struct session *session, struct pool *pool, const char *name, uint64_t blocks, bool restarted,
                     uint64_t hashes[FAMILY_BLOCKS]);
@@ -70,6 +72,11 @@ void guard_change(struct session *session, struct pool *pool, unsigned family, s
 
 /* Asks what changed from a snapshot to another version, and reads both. */
 void difference_look(struct session *session, struct pool *pool, unsigned family, struct dice *dice);
+
+/* ---- exports.c ---------------------------------------------------------------------------------------------------- */
+
+/* Makes a stream of a snapshot, whole or since another one, reads it and compares. */
+void export_look(struct session *session, struct pool *pool, unsigned family, struct dice *dice);
 
 /* ---- imports.c ---------------------------------------------------------------------------------------------------- */
 

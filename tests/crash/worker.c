@@ -50,8 +50,7 @@ struct worker {
 struct worker *worker_create(struct session *session, struct volume *const volumes[VOLUMES], struct mutex *shared,
                              unsigned index)
 {
-    struct worker *worker = calloc(1, sizeof(*worker));
-    ASSERT(worker != NULL);
+    struct worker *worker = session_take(sizeof(*worker));
     worker->session = session;
     worker->shared = shared;
     worker->index = index;

@@ -140,7 +140,8 @@ bool faults_excuse(enum error error)
 bool faults_met(enum trouble trouble)
 {
     uint64_t reads = BIT(READ) | BIT(SECTOR) | BIT(GONE) | BIT(ROT) | BIT(MISREAD) | BIT(LOST) | BIT(ASTRAY) | BIT(COPY);
-    return (world->hit & (trouble == TROUBLE_SPACE ? BIT(FULL) : reads)) != 0;
+    uint64_t met[] = {[TROUBLE_SPACE] = BIT(FULL), [TROUBLE_READS] = reads, [TROUBLE_MEMORY] = BIT(ALLOCATION)};
+    return (world->hit & met[trouble]) != 0;
 }
 
 static void fault_happens(enum fault fault)

@@ -184,8 +184,7 @@ struct judging {
 
 static void judging_begin(struct judging *judging)
 {
-    judging->copy.image = malloc(SUPERBLOCK_SIZE);
-    ASSERT(judging->copy.image != NULL);
+    judging->copy.image = session_take(SUPERBLOCK_SIZE);
     judging->faulty = world->faults.at_work;
     world->faults.at_work = false;
     memset(&k_pools, 0, sizeof(k_pools));
@@ -216,9 +215,8 @@ static size_t witness_read(char text[WITNESS_MAX])
 /* As it stands in the text, whose members are sorted: those of the whole come before those of keys that are retained. */
 static bool witness_names(struct uuid *provider, uint64_t *number, uint64_t *pool_key)
 {
-    AUTO_FREE char *text = malloc(WITNESS_MAX);
+    AUTO_FREE char *text = session_take(WITNESS_MAX);
     char name[UUID_TEXT_SIZE];
-    ASSERT(text != NULL);
     if (witness_read(text) == 0)
         return false;
     const char *of_number = strstr(text, "\"kek_number\":"), *of_provider = strstr(text, "\"provider\":");
@@ -354,10 +352,9 @@ void keks_try_absent(unsigned device)
 {
     struct session *session = world->session;
     struct pool_open_options options = child_open_options(session);
-    AUTO_FREE char *before = malloc(WITNESS_MAX), *after = malloc(WITNESS_MAX);
+    AUTO_FREE char *before = session_take(WITNESS_MAX), *after = session_take(WITNESS_MAX);
     uint64_t changes = world->pending_number;
     struct pool *pool;
-    ASSERT(before != NULL && after != NULL);
     size_t size = witness_read(before);
     world->faults.back[device] = UINT64_MAX;
     enum error error = pool_open(session->pool, &options, &pool);

@@ -45,7 +45,7 @@ struct choices {
 };
 
 struct tally {
-    uint64_t seeds, failed, lives, checks, crashes[PHASES], requests, flushes, calls, fillings;
+    uint64_t seeds, failed, lives, checks, crashes[PHASES], requests, flushes, calls, fillings, done[DONES];
     uint64_t operations, reached, faults[FAULTS], opens, both_tables, points, switches, torn, lost, trace;
     struct points_tally crash_points;
     struct evil_tally evil;
@@ -111,6 +111,11 @@ static bool is_hasty(uint64_t seed)
     return seed / 16 % 2 == 1;
 }
 
+static bool does_later(uint64_t seed)
+{
+    return seed % 8 == 5 || seed % 8 == 6;
+}
+
 static void draw_world(const struct choices *choices, uint64_t seed)
 {
     world->dice.state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
@@ -129,10 +134,14 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     faults_draw();
 }
 
-/* Half of the seeds do what all do, and nothing else. */
-static unsigned work_of(uint64_t seed)
+/* Of eight seeds four do what all do, and nothing else; those of remainder 5 and 6 also what came last to the workload, and those
+ * of 6 change keys. */
+static unsigned work_of(const struct choices *choices, uint64_t seed)
 {
-    return seed % 8 < 4 ? 0 : (unsigned)(hash_mix(seed, WORK_ALL) % WORK_ALL + 1);
+    unsigned work = seed % 8 < 4 ? 0 : (unsigned)(hash_mix(seed, WORK_ALL) % WORK_ALL + 1);
+    if (does_later(seed))
+        work |= (unsigned)(hash_mix(seed, WORK_LATER) % (WORK_LATER / WORK_KEEPS) + 1) * WORK_KEEPS;
+    return work | (choices->rekeys || seed % 8 == 6 ? WORK_REKEYS : 0);
 }
 
 /* A device has a least size, so of a pool that is to be filled two are seldom. */
@@ -145,14 +154,14 @@ static unsigned draw_devices(const struct choices *choices)
 
 static struct settings draw_settings(const struct choices *choices, uint64_t seed, const char *directory)
 {
+    unsigned work = work_of(choices, seed);
     struct settings settings = {
         .seed = seed,
         .size = (choices->churn ? CHURN_MIB + world_below(3) * 8 : UINT64_C(192) + world_below(9) * 8) << 20,
         .memory = UINT64_C(52) << 20,
         .stripe_blocks = choices->points || choices->evil != 0 || choices->churn ? 64 : 0,
         .fills = choices->churn,
-        .work = work_of(seed) | (choices->churn ? WORK_RESERVES : 0) | (is_hasty(seed) ? WORK_HASTE : 0) |
-                (choices->rekeys ? WORK_REKEYS : 0),
+        .work = work | (choices->churn ? WORK_RESERVES : 0) | (is_hasty(seed) ? WORK_HASTE : 0),
         .rounds = choices->lives,
         .devices = draw_devices(choices),
         .workers = 1 + (unsigned)world_below(choices->points || choices->evil != 0 || choices->churn ? 2 : 4),
@@ -161,7 +170,7 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
         .sparing_percent =
             choices->plant == SIM_PLANT_ANSWER || world_below(3) == 0 ? 0 : 80 + (unsigned)world_below(21),
         .fingerprint = world_below(2) == 0 ? POOL_FINGERPRINT_XXH3 : POOL_FINGERPRINT_HMAC_SHA256,
-        .encryption = world_below(5) != 0 || choices->rekeys,
+        .encryption = world_below(5) != 0 || (work & WORK_REKEYS) != 0,
         .awaits_deep = choices->rekeys && choices->points,
         .verbose = choices->verbose,
         .plant = choices->plant == SIM_PLANT_ANSWER ? PLANT_EARLY_ANSWER : PLANT_NONE,
@@ -180,6 +189,8 @@ static void add_world(struct tally *tally)
     tally->flushes += atomic_load(&world->session->flushes);
     tally->calls += atomic_load(&world->session->calls);
     tally->fillings += atomic_load(&world->session->fillings);
+    for (unsigned d = 0; d < DONES; d++)
+        tally->done[d] += atomic_load(&world->session->done[d]);
     tally->operations += world->operations;
     for (unsigned f = 0; f < FAULTS; f++)
         tally->faults[f] += world->faults_done[f];
@@ -403,6 +414,20 @@ static void print_faults(const struct tally *tally)
     putchar('\n');
 }
 
+static void print_done(const struct tally *tally)
+{
+    static const char *const names[DONES] = {"locks",        "exports",        "objects that expired in the trash",
+                                             "rollbacks that kept", "tags of disks", "audits read",
+                                             "orders to deep rekeys", "old keys retired"};
+    uint64_t total = 0;
+    for (unsigned d = 0; d < DONES; d++)
+        total += tally->done[d];
+    for (unsigned d = 0; d < DONES && total != 0; d++)
+        printf("%s%llu %s", d == 0 ? "done: " : ", ", (unsigned long long)tally->done[d], names[d]);
+    if (total != 0)
+        putchar('\n');
+}
+
 static void print_tally(const struct tally *tally, double seconds)
 {
     printf("%llu seeds, %llu failed; %llu lives, crashes:", (unsigned long long)tally->seeds,
@@ -418,6 +443,7 @@ static void print_tally(const struct tally *tally, double seconds)
            (unsigned long long)tally->fillings, (unsigned long long)tally->operations, (unsigned long long)tally->points,
            (unsigned long long)tally->switches, (unsigned long long)tally->lost, (unsigned long long)tally->torn,
            seconds);
+    print_done(tally);
     print_faults(tally);
     if (tally->crash_points.states != 0)
         printf("%llu crash states, after each of %llu events; %llu more were seen before; %llu crashes while one was "

@@ -254,7 +254,7 @@ enum error sim_device_open(const char *path, unsigned flags, void *context, stru
             continue;
         if (fault_is_away(i))
             return error_explain(ERROR_NOT_FOUND, "%s is away", path);
-        struct sim_device *made = calloc(1, sizeof(*made));
+        struct sim_device *made = session_take(sizeof(*made));
         ASSERT(made != NULL);
         made->index = i;
         made->departures = fault_departures(i);

@@ -16,7 +16,7 @@
 #include "tests/sim/appends.h"
 #include "tests/sim/world.h"
 
-#define USES_MAX (UINT64_C(1) << 20)
+#define USES_MAX (UINT64_C(1) << 23) /* of which half is used: no seed comes to that, but one of hundreds of lives */
 
 /* A key and a place in one hash, the content in the other; 0: free. */
 struct use {

@@ -69,6 +69,7 @@ static void families_copy(struct families *to, const struct families *from, unsi
     memcpy(to->changes, from->changes, changes * sizeof(from->changes[0]));
     atomic_store(&to->changes_count, changes);
     to->ages = from->ages;
+    memcpy(to->sources, from->sources, sizeof(from->sources));
 }
 
 static void session_copy(struct session *to, const struct session *from)
@@ -79,6 +80,7 @@ static void session_copy(struct session *to, const struct session *from)
     memcpy(to->lives, from->lives, sizeof(from->lives));
     memcpy(to->imports, from->imports, sizeof(from->imports));
     to->scrub = from->scrub;
+    to->audit = from->audit;
     to->keys = from->keys;
     to->opened = from->opened;
     families_copy(&to->families, &from->families, family_versions(from));
