@@ -1,5 +1,5 @@
 /*
- * Exports: a snapshot becomes a stream, whole or since an older one, beside all that changes meanwhile; the stream is read to its
+ * Exports: a snapshot becomes a stream, whole or since another, beside all that changes meanwhile; the stream is read to its
  * end, what it brings is put upon the base, and each block must be one that the snapshot may hold. As in tools/object_export.c,
  * holes of a whole snapshot and what did not change since the base are left out.
  *
@@ -154,11 +154,12 @@ static void judge(struct export *export, struct version_state *state, const char
         judge_block(export->session, state, name, b, content_hash(export->image + b * BLOCK, BLOCK), began);
 }
 
-static void describe(struct pool *pool, struct export *export, const char *name, const char *base)
+static bool describe(struct pool *pool, struct export *export, const char *name, const char *base)
 {
     struct snapshot_info info;
     struct stream_manifest *manifest = &export->manifest;
-    succeed(snapshot_find(pool, name, &info), "search for a snapshot");
+    if (!session_snapshot(export->session, pool, name, &info))
+        return false;
     manifest->object = info.object_uuid;
     manifest->snapshot = info.identity;
     manifest->size = info.size;
@@ -166,11 +167,13 @@ static void describe(struct pool *pool, struct export *export, const char *name,
     memcpy(manifest->object_name, info.object, strlen(info.object));
     memcpy(manifest->snapshot_name, info.snapshot, strlen(info.snapshot));
     if (base == NULL)
-        return;
-    succeed(snapshot_find(pool, base, &info), "search for a base");
+        return true;
+    if (!session_snapshot(export->session, pool, base, &info))
+        return false;
     manifest->base = info.identity;
     manifest->base_size = info.size;
     memcpy(manifest->base_name, info.snapshot, strlen(info.snapshot));
+    return true;
 }
 
 static bool open_both(struct pool *pool, struct export *export, const char *name, const char *base)
@@ -193,8 +196,9 @@ void export_look(struct session *session, struct pool *pool, unsigned family, st
     export->session = session;
     version_name(family, version, name);
     version_name(family, base, base_name);
-    describe(pool, export, name, since ? base_name : NULL);
-    if (open_both(pool, export, name, since ? base_name : NULL) && stream_put(export) && base_take(export) && stream_take(export))
+    const char *from = since ? base_name : NULL;
+    if (describe(pool, export, name, from) && open_both(pool, export, name, from) && stream_put(export) &&
+        base_take(export) && stream_take(export))
         judge(export, version_of(session, family, version), name, began);
     stream_writer_destroy(export->writer);
     if (export->base != NULL)

@@ -30,13 +30,15 @@ static void find_one(struct found *found, const char *name, unsigned version, st
     found->versions[family][version] = is;
 }
 
-static void find_all(struct pool *pool, struct found *found)
+/* False where the group went out of service. */
+static bool find_all(struct session *session, struct pool *pool, struct found *found)
 {
     struct object_info *objects;
     struct snapshot_info *snapshots;
     size_t count;
     memset(found, 0, sizeof(*found));
-    succeed(object_list(pool, &objects, &count), "list of objects");
+    if (!session_objects(session, pool, &objects, &count))
+        return false;
     for (size_t i = 0; i < count; i++)
         if (families_know(objects[i].name) && !objects[i].deleting && objects[i].deleted == 0)
             find_one(found, objects[i].name, OBJECT,
@@ -45,7 +47,8 @@ static void find_all(struct pool *pool, struct found *found)
                                             .hosts = strcmp(objects[i].hosts, FAMILY_HOSTS) == 0,
                                             .reserved = objects[i].reserved / BLOCK});
     free(objects);
-    succeed(snapshot_list(pool, NULL, NULL, &snapshots, &count), "list of snapshots");
+    if (!session_snapshots(session, pool, &snapshots, &count))
+        return false;
     for (size_t i = 0; i < count; i++) {
         unsigned version = 0;
         if (snapshots[i].deleting || !families_know(snapshots[i].object))
@@ -61,6 +64,7 @@ static void find_all(struct pool *pool, struct found *found)
                                         .identity = imported ? snapshots[i].identity : (struct uuid){{0}}});
     }
     free(snapshots);
+    return true;
 }
 
 static bool state_is(const struct found *found, unsigned family, unsigned version, const struct version_state *state)
@@ -123,7 +127,8 @@ static void print_state(const char *what, const struct found_version *is)
 {
     fprintf(stderr, "    %s: %s, %llu blocks, %llu of them reserved, %sheld, locked until %llu, %s\n", what,
             is->exists ? "there" : "absent", (unsigned long long)is->blocks, (unsigned long long)is->reserved,
-            is->hold ? "" : "not ", (unsigned long long)is->locked_until, is->hosts ? "a disk of a provider" : "no disk of one");
+            is->hold ? "" : "not ", (unsigned long long)is->locked_until,
+            is->hosts ? "a disk of a provider" : "no disk of one");
 }
 
 static bool version_compare(struct session *session, struct pool *pool, const struct found *found, unsigned family,
@@ -155,8 +160,7 @@ static bool version_compare(struct session *session, struct pool *pool, const st
 bool families_compare(struct session *session, struct pool *pool)
 {
     struct found found;
-    find_all(pool, &found);
-    bool all = settle_changes(session, pool, &found);
+    bool all = find_all(session, pool, &found) && settle_changes(session, pool, &found);
     for (unsigned f = 0; f < FAMILIES && all; f++)
         for (unsigned v = 0; v < family_versions(session) && all; v++)
             all = version_compare(session, pool, &found, f, v);

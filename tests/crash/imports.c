@@ -159,7 +159,8 @@ static void base_draw(struct session *session, struct pool *pool, struct import_
         return;
     unsigned base = dice_percent(dice, 85) ? number_of(session, import->family, newest) : draw_snapshot(session, import->family, dice);
     version_name(import->family, base, name);
-    succeed(snapshot_find(pool, name, &info), "search for a base");
+    if (!session_snapshot(session, pool, name, &info))
+        return;
     import->base = info.identity;
     import->base_age = version_of(session, import->family, base)->age;
 }
@@ -330,7 +331,8 @@ bool imports_compare(struct session *session, struct pool *pool)
     struct object_info *infos;
     size_t count, found = 0, known = 0;
     bool all = true;
-    succeed(object_list(pool, &infos, &count), "list of objects");
+    if (!session_objects(session, pool, &infos, &count))
+        return false;
     for (size_t i = 0; i < count; i++)
         found += imports_know(infos[i].name) && infos[i].deleted == 0 && !infos[i].deleting;
     for (unsigned i = 0; i < IMPORTS && all; i++)

@@ -492,7 +492,8 @@ bool lives_compare(struct session *session, struct pool *pool)
     struct object_info *infos;
     size_t count;
     bool all = true;
-    succeed(object_list(pool, &infos, &count), "list of objects");
+    if (!session_objects(session, pool, &infos, &count))
+        return false;
     judge_strangers(infos, count);
     for (unsigned i = 0; i < LIVES && all; i++)
         all = life_compare(session, pool, &session->lives[i], infos, count);

@@ -56,8 +56,8 @@ static void locked_judge(struct pool *pool)
     if (error != ERROR_NONE || !status->locked)
         fail("a pool that was locked says that it is %s: %s", status->locked ? "locked" : "open", error_name(error));
     free(status);
-    if (object_list(pool, &infos, &count) != ERROR_LOCKED || volume_open(pool, volume_names[0], false, &volume) != ERROR_LOCKED ||
-        pool_lock(pool) != ERROR_LOCKED)
+    if (object_list(pool, &infos, &count) != ERROR_LOCKED ||
+        volume_open(pool, volume_names[0], false, &volume) != ERROR_LOCKED || pool_lock(pool) != ERROR_LOCKED)
         fail("a locked pool does not say so");
 }
 

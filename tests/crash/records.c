@@ -1,6 +1,6 @@
 /*
- * The audit is a file of the pool directory, which no power failure of a device takes, so what was read of it once must be there
- * for ever; each entry follows from the one before, and its anchors fit.
+ * The audit is a file of the pool directory, which no power failure of a device takes, so what was read of it once must be
+ * there for ever; each entry follows from the one before, and its anchors fit.
  *
  * Known damage comes from reads that failed. What was known when the pool was opened says the scrub (scrubs.c).
  *

@@ -91,7 +91,7 @@ void succeed(enum error error, const char *what)
         fail("%s: %s: %s", what, error_name(error), error_sentence(error));
 }
 
-_Thread_local bool session_takes;
+_Thread_local volatile bool session_takes;
 
 void *session_take(size_t size)
 {
@@ -119,6 +119,33 @@ bool session_again(struct session *session, enum error error, const char *what)
         return false;
     clock_sleep(AGAIN_PAUSE);
     return true;
+}
+
+bool session_objects(struct session *session, struct pool *pool, struct object_info **infos, size_t *count)
+{
+    enum error error;
+    do
+        error = object_list(pool, infos, count);
+    while (session_again(session, error, "list of objects"));
+    return error == ERROR_NONE;
+}
+
+bool session_snapshots(struct session *session, struct pool *pool, struct snapshot_info **infos, size_t *count)
+{
+    enum error error;
+    do
+        error = snapshot_list(pool, NULL, NULL, infos, count);
+    while (session_again(session, error, "list of snapshots"));
+    return error == ERROR_NONE;
+}
+
+bool session_snapshot(struct session *session, struct pool *pool, const char *name, struct snapshot_info *info)
+{
+    enum error error;
+    do
+        error = snapshot_find(pool, name, info);
+    while (session_again(session, error, "search for a snapshot"));
+    return error == ERROR_NONE;
 }
 
 static void ignore_answer(struct request *request, void *context)

@@ -240,13 +240,18 @@ static inline bool session_works(const struct session *session, enum work work)
 
 /* Zeroed memory for the test itself, which never fails; free() it. */
 void *session_take(size_t size);
-/* It is being taken. */
-extern _Thread_local bool session_takes;
+/* It is being taken; volatile, since compilers know that calloc() reads nothing. */
+extern _Thread_local volatile bool session_takes;
 
 /* False where a fault excuses the error; `over` is set where the group is out of service. */
 bool succeeds(struct session *session, enum error error, const char *what);
 /* Whether to call again what came to this error: a fault excuses it, and the group is in service. */
 bool session_again(struct session *session, enum error error, const char *what);
+
+/* object_list(), snapshot_list() and snapshot_find(), until they succeed; false where the group went out of service. */
+bool session_objects(struct session *session, struct pool *pool, struct object_info **infos, size_t *count);
+bool session_snapshots(struct session *session, struct pool *pool, struct snapshot_info **infos, size_t *count);
+bool session_snapshot(struct session *session, struct pool *pool, const char *name, struct snapshot_info *info);
 
 /* One request. False where a fault kept it from being read. */
 bool read_all(struct session *session, struct volume *volume, uint64_t offset, void *out, uint64_t length);

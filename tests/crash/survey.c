@@ -5,6 +5,7 @@
 #include "tests/crash/survey.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -26,8 +27,52 @@ static void keep_error(struct request *request, void *context)
     *(enum error *)context = request->error;
 }
 
-static void survey_cell(struct session *session, struct volume *volume, const struct cell *cell, uint64_t offset,
-                        uint64_t grain, struct survey *survey)
+/* ---- what was read ------------------------------------------------------------------------------------------------- */
+
+static void note(struct survey *survey, const char *name, uint64_t offset, uint64_t hash)
+{
+    if (survey->notes_count == survey->notes_capacity) {
+        size_t capacity = MAX(2 * survey->notes_capacity, (size_t)1024);
+        struct survey_note *notes = session_take(capacity * sizeof(*notes));
+        if (survey->notes_count != 0)
+            memcpy(notes, survey->notes, survey->notes_count * sizeof(*notes));
+        free(survey->notes);
+        survey->notes = notes;
+        survey->notes_capacity = capacity;
+    }
+    uint64_t place = content_hash(name, strlen(name)) ^ offset * UINT64_C(0x9fb21c651e98df25);
+    survey->notes[survey->notes_count++] = (struct survey_note){place, hash};
+}
+
+static int compare(const void *one, const void *other)
+{
+    const struct survey_note *a = one, *b = other;
+    return a->place < b->place ? -1 : a->place > b->place;
+}
+
+static void notes_sort(struct survey *survey)
+{
+    if (survey->notes_count != 0)
+        qsort(survey->notes, survey->notes_count, sizeof(*survey->notes), compare);
+}
+
+void survey_demand(const struct survey *before, const struct survey *after)
+{
+    for (size_t b = 0, a = 0; b < before->notes_count; b++) {
+        const struct survey_note *was = &before->notes[b];
+        while (a < after->notes_count && after->notes[a].place < was->place)
+            a++;
+        bool there = a < after->notes_count && after->notes[a].place == was->place;
+        if (!there || after->notes[a].hash != was->hash)
+            fail("a block that could be read before a repair %s behind it (of %zu blocks, %zu are left: %s)",
+                 there ? "is another" : "cannot be", before->notes_count, after->notes_count, error_name(after->refused));
+    }
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------- */
+
+static void survey_cell(struct session *session, struct volume *volume, const char *name, const struct cell *cell,
+                        uint64_t offset, uint64_t grain, struct survey *survey)
 {
     unsigned char content[BLOCK];
     enum error error = ERROR_BUG;
@@ -39,6 +84,7 @@ static void survey_cell(struct session *session, struct volume *volume, const st
     }
     uint64_t hash = content_hash(content, grain);
     survey->read++;
+    note(survey, name, offset, hash);
     if (cell_survives(cell, &session->clock, hash))
         return;
     survey->older++;
@@ -57,11 +103,13 @@ static void survey_volume(struct session *session, struct pool *pool, unsigned i
         return;
     for (unsigned w = 0; w < session->settings.workers; w++)
         for (uint64_t b = 0; b < session->settings.stripe_blocks; b++)
-            survey_cell(session, volume, &model->stripes[w][b], stripe_offset(index, w) + b * BLOCK, BLOCK, survey);
+            survey_cell(session, volume, volume_names[index], &model->stripes[w][b], stripe_offset(index, w) + b * BLOCK, BLOCK,
+                        survey);
     for (uint64_t b = 0; b < SHARED_BLOCKS; b++)
-        survey_cell(session, volume, &model->shared[b], shared_offset(session, index) + b * BLOCK, BLOCK, survey);
+        survey_cell(session, volume, volume_names[index], &model->shared[b], shared_offset(session, index) + b * BLOCK, BLOCK,
+                    survey);
     for (uint64_t q = 0; q < SPLIT_BLOCKS * QUARTERS; q++)
-        survey_cell(session, volume, &model->split[q / QUARTERS][q % QUARTERS],
+        survey_cell(session, volume, volume_names[index], &model->split[q / QUARTERS][q % QUARTERS],
                     split_offset(session, index) + q * QUARTER, QUARTER, survey);
     volume_close(volume);
 }
@@ -76,7 +124,7 @@ static void survey_life(struct session *session, struct pool *pool, const char *
     if (size > life_bytes(session, life, LIFE_BLOCKS))
         fail("'%s' has grown to %llu bytes", name, (unsigned long long)size);
     for (uint64_t b = 0; life_bytes(session, life, b) < size; b++)
-        survey_cell(session, volume, &life->cells[b], life_bytes(session, life, b), BLOCK, survey);
+        survey_cell(session, volume, name, &life->cells[b], life_bytes(session, life, b), BLOCK, survey);
     volume_close(volume);
 }
 
@@ -98,6 +146,8 @@ static void survey_version(struct session *session, struct pool *pool, const cha
         volume_execute(volume, &request, 1, keep_error, &error);
         bool read = checked(error, "read") == ERROR_NONE;
         *(read ? &survey->read : &survey->unreadable) += 1;
+        if (read)
+            note(survey, name, b * BLOCK, content_hash(content, BLOCK));
         if (read && !families_wrote(session, family, b, content_hash(content, BLOCK)))
             fail("after damage, block %llu of %s holds what was never written there", (unsigned long long)b, name);
     }
@@ -156,6 +206,7 @@ void child_survey(struct session *session, struct survey *survey)
         atomic_store(&session->phase, PHASE_CLOSING);
         survey->refused = checked(pool_close(pool), "close of the pool");
     }
+    notes_sort(survey);
     checked(pool_check(session->pool, &options, &(struct check_listener){.found = ignore_finding}, &report),
             "check of the pool");
 }

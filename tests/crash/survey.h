@@ -4,10 +4,17 @@
 
 #include "tests/crash/session.h"
 
+/* A block that could be read: of which object it is and where, and what it held. */
+struct survey_note {
+    uint64_t place, hash;
+};
+
 struct survey {
     enum error refused;        /* why the pool was not opened, or not to its end; ERROR_NONE: it was */
     uint64_t read, unreadable; /* blocks */
     uint64_t older;            /* of those read: what a later promise had replaced */
+    struct survey_note *notes; /* of those read, by place; free() */
+    size_t notes_count, notes_capacity;
 };
 
 /*
@@ -16,5 +23,8 @@ struct survey {
  * time; anything else fails the test.
  */
 void child_survey(struct session *session, struct survey *survey);
+
+/* Behind a repair: nothing that was read before it may be gone or another now. */
+void survey_demand(const struct survey *before, const struct survey *after);
 
 #endif

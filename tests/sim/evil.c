@@ -2,16 +2,21 @@
  * A case makes one to three *moves*, each drawn from a table, on places that matter: superblocks, checkpoint records,
  * headers, blocks that hold something. Moves change the images of a branch and are gone with it.
  *
+ * Behind a part of them the pool is repaired, and surveyed again; at some event of the repair the power goes, in a branch of its
+ * own, and what that leaves is surveyed too, repaired once more or not. What could be read before can be read afterwards.
+ *
  * One thread.
  */
 #include "tests/sim/evil.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
 #include "engine/group/format.h"
+#include "tests/crash/child.h"
 #include "tests/crash/survey.h"
 #include "tests/sim/appends.h"
 #include "tests/sim/branch.h"
@@ -25,6 +30,8 @@
 #define MOVES_MAX        3
 #define TOLD_PERCENT     15
 #define APPEND_PERCENT   20
+#define REPAIR_PERCENT   50
+#define REPAIR_EVENTS    200
 
 struct place {
     unsigned device;
@@ -305,6 +312,61 @@ static void count_survey(const struct survey *survey)
     tally->older += survey->older;
 }
 
+/* ---- repairs ------------------------------------------------------------------------------------------------------- */
+
+static struct survey before; /* what could be read of the damaged pool */
+static uint64_t cut_event;
+
+static void repair(void)
+{
+    struct pool_open_options options = child_open_options(world->session);
+    enum error error = pool_repair(world->session->pool, &options);
+    if (error == ERROR_BUG || error == ERROR_NO_MEMORY)
+        fail("repair of the pool: %s: %s", error_name(error), error_sentence(error));
+    tally->repairs++;
+}
+
+static void survey_again(void)
+{
+    struct survey after = {0};
+    child_survey(world->session, &after);
+    survey_demand(&before, &after);
+    free(after.notes);
+}
+
+static void look_at_cut(void *again)
+{
+    if (again != NULL)
+        repair();
+    survey_again();
+}
+
+static void cut_short(void)
+{
+    static const struct crash_odds odds[] = {{100, 0, false}, {0, 0, false}, {50, 30, false}, {100, 0, true}};
+    if (world->events != cut_event)
+        return;
+    world->at_event = NULL;
+    tally->cut_short++;
+    images_choose(odds[world_below(COUNT_OF(odds))]);
+    episode_name("a repair that was cut short, after which it");
+    bool again = world_below(2) == 0;
+    branch(dice_throw(&world->dice), BRANCH_LAST, look_at_cut, again ? tally : NULL);
+}
+
+/* A pool that did not open, or not to its end, may be given up in part. */
+static void repair_and_look(const struct survey *survey)
+{
+    before = (struct survey){0};
+    if (survey->refused == ERROR_NONE)
+        before = *survey;
+    cut_event = world->events + 1 + world_below(REPAIR_EVENTS);
+    world->at_event = cut_short;
+    repair();
+    world->at_event = NULL;
+    survey_again();
+}
+
 static void run_case(void *verbose)
 {
     struct survey survey = {0};
@@ -320,6 +382,9 @@ static void run_case(void *verbose)
     }
     child_survey(world->session, &survey);
     count_survey(&survey);
+    if (world_percent(REPAIR_PERCENT))
+        repair_and_look(&survey);
+    free(survey.notes);
     if (verbose != NULL)
         fprintf(stderr, "case %llu: %s, %llu blocks read, %llu older, %llu unreadable\n",
                 (unsigned long long)case_number, error_name(survey.refused), (unsigned long long)survey.read,
@@ -338,6 +403,6 @@ void evil_run(uint64_t cases, uint64_t only, struct evil_tally *evil_tally)
         images_choose((struct crash_odds){0});
         episode_name("case %llu of the evil disk after life %u", (unsigned long long)case_number,
                      world->session->round);
-        branch(dice, BRANCH_LAST, run_case, world->session->settings.verbose ? tally : NULL);
+        branch(dice, BRANCH_CRASHES, run_case, world->session->settings.verbose ? tally : NULL);
     }
 }

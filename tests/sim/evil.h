@@ -12,6 +12,7 @@ struct evil_tally {
     uint64_t cases, edits; /* edits: changes of devices */
     uint64_t refused, refused_closing, opened, told;
     uint64_t read, unreadable, older; /* blocks */
+    uint64_t repairs, cut_short;
 };
 
 /* Keeps images of the devices as they are now, for the attacker. */

@@ -2,7 +2,9 @@
  * Faults are drawn with the dice of the world and counted. One thread.
  *
  * Allocation failures come in by the linker (--wrap): every memory_zeroed(), memory_aligned() and memory_map() of the
- * engine goes through here. What the tests themselves need, they take from calloc().
+ * engine goes through here, and in a share of seeds every malloc(), calloc(), realloc(), strdup(), strndup(), asprintf() and
+ * open_memstream() too. What libraries ask for (jansson, zstd, OpenSSL, libc) never fails: they are linked already, so --wrap
+ * does not see them. What the tests themselves need, they take by session_take().
  *
  * A place that never could be read again would be lost with what a merge wanted from it, and no model knows what that
  * is. So bad sectors lie where only readers of data and of second copies come, and elsewhere no place fails more than
@@ -11,6 +13,8 @@
 #include "tests/sim/faults.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -319,9 +323,80 @@ static bool allocation_fails(void)
     return world != NULL && world->session != NULL && fault_hits(FAULT_ALLOCATION);
 }
 
+/* Of what does not say by its name that it may fail. */
+static bool plain_allocation_fails(void)
+{
+    bool fails = world != NULL && world->refuses_memory && !session_takes && allocation_fails();
+    if (fails)
+        errno = ENOMEM;
+    return fails;
+}
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+    return plain_allocation_fails() ? NULL : __real_malloc(size);
+}
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return plain_allocation_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return plain_allocation_fails() ? NULL : __real_realloc(memory, size);
+}
+
+char *__real_strdup(const char *text);
+char *__wrap_strdup(const char *text);
+char *__wrap_strdup(const char *text)
+{
+    return plain_allocation_fails() ? NULL : __real_strdup(text);
+}
+
+char *__real_strndup(const char *text, size_t size);
+char *__wrap_strndup(const char *text, size_t size);
+char *__wrap_strndup(const char *text, size_t size)
+{
+    return plain_allocation_fails() ? NULL : __real_strndup(text, size);
+}
+
+int __wrap_asprintf(char **text, const char *format, ...) PRINTF(2, 3);
+int __wrap_asprintf(char **text, const char *format, ...)
+{
+    va_list arguments;
+    if (plain_allocation_fails()) {
+        *text = NULL;
+        return -1;
+    }
+    va_start(arguments, format);
+    int length = vasprintf(text, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+FILE *__real_open_memstream(char **text, size_t *size);
+FILE *__wrap_open_memstream(char **text, size_t *size);
+FILE *__wrap_open_memstream(char **text, size_t *size)
+{
+    return plain_allocation_fails() ? NULL : __real_open_memstream(text, size);
+}
+
 void *__wrap_memory_zeroed(size_t count, size_t size)
 {
-    return allocation_fails() ? NULL : __real_memory_zeroed(count, size);
+    if (allocation_fails())
+        return NULL;
+    bool takes = session_takes; /* it asks calloc(), which has its own chance */
+    session_takes = true;
+    void *memory = __real_memory_zeroed(count, size);
+    session_takes = takes;
+    return memory;
 }
 
 void *__wrap_memory_aligned(size_t size)

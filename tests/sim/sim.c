@@ -125,6 +125,7 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     world->latency_max = UINT64_C(1000) << world_below(15);
     world->spurious_chance = world_below(3) == 0 ? 20 : 0;
     world->plant = choices->plant;
+    world->refuses_memory = does_later(seed);
     atomic_store(&recompress_idle, seed / 2 % 2 ? 0 : RECOMPRESS_IDLE); /* else a life has too few quiet seconds */
     atomic_store(&clean_always, seed % 2); /* pools seldom become short of space within a life */
     if (is_hasty(seed)) { /* lives are short: what takes much of a journal is to come with little */
@@ -134,14 +135,14 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     faults_draw();
 }
 
-/* Of eight seeds four do what all do, and nothing else; those of remainder 5 and 6 also what came last to the workload, and those
- * of 6 change keys. */
+/* Of eight seeds four do what all do, and nothing else; those of remainder 5 and 6 also what came last to the workload, and
+ * those of 6 change keys, but for a crash at each event, which would be too many. */
 static unsigned work_of(const struct choices *choices, uint64_t seed)
 {
     unsigned work = seed % 8 < 4 ? 0 : (unsigned)(hash_mix(seed, WORK_ALL) % WORK_ALL + 1);
     if (does_later(seed))
         work |= (unsigned)(hash_mix(seed, WORK_LATER) % (WORK_LATER / WORK_KEEPS) + 1) * WORK_KEEPS;
-    return work | (choices->rekeys || seed % 8 == 6 ? WORK_REKEYS : 0);
+    return work | (choices->rekeys || (seed % 8 == 6 && !choices->points) ? WORK_REKEYS : 0);
 }
 
 /* A device has a least size, so of a pool that is to be filled two are seldom. */
@@ -470,6 +471,9 @@ static void print_tally(const struct tally *tally, double seconds)
             (unsigned long long)tally->evil.refused_closing, (unsigned long long)tally->evil.told,
             (unsigned long long)tally->evil.read,
             (unsigned long long)tally->evil.older, (unsigned long long)tally->evil.unreadable);
+    if (tally->evil.repairs != 0)
+        printf("%llu repairs, %llu of them cut short by a crash\n", (unsigned long long)tally->evil.repairs,
+               (unsigned long long)tally->evil.cut_short);
     printf("trace %016llx\n", (unsigned long long)tally->trace);
 }
 

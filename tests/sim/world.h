@@ -81,6 +81,7 @@ struct world {
     struct dice dice;
     uint64_t trace;
     uint64_t now; /* nanoseconds of virtual time */
+    bool refuses_memory; /* malloc() and its kin fail too, where the engine asks */
     int64_t clock_offset; /* seconds: of the clock that can be set */
 
     /* drawn for the run */
