@@ -367,6 +367,13 @@ static void repair_and_look(const struct survey *survey)
     survey_again();
 }
 
+/* Whatever crash comes. */
+static void edits_stay(void)
+{
+    for (unsigned d = 0; d < world->images_count; d++)
+        plane_copy(world->images[d].durable, world->images[d].current);
+}
+
 static void run_case(void *verbose)
 {
     struct survey survey = {0};
@@ -380,6 +387,7 @@ static void run_case(void *verbose)
             fprintf(stderr, "    move: %s\n", moves[move].name);
         moves[move].make();
     }
+    edits_stay();
     child_survey(world->session, &survey);
     count_survey(&survey);
     if (world_percent(REPAIR_PERCENT))
