@@ -50,6 +50,7 @@ void fake_destroy(struct pool *pool)
 
 static struct object_info *add(struct pool *pool, const char *name, uint64_t size)
 {
+    ASSERT(pool->object_count < FAKE_OBJECTS_MAX);
     struct object_info *object = &pool->objects[pool->object_count++];
     *object = (struct object_info){.uuid = uuid_random(), .size = size, .created = 1700000000};
     snprintf(object->name, sizeof(object->name), "%s", name);
@@ -276,6 +277,8 @@ enum error object_snapshot(struct pool *pool, const char *const *names, size_t c
     for (size_t i = 0; i < count; i++) {
         struct object_info *object;
         enum error error = enter(pool, names[i], &object);
+        if (error == ERROR_NONE && pool->snapshot_count == FAKE_OBJECTS_MAX)
+            error = error_explain(ERROR_NO_SPACE, "there is no room for another snapshot");
         if (error == ERROR_NONE) {
             struct snapshot_info *made = &pool->snapshots[pool->snapshot_count++];
             *made = (struct snapshot_info){.uuid = {{0xee, (uint8_t)pool->snapshot_count}},
@@ -389,7 +392,8 @@ enum error import_begin(struct pool *pool, const struct import_request *request,
         return leave(pool, error_explain(ERROR_EXISTS, "'%s' exists already", request->object));
     if (error != ERROR_NONE && error != ERROR_NOT_FOUND)
         return leave(pool, error);
-    bool found = uuid_equal(pool->import.stream, request->stream);
+    object = find(pool, IMPORT_NAME_PREFIX "x");
+    bool found = object != NULL && uuid_equal(pool->import.stream, request->stream);
     pool->import = *request;
     snprintf(pool->import_object, sizeof(pool->import_object), "%s", request->object);
     snprintf(pool->import_snapshot, sizeof(pool->import_snapshot), "%s", request->snapshot);
@@ -397,8 +401,6 @@ enum error import_begin(struct pool *pool, const struct import_request *request,
         pool->import_position = 0;
         object = add(pool, IMPORT_NAME_PREFIX "x", request->size);
         object->importing = true;
-    } else {
-        object = find(pool, IMPORT_NAME_PREFIX "x");
     }
     *info = (struct import_info){object->uuid, pool->import_position, found};
     return leave(pool, ERROR_NONE);
