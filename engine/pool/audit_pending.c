@@ -157,7 +157,7 @@ static void result_mark(struct pool_audit_entry *entry, bool proved)
 
 void audit_pending_mark_break(char *result)
 {
-    for (char *mark = result; (mark = strstr(mark, offline)) != NULL;)
+    for (char *mark; (mark = strstr(result, offline)) != NULL;) /* from the beginning: a broken one may end another */
         *mark = ',';
 }
 
@@ -208,16 +208,17 @@ static void unusable_tell(struct taking *taking)
     taking->moved |= audit_add(taking->audit, &entry);
 }
 
-/* How many bytes at the beginning were taken. */
-static size_t lines_take(struct taking *taking, const char *text, size_t size)
+size_t audit_pending_take_text(struct audit *audit, const char *text, size_t size, bool *moved)
 {
+    struct taking taking = {.audit = audit};
     const char *at = text, *end = text + size;
-    while (at < end && taking->entries < AUDIT_PENDING_AT_ONCE) {
+    while (at < end && taking.entries < AUDIT_PENDING_AT_ONCE) {
         const char *newline = memchr(at, '\n', (size_t)(end - at)), *next = newline ? newline : end;
-        line_take(taking, at, (size_t)(next - at));
+        line_take(&taking, at, (size_t)(next - at));
         at = next + (newline != NULL);
     }
-    unusable_tell(taking);
+    unusable_tell(&taking);
+    *moved = taking.moved;
     return (size_t)(at - text);
 }
 
@@ -244,9 +245,7 @@ static enum error take(struct audit *audit, const char *path, int descriptor, bo
     audit_state(audit, &state);
     if (state.waiting || state.failure[0])
         return ERROR_NONE;
-    struct taking taking = {.audit = audit};
-    size_t taken = lines_take(&taking, text, (size_t)size);
-    *moved = taking.moved;
+    size_t taken = audit_pending_take_text(audit, text, (size_t)size, moved);
     audit_state(audit, &state);
     return state.waiting ? ERROR_NONE : taken_remove(path, text + taken, (size_t)size - taken);
 }

@@ -11,6 +11,7 @@
 #define COFFER_ENGINE_POOL_AUDIT_PENDING_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -39,5 +40,7 @@ enum error audit_pending_add_in(int opened, const char *directory, const struct 
  * After a crash in between lines are taken twice, never lost. Lines that are no entries become one, which counts them. What fails
  * is a message, and is tried again by the next call. Says whether the anchor moved. Waits for nobody. */
 bool audit_pending_take(const char *directory, struct audit *audit);
+/* What it does with the text of the file: how many bytes at the beginning were taken, and whether the anchor moved. */
+size_t audit_pending_take_text(struct audit *audit, const char *text, size_t size, bool *moved);
 
 #endif
