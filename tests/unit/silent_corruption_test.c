@@ -13,6 +13,7 @@
 #include "tests/unit/truth_fixture.h"
 
 #define SET_BLOCKS 400 /* corrupted together */
+#define TRIES      10000
 
 /* An item on the device: `size` bytes of it that its tag covers for certain. */
 struct stored {
@@ -174,15 +175,18 @@ static bool is_taken(const struct corruption *set, size_t count, uint64_t offset
     return false;
 }
 
+/* Of all bytes few are no data: one corruption in twenty is of such. */
 static void corrupt_one(int device, struct corruption *set, size_t count)
 {
     struct stored *hit;
     uint64_t sum, offset;
+    unsigned tries = dice_percent(&dice, 5) ? TRIES : 0;
     do {
         sum = dice_below(&dice, stored_bytes);
         hit = stored_at(sum);
         offset = hit->at + (sum - hit->begin);
-    } while (hit->hit || (hit->twin && stored[hit->twin - 1].hit) || is_taken(set, count, offset));
+    } while (hit->hit || (hit->twin && stored[hit->twin - 1].hit) || is_taken(set, count, offset) ||
+             (hit->is_data && tries > 0 && --tries > 0));
     uint64_t room = MIN(hit->at + hit->size - offset, BLOCK_SIZE - offset % BLOCK_SIZE);
     struct corruption *made = &set[count];
     uint8_t bytes[sizeof made->before];
