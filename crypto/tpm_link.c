@@ -7,7 +7,10 @@
  * computed here from the very key that the library salts to: it believes what it is told of a persistent one.
  *
  * A TPM without a resource manager has three slots for objects and few for sessions, and keeps them when the process
- * that filled them is gone: tpm_link_close() flushes on every path. The library keeps what passed through it in memory
+ * that filled them is gone: tpm_link_close() flushes on every path. After an answer that was changed on the way there is no
+ * handle of what the TPM made all the same; so what is there when a link begins is listed, and what came since is flushed
+ * at its end. Others' things do not come in between: a resource manager shows each link its own alone, and without one
+ * there is one link at a time. The library keeps what passed through it in memory
  * that it frees as it is, and on the stack: both are overwritten here, since nothing of that is in the arena but what
  * the library leaves to OpenSSL. No state between two links, no locks; a crash leaves at most slots filled.
  */
@@ -152,6 +155,46 @@ static enum error device_check(const struct tpm_link *link)
     return absent(link);
 }
 
+/* Objects, and sessions that are loaded. */
+static bool handles_list(struct tpm_link *link, TPML_HANDLE lists[2])
+{
+    static const TPM2_HANDLE first[] = {TPM2_TRANSIENT_FIRST, TPM2_LOADED_SESSION_FIRST};
+    TSS2_SYS_CONTEXT *sys;
+    TPMI_YES_NO more;
+    if (Esys_GetSysContext(link->esys, &sys) != TSS2_RC_SUCCESS)
+        return false;
+    for (size_t i = 0; i < COUNT_OF(first); i++) {
+        TPMS_CAPABILITY_DATA data = {0};
+        if (Tss2_Sys_GetCapability(sys, NULL, TPM2_CAP_HANDLES, first[i], TPM2_MAX_CAP_HANDLES, &more, &data, NULL) !=
+                TSS2_RC_SUCCESS ||
+            data.capability != TPM2_CAP_HANDLES)
+            return false;
+        lists[i] = data.data.handles;
+    }
+    return true;
+}
+
+static bool list_has(const TPML_HANDLE *list, TPM2_HANDLE handle)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->handle[i] == handle)
+            return true;
+    return false;
+}
+
+/* What an answer that was changed did not tell of. */
+static void rest_flush(struct tpm_link *link)
+{
+    TPML_HANDLE now[2];
+    TSS2_SYS_CONTEXT *sys;
+    if (!link->before_known || !handles_list(link, now) || Esys_GetSysContext(link->esys, &sys) != TSS2_RC_SUCCESS)
+        return;
+    for (size_t i = 0; i < COUNT_OF(now); i++)
+        for (uint32_t j = 0; j < now[i].count; j++)
+            if (!list_has(&link->before[i], now[i].handle[j]))
+                (void)Tss2_Sys_FlushContext(sys, now[i].handle[j]);
+}
+
 enum error tpm_link_open(const char *tcti, struct tpm_link *link)
 {
     *link = (struct tpm_link){.place = tcti == NULL ? TPM_TCTI_DEFAULT : tcti,
@@ -167,7 +210,9 @@ enum error tpm_link_open(const char *tcti, struct tpm_link *link)
                              "the library for the TCTI %s is not installed: `apt install libtss2-tcti-%.*s0`", link->place,
                              (int)strcspn(link->place, ":"), link->place);
     TRY(tpm_link_error(link, code, "be reached"));
-    return tpm_link_error(link, Esys_Initialize(&link->esys, link->tcti, NULL), "be reached");
+    TRY(tpm_link_error(link, Esys_Initialize(&link->esys, link->tcti, NULL), "be reached"));
+    link->before_known = handles_list(link, link->before);
+    return ERROR_NONE;
 }
 
 /* Not by Esys_FlushContext(): that does nothing any more after an answer that was not authentic. */
@@ -216,6 +261,7 @@ void tpm_link_close(struct tpm_link *link)
         tpm_link_flush(link, &link->session);
         if (!link->primary_persists)
             tpm_link_flush(link, &link->primary);
+        rest_flush(link);
         input_overwrite(link);
         buffer_overwrite(link);
         Esys_Finalize(&link->esys);

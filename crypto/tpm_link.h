@@ -17,6 +17,8 @@ struct tpm_link {
     ESYS_TR session;
     ESYS_TR policy;
     ESYS_TR object;
+    TPML_HANDLE before[2]; /* objects and sessions that were there when it began, where that is known */
+    bool before_known;
     bool primary_persists; /* lies in the TPM for good, and is not flushed */
     uint8_t primary_name[TPM_NAME_SIZE];
 };

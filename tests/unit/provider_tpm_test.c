@@ -40,6 +40,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    assert_int_equal(tpm.pid == 0 ? 0 : swtpm_slots_filled(&tpm), 0);
     swtpm_remove(&tpm);
     unlink(path);
     unlink(copy);

@@ -67,6 +67,32 @@ void swtpm_start(struct swtpm *tpm)
     }
 }
 
+#define OBJECTS         0x80000000u
+#define LOADED_SESSIONS 0x02000000u
+#define SAVED_SESSIONS  0x03000000u
+#define COUNT_AT        15 /* in the answer: behind its head, "more", and the capability */
+
+static unsigned handles_from(const struct swtpm *tpm, uint32_t first)
+{
+    /* TPM2_GetCapability(TPM_CAP_HANDLES, first, 16) without a session */
+    uint8_t command[] = {0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 16}, answer[256];
+    for (unsigned i = 0; i < 4; i++)
+        command[14 + i] = (uint8_t)(first >> (24 - 8 * i));
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)tpm->port)};
+    inet_pton(AF_INET, tpm->address, &address.sin_addr);
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT(connect(descriptor, (struct sockaddr *)&address, sizeof(address)) == 0);
+    ASSERT(write(descriptor, command, sizeof(command)) == (ssize_t)sizeof(command));
+    ASSERT(recv(descriptor, answer, COUNT_AT + 4, MSG_WAITALL) == COUNT_AT + 4);
+    close(descriptor);
+    return answer[COUNT_AT + 3];
+}
+
+unsigned swtpm_slots_filled(const struct swtpm *tpm)
+{
+    return handles_from(tpm, OBJECTS) + handles_from(tpm, LOADED_SESSIONS) + handles_from(tpm, SAVED_SESSIONS);
+}
+
 void swtpm_kill(struct swtpm *tpm)
 {
     if (tpm->pid == 0)

@@ -18,6 +18,8 @@ void swtpm_make(struct swtpm *tpm, int number);
 void swtpm_start(struct swtpm *tpm);
 /* Ends it without a word, as a power loss does. */
 void swtpm_kill(struct swtpm *tpm);
+/* Objects and sessions that somebody left in it, which nobody frees without a resource manager; it must run. */
+unsigned swtpm_slots_filled(const struct swtpm *tpm);
 /* Ends it, and its state is gone. */
 void swtpm_remove(struct swtpm *tpm);
 

@@ -8,12 +8,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <string.h>
 #include <tss2/tss2_esys.h>
 #include <tss2/tss2_mu.h>
 #include <tss2/tss2_tctildr.h>
 
 #include "base/endian.h"
+#include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
 #include "crypto/tpm.h"
@@ -32,6 +34,7 @@ static size_t his_size;
 /* ---- the bus --------------------------------------------------------------------------------------------------- */
 
 static TPM2_CC lies_about; /* the answer to which command is changed; 0: to none */
+static bool breaks; /* it is cut short instead */
 static TPM2_CC sent;
 static unsigned sessions, lies;
 static TSS2_TCTI_TRANSMIT_FCN transmit_really;
@@ -61,9 +64,13 @@ static TSS2_RC receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *answer
     size_t at = public_at(sent);
     if (code != TSS2_RC_SUCCESS || answer == NULL || sent != lies_about || *size < at + his_size)
         return code;
+    lies++;
+    if (breaks) {
+        memset(answer + at, 0xff, 2); /* a size that does not fit */
+        return code;
+    }
     assert_memory_equal(answer + at, his_key, 2); /* of the same size: all behind it stays where it is */
     memcpy(answer + at, his_key, his_size);
-    lies++;
     return code;
 }
 
@@ -83,6 +90,7 @@ static void lie_about(TPM2_CC code)
 {
     lies_about = code;
     sessions = lies = 0;
+    breaks = false;
 }
 
 /* ---- fixture --------------------------------------------------------------------------------------------------- */
@@ -121,6 +129,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    assert_int_equal(swtpm_slots_filled(&ours), 0);
+    assert_int_equal(swtpm_slots_filled(&his), 0);
     swtpm_remove(&ours);
     swtpm_remove(&his);
     return 0;
@@ -179,6 +189,21 @@ static void a_key_that_does_not_fit_the_name_of_the_made_one_gets_no_salt(void *
     assert_unseals();
 }
 
+/* The TPM made or loaded the object all the same; tear_down() counts. */
+static void an_answer_that_makes_no_sense_leaves_nothing_in_the_tpm(void **state)
+{
+    static const TPM2_CC commands[] = {TPM2_CC_CreatePrimary, TPM2_CC_Load};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        lie_about(commands[i]);
+        breaks = true;
+        assert_int_not_equal(tpm_unseal(&access_ours, &sealed, found), ERROR_NONE);
+        assert_int_equal(lies, 1);
+        assert_int_equal(swtpm_slots_filled(&ours), 0);
+    }
+    assert_unseals();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -186,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_key_that_does_not_fit_the_name_of_the_persistent_one_gets_no_salt),
         TEST(a_key_that_does_not_fit_the_name_of_the_made_one_gets_no_salt),
+        TEST(an_answer_that_makes_no_sense_leaves_nothing_in_the_tpm),
     };
     if (arena_start() != ERROR_NONE)
         return 1;

@@ -54,6 +54,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    assert_int_equal(tpm.pid == 0 ? 0 : swtpm_slots_filled(&tpm), 0);
+    assert_int_equal(other.pid == 0 ? 0 : swtpm_slots_filled(&other), 0);
     swtpm_remove(&tpm);
     swtpm_remove(&other);
     unlink(path);
