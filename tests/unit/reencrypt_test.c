@@ -8,6 +8,7 @@
 #include "engine/group/append.h"
 #include "tests/unit/reencrypt_fixture.h"
 
+#define SECTOR_SIZE 512u
 #define SLOW (UINT64_C(1) << 20) /* bytes a second by the fast clock */
 
 /* ---- looks ----------------------------------------------------------------------------------------------------------- */
@@ -25,21 +26,21 @@ static int hash_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static uint64_t block_hash(const uint8_t *block)
+static uint64_t sector_hash(const uint8_t *sector)
 {
     uint64_t hash = 0;
-    for (size_t i = 0; i < BLOCK_SIZE; i += 8)
-        hash = hash * UINT64_C(0x9e3779b97f4a7c15) + le64_get(*(const le64 *)(block + i));
+    for (size_t i = 0; i < SECTOR_SIZE; i += 8)
+        hash = hash * UINT64_C(0x9e3779b97f4a7c15) + le64_get(*(const le64 *)(sector + i));
     return hash;
 }
 
-/* Of the blocks behind the headers of sealed segments that hold anything. Zeros, of what was never written, are left out. */
+/* Of all sectors of sealed segments that hold anything, headers included. Zeros, of what was never written, are left out. */
 static void picture_take(struct picture *picture)
 {
     const struct segments *segments = &pool->group->segments;
-    uint32_t blocks = segment_blocks(segments);
+    uint32_t sectors = segment_blocks(segments) * (BLOCK_SIZE / SECTOR_SIZE);
     AUTO_FREE uint8_t *bytes = malloc(segment_size(segments));
-    *picture = (struct picture){.hashes = malloc((size_t)segments->count * blocks * 8)};
+    *picture = (struct picture){.hashes = malloc((size_t)segments->count * sectors * 8)};
     assert_non_null(picture->hashes);
     for (uint32_t i = 0; i < segments->count; i++) {
         const struct segment *segment = &segments->table[i];
@@ -51,16 +52,16 @@ static void picture_take(struct picture *picture)
         ssize_t size = (ssize_t)segment_size(segments);
         assert_int_equal(pread(descriptor, bytes, (size_t)size, (off_t)segment_offset(segments, i)), size);
         close(descriptor);
-        for (uint32_t block = 1; block < blocks; block++)
-            if (!memory_is_zero(bytes + (size_t)block * BLOCK_SIZE, BLOCK_SIZE))
-                picture->hashes[picture->hash_count++] = block_hash(bytes + (size_t)block * BLOCK_SIZE);
+        for (uint32_t sector = 0; sector < sectors; sector++)
+            if (!memory_is_zero(bytes + (size_t)sector * SECTOR_SIZE, SECTOR_SIZE))
+                picture->hashes[picture->hash_count++] = sector_hash(bytes + (size_t)sector * SECTOR_SIZE);
     }
     qsort(picture->hashes, picture->hash_count, sizeof picture->hashes[0], hash_order);
 }
 
 static void assert_disjoint(const struct picture *a, const struct picture *b)
 {
-    assert_true(a->hash_count > BLOCKS / 2 && b->hash_count > BLOCKS / 2);
+    assert_true(a->hash_count > BLOCKS * 4 && b->hash_count > BLOCKS * 4);
     for (size_t i = 0; i < a->hash_count; i++)
         assert_null(bsearch(&a->hashes[i], b->hashes, b->hash_count, sizeof a->hashes[0], hash_order));
     for (size_t i = 0; i < a->segment_count; i++)
