@@ -6,6 +6,8 @@ import unittest
 
 from kmip_servers import KmipPool, options
 
+KmipPool.learns = True
+
 REFUSED, USAGE = 3, 2
 
 

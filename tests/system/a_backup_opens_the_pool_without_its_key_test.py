@@ -7,8 +7,9 @@ import subprocess
 import time
 import unittest
 
-
 from coffer import COFFER, Pool, need, run
+
+Pool.learns = True
 
 REFUSED, USAGE = 3, 2
 PASSWORD = "correct horse battery"
@@ -82,7 +83,7 @@ class BackupOpensThePool(unittest.TestCase):
         self.assertEqual(os.stat(self.file).st_mode & 0o777, 0o600)
         self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "ok")
         self.assertTrue(self.pool.json("key", "status")["backup"]["current"])
-        said = subprocess.run(["openssl", "pkcs12", "-info", "-in", self.file, "-passin", "pass:" + PASSWORD, "-nokeys"],
+        said = subprocess.run(["openssl", "pkcs12", "-info", "-in", self.file, "-passin", "file:" + self.password, "-nokeys"],
                               capture_output=True, text=True, check=True)
         shown = said.stdout + said.stderr
         self.assertIn("MAC: sha256, Iteration 1200000", shown)
@@ -249,7 +250,7 @@ class BackupOpensThePool(unittest.TestCase):
             base + "/k.pem", "-out", base + "/c.pem", "-subj", "/CN=x", "-days", "1")
         for name, words in (("both", ("-inkey", base + "/k.pem")), ("certificate", ("-nokeys",))):
             path = os.path.join(base, name)
-            run("openssl", "pkcs12", "-export", "-in", base + "/c.pem", *words, "-passout", "pass:" + PASSWORD, "-out", path)
+            run("openssl", "pkcs12", "-export", "-in", base + "/c.pem", *words, "-passout", "file:" + self.password, "-out", path)
             self.assertIn("none that `coffer key backup` wrote", self.refused("drill", path))
 
     def test_a_place_that_cannot_be_written_is_told(self):

@@ -5,7 +5,8 @@ import os
 
 from coffer import MIB, connect
 from kmip_servers import KmipPool
-from memory_image import WHOLE, core, keys_of, need_cores, raw_in
+from key_scan import keys_of, raw_in
+from memory_image import WHOLE, core, need_cores
 
 
 def use(pool):

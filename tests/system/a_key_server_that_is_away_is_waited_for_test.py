@@ -6,6 +6,8 @@ import unittest
 
 from kmip_servers import KmipPool, Server, options
 
+KmipPool.learns = True
+
 
 class AwayIsWaitedFor(unittest.TestCase):
     def test_down_at_the_start_and_back_later(self):

@@ -12,6 +12,8 @@ from coffer import COFFER, need
 from kmip_servers import KmipPool
 from tpm import Tpm
 
+KmipPool.learns = True
+
 need("swtpm")
 DAY = 86400
 

@@ -6,6 +6,8 @@ import unittest
 
 from coffer import Pool
 
+Pool.learns = True
+
 REFUSED, USAGE = 3, 2
 PASSWORD, PHRASE = "correct horse battery", "open sesame"
 

@@ -8,6 +8,8 @@ import unittest
 
 from coffer import COFFER, MIB, Pool, connect, run
 
+Pool.learns = True
+
 REFUSED, USAGE = 3, 2
 
 

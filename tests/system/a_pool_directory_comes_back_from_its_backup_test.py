@@ -9,6 +9,8 @@ import unittest
 
 from coffer import COFFER, MIB, Pool, connect, run
 
+Pool.learns = True
+
 REFUSED, DIFFERS = 3, 1
 KMS = """
 [provider kms]

@@ -9,6 +9,8 @@ from keys_clients import compare, run_beside
 from kmip_servers import KmipPool
 from tpm import Tpm
 
+KmipPool.learns = True
+
 DISK = 32 * MIB
 # Each ordered pair of the four once, and back at the beginning.
 WAY = ["native", "words", "native", "board", "native", "kms", "words", "board", "words", "kms", "board", "kms", "native"]

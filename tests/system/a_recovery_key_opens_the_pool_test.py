@@ -8,6 +8,8 @@ import unittest
 from coffer import MIB, Pool, need
 from tpm import Tpm
 
+Pool.learns = True
+
 REFUSED, USAGE = 3, 2
 FORM = re.compile(r"(?:[A-Z2-7]{4}[-\s]+){13}[A-Z2-7]{4}")
 

@@ -10,6 +10,8 @@ import time
 
 from coffer import COFFER, Pool
 
+Pool.learns = True
+
 
 def set_periods(pool, period):
     conf = os.path.join(pool.directory, "coffer.conf")

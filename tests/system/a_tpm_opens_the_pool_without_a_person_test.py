@@ -12,6 +12,8 @@ import nbd
 from coffer import MIB, PATIENCE, Pool, connect, need
 from tpm import Tpm
 
+Pool.learns = True
+
 REFUSED, USAGE = 3, 2
 
 

@@ -9,6 +9,8 @@ import uuid
 
 from coffer import COFFER, MIB, Pool, run
 
+Pool.learns = True
+
 REFUSED, USAGE, FAILED = 3, 2, 1
 
 

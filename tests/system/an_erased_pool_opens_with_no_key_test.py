@@ -9,6 +9,8 @@ import subprocess
 
 from coffer import COFFER, MIB, Pool, connect
 
+Pool.learns = True
+
 
 def main():
     pool = Pool("1G").start()
@@ -36,6 +38,7 @@ def main():
     audit = open(os.path.join(pool.directory, "audit")).read().splitlines()
     assert len(audit) == told["audit"]["count"] and '"pool.erase"' in audit[-1] and told["audit"]["head"] in audit[-1], audit
     assert os.stat(pool.disk).st_blocks * 512 < MIB, "the space below is given back"
+    pool.learn(opens=False)  # the keys of before are nowhere
     shutil.copy(keep, key)
     os.chmod(key, 0o600)
     said = pool.start_refused()

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 
+import seen
+
 COFFER = os.environ["COFFER"]
 COFFERD = os.environ["COFFERD"]
 SANITIZED = os.environ.get("COFFER_SANITIZE", "") != ""
@@ -26,6 +28,7 @@ os.environ["PATH"] = "/usr/bin:/usr/sbin:/sbin:" + os.environ["PATH"]
 
 
 def skip(why):
+    seen.expects_keys = False
     print("skipped:", why)
     sys.exit(SKIPPED)
 
@@ -46,8 +49,10 @@ def run(*command, **options):
 
 class Pool:
     """A pool directory and its daemon; nothing is left behind."""
+    learns = False  # its keys whenever it was stopped, and looks for them where none may be
 
     def __init__(self, size="1G", *options, create=True):
+        seen.expects_keys |= self.learns
         self.base = tempfile.mkdtemp(prefix="coffer-system-")
         atexit.register(self.remove)
         self.directory = os.path.join(self.base, "pool")
@@ -85,6 +90,7 @@ class Pool:
         with open(path, "w") as file:
             file.write(text + "\n")
         os.chmod(path, 0o600)
+        seen.learn_secret(name, text)
         return path
 
     def create_object(self, name, size):
@@ -169,6 +175,18 @@ class Pool:
         self.daemon.terminate()
         ended = self.daemon.wait(PATIENCE)
         assert ended == 0, f"cofferd ended with {ended}: {self.last_messages()}"
+        if self.learns:
+            self.learn(opens=False)
+
+    def learn(self, passphrase=None, opens=True):
+        """The keys that it has now, which no process may show; nor has one of them, or of those before, come to a disk, to a
+        file of the pool directory or into a message. What its provider does not give now, another stop learns."""
+        import key_scan
+        more = key_scan.keys_of(self, passphrase, opens)
+        seen.learn_keys(more)
+        found = key_scan.found_in_files(self)
+        assert not found, found
+        return more
 
     def remove(self):
         if self.daemon is not None and self.daemon.poll() is None:

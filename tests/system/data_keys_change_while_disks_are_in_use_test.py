@@ -10,6 +10,8 @@ import time
 from coffer import BLOCK, MIB, Pool, connect
 from keys_clients import Client
 
+Pool.learns = True
+
 DISK = 256 * MIB
 FILL = 160 * MIB
 PATIENCE = 120

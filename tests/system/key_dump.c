@@ -2,7 +2,7 @@
  * Prints every key of a pool that nobody serves, for the test that looks for them where they must not be: a name and
  * hexadecimal digits a line. Only its tests have such a program; it needs what the daemon needs to open the pool.
  *
- *     key_dump DIR [PASSPHRASE]
+ *     key_dump DIR [- <PASSPHRASE]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +93,15 @@ static void print_device(const struct pool_conf *conf, const char *path, const s
     device_close(device);
 }
 
+/* From standard input: who looks at what `ps` shows must not find it there. */
+static struct provider_secret secret_take(bool given)
+{
+    static char line[1024];
+    if (!given || fgets(line, sizeof line, stdin) == NULL)
+        return (struct provider_secret){NULL, 0};
+    return (struct provider_secret){line, strcspn(line, "\n")};
+}
+
 int main(int count, char **arguments)
 {
     struct pool_conf *conf;
@@ -101,9 +110,7 @@ int main(int count, char **arguments)
     succeed(arena_start());
     if (count < 2)
         return 2;
-    struct provider_secret secret = {NULL, 0};
-    if (count > 2)
-        secret = (struct provider_secret){arguments[2], strlen(arguments[2])};
+    struct provider_secret secret = secret_take(count > 2);
     succeed(pool_conf_read(arguments[1], &conf));
     succeed(provider_find(conf->provider, &operations));
     if (operations->open != NULL) { /* else there is no KDK */

@@ -4,6 +4,8 @@ import unittest
 
 from kmip_servers import VERSIONS, KmipPool
 
+KmipPool.learns = True
+
 
 class KeyOnAKmipServer(unittest.TestCase):
     def test_created_and_opened_again_with_each_version(self):

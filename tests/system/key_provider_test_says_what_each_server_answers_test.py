@@ -10,6 +10,8 @@ from kmip.core import enums
 from coffer import COFFER, PATIENCE, Pool
 from kmip_servers import KmipPool, Server, options
 
+Pool.learns = True
+
 
 class KeyProviderTest(unittest.TestCase):
     def ask(self, pool, *words, status=0):
@@ -41,6 +43,7 @@ class KeyProviderTest(unittest.TestCase):
         for text in (said, json.dumps(facts)):
             self.assertNotIn(key.hex(), text)
             self.assertIn(first.address, text)
+        pool.learn()
         pool.start()
         self.ask(pool, "kmip")  # while the pool is open, too
 

@@ -7,6 +7,8 @@ import shutil
 from coffer import MIB, Pool
 from keys_clients import compare, run_beside
 
+Pool.learns = True
+
 DISK = 64 * MIB
 ROUNDS = 4
 

@@ -2,21 +2,12 @@
 """No byte of a key, and no passphrase, in messages, JSON, arguments, environment or a core of the running daemon; the
 scanner that says so finds a copy that is planted on the daemon's heap.
 """
-import base64
 import os
 
 from coffer import MIB, connect
-from memory_image import PASSPHRASE, core, keys_of, need_cores, parts, raw_in, sealed_pool
-
-
-def spellings(needle):
-    """As it is, and as text might have it; base64 has three phases."""
-    yield needle
-    yield needle.hex().encode()
-    yield needle.hex().upper().encode()
-    for phase in range(3):
-        whole = needle[phase:phase + (len(needle) - phase) // 3 * 3]
-        yield base64.b64encode(whole)
+from key_scan import keys_of, raw_in
+from memory_image import PASSPHRASE, core, need_cores, sealed_pool
+from seen import parts, spellings
 
 
 def found_in(data, keys):
@@ -62,7 +53,7 @@ def limits_are_set(pool):
 def main():
     need_cores()
     pool, path = sealed_pool()
-    before = keys_of(pool)
+    before = keys_of(pool, PASSPHRASE)
     pool.start("--passphrase-file", path)
     pool.create_object("disk", 64 * MIB)
     use(pool)
@@ -72,7 +63,7 @@ def main():
     planted = core(pool, "planted", *plant(next(iter(before["dek"]))))
     limits_are_set(pool)
     pool.stop(check_resident=False)  # reading a core makes all of the arena and the caches resident
-    keys = keys_of(pool)
+    keys = keys_of(pool, PASSPHRASE)
     assert len(keys["segment-tag"]) > 5, "the daemon made no segments"
     assert raw_in(planted, before) == {"dek"}, f"the scanner finds {raw_in(planted, before)} and not what was planted"
     for what, data in (("what was said", text), ("the core", clean)):

@@ -1,4 +1,4 @@
-"""Memory images of a daemon, and the keys of its pool, for the tests that look for what must not be there.
+"""Memory images of a daemon, for the tests that look for what must not be there.
 
 The core is taken by gdb as root, which PR_SET_DUMPABLE does not keep out, and which leaves out what MADV_DONTDUMP
 marks, as the kernel does, unless it is told otherwise.
@@ -6,13 +6,11 @@ marks, as the kernel does, unless it is told otherwise.
 import os
 import subprocess
 
-from coffer import SANITIZED, Pool, need, run, skip
+from coffer import SANITIZED, Pool, need, skip
 
-KEY_DUMP = os.environ["KEY_DUMP"]
 PASSPHRASE = "a passphrase that stands nowhere else"
 WHOLE = "set dump-excluded-mappings on"  # a command of gdb: the arena too
 PAGE = 4096
-PART = 16  # bytes of a key that tell it
 
 
 def need_cores():
@@ -26,30 +24,9 @@ def need_cores():
 def sealed_pool():
     """A pool whose key is sealed by PASSPHRASE, and the file that holds it."""
     pool = Pool(create=False)
-    path = os.path.join(pool.base, "passphrase")
-    with open(path, "w") as file:
-        file.write(PASSPHRASE + "\n")
-    os.chmod(path, 0o600)
+    path = pool.secret("passphrase", PASSPHRASE)
     pool.coffer("create", pool.directory, "--size", "512M", "--seal", "passphrase", "--passphrase-file", path)
     return pool, path
-
-
-def keys_of(pool, passphrase=PASSPHRASE):
-    """Every key by name, those of all segments included; the pool must not be served."""
-    keys = {}
-    for line in run(KEY_DUMP, pool.directory, passphrase).splitlines():
-        name, digits = line.split()
-        keys.setdefault(name, set()).add(bytes.fromhex(digits))
-    return keys
-
-
-def parts(keys):
-    return {(name, key[at:at + PART]) for name, values in keys.items() for key in values
-            for at in range(0, len(key), PART)}
-
-
-def raw_in(data, keys):
-    return {name for name, part in parts(keys) if part in data}
 
 
 def core(pool, name, *commands):

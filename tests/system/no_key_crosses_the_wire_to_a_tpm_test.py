@@ -6,7 +6,9 @@ answer is not taken.
 import os
 
 from coffer import KIB, MIB, SANITIZED, Pool, connect, run
-from memory_image import KEY_DUMP, PART, core
+from key_scan import KEY_DUMP
+from memory_image import core
+from seen import PART
 from tpm import (CREATE, DECRYPT, ENCRYPT, LOAD, NULL_ALGORITHM, NULL_HANDLE, SESSIONS, UNSEAL, Proxy, Tpm, session_of,
                  sessions_started)
 

@@ -7,7 +7,8 @@ import os
 import random
 
 from coffer import KIB, MIB, connect
-from memory_image import WHOLE, core, keys_of, need_cores, raw_in, sealed_pool
+from key_scan import keys_of, raw_in
+from memory_image import PASSPHRASE, WHOLE, core, need_cores, sealed_pool
 
 MARK = os.urandom(12)  # in everything that is written, also in the midst of what cannot be compressed
 OTHER_MARK = os.urandom(12)  # in what is only overwritten in part
@@ -81,7 +82,7 @@ def marks_in(data):
 def main():
     need_cores()
     pool, path = sealed_pool()
-    before = keys_of(pool)
+    before = keys_of(pool, PASSPHRASE)
     pool.start("--passphrase-file", path)
     pool.create_object("disk", DISK)
     handles = use(pool)
@@ -92,7 +93,7 @@ def main():
     pool.coffer("lock")
     locked = core(pool, "locked", WHOLE)
     pool.stop(check_resident=False)  # a core makes all memory resident
-    keys = keys_of(pool)
+    keys = keys_of(pool, PASSPHRASE)
     assert len(marks_in(unlocked)) > 1000, "the look finds no data where it is"
     assert {"dek", "log", "pool", "segment-tag"} <= raw_in(unlocked, before | keys), "the look finds no keys"
     left = marks_in(locked)

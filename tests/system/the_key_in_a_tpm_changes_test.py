@@ -11,6 +11,8 @@ import nbd
 from coffer import MIB, Pool, connect, need
 from tpm import Tpm
 
+Pool.learns = True
+
 REFUSED = 3
 
 

@@ -8,6 +8,8 @@ import time
 
 from coffer import COFFER, Pool
 
+Pool.learns = True
+
 
 def entries(pool):
     return pool.json("key", "audit")["list"]
