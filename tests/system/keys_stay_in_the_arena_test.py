@@ -1,13 +1,16 @@
 #!/usr/bin/python3
-"""No byte of a key, and no passphrase, in messages, JSON, arguments, environment or a core of the running daemon; the
-scanner that says so finds a copy that is planted on the daemon's heap.
+"""No byte of a key, and no passphrase, in messages, JSON, arguments, environment or a core of the daemon while clients write,
+flush and read, and while a deep rekey encrypts anew; the scanner that says so finds a copy that it plants on the daemon's heap.
 """
 import os
 
 from coffer import MIB, connect
 from key_scan import keys_of, raw_in
+from keys_clients import run_beside
 from memory_image import PASSPHRASE, core, need_cores, sealed_pool
 from seen import parts, spellings
+
+DISK = 64 * MIB
 
 
 def found_in(data, keys):
@@ -44,6 +47,20 @@ def said(pool):
     return data
 
 
+def core_under_load(pool, name, *commands):
+    """Taken while clients wait for answers, with requests under way."""
+    return run_beside(pool, DISK, None, lambda: core(pool, name, *commands))[0]
+
+
+def core_within_a_deep_rekey(pool, path):
+    state = lambda: pool.json("key", "status")["deep_rekey"]["state"]
+    pool.coffer("key", "rekey", "--deep", "--rate", "1M", "--passphrase-file", path)
+    assert state() == "running"
+    data = core_under_load(pool, "deep")
+    assert state() == "running", "it was over too soon"
+    return data
+
+
 def limits_are_set(pool):
     with open(f"/proc/{pool.daemon.pid}/limits") as file:
         line = next(line for line in file if line.startswith("Max core file size"))
@@ -55,19 +72,21 @@ def main():
     pool, path = sealed_pool()
     before = keys_of(pool, PASSPHRASE)
     pool.start("--passphrase-file", path)
-    pool.create_object("disk", 64 * MIB)
+    pool.create_object("disk", DISK)
     use(pool)
     text = said(pool)
     pool.check_resident()
-    clean = core(pool, "clean")
-    planted = core(pool, "planted", *plant(next(iter(before["dek"]))))
+    clean = core_under_load(pool, "clean")
+    deep = core_within_a_deep_rekey(pool, path)
+    planted = core_under_load(pool, "planted", *plant(next(iter(before["dek"]))))
     limits_are_set(pool)
     pool.stop(check_resident=False)  # reading a core makes all of the arena and the caches resident
     keys = keys_of(pool, PASSPHRASE)
     assert len(keys["segment-tag"]) > 5, "the daemon made no segments"
+    assert before["dek"] < keys["dek"], "the data keys of before and after are not both there"
     assert raw_in(planted, before) == {"dek"}, f"the scanner finds {raw_in(planted, before)} and not what was planted"
-    for what, data in (("what was said", text), ("the core", clean)):
-        leaked = raw_in(data, keys) if data is clean else found_in(data, keys)
+    for what, data in (("what was said", text), ("the core", clean), ("the core within a deep rekey", deep)):
+        leaked = found_in(data, keys) if data is text else raw_in(data, keys)
         assert not leaked, f"{what} has {sorted(leaked)}"
         assert PASSPHRASE.encode() not in data, f"{what} has the passphrase"
     print(f"none of {sum(len(values) for values in keys.values())} keys in a core of {len(clean) // MIB} MiB")
