@@ -1,12 +1,46 @@
 #!/usr/bin/python3
 """A shallow rekey under a KMIP server makes the next key there, and the pool needs the old one no more; where the server is
 away nothing changes."""
+import os
 import unittest
 
+from coffer import KIB
 from kmip_servers import KmipPool
+
+KmipPool.learns = True
+SUPERBLOCKS = 256 * KIB  # both copies of a disk's head
 
 
 class KeysChange(unittest.TestCase):
+    def superblocks(self, pool):
+        with open(pool.disk, "rb") as disk:
+            return disk.read(SUPERBLOCKS)
+
+    def what_the_server_gives_otherwise_is_not_used(self, pool, server):
+        """The new key, over the second connection."""
+        honest, ids, before = pool.certificates.path("honest"), server.ids(), self.superblocks(pool)
+        with open(honest, "w") as file:
+            file.write(" ".join(ids))
+        said = pool.refused("key", "rekey", "--shallow")
+        self.assertIn("gives another key than was made", said)
+        self.assertIn(server.address, said)
+        self.assertEqual(self.superblocks(pool), before)
+        self.assertEqual(server.ids(), ids)  # it was taken back
+        self.assertEqual(pool.json("key", "status")["kek_number"], 2)
+        os.remove(honest)
+        pool.serves()
+
+    def a_number_that_is_taken_is_left_alone(self, pool, server):
+        """By a copy of this pool, or a change that was cut short."""
+        name, key = pool.key_name[:-1] + "3", os.urandom(32)
+        taken = server.register(name, key)
+        self.assertEqual(pool.json("key", "rekey", "--shallow")["kek_number"], 4)
+        self.assertIn("it is left alone, and the next number taken", pool.last_messages())
+        self.assertEqual(server.key(taken), key)
+        self.assertEqual(server.name_of(taken), name)
+        server.destroy(taken)
+        pool.serves()
+
     def test_a_deactivated_key_is_left_for_a_new_one(self):
         pool = KmipPool()
         server = pool.server().start()
@@ -30,8 +64,10 @@ class KeysChange(unittest.TestCase):
         self.assertEqual(len(new), 1)
         self.assertEqual(server.name_of(new[0]), pool.key_name[:-1] + "2")
         self.assertNotEqual(server.key(new[0]), server.key(old))
+        self.what_the_server_gives_otherwise_is_not_used(pool, server)
+        self.a_number_that_is_taken_is_left_alone(pool, server)
         server.destroy(old)
-        self.assertIn(pool.key_name[:-1] + "2", pool.coffer("key", "provider", "test"))
+        self.assertIn(pool.key_name[:-1] + "4", pool.coffer("key", "provider", "test"))
         pool.coffer("lock")
         pool.coffer("unlock")
         pool.serves()

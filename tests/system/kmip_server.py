@@ -4,9 +4,12 @@
 Usage: kmip_server.py PORT DIR DATABASE VERSIONS DELAY
 
 DIR holds ca.pem, server.pem, server.key; VERSIONS are those that it speaks ("1.2,1.3"); DELAY, in seconds, is waited
-before each answer. It says "ready" once it listens.
+before each answer. It says "ready" once it listens. Where DIR holds a file "honest", which names keys by their ids, it gives
+all others right the first time and with other bytes from then on.
 """
+import collections
 import logging
+import os
 import ssl
 import sys
 import time
@@ -20,7 +23,8 @@ from kmip.services.server import engine, server
 def main():
     port, directory, database, versions, delay = sys.argv[1:]
     spoken = [contents.ProtocolVersion(*map(int, version.split("."))) for version in versions.split(",")]
-    begin, process = engine.KmipEngine.__init__, engine.KmipEngine.process_request
+    begin, process, get = engine.KmipEngine.__init__, engine.KmipEngine.process_request, engine.KmipEngine._process_get
+    given = collections.Counter()
 
     def begin_with_versions(self, *words, **named):
         begin(self, *words, **named)
@@ -30,6 +34,19 @@ def main():
         time.sleep(float(delay))
         return process(self, *words, **named)
 
+    def get_or_lie(self, payload):
+        answer = get(self, payload)
+        if not os.path.exists(f"{directory}/honest"):
+            return answer
+        with open(f"{directory}/honest") as file:
+            honest = file.read().split()
+        given[answer.unique_identifier] += 1
+        if answer.unique_identifier not in honest and given[answer.unique_identifier] > 1:
+            material = answer.secret.key_block.key_value.key_material
+            material.value = material.value[::-1]
+        return answer
+
+    engine.KmipEngine._process_get = get_or_lie
     engine.KmipEngine.__init__ = begin_with_versions
     engine.KmipEngine.process_request = process_late
     logging.getLogger().setLevel(logging.WARNING)

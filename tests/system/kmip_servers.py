@@ -3,6 +3,7 @@ import atexit
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -58,10 +59,13 @@ class KmipPool(Pool):
             uuid = next(line.split()[2] for line in file if line.startswith("uuid"))
         return f"coffer/{uuid}/kek/1"
 
+    def conf_text(self):
+        with open(self.conf) as file:
+            return file.read()
+
     def conf_change(self, key, value):
         """Another value for a key, given once or more often, of the provider."""
-        with open(self.conf) as file:
-            text = file.read()
+        text = self.conf_text()
         changed = re.sub(rf"^{key} = .*\n(?:{key} = .*\n)*", f"{key} = {value}\n", text, flags=re.MULTILINE)
         assert changed != text, key
         with open(self.conf, "w") as file:
@@ -147,6 +151,13 @@ class Server:
         line = self.process.stdout.readline() if ready else b""
         assert line == b"ready\n", (line, self.process.stderr.read() if line == b"" and ready else b"")
         return self
+
+    def stand_still(self):
+        """It takes connections, as the kernel does for it, and says nothing."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self):
+        os.killpg(self.process.pid, signal.SIGCONT)
 
     def stop(self):
         if self.process is None:

@@ -3,6 +3,10 @@
 once it is back."""
 import os
 import shutil
+import socket
+import ssl
+import threading
+import time
 import unittest
 
 from kmip.core import enums
@@ -10,6 +14,45 @@ from kmip.core import enums
 from kmip_servers import Certificates, KmipPool, Server, options
 
 MASKS = enums.CryptographicUsageMask
+
+
+class OldServer:
+    """Of one version of TLS, and of nothing behind it."""
+
+    def __init__(self, certificates, version):
+        self.context = self.spoken(ssl.PROTOCOL_TLS_SERVER, version)
+        self.context.load_cert_chain(certificates.path("server.pem"), certificates.path("server.key"))
+        self.certificates, self.version, self.agreed = certificates, version, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def spoken(self, side, version):
+        context = ssl.SSLContext(side)
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = version
+        return context
+
+    def accept(self):
+        try:
+            while True:
+                client, _ = self.listener.accept()
+                try:
+                    with self.context.wrap_socket(client, server_side=True):
+                        self.agreed += 1
+                except OSError:
+                    pass
+        except OSError:
+            pass  # it was closed
+
+    def answers_who_takes_it(self):
+        context = self.spoken(ssl.PROTOCOL_TLS_CLIENT, self.version)
+        context.load_verify_locations(self.certificates.path("ca.pem"))
+        with socket.create_connection(self.listener.getsockname()) as plain:
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
+                assert secured.version() is not None
+        while self.agreed == 0:
+            time.sleep(0.01)
 
 
 class WrongKeyServers(unittest.TestCase):
@@ -71,9 +114,28 @@ class WrongKeyServers(unittest.TestCase):
         os.replace(own.path("right.key"), own.path("server.key"))
         server.start()
         self.comes_back(pool)
+        server.stop()
+        own.sign("server", "127.0.0.1", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")  # renewed
+        server.start()
+        pool.start()
+        self.comes_back(pool)
+        self.old_versions_of_tls_are_refused(pool)
         pool.conf_change("servers", f"localhost:{server.port}")  # the same server, by a name that it does not have
         pool.start_locked("certificate is refused", "ostname mismatch")
         pool.stop()
+
+    def old_versions_of_tls_are_refused(self, pool):
+        right = pool.conf_text()
+        for version, taken in (ssl.TLSVersion.TLSv1, False), (ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True):
+            stub = OldServer(pool.certificates, version)
+            stub.answers_who_takes_it()
+            pool.conf_change("servers", stub.address)
+            pool.start_locked(stub.address, "" if taken else "TLS")
+            pool.stop()
+            self.assertEqual(stub.agreed > 1, taken, version)
+            stub.listener.close()
+            with open(pool.conf, "w") as file:
+                file.write(right)
 
     def test_a_client_that_is_not_the_keys_owner(self):
         pool, server = self.made()
