@@ -277,6 +277,8 @@ struct making {
     const char *name, *path;
     const void *data;
     size_t size;
+    file_fill *fill; /* instead of `data` */
+    void *context;
     bool own;
 };
 
@@ -284,6 +286,10 @@ static enum error making_write(const struct making *making, int descriptor)
 {
     if (!making->own)
         TRY(owner_give_below(descriptor, making->directory, making->path));
+    if (making->fill) {
+        TRY(making->fill(descriptor, making->path, making->context));
+        return fsync(descriptor) == 0 ? ERROR_NONE : error_from_errno(errno, "sync %s", making->path);
+    }
     return content_write(descriptor, making->path, making->data, making->size);
 }
 
@@ -349,28 +355,34 @@ static enum error make(const struct making *making)
     return error;
 }
 
-static enum error make_at(const char *path, const void *data, size_t size, bool own)
+static enum error make_at(struct making making)
 {
     AUTO_CLOSE int directory = -1;
-    const char *slash = strrchr(path, '/');
-    TRY(directory_open(path, &directory));
-    struct making making = {directory, slash == NULL ? path : slash + 1, path, data, size, own};
+    const char *slash = strrchr(making.path, '/');
+    TRY(directory_open(making.path, &directory));
+    making.directory = directory;
+    making.name = slash == NULL ? making.path : slash + 1;
     return make(&making);
 }
 
 enum error file_create(const char *path, const void *data, size_t size)
 {
-    return make_at(path, data, size, false);
+    return make_at((struct making){.path = path, .data = data, .size = size});
 }
 
 enum error file_create_own(const char *path, const void *data, size_t size)
 {
-    return make_at(path, data, size, true);
+    return make_at((struct making){.path = path, .data = data, .size = size, .own = true});
+}
+
+enum error file_create_filled(const char *path, file_fill *fill, void *context)
+{
+    return make_at((struct making){.path = path, .fill = fill, .context = context});
 }
 
 enum error file_create_in(int directory, const char *name, const char *path, const void *data, size_t size)
 {
-    struct making making = {directory, name, path, data, size, true};
+    struct making making = {.directory = directory, .name = name, .path = path, .data = data, .size = size, .own = true};
     return make(&making);
 }
 

@@ -172,6 +172,25 @@ static void creating_does_not_touch_what_exists(void **state)
     assert_int_equal(access(new_path, F_OK), -1);
 }
 
+static enum error fill_or_fail(int descriptor, const char *name, void *context)
+{
+    assert_string_equal(name, path);
+    assert_int_equal(write(descriptor, "filled", 6), 6);
+    return *(enum error *)context;
+}
+
+static void what_cannot_be_filled_is_not_there(void **state)
+{
+    enum error error = ERROR_NO_SPACE;
+    (void)state;
+    assert_int_equal(file_create_filled(path, fill_or_fail, &error), ERROR_NO_SPACE);
+    assert_int_equal(access(path, F_OK), -1);
+    error = ERROR_NONE;
+    assert_int_equal(file_create_filled(path, fill_or_fail, &error), ERROR_NONE);
+    expect_content("filled");
+    assert_int_equal(file_create_filled(path, fill_or_fail, &error), ERROR_EXISTS);
+}
+
 /* Somebody's own file may have the name that a replacement would be written under. */
 static void creating_leaves_a_file_new_beside_it_alone(void **state)
 {
@@ -305,6 +324,7 @@ int main(void)
         TEST(a_link_in_the_way_is_not_followed),
         TEST(replacing_in_a_missing_directory_fails),
         TEST(creating_does_not_touch_what_exists),
+        TEST(what_cannot_be_filled_is_not_there),
         TEST(creating_leaves_a_file_new_beside_it_alone),
         TEST(what_cannot_be_created_is_named_as_it_was_typed),
         TEST(what_an_open_directory_has_is_made_and_read_in_it_by_no_link),
