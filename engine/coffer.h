@@ -97,6 +97,9 @@ struct pool_open_options {
     bool no_index;             /* bench: fingerprint everything, look nothing up */
     bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
     bool repair;               /* the repair: the journal ends where it is damaged, merges run where it asks for one */
+    struct evidence *evidence; /* the repair's look: what it would let go of is gathered there; else NULL */
+    bool discard_evidence;     /* pool_repair(): that is not kept, */
+    const char *evidence_directory; /* or kept there. NULL: in the pool directory */
     uint64_t memory;           /* 0: the conf's */
     /* Tests and bench: opens the device of a path by something else than device_open_file. NULL: the file device. */
     enum error (*open_device)(const char *path, unsigned flags, void *context, struct device **device);
@@ -114,9 +117,20 @@ enum error pool_close(struct pool *pool) CHECKED;
 /* Offline: writes superblocks anew of which copies are damaged, also all copies of a device, where another device holds
  * its keys and its checkpoint records prove it to be the right one (all or nothing is authenticated before); then nodes
  * and pages of which one copy is damaged, and lost pages of the chunk table. A damaged journal ends where it is. What was
- * done, and what was given up, is a message. Without damage nothing is written. Needs as long as two
- * checks. Errors as those of pool_open(); ERROR_CORRUPT: there is damage that it cannot mend. */
-enum error pool_repair(const char *directory, const struct pool_open_options *options) CHECKED;
+ * done, and what was given up, is a message; what it would let go of is kept in a file first (pool/evidence_file.c). Without
+ * damage nothing is written. Needs as long as two checks. *report, or NULL, is also of a repair that failed. Errors as those of
+ * pool_open(); ERROR_CORRUPT: there is damage that it cannot mend; ERROR_NO_SPACE: also where that file finds no room. */
+#define EVIDENCE_PREFIX "evidence-" /* and 16 digits, in the pool directory */
+enum { EVIDENCE_PATH_MAX = 4096, EVIDENCE_FILES_MAX = 2 /* of the superblocks; of all else */ };
+struct pool_repair_report {
+    struct pool_evidence {
+        char path[EVIDENCE_PATH_MAX];
+        uint64_t bytes, unread; /* but for zeros; of those that could not be read */
+    } kept[EVIDENCE_FILES_MAX];
+    size_t kept_count;
+    uint64_t discarded; /* bytes that were not kept (discard_evidence) */
+};
+enum error pool_repair(const char *directory, const struct pool_open_options *options, struct pool_repair_report *report) CHECKED;
 struct pool_erase_options {
     const char *passphrase;
     size_t passphrase_size;

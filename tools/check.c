@@ -27,6 +27,7 @@ struct check {
     struct progress progress;
     json_t *findings, *losses; /* with --json */
     bool repair;
+    struct pool_repair_report *repaired;
     uint64_t found;
 };
 
@@ -70,7 +71,7 @@ static enum error check_once(struct check *check, const char *directory, const s
                              struct check_report *report)
 {
     if (check->repair)
-        TRY(pool_repair(directory, options));
+        TRY(pool_repair(directory, options, check->repaired));
     progress_start(&check->progress, check->tool, "checking");
     const struct check_listener listener = {take_finding, take_loss, take_progress, check};
     enum error error = pool_check(directory, options, &listener, report);
@@ -93,7 +94,9 @@ static enum error check_pool(struct check *check, const char *directory, const s
                              struct check_report *report)
 {
     struct pool_open_options options = {.read_only = true,
-                                        .accept_rollback = argument_given(arguments, "accept-rollback")};
+                                        .accept_rollback = argument_given(arguments, "accept-rollback"),
+                                        .discard_evidence = argument_given(arguments, "discard-evidence"),
+                                        .evidence_directory = argument_value(arguments, "evidence", NULL)};
     const char *file = argument_value(arguments, "passphrase-file", NULL);
     if (file != NULL)
         return check_with_passphrase(check, directory, file, &options, report);
@@ -101,9 +104,20 @@ static enum error check_pool(struct check *check, const char *directory, const s
     return error == ERROR_LOCKED ? check_with_passphrase(check, directory, NULL, &options, report) : error;
 }
 
+/* What the repair kept; said on the way, too. */
+static json_t *evidence_tell(const struct pool_repair_report *repaired)
+{
+    json_t *files = json_array();
+    for (size_t i = 0; i < repaired->kept_count; i++)
+        json_array_append_new(files, json_pack("{s:s, s:I, s:I}", "path", repaired->kept[i].path, "bytes",
+                                               (json_int_t)repaired->kept[i].bytes, "unread",
+                                               (json_int_t)repaired->kept[i].unread));
+    return files;
+}
+
 static enum error print_json(struct check *check, const struct check_report *report)
 {
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:O, s:O}", "errors",
+    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:O, s:O, s:o, s:I}", "errors",
                              (json_int_t)report->errors, "chunks", (json_int_t)report->chunks, "units",
                              (json_int_t)report->units, "nodes", (json_int_t)report->nodes, "pages",
                              (json_int_t)report->pages, "segments",
@@ -111,7 +125,8 @@ static enum error print_json(struct check *check, const struct check_report *rep
                              (json_int_t)report->bytes_read, "bytes_lost",
                              (json_int_t)report->bytes_lost, "losses_unknown", report->losses_unknown, "findings_more",
                              report->errors > json_array_size(check->findings), "findings", check->findings,
-                             "losses", check->losses);
+                             "losses", check->losses, "evidence", evidence_tell(check->repaired), "evidence_discarded",
+                             (json_int_t)check->repaired->discarded);
     enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(check->tool, json);
     json_decref(json);
     return error;
@@ -170,11 +185,28 @@ static enum error conclude(struct check *check, const char *directory, const str
     return ERROR_NONE;
 }
 
+/* What only a repair obeys is not taken, and then forgotten, by a check. */
+static enum error options_check(const struct arguments *arguments)
+{
+    static const char *const names[] = {"evidence", "discard-evidence"};
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (argument_given(arguments, names[i]) && !argument_given(arguments, "repair"))
+            return error_explain(ERROR_INVALID, "--%s goes with --repair: a check alone changes nothing", names[i]);
+    if (argument_given(arguments, names[0]) && argument_given(arguments, names[1]))
+        return error_explain(ERROR_INVALID, "--evidence DIR keeps what --discard-evidence does not: give one of them");
+    return ERROR_NONE;
+}
+
 static enum error run_check(struct tool *tool, const struct arguments *arguments)
 {
     struct check check = {.tool = tool, .repair = argument_given(arguments, "repair")};
     struct check_report report = {0};
     const char *directory;
+    AUTO_FREE struct pool_repair_report *repaired = memory_zeroed(1, sizeof *repaired);
+    if (!repaired)
+        return ERROR_NO_MEMORY;
+    check.repaired = repaired;
+    TRY(options_check(arguments));
     TRY(place_directory(tool, arguments->positional[0], &directory));
     check.findings = json_array();
     check.losses = json_array();
@@ -189,6 +221,8 @@ static enum error run_check(struct tool *tool, const struct arguments *arguments
 static const struct option_row options[] = {
     {"passphrase-file", "FILE", "read the passphrase from FILE (\"-\": standard input)", false},
     {"repair", NULL, "first write anew what has another copy or can be made again", false},
+    {"evidence", "DIR", "keep there, not in the pool directory, what --repair lets go of", false},
+    {"discard-evidence", NULL, "do not keep what --repair lets go of", false},
     {"accept-rollback", NULL, "check although devices were rolled back, or the witness is older or lost", false},
     {NULL},
 };
@@ -200,9 +234,13 @@ const struct command command_check = {
     .text = "Reads the whole pool while no daemon serves it and proves that every block can be read, every reference\n"
             "is counted, every fingerprint is true and every segment's live bytes are right. Changes nothing. Exit\n"
             "status 1 where it finds damage. With --repair what has a second copy, or can be made from what else is\n"
-            "there, is written anew first: superblocks, nodes, pages of tables. A damaged journal ends where it is.",
+            "there, is written anew first: superblocks, nodes, pages of tables. A damaged journal ends where it is. Before it\n"
+            "writes anything, it keeps the bytes that it is going to let go of, as they lie on the devices, in a file\n"
+            "evidence-… of the pool directory, and says how large that is; rm lets go of it. Where there is no room for\n"
+            "it the repair is refused.",
     .examples = "  coffer check /srv/pool\n"
                 "  coffer check /srv/pool --repair\n"
+                "  coffer check /srv/pool --repair --evidence /mnt/usb\n"
                 "  coffer --json check /srv/pool | jq .errors\n",
     .positional_max = 1,
     .options = options,

@@ -55,7 +55,9 @@ static enum error walk(struct replay *replay)
         error = replay_damage(replay, durable);
         if (!replay->group->config.cut_journal)
             return error;
-        message(MESSAGE_ERROR, "%s: what precedes is kept, what follows is given up (--repair)", error_sentence(error));
+        replay_evidence(replay);
+        if (replay->group->config.read_only) /* the repair's look, which comes first */
+            message(MESSAGE_ERROR, "%s: what precedes is kept, what follows is given up (--repair)", error_sentence(error));
     }
     return replay_room_check(replay);
 }

@@ -1,6 +1,7 @@
 /*
  * What the files of replay share: replay.c follows the chain, replay_read.c gets its appends, replay_apply.c enters
- * their records, replay_behind.c looks behind its end, replay_damage.c says what is lost.
+ * their records, replay_behind.c looks behind its end, replay_damage.c says what is lost,
+ * replay_evidence.c where what is given up lies.
  */
 #ifndef COFFER_ENGINE_GROUP_REPLAY_CHAIN_H
 #define COFFER_ENGINE_GROUP_REPLAY_CHAIN_H
@@ -58,5 +59,7 @@ void replay_index_finish(struct replay *replay);
 enum error replay_durable_behind(struct replay *replay, uint64_t *durable) CHECKED;
 /* The journal ends before a `durable` sequence: says what is lost. ERROR_CORRUPT. */
 enum error replay_damage(struct replay *replay, uint64_t durable);
+/* Of a journal that is cut: all that may hold something of what follows, onto the group's list. */
+void replay_evidence(struct replay *replay);
 
 #endif

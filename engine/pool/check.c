@@ -136,8 +136,8 @@ static enum error run(struct check *check, const struct pool_open_options *optio
     return ERROR_NONE;
 }
 
-enum error pool_check(const char *directory, const struct pool_open_options *options,
-                      const struct check_listener *listener, struct check_report *report)
+enum error check_opened(const char *directory, const struct pool_open_options *options, const struct check_listener *listener,
+                        struct check_report *report, enum error (*then)(struct check *check, void *context), void *context)
 {
     struct pool_open_options mine = options ? *options : (struct pool_open_options){0};
     struct pool *pool;
@@ -152,6 +152,10 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
         .listener = listener,
     };
     enum error error = run(&check, &mine);
+    if (then && (!error || error == ERROR_CORRUPT)) {
+        enum error done = then(&check, context);
+        error = done ? done : error;
+    }
     forget(&check);
     enum error closed = pool_close(pool);
     if (!error)
@@ -159,6 +163,12 @@ enum error pool_check(const char *directory, const struct pool_open_options *opt
     if (!error)
         *report = check.report;
     return error;
+}
+
+enum error pool_check(const char *directory, const struct pool_open_options *options,
+                      const struct check_listener *listener, struct check_report *report)
+{
+    return check_opened(directory, options, listener, report, NULL, NULL);
 }
 
 enum error check_mend(struct pool *pool, const struct pool_open_options *options, const struct check_listener *listener,

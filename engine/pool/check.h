@@ -16,6 +16,7 @@
 #define COFFER_ENGINE_POOL_CHECK_H
 
 #include "base/error.h"
+#include "engine/group/evidence.h"
 #include "engine/group/release_list.h"
 #include "engine/group/view.h"
 #include "engine/group/walk.h"
@@ -158,6 +159,10 @@ struct check {
 
 /* ---- check.c -------------------------------------------------------------------------------------------------- */
 
+/* pool_check(), which calls `then` (or NULL) at its end, with the pool still open for reading; also where it ends for damage. */
+enum error check_opened(const char *directory, const struct pool_open_options *options, const struct check_listener *listener,
+                        struct check_report *report, enum error (*then)(struct check *check, void *context),
+                        void *context) CHECKED;
 /* Checks a pool that is open for a repair, of which nothing is in the recent tables, and calls `apply` at the end. */
 enum error check_mend(struct pool *pool, const struct pool_open_options *options, const struct check_listener *listener,
                       struct check_repair *repair, enum error (*apply)(struct check *check)) CHECKED;

@@ -156,6 +156,17 @@ void check_node_birth(struct check *check, const char *what, const struct walk_n
     check_find(check, "%s, %s cannot have changed last at sequence %" PRIu64, what, check_node_text(node, text), birth);
 }
 
+/* A copy of it that a repair writes anew loses its place with the next publish. */
+static void evidence_keep(const struct check *check, uint64_t serial, uint32_t offset, uint32_t length)
+{
+    const struct segments *segments = &check->group->segments;
+    uint32_t index = segment_find(segments, serial);
+    if (index != SEGMENT_NONE)
+        evidence_add(check->pool->options.evidence, segment_device(segments, index),
+                     segment_offset(segments, index) + (uint64_t)offset * GRAIN_SIZE, (uint64_t)length * GRAIN_SIZE,
+                     "node or page");
+}
+
 bool check_node_judge(struct check *check, const char *what, const struct walk_node *node)
 {
     bool doubled = node->pointer.second_serial != 0;
@@ -166,6 +177,7 @@ bool check_node_judge(struct check *check, const char *what, const struct walk_n
             continue;
         uint64_t serial = copy ? node->pointer.second_serial : entry_serial(node->pointer.first);
         uint32_t offset = copy ? node->pointer.second_offset : entry_offset(node->pointer.first);
+        evidence_keep(check, serial, offset, entry_length(node->pointer.first));
         check_find(check, "%s, %s, %s: %s: %s%s", what, text,
                    !doubled ? "only copy"
                    : copy   ? "second copy"
@@ -173,6 +185,9 @@ bool check_node_judge(struct check *check, const char *what, const struct walk_n
                    copy_error_text(node->errors[copy]), check_place_text(check, serial, offset, place),
                    node->bytes ? "; the other copy is whole" : "");
     }
+    for (int copy = 0; node->differ && copy < 2; copy++)
+        evidence_keep(check, copy ? node->pointer.second_serial : entry_serial(node->pointer.first),
+                      copy ? node->pointer.second_offset : entry_offset(node->pointer.first), entry_length(node->pointer.first));
     if (node->differ)
         check_find(
             check, "%s, %s: its two copies differ: %s", what, text,

@@ -143,9 +143,12 @@ static void record_judge(struct check *check, const struct records *records, uin
     if (may_be_torn(check, records, d, number))
         message(MESSAGE_NOTICE,
                 "%s: checkpoint record %" PRIu64 " is not there: a crash may have cut its writing short", path, number);
-    else
+    else {
+        evidence_add(check->pool->options.evidence, d, checkpoint_offset(&check->group->superblocks[d], copy), BLOCK_SIZE,
+                     "checkpoint record");
         check_find(check, "%s: checkpoint record %" PRIu64 ", position %" PRIu32 ": %s", path, number, copy + 1,
                    record->error ? "it is damaged" : "an older one stands in its place");
+    }
 }
 
 enum error check_records(struct check *check)

@@ -17,6 +17,8 @@
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
 #include "engine/pool/deep_rekey.h"
+#include "engine/group/superblock_image.h"
+#include "engine/pool/evidence_file.h"
 #include "engine/pool/opening.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/providers.h"
@@ -106,6 +108,7 @@ static enum error group_begin(struct opening *opening)
         .recompress = pool->options.repair ? 0 : pool->conf->recompress,
         .by_hand = pool->options.repair,
         .cut_journal = pool->options.repair,
+        .evidence = pool->options.evidence,
         .published = published,
         .context = pool,
     };
@@ -379,17 +382,41 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
     return ERROR_NONE;
 }
 
-static enum error repair(struct opening *opening)
+/* A whole copy that is older is no damage, and its wrappings may be those that a change of keys did away with. */
+static bool is_older(const struct opening *opening, uint32_t i, uint32_t copy)
+{
+    const struct superblock_probe *probe = &opening->probes[i];
+    return !opening->lost[i].error && probe->plausible[copy] && probe->copies[copy].epoch < opening->superblocks[i].epoch;
+}
+
+/* Of each device that has a damaged copy of its superblock, what stands in the places of all. */
+static enum error copies_keep(struct opening *opening, struct pool_repair_report *report)
+{
+    struct evidence evidence = {0};
+    const struct evidence_source source = {opening->pool->directory, opening->devices, opening->superblocks};
+    for (uint32_t i = 0; i < opening->count; i++)
+        for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES && opening->copies_bad[i]; copy++)
+            if (!is_older(opening, i, copy))
+                evidence_add(&evidence, i, superblock_offset(opening->superblocks[i].device_size, copy), SUPERBLOCK_SIZE,
+                             "superblock");
+    enum error error = evidence_save(&evidence, &source, &opening->pool->options, report);
+    evidence_forget(&evidence);
+    return error;
+}
+
+static enum error repair(struct opening *opening, struct pool_repair_report *report)
 {
     opening->repairs = true;
     TRY(opening_authenticate(opening));
     if (opening_is_whole(opening))
         return ERROR_NONE;
+    TRY(copies_keep(opening, report));
     TRY(witness_epoch_reserve(opening->pool->witness, &opening->pool->epoch));
     return opening_mend(opening);
 }
 
-enum error pool_repair_superblocks(const char *directory, const struct pool_open_options *options)
+enum error pool_repair_superblocks(const char *directory, const struct pool_open_options *options,
+                                   struct pool_repair_report *report)
 {
     struct pool_open_options mine = *options;
     struct provider_secret secret = {options->passphrase, options->passphrase_size};
@@ -399,7 +426,7 @@ enum error pool_repair_superblocks(const char *directory, const struct pool_open
     TRY(pool_allocate(directory, &mine, &pool));
     enum error error = opening_begin(&opening, pool, options->passphrase ? &secret : NULL);
     if (!error)
-        error = repair(&opening);
+        error = repair(&opening, report);
     opening_forget(&opening);
     if (error)
         error = error_prefix(error, "pool %s", directory);

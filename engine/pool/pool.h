@@ -317,7 +317,8 @@ void scrub_stop(struct pool *pool, bool crash);
 enum error pool_allocate(const char *directory, const struct pool_open_options *options, struct pool **pool) CHECKED;
 void pool_free(struct pool *pool);
 void keys_forget(struct pool *pool);
-enum error pool_repair_superblocks(const char *directory, const struct pool_open_options *options) CHECKED;
+enum error pool_repair_superblocks(const char *directory, const struct pool_open_options *options,
+                                   struct pool_repair_report *report) CHECKED;
 /* How long unlock and lock wait for what pool_unlock_awaited() tries; shorter for tests. */
 #define UNLOCK_PATIENCE (10 * CLOCK_SECOND)
 extern _Atomic uint64_t unlock_patience;

@@ -1,12 +1,17 @@
 /*
- * pool_repair(), from end to end: superblocks (opening.c) -> check: without damage that is all -> open for writing; a
- * journal that is damaged ends where it is, and what follows is named and given up -> publish what the journal had ->
- * check, which gathers what can be made anew (check_repair.c) -> one merge that begins with that (group/repair.c) ->
- * close.
+ * pool_repair(), from end to end: superblocks (opening.c) -> check: without damage that is all -> keep what is going to be
+ * let go of (evidence_file.c) -> open for writing; a journal that is damaged ends where it is, and what follows is named and
+ * given up -> publish what the journal had -> check, which gathers what can be made anew (check_repair.c) -> one merge that
+ * begins with that (group/repair.c) -> close.
  *
- * Offline: no volume is open, the catalog's thread does not run, merges run only where asked. What is damaged is never
- * written over: all goes into free space and counts from an ordinary checkpoint on, so a crash anywhere leaves the pool
- * as it was or as it becomes, and a repair that was cut short is begun again. One thread beside the group's own.
+ * Offline: no volume is open, the catalog's thread does not run, merges run only where asked. All goes into free space and
+ * counts from an ordinary checkpoint on, so a crash anywhere leaves the pool as it was or as it becomes, and a repair that was
+ * cut short is begun again. One thread beside the group's own.
+ *
+ * Evidence is never destroyed. Data that is damaged stays where it is as long as an object refers to it. Whatever else is
+ * damaged loses its place, at once or by and by: superblocks and checkpoint records are written over, a damaged copy of a node
+ * or page is nobody's once there is another, and of a journal that is cut all that follows is free. Such bytes are in a file,
+ * durable, before the first write.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,6 +20,7 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "engine/pool/check_repair.h"
+#include "engine/pool/evidence_file.h"
 
 static void ignore(const char *sentence, void *context)
 {
@@ -58,13 +64,36 @@ static enum error apply(struct check *check)
 
 static const struct check_listener silent = {.found = ignore};
 
-/* A pool without damage is not written. One whose journal is damaged does not open for a check. */
-static enum error damage_look(const char *directory, const struct pool_open_options *options, bool *damaged)
+struct look {
+    struct pool_repair_report *report;
+    bool saved;
+};
+
+static enum error keep(struct check *check, void *context)
 {
+    struct look *look = context;
+    const struct pool *pool = check->pool;
+    const struct evidence_source source = {pool->directory, check->group->devices, check->group->superblocks};
+    enum error error = evidence_save(pool->options.evidence, &source, &pool->options, look->report);
+    look->saved = error == ERROR_NONE;
+    return error;
+}
+
+/* A pool without damage is not written. One whose journal is damaged opens for this as it will for the repair. */
+static enum error damage_look(const char *directory, const struct pool_open_options *options, struct pool_repair_report *kept,
+                              bool *damaged)
+{
+    struct pool_open_options mine = *options;
+    struct evidence evidence = {0};
+    struct look look = {kept, false};
     struct check_report report;
-    enum error error = pool_check(directory, options, &silent, &report);
-    *damaged = error == ERROR_CORRUPT || (!error && report.errors);
-    return error == ERROR_CORRUPT ? ERROR_NONE : error;
+    mine.repair = true;
+    mine.evidence = &evidence;
+    enum error error = check_opened(directory, &mine, &silent, &report, keep, &look);
+    *damaged = error == ERROR_CORRUPT || (!error && (evidence.cut || report.errors));
+    bool unsaved = evidence.count > 0 && !look.saved;
+    evidence_forget(&evidence);
+    return error == ERROR_CORRUPT && !unsaved ? ERROR_NONE : error;
 }
 
 static enum error pool_mend(struct pool *pool, const struct pool_open_options *options)
@@ -79,13 +108,19 @@ static enum error pool_mend(struct pool *pool, const struct pool_open_options *o
     return error;
 }
 
-enum error pool_repair(const char *directory, const struct pool_open_options *options)
+enum error pool_repair(const char *directory, const struct pool_open_options *options, struct pool_repair_report *report)
 {
     struct pool_open_options mine = *options;
+    AUTO_FREE struct pool_repair_report *own = memory_zeroed(1, sizeof *own);
     struct pool *pool;
     bool damaged;
-    TRY(pool_repair_superblocks(directory, options));
-    TRY(damage_look(directory, options, &damaged));
+    if (!own)
+        return ERROR_NO_MEMORY;
+    if (!report)
+        report = own;
+    *report = (struct pool_repair_report){0};
+    TRY(pool_repair_superblocks(directory, options, report));
+    TRY(damage_look(directory, options, report, &damaged));
     if (!damaged)
         return ERROR_NONE;
     mine.read_only = false;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/group/superblock_image.h"
+#include "engine/group/walk.h"
 #include "engine/pool/check.h"
 #include "tests/unit/pool_fixture.h"
 
@@ -154,6 +155,29 @@ static inline struct spot root_spot(const struct tree *tree, bool second)
     const struct node_pointer *root = &tree->root.pointer;
     return second ? address_spot(root->second_serial, root->second_offset)
                   : address_spot(entry_serial(root->first), entry_offset(root->first));
+}
+
+struct wanted {
+    unsigned level;
+    struct node_pointer pointer;
+};
+
+static inline enum error node_seek(void *context, const struct walk_node *node)
+{
+    struct wanted *wanted = context;
+    if (node->identity.level == wanted->level)
+        wanted->pointer = node->pointer; /* the last one */
+    return ERROR_NONE;
+}
+
+/* Of the last node of a level. */
+static inline struct spot tree_spot(const struct tree *tree, unsigned level, bool second)
+{
+    struct wanted wanted = {.level = level};
+    assert_fine(tree_walk(pool->group, tree, 0, UINT64_MAX, WALK_ONE_COPY, node_seek, &wanted));
+    struct tree below = {.root = {.pointer = wanted.pointer}};
+    assert_false(entry_is_hole(wanted.pointer.first));
+    return root_spot(&below, second);
 }
 
 /* "wide" of 16 TiB, with a block at each end: where the two copies of its map's root stand. */

@@ -548,9 +548,13 @@ enum error pool_create(const struct pool_create_options *options)
     return fake->create_error;
 }
 
-enum error pool_repair(const char *directory, const struct pool_open_options *options)
+enum error pool_repair(const char *directory, const struct pool_open_options *options, struct pool_repair_report *report)
 {
     (void)directory;
+    *report = fake_offline.repaired;
+    fake_offline.discarded = options->discard_evidence;
+    snprintf(fake_offline.evidence, sizeof fake_offline.evidence, "%s",
+             options->evidence_directory ? options->evidence_directory : "");
     if (fake_offline.wanted_passphrase != NULL && options->passphrase == NULL)
         return ERROR_LOCKED;
     fake_offline.repairs++;

@@ -59,6 +59,9 @@ struct fake_offline {
     bool loses, losses_unknown;
     unsigned losses; /* so many more */
     size_t findings;
+    struct pool_repair_report repaired;
+    bool discarded;
+    char evidence[64];
     unsigned creates, checks, repairs;
 };
 extern struct fake_offline fake_offline;

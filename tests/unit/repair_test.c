@@ -13,7 +13,7 @@ static enum error repair(void)
 {
     struct pool_open_options options = {.memory = FIXTURE_MEMORY};
     error_forget();
-    return pool_repair(fixture_directory, &options);
+    return pool_repair(fixture_directory, &options, NULL);
 }
 
 static void repair_to_clean(void)
@@ -47,28 +47,6 @@ static void serves_and_frees(void)
     assert_block("two", 9 * COFFER_BLOCK, 55);
     close_pool(false);
     assert_clean();
-}
-
-struct wanted {
-    unsigned level;
-    struct node_pointer pointer;
-};
-
-static enum error node_seek(void *context, const struct walk_node *node)
-{
-    struct wanted *wanted = context;
-    if (node->identity.level == wanted->level)
-        wanted->pointer = node->pointer; /* the last one */
-    return ERROR_NONE;
-}
-
-static struct spot tree_spot(const struct tree *tree, unsigned level, bool second)
-{
-    struct wanted wanted = {.level = level};
-    assert_fine(tree_walk(pool->group, tree, 0, UINT64_MAX, WALK_ONE_COPY, node_seek, &wanted));
-    struct tree below = {.root = {.pointer = wanted.pointer}};
-    assert_false(entry_is_hole(wanted.pointer.first));
-    return root_spot(&below, second);
 }
 
 /* All copies of a page of the chunk table. */
@@ -318,7 +296,7 @@ static void a_repair_that_is_cut_off_is_begun_again(void **context)
         close_pool(true);
         flip(&spot);
         atomic_store(&cut.writes_left, writes);
-        finished = pool_repair(fixture_directory, &options) == ERROR_NONE;
+        finished = pool_repair(fixture_directory, &options, NULL) == ERROR_NONE;
         cuts += !finished;
         assert_fine(check());
         assert_int_equal(lost_count, 0);

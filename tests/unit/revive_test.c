@@ -92,7 +92,7 @@ static enum error repair(void)
 {
     struct pool_open_options options = {.memory = FIXTURE_MEMORY};
     error_forget();
-    return pool_repair(fixture_directory, &options);
+    return pool_repair(fixture_directory, &options, NULL);
 }
 
 static void assert_data_is_intact(void)

@@ -1,0 +1,49 @@
+/*
+ * Where what follows the cut of a damaged journal lies: the segment of the cut, whole; every segment of the journal that is
+ * younger, as its header or the table says; and the places that their headers name as predecessor and successor, where a
+ * header may be lost. The table calls most of these slots free, and the next writes take them.
+ *
+ * Too much is no harm: slots that were prepared ahead and hold nothing, or were named and hold something else, are among it.
+ * Serials rise along the chain, so what older lives left is not. Only read: a crash is harmless.
+ */
+#include "engine/group/evidence.h"
+#include "engine/group/replay_chain.h"
+
+#define WHAT "journal behind the cut"
+
+static void slot_add(struct replay *replay, uint32_t device, uint32_t slot)
+{
+    struct segments *segments = &replay->group->segments;
+    if (device < segments->device_count && slot < segments->slot_count[device])
+        evidence_add(replay->group->config.evidence, device, segment_offset(segments, segments->slot_first[device] + slot),
+                     segment_size(segments), WHAT);
+}
+
+static void named_add(struct replay *replay, const struct place *place)
+{
+    if (place->serial >= replay->place.serial)
+        slot_add(replay, place->device, place->slot);
+}
+
+void replay_evidence(struct replay *replay)
+{
+    struct group *group = replay->group;
+    struct segments *segments = &group->segments;
+    if (!group->config.evidence)
+        return;
+    group->config.evidence->cut = true;
+    slot_add(replay, replay->place.device, replay->place.slot);
+    for (uint32_t i = 0; i < segments->count; i++) {
+        const struct segment *known = &segments->table[i];
+        uint32_t device = segment_device(segments, i), slot = segment_slot(segments, i);
+        struct segment_header header;
+        if (known->state != SLOT_FREE && known->kind == SEGMENT_JOURNAL && known->serial >= replay->place.serial)
+            slot_add(replay, device, slot);
+        if (segment_header_read(group, device, slot, 0, &header) != ERROR_NONE || header.segment.kind != SEGMENT_JOURNAL ||
+            header.segment.serial < replay->place.serial)
+            continue;
+        slot_add(replay, device, slot);
+        named_add(replay, &header.predecessor);
+        named_add(replay, &header.successor);
+    }
+}

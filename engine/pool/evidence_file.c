@@ -1,0 +1,319 @@
+/*
+ * A file of what a repair would let go of: DIR/evidence-HASH.
+ *
+ * It begins with one line of JSON, filled up with spaces to whole blocks: of each piece what it is, its device, where it lay
+ * there, how long it is and where it lies in the file (`at`), and how much of it could not be read (zeros stand for that).
+ * The bytes are as they lay on the device, encrypted or not; zeros are holes. So dd(1) puts a piece back, and rm(1) lets go
+ * of it; nothing of Coffer reads it.
+ *
+ * Its name is a hash of places and bytes, so that a repair that was cut off and is begun again finds what it kept, and makes no
+ * other. The devices are read twice, for the name and for the file, since what is kept may be larger than memory.
+ *
+ * Invariant: when evidence_save() returns, the file is durable under its name; only then does the repair write. A crash before
+ * leaves the devices as they are and no file. One thread, no locks but those that the repair has on the devices.
+ */
+#include "engine/pool/evidence_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/endian.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/shell.h"
+
+#define PIECES_MAX    65536u      /* the line that lists them has some 200 bytes for each */
+#define WINDOW        (1u << 20)  /* read at once */
+#define UNREAD_BLOCKS 64u         /* of a window that are tried one by one: a dead stretch of a disk takes seconds for each */
+#define NAME_BYTES    8
+
+_Atomic uint64_t evidence_room = UINT64_MAX;
+
+struct keeping {
+    const struct evidence *evidence;
+    const struct evidence_source *source;
+    uint8_t *window;
+    uint64_t *unread;        /* bytes, by piece */
+    uint64_t bytes;          /* but for zeros */
+    EVP_MD_CTX *hash;        /* NULL in the second reading */
+    int file;                /* -1 in the first */
+    const char *path;
+    uint64_t head;           /* bytes of the line in front */
+};
+
+/* ---- reading --------------------------------------------------------------------------------------------------------- */
+
+/* What cannot be read is zeros; returns how much that is. */
+static uint64_t window_read(struct device *device, uint64_t offset, uint8_t *window, size_t size)
+{
+    uint64_t unread = 0;
+    if (device_read(device, offset, window, size) == ERROR_NONE)
+        return 0;
+    for (size_t at = 0; at < size; at += DEVICE_BLOCK) {
+        if (unread < UNREAD_BLOCKS * DEVICE_BLOCK && device_read(device, offset + at, window + at, DEVICE_BLOCK) == ERROR_NONE)
+            continue;
+        memset(window + at, 0, DEVICE_BLOCK);
+        unread += DEVICE_BLOCK;
+    }
+    return unread;
+}
+
+static enum error bytes_write(const struct keeping *keeping, const void *bytes, size_t size, uint64_t at)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t count = pwrite(keeping->file, (const uint8_t *)bytes + done, size - done, (off_t)(at + done));
+        if (count < 0 && errno != EINTR)
+            return error_from_errno(errno, "write %s", keeping->path);
+        done += count < 0 ? 0 : (size_t)count;
+    }
+    return ERROR_NONE;
+}
+
+/* Block by block, so that zeros stay holes. */
+static enum error window_take(struct keeping *keeping, size_t size, uint64_t at)
+{
+    if (keeping->hash && EVP_DigestUpdate(keeping->hash, keeping->window, size) != 1)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < size; i += DEVICE_BLOCK) {
+        if (memory_is_zero(keeping->window + i, DEVICE_BLOCK))
+            continue;
+        keeping->bytes += DEVICE_BLOCK;
+        if (keeping->file >= 0)
+            TRY(bytes_write(keeping, keeping->window + i, DEVICE_BLOCK, at + i));
+    }
+    return ERROR_NONE;
+}
+
+static enum error piece_hash(const struct keeping *keeping, const struct evidence_piece *piece)
+{
+    const struct uuid *id = &keeping->source->superblocks[piece->device].device;
+    le64 numbers[2] = {le64_make(piece->offset), le64_make(piece->length)};
+    bool fine = !keeping->hash || (EVP_DigestUpdate(keeping->hash, id, sizeof *id) == 1 &&
+                                   EVP_DigestUpdate(keeping->hash, numbers, sizeof numbers) == 1);
+    return fine ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
+static enum error piece_take(struct keeping *keeping, size_t i, uint64_t at)
+{
+    const struct evidence_piece *piece = &keeping->evidence->pieces[i];
+    struct device *device = keeping->source->devices[piece->device];
+    uint64_t end = MIN(piece->offset + piece->length, device->size);
+    TRY(piece_hash(keeping, piece));
+    keeping->unread[i] = 0;
+    for (uint64_t offset = piece->offset; offset < end; offset += WINDOW) {
+        size_t size = (size_t)MIN(end - offset, (uint64_t)WINDOW);
+        keeping->unread[i] += window_read(device, offset, keeping->window, size);
+        TRY(window_take(keeping, size, at + offset - piece->offset));
+    }
+    return ERROR_NONE;
+}
+
+static enum error pieces_take(struct keeping *keeping)
+{
+    uint64_t at = keeping->head;
+    keeping->bytes = 0;
+    for (size_t i = 0; i < keeping->evidence->count; i++) {
+        TRY(piece_take(keeping, i, at));
+        at += keeping->evidence->pieces[i].length;
+    }
+    return ERROR_NONE;
+}
+
+/* ---- the line in front ---------------------------------------------------------------------------------------------- */
+
+static json_t *piece_tell(const struct keeping *keeping, size_t i, uint64_t at, uint64_t unread)
+{
+    const struct evidence_piece *piece = &keeping->evidence->pieces[i];
+    char uuid[UUID_TEXT_SIZE];
+    uuid_format(keeping->source->superblocks[piece->device].device, uuid);
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "what", piece->what, "device", uuid, "path",
+                     keeping->source->devices[piece->device]->path, "offset", (json_int_t)piece->offset, "length",
+                     (json_int_t)piece->length, "at", (json_int_t)at, "unread", (json_int_t)unread);
+}
+
+/* malloc'ed; NULL: no memory. `unread` NULL: the numbers with most digits, for the line's length. */
+static char *head_make(const struct keeping *keeping, const uint64_t *unread)
+{
+    char uuid[UUID_TEXT_SIZE];
+    json_t *pieces = json_array();
+    uint64_t at = keeping->head;
+    uuid_format(keeping->source->superblocks[0].pool, uuid);
+    for (size_t i = 0; i < keeping->evidence->count; i++) {
+        uint64_t length = keeping->evidence->pieces[i].length;
+        json_array_append_new(pieces, piece_tell(keeping, i, unread ? at : INT64_MAX, unread ? unread[i] : length));
+        at += length;
+    }
+    json_t *json = json_pack("{s:i, s:s, s:o}", "coffer-evidence", 1, "pool", uuid, "pieces", pieces);
+    char *text = json && json_array_size(pieces) == keeping->evidence->count
+                     ? json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER)
+                     : NULL;
+    json_decref(json);
+    return text;
+}
+
+static enum error head_write(const struct keeping *keeping)
+{
+    AUTO_FREE char *text = head_make(keeping, keeping->unread);
+    AUTO_FREE char *line = malloc(keeping->head);
+    if (!text || !line)
+        return ERROR_NO_MEMORY;
+    ASSERT(strlen(text) < keeping->head);
+    memset(line, ' ', keeping->head);
+    memcpy(line, text, strlen(text));
+    line[keeping->head - 1] = '\n';
+    return bytes_write(keeping, line, keeping->head, 0);
+}
+
+static enum error head_measure(struct keeping *keeping)
+{
+    AUTO_FREE char *text = head_make(keeping, NULL);
+    if (!text)
+        return ERROR_NO_MEMORY;
+    keeping->head = (strlen(text) / DEVICE_BLOCK + 1) * DEVICE_BLOCK;
+    return ERROR_NONE;
+}
+
+/* ---- the file --------------------------------------------------------------------------------------------------------- */
+
+static enum error fill(int descriptor, const char *path, void *context)
+{
+    struct keeping *keeping = context;
+    uint64_t size = keeping->head;
+    keeping->file = descriptor;
+    keeping->path = path;
+    for (size_t i = 0; i < keeping->evidence->count; i++)
+        size += keeping->evidence->pieces[i].length;
+    if (ftruncate(descriptor, (off_t)size) != 0)
+        return error_from_errno(errno, "set the size of %s", path);
+    TRY(pieces_take(keeping));
+    return head_write(keeping);
+}
+
+static enum error no_room(const struct keeping *keeping, const char *directory)
+{
+    return error_explain(ERROR_NO_SPACE,
+                         "what this repair would let go of, %" PRIu64 " KiB, does not fit into %s, and nothing was changed: make "
+                         "room there, or name another directory (--evidence DIR), or, if nobody will ever want to look at it, "
+                         "type --discard-evidence",
+                         (keeping->bytes + keeping->head + 1023) / 1024, directory);
+}
+
+/* A little more than what is written: the repair itself may need some of it. */
+static bool has_room(const struct keeping *keeping, const char *directory)
+{
+    struct statvfs below;
+    if (statvfs(directory, &below) != 0)
+        return true; /* the file says what is wrong */
+    return MIN((uint64_t)below.f_bavail * below.f_frsize, atomic_load(&evidence_room)) > keeping->bytes + keeping->head + WINDOW;
+}
+
+static enum error name_make(struct keeping *keeping, const char *directory, char path[EVIDENCE_PATH_MAX])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    char name[2 * NAME_BYTES + 1] = "";
+    enum error error = pieces_take(keeping);
+    if (!error && EVP_DigestFinal_ex(keeping->hash, digest, NULL) != 1)
+        error = ERROR_NO_MEMORY;
+    TRY(error);
+    for (size_t i = 0; i < NAME_BYTES; i++) {
+        name[2 * i] = digits[digest[i] >> 4];
+        name[2 * i + 1] = digits[digest[i] & 15];
+    }
+    int length = snprintf(path, EVIDENCE_PATH_MAX, "%s/%s%s", directory, EVIDENCE_PREFIX, name);
+    return length < EVIDENCE_PATH_MAX ? ERROR_NONE : error_explain(ERROR_TOO_LARGE, "the name of %s is too long", directory);
+}
+
+static enum error say(const struct pool_evidence *kept, size_t pieces, bool anew)
+{
+    AUTO_FREE char *word = shell_quote(kept->path);
+    char unread[96] = "";
+    if (!word)
+        return ERROR_NO_MEMORY;
+    if (kept->unread)
+        snprintf(unread, sizeof unread, "; %" PRIu64 " bytes of it could not be read", kept->unread);
+    message(MESSAGE_NOTICE,
+            "what this repair lets go of %s %s: %zu stretch%s of the devices, %" PRIu64 " KiB%s. When nobody wants to look at it "
+            "any more, let go of it: rm %s",
+            anew ? "was kept first, in" : "was kept before, in", kept->path, pieces, pieces == 1 ? "" : "es", kept->bytes / 1024,
+            unread, word);
+    return ERROR_NONE;
+}
+
+static enum error keep(struct keeping *keeping, const char *directory, struct pool_repair_report *report)
+{
+    struct pool_evidence kept = {0};
+    TRY(head_measure(keeping));
+    TRY(name_make(keeping, directory, kept.path));
+    EVP_MD_CTX_free(keeping->hash);
+    keeping->hash = NULL;
+    bool known = access(kept.path, F_OK) == 0;
+    if (!known && !has_room(keeping, directory))
+        return no_room(keeping, directory);
+    enum error error = known ? ERROR_EXISTS : file_create_filled(kept.path, fill, keeping);
+    if (error == ERROR_NO_SPACE)
+        return no_room(keeping, directory);
+    if (error && error != ERROR_EXISTS)
+        return error;
+    kept.bytes = keeping->bytes;
+    for (size_t i = 0; i < keeping->evidence->count; i++)
+        kept.unread += keeping->unread[i];
+    report->kept[report->kept_count++] = kept;
+    return say(&kept, keeping->evidence->count, !error);
+}
+
+static uint64_t length_of(const struct evidence *evidence)
+{
+    uint64_t length = 0;
+    for (size_t i = 0; i < evidence->count; i++)
+        length += evidence->pieces[i].length;
+    return length;
+}
+
+enum error evidence_save(struct evidence *evidence, const struct evidence_source *source,
+                         const struct pool_open_options *options, struct pool_repair_report *report)
+{
+    evidence_order(evidence);
+    if (evidence->count == 0)
+        return ERROR_NONE;
+    ASSERT(report->kept_count < EVIDENCE_FILES_MAX);
+    if (options->discard_evidence) {
+        report->discarded += length_of(evidence);
+        message(MESSAGE_WARNING, "what this repair lets go of, up to %" PRIu64 " KiB, is not kept (--discard-evidence)",
+                length_of(evidence) / 1024);
+        return ERROR_NONE;
+    }
+    if (evidence->incomplete)
+        return ERROR_NO_MEMORY;
+    if (evidence->count > PIECES_MAX)
+        return error_explain(ERROR_TOO_LARGE,
+                             "what this repair would let go of lies in %zu places, more than %u, and nothing was changed: copy the "
+                             "devices first, then type --discard-evidence",
+                             evidence->count, PIECES_MAX);
+    struct keeping keeping = {
+        .evidence = evidence,
+        .source = source,
+        .window = memory_aligned(WINDOW),
+        .unread = memory_zeroed(evidence->count, sizeof *keeping.unread),
+        .hash = EVP_MD_CTX_new(),
+        .file = -1,
+    };
+    enum error error = keeping.window && keeping.unread && keeping.hash &&
+                               EVP_DigestInit_ex(keeping.hash, EVP_sha256(), NULL) == 1
+                           ? keep(&keeping, options->evidence_directory ? options->evidence_directory : source->directory, report)
+                           : ERROR_NO_MEMORY;
+    EVP_MD_CTX_free(keeping.hash);
+    free(keeping.window);
+    free(keeping.unread);
+    return error;
+}

@@ -1,0 +1,219 @@
+/*
+ * `check --repair` destroys no evidence: what it lets go of is in a file before it writes, and stays there whatever is written
+ * to the pool afterwards; where there is no room for the file nothing is changed, unless somebody types that it may go.
+ */
+#include "engine/pool/evidence_file.h"
+#include "tests/unit/evidence_fixture.h"
+
+#define POOL_BYTES  (UINT64_C(140) << 20)
+#define DISK_BLOCKS (UINT64_C(10) << 10) /* 40 MiB */
+
+static struct pool_repair_report *kept;
+
+static enum error repair_with(struct pool_open_options options)
+{
+    options.memory = FIXTURE_MEMORY;
+    error_forget();
+    return pool_repair(fixture_directory, &options, kept);
+}
+
+static enum error repair(void) { return repair_with((struct pool_open_options){0}); }
+
+/* More bytes than the pool has, none of them twice; what the objects had is dropped by and by. */
+static void pools_worth_write(void)
+{
+    struct truth truth;
+    assert_fine(pool_try_open());
+    truth_make(&truth, "much", DISK_BLOCKS);
+    for (uint64_t round = 0; round < POOL_BYTES / (DISK_BLOCKS * COFFER_BLOCK) + 1; round++) {
+        truth_write(&truth, 0, DISK_BLOCKS, (UINT64_C(1) << 43) + (round << 32) + 1);
+        publish();
+    }
+    assert_int_equal(truth_read(&truth), 0);
+    truth_free(&truth);
+    close_pool(false);
+}
+
+static void all_is_kept(const char *directory, const struct cut_journal *journal)
+{
+    for (size_t i = 0; i < journal->count; i++)
+        if (!evidence_files(directory, &journal->rows[i]))
+            fail_msg("block %zu behind the cut is in no file", i);
+}
+
+static size_t left_on_device(const struct cut_journal *journal)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < journal->count; i++)
+        left += device_has(&journal->rows[i]);
+    return left;
+}
+
+static void cut_make(struct cut_journal *journal, unsigned rounds)
+{
+    struct truth truth;
+    truth_quiet();
+    fill();
+    truth_make(&truth, "disk", 4096);
+    publish();
+    cut_journal_make(journal, &truth, rounds);
+    truth_free(&truth);
+}
+
+static void what_follows_a_cut_of_the_journal_is_kept(void **context)
+{
+    struct cut_journal journal;
+    (void)context;
+    cut_make(&journal, 50); /* three segments */
+    assert_fine(repair());
+    assert_int_equal(kept->kept_count, 1);
+    assert_true(kept->kept[0].bytes > 8 * MIB && kept->kept[0].unread == 0);
+    assert_int_equal(evidence_files(fixture_directory, NULL), 1);
+    all_is_kept(fixture_directory, &journal);
+    assert_clean();
+    pools_worth_write();
+    assert_true(left_on_device(&journal) < journal.count); /* else this proved nothing */
+    all_is_kept(fixture_directory, &journal);
+    assert_int_equal(unlink(kept->kept[0].path), 0); /* what it says to type */
+    assert_clean();
+    kept_free(&journal);
+}
+
+/* What is damaged and cannot be made again stays; the copy that was made anew is in the file. */
+static void a_damaged_unit_stays_and_a_damaged_copy_is_kept(void **context)
+{
+    struct truth truth;
+    (void)context;
+    truth_quiet();
+    fill();
+    truth_make(&truth, "keep", 8);
+    truth_write(&truth, 0, 8, (UINT64_C(1) << 42) + 1);
+    publish();
+    struct map_entry entry = entry_of("keep", 4);
+    struct spot unit = address_spot(entry_serial(entry), entry_offset(entry));
+    struct tree tree = table_tree(TABLE_COMPONENTS);
+    struct spot page = root_spot(&tree, true);
+    close_pool(true);
+    flip(&unit);
+    flip(&page);
+    struct kept unit_bytes = kept_take(unit.path, unit.offset / BLOCK_SIZE * BLOCK_SIZE, BLOCK_SIZE);
+    struct kept page_bytes = kept_take(page.path, page.offset / BLOCK_SIZE * BLOCK_SIZE, BLOCK_SIZE);
+    assert_fine(repair());
+    assert_fine(check());
+    assert_int_equal(lost_count, 1);
+    assert_int_equal(evidence_files(fixture_directory, &unit_bytes), 0);
+    assert_int_equal(evidence_files(fixture_directory, &page_bytes), 1);
+    pools_worth_write();
+    assert_true(device_has(&unit_bytes));
+    assert_fine(check());
+    assert_int_equal(lost_count, 1);
+    free(unit_bytes.bytes);
+    free(page_bytes.bytes);
+    truth_free(&truth);
+}
+
+static void a_damaged_record_and_superblock_are_kept(void **context)
+{
+    struct kept rows[3];
+    (void)context;
+    truth_quiet();
+    fill();
+    struct spot spots[3] = {device_spot(superblock_offset(POOL_BYTES, 1) + 100), device_spot(superblock_offset(POOL_BYTES, 3) + 9000),
+                            device_spot(0)};
+    close_pool(false);
+    assert_fine(pool_try_open());
+    spots[2].offset =
+        checkpoint_offset(&pool->group->superblocks[0], checkpoint_copy(pool->group->checkpoint.number, 1)) + 200;
+    close_pool(true);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        flip(&spots[i]);
+        rows[i] = kept_take(spots[i].path, spots[i].offset / BLOCK_SIZE * BLOCK_SIZE, BLOCK_SIZE);
+    }
+    assert_fine(repair());
+    assert_clean();
+    assert_int_equal(kept->kept_count, 2); /* of superblocks, and of all else */
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        assert_int_equal(evidence_files(fixture_directory, &rows[i]), 1);
+        assert_true(i == 2 || !device_has(&rows[i]));
+        free(rows[i].bytes);
+    }
+}
+
+static void nothing_is_changed(const struct cut_journal *journal)
+{
+    assert_int_equal(left_on_device(journal), journal->count);
+    assert_int_equal(evidence_files(fixture_directory, NULL), 0);
+    assert_refused(pool_try_open(), ERROR_CORRUPT, "the journal is damaged");
+    pool = NULL;
+}
+
+static void without_room_nothing_is_changed(void **context)
+{
+    struct cut_journal journal;
+    (void)context;
+    cut_make(&journal, 3);
+    atomic_store(&evidence_room, 1000);
+    assert_refused(repair(), ERROR_NO_SPACE, "--discard-evidence");
+    nothing_is_changed(&journal);
+    atomic_store(&evidence_room, UINT64_MAX);
+    assert_int_equal(repair_with((struct pool_open_options){.evidence_directory = "/nowhere"}), ERROR_NOT_FOUND);
+    nothing_is_changed(&journal);
+    assert_fine(repair_with((struct pool_open_options){.evidence_directory = fixture_root}));
+    assert_int_equal(evidence_files(fixture_directory, NULL), 0);
+    all_is_kept(fixture_root, &journal);
+    assert_clean();
+    kept_free(&journal);
+}
+
+static void what_may_go_is_not_kept(void **context)
+{
+    struct cut_journal journal;
+    (void)context;
+    cut_make(&journal, 3);
+    atomic_store(&evidence_room, 1000);
+    assert_fine(repair_with((struct pool_open_options){.discard_evidence = true}));
+    atomic_store(&evidence_room, UINT64_MAX);
+    assert_int_equal(kept->kept_count, 0);
+    assert_true(kept->discarded > 0);
+    assert_int_equal(evidence_files(fixture_directory, NULL), 0);
+    assert_clean();
+    kept_free(&journal);
+}
+
+static void a_whole_pool_leaves_no_file(void **context)
+{
+    (void)context;
+    fill();
+    close_pool(false);
+    assert_fine(repair());
+    assert_int_equal(kept->kept_count, 0);
+    assert_int_equal(evidence_files(fixture_directory, NULL), 0);
+}
+
+static int setup(void **context)
+{
+    kept = memory_zeroed(1, sizeof *kept);
+    fixture_size = POOL_BYTES;
+    return kept ? pool_setup(context) : -1;
+}
+
+static int teardown(void **context)
+{
+    free(kept);
+    return pool_teardown(context);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_follows_a_cut_of_the_journal_is_kept),
+        TEST(a_damaged_unit_stays_and_a_damaged_copy_is_kept),
+        TEST(a_damaged_record_and_superblock_are_kept),
+        TEST(without_room_nothing_is_changed),
+        TEST(what_may_go_is_not_kept),
+        TEST(a_whole_pool_leaves_no_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
