@@ -11,15 +11,18 @@
 
 #define POOL_BYTES    (UINT64_C(140) << 20)
 #define SEGMENT_BYTES (UINT64_C(4) << 20)
-#define OBJECTS       3
+#define OBJECTS       3 /* and, where the cleaner is at work, a snapshot and a clone */
+#define VERSIONS      5
+#define SNAPSHOT      3
 
 static unsigned sessions = 2;
 static size_t unused_most = 2; /* segments that hold nothing, of which each is like the others */
 static uint64_t session_blocks = 120;
-static struct truth truths[OBJECTS];
-static uint64_t components[OBJECTS];
-static struct uuid uuids[OBJECTS];
-static const char *const names[OBJECTS] = {"one", "two", "three"};
+static struct truth truths[VERSIONS];
+static uint64_t components[VERSIONS];
+static struct uuid uuids[VERSIONS];
+static const char *const names[VERSIONS] = {"one", "two", "three", "one@a", "copy"};
+static unsigned versions = OBJECTS;
 
 /* ---- the image -----------------------------------------------------------------------------------------------------
  */
@@ -145,7 +148,7 @@ static uint64_t all_read(void)
 {
     uint64_t bad = 0;
     struct object_info info;
-    for (unsigned i = 0; i < OBJECTS; i++) {
+    for (unsigned i = 0; i < versions; i++) {
         if (object_find(pool, names[i], &info) == ERROR_NONE)
             (void)truth_read(&truths[i]);
         else
@@ -170,7 +173,7 @@ static bool is_said(unsigned i, uint64_t block)
 
 static void losses_compare(uint64_t serial)
 {
-    for (unsigned i = 0; i < OBJECTS; i++)
+    for (unsigned i = 0; i < versions; i++)
         for (uint64_t block = 0; block < truths[i].blocks; block++)
             if (truths[i].bad[block] != is_said(i, block))
                 fail_msg("segment %llu: block %llu of %s %s", (unsigned long long)serial, (unsigned long long)block,
@@ -189,8 +192,8 @@ static void goes_on(uint64_t serial)
 {
     struct object_info info;
     for (unsigned round = 0; round < 2; round++) {
-        for (unsigned i = 0; i < OBJECTS; i++)
-            for (uint64_t block = round;
+        for (unsigned i = 0; i < versions; i++)
+            for (uint64_t block = round; i != SNAPSHOT &&
                  object_find(pool, names[i], &info) == ERROR_NONE && block + 4 < truths[i].blocks; block += 97)
                 truth_write(&truths[i], block, 3, block % 2 ? (UINT64_C(1) << 41) + block : 0);
         publish();
@@ -225,7 +228,7 @@ static size_t segments_see(struct seen *seen, size_t capacity)
 static uint64_t *seeds_copy(void)
 {
     uint64_t all = 0, *copy;
-    for (unsigned i = 0; i < OBJECTS; i++)
+    for (unsigned i = 0; i < versions; i++)
         all += truths[i].blocks;
     copy = malloc(all * sizeof *copy);
     assert_non_null(copy);
@@ -234,7 +237,7 @@ static uint64_t *seeds_copy(void)
 
 static void seeds_move(uint64_t *copy, bool back)
 {
-    for (unsigned i = 0; i < OBJECTS; copy += truths[i].blocks, i++)
+    for (unsigned i = 0; i < versions; copy += truths[i].blocks, i++)
         memcpy(back ? truths[i].seeds : copy, back ? copy : truths[i].seeds, truths[i].blocks * sizeof *copy);
 }
 
@@ -277,6 +280,73 @@ static void noise_over_any_segment_loses_just_what_check_names(void **context)
     assert_true(bad[SEGMENT_JOURNAL] > 0 && bad[SEGMENT_META] > 0);
     assert_int_equal(bad[SEGMENT_TWIN], 0);
     assert_int_equal(bad[0], 0);
+    assert_clean();
+}
+
+/* ---- what the cleaner moved
+ * ------------------------------------------------------------------------------------------------ */
+
+static void version_take(unsigned i, unsigned of)
+{
+    truths[i] = (struct truth){names[i], truths[of].blocks, malloc(truths[of].blocks * sizeof *truths[i].seeds),
+                               memory_zeroed(truths[of].blocks, 1)};
+    assert_true(truths[i].seeds && truths[i].bad);
+    memcpy(truths[i].seeds, truths[of].seeds, truths[of].blocks * sizeof *truths[i].seeds);
+    uuids[i] = look(names[i]).uuid;
+}
+
+/* Data that a snapshot, a clone and the object itself share, beside what died or went on: the cleaner moves it. */
+static void cold_make(void)
+{
+    struct uuid uuid;
+    assert_fine(object_snapshot(pool, &names[0], 1, "a", false, 0));
+    assert_fine(object_clone(pool, names[SNAPSHOT], names[4], &uuid));
+    publish();
+    version_take(SNAPSHOT, 0);
+    version_take(4, SNAPSHOT);
+    versions = VERSIONS;
+    truth_write(&truths[4], 40, 20, (UINT64_C(1) << 44) + 1);
+    for (unsigned i = 0; i < 2; i++)
+        for (uint64_t block = 0; block + 16 < truths[i].blocks; block += 32)
+            truth_write(&truths[i], block, 16, block % 64 ? (UINT64_C(1) << 45) + (i << 20) + block : 0);
+    publish();
+    atomic_store(&clean_always, true);
+    for (unsigned n = 0; n < 12; n++) {
+        truth_write(&truths[2], 500 + n, 1, (UINT64_C(1) << 46) + n);
+        publish();
+    }
+    atomic_store(&clean_always, false);
+    assert_true(atomic_load(&pool->group->totals.segments_cleaned) > 0);
+    for (unsigned i = 0; i < versions; i++)
+        components[i] = component_of(names[i]);
+}
+
+/* Damaged blocks of each version are counted apart. */
+static void noise_over_what_the_cleaner_moved_loses_just_what_check_names(void **context)
+{
+    struct seen seen[64];
+    uint64_t bad[SEGMENT_COLD + 1] = {0}, lost_of[VERSIONS] = {0}, *seeds;
+    (void)context;
+    truth_quiet();
+    pool_fill();
+    cold_make();
+    close_pool(false);
+    assert_fine(open_read_only());
+    image_take();
+    size_t count = segments_see(seen, COUNT_OF(seen));
+    seeds = seeds_copy();
+    for (size_t i = 0; i < count; i++) {
+        if (!seen[i].used || seen[i].kind != SEGMENT_COLD)
+            continue;
+        case_run(&seen[i], bad, seeds);
+        for (unsigned v = 0; v < versions; v++)
+            for (uint64_t block = 0; block < truths[v].blocks; block++)
+                lost_of[v] += truths[v].bad[block];
+    }
+    free(seeds);
+    image_forget();
+    assert_true(bad[SEGMENT_COLD] > 0);
+    assert_true(lost_of[0] > 0 && lost_of[1] > 0 && lost_of[SNAPSHOT] > 0 && lost_of[4] > 0);
     assert_clean();
 }
 
@@ -403,8 +473,9 @@ static int setup(void **context)
 
 static int teardown(void **context)
 {
-    for (unsigned i = 0; i < OBJECTS; i++)
+    for (unsigned i = 0; i < versions; i++)
         truth_free(&truths[i]);
+    versions = OBJECTS;
     return pool_teardown(context);
 }
 
@@ -414,6 +485,7 @@ int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         TEST(noise_over_any_segment_loses_just_what_check_names),
+        TEST(noise_over_what_the_cleaner_moved_loses_just_what_check_names),
         TEST(noise_over_the_superblocks_at_one_end_loses_nothing),
         TEST(noise_over_the_journal_is_refused_with_what_is_missing),
         TEST(noise_over_what_was_prepared_before_a_publish_is_refused),
