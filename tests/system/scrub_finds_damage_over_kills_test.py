@@ -100,9 +100,10 @@ for row in rows.values():
     assert "(device " + pool.disk in row["sentence"], row
 health = pool.health()["DATA_DAMAGED"]
 assert health["severity"] == "error" and f"object vm1: {4 * BLOCK} bytes at {BAD * BLOCK}" in health["evidence"], health
-assert "anew from a backup" in health["command"], health
+told = f"object vm1: {4 * BLOCK} bytes at {BAD * BLOCK} are damaged (device {pool.disk}, segment "
+assert told in health["evidence"] and "anew from a backup" in health["command"], health
 with open(pool.messages) as messages:
-    assert f"object vm1: {4 * BLOCK} bytes at {BAD * BLOCK} are damaged" in messages.read()
+    assert told in messages.read()
 
 handle = connect(pool, "vm1")
 assert all(read_fails(handle, block) for block in range(BAD, BAD + 4))

@@ -3,6 +3,7 @@
  * And the ledger from the side of readers: what a failed read enters, and what takes it out again.
  */
 #include "tests/unit/scrub_fixture.h"
+#include "tests/unit/truth_fixture.h"
 
 #define SLOW SCRUB_RATE_MIN /* the superblocks alone then take seconds */
 
@@ -72,6 +73,32 @@ static void a_throttle_holds_up_and_lets_go_at_once(void **context)
     assert_fine(pool_scrub_start(pool, SCRUB_RATE_KEEP));
     await_scrub(SCRUB_COMPLETE);
     assert_int_equal(scrub_look().rate, 0);
+}
+
+/* What is left at the speed so far; nothing where there is none yet, or nothing runs. */
+static void the_time_left_follows_from_the_speed_so_far(void **context)
+{
+    struct truth truth;
+    (void)context;
+    truth_make(&truth, "disk", 1024);
+    truth_write(&truth, 0, 1024, (UINT64_C(1) << 42) + 1);
+    publish();
+    assert_int_equal(scrub_look().seconds_left, 0);
+    start_slow();
+    assert_fine(pool_scrub_pause(pool));
+    for (unsigned i = 0; i < 4000 && scrub_look().bytes_verified == 0; i++)
+        clock_sleep(CLOCK_MILLISECOND);
+    assert_int_equal(scrub_look().seconds_left, 0);
+    assert_fine(pool_scrub_resume(pool));
+    struct scrub_status slow = scrub_look(); /* half a minute before it comes to its end */
+    double left = (double)(slow.bytes_expected - slow.bytes_verified);
+    double speed = (double)slow.bytes_verified * CLOCK_SECOND / (double)slow.nanoseconds;
+    assert_true(slow.bytes_verified > 0 && left > (double)MIB);
+    assert_true((double)slow.seconds_left > left / speed && (double)slow.seconds_left < left / speed + 1.001);
+    assert_fine(pool_scrub_throttle(pool, 0));
+    await_scrub(SCRUB_COMPLETE);
+    assert_int_equal(scrub_look().seconds_left, 0);
+    truth_free(&truth);
 }
 
 static void a_cancelled_one_ends_and_the_next_begins_anew(void **context)
@@ -225,6 +252,7 @@ int main(void)
         TEST(a_second_one_is_refused_and_says_what_to_type),
         TEST(impossible_rates_are_refused),
         TEST(a_throttle_holds_up_and_lets_go_at_once),
+        TEST(the_time_left_follows_from_the_speed_so_far),
         TEST(a_cancelled_one_ends_and_the_next_begins_anew),
         TEST(a_paused_one_goes_on_where_it_was),
         TEST(the_position_survives_a_restart),
