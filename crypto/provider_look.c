@@ -16,6 +16,7 @@
 #include "crypto/provider_kmip.h"
 #include "crypto/provider_native.h"
 #include "crypto/provider_root.h"
+#include "crypto/provider_tpm.h"
 
 /* ---- whether it could make a key ----------------------------------------------------------------------------------- */
 
@@ -110,6 +111,13 @@ enum error provider_file_look(const char *path, struct uuid *provider, const cha
     }
     memory_cleanse(&sealed, sizeof sealed);
     return error;
+}
+
+enum error provider_root_tpm(const struct provider_config *config, uint64_t number, bool unseal, bool *pin)
+{
+    struct provider_root root;
+    TRY(provider_root_choose(config, number, &root));
+    return provider_tpm_ready(&root.config, unseal, pin);
 }
 
 /* ---- its end --------------------------------------------------------------------------------------------------------- */

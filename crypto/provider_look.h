@@ -20,6 +20,8 @@ enum error provider_root_kcv(const struct provider_config *config, uint64_t numb
 /* What the key file at `path` says of itself: of which provider it is, how the key is sealed ("file" …) and its KCV, which is
  * made anew of a key that lies there as it is. ERROR_CORRUPT, ERROR_WRONG_KEY; and file_read_private()'s. */
 enum error provider_file_look(const char *path, struct uuid *provider, const char **seal, uint8_t kcv[KCV_SIZE]) CHECKED;
+/* Whether the TPM would open the KDK of KEK `number`, of a provider with the seal `tpm`: provider_tpm_ready() of its file. */
+enum error provider_root_tpm(const struct provider_config *config, uint64_t number, bool unseal, bool *pin) CHECKED;
 
 /* Ends an old KEK of a provider that keeps KEKs: Revoke on each server, with `destroy` Destroy as well; where a server has it
  * no more, that is well. Of one that keeps a KDK in a file: overwrites and removes the file, and wants `destroy` for it. That

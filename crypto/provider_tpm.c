@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "crypto/provider_native.h"
+#include "crypto/registers.h"
 #include "crypto/tpm_policy.h"
 
 static struct tpm_access access_of(const struct provider_config *config, const struct provider_secret *secret)
@@ -147,6 +148,23 @@ enum error provider_tpm_look(const struct provider_config *config, uint32_t *fla
     *flags = sealed.tpm.flags;
     *binding = sealed.tpm.binding;
     return ERROR_NONE;
+}
+
+enum error provider_tpm_ready(const struct provider_config *config, bool unseal, bool *pin)
+{
+    struct tpm_access access = access_of(config, NULL);
+    struct sealed_key sealed;
+    uint8_t kdk[KEY_SIZE];
+    TRY(native_key_load(config, SEAL_TPM, &sealed));
+    *pin = sealed.tpm.flags & TPM_FLAG_PIN;
+    if (*pin || !unseal)
+        return tpm_look(&access, &sealed.tpm);
+    enum error error = tpm_unseal(&access, &sealed.tpm, kdk);
+    if (error == ERROR_NONE)
+        error = native_key_check(config, &sealed, kdk);
+    memory_cleanse(kdk, sizeof(kdk));
+    registers_cleanse();
+    return error;
 }
 
 static enum error bound_load(const struct provider_config *config, struct sealed_key *sealed)

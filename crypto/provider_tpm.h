@@ -15,6 +15,11 @@ struct tpm_way {
 /* What the file says, without asking the TPM. */
 enum error provider_tpm_look(const struct provider_config *config, uint32_t *flags, struct tpm_binding *binding) CHECKED;
 
+/* Whether the TPM would open the key that is in the file. Where that has no PIN, and `unseal`, the key is taken out and compared
+ * with the file's check value, then wiped; else all but that is asked. *pin: it has one, which was not tried. Errors as those of
+ * tpm_unseal() and native_key_load(). */
+enum error provider_tpm_ready(const struct provider_config *config, bool unseal, bool *pin) CHECKED;
+
 /* SHA-256 over the PCRs that the key is bound to, as they are now, but where bit n of `next_pcrs` is set, PCR n is next[n]. */
 enum error provider_tpm_digest(const struct provider_config *config, uint32_t next_pcrs,
                                const uint8_t next[TPM_PCRS][TPM_PCR_SIZE], uint8_t digest[TPM_PCR_SIZE]) CHECKED;

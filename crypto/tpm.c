@@ -109,10 +109,12 @@ static enum error object_create(struct tpm_link *link, const struct tpm_access *
     static const TPML_PCR_SELECTION pcrs;
     TPM2B_PUBLIC template = object_template(access->pin != NULL, policy), *public = NULL;
     TPM2B_PRIVATE *private = NULL;
-    TRY(tpm_link_error(link,
-                       Esys_Create(link->esys, link->primary, link->session, ESYS_TR_NONE, ESYS_TR_NONE, sensitive,
-                                   &template, &outside, &pcrs, &private, &public, NULL, NULL, NULL),
-                       "seal a key"));
+    TSS2_RC code;
+    do
+        code = Esys_Create(link->esys, link->primary, link->session, ESYS_TR_NONE, ESYS_TR_NONE, sensitive, &template, &outside,
+                           &pcrs, &private, &public, NULL, NULL, NULL);
+    while (tpm_link_again(link, code));
+    TRY(tpm_link_error(link, code, "seal a key"));
     enum error error = marshalled(link, public, private, sealed);
     Esys_Free(public);
     Esys_Free(private);
@@ -176,11 +178,17 @@ enum error tpm_seal(const struct tpm_access *access, uint32_t pcrs, const uint8_
 
 /* ---- unsealing --------------------------------------------------------------------------------------------------- */
 
-static enum error pin_check(const struct tpm_access *access, const struct tpm_sealed *sealed)
+static enum error flags_check(const struct tpm_sealed *sealed)
 {
     if (sealed->flags & ~(TPM_FLAG_PIN | TPM_FLAG_PCRS))
         return error_explain(ERROR_NEWER_FORMAT, "sealed in a way (flags %u) that this version does not know",
                              sealed->flags);
+    return ERROR_NONE;
+}
+
+static enum error pin_check(const struct tpm_access *access, const struct tpm_sealed *sealed)
+{
+    TRY(flags_check(sealed));
     if (sealed->flags & TPM_FLAG_PIN && access->pin == NULL)
         return error_explain(ERROR_LOCKED, "the key is sealed in the TPM and needs its PIN");
     return ERROR_NONE;
@@ -206,8 +214,10 @@ static enum error object_load(struct tpm_link *link, const struct tpm_sealed *se
     TPM2B_PUBLIC public = {0};
     TPM2B_PRIVATE private = {0};
     TRY(unmarshalled(sealed, &public, &private));
-    TSS2_RC code = Esys_Load(link->esys, link->primary, link->session, ESYS_TR_NONE, ESYS_TR_NONE, &private, &public,
-                             &link->object);
+    TSS2_RC code;
+    do
+        code = Esys_Load(link->esys, link->primary, link->session, ESYS_TR_NONE, ESYS_TR_NONE, &private, &public, &link->object);
+    while (tpm_link_again(link, code));
     if (tpm_faults_parameter(code))
         return error_explain(ERROR_CORRUPT, "what the TPM sealed is damaged: the TPM does not take it back (%s)",
                              Tss2_RC_Decode(code));
@@ -272,12 +282,17 @@ static enum error link_to(struct tpm_link *link, const struct tpm_sealed *sealed
     return tpm_link_session(link);
 }
 
-static enum error unseal(struct tpm_link *link, const struct tpm_access *access, const struct tpm_sealed *sealed,
-                         uint8_t key[KEY_SIZE])
+static enum error object_ready(struct tpm_link *link, const struct tpm_sealed *sealed)
 {
     TRY(link_to(link, sealed));
     TRY(policy_satisfy(link, sealed));
-    TRY(object_load(link, sealed));
+    return object_load(link, sealed);
+}
+
+static enum error unseal(struct tpm_link *link, const struct tpm_access *access, const struct tpm_sealed *sealed,
+                         uint8_t key[KEY_SIZE])
+{
+    TRY(object_ready(link, sealed));
     enum error error = object_unseal(link, access, sealed, key);
     auth_forget(link);
     return error;
@@ -295,6 +310,19 @@ enum error tpm_unseal(const struct tpm_access *access, const struct tpm_sealed *
     if (error == ERROR_NONE)
         memcpy(key, found, KEY_SIZE);
     memory_cleanse(found, sizeof found);
+    return error;
+}
+
+enum error tpm_look(const struct tpm_access *access, const struct tpm_sealed *sealed)
+{
+    struct tpm_link link;
+    TRY(flags_check(sealed));
+    enum error error = tpm_link_open(access->tcti, &link);
+    if (error == ERROR_NONE)
+        error = object_ready(&link, sealed);
+    if (error == ERROR_NONE && sealed->flags & TPM_FLAG_PIN)
+        error = tpm_link_takes_pins(&link);
+    tpm_link_close(&link);
     return error;
 }
 

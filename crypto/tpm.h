@@ -84,4 +84,9 @@ enum error tpm_seal(const struct tpm_access *access, uint32_t pcrs, const uint8_
  * TPM refuses. Each sentence says what to type. */
 enum error tpm_unseal(const struct tpm_access *access, const struct tpm_sealed *sealed, uint8_t key[KEY_SIZE]) CHECKED;
 
+/* All of tpm_unseal() that needs no PIN and takes no key out: the TPM answers, is the one that sealed, takes the object back, its
+ * PCRs have values that were approved, and where the key has a PIN it takes PINs now. Counts as no attempt. Errors as those of
+ * tpm_unseal(), but ERROR_LOCKED and ERROR_WRONG_KEY. */
+enum error tpm_look(const struct tpm_access *access, const struct tpm_sealed *sealed) CHECKED;
+
 #endif

@@ -26,12 +26,15 @@
 #include <tss2/tss2_tctildr.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "crypto/openssl_error.h"
 
 #define PERSISTENT_PRIMARY 0x81000001u /* where the TCG's provisioning guidance puts the storage root key */
 #define DEVICE_PREFIX      "device:"
 #define STACK_BYTES        (64u << 10) /* more than the library's deepest call takes */
+#define ROOM_PATIENCE      (2 * CLOCK_SECOND) /* a conversation takes less than one */
+#define ROOM_PAUSE         (50 * CLOCK_MILLISECOND)
 #define CFB_BITS           128         /* what every TPM has */
 
 /* It writes to stderr what it returns as well, unless it is told otherwise; a person may. */
@@ -102,6 +105,21 @@ static enum error forged(const struct tpm_link *link)
                          link->place);
 }
 
+static bool lacks_room(TSS2_RC code)
+{
+    TSS2_RC plain = tpm_code(code);
+    return plain == TPM2_RC_OBJECT_MEMORY || plain == TPM2_RC_SESSION_MEMORY || plain == TPM2_RC_OBJECT_HANDLES ||
+           plain == TPM2_RC_SESSION_HANDLES || plain == TPM2_RC_MEMORY || plain == TPM2_RC_RETRY;
+}
+
+bool tpm_link_again(struct tpm_link *link, TSS2_RC code)
+{
+    if (!lacks_room(code) || clock_monotonic() >= link->patience)
+        return false;
+    clock_sleep(ROOM_PAUSE);
+    return true;
+}
+
 enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char *action)
 {
     TSS2_RC plain = tpm_code(code);
@@ -111,8 +129,7 @@ enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char 
         return absent(link);
     if (plain == TPM2_RC_LOCKOUT)
         return locked_out(link);
-    if (plain == TPM2_RC_OBJECT_MEMORY || plain == TPM2_RC_SESSION_MEMORY || plain == TPM2_RC_OBJECT_HANDLES ||
-        plain == TPM2_RC_SESSION_HANDLES || plain == TPM2_RC_MEMORY || plain == TPM2_RC_RETRY)
+    if (lacks_room(code))
         return busy(link);
     if (code == TSS2_ESYS_RC_RSP_AUTH_FAILED || code == TSS2_ESYS_RC_MALFORMED_RESPONSE) /* so where a Name does not fit */
         return forged(link);
@@ -198,6 +215,7 @@ static void rest_flush(struct tpm_link *link)
 enum error tpm_link_open(const char *tcti, struct tpm_link *link)
 {
     *link = (struct tpm_link){.place = tcti == NULL ? TPM_TCTI_DEFAULT : tcti,
+                              .patience = clock_monotonic() + ROOM_PATIENCE,
                               .primary = ESYS_TR_NONE,
                               .session = ESYS_TR_NONE,
                               .policy = ESYS_TR_NONE,
@@ -345,8 +363,12 @@ static TSS2_RC primary_create(struct tpm_link *link, ESYS_TR hierarchy, const TP
     static const TPM2B_SENSITIVE_CREATE sensitive;
     static const TPM2B_DATA outside;
     static const TPML_PCR_SELECTION pcrs;
-    return Esys_CreatePrimary(link->esys, hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, template,
-                              &outside, &pcrs, handle, NULL, NULL, NULL, NULL);
+    TSS2_RC code;
+    do
+        code = Esys_CreatePrimary(link->esys, hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, template,
+                                  &outside, &pcrs, handle, NULL, NULL, NULL, NULL);
+    while (tpm_link_again(link, code));
+    return code;
 }
 
 static bool is_storage_primary(const TPM2B_PUBLIC *public)
@@ -423,10 +445,12 @@ static enum error session_begin(struct tpm_link *link, TPM2_SE kind, ESYS_TR *se
     const TPMT_SYM_DEF cipher = {
         .algorithm = TPM2_ALG_AES, .keyBits = {.aes = CFB_BITS}, .mode = {.aes = TPM2_ALG_CFB}};
     const TPMA_SESSION attributes = TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
-    TRY(tpm_link_error(link,
-                       Esys_StartAuthSession(link->esys, link->primary, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                                             ESYS_TR_NONE, NULL, kind, &cipher, TPM2_ALG_SHA256, session),
-                       "begin a session"));
+    TSS2_RC code;
+    do
+        code = Esys_StartAuthSession(link->esys, link->primary, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, NULL,
+                                     kind, &cipher, TPM2_ALG_SHA256, session);
+    while (tpm_link_again(link, code));
+    TRY(tpm_link_error(link, code, "begin a session"));
     return tpm_link_error(link, Esys_TRSess_SetAttributes(link->esys, *session, attributes, 0xff), "begin a session");
 }
 
@@ -438,4 +462,23 @@ enum error tpm_link_session(struct tpm_link *link)
 enum error tpm_link_policy_session(struct tpm_link *link)
 {
     return session_begin(link, TPM2_SE_POLICY, &link->policy);
+}
+
+/* ---- PINs -------------------------------------------------------------------------------------------------------- */
+
+/* Not authenticated: whoever lies here gains that a warning is false or missing, no more. */
+enum error tpm_link_takes_pins(struct tpm_link *link)
+{
+    TPMS_CAPABILITY_DATA *data = NULL;
+    TPMI_YES_NO more;
+    TRY(tpm_link_error(link,
+                       Esys_GetCapability(link->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES,
+                                          TPM2_PT_PERMANENT, 1, &more, &data),
+                       "say whether it takes PINs"));
+    const TPML_TAGGED_TPM_PROPERTY *list = &data->data.tpmProperties;
+    bool told = data->capability == TPM2_CAP_TPM_PROPERTIES && list->count > 0 &&
+                list->tpmProperty[0].property == TPM2_PT_PERMANENT;
+    bool locked = told && list->tpmProperty[0].value & TPMA_PERMANENT_INLOCKOUT;
+    Esys_Free(data);
+    return locked ? locked_out(link) : ERROR_NONE;
 }

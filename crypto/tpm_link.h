@@ -11,6 +11,7 @@
 
 struct tpm_link {
     const char *place; /* the TCTI's text, for sentences */
+    uint64_t patience; /* clock_monotonic: until then others may fill its slots */
     TSS2_TCTI_CONTEXT *tcti;
     ESYS_CONTEXT *esys;
     ESYS_TR primary; /* these four ESYS_TR_NONE where there is none */
@@ -39,8 +40,14 @@ enum error tpm_link_policy_session(struct tpm_link *link) CHECKED;
 /* The Name of the endorsement key; all zero where it cannot be had. */
 void tpm_link_endorsement(struct tpm_link *link, uint8_t name[TPM_NAME_SIZE]);
 
+/* ERROR_BUSY: it is locked out after wrong PINs. */
+enum error tpm_link_takes_pins(struct tpm_link *link) CHECKED;
+
 /* `action`: "seal a key". ERROR_NONE for TSS2_RC_SUCCESS. */
 enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char *action) CHECKED;
+/* Whether the command that gave `code` is to be sent once more: others filled the TPM's slots, as they may where nothing shares it
+ * among them, and a moment was waited for them to end. */
+bool tpm_link_again(struct tpm_link *link, TSS2_RC code);
 /* The TPM's code without layer, parameter and session numbers, to compare with TPM2_RC_... */
 TSS2_RC tpm_code(TSS2_RC code);
 /* Whether it finds fault with what a parameter holds. */

@@ -115,8 +115,11 @@ static enum error ticket_get(struct tpm_link *link, const struct tpm_binding *bi
     memcpy(ecdsa->signatureR.buffer, approval->signature, TPM_APPROVER_SIZE / 2);
     memcpy(ecdsa->signatureS.buffer, approval->signature + TPM_APPROVER_SIZE / 2, TPM_APPROVER_SIZE / 2);
     TRY(tpm_policy_message(binding, approval->digest, message.buffer));
-    TSS2_RC code = Esys_LoadExternal(link->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, NULL, &public, ESYS_TR_RH_OWNER,
-                                     &link->object);
+    TSS2_RC code;
+    do
+        code = Esys_LoadExternal(link->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, NULL, &public, ESYS_TR_RH_OWNER,
+                                 &link->object);
+    while (tpm_link_again(link, code));
     if (code == TSS2_RC_SUCCESS)
         code = Esys_TR_GetName(link->esys, link->object, name);
     if (code == TSS2_RC_SUCCESS)

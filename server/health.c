@@ -275,6 +275,17 @@ static void check_key_state(const struct health_facts *facts, struct finding *fi
     snprintf(finding->command, sizeof(finding->command), "%s key rekey --shallow", facts->self);
 }
 
+static void sealed_tell(const struct key_watch_facts *unlock, struct finding *finding)
+{
+    char moment[MOMENT_TEXT_SIZE];
+    if (unlock->pin)
+        finding_good(finding, "the key file holds the key in force, and the TPM that sealed it answers and takes PINs; that somebody "
+                              "knows its PIN was not tried");
+    else
+        snprintf(finding->evidence, sizeof(finding->evidence),
+                 "the key file holds the key in force, and the TPM gave it, last on %s", moment_minute(unlock->time_taken, moment));
+}
+
 /* Could the pool be opened again? Of a key file that others may read WIDE_MODES tells, too. */
 static void check_unlock_ready(const struct health_facts *facts, struct finding *finding)
 {
@@ -287,7 +298,9 @@ static void check_unlock_ready(const struct health_facts *facts, struct finding 
         snprintf(finding->evidence, sizeof(finding->evidence), "whether the key would be there again was not looked at yet");
         return;
     }
-    if (unlock->file)
+    if (unlock->tpm)
+        sealed_tell(unlock, finding);
+    else if (unlock->file)
         finding_good(finding, "the key file is there and holds the key in force");
     else
         snprintf(finding->evidence, sizeof(finding->evidence), "each of %u key server%s would give the key", unlock->servers,

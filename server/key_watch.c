@@ -1,5 +1,5 @@
 /*
- * The watch over key servers and key files.
+ * The watch over key servers, key files and the TPM that sealed one.
  *
  * It reads coffer.conf anew at each look, because the next start will, and asks each server as an unlock would. Without
  * the key, as a rule: a server's own audit should not fill with fetches of it. While the pool is locked nothing is asked
@@ -25,6 +25,7 @@
 #include "engine/pool/kek_number.h"
 #include "server/chores.h"
 #include "server/key_cached.h"
+#include "server/key_sealed.h"
 
 #define PAUSE         (30 * CLOCK_SECOND) /* up to a quarter less: not all machines ask together */
 #define FETCH_SECONDS 86400u
@@ -35,8 +36,10 @@ static struct watch {
     char told[KEY_WATCH_TEXT]; /* the thread's: the sentences of the last message */
     bool from_cache;           /* the thread's: the pool was opened by the cache, and no server gave the key since */
     struct key_cached cached;  /* the thread's */
+    struct key_sealed sealed;  /* the thread's */
     struct mutex lock;         /* RANK_LEAF; guards what follows */
     struct key_watch_facts facts GUARDED_BY(lock);
+    bool woken GUARDED_BY(lock); /* since the last look, or none was yet */
 } watch;
 
 /* ---- a look ------------------------------------------------------------------------------------------------------- */
@@ -107,15 +110,34 @@ static enum error servers_ask(const struct pool_conf *conf, const struct kek_exp
     return ERROR_NONE;
 }
 
+static bool woken_take(void)
+{
+    mutex_lock(&watch.lock);
+    bool woken = watch.woken;
+    watch.woken = false;
+    mutex_unlock(&watch.lock);
+    return woken;
+}
+
+static enum error key_check(const struct kek_expected *expected, bool now)
+{
+    TRY(root_check(expected));
+    return key_sealed_is(expected) ? key_sealed_look(&watch.sealed, expected, now) : ERROR_NONE;
+}
+
 /* A change of keys may come between witness and file; then they agree at the second look. */
 static enum error file_look(const struct pool_conf *conf, struct kek_expected *expected, struct key_watch_facts *facts)
 {
-    enum error error = root_check(expected);
+    bool now = woken_take();
+    enum error error = key_check(expected, now);
     if (error != ERROR_NONE)
         TRY(kek_expect(conf, NULL, expected));
     if (error != ERROR_NONE)
-        error = root_check(expected);
+        error = key_check(expected, now);
     *facts = (struct key_watch_facts){.looked = true, .file = true, .time = clock_seconds()};
+    facts->tpm = key_sealed_is(expected);
+    facts->pin = facts->tpm && watch.sealed.pin;
+    facts->time_taken = facts->tpm ? watch.sealed.time_taken : 0;
     if (error != ERROR_NONE)
         snprintf(facts->sentences, sizeof(facts->sentences), "%s", error_sentence(error));
     return ERROR_NONE;
@@ -143,6 +165,8 @@ static void tell(const struct key_watch_facts *facts)
         return;
     if (facts->file && facts->sentences[0] == '\0')
         message(MESSAGE_NOTICE, "the key file would open the pool again");
+    else if (facts->tpm)
+        message(MESSAGE_WARNING, "the pool is open, but the key that its TPM sealed would not open it again: %s", facts->sentences);
     else if (facts->file)
         message(MESSAGE_WARNING, "the pool is open, but its key file would not open it again: %s", facts->sentences);
     else if (facts->sentences[0] == '\0')
@@ -194,7 +218,7 @@ enum error key_watch_start(struct pool *pool)
 {
     const struct chore chore = {run, 0};
     ASSERT(!watch.chores.running);
-    watch = (struct watch){.pool = pool};
+    watch = (struct watch){.pool = pool, .woken = true};
     mutex_init(&watch.lock, RANK_LEAF);
     return chores_start(&watch.chores, "key-watch", &chore, 1, NULL);
 }
@@ -206,6 +230,11 @@ void key_watch_stop(void)
 
 void key_watch_wake(void)
 {
+    if (watch.pool == NULL)
+        return;
+    mutex_lock(&watch.lock);
+    watch.woken = true;
+    mutex_unlock(&watch.lock);
     chores_wake(&watch.chores);
 }
 

@@ -1,7 +1,7 @@
 /*
  * Whether a pool that is open could be opened again: a thread asks the KMIP servers of its provider twice a minute for all
  * but the key, and once a day for the key as well; of a key file it looks as often whether it is there and holds the key in
- * force, which its check value tells without the key. `health` tells (UNLOCK_READY). The pool itself never waits for it.
+ * force, which its check value tells without the key; the TPM that sealed one is asked as key_sealed.c says. `health` tells (UNLOCK_READY). The pool itself never waits for it.
  */
 #ifndef COFFER_SERVER_KEY_WATCH_H
 #define COFFER_SERVER_KEY_WATCH_H
@@ -19,6 +19,8 @@ struct pool;
 struct key_watch_facts {
     bool looked;                   /* else nothing is known: no look yet, or no key server */
     bool file;                     /* the key is in a file, and not on servers */
+    bool tpm, pin;                 /* a TPM sealed that file's key; and it has a PIN, which was not tried */
+    uint64_t time_taken;           /* seconds since 1970: when the TPM gave the key last; 0: it was not asked for it */
     unsigned servers, ready;       /* asked, and those that would give the key */
     bool inactive;                 /* one of them calls the key Deactivated or Compromised */
     uint64_t time, time_fetched;   /* seconds since 1970: of the look, and of the last that fetched the key */

@@ -6,8 +6,9 @@ server too. It finds the KDK where somebody sends it as it is. What it changes o
 import hashlib
 import os
 import re
+import time
 
-from coffer import KIB, SANITIZED, Pool, run
+from coffer import KIB, PATIENCE, SANITIZED, Pool, run
 from key_scan import keys_of
 from memory_image import core
 from seen import PART
@@ -60,6 +61,14 @@ def check_sessions(proxy, codes, *unsealed_by):
     assert UNSEAL not in codes or kinds == set(unsealed_by), f"unsealed in sessions of the kinds {kinds}"
 
 
+def until_asked(pool):
+    """The daemon asks the TPM by itself, behind the start, whether it would open the pool again (with a PIN all but the key)."""
+    deadline = time.monotonic() + PATIENCE
+    while not re.search("the TPM gave it|PIN was not tried", pool.health()["UNLOCK_READY"]["evidence"]):
+        assert time.monotonic() < deadline, pool.health()["UNLOCK_READY"]
+        time.sleep(0.02)
+
+
 def nothing_crossed(proxy, *keys):
     assert len(proxy.everything()) > KIB
     assert not any(crosses(proxy, key) for key in keys), "the key crossed the wire"
@@ -74,6 +83,7 @@ def test_sealed_and_unsealed(tpm, proxy):
     kdk = kdk_of(pool)
     nothing_crossed(proxy, kdk)
     pool.start()
+    until_asked(pool)
     check_sessions(proxy, {LOAD, UNSEAL})
     pool.fill()
     if not SANITIZED and os.geteuid() == 0:
@@ -106,6 +116,7 @@ def test_with_a_pin_and_with_pcrs(proxy):
     keys = [kdk_of(pool, PIN), PIN.encode(), digest]
     nothing_crossed(proxy, *keys)
     pool.start("--passphrase-file", pin)
+    until_asked(pool)
     check_sessions(proxy, {LOAD, UNSEAL}, POLICY)
     nothing_crossed(proxy, *keys)
     pool.coffer("key", "tpm", "approve", "--passphrase-file", pin)
@@ -119,11 +130,13 @@ def test_with_a_pin_and_with_pcrs(proxy):
     check_sessions(proxy, {CREATE, LOAD, UNSEAL}, POLICY, HMAC)  # opened by the policy of before, and tried
     nothing_crossed(proxy, *keys)
     pool.start("--passphrase-file", pin)
+    until_asked(pool)
     check_sessions(proxy, {LOAD, UNSEAL})
     pool.stop()
     pool.coffer("key", "tpm", "reseal", "--no-pin", "--pcrs", "7", "--passphrase-file", pin)
     nothing_crossed(proxy, *keys)
     pool.start()
+    until_asked(pool)
     check_sessions(proxy, {LOAD, UNSEAL}, POLICY)
     pool.stop()
     nothing_crossed(proxy, *keys)

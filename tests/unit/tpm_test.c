@@ -27,7 +27,7 @@
 #define TRIES_MAX 3 /* before the TPM takes no more PINs */
 
 static struct swtpm ours, other;
-static struct tpm_access access_ours, access_other;
+static struct tpm_access access_ours, access_other, access_without_pin;
 static struct tpm_sealed sealed;
 static uint8_t key[KEY_SIZE], found[KEY_SIZE];
 
@@ -118,6 +118,7 @@ static int set_up(void **state)
     swtpm_start(&other);
     access_ours = (struct tpm_access){.tcti = ours.tcti};
     access_other = (struct tpm_access){.tcti = other.tcti};
+    access_without_pin = access_ours;
     assert_int_equal(key_generate(key), ERROR_NONE);
     memset(found, 0, sizeof(found));
     return 0;
@@ -293,6 +294,44 @@ static void too_many_wrong_pins_lock_the_tpm_until_somebody_frees_it(void **stat
                      0);
     plain_close();
     assert_int_equal(unseal_with("1234"), ERROR_NONE);
+}
+
+/* A look tries no PIN: the TPM counts none, at an unclean end either. */
+static void a_look_says_whether_pins_are_taken_and_counts_as_no_try(void **state)
+{
+    (void)state;
+    seal_with("1234");
+    lockout_set(&ours, TRIES_MAX, 3600);
+    for (int i = 0; i < 2 * TRIES_MAX; i++) {
+        assert_int_equal(tpm_look(&access_without_pin, &sealed), ERROR_NONE);
+        swtpm_kill(&ours);
+        swtpm_start(&ours);
+    }
+    assert_int_equal(unseal_with("1234"), ERROR_NONE);
+    memset(found, 0, sizeof(found));
+    for (int i = 0; i < TRIES_MAX; i++)
+        assert_told(unseal_with("4321"), ERROR_WRONG_KEY, "wrong PIN");
+    assert_told(tpm_look(&access_without_pin, &sealed), ERROR_BUSY, "tpm2_dictionarylockout --clear-lockout");
+    assert_nothing_left(&ours);
+}
+
+static void a_look_finds_what_an_unlock_would(void **state)
+{
+    (void)state;
+    assert_int_equal(tpm_seal(&access_ours, PCR_7, key, &sealed), ERROR_NONE);
+    assert_int_equal(tpm_look(&access_ours, &sealed), ERROR_NONE);
+    assert_nothing_left(&ours);
+    assert_told(tpm_look(&access_other, &sealed), ERROR_FOREIGN, "is not the TPM that sealed");
+    assert_nothing_left(&other);
+    struct tpm_sealed damaged = sealed;
+    damaged.private[damaged.private_size / 2] ^= 1;
+    assert_told(tpm_look(&access_ours, &damaged), ERROR_CORRUPT, "damaged");
+    damaged = sealed;
+    damaged.flags |= 8;
+    assert_told(tpm_look(&access_ours, &damaged), ERROR_NEWER_FORMAT, "flags");
+    assert_nothing_left(&ours);
+    swtpm_kill(&ours);
+    assert_told(tpm_look(&access_ours, &sealed), ERROR_KEY_ABSENT, "no TPM answers");
 }
 
 /* With an object that counts, the TPM reckons each unclean end as a try: what has no PIN must not suffer from it. */
@@ -509,6 +548,8 @@ int main(void)
         TEST(an_absent_tpm_is_told_and_tried_again),
         TEST(a_pin_is_needed_where_one_was_given),
         TEST(too_many_wrong_pins_lock_the_tpm_until_somebody_frees_it),
+        TEST(a_look_says_whether_pins_are_taken_and_counts_as_no_try),
+        TEST(a_look_finds_what_an_unlock_would),
         TEST(unclean_ends_lock_nothing_that_has_no_pin),
         TEST(an_empty_password_opens_nothing_that_a_policy_guards),
         TEST(every_damage_of_what_was_sealed_is_damage),
