@@ -235,6 +235,8 @@ enum error provider_kmip_open(const struct provider_config *config, const struct
         error = open_by(&asking, kek, state, away, &ended);
     asking_end(&asking);
     *away = *away && !kmip_links_are_abandoned();
+    if (error != ERROR_NONE && ended)
+        *state = KEK_ENDED;
     if (error == ERROR_NONE && *state != KEK_ACTIVE)
         message(MESSAGE_WARNING,
                 "provider %s: key %s is %s on the server: it opens the pool, and nothing new is wrapped with it",

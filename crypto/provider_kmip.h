@@ -19,7 +19,7 @@ extern const struct provider_ops provider_kmip;
 /* The name under which the servers know a KEK. */
 void kmip_key_name(const struct provider_kek *which, char name[KMIP_NAME_SIZE]);
 
-/* The key. `*away`, which is set where it fails: no server could be reached, so none has said anything of it. What a server says of
+/* The key. `*away`, which is set where it fails: no server could be reached, so none has said anything of it. *state is KEK_ENDED where it fails because the key came to its end. What a server says of
  * a key's end ends the cache of that key as well. Errors as open_kek()'s. */
 enum error provider_kmip_open(const struct provider_config *config, const struct provider_kek *which, uint8_t kek[KEY_SIZE],
                               enum kek_state *state, bool *away) CHECKED;

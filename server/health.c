@@ -309,7 +309,9 @@ static void check_unlock_ready(const struct health_facts *facts, struct finding 
         return;
     bool cached = !unlock->file && facts->cached.present;
     finding->severity = unlock->ready == 0 && !cached ? "error" : "warning";
-    snprintf(finding->evidence, sizeof(finding->evidence), "%s%.1100s",
+    bool needed = unlock->devices[0] != '\0';
+    snprintf(finding->evidence, sizeof(finding->evidence), "%s%s%s%s%.1100s",
+             needed ? "the key of " : "", unlock->devices, needed ? " is gone from its servers; " : "",
              unlock->ready == 0 && cached ? "no key server would give the key now, only the cache in the TPM: "
              : unlock->ready == 0 ? "the pool is open, but could not be opened again now: "
              : unlock->ready < unlock->servers ? "not every key server would give the key now: " : "",

@@ -9,7 +9,7 @@
 
 struct finding {
     const char *severity;
-    char evidence[1280];
+    char evidence[1280 + KEY_NEEDS_SIZE];
     char command[PATH_MAX + 128];
 };
 

@@ -57,7 +57,8 @@ static bool is_inactive(const struct kmip_report *report)
            strcmp(report->state, kmip_state_name(KMIP_ACTIVE)) != 0;
 }
 
-static void reports_take(const struct kmip_report *reports, size_t count, bool fetch, struct key_watch_facts *facts)
+static void reports_take(const struct pool_conf *conf, const struct kmip_report *reports, size_t count, bool fetch,
+                         struct key_watch_facts *facts)
 {
     facts->looked = true;
     facts->servers = (unsigned)count;
@@ -65,10 +66,13 @@ static void reports_take(const struct kmip_report *reports, size_t count, bool f
     facts->ready = 0;
     facts->inactive = false;
     facts->sentences[0] = '\0';
+    facts->devices[0] = '\0';
+    bool ended = false;
     for (size_t i = 0; i < count; i++) {
         facts->ready += reports[i].error == ERROR_NONE;
         if (reports[i].error != ERROR_NONE)
             sentence_add(facts, &reports[i], reports[i].sentence);
+        ended = ended || (reports[i].error != ERROR_NONE && reports[i].ended);
         if (!is_inactive(&reports[i]))
             continue;
         facts->inactive = true;
@@ -76,6 +80,8 @@ static void reports_take(const struct kmip_report *reports, size_t count, bool f
                                              ? "the key is Compromised there"
                                              : "the key is Deactivated there");
     }
+    if (ended && facts->ready == 0) /* while the pool is open all devices are under the one key in force */
+        key_needs_name(&conf->groups[0], NULL, facts->devices);
     if (fetch && facts->ready == facts->servers)
         facts->time_fetched = facts->time;
 }
@@ -99,7 +105,7 @@ static enum error servers_ask(const struct pool_conf *conf, const struct kek_exp
         kek_compare(expected, reports);
         if (key_cached_settle(&watch.cached, watch.pool, expected, &which, reports, kek))
             key_cached_confirm(&watch.cached, conf, expected);
-        reports_take(reports, provider->server_count, fetch, facts);
+        reports_take(conf, reports, provider->server_count, fetch, facts);
     }
     arena_free(kek);
     if (error == ERROR_NONE)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/pool/key_needs.h"
 
 struct pool;
 
@@ -24,6 +25,7 @@ struct key_watch_facts {
     unsigned servers, ready;       /* asked, and those that would give the key */
     bool inactive;                 /* one of them calls the key Deactivated or Compromised */
     uint64_t time, time_fetched;   /* seconds since 1970: of the look, and of the last that fetched the key */
+    char devices[KEY_NEEDS_SIZE];  /* that need a key which no server has any more; empty where that is not so */
     char cache_failure[400];       /* why the TPM does not cache the key; empty where it does, or is not asked to */
     char sentences[KEY_WATCH_TEXT]; /* of those that failed or call it inactive; empty where there is none */
 };

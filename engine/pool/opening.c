@@ -9,6 +9,7 @@
  */
 #include "engine/pool/opening.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@
 #include "base/message.h"
 #include "crypto/arena.h"
 #include "engine/group/superblock_peer.h"
+#include "engine/pool/key_needs.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/providers.h"
 
@@ -64,6 +66,35 @@ static enum error fingerprint_check(const struct opening *opening, size_t i)
                          opening->pool->directory, POOL_CONF_NAME, names[conf % 3], names[found % 3]);
 }
 
+static bool is_under(const struct wrapping *wrapping, const struct opening_key *key)
+{
+    return uuid_equal(wrapping->provider, key->wrapping.provider) && wrapping->kek_number == key->wrapping.kek_number;
+}
+
+/* A key that came to its end takes with it all that is under it, and that is not one device alone. */
+static enum error key_ended(const struct opening *opening, enum error error)
+{
+    bool needs[GROUP_DEVICES_MAX] = {false};
+    char names[KEY_NEEDS_SIZE];
+    for (size_t i = 0; i < opening->count; i++) {
+        const struct superblock *found = superblock_newest(&opening->probes[i]);
+        needs[i] = found && (is_under(&found->wrapping, opening->key) || is_under(&found->other, opening->key));
+    }
+    return error_prefix(error, "no server gives the key of %s, which only a backup or the recovery key can replace (`coffer unlock "
+                               "--help`)", key_needs_name(opening->conf, needs, names));
+}
+
+/* "key N of provider NAME"; a pool without encryption has none. */
+static enum error of_key(const struct opening *opening, enum error error)
+{
+    const struct opening_key *key = opening->key;
+    const struct provider_config *provider = provider_of_id(opening->pool->providers, key->wrapping.provider);
+    if (error != ERROR_WRONG_KEY || !provider)
+        return error;
+    return error_prefix(error, "key %" PRIu64 " of provider %s%s", key->wrapping.kek_number, provider->name,
+                        key->other ? " is another than the one in force, an older one or another pool's" : "");
+}
+
 /* `*judged`: the device is the conf's and the KEK is there, so an error is one of the copies. */
 static enum error copies_open(struct opening *opening, size_t i, const struct superblock_probe *probe, bool *judged)
 {
@@ -72,6 +103,8 @@ static enum error copies_open(struct opening *opening, size_t i, const struct su
     enum error error = opening_key_take(opening, superblock_newest(probe));
     if (error && error == opening->key->error && error == ERROR_FOREIGN)
         return error; /* the key file is wrong, whatever the device */
+    if (error && error == opening->key->error && opening->key->state == KEK_ENDED)
+        return key_ended(opening, error);
     if (error)
         return error_prefix(error, "%s", opening->conf->devices[i].path); /* the other sentences name it */
     *judged = true;
@@ -79,10 +112,7 @@ static enum error copies_open(struct opening *opening, size_t i, const struct su
                             &opening->copies_bad[i]);
     if (error == ERROR_WRONG_KEY && opening->secret && opening->secret->key)
         return pool_kept_key_outdated();
-    return error == ERROR_WRONG_KEY && opening->key->other
-               ? error_prefix(error, "provider %s gives another key than the one in force, an older one or another pool's",
-                              provider_of_id(opening->pool->providers, opening->key->wrapping.provider)->name)
-               : error;
+    return of_key(opening, error);
 }
 
 /* An altered copy may state any epoch, so the newest is only where the search begins: the newest that verifies counts.

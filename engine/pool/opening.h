@@ -15,7 +15,7 @@ struct opening_key {
     bool other;               /* it is not the one whose check value the witness has: it will fit nothing */
     enum kek_state state;     /* but for active, nothing new is wrapped with it */
     enum error error;         /* why the provider did not give it */
-    struct wrapping wrapping; /* under which the KEK was asked for */
+    struct wrapping wrapping; /* under which the KEK was asked for, also where it did not come */
 };
 
 /* What an open has in its hands before it becomes the group's. One thread. */

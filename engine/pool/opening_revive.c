@@ -61,11 +61,12 @@ enum error opening_key_take(struct opening *opening, const struct superblock *su
         return ERROR_NONE;
     key->known = false;
     key->error = ERROR_NONE;
+    key->state = KEK_ACTIVE;
+    key->wrapping = asked.wrapping;
     TRY(pool_keys_check(pool->providers, pool->witness, &asked));
     TRY(provider_check(pool, &asked));
     key->error = pool_keys_open_or_cached(pool->providers, pool->witness, &asked, opening->secret, key->kek, &key->state);
     TRY(key->error);
-    key->wrapping = asked.wrapping;
     key->known = true;
     return other_check(pool->witness, key);
 }

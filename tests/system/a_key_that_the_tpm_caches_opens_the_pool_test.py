@@ -44,13 +44,6 @@ class CachedPool(KmipPool):
     def cached(self):
         return os.path.exists(self.cache)
 
-    def look(self):
-        """The daemon looks at the servers at once, which it would do within half a minute: somebody unlocks."""
-        with socket.socket(socket.AF_UNIX) as control:
-            control.connect(os.path.join(self.directory, "control.sock"))
-            control.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "pool.unlock"}\n')
-            assert b"is open already" in control.recv(65536)
-
     def fill_and_stop(self):
         """With a cache, and without a server."""
         self.start()

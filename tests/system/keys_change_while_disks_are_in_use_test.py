@@ -38,7 +38,7 @@ def test_of_a_key_in_a_file():
     pool.check()
     shutil.copy(first, key)
     said = pool.refused("check", pool.directory)
-    assert "does not fit" in said, said
+    assert f"key {numbers[-1]} of provider native" in said and "does not fit" in said, said
 
 
 def test_of_a_passphrase():

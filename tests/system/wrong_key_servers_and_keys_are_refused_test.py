@@ -159,7 +159,8 @@ class WrongKeyServers(unittest.TestCase):
                  ("not AES",)),
                 (lambda: server.register(name, right, active=False), ("is not activated",)),
                 (lambda: [server.register(name, right) for _ in range(2)], ("more than one key " + name,)),
-                (lambda: server.register(name, bytes(range(32))), ("does not fit", "wrong passphrase or key"))):
+                (lambda: server.register(name, bytes(range(32))),
+                 ("key 1 of provider kmip is another than the one in force", "does not fit", "wrong passphrase or key"))):
             server.destroy_all()
             bad()
             pool.start_locked(*words)
@@ -193,6 +194,35 @@ class WrongKeyServers(unittest.TestCase):
         health = pool.health()["KEY_STATE"]
         self.assertEqual(health["severity"], "error")
         self.assertIn("compromised", health["evidence"])
+        pool.stop()
+
+    def test_a_key_that_came_to_its_end_names_all_devices_that_need_it(self):
+        pool = KmipPool()
+        server = pool.server().start()
+        disks = [os.path.join(pool.base, name) for name in ("first", "second")]
+        for disk in disks:
+            with open(disk, "wb") as file:
+                file.truncate(256 << 20)
+        pool.coffer("create", pool.directory, "--group", "g1=" + ",".join(disks), *options(pool.certificates, server))
+        pool.start()
+        pool.until(lambda: pool.health()["UNLOCK_READY"]["severity"] == "ok")
+        identifier = server.ids()[0]
+        server.state_set(identifier, enums.State.DESTROYED)
+        pool.look()
+        pool.until(lambda: pool.health()["UNLOCK_READY"]["severity"] == "error")
+        evidence = pool.health()["UNLOCK_READY"]["evidence"]
+        self.assertIn(f"the key of {disks[0]}, {disks[1]} is gone", evidence)
+        self.assertIn("is Destroyed on the server", evidence)
+        pool.stop()
+        named = f"no server gives the key of {disks[0]}, {disks[1]}"
+        pool.start_locked(named, "is Destroyed on the server")
+        pool.stop()
+        server.destroy_all()
+        pool.start_locked(named, "there is no key " + pool.key_name)
+        pool.stop()
+        server.stop()
+        pool.start_locked("cannot connect")  # who does not answer says nothing of the key
+        self.assertNotIn(disks[1], pool.status()["why_locked"])
         pool.stop()
 
     def first_copy(self, pool):

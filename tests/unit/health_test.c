@@ -80,6 +80,11 @@ static void health_tells_of_the_key_on_its_servers(void **state)
         assert_string_equal(severity(checks, "UNLOCK_READY"), looks[i].severity);
         assert_non_null(strstr(evidence(checks, "UNLOCK_READY"), looks[i].words));
         json_decref(checks);
+        snprintf(facts.unlock.devices, sizeof(facts.unlock.devices), "/dev/a, /dev/b");
+        checks = health_json(&facts);
+        assert_true((strstr(evidence(checks, "UNLOCK_READY"), "the key of /dev/a, /dev/b is gone from its servers") != NULL) ==
+                    (looks[i].sentences[0] != '\0'));
+        json_decref(checks);
         status->locked = true;
         checks = health_json(&facts);
         assert_string_equal(severity(checks, "UNLOCK_READY"), "ok");

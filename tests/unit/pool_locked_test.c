@@ -135,7 +135,7 @@ static void a_key_that_fits_no_device_is_waited_for(void **context)
     unlink(key_path);
     assert_fine(operations->create(conf->provider, NULL, kdk));
     pool_conf_destroy(conf);
-    assert_opens_when_the_key_is_right("does not fit");
+    assert_opens_when_the_key_is_right("key 1 of provider native is another than the one in force");
 }
 
 static void what_a_person_does_ends_the_waiting(void **context)

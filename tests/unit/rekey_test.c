@@ -82,7 +82,7 @@ static void a_new_root_leaves_the_old_key_file_useless(void **context)
     assert_fine(pool_close(pool));
     pool = NULL;
     put_file(key_path, old, old_size);
-    assert_refused(try_open(), ERROR_WRONG_KEY, "does not fit");
+    assert_refused(try_open(), ERROR_WRONG_KEY, "key 2 of provider native is another than the one in force");
     put_file(key_path, new, new_size);
     assert_fine(try_open());
 }

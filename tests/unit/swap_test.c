@@ -104,7 +104,7 @@ static void a_swap_there_and_back_makes_the_file_of_before_useless(void **contex
     assert_true(memcmp(now, old, size) != 0);
     close_pool();
     put_file(key_path, old, size);
-    assert_refused(try_open(), ERROR_WRONG_KEY, "another key than the one in force");
+    assert_refused(try_open(), ERROR_WRONG_KEY, "key 3 of provider native is another than the one in force");
     put_file(key_path, now, size);
     assert_fine(try_open());
 }
