@@ -254,6 +254,10 @@ typedef void pool_audit_visit(void *context, const struct pool_audit_entry *entr
  * ERROR_INVALID: the pool is not encrypted; ERROR_IO. */
 enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *context, struct pool_audit_verdict *verdict) CHECKED;
 
+/* Has the anchor of the audit written to every device, where it moved since it was there last: each change of keys does, and once a
+ * day somebody should for all else. Does nothing while the pool is locked or its keys are being changed. */
+void pool_audit_publish(struct pool *pool);
+
 struct pool_audit_state {
     uint64_t entries;
     size_t waiting;  /* that could not be written yet: the pool is locked, or as `failure` says */

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/thread.h"
 
-#define CHORES_MAX  4 /* of a thread: what may wait for each other */
+#define CHORES_MAX  5 /* of a thread: what may wait for each other */
 #define CHORE_NEVER UINT64_MAX
 
 struct chore {

@@ -48,14 +48,26 @@ static uint64_t remind(void *pool)
     return DAY;
 }
 
+static uint64_t anchor(void *pool)
+{
+    pool_audit_publish(pool);
+    return DAY;
+}
+
 /* The first change comes when clients of the start have been served; the first word when who started the daemon has read its
  * other messages. */
-static const struct chore all[] = {{change_note, 0}, {ages_note, MINUTE}, {key_change, MINUTE}, {remind, MINUTE}};
+static const struct chore all[] = {{change_note, 0}, {ages_note, MINUTE}, {key_change, MINUTE}, {remind, MINUTE},
+                                   {anchor, 60 * MINUTE}};
 
 enum error key_chores_start(struct pool *pool, rekey_secret_find *find, void *context)
 {
     rekey_every_init(pool, find, context);
     return chores_start(&chores, "key-chores", all, COUNT_OF(all), pool);
+}
+
+void key_chores_init(struct chores *made, struct pool *pool, uint64_t (*clock)(void))
+{
+    chores_init(made, all, COUNT_OF(all), pool, clock);
 }
 
 void key_chores_stop(void)

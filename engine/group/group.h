@@ -127,6 +127,7 @@ struct group {
     uint64_t active_since;                 /* clock_monotonic at the last freeze */
     struct checkpoint checkpoint;          /* the published one; changed by the merge thread only, under the lock */
     struct audit_anchor audit;             /* of the pool, for the next record */
+    uint64_t audit_wanted;                 /* a record with so many entries is (anchor.h) */
     bool record_lags[GROUP_DEVICES];       /* at the open: its newest record is older than that */
     /* Number of the K_log of the records that were written since, by their place at an end; 0: none was. */
     uint8_t record_keys[GROUP_DEVICES][CHECKPOINT_COPIES / CHECKPOINT_ENDS];

@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "engine/group/anchor.h"
 #include "engine/group/view.h"
 
 struct freeze {
@@ -476,6 +477,8 @@ static void merge_pass(struct group *group)
             freeze_wait(group);
             return;
         }
+    } else if (anchor_is_due(group) && anchor_write(group) != ERROR_NONE) {
+        return; /* it is fenced */
     }
     mutex_lock(&group->thread_lock);
     group->freezes_published = MAX(group->freezes_published, wanted);

@@ -3,7 +3,7 @@
  * one line of JSON; its seal is an HMAC, under a key derived from K_pool, over the seal before it and the entry. So an
  * entry that was changed, taken out or put in shows; that the end was cut off, or the whole replaced, shows by the
  * *anchors*, the number of the last entry and its seal, which stand in the witness at once and on every device in each
- * checkpoint record (not in the superblock: to write that needs the KEK, which nobody keeps). Who holds K_pool can forge an
+ * checkpoint record, one of which each change of keys has written, and the daemon once a day (not in the superblock: to write that needs the KEK, which nobody keeps). Who holds K_pool can forge an
  * audit, but not the anchors of an earlier day that were copied elsewhere.
  *
  * A deep rekey makes another K_pool, by whose key entries are sealed from then on; each says the number of its own. Numbers never

@@ -7,12 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "engine/group/anchor.h"
 #include "engine/pool/audit.h"
 #include "engine/pool/audit_pending.h"
 #include "engine/pool/pool.h"
 
+#define ANCHOR_PATIENCE CLOCK_SECOND /* of who changed a key: a merge may be under way, and the anchor comes behind it */
 #define ROUNDS_MAX 64 /* more than a full file of pending entries needs; who adds to it without end is not waited for */
 
 static _Thread_local struct {
@@ -51,10 +54,7 @@ static void anchor_move(struct pool *pool)
                 error_sentence(error));
         error_forget();
     }
-    mutex_lock(&pool->group->lock);
-    if (anchor.count > pool->group->audit.count)
-        pool->group->audit = anchor;
-    mutex_unlock(&pool->group->lock);
+    group_anchor_set(pool->group, &anchor);
 }
 
 /* The group is there, and stays. Whether there may be more. */
@@ -118,6 +118,12 @@ void pool_audit_by(struct pool *pool, const char *operation, const char *by, enu
         (void)!error_explain(error, "%s", sentence);
 }
 
+void pool_audit_anchor(struct pool *pool)
+{
+    if (is_kept(pool) && pool->group)
+        group_anchor_publish(pool->group, ANCHOR_PATIENCE);
+}
+
 /* ---- for the server ------------------------------------------------------------------------------------------------------ */
 
 /* One round of what is pending, which others of the pool need not wait for longer, and how far the audit is then. */
@@ -146,6 +152,20 @@ enum error pool_audit_read(struct pool *pool, pool_audit_visit *visit, void *con
     for (unsigned round = 0; more && round < ROUNDS_MAX; round++)
         TRY(read_begin(pool, &anchor, &more));
     return audit_read(pool->audit, &anchor, visit, context, verdict);
+}
+
+void pool_audit_publish(struct pool *pool)
+{
+    mutex_lock(&pool->lock);
+    if (atomic_load(&pool->locked) || pool->changing || !is_kept(pool)) { /* whoever changes it does, or tomorrow will do */
+        mutex_unlock(&pool->lock);
+        return;
+    }
+    pending_take(pool);
+    pool_group_use(pool);
+    pool_audit_anchor(pool);
+    pool_group_leave(pool);
+    mutex_unlock(&pool->lock);
 }
 
 void pool_audit_state(struct pool *pool, struct pool_audit_state *state)

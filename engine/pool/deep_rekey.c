@@ -183,8 +183,10 @@ static enum error slots_change(struct deep_rekey *deep, bool remove)
     enum error error = kek_judge(pool);
     if (!error) {
         error = slots_write(deep, remove);
-        if (!error && remove)
+        if (!error && remove) {
             pool_audit(pool, "key.destroy-data-keys", ERROR_NONE);
+            pool_audit_anchor(pool);
+        }
         deep->slots_pause = error ? MIN(MAX(2 * deep->slots_pause, HOLDUP_REST), SLOTS_REST_MAX) : 0;
         deep->holdup_rest = MAX(deep->slots_pause, HOLDUP_REST);
     }
@@ -631,6 +633,7 @@ enum error pool_deep_rekey(struct pool *pool, const struct pool_rekey_options *o
     pool_group_use(pool);
     error = deep_rekey_in_use(pool, options, rate);
     pool_audit_by(pool, "key.rekey-deep", key_proof_name(options), error);
+    pool_audit_anchor(pool);
     pool_group_leave(pool);
     pool->changing = false;
     mutex_unlock(&pool->lock);

@@ -142,6 +142,8 @@ enum error pool_audit_begin(struct pool *pool) CHECKED;
 void pool_audit(struct pool *pool, const char *operation, enum error error);
 /* The same, and its entry says by what it was proved; NULL: by what proves it as a rule. */
 void pool_audit_by(struct pool *pool, const char *operation, const char *by, enum error error);
+/* At the end of what was done with a key: the anchor goes to all devices now. The group is there, and stays; under no lock. */
+void pool_audit_anchor(struct pool *pool);
 
 /* ---- write.c: the story of a write ---------------------------------------------------------------------------------- */
 

@@ -397,6 +397,7 @@ enum error pool_rekey(struct pool *pool, const struct pool_rekey_options *option
     TRY(key_change_begin(pool));
     enum error error = rekey_in_use(pool, options);
     pool_audit_by(pool, operation_name(options), key_proof_name(options), error);
+    pool_audit_anchor(pool);
     key_change_end(pool);
     return error;
 }

@@ -122,6 +122,7 @@ enum error pool_key_retire(struct pool *pool, const struct pool_retire_options *
     TRY(key_change_begin(pool));
     enum error error = retire(retirement, count);
     pool_audit(pool, options->destroy ? "key.destroy" : "key.revoke", error);
+    pool_audit_anchor(pool);
     key_change_end(pool);
     return error;
 }

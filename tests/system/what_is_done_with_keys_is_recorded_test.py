@@ -65,7 +65,31 @@ def beside_the_daemon():
     pool.remove()
 
 
+def devices_know_at_once():
+    """Witness and audit are set back together after a kill, while nobody wrote to a disk: the devices know better all the same."""
+    pool = Pool("300M").start()
+    names = {name: os.path.join(pool.directory, name) for name in ("audit", "witness")}
+    before = {name: open(path, "rb").read() for name, path in names.items()}
+    pool.refused("key", "retire", "1")  # it is the one in force
+    pool.kill()
+    for name, path in names.items():
+        with open(path, "wb") as file:
+            file.write(before[name])
+    pool.start()
+    assert health(pool) == "error"
+    assert "was expected" in whole_audit(pool)["fault"], whole_audit(pool)
+    before["witness"] = open(names["witness"], "rb").read()
+    pool.coffer("key", "rekey", "--shallow")
+    pool.kill()
+    with open(names["witness"], "wb") as file:
+        file.write(before["witness"])
+    said = pool.start_refused()
+    assert "witness" in said and "--accept-rollback" in said, said
+    pool.remove()
+
+
 def main():
+    devices_know_at_once()
     pool = Pool("1G").start()
     path = os.path.join(pool.directory, "audit")
     pool.coffer("key", "rekey", "--shallow")
