@@ -22,12 +22,14 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/thread.h"
 #include "crypto/arena.h"
 #include "crypto/key_cache.h"
 #include "crypto/kmip/client.h"
 #include "crypto/kmip/link.h"
 #include "crypto/registers.h"
 
+#define STACK_BYTES       (64u << 10) /* more than the deepest call takes */
 #define REPLICATION_PAUSE (100 * CLOCK_MILLISECOND) /* doubled at each look, until the time limit of a step is over */
 
 void kmip_key_name(const struct provider_kek *which, char name[KMIP_NAME_SIZE])
@@ -485,29 +487,97 @@ static enum error report_compare(const struct kmip_report *reports, size_t index
     return ERROR_NONE;
 }
 
-/* One after the other; what is kept, is once. */
+/* What one server is asked, by a thread of its own. */
+struct inquiry {
+    const struct asking *asking;
+    size_t index;
+    bool get;
+    uint8_t *kek; /* in the arena */
+    struct kmip_report *report;
+    struct thread thread;
+    bool started;
+};
+
+/* A thread's stack is kept for the next one. */
+static void __attribute__((noinline)) stack_overwrite(void)
+{
+    uint8_t below[STACK_BYTES];
+    memory_cleanse(below, sizeof below);
+}
+
+static void inquire(void *argument)
+{
+    struct inquiry *inquiry = argument;
+    struct kmip_report *report = inquiry->report;
+    report->error = report_make(inquiry->asking, inquiry->index, inquiry->get, inquiry->kek, report);
+    if (report->error != ERROR_NONE)
+        snprintf(report->sentence, sizeof(report->sentence), "%s", error_sentence(report->error));
+    stack_overwrite();
+    registers_cleanse();
+}
+
+/* The last by this thread. Where no other can be had, one after the other. */
+static void inquire_all(struct inquiry *inquiries, size_t count)
+{
+    for (size_t i = 0; i + 1 < count; i++)
+        inquiries[i].started = thread_start(&inquiries[i].thread, "key-server", inquire, &inquiries[i]) == ERROR_NONE;
+    for (size_t i = 0; i < count; i++)
+        if (!inquiries[i].started)
+            inquire(&inquiries[i]);
+    for (size_t i = 0; i < count; i++)
+        if (inquiries[i].started)
+            thread_join(&inquiries[i].thread);
+    error_forget();
+}
+
+static enum error inquiries_make(const struct asking *asking, bool get, struct kmip_report *reports, struct inquiry *inquiries)
+{
+    for (size_t i = 0; i < asking->config->server_count; i++) {
+        reports[i] = (struct kmip_report){.server = asking->config->servers[i]};
+        inquiries[i] = (struct inquiry){.asking = asking, .index = i, .get = get, .report = &reports[i]};
+        inquiries[i].kek = arena_allocate(KEY_SIZE);
+        if (inquiries[i].kek == NULL)
+            return ERROR_NO_MEMORY;
+    }
+    return ERROR_NONE;
+}
+
+/* Keys are compared in the conf's order; what is kept, is once. */
+static void inquiries_judge(struct inquiry *inquiries, size_t count, struct kmip_report *reports, uint8_t *kept)
+{
+    bool have = kept == NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct kmip_report *report = &reports[i];
+        if (report->error == ERROR_NONE && report->fetched) {
+            report->error = report_compare(reports, i);
+            if (report->error != ERROR_NONE)
+                snprintf(report->sentence, sizeof(report->sentence), "%s", error_sentence(report->error));
+        }
+        report->kept = !have && report->fetched && report->error == ERROR_NONE;
+        if (report->kept)
+            memcpy(kept, inquiries[i].kek, KEY_SIZE);
+        have = have || report->kept;
+    }
+}
+
+/* Side by side: a server that says nothing holds up no other, and all together take as long as the slowest of them, which is the
+ * time limits of one connection (kmip/link.h: four of `timeout`, 20 s by default) however many there are. So who looks twice a minute
+ * knows within 50 s that a server is gone. */
 static enum error reports_make(const struct asking *asking, bool get, struct kmip_report reports[PROVIDER_SERVERS_MAX],
                                uint8_t *kept)
 {
-    bool have = kept == NULL;
-    uint8_t *kek = arena_allocate(KEY_SIZE);
-    if (kek == NULL)
+    size_t count = asking->config->server_count;
+    AUTO_FREE struct inquiry *inquiries = memory_zeroed(PROVIDER_SERVERS_MAX, sizeof(*inquiries));
+    if (inquiries == NULL)
         return ERROR_NO_MEMORY;
-    for (size_t i = 0; i < asking->config->server_count; i++) {
-        struct kmip_report *report = &reports[i];
-        *report = (struct kmip_report){.server = asking->config->servers[i]};
-        report->error = report_make(asking, i, get, kek, report);
-        if (report->error == ERROR_NONE && get)
-            report->error = report_compare(reports, i);
-        if (report->error != ERROR_NONE)
-            snprintf(report->sentence, sizeof(report->sentence), "%s", error_sentence(report->error));
-        report->kept = !have && report->fetched && report->error == ERROR_NONE;
-        if (report->kept)
-            memcpy(kept, kek, KEY_SIZE);
-        have = have || report->kept;
+    enum error error = inquiries_make(asking, get, reports, inquiries);
+    if (error == ERROR_NONE) {
+        inquire_all(inquiries, count);
+        inquiries_judge(inquiries, count, reports, kept);
     }
-    arena_free(kek);
-    return ERROR_NONE;
+    for (size_t i = 0; i < count; i++)
+        arena_free(inquiries[i].kek);
+    return error;
 }
 
 static enum error test_all(const struct provider_config *config, const struct provider_kek *which, bool get,

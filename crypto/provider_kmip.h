@@ -40,7 +40,7 @@ struct kmip_report {
     bool kept;             /* this key is the one that was kept */
 };
 
-/* Asks each server; with `fetch` for the key as well, which is wiped again. Fails where nobody can be asked: the
+/* Asks all servers, side by side; with `fetch` for the key as well, which is wiped again. Fails where nobody can be asked: the
  * certificates. Where two servers hold different keys, that is the later one's error (ERROR_FORGED). */
 enum error provider_kmip_test(const struct provider_config *config, const struct provider_kek *which, bool fetch,
                               struct kmip_report reports[PROVIDER_SERVERS_MAX]) CHECKED;

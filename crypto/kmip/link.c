@@ -7,7 +7,8 @@
  * read it with the server's key later. Renegotiation, compression and session tickets are off.
  *
  * OpenSSL's buffers hold what was decrypted; they are in the arena and wiped when freed, at the end of each connection.
- * The private key is read by file_read_private() into memory that is wiped, and never asks for a password. No locks.
+ * The private key is read by file_read_private() into memory that is wiped, and never asks for a password. No locks but that of a
+ * look-up, between two threads.
  */
 #include "crypto/kmip/link.h"
 
@@ -32,10 +33,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "crypto/kmip/ttlv.h"
 #include "crypto/openssl_error.h"
 
 #define PEM_SIZE_MAX    (256u << 10)
+#define LOOKUPS_MAX     64 /* of names at once: some rounds of all servers, where the resolver is silent */
 #define STEPS_TOGETHER  4 /* time limits that a connection may use up in all */
 #define ABANDON_LOOK    200 /* milliseconds after which a wait looks whether the process ends */
 #define SUITES          "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -264,12 +267,114 @@ static enum error socket_connect(struct kmip_link *link, const struct addrinfo *
     return number == 0 ? ERROR_NONE : socket_fault(number);
 }
 
+/* A name that is looked up by a thread of its own, since the resolver has limits of its own, which are longer, and cannot be called
+ * off. Whoever of the two is the last to leave frees it. */
+struct lookup {
+    struct kmip_server server;
+    struct mutex lock; /* RANK_LEAF; guards what follows */
+    struct condition found;
+    int failed;
+    struct addrinfo *list;
+    bool done, left;
+};
+static atomic_uint lookups; /* that run */
+
+static void lookup_free(struct lookup *lookup)
+{
+    if (lookup->list != NULL)
+        freeaddrinfo(lookup->list);
+    mutex_deinit(&lookup->lock);
+    condition_deinit(&lookup->found);
+    free(lookup);
+}
+
+static int name_find(const struct kmip_server *server, int flags, struct addrinfo **list)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags};
+    *list = NULL;
+    return getaddrinfo(server->host, server->port, &hints, list);
+}
+
+static void *lookup_run(void *argument)
+{
+    struct lookup *lookup = argument;
+    struct addrinfo *list;
+    int failed = name_find(&lookup->server, 0, &list);
+    mutex_lock(&lookup->lock);
+    lookup->failed = failed;
+    lookup->list = failed == 0 ? list : NULL;
+    lookup->done = true;
+    bool left = lookup->left;
+    condition_broadcast(&lookup->found);
+    mutex_unlock(&lookup->lock);
+    atomic_fetch_sub(&lookups, 1);
+    if (left)
+        lookup_free(lookup);
+    return NULL;
+}
+
+/* Nobody waits for its end, also not at the end of the process; signals go to others. */
+static bool lookup_start(struct lookup *lookup)
+{
+    pthread_attr_t detached;
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&thread, &detached, lookup_run, lookup) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&detached);
+    return started;
+}
+
+/* False where its time is over, or the process ends. */
+static bool lookup_wait(const struct kmip_link *link, struct lookup *lookup, int *failed, struct addrinfo **list)
+{
+    mutex_lock(&lookup->lock);
+    while (!lookup->done && clock_monotonic() < link->deadline && !atomic_load(&abandoned))
+        condition_wait_until(&lookup->found, &lookup->lock,
+                             MIN(link->deadline, clock_monotonic() + ABANDON_LOOK * CLOCK_MILLISECOND));
+    bool done = lookup->done;
+    lookup->left = !done;
+    *failed = lookup->failed;
+    *list = lookup->list;
+    lookup->list = done ? NULL : lookup->list;
+    mutex_unlock(&lookup->lock);
+    if (done)
+        lookup_free(lookup);
+    return done;
+}
+
+static enum error name_look_up(struct kmip_link *link, const struct kmip_server *server, struct addrinfo **list)
+{
+    int failed;
+    if (name_find(server, AI_NUMERICHOST, list) == 0)
+        return ERROR_NONE;
+    struct lookup *lookup = atomic_fetch_add(&lookups, 1) < LOOKUPS_MAX ? memory_zeroed(1, sizeof *lookup) : NULL;
+    if (lookup == NULL) {
+        atomic_fetch_sub(&lookups, 1);
+        return error_explain(ERROR_KEY_ABSENT, "its name is not looked up: the resolver did not answer for others yet");
+    }
+    lookup->server = *server;
+    mutex_init(&lookup->lock, RANK_LEAF);
+    condition_init(&lookup->found);
+    step_begin(link);
+    if (!lookup_start(lookup)) {
+        atomic_fetch_sub(&lookups, 1);
+        lookup_free(lookup);
+        return ERROR_NO_MEMORY;
+    }
+    if (!lookup_wait(link, lookup, &failed, list))
+        return error_explain(ERROR_KEY_ABSENT, "its name is not known: the resolver did not answer in time");
+    return failed == 0 ? ERROR_NONE : error_explain(ERROR_KEY_ABSENT, "its name is not known: %s", gai_strerror(failed));
+}
+
 static enum error server_connect(struct kmip_link *link, const struct kmip_server *server)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list;
-    int failed = getaddrinfo(server->host, server->port, &hints, &list);
-    if (failed != 0)
-        return error_explain(ERROR_KEY_ABSENT, "its name is not known: %s", gai_strerror(failed));
+    struct addrinfo *list;
+    TRY(name_look_up(link, server, &list));
     enum error error = ERROR_KEY_ABSENT;
     for (const struct addrinfo *address = list; address != NULL && error != ERROR_NONE; address = address->ai_next) {
         error = socket_connect(link, address);

@@ -2,8 +2,8 @@
  * A connection to a KMIP server: TLS 1.2 or later with certificates on both sides, one message out and one back.
  *
  * Every step has a time limit of its own (connecting to each address, handshake, each answer as a whole), and all of a
- * connection together four of them, so that a server that trickles holds nobody up. Names are resolved by the system,
- * within its own limits. A link is one thread's.
+ * connection together four of them, so that a server that trickles holds nobody up. To resolve its name is such a step, too. A
+ * link is one thread's.
  */
 #ifndef COFFER_CRYPTO_KMIP_LINK_H
 #define COFFER_CRYPTO_KMIP_LINK_H

@@ -2,8 +2,11 @@
 """An open pool needs no key server, and `health` tells while it is open that the key could not be had again."""
 import os
 import socket
+import subprocess
+import time
 import unittest
 
+from coffer import COFFER
 from kmip_servers import KmipPool, Server, options
 
 
@@ -12,8 +15,11 @@ class OpenPoolTells(unittest.TestCase):
         return pool.health()["UNLOCK_READY"]
 
     def becomes(self, pool, severity, *words):
+        """Within a minute, which is promised: time limits of servers that say nothing included."""
+        begin = time.monotonic()
         pool.until(lambda: self.ready(pool)["severity"] == severity and
                    all(word in self.ready(pool)["evidence"] for word in words))
+        self.assertLess(time.monotonic() - begin, 60)
 
     def test_servers_that_go_and_come_while_the_pool_is_open(self):
         pool = KmipPool()
@@ -43,6 +49,29 @@ class OpenPoolTells(unittest.TestCase):
         self.becomes(pool, "error", "no key " + pool.key_name)
         pool.serves()
         pool.stop()
+
+    def test_all_servers_are_asked_side_by_side(self):
+        """None is answered before all four were reached: one after the other would take their time limits first."""
+        pool = KmipPool()
+        server = pool.server().start()
+        pool.create(server)
+        server.stop()
+        silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+        pool.conf_change("servers", ", ".join(f"127.0.0.1:{one.getsockname()[1]}" for one in silent))
+        with open(pool.conf) as file:
+            text = file.read()
+        with open(pool.conf, "w") as file:
+            file.write(text.replace("#timeout = 5s", "timeout = 60s"))
+        asking = subprocess.Popen([COFFER, "-C", pool.directory, "key", "provider", "test"], stdout=subprocess.PIPE, text=True,
+                                  env=pool.environment)
+        reached = []
+        for one in silent:
+            one.settimeout(50)
+            reached.append(one.accept()[0])
+        for one in reached:
+            one.close()
+        said, _ = asking.communicate(timeout=50)
+        self.assertEqual(said.count("TLS: "), 4, said)
 
     def test_a_stop_waits_for_no_server(self):
         pool = KmipPool()

@@ -4,6 +4,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <netdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -63,11 +66,55 @@ static void files_that_are_not_there_or_nonsense_are_named(void **state)
     unlink(path);
 }
 
+/* ---- names, by a resolver that says nothing until it is told to --------------------------------------------------------- */
+
+static pthread_mutex_t resolver = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int asked, answered;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
+{
+    if (hints->ai_flags & AI_NUMERICHOST)
+        return __real_getaddrinfo(host, port, hints, list);
+    atomic_fetch_add(&asked, 1);
+    pthread_mutex_lock(&resolver);
+    pthread_mutex_unlock(&resolver);
+    atomic_fetch_add(&answered, 1);
+    return EAI_NONAME;
+}
+
+static void a_resolver_that_is_silent_is_waited_for_as_long_as_a_step(void **state)
+{
+    (void)state;
+    const struct kmip_server server = {"kms.example", "5696"}, number = {"127.0.0.1", "1"};
+    struct kmip_link *link = NULL;
+    pthread_mutex_lock(&resolver);
+    assert_int_equal(kmip_link_open(NULL, &server, 20, &link), ERROR_KEY_ABSENT);
+    assert_non_null(strstr(error_sentence(ERROR_KEY_ABSENT), "the resolver did not answer in time"));
+    assert_int_equal(atomic_load(&asked), 1);
+    assert_int_equal(atomic_load(&answered), 0);
+    assert_int_equal(kmip_link_open(NULL, &number, 1000, &link), ERROR_KEY_ABSENT); /* an address needs none */
+    assert_non_null(strstr(error_sentence(ERROR_KEY_ABSENT), "cannot connect"));
+    for (int i = 1; i < 64; i++)
+        assert_int_equal(kmip_link_open(NULL, &server, 1, &link), ERROR_KEY_ABSENT);
+    assert_int_equal(kmip_link_open(NULL, &server, 1, &link), ERROR_KEY_ABSENT); /* no thread for ever and ever */
+    assert_non_null(strstr(error_sentence(ERROR_KEY_ABSENT), "did not answer for others yet"));
+    assert_int_equal(atomic_load(&answered), 0);
+    pthread_mutex_unlock(&resolver);
+    do {
+        assert_int_equal(kmip_link_open(NULL, &server, 10000, &link), ERROR_KEY_ABSENT);
+    } while (strstr(error_sentence(ERROR_KEY_ABSENT), "for others") != NULL);
+    assert_non_null(strstr(error_sentence(ERROR_KEY_ABSENT), gai_strerror(EAI_NONAME)));
+    assert_null(link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_that_are_none_are_refused),
         cmocka_unit_test(addresses_have_a_host_and_a_port),
+        cmocka_unit_test(a_resolver_that_is_silent_is_waited_for_as_long_as_a_step),
         cmocka_unit_test(files_that_are_not_there_or_nonsense_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
