@@ -20,8 +20,8 @@ def use(pool):
 def main():
     need_cores()
     pool = KmipPool()
-    server = pool.server().start()
-    pool.create(server).start()
+    server, second = pool.server().start(), pool.server().start()  # all but the last are asked by threads of their own
+    pool.create(server, second).start()
     pool.create_object("disk", 16 * MIB)
     use(pool)
     pool.stop()
@@ -29,7 +29,7 @@ def main():
     assert keys["kek"] == {server.key(server.ids()[0])}, "the key is not the server's"
     pool.start()
     use(pool)
-    pool.until(lambda: "key server" in pool.health()["UNLOCK_READY"]["evidence"])  # it was fetched again
+    pool.until(lambda: "each of 2 key servers" in pool.health()["UNLOCK_READY"]["evidence"])  # it was fetched again
     open_one = core(pool, "open")
     whole = core(pool, "whole", WHOLE)
     pool.coffer("lock")
