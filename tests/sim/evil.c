@@ -320,7 +320,8 @@ static uint64_t cut_event;
 static void repair(void)
 {
     struct pool_open_options options = child_open_options(world->session);
-    enum error error = pool_repair(world->session->pool, &options);
+    static struct pool_repair_report report;
+    enum error error = pool_repair(world->session->pool, &options, &report);
     if (error == ERROR_BUG || error == ERROR_NO_MEMORY)
         fail("repair of the pool: %s: %s", error_name(error), error_sentence(error));
     tally->repairs++;

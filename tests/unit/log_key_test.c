@@ -267,7 +267,8 @@ static void revive(uint32_t d)
     struct pool_open_options options = {.memory = FIXTURE_MEMORY};
     superblocks_spoil(d);
     error_forget();
-    assert_fine(pool_repair(fixture_directory, &options));
+    static struct pool_repair_report report;
+    assert_fine(pool_repair(fixture_directory, &options, &report));
     assert_fine(try_open());
 }
 
