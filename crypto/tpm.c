@@ -66,7 +66,7 @@ static TPM2B_PUBLIC object_template(bool pin, const uint8_t *policy)
     return template;
 }
 
-static enum error marshalled(const struct tpm_link *link, const TPM2B_PUBLIC *public, const TPM2B_PRIVATE *private,
+static enum error marshalled(struct tpm_link *link, const TPM2B_PUBLIC *public, const TPM2B_PRIVATE *private,
                              struct tpm_sealed *sealed)
 {
     size_t public_size = 0, private_size = 0;
@@ -234,7 +234,7 @@ static enum error data_take(TPM2B_SENSITIVE_DATA *data, uint8_t key[KEY_SIZE])
     return fits ? ERROR_NONE : error_explain(ERROR_CORRUPT, "what the TPM sealed is no key");
 }
 
-static enum error refused(const struct tpm_link *link, const struct tpm_sealed *sealed, TSS2_RC code)
+static enum error refused(struct tpm_link *link, const struct tpm_sealed *sealed, TSS2_RC code)
 {
     TSS2_RC plain = tpm_code(code);
     if (plain == TPM2_RC_POLICY_FAIL)

@@ -8,9 +8,9 @@
  *
  * A TPM without a resource manager has three slots for objects and few for sessions, and keeps them when the process
  * that filled them is gone: tpm_link_close() flushes on every path. After an answer that was changed on the way there is no
- * handle of what the TPM made all the same; so what is there when a link begins is listed, and what came since is flushed
- * at its end. Others' things do not come in between: a resource manager shows each link its own alone, and without one
- * there is one link at a time. The library keeps what passed through it in memory
+ * handle of what the TPM made all the same; so what is there when a link begins is listed, and where an answer was not the
+ * TPM's what came since is flushed at its end. A resource manager shows each link its own alone; without one that may be what
+ * another link has just loaded, which then fails and is tried again. The library keeps what passed through it in memory
  * that it frees as it is, and on the stack: both are overwritten here, since nothing of that is in the arena but what
  * the library leaves to OpenSSL. No state between two links, no locks; a crash leaves at most slots filled.
  */
@@ -72,7 +72,7 @@ static bool is_of_transport(TSS2_RC code)
                          base == TSS2_BASE_RC_GENERAL_FAILURE || base == TSS2_BASE_RC_NO_TPM);
 }
 
-static enum error absent(const struct tpm_link *link)
+static enum error absent(struct tpm_link *link)
 {
     return error_explain(ERROR_KEY_ABSENT,
                          "no TPM answers at %s: turn it on (firmware setup), or name the right one in coffer.conf, "
@@ -80,7 +80,7 @@ static enum error absent(const struct tpm_link *link)
                          link->place);
 }
 
-static enum error busy(const struct tpm_link *link)
+static enum error busy(struct tpm_link *link)
 {
     return error_explain(ERROR_BUSY,
                          "the TPM at %s is in use by others and has no room: wait, or name " TPM_TCTI_DEFAULT
@@ -88,7 +88,7 @@ static enum error busy(const struct tpm_link *link)
                          link->place);
 }
 
-static enum error locked_out(const struct tpm_link *link)
+static enum error locked_out(struct tpm_link *link)
 {
     return error_explain(ERROR_BUSY,
                          "the TPM at %s takes no PINs for now: there were too many wrong ones, or unclean ends of the "
@@ -97,7 +97,7 @@ static enum error locked_out(const struct tpm_link *link)
                          link->place);
 }
 
-static enum error forged(const struct tpm_link *link)
+static enum error forged(struct tpm_link *link)
 {
     return error_explain(ERROR_FORGED,
                          "the TPM at %s did not give the answer that came: something on the way to it changes "
@@ -120,11 +120,12 @@ bool tpm_link_again(struct tpm_link *link, TSS2_RC code)
     return true;
 }
 
-enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char *action)
+enum error tpm_link_error(struct tpm_link *link, TSS2_RC code, const char *action)
 {
     TSS2_RC plain = tpm_code(code);
     if (code == TSS2_RC_SUCCESS)
         return ERROR_NONE;
+    link->doubted |= !is_of_tpm(code);
     if (is_of_transport(code))
         return absent(link);
     if (plain == TPM2_RC_LOCKOUT)
@@ -159,7 +160,7 @@ enum error tpm_tcti_check(const char *tcti)
 }
 
 /* The library tells no reasons. */
-static enum error device_check(const struct tpm_link *link)
+static enum error device_check(struct tpm_link *link)
 {
     const char *path = link->place + strlen(DEVICE_PREFIX);
     if (strncmp(link->place, DEVICE_PREFIX, strlen(DEVICE_PREFIX)) != 0 || access(path, R_OK | W_OK) == 0)
@@ -204,7 +205,7 @@ static void rest_flush(struct tpm_link *link)
 {
     TPML_HANDLE now[2];
     TSS2_SYS_CONTEXT *sys;
-    if (!link->before_known || !handles_list(link, now) || Esys_GetSysContext(link->esys, &sys) != TSS2_RC_SUCCESS)
+    if (!link->doubted || !link->before_known || !handles_list(link, now) || Esys_GetSysContext(link->esys, &sys) != TSS2_RC_SUCCESS)
         return;
     for (size_t i = 0; i < COUNT_OF(now); i++)
         for (uint32_t j = 0; j < now[i].count; j++)
@@ -333,7 +334,7 @@ static TSS2_RC key_of(struct tpm_link *link, ESYS_TR handle, TPM2B_NAME *told, T
     return code;
 }
 
-static enum error name_compute(const struct tpm_link *link, const TPMT_PUBLIC *area, uint8_t name[TPM_NAME_SIZE])
+static enum error name_compute(struct tpm_link *link, const TPMT_PUBLIC *area, uint8_t name[TPM_NAME_SIZE])
 {
     uint8_t bytes[sizeof *area];
     size_t size = 0, at = 0;

@@ -20,6 +20,7 @@ struct tpm_link {
     ESYS_TR object;
     TPML_HANDLE before[2]; /* objects and sessions that were there when it began, where that is known */
     bool before_known;
+    bool doubted;          /* an answer did not come, or was not one of the TPM */
     bool primary_persists; /* lies in the TPM for good, and is not flushed */
     uint8_t primary_name[TPM_NAME_SIZE];
 };
@@ -44,7 +45,7 @@ void tpm_link_endorsement(struct tpm_link *link, uint8_t name[TPM_NAME_SIZE]);
 enum error tpm_link_takes_pins(struct tpm_link *link) CHECKED;
 
 /* `action`: "seal a key". ERROR_NONE for TSS2_RC_SUCCESS. */
-enum error tpm_link_error(const struct tpm_link *link, TSS2_RC code, const char *action) CHECKED;
+enum error tpm_link_error(struct tpm_link *link, TSS2_RC code, const char *action) CHECKED;
 /* Whether the command that gave `code` is to be sent once more: others filled the TPM's slots, as they may where nothing shares it
  * among them, and a moment was waited for them to end. */
 bool tpm_link_again(struct tpm_link *link, TSS2_RC code);

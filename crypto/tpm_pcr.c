@@ -17,7 +17,7 @@
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* A TPM gives a few at a time. Which came is taken out of `*left`. */
-static enum error values_take(const struct tpm_link *link, const TPML_PCR_SELECTION *which, const TPML_DIGEST *digests,
+static enum error values_take(struct tpm_link *link, const TPML_PCR_SELECTION *which, const TPML_DIGEST *digests,
                               uint32_t *left, uint8_t values[TPM_PCRS][TPM_PCR_SIZE])
 {
     uint32_t before = *left, next = 0;
@@ -73,7 +73,7 @@ static void pcrs_print(uint32_t pcrs, char text[TPM_PCRS * 4])
             used += (size_t)snprintf(text + used, TPM_PCRS * 4 - used, "%s%u", used == 0 ? "" : ", ", i);
 }
 
-static enum error not_approved(const struct tpm_link *link, const struct tpm_binding *binding)
+static enum error not_approved(struct tpm_link *link, const struct tpm_binding *binding)
 {
     char text[TPM_PCRS * 4];
     pcrs_print(binding->pcrs, text);

@@ -278,7 +278,7 @@ class Providers(unittest.TestCase):
         self.restart()
         status = self.pool.status()
         self.assertTrue(status["locked"])
-        self.assertIn("another key than the one in force", status["why_locked"])
+        self.assertIn("another than the one in force", status["why_locked"])
         with open(key, "wb") as file:
             file.write(new)
         self.pool.until(lambda: not self.pool.status()["locked"])

@@ -10,7 +10,7 @@
 
 #include "crypto/tpm_link.h"
 
-static void succeed(const struct tpm_link *link, TSS2_RC code)
+static void succeed(struct tpm_link *link, TSS2_RC code)
 {
     if (tpm_link_error(link, code, "seal") == ERROR_NONE)
         return;
