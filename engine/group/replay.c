@@ -1,7 +1,8 @@
 /*
  * Replay. An append counts if it stands at the place named by the one before (or by a joint), states that one's tag,
  * and its own tag and the tags of all its units verify. What fails behind the last sequence that a completed flush
- * covers is a torn tail: the end. What fails before it is damage, and never cut off.
+ * covers is a torn tail: the end. What fails before it is damage, and never cut off; so is what fails before a joint,
+ * for the open that recorded it had read, and made durable, all that stands before it.
  *
  * A crash during replay is harmless: nothing was written, and the next open replays the same.
  */
@@ -14,13 +15,22 @@
 #include "base/message.h"
 #include "engine/group/replay_chain.h"
 
+static void joint_note(struct replay *replay, const struct place *next)
+{
+    for (unsigned i = replay->joints_met; i < replay->checkpoint->joint_count; i++)
+        if (&replay->checkpoint->joints[i].next == next)
+            replay->joints_met = i + 1;
+}
+
 /* One append; ERROR_NOT_FOUND at the end of the chain. A joint goes before the place that the append before named. */
 static enum error step(struct replay *replay)
 {
     struct replay_append read;
     const struct place *joint = checkpoint_joint(replay->checkpoint, replay->tag);
-    if (joint)
+    if (joint) {
         replay->place = *joint;
+        joint_note(replay, joint);
+    }
     TRY(replay_append_read(replay, &replay->place, &read));
     struct append_format append = *read.append;
     if (memcmp(append.previous, replay->tag, sizeof append.previous) != 0)
@@ -28,7 +38,7 @@ static enum error step(struct replay *replay)
     if (!replay_append_is_sound(&read)) {
         uint64_t durable = replay->durable_seen;
         TRY(replay_durable_behind(replay, &durable));
-        if (durable < le64_get(append.last_sequence))
+        if (durable < le64_get(append.last_sequence) && !replay_has_more(replay))
             return ERROR_NOT_FOUND; /* torn: no flush covered it */
         message(MESSAGE_ERROR, "group %s: a unit in segment %llu, append at block %u, is damaged; it is read as an error",
                 group_name(replay->group), (unsigned long long)replay->place.serial, replay->place.offset);
@@ -51,7 +61,7 @@ static enum error walk(struct replay *replay)
         return error;
     uint64_t durable = replay->durable_seen;
     TRY(replay_durable_behind(replay, &durable));
-    if (durable > MAX(replay->last_sequence, replay->checkpoint->sequence)) {
+    if (replay_has_more(replay) || durable > MAX(replay->last_sequence, replay->checkpoint->sequence)) {
         error = replay_damage(replay, durable);
         if (!replay->group->config.cut_journal)
             return error;

@@ -7,11 +7,26 @@
 #include "base/message.h"
 #include "engine/group/replay_chain.h"
 
+struct behind {
+    uint64_t *durable;
+    unsigned appends; /* that stand there */
+};
+
 static void durable_take(struct replay *replay, const struct append_format *append, void *context)
 {
-    uint64_t *durable = context;
+    struct behind *behind = context;
     (void)replay;
-    *durable = MAX(*durable, le64_get(append->durable));
+    *behind->durable = MAX(*behind->durable, le64_get(append->durable));
+    behind->appends++;
+}
+
+static enum error segment_ask(struct replay *replay, struct place place, uint64_t *durable, unsigned *appends)
+{
+    struct behind behind = {.durable = durable};
+    enum error error = replay_segment_walk(replay, place, durable_take, &behind);
+    if (appends)
+        *appends = behind.appends;
+    return error;
 }
 
 /* What the table calls a segment of the journal was prepared ahead before a publish, or written since: it has its keys, whether
@@ -24,7 +39,7 @@ static enum error durable_in_table(struct replay *replay, uint64_t named, uint64
         if (segment->state == SLOT_FREE || segment->kind != SEGMENT_JOURNAL || segment->serial < named)
             continue;
         struct place place = {segment->serial, segment_device(segments, i), segment_slot(segments, i), 1};
-        TRY(replay_segment_walk(replay, place, durable_take, durable));
+        TRY(segment_ask(replay, place, durable, NULL));
     }
     return ERROR_NONE;
 }
@@ -50,24 +65,31 @@ static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64
         if (error || header.segment.kind != SEGMENT_JOURNAL || header.segment.serial <= named)
             continue;
         struct place place = {header.segment.serial, header.device, header.slot, 1};
-        TRY(replay_segment_walk(replay, place, durable_take, durable));
+        TRY(segment_ask(replay, place, durable, NULL));
     }
     return ERROR_NONE;
 }
 
+/* A flush takes long, and meanwhile appends fill many segments that state nothing of it: as long as there are any, the next
+ * segment is asked. One without an append was prepared ahead, and none behind it was used; those that a publish stored are asked
+ * all the same, since they are in the table. */
 enum error replay_durable_behind(struct replay *replay, uint64_t *durable)
 {
+    const struct segments *segments = &replay->group->segments;
     struct place place = replay->place;
-    for (unsigned segments = 0; segments < 2 + LOG_FURTHER_MAX && place.serial; segments++) {
+    unsigned empty = 0; /* in a row */
+    for (uint32_t n = 0; n < segments->count && empty < 2 + LOG_FURTHER_MAX && place.serial; n++) {
         struct segment_header header;
-        if (segments >= 2 && segment_find(&replay->group->segments, place.serial) == SEGMENT_NONE)
-            return ERROR_NONE; /* what was prepared ahead and not published has to be taken to be looked at */
+        unsigned appends;
+        if (n >= 2 && empty && segment_find(segments, place.serial) == SEGMENT_NONE)
+            return ERROR_NONE; /* it has to be taken to be looked at */
         enum error error = segment_header_read(replay->group, place.device, place.slot, place.serial, &header);
         if (error == ERROR_NOT_FOUND)
             return durable_anywhere(replay, place.serial, durable);
         if (error)
             return error;
-        TRY(replay_segment_walk(replay, place, durable_take, durable));
+        TRY(segment_ask(replay, place, durable, &appends));
+        empty = appends ? 0 : empty + 1;
         place = header.successor;
     }
     return ERROR_NONE;

@@ -21,6 +21,7 @@ struct replay {
     struct place place;    /* of the next append */
     uint8_t tag[16];       /* of the last one */
     uint64_t last_sequence, durable_seen;
+    unsigned joints_met;   /* of the record's, those before the one that was followed last, and that one */
     uint64_t appends;
     uint64_t overflow; /* bytes of records that found both tables full: only counted, the group does not open */
     struct index_entry {
@@ -55,7 +56,14 @@ enum error replay_room_check(const struct replay *replay) CHECKED;
 /* Enters what is not in the index yet. */
 void replay_index_finish(struct replay *replay);
 
-/* The highest `durable` stated behind the end of the chain: in the rest of its segment and in the one after. */
+/* Whether something that an earlier open has read must still follow: it made it durable before it recorded a joint. */
+static inline bool replay_has_more(const struct replay *replay)
+{
+    return replay->joints_met < replay->checkpoint->joint_count;
+}
+
+/* The highest `durable` stated behind the end of the chain: in the rest of its segment and in those after, as far as they were
+ * used. */
 enum error replay_durable_behind(struct replay *replay, uint64_t *durable) CHECKED;
 /* The journal ends before a `durable` sequence: says what is lost. ERROR_CORRUPT. */
 enum error replay_damage(struct replay *replay, uint64_t durable);

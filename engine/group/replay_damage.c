@@ -63,9 +63,8 @@ static void anywhere_gather(struct replay *replay, struct loss *loss)
     }
 }
 
-static void loss_gather(struct replay *replay, struct loss *loss)
+static void chain_gather(struct replay *replay, struct loss *loss, struct place place)
 {
-    struct place place = replay->place;
     for (uint32_t n = 0; n < replay->group->segments.count && place.serial; n++) {
         struct segment_header header;
         if (replay_header_read(replay, &place, &header) != ERROR_NONE) {
@@ -76,6 +75,14 @@ static void loss_gather(struct replay *replay, struct loss *loss)
         segment_gather(replay, loss, place);
         place = header.successor;
     }
+}
+
+/* From where replay ended, and from where each open went on that it did not come to. */
+static void loss_gather(struct replay *replay, struct loss *loss)
+{
+    chain_gather(replay, loss, replay->place);
+    for (unsigned i = replay->joints_met; i < replay->checkpoint->joint_count; i++)
+        chain_gather(replay, loss, replay->checkpoint->joints[i].next);
 }
 
 /* " It may concern component 2, blocks 0 to 511; …" */
@@ -108,11 +115,15 @@ enum error replay_damage(struct replay *replay, uint64_t durable)
         durable = loss->durable;
     }
     free(loss);
-    return error_explain(
-        ERROR_CORRUPT,
-        "group %s: the journal is damaged at segment %llu, block %u: what was flushed between sequence "
-        "%llx and %llx cannot be read.%s Nothing was changed. Try to read the device again, or restore "
-        "it from a copy, or give up what is named: `coffer check --repair` keeps what precedes",
-        group_name(replay->group), (unsigned long long)replay->place.serial, replay->place.offset,
-        (unsigned long long)replay->last_sequence, (unsigned long long)durable, known);
+    char lost[128];
+    if (durable > replay->last_sequence)
+        snprintf(lost, sizeof lost, "what was flushed between sequence %llx and %llx", (unsigned long long)replay->last_sequence,
+                 (unsigned long long)durable);
+    else
+        snprintf(lost, sizeof lost, "what an earlier open found behind sequence %llx", (unsigned long long)replay->last_sequence);
+    return error_explain(ERROR_CORRUPT,
+                         "group %s: the journal is damaged at segment %llu, block %u: %s cannot be read.%s Nothing was changed. Try "
+                         "to read the device again, or restore it from a copy, or give up what is named: `coffer check --repair` "
+                         "keeps what precedes",
+                         group_name(replay->group), (unsigned long long)replay->place.serial, replay->place.offset, lost, known);
 }
