@@ -12,12 +12,16 @@
 #include "engine/group/checkpoint.h"
 #include "engine/pool/pool.h"
 #include "tests/crash/child.h"
+#include "tests/crash/survey.h"
 #include "tests/sim/appends.h"
+#include "tests/sim/lies.h"
 #include "tests/sim/plane.h"
 #include "tests/sim/world.h"
 
 #define FIELDS_BYTES 512 /* where the fields of records and headers are */
 #define HEADER_BYTES 176
+#define TWIN_TRIES   4096
+#define TWIN_BLOCKS  64 /* of a segment: they are filled from the front */
 #define SEGMENT      (UINT64_C(4) << 20)
 
 static void flip_one(unsigned char *bytes, uint64_t size)
@@ -162,6 +166,26 @@ static bool spoil_header(void)
 
 /* ---- the journal -------------------------------------------------------------------------------------------------- */
 
+/* Rot of one bit; a write that never came, where nothing was before; one that came from elsewhere in the segment. */
+static const char *spoil_block(unsigned device, uint64_t offset, uint64_t fields)
+{
+    unsigned char *block = bytes_to_change(device, offset);
+    uint64_t choice = world_below(3), segment = AREA_SIZE + (offset - AREA_SIZE) / SEGMENT * SEGMENT;
+    if (choice == 0) {
+        flip_one(block, fields);
+        return "changed in one bit";
+    }
+    if (choice == 1) {
+        memset(block, 0, BLOCK_SIZE);
+        return "lost";
+    }
+    uint64_t from = segment + world_below(SEGMENT / BLOCK_SIZE) * BLOCK_SIZE;
+    unsigned char other[BLOCK_SIZE];
+    memcpy(other, world->images[device].current->bytes + (from == offset ? segment : from), BLOCK_SIZE);
+    memcpy(block, other, BLOCK_SIZE);
+    return "another's";
+}
+
 /* An append is no end of the journal where a later one says that a flush covered it. */
 static bool spoil_append(void)
 {
@@ -170,16 +194,70 @@ static bool spoil_append(void)
     struct pool *pool;
     if (!appends_draw_covered(checkpoint_sequence(), &append))
         return false;
-    flip_one(bytes_to_change(append.device, append.offset), sizeof(struct append_format));
-    if (pool_open(world->session->pool, &options, &pool) == ERROR_NONE)
-        fail("a pool opens though the append at %llu of device %u, in segment %llu, was flushed and is damaged",
-             (unsigned long long)append.offset, append.device, (unsigned long long)append.serial);
+    const char *how = spoil_block(append.device, append.offset, sizeof(struct append_format));
+    enum error error = pool_open(world->session->pool, &options, &pool);
+    if (error != ERROR_CORRUPT && error != ERROR_FORGED && error != ERROR_ROLLED_BACK)
+        fail("the append at %llu of device %u, in segment %llu, was flushed and is %s, and of the pool is told: %s",
+             (unsigned long long)append.offset, append.device, (unsigned long long)append.serial, how, error_name(error));
     return true;
+}
+
+/* ---- one of two copies -------------------------------------------------------------------------------------------- */
+
+/* The other one serves, and nothing is missing. */
+static void demand_all(const char *what, const char *how)
+{
+    struct survey survey = {0};
+    child_survey(world->session, &survey);
+    if (survey.refused != ERROR_NONE || survey.unreadable != 0 || survey.older != 0 || survey.read == 0)
+        fail("one copy of %s is %s, and the pool is not what it was: %s; %llu blocks read, %llu older, %llu unreadable", what,
+             how, error_name(survey.refused), (unsigned long long)survey.read, (unsigned long long)survey.older,
+             (unsigned long long)survey.unreadable);
+    free(survey.notes);
+}
+
+/* Of the newest checkpoint record, or what it should have replaced. */
+static bool spoil_record_copy(void)
+{
+    uint64_t newest = newest_number();
+    unsigned device = (unsigned)world_below(world->images_count), has[CHECKPOINT_COPIES], count = 0;
+    for (unsigned copy = 0; copy < CHECKPOINT_COPIES; copy++)
+        if (newest != 0 && record_number(device, copy) == newest)
+            has[count++] = copy;
+    if (count < 2)
+        return false;
+    unsigned copy = has[world_below(count)];
+    unsigned char *record = bytes_to_change(device, record_offset(device, copy));
+    bool stale = world_below(2) == 0 && record_number(device, copy ^ 1) != 0;
+    if (stale)
+        memcpy(record, world->images[device].current->bytes + record_offset(device, copy ^ 1), BLOCK_SIZE);
+    else
+        flip_one(record, FIELDS_BYTES);
+    demand_all("the newest checkpoint record", stale ? "its neighbour's" : "changed in one bit");
+    return true;
+}
+
+/* A block of a segment in which there are second copies alone. */
+static bool spoil_second_copy(void)
+{
+    static const unsigned char zeros[BLOCK_SIZE];
+    for (unsigned i = 0; i < TWIN_TRIES; i++) {
+        unsigned device = (unsigned)world_below(world->images_count);
+        uint64_t slots = (world->images[device].size - 2 * AREA_SIZE) / SEGMENT;
+        uint64_t slot = AREA_SIZE + world_below(slots) * SEGMENT;
+        uint64_t offset = slot + (1 + world_below(TWIN_BLOCKS)) * BLOCK_SIZE;
+        if (lies_segment(device, offset) != SEGMENT_TWIN ||
+            memcmp(world->images[device].current->bytes + offset, zeros, BLOCK_SIZE) == 0)
+            continue;
+        demand_all("a page", spoil_block(device, offset, BLOCK_SIZE));
+        return true;
+    }
+    return false;
 }
 
 bool told_run(void)
 {
-    static bool (*const cases[])(void) = {lose_newest_record, spoil_header, spoil_append};
+    static bool (*const cases[])(void) = {lose_newest_record, spoil_header, spoil_append, spoil_record_copy, spoil_second_copy};
     child_begin(world->session);
     return cases[world_below(COUNT_OF(cases))]();
 }
