@@ -272,8 +272,7 @@ void pool_audit_state(struct pool *pool, struct pool_audit_state *state);
  * encrypted anew by a job in the background, which survives pool_close(), pool_lock() and a crash. Where nothing is under the
  * old ones any more they are destroyed. New keys of tags come with them: see pool_log_keys(). Errors as pool_rekey()'s; ERROR_BUSY
  * also while one is under way. new_root means nothing here. `rate`: bytes a second at most, DEEP_REKEY_RATE_MIN and more; 0: as fast
- * as the devices and other work let it.
- */
+ * as the devices and other work let it. */
 #define DEEP_REKEY_RATE_MIN (UINT64_C(64) << 10)
 enum error pool_deep_rekey(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate) CHECKED;
 /* ERROR_NOT_FOUND where none runs; is paused; is under way. A restart obeys them too. */

@@ -79,12 +79,6 @@ static uint64_t merge_segments(const struct group *group)
     return bytes / segment_size(&group->segments) + OPEN_SEGMENTS;
 }
 
-/* Free segments that a merge can write to, without a wait. */
-static uint64_t writable_segments(const struct group *group)
-{
-    return segments_writable(&group->segments);
-}
-
 uint64_t group_clean_ahead(const struct group *group)
 {
     return MAX(group->segments.count / CLEAN_AHEAD, CLEAN_AHEAD_LEAST);
@@ -100,7 +94,7 @@ static uint64_t release_budget(const struct group *group, uint64_t spare)
     for (uint64_t budget = release_references; budget > 0 && budget >= least; budget /= 4) {
         uint64_t bytes = active + group_merge_bytes(group, view->frozen, NULL, budget);
         uint64_t kept = spare + (budget / 4 >= least ? others : 0);
-        if (bytes / segment_size(&group->segments) + OPEN_SEGMENTS + kept <= writable_segments(group))
+        if (bytes / segment_size(&group->segments) + OPEN_SEGMENTS + kept <= segments_writable(&group->segments))
             return budget;
     }
     return 0;
@@ -118,7 +112,7 @@ bool group_is_releasing(const struct group *group)
 
 uint64_t group_clean_room(const struct group *group)
 {
-    uint64_t merge = merge_segments(group), writable = writable_segments(group);
+    uint64_t merge = merge_segments(group), writable = segments_writable(&group->segments);
     return writable > merge ? writable - merge : 0;
 }
 
@@ -134,8 +128,8 @@ uint64_t group_clean_target(const struct group *group)
 
 uint64_t group_commit_room(const struct group *group)
 {
-    uint64_t least = group_commit_least(group), free_total = group->segments.free_total;
-    return free_total > least ? free_total - least : 0;
+    uint64_t least = group_commit_least(group), writable = segments_writable(&group->segments);
+    return writable > least ? writable - least : 0;
 }
 
 static uint64_t reserve_segments(const struct group *group)
@@ -206,8 +200,9 @@ static uint64_t spare_segments(struct commit_need need)
 static bool lacks_below(const struct group *group, enum commit_class class)
 {
     uint64_t needed = merge_segments(group) + (class == COMMIT_FREES ? 0 : RESERVE_SEGMENTS / 2);
-    return group->segments.full &&
-           (writable_segments(group) <= needed || group->journal.prepared == SEGMENT_NONE);
+    uint32_t writable = segments_writable(&group->segments);
+    bool none_gets_more = writable == group->segments.free_allocated;
+    return group->segments.full && (writable <= needed || (none_gets_more && group->journal.prepared == SEGMENT_NONE));
 }
 
 static bool has_enough_allocated(const struct group *group)

@@ -71,7 +71,7 @@ static uint64_t segments_wanted(const struct group *group)
 {
     if (atomic_load(&group->closing))
         return 0;
-    if (group->segments.free_total < group_clean_target(group))
+    if (segments_writable(&group->segments) < group_clean_target(group))
         return group_fold_segments(group);
     return atomic_load(&clean_always) ? GAIN_LEAST : 0;
 }
@@ -95,7 +95,7 @@ static uint64_t gain_wanted(const struct group *group)
 bool clean_is_due(const struct group *group)
 {
     uint64_t gain = 0, size = segment_size(&group->segments), full = full_bytes(group), wanted = gain_wanted(group);
-    if (atomic_load(&group->closing) || group->segments.free_total >= group_clean_target(group) || group_clean_room(group) < 1)
+    if (atomic_load(&group->closing) || segments_writable(&group->segments) >= group_clean_target(group) || group_clean_room(group) < 1)
         return false;
     for (uint32_t i = 0; i < group->segments.count && gain < wanted; i++)
         if (is_candidate(group, &group->segments.table[i], full))

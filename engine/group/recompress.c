@@ -33,7 +33,7 @@ static bool is_candidate(const struct group *group, const struct segment *segmen
 /* Each victim takes no more than it gives back, once it is published. */
 static bool has_room(const struct group *group)
 {
-    return group->segments.free_total > group_clean_target(group) + ROUND_VICTIMS &&
+    return segments_writable(&group->segments) > group_clean_target(group) + ROUND_VICTIMS &&
            group_clean_room(group) > ROUND_VICTIMS + 2;
 }
 

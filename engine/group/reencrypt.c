@@ -179,7 +179,7 @@ static uint32_t choose(struct reencrypt *r)
 static bool has_room(const struct group *group)
 {
     size_t under_way = group->reencrypted.count + group->pace.freeing;
-    if (group->reencrypted.count == REENCRYPTED_MAX || (group->segments.full && segments_writable(&group->segments) == 0))
+    if (group->reencrypted.count == REENCRYPTED_MAX || (group->segments.full && group_clean_room(group) <= under_way))
         return false;
     return (group_commit_room(group) + under_way) / ROOM_PART > under_way || group_clean_room(group) > ROOM_CLEANER + under_way;
 }

@@ -315,8 +315,8 @@ void segments_set_roomy(struct segments *s, uint32_t device)
 
 uint32_t segments_writable(const struct segments *s)
 {
-    uint32_t count = 0;
-    for (uint32_t d = 0; d < s->device_count; d++)
+    uint32_t count = s->full ? 0 : s->free_total;
+    for (uint32_t d = 0; d < s->device_count && s->full; d++)
         count += is_full(s, d) ? s->free_allocated_of[d] : s->free_count[d];
     return count;
 }

@@ -275,7 +275,7 @@ void group_keeper_thread(void *argument)
             group_allocate_ahead(group);
         }
         mutex_lock(&group->lock);
-        bool short_of_space = group->segments.free_total < group_clean_target(group);
+        bool short_of_space = segments_writable(&group->segments) < group_clean_target(group);
         mutex_unlock(&group->lock);
         mutex_lock(&group->thread_lock);
         if (short_of_space) /* a segment was taken: the cleaner does not wait for its next look */

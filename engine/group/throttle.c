@@ -60,7 +60,7 @@ static uint64_t merge_pressure(const struct group *group)
 /* Free segments that commits may take, with those that the next publish frees, of those that are to be free ahead. */
 static double level_now(const struct group *group)
 {
-    double segments = (double)group->segments.free_total + group->pace.emptied + group->pace.freeing;
+    double segments = (double)segments_writable(&group->segments) + group->pace.emptied + group->pace.freeing;
     return (segments - (double)group_commit_least(group)) / (double)group_clean_ahead(group);
 }
 

@@ -68,7 +68,7 @@ static bool is_kept(const struct group *group, size_t kept)
 {
     const struct segments *segments = &group->segments;
     return segments->free_allocated + kept < MIN(SLOTS_KEPT, segments->count / 16) ||
-           segments->free_total + kept < group_clean_target(group);
+           segments_writable(segments) + kept < group_clean_target(group);
 }
 
 static void freed_discard(struct group *group, const struct view *view)

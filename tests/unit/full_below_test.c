@@ -99,11 +99,28 @@ static void it_is_told_when_both_are_full_and_writing_goes_on_when_one_is_not(vo
     assert_written(0, block);
 }
 
+/* What was overwritten comes back, of the device that can be written, although the other has slots that nobody can write. */
+static void overwriting_goes_on_where_one_is_full_for_good(void **context)
+{
+    (void)context;
+    setup_space(32 * MIB, FIXTURE_SIZE);
+    for (unsigned round = 0; round < 6; round++) {
+        uint64_t block = 0, count = 96 * MIB / COFFER_BLOCK;
+        struct volume *volume;
+        assert_fine(volume_open(pool, "disk", false, &volume));
+        for (; block < count; block += FILL_BLOCKS)
+            assert_fine(noise_write(volume, (block * 37) % count, 1, FILL_BLOCKS, (uint64_t)(round + 7) << 40 | block));
+        volume_close(volume);
+    }
+    assert_true(atomic_load(&refusals) > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_other_file_system_is_asked_when_one_is_full, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(it_is_told_when_both_are_full_and_writing_goes_on_when_one_is_not, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(overwriting_goes_on_where_one_is_full_for_good, setup, devices_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
