@@ -75,6 +75,9 @@ static enum error note(const struct pool_conf *conf, const struct pool_key_list 
         else if (list->keys[i].kind == KEY_KIND_POOL && list->keys[i].slot > 1)
             add(ages, KEY_AGE_POOL, conf->pool, list->keys[i].slot, created);
     TRY(keks_add(conf, created, ages));
+    for (size_t i = 0; i < list->key_count; i++) /* last, for there may be many: they take no other's place */
+        if (list->keys[i].kind == KEY_KIND_LOG && list->keys[i].slot > 1)
+            add(ages, KEY_AGE_LOG, list->devices[list->keys[i].device].id, list->keys[i].slot, created);
     return key_ages_note(conf->directory, ages);
 }
 

@@ -51,10 +51,11 @@ static json_t *providers_json(const struct pool_conf *conf)
 /* Keys that no deep rekey brought are as old as the pool; 0: unknown. */
 static uint64_t key_made(struct uuid pool, const struct pool_key_list *list, const struct pool_key *key, const struct key_ages *ages)
 {
-    const struct key_age *age = key->kind == KEY_KIND_DEK    ? key_age_find(ages, KEY_AGE_DATA, list->devices[key->device].id, key->slot)
-                                : key->kind == KEY_KIND_POOL ? key_age_find(ages, KEY_AGE_POOL, pool, key->slot)
-                                                             : NULL;
-    bool first = key->kind == KEY_KIND_LOG || (key->kind == KEY_KIND_POOL && key->slot == 1);
+    static const enum key_age_kind kinds[] = {
+        [KEY_KIND_DEK] = KEY_AGE_DATA, [KEY_KIND_LOG] = KEY_AGE_LOG, [KEY_KIND_POOL] = KEY_AGE_POOL};
+    struct uuid id = key->kind == KEY_KIND_POOL ? pool : list->devices[key->device].id;
+    const struct key_age *age = key->kind < COUNT_OF(kinds) ? key_age_find(ages, kinds[key->kind], id, key->slot) : NULL;
+    bool first = key->kind != KEY_KIND_DEK && key->slot == 1;
     return age != NULL ? age->seconds : first ? list->created : 0;
 }
 

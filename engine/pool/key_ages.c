@@ -19,7 +19,7 @@
 #define LINE_MAX 96
 #define TEXT_MAX (sizeof HEAD + (size_t)KEY_AGES_MAX * LINE_MAX)
 
-static const char *const kinds[KEY_AGE_KINDS] = {"root", "kek", "data", "pool"};
+static const char *const kinds[KEY_AGE_KINDS] = {"root", "kek", "data", "tags", "pool"};
 
 /* ---- text ------------------------------------------------------------------------------------------------------------ */
 

@@ -1,7 +1,7 @@
 /*
- * The file `key-ages` of a pool directory: since when each key is known that the pool has now: root key, KEKs, data keys. For
- * `key status`, health and reports, and for nothing else: nothing that is opened, refused or encrypted asks it. It is plain,
- * like key-dates (key_dates.h), and written by the daemon alone.
+ * The file `key-ages` of a pool directory: since when each key is known that the pool has now: root key, KEKs, data keys, and what deep
+ * rekeys brought of tag keys and K_pools. For `key status`, health and reports, and for nothing else: nothing that is opened,
+ * refused or encrypted asks it. It is plain, like key-dates (key_dates.h), and written by the daemon alone.
  */
 #ifndef COFFER_ENGINE_POOL_KEY_AGES_H
 #define COFFER_ENGINE_POOL_KEY_AGES_H
@@ -20,6 +20,7 @@ enum key_age_kind {
     KEY_AGE_ROOT, /* `id`: its provider; `number`: its KCV, big-endian */
     KEY_AGE_KEK,  /* likewise; `number`: of the KEK */
     KEY_AGE_DATA, /* `id`: of the device; `number`: of the DEK's slot */
+    KEY_AGE_LOG,  /* likewise; `number`: of a K_log behind the first */
     KEY_AGE_POOL, /* `id`: of the pool; `number`: of a K_pool behind the first */
     KEY_AGE_KINDS
 };

@@ -75,6 +75,7 @@ def main():
     started = time.time()
     pool.create_object("disk", 1 << 26)
     pool.coffer("key", "rekey", "--shallow")
+    time.sleep(1.1)  # what comes now is younger than the pool by its seconds, too
     pool.coffer("key", "rekey", "--deep", "--watch")
     status = pool.json("key", "status")
     for made in (status["kek_made"], status["root_made"], status["key_since"], *(row["made"] for row in status["data_keys"])):
@@ -108,9 +109,9 @@ def main():
     assert device["wrapped_under"]["kek_number"] == 2 and device["wrapped_under"]["provider"] == "native", device
     assert sorted((key["kind"], key["slot"]) for key in device["keys"]) == [("data", 2), ("pool", 1), ("pool", 2), ("tags", 1),
                                                                              ("tags", 2)], device
-    first, second = (key for key in device["keys"] if key["kind"] == "pool")
-    assert second["current"] and not first["current"] and first["made"] <= second["made"] < time.time() + 600, device
-    assert [(key["slot"], key["current"]) for key in device["keys"] if key["kind"] == "tags"] == [(1, False), (2, True)], device
+    for kind in ("pool", "tags"):
+        first, second = (key for key in device["keys"] if key["kind"] == kind)
+        assert second["current"] and not first["current"] and first["made"] < second["made"] < time.time() + 600, device
     assert re.search(r"^ *tags +1 +old +.* segments, ", text, re.MULTILINE), text
     assert any(entry["operation"] == "key.rekey" for entry in report["audit"]["changes"]), report["audit"]
     findings = {row["id"]: row["severity"] for row in report["findings"]}

@@ -8,10 +8,12 @@ static int set_up(void **state)
 {
     (void)state;
     directory_make(KEY_AGES_NAME);
-    ages = (struct key_ages){.count = 3,
+    ages = (struct key_ages){.count = KEY_AGE_KINDS,
                              .items = {{KEY_AGE_ROOT, {{1}}, UINT64_MAX, BEGIN},
                                        {KEY_AGE_KEK, {{1}}, 7, BEGIN + DAY},
-                                       {KEY_AGE_DATA, {{2}}, 1, BEGIN}}};
+                                       {KEY_AGE_DATA, {{2}}, 1, BEGIN},
+                                       {KEY_AGE_LOG, {{2}}, 2, BEGIN},
+                                       {KEY_AGE_POOL, {{3}}, 2, BEGIN}}};
     return 0;
 }
 
