@@ -72,8 +72,7 @@ static enum error keyrings_write(struct pool *pool, struct keyring **keyrings, b
 {
     struct group *group = pool->group;
     struct wrapping present = group->superblocks[0].wrapping;
-    struct rewrap rewrap = {.pool = pool, .group = group, .keyrings = keyrings, .demands_newest = demand,
-                            .pool_key_demanded = demand ? (uint8_t)pool->k_pools->current : 0};
+    struct rewrap rewrap = {.pool = pool, .group = group, .keyrings = keyrings, .demands_newest = demand};
     enum error error = rewrap_under_one(&rewrap, &present, kek);
     if (!error)
         error = group_keyrings_exchange(group, keyrings);
@@ -327,7 +326,7 @@ static enum error end_reach(struct deep_rekey *deep)
 static enum error turn(struct deep_rekey *deep)
 {
     struct group *group = deep->pool->group;
-    if (!deep_rekey_keys_are_level(group) || !k_pools_are_level(deep->pool))
+    if (!deep_rekey_keys_are_level(group))
         TRY(slots_change(deep, false));
     if (!deep->journal_left)
         TRY(journal_leave(deep));

@@ -51,8 +51,8 @@ void deep_rekey_orders_forget(const char *directory);
 /* The orders of the job that is under way, as they are now, to the pool directory. Under pool->lock. */
 enum error deep_rekey_orders_keep(struct pool *pool) CHECKED;
 
-/* deep_rekey_keys.c. The highest number of a current key of any device; whether all devices have the highest DEK and K_log. By
- * whoever holds pool->changing, or pool->lock. */
+/* deep_rekey_keys.c. The highest number of a current key of any device; whether all devices have the highest of every
+ * kind. By whoever holds pool->changing, or pool->lock. */
 uint32_t deep_rekey_number(const struct group *group, enum key_kind kind);
 bool deep_rekey_keys_are_level(const struct group *group);
 /* The keys of each device with those of these numbers as current ones, or without what nothing needs any more, when headers and

@@ -34,10 +34,11 @@ uint32_t deep_rekey_number(const struct group *group, enum key_kind kind)
 
 bool deep_rekey_keys_are_level(const struct group *group)
 {
-    uint32_t data_key = deep_rekey_number(group, KEY_KIND_DEK), log_key = deep_rekey_number(group, KEY_KIND_LOG);
-    for (uint32_t d = 0; d < group->device_count; d++)
-        if (number_of(group, d, KEY_KIND_DEK) != data_key || number_of(group, d, KEY_KIND_LOG) != log_key)
-            return false;
+    static const enum key_kind kinds[] = {KEY_KIND_DEK, KEY_KIND_LOG, KEY_KIND_POOL};
+    for (size_t i = 0; i < COUNT_OF(kinds); i++)
+        for (uint32_t d = 0; d < group->device_count; d++)
+            if (number_of(group, d, kinds[i]) != deep_rekey_number(group, kinds[i]))
+                return false;
     return true;
 }
 
@@ -46,6 +47,17 @@ void deep_rekey_keys_drop(struct group *group, struct keyring **keyrings)
     for (uint32_t d = 0; d < group->device_count; d++)
         if (keyrings[d] != group->keyrings[d])
             keyring_destroy(keyrings[d]);
+}
+
+/* The next K_pool that a device lacks, if any, into `new`. */
+static void k_pool_lacking(const struct k_pools *k_pools, const struct keyring *keyring, struct keyring_new *new)
+{
+    uint32_t newest = keyring_current(keyring, KEY_KIND_POOL)->number;
+    for (uint32_t i = 0; i < k_pools->count && !new->pool_key; i++)
+        if (k_pools->keys[i].number > newest) {
+            new->pool_key = k_pools->keys[i].number;
+            new->k_pool = k_pools->keys[i].key;
+        }
 }
 
 /* What a device lacks of the keys that all are to have. */

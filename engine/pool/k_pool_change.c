@@ -35,7 +35,7 @@ enum error k_pool_next(struct pool *pool, bool new, struct k_pools **next)
     if (!made)
         return ERROR_NO_MEMORY;
     *made = *pool->k_pools;
-    bool room = made->count < POOL_KEYS_MAX && k_pools_highest(made) < UINT8_MAX;
+    bool room = made->count < POOL_KEYS_MAX;
     enum error error = new && room ? one_more(made) : ERROR_NONE;
     if (error) {
         arena_free(made);
@@ -47,25 +47,6 @@ enum error k_pool_next(struct pool *pool, bool new, struct k_pools **next)
                 pool->directory, (unsigned)made->count);
     *next = made;
     return ERROR_NONE;
-}
-
-void k_pool_lacking(const struct k_pools *k_pools, const struct keyring *keyring, struct keyring_new *new)
-{
-    uint32_t newest = keyring_current(keyring, KEY_KIND_POOL)->number;
-    for (uint32_t i = 0; i < k_pools->count && !new->pool_key; i++)
-        if (k_pools->keys[i].number > newest) {
-            new->pool_key = k_pools->keys[i].number;
-            new->k_pool = k_pools->keys[i].key;
-        }
-}
-
-bool k_pools_are_level(const struct pool *pool)
-{
-    const struct group *group = pool->group;
-    for (uint32_t d = 0; d < group->device_count; d++)
-        if (keyring_current(group_keyring(group, d), KEY_KIND_POOL)->number != k_pools_highest(pool->k_pools))
-            return false;
-    return true;
 }
 
 static enum error witness_under_current(struct pool *pool)

@@ -60,10 +60,6 @@ struct pool;
 /* In the arena, the pool's K_pools, and with `new` one more, which no device holds yet; none where there are POOL_KEYS_MAX, which is
  * told. */
 enum error k_pool_next(struct pool *pool, bool new, struct k_pools **next) CHECKED;
-/* The next one of them that a device lacks, if any, into `new`. */
-void k_pool_lacking(const struct k_pools *k_pools, const struct keyring *keyring, struct keyring_new *new);
-/* Whether every device holds the newest. */
-bool k_pools_are_level(const struct pool *pool);
 /* The devices hold `next`: what is sealed from now on is under its newest, the witness at once. What fails of that is told, and
  * tried again by k_pool_settle(). */
 void k_pool_use(struct pool *pool, const struct k_pools *next);

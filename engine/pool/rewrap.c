@@ -99,11 +99,11 @@ static enum error device_rewrite(struct rewrap *rewrap, uint32_t d, const struct
     if (writing->wrapping)
         superblock.wrapping = *writing->wrapping;
     superblock.other = *writing->other;
-    if (rewrap->demands_newest)
-        superblock.log_key_demanded = (uint8_t)keyring_current(keyrings_of(rewrap)[d], KEY_KIND_LOG)->number;
     superblock.epoch = rewrap->epoch;
-    if (rewrap->pool_key_demanded)
-        superblock.pool_key_demanded = rewrap->pool_key_demanded;
+    if (rewrap->demands_newest) {
+        superblock.log_key_demanded = (uint8_t)keyring_current(keyrings_of(rewrap)[d], KEY_KIND_LOG)->number;
+        superblock.pool_key_demanded = (uint8_t)rewrap->pool->k_pools->current;
+    }
     group_flush_hold(rewrap->group);
     mutex_lock(&rewrap->pool->superblocks_lock);
     enum error error = device_write_under(rewrap, d, writing, &superblock);

@@ -20,8 +20,7 @@ struct rewrap {
     struct pool *pool;
     struct group *group;
     struct keyring *const *keyrings; /* what superblocks are to hold; NULL: the keys that the group works with */
-    uint8_t pool_key_demanded; /* by superblocks from now on; 0: as they do */
-    bool demands_newest; /* from now on headers and records are good under the current K_log alone */
+    bool demands_newest; /* from now on headers, records and what K_pool seals are good under the current keys alone */
     uint64_t epoch; /* of the superblocks that were written last */
 };
 
