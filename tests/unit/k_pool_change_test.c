@@ -60,10 +60,16 @@ static const uint8_t *k_pool(uint32_t number)
     return key;
 }
 
+static void assert_witness_under(uint32_t number)
+{
+    char words[32];
+    snprintf(words, sizeof words, "\"pool_key\": %u,", (unsigned)number);
+    assert_true(file_has(WITNESS_NAME, words));
+}
+
 /* All devices have the same ones, from 1 to this, and demand the last, as the files do. */
 static void assert_k_pools(uint32_t last)
 {
-    char words[32];
     for (uint32_t d = 0; d < DEVICES; d++) {
         const struct keyring *keyring = pool->group->keyrings[d];
         assert_int_equal(keyring_count(keyring, KEY_KIND_POOL), last);
@@ -72,8 +78,7 @@ static void assert_k_pools(uint32_t last)
         for (uint32_t n = 1; n <= last; n++)
             assert_memory_equal(keyring_find(keyring, KEY_KIND_POOL, n), k_pool(n), KEY_SIZE);
     }
-    snprintf(words, sizeof words, "\"pool_key\": %u,", (unsigned)last);
-    assert_true(file_has(WITNESS_NAME, words));
+    assert_witness_under(last);
 }
 
 static void visit(void *context, const struct pool_audit_entry *entry, bool follows)
@@ -333,7 +338,7 @@ static void a_crash_in_the_last_writing_is_made_good(void **context)
     (void)context;
     for (int n = 1; n <= ALL_COPIES; n++) {
         assert_fine(deep(SLOW));
-        assert_true(file_has(WITNESS_NAME, "\"pool_key\":"));
+        assert_witness_under((uint32_t)n + 1);
         atomic_store(&countdown, n);
         assert_fine(pool_deep_rekey_throttle(pool, 0));
         for (unsigned i = 0; i < PATIENCE && atomic_load(&countdown) > 0; i++)
@@ -360,7 +365,7 @@ static void a_crash_before_the_witness_is_under_it_costs_nothing(void **context)
     scrub_seal(id, old, 1);
     assert_fine(try_open());
     assert_int_equal(pool->group->superblocks[0].pool_key_demanded, 1);
-    assert_true(file_has(WITNESS_NAME, "\"pool_key\": 2,"));
+    assert_witness_under(2);
     struct scrub_status status;
     assert_fine(pool_scrub_status(pool, &status));
     assert_int_equal(status.state, SCRUB_COMPLETE); /* the file was taken */
@@ -385,6 +390,7 @@ static void nothing_is_demanded_before_the_files_are_under_it(void **context)
     assert_fine(deep(0));
     for (unsigned i = 0; i < PATIENCE && look_at().bytes_left != 0; i++)
         clock_sleep(10 * CLOCK_MILLISECOND);
+    assert_int_equal(look_at().bytes_left, 0);
     clock_sleep(FAST_CLOCK * 300 * CLOCK_MILLISECOND);
     assert_int_equal(look_at().state, DEEP_REKEY_RUNNING);
     assert_int_equal(pool->group->superblocks[0].pool_key_demanded, 1);
