@@ -13,7 +13,7 @@ SECRET_MIN = 8  # characters: a shorter one may stand in a path by chance
 
 texts, secrets, keys = set(), {}, {}
 started = threading.Event()
-expects_keys = False
+expects_keys = excused = False
 
 
 def children(pid):
@@ -89,7 +89,7 @@ def shown(data):
 def check():
     found = shown(b"\n".join(texts))
     why = f"arguments or environment of a process showed {sorted(found)}" if found else ""
-    if expects_keys and not (keys and texts):
+    if not excused and ((expects_keys and not keys) or ((expects_keys or secrets) and not texts)):
         why = "no keys were learned, or no process looked at"
     if why:
         print(why, file=sys.stderr, flush=True)
