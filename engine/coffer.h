@@ -286,9 +286,8 @@ struct deep_rekey_status {
     uint64_t rate, started;          /* as it was given; seconds since 1970 */
     uint64_t bytes_moved, nanoseconds; /* since the open or the begin */
     uint64_t bytes_left, bytes_total; /* of segments under old keys, and under any */
-    uint64_t seconds_left;           /* estimated; 0: unknown */
-    uint64_t blocks_lost;            /* that could not be read, since the last start */
-    bool log_key_stays;              /* it brings data keys alone: for one more key of tags there is no room */
+    uint64_t seconds_left, blocks_lost; /* estimated, 0: unknown; that could not be read, since the last start */
+    bool log_key_stays;              /* it brings no new key of tags, for which there is no room */
 };
 enum error pool_deep_rekey_status(struct pool *pool, struct deep_rekey_status *status) CHECKED;
 

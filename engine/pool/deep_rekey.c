@@ -16,13 +16,14 @@
  *
  * An old K_log stays as long as there is a segment that was begun under it: its tags are not made anew, and they are all that it
  * is good for. So they gather, and each takes a slot of its own superblock and of all others. Where they have no room for one
- * more the job brings DEKs alone, and says so.
+ * more the job brings no new K_log, and says so.
  *
  * What is done stands in the segment table alone, segment by segment, so a crash at any moment costs the copies that were not
  * published. After the orders alone there is no job: they are of a key that does not exist, and the next job writes its own
  * before it makes that. Before the slots are in all superblocks the next open finds old ones next to new ones: that is what makes
- * it go on, and devices that lack the new slots get them first: a superblock has both or none, and each device is under its own
- * keys meanwhile (deep_rekey_keys.c). In "destroy" it finds the old slot on some devices, nothing under it, and removes it there.
+ * it go on, and devices that lack the new slots get them first: a superblock has all that the job brings or none of it,
+ * and each device is under its own keys meanwhile (deep_rekey_keys.c). In "destroy" it finds the old slot on some devices, nothing
+ * under it, and removes it there.
  *
  * The KEK is kept in the arena until the old DEKs are destroyed, for nobody may be there to give a passphrase when it comes
  * to that; a change of the KEK meanwhile brings its own. It is no more than the DEKs beside it.

@@ -18,7 +18,7 @@ struct deep_rekey {
     uint64_t bytes, nanoseconds;  /* of segments that were written, and the time it took, pauses of the throttle included */
     uint64_t started;             /* seconds since 1970 */
     uint64_t blocks_lost;
-    bool log_key_stays;           /* it brings DEKs alone */
+    bool log_key_stays;           /* it brings no new K_log */
     enum error holdup;            /* what the last turn met */
     bool armed; /* the slots are there, and `kek` */
     bool stopping;
@@ -56,7 +56,8 @@ enum error deep_rekey_orders_keep(struct pool *pool) CHECKED;
 uint32_t deep_rekey_number(const struct group *group, enum key_kind kind);
 bool deep_rekey_keys_are_level(const struct group *group);
 /* The keys of each device with those of these numbers as current ones, or without what nothing needs any more, when headers and
- * records are under the current K_log; into GROUP_DEVICES places. A K_log is new only where all find room for it. Of `k_pools` each gets what it lacks. */
+ * records are under the current K_log; into GROUP_DEVICES places. A K_log is new only where all find room for it. Of `k_pools`
+ * each gets what it lacks. */
 struct k_pools;
 enum error deep_rekey_keys_with(struct group *group, const struct keyring_new *numbers, const struct k_pools *k_pools,
                                 struct keyring **keyrings) CHECKED;

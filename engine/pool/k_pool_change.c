@@ -9,7 +9,7 @@
  * new one. A crash behind it leaves a witness under the older one, which is taken until the demand. A crash in the last leaves devices
  * that do not demand it yet: the highest demand counts, and witness and file were durable under the new one before.
  *
- * pool->changing is held. pool->k_pools is changed here alone.
+ * pool->changing is held. Once a pool is open pool->k_pools is changed here alone.
  */
 #include <string.h>
 
@@ -43,7 +43,7 @@ enum error k_pool_next(struct pool *pool, bool new, struct k_pools **next)
     }
     if (new && !room)
         message(MESSAGE_WARNING, "pool %s has had %u keys for its witness and audit, and superblocks have room for no more: this deep "
-                                 "rekey changes data keys alone",
+                                 "rekey makes no other",
                 pool->directory, (unsigned)made->count);
     *next = made;
     return ERROR_NONE;
@@ -60,7 +60,7 @@ static enum error witness_under_current(struct pool *pool)
     return error;
 }
 
-/* Each knows by itself whether there is anything to do. */
+/* Done again it changes nothing: what is under the current one stays so. */
 static enum error all_under_current(struct pool *pool)
 {
     TRY(witness_under_current(pool));

@@ -24,7 +24,8 @@ struct k_pool {
 
 struct k_pools {
     uint32_t demanded; /* what is sealed under a lower number is not taken, but for older lines of the audit */
-    uint32_t current;  /* number of the one to seal with: of those that all devices hold the highest */
+    uint32_t current;  /* number of the one to seal with: of those that all devices hold the highest, but not below the one demanded, nor
+                        * that of the witness when the pool was opened */
     uint32_t count;
     struct k_pool keys[POOL_KEYS_MAX]; /* by number */
 };
