@@ -150,8 +150,8 @@ struct key_share {
  * lock. */
 size_t group_key_shares(struct group *group, enum key_kind kind, struct key_share *shares, size_t capacity);
 /* Whether nothing is under an old DEK: not a segment, nor a slot that a view may still read. Then no header is under an old K_log
- * either, since the two come together, and nobody makes a header for an old DEK and an old K_log anew. And no checkpoint record
- * is, at any of its positions. */
+ * either, since the two come together, and nobody makes a header for an old DEK and an old K_log anew. Checkpoint records are
+ * judged apart: none is under an old K_log, at any of its positions. */
 bool group_has_no_old_share(struct group *group);
 /* Whether what is under an old DEK waits for a merge that folds: written still, needed by replay, or dead; or a record does. */
 bool reencrypt_needs_fold(struct group *group);

@@ -89,7 +89,7 @@ enum error k_pool_settle(struct pool *pool)
 {
     TRY(all_under_current(pool));
     mutex_lock(&pool->lock);
-    enum error error = pool->scrub ? scrub_rekey_await(pool->scrub) : ERROR_AGAIN;
+    enum error error = pool->scrub ? scrub_rekey_check(pool->scrub) : ERROR_AGAIN;
     mutex_unlock(&pool->lock);
     return error;
 }

@@ -118,7 +118,7 @@ enum error scrub_rekey(struct scrub *scrub, const struct k_pools *k_pools)
     return ERROR_NONE;
 }
 
-enum error scrub_rekey_await(struct scrub *scrub)
+enum error scrub_rekey_check(struct scrub *scrub)
 {
     mutex_lock(&scrub->mutex);
     bool settled = scrub->file_key == 0 || scrub->file_key == scrub->pool_key, failed = !settled && scrub->save_failed;

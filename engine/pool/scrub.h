@@ -82,7 +82,7 @@ enum error scrub_confirm(struct scrub *scrub, const struct scrub_job *job) CHECK
 /* Another K_pool is the current one: the file is written anew under it, by the thread. */
 enum error scrub_rekey(struct scrub *scrub, const struct k_pools *k_pools) CHECKED;
 /* ERROR_AGAIN: it is not yet; ERROR_IO: it could not be. */
-enum error scrub_rekey_await(struct scrub *scrub) CHECKED;
+enum error scrub_rekey_check(struct scrub *scrub) CHECKED;
 
 const char *scrub_step_name(enum scrub_step step); /* for people */
 
