@@ -21,7 +21,6 @@ static enum error segment_enter(struct replay *replay, const struct place *place
         if (segment_device(&group->segments, *index) != place->device ||
             segment_slot(&group->segments, *index) != place->slot)
             return ERROR_NOT_FOUND;
-        group->segments.table[*index].generation = GENERATION_REPLAYED;
         return ERROR_NONE;
     }
     struct segment_header header;
@@ -50,7 +49,10 @@ enum error replay_append_read(struct replay *replay, const struct place *place, 
         return ERROR_NOT_FOUND;
     TRY(replay_windows_get(replay->windows, &identity, place->slot, block, le32_get(append->blocks), &window));
     *read = (struct replay_append){window_append(window, block), window->keys, window_is_sound(window, block)};
-    return read->sound ? ERROR_NONE : append_check(read->append, read->keys);
+    if (!read->sound)
+        TRY(append_check(read->append, read->keys));
+    segments->table[segment].generation = GENERATION_REPLAYED; /* one that is only looked at may never have been begun */
+    return ERROR_NONE;
 }
 
 enum error replay_segment_walk(struct replay *replay, struct place place, replay_visit *visit, void *context)
