@@ -34,7 +34,7 @@
 struct audit {
     char *path;
     struct mutex mutex;
-    struct k_pools *keys; /* derived from the pool's, in the arena; NULL: entries wait */
+    struct k_pools_derived *keys; /* derived from the pool's, in the arena; NULL: entries wait */
     struct audit_anchor end; /* the highest number that was given; the seal of the last line, zeros where it is no entry */
     uint64_t written;        /* entries since the open, for who asks whether anything moved */
     struct pool_audit_entry waiting[AUDIT_WAITING_MAX];
@@ -135,7 +135,7 @@ static void behind_anchor(struct audit *audit, uint64_t highest, const struct au
 static bool seal_fits(const struct audit *audit, const struct audit_line *line, const struct audit_line *before)
 {
     uint8_t seal[SEAL_SIZE];
-    const uint8_t *key = k_pools_find(audit->keys, line->entry.pool_key);
+    const uint8_t *key = k_pools_find(&audit->keys->of, line->entry.pool_key);
     return key && audit_seal(key, before->seal, &line->entry, seal) == ERROR_NONE &&
            memory_compare_constant_time(seal, line->seal, SEAL_SIZE) == 0;
 }
@@ -143,7 +143,7 @@ static bool seal_fits(const struct audit *audit, const struct audit_line *line, 
 /* Nothing is entered under a key that was replaced: what follows one of a later key, or stands behind the anchor, is not ours. */
 static bool key_is_late(const struct audit *audit, const struct pool_audit_entry *entry, const struct audit_anchor *anchor)
 {
-    return entry->number > anchor->count && entry->pool_key < audit->keys->demanded;
+    return entry->number > anchor->count && entry->pool_key < audit->keys->of.demanded;
 }
 
 /* What stands before a line; zeros where that is no entry. False: it is out of sight. */
@@ -280,8 +280,8 @@ static enum error entry_write(struct audit *audit, const struct pool_audit_entry
     struct audit_line line = {.entry = *entry};
     AUTO_FREE char *text = NULL;
     line.entry.number = audit->end.count + 1;
-    line.entry.pool_key = audit->keys->current;
-    TRY(audit_seal(k_pools_current(audit->keys), audit->end.head, &line.entry, line.seal));
+    line.entry.pool_key = audit->keys->of.current;
+    TRY(audit_seal(k_pools_current(&audit->keys->of), audit->end.head, &line.entry, line.seal));
     TRY(audit_line_encode(&line, &text));
     TRY(line_append(audit, text));
     audit->end.count = line.entry.number;
@@ -355,9 +355,9 @@ static void failure_note(struct audit *audit, enum error error)
     error_forget();
 }
 
-static enum error keys_derive(struct uuid pool, const struct k_pools *k_pools, struct k_pools **keys)
+static enum error keys_derive(struct uuid pool, const struct k_pools *k_pools, struct k_pools_derived **keys)
 {
-    struct k_pools *derived = arena_allocate(sizeof *derived);
+    struct k_pools_derived *derived = arena_allocate(sizeof *derived);
     if (!derived)
         return ERROR_NO_MEMORY;
     enum error error = k_pools_derive(k_pools, pool, audit_key_derive, derived);
@@ -370,10 +370,10 @@ static enum error keys_derive(struct uuid pool, const struct k_pools *k_pools, s
 
 enum error audit_rekey(struct audit *audit, struct uuid pool, const struct k_pools *k_pools)
 {
-    struct k_pools *keys;
+    struct k_pools_derived *keys;
     TRY(keys_derive(pool, k_pools, &keys));
     mutex_lock(&audit->mutex);
-    struct k_pools *before = audit->keys;
+    struct k_pools_derived *before = audit->keys;
     if (before)
         audit->keys = keys;
     mutex_unlock(&audit->mutex);
@@ -383,7 +383,7 @@ enum error audit_rekey(struct audit *audit, struct uuid pool, const struct k_poo
 
 enum error audit_begin(struct audit *audit, struct uuid pool, const struct k_pools *k_pools, const struct audit_anchor *anchor)
 {
-    struct k_pools *keys;
+    struct k_pools_derived *keys;
     TRY(keys_derive(pool, k_pools, &keys));
     mutex_lock(&audit->mutex);
     ASSERT(!audit->keys);
@@ -433,7 +433,7 @@ bool audit_proves(struct audit *audit, const uint8_t before[SEAL_SIZE], const st
     struct audit_line zeroth = {0};
     memcpy(zeroth.seal, before, SEAL_SIZE);
     mutex_lock(&audit->mutex);
-    bool proves = audit->keys && line->entry.pool_key >= audit->keys->demanded && seal_fits(audit, line, &zeroth);
+    bool proves = audit->keys && line->entry.pool_key >= audit->keys->of.demanded && seal_fits(audit, line, &zeroth);
     mutex_unlock(&audit->mutex);
     return proves;
 }
@@ -501,7 +501,7 @@ static void run_extend(struct reading *reading, uint64_t number, bool follows)
 /* Whoever kept a replaced key makes entries that follow from one another; that they are ours is proved by what stands behind them. */
 static bool is_proved(const struct reading *reading, const struct pool_audit_entry *entry, bool follows)
 {
-    return follows && (entry->pool_key >= reading->audit->keys->demanded || reading->line > reading->broken_before);
+    return follows && (entry->pool_key >= reading->audit->keys->of.demanded || reading->line > reading->broken_before);
 }
 
 /* Whether the entry is sealed, behind what stands before it, under a K_pool that may seal it. */
@@ -587,7 +587,7 @@ static enum error file_read_judged(struct reading *reading, FILE *file)
 {
     struct pool_audit_verdict verdict = {0};
     struct reading ahead = {.audit = reading->audit, .anchor = reading->anchor, .verdict = &verdict};
-    if (k_pools_taken(reading->audit->keys, reading->audit->keys->keys[0].number) == NULL) {
+    if (k_pools_taken(&reading->audit->keys->of, reading->audit->keys->of.keys[0].number) == NULL) {
         TRY(file_judge(&ahead, file));
         reading->broken_before = ahead.broken;
         rewind(file);

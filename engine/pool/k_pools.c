@@ -92,12 +92,13 @@ enum error k_pools_gather(const struct superblock *superblocks, struct keyring *
     return ERROR_NONE;
 }
 
-enum error k_pools_derive(const struct k_pools *k_pools, struct uuid pool, k_pool_derive *derive, struct k_pools *derived)
+enum error k_pools_derive(const struct k_pools *k_pools, struct uuid pool, k_pool_derive *derive, struct k_pools_derived *derived)
 {
-    *derived = (struct k_pools){.demanded = k_pools->demanded, .current = k_pools->current, .count = k_pools->count};
+    struct k_pools *of = &derived->of;
+    *of = (struct k_pools){.demanded = k_pools->demanded, .current = k_pools->current, .count = k_pools->count};
     for (uint32_t i = 0; i < k_pools->count; i++) {
-        derived->keys[i].number = k_pools->keys[i].number;
-        TRY(derive(k_pools->keys[i].key, pool, derived->keys[i].key));
+        of->keys[i].number = k_pools->keys[i].number;
+        TRY(derive(k_pools->keys[i].key, pool, of->keys[i].key));
     }
     return ERROR_NONE;
 }

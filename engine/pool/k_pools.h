@@ -19,7 +19,7 @@
 
 struct k_pool {
     uint32_t number;
-    uint8_t key[KEY_SIZE]; /* or one derived from it */
+    uint8_t key[KEY_SIZE];
 };
 
 struct k_pools {
@@ -50,9 +50,13 @@ enum error k_pools_explain(const struct k_pools *k_pools, const char *path, uint
 /* Adds one above all that are there. */
 void k_pools_add(struct k_pools *k_pools, uint32_t number, const uint8_t key[KEY_SIZE]);
 
-/* The same with keys derived from them. `derived` holds nothing of use where it fails. */
+/* The same with keys derived from them, which are no K_pools. `derived` holds nothing of use where it fails. */
+struct k_pools_derived {
+    struct k_pools of;
+};
 typedef enum error k_pool_derive(const uint8_t k_pool[KEY_SIZE], struct uuid pool, uint8_t key[KEY_SIZE]);
-enum error k_pools_derive(const struct k_pools *k_pools, struct uuid pool, k_pool_derive *derive, struct k_pools *derived) CHECKED;
+enum error k_pools_derive(const struct k_pools *k_pools, struct uuid pool, k_pool_derive *derive,
+                           struct k_pools_derived *derived) CHECKED;
 
 /* ---- k_pool_change.c: a new one, in a pool in use, by who holds pool->changing ------------------------------------ */
 
