@@ -539,6 +539,9 @@ static enum error begin(struct pool *pool, uint64_t rate) REQUIRES(pool->lock)
         return error_explain(ERROR_INVALID, "a deep rekey at %" PRIu64 " bytes a second would hardly end: say 64K or more", rate);
     if (pool->changing)
         return error_explain(ERROR_BUSY, "pool %s is being locked, or its keys are being changed, right now", pool->directory);
+    if (pool->keys_half_written) /* a K_pool of the same number and other bytes would come beside that one */
+        return error_explain(ERROR_BUSY, "a deep rekey failed in its middle, and some devices may have its keys: `%s lock` and `%s unlock` "
+                                         "(or a restart) find out, and go on with it", pool->command, pool->command);
     if (deep_rekey_is_unfinished(pool->group))
         return error_explain(ERROR_BUSY, "a deep rekey is under way already: `%s key status` shows it", pool->command);
     pool->changing = true;
@@ -581,8 +584,9 @@ static enum error run(struct pool *pool, const struct provider_secret *secret, u
     error = error_prefix(error, "no data key was changed");
     AUTO_FREE char *sentence = strdup(error_sentence(error));
     /* Some superblocks may have the new slot, of which the group knows nothing: they are written as they were. */
-    if (rewrap_under_one(&rewrap, &present, kek))
-        message(MESSAGE_WARNING, "pool %s: some devices may have got a new data key, to which the next start moves all", pool->directory);
+    pool->keys_half_written = rewrap_under_one(&rewrap, &present, kek) != ERROR_NONE;
+    if (pool->keys_half_written)
+        message(MESSAGE_WARNING, "pool %s: some devices may have got new keys, to which the next start moves all", pool->directory);
     else
         deep_rekey_orders_forget(pool->directory);
     return sentence ? error_explain(error, "%s", sentence) : error;

@@ -125,6 +125,7 @@ void keys_forget(struct pool *pool)
 {
     arena_free(pool->k_pools);
     pool->k_pools = NULL;
+    pool->keys_half_written = false;
 }
 
 /* All superblocks are whole; witness_raise() saves it. */

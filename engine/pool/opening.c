@@ -333,7 +333,9 @@ static enum error witness_take(struct opening *opening)
 {
     struct pool *pool = opening->pool;
     enum error error = pool->witness ? witness_verify(pool->witness, pool->k_pools) : ERROR_NOT_FOUND;
-    if (error == ERROR_ROLLED_BACK && pool->options.accept_rollback) {
+    /* Under a key that a deep rekey replaced it is an older one, or forged: nothing of it is believed. */
+    bool replaced = error == ERROR_FORGED && pool->witness->pool_key < pool->k_pools->demanded;
+    if ((error == ERROR_ROLLED_BACK || replaced) && pool->options.accept_rollback) {
         message(MESSAGE_WARNING, "%s: accepted as asked for", error_sentence(error));
         witness_destroy(pool->witness);
         pool->witness = NULL;

@@ -104,6 +104,7 @@ struct pool {
     bool changing;                 /* an unlock, a lock or a rekey is at work; under pool->lock */
     bool trying_awaited;           /* that is pool_unlock_awaited(); under pool->lock */
     struct k_pools *k_pools;       /* in the arena; NULL while locked */
+    bool keys_half_written;        /* superblocks may hold keys that the group does not know, until it is opened again */
     struct audit *audit;
 
     struct section section;

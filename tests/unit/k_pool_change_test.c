@@ -333,6 +333,18 @@ static void a_crash_in_the_first_writing_leaves_all_devices_with_it_or_none(void
     }
 }
 
+/* What was written could not be taken back: another try would draw another key of the same number. */
+static void what_half_the_devices_may_have_is_not_drawn_again(void **context)
+{
+    (void)context;
+    pool->keys_half_written = true;
+    assert_refused(deep(0), ERROR_BUSY, "some devices may have its keys");
+    reopen(false);
+    assert_fine(deep(0));
+    await_complete();
+    settle_and_judge(2);
+}
+
 static void a_crash_in_the_last_writing_is_made_good(void **context)
 {
     (void)context;
@@ -468,6 +480,7 @@ int main(void)
         TEST(a_lost_witness_is_made_under_the_new_one),
         TEST(what_was_stored_before_is_found_again),
         TEST(a_crash_in_the_first_writing_leaves_all_devices_with_it_or_none),
+        TEST(what_half_the_devices_may_have_is_not_drawn_again),
         TEST(a_crash_in_the_last_writing_is_made_good),
         TEST(a_crash_before_the_witness_is_under_it_costs_nothing),
         TEST(nothing_is_demanded_before_the_files_are_under_it),
