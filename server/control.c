@@ -45,6 +45,7 @@
 
 #define IDLE_SECONDS 300 /* a connection that asks nothing makes room for others */
 #define SEND_SECONDS 30  /* a peer that does not read its answer loses it */
+#define NAME_NAP     (20 * CLOCK_MILLISECOND)
 #define LOOK_SECONDS 60  /* at most until the socket's mode follows the conf */
 #define MODE_OWNER   0600
 #define MODE_OTHERS  0666
@@ -96,20 +97,27 @@ static bool send_error(int descriptor, enum error error)
     return answer != NULL && send_all(descriptor, answer, strlen(answer));
 }
 
-/* False, and the sentence sent, where a peer has no role, or none any more. */
+static enum error explain_no_role(const struct control *control, const struct peer *peer)
+{
+    const char *directory = pool_directory(control->methods.pool);
+    return error_explain(ERROR_ACCESS,
+                         "the control socket is for root and the user that runs cofferd; for user %u only with a line such as "
+                         "`observe = user:%u`, operate or keys, in [control] of %s/" POOL_CONF_NAME,
+                         peer->uid, peer->uid, directory == NULL ? "." : directory);
+}
+
+/* False, and the sentence sent, where a peer has no role, or none any more. Waits a moment for a name's first number. */
 static bool has_role(struct connection *connection, unsigned *roles)
 {
-    uint32_t uid = connection->peer.uid;
-    const char *directory = pool_directory(connection->control->methods.pool);
-    *roles = roles_of(&connection->control->roles, &connection->peer);
-    if (*roles != 0)
-        return true;
-    error_explain(ERROR_ACCESS,
-                  "the control socket is for root and the user that runs cofferd; for user %u only with a line such as "
-                  "`observe = user:%u`, operate or keys, in [control] of %s/" POOL_CONF_NAME,
-                  uid, uid, directory == NULL ? "." : directory);
-    send_error(connection->descriptor, ERROR_ACCESS);
-    return false;
+    struct control *control = connection->control;
+    while ((*roles = roles_of(&control->roles, &connection->peer)) == 0 && roles_pending(&control->roles) &&
+           !atomic_load(&control->stopping))
+        clock_sleep(NAME_NAP);
+    if (*roles == 0) /* the answer may have come between the two */
+        *roles = roles_of(&control->roles, &connection->peer);
+    if (*roles == 0)
+        send_error(connection->descriptor, explain_no_role(control, &connection->peer));
+    return *roles != 0;
 }
 
 static bool answer_line(struct connection *connection, const char *line, size_t size)
