@@ -110,6 +110,7 @@ void conf_destroy(struct conf *conf)
         free(conf->sections[i]);
     free(conf->entries);
     free(conf->sections);
+    free(conf->forgiven);
     free(conf->path);
     free(conf);
 }
@@ -187,6 +188,11 @@ const char *conf_section_at(const struct conf *conf, size_t index)
 {
     ASSERT(index < conf->section_count);
     return conf->sections[index];
+}
+
+const char *conf_forgiven(const struct conf *conf)
+{
+    return conf->forgiven;
 }
 
 enum error conf_complain(const struct conf *conf, const char *section, const char *name, const char *format, ...)

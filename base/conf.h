@@ -3,7 +3,7 @@
  *
  * The whole file is checked when it is read: an unknown section or key, a key given twice and a value of the wrong kind
  * are ERROR_INVALID, with a sentence that names file, line and key (and, for an unknown one, the nearest known). So the
- * getters cannot fail. Sections may be reopened; their keys count as one section. Lines that begin with ';' or '#' are
+ * getters cannot fail. (A section may be forgiven its faults: what is in it must not keep anybody from the rest.) Sections may be reopened; their keys count as one section. Lines that begin with ';' or '#' are
  * comments. A conf is immutable: any thread may read it.
  */
 #ifndef COFFER_BASE_CONF_H
@@ -33,6 +33,7 @@ struct conf_key {
     enum conf_type type;
     const char *const *choices; /* CONF_CHOICE: ends in NULL */
     bool many;                  /* may be given more than once in a section: conf_count, conf_text_at */
+    bool forgiven;              /* a faulty line of its section is left out, and kept for conf_forgiven(): all of a section or none */
 };
 
 struct conf;
@@ -59,6 +60,9 @@ const char *conf_text_at(const struct conf *conf, const char *section, const cha
 /* The sections given, each once, in the order of the file. */
 size_t conf_section_count(const struct conf *conf);
 const char *conf_section_at(const struct conf *conf, size_t index);
+
+/* The sentence of the first line that was left out where faults are forgiven; NULL: there is none. */
+const char *conf_forgiven(const struct conf *conf);
 
 /* For a check that only the caller can make: ERROR_INVALID with "FILE:LINE: KEY in [SECTION]: " before the sentence. */
 enum error conf_complain(const struct conf *conf, const char *section, const char *name, const char *format, ...)

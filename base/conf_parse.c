@@ -145,6 +145,29 @@ static enum error value_parse(struct reading *reading, const struct conf_key *ke
     return error == ERROR_NONE ? ERROR_NONE : fault(reading, "%s: %s", key->name, error_sentence(error));
 }
 
+/* ---- what is forgiven -------------------------------------------------------------------------------------------- */
+
+static bool is_forgiving(const struct reading *reading)
+{
+    const struct conf *conf = reading->conf;
+    bool forgiving = false;
+    for (size_t i = 0; i < conf->key_count && reading->in_section; i++)
+        forgiving |= conf->keys[i].forgiven && conf_section_matches(conf->keys[i].section, reading->section);
+    return forgiving;
+}
+
+/* Keeps the first such sentence; other errors are no fault of a line. */
+static enum error forgive(struct reading *reading, enum error error)
+{
+    struct conf *conf = reading->conf;
+    if (error != ERROR_INVALID || !is_forgiving(reading))
+        return error;
+    if (conf->forgiven == NULL && (conf->forgiven = strdup(error_sentence(error))) == NULL)
+        return ERROR_NO_MEMORY;
+    error_forget();
+    return ERROR_NONE;
+}
+
 /* ---- entries ----------------------------------------------------------------------------------------------------- */
 
 static enum error unknown_key(struct reading *reading, const char *name)
@@ -227,6 +250,17 @@ static bool line_next(struct reading *reading, const char **line, size_t *length
     return true;
 }
 
+static enum error no_pair(struct reading *reading)
+{
+    return fault(reading, "neither \"[section]\" nor \"key = value\"");
+}
+
+/* Whether inih, which ends at the first line that it does not understand, would end at this one. */
+static bool is_pair_or_nothing(const char *line, size_t length)
+{
+    return length == 0 || strchr("#;[\r\n", *line) != NULL || memchr(line, '=', length) != NULL || memchr(line, ':', length) != NULL;
+}
+
 /* inih's source of lines, in fgets's shape. After a fault the text seems to end. */
 static char *feed_line(char *out, int size, void *context)
 {
@@ -241,6 +275,10 @@ static char *feed_line(char *out, int size, void *context)
         reading->error = fault(reading, "a control character: this is not a text file");
     else if (length > 0 && *line == '[')
         reading->error = take_section(reading, line, length);
+    else if (is_forgiving(reading) && !is_pair_or_nothing(line, length)) {
+        reading->error = forgive(reading, no_pair(reading));
+        length = 0;
+    }
     if (reading->error != ERROR_NONE)
         return NULL;
     memcpy(out, line, length);
@@ -253,7 +291,7 @@ static int take_pair(void *context, const char *section, const char *name, const
     (void)section;
     struct reading *reading = context;
     if (reading->error == ERROR_NONE)
-        reading->error = take_entry(reading, name, value);
+        reading->error = forgive(reading, take_entry(reading, name, value));
     return reading->error == ERROR_NONE;
 }
 
@@ -278,7 +316,7 @@ static enum error parse(struct reading *reading)
     if (result == -2)
         return ERROR_NO_MEMORY;
     if (result != 0)
-        return fault(reading, "neither \"[section]\" nor \"key = value\"");
+        return no_pair(reading);
     return ERROR_NONE;
 }
 

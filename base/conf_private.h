@@ -23,6 +23,7 @@ struct conf {
     size_t entry_count, entry_capacity;
     char **sections;
     size_t section_count, section_capacity;
+    char *forgiven; /* a sentence, or NULL */
 };
 
 bool conf_section_known(const struct conf *conf, const char *section);

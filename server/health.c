@@ -249,6 +249,17 @@ static void check_modes(const struct health_facts *facts, struct finding *findin
     snprintf(finding->command, sizeof(finding->command), "%s", modes->command);
 }
 
+static void check_roles(const struct health_facts *facts, struct finding *finding)
+{
+    finding_good(finding, "[control] of coffer.conf can be read");
+    if (not_looked_at(facts, finding) || facts->roles_fault[0] == '\0')
+        return;
+    finding->severity = "error";
+    snprintf(finding->evidence, sizeof(finding->evidence),
+             "[control] gives nobody a role, only root and the user of cofferd are let in: %s", facts->roles_fault);
+    snprintf(finding->command, sizeof(finding->command), "mend that line of coffer.conf");
+}
+
 static void check_key_state(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_status *status = facts->status;
@@ -399,6 +410,7 @@ static const struct {
     {"DATA_DAMAGED", check_damage},
     {"PLAINTEXT", check_encryption}, {"KEY_BESIDE_DATA", check_key_place},
     {"WIDE_MODES", check_modes},     {"SWAP_PLAINTEXT", check_swap},
+    {"ROLES_WRONG", check_roles},
     {"NO_COPIES", check_copies},     {"DOUBLE_ENCRYPTION", check_double_encryption},
     {"KEY_STATE", check_key_state},  {"UNLOCK_READY", check_unlock_ready},
     {"AUDIT", check_audit},

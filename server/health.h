@@ -32,6 +32,7 @@ struct health_facts {
     char key_path[256];   /* of that key, or empty */
     char key_old[PROVIDER_NAME_MAX + 1]; /* the provider whose old key it is; empty: it is the key in force */
     char key_file[256];   /* the pool's first key file, or empty */
+    char roles_fault[768]; /* the sentence of a wrong line in [control] of the conf, or empty */
     struct modes modes;
     struct key_watch_facts unlock;
     struct pool_audit_state audit;

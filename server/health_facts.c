@@ -113,6 +113,8 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
         error_forget();
     if (expected.provider != NULL && expected.provider->path != NULL)
         snprintf(facts->key_file, sizeof(facts->key_file), "%s", expected.provider->path);
+    if (conf->grants.fault != NULL)
+        snprintf(facts->roles_fault, sizeof(facts->roles_fault), "%s", conf->grants.fault);
     modes_look(conf, &facts->modes);
     key_care_look(conf, &facts->care);
     key_cached_look(conf, &facts->cached);

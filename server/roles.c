@@ -328,6 +328,8 @@ static void read_again(struct roles *roles, const struct stat *now) REQUIRES(rol
     enum error error = pool_conf_read(roles->directory, &conf);
     roles->read = error == ERROR_NONE && take(roles, conf);
     if (error == ERROR_NONE) {
+        if (conf->grants.fault != NULL)
+            complain(roles, conf->grants.fault);
         pool_conf_destroy(conf);
         return;
     }

@@ -77,11 +77,27 @@ static enum error role_take(const struct conf *conf, enum pool_role role, struct
     return error;
 }
 
+/* One wrong line takes all roles: it may have been meant to take one. */
+static enum error keep_fault(struct pool_conf_grants *grants, const char *sentence)
+{
+    char *kept = strdup(sentence);
+    conf_grants_free(grants);
+    grants->fault = kept;
+    return kept == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+}
+
 enum error conf_grants_take(const struct conf *conf, struct pool_conf_grants *grants)
 {
-    for (enum pool_role role = 0; role < POOL_ROLES; role++)
-        TRY(role_take(conf, role, grants));
-    return ERROR_NONE;
+    enum error error = ERROR_NONE;
+    if (conf_forgiven(conf) != NULL)
+        return keep_fault(grants, conf_forgiven(conf));
+    for (enum pool_role role = 0; role < POOL_ROLES && error == ERROR_NONE; role++)
+        error = role_take(conf, role, grants);
+    if (error != ERROR_INVALID)
+        return error;
+    error = keep_fault(grants, error_sentence(error));
+    error_forget();
+    return error;
 }
 
 void conf_grants_free(struct pool_conf_grants *grants)
@@ -89,5 +105,6 @@ void conf_grants_free(struct pool_conf_grants *grants)
     for (size_t i = 0; i < grants->count; i++)
         free(grants->list[i].name);
     free(grants->list);
+    free(grants->fault);
     *grants = (struct pool_conf_grants){0};
 }

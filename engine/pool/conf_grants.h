@@ -21,11 +21,12 @@ struct pool_conf_grant {
 struct pool_conf_grants {
     size_t count;
     struct pool_conf_grant *list;
+    char *fault; /* the sentence of a line that is wrong, and then nobody has a role by this conf; NULL: there is none */
 };
 
 struct conf;
 
-/* ERROR_INVALID says file, line and key. What was taken before a failure is freed as well (conf_grants_free). */
+/* A wrong line is no error but a `fault`: no disk stays away for it. What was taken before a failure is freed as well (conf_grants_free). */
 enum error conf_grants_take(const struct conf *conf, struct pool_conf_grants *grants) CHECKED;
 void conf_grants_free(struct pool_conf_grants *grants);
 /* "observe", "operate" or "keys": the key of the conf and the name of the role. */

@@ -98,6 +98,21 @@ def the_audit_says_who(pool):
     assert entry["operation"] == "key.rekey" and entry["uid"] == KEYS, entry
 
 
+def a_wrong_line_keeps_no_disk_away(pool, socket):
+    say(pool, f"operate = user:{CHANGES}\n", f"operator = user:{CHANGES}\n")
+    for again in (False, True):
+        if again:
+            pool.stop()
+            start(pool, socket)
+            assert 'unknown key "operator" in [control]' in pool.last_messages(), pool.last_messages()
+        pool.status()
+        assert os.stat(socket).st_mode & 0o777 == 0o600
+        found = pool.health()["ROLES_WRONG"]
+        assert found["severity"] == "error" and 'unknown key "operator" in [control]' in found["evidence"], found
+    say(pool, "operator", "operate")
+    assert pool.health()["ROLES_WRONG"]["severity"] == "ok"
+
+
 def main():
     if os.geteuid() != 0:
         skip("needs root")
@@ -123,6 +138,7 @@ def main():
     others.may(LOOKS, "status")
     others.may_not(KEYS, "status")
     assert "[control]" not in pool.last_messages(), pool.last_messages()
+    a_wrong_line_keeps_no_disk_away(pool, socket)
     pool.stop()
 
 

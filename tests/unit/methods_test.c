@@ -595,7 +595,7 @@ static void health_looks_into_the_pools_own_directory(void **state)
 static void what_could_not_be_looked_at_is_not_called_well(void **state)
 {
     json_t *checks = call(*state, "pool.health", "{}");
-    static const char *const ids[] = {"WIDE_MODES", "KEY_BESIDE_DATA"};
+    static const char *const ids[] = {"WIDE_MODES", "KEY_BESIDE_DATA", "ROLES_WRONG"};
     for (size_t i = 0; i < COUNT_OF(ids); i++) {
         assert_string_equal(severity(checks, ids[i]), "note");
         assert_non_null(strstr(evidence(checks, ids[i]), "not looked at"));

@@ -104,14 +104,36 @@ static void who_may_use_the_control_socket_is_read(void **context)
     assert_true(list[3].role == POOL_ROLE_KEYS && !list[3].group && list[3].by_name);
     assert_string_equal(list[3].name, "DOM\\alice smith");
     pool_conf_destroy(conf);
-    assert_refused(SMALLEST "[control]\nobserve = alice\n", "observe in [control]: \"alice\" is neither user:NAME nor group:NAME");
-    assert_refused(SMALLEST "[control]\noperate = user:\n", "does not name a user");
-    assert_refused(SMALLEST "[control]\noperate = group: x\n", "does not name a group");
-    assert_refused(SMALLEST "[control]\nkeys = user:4294967295\n", "the largest number");
-    assert_refused(SMALLEST "[control]\nkeys = user:99999999999999999999999\n", "the largest number");
-    assert_refused(SMALLEST "[control]\nkeys = user:a,,user:b\n", "two commas");
-    assert_refused(SMALLEST "[control]\noperator = user:a\n", "operate");
     assert_refused(SMALLEST "[controll]\nkeys = user:a\n", "[control]");
+}
+
+/* Such a pool is served, and the line told. */
+static void assert_forgiven(const char *text, const char *words)
+{
+    struct pool_conf *conf = parsed(text);
+    assert_non_null(conf->grants.fault);
+    if (strstr(conf->grants.fault, words) == NULL)
+        fail_msg("\"%s\" is not in: %s", words, conf->grants.fault);
+    assert_non_null(strstr(conf->grants.fault, "coffer.conf:"));
+    assert_int_equal(conf->grants.count, 0);
+    assert_int_equal(conf->group_count, 1);
+    pool_conf_destroy(conf);
+}
+
+static void a_wrong_line_of_roles_takes_them_and_nothing_else(void **context)
+{
+    (void)context;
+    assert_forgiven(SMALLEST "[control]\nobserve = alice\n", "observe in [control]: \"alice\" is neither user:NAME nor group:NAME");
+    assert_forgiven(SMALLEST "[control]\noperate = user:\n", "does not name a user");
+    assert_forgiven(SMALLEST "[control]\noperate = group: x\n", "does not name a group");
+    assert_forgiven(SMALLEST "[control]\nkeys = user:4294967295\n", "the largest number");
+    assert_forgiven(SMALLEST "[control]\nkeys = user:99999999999999999999999\n", "the largest number");
+    assert_forgiven(SMALLEST "[control]\nkeys = user:a,,user:b\n", "two commas");
+    assert_forgiven(SMALLEST "[control]\noperator = user:a\n", "operate");
+    assert_forgiven("[control]\nobserve = user:a\nkeys =\n" SMALLEST, "coffer.conf:3: keys has no value");
+    assert_forgiven("[control]\nalice\noperate = user:a\n" SMALLEST, "coffer.conf:2: neither");
+    assert_forgiven("[control]\nmemory = 1G\n" SMALLEST, "does not belong into [control]");
+    assert_refused("[control]\nmemory = 1G\nobserve = x\n" SMALLEST "colour = red\n", "colour");
 }
 
 #define KMIP_HEAD   "[provider kms]\nid = 22222222-2222-4222-8222-222222222222\ntype = kmip\n"
@@ -528,6 +550,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
         cmocka_unit_test(who_may_use_the_control_socket_is_read),
+        cmocka_unit_test(a_wrong_line_of_roles_takes_them_and_nothing_else),
         cmocka_unit_test(what_does_not_go_with_a_kmip_provider_is_refused),
         cmocka_unit_test(a_kmip_provider_has_servers_files_and_a_timeout),
         cmocka_unit_test(nothing_else_is_where_a_key_is_cached),
