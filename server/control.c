@@ -10,7 +10,8 @@
  * `lock` is held for slot changes only, never while a method runs. The mode 0600 of the socket is the first line of
  * defence, set before listen() so that nobody can connect earlier; the peer's user is the second. Where [control] of the conf
  * lets others in, the mode is 0666 and the second line is the only one: one group that the file could belong to would not do
- * for several roles. It is asked anew for each request (server/roles.c). Others never take the last places.
+ * for several roles. It is asked anew for each request (server/roles.c). Others never take the last places, nor one of them those
+ * of all others; who has no role gets none.
  *
  * A crash leaves a dead socket, which the next start replaces.
  */
@@ -147,18 +148,32 @@ static bool answer_lines(struct connection *connection, char *buffer, size_t *fi
     return true;
 }
 
+/* False where the rest of a line does not come in time. Between lines the socket's own time limit counts. */
+static bool rest_comes(int descriptor, uint64_t deadline)
+{
+    struct pollfd wait = {.fd = descriptor, .events = POLLIN};
+    uint64_t now = clock_monotonic();
+    return now < deadline && poll(&wait, 1, (int)((deadline - now) / CLOCK_MILLISECOND) + 1) != 0;
+}
+
 static void serve(struct connection *connection, char *buffer)
 {
     size_t filled = 0;
+    uint64_t deadline = 0;
     for (;;) {
+        if (filled > 0 && !rest_comes(connection->descriptor, deadline))
+            return;
         ssize_t got = recv(connection->descriptor, buffer + filled, RPC_LINE_MAX + 1 - filled, 0);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
             return;
+        bool begins = filled == 0 || memchr(buffer + filled, '\n', (size_t)got) != NULL; /* what is left is a new line */
         filled += (size_t)got;
         if (!answer_lines(connection, buffer, &filled))
             return;
+        if (begins)
+            deadline = clock_monotonic() + CONTROL_LINE_SECONDS * CLOCK_SECOND;
         if (filled > RPC_LINE_MAX) {
             error_explain(ERROR_TOO_LARGE, "a request may have at most %d bytes", RPC_LINE_MAX);
             send_error(connection->descriptor, ERROR_TOO_LARGE);
@@ -210,13 +225,28 @@ static struct connection *slot_find(struct control *control) REQUIRES(control->l
     return free_slot;
 }
 
-/* Whether this peer is one too many: those whom the conf lets in leave room for root and the daemon's user. */
-static bool is_crowded(const struct control *control, const struct peer *peer) REQUIRES(control->lock)
+/* The number of connections that keeps this peer out; 0: it may come in. Those whom the conf lets in leave room for root and the
+ * daemon's user, and for each other. */
+static int crowd_of(const struct control *control, const struct peer *peer) REQUIRES(control->lock)
 {
-    size_t others = 0;
-    for (size_t i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
-        others += control->connections[i].state == CONNECTION_RUNNING && !peer_is_owner(&control->connections[i].peer);
-    return !peer_is_owner(peer) && others >= CONTROL_OTHERS_MAX;
+    int others = 0, own = 0;
+    for (size_t i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
+        const struct connection *connection = &control->connections[i];
+        if (connection->state != CONNECTION_RUNNING || peer_is_owner(&connection->peer))
+            continue;
+        others++;
+        own += connection->peer.uid == peer->uid;
+    }
+    if (peer_is_owner(peer))
+        return 0;
+    return own >= CONTROL_USER_MAX ? own : others >= CONTROL_OTHERS_MAX ? others : 0;
+}
+
+static enum error explain_crowd(const struct control *control, const struct peer *peer) REQUIRES(control->lock)
+{
+    int crowd = crowd_of(control, peer);
+    return error_explain(ERROR_BUSY, "cofferd serves %d control connections%s already: close one",
+                         crowd == 0 ? CONTROL_CONNECTIONS_MAX : crowd, crowd == CONTROL_USER_MAX ? " of your user" : "");
 }
 
 static enum error slot_start(struct connection *slot, struct control *control, int descriptor, const struct peer *peer)
@@ -229,18 +259,23 @@ static enum error slot_start(struct connection *slot, struct control *control, i
     return error;
 }
 
+static enum error place_take(struct control *control, int descriptor, const struct peer *peer)
+{
+    mutex_lock(&control->lock);
+    struct connection *slot = slot_find(control);
+    enum error error = slot == NULL || crowd_of(control, peer) > 0 ? explain_crowd(control, peer)
+                                                                   : slot_start(slot, control, descriptor, peer);
+    mutex_unlock(&control->lock);
+    return error;
+}
+
+/* Who has no role takes no place, but while a name may turn out to be his: its thread waits for that. */
 static enum error connection_start(struct control *control, int descriptor)
 {
     struct peer peer;
     peer_take(descriptor, &peer);
-    mutex_lock(&control->lock);
-    struct connection *slot = slot_find(control);
-    enum error error =
-        slot == NULL || is_crowded(control, &peer)
-            ? error_explain(ERROR_BUSY, "cofferd serves %d control connections already: close one",
-                            slot == NULL ? CONTROL_CONNECTIONS_MAX : CONTROL_OTHERS_MAX)
-            : slot_start(slot, control, descriptor, &peer);
-    mutex_unlock(&control->lock);
+    bool welcome = roles_of(&control->roles, &peer) != 0 || roles_pending(&control->roles) || roles_of(&control->roles, &peer) != 0;
+    enum error error = welcome ? place_take(control, descriptor, &peer) : explain_no_role(control, &peer);
     if (error != ERROR_NONE)
         peer_forget(&peer);
     return error;

@@ -13,6 +13,8 @@
 
 #define CONTROL_CONNECTIONS_MAX 16 /* people and scripts; each has a thread and RPC_LINE_MAX of the arena */
 #define CONTROL_OTHERS_MAX      12 /* of them: root and the user that runs the daemon always find a place */
+#define CONTROL_USER_MAX        3  /* of one of those others: nobody holds the places of all */
+#define CONTROL_LINE_SECONDS    10 /* from the first byte of a request to its last */
 
 struct pool;
 struct control;

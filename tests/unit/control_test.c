@@ -2,6 +2,7 @@
 #include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "server/control.h"
 #include "server/rpc.h"
 #include "tests/unit/control_fake.h"
@@ -309,10 +311,10 @@ static void what_the_conf_says_wrong_lets_nobody_in(void **state)
 }
 
 /* A connection of somebody else: this thread alone is one meanwhile, which the library's seteuid() would not leave it at. */
-static int dial_as_stranger(struct fixture *fixture)
+static int dial_as(struct fixture *fixture, uid_t user)
 {
     assert_int_equal(chmod(fixture->directory, 0755), 0);
-    assert_int_equal(syscall(SYS_setresuid, -1, STRANGER, -1), 0);
+    assert_int_equal(syscall(SYS_setresuid, -1, user, -1), 0);
     int descriptor = dial(fixture->path);
     assert_int_equal(syscall(SYS_setresuid, -1, 0, -1), 0);
     assert_true(descriptor >= 0);
@@ -326,7 +328,7 @@ static void a_line_that_goes_takes_the_role_from_open_connections(void **state)
         skip();
     conf_say(fixture, "[control]\nobserve = user:65001\n");
     start(fixture);
-    int descriptor = dial_as_stranger(fixture);
+    int descriptor = dial_as(fixture, STRANGER);
     assert_int_equal(try_request(descriptor, status_request), 'y');
     assert_int_equal(try_request(descriptor, status_request), 'y');
     conf_say(fixture, "[control]\nobserve = user:1\n");
@@ -336,27 +338,86 @@ static void a_line_that_goes_takes_the_role_from_open_connections(void **state)
     conf_remove(fixture);
 }
 
-static void others_leave_places_to_the_owner(void **state)
+static void assert_busy(struct fixture *fixture, uid_t user, const char *words)
+{
+    char line[1024];
+    int extra = dial_as(fixture, user);
+    assert_true(hear(extra, line, sizeof(line)));
+    assert_non_null(strstr(line, "\"BUSY\""));
+    assert_non_null(strstr(line, words));
+    close(extra);
+}
+
+static void others_leave_places_to_each_other_and_the_owner(void **state)
 {
     struct fixture *fixture = *state;
     int descriptors[CONTROL_OTHERS_MAX];
-    char line[1024];
     if (geteuid() != 0)
         skip();
-    conf_say(fixture, "[control]\nobserve = user:65001\n");
+    conf_say(fixture, "[control]\nobserve = user:65001, user:65002, user:65003, user:65004, user:65005\n");
     start(fixture);
     for (int i = 0; i < CONTROL_OTHERS_MAX; i++) {
-        descriptors[i] = dial_as_stranger(fixture);
+        descriptors[i] = dial_as(fixture, STRANGER + (uid_t)(i / CONTROL_USER_MAX));
         assert_int_equal(try_request(descriptors[i], status_request), 'y');
+        if ((i + 1) % CONTROL_USER_MAX == 0)
+            assert_busy(fixture, STRANGER + (uid_t)(i / CONTROL_USER_MAX), "serves 3 control connections of your user");
     }
-    int extra = dial_as_stranger(fixture);
-    assert_true(hear(extra, line, sizeof(line)));
-    assert_non_null(strstr(line, "\"BUSY\""));
-    close(extra);
+    assert_busy(fixture, 65005, "serves 12 control connections already");
     look(fixture);
     for (int i = 0; i < CONTROL_OTHERS_MAX; i++)
         close(descriptors[i]);
     conf_remove(fixture);
+}
+
+/* Whom no line lets in is told so also where all places are taken: he would have none of them. */
+static void who_has_no_role_takes_no_place(void **state)
+{
+    struct fixture *fixture = *state;
+    int descriptors[CONTROL_CONNECTIONS_MAX];
+    char line[1024];
+    if (geteuid() != 0)
+        skip();
+    conf_say(fixture, "[control]\nobserve = user:1\n");
+    start(fixture);
+    for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
+        descriptors[i] = dial(fixture->path);
+        assert_answers(descriptors[i]);
+    }
+    int extra = dial_as(fixture, STRANGER);
+    assert_true(hear(extra, line, sizeof(line)));
+    assert_non_null(strstr(line, "\"ACCESS\""));
+    close(extra);
+    for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
+        close(descriptors[i]);
+    conf_remove(fixture);
+}
+
+/* The linker puts it in the place of base/clock.c's (--wrap). */
+static atomic_ullong ahead;
+uint64_t __real_clock_monotonic(void);
+uint64_t __wrap_clock_monotonic(void);
+uint64_t __wrap_clock_monotonic(void)
+{
+    return __real_clock_monotonic() + atomic_load(&ahead);
+}
+
+static void a_line_that_comes_byte_by_byte_has_its_time(void **state)
+{
+    struct fixture *fixture = *state;
+    char line[16];
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    assert_answers(descriptor);
+    atomic_fetch_add(&ahead, 2 * CONTROL_LINE_SECONDS * CLOCK_SECOND); /* between lines it does not count */
+    assert_answers(descriptor);
+    say(descriptor, status_request, 1);
+    usleep(50000); /* it is read, and the time begins */
+    atomic_fetch_add(&ahead, CONTROL_LINE_SECONDS * CLOCK_SECOND);
+    say(descriptor, status_request + 1, 1);
+    usleep(50000);
+    (void)!send(descriptor, status_request + 2, sizeof(status_request) - 3, MSG_NOSIGNAL);
+    assert_false(hear(descriptor, line, sizeof(line)));
+    close(descriptor);
 }
 
 static void garbage_is_answered_and_the_connection_goes_on(void **state)
@@ -561,7 +622,9 @@ int main(void)
         TEST(a_socket_is_open_to_others_while_a_line_lets_them_in),
         TEST(what_the_conf_says_wrong_lets_nobody_in),
         TEST(a_line_that_goes_takes_the_role_from_open_connections),
-        TEST(others_leave_places_to_the_owner),
+        TEST(others_leave_places_to_each_other_and_the_owner),
+        TEST(who_has_no_role_takes_no_place),
+        TEST(a_line_that_comes_byte_by_byte_has_its_time),
         TEST(garbage_is_answered_and_the_connection_goes_on),
         TEST(a_line_without_end_is_refused_and_dropped),
         TEST(the_longest_line_is_read),
