@@ -3,8 +3,9 @@
  *
  * The whole file is checked when it is read: an unknown section or key, a key given twice and a value of the wrong kind
  * are ERROR_INVALID, with a sentence that names file, line and key (and, for an unknown one, the nearest known). So the
- * getters cannot fail. (A section may be forgiven its faults: what is in it must not keep anybody from the rest.) Sections may be reopened; their keys count as one section. Lines that begin with ';' or '#' are
- * comments. A conf is immutable: any thread may read it.
+ * getters cannot fail. (A section may be forgiven its faults: what is in it must not keep anybody from the rest.)
+ * Sections may be reopened; their keys count as one section. Lines that begin with ';' or '#' are comments. A conf is
+ * immutable: any thread may read it.
  */
 #ifndef COFFER_BASE_CONF_H
 #define COFFER_BASE_CONF_H
@@ -33,7 +34,7 @@ struct conf_key {
     enum conf_type type;
     const char *const *choices; /* CONF_CHOICE: ends in NULL */
     bool many;                  /* may be given more than once in a section: conf_count, conf_text_at */
-    bool forgiven;              /* a faulty line of its section is left out, and kept for conf_forgiven(): all of a section or none */
+    bool forgiven;              /* a faulty line of its section is left out: conf_forgiven() */
 };
 
 struct conf;

@@ -258,7 +258,8 @@ static enum error no_pair(struct reading *reading)
 /* Whether inih, which ends at the first line that it does not understand, would end at this one. */
 static bool is_pair_or_nothing(const char *line, size_t length)
 {
-    return length == 0 || strchr("#;[\r\n", *line) != NULL || memchr(line, '=', length) != NULL || memchr(line, ':', length) != NULL;
+    return length == 0 || strchr("#;[\r\n", *line) != NULL || memchr(line, '=', length) != NULL ||
+           memchr(line, ':', length) != NULL;
 }
 
 /* inih's source of lines, in fgets's shape. After a fault the text seems to end. */

@@ -10,8 +10,8 @@
  * `lock` is held for slot changes only, never while a method runs. The mode 0600 of the socket is the first line of
  * defence, set before listen() so that nobody can connect earlier; the peer's user is the second. Where [control] of the conf
  * lets others in, the mode is 0666 and the second line is the only one: one group that the file could belong to would not do
- * for several roles. It is asked anew for each request (server/roles.c). Others never take the last places, nor one of them those
- * of all others; who has no role gets none.
+ * for several roles. It is asked anew for each request (server/roles.c). Others never take the last places, nor one of them
+ * those of all others; who has no role gets none.
  *
  * A crash leaves a dead socket, which the next start replaces.
  */
@@ -225,8 +225,8 @@ static struct connection *slot_find(struct control *control) REQUIRES(control->l
     return free_slot;
 }
 
-/* The number of connections that keeps this peer out; 0: it may come in. Those whom the conf lets in leave room for root and the
- * daemon's user, and for each other. */
+/* The number of connections that keeps this peer out; 0: it may come in. Those whom the conf lets in leave room for root and
+ * the daemon's user, and for each other. */
 static int crowd_of(const struct control *control, const struct peer *peer) REQUIRES(control->lock)
 {
     int others = 0, own = 0;
@@ -274,7 +274,8 @@ static enum error connection_start(struct control *control, int descriptor)
 {
     struct peer peer;
     peer_take(descriptor, &peer);
-    bool welcome = roles_of(&control->roles, &peer) != 0 || roles_pending(&control->roles) || roles_of(&control->roles, &peer) != 0;
+    bool welcome = roles_of(&control->roles, &peer) != 0 || roles_pending(&control->roles) ||
+                   roles_of(&control->roles, &peer) != 0; /* the answer may have come between the two */
     enum error error = welcome ? place_take(control, descriptor, &peer) : explain_no_role(control, &peer);
     if (error != ERROR_NONE)
         peer_forget(&peer);

@@ -1,6 +1,6 @@
 /*
  * Who may open the files of a pool. Its directory, conf, witness, sockets, key files and files that are disks are for
- * their owner only; wider ones are told with the command that closes them. (Reading a wide key file is refused where it
+ * their owner only, but for the control socket while [control] of the conf lets others in (server/control.c); wider ones are told with the command that closes them. (Reading a wide key file is refused where it
  * is read: crypto/provider_native.c.)
  */
 #ifndef COFFER_SERVER_MODES_H

@@ -50,10 +50,11 @@ static const char pool_settings[] = "\n"
                                     "\n"
                                     "[control]\n"
                                     "# Who beside root and the user of cofferd may look, change disks, change keys: user:NAME,\n"
-                                    "# group:NAME, by numbers too. They need a control socket elsewhere: this directory is closed.\n"
-                                    "#observe =\n"
-                                    "#operate =\n"
-                                    "#keys =\n";
+                                    "# group:NAME, by numbers too. By default nobody: these lines are examples. They need a control\n"
+                                    "# socket elsewhere: this directory is closed.\n"
+                                    "#observe = group:NAME\n"
+                                    "#operate = group:NAME\n"
+                                    "#keys = user:NAME\n";
 
 static void put_uuid(FILE *out, const char *name, struct uuid uuid)
 {

@@ -26,7 +26,8 @@ struct pool_conf_grants {
 
 struct conf;
 
-/* A wrong line is no error but a `fault`: no disk stays away for it. What was taken before a failure is freed as well (conf_grants_free). */
+/* A wrong line is no error but a `fault`: no disk stays away for it. What was taken before a failure is freed as well
+ * (conf_grants_free). */
 enum error conf_grants_take(const struct conf *conf, struct pool_conf_grants *grants) CHECKED;
 void conf_grants_free(struct pool_conf_grants *grants);
 /* "observe", "operate" or "keys": the key of the conf and the name of the role. */

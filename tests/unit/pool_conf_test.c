@@ -123,7 +123,8 @@ static void assert_forgiven(const char *text, const char *words)
 static void a_wrong_line_of_roles_takes_them_and_nothing_else(void **context)
 {
     (void)context;
-    assert_forgiven(SMALLEST "[control]\nobserve = alice\n", "observe in [control]: \"alice\" is neither user:NAME nor group:NAME");
+    assert_forgiven(SMALLEST "[control]\nobserve = alice\n",
+                    "observe in [control]: \"alice\" is neither user:NAME nor group:NAME");
     assert_forgiven(SMALLEST "[control]\noperate = user:\n", "does not name a user");
     assert_forgiven(SMALLEST "[control]\noperate = group: x\n", "does not name a group");
     assert_forgiven(SMALLEST "[control]\nkeys = user:4294967295\n", "the largest number");
@@ -419,6 +420,26 @@ static void the_way_to_a_tpm_is_read_and_written(void **context)
     }
 }
 
+/* A setting that is written as a comment is one that can be had by taking its '#' away. */
+static void uncommented(char *text)
+{
+    char *out = text, *line = text;
+    for (char *next = text; next != NULL; line = next) {
+        next = strchr(line, '\n');
+        next = next == NULL ? NULL : next + 1;
+        size_t name = *line == '#' ? strspn(line + 1, "abcdefghijklmnopqrstuvwxyz-") : 0;
+        bool setting = name > 0 && strncmp(line + 1 + name, " =", 2) == 0;
+        size_t size = (next == NULL ? strlen(line) : (size_t)(next - line)) - setting;
+        memmove(out, line + setting, size);
+        out += size;
+    }
+    *out = '\0';
+    struct pool_conf *conf = parsed(text);
+    assert_null(conf->grants.fault);
+    assert_int_equal(conf->grants.count, 3);
+    pool_conf_destroy(conf);
+}
+
 static void composed(bool encrypted, size_t devices)
 {
     struct provider_config provider = {
@@ -458,6 +479,7 @@ static void composed(bool encrypted, size_t devices)
     if (encrypted)
         assert_true(uuid_equal(conf->provider->id, provider.id));
     pool_conf_destroy(conf);
+    uncommented(text);
 }
 
 static void what_is_composed_reads_back(void **context)
@@ -523,6 +545,48 @@ static void the_example_of_the_manual_is_a_conf(void **context)
     pool_conf_destroy(conf);
 }
 
+/* The whole of a conf in whose place a part stands in the text. */
+static void assert_part(const char *part)
+{
+    AUTO_FREE char *text = NULL;
+    const char *rest = strstr(part, "seal =") == NULL ? SMALLEST : "[pool]\n" POOL "provider = native\n"
+                       "[provider native]\nid = 22222222-2222-4222-8222-222222222222\ntype = native\n" GROUP;
+    assert_true(asprintf(&text, "%s%s", rest, part) > 0);
+    struct pool_conf *conf = parsed(text);
+    if (conf->grants.fault != NULL)
+        fail_msg("%s", conf->grants.fault);
+    assert_true(conf->grants.count == (strstr(part, "[control]") == NULL ? 0 : 4));
+    pool_conf_destroy(conf);
+}
+
+/* Blocks that begin with a section. */
+static void the_parts_of_a_conf_in_the_guide_can_be_copied(void **context)
+{
+    (void)context;
+    char line[1024], part[4096] = "";
+    bool block = false, ours = false;
+    int parts = 0;
+    FILE *guide = fopen(GUIDE, "re");
+    assert_non_null(guide);
+    while (fgets(line, sizeof line, guide)) {
+        bool fence = strncmp(line, "```", 3) == 0;
+        if (fence && ours) {
+            assert_part(part);
+            parts++;
+        }
+        if (block && !fence && part[0] == '\0')
+            ours = line[0] == '[';
+        ours = ours && !fence;
+        block = block != fence;
+        if (fence)
+            part[0] = '\0';
+        else if (block && strlen(part) + strlen(line) < sizeof part)
+            memcpy(part + strlen(part), line, strlen(line) + 1);
+    }
+    fclose(guide);
+    assert_int_equal(parts, 3);
+}
+
 static void what_the_manual_says_of_each_key_is_true(void **context)
 {
     (void)context;
@@ -565,6 +629,7 @@ int main(void)
         cmocka_unit_test(what_is_composed_reads_back),
         cmocka_unit_test(paths_that_a_conf_cannot_hold_are_known),
         cmocka_unit_test(the_example_of_the_manual_is_a_conf),
+        cmocka_unit_test(the_parts_of_a_conf_in_the_guide_can_be_copied),
         cmocka_unit_test(what_the_manual_says_of_each_key_is_true),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
