@@ -196,7 +196,7 @@ static enum error parameters_check(const struct method *method, const json_t *pa
 
 static const char *role_name(enum role role)
 {
-    return pool_role_name(role == ROLE_KEYS ? POOL_ROLE_KEYS : role == ROLE_OPERATE ? POOL_ROLE_OPERATE : POOL_ROLE_OBSERVE);
+    return pool_role_name((enum pool_role)__builtin_ctz(role));
 }
 
 /* Finds and runs; *code tells what a failure is called on the wire. */

@@ -12,11 +12,13 @@
 #include "base/error.h"
 #include "base/thread.h"
 #include "engine/coffer.h"
+#include "engine/pool/conf_grants.h"
 
+/* Those of the conf, as bits of a set. */
 enum role {
-    ROLE_OBSERVE = 1, /* looks */
-    ROLE_OPERATE = 2, /* changes objects */
-    ROLE_KEYS = 4,    /* unlocks, locks, changes keys */
+    ROLE_OBSERVE = 1 << POOL_ROLE_OBSERVE, /* looks */
+    ROLE_OPERATE = 1 << POOL_ROLE_OPERATE, /* changes objects */
+    ROLE_KEYS = 1 << POOL_ROLE_KEYS,       /* unlocks, locks, changes keys */
     ROLE_ALL = ROLE_OBSERVE | ROLE_OPERATE | ROLE_KEYS,
 };
 

@@ -36,10 +36,6 @@
 #define ENTRY_SIZE_MAX   (1u << 20) /* a group of many members; beyond it, a directory service has gone mad */
 #define GROUPS_FIRST     32
 
-_Static_assert(ROLE_OBSERVE == 1 << POOL_ROLE_OBSERVE && ROLE_OPERATE == 1 << POOL_ROLE_OPERATE &&
-                   ROLE_KEYS == 1 << POOL_ROLE_KEYS,
-               "roles have the same numbers in the conf and in the table of methods");
-
 /* ---- the other end ------------------------------------------------------------------------------------------------ */
 
 /* Who has groups that cannot be told has none. */
