@@ -98,6 +98,7 @@ struct pool_open_options {
     bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
     bool repair;               /* the repair: the journal ends where it is damaged, merges run where it asks for one */
     struct evidence *evidence; /* the repair's look: what it would let go of is gathered there; else NULL */
+    const struct evidence_end *journal_end; /* the repair: where its look saw the journal end; else NULL */
     bool discard_evidence;     /* pool_repair(): that is not kept, */
     const char *evidence_directory; /* or kept there. NULL: in the pool directory */
     uint64_t memory;           /* 0: the conf's */

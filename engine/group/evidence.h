@@ -16,10 +16,19 @@ struct evidence_piece {
     uint64_t offset, length; /* bytes */
 };
 
+/* Where a replay ended. */
+struct evidence_end {
+    bool known;
+    bool cut;        /* before what was flushed */
+    uint32_t block;  /* of the segment */
+    uint64_t serial; /* of it */
+    uint64_t last_sequence;
+};
+
 struct evidence {
     struct evidence_piece *pieces;
     size_t count, capacity;
-    bool cut;        /* the journal ends before what was flushed */
+    struct evidence_end end;
     bool incomplete; /* there was no memory for all of it */
 };
 

@@ -45,6 +45,7 @@ struct view;
 struct group_repair;
 struct moved;
 struct evidence;
+struct evidence_end;
 
 #define SCRATCH_BYTES (1u << 20)
 #define CHANGES_BYTES (5u << 20) /* of the merge's list of changes, and of what it adds */
@@ -63,6 +64,7 @@ struct group_config {
     int recompress;            /* level of zstd for what LZ4 compressed, while nobody writes; 0: none */
     bool cut_journal;          /* what is damaged ends it, and is told (repair) */
     struct evidence *evidence; /* what follows the cut goes onto it; NULL: nothing is gathered */
+    const struct evidence_end *journal_end; /* replay ends there or fails (repair); NULL: anywhere */
     /* Called by the merge after a checkpoint is durable: what the witness may now have seen. May be NULL. */
     void (*published)(void *context, uint64_t checkpoint, uint64_t sequence);
     void *context;

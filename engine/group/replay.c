@@ -65,9 +65,12 @@ static enum error walk(struct replay *replay)
         error = replay_damage(replay, durable);
         if (!replay->group->config.cut_journal)
             return error;
+        TRY(replay_end_agree(replay, true));
         replay_evidence(replay);
         if (replay->group->config.read_only) /* the repair's look, which comes first */
             message(MESSAGE_ERROR, "%s: what precedes is kept, what follows is given up (--repair)", error_sentence(error));
+    } else {
+        TRY(replay_end_agree(replay, false));
     }
     return replay_room_check(replay);
 }

@@ -67,6 +67,8 @@ static inline bool replay_has_more(const struct replay *replay)
 enum error replay_durable_behind(struct replay *replay, uint64_t *durable) CHECKED;
 /* The journal ends before a `durable` sequence: says what is lost. ERROR_CORRUPT. */
 enum error replay_damage(struct replay *replay, uint64_t durable);
+/* The end is noted for the repair; in it, one that is not the look's is ERROR_CORRUPT. */
+enum error replay_end_agree(const struct replay *replay, bool cut) CHECKED;
 /* Of a journal that is cut: all that may hold something of what follows, onto the group's list. */
 void replay_evidence(struct replay *replay);
 

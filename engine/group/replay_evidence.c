@@ -5,6 +5,9 @@
  *
  * Too much is no harm: slots that were prepared ahead and hold nothing, or were named and hold something else, are among it.
  * Serials rise along the chain, so what older lives left is not. Only read: a crash is harmless.
+ *
+ * The repair's look and the repair itself each replay, and what a disk gives may change between them. What was kept belongs to
+ * the look's end alone, so the repair goes on from no other.
  */
 #include "engine/group/evidence.h"
 #include "engine/group/replay_chain.h"
@@ -25,13 +28,29 @@ static void named_add(struct replay *replay, const struct place *place)
         slot_add(replay, place->device, place->slot);
 }
 
+enum error replay_end_agree(const struct replay *replay, bool cut)
+{
+    const struct group *group = replay->group;
+    const struct evidence_end *look = group->config.journal_end;
+    struct evidence_end end = {true, cut, replay->place.offset, replay->place.serial, replay->last_sequence};
+    if (group->config.evidence)
+        group->config.evidence->end = end;
+    if (!look || (look->known && look->cut == end.cut && look->block == end.block && look->serial == end.serial &&
+                  look->last_sequence == end.last_sequence))
+        return ERROR_NONE;
+    return error_explain(ERROR_CORRUPT,
+                         "group %s: the journal ends at segment %llu, block %u, and a moment ago it did not: a disk gives other "
+                         "bytes than before, or somebody writes to it. The journal was not cut; find out which, then type it "
+                         "again",
+                         group_name(group), (unsigned long long)end.serial, end.block);
+}
+
 void replay_evidence(struct replay *replay)
 {
     struct group *group = replay->group;
     struct segments *segments = &group->segments;
     if (!group->config.evidence)
         return;
-    group->config.evidence->cut = true;
     slot_add(replay, replay->place.device, replay->place.slot);
     for (uint32_t i = 0; i < segments->count; i++) {
         const struct segment *known = &segments->table[i];

@@ -109,6 +109,7 @@ static enum error group_begin(struct opening *opening)
         .by_hand = pool->options.repair,
         .cut_journal = pool->options.repair,
         .evidence = pool->options.evidence,
+        .journal_end = pool->options.journal_end,
         .published = published,
         .context = pool,
     };

@@ -1,7 +1,7 @@
 /*
  * pool_repair(), from end to end: superblocks (opening.c) -> check: without damage that is all -> keep what is going to be
  * let go of (evidence_file.c) -> open for writing; a journal that is damaged ends where it is, and what follows is named and
- * given up -> publish what the journal had -> check, which gathers what can be made anew (check_repair.c) -> one merge that
+ * given up, at the same place or not at all -> publish what the journal had -> check, which gathers what can be made anew (check_repair.c) -> one merge that
  * begins with that (group/repair.c) -> close.
  *
  * Offline: no volume is open, the catalog's thread does not run, merges run only where asked. All goes into free space and
@@ -81,7 +81,7 @@ static enum error keep(struct check *check, void *context)
 
 /* A pool without damage is not written. One whose journal is damaged opens for this as it will for the repair. */
 static enum error damage_look(const char *directory, const struct pool_open_options *options, struct pool_repair_report *kept,
-                              bool *damaged)
+                              bool *damaged, struct evidence_end *end)
 {
     struct pool_open_options mine = *options;
     struct evidence evidence = {0};
@@ -90,8 +90,9 @@ static enum error damage_look(const char *directory, const struct pool_open_opti
     mine.repair = true;
     mine.evidence = &evidence;
     enum error error = check_opened(directory, &mine, &silent, &report, keep, &look);
-    *damaged = error == ERROR_CORRUPT || (!error && (evidence.cut || report.errors));
+    *damaged = error == ERROR_CORRUPT || (!error && (evidence.end.cut || report.errors));
     bool unsaved = evidence.count > 0 && !look.saved;
+    *end = evidence.end;
     evidence_forget(&evidence);
     return error == ERROR_CORRUPT && !unsaved ? ERROR_NONE : error;
 }
@@ -112,6 +113,7 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
 {
     struct pool_open_options mine = *options;
     AUTO_FREE struct pool_repair_report *own = memory_zeroed(1, sizeof *own);
+    struct evidence_end end;
     struct pool *pool;
     bool damaged;
     if (!own)
@@ -120,7 +122,7 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
         report = own;
     *report = (struct pool_repair_report){0};
     TRY(pool_repair_superblocks(directory, options, report));
-    TRY(damage_look(directory, options, report, &damaged));
+    TRY(damage_look(directory, options, report, &damaged, &end));
     if (!damaged)
         return ERROR_NONE;
     mine.read_only = false;
@@ -128,6 +130,7 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
     mine.no_index = true;
     mine.no_catalog = true;
     mine.repair = true;
+    mine.journal_end = &end;
     TRY(pool_open(directory, &mine, &pool));
     enum error error = pool_mend(pool, &mine);
     enum error closed = pool_close(pool);

@@ -109,6 +109,7 @@ static inline struct kept stored_take(const char *name, uint64_t block)
 struct cut_journal {
     struct kept rows[64]; /* the damaged append, and one block of each round behind it */
     size_t count;
+    struct spot good; /* of the append in front of the damaged one */
 };
 
 #define CUT_ROUND_BLOCKS 60
@@ -123,7 +124,9 @@ static inline void cut_journal_make(struct cut_journal *journal, struct truth *t
     write_block("one", (CUT_GOOD_BLOCK + 1) * COFFER_BLOCK, 51);
     assert_fine(group_sync(pool->group));
     struct map_entry entry = entry_of("one", CUT_GOOD_BLOCK + 1);
+    struct map_entry good = entry_of("one", CUT_GOOD_BLOCK);
     struct spot spot = address_spot(entry_serial(entry), entry_offset(entry) / BLOCK_GRAINS * BLOCK_GRAINS);
+    journal->good = address_spot(entry_serial(good), entry_offset(good) / BLOCK_GRAINS * BLOCK_GRAINS);
     for (unsigned round = 0; round < rounds; round++) {
         uint64_t first = round * CUT_ROUND_BLOCKS % (truth->blocks - CUT_ROUND_BLOCKS);
         truth_write(truth, first, CUT_ROUND_BLOCKS, (UINT64_C(1) << 42) + round * 1000);

@@ -165,6 +165,37 @@ static void without_room_nothing_is_changed(void **context)
     kept_free(&journal);
 }
 
+struct turning {
+    struct spot spot;
+    unsigned opens, turns_at;
+};
+
+static enum error open_turning(const char *path, unsigned flags, void *context, struct device **device)
+{
+    struct turning *turning = context;
+    if (++turning->opens == turning->turns_at)
+        flip(&turning->spot);
+    return device_open_file(path, flags, device);
+}
+
+/* The repair opens the device for its superblocks, for its look, and for what it writes. */
+static void a_journal_that_changes_behind_the_look_is_not_cut(void **context)
+{
+    struct cut_journal journal;
+    (void)context;
+    cut_make(&journal, 3);
+    struct turning turning = {.spot = journal.good, .turns_at = 3};
+    struct pool_open_options options = {.open_device = open_turning, .open_device_context = &turning};
+    assert_refused(repair_with(options), ERROR_CORRUPT, "a moment ago it did not");
+    assert_int_equal(turning.opens, 3);
+    assert_int_equal(left_on_device(&journal), journal.count);
+    flip(&journal.good);
+    assert_fine(repair());
+    all_is_kept(fixture_directory, &journal);
+    assert_clean();
+    kept_free(&journal);
+}
+
 static void what_may_go_is_not_kept(void **context)
 {
     struct cut_journal journal;
@@ -212,6 +243,7 @@ int main(void)
         TEST(a_damaged_unit_stays_and_a_damaged_copy_is_kept),
         TEST(a_damaged_record_and_superblock_are_kept),
         TEST(without_room_nothing_is_changed),
+        TEST(a_journal_that_changes_behind_the_look_is_not_cut),
         TEST(what_may_go_is_not_kept),
         TEST(a_whole_pool_leaves_no_file),
     };
