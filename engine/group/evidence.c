@@ -4,6 +4,7 @@
 #include "engine/group/evidence.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/order.h"
@@ -35,7 +36,9 @@ void evidence_add(struct evidence *evidence, uint32_t device, uint64_t offset, u
 static int piece_order(const void *a, const void *b)
 {
     const struct evidence_piece *x = a, *y = b;
-    return x->device != y->device ? order_of(x->device, y->device) : order_of(x->offset, y->offset);
+    if (x->device != y->device)
+        return order_of(x->device, y->device);
+    return x->offset != y->offset ? order_of(x->offset, y->offset) : strcmp(x->what, y->what);
 }
 
 void evidence_order(struct evidence *evidence)
@@ -45,7 +48,8 @@ void evidence_order(struct evidence *evidence)
         qsort(evidence->pieces, evidence->count, sizeof *evidence->pieces, piece_order);
     for (size_t i = 0; i < evidence->count; i++) {
         struct evidence_piece piece = evidence->pieces[i], *last = kept ? &evidence->pieces[kept - 1] : NULL;
-        if (!last || last->device != piece.device || last->offset + last->length < piece.offset)
+        if (!last || last->device != piece.device || last->offset + last->length < piece.offset ||
+            strcmp(last->what, piece.what) != 0)
             evidence->pieces[kept++] = piece;
         else
             last->length = MAX(last->length, piece.offset + piece.length - last->offset);

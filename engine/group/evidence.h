@@ -34,7 +34,7 @@ struct evidence {
 
 /* Rounded to whole blocks. Nothing where `evidence` is NULL. */
 void evidence_add(struct evidence *evidence, uint32_t device, uint64_t offset, uint64_t length, const char *what);
-/* By device and offset; what touches or overlaps becomes one piece. */
+/* By device and offset; what touches or overlaps, and is the same, becomes one piece. */
 void evidence_order(struct evidence *evidence);
 void evidence_forget(struct evidence *evidence);
 

@@ -284,7 +284,7 @@ enum error evidence_save(struct evidence *evidence, const struct evidence_source
                          const struct pool_open_options *options, struct pool_repair_report *report)
 {
     evidence_order(evidence);
-    if (evidence->count == 0)
+    if (evidence->count == 0 && !evidence->incomplete)
         return ERROR_NONE;
     ASSERT(report->kept_count < EVIDENCE_FILES_MAX);
     if (options->discard_evidence) {

@@ -91,7 +91,7 @@ static enum error damage_look(const char *directory, const struct pool_open_opti
     mine.evidence = &evidence;
     enum error error = check_opened(directory, &mine, &silent, &report, keep, &look);
     *damaged = error == ERROR_CORRUPT || (!error && (evidence.end.cut || report.errors));
-    bool unsaved = evidence.count > 0 && !look.saved;
+    bool unsaved = (evidence.count > 0 || evidence.incomplete) && !look.saved;
     *end = evidence.end;
     evidence_forget(&evidence);
     return error == ERROR_CORRUPT && !unsaved ? ERROR_NONE : error;

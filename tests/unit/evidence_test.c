@@ -211,6 +211,37 @@ static void what_may_go_is_not_kept(void **context)
     kept_free(&journal);
 }
 
+/* There was no memory for the first piece. */
+static void a_list_without_memory_is_not_an_empty_one(void **context)
+{
+    struct evidence none = {0}, unknown = {.incomplete = true};
+    const struct evidence_source source = {.directory = fixture_directory};
+    struct pool_open_options options = {0};
+    (void)context;
+    assert_fine(evidence_save(&none, &source, &options, kept));
+    assert_int_equal(evidence_save(&unknown, &source, &options, kept), ERROR_NO_MEMORY);
+    options.discard_evidence = true;
+    assert_fine(evidence_save(&unknown, &source, &options, kept));
+}
+
+static void pieces_that_touch_keep_their_words(void **context)
+{
+    static const uint64_t places[][2] = {{0, 1}, {1, 1}, {2, 2}, {3, 2}, {9, 1}};
+    static const char *const words[] = {"superblock", "superblock", "record", "record", "record"};
+    struct evidence evidence = {0};
+    (void)context;
+    for (size_t i = COUNT_OF(places); i-- > 0;)
+        evidence_add(&evidence, 0, places[i][0] * BLOCK_SIZE, places[i][1] * BLOCK_SIZE, words[i]);
+    evidence_order(&evidence);
+    assert_int_equal(evidence.count, 3);
+    assert_int_equal(evidence.pieces[0].length, 2 * BLOCK_SIZE);
+    assert_string_equal(evidence.pieces[0].what, "superblock");
+    assert_int_equal(evidence.pieces[1].offset, 2 * BLOCK_SIZE);
+    assert_int_equal(evidence.pieces[1].length, 3 * BLOCK_SIZE);
+    assert_string_equal(evidence.pieces[1].what, "record");
+    evidence_forget(&evidence);
+}
+
 static void a_whole_pool_leaves_no_file(void **context)
 {
     (void)context;
@@ -245,6 +276,8 @@ int main(void)
         TEST(without_room_nothing_is_changed),
         TEST(a_journal_that_changes_behind_the_look_is_not_cut),
         TEST(what_may_go_is_not_kept),
+        TEST(a_list_without_memory_is_not_an_empty_one),
+        TEST(pieces_that_touch_keep_their_words),
         TEST(a_whole_pool_leaves_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
