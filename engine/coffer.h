@@ -91,8 +91,7 @@ struct pool_open_options {
     size_t passphrase_size;
     const uint8_t *key;        /* the provider's key itself, from a backup (32 bytes): the provider is not asked; or NULL */
     bool read_only;            /* shared locks, nothing written (check, dump) */
-    bool start_locked;         /* where the key is not there, cannot be used or is a wrong one, open locked instead of
-                                * failing; what is wrong with the disks fails all the same */
+    bool start_locked;         /* locked where the key is absent, wrong or cannot be used; what is wrong with disks fails */
     bool accept_rollback;
     bool no_index;             /* bench: fingerprint everything, look nothing up */
     bool no_catalog;           /* the checker: objects are not read; it does that, and goes on where it fails */
@@ -107,10 +106,9 @@ struct pool_open_options {
     void *open_device_context;
 };
 
-/* Of the conf: ERROR_NOT_FOUND, ERROR_INVALID, ERROR_UNSUPPORTED. Of the key: ERROR_KEY_ABSENT, ERROR_ACCESS,
- * ERROR_WRONG_KEY, ERROR_LOCKED (a passphrase is needed). Of devices and witness: ERROR_NOT_FOUND, ERROR_IN_USE,
- * ERROR_FOREIGN, ERROR_FORGED, ERROR_CORRUPT, ERROR_ROLLED_BACK, ERROR_NEWER_FORMAT, ERROR_IO. ERROR_TOO_LARGE: `memory`
- * is too small. */
+/* Of the conf: ERROR_NOT_FOUND, ERROR_INVALID, ERROR_UNSUPPORTED. Of the key: ERROR_KEY_ABSENT, ERROR_ACCESS, ERROR_WRONG_KEY,
+ * ERROR_LOCKED (a passphrase is needed). Of devices and witness: ERROR_NOT_FOUND, ERROR_IN_USE, ERROR_FOREIGN, ERROR_FORGED,
+ * ERROR_CORRUPT, ERROR_ROLLED_BACK, ERROR_NEWER_FORMAT, ERROR_IO. ERROR_TOO_LARGE: `memory` is too small. */
 enum error pool_open(const char *directory, const struct pool_open_options *options, struct pool **pool) CHECKED;
 /* Flushes, publishes a checkpoint and writes the witness; every volume must be closed before. The pool is gone in any case;
  * ERROR_FENCED, ERROR_IO: what no flush covered may be lost. */
@@ -121,7 +119,7 @@ enum error pool_close(struct pool *pool) CHECKED;
  * done, and what was given up, is a message; what it would let go of is kept in a file first (pool/evidence_file.c). Without
  * damage nothing is written. Needs as long as two checks. *report, or NULL, is also of a repair that failed. Errors as those of
  * pool_open(); ERROR_CORRUPT: there is damage that it cannot mend; ERROR_NO_SPACE: also where that file finds no room. */
-#define EVIDENCE_PREFIX "evidence-" /* and 16 digits, in the pool directory */
+#define EVIDENCE_PREFIX "evidence-" /* and 16 digits, perhaps -2 to -9, in the pool directory */
 enum { EVIDENCE_PATH_MAX = 4096, EVIDENCE_FILES_MAX = 2 /* of the superblocks; of all else */ };
 struct pool_repair_report {
     struct pool_evidence {

@@ -7,7 +7,8 @@
  * of it; nothing of Coffer reads it.
  *
  * Its name is a hash of places and bytes, so that a repair that was cut off and is begun again finds what it kept, and makes no
- * other. The devices are read twice, for the name and for the file, since what is kept may be larger than memory.
+ * other. A file under that name counts if it is the same to the byte, since others may be able to write to the directory; else the
+ * next name is taken. The devices are read twice, for the name and for the file, since what is kept may be larger than memory.
  *
  * Invariant: when evidence_save() returns, the file is durable under its name; only then does the repair write. A crash before
  * leaves the devices as they are and no file. One thread, no locks but those that the repair has on the devices.
@@ -23,6 +24,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -36,6 +38,7 @@
 #define WINDOW        (1u << 20)  /* read at once */
 #define UNREAD_BLOCKS 64u         /* of a window that are tried one by one: a dead stretch of a disk takes seconds for each */
 #define NAME_BYTES    8
+#define NAMES_MAX     9u          /* HASH, HASH-2, and so on */
 
 _Atomic uint64_t evidence_room = UINT64_MAX;
 
@@ -47,6 +50,8 @@ struct keeping {
     uint64_t bytes;          /* but for zeros */
     EVP_MD_CTX *hash;        /* NULL in the second reading */
     int file;                /* -1 in the first */
+    int known;               /* one that is compared instead, or -1 */
+    bool differs;
     const char *path;
     uint64_t head;           /* bytes of the line in front */
 };
@@ -79,11 +84,23 @@ static enum error bytes_write(const struct keeping *keeping, const void *bytes, 
     return ERROR_NONE;
 }
 
+static void bytes_compare(struct keeping *keeping, const void *bytes, size_t size, uint64_t at)
+{
+    uint8_t found[DEVICE_BLOCK];
+    for (size_t done = 0; done < size && !keeping->differs; done += DEVICE_BLOCK) {
+        size_t part = MIN(size - done, sizeof found);
+        keeping->differs = pread(keeping->known, found, part, (off_t)(at + done)) != (ssize_t)part ||
+                           memcmp(found, (const uint8_t *)bytes + done, part) != 0;
+    }
+}
+
 /* Block by block, so that zeros stay holes. */
 static enum error window_take(struct keeping *keeping, size_t size, uint64_t at)
 {
     if (keeping->hash && EVP_DigestUpdate(keeping->hash, keeping->window, size) != 1)
         return ERROR_NO_MEMORY;
+    if (keeping->known >= 0)
+        bytes_compare(keeping, keeping->window, size, at);
     for (size_t i = 0; i < size; i += DEVICE_BLOCK) {
         if (memory_is_zero(keeping->window + i, DEVICE_BLOCK))
             continue;
@@ -161,7 +178,8 @@ static char *head_make(const struct keeping *keeping, const uint64_t *unread)
     return text;
 }
 
-static enum error head_write(const struct keeping *keeping)
+/* Into the file, or against the one that is known. */
+static enum error head_write(struct keeping *keeping)
 {
     AUTO_FREE char *text = head_make(keeping, keeping->unread);
     AUTO_FREE char *line = malloc(keeping->head);
@@ -171,7 +189,10 @@ static enum error head_write(const struct keeping *keeping)
     memset(line, ' ', keeping->head);
     memcpy(line, text, strlen(text));
     line[keeping->head - 1] = '\n';
-    return bytes_write(keeping, line, keeping->head, 0);
+    if (keeping->known < 0)
+        return bytes_write(keeping, line, keeping->head, 0);
+    bytes_compare(keeping, line, keeping->head, 0);
+    return ERROR_NONE;
 }
 
 static enum error head_measure(struct keeping *keeping)
@@ -185,15 +206,20 @@ static enum error head_measure(struct keeping *keeping)
 
 /* ---- the file --------------------------------------------------------------------------------------------------------- */
 
+static uint64_t size_of(const struct keeping *keeping)
+{
+    uint64_t size = keeping->head;
+    for (size_t i = 0; i < keeping->evidence->count; i++)
+        size += keeping->evidence->pieces[i].length;
+    return size;
+}
+
 static enum error fill(int descriptor, const char *path, void *context)
 {
     struct keeping *keeping = context;
-    uint64_t size = keeping->head;
     keeping->file = descriptor;
     keeping->path = path;
-    for (size_t i = 0; i < keeping->evidence->count; i++)
-        size += keeping->evidence->pieces[i].length;
-    if (ftruncate(descriptor, (off_t)size) != 0)
+    if (ftruncate(descriptor, (off_t)size_of(keeping)) != 0)
         return error_from_errno(errno, "set the size of %s", path);
     TRY(pieces_take(keeping));
     return head_write(keeping);
@@ -234,6 +260,59 @@ static enum error name_make(struct keeping *keeping, const char *directory, char
     return length < EVIDENCE_PATH_MAX ? ERROR_NONE : error_explain(ERROR_TOO_LARGE, "the name of %s is too long", directory);
 }
 
+static bool is_ours(const struct stat *file, const struct stat *directory)
+{
+    return S_ISREG(file->st_mode) && (file->st_uid == 0 || file->st_uid == geteuid() || file->st_uid == directory->st_uid);
+}
+
+static enum error known_compare(struct keeping *keeping, int descriptor)
+{
+    keeping->known = descriptor;
+    keeping->differs = false;
+    enum error error = pieces_take(keeping);
+    if (!error)
+        error = head_write(keeping);
+    keeping->known = -1;
+    return error;
+}
+
+/* ERROR_NOT_FOUND: the name is free. ERROR_EXISTS: something else has it. */
+static enum error known_look(struct keeping *keeping, const char *directory, const char *path)
+{
+    struct stat file, parent;
+    int descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (descriptor < 0)
+        return errno == ENOENT ? ERROR_NOT_FOUND : ERROR_EXISTS;
+    enum error error = ERROR_EXISTS;
+    if (fstat(descriptor, &file) == 0 && stat(directory, &parent) == 0 && is_ours(&file, &parent) &&
+        (uint64_t)file.st_size == size_of(keeping)) {
+        error = known_compare(keeping, descriptor);
+        if (!error && keeping->differs)
+            error = ERROR_EXISTS;
+        if (!error && fsync(descriptor) != 0)
+            error = error_from_errno(errno, "sync %s", path);
+    }
+    close(descriptor);
+    return error;
+}
+
+/* The first name that is free, or has the same. `path` is that of the first. */
+static enum error name_choose(struct keeping *keeping, const char *directory, char path[EVIDENCE_PATH_MAX], bool *known)
+{
+    size_t length = strlen(path);
+    for (unsigned n = 1; n <= NAMES_MAX; n++) {
+        if (n > 1 && (size_t)snprintf(path + length, EVIDENCE_PATH_MAX - length, "-%u", n) >= EVIDENCE_PATH_MAX - length)
+            return error_explain(ERROR_TOO_LARGE, "the name of %s is too long", directory);
+        enum error error = known_look(keeping, directory, path);
+        *known = !error;
+        if (error != ERROR_EXISTS)
+            return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
+        message(MESSAGE_WARNING, "%s is there, and is not what this repair would keep under that name: it is left alone", path);
+    }
+    return error_explain(ERROR_EXISTS, "%s and all names before it are taken, and nothing was changed: look who puts such files "
+                                       "there, or name another directory (--evidence DIR)", path);
+}
+
 static enum error say(const struct pool_evidence *kept, size_t pieces, bool anew)
 {
     AUTO_FREE char *word = shell_quote(kept->path);
@@ -257,19 +336,19 @@ static enum error keep(struct keeping *keeping, const char *directory, struct po
     TRY(name_make(keeping, directory, kept.path));
     EVP_MD_CTX_free(keeping->hash);
     keeping->hash = NULL;
-    bool known = access(kept.path, F_OK) == 0;
+    bool known;
+    TRY(name_choose(keeping, directory, kept.path, &known));
     if (!known && !has_room(keeping, directory))
         return no_room(keeping, directory);
-    enum error error = known ? ERROR_EXISTS : file_create_filled(kept.path, fill, keeping);
+    enum error error = known ? ERROR_NONE : file_create_filled(kept.path, fill, keeping);
     if (error == ERROR_NO_SPACE)
         return no_room(keeping, directory);
-    if (error && error != ERROR_EXISTS)
-        return error;
+    TRY(error);
     kept.bytes = keeping->bytes;
     for (size_t i = 0; i < keeping->evidence->count; i++)
         kept.unread += keeping->unread[i];
     report->kept[report->kept_count++] = kept;
-    return say(&kept, keeping->evidence->count, !error);
+    return say(&kept, keeping->evidence->count, !known);
 }
 
 static uint64_t length_of(const struct evidence *evidence)
@@ -307,6 +386,7 @@ enum error evidence_save(struct evidence *evidence, const struct evidence_source
         .unread = memory_zeroed(evidence->count, sizeof *keeping.unread),
         .hash = EVP_MD_CTX_new(),
         .file = -1,
+        .known = -1,
     };
     enum error error = keeping.window && keeping.unread && keeping.hash &&
                                EVP_DigestInit_ex(keeping.hash, EVP_sha256(), NULL) == 1

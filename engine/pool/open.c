@@ -384,11 +384,14 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
     return ERROR_NONE;
 }
 
-/* A whole copy that is older is no damage, and its wrappings may be those that a change of keys did away with. */
+/* A whole copy that is older is no damage, and its wrappings may be those that a change of keys did away with. What an altered one
+ * states of its age nobody vouches for. */
 static bool is_older(const struct opening *opening, uint32_t i, uint32_t copy)
 {
     const struct superblock_probe *probe = &opening->probes[i];
-    return !opening->lost[i].error && probe->plausible[copy] && probe->copies[copy].epoch < opening->superblocks[i].epoch;
+    const struct superblock *newest = &opening->superblocks[i];
+    bool verified = !opening->lost[i].error && !memory_is_zero(newest->marks[copy], sizeof newest->marks[copy]);
+    return verified && probe->plausible[copy] && probe->copies[copy].epoch < newest->epoch;
 }
 
 /* Of each device that has a damaged copy of its superblock, what stands in the places of all. */

@@ -139,6 +139,45 @@ static void a_damaged_record_and_superblock_are_kept(void **context)
     }
 }
 
+/* CRC-32 of the fixed part from byte 16 on, its MACs taken as zero. */
+static uint32_t crc_of(const uint8_t *fixed)
+{
+    uint32_t crc = UINT32_MAX;
+    for (size_t i = 16; i < sizeof(struct superblock_format); i++) {
+        crc ^= i < 16 + 64 ? 0 : fixed[i];
+        for (unsigned bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ UINT32_C(0xedb88320) : crc >> 1;
+    }
+    return ~crc;
+}
+
+/* What is in the clear of a copy is anybody's to write. */
+static void an_altered_superblock_that_says_it_is_old_is_kept(void **context)
+{
+    struct superblock_format fixed;
+    (void)context;
+    truth_quiet();
+    fill();
+    struct spot spot = device_spot(superblock_offset(POOL_BYTES, 1));
+    close_pool(false);
+    assert_fine(pool_try_open());
+    close_pool(false);
+    int device = open(spot.path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(device, &fixed, sizeof fixed, (off_t)spot.offset), sizeof fixed);
+    assert_int_equal(crc_of((const uint8_t *)&fixed), le32_get(fixed.crc));
+    assert_true(le64_get(fixed.epoch) > 0);
+    fixed.epoch = le64_make(le64_get(fixed.epoch) - 1);
+    fixed.crc = le32_make(crc_of((const uint8_t *)&fixed));
+    assert_int_equal(pwrite(device, &fixed, sizeof fixed, (off_t)spot.offset), sizeof fixed);
+    close(device);
+    struct kept altered = kept_take(spot.path, spot.offset, BLOCK_SIZE);
+    assert_fine(repair());
+    assert_int_equal(evidence_files(fixture_directory, &altered), 1);
+    assert_false(device_has(&altered));
+    assert_clean();
+    free(altered.bytes);
+}
+
 static void nothing_is_changed(const struct cut_journal *journal)
 {
     assert_int_equal(left_on_device(journal), journal->count);
@@ -193,6 +232,58 @@ static void a_journal_that_changes_behind_the_look_is_not_cut(void **context)
     assert_fine(repair());
     all_is_kept(fixture_directory, &journal);
     assert_clean();
+    kept_free(&journal);
+}
+
+static uint64_t size_of(const char *path)
+{
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    return (uint64_t)status.st_size;
+}
+
+static void byte_turn(const char *path, uint64_t offset)
+{
+    struct spot spot = {.offset = offset};
+    snprintf(spot.path, sizeof spot.path, "%.120s", path);
+    flip(&spot);
+}
+
+/* As after a repair that was cut short behind its file. */
+static void copy_back(const struct kept *device)
+{
+    int file = open(device->path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(file, device->bytes, device->size, (off_t)device->offset), device->size);
+    close(file);
+}
+
+/* Once more with what lay there, and a file under its name that is another. */
+static void a_file_under_the_name_counts_only_if_it_is_the_same(void **context)
+{
+    struct cut_journal journal;
+    (void)context;
+    cut_make(&journal, 3);
+    struct kept device = kept_take(journal.rows[0].path, 0, POOL_BYTES);
+    assert_fine(repair());
+    AUTO_FREE char *first = strdup(kept->kept[0].path);
+    for (unsigned names = 1; names <= 4; names++) {
+        char second[EVIDENCE_PATH_MAX + 8];
+        snprintf(second, sizeof second, "%s-2", first);
+        if (names == 2)
+            byte_turn(first, 5); /* of the line */
+        if (names == 3) {
+            byte_turn(first, 5);
+            byte_turn(first, size_of(first) - 5000);
+        }
+        if (names == 4)
+            assert_true(unlink(first) == 0 && symlink(second, first) == 0);
+        copy_back(&device);
+        assert_fine(repair_with((struct pool_open_options){.accept_rollback = true}));
+        assert_int_equal(kept->kept_count, 1);
+        assert_string_equal(kept->kept[0].path, names == 1 ? first : second);
+        assert_int_equal(access(second, F_OK) == 0, names > 1);
+    }
+    free(device.bytes);
     kept_free(&journal);
 }
 
@@ -274,6 +365,8 @@ int main(void)
         TEST(a_damaged_unit_stays_and_a_damaged_copy_is_kept),
         TEST(a_damaged_record_and_superblock_are_kept),
         TEST(without_room_nothing_is_changed),
+        TEST(an_altered_superblock_that_says_it_is_old_is_kept),
+        TEST(a_file_under_the_name_counts_only_if_it_is_the_same),
         TEST(a_journal_that_changes_behind_the_look_is_not_cut),
         TEST(what_may_go_is_not_kept),
         TEST(a_list_without_memory_is_not_an_empty_one),
