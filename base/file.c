@@ -375,9 +375,9 @@ enum error file_create_own(const char *path, const void *data, size_t size)
     return make_at((struct making){.path = path, .data = data, .size = size, .own = true});
 }
 
-enum error file_create_filled(const char *path, file_fill *fill, void *context)
+enum error file_create_filled(const char *path, file_fill *fill, void *context, bool own)
 {
-    return make_at((struct making){.path = path, .fill = fill, .context = context});
+    return make_at((struct making){.path = path, .fill = fill, .context = context, .own = own});
 }
 
 enum error file_create_in(int directory, const char *name, const char *path, const void *data, size_t size)

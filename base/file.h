@@ -24,9 +24,9 @@ enum error file_replace(const char *path, const void *data, size_t size) CHECKED
 /* A new file, whole or not at all; nothing else is touched. ERROR_EXISTS where `path` exists. Mode and owner as above. */
 enum error file_create(const char *path, const void *data, size_t size) CHECKED;
 
-/* The same of what `fill` writes into the open file: it need not be in memory. */
+/* The same of what `fill` writes into the open file: it need not be in memory. `own` as of file_create_own(). */
 typedef enum error file_fill(int descriptor, const char *path, void *context);
-enum error file_create_filled(const char *path, file_fill *fill, void *context) CHECKED;
+enum error file_create_filled(const char *path, file_fill *fill, void *context, bool own) CHECKED;
 
 /* file_create(), and it stays the caller's, whoever owns the directory: for secrets that a person puts somewhere. */
 enum error file_create_own(const char *path, const void *data, size_t size) CHECKED;

@@ -38,6 +38,8 @@
 #define WINDOW        (1u << 20)  /* read at once */
 #define UNREAD_BLOCKS 64u         /* of a window that are tried one by one: a dead stretch of a disk takes seconds for each */
 #define NAME_BYTES    8
+#define MARGIN_MIN    (UINT64_C(1) << 30)
+#define MARGIN_PERCENT 5u
 #define NAMES_MAX     9u          /* HASH, HASH-2, and so on */
 
 _Atomic uint64_t evidence_room = UINT64_MAX;
@@ -54,6 +56,7 @@ struct keeping {
     bool differs;
     const char *path;
     uint64_t head;           /* bytes of the line in front */
+    bool own;                /* in a directory that was named: the file is the caller's, who need not be that one's owner */
 };
 
 /* ---- reading --------------------------------------------------------------------------------------------------------- */
@@ -225,22 +228,51 @@ static enum error fill(int descriptor, const char *path, void *context)
     return head_write(keeping);
 }
 
-static enum error no_room(const struct keeping *keeping, const char *directory)
+/* What is to stay free. The file system of the pool directory has the witness, and often disks that are sparse files. */
+static uint64_t margin(const struct keeping *keeping, const struct statvfs *below)
 {
-    return error_explain(ERROR_NO_SPACE,
-                         "what this repair would let go of, %" PRIu64 " KiB, does not fit into %s, and nothing was changed: make "
-                         "room there, or name another directory (--evidence DIR), or, if nobody will ever want to look at it, "
-                         "type --discard-evidence",
-                         (keeping->bytes + keeping->head + 1023) / 1024, directory);
+    return keeping->own ? WINDOW : MAX(MARGIN_MIN, (uint64_t)below->f_blocks * below->f_frsize / 100 * MARGIN_PERCENT);
 }
 
-/* A little more than what is written: the repair itself may need some of it. */
+static uint64_t room(const struct statvfs *below)
+{
+    return MIN((uint64_t)below->f_bavail * below->f_frsize, atomic_load(&evidence_room));
+}
+
+static enum error no_room(const struct keeping *keeping, const char *directory)
+{
+    struct statvfs below = {0};
+    (void)!statvfs(directory, &below);
+    return error_explain(ERROR_NO_SPACE,
+                         "what this repair would let go of, %" PRIu64 " KiB, does not fit into %s, where %" PRIu64 " MiB are to stay "
+                         "free, and nothing was changed: make room there, or name another directory (--evidence DIR), or, if nobody "
+                         "will ever want to look at it, type --discard-evidence",
+                         (keeping->bytes + keeping->head + 1023) / 1024, directory, margin(keeping, &below) >> 20);
+}
+
 static bool has_room(const struct keeping *keeping, const char *directory)
 {
     struct statvfs below;
     if (statvfs(directory, &below) != 0)
         return true; /* the file says what is wrong */
-    return MIN((uint64_t)below.f_bavail * below.f_frsize, atomic_load(&evidence_room)) > keeping->bytes + keeping->head + WINDOW;
+    return room(&below) > keeping->bytes + keeping->head + margin(keeping, &below);
+}
+
+/* Before the pool is read, which takes long. How much there is to keep is not known yet. */
+enum error evidence_directory_check(const struct pool_open_options *options)
+{
+    const char *directory = options->evidence_directory;
+    struct statvfs below;
+    struct stat status;
+    if (!directory || options->discard_evidence)
+        return ERROR_NONE;
+    if (stat(directory, &status) != 0 || statvfs(directory, &below) != 0)
+        return error_from_errno(errno, "look at %s (--evidence)", directory);
+    if (!S_ISDIR(status.st_mode))
+        return error_explain(ERROR_INVALID, "%s (--evidence) is no directory", directory);
+    if (faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) != 0)
+        return error_from_errno(errno, "write to %s (--evidence)", directory);
+    return room(&below) > WINDOW ? ERROR_NONE : error_explain(ERROR_NO_SPACE, "%s (--evidence) is full", directory);
 }
 
 static enum error name_make(struct keeping *keeping, const char *directory, char path[EVIDENCE_PATH_MAX])
@@ -340,7 +372,7 @@ static enum error keep(struct keeping *keeping, const char *directory, struct po
     TRY(name_choose(keeping, directory, kept.path, &known));
     if (!known && !has_room(keeping, directory))
         return no_room(keeping, directory);
-    enum error error = known ? ERROR_NONE : file_create_filled(kept.path, fill, keeping);
+    enum error error = known ? ERROR_NONE : file_create_filled(kept.path, fill, keeping, keeping->own);
     if (error == ERROR_NO_SPACE)
         return no_room(keeping, directory);
     TRY(error);
@@ -387,6 +419,7 @@ enum error evidence_save(struct evidence *evidence, const struct evidence_source
         .hash = EVP_MD_CTX_new(),
         .file = -1,
         .known = -1,
+        .own = options->evidence_directory != NULL,
     };
     enum error error = keeping.window && keeping.unread && keeping.hash &&
                                EVP_DigestInit_ex(keeping.hash, EVP_sha256(), NULL) == 1

@@ -25,4 +25,7 @@ extern _Atomic uint64_t evidence_room;
 enum error evidence_save(struct evidence *evidence, const struct evidence_source *source,
                          const struct pool_open_options *options, struct pool_repair_report *report) CHECKED;
 
+/* Whether the directory that was named, if one was, can be written to and has any room. */
+enum error evidence_directory_check(const struct pool_open_options *options) CHECKED;
+
 #endif

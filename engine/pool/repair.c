@@ -121,6 +121,7 @@ enum error pool_repair(const char *directory, const struct pool_open_options *op
     if (!report)
         report = own;
     *report = (struct pool_repair_report){0};
+    TRY(evidence_directory_check(options));
     TRY(pool_repair_superblocks(directory, options, report));
     TRY(damage_look(directory, options, report, &damaged, &end));
     if (!damaged)

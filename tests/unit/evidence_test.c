@@ -194,10 +194,13 @@ static void without_room_nothing_is_changed(void **context)
     atomic_store(&evidence_room, 1000);
     assert_refused(repair(), ERROR_NO_SPACE, "--discard-evidence");
     nothing_is_changed(&journal);
-    atomic_store(&evidence_room, UINT64_MAX);
+    atomic_store(&evidence_room, 1000 * MIB); /* others need the rest of the pool directory's file system */
+    assert_refused(repair(), ERROR_NO_SPACE, "are to stay free");
+    nothing_is_changed(&journal);
     assert_int_equal(repair_with((struct pool_open_options){.evidence_directory = "/nowhere"}), ERROR_NOT_FOUND);
     nothing_is_changed(&journal);
     assert_fine(repair_with((struct pool_open_options){.evidence_directory = fixture_root}));
+    atomic_store(&evidence_room, UINT64_MAX);
     assert_int_equal(evidence_files(fixture_directory, NULL), 0);
     all_is_kept(fixture_root, &journal);
     assert_clean();
@@ -287,6 +290,46 @@ static void a_file_under_the_name_counts_only_if_it_is_the_same(void **context)
     kept_free(&journal);
 }
 
+/* That is told at once, and not behind a check that takes hours. */
+static void the_directory_that_is_named_is_looked_at_first(void **context)
+{
+    struct turning opened = {.turns_at = 100};
+    struct pool_open_options options = {.open_device = open_turning, .open_device_context = &opened};
+    (void)context;
+    fill();
+    close_pool(false);
+    options.evidence_directory = "/nowhere";
+    assert_int_equal(repair_with(options), ERROR_NOT_FOUND);
+    options.evidence_directory = "/proc/self/status";
+    assert_int_equal(repair_with(options), ERROR_INVALID);
+    options.evidence_directory = fixture_root;
+    atomic_store(&evidence_room, 1000);
+    assert_refused(repair_with(options), ERROR_NO_SPACE, "is full");
+    atomic_store(&evidence_room, UINT64_MAX);
+    assert_int_equal(opened.opens, 0);
+    assert_fine(repair_with(options));
+    assert_true(opened.opens > 0);
+}
+
+/* It may hold users' plaintext. */
+static void a_file_in_a_directory_that_is_named_is_not_its_owners(void **context)
+{
+    struct cut_journal journal;
+    struct stat status;
+    (void)context;
+    if (geteuid() != 0)
+        skip();
+    cut_make(&journal, 3);
+    assert_int_equal(chown(fixture_root, 65534, 65534), 0);
+    enum error error = repair_with((struct pool_open_options){.evidence_directory = fixture_root});
+    assert_int_equal(chown(fixture_root, 0, 0), 0);
+    assert_fine(error);
+    assert_int_equal(stat(kept->kept[0].path, &status), 0);
+    assert_int_equal(status.st_uid, 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    kept_free(&journal);
+}
+
 static void what_may_go_is_not_kept(void **context)
 {
     struct cut_journal journal;
@@ -368,6 +411,8 @@ int main(void)
         TEST(an_altered_superblock_that_says_it_is_old_is_kept),
         TEST(a_file_under_the_name_counts_only_if_it_is_the_same),
         TEST(a_journal_that_changes_behind_the_look_is_not_cut),
+        TEST(the_directory_that_is_named_is_looked_at_first),
+        TEST(a_file_in_a_directory_that_is_named_is_not_its_owners),
         TEST(what_may_go_is_not_kept),
         TEST(a_list_without_memory_is_not_an_empty_one),
         TEST(pieces_that_touch_keep_their_words),

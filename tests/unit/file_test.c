@@ -183,12 +183,12 @@ static void what_cannot_be_filled_is_not_there(void **state)
 {
     enum error error = ERROR_NO_SPACE;
     (void)state;
-    assert_int_equal(file_create_filled(path, fill_or_fail, &error), ERROR_NO_SPACE);
+    assert_int_equal(file_create_filled(path, fill_or_fail, &error, false), ERROR_NO_SPACE);
     assert_int_equal(access(path, F_OK), -1);
     error = ERROR_NONE;
-    assert_int_equal(file_create_filled(path, fill_or_fail, &error), ERROR_NONE);
+    assert_int_equal(file_create_filled(path, fill_or_fail, &error, false), ERROR_NONE);
     expect_content("filled");
-    assert_int_equal(file_create_filled(path, fill_or_fail, &error), ERROR_EXISTS);
+    assert_int_equal(file_create_filled(path, fill_or_fail, &error, false), ERROR_EXISTS);
 }
 
 /* Somebody's own file may have the name that a replacement would be written under. */
