@@ -407,7 +407,7 @@ static const struct {
 } checks[] = {
     {"LOCKED", check_locked},        {"FENCED", check_fenced},
     {"SPACE", check_space},          {"READ_ERRORS", check_read_errors},
-    {"DATA_DAMAGED", check_damage},
+    {"DATA_DAMAGED", check_damage},  {"EVIDENCE", check_evidence},
     {"PLAINTEXT", check_encryption}, {"KEY_BESIDE_DATA", check_key_place},
     {"WIDE_MODES", check_modes},     {"SWAP_PLAINTEXT", check_swap},
     {"ROLES_WRONG", check_roles},

@@ -14,6 +14,7 @@
 #include "server/key_care.h"
 #include "server/key_watch.h"
 #include "server/kms_cycle.h"
+#include "server/evidence_kept.h"
 #include "server/modes.h"
 #include "server/rekey_every.h"
 
@@ -34,6 +35,7 @@ struct health_facts {
     char key_file[256];   /* the pool's first key file, or empty */
     char roles_fault[768]; /* the sentence of a wrong line in [control] of the conf, or empty */
     struct modes modes;
+    struct evidence_kept kept;
     struct key_watch_facts unlock;
     struct pool_audit_state audit;
     struct key_care_facts care;

@@ -31,6 +31,9 @@ void check_rekey_due(const struct health_facts *facts, struct finding *finding);
 /* kms_cycle.c */
 void check_kms_on_pool(const struct health_facts *facts, struct finding *finding);
 
+/* evidence_kept.c */
+void check_evidence(const struct health_facts *facts, struct finding *finding);
+
 /* key_cached.c */
 void check_key_cached(const struct health_facts *facts, struct finding *finding);
 

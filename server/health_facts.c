@@ -102,6 +102,7 @@ void health_facts_gather(struct health_facts *facts, const char *directory)
     facts->swap_plaintext = swap_is_plaintext();
     key_watch_look(&facts->unlock);
     rekey_every_look(&facts->every);
+    evidence_kept_look(directory, &facts->kept);
     if (pool_conf_read(directory, &conf) != ERROR_NONE) {
         error_forget();
         return;

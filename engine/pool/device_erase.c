@@ -138,8 +138,11 @@ static json_t *openers(const struct left_over *left)
     json_t *lines = json_array();
     char sentence[256], provider[UUID_TEXT_SIZE];
     const struct erase_note *note = &left->note;
-    if (note->known && !note->encrypted)
+    if (note->known && !note->encrypted) {
+        line_add(lines, "files " EVIDENCE_PREFIX "… that `coffer check --repair` made while it was a device of the pool: they hold data "
+                        "as it was");
         return lines;
+    }
     if (note->known) {
         uuid_format(note->provider, provider);
         snprintf(sentence, sizeof sentence, "key number %llu of provider %s, and what that is made of (key file, TPM, key servers), "
@@ -152,6 +155,8 @@ static json_t *openers(const struct left_over *left)
     line_add(lines, "backups that `coffer key backup` made while it was a device of the pool, each with its password alone: they hold "
                     "the wrapped data keys too");
     line_add(lines, "backups that `coffer backup` made, with their passphrase and the pool's key: they hold superblocks");
+    line_add(lines, "files " EVIDENCE_PREFIX "… that `coffer check --repair` made while it was a device of the pool, with the pool's "
+                    "key: they may hold superblocks");
     line_add(lines, "a recovery key with a copy of recovery.json, with an image of a superblock");
     line_add(lines, "keys that somebody read out of a running host, with an image of the device");
     return lines;

@@ -6,6 +6,7 @@
  *              are those that the conf names
  *   devices    one after the other, both areas in which superblocks and checkpoint records lie are overwritten, made durable,
  *              read back; then the whole device is discarded
+ *   evidence   of repairs (evidence_file.c), in the pool directory: removed
  *   key files  overwritten and removed
  *   tell       a certificate: what was destroyed, and what else might open an image of the devices
  *
@@ -34,6 +35,7 @@
 #include "crypto/recovery.h"
 #include "engine/pool/audit.h"
 #include "engine/pool/erase_areas.h"
+#include "engine/pool/evidence_list.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/opening.h"
 
@@ -142,6 +144,31 @@ static enum error unproved_erase(struct erasure *erasure)
     for (size_t i = 0; i < opening->count; i++)
         TRY(device_erase(erasure, i, before[i] ? "empty, erased before" : "by the ids in its superblock"));
     return ERROR_NONE;
+}
+
+/* ---- evidence of repairs ---------------------------------------------------------------------------------------------------- */
+
+static enum error evidence_remove(int directory, const char *name, uint64_t bytes, void *context)
+{
+    const struct erasure *erasure = context;
+    char sentence[PATH_MAX + 256];
+    if (unlinkat(directory, name, 0) != 0 && errno != ENOENT)
+        return error_from_errno(errno, "remove %s/%s", erasure->pool->directory, name);
+    snprintf(sentence, sizeof sentence,
+             "copies of %s/%s, and what its file system and its snapshots still have of it: %" PRIu64
+             " bytes that a repair kept, removed here but not overwritten",
+             erasure->pool->directory, name, bytes);
+    return append(erasure->open, json_string(sentence));
+}
+
+static enum error evidence_erase(struct erasure *erasure)
+{
+    TRY(evidence_list(erasure->pool->directory, evidence_remove, erasure));
+    return append(erasure->open,
+                  json_string(erasure->pool->conf->encryption == POOL_ENCRYPTION_OFF
+                                  ? "files " EVIDENCE_PREFIX "… that `coffer check --repair --evidence DIR` made: they hold data as it was"
+                                  : "files " EVIDENCE_PREFIX "… that `coffer check --repair --evidence DIR` made, with the pool's key: "
+                                    "they may hold superblocks"));
 }
 
 /* ---- keys ------------------------------------------------------------------------------------------------------------------- */
@@ -261,6 +288,7 @@ static enum error steps(struct erasure *erasure)
     TRY(proved(erasure));
     TRY(erasure_audit(erasure));
     TRY(erasure->options->without_key ? unproved_erase(erasure) : proved_erase(erasure));
+    TRY(evidence_erase(erasure));
     return erasure->pool->conf->encryption == POOL_ENCRYPTION_OFF ? ERROR_NONE : keys_erase(erasure);
 }
 

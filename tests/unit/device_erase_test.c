@@ -83,6 +83,7 @@ static void what_was_asked_about_is_erased(void **state)
     assert_false(carries_superblock(paths[0]));
     assert_true(carries_superblock(paths[1]));
     assert_non_null(strstr(told.certificate, "\"finished_in_a_later_run\": false"));
+    assert_non_null(strstr(told.certificate, "files evidence-"));
     free(told.certificate);
 }
 

@@ -120,6 +120,42 @@ static void a_pool_in_use_is_refused(void **state)
     assert_untouched();
 }
 
+static bool certificate_has(const json_t *certificate, const char *words)
+{
+    const json_t *line;
+    size_t i;
+    json_array_foreach((json_t *)json_object_get(certificate, "could_open_what_is_left"), i, line)
+        if (strstr(json_string_value(line), words))
+            return true;
+    return false;
+}
+
+static void what_repairs_kept_goes_too(void **state)
+{
+    static const struct { const char *name; bool goes; } files[] = {
+        {"evidence-0123456789abcdef", true},  {"evidence-fedcba9876543210-2", true}, {"evidence-of-mine", false},
+        {"evidence-0123456789abcdef-1", false}, {"evidence-0123456789abcdef.bak", false},
+    };
+    (void)state;
+    json_t *certificate;
+    char path[256];
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", fixture_directory, files[i].name);
+        int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_int_equal(write(descriptor, "x", 1), 1);
+        close(descriptor);
+    }
+    assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", fixture_directory, files[i].name);
+        assert_int_equal(access(path, F_OK) != 0, files[i].goes);
+        snprintf(path, sizeof path, "/%s,", files[i].name);
+        assert_int_equal(certificate_has(certificate, path), files[i].goes);
+    }
+    assert_true(certificate_has(certificate, "--evidence DIR"));
+    json_decref(certificate);
+}
+
 /* CRC-32 of the fixed part from byte 16 on, its MACs taken as zero. */
 static uint32_t crc_of(const uint8_t *image)
 {
@@ -265,6 +301,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_disk_in_its_place_is_never_written, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(two_disks_that_changed_places_are_refused, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_pool_in_use_is_refused, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(what_repairs_kept_goes_too, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_superblock_that_lies_about_its_size_hides_nothing, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_file_that_is_no_key_of_this_pool_is_left_alone, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_key_file_with_another_name_is_told, setup, devices_teardown),

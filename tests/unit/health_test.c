@@ -184,6 +184,31 @@ static void health_looks_at_a_pool_whose_key_is_on_servers(void **state)
     rmdir(directory);
 }
 
+static void health_names_what_repairs_kept(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/coffer-health-XXXXXX", path[96], words[128];
+    struct pool_status status = {.encryption = true};
+    struct health_facts facts = {.status = &status, .self = "coffer"};
+    assert_non_null(mkdtemp(directory));
+    health_facts_gather(&facts, directory);
+    json_t *checks = health_json(&facts);
+    assert_string_equal(severity(checks, "EVIDENCE"), "ok");
+    json_decref(checks);
+    snprintf(path, sizeof(path), "%s/evidence-0123456789abcdef", directory);
+    snprintf(words, sizeof(words), "rm %s", path);
+    write_file(path, "bytes");
+    health_facts_gather(&facts, directory);
+    checks = health_json(&facts);
+    assert_string_equal(severity(checks, "EVIDENCE"), "note");
+    assert_non_null(strstr(evidence(checks, "EVIDENCE"), "1 file of what repairs let go of"));
+    assert_non_null(strstr(evidence(checks, "EVIDENCE"), "wrapped keys"));
+    assert_string_equal(field(checks, "EVIDENCE", "command"), words);
+    json_decref(checks);
+    unlink(path);
+    rmdir(directory);
+}
+
 static void health_says_what_is_wrong_with_the_audit(void **state)
 {
     (void)state;
@@ -229,6 +254,7 @@ int main(void)
         cmocka_unit_test(health_tells_of_the_key_in_the_cache),
         cmocka_unit_test(health_says_what_the_cache_is_worth_while_the_pool_is_locked),
         cmocka_unit_test(health_looks_at_a_pool_whose_key_is_on_servers),
+        cmocka_unit_test(health_names_what_repairs_kept),
         cmocka_unit_test(health_says_what_is_wrong_with_the_audit),
         cmocka_unit_test(health_tells_of_a_deep_rekey_that_is_paused),
     };
