@@ -53,8 +53,8 @@ struct provider_kek {
 };
 
 /* But for active, it unwraps only. Unasked: it came from a backup or a recovery key, and what its server calls it is unknown;
- * cached: it came from the TPM, because no server could be reached. Ended, where none came: a server says that it was destroyed, or
- * has none of that name. */
+ * cached: it came from the TPM, because no server could be reached. Ended, where none came: each server says that it was destroyed,
+ * or has none of that name. */
 enum kek_state { KEK_ACTIVE, KEK_DEACTIVATED, KEK_COMPROMISED, KEK_UNASKED, KEK_CACHED, KEK_ENDED };
 
 struct provider_secret { /* what a person supplies, for "tpm" the PIN; NULL where not needed */

@@ -2,8 +2,9 @@
  * The KMIP provider: which server is asked, in which order, and what its key is good for.
  *
  *   open      the servers in the conf's order, until one gives the key. A server that cannot be reached, is not trusted,
- *             or has no such key, is passed over; a key that is there and wrong is the end, since to look for another
- *             would let a server be outvoted by one that somebody else runs. What is said of a key's end ends its cache
+ *             or has no such key (any more), is passed over; a key that is there and wrong is the end, since to look for
+ *             another would let a server be outvoted by one that somebody else runs. What is said of a key's end ends its
+ *             cache; that the key is gone all of them must say
  *   create    no server has a key of that name -> Create and Activate on the first -> each server gives it back over
  *             a new connection (where they share nothing, it is registered on the others first) -> all are the same
  *   withdraw  Revoke and Destroy of what create made, because the creation of the pool failed
@@ -84,12 +85,14 @@ struct verdict {
     bool final;    /* the error is of the key itself, not of the way to it */
     bool answered; /* it said whether there is one */
     bool ended;    /* there is none, or it is in a state that ends it */
+    bool gone;     /* there is none, or it was destroyed: nothing is opened with it any more */
 };
 
 /* "Not found" and "destroyed" come from answers alone, so from the server: whoever is between cannot say them. */
 static enum error ended_by(struct verdict *verdict, enum error error)
 {
-    verdict->ended = verdict->ended || error == ERROR_NOT_FOUND;
+    verdict->gone = verdict->gone || error == ERROR_NOT_FOUND;
+    verdict->ended = verdict->ended || verdict->gone;
     return error;
 }
 
@@ -99,7 +102,7 @@ static enum error locate_one(struct kmip_client *client, const char *name, char 
     *verdict = (struct verdict){0};
     TRY(ended_by(verdict, kmip_client_locate(client, name, &count, id)));
     verdict->answered = true;
-    verdict->ended = count == 0;
+    verdict->ended = verdict->gone = count == 0;
     if (count == 0)
         return error_explain(ERROR_KEY_ABSENT, "there is no key %s: it was destroyed, or never was on this server", name);
     verdict->final = count > 1;
@@ -129,11 +132,11 @@ static enum error state_take(uint32_t number, const char *name, enum kek_state *
     }
 }
 
-/* Whatever it opens still: who called it so wants it used no more. */
-static bool is_ended(uint32_t number)
+/* Who called it so wants it used no more, whatever it opens still: only what was destroyed is gone. */
+static void verdict_of_state(struct verdict *verdict, uint32_t number)
 {
-    return number == KMIP_DEACTIVATED || number == KMIP_COMPROMISED || number == KMIP_DESTROYED ||
-           number == KMIP_DESTROYED_COMPROMISED;
+    verdict->gone = number == KMIP_DESTROYED || number == KMIP_DESTROYED_COMPROMISED;
+    verdict->ended = verdict->gone || number == KMIP_DEACTIVATED || number == KMIP_COMPROMISED;
 }
 
 /* A located key, once it is what it must be; `report` may be NULL. */
@@ -144,8 +147,8 @@ static enum error fetch_located(struct kmip_client *client, const char *name, co
     TRY(ended_by(verdict, kmip_client_attributes(client, id, name, &attributes)));
     if (report != NULL)
         report->state = kmip_state_name(attributes.state);
-    verdict->final = true;
-    verdict->ended = is_ended(attributes.state);
+    verdict_of_state(verdict, attributes.state);
+    verdict->final = !verdict->gone;
     TRY(state_take(attributes.state, name, state));
     enum error error = kmip_attributes_check(&attributes);
     if (error == ERROR_NONE)
@@ -194,12 +197,14 @@ static void failure_add(struct failures *failures, const char *server, enum erro
         failures->error = error == ERROR_NOT_FOUND ? ERROR_KEY_ABSENT : error;
 }
 
-/* `*away`: no server said anything of the key, nor anything against this side. `*ended`: one says that it has come to its end. */
-static enum error open_by(const struct asking *asking, uint8_t kek[KEY_SIZE], enum kek_state *state, bool *away, bool *ended)
+/* `*away`: no server said anything of the key, nor anything against this side. `*ended`: one says that it has come to its end.
+ * `*gone`: each of them says that it is there no more. */
+static enum error open_by(const struct asking *asking, uint8_t kek[KEY_SIZE], enum kek_state *state, bool *away, bool *ended,
+                          bool *gone)
 {
     struct failures failures = {0};
     const struct provider_config *config = asking->config;
-    *away = true;
+    *away = *gone = true;
     *ended = false;
     for (size_t i = 0; i < config->server_count; i++) {
         struct verdict verdict;
@@ -208,6 +213,7 @@ static enum error open_by(const struct asking *asking, uint8_t kek[KEY_SIZE], en
             message(MESSAGE_WARNING, "provider %s: the key came from %s, since others failed: %s", config->name,
                     config->servers[i], failures.text);
         *away = *away && error == ERROR_KEY_ABSENT && !verdict.answered;
+        *gone = *gone && error != ERROR_NONE && verdict.gone;
         *ended = error == ERROR_NONE ? verdict.ended : *ended || verdict.ended;
         if (error == ERROR_NONE)
             return ERROR_NONE;
@@ -230,14 +236,14 @@ enum error provider_kmip_open(const struct provider_config *config, const struct
                               enum kek_state *state, bool *away)
 {
     struct asking asking;
-    bool ended = false;
+    bool ended = false, gone = false;
     *away = false;
     enum error error = asking_begin(&asking, config, which);
     if (error == ERROR_NONE)
-        error = open_by(&asking, kek, state, away, &ended);
+        error = open_by(&asking, kek, state, away, &ended, &gone);
     asking_end(&asking);
     *away = *away && !kmip_links_are_abandoned();
-    if (error != ERROR_NONE && ended)
+    if (error != ERROR_NONE && gone)
         *state = KEK_ENDED;
     if (error == ERROR_NONE && *state != KEK_ACTIVE)
         message(MESSAGE_WARNING,
@@ -448,7 +454,7 @@ static enum error look_at(struct kmip_client *client, const char *name, struct v
     TRY(locate_one(client, name, report->id, verdict));
     TRY(ended_by(verdict, kmip_client_attributes(client, report->id, name, &attributes)));
     report->state = kmip_state_name(attributes.state);
-    verdict->ended = is_ended(attributes.state);
+    verdict_of_state(verdict, attributes.state);
     TRY(state_take(attributes.state, name, &state));
     return kmip_attributes_check(&attributes);
 }
@@ -469,6 +475,7 @@ static enum error report_make(const struct asking *asking, size_t index, bool ge
         error = get ? fetch(client, asking->name, kek, &state, &verdict, report)
                     : look_at(client, asking->name, &verdict, report);
         report->ended = verdict.ended;
+        report->gone = verdict.gone;
     }
     kmip_client_close(client);
     TRY(error);

@@ -19,8 +19,9 @@ extern const struct provider_ops provider_kmip;
 /* The name under which the servers know a KEK. */
 void kmip_key_name(const struct provider_kek *which, char name[KMIP_NAME_SIZE]);
 
-/* The key. `*away`, which is set where it fails: no server could be reached, so none has said anything of it. *state is KEK_ENDED where it fails because the key came to its end. What a server says of
- * a key's end ends the cache of that key as well. Errors as open_kek()'s. */
+/* The key. `*away`, which is set where it fails: no server could be reached, so none has said anything of it. *state is KEK_ENDED
+ * where it fails because every server of the conf was asked, and each says that the key is not there, or destroyed. What one server
+ * says of a key's end ends the cache of that key. Errors as open_kek()'s. */
 enum error provider_kmip_open(const struct provider_config *config, const struct provider_kek *which, uint8_t kek[KEY_SIZE],
                               enum kek_state *state, bool *away) CHECKED;
 
@@ -35,6 +36,7 @@ struct kmip_report {
     char id[KMIP_ID_MAX + 1];       /* of the key, where one was found */
     const char *state;              /* "Active", or NULL */
     bool ended;             /* there is no such key, or it is in a state that ends it */
+    bool gone;              /* there is no such key, or it was destroyed */
     bool fetched;
     uint8_t kcv[KCV_SIZE]; /* of the key for the provider's id, where it was fetched */
     bool kept;             /* this key is the one that was kept */

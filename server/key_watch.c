@@ -67,12 +67,12 @@ static void reports_take(const struct pool_conf *conf, const struct kmip_report 
     facts->inactive = false;
     facts->sentences[0] = '\0';
     facts->devices[0] = '\0';
-    bool ended = false;
+    bool gone = count > 0;
     for (size_t i = 0; i < count; i++) {
         facts->ready += reports[i].error == ERROR_NONE;
         if (reports[i].error != ERROR_NONE)
             sentence_add(facts, &reports[i], reports[i].sentence);
-        ended = ended || (reports[i].error != ERROR_NONE && reports[i].ended);
+        gone = gone && reports[i].error != ERROR_NONE && reports[i].gone;
         if (!is_inactive(&reports[i]))
             continue;
         facts->inactive = true;
@@ -80,7 +80,7 @@ static void reports_take(const struct pool_conf *conf, const struct kmip_report 
                                              ? "the key is Compromised there"
                                              : "the key is Deactivated there");
     }
-    if (ended && facts->ready == 0) /* while the pool is open all devices are under the one key in force */
+    if (gone) /* while the pool is open all devices are under the one key in force */
         key_needs_name(&conf->groups[0], NULL, facts->devices);
     if (fetch && facts->ready == facts->servers)
         facts->time_fetched = facts->time;

@@ -225,6 +225,37 @@ class WrongKeyServers(unittest.TestCase):
         self.assertNotIn(disks[1], pool.status()["why_locked"])
         pool.stop()
 
+    def test_one_server_does_not_speak_for_another(self):
+        pool = KmipPool()
+        first, second = pool.server().start(), Server(pool.certificates, os.path.join(pool.base, "other keys")).start()
+        pool.coffer("create", pool.directory, "--size", "512M", "--kmip-separate",
+                    *options(pool.certificates, first, second))
+        first.state_set(first.ids()[0], enums.State.DESTROYED)
+        pool.start()
+        pool.fill()  # the second was asked
+        pool.serves()
+        self.assertIn("is Destroyed on the server", pool.last_messages())
+        second.stop()
+        pool.look()
+        pool.until(lambda: pool.health()["UNLOCK_READY"]["severity"] == "error")
+        self.assertNotIn("is gone", pool.health()["UNLOCK_READY"]["evidence"])
+        pool.stop()
+        self.assert_not_gone(pool, "is Destroyed on the server", "cannot connect")
+        second.start()
+        second.state_set(second.ids()[0], enums.State.PRE_ACTIVE)
+        self.assert_not_gone(pool, "is not activated")
+        second.state_set(second.ids()[0], enums.State.DESTROYED)
+        first.state_set(first.ids()[0], enums.State.PRE_ACTIVE)
+        self.assert_not_gone(pool, "is not activated")
+        first.destroy_all()
+        pool.start_locked("no server gives the key of " + pool.disk, "there is no key", "is Destroyed on the server")
+        pool.stop()
+
+    def assert_not_gone(self, pool, *words):
+        pool.start_locked(*words)
+        self.assertNotIn("no server gives", pool.status()["why_locked"])
+        pool.stop()
+
     def first_copy(self, pool):
         with open(pool.disk, "rb") as disk:
             return disk.read(4096)
