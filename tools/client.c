@@ -98,26 +98,32 @@ static bool owns_its_place(const char *socket_path, uint32_t uid)
     return parent != NULL && stat(parent, &directory) == 0 && directory.st_uid == uid;
 }
 
-/* Root, ourselves, and whoever owns the pool directory, or that of the socket, may answer. */
+/* Whoever owns the pool directory; where that is not known, whoever owns that of the socket, but not to root: it would tell its
+ * secrets to anybody who owns a directory to which a conf or a link leads. */
+static bool is_owner(const struct place *place, uint32_t uid)
+{
+    struct stat directory;
+    if (place->directory != NULL && stat(place->directory, &directory) == 0)
+        return directory.st_uid == uid;
+    return geteuid() != 0 && owns_its_place(place->control, uid);
+}
+
+/* Root, ourselves, and the owner may answer. */
 static enum error server_check(const struct client *client)
 {
     struct ucred server;
-    struct stat directory;
     socklen_t size = sizeof(server);
     const char *path = client->place.control;
     if (getsockopt(client->descriptor, SOL_SOCKET, SO_PEERCRED, &server, &size) != 0)
         return error_from_errno(errno, "ask who serves %s", path);
     if (server.uid == 0 || server.uid == geteuid())
         return ERROR_NONE;
-    if (client->place.directory != NULL && stat(client->place.directory, &directory) == 0 &&
-        directory.st_uid == server.uid)
-        return ERROR_NONE;
-    if (owns_its_place(path, server.uid))
+    if (is_owner(&client->place, server.uid))
         return ERROR_NONE;
     return error_explain(ERROR_ACCESS,
                          "user %u serves %s, who is neither root, nor you, nor the owner of the pool directory: "
-                         "nothing was sent",
-                         (unsigned)server.uid, path);
+                         "nothing was sent%s",
+                         (unsigned)server.uid, path, client->place.directory == NULL ? "; name that directory by -C DIR" : "");
 }
 
 enum error client_open(struct tool *tool, struct client **client)

@@ -91,37 +91,6 @@ static void a_directory_that_is_no_pool_is_told_so(void **state)
     assert_said(fixture->err, "coffer create /nowhere");
 }
 
-/* A socket at the place of the daemon's, on which another user listens. */
-static int listen_as_another(const struct fixture *fixture)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    memcpy(address.sun_path, fixture->socket, strlen(fixture->socket));
-    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(seteuid(65534), 0);
-    int listening = listen(listener, 1);
-    assert_int_equal(seteuid(0), 0);
-    assert_int_equal(listening, 0);
-    return listener;
-}
-
-static void nothing_is_sent_to_a_stranger_at_the_socket(void **state)
-{
-    struct fixture *fixture = *state;
-    char byte;
-    if (geteuid() != 0)
-        skip();
-    int listener = listen_as_another(fixture);
-    write_file(fixture->secret, "secret\n");
-    assert_int_equal(RUN("-C", fixture->directory, "unlock", "--passphrase-file", fixture->secret), EXIT_REFUSED);
-    assert_said(fixture->err, "nothing was sent");
-    int heard = accept(listener, NULL, NULL);
-    assert_int_equal(recv(heard, &byte, 1, 0), 0);
-    close(heard);
-    close(listener);
-    unlink(fixture->socket);
-}
-
 static void without_permission_it_says_who_may(void **state)
 {
     struct fixture *fixture = *state;
@@ -658,7 +627,6 @@ int main(void)
         TEST(the_status_of_every_error_is_one_of_the_documented),
         TEST(without_a_daemon_the_command_that_starts_it_is_told),
         TEST(a_directory_that_is_no_pool_is_told_so),
-        TEST(nothing_is_sent_to_a_stranger_at_the_socket),
         TEST(without_permission_it_says_who_may),
         TEST(answers_that_are_none_are_not_believed),
         TEST(an_error_that_only_a_newer_daemon_knows_keeps_its_sentence),
