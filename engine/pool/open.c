@@ -598,7 +598,7 @@ enum error pool_lock(struct pool *pool)
     TRY(change_begin(pool, true, false));
     enum error error = key_drop_told(pool, "pool.lock");
     change_end(pool, true);
-    return error;
+    return error ? error_explain(error, "the pool is locked, but %s", error_sentence(error)) : ERROR_NONE;
 }
 
 enum error pool_close(struct pool *pool)

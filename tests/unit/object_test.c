@@ -594,7 +594,7 @@ static void the_lock_of_a_pool_out_of_service_says_so(void **context)
     make("one", GIB);
     write_block("one", 0, 1);
     assert_int_equal(group_fence(pool->group, ERROR_IO), ERROR_FENCED);
-    assert_refused(pool_lock(pool), ERROR_FENCED, "out of service");
+    assert_refused(pool_lock(pool), ERROR_FENCED, "the pool is locked, but the disk group was out of service");
     assert_refused(pool_lock(pool), ERROR_LOCKED, "locked");
     assert_fine(pool_unlock(pool, NULL, 0));
     assert_block("one", 0, 1);
