@@ -391,15 +391,18 @@ static void restore_audit(struct tool *tool, const struct key_backup *backup, en
         error_forget();
 }
 
-static void print_restored(FILE *out, const struct key_backup *backup, const char *path)
+static void print_restored(struct tool *tool, const struct arguments *arguments, const struct key_backup *backup, const char *path)
 {
+    AUTO_FREE char *absolute = realpath(path, NULL);
+    AUTO_FREE char *word = shell_quote(absolute == NULL ? path : absolute);
     const char *name = backup->provider_name;
     char id[UUID_TEXT_SIZE], kcv[KCV_TEXT_SIZE];
     uuid_format(backup->provider, id);
     kcv_format(backup->kcv, kcv);
-    fprintf(out, "%s is the key file of provider %s again: id %s, check value %s.\nWhere coffer.conf names another path or seal in "
-                 "[provider %s], say this one there, and where it has no such section, `coffer\nkey provider add`; then `coffer "
-                 "unlock` or start cofferd.\n", path, name, id, kcv, name);
+    fprintf(tool->out, "%s is the key file of provider %s again: id %s, check value %s.\nWhere coffer.conf names another path or seal "
+                       "in [provider %s], say this one there, and where it has no such section:\n  %s key provider add %s --type "
+                       "native --seal %s --path %s --kcv %s\nThen `coffer unlock` or start cofferd.\n", path, name, id, kcv, name,
+            tool_self(tool), name, argument_value(arguments, "seal", "file"), word == NULL ? path : word, kcv);
 }
 
 static enum error run_restore(struct tool *tool, const struct arguments *arguments)
@@ -416,7 +419,7 @@ static enum error run_restore(struct tool *tool, const struct arguments *argumen
     if (error == ERROR_NONE && tool->json)
         error = print_backup(tool, backup, path, NULL);
     else if (error == ERROR_NONE)
-        print_restored(tool->out, backup, path);
+        print_restored(tool, arguments, backup, path);
     key_backup_destroy(backup);
     return error;
 }

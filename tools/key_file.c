@@ -46,7 +46,18 @@ static enum error id_compare(const struct arguments *arguments, struct provider_
     return ERROR_NONE;
 }
 
-/* The conf's other providers, by id and by key; what cannot be read of them has no say. */
+static enum error same_id(const struct provider_config *provider, const struct provider_config *other, const char *kcv, bool readable)
+{
+    if (readable)
+        return error_explain(ERROR_EXISTS, "%s (check value %s) is of provider %s, which coffer.conf has already: that is its id, "
+                                           "though its key file holds another key", provider->path, kcv, other->name);
+    return error_explain(ERROR_EXISTS, "%s (check value %s) is of provider %s, which coffer.conf has already: that is its id, and "
+                                       "its key file %s cannot be read; for this one to take its place set `path = %s` and `seal = "
+                                       "%s` in [provider %s]", provider->path, kcv, other->name,
+                         other->path == NULL ? "" : other->path, provider->path, provider->seal, other->name);
+}
+
+/* The conf's other providers, by id and by key; the key of one that cannot be read has no say. */
 static enum error duplicate_check(const struct pool_conf *conf, const struct provider_config *provider,
                                   const struct key_file *file)
 {
@@ -55,13 +66,13 @@ static enum error duplicate_check(const struct pool_conf *conf, const struct pro
     kcv_format(file->kcv, text);
     for (size_t i = 0; i < conf->provider_count; i++) {
         const struct provider_config *other = &conf->providers[i];
-        bool same_key = other->path != NULL && provider_root_kcv(other, 0, kcv) == ERROR_NONE &&
-                        memcmp(kcv, file->kcv, KCV_SIZE) == 0;
+        bool readable = other->path != NULL && provider_root_kcv(other, 0, kcv) == ERROR_NONE;
         error_forget();
-        if (same_key || uuid_equal(other->id, provider->id))
-            return error_explain(ERROR_EXISTS, "%s (check value %s) is of provider %s, which coffer.conf has already%s",
-                                 provider->path, text, other->name,
-                                 same_key ? "" : ": that is its id, though its key file holds another key");
+        if (readable && memcmp(kcv, file->kcv, KCV_SIZE) == 0)
+            return error_explain(ERROR_EXISTS, "%s (check value %s) is of provider %s, which coffer.conf has already", provider->path,
+                                 text, other->name);
+        if (uuid_equal(other->id, provider->id))
+            return same_id(provider, other, text, readable);
     }
     return ERROR_NONE;
 }

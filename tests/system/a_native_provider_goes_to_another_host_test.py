@@ -27,7 +27,10 @@ def exported(pool, target):
     restored = pool.json("key", "restore", backup, "--password-file", words, "--to", target)
     assert restored["kcv"] == kcv and restored["provider_id"] == provider(pool, "native")["id"], restored
     again = target + ".again"
-    said = " ".join(pool.coffer("key", "restore", backup, "--password-file", words, "--to", again).split())
+    told = pool.coffer("key", "restore", backup, "--password-file", words, "--to", again)
+    line = f"coffer -C {pool.directory} key provider add native --type native --seal file --path {again} --kcv {kcv}"
+    assert line in [one.strip() for one in told.splitlines()], told
+    said = " ".join(told.split())
     assert f"id {restored['provider_id']}, check value {kcv}" in said, said
     os.remove(again)
     assert pool.json("key", "provider", "test")["kcv"] == kcv
@@ -74,6 +77,12 @@ def main():
     for pool, name in (there, "theirs"), (here, "native"):
         said = " ".join(pool.refused(*ADD, "twice", "--path", copy).split())
         assert f"of provider {name}" in said and kcv in said, said
+
+    # Where the key file of that id is gone, nothing is said of what it holds, but what to set.
+    os.rename(file, file + ".away")
+    said = " ".join(there.refused(*ADD, "twice", "--path", copy).split())
+    assert "cannot be read" in said and "holds another key" not in said and f"`path = {copy}`" in said, said
+    os.rename(file + ".away", file)
 
     # It comes back with the id that its file has, without one being typed, and a swap to it works.
     there.coffer("key", "provider", "remove", "theirs")
