@@ -288,8 +288,8 @@ const struct command command_device_erase = {
             "erase. What was cut short, or has no certificate yet, is ended by running it again, which its certificate says. A\n"
             "pool that is stopped and not named is not known. The certificate says what the device said of itself, and what else\n"
             "could open an image of it: the pool's other devices, too, hold its wrapped keys, until `coffer key rekey --shallow`;\n"
-            "do that before or after. The audit of the pool that -C names has the erase, with the number in the certificate, or\n"
-            "with one that `key audit` shows as soon as its daemon runs.\n"
+            "do that before or after. The audit of the pool that -C names, or without -C of the only one that runs, has the\n"
+            "erase, with the number in the certificate, or with one that `key audit` shows as soon as its daemon runs.\n"
             "For a whole pool there is `coffer erase`.",
     .examples = "  coffer -C /srv/pool device erase /dev/sdc --accept-data-loss --certificate /root/sdc-erased.json\n",
     .positional_min = 1,
