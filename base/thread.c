@@ -154,6 +154,36 @@ enum error thread_start(struct thread *thread, const char *name, void (*run)(voi
     return ERROR_NONE;
 }
 
+static void *detached_main(void *argument)
+{
+    struct thread thread = *(struct thread *)argument;
+    free(argument);
+    return thread_main(&thread);
+}
+
+enum error thread_start_detached(const char *name, void (*run)(void *), void *argument)
+{
+    struct thread *thread = memory_zeroed(1, sizeof *thread);
+    if (!thread)
+        return ERROR_NO_MEMORY;
+    thread->run = run;
+    thread->argument = argument;
+    sigset_t blocked, before;
+    pthread_attr_t detached;
+    pthread_t os;
+    signals_of_threads(&blocked);
+    must(pthread_attr_init(&detached));
+    must(pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED));
+    must(pthread_sigmask(SIG_BLOCK, &blocked, &before));
+    int result = pthread_create(&os, &detached, detached_main, thread);
+    must(pthread_sigmask(SIG_SETMASK, &before, NULL));
+    must(pthread_attr_destroy(&detached));
+    if (result == 0)
+        return ERROR_NONE;
+    free(thread);
+    return error_from_errno(result, "start of the thread \"%s\"", name);
+}
+
 void thread_join(struct thread *thread)
 {
     must(pthread_join(thread->os, NULL));

@@ -72,6 +72,8 @@ struct thread {
 };
 /* `thread` must stay in place until joined; `name` has at most 15 bytes. */
 enum error thread_start(struct thread *thread, const char *name, void (*run)(void *), void *argument) CHECKED;
+/* One whose end nobody awaits, neither does that of the process: for what cannot be called off (a look-up of a name). */
+enum error thread_start_detached(const char *name, void (*run)(void *), void *argument) CHECKED;
 void thread_join(struct thread *thread);
 /* The calling thread does work that others come to wait for: it has its share of the processors, but takes none from who has it
  * when it wakes up, and gives it up after a fraction of a millisecond. */

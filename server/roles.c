@@ -16,9 +16,7 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <pthread.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,7 +137,7 @@ static void lookup_free(struct lookup *lookup)
     free(lookup);
 }
 
-static void *lookup_run(void *argument)
+static void lookup_run(void *argument)
 {
     struct lookup *lookup = argument;
     for (size_t i = 0; i < lookup->count; i++)
@@ -150,23 +148,6 @@ static void *lookup_run(void *argument)
     mutex_unlock(&lookup->lock);
     if (left)
         lookup_free(lookup);
-    return NULL;
-}
-
-/* Nobody waits for its end, also not at the end of the process; signals go to others. */
-static bool lookup_start(struct lookup *lookup)
-{
-    pthread_attr_t detached;
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&thread, &detached, lookup_run, lookup) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&detached);
-    return started;
 }
 
 /* NULL where memory is short, or there is no name. */
@@ -196,7 +177,7 @@ static void names_ask(struct roles *roles) REQUIRES(roles->lock)
     roles->retry = now + ROLES_RETRY_SECONDS * CLOCK_SECOND;
     if (made == NULL)
         return;
-    if (!lookup_start(made)) {
+    if (thread_start_detached("roles-names", lookup_run, made)) {
         lookup_free(made);
         return;
     }

@@ -22,7 +22,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -295,7 +294,7 @@ static int name_find(const struct kmip_server *server, int flags, struct addrinf
     return getaddrinfo(server->host, server->port, &hints, list);
 }
 
-static void *lookup_run(void *argument)
+static void lookup_run(void *argument)
 {
     struct lookup *lookup = argument;
     struct addrinfo *list;
@@ -310,23 +309,6 @@ static void *lookup_run(void *argument)
     atomic_fetch_sub(&lookups, 1);
     if (left)
         lookup_free(lookup);
-    return NULL;
-}
-
-/* Nobody waits for its end, also not at the end of the process; signals go to others. */
-static bool lookup_start(struct lookup *lookup)
-{
-    pthread_attr_t detached;
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&thread, &detached, lookup_run, lookup) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&detached);
-    return started;
 }
 
 /* False where its time is over, or the process ends. */
@@ -361,7 +343,7 @@ static enum error name_look_up(struct kmip_link *link, const struct kmip_server 
     mutex_init(&lookup->lock, RANK_LEAF);
     condition_init(&lookup->found);
     step_begin(link);
-    if (!lookup_start(lookup)) {
+    if (thread_start_detached("kmip-name", lookup_run, lookup)) {
         atomic_fetch_sub(&lookups, 1);
         lookup_free(lookup);
         return ERROR_NO_MEMORY;
