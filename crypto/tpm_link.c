@@ -8,8 +8,8 @@
  *
  * A TPM without a resource manager has three slots for objects and few for sessions, and keeps them when the process
  * that filled them is gone: tpm_link_close() flushes on every path. After an answer that was changed on the way there is no
- * handle of what the TPM made all the same; so what is there when a link begins is listed, and where an answer was not the
- * TPM's what came since is flushed at its end. A resource manager shows each link its own alone; without one that may be what
+ * handle of what the TPM made all the same; so what is there when a link begins is listed, and where a command
+ * failed what came since is flushed at its end. A resource manager shows each link its own alone; without one that may be what
  * another link has just loaded, which then fails and is tried again. The library keeps what passed through it in memory
  * that it frees as it is, and on the stack: both are overwritten here, since nothing of that is in the arena but what
  * the library leaves to OpenSSL. No state between two links, no locks; a crash leaves at most slots filled.
@@ -125,7 +125,7 @@ enum error tpm_link_error(struct tpm_link *link, TSS2_RC code, const char *actio
     TSS2_RC plain = tpm_code(code);
     if (code == TSS2_RC_SUCCESS)
         return ERROR_NONE;
-    link->doubted |= !is_of_tpm(code);
+    link->doubted |= !lacks_room(code); /* an answer that was changed may say anything */
     if (is_of_transport(code))
         return absent(link);
     if (plain == TPM2_RC_LOCKOUT)

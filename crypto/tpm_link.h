@@ -20,7 +20,7 @@ struct tpm_link {
     ESYS_TR object;
     TPML_HANDLE before[2]; /* objects and sessions that were there when it began, where that is known */
     bool before_known;
-    bool doubted;          /* an answer did not come, or was not one of the TPM */
+    bool doubted;          /* a command failed: its answer may have been another */
     bool primary_persists; /* lies in the TPM for good, and is not flushed */
     uint8_t primary_name[TPM_NAME_SIZE];
 };
