@@ -277,7 +277,8 @@ static void noise_over_any_segment_loses_just_what_check_names(void **context)
             case_run(&seen[i], bad, seeds);
     free(seeds);
     image_forget();
-    assert_true(bad[SEGMENT_JOURNAL] > 0 && bad[SEGMENT_META] > 0);
+    assert_true(bad[SEGMENT_JOURNAL] + bad[SEGMENT_COLD] > 0); /* what is left alone for long is moved, and compressed harder */
+    assert_true(bad[SEGMENT_META] > 0);
     assert_int_equal(bad[SEGMENT_TWIN], 0);
     assert_int_equal(bad[0], 0);
     assert_clean();
