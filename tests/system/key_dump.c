@@ -89,7 +89,7 @@ static void print_device(const struct pool_conf *conf, const char *path, const s
     print_keyring(keyring);
     print_segments(device, &superblock, keyring);
     keyring_destroy(keyring);
-    free(superblock.json);
+    superblock_forget(&superblock);
     device_close(device);
 }
 
