@@ -18,7 +18,7 @@
 
 static char key_path[256], other_path[300];
 static _Atomic int countdown; /* of writes and flushes, to the one that fails; 0: none */
-static bool superblocks_only; /* counted are their writes alone, four of a device each time */
+static _Atomic bool superblocks_only; /* counted are their writes alone, four of a device each time */
 
 static _Atomic bool slow_flushes; /* each takes a while, and is counted */
 static _Atomic int flushes, flushes_at_once;
