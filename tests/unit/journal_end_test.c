@@ -72,9 +72,9 @@ static void assert_damage(void)
     pool = NULL;
 }
 
-static void before_what_a_later_life_wrote(void **context)
+/* The pool crashed and is open again; where the last append before that stands. */
+static struct stretch second_life(void)
 {
-    (void)context;
     make("disk", GIB);
     begin();
     (void)write_some(0, 1);
@@ -82,6 +82,13 @@ static void before_what_a_later_life_wrote(void **context)
     crash();
     assert_fine(pool_try_open());
     begin();
+    return last;
+}
+
+static void before_what_a_later_life_wrote(void **context)
+{
+    (void)context;
+    struct stretch last = second_life();
     (void)write_some(16, 3);
     (void)write_some(24, 4);
     crash();
@@ -93,13 +100,7 @@ static void before_what_a_later_life_wrote(void **context)
 static void before_a_later_open(void **context)
 {
     (void)context;
-    make("disk", GIB);
-    begin();
-    (void)write_some(0, 1);
-    struct stretch last = write_some(8, 2);
-    crash();
-    assert_fine(pool_try_open());
-    begin();
+    struct stretch last = second_life();
     crash();
     spoil(last);
     assert_damage();
@@ -133,13 +134,7 @@ static enum error read_block(uint64_t number)
 static void a_unit_before_a_later_open_is_lost_alone(void **context)
 {
     (void)context;
-    make("disk", GIB);
-    begin();
-    (void)write_some(0, 1);
-    struct stretch last = write_some(8, 2);
-    crash();
-    assert_fine(pool_try_open());
-    begin();
+    struct stretch last = second_life();
     (void)write_some(16, 3);
     crash();
     spoil((struct stretch){last.offset + 2 * BLOCK_SIZE, BLOCK_SIZE});

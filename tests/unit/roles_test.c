@@ -21,63 +21,9 @@
 #include "server/control.h"
 #include "server/methods.h"
 #include "server/roles.h"
-#include "tests/unit/control_fake.h"
+#include "tests/unit/control_fixture.h"
 
 #define STRANGER 65001
-
-struct fixture {
-    struct pool *pool;
-    struct control *control;
-    char directory[64], path[96], registry[96];
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    snprintf(fixture->directory, sizeof(fixture->directory), "%s", "/tmp/coffer-control-XXXXXX");
-    assert_non_null(mkdtemp(fixture->directory));
-    snprintf(fixture->path, sizeof(fixture->path), "%s/control.sock", fixture->directory);
-    snprintf(fixture->registry, sizeof(fixture->registry), "%s/run", fixture->directory);
-    setenv("COFFER_RUN", fixture->registry, 1);
-    fixture->pool = fake_create();
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    control_stop(fixture->control);
-    unlink(fixture->path);
-    rmdir(fixture->registry);
-    int left = rmdir(fixture->directory);
-    fake_destroy(fixture->pool);
-    free(fixture);
-    return left;
-}
-
-static void conf_say(struct fixture *fixture, const char *control)
-{
-    char path[128], fresh[128];
-    snprintf(path, sizeof(path), "%s/coffer.conf", fixture->directory);
-    snprintf(fresh, sizeof(fresh), "%s/coffer.conf.new", fixture->directory);
-    FILE *file = fopen(fresh, "w");
-    fprintf(file,
-            "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nencryption = off\n"
-            "[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\ndevices = disk\n"
-            "device-ids = 44444444-4444-4444-8444-444444444444\n%s", control);
-    fclose(file);
-    assert_int_equal(rename(fresh, path), 0);
-    if (fixture->control == NULL) /* else its threads know it */
-        fixture->pool->directory = fixture->directory;
-}
-
-static void conf_remove(struct fixture *fixture)
-{
-    char path[128];
-    snprintf(path, sizeof(path), "%s/coffer.conf", fixture->directory);
-    unlink(path);
-}
 
 /* It knows only alice, by a number that changes, or nobody; or it does not answer. The linker puts these in the place of the
  * library's (--wrap), also in server/roles.c. */
