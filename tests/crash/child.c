@@ -125,9 +125,11 @@ static struct pool *open_pool(struct session *session, struct pool *pool)
         session_opens();
         atomic_store(&session->over, false);
         atomic_store(&session->locking, false);
-        guards_opening(session);
+        if (!locked) /* a pool that is unlocked goes on with the clock that it has */
+            guards_opening(session);
         error = locked ? pool_unlock(pool, NULL, 0) : pool_open(session->pool, &options, &pool);
-        guards_opened(session);
+        if (!locked)
+            guards_opened(session);
     } while (error == ERROR_FENCED ? !succeeds(session, error, "open of the pool")
                                    : session_again(session, error, "open of the pool"));
     atomic_store(&session->phase, PHASE_COMPARING);

@@ -144,9 +144,9 @@ static void protect(struct session *session, struct pool *pool, unsigned family,
     enum error wanted = judge_lock(snapshot, until, least, time_most(session));
     bool refused = error == ERROR_INVALID || error == ERROR_ACCESS;
     if (wanted != ERROR_AGAIN && (refused || error == ERROR_NONE) && error != wanted)
-        fail("%s, locked until %llu, is to be until %llu, and it is %llu: %s, not %s", name,
+        fail("%s, locked until %llu, is to be until %llu, and it is %llu: %s (%s), not %s", name,
              (unsigned long long)snapshot->locked_until, (unsigned long long)until, (unsigned long long)least,
-             error_name(error), error_name(wanted));
+             error_name(error), error ? error_sentence(error) : "", error_name(wanted));
     family_changes_end(session, count, refused ? ERROR_BUSY : error, "protection of a snapshot");
 }
 

@@ -126,6 +126,12 @@ static void possible_add(struct session *session, enum deep_rekey_state state)
         session->keys.deep_possible |= 1u << DEEP_REKEY_COMPLETE | 1u << DEEP_REKEY_NONE;
 }
 
+static bool had_moved_all(struct pool *pool)
+{
+    struct deep_rekey_status now;
+    return pool_deep_rekey_status(pool, &now) != ERROR_NONE || now.bytes_left == 0;
+}
+
 /* An order that fits must be obeyed, and one that does not refused; meanwhile it may have come to its end. */
 static void deep_order(struct session *session, struct pool *pool, bool pauses)
 {
@@ -144,6 +150,8 @@ static void deep_order(struct session *session, struct pool *pool, bool pauses)
     atomic_fetch_add(&session->done[DONE_ORDERS], 1);
     session->keys.deep_possible = 0;
     possible_add(session, pauses ? DEEP_REKEY_PAUSED : DEEP_REKEY_RUNNING);
+    if (pauses && had_moved_all(pool)) /* its last step may have failed behind the superblocks that say so */
+        session->keys.deep_possible |= 1u << DEEP_REKEY_NONE;
 }
 
 static void deep_orders(struct session *session, struct pool *pool, struct dice *dice)
