@@ -6,14 +6,23 @@
 static _Atomic int64_t space[DEVICES]; /* bytes that the file system of each still gives */
 static _Atomic unsigned refusals;
 
+static _Atomic int64_t *space_of(const struct device *device)
+{
+    return &space[strcmp(device->path, paths[0]) != 0];
+}
+
+/* What is discarded the file system gives again. */
 static inline void submit_failing(struct device_io **ios, size_t count)
 {
+    for (size_t i = 0; i < count; i++)
+        if (ios[i]->operation == DEVICE_DISCARD)
+            atomic_fetch_add(space_of(ios[i]->device), (int64_t)ios[i]->size);
     honest->submit(ios, count);
 }
 
 static enum error allocate_some(struct device *device, uint64_t offset, uint64_t size)
 {
-    _Atomic int64_t *left = &space[strcmp(device->path, paths[0]) != 0];
+    _Atomic int64_t *left = space_of(device);
     if (atomic_fetch_sub(left, (int64_t)size) >= (int64_t)size)
         return honest->allocate(device, offset, size);
     atomic_fetch_add(left, (int64_t)size);
