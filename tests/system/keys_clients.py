@@ -4,7 +4,7 @@ import threading
 
 import nbd
 
-from coffer import BLOCK, connect
+from coffer import BLOCK, MIB, connect
 
 
 class Client(threading.Thread):
@@ -58,6 +58,7 @@ def run_beside(pool, size, before, change):
 
 def compare(pool, clients):
     handle = connect(pool, "disk")
+    disk = b"".join(bytes(handle.pread(MIB, offset)) for offset in range(0, clients[0].size, MIB))
     for client in clients:
         for block, content in client.held.items():
-            assert bytes(handle.pread(BLOCK, block * BLOCK)) == content, f"block {block} is another"
+            assert disk[block * BLOCK:(block + 1) * BLOCK] == content, f"block {block} is another"
