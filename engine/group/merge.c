@@ -435,7 +435,7 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
     bool something = !recent_is_empty(active) || victims || releases || cleaning || group->repair || reencrypt_folds(group);
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t size = segment_size(&group->segments), journal = group->journal.bytes;
-    uint64_t worth = MAX(group->segments.free_total * size / 8, group_fold_segments(group) * size);
+    uint64_t worth = MAX(segments_writable(&group->segments) * size / 8, group_fold_segments(group) * size);
     bool drops = recent_drops_max(active) != 0 && age >= DROPS_AGE;
     bool deep = recent_link_depth(active) >= LINK_DEPTH_DUE;
     bool due = something && (wanted || deep || recent_room(active) < recent_capacity(active) / 8 + RECENT_BATCH_ROOM ||
