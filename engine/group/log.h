@@ -141,6 +141,11 @@ enum error log_reserve_slot(struct log *log) CHECKED;
  * nothing. Under no lock. ERROR_NO_SPACE where no slot is free. */
 enum error log_prepare(struct log *log) CHECKED;
 
+/* The slot that the log goes on in where it has no header yet, else SEGMENT_NONE: nobody writes it one until it is returned. Under
+ * no lock. ERROR_AGAIN where somebody is at it. */
+enum error log_reserved_borrow(struct log *log, uint32_t *index) CHECKED;
+void log_reserved_return(struct log *log);
+
 /* The same somewhat before, where cleaning would not miss the slot: for who has time to wait for the header. Errors are for who
  * needs it. */
 void log_prepare_ahead(struct log *log);

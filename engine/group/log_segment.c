@@ -310,6 +310,26 @@ enum error log_prepare(struct log *log)
     return mine ? preparing_run(log) : ERROR_NONE;
 }
 
+enum error log_reserved_borrow(struct log *log, uint32_t *index)
+{
+    struct group *group = log->group;
+    mutex_lock(&group->lock);
+    bool mine = !log->preparing;
+    log->preparing = true; /* as long as it is ours */
+    bool has = mine && log->reserved != SEGMENT_NONE && group->segments.table[log->reserved].salt == 0;
+    *index = has ? log->reserved : SEGMENT_NONE;
+    mutex_unlock(&group->lock);
+    return mine ? ERROR_NONE : ERROR_AGAIN;
+}
+
+void log_reserved_return(struct log *log)
+{
+    mutex_lock(&log->group->lock);
+    log->preparing = false;
+    group_keeper_wake(log->group); /* somebody may have wanted one meanwhile */
+    mutex_unlock(&log->group->lock);
+}
+
 void log_prepare_ahead(struct log *log)
 {
     struct group *group = log->group;

@@ -10,6 +10,7 @@
  *             more. Both pages of the segment table are dirty, and written in that merge
  *   publish   all devices are flushed, then the checkpoint record names the new slot. The old slot belongs to the view that
  *             the publish replaces: it is given out again when no view is as old, and its discard is complete
+ *   forget    in the end, what slots that were left still tell of old keys (reencrypt_forget.c)
  *
  * Invariants. A (key, block) never meets two contents: the salt is drawn for each attempt, and what an attempt wrote is
  * never gone on with. At each moment one slot is what a serial leads to, with the key slot and salt that belong to it:
@@ -176,7 +177,7 @@ static uint32_t choose(struct reencrypt *r)
 
 /* Slots that are taken come back by the publish, so writers lack them for a moment only: they keep most of what they may
  * take. Where that is little, it is the cleaner's that is used. */
-static bool has_room(const struct group *group)
+bool reencrypt_has_room(const struct group *group)
 {
     size_t under_way = group->reencrypted.count + group->pace.freeing;
     if (group->reencrypted.count == REENCRYPTED_MAX || (group->segments.full && group_clean_room(group) <= under_way))
@@ -188,7 +189,7 @@ static enum error copy_begin(struct reencrypt *r, struct reencrypt_copy *copy) R
 {
     struct group *group = r->group;
     struct segments *segments = &group->segments;
-    if (!has_room(group))
+    if (!reencrypt_has_room(group))
         return ERROR_AGAIN;
     uint32_t from = choose(r);
     if (from == SEGMENT_NONE)

@@ -74,7 +74,8 @@ struct reencrypt {
     uint64_t blocks_lost; /* that could not be read */
     uint32_t segment_lost, first_lost; /* of the segment that is read */
     bool silent;                       /* nothing of its device could be read */
-    uint32_t cursor;
+    uint32_t cursor, forgotten; /* where the choice goes on; slots before this one name no old key, */
+    bool waits;                 /* but for some that will be free */
     struct reencrypt_window windows[3]; /* of the segment at work, of the one before, which is being written, of the next */
     uint8_t turn;                       /* the window that was given out last */
     uint8_t *again;                     /* a piece that is read once more */
@@ -96,6 +97,17 @@ void reencrypt_deinit(struct reencrypt *reencrypt);
  * try of which the device read nothing at all, wherever, says nothing, and does not count.
  */
 enum error reencrypt_segment(struct reencrypt *reencrypt) CHECKED;
+
+/*
+ * Overwrites the headers of free slots that still name an old key: behind it an old key opens nothing, whatever a slot holds. Once
+ * group_has_no_old_share() says so; goes on where it was. ERROR_AGAIN: no slot is to be had, or one is to be free soon, by
+ * a merge that folds; ERROR_INTERRUPTED; ERROR_FENCED. From the first slot again, where there was an old share meanwhile.
+ */
+enum error reencrypt_forget(struct reencrypt *reencrypt) CHECKED;
+void reencrypt_forget_anew(struct reencrypt *reencrypt);
+
+/* Whether a free slot may be taken for a moment. Under the group's lock. */
+bool reencrypt_has_room(const struct group *group);
 
 /* How many segments could not be read when that was last tried, and are still under an old key. Under no lock. */
 size_t reencrypt_unread(struct reencrypt *reencrypt);

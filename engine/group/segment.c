@@ -184,13 +184,19 @@ uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_stat
     return index;
 }
 
+void segment_take_free(struct segments *s, uint32_t index)
+{
+    ASSERT(s->table[index].state == SLOT_FREE);
+    s->table[index] = (struct segment){.state = SLOT_RESERVED, .allocated = s->table[index].allocated};
+    count_taken(s, index);
+}
+
 uint32_t segment_take_slot(struct segments *s, uint32_t device)
 {
     if (s->free_count[device] == 0)
         return SEGMENT_NONE;
     uint32_t index = index_choose(s, device);
-    s->table[index] = (struct segment){.state = SLOT_RESERVED, .allocated = s->table[index].allocated};
-    count_taken(s, index);
+    segment_take_free(s, index);
     return index;
 }
 

@@ -93,6 +93,8 @@ enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t sl
 void segment_free(struct segments *segments, uint32_t index, bool allocated);
 /* A free slot of a device that nobody may find by a serial yet, RESERVED; segment_free() gives it back. SEGMENT_NONE. */
 uint32_t segment_take_slot(struct segments *segments, uint32_t device);
+/* Likewise a certain one, which is FREE. */
+void segment_take_free(struct segments *segments, uint32_t index);
 /* The segment in slot `from` lies in slot `to` from now on, which segment_take_slot() gave, under another salt and key slot.
  * `from` is FREEING: whoever found it there before may still read it. */
 void segment_move(struct segments *segments, uint32_t from, uint32_t to, uint64_t salt, uint32_t key_slot);

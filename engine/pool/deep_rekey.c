@@ -315,10 +315,14 @@ static enum error end_reach(struct deep_rekey *deep)
 {
     struct group *group = deep->pool->group;
     reencrypt_publish(group);
-    if (group_has_no_old_share(group))
-        return destroy(deep);
+    bool none = group_has_no_old_share(group);
+    enum error error = none ? reencrypt_forget(&deep->reencrypt) : ERROR_AGAIN;
+    if (error != ERROR_AGAIN)
+        return error ? error : destroy(deep);
+    if (!none)
+        reencrypt_forget_anew(&deep->reencrypt);
     if (deep->journal_left && !fold_is_under_way(deep) && clock_monotonic() - deep->folded_at >= FOLD_PERIOD &&
-        reencrypt_needs_fold(group))
+        (none || reencrypt_needs_fold(group)))
         fold_begin(deep);
     deep->end_rest = MIN(MAX(2 * deep->end_rest, END_REST), END_REST_MAX);
     return ERROR_AGAIN;

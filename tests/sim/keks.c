@@ -314,6 +314,16 @@ static void copy_judge(struct copy *copy, const struct pool_key_status *status, 
     kek_enter(kek, &copy->superblock.wrapping);
 }
 
+/* A header that names an old DEK tells how to derive what is behind it, whoever has the slot now. */
+static void slot_judge(const struct keyring *keyring, uint32_t index, const struct segment_format *header)
+{
+    const struct keyring_slot *dek = keyring_current(keyring, KEY_KIND_DEK);
+    if (dek != NULL && memcmp(header->magic, SEGMENT_MAGIC, sizeof(header->magic)) == 0 &&
+        le32_get(header->key_slot) != dek->number)
+        fail("behind an open slot %u has a header that names data key %u, and no deep rekey is told", index,
+             le32_get(header->key_slot));
+}
+
 /* As a read would find them. A segment that is being prepared may have the header of a life before yet. */
 static void headers_judge(struct group *group)
 {
@@ -323,6 +333,7 @@ static void headers_judge(struct group *group)
         uint32_t device = segment_device(segments, i);
         const uint8_t *block = world->images[device].current->bytes + segment_offset(segments, i);
         const struct segment_format *header = (const struct segment_format *)block;
+        slot_judge(group_keyring(group, device), i, header);
         if (segments->table[i].state != SLOT_FREE && le64_get(header->serial) == segments->table[i].serial &&
             is_under_an_old_one(group_keyring(group, device), block))
             fail("behind an open the header of segment %llu is under an old K_log, and no deep rekey is told",

@@ -25,6 +25,7 @@ static _Atomic int bad_reads;               /* so many reads of one block more, 
 static _Atomic bool silent;                 /* from the first of them on, as long as they fail, superblocks do, too */
 static int bad_total;
 static _Atomic uint64_t misread; /* a byte of the first device that is read wrong the next time; 0: none */
+static _Atomic bool no_discards; /* they do nothing, as on a disk that knows none */
 static _Atomic int countdown;               /* of writes of superblocks, to the one that fails; 0: none */
 
 /* A read over a place of the first device that gives something else there, once. */
@@ -72,6 +73,8 @@ static inline void submit_failing(struct device_io **ios, size_t count)
         bool counts = ios[i]->operation == DEVICE_WRITE && ios[i]->size == SUPERBLOCK_SIZE;
         if (fails(ios[i])) {
             io_complete(ios[i], ERROR_IO, EIO);
+        } else if (ios[i]->operation == DEVICE_DISCARD && atomic_load(&no_discards)) {
+            io_complete(ios[i], ERROR_NONE, 0);
         } else if (misreads(ios[i])) {
             continue;
         } else if (counts && atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1) {
@@ -138,6 +141,7 @@ static inline int teardown(void **context)
     atomic_store(&one_copy_bad, false);
     atomic_store(&misread, 0);
     atomic_store(&countdown, 0);
+    atomic_store(&no_discards, false);
     return devices_teardown(context);
 }
 

@@ -117,6 +117,24 @@ static unsigned opened_by(const struct old_keys *keys, bool current)
     return opened;
 }
 
+/* Headers, in whatever slot, that name another key slot than the current one: what lies behind them an old key still opens. */
+static unsigned headers_of_old_keys(void)
+{
+    const struct segments *segments = &pool->group->segments;
+    AUTO_FREE uint8_t *bytes = memory_aligned(BLOCK_SIZE);
+    unsigned old = 0;
+    for (uint32_t i = 0; i < segments->count; i++) {
+        const struct segment_format *header = (const struct segment_format *)bytes;
+        uint32_t d = segment_device(segments, i);
+        int descriptor = open(paths[d], O_RDONLY | O_CLOEXEC);
+        assert_int_equal(pread(descriptor, bytes, BLOCK_SIZE, (off_t)segment_offset(segments, i)), BLOCK_SIZE);
+        close(descriptor);
+        old += memcmp(header->magic, SEGMENT_MAGIC, sizeof header->magic) == 0 &&
+               le32_get(header->key_slot) != keyring_current(pool->group->keyrings[d], KEY_KIND_DEK)->number;
+    }
+    return old;
+}
+
 /* ---- what it does ---------------------------------------------------------------------------------------------------- */
 
 static void all_that_is_stored_gets_another_key(void **context)
@@ -136,6 +154,7 @@ static void all_that_is_stored_gets_another_key(void **context)
     assert_true(serials_kept(&before, &after) > 5);
     assert_true(opened_by(&old, true) > 5);
     assert_int_equal(opened_by(&old, false), 0);
+    assert_int_equal(headers_of_old_keys(), 0);
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
     reopen(false);
     assert_one_key(2);
@@ -149,6 +168,23 @@ static void all_that_is_stored_gets_another_key(void **context)
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
     free(before.hashes);
     free(after.hashes);
+}
+
+/* On a disk that knows no discards each slot that was left holds what it held. */
+static void no_slot_that_was_left_tells_what_an_old_key_opens(void **context)
+{
+    uint64_t half = BLOCKS / 2 / FILL_BLOCKS * FILL_BLOCKS;
+    (void)context;
+    atomic_store(&no_discards, true);
+    write_all(0, half, 1);
+    publish();
+    assert_fine(deep(0));
+    await_complete();
+    assert_one_key(2);
+    assert_int_equal(headers_of_old_keys(), 0);
+    assert_int_equal(assert_all(0, half, 1), 0);
+    assert_int_equal(assert_all(half, BLOCKS - half, 0), 0);
+    pool_close_checked();
 }
 
 static void a_crash_costs_nothing_but_time(void **context)
@@ -183,6 +219,7 @@ static void a_pool_that_is_full_is_encrypted_anew(void **context)
     assert_fine(deep(0));
     await_complete();
     assert_one_key(2);
+    assert_int_equal(headers_of_old_keys(), 0);
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
     reopen(false);
     assert_int_equal(assert_all(0, BLOCKS, 0), 0);
@@ -237,6 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_that_is_stored_gets_another_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_slot_that_was_left_tells_what_an_old_key_opens, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_costs_nothing_but_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_that_is_full_is_encrypted_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_one_waits_for_the_end_of_the_first, setup, teardown),

@@ -1,0 +1,148 @@
+/*
+ * Headers that outlive what they were written for. A slot that is free again keeps its header, and what is behind it, until
+ * somebody writes there: some keep their space for the journal and the cleaner, and many devices know no discards. Such a header
+ * tells serial and salt, by which an old DEK opens what the slot still holds: before the old DEK goes each is overwritten. Nothing
+ * else tells the salt: records and segment tables that did are under the old K_log, or in such slots themselves.
+ *
+ * Three kinds of slots have one. A free one is taken meanwhile, so that no log gets it, and discarded behind the write. One that a
+ * log goes on in, and has no header for yet, is borrowed of the log. A segment that nothing was written to, whose header
+ * a crash took, is waited for: a merge that folds frees it. No other segment has a header but its own.
+ *
+ * A crash is harmless: the header of a slot that nothing names is nobody's, and until the last one is overwritten, durably, the old
+ * DEK is there. What lies behind them stays where nothing discards it: the key of that is not to be derived any more.
+ *
+ * One thread, that of reencrypt.c; the group's lock around each look at the table, none across I/O.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "engine/group/group.h"
+
+/* Whether a block is a header, whoever made it, that tells how to derive a key from an old DEK. */
+static bool names_old_key(const struct group *group, uint32_t device, const struct segment_format *header)
+{
+    const struct keyring_slot *current = keyring_current(group_keyring(group, device), KEY_KIND_DEK);
+    return memcmp(header->magic, SEGMENT_MAGIC, sizeof header->magic) == 0 && le32_get(header->key_slot) != current->number;
+}
+
+/* `unread`: whether one that cannot be read counts as such. */
+static enum error is_left_behind(struct reencrypt *r, uint32_t index, bool unread, bool *left)
+{
+    struct group *group = r->group;
+    uint32_t d = segment_device(&group->segments, index);
+    uint8_t *block = r->windows[0].bytes;
+    enum error error = device_read(group->devices[d], segment_offset(&group->segments, index), block, BLOCK_SIZE);
+    *left = error ? unread : names_old_key(group, d, (const struct segment_format *)block);
+    return error == ERROR_IO ? ERROR_NONE : error;
+}
+
+static enum error header_overwrite(struct reencrypt *r, uint32_t index)
+{
+    struct group *group = r->group;
+    uint32_t d = segment_device(&group->segments, index);
+    memset(r->windows[0].bytes, 0, BLOCK_SIZE);
+    enum error error = device_write(group->devices[d], segment_offset(&group->segments, index), r->windows[0].bytes, BLOCK_SIZE,
+                                    DEVICE_DURABLE);
+    group_device_written(group, d);
+    return error ? group_fence(group, error) : ERROR_NONE;
+}
+
+/* ERROR_NOT_FOUND: it is not free any more. */
+static enum error free_take(struct group *group, uint32_t index)
+{
+    mutex_lock(&group->lock);
+    bool free = group->segments.table[index].state == SLOT_FREE, room = reencrypt_has_room(group);
+    if (free && room)
+        segment_take_free(&group->segments, index);
+    mutex_unlock(&group->lock);
+    return !free ? ERROR_NOT_FOUND : room ? ERROR_NONE : ERROR_AGAIN;
+}
+
+/* What is behind the header may stay, where the file system below is full, or the device knows no discards: nothing derives
+ * its key any more. */
+static void free_give_back(struct group *group, uint32_t index)
+{
+    struct segments *segments = &group->segments;
+    mutex_lock(&group->lock);
+    bool kept = segments->full != 0 && segments->table[index].allocated;
+    mutex_unlock(&group->lock);
+    if (!kept && device_discard(group->devices[segment_device(segments, index)], segment_offset(segments, index),
+                                segment_size(segments)))
+        error_forget();
+    mutex_lock(&group->lock);
+    segment_free(segments, index, kept);
+    mutex_unlock(&group->lock);
+    group_room_changed(group);
+}
+
+static enum error free_forget(struct reencrypt *r, uint32_t index)
+{
+    bool left;
+    TRY(is_left_behind(r, index, true, &left)); /* nothing is held up by a sector that a write may mend */
+    enum error error = left ? free_take(r->group, index) : ERROR_NOT_FOUND;
+    if (error)
+        return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
+    error = header_overwrite(r, index);
+    free_give_back(r->group, index);
+    return error;
+}
+
+/* A crash may have lost the header of a segment that nothing was written to yet: below it is what the slot had before. It will be
+ * free soon, by a merge that folds. */
+static bool holds_nothing(const struct segment *segment)
+{
+    return segment->state != SLOT_RESERVED && !segment->stuck && segment->live == 0 && segment->pages == 0;
+}
+
+static enum error slot_forget(struct reencrypt *r, uint32_t index)
+{
+    struct group *group = r->group;
+    const struct segment *segment = &group->segments.table[index];
+    bool left = false;
+    mutex_lock(&group->lock);
+    bool free = segment->state == SLOT_FREE, nothing = holds_nothing(segment);
+    mutex_unlock(&group->lock);
+    if (free)
+        return free_forget(r, index);
+    if (nothing)
+        TRY(is_left_behind(r, index, false, &left));
+    r->waits |= left;
+    return ERROR_NONE;
+}
+
+/* One that a log goes on in, and has no header for yet. */
+static enum error reserved_forget(struct reencrypt *r, struct log *log)
+{
+    bool left = false;
+    uint32_t index;
+    TRY(log_reserved_borrow(log, &index));
+    enum error error = index == SEGMENT_NONE ? ERROR_NONE : is_left_behind(r, index, true, &left);
+    if (!error && left)
+        error = header_overwrite(r, index);
+    log_reserved_return(log);
+    return error;
+}
+
+enum error reencrypt_forget(struct reencrypt *r)
+{
+    struct group *group = r->group;
+    struct log *const logs[] = {&group->journal, &group->meta, &group->twin, &group->cold};
+    ASSERT(!r->in_flight && !r->has_next); /* the window is free */
+    for (; r->forgotten < group->segments.count; r->forgotten++) {
+        TRY(slot_forget(r, r->forgotten));
+        TRY(r->breathe(r->context, 0, clock_monotonic()));
+    }
+    for (size_t i = 0; i < COUNT_OF(logs); i++)
+        TRY(reserved_forget(r, logs[i]));
+    bool waits = r->waits;
+    if (waits)
+        reencrypt_forget_anew(r);
+    return waits ? ERROR_AGAIN : ERROR_NONE;
+}
+
+void reencrypt_forget_anew(struct reencrypt *r)
+{
+    r->forgotten = 0;
+    r->waits = false;
+}
