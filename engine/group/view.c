@@ -187,33 +187,33 @@ enum error view_component_end(struct group *group, uint64_t component, uint64_t 
 
 /* What the recent tables say of leaves: which the next one is, and how far the holes go that begin at `leaf`. The lock is
  * for the active table; a piece at a time, so that it is never held long. */
-static uint64_t recent_next(struct group *group, const struct view *view, uint64_t component, uint64_t leaf, uint64_t end,
+static uint64_t recent_next(struct group *group, const struct lineage *lineage, uint64_t leaf, uint64_t end,
                             uint64_t (*next_of)(const struct recent *, uint64_t, uint64_t, uint64_t))
 {
-    uint64_t next = leaf, piece_end = leaf;
+    uint64_t next = lineage->active ? leaf : end, piece_end = leaf;
     while (next == piece_end && next < end) {
         piece_end = MIN(end, next + POINTS_PIECE);
         mutex_lock(&group->lock);
-        next = next_of(view->active, component, next, piece_end);
+        next = next_of(lineage->active, lineage->component, next, piece_end);
         mutex_unlock(&group->lock);
     }
-    return view->frozen ? next_of(view->frozen, component, leaf, next) : next;
+    return lineage->frozen ? next_of(lineage->frozen, lineage->component, leaf, next) : next;
 }
 
-/* The component at hand becomes the next older one that it is made up of. */
-static bool base_take(struct group *group, const struct view *view, uint64_t *component)
+static bool base_take(struct group *group, struct lineage *lineage)
 {
     mutex_lock(&group->lock);
-    bool more = view_base(view, *component, component);
+    bool more = lineage_base(lineage);
     mutex_unlock(&group->lock);
     return more;
 }
 
 uint64_t view_told_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end)
 {
+    struct lineage lineage = lineage_of(view, component);
     do
-        end = recent_next(group, view, component, first, end, recent_told_next);
-    while (base_take(group, view, &component));
+        end = recent_next(group, &lineage, first, end, recent_told_next);
+    while (base_take(group, &lineage));
     return end;
 }
 
@@ -221,37 +221,40 @@ uint64_t view_told_next(struct group *group, const struct view *view, uint64_t c
 uint64_t view_told_apart_next(struct group *group, const struct view *view, uint64_t one, uint64_t other, uint64_t first,
                               uint64_t end)
 {
-    while (one != other) {
-        uint64_t *younger = one > other ? &one : &other;
-        end = recent_next(group, view, *younger, first, end, recent_told_next);
-        if (!base_take(group, view, younger))
-            *younger = 0;
+    struct lineage lineages[2] = {lineage_of(view, one), lineage_of(view, other)};
+    while (lineages[0].component != lineages[1].component) {
+        struct lineage *younger = &lineages[lineages[0].component < lineages[1].component];
+        end = recent_next(group, younger, first, end, recent_told_next);
+        if (!base_take(group, younger))
+            younger->component = 0;
     }
     return end;
 }
 
 static uint64_t points_next(struct group *group, const struct view *view, uint64_t component, uint64_t first, uint64_t end)
 {
+    struct lineage lineage = lineage_of(view, component);
     do
-        end = recent_next(group, view, component, first, end, recent_leaf_next);
-    while (base_take(group, view, &component));
+        end = recent_next(group, &lineage, first, end, recent_leaf_next);
+    while (base_take(group, &lineage));
     return end;
 }
 
-static uint64_t range_end(struct group *group, const struct view *view, uint64_t component, uint64_t leaf)
+static uint64_t range_end(const struct recent *recent, uint64_t component, uint64_t leaf)
 {
-    mutex_lock(&group->lock);
-    uint64_t end = recent_range_end(view->active, component, leaf);
-    mutex_unlock(&group->lock);
-    return view->frozen ? MAX(end, recent_range_end(view->frozen, component, leaf)) : end;
+    return recent ? recent_range_end(recent, component, leaf) : leaf;
 }
 
 static uint64_t holes_end(struct group *group, const struct view *view, uint64_t component, uint64_t leaf)
 {
+    struct lineage lineage = lineage_of(view, component);
     uint64_t end = leaf;
-    do
-        end = MAX(end, range_end(group, view, component, leaf));
-    while (base_take(group, view, &component));
+    do {
+        mutex_lock(&group->lock);
+        end = MAX(end, range_end(lineage.active, lineage.component, leaf));
+        mutex_unlock(&group->lock);
+        end = MAX(end, range_end(lineage.frozen, lineage.component, leaf));
+    } while (base_take(group, &lineage));
     return end;
 }
 
@@ -305,16 +308,28 @@ void view_read_ahead(struct group *group, const _Atomic uint64_t *target, uint64
 
 /* ---- look-ups ---------------------------------------------------------------------------------------------------------- */
 
-bool view_base(const struct view *view, uint64_t component, uint64_t *base)
+struct lineage lineage_of(const struct view *view, uint64_t component)
 {
-    return recent_base(view->active, component, base) || (view->frozen && recent_base(view->frozen, component, base));
+    return (struct lineage){component, view->active, view->frozen};
+}
+
+bool lineage_base(struct lineage *lineage)
+{
+    uint64_t *component = &lineage->component;
+    if (lineage->active && recent_base(lineage->active, *component, component))
+        return true;
+    if (!lineage->frozen || !recent_base(lineage->frozen, *component, component))
+        return false;
+    lineage->active = NULL;
+    return true;
 }
 
 uint64_t view_ancestor(const struct view *view, uint64_t component)
 {
-    while (view_base(view, component, &component))
+    struct lineage lineage = lineage_of(view, component);
+    while (lineage_base(&lineage))
         ;
-    return component;
+    return lineage.component;
 }
 
 bool view_has_heirs(struct group *group, uint64_t component)
@@ -327,16 +342,21 @@ bool view_has_heirs(struct group *group, uint64_t component)
     return has;
 }
 
+static bool lineage_find(const struct lineage *lineage, uint64_t block, struct map_entry *entry)
+{
+    return (lineage->active && recent_find(lineage->active, lineage->component, block, entry)) ||
+           (lineage->frozen && recent_find(lineage->frozen, lineage->component, block, entry));
+}
+
 void view_find_recent(const struct view *view, uint64_t component, const uint64_t *blocks, struct map_entry *entries,
                       bool *known, size_t count)
 {
+    struct lineage lineage = lineage_of(view, component);
     for (size_t i = 0; i < count; i++)
-        known[i] = recent_find(view->active, component, blocks[i], &entries[i]) ||
-                   (view->frozen && recent_find(view->frozen, component, blocks[i], &entries[i]));
-    while (view_base(view, component, &component))
+        known[i] = lineage_find(&lineage, blocks[i], &entries[i]);
+    while (lineage_base(&lineage))
         for (size_t i = 0; i < count; i++)
-            known[i] = known[i] || recent_find(view->active, component, blocks[i], &entries[i]) ||
-                       (view->frozen && recent_find(view->frozen, component, blocks[i], &entries[i]));
+            known[i] = known[i] || lineage_find(&lineage, blocks[i], &entries[i]);
 }
 
 enum error view_map(struct group *group, const struct view *view, uint64_t component, struct tree *map)
@@ -349,7 +369,6 @@ enum error view_map(struct group *group, const struct view *view, uint64_t compo
     *map = (struct tree){ITEM_NODE, ancestor, {pointer_decode(&format.root), format.height}};
     return ERROR_NONE;
 }
-
 
 enum error view_find(struct group *group, const struct view *view, uint64_t component, const uint64_t *blocks,
                      struct map_entry *entries, const bool *known, size_t count)

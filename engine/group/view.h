@@ -25,6 +25,22 @@ struct view {
     struct recent *emptied;
 };
 
+/*
+ * What a component is made up of in the recent tables of a view: itself, then one base after the other. Nobody changes a
+ * component as long as a link leads to it, but once that link is published it may be trimmed and deleted, and then the
+ * active table of an older view, which still has the link in its frozen one, has the trim as well. So what stands behind a
+ * link of the frozen table is asked of that one alone: all that was written to it before the link is there, or in the trees.
+ * (A link in the active table is published no earlier than that, and what comes then goes into another one.)
+ */
+struct lineage {
+    uint64_t component;
+    const struct recent *active, *frozen; /* those that know of it; NULL where none */
+};
+
+struct lineage lineage_of(const struct view *view, uint64_t component);
+/* The next older one; false, and nothing changed, behind the last. Under the group's lock. */
+bool lineage_base(struct lineage *lineage);
+
 static inline const struct root *view_root(const struct view *view, enum table table) { return &view->roots[table - 1]; }
 
 /* Free slots whose space below is not given back, at most: what a full file system leaves to write in. */
@@ -49,9 +65,6 @@ bool views_await(struct group *group, uint64_t until);
 /* The component whose tree holds what the recent tables do not know: itself, or, where the view's trees do not know it
  * yet, the base that its links lead to. Under the group's lock. */
 uint64_t view_ancestor(const struct view *view, uint64_t component);
-/* The next older of the components that make up this one in the recent tables; false behind the last. Under the
- * group's lock. */
-bool view_base(const struct view *view, uint64_t component, uint64_t *base);
 /* Whether a component that has no tree yet falls back to this one, which must stay as it is as long. */
 bool view_has_heirs(struct group *group, uint64_t component);
 

@@ -8,7 +8,8 @@
  * before that commit in the log. So a crash anywhere only makes it begin anew.
  *
  * A deleted object takes its snapshots with it: they go first, whatever their own documents say, and it goes when none is
- * left. What a component without a map falls back to is not emptied before a merge has given that one a map.
+ * left. What a component without a map falls back to is not emptied before a merge has given that one a map; who still reads
+ * in a view from before that asks nothing that comes afterwards (group/view.h).
  *
  * Locks: pool->lock, but for the trims. What is being freed is nobody else's and stays in place meanwhile; what
  * somebody else is cutting (object.c) is passed by until that is done, even where it was deleted.

@@ -85,13 +85,14 @@ static int range_order(const void *a, const void *b)
 /* The component, and those that it falls back to. */
 static void components_take(struct map_walk *walk, const struct view *view)
 {
-    uint64_t component = walk->component;
+    struct lineage lineage = lineage_of(view, walk->component);
     for (bool more = true; more;) {
-        table_take(walk, view->active, component);
-        if (view->frozen)
-            table_take(walk, view->frozen, component);
+        if (lineage.active)
+            table_take(walk, lineage.active, lineage.component);
+        if (lineage.frozen)
+            table_take(walk, lineage.frozen, lineage.component);
         mutex_lock(&walk->group->lock);
-        more = view_base(view, component, &component);
+        more = lineage_base(&lineage);
         mutex_unlock(&walk->group->lock);
     }
 }
