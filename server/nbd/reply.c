@@ -9,6 +9,9 @@
  * The send lock is held while a slow client makes the write wait: after the idle time it is broken, and earlier where
  * others are in need of the memory that the answers hold. The pieces of a large request are counted under the same
  * lock, so that the chunk which says "done" is the last one on the wire.
+ *
+ * Where a write fails, a part of an answer may have gone. So the connection is broken under the same hold of the lock, and
+ * who comes next writes nothing: behind a part of one answer another would be taken for the rest of it.
  */
 #include "server/nbd/batch.h"
 
@@ -125,6 +128,8 @@ static enum error write_ready(struct batch *batch) REQUIRES(batch->connection->s
         else
             encode_whole(&gather, slot, connection->session.structured, slot->error, slot->sentence);
     }
+    if (atomic_load(&connection->broken))
+        return ERROR_CLOSED;
     return stream_write(&connection->stream, gather.parts, gather.count);
 }
 
@@ -148,12 +153,12 @@ void reply_send(struct batch *batch)
     payload_stall_begin(&batch->payload);
     mutex_lock(&batch->connection->send);
     enum error error = write_ready(batch);
+    if (error != ERROR_NONE)
+        connection_break(connection);
     mutex_unlock(&batch->connection->send);
     payload_stall_end(&batch->payload);
     release(batch);
     if (error == ERROR_TIMED_OUT)
         message(MESSAGE_WARNING, "NBD connection %u: the client does not read its replies: dropped",
                 connection->number);
-    if (error != ERROR_NONE)
-        connection_break(connection);
 }
