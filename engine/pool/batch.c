@@ -413,6 +413,16 @@ static enum error units_compress(struct batch *batch)
 
 /* ---- all stages ---------------------------------------------------------------------------------------------------------------- */
 
+/* What was found is stored once more. */
+static void hits_forget(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->blocks[i].hit) {
+            batch->blocks[i].hit = false;
+            batch->blocks[i].entry = (struct map_entry){0};
+        }
+}
+
 static enum error stages_run(struct batch *batch)
 {
     if (batch->partial_count)
@@ -420,15 +430,16 @@ static enum error stages_run(struct batch *batch)
     zeroes_find(batch);
     TRY(fingerprints_make(batch));
     duplicates_find(batch);
-    /* A hit that is gone at the commit makes its chunk a new one, and the batch comes again. */
-    for (unsigned tries = 0; tries < COMMIT_TRIES; tries++) {
+    /* A hit that is gone at the commit makes its chunk a new one, and the batch comes again; the last time it has none. */
+    for (unsigned tries = 1;; tries++) {
+        if (tries == COMMIT_TRIES)
+            hits_forget(batch);
         units_form(batch);
         TRY(units_compress(batch));
         enum error error = commit_run(batch);
-        if (error != ERROR_AGAIN)
+        if (error != ERROR_AGAIN || tries == COMMIT_TRIES)
             return error;
     }
-    return ERROR_AGAIN;
 }
 
 /* What is to be paid for before it is known what is stored; documents, which are small and hold locks, wait for nobody. */

@@ -1,6 +1,6 @@
 /*
  * What a batch does in one entry of the commit section, it does in one: nobody comes between asking and entering, or
- * between a latch and the view that it guards.
+ * between a latch and the view that it guards. What it found before and has lost by then it does without.
  */
 #include "engine/pool/batch.h"
 #include "tests/unit/pool_fixture.h"
@@ -29,6 +29,8 @@ static void disk_make(void)
 
 static _Thread_local bool watched, asked; /* this thread is; it was told that there is room, and entered nothing yet */
 static bool left;                         /* the section, in between */
+static _Thread_local bool hits_go, one_goes; /* of this thread's commits: at each try one of the hits */
+static unsigned gone;
 
 enum error __real_group_room(struct group *group, struct commit_need need);
 enum error __wrap_group_room(struct group *group, struct commit_need need);
@@ -41,6 +43,7 @@ enum error __wrap_group_room(struct group *group, struct commit_need need)
 {
     enum error error = __real_group_room(group, need);
     asked = watched && error == ERROR_NONE;
+    one_goes = hits_go;
     return error;
 }
 
@@ -69,6 +72,50 @@ static void nobody_comes_between_asking_and_entering(void **context)
     watched = false;
     assert_false(asked);
     assert_false(left);
+}
+
+/* ---- hits ----------------------------------------------------------------------------------------------------------- */
+
+#define HITS 32 /* more than a commit is tried */
+
+bool __real_lookup_still_good(struct pool *of, struct map_entry hit);
+bool __wrap_lookup_still_good(struct pool *of, struct map_entry hit);
+
+/* As asked by a commit: the look-up itself does not come here. */
+bool __wrap_lookup_still_good(struct pool *of, struct map_entry hit)
+{
+    if (!one_goes)
+        return __real_lookup_still_good(of, hit);
+    one_goes = false;
+    gone++;
+    return false;
+}
+
+static void blocks_io(enum request_type type, uint64_t offset, uint8_t *bytes)
+{
+    struct volume *volume;
+    struct request request = {.type = type, .offset = offset, .length = HITS * COFFER_BLOCK, .data = bytes};
+    assert_fine(volume_open(pool, "a", false, &volume));
+    volume_execute(volume, &request, 1, fixture_answer, NULL);
+    volume_close(volume);
+    assert_fine(request.error);
+}
+
+static void a_write_whose_duplicates_go_again_and_again_is_stored(void **context)
+{
+    static uint8_t bytes[HITS * COFFER_BLOCK], found[HITS * COFFER_BLOCK];
+    (void)context;
+    disk_make();
+    for (unsigned i = 0; i < HITS; i++)
+        block_fill(bytes + i * COFFER_BLOCK, 1 + i);
+    blocks_io(REQUEST_WRITE, 0, bytes);
+    gone = 0;
+    hits_go = true;
+    blocks_io(REQUEST_WRITE, HITS * COFFER_BLOCK, bytes);
+    hits_go = false;
+    assert_in_range(gone, 2, HITS - 1); /* it is not tried for each of them */
+    blocks_io(REQUEST_READ, HITS * COFFER_BLOCK, found);
+    assert_memory_equal(found, bytes, sizeof found);
 }
 
 /* ---- latch and view ------------------------------------------------------------------------------------------------- */
@@ -133,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(nobody_comes_between_asking_and_entering),
+        TEST(a_write_whose_duplicates_go_again_and_again_is_stored),
         TEST(who_waited_for_a_latch_sees_what_was_written_under_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
