@@ -178,15 +178,24 @@ static bool is_rotating(const struct superblock *superblock)
     return !uuid_is_zero(superblock->other.provider);
 }
 
+/* Under another than the one in force, which was accepted. */
+static bool is_under_other(const struct opening *opening, size_t i)
+{
+    const struct superblock *in_force = opening_key_in_force(opening), *own = &opening->superblocks[i];
+    return in_force && own->encryption && memcmp(&own->wrapping, &in_force->wrapping, sizeof own->wrapping) != 0;
+}
+
 static bool is_to_be_mended(const struct opening *opening, size_t i)
 {
-    return opening->copies_bad[i] || opening->peers_bad[i] || is_rotating(&opening->superblocks[i]);
+    return opening->copies_bad[i] || opening->peers_bad[i] || is_rotating(&opening->superblocks[i]) || is_under_other(opening, i);
 }
 
 static enum error superblock_mend(struct opening *opening, uint32_t i)
 {
     struct superblock *superblock = &opening->superblocks[i];
-    bool rotates = is_rotating(superblock);
+    bool rotates = is_rotating(superblock), other = is_under_other(opening, i);
+    if (other)
+        superblock->wrapping = opening_key_in_force(opening)->wrapping;
     TRY(opening_key_take(opening, superblock));
     TRY(superblock_peers_make(opening->superblocks, opening->keyrings, (uint32_t)opening->count, i, opening->key->kek,
                               superblock));
@@ -200,6 +209,7 @@ static enum error superblock_mend(struct opening *opening, uint32_t i)
     message(MESSAGE_NOTICE, "%s: its superblock was written anew%s", opening->devices[i]->path,
             opening->lost[i].error ? ", from what another device holds: no copy of it was left"
             : rotates                ? ", under the key that is in force alone: a change of keys had not come to its end"
+            : other                  ? ", under the key that is in force"
             : opening->copies_bad[i] ? ""
                                      : ": it did not hold the key slots of the other devices as they are");
     return ERROR_NONE;
@@ -283,13 +293,16 @@ static enum error ages_check(struct opening *opening)
     struct pool *pool = opening->pool;
     bool accept = pool->options.accept_rollback;
     uint64_t sequence = 0, epoch = 0;
+    if (accept)
+        TRY(opening_key_accept(opening));
     for (size_t i = 0; i < opening->count; i++) {
         const char *path = opening->conf->devices[i].path;
         struct checkpoint checkpoint;
         /* One that was made from a peer is as old as that one, which is judged itself; its checkpoint is its own. */
         if (!opening->lost[i].error)
             TRY(witness_superblock_check(pool->witness, path, &opening->superblocks[i], accept));
-        TRY(witness_key_check(pool->witness, path, &opening->superblocks[i], accept));
+        if (!accept)
+            TRY(witness_key_check(pool->witness, path, &opening->superblocks[i], false));
         TRY(checkpoint_read(opening->devices[i], &opening->superblocks[i], opening->keyrings[i], &checkpoint));
         TRY(checkpoint_check(opening, path, opening->superblocks[i].device, &checkpoint));
         sequence = MAX(sequence, checkpoint.sequence);
@@ -317,10 +330,11 @@ static enum error witness_anew(struct opening *opening)
 {
     struct pool *pool = opening->pool;
     TRY(witness_create(pool->directory, pool->conf->pool, pool->k_pools, &pool->witness));
-    pool->witness->encryption_floor = opening->superblocks[0].encryption;
-    if (opening->superblocks[0].encryption) {
-        pool->witness->provider = opening->superblocks[0].wrapping.provider;
-        pool->witness->kek_number = opening->superblocks[0].wrapping.kek_number;
+    const struct superblock *newest = opening_key_newest(opening);
+    pool->witness->encryption_floor = newest->encryption;
+    if (newest->encryption) {
+        pool->witness->provider = newest->wrapping.provider;
+        pool->witness->kek_number = newest->wrapping.kek_number;
     }
     message(MESSAGE_WARNING, pool->read_only ? "pool %s: done without the lost witness (--accept-rollback)"
                                              : "pool %s: a new witness is made (--accept-rollback)", pool->directory);

@@ -47,10 +47,19 @@ enum error opening_mend(struct opening *opening) CHECKED;
 /* Closes what is still its own. */
 void opening_forget(struct opening *opening);
 
-/* ---- opening_revive.c ------------------------------------------------------------------------------------------- */
+/* ---- opening_key.c ---------------------------------------------------------------------------------------------- */
 
 /* The KEK that a superblock, which nobody need have vouched for yet (keys.c), says it is under; into opening->key. */
 enum error opening_key_take(struct opening *opening, const struct superblock *superblock) CHECKED;
+/* All superblocks are authentic for what follows. The one whose key is in force by the devices alone. */
+const struct superblock *opening_key_newest(const struct opening *opening);
+/* The first that is under the key which the witness names; NULL: none is. */
+const struct superblock *opening_key_in_force(const struct opening *opening);
+/* With --accept-rollback: where the witness does not agree with all devices it names the key that is in force by them. */
+enum error opening_key_accept(struct opening *opening) CHECKED;
+
+/* ---- opening_revive.c ------------------------------------------------------------------------------------------- */
+
 /* Keeps the sentence of `error` for device i, whose superblock is of no use. */
 enum error opening_lose(struct opening *opening, size_t i, enum error error) CHECKED;
 /* For each lost device its superblock and keys from a peer, once the device has proved to be the right one. Without

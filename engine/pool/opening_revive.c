@@ -1,5 +1,5 @@
 /*
- * Devices that lost all copies of their superblock, and the KEK that tells what is authentic.
+ * Devices that lost all copies of their superblock.
  *
  * A device is lost where no copy is left that can be read, or none verifies under a KEK that opens its peers. Its
  * superblock and keys then come from a peer's authentic superblock; but that the disk at hand is that device must be
@@ -16,60 +16,7 @@
 
 #include "base/memory.h"
 #include "engine/group/superblock_peer.h"
-#include "engine/pool/keys.h"
 #include "engine/pool/opening.h"
-
-static bool is_witnessed(const struct witness *witness, const struct wrapping *wrapping)
-{
-    return witness && uuid_equal(witness->provider, wrapping->provider) && witness->kek_number == wrapping->kek_number;
-}
-
-/* A provider that the witness does not name is not asked: it may be gone, and a superblock that is under its key is an old one,
- * or was replaced. Without a provider in it the witness is one of a plaintext pool, and judged later. */
-static enum error provider_check(const struct pool *pool, const struct superblock *asked)
-{
-    struct witness *witness = pool->witness;
-    if (!witness || uuid_is_zero(witness->provider) || pool->options.accept_rollback ||
-        uuid_equal(witness->provider, asked->wrapping.provider))
-        return ERROR_NONE;
-    return witness_key_check(witness, "the device", asked, false);
-}
-
-/* Whether the key is the one that was in force when the witness was saved last; what only a damaged or an old witness says is
- * of no harm: the key is tried all the same. */
-static enum error other_check(const struct witness *witness, struct opening_key *key)
-{
-    uint8_t kcv[KCV_SIZE];
-    key->other = false;
-    if (!is_witnessed(witness, &key->wrapping) || !witness->kek_kcv.known)
-        return ERROR_NONE;
-    TRY(kcv_derive(key->kek, key->wrapping.provider, kcv));
-    key->other = memcmp(kcv, witness->kek_kcv.bytes, sizeof kcv) != 0;
-    return ERROR_NONE;
-}
-
-/* During a change of keys two KEKs fit, and the witness names the one in force: the other may be gone, or not be there
- * yet. */
-enum error opening_key_take(struct opening *opening, const struct superblock *superblock)
-{
-    struct opening_key *key = opening->key;
-    struct pool *pool = opening->pool;
-    struct superblock asked = *superblock;
-    if (is_witnessed(pool->witness, &superblock->other))
-        asked.wrapping = superblock->other;
-    if (key->known && memcmp(&key->wrapping, &asked.wrapping, sizeof key->wrapping) == 0)
-        return ERROR_NONE;
-    key->known = false;
-    key->error = ERROR_NONE;
-    key->state = KEK_ACTIVE;
-    key->wrapping = asked.wrapping;
-    TRY(pool_keys_check(pool->providers, pool->witness, &asked));
-    TRY(provider_check(pool, &asked));
-    key->error = pool_keys_open_or_cached(pool->providers, pool->witness, &asked, opening->secret, key->kek, &key->state);
-    TRY(key->error);
-    key->known = true;
-    return other_check(pool->witness, key);
-}
 
 enum error opening_lose(struct opening *opening, size_t i, enum error error)
 {
