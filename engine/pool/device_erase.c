@@ -42,58 +42,14 @@ struct left_over {
 
 /* ---- what it is ------------------------------------------------------------------------------------------------------------- */
 
-/* A size that a copy states, beside those of a note that was there: what a crash of this run leaves must name them all. */
-static enum error end_take(const struct device *device, uint64_t size, struct erase_note *note)
-{
-    if (size == device->size) /* always overwritten */
-        return ERROR_NONE;
-    for (uint32_t i = 0; i < note->end_count; i++)
-        if (note->ends[i] == size)
-            return ERROR_NONE;
-    if (note->end_count == COUNT_OF(note->ends))
-        return error_explain(ERROR_CORRUPT, "%s: the note of its erase and its superblocks state more sizes than any erase leaves, so "
-                                            "one is forged; it is left alone: overwrite the whole disk", device->path);
-    note->ends[note->end_count++] = size;
-    return ERROR_NONE;
-}
-
-static enum error facts_take(const struct device *device, const struct superblock_probe *probe, struct erase_note *note)
-{
-    const struct superblock *stated = superblock_newest(probe);
-    note->known = true;
-    note->encrypted = stated->encryption;
-    note->pool = stated->pool;
-    note->device = stated->device;
-    note->provider = stated->wrapping.provider;
-    note->kek_number = stated->wrapping.kek_number;
-    note->device_count = stated->device_count;
-    for (unsigned copy = 0; copy < SUPERBLOCK_COPIES; copy++)
-        if (probe->plausible[copy])
-            TRY(end_take(device, probe->copies[copy].device_size, note));
-    return ERROR_NONE;
-}
-
 static enum error nothing_found(const struct left_over *left)
 {
     bool erased = false;
     if (left->device->size >= 2 * AREA_SIZE)
-        TRY(areas_are_erased(left->device, &erased));
+        TRY(areas_are_erased(left->device, NULL, &erased));
     return error_explain(ERROR_FOREIGN,
                          erased ? "%s carries no Coffer superblock; was it erased before? nothing is done"
                                 : "%s carries no Coffer superblock, and is not empty: it is left alone",
-                         left->device->path);
-}
-
-/* Notes are no proof that nobody used the disk since. */
-static enum error noted_look(struct left_over *left)
-{
-    enum error error = device_check_signatures(left->device);
-    if (!error)
-        return ERROR_NONE;
-    if (error != ERROR_NOT_EMPTY)
-        return error_prefix(error, "what %s carries by now cannot be told", left->device->path);
-    error_forget();
-    return error_explain(ERROR_FOREIGN, "%s was being erased once, and carries something else by now: it is left alone",
                          left->device->path);
 }
 
@@ -112,14 +68,14 @@ static enum error look(struct left_over *left)
     case ERROR_NONE:
         left->found = "by the ids in its superblock, which no key proved";
         left->whole = true;
-        return facts_take(left->device, &left->probe, &left->note);
+        return erase_note_state(left->device, &left->probe, &left->note);
     case ERROR_CORRUPT:
         error_forget();
         return ERROR_NONE;
     case ERROR_NOT_FOUND:
         if (!left->again && noted != ERROR_NOT_FOUND)
             return noted; /* one that cannot be read now may be there */
-        return left->again ? noted_look(left) : nothing_found(left);
+        return left->again ? erase_note_check_unused(left->device) : nothing_found(left);
     default:
         return error;
     }
@@ -250,9 +206,9 @@ enum error pool_device_erase(const char *path, const struct pool_device_caller *
     if (!error)
         error = ask(left, caller);
     if (!error)
-        error = areas_erase_noted(left->device, &left->probe, &left->note, &left->areas);
+        error = areas_erase(left->device, &left->probe, &left->note, &left->areas);
     if (!error)
-        error = tell(left, device_empty_noted(left->device), caller);
+        error = tell(left, device_empty(left->device), caller);
     device_close(left->device);
     free(left);
     return error;

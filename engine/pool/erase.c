@@ -4,15 +4,17 @@
  *
  *   prove      the key opens every device, so that it is this pool that goes; or, the key being lost, the ids on every device
  *              are those that the conf names
- *   devices    one after the other, both areas in which superblocks and checkpoint records lie are overwritten, made durable,
- *              read back; then the whole device is discarded
+ *   devices    one after the other, every area in which superblocks and checkpoint records lie is overwritten, made durable, read
+ *              back, behind notes of what the device was (erase_note.c); then the whole device is discarded
  *   evidence   of repairs (evidence_file.c), in the pool directory: removed
  *   key files  overwritten and removed
+ *   notes      taken away
  *   tell       a certificate: what was destroyed, and what else might open an image of the devices
  *
  * Devices go before key files: as long as a device is left, what is left opens it, and nobody can be without both by
- * accident of a crash; it is run again, with `without_key` once a device is gone. A device whose areas are zero is taken for
- * one that was erased before. Devices are locked from the first look to the last write. One thread.
+ * accident of a crash; it is run again, with `without_key` once a device is gone. One that was begun with is known by its notes, which
+ * name all places; one whose ends are zero is taken for one that was erased before, and nothing is claimed of it. Devices are
+ * locked from the first look to the last write. One thread.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -76,73 +78,141 @@ static enum error slots_describe(const struct keyring *keyring, struct uuid devi
 
 /* ---- devices -------------------------------------------------------------------------------------------------------------- */
 
-static enum error device_erase(struct erasure *erasure, size_t i, const char *was)
+/* How a device was known. */
+static const char by_key[] = "opened by its key", by_ids[] = "by the ids in its superblock",
+                  by_note[] = "by the note of its erase, which was begun before", as_empty[] = "empty, erased before";
+
+static bool is_noted(const struct erasure *erasure, size_t i, struct erase_note *note)
 {
-    struct opening *opening = &erasure->opening;
-    struct device *device = opening->devices[i];
-    const struct pool_conf_device *conf = &opening->conf->devices[i];
+    const struct opening *opening = &erasure->opening;
+    if (erase_note_find(opening->devices[i], note) == ERROR_NONE)
+        return note->known && uuid_equal(note->pool, erasure->pool->conf->pool) &&
+               uuid_equal(note->device, opening->conf->devices[i].id);
+    error_forget(); /* what cannot be read is overwritten */
+    return false;
+}
+
+/* A note that was there stays as it is where no superblock is whole: a crash may come between the two. */
+static enum error note_make(const struct erasure *erasure, size_t i, struct erase_note *note)
+{
+    const struct opening *opening = &erasure->opening;
+    const struct superblock_probe *probe = &opening->probes[i];
+    if (!is_noted(erasure, i, note))
+        *note = (struct erase_note){.known = true,
+                                    .encrypted = erasure->pool->conf->encryption != POOL_ENCRYPTION_OFF,
+                                    .pool = erasure->pool->conf->pool,
+                                    .device = opening->conf->devices[i].id,
+                                    .device_count = (uint32_t)opening->conf->device_count,
+                                    .begun = (uint64_t)clock_seconds()};
+    return superblock_newest(probe) ? erase_note_state(opening->devices[i], probe, note) : ERROR_NONE;
+}
+
+/* Where nothing was left to say how large the pool's device was. */
+static enum error empty_tell(struct erasure *erasure, const struct device *device)
+{
+    char sentence[PATH_MAX + 256];
+    snprintf(sentence, sizeof sentence,
+             "%s, which was empty at both ends: if it was copied from a smaller disk there may be superblocks at the end of that one's size, "
+             "which were not looked for; overwrite the whole disk", device->path);
+    message(MESSAGE_WARNING, "%s", sentence);
+    return append(erasure->open, json_string(sentence));
+}
+
+static json_t *device_describe(const struct erasure *erasure, size_t i, const char *found, size_t areas, bool discarded)
+{
+    const struct device *device = erasure->opening.devices[i];
+    const struct pool_conf_device *conf = &erasure->opening.conf->devices[i];
     char id[UUID_TEXT_SIZE], serial[FACT_SIZE], model[FACT_SIZE];
-    json_t *slots = json_array();
-    enum error error = slots ? slots_describe(opening->keyrings[i], conf->id, slots) : ERROR_NO_MEMORY;
-    if (!error)
-        error = areas_erase(device, &opening->probes[i]);
-    if (error) {
-        json_decref(slots);
-        return error;
-    }
-    bool discarded = device_empty(device);
     AUTO_FREE char *absolute = realpath(conf->path, NULL);
     uuid_format(conf->id, id);
     disk_fact(device, "serial", serial);
     disk_fact(device, "model", model);
-    return append(erasure->devices,
-                  json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:b, s:b, s:o}", "path", absolute ? absolute : conf->path,
-                            "device", id, "serial", serial, "model", model, "bytes", (json_int_t)device->size, "found", was,
-                            "superblock_copies_overwritten", SUPERBLOCK_COPIES, "read_back", true, "discarded", discarded,
-                            "key_slots", slots));
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:b, s:b}", "path", absolute ? absolute : conf->path, "device", id,
+                             "serial", serial, "model", model, "bytes", (json_int_t)device->size, "found", found,
+                             "areas_overwritten", (json_int_t)areas, "read_back", true, "discarded", discarded);
+    if (json && superblock_newest(&erasure->opening.probes[i])) /* it states where all are */
+        json_object_set_new(json, "superblock_copies_overwritten", json_integer(SUPERBLOCK_COPIES));
+    return json;
+}
+
+static enum error device_overwrite(struct erasure *erasure, size_t i, const char *found)
+{
+    struct device *device = erasure->opening.devices[i];
+    struct erase_note note;
+    size_t areas;
+    TRY(note_make(erasure, i, &note));
+    TRY(areas_erase(device, &erasure->opening.probes[i], &note, &areas));
+    if (found == as_empty)
+        TRY(empty_tell(erasure, device));
+    return append(erasure->devices, device_describe(erasure, i, found, areas, device_empty(device)));
+}
+
+static enum error device_erase(struct erasure *erasure, size_t i, const char *found)
+{
+    json_t *slots = json_array();
+    enum error error = slots ? slots_describe(erasure->opening.keyrings[i], erasure->opening.conf->devices[i].id, slots)
+                             : ERROR_NO_MEMORY;
+    if (!error)
+        error = device_overwrite(erasure, i, found);
+    if (error) {
+        json_decref(slots);
+        return error;
+    }
+    json_t *described = json_array_get(erasure->devices, json_array_size(erasure->devices) - 1);
+    return json_object_set_new(described, "key_slots", slots) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 
 static enum error proved_erase(struct erasure *erasure)
 {
     const struct opening *opening = &erasure->opening;
     for (size_t i = 0; i < opening->count; i++)
-        TRY(device_erase(erasure, i, "opened by its key"));
+        TRY(device_erase(erasure, i, by_key));
     return ERROR_NONE;
 }
 
 /* ---- without the key -------------------------------------------------------------------------------------------------------- */
 
-/* `*before`: it has neither superblocks nor records, and was erased before. */
-static enum error device_look(struct erasure *erasure, size_t i, bool *before)
+static enum error empty_look(struct device *device, const struct uuid *id)
 {
-    struct opening *opening = &erasure->opening;
-    struct device *device;
-    TRY(device_open_file(opening->conf->devices[i].path, 0, &device));
-    opening->devices[opening->count++] = device;
-    enum error error = superblock_probe(device, &opening->probes[i]);
-    if (!error) {
-        TRY(pool_device_check(erasure->pool->conf, opening->conf, i, &opening->probes[i]));
-        *before = false;
-        return ERROR_NONE;
-    }
-    if (error != ERROR_NOT_FOUND || device->size < 2 * AREA_SIZE)
-        return error;
     bool zero;
-    TRY(areas_are_erased(device, &zero));
-    *before = true;
+    TRY(areas_are_erased(device, id, &zero));
     return zero ? ERROR_NONE
                 : error_explain(ERROR_FOREIGN, "%s is neither a device of this pool nor empty: it is left alone, and nothing was erased",
                                 device->path);
 }
 
+static enum error device_look(struct erasure *erasure, size_t i, const char **found)
+{
+    struct opening *opening = &erasure->opening;
+    struct device *device;
+    struct erase_note note;
+    TRY(device_open_file(opening->conf->devices[i].path, 0, &device));
+    opening->devices[opening->count++] = device;
+    bool noted = is_noted(erasure, i, &note);
+    enum error error = superblock_probe(device, &opening->probes[i]);
+    if (!error) {
+        *found = by_ids;
+        return pool_device_check(erasure->pool->conf, opening->conf, i, &opening->probes[i]);
+    }
+    if (device->size >= 2 * AREA_SIZE && noted && (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT)) {
+        error_forget();
+        *found = by_note;
+        return erase_note_check_unused(device);
+    }
+    if (error != ERROR_NOT_FOUND || device->size < 2 * AREA_SIZE)
+        return error;
+    *found = as_empty;
+    return empty_look(device, &opening->conf->devices[i].id);
+}
+
 static enum error unproved_erase(struct erasure *erasure)
 {
     const struct opening *opening = &erasure->opening;
-    bool before[GROUP_DEVICES_MAX];
+    const char *found[GROUP_DEVICES_MAX];
     for (size_t i = 0; i < opening->conf->device_count; i++)
-        TRY(device_look(erasure, i, &before[i]));
+        TRY(device_look(erasure, i, &found[i]));
     for (size_t i = 0; i < opening->count; i++)
-        TRY(device_erase(erasure, i, before[i] ? "empty, erased before" : "by the ids in its superblock"));
+        TRY(device_erase(erasure, i, found[i]));
     return ERROR_NONE;
 }
 
@@ -289,7 +359,11 @@ static enum error steps(struct erasure *erasure)
     TRY(erasure_audit(erasure));
     TRY(erasure->options->without_key ? unproved_erase(erasure) : proved_erase(erasure));
     TRY(evidence_erase(erasure));
-    return erasure->pool->conf->encryption == POOL_ENCRYPTION_OFF ? ERROR_NONE : keys_erase(erasure);
+    if (erasure->pool->conf->encryption != POOL_ENCRYPTION_OFF)
+        TRY(keys_erase(erasure));
+    for (size_t i = 0; i < erasure->opening.count; i++)
+        TRY(areas_finish(erasure->opening.devices[i]));
+    return ERROR_NONE;
 }
 
 static enum error certificate_write(const struct erasure *erasure, char **certificate)
@@ -304,9 +378,10 @@ static enum error certificate_write(const struct erasure *erasure, char **certif
         hex_format(erasure->audit.head, sizeof erasure->audit.head, head);
     json_t *json = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:O, s:O, s:{s:I, s:s}}", "certificate", "erase of a Coffer pool", "method",
-        encrypted ? "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once in all copies "
-                    "and read back; devices discarded; key files overwritten"
-                  : "superblocks and checkpoint records overwritten once in all copies and read back; devices discarded; "
+        encrypted ? "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once in the "
+                    "places that each device states and read back; devices discarded; key files overwritten"
+                  : "superblocks and checkpoint records overwritten once in the places that each device states and read back; devices "
+                    "discarded; "
                     "the pool was NOT encrypted: what a discard leaves can be read",
         "pool", id, "directory", pool->directory, "host", host, "time", when, "devices", erasure->devices, "keys", erasure->keys,
         "could_open_what_is_left", erasure->open, "audit", "count", (json_int_t)erasure->audit.count, "head", head);

@@ -1,8 +1,7 @@
 /*
- * The places of a device that hold its keys: overwritten once with zeros, flushed, read back. Once they are gone a crash leaves
- * a device that opens with nothing; before, one that is as it was or has some copies less, and is erased by asking again. With
- * notes (erase_note.c) it can be asked again at any time: they replace the first copy of each end, durably, while the second is
- * whole, and stay until the certificate is kept. The device is locked by its owner. No other locks.
+ * The places of a device that hold its keys: overwritten once with zeros, flushed, read back. Notes (erase_note.c) replace the first
+ * copy of each end before, durably, while the second is whole, and stay until the rest of the erase is done: so a crash at any
+ * moment leaves a superblock or both notes, and either names all places. The device is locked by its owner. No other locks.
  */
 #include "engine/pool/erase_areas.h"
 
@@ -107,28 +106,18 @@ static enum error areas_compare(struct device *device, const struct places *plac
     return ERROR_NONE;
 }
 
-static bool empty_between(struct device *device, uint64_t kept)
+bool device_empty(struct device *device)
 {
     uint64_t tail = device->size - AREA_SIZE;
-    enum error error = device_discard(device, kept, (kept ? tail : device->size) - kept);
-    if (!error && kept)
-        error = device_discard(device, tail + kept, AREA_SIZE - kept);
+    enum error error = device_discard(device, DEVICE_BLOCK, tail - DEVICE_BLOCK);
+    if (!error)
+        error = device_discard(device, tail + DEVICE_BLOCK, AREA_SIZE - DEVICE_BLOCK);
     if (!error)
         error = device_flush(device);
     if (error)
         message(MESSAGE_WARNING, "%s: its blocks could not be discarded: %s; what they hold opens with no key that is left",
                 device->path, error_sentence(error));
     return error == ERROR_NONE;
-}
-
-bool device_empty(struct device *device)
-{
-    return empty_between(device, 0);
-}
-
-bool device_empty_noted(struct device *device)
-{
-    return empty_between(device, DEVICE_BLOCK);
 }
 
 static enum error overwrite(struct device *device, const struct places *places)
@@ -142,12 +131,6 @@ static enum error overwrite(struct device *device, const struct places *places)
     return same ? ERROR_NONE
                 : error_explain(ERROR_IO, "%s: what was overwritten reads as something else than was written: destroy the disk",
                                 device->path);
-}
-
-enum error areas_erase(struct device *device, const struct superblock_probe *probe)
-{
-    struct places places = places_of(device, probe);
-    return overwrite(device, &places);
 }
 
 /* Only the blocks of the notes: the second copy of each end stays until both notes are durable. */
@@ -164,7 +147,7 @@ static enum error notes_write(struct device *device, const struct places *places
     return device_flush(device);
 }
 
-enum error areas_erase_noted(struct device *device, const struct superblock_probe *probe, const struct erase_note *note,
+enum error areas_erase(struct device *device, const struct superblock_probe *probe, const struct erase_note *note,
                              size_t *areas)
 {
     if (device->size < 2 * AREA_SIZE)
@@ -197,9 +180,26 @@ enum error areas_finish(struct device *device)
     return ERROR_NONE;
 }
 
-enum error areas_are_erased(struct device *device, bool *erased)
+/* A note of the end of an erase, of which the other end's is gone already, is none of what is to be overwritten. */
+static void note_forget(const struct device *device, uint64_t offset, const struct uuid *id, uint8_t *area)
 {
-    struct places places = places_of(device, &(struct superblock_probe){0});
+    struct erase_note_format *format = (struct erase_note_format *)area;
+    struct erase_note note;
+    if (id && !erase_note_decode(format, offset, device->size, &note) && note.known && uuid_equal(note.device, *id))
+        memset(format, 0, sizeof *format);
+}
+
+enum error areas_are_erased(struct device *device, const struct uuid *id, bool *erased)
+{
+    const uint64_t offsets[] = {0, device->size - AREA_SIZE};
     AUTO_FREE uint8_t *area = memory_aligned(AREA_SIZE);
-    return area ? areas_compare(device, &places, area, erased) : ERROR_NO_MEMORY;
+    if (!area)
+        return ERROR_NO_MEMORY;
+    *erased = true;
+    for (size_t i = 0; i < COUNT_OF(offsets); i++) {
+        TRY(device_read(device, offsets[i], area, AREA_SIZE));
+        note_forget(device, offsets[i], id, area);
+        *erased = *erased && memory_is_zero(area, AREA_SIZE);
+    }
+    return ERROR_NONE;
 }

@@ -10,21 +10,17 @@
 
 #define FACT_SIZE 128
 
-/* Overwrites every area in which superblocks and checkpoint records lie, makes that durable, and reads it back. ERROR_IO says
- * what to do with a disk that does not hold zeros. */
-enum error areas_erase(struct device *device, const struct superblock_probe *probe) CHECKED;
-/* The same, with a note at the head of both, durable before the rest goes: until areas_finish() the device says what it was.
- * *areas: how many there were. */
-enum error areas_erase_noted(struct device *device, const struct superblock_probe *probe, const struct erase_note *note,
-                             size_t *areas) CHECKED;
+/* Overwrites every area in which superblocks and checkpoint records lie, makes that durable, and reads it back. A note stands at the
+ * head of both ends, durable before the rest goes: until areas_finish() the device says what it was. *areas: how many there were.
+ * ERROR_IO says what to do with a disk that does not hold zeros. */
+enum error areas_erase(struct device *device, const struct superblock_probe *probe, const struct erase_note *note,
+                       size_t *areas) CHECKED;
+/* Discards the whole device but for the notes; what cannot is told, and keeps its ciphertext, under keys that are gone. */
+bool device_empty(struct device *device);
 /* Takes the notes away. */
 enum error areas_finish(struct device *device) CHECKED;
-/* Whether they hold zeros: of a device that carries no superblock. */
-enum error areas_are_erased(struct device *device, bool *erased) CHECKED;
-/* Discards the whole device; what cannot is told, and keeps its ciphertext, under keys that are gone. */
-bool device_empty(struct device *device);
-/* The same but for the notes. */
-bool device_empty_noted(struct device *device);
+/* Whether both ends hold zeros: of a device that carries no superblock. One note of `id`, unless NULL, may be left there. */
+enum error areas_are_erased(struct device *device, const struct uuid *id, bool *erased) CHECKED;
 
 /* A line of sysfs, such as the serial number of the disk that a block device is, or is a part of; "" where there is none. */
 void disk_fact(const struct device *device, const char *name, char fact[FACT_SIZE]);

@@ -1,6 +1,6 @@
 /*
  * The note of an erase: written over the first superblock copy of both areas before anything else is overwritten, and taken away
- * when the certificate is kept. A crash between leaves either a whole superblock, or both notes: they are durable before the rest
+ * when the rest is done (of one device: when the certificate is kept). A crash between leaves either a whole superblock, or both notes: they are durable before the rest
  * goes. One note alone counts for nothing: who uses the disk anew overwrites one of the two.
  *
  * Anybody can make one, as anybody can make a superblock that no key proves: it decides no more than such a one. It is closed by
@@ -105,4 +105,48 @@ enum error erase_note_find(struct device *device, struct erase_note *note)
         return ERROR_NOT_FOUND;
     *note = head;
     return ERROR_NONE;
+}
+
+/* A size that a copy states, beside those of a note that was there: what a crash of this run leaves must name them all. */
+static enum error end_take(const struct device *device, uint64_t size, struct erase_note *note)
+{
+    if (size == device->size) /* always overwritten */
+        return ERROR_NONE;
+    for (uint32_t i = 0; i < note->end_count; i++)
+        if (note->ends[i] == size)
+            return ERROR_NONE;
+    if (note->end_count == COUNT_OF(note->ends))
+        return error_explain(ERROR_CORRUPT, "%s: the note of its erase and its superblocks state more sizes than any erase leaves, so "
+                                            "one is forged; it is left alone: overwrite the whole disk", device->path);
+    note->ends[note->end_count++] = size;
+    return ERROR_NONE;
+}
+
+enum error erase_note_state(const struct device *device, const struct superblock_probe *probe, struct erase_note *note)
+{
+    const struct superblock *stated = superblock_newest(probe);
+    note->known = true;
+    note->encrypted = stated->encryption;
+    note->pool = stated->pool;
+    note->device = stated->device;
+    note->provider = stated->wrapping.provider;
+    note->kek_number = stated->wrapping.kek_number;
+    note->device_count = stated->device_count;
+    for (unsigned copy = 0; copy < SUPERBLOCK_COPIES; copy++)
+        if (probe->plausible[copy])
+            TRY(end_take(device, probe->copies[copy].device_size, note));
+    return ERROR_NONE;
+}
+
+/* Notes are no proof that nobody used the disk since. */
+enum error erase_note_check_unused(const struct device *device)
+{
+    enum error error = device_check_signatures(device);
+    if (!error)
+        return ERROR_NONE;
+    if (error != ERROR_NOT_EMPTY)
+        return error_prefix(error, "what %s carries by now cannot be told", device->path);
+    error_forget();
+    return error_explain(ERROR_FOREIGN, "%s was being erased once, and carries something else by now: it is left alone",
+                         device->path);
 }

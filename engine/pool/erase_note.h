@@ -1,4 +1,4 @@
-/* The note that stands where superblocks stood while a device is erased (device_erase.c): what it was, and when that began. */
+/* The note that stands where superblocks stood while a device is erased (erase.c, device_erase.c): what it was, and when that began. */
 #ifndef COFFER_ENGINE_POOL_ERASE_NOTE_H
 #define COFFER_ENGINE_POOL_ERASE_NOTE_H
 
@@ -9,6 +9,7 @@
 #include "base/uuid.h"
 #include "engine/device/device.h"
 #include "engine/group/format.h"
+#include "engine/group/superblock.h"
 
 struct erase_note {
     bool known, encrypted; /* known: a superblock stated what follows, but for `ends` and `begun` */
@@ -27,5 +28,11 @@ enum error erase_note_decode(const struct erase_note_format *format, uint64_t of
 
 /* The same at the head of both areas; else ERROR_NOT_FOUND. */
 enum error erase_note_find(struct device *device, struct erase_note *note) CHECKED;
+
+/* What a whole superblock states, beside the ends that the note names already: what a crash leaves must name them all. ERROR_CORRUPT:
+ * they are more than any erase leaves. */
+enum error erase_note_state(const struct device *device, const struct superblock_probe *probe, struct erase_note *note) CHECKED;
+/* ERROR_FOREIGN: the disk with the notes was put to another use since. */
+enum error erase_note_check_unused(const struct device *device) CHECKED;
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "engine/pool/erase_note.h"
 #include "tests/unit/devices_fixture.h"
 
 static char key_path[256];
@@ -293,6 +294,186 @@ static void what_was_cut_short_is_gone_on_with(void **state)
     json_decref(certificate);
 }
 
+/* ---- a disk that is larger than its superblocks say, as after ddrescue ------------------------------------------------------ */
+
+#define GROWN ((off_t)(FIXTURE_SIZE + 4 * AREA_SIZE))
+#define PARTS 3
+
+static const off_t parts[PARTS] = {0, FIXTURE_SIZE - AREA_SIZE, GROWN - AREA_SIZE};
+
+struct image {
+    uint8_t *parts[PARTS];
+};
+
+static struct image image_read(const char *path)
+{
+    struct image image;
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(ftruncate(file, GROWN), 0);
+    for (size_t i = 0; i < PARTS; i++) {
+        image.parts[i] = memory_aligned(AREA_SIZE);
+        assert_int_equal(pread(file, image.parts[i], AREA_SIZE, parts[i]), AREA_SIZE);
+    }
+    close(file);
+    return image;
+}
+
+static void image_put(const char *path, const struct image *image)
+{
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    for (size_t i = 0; i < PARTS; i++)
+        assert_int_equal(pwrite(file, image->parts[i], AREA_SIZE, parts[i]), AREA_SIZE);
+    close(file);
+}
+
+static void image_free(struct image *image)
+{
+    for (size_t i = 0; i < PARTS; i++)
+        free(image->parts[i]);
+}
+
+static bool is_overwritten(const char *path)
+{
+    struct image image = image_read(path);
+    bool zero = true;
+    for (size_t i = 0; i < PARTS; i++)
+        zero = zero && memory_is_zero(image.parts[i], AREA_SIZE);
+    image_free(&image);
+    return zero;
+}
+
+/* From a write on nothing reaches the devices, but for half of that one where it is of several blocks. */
+static int write_failing;
+static bool torn, torn_at_its_end;
+enum error __wrap_device_write(struct device *device, uint64_t offset, void *buffer, size_t size, unsigned flags);
+enum error __real_device_write(struct device *device, uint64_t offset, void *buffer, size_t size, unsigned flags);
+enum error __wrap_device_write(struct device *device, uint64_t offset, void *buffer, size_t size, unsigned flags)
+{
+    if (write_failing == 0 || --write_failing > 0)
+        return __real_device_write(device, offset, buffer, size, flags);
+    write_failing = 1;
+    size_t half = size / 2 / BLOCK_SIZE * BLOCK_SIZE;
+    size_t first = torn_at_its_end ? half : 0;
+    if (torn && half)
+        assert_fine(__real_device_write(device, offset + first, (uint8_t *)buffer + first, half, flags));
+    torn = false;
+    return error_explain(ERROR_IO, "the machine stopped");
+}
+
+/* A device that does not discard: what is not overwritten stays. */
+static bool discards_nothing;
+enum error __wrap_device_discard(struct device *device, uint64_t offset, uint64_t size);
+enum error __real_device_discard(struct device *device, uint64_t offset, uint64_t size);
+enum error __wrap_device_discard(struct device *device, uint64_t offset, uint64_t size)
+{
+    return discards_nothing ? ERROR_NONE : __real_device_discard(device, offset, size);
+}
+
+static void whatever_write_is_the_last_another_run_overwrites_all(void **state)
+{
+    struct image images[DEVICES];
+    json_t *certificate;
+    (void)state;
+    for (size_t i = 0; i < DEVICES; i++)
+        images[i] = image_read(paths[i]);
+    assert_int_equal(unlink(key_path), 0);
+    enum error error = ERROR_IO;
+    int writes = 0;
+    discards_nothing = true;
+    for (unsigned end = 0; end < 2; end++, error = ERROR_IO)
+        for (writes = 1; error; writes++) {
+            for (size_t i = 0; i < DEVICES; i++)
+                image_put(paths[i], &images[i]);
+            write_failing = writes;
+            torn = true;
+            torn_at_its_end = end;
+            error = try_erase(&(struct pool_erase_options){.without_key = true}, &certificate);
+            bool failed = write_failing == 1 && error == ERROR_IO;
+            assert_true(failed || !error);
+            write_failing = 0;
+            if (error)
+                assert_fine(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate));
+            json_decref(certificate);
+            for (size_t i = 0; i < DEVICES; i++)
+                assert_true(is_overwritten(paths[i]));
+        }
+    discards_nothing = false;
+    assert_true(writes > 2 * PARTS * DEVICES);
+    for (size_t i = 0; i < DEVICES; i++)
+        image_free(&images[i]);
+}
+
+/* Nobody looked for what may stand at an end of which nothing is known. */
+static void of_a_device_that_was_empty_no_copies_are_claimed(void **state)
+{
+    json_t *certificate;
+    (void)state;
+    struct image image = image_read(paths[0]);
+    memset(image.parts[0], 0, AREA_SIZE);
+    image_put(paths[0], &image);
+    assert_fine(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate));
+    for (size_t i = 0; i < DEVICES; i++) {
+        const json_t *device = json_array_get(json_object_get(certificate, "devices"), i);
+        assert_int_equal(json_object_get(device, "superblock_copies_overwritten") == NULL, i == 0);
+        assert_int_equal(json_integer_value(json_object_get(device, "areas_overwritten")), 2);
+    }
+    assert_true(certificate_has(certificate, "which was empty at both ends: if it was copied from a smaller disk"));
+    json_decref(certificate);
+    image_free(&image);
+}
+
+static void notes_put(const char *path, const struct erase_note *note)
+{
+    const uint64_t offsets[] = {0, (uint64_t)parts[2]};
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    for (size_t i = 0; i < COUNT_OF(offsets); i++) {
+        struct erase_note_format format;
+        assert_fine(erase_note_encode(note, offsets[i], GROWN, &format));
+        assert_int_equal(pwrite(file, &format, sizeof format, (off_t)offsets[i]), sizeof format);
+    }
+    close(file);
+}
+
+/* Begun with, or by `coffer device erase`: of this pool's device, and of one that nobody uses since. */
+static void the_note_of_another_device_is_no_way_in(void **state)
+{
+    json_t *certificate;
+    (void)state;
+    assert_fine(pool_try_open());
+    struct erase_note note = {.known = true, .pool = pool->conf->pool, .device = pool->conf->groups[0].devices[0].id, .begun = 1};
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    struct erase_note other = note, unknown = note;
+    other.device.bytes[0] ^= 1;
+    unknown.known = false;
+    struct image image = image_read(paths[0]);
+    for (size_t i = 0; i < PARTS; i++)
+        memset(image.parts[i], 0, AREA_SIZE);
+    image_put(paths[0], &image);
+    for (unsigned i = 0; i < 2; i++) {
+        notes_put(paths[0], i ? &other : &unknown);
+        assert_int_equal(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate), ERROR_FOREIGN);
+        assert_false(is_overwritten(paths[0]));
+        assert_false(is_overwritten(paths[1]));
+    }
+    notes_put(paths[0], &note);
+    int file = open(paths[0], O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(file, "\x53\xef", 2, 1024 + 56), 2); /* ext2's magic */
+    assert_int_equal(pwrite(file, "\x01\0\0\0", 4, 1024 + 76), 4);
+    assert_int_equal(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate), ERROR_FOREIGN);
+    assert_non_null(strstr(error_sentence(ERROR_FOREIGN), "carries something else by now"));
+    image_put(paths[0], &image);
+    notes_put(paths[0], &note);
+    assert_fine(try_erase(&(struct pool_erase_options){.without_key = true}, &certificate));
+    const json_t *device = json_array_get(json_object_get(certificate, "devices"), 0);
+    assert_string_equal(json_string_value(json_object_get(device, "found")), "by the note of its erase, which was begun before");
+    assert_null(json_object_get(device, "superblock_copies_overwritten"));
+    assert_true(is_overwritten(paths[0]) && is_overwritten(paths[1]));
+    json_decref(certificate);
+    close(file);
+    image_free(&image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +488,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_file_with_another_name_is_told, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(an_erased_pool_has_neither_superblocks_nor_keys, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_was_cut_short_is_gone_on_with, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(whatever_write_is_the_last_another_run_overwrites_all, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(of_a_device_that_was_empty_no_copies_are_claimed, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(the_note_of_another_device_is_no_way_in, setup, devices_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
