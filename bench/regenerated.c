@@ -294,7 +294,8 @@ static int blocks_write(struct regenerated *device, const struct device_io *io, 
 static int discard(struct regenerated *device, const struct device_io *io)
 {
     uint64_t first = io->offset / DEVICE_BLOCK * sizeof(le64), size = io->size / DEVICE_BLOCK * sizeof(le64);
-    if (device_discard(device->file, io->offset, io->size) != ERROR_NONE)
+    enum error error = device_discard(device->file, io->offset, io->size);
+    if (error && error != ERROR_UNSUPPORTED)
         return EIO;
     return fallocate(device->table, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)first, (off_t)size) ? errno : 0;
 }

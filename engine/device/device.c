@@ -199,6 +199,8 @@ static enum error io_explain(const struct device_io *io)
                              path);
     case ERROR_READ_ONLY:
         return error_explain(io->error, "device %s is open read-only: no %s", path, name);
+    case ERROR_UNSUPPORTED:
+        return error_explain(io->error, "device %s does not %s", path, name);
     case ERROR_NO_SPACE:
         return error_explain(io->error, "the file system that holds %s is full: make room there", path);
     case ERROR_INVALID:

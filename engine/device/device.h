@@ -111,7 +111,8 @@ enum error device_run(struct device_io *ios, size_t count) CHECKED;
 enum error device_read(struct device *device, uint64_t offset, void *buffer, size_t size) CHECKED;
 enum error device_write(struct device *device, uint64_t offset, void *buffer, size_t size, unsigned flags) CHECKED;
 enum error device_flush(struct device *device) CHECKED;
-/* Punches a hole or sends BLKDISCARD; where unsupported, succeeds and does nothing. Contents are undefined after it. */
+/* Punches a hole or sends BLKDISCARD. ERROR_UNSUPPORTED: the device or file system below cannot, and nothing was done, which who
+ * only gives space back need not mind. Contents are undefined after it. */
 enum error device_discard(struct device *device, uint64_t offset, uint64_t size) CHECKED;
 /* Makes sure that a later write of this range cannot fail for lack of space in the file system below: ERROR_NO_SPACE
  * where it has none. Contents stay. Of a block device, and where unsupported, does nothing. Blocks. */

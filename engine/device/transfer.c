@@ -86,7 +86,7 @@ static enum error discard_meaning(int os_error)
     case ENOTTY:
     case ENOSYS:
     case EINVAL:
-        return ERROR_NONE;
+        return ERROR_UNSUPPORTED;
     default:
         return ERROR_IO;
     }

@@ -83,7 +83,8 @@ static void freed_discard(struct group *group, const struct view *view)
         group->segments.table[index].allocated = kept;
         mutex_unlock(&group->lock);
         kept_count += kept;
-        if (!kept && device_discard(group->devices[device], offset, segment_size(&group->segments)))
+        enum error error = kept ? ERROR_NONE : device_discard(group->devices[device], offset, segment_size(&group->segments));
+        if (error && error != ERROR_UNSUPPORTED) /* many devices cannot */
             message(MESSAGE_WARNING, "%s: discard failed; the space is used again all the same",
                     group->devices[device]->path);
     }

@@ -88,13 +88,29 @@ static void line_add(json_t *lines, const char *text)
     json_array_append_new(lines, json_string(text));
 }
 
+static bool is_plain(const struct left_over *left)
+{
+    return left->note.known && !left->note.encrypted;
+}
+
+static const char *rest(const struct left_over *left)
+{
+    return is_plain(left)      ? REST_IS_PLAIN
+           : left->note.known ? REST_IS_SEALED
+                              : "unless they were encrypted, which nothing says, what they hold can be read: overwrite the whole disk";
+}
+
 /* Also where nothing is known of it: then it may have been encrypted. */
-static json_t *openers(const struct left_over *left)
+static json_t *openers(const struct left_over *left, bool discarded)
 {
     json_t *lines = json_array();
     char sentence[256], provider[UUID_TEXT_SIZE];
     const struct erase_note *note = &left->note;
-    if (note->known && !note->encrypted) {
+    if (!discarded && (is_plain(left) || !note->known))
+        line_add(lines, note->known ? "this device, without any key: it was not discarded, and holds its data as they were; overwrite the whole "
+                                      "disk"
+                                    : "this device, without any key, unless it was encrypted, which nothing says: it was not discarded");
+    if (is_plain(left)) {
         line_add(lines, "files " EVIDENCE_PREFIX "… that `coffer check --repair` made while it was a device of the pool: they hold data "
                         "as it was");
         return lines;
@@ -139,7 +155,7 @@ static enum error certificate_write(const struct left_over *left, bool discarded
     char pool[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], host[256] = "", serial[FACT_SIZE], model[FACT_SIZE];
     char when[MOMENT_TEXT_SIZE], begun[MOMENT_TEXT_SIZE], noted[MOMENT_TEXT_SIZE] = "";
     const char *path = left->device->path;
-    bool plain = left->note.known && !left->note.encrypted;
+    bool plain = is_plain(left);
     moment_utc(clock_seconds(), when);
     moment_utc(left->begun, begun);
     if (left->noted)
@@ -150,18 +166,18 @@ static enum error certificate_write(const struct left_over *left, bool discarded
     disk_fact(left->device, "model", model);
     AUTO_FREE char *absolute = realpath(path, NULL);
     AUTO_JSON json_t *json = json_pack(
-        "{s:s, s:s+++, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:n, s:s, s:o}", "certificate",
+        "{s:s, s:s++++, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:n, s:s, s:o}", "certificate",
         "erase of a Coffer device", "method",
         plain ? "superblocks and checkpoint records overwritten once "
               : "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once ",
-        places(left), " and read back; device discarded; ",
+        places(left), " and read back; ", discarded ? "device discarded; " : "device NOT discarded; ",
         plain ? "it was NOT encrypted: what a discard leaves can be read" : "no key was asked for", "pool", pool, "device", id, "path",
         absolute ? absolute : path, "host", host, "begun", begun, "begun_by_the_note", noted, "time", when,
         "finished_in_a_later_run", left->again, "serial", serial, "model", model, "bytes", (json_int_t)left->device->size, "found",
         left->found, "areas_overwritten", (json_int_t)left->areas, "read_back", 1, "discarded", discarded,
         "key_slots", "why_no_key_slots",
         plain ? "it was not encrypted" : "no key was asked for, so what its key slots held cannot be told by check values",
-        "could_open_what_is_left", openers(left));
+        "could_open_what_is_left", openers(left, discarded));
     if (json && left->whole)
         json_object_set_new(json, "superblock_copies_overwritten", json_integer(SUPERBLOCK_COPIES));
     *certificate = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
@@ -208,7 +224,7 @@ enum error pool_device_erase(const char *path, const struct pool_device_caller *
     if (!error)
         error = areas_erase(left->device, &left->probe, &left->note, &left->areas);
     if (!error)
-        error = tell(left, device_empty(left->device), caller);
+        error = tell(left, device_empty(left->device, rest(left)), caller);
     device_close(left->device);
     free(left);
     return error;

@@ -118,6 +118,19 @@ static enum error empty_tell(struct erasure *erasure, const struct device *devic
     return append(erasure->open, json_string(sentence));
 }
 
+/* What a device keeps of a pool that was not encrypted nothing else makes unreadable. */
+static enum error discard_device(struct erasure *erasure, struct device *device, bool *discarded)
+{
+    char sentence[PATH_MAX + 128];
+    bool plain = erasure->pool->conf->encryption == POOL_ENCRYPTION_OFF;
+    *discarded = device_empty(device, plain ? REST_IS_PLAIN : REST_IS_SEALED);
+    if (*discarded || !plain)
+        return ERROR_NONE;
+    snprintf(sentence, sizeof sentence, "%s, without any key: it was not discarded, and holds its data as they were; overwrite the whole "
+             "disk", device->path);
+    return append(erasure->open, json_string(sentence));
+}
+
 static json_t *device_describe(const struct erasure *erasure, size_t i, const char *found, size_t areas, bool discarded)
 {
     const struct device *device = erasure->opening.devices[i];
@@ -140,11 +153,13 @@ static enum error device_overwrite(struct erasure *erasure, size_t i, const char
     struct device *device = erasure->opening.devices[i];
     struct erase_note note;
     size_t areas;
+    bool discarded;
     TRY(note_make(erasure, i, &note));
     TRY(areas_erase(device, &erasure->opening.probes[i], &note, &areas));
     if (found == as_empty)
         TRY(empty_tell(erasure, device));
-    return append(erasure->devices, device_describe(erasure, i, found, areas, device_empty(device)));
+    TRY(discard_device(erasure, device, &discarded));
+    return append(erasure->devices, device_describe(erasure, i, found, areas, discarded));
 }
 
 static enum error device_erase(struct erasure *erasure, size_t i, const char *found)
@@ -379,9 +394,10 @@ static enum error certificate_write(const struct erasure *erasure, char **certif
     json_t *json = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:O, s:O, s:{s:I, s:s}}", "certificate", "erase of a Coffer pool", "method",
         encrypted ? "cryptographic erase (NIST SP 800-88 Rev. 1): AES-256 key slots, KWP-wrapped, overwritten once in the "
-                    "places that each device states and read back; devices discarded; key files overwritten"
+                    "places that each device states and read back; devices discarded where it says so; key files "
+                    "overwritten"
                   : "superblocks and checkpoint records overwritten once in the places that each device states and read back; devices "
-                    "discarded; "
+                    "discarded where it says so; "
                     "the pool was NOT encrypted: what a discard leaves can be read",
         "pool", id, "directory", pool->directory, "host", host, "time", when, "devices", erasure->devices, "keys", erasure->keys,
         "could_open_what_is_left", erasure->open, "audit", "count", (json_int_t)erasure->audit.count, "head", head);

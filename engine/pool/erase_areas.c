@@ -106,7 +106,7 @@ static enum error areas_compare(struct device *device, const struct places *plac
     return ERROR_NONE;
 }
 
-bool device_empty(struct device *device)
+bool device_empty(struct device *device, const char *rest)
 {
     uint64_t tail = device->size - AREA_SIZE;
     enum error error = device_discard(device, DEVICE_BLOCK, tail - DEVICE_BLOCK);
@@ -115,8 +115,8 @@ bool device_empty(struct device *device)
     if (!error)
         error = device_flush(device);
     if (error)
-        message(MESSAGE_WARNING, "%s: its blocks could not be discarded: %s; what they hold opens with no key that is left",
-                device->path, error_sentence(error));
+        message(MESSAGE_WARNING, "%s: its blocks could not be discarded: %s; %s", device->path, error_sentence(error),
+                rest);
     return error == ERROR_NONE;
 }
 

@@ -15,8 +15,10 @@
  * ERROR_IO says what to do with a disk that does not hold zeros. */
 enum error areas_erase(struct device *device, const struct superblock_probe *probe, const struct erase_note *note,
                        size_t *areas) CHECKED;
-/* Discards the whole device but for the notes; what cannot is told, and keeps its ciphertext, under keys that are gone. */
-bool device_empty(struct device *device);
+/* Discards the whole device but for the notes. False: it did not, which is told, with what that means for the rest. */
+#define REST_IS_SEALED "what they hold opens with no key that is left"
+#define REST_IS_PLAIN  "they were NOT encrypted, so what they hold can be read: overwrite the whole disk"
+bool device_empty(struct device *device, const char *rest);
 /* Takes the notes away. */
 enum error areas_finish(struct device *device) CHECKED;
 /* Whether both ends hold zeros: of a device that carries no superblock. One note of `id`, unless NULL, may be left there. */

@@ -146,6 +146,27 @@ enum error __wrap_device_check_signatures(const struct device *device)
     return signatures_error ? error_explain(signatures_error, "they cannot be read") : __real_device_check_signatures(device);
 }
 
+static bool discards_nothing;
+enum error __wrap_device_discard(struct device *device, uint64_t offset, uint64_t size);
+enum error __real_device_discard(struct device *device, uint64_t offset, uint64_t size);
+enum error __wrap_device_discard(struct device *device, uint64_t offset, uint64_t size)
+{
+    return discards_nothing ? error_explain(ERROR_UNSUPPORTED, "it does not discard") : __real_device_discard(device, offset, size);
+}
+
+static void a_device_that_does_not_discard_is_told(void **state)
+{
+    struct answer told = {0};
+    (void)state;
+    discards_nothing = true;
+    assert_fine(erase(paths[0], &told));
+    discards_nothing = false;
+    assert_non_null(strstr(told.certificate, "\"discarded\": false"));
+    assert_non_null(strstr(told.certificate, "read back; device NOT discarded; it was NOT encrypted"));
+    assert_non_null(strstr(told.certificate, "this device, without any key: it was not discarded"));
+    free(told.certificate);
+}
+
 /* What could not be looked at is nobody else's for that. */
 static void a_disk_that_cannot_be_looked_at_is_told_so(void **state)
 {
@@ -331,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_asked_about_is_erased, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_refusal_changes_nothing, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_has_no_superblock_left_is_left_alone, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_device_that_does_not_discard_is_told, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_disk_that_cannot_be_looked_at_is_told_so, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_was_cut_short_is_ended_by_another_run, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_crash_between_the_notes_and_the_rest_is_gone_on_with, setup, devices_teardown),

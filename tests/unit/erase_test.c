@@ -22,6 +22,7 @@ static int setup_sealed(const char *seal, const char *passphrase)
     return 0;
 }
 
+static int setup_plain(void **context) { (void)context; devices_setup(NULL, NULL); return 0; }
 static int setup(void **context) { (void)context; return setup_sealed("file", NULL); }
 static int setup_passphrase(void **context) { (void)context; return setup_sealed("passphrase", "correct horse"); }
 
@@ -366,7 +367,7 @@ enum error __wrap_device_discard(struct device *device, uint64_t offset, uint64_
 enum error __real_device_discard(struct device *device, uint64_t offset, uint64_t size);
 enum error __wrap_device_discard(struct device *device, uint64_t offset, uint64_t size)
 {
-    return discards_nothing ? ERROR_NONE : __real_device_discard(device, offset, size);
+    return discards_nothing ? error_explain(ERROR_UNSUPPORTED, "it does not discard") : __real_device_discard(device, offset, size);
 }
 
 static void whatever_write_is_the_last_another_run_overwrites_all(void **state)
@@ -420,6 +421,39 @@ static void of_a_device_that_was_empty_no_copies_are_claimed(void **state)
     assert_true(certificate_has(certificate, "which was empty at both ends: if it was copied from a smaller disk"));
     json_decref(certificate);
     image_free(&image);
+}
+
+static json_t *erase_undiscarded(void)
+{
+    json_t *certificate;
+    discards_nothing = true;
+    assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
+    discards_nothing = false;
+    for (size_t i = 0; i < DEVICES; i++) {
+        const json_t *device = json_array_get(json_object_get(certificate, "devices"), i);
+        assert_true(json_is_false(json_object_get(device, "discarded")));
+    }
+    return certificate;
+}
+
+static void a_device_that_does_not_discard_is_told(void **state)
+{
+    (void)state;
+    json_t *certificate = erase_undiscarded();
+    assert_false(certificate_has(certificate, "without any key"));
+    json_decref(certificate);
+}
+
+static void what_was_not_encrypted_and_not_discarded_can_be_read(void **state)
+{
+    (void)state;
+    json_t *certificate = erase_undiscarded();
+    for (size_t i = 0; i < DEVICES; i++) {
+        char words[400];
+        snprintf(words, sizeof words, "%s, without any key: it was not discarded", paths[i]);
+        assert_true(certificate_has(certificate, words));
+    }
+    json_decref(certificate);
 }
 
 static void notes_put(const char *path, const struct erase_note *note)
@@ -490,6 +524,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_cut_short_is_gone_on_with, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(whatever_write_is_the_last_another_run_overwrites_all, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(of_a_device_that_was_empty_no_copies_are_claimed, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_device_that_does_not_discard_is_told, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(what_was_not_encrypted_and_not_discarded_can_be_read, setup_plain, devices_teardown),
         cmocka_unit_test_setup_teardown(the_note_of_another_device_is_no_way_in, setup, devices_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,7 +227,8 @@ static void a_block_device_is_exclusive_and_keeps_what_was_written(void **state)
         assert_int_equal(device_open_file(loop, 0, &second), ERROR_IN_USE);
         assert_int_equal(device_write(device, 0, buffer, 4 * BLOCK, DEVICE_DURABLE), ERROR_NONE);
         assert_int_equal(device_flush(device), ERROR_NONE);
-        assert_int_equal(device_discard(device, BLOCK, BLOCK), ERROR_NONE);
+        enum error discarded = device_discard(device, BLOCK, BLOCK); /* as the file system below can */
+        assert_true(discarded == ERROR_NONE || discarded == ERROR_UNSUPPORTED);
         memset(buffer, 0, 4 * BLOCK);
         assert_int_equal(device_read(device, 0, buffer, 4 * BLOCK), ERROR_NONE);
         expect_filled(buffer, BLOCK, 'x');
