@@ -33,7 +33,8 @@ struct replay {
 
 /* An append whose own tag fits; good until the next one is read. */
 struct replay_append {
-    const struct append_format *append;
+    const struct append_format *append; /* where none is: what stands there; NULL: nothing of it was read */
+    size_t size;                        /* of it, as far as it was looked at */
     const struct segment_keys *keys;
     bool sound; /* the tags of all its units fit; false: were not compared, or do not */
 };

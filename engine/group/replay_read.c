@@ -39,16 +39,21 @@ enum error replay_append_read(struct replay *replay, const struct place *place, 
     struct segments *segments = &replay->group->segments;
     const struct replay_window *window;
     uint32_t segment, block = place->offset;
+    *read = (struct replay_append){0};
     if (place->serial == 0 || block == 0 || block >= segment_blocks(segments))
         return ERROR_NOT_FOUND;
     TRY(segment_enter(replay, place, &segment));
     struct segment_identity identity = segment_identity(segments, segment);
     TRY(replay_windows_get(replay->windows, &identity, place->slot, block, 1, &window));
     const struct append_format *append = window_append(window, block);
+    read->append = append;
+    read->size = BLOCK_SIZE;
     if (!append_is_possible(append, SEGMENT_JOURNAL, place->serial, block, segment_blocks(segments)))
         return ERROR_NOT_FOUND;
     TRY(replay_windows_get(replay->windows, &identity, place->slot, block, le32_get(append->blocks), &window));
-    *read = (struct replay_append){window_append(window, block), window->keys, window_is_sound(window, block)};
+    append = window_append(window, block);
+    *read = (struct replay_append){append, (size_t)le32_get(append->blocks) * BLOCK_SIZE, window->keys,
+                                   window_is_sound(window, block)};
     if (!read->sound)
         TRY(append_check(read->append, read->keys));
     segments->table[segment].generation = GENERATION_REPLAYED; /* one that is only looked at may never have been begun */

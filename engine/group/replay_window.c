@@ -36,6 +36,7 @@ struct replay_windows {
     bool has_next;
     /* replay's */
     bool held;
+    bool outdated; /* what is in the ring */
     uint64_t bytes;
 
     struct mutex mutex;
@@ -319,15 +320,16 @@ enum error replay_windows_get(struct replay_windows *windows, const struct segme
 {
     struct target wanted = {identity->device, slot, block, identity->serial, true, *identity};
     mutex_lock(&windows->mutex);
-    const struct replay_window *window = windows->held ? window_wait(windows, 0) : NULL;
+    const struct replay_window *window = windows->held && !windows->outdated ? window_wait(windows, 0) : NULL;
     if (!window_holds(window, &wanted, blocks)) {
         windows->consumed += windows->held;
         condition_broadcast(&windows->changed);
-        window = window_wait(windows, 0);
+        window = windows->outdated ? NULL : window_wait(windows, 0);
         if (!window_holds(window, &wanted, blocks))
             window = redirect(windows, &wanted);
         ASSERT(window && (window->error || window_holds(window, &wanted, blocks)));
         windows->held = true;
+        windows->outdated = false;
         windows->bytes += (uint64_t)window->blocks * BLOCK_SIZE;
     }
     mutex_unlock(&windows->mutex);
@@ -337,8 +339,15 @@ enum error replay_windows_get(struct replay_windows *windows, const struct segme
     return ERROR_NONE;
 }
 
+void replay_windows_renew(struct replay_windows *windows)
+{
+    windows->outdated = true;
+}
+
 bool replay_windows_header(struct replay_windows *windows, const struct place *place, struct segment_header *header)
 {
+    if (windows->outdated)
+        return false;
     mutex_lock(&windows->mutex);
     const struct replay_window *window = window_wait(windows, windows->held);
     mutex_unlock(&windows->mutex);

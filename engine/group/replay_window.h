@@ -49,6 +49,8 @@ void replay_windows_close(struct replay_windows *windows);
  * lie in the segment; good until the next call. Errors: of the device and of the keys, with their sentences. */
 enum error replay_windows_get(struct replay_windows *windows, const struct segment_identity *identity, uint32_t slot,
                               uint32_t block, uint32_t blocks, const struct replay_window **window) CHECKED;
+/* What is got next is read from the device, and nothing that was read before is given. */
+void replay_windows_renew(struct replay_windows *windows);
 /* The header of a segment, where it was read ahead and is authentic; false says nothing. */
 bool replay_windows_header(struct replay_windows *windows, const struct place *place, struct segment_header *header);
 /* Bytes of windows that were asked for. */

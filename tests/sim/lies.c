@@ -143,12 +143,11 @@ static void misread(const struct device_io *io, unsigned device)
         memcpy(out, held(device, draw_other(block)), DEVICE_BLOCK);
 }
 
-/* What is asked only while the pool is opened is left alone: noise over the newest append is beyond detection
- * (docs/design.md, 8). */
+/* While the pool is opened nothing that stays is changed: noise over the newest append is beyond detection (docs/design.md, 8). */
 void lies_read(const struct device_io *io, unsigned device)
 {
     int phase = atomic_load(&world->session->phase);
-    if (!world->faults.at_work || (phase != PHASE_WORKING && phase != PHASE_COMPARING))
+    if (!world->faults.at_work || (phase != PHASE_WORKING && phase != PHASE_COMPARING && phase != PHASE_OPENING))
         return;
     misread(io, device);
     if (phase != PHASE_WORKING)

@@ -1,0 +1,217 @@
+/*
+ * The end of the journal is read a second time: what was changed on its way from the disk, and not on it, ends nothing. An open
+ * that took it for the end would record that, and what was flushed would be gone for good.
+ */
+#include <pthread.h>
+
+#include "engine/device/kind.h"
+#include "tests/unit/group_fixture.h"
+
+#define EVER 200 /* readings */
+
+static struct {
+    struct device_operations operations;
+    const struct device_operations *real;
+    uint64_t offset;     /* of the byte that changes on its way */
+    unsigned skip, left; /* so many of its readings are right, then so many wrong */
+    bool differently;    /* each of them */
+    unsigned count;      /* those that were wrong */
+    pthread_mutex_t mutex; /* of what changes: replay's reader and who opens read at once */
+} lie = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void lie_tell(const struct device_io *io)
+{
+    if (io->offset > lie.offset || lie.offset - io->offset >= io->size)
+        return;
+    pthread_mutex_lock(&lie.mutex);
+    if (lie.skip > 0) {
+        lie.skip--;
+    } else if (lie.left > 0) {
+        lie.left--;
+        ((uint8_t *)io->buffer)[lie.offset - io->offset] ^= (uint8_t)(lie.differently ? 1 + lie.count : 1);
+        lie.count++;
+    }
+    pthread_mutex_unlock(&lie.mutex);
+}
+
+static void lying_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        lie.real->submit(&ios[i], 1);
+        if (ios[i]->operation != DEVICE_READ)
+            continue;
+        lie.real->wait(ios[i]);
+        lie_tell(ios[i]);
+    }
+}
+
+static enum error open_lying(struct fixture *f, uint32_t index, struct device **device)
+{
+    TRY(device_open_file(f->paths[index], 0, device));
+    lie.real = (*device)->operations;
+    lie.operations = *lie.real;
+    lie.operations.submit = lying_submit;
+    lie.operations.run = NULL;
+    (*device)->operations = &lie.operations;
+    return ERROR_NONE;
+}
+
+static void lie_begin(struct fixture *f, uint64_t offset, unsigned skip, unsigned times)
+{
+    f->open_device = open_lying;
+    lie.offset = offset;
+    lie.skip = skip;
+    lie.left = times;
+    lie.differently = false;
+    lie.count = 0;
+}
+
+static void flush(struct fixture *f)
+{
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+}
+
+static uint64_t offset_of(struct fixture *f, struct map_entry entry)
+{
+    return fixture_offset(f, entry_serial(entry), entry_offset(entry));
+}
+
+/* Blocks 1 and 2, each flushed, and no more; where the unit of the second stands. */
+static uint64_t newest_flushed(struct fixture *f)
+{
+    fixture_write(f, COMPONENT, 1, 1);
+    flush(f);
+    uint64_t unit = offset_of(f, fixture_write(f, COMPONENT, 2, 2));
+    flush(f);
+    return unit;
+}
+
+/* Nothing of it is lost now, and nothing to who opens next. */
+static void expect_both(struct fixture *f)
+{
+    for (unsigned opens = 0; opens < 2; opens++) {
+        fixture_open(f);
+        fixture_expect(f, COMPONENT, 1, 1);
+        fixture_expect(f, COMPONENT, 2, 2);
+        fixture_crash(f);
+    }
+    fixture_open(f);
+}
+
+static void a_header_that_is_misread_once_is_not_the_end(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t unit = newest_flushed(f);
+    const unsigned spots[] = {0, 16, 40, 80}; /* its tag, and what is under it */
+    for (unsigned i = 0; i < COUNT_OF(spots); i++) {
+        fixture_crash(f);
+        lie_begin(f, unit / BLOCK_SIZE * BLOCK_SIZE + spots[i], 0, 1);
+        expect_both(f);
+        assert_int_equal(lie.count, 1);
+    }
+}
+
+static void a_unit_that_is_misread_once_is_not_torn(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t unit = newest_flushed(f);
+    fixture_crash(f);
+    lie_begin(f, unit + 200, 0, 1);
+    expect_both(f);
+    assert_int_equal(lie.count, 1);
+}
+
+/* Of a segment that no publish knows. It is read ahead, and, where that was not authentic, once more. */
+static void a_segments_header_that_is_misread_is_not_the_end(void **state)
+{
+    struct fixture *f = *state;
+    struct map_entry entry = fixture_write(f, COMPONENT, 0, 1);
+    uint64_t blocks = 1;
+    for (uint64_t serial = entry_serial(entry); entry_serial(entry) == serial; blocks++)
+        entry = fixture_write(f, COMPONENT, blocks, blocks + 1);
+    uint64_t header = fixture_offset(f, entry_serial(entry), 0);
+    flush(f);
+    fixture_crash(f);
+    lie_begin(f, header, 0, 2);
+    fixture_open(f);
+    assert_int_equal(lie.count, 2);
+    fixture_expect(f, COMPONENT, blocks - 1, blocks);
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, blocks - 1, blocks);
+}
+
+/* Two wrong readings are the end only where they are the same. */
+static void what_reads_differently_each_time_is_read_until_it_does_not(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t unit = newest_flushed(f);
+    const uint64_t spots[] = {unit / BLOCK_SIZE * BLOCK_SIZE, unit + 200};
+    for (unsigned i = 0; i < COUNT_OF(spots); i++) {
+        fixture_crash(f);
+        lie_begin(f, spots[i], 0, 3);
+        lie.differently = true;
+        expect_both(f);
+        assert_int_equal(lie.count, 3);
+    }
+}
+
+static void what_never_reads_twice_the_same_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t unit = newest_flushed(f);
+    fixture_crash(f);
+    lie_begin(f, unit / BLOCK_SIZE * BLOCK_SIZE, 0, EVER);
+    lie.differently = true;
+    assert_int_equal(fixture_try_open(f), ERROR_IO);
+    assert_non_null(strstr(error_sentence(ERROR_IO), "other bytes each time"));
+    assert_non_null(strstr(error_sentence(ERROR_IO), f->paths[0]));
+    lie.left = 0;
+    expect_both(f);
+}
+
+/* Behind a unit that is damaged on the disk it goes on; the reading behind the look for a flush is one more. */
+static void a_damaged_unit_that_is_misread_at_last_is_damage_of_that_unit(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t bytes[CHUNK_SIZE];
+    uint64_t serial = 0, first = 0;
+    for (unsigned segments = 0, i = 1; segments < 3; i++) { /* so that the look behind goes to another window */
+        struct map_entry entry = fixture_write(f, COMPONENT, i, i);
+        if (!first)
+            flush(f);
+        first = first ? first : offset_of(f, entry);
+        segments += entry_serial(entry) != serial;
+        serial = entry_serial(entry);
+    }
+    flush(f);
+    fixture_write(f, COMPONENT, 0, 1000);
+    flush(f);
+    fixture_crash(f);
+    fixture_flip(f, 0, first + 200);
+    for (unsigned skip = 0; skip < 5; skip++) {
+        lie_begin(f, first / BLOCK_SIZE * BLOCK_SIZE + 40, skip, 1);
+        fixture_open(f);
+        assert_int_equal(fixture_read(f, COMPONENT, 1, bytes), ERROR_CORRUPT);
+        fixture_expect(f, COMPONENT, 2, 2);
+        fixture_expect(f, COMPONENT, 0, 1000);
+        fixture_crash(f);
+    }
+    lie.left = 0;
+    fixture_open(f);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_header_that_is_misread_once_is_not_the_end),
+        TEST(a_unit_that_is_misread_once_is_not_torn),
+        TEST(a_segments_header_that_is_misread_is_not_the_end),
+        TEST(what_reads_differently_each_time_is_read_until_it_does_not),
+        TEST(what_never_reads_twice_the_same_is_refused),
+        TEST(a_damaged_unit_that_is_misread_at_last_is_damage_of_that_unit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
