@@ -1,9 +1,9 @@
 /*
  * The four copies of a superblock on their device.
  *
- * A write goes: copies 0 and 1 in the head area, one after the other, flush, copies 2 and 3 in the tail area, flush. Whenever
- * it stops, one end of the device holds two whole copies of one epoch, the old or the new; the newest that verifies counts, so
- * the change happened or did not. What a copy says is taken in two steps, see superblock.h; between them a copy is read
+ * A write goes: copies 0 and 1 in the head area, one after the other, flush, copies 2 and 3 in the tail area, flush; or the tail
+ * first, where it holds no whole copy as new as the head's. Whenever it stops, one end of the device holds whole copies of the
+ * newest epoch of before, or of the new one; the newest that verifies counts, so the change happened or did not. What a copy says is taken in two steps, see superblock.h; between them a copy is read
  * again and decoded again, so nothing rests on what the device said the first time; and what is opened are the very bytes
  * that verified. Copies are read at once: each wait costs a turn of the processor where others use it.
  *
@@ -305,15 +305,18 @@ enum error superblock_open(struct device *device, const struct superblock_probe 
     return ERROR_NONE;
 }
 
-enum error superblock_copy_check(struct device *device, const struct superblock *superblock, uint32_t copy)
+static enum error copy_read(struct device *device, const struct superblock *superblock, uint32_t copy, uint8_t *image)
 {
-    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
     uint8_t mark[32];
-    if (image == NULL)
-        return ERROR_NO_MEMORY;
     TRY(device_read(device, superblock_offset(superblock->device_size, copy), image, SUPERBLOCK_SIZE));
     TRY(image_mark(image, mark));
     return memcmp(mark, superblock->marks[copy], sizeof mark) == 0 ? ERROR_NONE : ERROR_CORRUPT;
+}
+
+enum error superblock_copy_check(struct device *device, const struct superblock *superblock, uint32_t copy)
+{
+    AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
+    return image == NULL ? ERROR_NO_MEMORY : copy_read(device, superblock, copy, image);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
@@ -329,6 +332,34 @@ static enum error end_write(struct device *device, struct superblock *superblock
     return device_flush(device);
 }
 
+/* The newest epoch of which an end holds a copy as it was verified or written; 0: there is none. Where nothing is known of
+ * a copy, nothing is read. */
+static enum error end_epoch(struct device *device, const struct superblock *superblock, uint32_t first, uint8_t *image,
+                            uint64_t *epoch)
+{
+    *epoch = 0;
+    for (uint32_t copy = first; copy < first + TAIL_COPY; copy++) {
+        if (memory_is_zero(superblock->marks[copy], sizeof superblock->marks[copy]))
+            continue;
+        enum error error = copy_read(device, superblock, copy, image);
+        if (error == ERROR_NONE)
+            *epoch = MAX(*epoch, le64_get(((const struct superblock_format *)image)->epoch));
+        else if (error != ERROR_CORRUPT && error != ERROR_IO)
+            return error;
+    }
+    return ERROR_NONE;
+}
+
+/* The end that is to be written first: what is lost of it in a crash the other has. */
+static enum error first_end(struct device *device, const struct superblock *superblock, uint8_t *image, uint32_t *first)
+{
+    uint64_t head, tail;
+    TRY(end_epoch(device, superblock, 0, image, &head));
+    TRY(end_epoch(device, superblock, TAIL_COPY, image, &tail));
+    *first = tail < head ? TAIL_COPY : 0;
+    return ERROR_NONE;
+}
+
 static enum error copies_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,
                                const uint8_t kek[KEY_SIZE], const uint8_t other_kek[KEY_SIZE])
 {
@@ -336,9 +367,11 @@ static enum error copies_write(struct device *device, struct superblock *superbl
     AUTO_FREE uint8_t *image = memory_aligned(SUPERBLOCK_SIZE);
     if (image == NULL)
         return ERROR_NO_MEMORY;
+    uint32_t first;
+    TRY(first_end(device, superblock, image, &first));
     TRY(superblock_image_build(superblock, keyring, kek, other_kek, image));
-    TRY(end_write(device, superblock, kek, other_kek, 0, image));
-    return end_write(device, superblock, kek, other_kek, TAIL_COPY, image);
+    TRY(end_write(device, superblock, kek, other_kek, first, image));
+    return end_write(device, superblock, kek, other_kek, TAIL_COPY - first, image);
 }
 
 enum error superblock_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,

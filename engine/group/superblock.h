@@ -93,7 +93,8 @@ enum error superblock_open(struct device *device, const struct superblock_probe 
 /* Reads a copy and compares it with its mark. ERROR_CORRUPT where it is another; ERROR_IO. */
 enum error superblock_copy_check(struct device *device, const struct superblock *superblock, uint32_t copy) CHECKED;
 
-/* Writes all copies under `wrapping` alone, the head's first, flush, the tail's, flush; sets their marks. `json` at most
+/* Writes all copies under `wrapping` alone, the head's first, flush, the tail's, flush (the tail's first where its marks say that
+ * no copy there is whole and as new as the head's); sets their marks. `json` at most
  * SUPERBLOCK_JSON_SIZE bytes; ERROR_TOO_LARGE where it, or key slots and peers together, have no room. */
 enum error superblock_write(struct device *device, struct superblock *superblock, const struct keyring *keyring,
                             const uint8_t kek[KEY_SIZE]) CHECKED;

@@ -2,6 +2,7 @@
  * Superblocks on devices: whatever one copy suffers the others serve; what is nobody's, another's, cut off, newer,
  * damaged, forged or under another key is refused, each with its own error.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 #include "base/memory.h"
 #include "engine/group/superblock.h"
 #include "engine/group/superblock_image.h"
+#include "tests/unit/failing_devices.h"
 
 #define DEVICE_SIZE (UINT64_C(200) << 20)
 
@@ -491,6 +493,105 @@ static void nothing_of_the_old_kek_is_left_after_a_change_of_keys(void **context
     assert_opens_under(kek, ERROR_WRONG_KEY);
 }
 
+/* The power goes before some flush is complete: all that was written since the one before is torn. */
+static struct {
+    unsigned flushes; /* that are left before it; 0: it went */
+    uint64_t offsets[SUPERBLOCK_COPIES];
+    unsigned count;
+} power;
+
+static void tear(void)
+{
+    static const uint8_t noise[SUPERBLOCK_SIZE / 2] = {1, 2, 3};
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    for (unsigned i = 0; i < power.count; i++)
+        assert_int_equal(pwrite(descriptor, noise, sizeof noise, (off_t)power.offsets[i]), sizeof noise);
+    close(descriptor);
+}
+
+static void submit_failing(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct device_io *io = ios[i];
+        if (io->operation == DEVICE_WRITE)
+            power.offsets[power.count++] = io->offset;
+        if (io->operation != DEVICE_FLUSH || --power.flushes > 0) {
+            power.count = io->operation == DEVICE_FLUSH ? 0 : power.count;
+            honest->submit(&ios[i], 1);
+            continue;
+        }
+        tear();
+        io_complete(io, ERROR_IO, EIO);
+    }
+}
+
+/* What was opened is written anew, with another epoch, as far as the power lets it. */
+static void rewrite_until(unsigned flushes)
+{
+    struct superblock_probe found;
+    struct superblock back;
+    struct keyring *keyring;
+    unsigned bad;
+    struct device *device;
+    power.flushes = flushes;
+    power.count = 0;
+    assert_int_equal(open_failing(path, 0, NULL, &device), ERROR_NONE);
+    assert_int_equal(superblock_probe(device, &found), ERROR_NONE);
+    assert_int_equal(superblock_open(device, &found, kek, &back, &keyring, &bad), ERROR_NONE);
+    back.epoch += 10;
+    assert_int_equal(superblock_write(device, &back, keyring, kek), flushes > 2 ? ERROR_NONE : ERROR_IO);
+    device_close(device);
+    keyring_destroy(keyring);
+    superblock_forget(&back);
+}
+
+enum end_before { WHOLE, DAMAGED, OLDER };
+
+static void end_make(uint32_t copy, enum end_before before)
+{
+    const uint64_t first = superblock_offset(DEVICE_SIZE, copy);
+    uint8_t *older = memory_zeroed(1, 2 * SUPERBLOCK_SIZE);
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(descriptor, older, 2 * SUPERBLOCK_SIZE, (off_t)first), 2 * SUPERBLOCK_SIZE);
+    written.epoch++;
+    write_superblock();
+    if (before == OLDER)
+        assert_int_equal(pwrite(descriptor, older, 2 * SUPERBLOCK_SIZE, (off_t)first), 2 * SUPERBLOCK_SIZE);
+    close(descriptor);
+    free(older);
+    if (before != DAMAGED)
+        return;
+    flip_in_copy(copy, 100);
+    flip_in_copy(copy + 1, SUPERBLOCK_SIZE - 1);
+}
+
+static void assert_newest_is(uint64_t expected)
+{
+    unsigned bad;
+    uint64_t epoch = 0;
+    assert_int_equal(open_under(kek, &bad, &epoch), ERROR_NONE);
+    assert_int_equal(epoch, expected);
+}
+
+/* That end is written last which is whole and the newest, so that one always is. */
+static void whatever_one_end_holds_a_torn_rewrite_leaves_a_newest_one(void **context)
+{
+    (void)context;
+    for (uint32_t end = 0; end < SUPERBLOCK_COPIES; end += SUPERBLOCK_COPIES / 2) {
+        for (enum end_before before = WHOLE; before <= OLDER; before++) {
+            for (unsigned flushes = 1; flushes <= 3; flushes++) {
+                end_make(end, before);
+                rewrite_until(flushes);
+                written.epoch += flushes == 1 ? 0 : 10; /* it did not happen, or it did */
+                assert_newest_is(written.epoch);
+                rewrite_until(1); /* what would mend it */
+                assert_newest_is(written.epoch);
+                written.epoch += 20;
+            }
+        }
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -511,6 +612,7 @@ int main(void)
         TEST(an_unknown_feature_is_a_newer_format),
         TEST(copies_in_each_others_place_are_refused),
         TEST(of_two_epochs_the_newer_counts),
+        TEST(whatever_one_end_holds_a_torn_rewrite_leaves_a_newest_one),
         TEST(everything_written_comes_back),
         TEST(json_may_fill_its_room_and_no_more),
         TEST(a_copy_that_changed_after_the_open_is_told_from_its_mark),
