@@ -29,7 +29,7 @@ enum error append_check(const struct append_format *append, const struct segment
     return error == ERROR_CORRUPT ? ERROR_NOT_FOUND : error;
 }
 
-bool append_units_are_sound(const struct append_format *append, const struct segment_keys *keys)
+enum error append_units_check(const struct append_format *append, const struct segment_keys *keys)
 {
     const uint8_t *bytes = (const uint8_t *)append;
     uint32_t end = le32_get(append->records_offset), block = le32_get(append->offset);
@@ -38,17 +38,16 @@ bool append_units_are_sound(const struct append_format *append, const struct seg
         uint32_t offset = block * BLOCK_GRAINS + at / GRAIN_SIZE;
         if (end - at < sizeof *item || le32_get(item->offset) != offset ||
             le40_get(item->serial) != le40_get(append->serial))
-            return false;
+            return ERROR_CORRUPT;
         uint64_t body = item_descriptors_size(item) + (uint64_t)le32_get(item->stored_size);
         uint64_t size = ROUND_UP(sizeof *item + body, GRAIN_SIZE);
         uint8_t nonce[TAG_NONCE_SIZE];
         if (size > end - at)
-            return false;
+            return ERROR_CORRUPT;
         log_nonce(offset, item->kind, nonce);
         struct bulk_part part = {bytes + at + TAG_SIZE, sizeof *item - TAG_SIZE + (size_t)body};
-        if (bulk_tag_check(keys, nonce, &part, 1, item->tag))
-            return false;
+        TRY(bulk_tag_check(keys, nonce, &part, 1, item->tag));
         at += (uint32_t)size;
     }
-    return true;
+    return ERROR_NONE;
 }

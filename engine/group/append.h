@@ -20,7 +20,12 @@ bool append_is_possible(const struct append_format *append, enum segment_kind ki
                         uint32_t segment_blocks);
 /* Of a whole append that is possible: ERROR_NOT_FOUND where its tag does not fit. */
 enum error append_check(const struct append_format *append, const struct segment_keys *keys) CHECKED;
-/* Of an append whose tag fits: whether all its units stand where they say and their tags fit. */
-bool append_units_are_sound(const struct append_format *append, const struct segment_keys *keys);
+/* Of an append whose tag fits: ERROR_CORRUPT where a unit does not stand where it says, or its tag does not fit. */
+enum error append_units_check(const struct append_format *append, const struct segment_keys *keys) CHECKED;
+/* Whether they are known to. */
+static inline bool append_units_are_sound(const struct append_format *append, const struct segment_keys *keys)
+{
+    return append_units_check(append, keys) == ERROR_NONE;
+}
 
 #endif

@@ -33,8 +33,7 @@ static enum error append_try(struct replay *replay, struct replay_append *read)
     TRY(replay_append_read(replay, &replay->place, read));
     if (memcmp(read->append->previous, replay->tag, sizeof read->append->previous) != 0)
         return ERROR_NOT_FOUND;
-    read->sound = replay_append_is_sound(read);
-    return ERROR_NONE;
+    return replay_append_judge(read);
 }
 
 /* Zeros where nothing of it could be read, since its segment has no header. */

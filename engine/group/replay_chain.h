@@ -46,8 +46,8 @@ typedef void replay_visit(struct replay *replay, const struct append_format *app
 enum error replay_segment_walk(struct replay *replay, struct place place, replay_visit *visit, void *context) CHECKED;
 /* The header of a segment: read ahead, or read now. */
 enum error replay_header_read(struct replay *replay, const struct place *place, struct segment_header *header) CHECKED;
-/* Compares the tags of its units where that was not done. */
-bool replay_append_is_sound(const struct replay_append *read);
+/* Compares the tags of its units where that was not done: from now on `sound` says how they are. */
+enum error replay_append_judge(struct replay_append *read) CHECKED;
 
 /* Enters what the frames behind the checkpoint say. Where both tables are full the rest is counted only. */
 enum error replay_append_apply(struct replay *replay, const struct append_format *append) CHECKED;

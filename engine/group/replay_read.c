@@ -74,7 +74,9 @@ enum error replay_segment_walk(struct replay *replay, struct place place, replay
     return ERROR_NONE;
 }
 
-bool replay_append_is_sound(const struct replay_append *read)
+enum error replay_append_judge(struct replay_append *read)
 {
-    return read->sound || append_units_are_sound(read->append, read->keys);
+    enum error error = read->sound ? ERROR_NONE : append_units_check(read->append, read->keys);
+    read->sound = error == ERROR_NONE;
+    return error == ERROR_CORRUPT ? ERROR_NONE : error;
 }

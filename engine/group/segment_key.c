@@ -187,19 +187,23 @@ enum error segment_header_write(struct group *group, const struct segment_header
     return error ? group_fence(group, error) : ERROR_NONE;
 }
 
-static bool header_is_ours(struct group *group, uint32_t device, uint32_t slot, const struct segment_format *in)
+/* ERROR_NOT_FOUND where it is not: what keeps it from being judged is no such answer, which would end a journal. */
+static enum error header_check_ours(struct group *group, uint32_t device, uint32_t slot, const struct segment_format *in)
 {
     const struct superblock *super = &group->superblocks[device];
     uint8_t mac[32];
     if (memcmp(in->magic, SEGMENT_MAGIC, sizeof in->magic) != 0 || le32_get(in->version) != FORMAT_VERSION ||
         in->device_index != device || le32_get(in->slot) != slot)
-        return false;
+        return ERROR_NOT_FOUND;
     const uint8_t *key = header_key(group, device, in->header_key);
-    return key && hmac_sha256(key, in, offsetof(struct segment_format, mac), mac) == ERROR_NONE &&
-           memory_compare_constant_time(mac, in->mac, sizeof mac) == 0 &&
-           memcmp(in->pool, super->pool.bytes, sizeof in->pool) == 0 &&
-           memcmp(in->group, super->group.bytes, sizeof in->group) == 0 &&
-           memcmp(in->device, super->device.bytes, sizeof in->device) == 0;
+    if (!key)
+        return ERROR_NOT_FOUND;
+    TRY(hmac_sha256(key, in, offsetof(struct segment_format, mac), mac));
+    bool ours = memory_compare_constant_time(mac, in->mac, sizeof mac) == 0 &&
+                memcmp(in->pool, super->pool.bytes, sizeof in->pool) == 0 &&
+                memcmp(in->group, super->group.bytes, sizeof in->group) == 0 &&
+                memcmp(in->device, super->device.bytes, sizeof in->device) == 0;
+    return ours ? ERROR_NONE : ERROR_NOT_FOUND;
 }
 
 /* In a plaintext pool anybody can make a MAC: what it covers is no more than bytes until its range was checked. A segment is born
@@ -217,7 +221,8 @@ enum error segment_header_decode(struct group *group, uint32_t device, uint32_t 
                                  struct segment_header *header)
 {
     const struct segment_format *in = block;
-    if (!header_is_ours(group, device, slot, in) || (serial && le64_get(in->serial) != serial))
+    TRY(header_check_ours(group, device, slot, in));
+    if (serial && le64_get(in->serial) != serial)
         return ERROR_NOT_FOUND;
     struct segment_header found = {
         .segment =

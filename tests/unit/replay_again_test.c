@@ -9,6 +9,18 @@
 
 #define EVER 200 /* readings */
 
+enum error __real_bulk_tag_check(const struct segment_keys *keys, const uint8_t nonce[TAG_NONCE_SIZE],
+                                 const struct bulk_part *parts, size_t count, const uint8_t tag[TAG_SIZE]) CHECKED;
+enum error __wrap_bulk_tag_check(const struct segment_keys *keys, const uint8_t nonce[TAG_NONCE_SIZE],
+                                 const struct bulk_part *parts, size_t count, const uint8_t tag[TAG_SIZE]) CHECKED;
+static _Atomic size_t no_memory_for; /* tags over so many parts: an append's has two, a unit's one; 0: there is */
+
+enum error __wrap_bulk_tag_check(const struct segment_keys *keys, const uint8_t nonce[TAG_NONCE_SIZE],
+                                 const struct bulk_part *parts, size_t count, const uint8_t tag[TAG_SIZE])
+{
+    return count == no_memory_for ? ERROR_NO_MEMORY : __real_bulk_tag_check(keys, nonce, parts, count, tag);
+}
+
 static struct {
     struct device_operations operations;
     const struct device_operations *real;
@@ -170,6 +182,22 @@ static void what_never_reads_twice_the_same_is_refused(void **state)
     expect_both(f);
 }
 
+static void a_tag_that_cannot_be_compared_ends_nothing(void **state)
+{
+    struct fixture *f = *state;
+    (void)newest_flushed(f);
+    fixture_crash(f);
+    for (size_t parts = 1; parts <= 2; parts++) {
+        no_memory_for = parts;
+        enum error error = fixture_try_open(f);
+        no_memory_for = 0;
+        if (!error)
+            fixture_crash(f);
+        assert_int_equal(error, ERROR_NO_MEMORY);
+    }
+    expect_both(f);
+}
+
 /* Behind a unit that is damaged on the disk it goes on; the reading behind the look for a flush is one more. */
 static void a_damaged_unit_that_is_misread_at_last_is_damage_of_that_unit(void **state)
 {
@@ -211,6 +239,7 @@ int main(void)
         TEST(a_segments_header_that_is_misread_is_not_the_end),
         TEST(what_reads_differently_each_time_is_read_until_it_does_not),
         TEST(what_never_reads_twice_the_same_is_refused),
+        TEST(a_tag_that_cannot_be_compared_ends_nothing),
         TEST(a_damaged_unit_that_is_misread_at_last_is_damage_of_that_unit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

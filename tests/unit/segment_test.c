@@ -3,6 +3,15 @@
 #include "crypto/kdf.h"
 #include "tests/unit/group_fixture.h"
 
+enum error __real_hmac_sha256(const uint8_t key[KEY_SIZE], const void *data, size_t size, uint8_t mac[32]) CHECKED;
+enum error __wrap_hmac_sha256(const uint8_t key[KEY_SIZE], const void *data, size_t size, uint8_t mac[32]) CHECKED;
+static _Atomic bool no_memory;
+
+enum error __wrap_hmac_sha256(const uint8_t key[KEY_SIZE], const void *data, size_t size, uint8_t mac[32])
+{
+    return no_memory ? ERROR_NO_MEMORY : __real_hmac_sha256(key, data, size, mac);
+}
+
 static struct segments segments;
 static const uint32_t slots[] = {40, 33, 64};
 
@@ -294,6 +303,19 @@ static void a_header_is_taken_only_where_it_stands(void **state)
     f->group->superblocks[0].log_key_demanded = 1;
 }
 
+/* Else it would be the end of the journal. */
+static void a_header_that_cannot_be_judged_is_not_absent(void **state)
+{
+    struct fixture *f = *state;
+    struct segment_header header = header_of(f), back;
+    assert_int_equal(segment_header_write(f->group, &header), ERROR_NONE);
+    no_memory = true;
+    enum error error = segment_header_read(f->group, 0, header.slot, header.segment.serial, &back);
+    no_memory = false;
+    assert_int_equal(error, ERROR_NO_MEMORY);
+    assert_int_equal(segment_header_read(f->group, 0, header.slot, header.segment.serial, &back), ERROR_NONE);
+}
+
 static void no_byte_of_a_header_can_change_unseen(void **state)
 {
     struct fixture *f = *state;
@@ -514,6 +536,7 @@ int main(void)
         TEST(a_full_device_is_taken_last),
         TEST(any_history_of_slots_finds_each_serial),
         TEST_GROUP(a_header_is_taken_only_where_it_stands),
+        TEST_GROUP(a_header_that_cannot_be_judged_is_not_absent),
         TEST_GROUP(no_byte_of_a_header_can_change_unseen),
         TEST_GROUP(numbers_out_of_range_are_no_header_though_the_mac_fits),
         TEST_GROUP(a_header_is_under_the_k_log_of_today_and_names_that_of_the_tags),
