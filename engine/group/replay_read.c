@@ -51,7 +51,12 @@ enum error replay_append_read(struct replay *replay, const struct place *place, 
     if (!append_is_possible(append, SEGMENT_JOURNAL, place->serial, block, segment_blocks(segments)))
         return ERROR_NOT_FOUND;
     TRY(replay_windows_get(replay->windows, &identity, place->slot, block, le32_get(append->blocks), &window));
+    /* It may be another window, read anew, in which the lengths are others. */
     append = window_append(window, block);
+    read->append = append;
+    if (!append_is_possible(append, SEGMENT_JOURNAL, place->serial, block, segment_blocks(segments)) ||
+        block + le32_get(append->blocks) > window->first + window->blocks)
+        return ERROR_NOT_FOUND;
     *read = (struct replay_append){append, (size_t)le32_get(append->blocks) * BLOCK_SIZE, window->keys,
                                    window_is_sound(window, block)};
     if (!read->sound)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "engine/device/kind.h"
+#include "engine/group/replay_window.h"
 #include "tests/unit/group_fixture.h"
 
 #define EVER 200 /* readings */
@@ -86,6 +87,22 @@ static void flush(struct fixture *f)
 static uint64_t offset_of(struct fixture *f, struct map_entry entry)
 {
     return fixture_offset(f, entry_serial(entry), entry_offset(entry));
+}
+
+/* Where the append begins that lies across a block of a segment. */
+static uint64_t append_across(struct fixture *f, uint64_t serial, uint32_t middle)
+{
+    AUTO_FREE uint8_t *bytes = memory_aligned(BLOCK_SIZE);
+    const struct append_format *append = (const struct append_format *)bytes;
+    uint64_t segment = fixture_offset(f, serial, 0);
+    for (uint32_t block = 1; block < middle; block += le32_get(append->blocks)) {
+        assert_int_equal(device_read(f->group->devices[0], segment + (uint64_t)block * BLOCK_SIZE, bytes, BLOCK_SIZE), ERROR_NONE);
+        assert_true(append_is_possible(append, SEGMENT_JOURNAL, serial, block, segment_blocks(&f->group->segments)));
+        if (block + le32_get(append->blocks) > middle)
+            return segment + (uint64_t)block * BLOCK_SIZE;
+    }
+    fail_msg("no append lies across block %u", middle);
+    return 0;
 }
 
 /* Blocks 1 and 2, each flushed, and no more; where the unit of the second stands. */
@@ -198,6 +215,31 @@ static void a_tag_that_cannot_be_compared_ends_nothing(void **state)
     expect_both(f);
 }
 
+/* Where segments are larger than a window the header of an append at its end is read with what precedes, and again with the rest.
+ * Of a pool in plaintext, so that any number can be read. */
+static void lengths_that_are_misread_the_second_time_are_bounded_again(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_begin(1, UINT64_C(1) << 40, false);
+    uint64_t serial = entry_serial(fixture_write(f, COMPONENT, 0, 1)), end = 0;
+    flush(f);
+    uint64_t blocks = 1;
+    for (; end < (5u << 20) / GRAIN_SIZE; blocks++)
+        end = entry_offset(fixture_write(f, COMPONENT, blocks, blocks + 1));
+    flush(f);
+    uint64_t crossing = append_across(f, serial, WINDOW_BLOCKS);
+    const size_t lengths[] = {offsetof(struct append_format, records_offset), offsetof(struct append_format, records_size),
+                              offsetof(struct append_format, blocks)};
+    for (unsigned i = 0; i < COUNT_OF(lengths); i++) {
+        fixture_crash(f);
+        lie_begin(f, crossing + lengths[i] + 3, 1, 1); /* the highest byte: 16 MiB */
+        fixture_open(f);
+        assert_int_equal(lie.count, 1);
+        fixture_expect(f, COMPONENT, blocks - 1, blocks);
+    }
+    fixture_end(f);
+}
+
 /* Behind a unit that is damaged on the disk it goes on; the reading behind the look for a flush is one more. */
 static void a_damaged_unit_that_is_misread_at_last_is_damage_of_that_unit(void **state)
 {
@@ -240,6 +282,7 @@ int main(void)
         TEST(what_reads_differently_each_time_is_read_until_it_does_not),
         TEST(what_never_reads_twice_the_same_is_refused),
         TEST(a_tag_that_cannot_be_compared_ends_nothing),
+        cmocka_unit_test(lengths_that_are_misread_the_second_time_are_bounded_again),
         TEST(a_damaged_unit_that_is_misread_at_last_is_damage_of_that_unit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
