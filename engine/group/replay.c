@@ -110,7 +110,7 @@ static enum error walk(struct replay *replay)
         if (replay->group->config.read_only) /* the repair's look, which comes first */
             message(MESSAGE_ERROR, "%s: what precedes is kept, what follows is given up (--repair)", error_sentence(error));
     } else {
-        TRY(replay_end_agree(replay, false));
+        TRY(replay_end_agree(replay, replay->passed > 0));
     }
     return replay_room_check(replay);
 }

@@ -5,6 +5,7 @@
  */
 #include "base/memory.h"
 #include "base/message.h"
+#include "engine/group/evidence.h"
 #include "engine/group/replay_chain.h"
 
 struct behind {
@@ -44,6 +45,31 @@ static enum error durable_in_table(struct replay *replay, uint64_t named, uint64
     return ERROR_NONE;
 }
 
+/* What a free slot holds. One that cannot be read may be where the journal goes on, and keeps the group closed: a repair passes over
+ * it, since nothing else would ever bring what stands there back, and the journal begins elsewhere after that. */
+static enum error free_header_read(struct replay *replay, uint32_t index, struct segment_header *header)
+{
+    struct group *group = replay->group;
+    struct segments *segments = &group->segments;
+    uint32_t device = segment_device(segments, index), slot = segment_slot(segments, index);
+    enum error error = segment_header_read(group, device, slot, 0, header);
+    if (error != ERROR_IO)
+        return error;
+    if (!group->config.cut_journal)
+        return error_explain(ERROR_IO,
+                             "group %s: slot %u of %s cannot be read at byte %llu. It is free, but the newest of the journal may "
+                             "stand there. Nothing was changed. Try to read the device again, or copy it to another one, or give "
+                             "up what may stand there: `coffer check --repair` passes over it",
+                             group_name(group), slot, group->devices[device]->path,
+                             (unsigned long long)segment_offset(segments, index));
+    if (index >= replay->passed && group->config.read_only) /* the repair's look, which comes first */
+        message(MESSAGE_ERROR, "group %s: slot %u of %s, which is free, cannot be read: it is passed over (--repair)",
+                group_name(group), slot, group->devices[device]->path);
+    replay->passed = MAX(replay->passed, index + 1);
+    evidence_add(group->config.evidence, device, segment_offset(segments, index), segment_size(segments), "slot passed over");
+    return ERROR_NOT_FOUND;
+}
+
 /* The header of a named segment is unreadable, or not the one named: that one and all younger ones that the table knows are asked,
  * and every slot that it calls free whether it holds a journal segment younger than that. (Serials rise along the chain, so what is
  * left of older lives is passed over.) */
@@ -58,8 +84,7 @@ static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64
         struct segment_header header;
         if (group->segments.table[i].state != SLOT_FREE)
             continue;
-        enum error error = segment_header_read(group, segment_device(&group->segments, i), segment_slot(&group->segments, i),
-                                               0, &header);
+        enum error error = free_header_read(replay, i, &header);
         if (error && error != ERROR_NOT_FOUND)
             return error;
         if (error || header.segment.kind != SEGMENT_JOURNAL || header.segment.serial <= named)

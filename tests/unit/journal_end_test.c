@@ -2,9 +2,11 @@
  * Where replay ends because something there is damaged, and what was flushed lies behind it, the pool is refused: whatever stands
  * between, segments that were prepared and never used, segments without a flush, an earlier open.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "tests/unit/failing_devices.h"
 #include "tests/unit/fill_fixture.h"
 
 extern _Atomic uint64_t flush_ahead_bytes;
@@ -148,6 +150,82 @@ static void a_unit_before_a_later_open_is_lost_alone(void **context)
     pool = NULL;
 }
 
+/* Reads of this block fail. */
+static uint64_t unreadable;
+
+static inline void submit_failing(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ios[i]->operation == DEVICE_READ && ios[i]->offset <= unreadable && unreadable - ios[i]->offset < ios[i]->size)
+            io_complete(ios[i], ERROR_IO, EIO);
+        else
+            honest->submit(&ios[i], 1);
+}
+
+static const struct pool_open_options unreadable_options = {.memory = FIXTURE_MEMORY, .open_device = open_failing};
+
+static enum error open_unreadable(void)
+{
+    error_forget();
+    return pool_open(fixture_directory, &unreadable_options, &pool);
+}
+
+/* The header of the segment that the journal's newest names, which nothing was written to yet. */
+static struct stretch next_header(void)
+{
+    const struct log *journal = &pool->group->journal;
+    struct segment_header header;
+    const struct segments *segments = &pool->group->segments;
+    mutex_lock(&pool->group->lock);
+    uint32_t device = segment_device(segments, journal->segment), slot = segment_slot(segments, journal->segment);
+    mutex_unlock(&pool->group->lock);
+    assert_fine(segment_header_read(pool->group, device, slot, 0, &header));
+    return (struct stretch){segment_offset(segments, segments->slot_first[header.successor.device] + header.successor.slot),
+                            BLOCK_SIZE};
+}
+
+static uint64_t free_slot(void)
+{
+    const struct segments *segments = &pool->group->segments;
+    uint32_t last = segments->count - 1;
+    mutex_lock(&pool->group->lock);
+    assert_int_equal(segments->table[last].state, SLOT_FREE);
+    mutex_unlock(&pool->group->lock);
+    return segment_offset(segments, last);
+}
+
+/* As a crash leaves it that came before the header of the next segment was written: any free slot may hold a younger one. */
+static void a_free_slot_that_cannot_be_read_is_named_and_passed_over_by_a_repair(void **context)
+{
+    char slot[280];
+    (void)context;
+    make("disk", GIB);
+    begin();
+    (void)write_some(0, 1);
+    (void)write_some(8, 2);
+    struct stretch next = next_header();
+    unreadable = free_slot();
+    snprintf(slot, sizeof slot, "slot %u of %s", pool->group->segments.count - 1, device_path);
+    crash();
+    spoil(next);
+    assert_refused(open_unreadable(), ERROR_IO, slot);
+    assert_refused(open_unreadable(), ERROR_IO, "`coffer check --repair` passes over it");
+    assert_int_equal(pool_check(fixture_directory, &unreadable_options, &(struct check_listener){.found = fixture_found},
+                                &(struct check_report){0}),
+                     ERROR_IO);
+    assert_fine(pool_repair(fixture_directory, &unreadable_options, NULL));
+    assert_fine(open_unreadable());
+    begin();
+    assert_fine(read_block(0));
+    assert_fine(read_block(8));
+    (void)write_some(16, 3);
+    crash();
+    assert_fine(open_unreadable()); /* the journal is not where it was */
+    begin();
+    assert_fine(read_block(16));
+    volume_close(volume);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +233,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(before_a_later_open, pool_setup, pool_teardown),
         cmocka_unit_test_setup_teardown(a_unit_before_a_later_open_is_lost_alone, pool_setup, pool_teardown),
         cmocka_unit_test_setup_teardown(in_segments_without_a_flush, pool_setup, pool_teardown),
+        cmocka_unit_test_setup_teardown(a_free_slot_that_cannot_be_read_is_named_and_passed_over_by_a_repair, pool_setup,
+                                        pool_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
