@@ -5,7 +5,8 @@
  * The old KDK is overwritten before that, so a crash in between leaves nothing of it, and whoever settles does it again.
  *
  * An overwritten file may live on in a file system that copies on write, or in the cells of a disk: docs/security.md says
- * so. No locks: the owner of the pool's devices calls, one thread at a time.
+ * so. The owner of the pool's devices calls, one thread at a time; the lock of the pool directory is for commands that seal the
+ * key in PATH anew (provider_tpm.c).
  */
 #include "crypto/provider_root.h"
 
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/directory_lock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "crypto/overwrite.h"
@@ -67,15 +69,24 @@ static enum error look(const struct provider_config *config, uint64_t number, st
     return ERROR_NONE;
 }
 
-enum error provider_root_settle(const struct provider_config *config, uint64_t number)
+static enum error replace(const struct provider_root *root)
+{
+    TRY(overwrite(root->base));
+    return file_rename(root->path, root->base);
+}
+
+enum error provider_root_settle(const struct provider_config *config, uint64_t number, const char *directory)
 {
     struct provider_root root;
     bool waits;
+    int lock;
     TRY(look(config, number, &root, &waits));
     if (!waits)
         return ERROR_NONE;
-    TRY(overwrite(root.base));
-    return file_rename(root.path, root.base);
+    TRY(directory_lock(directory, &lock));
+    enum error error = replace(&root);
+    directory_unlock(lock);
+    return error;
 }
 
 enum error provider_root_forget(const struct provider_config *config, uint64_t number)

@@ -3,12 +3,14 @@
  *
  * What is sealed is unsealed again before a file says it. The file is replaced as a whole, when all that it says was proved: a
  * crash leaves the old key or the new one, which both open. Whoever changes it has the KDK: out of the TPM, or out of the copy.
- * No state, no locks.
+ * No state. The pool directory is locked from the look at which key the file holds until another one has its name, as it is where
+ * a new root takes that name (provider_root.c): else a root that came into force in between would be replaced by the one before.
  */
 #include "crypto/provider_tpm.h"
 
 #include <string.h>
 
+#include "base/directory_lock.h"
 #include "base/memory.h"
 #include "crypto/provider_native.h"
 #include "crypto/registers.h"
@@ -131,14 +133,24 @@ static enum error kdk_get(const struct provider_config *config, const struct sea
                                         "--new-root`), or damaged", way->copy, config->path);
 }
 
-/* A change of keys by a daemon may have put a new key there, while this one asked and the TPM worked. */
-static enum error replace(const struct provider_config *config, const struct sealed_key *sealed)
+/* A change of keys by a daemon may have put a new key there, while this one asked and the TPM worked; it puts none there under
+ * the lock. */
+static enum error replace_locked(const struct provider_config *config, const struct sealed_key *sealed)
 {
     struct sealed_key now;
     TRY(native_key_load(config, SEAL_TPM, &now));
     if (memcmp(now.kcv, sealed->kcv, KCV_SIZE) != 0)
         return error_explain(ERROR_AGAIN, "%s became another key meanwhile: nothing was changed, try again", config->path);
     return native_key_replace(config->path, sealed);
+}
+
+static enum error replace(const struct provider_config *config, const struct tpm_way *way, const struct sealed_key *sealed)
+{
+    int lock;
+    TRY(directory_lock(way->directory, &lock));
+    enum error error = replace_locked(config, sealed);
+    directory_unlock(lock);
+    return error;
 }
 
 enum error provider_tpm_look(const struct provider_config *config, uint32_t *flags, struct tpm_binding *binding)
@@ -201,7 +213,7 @@ enum error provider_tpm_approve(const struct provider_config *config, const stru
     TRY(kdk_get(config, &sealed, way, kdk));
     enum error error = tpm_policy_approve(kdk, digest, &sealed.tpm.binding);
     memory_cleanse(kdk, sizeof(kdk));
-    return error == ERROR_NONE ? replace(config, &sealed) : error;
+    return error == ERROR_NONE ? replace(config, way, &sealed) : error;
 }
 
 enum error provider_tpm_reseal(const struct provider_config *config, const struct tpm_way *way,
@@ -215,7 +227,7 @@ enum error provider_tpm_reseal(const struct provider_config *config, const struc
     if (error == ERROR_NONE)
         error = seal_and_prove(config, pin, kdk, &sealed);
     memory_cleanse(kdk, sizeof(kdk));
-    return error == ERROR_NONE ? replace(config, &sealed) : error;
+    return error == ERROR_NONE ? replace(config, way, &sealed) : error;
 }
 
 enum error provider_tpm_copy(const struct provider_config *config, const struct provider_secret *pin, const char *path,

@@ -1,4 +1,5 @@
-/* What is done with a key that a TPM sealed, beside opening it: offline, on its file, which is replaced as a whole. */
+/* What is done with a key that a TPM sealed, beside opening it: offline, on its file, which is replaced as a whole.
+ * A daemon that changes the key meanwhile is kept away from the file by the pool directory's lock (base/directory_lock.h). */
 #ifndef COFFER_CRYPTO_PROVIDER_TPM_H
 #define COFFER_CRYPTO_PROVIDER_TPM_H
 
@@ -10,6 +11,7 @@ struct tpm_way {
     struct provider_secret pin;         /* for the TPM, where `copy` is NULL */
     const char *copy;                   /* a file of provider_copy_create() */
     struct provider_secret copy_secret; /* its passphrase */
+    const char *directory;              /* of the pool, which is locked while the file is replaced */
 };
 
 /* What the file says, without asking the TPM. */

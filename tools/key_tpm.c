@@ -269,6 +269,7 @@ static enum error run_tpm(struct tool *tool, const struct arguments *arguments)
     TRY(action_find(arguments, &action));
     TRY(place_directory(tool, NULL, &directory));
     TRY(pool_conf_read(directory, &conf));
+    task.way.directory = conf->directory;
     enum error error = provider_choose(conf, &task.provider);
     if (error == ERROR_NONE)
         error = run_and_audit(&task, conf, action);

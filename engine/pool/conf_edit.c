@@ -5,52 +5,26 @@
  * section's. What was changed is parsed as a whole, and compared with what it is to say, before it replaces the file in one
  * step: a crash leaves the old conf or the new one.
  *
- * The lock is flock(2) on the pool directory, since the file itself is replaced. It is held for reading and writing a small
- * file, and by a change of keys for its commit, so that no provider goes while it comes into force.
+ * The lock is the pool directory's (base/directory_lock.h). A change of keys holds it, too, for its commit, so that no provider
+ * goes while it comes into force.
  */
 #include "engine/pool/conf_edit.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/file.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/conf.h"
+#include "base/directory_lock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/providers.h"
 
-#define LOCK_WAIT  (10 * CLOCK_SECOND)
-#define LOCK_PAUSE (20 * CLOCK_MILLISECOND)
+enum error conf_edit_begin(const char *directory, int *lock) { return directory_lock(directory, lock); }
 
-enum error conf_edit_begin(const char *directory, int *lock)
-{
-    int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), number = 0;
-    if (opened < 0)
-        return error_from_errno(errno, "open %s", directory);
-    for (uint64_t until = clock_monotonic() + LOCK_WAIT;;) {
-        number = flock(opened, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
-        if ((number != EWOULDBLOCK && number != EINTR) || clock_monotonic() >= until)
-            break;
-        clock_sleep(LOCK_PAUSE);
-    }
-    if (number == 0) {
-        *lock = opened;
-        return ERROR_NONE;
-    }
-    close(opened);
-    return number == EWOULDBLOCK
-               ? error_explain(ERROR_BUSY, "another process is changing %s/%s right now: try again", directory, POOL_CONF_NAME)
-               : error_from_errno(number, "lock %s", directory);
-}
-
-void conf_edit_end(int lock) { close(lock); }
+void conf_edit_end(int lock) { directory_unlock(lock); }
 
 /* ---- lines ----------------------------------------------------------------------------------------------------------- */
 

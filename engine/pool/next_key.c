@@ -129,5 +129,5 @@ enum error next_key_forget(const struct next_key *next)
 
 enum error next_key_settle(const struct next_key *next)
 {
-    return provider_root_settle(next->provider, next->wrapping.kek_number);
+    return provider_root_settle(next->provider, next->wrapping.kek_number, next->pool->directory);
 }

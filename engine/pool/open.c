@@ -146,7 +146,7 @@ static void root_settle(const struct opening *opening)
     for (size_t i = 0; i < opening->count; i++)
         if (opening->superblocks[i].wrapping.kek_number != pool->witness->kek_number)
             return;
-    enum error error = provider_root_settle(pool->provider, pool->witness->kek_number);
+    enum error error = provider_root_settle(pool->provider, pool->witness->kek_number, pool->directory);
     if (error)
         message(MESSAGE_WARNING, "pool %s: a change of keys cannot be completed: %s", pool->directory, error_sentence(error));
 }

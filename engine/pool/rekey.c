@@ -193,7 +193,7 @@ static enum error run(struct rekey *rekey)
     TRY(proved(rekey));
     TRY(next_key_begin(&rekey->next));
     TRY(left_over_end(rekey));
-    TRY(provider_root_settle(pool->provider, rekey->group->superblocks[0].wrapping.kek_number));
+    TRY(provider_root_settle(pool->provider, rekey->group->superblocks[0].wrapping.kek_number, pool->directory));
     bool decided = true;
     enum error error = next_key_make(&rekey->next, rekey->keks->next);
     if (!error)

@@ -44,8 +44,8 @@ static int set_up(void **state)
     snprintf(copy, sizeof(copy), "%s/copy.key", directory);
     config = (struct provider_config){.name = "main", .type = "native", .seal = "tpm", .path = path, .tcti = tpm.tcti,
                                       .id = {{7, 7}}, .pcrs = BIT(7)};
-    by_tpm = (struct tpm_way){.pin = none};
-    by_copy = (struct tpm_way){.copy = copy, .copy_secret = passphrase};
+    by_tpm = (struct tpm_way){.pin = none, .directory = directory};
+    by_copy = (struct tpm_way){.copy = copy, .copy_secret = passphrase, .directory = directory};
     memset(again, 0, sizeof(again));
     memset(next, 0, sizeof(next));
     return 0;
