@@ -24,6 +24,8 @@
 #include "crypto/overwrite.h"
 #include "crypto/sealed_key.h"
 
+#define SECTOR ((size_t)512)
+
 static bool exists(const char *path)
 {
     struct stat status;
@@ -69,8 +71,55 @@ static enum error look(const struct provider_config *config, uint64_t number, st
     return ERROR_NONE;
 }
 
+/* Nothing vouches for a path of the conf: what lies there may be a file of somebody else, or another pool's only key. */
+static enum error check_own(const struct provider_config *config, const char *path)
+{
+    void *text;
+    size_t size;
+    struct sealed_key sealed;
+    TRY(file_read(path, SEALED_KEY_TEXT_MAX, &text, &size));
+    enum error error = sealed_key_decode(text, size, &sealed);
+    memory_cleanse(text, size);
+    free(text);
+    bool own = !error && uuid_equal(sealed.provider, config->id);
+    memory_cleanse(&sealed, sizeof sealed);
+    if (error)
+        return error_prefix(error, "%s is left alone, since it is no key file that can be read", path);
+    return own ? ERROR_NONE
+               : error_explain(ERROR_FOREIGN, "%s is left alone: it is the key of another provider than %s", path, config->name);
+}
+
+/* By what a crash leaves of it: sectors of zeros, of which a key file, a text, has none. */
+static bool was_overwritten(const char *path)
+{
+    void *text;
+    size_t size;
+    bool zeros = false;
+    if (file_read(path, SEALED_KEY_TEXT_MAX, &text, &size) != ERROR_NONE)
+        return false;
+    for (size_t at = 0; at < size && !zeros; at += SECTOR)
+        zeros = memory_is_zero((const uint8_t *)text + at, MIN(SECTOR, size - at));
+    memory_free_cleansed(text);
+    return zeros;
+}
+
+/* Nor for what is to be replaced. */
+static enum error check_replaceable(const struct provider_config *config, const char *path)
+{
+    enum error error = check_own(config, path);
+    if (error != ERROR_NOT_FOUND && (error != ERROR_CORRUPT || !was_overwritten(path)))
+        return error;
+    error_forget();
+    return ERROR_NONE;
+}
+
+/* The old one is not touched before the new one was seen. */
 static enum error replace(const struct provider_root *root)
 {
+    TRY(check_own(&root->config, root->path));
+    enum error error = check_replaceable(&root->config, root->base);
+    if (error)
+        return error_prefix(error, "the new root key stays in %s until that file is moved away", root->path);
     TRY(overwrite(root->base));
     return file_rename(root->path, root->base);
 }
@@ -89,6 +138,7 @@ enum error provider_root_settle(const struct provider_config *config, uint64_t n
     return error;
 }
 
+/* Half a file is one of this pool's that a crash cut short, as its name says; a whole one says whose it is. */
 enum error provider_root_forget(const struct provider_config *config, uint64_t number)
 {
     struct provider_root root;
@@ -96,25 +146,10 @@ enum error provider_root_forget(const struct provider_config *config, uint64_t n
     TRY(look(config, number, &root, &waits));
     if (!waits)
         return ERROR_NONE;
-    return overwrite_and_remove(root.path);
-}
-
-/* Nothing vouches for a path of the conf: what lies there may be a file of somebody else, or another pool's only key. */
-static enum error check_own(const struct provider_config *config, const char *path)
-{
-    void *text;
-    size_t size;
-    struct sealed_key sealed;
-    TRY(file_read(path, SEALED_KEY_TEXT_MAX, &text, &size));
-    enum error error = sealed_key_decode(text, size, &sealed);
-    memory_cleanse(text, size);
-    free(text);
-    bool own = !error && uuid_equal(sealed.provider, config->id);
-    memory_cleanse(&sealed, sizeof sealed);
-    if (error)
-        return error_prefix(error, "%s is left alone, since it is no key file that can be read", path);
-    return own ? ERROR_NONE
-               : error_explain(ERROR_FOREIGN, "%s is left alone: it is the key of another provider than %s", path, config->name);
+    enum error error = check_own(config, root.path);
+    error_forget();
+    return error == ERROR_FOREIGN || error == ERROR_TOO_LARGE || error == ERROR_NEWER_FORMAT ? ERROR_NONE
+                                                                                               : overwrite_and_remove(root.path);
 }
 
 static enum error destroy(const struct provider_config *config, const char *path)

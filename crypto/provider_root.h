@@ -25,10 +25,12 @@ enum error provider_root_choose(const struct provider_config *config, uint64_t n
 /* Where a new KDK for KEK `number` is to be made. */
 enum error provider_root_new(const struct provider_config *config, uint64_t number, struct provider_root *root) CHECKED;
 /* The new KDK takes the place of the old one, whose bytes are overwritten before: KEK `number` is in force, and nothing is
- * under an older one any more. Does nothing where there is no PATH.next-number. `directory` is the pool's, whose lock keeps others
+ * under an older one any more. Does nothing where there is no PATH.next-number. ERROR_FOREIGN, ERROR_CORRUPT: one of the two is no
+ * key of this provider, and both are left alone. `directory` is the pool's, whose lock keeps others
  * from PATH meanwhile. */
 enum error provider_root_settle(const struct provider_config *config, uint64_t number, const char *directory) CHECKED;
-/* Overwrites and removes PATH.next-number: its change of keys did not happen. Does nothing where there is none. */
+/* Overwrites and removes PATH.next-number: its change of keys did not happen. Does nothing where there is none, or
+ * another provider's. */
 enum error provider_root_forget(const struct provider_config *config, uint64_t number) CHECKED;
 
 /* Overwrites and removes PATH and every PATH.next-N: nothing needs what is under these keys, or it is given up. ERROR_NONE

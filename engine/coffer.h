@@ -132,8 +132,9 @@ struct pool_repair_report {
 enum error pool_repair(const char *directory, const struct pool_open_options *options, struct pool_repair_report *report) CHECKED;
 struct pool_erase_options {
     const char *passphrase;
-    size_t passphrase_size;
+    size_t passphrase_size, key_file_count;
     bool without_key; /* the key is lost: devices are known by the ids in their superblocks */
+    const char *const *key_files; /* outside of the pool directory, to be destroyed too; others there are left */
 };
 /* Offline: destroys what the pool is encrypted under, on all devices and in key files, and discards the devices (erase.c).
  * *certificate: JSON, malloc'ed. Errors as those of pool_open(), before which nothing was changed unless the sentence says so. */
@@ -194,10 +195,11 @@ struct pool_retire_options {
     const char *provider; /* NULL: of any provider */
     uint64_t number;      /* 0: all */
     bool destroy;         /* else they are only revoked, which a key file cannot be */
+    const char *key_file; /* outside of the pool directory, to be destroyed all the same; NULL: none */
 };
 /* Ends keys that were in force and that nothing needs (retire.c); the one in force never. *count: how many, also where it
  * fails. ERROR_NOT_FOUND: there are none; ERROR_BUSY: the key is in force, or a change of keys is not complete; ERROR_LOCKED;
- * and the providers'. */
+ * ERROR_UNCONFIRMED: a key file lies outside of the pool directory and was not named; and the providers'. */
 enum error pool_key_retire(struct pool *pool, const struct pool_retire_options *options, uint64_t *count) CHECKED;
 
 /* A key that was in force and that its provider may still keep; the name is empty where the conf names it no more. */

@@ -125,7 +125,8 @@ enum error method_key_use(struct methods *methods, json_t *parameters, json_t **
 enum error method_key_retire(struct methods *methods, json_t *parameters, json_t **result)
 {
     struct pool_retire_options options = {.provider = text_get(parameters, "provider"),
-                                          .destroy = flag_get(parameters, "destroy")};
+                                          .destroy = flag_get(parameters, "destroy"),
+                                          .key_file = text_get(parameters, "key_file")};
     uint64_t count;
     TRY(number_get(parameters, "number", &options.number));
     TRY(pool_key_retire(methods->pool, &options, &count));

@@ -37,6 +37,7 @@ static enum error run_erase(struct tool *tool, const struct arguments *arguments
     const char *path = argument_value(arguments, "certificate", NULL), *file = argument_value(arguments, "passphrase-file", NULL);
     const char *directory;
     char *certificate = NULL;
+    options.key_files = argument_values(arguments, "key-file", &options.key_file_count);
     TRY(place_directory(tool, arguments->positional[0], &directory));
     if (path == NULL)
         return certificate_place(path);
@@ -58,6 +59,7 @@ static const struct option_row options[] = {
     {"accept-data-loss", NULL, "yes, everything in this pool is to be gone", false},
     {"certificate", "FILE", "a new file for what was done, in JSON", false},
     {"passphrase-file", "FILE", "read the passphrase or the PIN from FILE (\"-\": standard input)", false},
+    {"key-file", "FILE", "destroy this key file too, which lies outside of the pool directory", true},
     {"without-key", NULL, "the key is lost: go by the ids in the superblocks", false},
     {NULL},
 };
@@ -73,7 +75,8 @@ const struct command command_erase = {
         "where it is lost, --without-key goes by the ids that stand in the superblocks, and touches no other device.\n"
         "The certificate names method, devices with their serial numbers, check values of the keys, time, number of the\n"
         "audit's last entry, and what else could open an image of the devices: copies of keys, keys on key servers, which\n"
-        "are to be destroyed there. Where it fails halfway, run it again with --without-key.",
+        "are to be destroyed there. A key file outside of the pool directory (`path =`) is left, since a copy of this pool may\n"
+        "need it, unless --key-file names it. Where it fails halfway, run it again with --without-key.",
     .examples = "  coffer erase /srv/pool --accept-data-loss --certificate /root/pool-erased.json\n"
                 "  coffer erase /srv/pool --without-key --accept-data-loss --certificate /root/pool-erased.json\n",
     .positional_min = 1,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "tools/answer.h"
 #include "tools/client.h"
 #include "tools/command.h"
@@ -34,12 +35,18 @@ static enum error run_retire(struct tool *tool, const struct arguments *argument
     }
     if (argument_given(arguments, "destroy"))
         json_object_set_new(parameters, "destroy", json_true());
+    const char *file = argument_value(arguments, "key-file", NULL);
+    if (file != NULL) {
+        AUTO_FREE char *absolute = realpath(file, NULL); /* the daemon stands elsewhere */
+        json_object_set_new(parameters, "key_file", json_string(absolute == NULL ? file : absolute));
+    }
     TRY(client_ask(tool, "key.retire", parameters, &answer));
     return answer_show(tool, answer, print_retired);
 }
 
 static const struct option_row options[] = {
     {"destroy", NULL, "destroy them: key files are overwritten and removed", false},
+    {"key-file", "FILE", "with --destroy: this key file too, which lies outside of the pool directory", false},
     {NULL},
 };
 
@@ -53,9 +60,11 @@ const struct command command_key_retire = {
         "the provider, that is given; `key status` lists them. On KMIP servers a key is revoked, and with --destroy\n"
         "destroyed. A key file cannot be revoked: --destroy overwrites and removes it. The key in force is never ended,\n"
         "nor any while a change of keys is not complete. What needs an old key all the same are old images of the disks,\n"
-        "and, on a server, a copy of this pool that was made by copying its disks and directory: Coffer cannot know of it.",
+        "and a copy of this pool that was made by copying its disks and directory: Coffer cannot know of it. It shares keys on\n"
+        "servers, and a key file outside of the pool directory (`path =`): that one is left unless --key-file names it.",
     .examples = "  coffer key retire\n"
                 "  coffer key retire --destroy 3\n"
+                "  coffer key retire --destroy native --key-file /media/stick/pool.key\n"
                 "  coffer key retire --destroy kmip\n",
     .positional_max = 2,
     .options = options,

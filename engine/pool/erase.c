@@ -38,6 +38,7 @@
 #include "engine/pool/audit.h"
 #include "engine/pool/erase_areas.h"
 #include "engine/pool/evidence_list.h"
+#include "engine/pool/key_place.h"
 #include "engine/pool/keys.h"
 #include "engine/pool/opening.h"
 
@@ -258,18 +259,26 @@ static enum error evidence_erase(struct erasure *erasure)
 
 /* ---- keys ------------------------------------------------------------------------------------------------------------------- */
 
-/* What is no key of this provider is left alone, and told. */
+static enum error key_file_destroy(const struct erasure *erasure, const struct provider_config *provider)
+{
+    const struct pool_erase_options *options = erasure->options;
+    enum error error = key_place_check(erasure->pool->directory, provider, options->key_files, options->key_file_count);
+    return error ? error : provider_root_destroy(provider);
+}
+
+/* What is no key of this provider, or lies where other pools may look for it, is left alone, and told. */
 static enum error key_file_erase(struct erasure *erasure, const struct provider_config *provider)
 {
     const char *others = strcmp(provider->seal, "tpm") == 0
                              ? "copies of the key under a passphrase (`coffer create --copy`, `coffer key tpm copy`)"
                              : "copies of the key file";
-    char sentence[PATH_MAX], why[FACT_SIZE * 2] = "";
+    char sentence[PATH_MAX], why[2 * PATH_MAX] = "";
     struct stat status;
     bool alone = stat(provider->path, &status) == 0 && status.st_nlink == 1; /* else its bytes are another name's too */
-    enum error error = provider_root_destroy(provider);
-    if (error == ERROR_FOREIGN || error == ERROR_CORRUPT || error == ERROR_TOO_LARGE || error == ERROR_INVALID) {
-        snprintf(why, sizeof why, "%s", error_sentence(error));
+    enum error error = key_file_destroy(erasure, provider);
+    bool left = error == ERROR_UNCONFIRMED;
+    if (left || error == ERROR_FOREIGN || error == ERROR_CORRUPT || error == ERROR_TOO_LARGE || error == ERROR_INVALID) {
+        snprintf(why, sizeof why, "%s%s", error_sentence(error), left ? ", in another run, with --without-key" : "");
         message(MESSAGE_WARNING, "%s", why);
         error_forget();
     } else {
@@ -277,7 +286,8 @@ static enum error key_file_erase(struct erasure *erasure, const struct provider_
     }
     TRY(append(erasure->keys, json_pack("{s:s, s:s, s:s, s:b, s:s}", "provider", provider->name, "seal", provider->seal, "path",
                                         provider->path, "destroyed", alone && why[0] == '\0', "why_not", why)));
-    snprintf(sentence, sizeof sentence, "%s %s, with an image of a superblock", others, provider->path);
+    snprintf(sentence, sizeof sentence, "%s%s %s, with an image of a superblock", left ? "the key file itself, which was left, and " : "",
+             others, provider->path);
     return append(erasure->open, json_string(sentence));
 }
 
@@ -370,6 +380,8 @@ static enum error proved(struct erasure *erasure)
 
 static enum error steps(struct erasure *erasure)
 {
+    const struct pool_erase_options *options = erasure->options;
+    TRY(key_place_named_check(erasure->pool->conf, options->key_files, options->key_file_count));
     TRY(proved(erasure));
     TRY(erasure_audit(erasure));
     TRY(erasure->options->without_key ? unproved_erase(erasure) : proved_erase(erasure));

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "crypto/provider_look.h"
 #include "crypto/provider_root.h"
+#include "engine/pool/kek_number.h"
 #include "engine/pool/pool.h"
 
 #define NUMBERS_MAX 64 /* that are tried */
@@ -32,6 +33,22 @@ static uint64_t number_in_force(struct pool *pool)
     return number;
 }
 
+/* The file that a new root replaces holds the key in force, or there is none: it may be another pool's stick, or hold the root that
+ * a copy of this pool has, where a backup opened the pool. */
+static enum error replaced_check(const struct next_key *next)
+{
+    struct pool *pool = next->pool;
+    mutex_lock(&pool->witness_lock);
+    struct kek_expected expected = {.provider = next->provider, .number = pool->witness->kek_number, .in_force = true,
+                                    .root_kcv = pool->witness->root_kcv};
+    mutex_unlock(&pool->witness_lock);
+    enum error error = root_check(&expected);
+    if (error && error != ERROR_KEY_ABSENT)
+        return error_prefix(error, "what lies where provider %s keeps its key is to be moved away", next->provider->name);
+    error_forget();
+    return ERROR_NONE;
+}
+
 enum error next_key_begin(struct next_key *next)
 {
     const struct provider_ops *operations;
@@ -42,7 +59,7 @@ enum error next_key_begin(struct next_key *next)
                              "provider %s has no root key: each of its keys is a new one, leave out the new root",
                              next->provider->name);
     if (next->provider == next->pool->provider)
-        return ERROR_NONE;
+        return next->new_root ? replaced_check(next) : ERROR_NONE;
     struct provider_kek which = {.pool = next->pool->conf->pool, .number = number_in_force(next->pool) + 1};
     return provider_ready_check(next->provider, &which);
 }

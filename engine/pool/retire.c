@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "crypto/provider_look.h"
+#include "engine/pool/key_place.h"
 #include "engine/pool/pool.h"
 #include "engine/pool/providers.h"
 #include "engine/pool/rekey.h"
@@ -89,6 +90,8 @@ static enum error end_one(struct retirement *retirement, const struct witness_re
                              "again, or end the key there yourself",
                              key->kek_number, id, pool->directory, POOL_CONF_NAME);
     struct provider_kek which = {.pool = pool->conf->pool, .number = key->kek_number};
+    if (retirement->options->destroy)
+        TRY(key_place_check(pool->directory, provider, &retirement->options->key_file, retirement->options->key_file != NULL));
     TRY(provider_key_end(provider, &which, retirement->options->destroy));
     message(MESSAGE_NOTICE, "pool %s: key %" PRIu64 " of provider %s is %s", pool->directory, key->kek_number, provider->name,
             retirement->options->destroy ? "destroyed" : "revoked");

@@ -28,12 +28,21 @@ def main():
     key = os.path.join(pool.directory, "native.key")
     keep = os.path.join(pool.base, "kept.key")
     shutil.copy(key, keep)
+    outside = os.path.join(pool.base, "stick.key")
+    os.rename(key, outside)
+    os.symlink(outside, key)
     pool.run(COFFER, "erase", *words)
     told = json.load(open(certificate))
     assert stat.S_IMODE(os.stat(certificate).st_mode) == 0o600
     assert len(told["devices"]) == 1 and told["devices"][0]["discarded"] and told["devices"][0]["read_back"], told
     assert {slot["kind"] for slot in told["devices"][0]["key_slots"]} == {"dek", "log", "pool"}, told
-    assert told["keys"][0]["destroyed"] and not os.path.exists(key), told
+    assert not told["keys"][0]["destroyed"] and "--key-file" in told["keys"][0]["why_not"], told
+    assert open(outside).read() == open(keep).read(), "a copy of the pool may need it"
+    again = (*words[:-1], certificate + ".2")
+    assert "no provider" in pool.refused("erase", *again, "--without-key", "--key-file", keep, status=2)
+    pool.run(COFFER, "erase", *again, "--without-key", "--key-file", outside)
+    assert json.load(open(again[-1]))["keys"][0]["destroyed"] and not os.path.exists(outside), told
+    os.unlink(key)
     assert any("copies of the key file" in line for line in told["could_open_what_is_left"]), told
     audit = open(os.path.join(pool.directory, "audit")).read().splitlines()
     assert len(audit) == told["audit"]["count"] and '"pool.erase"' in audit[-1] and told["audit"]["head"] in audit[-1], audit

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "crypto/provider_look.h"
 #include "engine/pool/erase_note.h"
 #include "tests/unit/devices_fixture.h"
 
@@ -211,7 +212,8 @@ static void a_file_that_is_no_key_of_this_pool_is_left_alone(void **state)
     assert_true(fprintf(conf, "\n[provider old]\nid = 33333333-3333-4333-8333-333333333333\ntype = native\nseal = file\n"
                               "path = %s\n", victim) > 0);
     fclose(conf);
-    assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
+    const char *named = victim;
+    assert_fine(try_erase(&(struct pool_erase_options){.key_files = &named, .key_file_count = 1}, &certificate));
     for (size_t i = 0; i < 2; i++) {
         char found[64] = "";
         FILE *file = fopen(i ? next : victim, "re");
@@ -223,6 +225,35 @@ static void a_file_that_is_no_key_of_this_pool_is_left_alone(void **state)
     json_t *keys = json_object_get(certificate, "keys");
     assert_true(json_is_true(json_object_get(json_array_get(keys, 0), "destroyed")));
     assert_false(json_is_true(json_object_get(json_array_get(keys, 1), "destroyed")));
+    json_decref(certificate);
+}
+
+/* A copy of this pool has the same path and the same provider in its conf. */
+static void a_key_file_outside_of_the_pool_directory_is_to_be_named(void **state)
+{
+    (void)state;
+    json_t *certificate;
+    char outside[300], conf_path[300];
+    snprintf(outside, sizeof outside, "%s/stick.key", fixture_root);
+    snprintf(conf_path, sizeof conf_path, "%s/coffer.conf", fixture_directory);
+    assert_int_equal(rename(key_path, outside), 0);
+    assert_int_equal(symlink(outside, key_path), 0); /* where the bytes are is what counts */
+    const char *wrong = conf_path, *right = outside;
+    assert_int_equal(try_erase(&(struct pool_erase_options){.key_files = &wrong, .key_file_count = 1}, &certificate), ERROR_INVALID);
+    assert_untouched();
+    assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
+    json_t *key = json_array_get(json_object_get(certificate, "keys"), 0);
+    assert_false(json_is_true(json_object_get(key, "destroyed")));
+    assert_non_null(strstr(json_string_value(json_object_get(key, "why_not")), "--key-file"));
+    assert_true(certificate_has(certificate, "the key file itself"));
+    json_decref(certificate);
+    struct uuid provider;
+    const char *seal;
+    uint8_t kcv[KCV_SIZE];
+    assert_fine(provider_file_look(outside, &provider, &seal, kcv)); /* whole */
+    assert_fine(try_erase(&(struct pool_erase_options){.without_key = true, .key_files = &right, .key_file_count = 1}, &certificate));
+    assert_int_equal(access(outside, F_OK), -1);
+    assert_false(certificate_has(certificate, "the key file itself"));
     json_decref(certificate);
 }
 
@@ -519,6 +550,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_repairs_kept_goes_too, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_superblock_that_lies_about_its_size_hides_nothing, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_file_that_is_no_key_of_this_pool_is_left_alone, setup, devices_teardown),
+        cmocka_unit_test_setup_teardown(a_key_file_outside_of_the_pool_directory_is_to_be_named, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(a_key_file_with_another_name_is_told, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(an_erased_pool_has_neither_superblocks_nor_keys, setup, devices_teardown),
         cmocka_unit_test_setup_teardown(what_was_cut_short_is_gone_on_with, setup, devices_teardown),

@@ -2,6 +2,7 @@
  * Shallow rekey: afterwards the new key alone opens the pool; whatever fails in it, the pool opens with the key that the
  * witness names, and with all data. Crashes at each of its steps are the simulator's.
  */
+#include "crypto/provider_native.h"
 #include "tests/unit/rekey_fixture.h"
 
 #define STEP CHECKPOINT_STRIDE
@@ -149,6 +150,130 @@ static void a_key_file_that_only_may_be_read_is_overwritten_too(void **context)
     close(descriptor);
     assert_true(memory_is_zero(now, size));
     reopen();
+}
+
+/* ---- files of others --------------------------------------------------------------------------------------------------- */
+
+static uint8_t kept[KEY_SIZE]; /* the root in force, as a backup has it */
+
+static void backup(void)
+{
+    assert_fine(provider_native_file.open(pool->conf->provider, NULL, kept));
+}
+
+/* In the place of the key file, of that provider or of another one. */
+static size_t make_other_key(bool same_provider, uint8_t bytes[KEY_BYTES])
+{
+    uint8_t kdk[KEY_SIZE];
+    struct provider_config other = *pool->conf->provider;
+    other.id.bytes[0] ^= !same_provider;
+    unlink(key_path);
+    assert_fine(provider_native_file.create(&other, NULL, kdk));
+    return file_bytes(key_path, bytes);
+}
+
+static void assert_file(const char *path, const uint8_t *bytes, size_t size)
+{
+    uint8_t now[KEY_BYTES];
+    assert_int_equal(file_bytes(path, now), size);
+    assert_memory_equal(now, bytes, size);
+}
+
+static enum error rekey_by_backup(void)
+{
+    error_forget();
+    return pool_rekey(pool, &(struct pool_rekey_options){.key = kept, .new_root = true});
+}
+
+/* Its stick is at the place of this one's, which is lost. */
+static void the_key_of_another_pool_is_not_replaced(void **context)
+{
+    uint8_t foreign[KEY_BYTES];
+    (void)context;
+    backup();
+    size_t size = make_other_key(false, foreign);
+    assert_refused(rekey_by_backup(), ERROR_FOREIGN, "is to be moved away");
+    assert_file(key_path, foreign, size);
+    assert_int_equal(access(other_path, F_OK), -1);
+    assert_under_one_key(1);
+    assert_int_equal(unlink(key_path), 0);
+    assert_fine(rekey_by_backup());
+    reopen();
+    assert_under_one_key(2);
+}
+
+static void a_root_that_a_copy_of_the_pool_may_have_is_not_replaced(void **context)
+{
+    uint8_t other[KEY_BYTES];
+    (void)context;
+    backup();
+    size_t size = make_other_key(true, other);
+    assert_refused(rekey_by_backup(), ERROR_WRONG_KEY, "another key than the one in force");
+    assert_file(key_path, other, size);
+    assert_under_one_key(1);
+}
+
+/* As a crash before the renaming leaves it, with `old` in the place of the old key. */
+static void crash_before_the_renaming(const uint8_t *old, size_t old_size)
+{
+    uint8_t bytes[KEY_BYTES];
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    put_file(other_path, bytes, file_bytes(key_path, bytes));
+    assert_int_equal(unlink(key_path), 0);
+    put_file(key_path, old, old_size);
+    assert_fine(try_open());
+}
+
+static void a_new_root_waits_until_what_is_in_its_way_is_moved(void **context)
+{
+    uint8_t foreign[KEY_BYTES], new[KEY_BYTES];
+    (void)context;
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    size_t new_size = file_bytes(key_path, new), size = make_other_key(false, foreign);
+    put_file(key_path, new, new_size);
+    crash_before_the_renaming(foreign, size);
+    assert_file(key_path, foreign, size);
+    assert_file(other_path, new, new_size);
+    assert_refused(pool_rekey(pool, &(struct pool_rekey_options){0}), ERROR_FOREIGN, "until that file is moved away");
+    assert_int_equal(unlink(key_path), 0);
+    reopen();
+    assert_file(key_path, new, new_size);
+    assert_int_equal(access(other_path, F_OK), -1);
+    assert_under_one_key(2);
+}
+
+/* The disk may write the first of its sectors, or the last, or none. */
+static void a_key_that_was_half_overwritten_does_not_hold_the_new_one_up(void **context)
+{
+    uint8_t old[KEY_BYTES] = {0}, new[KEY_BYTES];
+    (void)context;
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    size_t new_size = file_bytes(key_path, new);
+    memset(old + 512, 'x', 100);
+    crash_before_the_renaming(old, 612);
+    assert_file(key_path, new, new_size);
+    memset(old, 'x', 512); /* and half a file of somebody's stays */
+    crash_before_the_renaming(old, 612);
+    assert_file(key_path, old, 612);
+    assert_file(other_path, new, new_size);
+}
+
+static void a_new_root_of_another_pool_is_not_forgotten(void **context)
+{
+    uint8_t own[KEY_BYTES], foreign[KEY_BYTES];
+    (void)context;
+    size_t own_size = file_bytes(key_path, own), size = make_other_key(false, foreign);
+    put_file(key_path, own, own_size);
+    put_file(other_path, foreign, size);
+    assert_refused(pool_rekey(pool, &(struct pool_rekey_options){0}), ERROR_FOREIGN, "another pool");
+    assert_refused(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}), ERROR_EXISTS, other_path);
+    assert_file(other_path, foreign, size);
+    assert_file(key_path, own, own_size);
+    assert_under_one_key(1);
+    assert_int_equal(unlink(other_path), 0);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    assert_under_one_key(2);
 }
 
 /* ---- what it refuses ------------------------------------------------------------------------------------------------- */
@@ -354,6 +479,11 @@ int main(void)
         TEST(a_root_of_a_change_that_did_not_happen_is_not_taken),
         TEST(a_backup_that_is_another_name_of_the_key_file_is_left_whole),
         TEST(a_key_file_that_only_may_be_read_is_overwritten_too),
+        TEST(the_key_of_another_pool_is_not_replaced),
+        TEST(a_root_that_a_copy_of_the_pool_may_have_is_not_replaced),
+        TEST(a_new_root_waits_until_what_is_in_its_way_is_moved),
+        TEST(a_key_that_was_half_overwritten_does_not_hold_the_new_one_up),
+        TEST(a_new_root_of_another_pool_is_not_forgotten),
         TEST(a_new_root_takes_the_place_of_the_old_one_at_the_next_open),
         TEST(a_new_root_leaves_the_old_key_file_useless),
         TEST(no_stored_byte_changes),

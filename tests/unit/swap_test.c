@@ -191,7 +191,13 @@ static void the_old_key_is_listed_until_its_provider_is_used_again(void **contex
 static enum error retire(const char *provider, uint64_t number, bool destroy, uint64_t *count)
 {
     error_forget();
-    return pool_key_retire(pool, &(struct pool_retire_options){provider, number, destroy}, count);
+    return pool_key_retire(pool, &(struct pool_retire_options){provider, number, destroy, NULL}, count);
+}
+
+static enum error retire_file(const char *provider, const char *file, uint64_t *count)
+{
+    error_forget();
+    return pool_key_retire(pool, &(struct pool_retire_options){.provider = provider, .destroy = true, .key_file = file}, count);
 }
 
 static void an_old_key_file_is_overwritten_and_the_one_in_force_is_not(void **context)
@@ -249,8 +255,31 @@ static void no_key_is_ended_while_devices_may_need_it(void **context)
     assert_refused(retire("second", 0, true, &count), ERROR_BUSY, "is not complete");
     assert_int_equal(access(second_path, F_OK), 0);
     assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
-    assert_fine(retire("second", 0, true, &count));
+    assert_fine(retire_file("second", second_path, &count));
     assert_int_equal(access(second_path, F_OK), -1);
+}
+
+/* A copy of this pool has the same path and the same provider in its conf. */
+static void a_key_file_outside_of_the_pool_directory_is_to_be_named(void **context)
+{
+    uint8_t old[KEY_BYTES], now[KEY_BYTES];
+    uint64_t count;
+    (void)context;
+    assert_fine(swap("second"));
+    assert_fine(swap("native"));
+    size_t size = file_bytes(second_path, old);
+    assert_refused(retire(NULL, 0, true, &count), ERROR_UNCONFIRMED, "--key-file");
+    assert_refused(retire_file(NULL, key_path, &count), ERROR_UNCONFIRMED, second_path);
+    assert_int_equal(file_bytes(second_path, now), size);
+    assert_memory_equal(now, old, size);
+    assert_fine(retire_file(NULL, second_path, &count));
+    assert_int_equal(count, 1);
+    assert_int_equal(access(second_path, F_OK), -1);
+    assert_fine(swap("second"));
+    assert_fine(swap("native"));
+    assert_int_equal(unlink(second_path), 0); /* by hand: then the list is all that knows it */
+    assert_fine(retire(NULL, 0, true, &count));
+    assert_int_equal(count, 1);
 }
 
 /* ---- the line of the conf -------------------------------------------------------------------------------------------- */
@@ -533,6 +562,7 @@ int main(void)
         TEST_OF_THREE(the_line_follows_the_witness_at_the_next_open),
         TEST_OF_THREE(a_conf_without_the_provider_in_force_stops_a_change),
         TEST_OF_THREE(no_key_is_ended_while_devices_may_need_it),
+        TEST_OF_THREE(a_key_file_outside_of_the_pool_directory_is_to_be_named),
         TEST_OF_THREE(an_old_key_file_is_overwritten_and_the_one_in_force_is_not),
         TEST_OF_THREE(a_rehearsal_leaves_nothing),
         TEST_OF_THREE(a_provider_that_was_added_while_the_pool_is_open_can_be_used),
