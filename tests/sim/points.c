@@ -19,6 +19,8 @@
 #define SEEN_COUNT        (UINT64_C(1) << 20)
 #define CLOSE_PERCENT     35 /* the others end as they are */
 #define CHECK_PERCENT     35
+#define LOOK_PERCENT      35  /* of those closed: what was published is read anew */
+#define ROUNDS            6   /* of which a restart knows what it does beside comparing (child.c) */
 #define AGAIN_PERCENT     30  /* of states: a second crash, if it comes to that event */
 #define AGAIN_EVENTS      160 /* about what an open, compare and close take */
 #define ABSENT_PERCENT    40  /* of states of changes of keys, where there are several devices */
@@ -62,6 +64,7 @@ static bool has_many_devices(void)
 
 static void verify(void)
 {
+    world->session->round = 1 + (unsigned)world_below(ROUNDS);
     if (has_many_devices() && world_percent(ABSENT_PERCENT)) {
         tally->absent++;
         child_begin(world->session);
@@ -69,6 +72,8 @@ static void verify(void)
     }
     bool closes = world_percent(CLOSE_PERCENT);
     closes ? child_compare(world->session) : child_look(world->session);
+    if (closes && world_percent(LOOK_PERCENT))
+        child_look(world->session);
     if (closes && world_percent(CHECK_PERCENT)) {
         tally->checks++;
         child_check(world->session);
