@@ -25,6 +25,7 @@
 #include "tests/crash/guards.h"
 #include "tests/crash/lives.h"
 #include "tests/crash/locks.h"
+#include "tests/crash/moments.h"
 #include "tests/crash/records.h"
 #include "tests/crash/rekeys.h"
 #include "tests/crash/scrubs.h"
@@ -179,7 +180,7 @@ static void note_replay(struct session *session, struct pool *pool)
 static bool compare(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
     return volumes_compare(session, volumes) && lives_compare(session, pool) && families_compare(session, pool) &&
-           filler_compare(session, pool) && volumes_compare_usage(session, pool);
+           moments_compare(session, pool, volumes) && filler_compare(session, pool) && volumes_compare_usage(session, pool);
 }
 
 struct merging {
@@ -267,7 +268,7 @@ void child_populate(struct session *session)
 static void work(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
     struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread, scrubs_thread, rekeys_thread,
-        locks_thread;
+        locks_thread, moments_thread, stamps_thread;
     struct worker *workers[WORKERS_MAX];
     struct lives_run lives = {session, pool};
     struct families_run families = {session, pool};
@@ -275,6 +276,7 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
     struct scrubs_run scrubs = {session, pool};
     struct rekeys_run rekeys = {session, pool};
     struct locks_run locks = {session, pool};
+    struct moments_run moments = {session, pool, volumes};
     struct mutex shared;
     unsigned count = session->settings.workers;
     struct volume *own[WORKERS_MAX][VOLUMES] = {{NULL}};
@@ -294,6 +296,10 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
         succeed(thread_start(&rekeys_thread, "rekeys", rekeys_run, &rekeys), "start a thread");
     if (session_works(session, WORK_LOCKS))
         succeed(thread_start(&locks_thread, "locks", locks_run, &locks), "start a thread");
+    if (session_works(session, WORK_MOMENTS)) {
+        succeed(thread_start(&moments_thread, "moments", moments_run, &moments), "start a thread");
+        succeed(thread_start(&stamps_thread, "stamps", stamps_run, &moments), "start a thread");
+    }
     if (session->settings.fills) {
         succeed(thread_start(&filler_thread, "filler", filler_run, &filler), "start a thread");
         thread_join(&filler_thread);
@@ -304,6 +310,10 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
         thread_join(&rekeys_thread);
     if (session_works(session, WORK_LOCKS))
         thread_join(&locks_thread);
+    if (session_works(session, WORK_MOMENTS)) {
+        thread_join(&moments_thread);
+        thread_join(&stamps_thread);
+    }
     thread_join(&lives_thread);
     thread_join(&families_thread);
     for (unsigned w = 0; w < count; w++) {

@@ -88,9 +88,10 @@ bool volumes_compare(struct session *session, struct volume *const volumes[VOLUM
 }
 
 /* A block of zeros is a hole, whatever made it so. */
-static uint64_t mapped_blocks(const struct session *session, const struct volume_model *model)
+static uint64_t mapped_blocks(const struct session *session, unsigned volume)
 {
-    uint64_t count = 0;
+    const struct volume_model *model = &session->volumes[volume];
+    uint64_t count = session->moments.least[volume] != 0; /* the block of the stamp, as it was just read */
     for (uint64_t w = 0; w < session->settings.workers; w++)
         for (uint64_t b = 0; b < session->settings.stripe_blocks; b++)
             count += !is_zero(model->stripe_contents[w][b]);
@@ -101,15 +102,26 @@ static uint64_t mapped_blocks(const struct session *session, const struct volume
     return count;
 }
 
+#define USAGE_TRIES 20
+
+/* A walk that holds a view in which an object begins as a snapshot, while that one is emptied, takes the holes for those of the
+ * object: what it says is wrong until the view is gone. Only a snapshot of volumes that goes brings that about. */
+static bool may_be_wrong(const struct session *session, unsigned tries)
+{
+    return session_works(session, WORK_MOMENTS) && tries < USAGE_TRIES;
+}
+
 bool volumes_compare_usage(struct session *session, struct pool *pool)
 {
     for (unsigned v = 0; v < VOLUMES; v++) {
         struct object_usage usage;
-        uint64_t mapped = mapped_blocks(session, &session->volumes[v]);
+        uint64_t mapped = mapped_blocks(session, v);
         enum error error;
+        unsigned tries = 0;
         do
             error = object_usage(pool, volume_names[v], &usage);
-        while (session_again(session, error, "usage"));
+        while (session_again(session, error, "usage") ||
+               (!error && usage.logical_bytes != mapped * BLOCK && may_be_wrong(session, tries++)));
         if (error)
             return false;
         if (usage.logical_bytes != mapped * BLOCK || usage.unique_bytes > usage.logical_bytes)

@@ -36,9 +36,15 @@ uint64_t split_offset(const struct session *session, unsigned volume)
     return shared_offset(session, volume) + SHARED_BLOCKS * BLOCK;
 }
 
+uint64_t stamp_offset(const struct session *session, unsigned volume)
+{
+    return split_offset(session, volume) + SPLIT_BLOCKS * BLOCK;
+}
+
 uint64_t volume_bytes(const struct session *session, unsigned volume)
 {
-    return volume == 0 ? split_offset(session, 0) + SPLIT_BLOCKS * BLOCK : OBJECT_SIZE_MAX;
+    uint64_t dense = stamp_offset(session, 0) + (session_works(session, WORK_MOMENTS) ? BLOCK : 0);
+    return volume == 0 ? dense : OBJECT_SIZE_MAX;
 }
 
 static bool excuse_none(enum error error)

@@ -62,6 +62,7 @@ enum work {
     WORK_EXPIRES = 8192,  /* the clock is set by weeks, and the trash empties itself */
     WORK_RECORDS = 16384, /* audit and known damage are read (records.c) */
     WORK_APART = 32768,   /* each worker has volumes of its own */
+    WORK_MOMENTS = 65536, /* the volumes have snapshots while they are written to (moments.c) */
     WORK_LATER = WORK_KEEPS | WORK_LOCKS | WORK_EXPORTS | WORK_EXPIRES | WORK_RECORDS | WORK_APART
 };
 
@@ -151,6 +152,14 @@ struct audit_model {
     uint64_t entries;
 };
 
+/* Snapshots of both volumes (moments.c). */
+struct moment_model {
+    _Atomic bool known; /* those of this number are there, and hold this */
+    unsigned number;
+    uint64_t hashes[VOLUMES];
+    uint64_t least[VOLUMES], most[VOLUMES]; /* of the stamps of the volumes, what a restart may find */
+};
+
 /* Of the key in force, what a restart may find; 0: any. */
 struct key_model {
     uint64_t least, most;
@@ -174,7 +183,9 @@ struct volume_model {
 };
 
 /* What not every session does, counted so that it is seen to be done. */
-enum done { DONE_LOCKS, DONE_EXPORTS, DONE_EXPIRED, DONE_KEPT, DONE_TAGS, DONE_RECORDS, DONE_ORDERS, DONE_RETIRED, DONES };
+enum done {
+    DONE_LOCKS, DONE_EXPORTS, DONE_EXPIRED, DONE_KEPT, DONE_TAGS, DONE_RECORDS, DONE_ORDERS, DONE_RETIRED, DONE_MOMENTS, DONES
+};
 
 struct session {
     struct settings settings;
@@ -192,6 +203,7 @@ struct session {
     _Atomic uint64_t done[DONES];
     _Atomic uint64_t checkpoints_open;  /* since the pool was opened */
     uint64_t checkpoints, replayed_max; /* of all rounds */
+    struct moment_model moments;
     struct volume_model volumes[VOLUMES];
     struct life lives[LIVES];
     struct import_model imports[IMPORTS];
@@ -208,6 +220,8 @@ extern const char *const volume_names[VOLUMES];
 uint64_t stripe_offset(unsigned volume, unsigned worker);
 uint64_t shared_offset(const struct session *session, unsigned volume);
 uint64_t split_offset(const struct session *session, unsigned volume);
+/* Where there is WORK_MOMENTS, a block. */
+uint64_t stamp_offset(const struct session *session, unsigned volume);
 uint64_t volume_bytes(const struct session *session, unsigned volume);
 
 /* In memory that processes forked later share. */

@@ -142,6 +142,8 @@ static unsigned work_of(const struct choices *choices, uint64_t seed)
     unsigned work = seed % 8 < 4 ? 0 : (unsigned)(hash_mix(seed, WORK_ALL) % WORK_ALL + 1);
     if (does_later(seed))
         work |= (unsigned)(hash_mix(seed, WORK_LATER) % (WORK_LATER / WORK_KEEPS) + 1) * WORK_KEEPS;
+    if (seed % 8 >= 4)
+        work |= WORK_MOMENTS;
     return work | (choices->rekeys || (seed % 8 == 6 && !choices->points) ? WORK_REKEYS : 0);
 }
 
@@ -180,6 +182,8 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
     };
     if (choices->rekeys && choices->points)
         settings.devices = 1 + (unsigned)(hash_mix(seed, WORK_REKEYS) % 3);
+    if ((work & WORK_MOMENTS) != 0) /* who meet */
+        settings.workers = MAX(settings.workers, 2u);
     snprintf(settings.directory, sizeof(settings.directory), "%s", directory);
     return settings;
 }
@@ -419,7 +423,7 @@ static void print_done(const struct tally *tally)
 {
     static const char *const names[DONES] = {"locks",        "exports",        "objects that expired in the trash",
                                              "rollbacks that kept", "tags of disks", "audits read",
-                                             "orders to deep rekeys", "old keys retired"};
+                                             "orders to deep rekeys", "old keys retired", "moments of the volumes"};
     uint64_t total = 0;
     for (unsigned d = 0; d < DONES; d++)
         total += tally->done[d];
