@@ -35,18 +35,12 @@
 
 static const char *const providers[] = {"native", "second"};
 
-/* Outside of the pool directory: to destroy it takes its name. */
-static void second_path(const struct session *session, char path[PATH_SIZE])
-{
-    snprintf(path, PATH_SIZE, "%s/second.key", session->settings.directory);
-}
-
 void rekeys_prepare(const struct session *session)
 {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE + 16];
     struct provider_config second = {.name = "second", .id = uuid_random(), .type = "native", .seal = "file", .path = path};
     int lock;
-    second_path(session, path);
+    snprintf(path, sizeof(path), "%s/second.key", session->pool); /* the conf says it as one of this directory */
     succeed(conf_edit_begin(session->pool, &lock), "lock the conf");
     succeed(conf_edit_add(session->pool, &second), "add a provider");
     conf_edit_end(lock);
@@ -173,11 +167,9 @@ static void deep_orders(struct session *session, struct pool *pool, struct dice 
 /* What is in force is never among them. A file can only be destroyed. */
 static void retire(struct session *session, struct pool *pool, struct dice *dice)
 {
-    char path[PATH_SIZE];
-    struct pool_retire_options options = {.destroy = dice_percent(dice, DESTROY_PERCENT), .key_file = path};
+    struct pool_retire_options options = {.destroy = dice_percent(dice, DESTROY_PERCENT)};
     struct pool_key_status status;
     uint64_t retired = 0;
-    second_path(session, path);
     enum error error = pool_key_retire(pool, &options, &retired);
     bool refused = error == ERROR_BUSY || error == ERROR_NOT_FOUND || (error == ERROR_INVALID && !options.destroy);
     if (!refused && !succeeds(session, error, "end of old keys"))

@@ -1,50 +1,16 @@
 /*
- * A branch is an episode with copies of devices, model and clock as they are now, which are dropped afterwards. Files of
- * the pool directory, which the engine replaces as a whole, are copied.
+ * A branch is an episode with copies of devices, model and clock as they are now, which are dropped afterwards. The pool
+ * directory is copied, as the crash leaves it (files.c).
  */
 #include "tests/sim/branch.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "tests/sim/episode.h"
+#include "tests/sim/files.h"
 #include "tests/sim/images.h"
 #include "tests/sim/life.h"
-
-static void copy_file(const char *from, const char *to)
-{
-    struct stat status;
-    int in = open(from, O_RDONLY | O_CLOEXEC);
-    if (in < 0 || fstat(in, &status) != 0)
-        fail("%s: %s", from, strerror(errno));
-    int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, status.st_mode & 07777);
-    if (out < 0 || sendfile(out, in, NULL, (size_t)status.st_size) != status.st_size)
-        fail("%s: %s", to, strerror(errno));
-    close(in);
-    close(out);
-}
-
-static void copy_pool(const char *from, const char *to)
-{
-    DIR *directory = opendir(from);
-    if (directory == NULL || mkdir(to, 0700) != 0)
-        fail("%s: %s", to, strerror(errno));
-    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        char in[PATH_SIZE + 256], out[PATH_SIZE + 256];
-        snprintf(in, sizeof(in), "%s/%s", from, entry->d_name);
-        snprintf(out, sizeof(out), "%s/%s", to, entry->d_name);
-        if (entry->d_type == DT_REG)
-            copy_file(in, out);
-    }
-    closedir(directory);
-}
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
 {
@@ -85,10 +51,9 @@ void branch(uint64_t dice, enum branch_kind kind, void (*run)(void *argument), v
     images_crash();
     world_data_renew();
     snprintf(pool, sizeof(pool), "%s/branch%u", session->settings.directory, world->branches);
-    copy_pool(session->pool, pool);
-    memcpy(session->pool, pool, sizeof(pool));
+    files_branch(pool);
     if (episode_run(begin, &beginning) != EPISODE_ENDED)
         fail("a branch crashed by itself");
     world_give_back();
-    directory_remove(pool);
+    files_remove(pool);
 }

@@ -18,6 +18,7 @@
 #include "engine/group/format.h"
 #include "tests/crash/child.h"
 #include "tests/sim/heap.h"
+#include "tests/sim/files.h"
 #include "tests/sim/lies.h"
 
 #define DATA_LOOSE_MAX (UINT64_C(16) << 20) /* bytes up to here may have holes */
@@ -246,7 +247,7 @@ static size_t draw_one(void)
 
 uint64_t images_choose(struct crash_odds odds)
 {
-    uint64_t hash = world->images_hash;
+    uint64_t hash = hash_mix(world->images_hash, files_choose(odds));
     size_t one = odds.one ? draw_one() : 0;
     for (size_t i = 0; i < world->pending_count; i++) {
         struct pending *change = &world->pending[i];

@@ -2,8 +2,8 @@
  * Each state is a branch of the life (branch.c), one at a time. One seed gives the same states in the same order, so a
  * state has a number.
  *
- * Two states are the same where the devices hold the same bytes and the model promises the same: the hash of images is
- * mixed with the count of answers that say something of what is durable.
+ * Two states are the same where devices and pool directory hold the same bytes and the model promises the same: the hash of
+ * these is mixed with the count of answers that say something of what is durable, and with what is promised of keys.
  */
 #include "tests/sim/points.h"
 
@@ -12,6 +12,7 @@
 #include "tests/sim/branch.h"
 #include "tests/sim/episode.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/files.h"
 #include "tests/sim/images.h"
 #include "tests/sim/keks.h"
 #include "tests/sim/life.h"
@@ -111,9 +112,21 @@ static void verify_first(void *unused)
 
 /* ---- the life ---------------------------------------------------------------------------------------------------- */
 
+/* Of all that a change of keys says by what it sets, too. */
+static uint64_t promises_hash(const struct session *session)
+{
+    const struct key_model *keys = &session->keys;
+    const uint64_t says[] = {keys->least,         keys->most,  keys->provider_of_least, keys->provider_of_most,
+                             keys->deep_possible, keys->whole, keys->one_dek};
+    uint64_t hash = atomic_load(&session->promises);
+    for (size_t i = 0; i < COUNT_OF(says); i++)
+        hash = hash_mix(hash, says[i]);
+    return hash;
+}
+
 static void try_state(size_t variant)
 {
-    uint64_t key = hash_mix(images_choose(variants[variant].odds), atomic_load(&world->session->promises));
+    uint64_t key = hash_mix(images_choose(variants[variant].odds), promises_hash(world->session));
     if (!see(key)) {
         tally->skipped++;
         return;
@@ -154,7 +167,7 @@ static void crash_here(void)
     depart();
     if (is_passed_over())
         return;
-    size_t count = world->pending_count == 0 ? 1 : COUNT_OF(variants);
+    size_t count = world->pending_count == 0 && !files_are_pending() ? 1 : COUNT_OF(variants);
     tally->events++;
     for (size_t v = 0; v < count; v++)
         try_state(v);

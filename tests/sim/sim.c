@@ -31,6 +31,7 @@
 #include "tests/sim/episode.h"
 #include "tests/sim/evil.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/files.h"
 #include "tests/sim/images.h"
 #include "tests/sim/life.h"
 #include "tests/sim/points.h"
@@ -68,6 +69,7 @@ static void crash(void)
         odds.tear_percent = world_below(2) == 0 ? 0 : 100;
     images_choose(odds);
     images_crash();
+    files_crash();
 }
 
 /* The power goes, or only the process: then a later loss of power may take what this life wrote. */
@@ -229,6 +231,7 @@ static void run_seed(const struct choices *choices, uint64_t seed, const char *d
     life_run_to_end(child_format);
     shrink_index();
     images_map();
+    files_begin();
     life_run_to_end(child_populate);
     crash();
     for (world->session->round = 1; world->session->round <= choices->lives; world->session->round++)

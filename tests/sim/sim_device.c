@@ -1,7 +1,7 @@
 /*
  * Operations of the simulated devices.
  *
- * Each submission and completion is an *event*, numbered within the life and within its phase: the place where a life
+ * Each submission and completion, and each call of a file (files.c), is an *event*, numbered within the life and within its phase: the place where a life
  * is stopped, fails, loses its power, or is branched from. A crash ends the episode before an event; none is half done.
  *
  * What is in flight belongs to the life and is gone with it. No locks: one thread.
@@ -60,24 +60,36 @@ static bool is_of_superblock(const struct device_io *io)
            (io->operation == DEVICE_WRITE && (io->offset < end || (io->offset >= tail && io->offset < tail + end)));
 }
 
-static void event(const struct device_io *io, uint64_t what)
+static void happens(bool at_superblock)
 {
-    trace(what + io->operation * 2u);
-    trace(io->offset);
-    trace(io->size);
     world->phase = atomic_load(&world->session->phase);
     uint64_t number = ++world->phase_events[world->phase];
     if (world->phase == PHASE_WORKING)
         world->faults.excuses = 0;
     if (++world->events == world->stop_total || (world->phase == PHASE_WORKING && number == world->stop_event))
         atomic_store(&world->session->stop, true);
-    world->at_superblock = is_of_superblock(io);
+    world->at_superblock = at_superblock;
     if (world->at_event != NULL)
         world->at_event();
     bool planned = world->phase == world->crash_phase && number == world->crash_event;
     bool promised = atomic_load(&world->session->promises) >= world->crash_promise;
     if (planned || promised || world->operations >= world->until)
         episode_leave(EPISODE_CRASHED);
+}
+
+static void event(const struct device_io *io, uint64_t what)
+{
+    trace(what + io->operation * 2u);
+    trace(io->offset);
+    trace(io->size);
+    happens(is_of_superblock(io));
+}
+
+void file_event(uint64_t what)
+{
+    schedule_point();
+    trace(UINT64_MAX - what);
+    happens(true);
 }
 
 /* ---- submission ------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,9 @@ enum error sim_device_open(const char *path, unsigned flags, void *context, stru
 /* Completes what is due; returns when the next is, UINT64_MAX: nothing is in flight. */
 uint64_t sim_devices_complete(uint64_t now);
 
+/* A call of a file of the pool directory is about to be made: an event like those of devices. */
+void file_event(uint64_t what);
+
 /* What is in flight never comes back: its life is over. */
 void sim_devices_forget(void);
 

@@ -76,6 +76,28 @@ struct faults {
     uint64_t back[DEVICES_MAX];        /* virtual: when it can be opened again */
 };
 
+#define FILES_MAX      48
+#define FILE_NAME_SIZE 64
+
+struct file_names {
+    size_t count;
+    struct file_name {
+        char name[FILE_NAME_SIZE];
+        uint64_t inode;
+    } items[FILES_MAX];
+};
+
+/* The pool directory (files.c). */
+struct files {
+    bool begun, chosen;
+    struct file_names durable, now; /* now: when it was looked at last */
+    size_t chosen_count;
+    struct file_choice {
+        char name[FILE_NAME_SIZE], from[FILE_NAME_SIZE]; /* from: who has the bytes now; "": what was synced of it */
+        uint64_t inode, size;
+    } choices[2 * FILES_MAX];
+};
+
 struct world {
     struct session *session;
     struct dice dice;
@@ -115,6 +137,7 @@ struct world {
     unsigned branches;    /* within each other */
     bool images_united;   /* the durable image is the current one, since no crash will come */
     uint64_t images_hash; /* of all that became durable, in order */
+    struct files files;
     size_t pending_count;
     uint64_t pending_number;
     uint64_t data_used;
