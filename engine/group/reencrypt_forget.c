@@ -37,10 +37,18 @@ static enum error is_left_behind(struct reencrypt *r, uint32_t index, bool unrea
     return error == ERROR_IO ? ERROR_NONE : error;
 }
 
+/* The slot is ours. */
 static enum error header_overwrite(struct reencrypt *r, uint32_t index)
 {
     struct group *group = r->group;
     uint32_t d = segment_device(&group->segments, index);
+    mutex_lock(&group->lock);
+    bool allocated = group->segments.table[index].allocated;
+    mutex_unlock(&group->lock);
+    enum error space = allocated ? ERROR_NONE
+                                 : group_allocate(group, group->devices[d], segment_offset(&group->segments, index), index, 1);
+    if (space)
+        return space == ERROR_NO_SPACE ? ERROR_AGAIN : space;
     memset(r->windows[0].bytes, 0, BLOCK_SIZE);
     enum error error = device_write(group->devices[d], segment_offset(&group->segments, index), r->windows[0].bytes, BLOCK_SIZE,
                                     DEVICE_DURABLE);

@@ -73,12 +73,12 @@ static void verify(void)
     }
     bool closes = world_percent(CLOSE_PERCENT);
     closes ? child_compare(world->session) : child_look(world->session);
-    if (closes && world_percent(LOOK_PERCENT))
-        child_look(world->session);
     if (closes && world_percent(CHECK_PERCENT)) {
         tally->checks++;
         child_check(world->session);
     }
+    if (closes && world_percent(LOOK_PERCENT)) /* last: the pool stays open */
+        child_look(world->session);
 }
 
 /* ---- the second crash -------------------------------------------------------------------------------------------- */
