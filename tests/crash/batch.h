@@ -23,7 +23,7 @@ struct operation {
 struct batch {
     struct session *session;
     size_t count;
-    uint64_t bytes, moment; /* when it began: a session_moment */
+    uint64_t bytes;
     struct request requests[BATCH_REQUESTS_MAX];
     struct operation operations[BATCH_REQUESTS_MAX];
 };
