@@ -19,21 +19,40 @@
 #include "base/memory.h"
 #include "engine/group/group.h"
 
-/* Whether a block is a header, whoever made it, that tells how to derive a key from an old DEK. */
-static bool names_old_key(const struct group *group, uint32_t device, const struct segment_format *header)
+static bool is_header(const struct segment_format *block)
 {
-    const struct keyring_slot *current = keyring_current(group_keyring(group, device), KEY_KIND_DEK);
-    return memcmp(header->magic, SEGMENT_MAGIC, sizeof header->magic) == 0 && le32_get(header->key_slot) != current->number;
+    return memcmp(block->magic, SEGMENT_MAGIC, sizeof block->magic) == 0;
 }
 
-/* `unread`: whether one that cannot be read counts as such. */
-static enum error is_left_behind(struct reencrypt *r, uint32_t index, bool unread, bool *left)
+static bool names_current_key(const struct group *group, uint32_t device, const struct segment_format *header)
+{
+    return le32_get(header->key_slot) == keyring_current(group_keyring(group, device), KEY_KIND_DEK)->number;
+}
+
+/* Whether the header of a slot, whoever made it, tells how to derive a key from an old DEK. */
+static enum error names_old_key(struct reencrypt *r, uint32_t index, bool *names)
 {
     struct group *group = r->group;
     uint32_t d = segment_device(&group->segments, index);
     uint8_t *block = r->windows[0].bytes;
     enum error error = device_read(group->devices[d], segment_offset(&group->segments, index), block, BLOCK_SIZE);
-    *left = error ? unread : names_old_key(group, d, (const struct segment_format *)block);
+    const struct segment_format *header = (const struct segment_format *)block;
+    *names = !error && is_header(header) && !names_current_key(group, d, header);
+    return error == ERROR_IO ? ERROR_NONE : error;
+}
+
+/* Whether that of a slot of ours may: a read may give something else than what is there, and what cannot be read, a write may
+ * mend. */
+static enum error may_name_old_key(struct reencrypt *r, uint32_t index, bool *may)
+{
+    struct group *group = r->group;
+    uint32_t d = segment_device(&group->segments, index);
+    uint8_t *block = r->windows[0].bytes;
+    enum error error = device_read(group->devices[d], segment_offset(&group->segments, index), block, BLOCK_SIZE);
+    const struct segment_format *header = (const struct segment_format *)block;
+    bool own = !error && is_header(header) && header->device_index == d &&
+               le32_get(header->slot) == segment_slot(&group->segments, index);
+    *may = error || !(own ? names_current_key(group, d, header) : memory_is_zero(block, BLOCK_SIZE));
     return error == ERROR_IO ? ERROR_NONE : error;
 }
 
@@ -87,7 +106,7 @@ static void free_give_back(struct group *group, uint32_t index)
 static enum error free_forget(struct reencrypt *r, uint32_t index)
 {
     bool left;
-    TRY(is_left_behind(r, index, true, &left)); /* nothing is held up by a sector that a write may mend */
+    TRY(may_name_old_key(r, index, &left));
     enum error error = left ? free_take(r->group, index) : ERROR_NOT_FOUND;
     if (error)
         return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
@@ -114,7 +133,7 @@ static enum error slot_forget(struct reencrypt *r, uint32_t index)
     if (free)
         return free_forget(r, index);
     if (nothing)
-        TRY(is_left_behind(r, index, false, &left));
+        TRY(names_old_key(r, index, &left));
     r->waits |= left;
     return ERROR_NONE;
 }
@@ -125,7 +144,7 @@ static enum error reserved_forget(struct reencrypt *r, struct log *log)
     bool left = false;
     uint32_t index;
     TRY(log_reserved_borrow(log, &index));
-    enum error error = index == SEGMENT_NONE ? ERROR_NONE : is_left_behind(r, index, true, &left);
+    enum error error = index == SEGMENT_NONE ? ERROR_NONE : may_name_old_key(r, index, &left);
     if (!error && left)
         error = header_overwrite(r, index);
     log_reserved_return(log);

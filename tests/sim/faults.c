@@ -107,11 +107,13 @@ void faults_forget(void)
 /* What may have led to an error. Of no space a client hears by other ways; an open may need some. */
 static uint64_t reasons(enum error error, bool opens)
 {
+    const uint64_t lies = BIT(ROT) | BIT(MISREAD) | BIT(LOST) | BIT(ASTRAY);
+    bool both = (world->hit & BIT(COPY)) != 0 && (world->hit & lies) != 0; /* of two copies neither may have been good */
     switch (error) {
     case ERROR_IO:
-        return BIT(READ) | BIT(SECTOR) | BIT(WRITE) | BIT(FLUSH) | BIT(GONE);
+        return BIT(READ) | BIT(SECTOR) | BIT(WRITE) | BIT(FLUSH) | BIT(GONE) | (both ? BIT(COPY) : 0);
     case ERROR_CORRUPT:
-        return BIT(ROT) | BIT(MISREAD) | BIT(LOST) | BIT(ASTRAY);
+        return lies;
     case ERROR_NO_MEMORY:
         return BIT(ALLOCATION);
     case ERROR_FENCED:
