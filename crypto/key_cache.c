@@ -198,13 +198,7 @@ static enum error replace(const char *path, const struct cached_key *cached)
         TRY(take_away(path, cached->pool, &there));
     else if (there)
         TRY(own_begin(path, &status, &before));
-    enum error error = file_replace(path, text, size);
-    if (before < 0)
-        return error;
-    if (error == ERROR_NONE)
-        return overwrite_end(path, before);
-    close(before);
-    return error;
+    return overwrite_behind(path, before, text, size);
 }
 
 enum error key_cache_store(const struct provider_config *config, const struct provider_kek *which, const char *key_id, uint64_t now,

@@ -1,5 +1,6 @@
 /*
  * The bytes of an old key file, overwritten in place. A crash leaves them, or zeros, or some of each; who calls again ends it.
+ * Where another file takes the name first, a crash in between leaves the old bytes in blocks that have no name, out of reach.
  * No locks, no state.
  */
 #include "crypto/overwrite.h"
@@ -8,9 +9,12 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
 
@@ -77,4 +81,39 @@ enum error overwrite_and_remove(const char *path)
 {
     TRY(overwrite(path));
     return unlink(path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
+}
+
+/* Who revokes what the old file held learns where it may be all the same. */
+enum error overwrite_behind(const char *path, int descriptor, const void *data, size_t size)
+{
+    enum error error = file_replace(path, data, size);
+    if (descriptor < 0)
+        return error;
+    if (error) {
+        close(descriptor);
+        return error;
+    }
+    error = overwrite_end(path, descriptor);
+    if (error)
+        message(MESSAGE_WARNING, "%s is a new file, and the blocks of the one before may still hold what it held: %s", path,
+                error_sentence(error));
+    error_forget();
+    return ERROR_NONE;
+}
+
+enum error overwrite_replace(const char *path, const void *data, size_t size)
+{
+    AUTO_FREE char *real = realpath(path, NULL);
+    AUTO_FREE char *unfinished = NULL;
+    const char *at = real ? real : path;
+    struct stat status;
+    int before;
+    if (asprintf(&unfinished, "%s.new", at) < 0) {
+        unfinished = NULL;
+        return ERROR_NO_MEMORY;
+    }
+    if (lstat(unfinished, &status) == 0 && S_ISREG(status.st_mode)) /* else file_replace() removes it, whatever it is */
+        TRY(overwrite_and_remove(unfinished));
+    TRY(overwrite_begin(at, &before));
+    return overwrite_behind(at, before, data, size);
 }

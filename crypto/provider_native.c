@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "crypto/arena.h"
 #include "crypto/openssl_error.h"
+#include "crypto/overwrite.h"
 #include "crypto/sealed_key.h"
 
 static enum error passphrase_check(const struct provider_config *config, const struct provider_secret *secret,
@@ -87,7 +88,7 @@ enum error native_key_replace(const char *path, const struct sealed_key *sealed)
     char *text;
     size_t size;
     TRY(text_make(sealed, &text, &size));
-    enum error error = file_replace(path, text, size);
+    enum error error = overwrite_replace(path, text, size);
     arena_free(text);
     return error;
 }

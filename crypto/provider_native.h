@@ -17,6 +17,7 @@ enum error native_key_check(const struct provider_config *config, const struct s
                             const uint8_t kdk[KEY_SIZE]) CHECKED;
 /* ERROR_EXISTS: there is a file. */
 enum error native_key_store(const char *path, const struct sealed_key *sealed) CHECKED;
+/* What it held before is overwritten: an old seal may be one that was revoked. */
 enum error native_key_replace(const char *path, const struct sealed_key *sealed) CHECKED;
 
 #endif

@@ -196,5 +196,12 @@ enum error provider_root_destroy(const struct provider_config *config)
     for (const struct dirent *entry; !error && (entry = readdir(listing)) != NULL;)
         error = next_destroy(config, parent, entry->d_name, name);
     closedir(listing);
-    return error ? error : destroy(config, root.base);
+    TRY(error);
+    TRY(destroy(config, root.base));
+    AUTO_FREE char *unfinished = NULL; /* of who sealed it anew, and was cut short */
+    if (asprintf(&unfinished, "%s.new", root.base) < 0) {
+        unfinished = NULL;
+        return ERROR_NO_MEMORY;
+    }
+    return destroy(config, unfinished);
 }

@@ -33,7 +33,7 @@ enum error provider_root_settle(const struct provider_config *config, uint64_t n
  * another provider's. */
 enum error provider_root_forget(const struct provider_config *config, uint64_t number) CHECKED;
 
-/* Overwrites and removes PATH and every PATH.next-N: nothing needs what is under these keys, or it is given up. ERROR_NONE
+/* Overwrites and removes PATH, every PATH.next-N, and PATH.new, which a crash may leave: nothing needs what is under these keys, or it is given up. ERROR_NONE
  * where there is none; ERROR_FOREIGN, ERROR_CORRUPT: what lies there is not this provider's key, and left alone. */
 enum error provider_root_destroy(const struct provider_config *config) CHECKED;
 

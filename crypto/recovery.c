@@ -1,7 +1,7 @@
 /*
  * Recovery keys: as text, and the file of what they unwrap. The file is no secret, but input: it has one spelling of each
  * value, as a key file has. Keys live in the caller's buffers or are wiped here. No locks; the file is replaced as a
- * whole, so a crash leaves the old recovery key or the new one.
+ * whole, so a crash leaves the old recovery key or the new one; the bytes of the old one, which may be revoked, are overwritten.
  */
 #include "crypto/recovery.h"
 
@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "crypto/flat_json.h"
+#include "crypto/overwrite.h"
 
 #define VERSION        1
 #define GROUP          4
@@ -263,5 +264,5 @@ enum error recovery_store(const char *directory, const struct recovery *recovery
     if (path == NULL)
         return ERROR_NO_MEMORY;
     TRY(recovery_encode(recovery, text, &size));
-    return file_replace(path, text, size);
+    return overwrite_replace(path, text, size);
 }

@@ -285,12 +285,18 @@ static void an_erased_pool_has_neither_superblocks_nor_keys(void **state)
     close(present);
     assert_int_equal(write(descriptor, bytes, (size_t)size), size);
     close(descriptor);
+    char unfinished[300];
+    snprintf(unfinished, sizeof unfinished, "%s.new", key_path); /* of a seal that a crash cut short */
+    descriptor = open(unfinished, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(descriptor, bytes, (size_t)size), size);
+    close(descriptor);
     char recovery[300];
     snprintf(recovery, sizeof recovery, "%s/recovery.json", fixture_directory);
     fclose(fopen(recovery, "we"));
     assert_fine(try_erase(&(struct pool_erase_options){0}, &certificate));
     assert_int_equal(access(key_path, F_OK), -1);
     assert_int_equal(access(next, F_OK), -1);
+    assert_int_equal(access(unfinished, F_OK), -1);
     assert_int_equal(access(recovery, F_OK), -1);
     json_array_foreach(json_object_get(certificate, "devices"), i, device)
     {

@@ -5,9 +5,11 @@
 #include <cmocka.h>
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -163,6 +165,35 @@ static void the_file_lies_in_the_pool_directory(void **state)
     rmdir(directory);
 }
 
+/* Whoever found the paper, and the disk's free blocks. */
+static void what_an_old_recovery_key_opened_is_overwritten(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/coffer-recovery-XXXXXX", path[64], unfinished[80], target[64], found[2 * RECOVERY_FILE_MAX];
+    struct recovery read_back;
+    struct stat status;
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/%s", directory, RECOVERY_NAME);
+    snprintf(target, sizeof target, "%s/elsewhere", directory);
+    snprintf(unfinished, sizeof unfinished, "%s.new", target);
+    assert_int_equal(recovery_store(directory, &recovery), ERROR_NONE);
+    assert_int_equal(rename(path, target), 0);
+    assert_int_equal(symlink(target, path), 0);
+    int old = open(target, O_RDONLY | O_CLOEXEC), left = open(unfinished, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(left, "of a crash", 10), 10);
+    assert_int_equal(recovery_store(directory, &recovery), ERROR_NONE);
+    ssize_t size = read(old, found, sizeof found);
+    assert_true(size > 0 && memory_is_zero(found, (size_t)size));
+    assert_int_equal(pread(left, found, sizeof found, 0), 10);
+    assert_true(memory_is_zero(found, 10));
+    close(old);
+    close(left);
+    assert_int_equal(lstat(path, &status), 0);
+    assert_true(S_ISLNK(status.st_mode));
+    assert_int_equal(recovery_load(directory, &read_back), ERROR_NONE);
+    assert_int_equal(unlink(path) | unlink(target) | rmdir(directory), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +205,7 @@ int main(void)
         cmocka_unit_test_setup(the_wrapping_is_its_equation, set_up),
         cmocka_unit_test_setup(no_byte_of_the_file_can_change_unseen, set_up),
         cmocka_unit_test_setup(the_file_lies_in_the_pool_directory, set_up),
+        cmocka_unit_test_setup(what_an_old_recovery_key_opened_is_overwritten, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

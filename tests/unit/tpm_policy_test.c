@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,25 @@ static void sealed_anew_what_was_approved_is_revoked(void **state)
     assert_told(provider_native_tpm.open(&config, NULL, again), ERROR_FORGED, "not of the key that approves");
 }
 
+/* An old object without PIN, or bound to other PCRs, opens in this TPM as it did. */
+static void what_was_sealed_before_is_overwritten(void **state)
+{
+    (void)state;
+    char found[2 * SEALED_KEY_TEXT_MAX];
+    make(NULL);
+    for (unsigned approves = 0; approves < 2; approves++) {
+        int old = open(path, O_RDONLY | O_CLOEXEC);
+        if (approves)
+            approve_now(&by_tpm);
+        else
+            assert_int_equal(provider_tpm_reseal(&config, &by_tpm, &none), ERROR_NONE);
+        ssize_t size = read(old, found, sizeof found);
+        close(old);
+        assert_true(size > 0 && memory_is_zero(found, (size_t)size));
+        assert_opens(NULL);
+    }
+}
+
 static void another_tpm_takes_the_key_over_by_its_copy(void **state)
 {
     (void)state;
@@ -372,6 +392,7 @@ int main(void)
         TEST(who_edits_the_file_approves_nothing),
         TEST(at_most_eight_are_kept_and_each_once),
         TEST(sealed_anew_what_was_approved_is_revoked),
+        TEST(what_was_sealed_before_is_overwritten),
         TEST(another_tpm_takes_the_key_over_by_its_copy),
         TEST(a_copy_of_another_pool_is_refused),
         TEST(another_key_is_sealed_alike),
