@@ -20,16 +20,10 @@ REFUSED = 3
 
 
 class Providers(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        need("swtpm")
-        cls.tpm = Tpm()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.tpm.remove()
-
     def setUp(self):
+        need("swtpm")
+        self.tpm = Tpm()  # for each: a daemon that is killed while it asks leaves objects there
+        self.addCleanup(self.tpm.remove)
         self.pool = KmipPool()
         self.server = self.pool.server().start()
         self.secret = os.path.join(self.pool.base, "secret")
