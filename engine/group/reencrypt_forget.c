@@ -29,31 +29,36 @@ static bool names_current_key(const struct group *group, uint32_t device, const 
     return le32_get(header->key_slot) == keyring_current(group_keyring(group, device), KEY_KIND_DEK)->number;
 }
 
+/* Into the window; NULL where it cannot be read. */
+static enum error header_look(struct reencrypt *r, uint32_t index, const struct segment_format **header)
+{
+    const struct segments *segments = &r->group->segments;
+    struct device *device = r->group->devices[segment_device(segments, index)];
+    enum error error = device_read(device, segment_offset(segments, index), r->windows[0].bytes, BLOCK_SIZE);
+    *header = error ? NULL : (const struct segment_format *)r->windows[0].bytes;
+    return error == ERROR_IO ? ERROR_NONE : error;
+}
+
 /* Whether the header of a slot, whoever made it, tells how to derive a key from an old DEK. */
 static enum error names_old_key(struct reencrypt *r, uint32_t index, bool *names)
 {
-    struct group *group = r->group;
-    uint32_t d = segment_device(&group->segments, index);
-    uint8_t *block = r->windows[0].bytes;
-    enum error error = device_read(group->devices[d], segment_offset(&group->segments, index), block, BLOCK_SIZE);
-    const struct segment_format *header = (const struct segment_format *)block;
-    *names = !error && is_header(header) && !names_current_key(group, d, header);
-    return error == ERROR_IO ? ERROR_NONE : error;
+    const struct segment_format *header;
+    TRY(header_look(r, index, &header));
+    *names = header && is_header(header) && !names_current_key(r->group, segment_device(&r->group->segments, index), header);
+    return ERROR_NONE;
 }
 
 /* Whether that of a slot of ours may: a read may give something else than what is there, and what cannot be read, a write may
  * mend. */
 static enum error may_name_old_key(struct reencrypt *r, uint32_t index, bool *may)
 {
-    struct group *group = r->group;
-    uint32_t d = segment_device(&group->segments, index);
-    uint8_t *block = r->windows[0].bytes;
-    enum error error = device_read(group->devices[d], segment_offset(&group->segments, index), block, BLOCK_SIZE);
-    const struct segment_format *header = (const struct segment_format *)block;
-    bool own = !error && is_header(header) && header->device_index == d &&
-               le32_get(header->slot) == segment_slot(&group->segments, index);
-    *may = error || !(own ? names_current_key(group, d, header) : memory_is_zero(block, BLOCK_SIZE));
-    return error == ERROR_IO ? ERROR_NONE : error;
+    const struct segment_format *header;
+    uint32_t d = segment_device(&r->group->segments, index);
+    TRY(header_look(r, index, &header));
+    bool own = header && is_header(header) && header->device_index == d &&
+               le32_get(header->slot) == segment_slot(&r->group->segments, index);
+    *may = !header || !(own ? names_current_key(r->group, d, header) : memory_is_zero(header, BLOCK_SIZE));
+    return ERROR_NONE;
 }
 
 /* The slot is ours. */
