@@ -3,7 +3,7 @@
  * and 1: a key file as it comes, one whose fields come and whose checksum is made, patches to a valid one, a
  * passphrase; bits 2 and 4: the seal asked for; bit 3: of a made one, the check value fits as well. scrypt, which takes a
  * tenth of a second, is replaced (--wrap) by a sum; costs are checked before it is called, which this sees. So is the
- * TPM, by one that gives out the first bytes of what it sealed.
+ * TPM, by one that gives out the first bytes of what it sealed. Key files come from memory; files are file_test's.
  */
 #include <openssl/evp.h>
 #include <stdint.h>
@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/message.h"
 #include "crypto/arena.h"
@@ -26,6 +27,8 @@ static const struct uuid id = {{1, 2, 3}};
 static const char secret[] = "correct horse";
 static char path[32];
 static int file;
+static const void *key_text; /* the key file */
+static size_t key_text_size;
 static char valid[3][SEALED_KEY_TEXT_MAX]; /* by seal less one */
 static size_t valid_size[3];
 static uint8_t kdk[KEY_SIZE] = {7};
@@ -56,18 +59,30 @@ enum error __wrap_tpm_unseal(const struct tpm_access *access, const struct tpm_s
     return ERROR_NONE;
 }
 
+enum error __wrap_file_read_private(const char *path, size_t size_max, void **data, size_t *size);
+
+enum error __wrap_file_read_private(const char *name, size_t size_max, void **data, size_t *size)
+{
+    ASSERT(strcmp(name, path) == 0);
+    if (key_text_size > size_max)
+        return error_explain(ERROR_INVALID, "%s is too large", name);
+    uint8_t *text = malloc(key_text_size + 1);
+    ASSERT(text != NULL);
+    memcpy(text, key_text, key_text_size);
+    *data = text;
+    *size = key_text_size;
+    return ERROR_NONE;
+}
+
 static struct provider_config config_of(enum seal seal)
 {
     return (struct provider_config){.name = "main", .id = id, .type = "native", .seal = seal_name(seal), .path = path};
 }
 
-static void file_fill(const void *data, size_t size)
+static enum error key_open(enum seal seal, const void *text, size_t size, uint8_t found[KEY_SIZE])
 {
-    ASSERT(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
-}
-
-static enum error key_open(enum seal seal, uint8_t found[KEY_SIZE])
-{
+    key_text = text;
+    key_text_size = size;
     struct provider_config config = config_of(seal);
     struct provider_secret given = {.passphrase = secret, .passphrase_size = sizeof secret - 1};
     const struct provider_ops *ops;
@@ -112,8 +127,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
         uint8_t found[KEY_SIZE];
         key_make(&sealed, seal);
         ASSERT(sealed_key_encode(&sealed, valid[seal - 1], &valid_size[seal - 1]) == ERROR_NONE);
-        file_fill(valid[seal - 1], valid_size[seal - 1]);
-        ASSERT(key_open(seal, found) == ERROR_NONE && memcmp(found, kdk, KEY_SIZE) == 0);
+        ASSERT(key_open(seal, valid[seal - 1], valid_size[seal - 1], found) == ERROR_NONE && memcmp(found, kdk, KEY_SIZE) == 0);
     }
     return 0;
 }
@@ -129,8 +143,7 @@ static void opened(enum error error, const uint8_t found[KEY_SIZE])
 static void raw_run(enum seal seal, const uint8_t *data, size_t size)
 {
     uint8_t found[KEY_SIZE];
-    file_fill(data, size);
-    opened(key_open(seal, found), found);
+    opened(key_open(seal, data, size, found), found);
 }
 
 static void made_run(enum seal seal, bool fits, const uint8_t *data, size_t size)
@@ -166,8 +179,7 @@ static void made_run(enum seal seal, bool fits, const uint8_t *data, size_t size
     ASSERT(sealed_key_encode(&sealed, text, &text_size) == ERROR_NONE);
     struct sealed_key back;
     ASSERT(sealed_key_decode(text, text_size, &back) == ERROR_NONE);
-    file_fill(text, text_size);
-    enum error error = key_open(seal, found);
+    enum error error = key_open(seal, text, text_size, found);
     opened(error, found);
     ASSERT(error != ERROR_NONE || (sealed.scrypt_r == 8 && sealed.scrypt_p == 1) || seal != SEAL_PASSPHRASE);
 }
@@ -179,8 +191,7 @@ static void patched_run(enum seal seal, const uint8_t *data, size_t size)
     size_t length = valid_size[seal - 1];
     memcpy(text, valid[seal - 1], length);
     patches_apply(data, size, 1, (uint8_t *)text, length);
-    file_fill(text, length);
-    opened(key_open(seal, found), found);
+    opened(key_open(seal, text, length, found), found);
 }
 
 /* One newline at the end is dropped, and nothing else. */
@@ -188,7 +199,7 @@ static void passphrase_run(const uint8_t *data, size_t size)
 {
     char *passphrase;
     size_t found, expected = size > 0 && data[size - 1] == '\n' ? size - 1 : size;
-    file_fill(data, size);
+    ASSERT(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
     error_forget();
     enum error error = passphrase_read(path, "", false, &passphrase, &found);
     ASSERT((error == ERROR_NONE) == (expected > 0 && expected <= PASSPHRASE_MAX));
