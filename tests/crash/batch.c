@@ -99,7 +99,7 @@ static void take_answer(struct request *request, void *context)
     char what[96];
     snprintf(what, sizeof(what), "a request of type %d, %llu bytes at %llu", request->type,
              (unsigned long long)request->length, (unsigned long long)request->offset);
-    succeeds(batch->session, request->error, what);
+    succeeds_since(batch->session, request->error, batch->moment, what);
 }
 
 /* ---- what was not done ------------------------------------------------------------------------------------------ */
@@ -164,6 +164,7 @@ bool batch_run(struct batch *batch, struct volume *volume)
     bool done = true;
     if (batch->count == 0)
         return true;
+    batch->moment = session_moment();
     volume_execute(volume, batch->requests, batch->count, take_answer, batch);
     for (size_t i = 0; i < batch->count; i++) {
         struct operation *operation = &batch->operations[i];

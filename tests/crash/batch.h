@@ -23,7 +23,7 @@ struct operation {
 struct batch {
     struct session *session;
     size_t count;
-    uint64_t bytes;
+    uint64_t bytes, moment; /* when it began: a session_moment */
     struct request requests[BATCH_REQUESTS_MAX];
     struct operation operations[BATCH_REQUESTS_MAX];
 };

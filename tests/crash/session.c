@@ -55,7 +55,27 @@ static bool excuse_none(enum error error)
 
 static void open_as_always(void) {}
 
+static bool excuse_none_since(enum error error, uint64_t moment)
+{
+    (void)error, (void)moment;
+    return false;
+}
+
+static uint64_t moment_none(void)
+{
+    return 0;
+}
+
+static bool last_always(uint64_t moment)
+{
+    (void)moment;
+    return true;
+}
+
 bool (*session_excuses)(enum error error) = excuse_none;
+bool (*session_excuses_since)(enum error error, uint64_t moment) = excuse_none_since;
+uint64_t (*session_moment)(void) = moment_none;
+bool (*session_lasts_since)(uint64_t moment) = last_always;
 void (*session_opens)(void) = open_as_always;
 void (*session_clock_set)(int64_t seconds);
 
@@ -108,15 +128,23 @@ void *session_take(size_t size)
     return taken;
 }
 
-bool succeeds(struct session *session, enum error error, const char *what)
+static bool excused(struct session *session, enum error error, bool excuse, const char *what)
 {
-    if (error == ERROR_NONE)
-        return true;
-    if (!session_excuses(error))
+    if (!excuse)
         succeed(error, what);
     if (error == ERROR_FENCED)
         atomic_store(&session->over, true);
     return false;
+}
+
+bool succeeds(struct session *session, enum error error, const char *what)
+{
+    return error == ERROR_NONE || excused(session, error, session_excuses(error), what);
+}
+
+bool succeeds_since(struct session *session, enum error error, uint64_t moment, const char *what)
+{
+    return error == ERROR_NONE || excused(session, error, session_excuses_since(error, moment), what);
 }
 
 bool session_again(struct session *session, enum error error, const char *what)
@@ -170,15 +198,21 @@ static enum error read_once(struct volume *volume, uint64_t offset, void *out, u
 bool read_all(struct session *session, struct volume *volume, uint64_t offset, void *out, uint64_t length)
 {
     char what[64];
-    return succeeds(session, read_once(volume, offset, out, length, what), what);
+    uint64_t moment = session_moment();
+    enum error error = read_once(volume, offset, out, length, what);
+    return succeeds_since(session, error, moment, what);
 }
 
 bool read_stubbornly(struct session *session, struct volume *volume, uint64_t offset, void *out, uint64_t length)
 {
     char what[64];
-    enum error error;
-    do
-        error = read_once(volume, offset, out, length, what);
-    while (session_again(session, error, what));
-    return error == ERROR_NONE;
+    for (;;) {
+        uint64_t moment = session_moment();
+        enum error error = read_once(volume, offset, out, length, what);
+        if (succeeds_since(session, error, moment, what))
+            return true;
+        if (atomic_load(&session->over))
+            return false;
+        clock_sleep(AGAIN_PAUSE);
+    }
 }

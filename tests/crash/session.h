@@ -236,6 +236,11 @@ void succeed(enum error error, const char *what);
 /* Whether a fault that the test made itself may have led to this error; at first none can. What is not excused fails
  * the test. */
 extern bool (*session_excuses)(enum error error);
+/* Faults so far; whether one since then may have led to this error of a request: what was over before excuses nothing. */
+extern uint64_t (*session_moment)(void);
+extern bool (*session_excuses_since)(enum error error, uint64_t moment);
+/* Whether nothing went wrong since then but what fails again as long as nobody writes to it. */
+extern bool (*session_lasts_since)(uint64_t moment);
 /* The pool is opened anew: what went wrong before excuses nothing any more. */
 extern void (*session_opens)(void);
 
@@ -259,6 +264,7 @@ extern _Thread_local volatile bool session_takes;
 
 /* False where a fault excuses the error; `over` is set where the group is out of service. */
 bool succeeds(struct session *session, enum error error, const char *what);
+bool succeeds_since(struct session *session, enum error error, uint64_t moment, const char *what);
 /* Whether to call again what came to this error: a fault excuses it, and the group is in service. */
 bool session_again(struct session *session, enum error error, const char *what);
 

@@ -24,6 +24,7 @@
 #define WRITTEN_RANGES    16
 #define OWNED_BLOCKS      (SPLIT_BLOCKS / 2) /* of the split ones: each quarter has one writer */
 #define CROWDED_BLOCKS    2 /* of the others, where there is WORK_CROWDS */
+#define APART_BLOCKS      64 /* as many as a batch may have */
 
 struct range {
     uint64_t start, end; /* bytes */
@@ -240,18 +241,74 @@ static struct range choose_read(struct worker *worker, unsigned volume)
     return choose_range(worker);
 }
 
+/* What was read of the own stripe, from byte `start` on. */
+static void judge_stripe(const struct worker *worker, unsigned volume, const unsigned char *read, uint64_t start,
+                         uint64_t length)
+{
+    uint64_t offset = stripe_offset(volume, worker->index) + start;
+    for (uint64_t i = 0; i < length; i++)
+        if (read[i] != worker->stripes[volume][start + i])
+            fail("%s: byte %llu read by its only writer is %02x, not %02x (read of %llu at %llu)", volume_names[volume],
+                 (unsigned long long)(offset + i), read[i], worker->stripes[volume][start + i],
+                 (unsigned long long)length, (unsigned long long)offset);
+}
+
+static void ignore_answer(struct request *request, void *context)
+{
+    (void)request, (void)context;
+}
+
+/* Each by a request of its own, all in one batch; what came to each. */
+static void read_together(struct worker *worker, unsigned volume, uint64_t first, uint64_t count, enum error errors[])
+{
+    struct request requests[APART_BLOCKS];
+    uint64_t moment = session_moment();
+    for (uint64_t b = 0; b < count; b++)
+        requests[b] = (struct request){.type = REQUEST_READ,
+                                       .offset = stripe_offset(volume, worker->index) + (first + b) * BLOCK,
+                                       .length = BLOCK,
+                                       .data = worker->read + b * BLOCK};
+    volume_execute(worker->volumes[volume], requests, count, ignore_answer, NULL);
+    for (uint64_t b = 0; b < count; b++) {
+        errors[b] = requests[b].error;
+        if (succeeds_since(worker->session, errors[b], moment, "read of one block of many"))
+            judge_stripe(worker, volume, worker->read + b * BLOCK, (first + b) * BLOCK, BLOCK);
+    }
+}
+
+/* Of blocks that cannot be read others do not suffer. One that fails with others, and not alone, and with others again, fails
+ * for their sake, if in the meantime all that failed was of the kind that lasts; with some luck it is healed, but once only. */
+static void stripe_read_apart(struct worker *worker, unsigned volume, struct range range)
+{
+    struct session *session = worker->session;
+    enum error together[APART_BLOCKS], again[APART_BLOCKS];
+    bool alone[APART_BLOCKS];
+    uint64_t first = range.start / BLOCK, end = ROUND_UP(range.end, (uint64_t)BLOCK) / BLOCK;
+    uint64_t count = MIN(end - first, (uint64_t)APART_BLOCKS), moment = session_moment();
+    read_together(worker, volume, first, count, together);
+    for (uint64_t b = 0; b < count; b++) {
+        alone[b] = read_all(session, worker->volumes[volume], stripe_offset(volume, worker->index) + (first + b) * BLOCK,
+                            worker->read, BLOCK);
+        if (alone[b])
+            judge_stripe(worker, volume, worker->read, (first + b) * BLOCK, BLOCK);
+    }
+    read_together(worker, volume, first, count, again);
+    for (uint64_t b = 0; b < count && session_lasts_since(moment) && !atomic_load(&session->over); b++)
+        if (together[b] != ERROR_NONE && alone[b] && again[b] != ERROR_NONE)
+            fail("%s: block %llu of a stripe can be read alone, and not beside others: %s", volume_names[volume],
+                 (unsigned long long)(first + b), error_name(again[b]));
+}
+
 static void stripe_read(struct worker *worker, unsigned volume)
 {
     struct range range = choose_read(worker, volume);
     uint64_t length = range.end - range.start, offset = stripe_offset(volume, worker->index) + range.start;
-    if (!range_is_known(worker, volume, range, true) ||
-        !read_all(worker->session, worker->volumes[volume], offset, worker->read, length))
+    if (!range_is_known(worker, volume, range, true))
         return;
-    for (uint64_t i = 0; i < length; i++)
-        if (worker->read[i] != worker->stripes[volume][range.start + i])
-            fail("%s: byte %llu read by its only writer is %02x, not %02x (read of %llu at %llu)", volume_names[volume],
-                 (unsigned long long)(offset + i), worker->read[i], worker->stripes[volume][range.start + i],
-                 (unsigned long long)length, (unsigned long long)offset);
+    if (read_all(worker->session, worker->volumes[volume], offset, worker->read, length))
+        judge_stripe(worker, volume, worker->read, range.start, length);
+    else if (!atomic_load(&worker->session->over))
+        stripe_read_apart(worker, volume, range);
 }
 
 /* A hole reads as zeros. */

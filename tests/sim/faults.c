@@ -97,12 +97,15 @@ void faults_begin(bool at_work)
 void faults_forget(void)
 {
     world->hit = 0;
+    world->meta_failed = false;
     world->flush_failed = false;
     sectors_count = 0;
     memset(places, 0, sizeof(places));
     lies_forget();
     images_settle_failed();
 }
+
+#define FENCES (BIT(WRITE) | BIT(FLUSH) | BIT(GONE) | BIT(ALLOCATION))
 
 /* What may have led to an error. Of no space a client hears by other ways; an open may need some. */
 static uint64_t reasons(enum error error, bool opens)
@@ -117,7 +120,7 @@ static uint64_t reasons(enum error error, bool opens)
     case ERROR_NO_MEMORY:
         return BIT(ALLOCATION);
     case ERROR_FENCED:
-        return ~(BIT(SLOW) | BIT(STUCK) | BIT(FULL) | BIT(COPY));
+        return FENCES;
     case ERROR_NOT_FOUND:
         return opens ? BIT(GONE) : 0;
     case ERROR_NO_SPACE:
@@ -140,7 +143,40 @@ bool faults_excuse(enum error error)
     bool opens = phase == PHASE_OPENING;
     world->faults.excuses++;
     give_up_reading(error, phase);
-    return world->plant != SIM_PLANT_SILENT && (world->hit & reasons(error, opens)) != 0;
+    bool met = (world->hit & reasons(error, opens)) != 0 || (error == ERROR_FENCED && world->meta_failed);
+    return world->plant != SIM_PLANT_SILENT && met;
+}
+
+static uint64_t hit_since(uint64_t moment)
+{
+    uint64_t since = 0;
+    for (unsigned f = 0; f < FAULTS; f++)
+        if (world->hit_at[f] > moment)
+            since |= UINT64_C(1) << f;
+    return since;
+}
+
+uint64_t faults_moment(void)
+{
+    return world->hit_count;
+}
+
+/* Of a request. What took a device out of service stays so. */
+bool faults_excuse_since(enum error error, uint64_t moment)
+{
+    int phase = atomic_load(&world->session->phase);
+    uint64_t hit = hit_since(moment) | (world->hit & (BIT(WRITE) | BIT(FLUSH) | BIT(GONE)));
+    if (error == ERROR_FENCED)
+        return faults_excuse(error);
+    world->faults.excuses++;
+    give_up_reading(error, phase);
+    return world->plant != SIM_PLANT_SILENT && (hit & reasons(error, false)) != 0;
+}
+
+bool faults_last_since(uint64_t moment)
+{
+    uint64_t lasting = BIT(SLOW) | BIT(STUCK) | BIT(SECTOR) | BIT(ROT) | BIT(LOST) | BIT(ASTRAY) | BIT(FULL);
+    return (hit_since(moment) & ~lasting) == 0 && world->cures <= moment;
 }
 
 bool faults_met(enum trouble trouble)
@@ -150,10 +186,23 @@ bool faults_met(enum trouble trouble)
     return (world->hit & met[trouble]) != 0;
 }
 
-static void fault_happens(enum fault fault)
+void fault_happens(enum fault fault)
 {
     world->hit |= UINT64_C(1) << fault;
+    world->hit_at[fault] = ++world->hit_count;
     world->faults_done[fault]++;
+}
+
+void fault_cured(void)
+{
+    world->cures = ++world->hit_count;
+}
+
+/* Data has its own errors; without the rest a group cannot go on. */
+void fault_of_read(unsigned device, uint64_t offset)
+{
+    int kind = lies_segment(device, offset);
+    world->meta_failed |= kind != SEGMENT_JOURNAL && kind != SEGMENT_TWIN && kind != SEGMENT_COLD;
 }
 
 bool fault_hits(enum fault fault)
@@ -231,7 +280,7 @@ static bool meets_bad_sector(const struct device_io *io, unsigned device)
             continue;
         meets = io->operation == DEVICE_READ;
         if (io->operation == DEVICE_WRITE || io->operation == DEVICE_DISCARD)
-            sectors[i--] = sectors[--sectors_count];
+            sectors[i--] = sectors[--sectors_count], fault_cured();
     }
     return meets;
 }
@@ -258,7 +307,10 @@ static bool read_fails(const struct device_io *io, unsigned device)
         return true;
     if (world->faults.at_work && atomic_load(&world->session->phase) == PHASE_WORKING && sector_breaks(io, device))
         return true;
-    return fault_hits(FAULT_READ) && fault_may_repeat(device, io->offset);
+    if (!fault_hits(FAULT_READ) || !fault_may_repeat(device, io->offset))
+        return false;
+    fault_of_read(device, io->offset);
+    return true;
 }
 
 enum verdict fault_of(struct device_io *io, unsigned device, uint64_t departures)

@@ -21,6 +21,16 @@ void faults_begin(bool at_work);
 void faults_forget(void);
 /* Whether one may have led to this error: a session_excuses. */
 bool faults_excuse(enum error error);
+/* Faults so far: a session_moment. Whether one since then may have led to this error: a session_excuses_since. */
+uint64_t faults_moment(void);
+bool faults_excuse_since(enum error error, uint64_t moment);
+/* Whether none came since then but such as last, and none of these ended: a session_lasts_since. */
+bool faults_last_since(uint64_t moment);
+/* One comes; one that lasts is written over. */
+void fault_happens(enum fault fault);
+void fault_cured(void);
+/* What is read of that place is not as it was written. */
+void fault_of_read(unsigned device, uint64_t offset);
 /* Whether one of that kind happened: a session_met. */
 bool faults_met(enum trouble trouble);
 

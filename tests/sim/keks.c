@@ -320,8 +320,8 @@ static void slot_judge(const struct keyring *keyring, uint32_t index, const stru
     const struct keyring_slot *dek = keyring_current(keyring, KEY_KIND_DEK);
     if (dek != NULL && memcmp(header->magic, SEGMENT_MAGIC, sizeof(header->magic)) == 0 &&
         le32_get(header->key_slot) != dek->number)
-        fail("behind an open slot %u has a header that names data key %u, and no deep rekey is told", index,
-             le32_get(header->key_slot));
+        fail("behind an open slot %u has a header that names data key %u, not %u, and no deep rekey is told", index,
+             le32_get(header->key_slot), dek->number);
 }
 
 /* As a read would find them. A segment that is being prepared may have the header of a life before yet. */

@@ -104,7 +104,7 @@ void lies_write(const struct device_io *io, unsigned device)
 {
     for (size_t i = 0; i < lies_count; i++)
         if (covers(io, device, &lies[i]))
-            lies[i--] = lies[--lies_count];
+            lies[i--] = lies[--lies_count], fault_cured();
     if (io->operation != DEVICE_WRITE || atomic_load(&world->session->phase) != PHASE_WORKING)
         return;
     uint64_t block = draw_block(io);
@@ -137,6 +137,7 @@ static void misread(const struct device_io *io, unsigned device)
     bool inside = block >= AREA_SIZE && block < world->images[device].size - AREA_SIZE;
     if (!inside || !fault_hits(FAULT_MISREAD) || !fault_may_repeat(device, io->offset))
         return;
+    fault_of_read(device, block);
     if (world_below(2) == 0)
         flip(out);
     else
@@ -157,7 +158,6 @@ void lies_read(const struct device_io *io, unsigned device)
         if (!covers(io, device, &lies[i]))
             continue;
         memcpy((unsigned char *)io->buffer + (lies[i].offset - io->offset), lies[i].bytes, DEVICE_BLOCK);
-        world->faults_done[lies[i].fault]++;
-        world->hit |= UINT64_C(1) << lies[i].fault;
+        fault_happens(lies[i].fault);
     }
 }

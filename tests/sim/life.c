@@ -49,6 +49,9 @@ static void live(void *argument)
 {
     const struct living *living = argument;
     session_excuses = faults_excuse;
+    session_excuses_since = faults_excuse_since;
+    session_moment = faults_moment;
+    session_lasts_since = faults_last_since;
     session_opens = begin_anew;
     session_clock_set = set_clock;
     session_met = faults_met;
@@ -68,6 +71,7 @@ void life_begin(void)
     memset(world->phase_events, 0, sizeof(world->phase_events));
     world->phase = PHASE_NONE;
     world->hit = 0;
+    world->meta_failed = false;
     world->flush_failed = false;
 }
 

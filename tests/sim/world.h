@@ -116,6 +116,8 @@ struct world {
     /* drawn for the life */
     int phase, crash_phase;
     uint64_t hit;      /* since the pool was opened: a bit for each fault that the engine may tell */
+    bool meta_failed;  /* likewise: a read of what the engine itself needs failed, or brought something else */
+    uint64_t hit_count, hit_at[FAULTS], cures; /* of all faults and writes over what lasts; at which count each last came */
     bool flush_failed; /* likewise: what it did not write is lost */
     struct faults faults;
     /* Of devices: submissions and completions; by phase, which may come several times. */
