@@ -6,7 +6,8 @@
  *
  * Three kinds of slots have one. A free one is taken meanwhile, so that no log gets it, and discarded behind the write. One that a
  * log goes on in, and has no header for yet, is borrowed of the log. A segment that nothing was written to, whose header
- * a crash took, is waited for: a merge that folds frees it. No other segment has a header but its own.
+ * a crash took or is on its way, is waited for: a merge that folds frees it. No other segment has a header but its own, and
+ * before the old DEK goes all that was seen is flushed, else a crash brings back what such headers were written over.
  *
  * A crash is harmless: the header of a slot that nothing names is nobody's, and until the last one is overwritten, durably, the old
  * DEK is there. What lies behind them stays where nothing discards it: the key of that is not to be derived any more.
@@ -39,17 +40,8 @@ static enum error header_look(struct reencrypt *r, uint32_t index, const struct 
     return error == ERROR_IO ? ERROR_NONE : error;
 }
 
-/* Whether the header of a slot, whoever made it, tells how to derive a key from an old DEK. */
-static enum error names_old_key(struct reencrypt *r, uint32_t index, bool *names)
-{
-    const struct segment_format *header;
-    TRY(header_look(r, index, &header));
-    *names = header && is_header(header) && !names_current_key(r->group, segment_device(&r->group->segments, index), header);
-    return ERROR_NONE;
-}
-
-/* Whether that of a slot of ours may: a read may give something else than what is there, and what cannot be read, a write may
- * mend. */
+/* Whether the header of a slot may tell how to derive a key from an old DEK: a read may give something else than what is there,
+ * and what cannot be read, a write may mend. */
 static enum error may_name_old_key(struct reencrypt *r, uint32_t index, bool *may)
 {
     const struct segment_format *header;
@@ -120,11 +112,11 @@ static enum error free_forget(struct reencrypt *r, uint32_t index)
     return error;
 }
 
-/* A crash may have lost the header of a segment that nothing was written to yet: below it is what the slot had before. It will be
- * free soon, by a merge that folds. */
+/* A segment that nothing was written to yet: its header may be on its way, or a crash may have lost it, and below is what the slot
+ * had before. It has one soon, or is free soon, by a merge that folds. */
 static bool holds_nothing(const struct segment *segment)
 {
-    return segment->state != SLOT_RESERVED && !segment->stuck && segment->live == 0 && segment->pages == 0;
+    return !segment->stuck && segment->live == 0 && segment->pages == 0;
 }
 
 static enum error slot_forget(struct reencrypt *r, uint32_t index)
@@ -138,7 +130,7 @@ static enum error slot_forget(struct reencrypt *r, uint32_t index)
     if (free)
         return free_forget(r, index);
     if (nothing)
-        TRY(names_old_key(r, index, &left));
+        TRY(may_name_old_key(r, index, &left));
     r->waits |= left;
     return ERROR_NONE;
 }
@@ -161,16 +153,16 @@ enum error reencrypt_forget(struct reencrypt *r)
     struct group *group = r->group;
     struct log *const logs[] = {&group->journal, &group->meta, &group->twin, &group->cold};
     ASSERT(!r->in_flight && !r->has_next); /* the window is free */
+    for (size_t i = 0; i < COUNT_OF(logs) && r->forgotten == 0; i++)
+        TRY(reserved_forget(r, logs[i]));
     for (; r->forgotten < group->segments.count; r->forgotten++) {
         TRY(slot_forget(r, r->forgotten));
         TRY(r->breathe(r->context, 0, clock_monotonic()));
     }
-    for (size_t i = 0; i < COUNT_OF(logs); i++)
-        TRY(reserved_forget(r, logs[i]));
     bool waits = r->waits;
     if (waits)
         reencrypt_forget_anew(r);
-    return waits ? ERROR_AGAIN : ERROR_NONE;
+    return waits ? ERROR_AGAIN : group_flush_devices(group);
 }
 
 void reencrypt_forget_anew(struct reencrypt *r)

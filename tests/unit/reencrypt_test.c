@@ -226,6 +226,24 @@ static void a_pool_that_is_full_is_encrypted_anew(void **context)
     pool_close_checked();
 }
 
+static enum error breathe(void *context, uint64_t bytes, uint64_t began)
+{
+    (void)context, (void)bytes, (void)began;
+    return ERROR_NONE;
+}
+
+static void what_a_crash_could_uncover_is_flushed_before_an_old_key_goes(void **context)
+{
+    struct reencrypt r;
+    (void)context;
+    assert_fine(reencrypt_init(&r, pool->group));
+    r.breathe = breathe;
+    group_device_written(pool->group, 0); /* a header that a log began its segment with */
+    assert_fine(reencrypt_forget(&r));
+    assert_false(atomic_load(&pool->group->written[0]));
+    reencrypt_deinit(&r);
+}
+
 /* ---- orders ---------------------------------------------------------------------------------------------------------- */
 
 static void a_second_one_waits_for_the_end_of_the_first(void **context)
@@ -275,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_that_is_stored_gets_another_key, setup, teardown),
         cmocka_unit_test_setup_teardown(no_slot_that_was_left_tells_what_an_old_key_opens, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_crash_could_uncover_is_flushed_before_an_old_key_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_costs_nothing_but_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_that_is_full_is_encrypted_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_one_waits_for_the_end_of_the_first, setup, teardown),
