@@ -169,7 +169,7 @@ size_t recent_room(const struct recent *recent)
 
 bool recent_takes_record(const struct recent *recent)
 {
-    return recent->range_count + 1 < RECENT_RANGES_MAX && recent->component_count + 1 < RECENT_COMPONENTS_MAX &&
+    return recent->range_count < RECENT_RANGES_MAX && recent->component_count < RECENT_COMPONENTS_MAX &&
            recent->size - recent->used > last_sheaf_bytes() + RECENT_RECORD_ROOM;
 }
 

@@ -161,6 +161,19 @@ static void ranges_at_their_limit_leave_no_room(void **state)
     assert_true(recent_room(recent) > 0);
 }
 
+/* Replay asks for each, where the writer asked for a commit. */
+static void each_record_of_a_commit_that_was_let_in_fits(void **state)
+{
+    (void)state;
+    for (uint64_t n = 0; n % 64 != 0 || recent_room(recent) > 0; n++) {
+        assert_true(recent_takes_record(recent));
+        recent_enter_holes(recent, 1, n * 2 * SHEAF_ITEMS, (n * 2 + 1) * SHEAF_ITEMS);
+    }
+    size_t count;
+    (void)recent_ranges(recent, &count);
+    assert_int_equal(count, RECENT_RANGES_MAX);
+}
+
 static void ranges_that_drop_too_much_leave_no_room(void **state)
 {
     (void)state;
@@ -378,6 +391,7 @@ int main(void)
         TEST(the_room_of_one_commit_holds_its_worst),
         TEST(what_is_usable_is_what_gets_used),
         TEST(ranges_at_their_limit_leave_no_room),
+        TEST(each_record_of_a_commit_that_was_let_in_fits),
         TEST(ranges_that_drop_too_much_leave_no_room),
         TEST(ranges_over_whole_objects_drop_little),
         TEST(a_range_over_an_object_leaves_the_others_points),
