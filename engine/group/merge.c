@@ -432,7 +432,9 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
     struct recent *active = group->view->active;
     bool victims = has_victims(group), releases = releases_are_due(group, victims);
     bool cleaning = (clean_is_due(group) && !more_is_due(group)) || recompress_is_due(group);
-    bool something = !recent_is_empty(active) || victims || releases || cleaning || group->repair || reencrypt_folds(group);
+    bool leases = group->component_next >= group->component_lease; /* a publish gives new ones, whatever is in it */
+    bool something =
+        !recent_is_empty(active) || victims || releases || cleaning || leases || group->repair || reencrypt_folds(group);
     uint64_t age = clock_monotonic() - group->active_since;
     uint64_t size = segment_size(&group->segments), journal = group->journal.bytes;
     uint64_t worth = MAX(segments_writable(&group->segments) * size / 8, group_fold_segments(group) * size);

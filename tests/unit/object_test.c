@@ -51,6 +51,18 @@ static void sizes_that_cannot_be_are_refused(void **context)
     assert_int_equal(look("b").size, COFFER_BLOCK);
 }
 
+/* Creates that fail use numbers up, and leave nothing that a publish would be for. */
+static void an_idle_pool_gives_numbers_of_components_again(void **context)
+{
+    struct uuid uuid;
+    (void)context;
+    publish();
+    mutex_lock(&pool->group->lock);
+    pool->group->component_next = pool->group->component_lease;
+    mutex_unlock(&pool->group->lock);
+    assert_fine(object_create(pool, "a", GIB, &uuid));
+}
+
 static void a_living_name_is_taken(void **context)
 {
     struct uuid uuid;
@@ -607,6 +619,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         POOL_TEST(names_that_cannot_be_are_refused),
         POOL_TEST(sizes_that_cannot_be_are_refused),
+        POOL_TEST(an_idle_pool_gives_numbers_of_components_again),
         POOL_TEST(a_living_name_is_taken),
         POOL_TEST(what_is_not_there_is_not_found),
         POOL_TEST(a_full_pool_takes_no_more_objects),
