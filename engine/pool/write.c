@@ -5,6 +5,9 @@
  * Requests of one call are packed into batches of blocks that do not overlap, in array order; where one overlaps what
  * the batch holds already, or does not fit, the batch is committed first. So overlapping writes take effect in order,
  * and a request that is larger than a batch takes several commits (a block is never torn; a request may be).
+ *
+ * A batch that fails by what one of its requests may have brought has entered nothing: each is committed again by itself, in the
+ * same order, so that the others do not suffer.
  */
 #include <string.h>
 
@@ -17,13 +20,31 @@ struct packer {
     size_t member_count;
 };
 
+static void request_add(struct packer *packer, struct request *request);
+
+/* A part of a block that cannot be read, or a block that is one too many, says nothing of what others bring. */
+static bool is_of_one(enum error error)
+{
+    return error == ERROR_CORRUPT || error == ERROR_IO || error == ERROR_NO_SPACE;
+}
+
 static void packer_commit(struct packer *packer)
 {
     enum error error = batch_commit(packer->batch);
-    for (size_t i = 0; i < packer->member_count; i++)
-        if (error && !packer->members[i]->error)
-            packer->members[i]->error = error;
+    size_t count = packer->member_count;
     packer->member_count = 0;
+    for (size_t i = 0; i < count && error; i++) {
+        struct request *request = packer->members[i];
+        struct packer alone = {.batch = packer->batch};
+        if (request->error)
+            continue;
+        if (count > 1 && is_of_one(error)) {
+            request_add(&alone, request);
+            packer_commit(&alone);
+        } else {
+            request->error = error;
+        }
+    }
 }
 
 static void member_add(struct packer *packer, struct request *request)
@@ -79,6 +100,14 @@ static void zeros_add(struct packer *packer, struct request *request)
         data_add(packer, request, last * CHUNK_SIZE, zeros, end % CHUNK_SIZE);
 }
 
+static void request_add(struct packer *packer, struct request *request)
+{
+    if (request->type == REQUEST_WRITE)
+        data_add(packer, request, request->offset, request->data, request->length);
+    else
+        zeros_add(packer, request);
+}
+
 /* What brings no data, not even parts of blocks, must not wait behind writers that wait for space. */
 static enum batch_kind kind_for(struct request **requests, size_t count)
 {
@@ -100,10 +129,8 @@ void write_execute(struct volume *volume, struct request **requests, size_t coun
     for (size_t i = 0; i < count; i++) {
         if (!packer.batch)
             requests[i]->error = ERROR_NO_MEMORY;
-        else if (requests[i]->type == REQUEST_WRITE)
-            data_add(&packer, requests[i], requests[i]->offset, requests[i]->data, requests[i]->length);
         else
-            zeros_add(&packer, requests[i]);
+            request_add(&packer, requests[i]);
     }
     if (!packer.batch)
         return;

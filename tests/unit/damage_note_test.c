@@ -157,6 +157,35 @@ static void a_write_of_a_part_of_a_damaged_block_fails_and_is_noted(void **conte
     assert_int_equal(info_count, 1);
 }
 
+static void writes_beside_one_that_fails_are_done(void **context)
+{
+    (void)context;
+    struct volume *volume;
+    uint8_t part[512] = {1}, block[COFFER_BLOCK] = {2};
+    fill();
+    damage_block("one", 4);
+    assert_fine(volume_open(pool, "one", false, &volume));
+    struct request writes[] = {
+        {.type = REQUEST_WRITE, .offset = 2 * COFFER_BLOCK, .length = sizeof block, .data = block},
+        {.type = REQUEST_WRITE, .offset = 4 * COFFER_BLOCK + 512, .length = sizeof part, .data = part},
+        {.type = REQUEST_WRITE, .offset = 6 * COFFER_BLOCK + 512, .length = sizeof part, .data = part},
+        {.type = REQUEST_TRIM, .offset = 8 * COFFER_BLOCK, .length = COFFER_BLOCK},
+    };
+    uint8_t read[COFFER_BLOCK];
+    volume_execute(volume, writes, COUNT_OF(writes), fixture_answer, NULL);
+    assert_fine(writes[0].error);
+    assert_int_equal(writes[1].error, ERROR_CORRUPT);
+    assert_fine(writes[2].error);
+    assert_fine(writes[3].error);
+    assert_fine(block_io(volume, REQUEST_READ, 2 * COFFER_BLOCK, read));
+    assert_memory_equal(read, block, sizeof block);
+    assert_fine(block_io(volume, REQUEST_READ, 6 * COFFER_BLOCK, read));
+    assert_memory_equal(read + 512, part, sizeof part);
+    assert_fine(block_io(volume, REQUEST_READ, 8 * COFFER_BLOCK, read));
+    assert_true(memory_is_zero(read, sizeof read));
+    volume_close(volume);
+}
+
 static void a_read_below_a_lost_leaf_is_named_with_its_node(void **context)
 {
     (void)context;
@@ -247,6 +276,7 @@ int main(void)
         TEST(the_same_content_written_again_is_stored_anew),
         TEST(a_range_that_is_trimmed_or_deleted_leaves_the_ledger),
         TEST(a_write_of_a_part_of_a_damaged_block_fails_and_is_noted),
+        TEST(writes_beside_one_that_fails_are_done),
         TEST(a_read_below_a_lost_leaf_is_named_with_its_node),
         TEST(a_long_read_below_a_lost_leaf_asks_for_it_a_few_times_only),
         TEST(what_a_read_found_is_kept_over_a_kill_and_leaves_when_a_scrub_finds_it_good),

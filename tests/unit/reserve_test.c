@@ -233,6 +233,29 @@ static void who_finds_the_pool_full_is_told_that(void **context)
     volume_close(volume);
 }
 
+static void what_takes_no_space_is_done_beside_what_finds_none(void **context)
+{
+    (void)context;
+    struct volume *volume;
+    uint8_t fresh[COFFER_BLOCK], over[COFFER_BLOCK], read[COFFER_BLOCK];
+    fill_others();
+    noise_fill(fresh, (uint64_t)11 << 48);
+    noise_fill(over, (uint64_t)12 << 48);
+    assert_fine(volume_open(pool, "filler", false, &volume));
+    struct request writes[] = {
+        {.type = REQUEST_WRITE, .offset = (UINT64_C(1) << 22) * COFFER_BLOCK, .length = sizeof fresh, .data = fresh},
+        {.type = REQUEST_WRITE, .offset = COFFER_BLOCK, .length = sizeof over, .data = over},
+        {.type = REQUEST_TRIM, .offset = 2 * COFFER_BLOCK, .length = COFFER_BLOCK},
+    };
+    volume_execute(volume, writes, COUNT_OF(writes), fixture_answer, NULL);
+    assert_int_equal(writes[0].error, ERROR_NO_SPACE);
+    assert_fine(writes[1].error);
+    assert_fine(writes[2].error);
+    assert_fine(block_io(volume, REQUEST_READ, COFFER_BLOCK, read));
+    assert_memory_equal(read, over, sizeof over);
+    volume_close(volume);
+}
+
 /* A promise is of blocks: who overwrites some and writes the rest takes no more than that. */
 static void what_is_reserved_as_a_whole_can_be_written_again_and_for_the_first_time_at_once(void **context)
 {
@@ -420,6 +443,7 @@ int main(void)
         POOL_TEST(after_a_snapshot_all_can_be_written_once_more),
         POOL_TEST(a_snapshot_that_fails_holds_nothing_more),
         POOL_TEST(who_finds_the_pool_full_is_told_that),
+        POOL_TEST(what_takes_no_space_is_done_beside_what_finds_none),
         POOL_TEST(what_is_reserved_as_a_whole_can_be_written_again_and_for_the_first_time_at_once),
         POOL_TEST(what_was_cut_off_does_not_count_against_the_promise),
         POOL_TEST(others_overwrite_in_a_pool_that_is_full_of_promises),
