@@ -35,7 +35,7 @@
 #define CHECKPOINT_OFFSET (2u * SUPERBLOCK_SIZE)   /* of the first record within an area */
 #define CHECKPOINT_STRIDE 65536u
 
-#define SEGMENT_SHIFT_MIN 22 /* 4 MiB; doubled until a device has at most SLOTS_MAX slots */
+#define SEGMENT_SHIFT_MIN 22 /* 4 MiB; more in a group of large devices, or of many: geometry.h */
 #define SEGMENT_SHIFT_MAX 30
 #define SLOTS_MAX (1u << 17)
 #define DEVICE_SLOTS_MIN 32  /* a device of less than this many segments is too small */

@@ -16,26 +16,17 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/size.h"
+#include "engine/group/geometry.h"
 #include "engine/group/superblock_image.h"
 
-#define FIXED_SIZE      sizeof(struct superblock_format)
-#define TAIL_COPY       (SUPERBLOCK_COPIES / 2)
-#define DEVICE_SIZE_MIN (2 * AREA_SIZE + ((uint64_t)DEVICE_SLOTS_MIN << SEGMENT_SHIFT_MIN))
+#define FIXED_SIZE sizeof(struct superblock_format)
+#define TAIL_COPY  (SUPERBLOCK_COPIES / 2)
 
 enum error superblock_geometry(uint64_t size, uint32_t *segment_shift, uint32_t *slot_count)
 {
-    if (size < DEVICE_SIZE_MIN) {
-        char has[32], needs[32];
-        return error_explain(ERROR_INVALID, "a device of %s is too small: at least %s are needed",
-                             size_format(size, has, sizeof has), size_format(DEVICE_SIZE_MIN, needs, sizeof needs));
-    }
-    uint64_t room = size - 2 * AREA_SIZE;
-    uint32_t shift = SEGMENT_SHIFT_MIN;
-    while (shift < SEGMENT_SHIFT_MAX && room >> shift > SLOTS_MAX)
-        shift++;
+    uint32_t shift = geometry_shift(&size, 1);
+    TRY(geometry_slots(size, shift, slot_count));
     *segment_shift = shift;
-    *slot_count = (uint32_t)MIN(room >> shift, (uint64_t)SLOTS_MAX);
     return ERROR_NONE;
 }
 

@@ -68,8 +68,8 @@ struct superblock_probe {
     unsigned magic_seen;                         /* copies that begin with the magic at all */
 };
 
-/* Segment size and slots for a device of `size` bytes; ERROR_INVALID where it is too small, saying how large it must
- * be. */
+/* Segment size and slots of a device of `size` bytes that is a group by itself (geometry.h); ERROR_INVALID where it is too small,
+ * saying how large it must be. */
 enum error superblock_geometry(uint64_t size, uint32_t *segment_shift, uint32_t *slot_count) CHECKED;
 
 /* Reads all copies. ERROR_NOT_FOUND: not Coffer's; ERROR_NEWER_FORMAT; ERROR_CORRUPT: magic seen, no copy whole. The

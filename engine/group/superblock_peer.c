@@ -3,7 +3,7 @@
  * superblock of a device that has lost its own.
  *
  * What a revived superblock says comes from one authentic superblock alone: what all devices of a group share is copied,
- * index and size are the peer's JSON's, the geometry follows from the size. The K_log demanded is the peer's, too: the
+ * index, size and segment size are the peer's JSON's. The K_log demanded is the peer's, too: the
  * numbers of all devices rise together, and a demand is raised on any only when all headers and records of all of them are under
  * the new number (deep_rekey.c); before, during a deep rekey, the lost device may have nothing but older ones. K_pools, the same
  * on all devices, stand in no peer's slots: they are those of the one that is asked. The lost device itself is asked nothing here.
@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/group/geometry.h"
 #include "engine/group/superblock_image.h"
 
 /* ---- making ------------------------------------------------------------------------------------------------------ */
@@ -187,7 +188,19 @@ static enum error place_take(const json_t *entry, struct superblock *superblock)
         return error_explain(ERROR_CORRUPT, "the superblock of the other device contradicts itself");
     superblock->device_index = (uint32_t)index;
     superblock->device_size = (uint64_t)size;
-    return superblock_geometry(superblock->device_size, &superblock->segment_shift, &superblock->slot_count);
+    return ERROR_NONE;
+}
+
+/* The JSON of a group whose devices have one segment size tells it; `superblock` has the peer's. Before that was so the device's
+ * own size told it, and what others have says nothing. */
+static enum error segments_take(const json_t *root, struct superblock *superblock)
+{
+    const json_t *shift = json_object_get(json_object_get(root, "group"), "segment_shift");
+    if (shift == NULL)
+        return superblock_geometry(superblock->device_size, &superblock->segment_shift, &superblock->slot_count);
+    if (!json_is_integer(shift) || json_integer_value(shift) != superblock->segment_shift)
+        return error_explain(ERROR_CORRUPT, "the superblock of the other device contradicts itself");
+    return geometry_slots(superblock->device_size, superblock->segment_shift, &superblock->slot_count);
 }
 
 static enum error geometry_take(const struct superblock *peer, struct superblock *superblock)
@@ -196,6 +209,8 @@ static enum error geometry_take(const struct superblock *peer, struct superblock
     const json_t *entry = json_device(root, superblock->device);
     enum error error = entry != NULL ? place_take(entry, superblock)
                                      : error_explain(ERROR_NOT_FOUND, "the other device does not know this one");
+    if (error == ERROR_NONE)
+        error = segments_take(root, superblock);
     json_decref(root);
     return error;
 }

@@ -130,7 +130,7 @@ static struct superblock first_superblock(const struct create_plan *plan, size_t
         .device = device->id,
         .epoch = FIRST_EPOCH,
         .device_size = device->size,
-        .segment_shift = device->segment_shift,
+        .segment_shift = plan->segment_shift,
         .slot_count = device->slot_count,
         .device_index = (uint32_t)index,
         .device_count = (uint32_t)plan->device_count,

@@ -25,7 +25,7 @@
 #include "crypto/kmip/link.h"
 #include "engine/device/device.h"
 #include "engine/group/format.h"
-#include "engine/group/superblock.h"
+#include "engine/group/geometry.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/stable_path.h"
 
@@ -230,20 +230,13 @@ static enum error check_overwrites(const struct create_plan *plan)
     return ERROR_NONE;
 }
 
-static enum error plan_size(struct planned_device *device, uint64_t size)
-{
-    device->size = ROUND_DOWN(size, (uint64_t)DEVICE_BLOCK);
-    enum error error = superblock_geometry(device->size, &device->segment_shift, &device->slot_count);
-    return error == ERROR_NONE ? ERROR_NONE : error_prefix(error, "%s", device->path);
-}
-
 static enum error measure(struct planned_device *device)
 {
     struct device *opened;
     TRY(device_open_file(device->path, DEVICE_OPEN_READ_ONLY, &opened));
-    uint64_t size = opened->size;
+    device->size = ROUND_DOWN(opened->size, (uint64_t)DEVICE_BLOCK);
     device_close(opened);
-    return plan_size(device, size);
+    return ERROR_NONE;
 }
 
 static enum error plan_given_device(struct create_plan *plan, const char *path, struct planned_device *device)
@@ -278,7 +271,8 @@ static enum error plan_sparse_device(struct create_plan *plan)
     device->create = true;
     if (device->path == NULL || device->conf_path == NULL)
         return ERROR_NO_MEMORY;
-    return plan_size(device, plan->options->size);
+    device->size = ROUND_DOWN(plan->options->size, (uint64_t)DEVICE_BLOCK);
+    return ERROR_NONE;
 }
 
 static enum error plan_devices(struct create_plan *plan)
@@ -296,6 +290,21 @@ static enum error plan_devices(struct create_plan *plan)
         TRY(plan_given_device(plan, options->device_paths[i], &plan->devices[i]));
     }
     return check_overwrites(plan);
+}
+
+/* Only all devices together tell how large a segment is. */
+static enum error plan_geometry(struct create_plan *plan)
+{
+    uint64_t sizes[GROUP_DEVICES_MAX];
+    for (size_t i = 0; i < plan->device_count; i++)
+        sizes[i] = plan->devices[i].size;
+    plan->segment_shift = geometry_shift(sizes, (uint32_t)plan->device_count);
+    for (size_t i = 0; i < plan->device_count; i++) {
+        enum error error = geometry_slots(sizes[i], plan->segment_shift, &plan->devices[i].slot_count);
+        if (error != ERROR_NONE)
+            return error_prefix(error, "%s", plan->devices[i].path);
+    }
+    return ERROR_NONE;
 }
 
 /* ---- texts ------------------------------------------------------------------------------------------------------- */
@@ -353,8 +362,9 @@ static enum error plan_json(struct create_plan *plan)
     json_t *name = json_string(basename(copy));
     if (name == NULL)
         name = json_string("");
-    json_t *root = json_pack("{s:o, s:s, s:{s:s, s:o}, s:o}", "pool", name, "conf", plan->conf, "group", "name",
-                             plan->group_name, "uuid", uuid_json(plan->group), "devices", devices_json(plan));
+    json_t *root = json_pack("{s:o, s:s, s:{s:s, s:o, s:I}, s:o}", "pool", name, "conf", plan->conf, "group", "name",
+                             plan->group_name, "uuid", uuid_json(plan->group), "segment_shift",
+                             (json_int_t)plan->segment_shift, "devices", devices_json(plan));
     if (root == NULL)
         return error_explain(ERROR_INVALID, "the names of the devices must be UTF-8");
     plan->json = json_dumps(root, JSON_COMPACT);
@@ -375,6 +385,7 @@ enum error create_plan_make(const struct pool_create_options *options, struct cr
     if (options->encryption)
         TRY(plan_secret(plan));
     TRY(plan_devices(plan));
+    TRY(plan_geometry(plan));
     TRY(plan_conf(plan));
     return plan_json(plan);
 }

@@ -18,7 +18,7 @@ struct planned_device {
     char *conf_path; /* as the conf names it */
     struct uuid id;
     uint64_t size; /* bytes used */
-    uint32_t segment_shift, slot_count;
+    uint32_t slot_count;
     bool create;    /* a sparse file of the pool directory, to be made */
     bool overwrite; /* its contents may be destroyed */
     dev_t place;    /* with `inode`: what file or device it is */
@@ -35,6 +35,7 @@ struct create_plan {
     char *kmip_files[3]; /* absolute paths: CA, certificate, key */
     struct provider_secret secret;
     size_t device_count;
+    uint32_t segment_shift; /* of all devices */
     struct planned_device devices[GROUP_DEVICES_MAX];
     char *conf; /* text of coffer.conf */
     char *json; /* of each superblock */

@@ -394,7 +394,13 @@ static void nonsense_in_the_json_is_damage_or_nothing(void **context)
                                         "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":209715201}]}",
                                         "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":-4096}]}",
                                         "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":8192}]}",
-                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":\"1\",\"size\":209715200}]}"};
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":\"1\",\"size\":209715200}]}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":209715200}],"
+                                        "\"group\":{\"segment_shift\":23}}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":209715200}],"
+                                        "\"group\":{\"segment_shift\":\"22\"}}",
+                                        "{\"devices\":[{\"uuid\":\"%s\",\"index\":1,\"size\":4194304}],"
+                                        "\"group\":{\"segment_shift\":22}}"};
     struct superblock revived;
     struct keyring *keyring;
     char text[UUID_TEXT_SIZE];
