@@ -1,5 +1,7 @@
-/* See geometry.h. Numbers from sizes: no I/O, no locks. */
+/* See geometry.h. Numbers from sizes; only the check of a device's end reads it. No locks. */
 #include "engine/group/geometry.h"
+
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/size.h"
@@ -53,5 +55,38 @@ enum error geometry_slots(uint64_t size, uint32_t shift, uint32_t *slots)
                              DEVICE_SLOTS_MIN, size_format(UINT64_C(1) << shift, segment, sizeof segment));
     }
     *slots = (uint32_t)MIN(between, (uint64_t)SLOTS_MAX);
+    return ERROR_NONE;
+}
+
+uint32_t geometry_slots_used(const struct superblock *superblock, uint32_t shift)
+{
+    return (uint32_t)MIN(slots_between(superblock->device_size, shift), (uint64_t)superblock->slot_count);
+}
+
+/* Who could make such a header could destroy the device as well: it need not be authentic to be left alone. */
+static bool is_header(const struct segment_format *block, const struct superblock *superblock)
+{
+    return memcmp(block->magic, SEGMENT_MAGIC, sizeof block->magic) == 0 &&
+           memcmp(block->device, superblock->device.bytes, sizeof block->device) == 0;
+}
+
+enum error geometry_end_check(struct device *device, const struct superblock *superblock, uint32_t shift)
+{
+    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
+    if (block == NULL)
+        return ERROR_NO_MEMORY;
+    for (uint32_t slot = geometry_slots_used(superblock, shift); slot < superblock->slot_count; slot++) {
+        uint64_t offset = AREA_SIZE + ((uint64_t)slot << shift);
+        if (offset >= superblock->device_size)
+            break; /* nothing can stand there */
+        TRY(device_read(device, offset, block, BLOCK_SIZE));
+        if (is_header(block, superblock))
+            return error_explain(ERROR_UNSUPPORTED,
+                                 "%s: a segment was begun in slot %u, which reaches over the end of the device: an earlier "
+                                 "version made this group of devices too different in size. What was written there may stand "
+                                 "in the place of superblocks, so nothing was changed. Copy the device before you open the pool "
+                                 "with the version that wrote it",
+                                 device->path, slot);
+    }
     return ERROR_NONE;
 }

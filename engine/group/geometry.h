@@ -3,7 +3,9 @@
  * two areas.
  *
  * The version before took segment size and slots of each device from its own size, and the group's from the first device: where
- * that one was much larger than another, slots of the other one lie behind its end.
+ * that one was much larger than another, slots of the other one lie behind its end. Such groups are opened all the same:
+ * those slots are not used. Where one of them was, the group stays closed, since what it holds may stand in the place of the tail
+ * area.
  */
 #ifndef COFFER_ENGINE_GROUP_GEOMETRY_H
 #define COFFER_ENGINE_GROUP_GEOMETRY_H
@@ -19,5 +21,11 @@
 uint32_t geometry_shift(const uint64_t *sizes, uint32_t count);
 /* Slots of a device of `size` bytes; ERROR_INVALID where they would be too few, saying how large it must be. */
 enum error geometry_slots(uint64_t size, uint32_t shift, uint32_t *slots) CHECKED;
+
+/* Of its slots those that do not reach into the tail area, where segments are as large as the group's: all of them, but for what
+ * is said above. */
+uint32_t geometry_slots_used(const struct superblock *superblock, uint32_t shift);
+/* ERROR_UNSUPPORTED where a segment was begun in another one; ERROR_IO. Only reads. */
+enum error geometry_end_check(struct device *device, const struct superblock *superblock, uint32_t shift) CHECKED;
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/message.h"
+#include "engine/group/geometry.h"
 #include "engine/group/merge.h"
 #include "engine/group/replay.h"
 #include "engine/group/summary.h"
@@ -295,10 +296,10 @@ static void *scratch_make(void) { return memory_aligned(SCRATCH_BYTES); }
 static enum error memory_take(struct group *group)
 {
     const struct group_config *config = &group->config;
-    uint32_t slots[GROUP_DEVICES];
+    uint32_t slots[GROUP_DEVICES], shift = group->superblocks[0].segment_shift;
     for (uint32_t d = 0; d < group->device_count; d++)
-        slots[d] = group->superblocks[d].slot_count;
-    TRY(segments_init(&group->segments, group->device_count, slots, group->superblocks[0].segment_shift));
+        slots[d] = geometry_slots_used(&group->superblocks[d], shift);
+    TRY(segments_init(&group->segments, group->device_count, slots, shift));
     struct shares shares = shares_of(config, group->segments.count);
     uint64_t floor = 2ull * CACHE_BLOCKS_MIN * BLOCK_SIZE;
     if (shares.fixed + floor > config->memory)

@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "crypto/arena.h"
+#include "engine/group/geometry.h"
 #include "engine/group/superblock_peer.h"
 #include "engine/pool/key_needs.h"
 #include "engine/pool/keys.h"
@@ -157,6 +158,22 @@ static enum error superblocks_open(struct opening *opening)
                     opening->conf->devices[i].path, opening->copies_bad[i], SUPERBLOCK_COPIES);
     }
     return opening_revive(opening);
+}
+
+/* Slots that an earlier version counted behind the end of a device are of no use; before anything is written to the superblocks
+ * there it is made sure that they never were. */
+static enum error ends_check(const struct opening *opening)
+{
+    uint32_t shift = opening->superblocks[0].segment_shift;
+    for (size_t i = 0; i < opening->count; i++) {
+        const struct superblock *superblock = &opening->superblocks[i];
+        uint32_t behind = superblock->slot_count - geometry_slots_used(superblock, shift);
+        TRY(geometry_end_check(opening->devices[i], superblock, shift));
+        if (behind > 0)
+            message(MESSAGE_NOTICE, "%s: %" PRIu32 " slots that an earlier version counted lie behind its end, and are not used",
+                    opening->devices[i]->path, behind);
+    }
+    return ERROR_NONE;
 }
 
 static enum error peers_verify(struct opening *opening)
@@ -385,6 +402,7 @@ enum error opening_authenticate(struct opening *opening)
     TRY(devices_open(opening));
     TRY(witness_read(opening->pool)); /* under the lock of the devices: nobody else writes it now */
     TRY(superblocks_open(opening));
+    TRY(ends_check(opening));
     TRY(peers_verify(opening));
     TRY(k_pools_take(opening));
     TRY(witness_take(opening));

@@ -101,6 +101,13 @@ static void superblocks_spoil(size_t i, uint32_t first)
     close(descriptor);
 }
 
+static void tail_read(size_t i, uint8_t *tail)
+{
+    int descriptor = open(paths[i], O_RDONLY | O_CLOEXEC);
+    assert_int_equal(pread(descriptor, tail, AREA_SIZE, (off_t)(sizes[i] - AREA_SIZE)), AREA_SIZE);
+    close(descriptor);
+}
+
 /* ---- pools --------------------------------------------------------------------------------------------------------------- */
 
 static void assert_no_segment_reaches_over_an_end(void)
@@ -252,6 +259,33 @@ static void an_old_lost_superblock_comes_back_as_it_was(void **context)
     assert_serves(60);
 }
 
+static void an_old_groups_slots_behind_the_end_of_a_device_are_not_used(void **context)
+{
+    (void)context;
+    create_of_old(600 * GIB, 500 * GIB);
+    assert_serves(80);
+}
+
+/* One was begun in the slot that the tail area lies in, and went on over the superblocks there. */
+static void an_old_groups_segment_behind_the_end_keeps_it_closed_and_is_left_as_it_is(void **context)
+{
+    static uint8_t before[AREA_SIZE], after[AREA_SIZE];
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY};
+    (void)context;
+    create_of_old(600 * GIB, 500 * GIB);
+    assert_fine(pool_try_open());
+    struct segment_header header = {.segment = {.serial = 77, .kind = SEGMENT_TWIN, .log_key = 1}, .device = 1, .slot = 63999};
+    assert_fine(segment_header_write(pool->group, &header));
+    assert_fine(pool_close(pool));
+    superblocks_spoil(1, 2);
+    tail_read(1, before);
+    assert_refused(pool_try_open(), ERROR_UNSUPPORTED, "slot 63999");
+    assert_refused(pool_repair(fixture_directory, &options, NULL), ERROR_UNSUPPORTED, "slot 63999");
+    tail_read(1, after);
+    assert_memory_equal(before, after, sizeof before);
+    pool = NULL;
+}
+
 static int teardown(void **context)
 {
     (void)context;
@@ -271,6 +305,8 @@ int main(void)
         TEST(a_lost_superblock_comes_back_with_the_groups_segment_size),
         TEST(an_old_group_that_begins_with_its_small_device_goes_on_as_it_was),
         TEST(an_old_lost_superblock_comes_back_as_it_was),
+        TEST(an_old_groups_slots_behind_the_end_of_a_device_are_not_used),
+        TEST(an_old_groups_segment_behind_the_end_keeps_it_closed_and_is_left_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
