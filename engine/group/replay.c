@@ -88,7 +88,6 @@ static enum error step(struct replay *replay)
     replay->durable_seen = MAX(replay->durable_seen, le64_get(append.durable));
     memcpy(replay->tag, append.tag, sizeof replay->tag);
     replay->place = place_decode(&append.next);
-    replay->appends++;
     return ERROR_NONE;
 }
 
@@ -135,7 +134,7 @@ enum error replay_run(struct group *group, const struct checkpoint *checkpoint, 
     free(replay.record);
     if (error)
         return error;
-    *end = (struct replay_end){.last_sequence = replay.last_sequence, .bytes = bytes, .appends = replay.appends};
+    *end = (struct replay_end){.last_sequence = replay.last_sequence};
     memcpy(end->tag, replay.tag, sizeof end->tag);
     group->replay_bytes = bytes;
     group->replay_nanoseconds = clock_monotonic() - begin;

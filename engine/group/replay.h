@@ -10,7 +10,6 @@
 struct replay_end {
     uint8_t tag[16];        /* of the last append that counts, or the one stated with the start */
     uint64_t last_sequence; /* of the last frame replayed, or the checkpoint's */
-    uint64_t bytes, appends;
 };
 
 /* So much of the first table is filled before the other: for tests, whose journals would fit into one. */

@@ -1,5 +1,6 @@
 /*
- * Entering what the records of an append say, in order, into the recent tables: first one, then the other.
+ * Entering what the records of an append say, in order, into the recent tables: first one, then the other; and counting its
+ * bytes as journal that belongs to them.
  *
  * A crash is harmless: the next open enters the same.
  */
@@ -35,6 +36,8 @@ static void table_ready(struct replay *replay)
     view->frozen = view->active;
     view->active = group->tables[1];
     group->table_ready = false;
+    group->frozen_bytes = group->journal.bytes;
+    group->journal.bytes = 0;
 }
 
 enum error replay_room_check(const struct replay *replay)
@@ -141,6 +144,14 @@ static enum error frame_apply(struct replay *replay, uint64_t serial, struct byt
     }
 }
 
+/* What the checkpoint has not counted is used until a merge counts it, as when it was written. An append whose frames stand in both
+ * tables belongs to the second. */
+static void append_count(struct replay *replay, const struct append_format *append)
+{
+    if (le64_get(append->last_sequence) > replay->checkpoint->sequence)
+        replay->group->journal.bytes += (uint64_t)le32_get(append->blocks) * BLOCK_SIZE;
+}
+
 enum error replay_append_apply(struct replay *replay, const struct append_format *append)
 {
     const uint8_t *begin = (const uint8_t *)append + le32_get(append->records_offset);
@@ -158,5 +169,6 @@ enum error replay_append_apply(struct replay *replay, const struct append_format
     if (error != ERROR_NOT_FOUND)
         return error_explain(ERROR_CORRUPT, "group %s: an authentic append of segment %llu has a malformed frame",
                              group_name(replay->group), (unsigned long long)serial);
+    append_count(replay, append);
     return ERROR_NONE;
 }

@@ -22,7 +22,6 @@ struct replay {
     uint8_t tag[16];       /* of the last one */
     uint64_t last_sequence, durable_seen;
     unsigned joints_met;   /* of the record's, those before the one that was followed last, and that one */
-    uint64_t appends;
     uint32_t passed;       /* of the slots before this one those that are free and cannot be read were passed over (repair) */
     uint64_t overflow; /* bytes of records that found both tables full: only counted, the group does not open */
     struct index_entry {

@@ -47,6 +47,42 @@ static void a_full_pool_has_nothing_safe_to_write(void **context)
     assert_true(writable() < 2 * MIB);
 }
 
+static uint64_t used(void)
+{
+    struct pool_status status;
+    assert_fine(pool_status(pool, &status));
+    return status.used_bytes;
+}
+
+static void flush(const char *name)
+{
+    struct volume *volume;
+    struct request request = {.type = REQUEST_FLUSH};
+    assert_fine(volume_open(pool, name, false, &volume));
+    volume_execute(volume, &request, 1, fixture_answer, NULL);
+    volume_close(volume);
+    assert_fine(request.error);
+}
+
+/* It is in the journal, and no merge has counted it: neither before the crash nor behind it is it free. */
+static void what_was_flushed_before_a_crash_is_used_after_it(void **context)
+{
+    uint64_t block = 0;
+    (void)context;
+    make("filler", 64 * GIB);
+    fill_some("filler", &block, 1, 32 * MIB / COFFER_BLOCK);
+    publish();
+    fill_some("filler", &block, 1, 12 * MIB / COFFER_BLOCK);
+    flush("filler");
+    uint64_t before = used();
+    for (unsigned crash = 0; crash < 3; crash++) {
+        pool_reopen(true);
+        assert_in_range(used(), before, before + MIB);
+    }
+    publish();
+    assert_in_range(used(), before - MIB, before);
+}
+
 #define POOL_TEST(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
 
 int main(void)
@@ -54,6 +90,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         POOL_TEST(what_is_safe_to_write_in_one_go_fits),
         POOL_TEST(what_is_safe_to_write_in_scattered_blocks_fits),
+        POOL_TEST(what_was_flushed_before_a_crash_is_used_after_it),
         POOL_TEST(a_full_pool_has_nothing_safe_to_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
