@@ -77,6 +77,7 @@ void reservation_set(struct group *group, struct reservation *reservation, uint6
     bool known = figures->component == atomic_load(reservation->component);
     reservation->mapped = known ? figures->mapped : 0;
     reservation->stored = known ? figures->stored : 0;
+    reservation->anew = figures->checkpoint == 0;
     reservation->written = recent_points_count(group->view->active); /* some may be its own */
     reservation->written_frozen = group->view->frozen ? recent_points_count(group->view->frozen) : 0;
     reservation->trimmed = reservation->trimmed_frozen = true; /* likewise */
@@ -138,8 +139,10 @@ void reservations_trim(struct group *group, uint64_t component)
 void reservations_move(struct group *group, const _Atomic uint64_t *component)
 {
     for (struct reservation *one = group->reservations.first; one; one = one->next)
-        if (one->component == component)
+        if (one->component == component) {
             one->mapped = one->stored = 0;
+            one->anew = false;
+        }
     held_sum(group);
 }
 
@@ -229,7 +232,7 @@ void reservations_publish(struct group *group, const struct reservation_figures 
     for (struct reservation *one = group->reservations.first; one; one = one->next) {
         struct reservation_figures wanted = {.component = atomic_load(one->component)};
         const struct reservation_figures *found =
-            count ? bsearch(&wanted, figures, count, sizeof *figures, component_order) : NULL;
+            count && !one->anew ? bsearch(&wanted, figures, count, sizeof *figures, component_order) : NULL;
         one->mapped = found ? found->mapped : 0;
         one->stored = found ? found->stored : 0;
         one->written_frozen = 0;

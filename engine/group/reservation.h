@@ -30,6 +30,7 @@ struct reservation {
     uint64_t mapped, stored;           /* blocks and bytes of the component that count, as of the last publish */
     uint64_t written, written_frozen;  /* blocks committed since, overwritten ones included: of each table */
     bool trimmed, trimmed_frozen;      /* blocks of it were unmapped since: `mapped` may be too many; of each table */
+    bool anew;                         /* what the component stores counts no more, until the object goes on as another one */
 };
 
 struct reservations {
@@ -40,7 +41,7 @@ struct reservations {
 /* What the trees say of a component; 0 and 0 where they do not know it. */
 struct reservation_figures {
     uint64_t component, mapped, stored;
-    uint64_t checkpoint; /* number of that whose trees said so; 0: they were not asked */
+    uint64_t checkpoint; /* number of that whose trees said so; 0: they were not asked, since none of it counts any more */
 };
 
 /* What so many blocks of an object can take at most, tables and map included, wherever they lie. */

@@ -1,4 +1,5 @@
 /* Reservations: promises that do not fit are refused; those that were given hold in a full pool, and come back. */
+#include "engine/pool/operation.h"
 #include "tests/unit/fill_fixture.h"
 
 #define KEPT (40 * MIB)
@@ -16,6 +17,23 @@ struct reservation_figures __wrap_reservation_look(struct group *group, uint64_t
     if (told)
         told();
     return figures;
+}
+
+/* Called once, when a snapshot holds what it needs and is not committed yet; NULL. */
+static void (*renewed)(void);
+enum error __real_operation_move(struct operation *operation, struct object *object, const struct object_document *moved,
+                                 uint64_t base);
+enum error __wrap_operation_move(struct operation *operation, struct object *object, const struct object_document *moved,
+                                 uint64_t base);
+
+enum error __wrap_operation_move(struct operation *operation, struct object *object, const struct object_document *moved,
+                                 uint64_t base)
+{
+    void (*told)(void) = renewed;
+    renewed = NULL;
+    if (told)
+        told();
+    return __real_operation_move(operation, object, moved, base);
 }
 
 static uint64_t reserved(void)
@@ -338,6 +356,55 @@ static void what_is_stored_counts_that_was_published_while_it_was_asked(void **c
     assert_true(held < KEPT / 10);
 }
 
+static uint64_t held_at_move;
+
+static void publish_and_look(void)
+{
+    publish();
+    mutex_lock(&pool->group->lock);
+    held_at_move = reservations_held(pool->group, NULL);
+    mutex_unlock(&pool->group->lock);
+}
+
+/* Else others could take what the snapshot is about to need. */
+static void what_a_snapshot_holds_is_not_let_go_of_by_a_publish_before_its_commit(void **context)
+{
+    const char *const names[] = {"kept"};
+    (void)context;
+    make_kept(KEPT);
+    write_all("kept", KEPT, 1);
+    publish();
+    write_block("kept", 0, 3);
+    renewed = publish_and_look;
+    assert_fine(object_snapshot(pool, names, 1, "s", false, 0));
+    assert_null(renewed);
+    assert_true(held_at_move >= KEPT);
+    assert_true(reserved() >= KEPT);
+    fill_others();
+    write_all("kept", KEPT, 2);
+    publish();
+    publish();
+    assert_true(reserved() < KEPT / 4);
+}
+
+/* One that fails behind the renewal: what is stored counts again, also in the publishes that follow. */
+static void what_a_failed_snapshot_held_is_let_go_of(void **context)
+{
+    const char *const both[] = {"kept", "other"};
+    (void)context;
+    make_kept(KEPT);
+    write_all("kept", KEPT, 1);
+    make("other", GIB);
+    assert_fine(object_snapshot(pool, &both[1], 1, "s", false, 0));
+    publish();
+    uint64_t before = reserved();
+    write_block("kept", 0, 3);
+    renewed = publish_and_look;
+    assert_refused(object_snapshot(pool, both, 2, "s", false, 0), ERROR_EXISTS, "'s' already");
+    publish();
+    assert_in_range(reserved(), before / 2, before + MIB);
+}
+
 /* ---- what comes back ------------------------------------------------------------------------------------------------- */
 
 static void what_was_reserved_comes_back(void **context)
@@ -448,6 +515,8 @@ int main(void)
         POOL_TEST(what_was_cut_off_does_not_count_against_the_promise),
         POOL_TEST(others_overwrite_in_a_pool_that_is_full_of_promises),
         POOL_TEST(what_is_stored_counts_that_was_published_while_it_was_asked),
+        POOL_TEST(what_a_snapshot_holds_is_not_let_go_of_by_a_publish_before_its_commit),
+        POOL_TEST(what_a_failed_snapshot_held_is_let_go_of),
         POOL_TEST(what_was_reserved_comes_back),
         POOL_TEST(what_is_reserved_as_a_whole_grows_with_the_object),
         POOL_TEST(a_trim_makes_room_to_write_again),
