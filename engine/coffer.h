@@ -113,6 +113,8 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
 /* Flushes, publishes a checkpoint and writes the witness; every volume must be closed before. The pool is gone in any case;
  * ERROR_FENCED, ERROR_IO: what no flush covered may be lost. */
 enum error pool_close(struct pool *pool) CHECKED;
+/* Before that: who looks at whole disks, by object_usage() or volume_changes(), is soon answered with ERROR_CLOSED. */
+void pool_looks_end(struct pool *pool);
 /* Offline: writes superblocks anew of which copies are damaged, also all copies of a device, where another device holds
  * its keys and its checkpoint records prove it to be the right one (all or nothing is authenticated before); then nodes
  * and pages of which one copy is damaged, and lost pages of the chunk table. A damaged journal ends where it is. What was
@@ -388,8 +390,7 @@ enum error object_set_hosts(struct pool *pool, const char *name, const char *hos
  * much of it can be written whatever others write, what it stores included. ERROR_NO_SPACE says how much fits. */
 #define OBJECT_RESERVE_FULL UINT64_MAX
 enum error object_reserve(struct pool *pool, const char *name, uint64_t bytes) CHECKED;
-/* `name` may be a name or a UUID in text; trashed objects are found by UUID, or by name where no living one has it.
- * ERROR_NOT_FOUND. */
+/* `name` may be a name or a UUID in text; trashed ones by UUID, or by name where no living one has it. ERROR_NOT_FOUND. */
 enum error object_find(struct pool *pool, const char *name, struct object_info *info) CHECKED;
 /* One in the trash that can come back: by UUID, or by a name, whether or not a living object has it too, as long as only
  * one in the trash has it. Where several do, ERROR_INVALID and a sentence that lists them; so does what acts upon one. */
@@ -419,8 +420,7 @@ struct snapshot_info {
     struct uuid uuid, object_uuid;
     struct uuid identity;             /* its UUID where it was made: what it was imported as, else `uuid` */
     char name[VERSION_NAME_MAX + 1];  /* NAME@SNAPSHOT */
-    char object[OBJECT_NAME_MAX + 1];
-    char snapshot[OBJECT_NAME_MAX + 1];
+    char object[OBJECT_NAME_MAX + 1], snapshot[OBJECT_NAME_MAX + 1];
     uint64_t size;
     uint64_t created;      /* seconds since 1970 */
     bool hold;             /* it cannot be deleted, until that is taken back */
@@ -451,7 +451,6 @@ enum error snapshot_find(struct pool *pool, const char *name, struct snapshot_in
 enum error snapshot_delete(struct pool *pool, const char *name) CHECKED;
 #define SNAPSHOT_LOCK_MAX (UINT64_C(100) * 366 * 86400) /* seconds, from now on */
 enum snapshot_hold { SNAPSHOT_HOLD_KEEP, SNAPSHOT_HOLD_SET, SNAPSHOT_HOLD_CLEAR };
-
 /* Sets or takes back the hold, and locks until then: a lock cannot be shortened or taken back (`locked_until` 0: as it
  * is). Also of an object in the trash, which is not freed as long as one of its snapshots is kept. ERROR_INVALID: a lock
  * that is past, or longer than SNAPSHOT_LOCK_MAX; ERROR_ACCESS: one that would become shorter. */
@@ -503,6 +502,8 @@ enum error import_finish(struct pool *pool, const struct import_request *request
 /* An object or snapshot. ERROR_NOT_FOUND: there is none, or it is in the trash; ERROR_READ_ONLY: a snapshot, or a pool that
  * is only read, was to be written. */
 enum error volume_open(struct pool *pool, const char *name, bool read_only, struct volume **volume) CHECKED;
+/* The same, to read: pool_lock() waits for its close, which is due as soon as what is asked of it ends with ERROR_LOCKED. */
+enum error volume_look(struct pool *pool, const char *name, struct volume **volume) CHECKED;
 /* The last close of an object flushes it. */
 void volume_close(struct volume *volume);
 uint64_t volume_size(const struct volume *volume); /* grows when the object grows */
@@ -549,11 +550,10 @@ enum error volume_extents(struct volume *volume, uint64_t offset, uint64_t lengt
                           size_t capacity, size_t *count) CHECKED;
 
 /* What is not the same in an object or snapshot as it was in a snapshot, `base`, of the same pool: runs of the same kind from
- * `offset` on, at most `length` bytes and `capacity` extents, at least one; offset and length are rounded out to blocks.
- * What is told as unchanged has the same bytes in both; where `base` ends it is taken for zeros. Costs what changed in a
- * family of versions, and what both hold where they have nothing to do with each other. Ends early where more than
- * CHANGES_LEAVES_MAX MiB had to be looked at block by block. ERROR_INVALID: `base` is no snapshot; else as
- * volume_extents(). */
+ * `offset` on, at most `length` bytes and `capacity` extents, at least one; offset and length are rounded out to blocks. What
+ * is told as unchanged has the same bytes in both; where `base` ends it is taken for zeros. Costs what changed in a family of
+ * versions, and what both hold where they have nothing to do with each other. Ends early where more than CHANGES_LEAVES_MAX
+ * MiB had to be looked at block by block. ERROR_INVALID: `base` is no snapshot; else as volume_extents(). */
 #define CHANGES_LEAVES_MAX 64
 enum change_kind { CHANGE_NONE, CHANGE_DATA, CHANGE_ZERO /* it is a hole now */ };
 struct change_extent { uint64_t length; enum change_kind kind; };

@@ -297,6 +297,8 @@ static enum error stop(struct daemon *daemon)
     kms_cycle_leave();
     if (daemon->nbd)
         nbd_stop(daemon->nbd);
+    if (daemon->pool)
+        pool_looks_end(daemon->pool);
     kmip_links_abandon();
     control_stop(daemon->control);
     key_wait_stop(daemon->key_wait);

@@ -3,8 +3,8 @@
  * that were answered, since a name may come to be another's between two pages.
  *
  * A page is bounded in extents, and in the time after which no further step is begun, so no connection keeps a thread for
- * long and no answer grows with the disk. Both versions are open meanwhile and cannot be deleted. No locks of its own;
- * nothing is changed.
+ * long and no answer grows with the disk. Both versions are open meanwhile and cannot be deleted, but the pool can be locked.
+ * No locks of its own; nothing is changed.
  */
 #include "base/clock.h"
 #include "base/memory.h"
@@ -72,9 +72,9 @@ static enum error page_answer(struct page *page, json_t **result)
 
 static enum error volumes_open(struct methods *methods, json_t *parameters, struct page *page)
 {
-    TRY(volume_open(methods->pool, json_string_value(json_object_get(parameters, "base")), true, &page->base));
+    TRY(volume_look(methods->pool, json_string_value(json_object_get(parameters, "base")), &page->base));
     enum error error =
-        volume_open(methods->pool, json_string_value(json_object_get(parameters, "name")), true, &page->volume);
+        volume_look(methods->pool, json_string_value(json_object_get(parameters, "name")), &page->volume);
     if (error != ERROR_NONE)
         volume_close(page->base);
     return error;

@@ -160,8 +160,8 @@ static enum error loss_measure_since(struct methods *methods, const char *object
     struct volume *volume, *base;
     char uuid[UUID_TEXT_SIZE];
     uuid_format(newest->uuid, uuid);
-    TRY(volume_open(methods->pool, object, true, &volume));
-    enum error error = volume_open(methods->pool, uuid, true, &base);
+    TRY(volume_look(methods->pool, object, &volume));
+    enum error error = volume_look(methods->pool, uuid, &base);
     if (error == ERROR_NONE) {
         error = loss_sum(volume, base, loss);
         volume_close(base);

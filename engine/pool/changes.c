@@ -108,7 +108,7 @@ enum error volume_changes(struct volume *volume, struct volume *base, uint64_t o
 {
     uint64_t size = atomic_load(&volume->object->size);
     ASSERT(volume->pool == base->pool);
-    TRY(pool_check_usable(volume->pool));
+    TRY(pool_check_look(volume->pool));
     if (!object_is_snapshot(base->object))
         return error_explain(ERROR_INVALID, "'%s' is no snapshot: changes are told since one", base->object->name);
     if (capacity == 0 || length == 0 || offset > size || length > size - offset)

@@ -30,9 +30,9 @@ static enum error open_both(struct pool *pool, const struct comparison *comparis
 {
     char name[UUID_TEXT_SIZE];
     uuid_format(comparison->base_uuid, name);
-    TRY(volume_open(pool, name, true, &volumes[1]));
+    TRY(volume_look(pool, name, &volumes[1]));
     uuid_format(comparison->object_uuid, name);
-    enum error error = volume_open(pool, name, true, &volumes[0]);
+    enum error error = volume_look(pool, name, &volumes[0]);
     if (error != ERROR_NONE)
         volume_close(volumes[1]);
     return error;

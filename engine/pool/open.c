@@ -40,6 +40,14 @@ enum error pool_check_usable(struct pool *pool)
     return group_is_fenced(pool->group) ? ERROR_FENCED : ERROR_NONE;
 }
 
+enum error pool_check_look(struct pool *pool)
+{
+    TRY(pool_check_usable(pool));
+    if (!atomic_load(&pool->looks_ended))
+        return ERROR_NONE;
+    return error_explain(ERROR_CLOSED, "pool %s is being closed", pool->directory);
+}
+
 static uint64_t pool_memory(const struct pool *pool)
 {
     return pool->options.memory ? pool->options.memory : pool->conf->memory;
@@ -600,6 +608,8 @@ enum error pool_lock(struct pool *pool)
     change_end(pool, true);
     return error ? error_explain(error, "the pool is locked, but %s", error_sentence(error)) : ERROR_NONE;
 }
+
+void pool_looks_end(struct pool *pool) { atomic_store(&pool->looks_ended, true); }
 
 enum error pool_close(struct pool *pool)
 {

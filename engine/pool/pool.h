@@ -58,6 +58,7 @@ struct object {
 struct volume {
     struct pool *pool;
     struct object *object;
+    unsigned *count; /* of the pool, in which it is: volume_count, or group_users of who only looks; under pool->lock */
     bool read_only;
 };
 
@@ -99,6 +100,7 @@ struct pool {
     bool no_index;
     _Atomic int kek_state;         /* enum kek_state: of the key that opened it last */
     _Atomic int locked;            /* no key: only status, unlock and close work */
+    _Atomic bool looks_ended;      /* the pool is about to be closed: pool_looks_end() */
     bool awaits_key;  /* opened locked, for want of a key that opens it, which may come; under pool->lock */
     char *why_locked; /* the sentence on that key; NULL: locked by a person, or not; under pool->lock */
     bool changing;                 /* an unlock, a lock or a rekey is at work; under pool->lock */
@@ -331,6 +333,8 @@ uint64_t pool_memory_lent(const struct pool *pool);
 enum error pool_check_unlocked(struct pool *pool) CHECKED;
 /* ERROR_NONE where the pool is open with its key and in service: ERROR_LOCKED, ERROR_FENCED. */
 enum error pool_check_usable(struct pool *pool) CHECKED;
+/* The same, for who only looks: ERROR_CLOSED, too. */
+enum error pool_check_look(struct pool *pool) CHECKED;
 /* Between them the group is used without pool->lock, and stays open. */
 void pool_group_use(struct pool *pool) RELEASE(pool->lock);
 void pool_group_leave(struct pool *pool) ACQUIRE(pool->lock);

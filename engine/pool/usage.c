@@ -4,7 +4,7 @@
  * once for each stretch of them.
  *
  * Of an object that is written meanwhile the figures are of no single moment (map_walk.h); `taken` is when the walk
- * began.
+ * began. It may take hours, and who only looks must keep nobody from locking or closing the pool: then it ends.
  *
  * Locks: pool->lock to find the object, and its component (map_walk.h). Nothing is changed, so a crash is harmless.
  */
@@ -58,7 +58,6 @@ static void leaf_count_in(struct map_walk *map, const struct map_leaf *leaf)
  * and lost to nobody. */
 static enum error unreadable(const struct usage_walk *walk, const struct walk_node *node)
 {
-    TRY(pool_check_usable(walk->pool));
     for (size_t i = 0; i < COUNT_OF(node->errors); i++) /* a device is out of service a moment before its group */
         if (node->errors[i] == ERROR_FENCED)
             return ERROR_FENCED;
@@ -72,6 +71,7 @@ static enum error node_count_in(struct map_walk *map, const struct walk_node *no
 {
     struct usage_walk *walk = map->context;
     uint64_t bytes = (uint64_t)entry_length(node->pointer.first) * GRAIN_SIZE;
+    TRY(pool_check_look(walk->pool));
     if (!node->bytes)
         return unreadable(walk, node);
     if (walk->first_pass && !again)
@@ -88,7 +88,7 @@ static enum error map_count_in(struct usage_walk *walk)
     while (error == ERROR_AGAIN) {
         error = map_walk_slice(&walk->map);
         if (!error || error == ERROR_AGAIN)
-            TRY(pool_check_usable(walk->pool));
+            TRY(pool_check_look(walk->pool));
     }
     return error;
 }
@@ -114,20 +114,26 @@ static enum error usage_take(struct usage_walk *walk)
     return ERROR_NONE;
 }
 
-/* The group stays open meanwhile: the pool counts a volume. */
+/* The group stays open meanwhile. Who locks the pool waits for a node at most, not for the walk. */
 static enum error object_hold(struct pool *pool, const char *name, struct uuid *uuid)
 {
     mutex_lock(&pool->lock);
-    enum error error = pool_check_usable(pool);
+    enum error error = pool_check_look(pool);
     const struct object *object = error ? NULL : catalog_find(pool, name);
     if (object) {
         *uuid = object->uuid;
-        pool->volume_count++;
+        pool_group_use(pool);
+        return ERROR_NONE;
     }
     mutex_unlock(&pool->lock);
-    if (!error && !object)
-        return error_explain(ERROR_NOT_FOUND, "there is no object of that name");
-    return error;
+    return error ? error : error_explain(ERROR_NOT_FOUND, "there is no object of that name");
+}
+
+static void object_let_go(struct pool *pool)
+{
+    pool_thread_end(); /* from here on the pool can be locked, and then no thread may have keys or contents of disks */
+    pool_group_leave(pool);
+    mutex_unlock(&pool->lock);
 }
 
 enum error object_usage(struct pool *pool, const char *name, struct object_usage *usage)
@@ -148,9 +154,7 @@ enum error object_usage(struct pool *pool, const char *name, struct object_usage
     walk.usage.taken = clock_realtime() / CLOCK_SECOND;
     walk.bits = memory_map(WINDOW_CIDS / 8);
     enum error error = walk.bits ? usage_take(&walk) : ERROR_NO_MEMORY;
-    mutex_lock(&pool->lock);
-    pool->volume_count--;
-    mutex_unlock(&pool->lock);
+    object_let_go(pool);
     if (walk.bits)
         memory_unmap(walk.bits, WINDOW_CIDS / 8);
     map_walk_forget(&walk.map);

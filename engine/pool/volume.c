@@ -1,6 +1,7 @@
 /*
  * Opening and closing volumes. While an object is open it can be neither deleted nor made smaller, and the pool neither
- * closed nor locked, so the data path may use both without a lock.
+ * closed nor locked, so the data path may use both without a lock. Of who only looks the second is waited for instead:
+ * whoever may look could else keep the pool from being locked, by one look after the other.
  *
  * The last close of an object makes what was answered durable, as pulling a disk's cable would not; before that a crash
  * may lose what no flush covered. Locks: pool->lock; not held while the flush runs.
@@ -26,7 +27,8 @@ static enum error check_openable(struct pool *pool, const char *name, bool read_
     return ERROR_NONE;
 }
 
-enum error volume_open(struct pool *pool, const char *name, bool read_only, struct volume **out)
+/* `*count` of the pool's counts is the one that it is in. */
+static enum error open_in(struct pool *pool, unsigned *count, const char *name, bool read_only, struct volume **out)
 {
     struct volume *volume = memory_zeroed(1, sizeof *volume);
     if (volume == NULL)
@@ -36,7 +38,7 @@ enum error volume_open(struct pool *pool, const char *name, bool read_only, stru
     if (error == ERROR_NONE) {
         volume->object->open_count++;
         volume->object->revision += !read_only;
-        pool->volume_count++;
+        (*count)++;
     }
     mutex_unlock(&pool->lock);
     if (error != ERROR_NONE) {
@@ -44,9 +46,20 @@ enum error volume_open(struct pool *pool, const char *name, bool read_only, stru
         return error;
     }
     volume->pool = pool;
+    volume->count = count;
     volume->read_only = read_only;
     *out = volume;
     return ERROR_NONE;
+}
+
+enum error volume_open(struct pool *pool, const char *name, bool read_only, struct volume **out)
+{
+    return open_in(pool, &pool->volume_count, name, read_only, out);
+}
+
+enum error volume_look(struct pool *pool, const char *name, struct volume **out)
+{
+    return open_in(pool, &pool->group_users, name, true, out);
 }
 
 static void flush(struct pool *pool, const char *name)
@@ -61,7 +74,7 @@ void volume_close(struct volume *volume)
     struct pool *pool = volume->pool;
     char name[VERSION_NAME_MAX + 1];
     mutex_lock(&pool->lock);
-    ASSERT(volume->object->open_count > 0 && pool->volume_count > 0);
+    ASSERT(volume->object->open_count > 0 && *volume->count > 0);
     bool last = --volume->object->open_count == 0 && !object_is_snapshot(volume->object);
     object_text(volume->object, name);
     mutex_unlock(&pool->lock);
@@ -70,7 +83,8 @@ void volume_close(struct volume *volume)
     /* From here on the pool can be locked, and then no thread may have keys or contents of disks. */
     pool_thread_end();
     mutex_lock(&pool->lock);
-    pool->volume_count--;
+    (*volume->count)--;
+    condition_broadcast(&pool->group_left);
     mutex_unlock(&pool->lock);
     free(volume);
 }

@@ -314,6 +314,62 @@ static void any_versions_differ_as_their_blocks_do(void **context)
         compare((unsigned)below(versions + 1), (unsigned)below(versions));
 }
 
+/* ---- who only looks ------------------------------------------------------------------------------------------- */
+
+#define ROUNDS 1000 /* of 10 ms, for what must come */
+
+static struct thread locker;
+static enum error lock_error;
+static _Atomic bool lock_ended;
+
+static void lock_run(void *unused)
+{
+    (void)unused;
+    lock_error = pool_lock(pool);
+    atomic_store(&lock_ended, true);
+}
+
+/* Locking ends when both are closed. */
+static void lock_begin(void)
+{
+    atomic_store(&lock_ended, false);
+    assert_fine(thread_start(&locker, "locker", lock_run, NULL));
+    for (unsigned i = 0; i < ROUNDS && !atomic_load(&pool->locked) && !atomic_load(&lock_ended); i++)
+        clock_sleep(10 * CLOCK_MILLISECOND);
+}
+
+static void who_compares_keeps_nobody_from_locking_the_pool(void **context)
+{
+    struct volume *now, *before, *late;
+    size_t count;
+    (void)context;
+    make("disk", GIB);
+    snapshot("disk", "s1");
+    assert_fine(volume_look(pool, "disk", &now));
+    assert_fine(volume_look(pool, "disk@s1", &before));
+    lock_begin();
+    enum error error = volume_changes(now, before, 0, GIB, extents, COUNT_OF(extents), &count);
+    enum error too_late = volume_look(pool, "disk", &late);
+    bool waited = !atomic_load(&lock_ended);
+    volume_close(before);
+    volume_close(now);
+    thread_join(&locker);
+    assert_fine(lock_error);
+    assert_true(waited);
+    assert_string_equal(error_name(error), "LOCKED");
+    assert_string_equal(error_name(too_late), "LOCKED");
+}
+
+static void who_compares_ends_before_the_pool_is_closed(void **context)
+{
+    size_t count;
+    (void)context;
+    make("disk", GIB);
+    snapshot("disk", "s1");
+    pool_looks_end(pool);
+    assert_refused(try_ask("disk", "disk@s1", 0, GIB, &count), ERROR_CLOSED, "is being closed");
+}
+
 #define POOL_TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
 int main(void)
@@ -329,6 +385,8 @@ int main(void)
         POOL_TEST(a_map_that_grew_higher_is_compared_with_what_it_was),
         POOL_TEST(objects_without_relation_differ_where_they_hold_anything),
         POOL_TEST(a_range_is_told_in_pieces),
+        POOL_TEST(who_compares_keeps_nobody_from_locking_the_pool),
+        POOL_TEST(who_compares_ends_before_the_pool_is_closed),
         POOL_TEST(any_versions_differ_as_their_blocks_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * The usage of an object is what its map and the recent tables say together: the same before and after a publish, each
  * distinct chunk once, whatever the order in which it came.
  */
+#include "engine/pool/map_walk.h"
 #include "tests/unit/pool_fixture.h"
 
 static void conf_add(const char *setting)
@@ -148,6 +149,83 @@ static void usage_of_an_object_that_grows_meanwhile_ends(void **context)
     thread_join(&writer.thread);
 }
 
+/* ---- a usage that is on its way ------------------------------------------------------------------------------ */
+
+#define ROUNDS 1000 /* of 10 ms, for what must come */
+
+static _Atomic bool holding; /* the next slice of a walk waits while it is set */
+static _Atomic bool held;    /* it does */
+static _Atomic bool locked;  /* pool_lock() has ended */
+static struct thread asker, locker;
+static enum error asked, lock_error;
+static char asked_sentence[256];
+
+enum error __real_map_walk_slice(struct map_walk *walk);
+enum error __wrap_map_walk_slice(struct map_walk *walk);
+enum error __wrap_map_walk_slice(struct map_walk *walk)
+{
+    atomic_store(&held, atomic_load(&holding));
+    while (atomic_load(&holding))
+        clock_sleep(CLOCK_MILLISECOND);
+    return __real_map_walk_slice(walk);
+}
+
+static void ask_run(void *unused)
+{
+    struct object_usage usage;
+    (void)unused;
+    asked = object_usage(pool, "one", &usage);
+    snprintf(asked_sentence, sizeof asked_sentence, "%s", error_sentence(asked));
+}
+
+static void lock_run(void *unused)
+{
+    (void)unused;
+    lock_error = pool_lock(pool);
+    atomic_store(&locked, true);
+}
+
+/* A usage that waits in its first slice. */
+static void usage_begin(void)
+{
+    fill();
+    atomic_store(&holding, true);
+    atomic_store(&held, false);
+    assert_fine(thread_start(&asker, "asker", ask_run, NULL));
+    for (unsigned i = 0; i < ROUNDS && !atomic_load(&held); i++)
+        clock_sleep(10 * CLOCK_MILLISECOND);
+}
+
+static void usage_end(void)
+{
+    atomic_store(&holding, false);
+    thread_join(&asker);
+}
+
+static void a_usage_that_is_counted_keeps_nobody_from_locking_the_pool(void **context)
+{
+    (void)context;
+    usage_begin();
+    atomic_store(&locked, false);
+    assert_fine(thread_start(&locker, "locker", lock_run, NULL));
+    for (unsigned i = 0; i < ROUNDS && !atomic_load(&pool->locked) && !atomic_load(&locked); i++)
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    usage_end();
+    thread_join(&locker);
+    assert_fine(lock_error);
+    assert_string_equal(error_name(asked), "LOCKED");
+}
+
+static void a_usage_ends_before_the_pool_is_closed(void **context)
+{
+    (void)context;
+    usage_begin();
+    pool_looks_end(pool);
+    usage_end();
+    assert_string_equal(error_name(asked), "CLOSED");
+    assert_non_null(strstr(asked_sentence, "is being closed"));
+}
+
 /* A moment later its group is as well; until then what it does not read is damaged for nobody. */
 static void usage_from_a_device_out_of_service_is_not_told_as_damage(void **context)
 {
@@ -173,6 +251,8 @@ int main(void)
         TEST(usage_is_the_same_before_and_after_a_publish),
         TEST(usage_of_random_data_is_all_random),
         TEST(usage_of_an_object_that_grows_meanwhile_ends),
+        TEST(a_usage_that_is_counted_keeps_nobody_from_locking_the_pool),
+        TEST(a_usage_ends_before_the_pool_is_closed),
         TEST(usage_from_a_device_out_of_service_is_not_told_as_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
