@@ -90,14 +90,21 @@ static void tell_of(enum error error)
     atomic_store(&told, (int)error);
 }
 
+/* What cannot be recorded keeps nobody from what was. */
+static enum error note_or_load(const struct pool_conf *conf, const struct pool_key_list *list, struct key_ages *ages)
+{
+    enum error error = note(conf, list, ages);
+    tell_of(error);
+    return error == ERROR_NONE ? ERROR_NONE : key_ages_load(conf->directory, ages);
+}
+
 /* *conf and *list are the caller's where it says ERROR_NONE. */
 static enum error take(struct pool *pool, struct pool_conf **conf, struct pool_key_list *list, struct key_ages *ages)
 {
     TRY(pool_conf_read(pool_directory(pool), conf));
     enum error error = (*conf)->provider == NULL ? ERROR_NOT_FOUND : pool_key_list(pool, list);
     if (error == ERROR_NONE) {
-        error = note(*conf, list, ages);
-        tell_of(error);
+        error = note_or_load(*conf, list, ages);
         if (error == ERROR_NONE)
             return ERROR_NONE;
         free(list->keys);

@@ -1,6 +1,7 @@
 /*
- * The ages of a pool's keys: lines of text, replaced as a whole under the lock of the key dates. A crash leaves the old file or
- * the new one; a lost or damaged file is made anew with what is known otherwise, and makes a key look older, not younger.
+ * The ages of a pool's keys: lines of text, replaced as a whole under the lock of the pool directory. A crash leaves the old
+ * file or the new one; a lost or damaged file is made anew with what is known otherwise, and makes a key look older, not
+ * younger.
  */
 #include "engine/pool/key_ages.h"
 
@@ -8,12 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/directory_lock.h"
 #include "base/file.h"
 #include "base/memory.h"
-#include "engine/pool/key_dates.h"
 
 #define HEAD     "coffer key ages 1\n"
 #define LINE_MAX 96
@@ -153,8 +153,8 @@ enum error key_ages_note(const char *directory, struct key_ages *ages)
     int lock;
     if (before == NULL)
         return ERROR_NO_MEMORY;
-    TRY(key_dates_lock(directory, &lock));
+    TRY(directory_lock(directory, &lock));
     enum error error = note(directory, ages, before);
-    close(lock);
+    directory_unlock(lock);
     return error;
 }

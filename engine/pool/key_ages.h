@@ -46,7 +46,8 @@ enum error key_ages_decode(const char *text, size_t size, struct key_ages *ages)
 /*
  * What the pool has now. Of those that the file has, the file's time stays; one that is new to it is of now; where there is no
  * file, or a damaged one, the time is the given one, at which it was there at the latest. What is not given is forgotten.
- * `ages` becomes what the file then says. Written only where that changes it.
+ * `ages` becomes what the file then says. Written only where that changes it. ERROR_BUSY: the lock of the directory stays
+ * another's.
  */
 enum error key_ages_note(const char *directory, struct key_ages *ages) CHECKED;
 

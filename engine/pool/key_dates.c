@@ -1,21 +1,18 @@
 /*
  * The dates of a pool's key: a flat JSON object, replaced as a whole. Two writers (the daemon after a change of keys, the
- * admin command after a backup) each read, change and replace it under a lock on the pool directory, which vanishes with
- * its descriptor; a crash leaves the old or the new file. A file that cannot be understood counts as none: the price is a
+ * admin command after a backup) each read, change and replace it under the lock of the pool directory (base/directory_lock.h);
+ * a crash leaves the old or the new file. A file that cannot be understood counts as none: the price is a
  * reminder too many.
  */
 #include "engine/pool/key_dates.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/directory_lock.h"
 #include "base/file.h"
 #include "base/hex.h"
 #include "base/memory.h"
@@ -125,21 +122,6 @@ static enum error save(const char *directory, const struct key_dates *dates)
     return file_replace(path, text, size);
 }
 
-enum error key_dates_lock(const char *directory, int *descriptor)
-{
-    int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (opened < 0)
-        return error_from_errno(errno, "open %s", directory);
-    while (flock(opened, LOCK_EX) != 0) {
-        if (errno == EINTR)
-            continue;
-        close(opened);
-        return error_from_errno(errno, "lock %s", directory);
-    }
-    *descriptor = opened;
-    return ERROR_NONE;
-}
-
 static void load_or_begin_anew(const char *directory, struct key_dates *dates)
 {
     if (key_dates_load(directory, dates) == ERROR_NONE)
@@ -159,9 +141,9 @@ static enum error change(const char *directory, size_t which, const struct key_n
 enum error key_dates_record(const char *directory, enum key_event event, const struct key_name *key)
 {
     int lock;
-    TRY(key_dates_lock(directory, &lock));
+    TRY(directory_lock(directory, &lock));
     enum error error = change(directory, 1 + (size_t)event, key);
-    close(lock);
+    directory_unlock(lock);
     return error;
 }
 
@@ -242,8 +224,8 @@ enum error key_dates_note_change(const char *directory, const struct pool_conf *
     key_present_look(conf, &present);
     if (!present.known)
         return ERROR_NONE;
-    TRY(key_dates_lock(directory, &lock));
+    TRY(directory_lock(directory, &lock));
     enum error error = note_change(directory, &present.key);
-    close(lock);
+    directory_unlock(lock);
     return error;
 }

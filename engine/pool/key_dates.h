@@ -41,11 +41,9 @@ enum error key_dates_encode(const struct key_dates *dates, char *text, size_t ro
 enum error key_dates_decode(const char *text, size_t size, struct key_dates *dates) CHECKED;
 
 enum key_event { KEY_BACKED_UP, KEY_DRILLED, KEY_RECOVERY_MADE };
-/* Records that it happened to this key now. A file that is damaged is made anew. */
+/* Records that it happened to this key now. A file that is damaged is made anew. ERROR_BUSY: the lock of the directory stays
+ * another's, as of key_dates_note_change(). */
 enum error key_dates_record(const char *directory, enum key_event event, const struct key_name *key) CHECKED;
-
-/* Keeps other writers of dates and ages away until it is closed. */
-enum error key_dates_lock(const char *directory, int *descriptor) CHECKED;
 
 /* The key in force, as far as files tell: the witness names provider, number and KCV, or the native provider's key file the
  * KCV where the witness knows none. */

@@ -1,5 +1,10 @@
-/* The ages of keys: their file, and what health says of them at any time. */
+/* The ages of keys: their file, and what health says of them. Its clock is fast (fast_clock.h): locks are awaited. */
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include "engine/pool/key_ages.h"
+#include "tests/unit/pool_fixture.h" /* first: it has parameters that are named as globals of the other */
+
 #include "tests/unit/key_dates_fixture.h"
 
 static struct key_ages ages, found;
@@ -161,6 +166,36 @@ static void the_oldest_key_that_is_in_use_counts(void **state)
     assert_false(facts.age.known);
 }
 
+/* ---- while somebody holds the lock ---------------------------------------------------------------------------------- */
+
+static int lock_hold(const char *held)
+{
+    int lock = open(held, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    return lock;
+}
+
+static void who_hangs_with_the_lock_hangs_nobody_else(void **state)
+{
+    (void)state;
+    int lock = lock_hold(directory);
+    assert_refused(key_ages_note(directory, &ages), ERROR_BUSY, "another process");
+    close(lock);
+    assert_int_equal(key_ages_note(directory, &ages), ERROR_NONE);
+}
+
+static void ages_that_are_recorded_are_told_meanwhile(void **state)
+{
+    (void)state;
+    key_age_note(pool);
+    int lock = lock_hold(fixture_directory);
+    json_t *told = json_object();
+    key_age_tell(pool, told);
+    close(lock);
+    assert_true(json_is_integer(json_object_get(told, "kek_made")));
+    json_decref(told);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -171,6 +206,8 @@ int main(void)
         TEST(what_there_is_is_noted),
         TEST(a_key_beyond_its_cryptoperiod_is_told),
         TEST(the_oldest_key_that_is_in_use_counts),
+        TEST(who_hangs_with_the_lock_hangs_nobody_else),
+        cmocka_unit_test_setup_teardown(ages_that_are_recorded_are_told_meanwhile, pool_setup, pool_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
