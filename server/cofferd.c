@@ -1,11 +1,11 @@
 /*
  * cofferd: opens a pool and serves it, until a signal ends it.
  *
- * The order of the start: the arena, before OpenSSL allocates anything; the self-test, before the first key; signals
- * blocked, before the first thread; the pool; then the sockets, so that whoever can connect is served. The end is the
- * reverse. A crash instead of the end loses nothing that was flushed: the next start recovers. So the end need not be
- * waited for without bound, and a thread sees to that: where what clients asked for does not come to its end in time,
- * or a second signal says so, the process just exits.
+ * The order of the start: descriptors, of which nobody is to be short; the arena, before OpenSSL allocates anything;
+ * the self-test, before the first key; signals blocked, before the first thread; the pool; then the sockets, so that
+ * whoever can connect is served. The end is the reverse. A crash instead of the end loses nothing that was flushed: the
+ * next start recovers. So the end need not be waited for without bound, and a thread sees to that: where what clients
+ * asked for does not come to its end in time, or a second signal says so, the process just exits.
  */
 #include <errno.h>
 #include <poll.h>
@@ -29,6 +29,7 @@
 #include "engine/coffer.h"
 #include "engine/pool/conf.h"
 #include "server/control.h"
+#include "server/descriptors.h"
 #include "server/key_chores.h"
 #include "server/key_wait.h"
 #include "server/key_watch.h"
@@ -43,6 +44,7 @@
 
 struct daemon {
     struct settings settings;
+    uint64_t descriptors; /* that it may have open */
     int signals;   /* signalfd */
     int opened;    /* eventfd: the first try to open the pool is over */
     int activated; /* sockets that systemd handed over */
@@ -185,7 +187,12 @@ static enum error serve(struct daemon *daemon)
     struct nbd_options options = {
         .insecure = daemon->settings.insecure,
         .payload_bytes_max = payload_bytes(&daemon->settings),
+        .connections_max = descriptors_connections(daemon->descriptors),
     };
+    if (options.connections_max < NBD_CONNECTIONS_DEFAULT)
+        message(MESSAGE_WARNING, "at most %u NBD connections are served, since only %llu files may be open: `ulimit -n` before "
+                                 "the start, or LimitNOFILE= of the unit, allows more",
+                options.connections_max, (unsigned long long)daemon->descriptors);
     TRY(nbd_start(daemon->pool, &options, &daemon->nbd));
     TRY(kms_cycle_start(daemon->pool, daemon->nbd, nbd_peers));
     /* First, so that who sees an export can ask about it. */
@@ -337,7 +344,7 @@ static int exit_status(enum error error)
 
 int main(int count, char **arguments)
 {
-    struct daemon daemon = {.signals = -1};
+    struct daemon daemon = {.signals = -1, .descriptors = descriptors_take()};
     enum error error = arena_start();
     if (error == ERROR_NONE)
         error = crypto_selftest();
