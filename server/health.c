@@ -17,6 +17,7 @@
 #include "base/shell.h"
 #include "base/size.h"
 #include "server/health_check.h"
+#include "server/parameters.h"
 
 #define RANDOM_SHARE_PERCENT  50    /* of the new chunks: more is hardly mere media files */
 #define RANDOM_CHUNKS_MIN     16384 /* 64 MiB: fewer chunks say nothing */
@@ -427,11 +428,9 @@ json_t *health_json(const struct health_facts *facts)
     for (size_t i = 0; i < COUNT_OF(checks); i++) {
         struct finding finding = {.severity = "ok"};
         checks[i].check(facts, &finding);
-        json_t *evidence = json_string(finding.evidence);
-        if (evidence == NULL) /* a path that is not UTF-8 */
-            evidence = json_string("see the messages of cofferd");
-        json_t *row = json_pack("{s:s, s:s, s:o, s:s}", "id", checks[i].id, "severity", finding.severity, "evidence",
-                                evidence, "command", finding.command);
+        json_t *row = json_pack("{s:s, s:s, s:o, s:o}", "id", checks[i].id, "severity", finding.severity, "evidence",
+                                text_json(finding.evidence, "see the messages of cofferd"), "command",
+                                text_json(finding.command, "(it holds a path that is not UTF-8)"));
         if (json_array_append_new(rows, row) != 0) {
             json_decref(rows);
             return NULL;

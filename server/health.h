@@ -6,6 +6,7 @@
 #define COFFER_SERVER_HEALTH_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 
 #include "engine/coffer.h"
@@ -30,9 +31,9 @@ struct health_facts {
     bool swap_plaintext;  /* swap is on, on a device that is not an encrypted mapping */
     bool looked;          /* what follows is known: the conf, which names the files, could be read */
     bool key_beside_data; /* a key that needs no passphrase, on a file system that holds the pool's data too */
-    char key_path[256];   /* of that key, or empty */
+    char key_path[PATH_MAX]; /* of that key, or empty */
     char key_old[PROVIDER_NAME_MAX + 1]; /* the provider whose old key it is; empty: it is the key in force */
-    char key_file[256];   /* the pool's first key file, or empty */
+    char key_file[PATH_MAX]; /* the pool's first key file, or empty */
     char roles_fault[768]; /* the sentence of a wrong line in [control] of the conf, or empty */
     struct modes modes;
     struct evidence_kept kept;

@@ -9,8 +9,8 @@
 
 struct finding {
     const char *severity;
-    char evidence[1280 + KEY_NEEDS_SIZE];
-    char command[PATH_MAX + 128];
+    char evidence[PATH_MAX + 1280 + KEY_NEEDS_SIZE];
+    char command[2 * PATH_MAX + 128]; /* the pool's directory and another path */
 };
 
 static inline void finding_good(struct finding *finding, const char *evidence)

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "crypto/arena.h"
+#include "server/parameters.h"
 
 static const char *const state_names[] = {
     [DEEP_REKEY_NONE] = "none",
@@ -28,8 +29,7 @@ static json_t *job_json(const struct deep_rekey_status *status)
 
 static json_t *slot_json(const struct key_slot_info *info)
 {
-    json_t *device = json_string(info->device);
-    return json_pack("{s:o, s:I, s:b, s:I, s:I, s:I}", "device", device == NULL ? json_string("?") : device, "slot",
+    return json_pack("{s:o, s:I, s:b, s:I, s:I, s:I}", "device", text_json(info->device, "?"), "slot",
                      (json_int_t)info->slot, "current", info->current, "segments", (json_int_t)info->segments, "segment_bytes",
                      (json_int_t)info->segment_bytes, "live_bytes", (json_int_t)info->live_bytes);
 }

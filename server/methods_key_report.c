@@ -12,14 +12,9 @@
 #include "engine/pool/conf.h"
 #include "engine/pool/key_ages.h"
 #include "engine/pool/providers.h"
+#include "server/parameters.h"
 
 static const char *const kind_names[] = {[KEY_KIND_DEK] = "data", [KEY_KIND_LOG] = "tags", [KEY_KIND_POOL] = "pool"};
-
-static json_t *text_json(const char *text)
-{
-    json_t *json = text == NULL ? json_null() : json_string(text);
-    return json == NULL ? json_string("?") : json; /* a path that is not UTF-8 */
-}
 
 /* ---- providers ------------------------------------------------------------------------------------------------------ */
 
@@ -27,7 +22,7 @@ static json_t *servers_json(const struct provider_config *provider)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < provider->server_count; i++)
-        json_array_append_new(array, text_json(provider->servers[i]));
+        json_array_append_new(array, text_json(provider->servers[i], "?"));
     return array;
 }
 
@@ -39,8 +34,8 @@ static json_t *providers_json(const struct pool_conf *conf)
         const struct provider_config *provider = &conf->providers[i];
         uuid_format(provider->id, id);
         json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:b}", "name", provider->name, "id", id, "type",
-                                               provider->type, "seal", text_json(provider->seal), "path",
-                                               text_json(provider->path), "servers", servers_json(provider), "in_force",
+                                               provider->type, "seal", text_json(provider->seal, "?"), "path",
+                                               text_json(provider->path, "?"), "servers", servers_json(provider), "in_force",
                                                provider == conf->provider));
     }
     return array;
@@ -76,8 +71,8 @@ static json_t *wrapping_json(const struct pool_conf *conf, struct uuid id, uint6
     if (uuid_is_zero(id))
         return json_null();
     uuid_format(id, text);
-    return json_pack("{s:o, s:s, s:I}", "provider", text_json(provider == NULL ? NULL : provider->name), "provider_id", text,
-                     "kek_number", (json_int_t)number);
+    return json_pack("{s:o, s:s, s:I}", "provider", text_json(provider == NULL ? NULL : provider->name, "?"), "provider_id",
+                     text, "kek_number", (json_int_t)number);
 }
 
 static json_t *device_json(const struct pool_conf *conf, const struct pool_key_list *list, uint32_t index,
@@ -90,7 +85,7 @@ static json_t *device_json(const struct pool_conf *conf, const struct pool_key_l
     for (size_t i = 0; i < list->key_count; i++)
         if (list->keys[i].device == index)
             json_array_append_new(keys, key_json(conf->pool, list, &list->keys[i], ages));
-    return json_pack("{s:o, s:s, s:I, s:o, s:o, s:o}", "device", text_json(device->path), "id", id, "superblock_epoch",
+    return json_pack("{s:o, s:s, s:I, s:o, s:o, s:o}", "device", text_json(device->path, "?"), "id", id, "superblock_epoch",
                      (json_int_t)device->epoch, "wrapped_under",
                      wrapping_json(conf, device->provider, device->kek_number), "also_under",
                      wrapping_json(conf, device->other_provider, device->other_kek_number), "keys", keys);

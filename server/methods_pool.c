@@ -14,17 +14,15 @@
 #include "server/key_watch.h"
 #include "server/methods_key.h"
 #include "server/methods_scrub.h"
+#include "server/parameters.h"
 #include "server/unlock_way.h"
 
 static json_t *device_json(const struct device_info *device, const char *group)
 {
     char uuid[UUID_TEXT_SIZE];
     uuid_format(device->uuid, uuid);
-    json_t *path = json_string(device->path);
-    if (path == NULL) /* not UTF-8: the UUID still names the device */
-        path = json_string("?");
     return json_pack("{s:s, s:s, s:o, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "uuid", uuid, "group", group, "path",
-                     path, "size", (json_int_t)device->size, "fenced", device->fenced, "reads",
+                     text_json(device->path, "?"), "size", (json_int_t)device->size, "fenced", device->fenced, "reads",
                      (json_int_t)device->reads, "read_bytes", (json_int_t)device->read_bytes, "writes",
                      (json_int_t)device->writes, "write_bytes", (json_int_t)device->write_bytes, "flushes",
                      (json_int_t)device->flushes, "discards", (json_int_t)device->discards);
@@ -55,13 +53,11 @@ static json_t *identity_json(const struct pool_status *status)
     char uuid[UUID_TEXT_SIZE];
     bool keyed = status->fingerprint == POOL_FINGERPRINT_HMAC_SHA256;
     uuid_format(status->uuid, uuid);
-    json_t *why_locked = json_string(status->why_locked);
-    if (why_locked == NULL) /* a path in it is not UTF-8 */
-        why_locked = json_string("see the messages of cofferd");
     return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:b, s:b, s:b, s:b, s:b, s:s, s:o}", "uuid", uuid, "version",
                      COFFER_VERSION, "locked", status->locked, "awaits_key", status->awaits_key, "trying", status->trying,
-                     "why_locked", why_locked, "encryption", status->encryption, "fenced", status->fenced, "below_full",
-                     status->below_full, "read_only", status->read_only, "index_full", status->index_full, "fingerprint",
+                     "why_locked", text_json(status->why_locked, "see the messages of cofferd"), "encryption",
+                     status->encryption, "fenced", status->fenced, "below_full", status->below_full, "read_only",
+                     status->read_only, "index_full", status->index_full, "fingerprint",
                      keyed ? "hmac-sha256" : "xxh3", "groups", groups_json(status));
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "server/parameters.h"
 
 static const char *const state_names[] = {
     [SCRUB_NEVER] = "never",         [SCRUB_RUNNING] = "running",   [SCRUB_PAUSED] = "paused",
@@ -45,12 +46,6 @@ json_t *scrub_json(const struct scrub_status *status)
     return json;
 }
 
-static json_t *text_json(const char *text)
-{
-    json_t *json = json_string(text);
-    return json == NULL ? json_string("?") : json; /* a path that is not UTF-8 */
-}
-
 static json_t *damage_json(const struct damage_info *info)
 {
     char uuid[UUID_TEXT_SIZE] = "";
@@ -58,10 +53,10 @@ static json_t *damage_json(const struct damage_info *info)
         uuid_format(info->uuid, uuid);
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:b, s:s, s:I, s:o}", "kind", info->kind, "object",
                      info->object, "uuid", uuid, "offset", (json_int_t)info->offset, "length", (json_int_t)info->length,
-                     "device", text_json(info->device), "segment", (json_int_t)info->segment, "segment_offset",
+                     "device", text_json(info->device, "?"), "segment", (json_int_t)info->segment, "segment_offset",
                      (json_int_t)info->segment_offset, "lost", info->lost, "found_by",
                      info->by_scrub ? "scrub" : "read", "found", (json_int_t)info->found, "sentence",
-                     text_json(info->sentence));
+                     text_json(info->sentence, "?"));
 }
 
 static enum error add_damages(struct methods *methods, json_t *json)

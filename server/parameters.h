@@ -43,6 +43,13 @@ static inline enum error uuid_get(const json_t *parameters, const char *key, str
     return ERROR_NONE;
 }
 
+/* A text in which a path may stand that is not UTF-8: then `otherwise`. NULL is null. */
+static inline json_t *text_json(const char *text, const char *otherwise)
+{
+    json_t *json = text == NULL ? json_null() : json_string(text);
+    return json == NULL ? json_string(otherwise) : json;
+}
+
 /* Answers with what jansson made; NULL: there was no memory for it. */
 static inline enum error answer(json_t *made, json_t **result)
 {

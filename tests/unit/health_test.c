@@ -184,6 +184,41 @@ static void health_looks_at_a_pool_whose_key_is_on_servers(void **state)
     rmdir(directory);
 }
 
+static void health_tells_of_a_pool_whose_path_is_no_utf8(void **state)
+{
+    (void)state;
+    struct pool_status status = {.locked = true, .encryption = true};
+    struct health_facts facts = {.status = &status, .self = "coffer -C '/srv/p\xe4l'"};
+    json_t *checks = health_json(&facts);
+    assert_non_null(checks);
+    assert_string_equal(severity(checks, "LOCKED"), "error");
+    assert_string_equal(field(checks, "LOCKED", "command"), "(it holds a path that is not UTF-8)");
+    json_decref(checks);
+}
+
+static void a_long_path_of_a_key_file_is_not_cut(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/coffer-health-XXXXXX", path[96], key[601], text[1200];
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/coffer.conf", directory);
+    memset(key, 'k', sizeof(key) - 1);
+    key[0] = key[200] = key[400] = '/';
+    key[600] = '\0';
+    snprintf(text, sizeof(text),
+             "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nprovider = native\n[provider native]\n"
+             "id = 22222222-2222-4222-8222-222222222222\ntype = native\nseal = file\npath = %s\n[group g1]\n"
+             "uuid = 33333333-3333-4333-8333-333333333333\ndevices = disk\n"
+             "device-ids = 44444444-4444-4444-8444-444444444444\n", key);
+    write_file(path, text);
+    struct health_facts facts = {.self = "coffer"};
+    health_facts_gather(&facts, directory);
+    assert_true(facts.looked);
+    assert_string_equal(facts.key_file, key);
+    unlink(path);
+    rmdir(directory);
+}
+
 static void health_names_what_repairs_kept(void **state)
 {
     (void)state;
@@ -254,6 +289,8 @@ int main(void)
         cmocka_unit_test(health_tells_of_the_key_in_the_cache),
         cmocka_unit_test(health_says_what_the_cache_is_worth_while_the_pool_is_locked),
         cmocka_unit_test(health_looks_at_a_pool_whose_key_is_on_servers),
+        cmocka_unit_test(health_tells_of_a_pool_whose_path_is_no_utf8),
+        cmocka_unit_test(a_long_path_of_a_key_file_is_not_cut),
         cmocka_unit_test(health_names_what_repairs_kept),
         cmocka_unit_test(health_says_what_is_wrong_with_the_audit),
         cmocka_unit_test(health_tells_of_a_deep_rekey_that_is_paused),
