@@ -45,7 +45,8 @@
 #include "server/rpc.h"
 
 #define IDLE_SECONDS 300 /* a connection that asks nothing makes room for others */
-#define SEND_SECONDS 30  /* a peer that does not read its answer loses it */
+#define SEND_SECONDS 30  /* from the first byte of an answer to its last: who does not take it in that time loses it */
+#define STOP_GRACE   (5 * CLOCK_SECOND) /* the same, once the daemon ends */
 #define NAME_NAP     (20 * CLOCK_MILLISECOND)
 #define LOOK_SECONDS 60  /* at most until the socket's mode follows the conf */
 #define MODE_OWNER   0600
@@ -78,24 +79,43 @@ struct control {
 
 /* ---- a connection -------------------------------------------------------------------------------------------- */
 
-static bool send_all(int descriptor, const char *data, size_t size)
+/* Waits until the peer takes more; false where that is not in time. Once the daemon ends, the time is shorter. */
+static bool room_comes(const struct control *control, int descriptor, uint64_t *deadline)
 {
+    struct pollfd waits[] = {{.fd = descriptor, .events = POLLOUT}, {.fd = control->wake, .events = POLLIN}};
+    for (uint64_t now; (now = clock_monotonic()) < *deadline;) {
+        int ready = poll(waits, COUNT_OF(waits), (int)((*deadline - now) / CLOCK_MILLISECOND) + 1);
+        if (ready > 0 && waits[1].revents != 0) {
+            *deadline = MIN(*deadline, now + STOP_GRACE);
+            waits[1].fd = -1;
+        }
+        if (ready > 0 && waits[0].revents != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool send_all(const struct control *control, int descriptor, const char *data, size_t size)
+{
+    uint64_t deadline = clock_monotonic() + SEND_SECONDS * CLOCK_SECOND;
     while (size > 0) {
-        ssize_t sent = send(descriptor, data, size, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent <= 0)
+        ssize_t sent = send(descriptor, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno != EINTR && errno != EAGAIN)
             return false;
-        data += sent;
-        size -= (size_t)sent;
+        if (sent > 0) {
+            data += sent;
+            size -= (size_t)sent;
+        }
+        if (size > 0 && !room_comes(control, descriptor, &deadline))
+            return false;
     }
     return true;
 }
 
-static bool send_error(int descriptor, enum error error)
+static bool send_error(const struct control *control, int descriptor, enum error error)
 {
     AUTO_FREE char *answer = rpc_encode_error(NULL, RPC_INVALID_REQUEST, error);
-    return answer != NULL && send_all(descriptor, answer, strlen(answer));
+    return answer != NULL && send_all(control, descriptor, answer, strlen(answer));
 }
 
 static enum error explain_no_role(const struct control *control, const struct peer *peer)
@@ -117,7 +137,7 @@ static bool has_role(struct connection *connection, unsigned *roles)
     if (*roles == 0) /* the answer may have come between the two */
         *roles = roles_of(&control->roles, &connection->peer);
     if (*roles == 0)
-        send_error(connection->descriptor, explain_no_role(control, &connection->peer));
+        send_error(control, connection->descriptor, explain_no_role(control, &connection->peer));
     return *roles != 0;
 }
 
@@ -129,7 +149,7 @@ static bool answer_line(struct connection *connection, const char *line, size_t 
     pool_audit_actor(connection->peer.uid, connection->peer.pid);
     AUTO_FREE char *answer = methods_answer(&connection->control->methods, roles, line, size);
     pool_thread_end();
-    return answer != NULL && send_all(connection->descriptor, answer, strlen(answer));
+    return answer != NULL && send_all(connection->control, connection->descriptor, answer, strlen(answer));
 }
 
 /* Answers every whole line in the buffer and moves the rest to its front; false when the connection is to end. */
@@ -176,7 +196,7 @@ static void serve(struct connection *connection, char *buffer)
             deadline = clock_monotonic() + CONTROL_LINE_SECONDS * CLOCK_SECOND;
         if (filled > RPC_LINE_MAX) {
             error_explain(ERROR_TOO_LARGE, "a request may have at most %d bytes", RPC_LINE_MAX);
-            send_error(connection->descriptor, ERROR_TOO_LARGE);
+            send_error(connection->control, connection->descriptor, ERROR_TOO_LARGE);
             return;
         }
     }
@@ -191,7 +211,7 @@ static void connection_run(void *argument)
     if (buffer != NULL)
         serve(connection, buffer);
     else if (roles != 0)
-        send_error(connection->descriptor, ERROR_NO_MEMORY);
+        send_error(control, connection->descriptor, ERROR_NO_MEMORY);
     arena_free(buffer);
     mutex_lock(&control->lock);
     close(connection->descriptor);
@@ -202,11 +222,10 @@ static void connection_run(void *argument)
 
 /* ---- accepting ----------------------------------------------------------------------------------------------- */
 
-static void set_deadlines(int descriptor)
+static void idle_limit(int descriptor)
 {
-    struct timeval idle = {.tv_sec = IDLE_SECONDS}, slow = {.tv_sec = SEND_SECONDS};
+    struct timeval idle = {.tv_sec = IDLE_SECONDS};
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof(idle));
-    setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &slow, sizeof(slow));
 }
 
 /* A free slot, having joined the threads that finished; NULL when all are taken. */
@@ -290,10 +309,10 @@ static void accept_one(struct control *control)
             clock_sleep(100 * CLOCK_MILLISECOND); /* the connection waits in the queue and would wake us at once */
         return;
     }
-    set_deadlines(descriptor);
+    idle_limit(descriptor);
     enum error error = connection_start(control, descriptor);
     if (error != ERROR_NONE) {
-        send_error(descriptor, error);
+        send_error(control, descriptor, error);
         close(descriptor);
     }
 }
@@ -506,7 +525,7 @@ enum error control_start(struct pool *pool, const char *path, struct control **c
     return ERROR_NONE;
 }
 
-/* Wakes the readers; an answer on its way still goes out. */
+/* Wakes the readers; an answer on its way still goes out, to who takes it. */
 static void connections_shut(struct control *control)
 {
     mutex_lock(&control->lock);

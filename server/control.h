@@ -24,7 +24,8 @@ struct control;
  * open until control_stop(). Also enters the pool into the list of running ones (base/registry.h). */
 enum error control_start(struct pool *pool, const char *path, struct control **control) CHECKED;
 
-/* Accepts no more, lets requests that run come to their end and be answered, removes the socket. NULL is allowed. */
+/* Accepts no more, lets requests that run come to their end and be answered, removes the socket. Who does not take his answer
+ * holds it up for a few seconds. NULL is allowed. */
 void control_stop(struct control *control);
 
 #endif

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "server/control.h"
 #include "server/rpc.h"
 #include "tests/unit/control_fixture.h"
@@ -366,6 +367,66 @@ static void a_line_that_comes_byte_by_byte_has_its_time(void **state)
     close(descriptor);
 }
 
+#define BIG_ROWS    10000
+#define SLOW_ROUNDS 200
+#define SLOW_BYTES  4096 /* a round, which is a second to the daemon: less than the answer has in all rounds */
+
+/* Some megabytes, more than a socket holds, of which the first byte was read. */
+static int big_answer_begin(struct fixture *fixture)
+{
+    static const char request[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"snapshot.list\"}\n";
+    char first;
+    fixture->pool->snapshots_repeated = BIG_ROWS;
+    start(fixture);
+    int descriptor = dial(fixture->path);
+    say(descriptor, request, sizeof(request) - 1);
+    assert_int_equal(recv(descriptor, &first, 1, 0), 1);
+    return descriptor;
+}
+
+/* A round of somebody who takes it slowly; false at its end. */
+static bool slow_round(int descriptor)
+{
+    char bytes[SLOW_BYTES];
+    usleep(10000);
+    atomic_fetch_add(&ahead, CLOCK_SECOND);
+    return recv(descriptor, bytes, sizeof(bytes), 0) > 0;
+}
+
+static void an_answer_that_is_taken_slowly_is_cut_off(void **state)
+{
+    unsigned rounds = 0;
+    int descriptor = big_answer_begin(*state);
+    while (rounds < SLOW_ROUNDS && slow_round(descriptor))
+        rounds++;
+    close(descriptor);
+    assert_in_range(rounds, 1, SLOW_ROUNDS - 1);
+}
+
+static atomic_bool stopped;
+
+static void stop_run(void *control)
+{
+    control_stop(control);
+    atomic_store(&stopped, true);
+}
+
+static void the_end_waits_for_nobody_who_takes_his_answer_slowly(void **state)
+{
+    struct fixture *fixture = *state;
+    struct thread stopper;
+    int descriptor = big_answer_begin(fixture);
+    atomic_store(&stopped, false);
+    assert_int_equal(thread_start(&stopper, "stopper", stop_run, fixture->control), ERROR_NONE);
+    fixture->control = NULL;
+    for (unsigned round = 0; round < SLOW_ROUNDS && !atomic_load(&stopped); round++)
+        slow_round(descriptor);
+    bool in_time = atomic_load(&stopped);
+    close(descriptor);
+    thread_join(&stopper);
+    assert_true(in_time);
+}
+
 static void garbage_is_answered_and_the_connection_goes_on(void **state)
 {
     struct fixture *fixture = *state;
@@ -571,6 +632,8 @@ int main(void)
         TEST(others_leave_places_to_each_other_and_the_owner),
         TEST(who_has_no_role_takes_no_place),
         TEST(a_line_that_comes_byte_by_byte_has_its_time),
+        TEST(an_answer_that_is_taken_slowly_is_cut_off),
+        TEST(the_end_waits_for_nobody_who_takes_his_answer_slowly),
         TEST(garbage_is_answered_and_the_connection_goes_on),
         TEST(a_line_without_end_is_refused_and_dropped),
         TEST(the_longest_line_is_read),
