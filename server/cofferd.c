@@ -237,7 +237,7 @@ static enum error start(struct daemon *daemon)
 
 /* ---- end ------------------------------------------------------------------------------------------------------- */
 
-/* Until a signal comes, or the client on standard input, where one is served there, has gone. */
+/* Until a signal comes, or the client on standard input, where one is served there, has gone, and all others, too. */
 static void wait_for_end(struct daemon *daemon)
 {
     struct pollfd set[2] = {
@@ -247,7 +247,7 @@ static void wait_for_end(struct daemon *daemon)
     while (poll(set, 2, -1) < 0 && errno == EINTR)
         ;
     if (set[1].revents && !set[0].revents)
-        nbd_wait(daemon->nbd);
+        nbd_wait(daemon->nbd, daemon->signals);
 }
 
 static _Noreturn void give_up(const char *why)

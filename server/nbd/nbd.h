@@ -47,8 +47,8 @@ enum error nbd_listen_descriptor(struct nbd_server *server, int descriptor) CHEC
 enum error nbd_adopt(struct nbd_server *server, int descriptor) CHECKED;
 /* The other ends of the clients that are connected now, at most so many; tells how many. Costs nothing before it is asked. */
 size_t nbd_peers(struct nbd_server *server, struct nbd_peer *peers, size_t max);
-/* Returns when no client is connected. */
-void nbd_wait(struct nbd_server *server);
+/* Returns when no client is connected, or `interrupt` can be read (-1: nothing interrupts). */
+void nbd_wait(struct nbd_server *server, int interrupt);
 
 /* Accepts nobody any more, lets the running batches end and answers them, closes the connections and the volumes. A
  * client that does not take its answers holds this up for a few seconds at most. */

@@ -44,6 +44,7 @@ struct nbd_server {
     bool insecure;
     unsigned connections_max;
     int wake; /* eventfd: something changed for the accepting thread */
+    int left; /* eventfd: a client has gone, for who waits for the last of them */
     struct thread acceptor;
 
     struct mutex lock;
@@ -56,11 +57,13 @@ struct nbd_server {
     bool stopping GUARDED_BY(lock);
 };
 
-static void wake_acceptor(struct nbd_server *server)
+static void event_tell(int event)
 {
     uint64_t one = 1;
-    (void)!write(server->wake, &one, sizeof(one));
+    (void)!write(event, &one, sizeof(one));
 }
+
+static void wake_acceptor(struct nbd_server *server) { event_tell(server->wake); }
 
 /* ---- connections ----------------------------------------------------------------------------------------------- */
 
@@ -71,6 +74,7 @@ static void connection_finished(struct connection *connection, void *context)
     connection->is_finished = true;
     condition_broadcast(&server->finished);
     mutex_unlock(&server->lock);
+    event_tell(server->left);
     wake_acceptor(server);
 }
 
@@ -157,12 +161,24 @@ size_t nbd_peers(struct nbd_server *server, struct nbd_peer *peers, size_t max)
     return count;
 }
 
-void nbd_wait(struct nbd_server *server)
+static bool is_anybody_connected(struct nbd_server *server)
 {
     mutex_lock(&server->lock);
-    while (is_connected(server))
-        condition_wait(&server->finished, &server->lock);
+    bool connected = is_connected(server);
     mutex_unlock(&server->lock);
+    return connected;
+}
+
+void nbd_wait(struct nbd_server *server, int interrupt)
+{
+    struct pollfd set[] = {{.fd = server->left, .events = POLLIN}, {.fd = interrupt, .events = POLLIN}};
+    uint64_t count;
+    while (is_anybody_connected(server)) {
+        int ready = poll(set, COUNT_OF(set), -1);
+        if (ready > 0 && set[1].revents)
+            return;
+        (void)!read(server->left, &count, sizeof(count));
+    }
 }
 
 /* ---- accepting ------------------------------------------------------------------------------------------------- */
@@ -249,7 +265,8 @@ enum error nbd_listen_descriptor(struct nbd_server *server, int descriptor)
 static enum error server_run(struct nbd_server *server)
 {
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (server->wake < 0)
+    server->left = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (server->wake < 0 || server->left < 0)
         return error_from_errno(errno, "eventfd");
     return thread_start(&server->acceptor, "nbd-accept", accept_run, server);
 }
@@ -258,6 +275,8 @@ static void server_free(struct nbd_server *server)
 {
     if (server->wake >= 0)
         close(server->wake);
+    if (server->left >= 0)
+        close(server->left);
     payload_deinit(&server->payload);
     condition_deinit(&server->finished);
     mutex_deinit(&server->lock);

@@ -63,7 +63,7 @@ static void converse(bool entered, const uint8_t *data, size_t size)
         enter(pair[0]);
     talk(pair[0], data, size);
     close(pair[0]);
-    nbd_wait(server);
+    nbd_wait(server, -1);
 }
 
 /* The handshake that is given must lead to where requests are run, or nothing behind it is tested. */

@@ -146,7 +146,7 @@ static void run(struct settings *settings, struct client *clients)
 static void lock_and_unlock(struct settings *settings)
 {
     int control = wire_connect(settings->stress.control_path);
-    nbd_wait(settings->server);
+    nbd_wait(settings->server, -1);
     if (!wire_control(control, "pool.lock", NULL) || !wire_control(control, "pool.unlock", NULL))
         stress_fail("the pool cannot be locked and unlocked");
     close(control);

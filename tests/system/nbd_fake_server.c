@@ -23,7 +23,7 @@ static void wait_for_end(struct nbd_server *server, bool single, const sigset_t 
 {
     int signal_number;
     if (single)
-        nbd_wait(server);
+        nbd_wait(server, -1);
     else
         sigwait(signals, &signal_number);
 }

@@ -80,6 +80,24 @@ static void a_client_that_never_reads_harms_only_itself(void **state)
     fixture_stop(&fixture);
 }
 
+static void waiting_for_the_last_client_can_be_interrupted(void **state)
+{
+    (void)state;
+    struct nbd_fixture fixture;
+    int ends[2];
+    fixture_start(&fixture, &(struct nbd_options){0});
+    int client = enter_disk(&fixture);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "", 1), 1);
+    nbd_wait(fixture.server, ends[0]);
+    client_expect_alive(client, false);
+    close(client);
+    nbd_wait(fixture.server, -1);
+    close(ends[0]);
+    close(ends[1]);
+    fixture_stop(&fixture);
+}
+
 static void a_client_that_never_reads_is_dropped(void **state)
 {
     (void)state;
@@ -87,7 +105,7 @@ static void a_client_that_never_reads_is_dropped(void **state)
     fixture_start(&fixture, &(struct nbd_options){.idle_nanoseconds = SOON});
     int deaf = enter_disk(&fixture);
     ask_without_reading(deaf);
-    nbd_wait(fixture.server);
+    nbd_wait(fixture.server, -1);
     assert_int_equal(nbd_engine_counts(fixture.pool).open_volumes, 0);
     close(deaf);
     fixture_stop(&fixture);
@@ -278,7 +296,7 @@ static void a_client_that_reads_a_little_from_time_to_time_is_dropped(void **sta
     for (unsigned i = 0; i < 4; i++)
         client_request(sipper.client, COMMAND_READ, 0, i, 0, 1 << 20);
     assert_int_equal(thread_start(&thread, "sipper", sip, &sipper), ERROR_NONE);
-    nbd_wait(fixture.server);
+    nbd_wait(fixture.server, -1);
     atomic_store(&sipper.enough, true);
     thread_join(&thread);
     close(sipper.client);
@@ -312,7 +330,7 @@ static void requests_of_a_client_that_left_are_abandoned(void **state)
     nbd_engine_wait_caches(fixture->pool, 1);
     close(client);
     nbd_engine_hold_caches(fixture->pool, false);
-    nbd_wait(fixture->server);
+    nbd_wait(fixture->server, -1);
     expect_little_read_ahead(fixture->pool);
 }
 
@@ -437,7 +455,7 @@ static void many_connections_work_at_once(void **state)
         thread_join(&workers[i].thread);
         assert_int_equal(workers[i].errors, 0);
     }
-    nbd_wait(fixture->server);
+    nbd_wait(fixture->server, -1);
     assert_int_equal(nbd_engine_counts(fixture->pool).open_volumes, 0);
 }
 
@@ -497,7 +515,7 @@ static void connections_beyond_limit_and_margin_are_hung_up_on(void **state)
     client_expect_end(pair[0]);
     while (count > 0)
         close(clients[--count]);
-    nbd_wait(fixture.server);
+    nbd_wait(fixture.server, -1);
     int client = enter_disk(&fixture);
     client_expect_alive(client, false);
     close(client);
@@ -512,6 +530,7 @@ int main(void)
         cmocka_unit_test(a_client_that_is_silent_between_requests_stays),
         cmocka_unit_test(a_client_that_never_reads_harms_only_itself),
         cmocka_unit_test(a_client_that_never_reads_is_dropped),
+        cmocka_unit_test(waiting_for_the_last_client_can_be_interrupted),
         cmocka_unit_test(clients_that_stop_inside_large_writes_harm_nobody_for_longer_than_the_idle_time),
         cmocka_unit_test(a_crowd_that_stops_inside_large_writes_delays_nobody),
         cmocka_unit_test(a_crowd_that_never_reads_delays_nobody),
