@@ -3,8 +3,9 @@
  *
  * To look a name up may take as long as the resolver's limits, so a thread of its own (chores.h) does that, every few minutes and
  * whenever somebody asked for servers that it has not looked up yet; who asks takes what there is, and numeric addresses at
- * once. A reader of the NBD server's list counts itself in, so that the server ends only after it. The lock is held for
- * copying and waiting only. Nothing is stored: a crash loses addresses that the next start looks up again.
+ * once. Nor does the end wait for the resolver (kmip/link.h): it may be a guest of this pool, and gone. A reader of the NBD
+ * server's list counts itself in, so that the server ends only after it. The lock is held for copying and waiting only.
+ * Nothing is stored: a crash loses addresses that the next start looks up again.
  */
 #include "server/kms_cycle.h"
 
@@ -22,6 +23,7 @@
 #include "server/nbd/nbd.h"
 
 #define PAUSE        (300 * CLOCK_SECOND)
+#define PATIENCE     (30 * CLOCK_SECOND) /* with the resolver, for each name */
 #define PEERS_MAX    (NBD_CONNECTIONS_DEFAULT + 32)
 #define PER_SERVER   4 /* addresses */
 #define HOSTS_MAX    64
@@ -47,16 +49,30 @@ static struct {
 
 /* ---- names ---------------------------------------------------------------------------------------------------------- */
 
-static void look_up(struct host *host, int flags)
+static void addresses_copy(struct host *host, struct addrinfo *infos)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags}, *infos;
-    host->count = 0;
-    if (getaddrinfo(host->name, NULL, &hints, &infos) != 0)
-        return;
     for (const struct addrinfo *one = infos; one != NULL && host->count < PER_SERVER; one = one->ai_next)
         if (one->ai_addrlen <= sizeof host->addresses[0])
             memcpy(&host->addresses[host->count++], one->ai_addr, one->ai_addrlen);
     freeaddrinfo(infos);
+}
+
+static void number_read(struct host *host)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *infos;
+    host->count = 0;
+    if (getaddrinfo(host->name, NULL, &hints, &infos) == 0)
+        addresses_copy(host, infos);
+}
+
+static void name_look_up(struct host *host)
+{
+    struct kmip_server server = {.port = KMIP_PORT};
+    struct addrinfo *infos;
+    memcpy(server.host, host->name, sizeof host->name);
+    if (kmip_server_find(&server, clock_monotonic() + PATIENCE, &infos) == ERROR_NONE)
+        addresses_copy(host, infos);
+    error_forget();
 }
 
 /* The names that coffer.conf has now, each once. */
@@ -90,8 +106,8 @@ static uint64_t names_refresh(void *context)
     if (hosts == NULL)
         return PAUSE;
     size_t count = hosts_name(hosts);
-    for (size_t i = 0; i < count; i++)
-        look_up(&hosts[i], AI_ADDRCONFIG);
+    for (size_t i = 0; i < count && !kmip_links_are_abandoned(); i++)
+        name_look_up(&hosts[i]);
     mutex_lock(&watch.lock);
     memcpy(watch.hosts, hosts, count * sizeof *hosts);
     watch.host_count = count;
@@ -102,7 +118,7 @@ static uint64_t names_refresh(void *context)
 /* A name that nobody looked up yet is from now on. */
 static void host_find(struct host *host)
 {
-    look_up(host, AI_NUMERICHOST);
+    number_read(host);
     if (host->count > 0 || !watch.running)
         return;
     mutex_lock(&watch.lock);

@@ -312,12 +312,12 @@ static void lookup_run(void *argument)
 }
 
 /* False where its time is over, or the process ends. */
-static bool lookup_wait(const struct kmip_link *link, struct lookup *lookup, int *failed, struct addrinfo **list)
+static bool lookup_wait(struct lookup *lookup, uint64_t deadline, int *failed, struct addrinfo **list)
 {
     mutex_lock(&lookup->lock);
-    while (!lookup->done && clock_monotonic() < link->deadline && !atomic_load(&abandoned))
+    while (!lookup->done && clock_monotonic() < deadline && !atomic_load(&abandoned))
         condition_wait_until(&lookup->found, &lookup->lock,
-                             MIN(link->deadline, clock_monotonic() + ABANDON_LOOK * CLOCK_MILLISECOND));
+                             MIN(deadline, clock_monotonic() + ABANDON_LOOK * CLOCK_MILLISECOND));
     bool done = lookup->done;
     lookup->left = !done;
     *failed = lookup->failed;
@@ -329,7 +329,7 @@ static bool lookup_wait(const struct kmip_link *link, struct lookup *lookup, int
     return done;
 }
 
-static enum error name_look_up(struct kmip_link *link, const struct kmip_server *server, struct addrinfo **list)
+enum error kmip_server_find(const struct kmip_server *server, uint64_t deadline, struct addrinfo **list)
 {
     int failed;
     if (name_find(server, AI_NUMERICHOST, list) == 0)
@@ -342,13 +342,12 @@ static enum error name_look_up(struct kmip_link *link, const struct kmip_server 
     lookup->server = *server;
     mutex_init(&lookup->lock, RANK_LEAF);
     condition_init(&lookup->found);
-    step_begin(link);
     if (thread_start_detached("kmip-name", lookup_run, lookup)) {
         atomic_fetch_sub(&lookups, 1);
         lookup_free(lookup);
         return ERROR_NO_MEMORY;
     }
-    if (!lookup_wait(link, lookup, &failed, list))
+    if (!lookup_wait(lookup, deadline, &failed, list))
         return error_explain(ERROR_KEY_ABSENT, "its name is not known: the resolver did not answer in time");
     return failed == 0 ? ERROR_NONE : error_explain(ERROR_KEY_ABSENT, "its name is not known: %s", gai_strerror(failed));
 }
@@ -356,7 +355,8 @@ static enum error name_look_up(struct kmip_link *link, const struct kmip_server 
 static enum error server_connect(struct kmip_link *link, const struct kmip_server *server)
 {
     struct addrinfo *list;
-    TRY(name_look_up(link, server, &list));
+    step_begin(link);
+    TRY(kmip_server_find(server, link->deadline, &list));
     enum error error = ERROR_KEY_ABSENT;
     for (const struct addrinfo *address = list; address != NULL && error != ERROR_NONE; address = address->ai_next) {
         error = socket_connect(link, address);

@@ -19,12 +19,17 @@
 
 struct kmip_tls; /* certificates and key of this side, and whom it trusts */
 struct kmip_link;
+struct addrinfo;
 
 /* A server's address: HOST, HOST:PORT or [IPv6]:PORT. ERROR_INVALID. */
 struct kmip_server {
     char host[KMIP_HOST_MAX + 1], port[6];
 };
 enum error kmip_server_parse(const char *text, struct kmip_server *server) CHECKED;
+
+/* Where it is (freeaddrinfo), until `deadline` (clock_monotonic). ERROR_KEY_ABSENT: its name is not known, or the resolver says
+ * nothing in time: it is left to a thread of its own then. */
+enum error kmip_server_find(const struct kmip_server *server, uint64_t deadline, struct addrinfo **list) CHECKED;
 
 /* Paths of PEM files. `key` must be its owner's alone. ERROR_NOT_FOUND, ERROR_ACCESS, ERROR_INVALID say which file. */
 enum error kmip_tls_create(const char *ca, const char *certificate, const char *key, struct kmip_tls **tls) CHECKED;
@@ -40,7 +45,7 @@ enum error kmip_link_exchange(struct kmip_link *link, const void *request, size_
                               size_t *answer_size) CHECKED;
 void kmip_link_close(struct kmip_link *link); /* NULL is allowed */
 
-/* The process ends: every link that waits, and every later one, fails at once (ERROR_KEY_ABSENT). Any thread. */
+/* The process ends: each link or look-up that waits, and each later one, fails at once (ERROR_KEY_ABSENT). Any thread. */
 void kmip_links_abandon(void);
 bool kmip_links_are_abandoned(void);
 

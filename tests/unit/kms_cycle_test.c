@@ -13,6 +13,9 @@
 #include <ftw.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +27,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
+#include "crypto/kmip/link.h"
 #include "server/health_check.h"
 #include "server/kms_cycle.h"
 #include "server/nbd_owner.h"
+#include "tests/unit/control_fake.h"
 
 static char root[64], pool_directory_path[96], mounts[96], devices[96];
 static struct provider_config providers[2];
@@ -317,6 +324,76 @@ static void a_tagged_disk_is_told_before_a_client(void **state)
     assert_string_equal(finding.severity, "note");
 }
 
+/* ---- names, by a resolver that says nothing until it is told to ------------------------------------------------------ */
+
+#define ROUNDS 1000 /* of 10 ms, for what must come */
+
+static pthread_mutex_t resolver = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int asked, answered;
+static atomic_bool stopped;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
+{
+    if (hints->ai_flags & AI_NUMERICHOST)
+        return __real_getaddrinfo(host, port, hints, list);
+    atomic_fetch_add(&asked, 1);
+    pthread_mutex_lock(&resolver);
+    pthread_mutex_unlock(&resolver);
+    atomic_fetch_add(&answered, 1);
+    return EAI_NONAME;
+}
+
+static void stop_run(void *unused)
+{
+    (void)unused;
+    kms_cycle_stop();
+    atomic_store(&stopped, true);
+}
+
+static void conf_with_names(void)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/coffer.conf", pool_directory_path);
+    put(path, "[pool]\nuuid = 11111111-1111-4111-8111-111111111111\nprovider = kms\n[provider kms]\n"
+              "id = 22222222-2222-4222-8222-222222222222\ntype = kmip\nservers = kms1.example, kms2.example, kms3.example\n"
+              "ca = ca\ncertificate = c\nkey = host.key\n[group g1]\nuuid = 33333333-3333-4333-8333-333333333333\n"
+              "devices = disk\ndevice-ids = 44444444-4444-4444-8444-444444444444\n");
+}
+
+static size_t nobody(struct nbd_server *nbd, struct nbd_peer *found, size_t max)
+{
+    (void)nbd, (void)found, (void)max;
+    return 0;
+}
+
+static void the_end_waits_for_no_resolver(void **state)
+{
+    struct pool *pool = fake_create();
+    struct thread stopper;
+    (void)state;
+    conf_with_names();
+    pool->directory = pool_directory_path;
+    pthread_mutex_lock(&resolver);
+    assert_int_equal(kms_cycle_start(pool, NULL, nobody), ERROR_NONE);
+    for (unsigned i = 0; i < ROUNDS && atomic_load(&asked) == 0; i++)
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    kms_cycle_leave();
+    kmip_links_abandon(); /* for all of this process: the last test */
+    assert_int_equal(thread_start(&stopper, "stopper", stop_run, NULL), ERROR_NONE);
+    for (unsigned i = 0; i < ROUNDS && !atomic_load(&stopped); i++)
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    bool in_time = atomic_load(&stopped);
+    pthread_mutex_unlock(&resolver);
+    thread_join(&stopper);
+    while (atomic_load(&answered) < atomic_load(&asked))
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    fake_destroy(pool);
+    assert_true(in_time);
+    assert_int_equal(atomic_load(&asked), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -333,6 +410,7 @@ int main(void)
         TEST(a_client_at_the_address_of_a_key_server_is_told),
         TEST(a_provider_that_is_not_in_force_is_told_too),
         TEST(a_tagged_disk_is_told_before_a_client),
+        TEST(the_end_waits_for_no_resolver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
