@@ -39,7 +39,7 @@ struct method {
     const char *name;
     enum role role;
     struct parameter parameters[PARAMETERS_MAX + 1]; /* ends with a name NULL */
-    /* `parameters` were checked against the table; NULL where none were given. *result is the caller's. */
+    /* `parameters` were checked against the table; NULL where none were given. *result is the caller's, where it fails too. */
     enum error (*run)(struct methods *methods, json_t *parameters, json_t **result);
 };
 

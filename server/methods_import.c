@@ -26,11 +26,7 @@ enum error method_import_begin(struct methods *methods, json_t *parameters, json
     TRY(request_get(parameters, &request));
     TRY(import_begin(methods->pool, &request, &info));
     TRY(object_answer(methods, info.uuid, result));
-    if (json_object_set_new(*result, "found", json_boolean(info.found)) != 0) {
-        json_decref(*result);
-        return ERROR_NO_MEMORY;
-    }
-    return ERROR_NONE;
+    return json_object_set_new(*result, "found", json_boolean(info.found)) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 
 enum error method_import_mark(struct methods *methods, json_t *parameters, json_t **result)
