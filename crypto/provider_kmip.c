@@ -361,19 +361,21 @@ static enum error destroy_on(const struct asking *asking, size_t index)
     return error;
 }
 
-/* One that is Deactivated already refuses to be revoked again; servers may remember one that was destroyed. */
+/* One that is Deactivated already refuses to be revoked again; servers may remember one that was destroyed. Only what the server
+ * itself says ends a key: no answer has the same error as the answer that there is none. */
 static enum error end_by(struct kmip_client *client, const char *name, bool destroy)
 {
     struct kmip_attributes attributes;
     char id[KMIP_ID_MAX + 1];
     struct verdict verdict;
     enum error error = locate_one(client, name, id, &verdict);
-    if (error == ERROR_KEY_ABSENT)
+    if (error == ERROR_NONE) {
+        TRY(kmip_client_attributes(client, id, name, &attributes));
+        verdict_of_state(&verdict, attributes.state);
+    }
+    if (verdict.gone)
         return ERROR_NONE;
     TRY(error);
-    TRY(kmip_client_attributes(client, id, name, &attributes));
-    if (attributes.state == KMIP_DESTROYED || attributes.state == KMIP_DESTROYED_COMPROMISED)
-        return ERROR_NONE;
     TRY(kmip_attributes_check(&attributes));
     if (attributes.state == KMIP_ACTIVE)
         TRY(kmip_client_change(client, KMIP_REVOKE, id));

@@ -12,6 +12,11 @@ SUPERBLOCKS = 256 * KIB  # both copies of a disk's head
 
 
 class KeysChange(unittest.TestCase):
+    def tell(self, pool, name, text):
+        """The server, how to be a bad one."""
+        with open(pool.certificates.path(name), "w") as file:
+            file.write(text)
+
     def superblocks(self, pool):
         with open(pool.disk, "rb") as disk:
             return disk.read(SUPERBLOCKS)
@@ -19,8 +24,7 @@ class KeysChange(unittest.TestCase):
     def what_the_server_gives_otherwise_is_not_used(self, pool, server):
         """The new key, over the second connection."""
         honest, ids, before = pool.certificates.path("honest"), server.ids(), self.superblocks(pool)
-        with open(honest, "w") as file:
-            file.write(" ".join(ids))
+        self.tell(pool, "honest", " ".join(ids))
         said = pool.refused("key", "rekey", "--shallow")
         self.assertIn("gives another key than was made", said)
         self.assertIn(server.address, said)
@@ -40,6 +44,24 @@ class KeysChange(unittest.TestCase):
         self.assertEqual(server.name_of(taken), name)
         server.destroy(taken)
         pool.serves()
+
+    def test_a_key_is_destroyed_when_its_server_says_so(self):
+        """No answer is not the answer that there is none."""
+        pool = KmipPool()
+        server = pool.server().start()
+        pool.create(server).start()
+        old = server.ids()
+        pool.coffer("key", "rekey", "--shallow")
+        new = [one for one in server.ids() if one not in old]
+        self.tell(pool, "cut", "LOCATE")
+        for words in ((), ("--destroy",), ("--destroy", "1")):
+            self.assertIn(server.address, pool.refused("key", "retire", *words))
+        self.assertIn(1, [key["kek_number"] for key in pool.json("key", "status")["retained"]])
+        os.remove(pool.certificates.path("cut"))
+        self.assertEqual(sorted(server.ids()), sorted(old + new))
+        self.assertEqual(pool.json("key", "retire", "--destroy")["keys"], 1)
+        self.assertEqual(server.ids(), new)
+        pool.stop()
 
     def test_a_deactivated_key_is_left_for_a_new_one(self):
         pool = KmipPool()

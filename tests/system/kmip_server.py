@@ -5,41 +5,57 @@ Usage: kmip_server.py PORT DIR DATABASE VERSIONS DELAY
 
 DIR holds ca.pem, server.pem, server.key; VERSIONS are those that it speaks ("1.2,1.3"); DELAY, in seconds, is waited
 before each answer. It says "ready" once it listens. Where DIR holds a file "honest", which names keys by their ids, it gives
-all others right the first time and with other bytes from then on.
+all others right the first time and with other bytes from then on. Where it holds a file "cut", which names an operation, the
+connection ends instead of the answer to one.
 """
 import collections
 import logging
 import os
 import ssl
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
 
+from kmip.core import exceptions
 from kmip.core.messages import contents
-from kmip.services.server import engine, server
+from kmip.services.server import engine, server, session
 
 
 def main():
     port, directory, database, versions, delay = sys.argv[1:]
     spoken = [contents.ProtocolVersion(*map(int, version.split("."))) for version in versions.split(",")]
     begin, process, get = engine.KmipEngine.__init__, engine.KmipEngine.process_request, engine.KmipEngine._process_get
-    given = collections.Counter()
+    send = session.KmipSession._send_response
+    given, this_thread = collections.Counter(), threading.local()  # a session has a thread of its own
 
     def begin_with_versions(self, *words, **named):
         begin(self, *words, **named)
         self._protocol_versions = spoken
 
-    def process_late(self, *words, **named):
+    def told(name):
+        """What a file of the tests says, or nothing."""
+        if not os.path.exists(f"{directory}/{name}"):
+            return ""
+        with open(f"{directory}/{name}") as file:
+            return file.read()
+
+    def process_late(self, request, *words, **named):
         time.sleep(float(delay))
-        return process(self, *words, **named)
+        this_thread.operation = request.batch_items[0].operation.value.name
+        return process(self, request, *words, **named)
+
+    def send_or_end(self, *words):
+        if told("cut") == this_thread.operation:
+            raise exceptions.ConnectionClosed()
+        send(self, *words)
 
     def get_or_lie(self, payload):
         answer = get(self, payload)
         if not os.path.exists(f"{directory}/honest"):
             return answer
-        with open(f"{directory}/honest") as file:
-            honest = file.read().split()
+        honest = told("honest").split()
         given[answer.unique_identifier] += 1
         if answer.unique_identifier not in honest and given[answer.unique_identifier] > 1:
             material = answer.secret.key_block.key_value.key_material
@@ -49,6 +65,7 @@ def main():
     engine.KmipEngine._process_get = get_or_lie
     engine.KmipEngine.__init__ = begin_with_versions
     engine.KmipEngine.process_request = process_late
+    session.KmipSession._send_response = send_or_end
     logging.getLogger().setLevel(logging.WARNING)
     this = server.KmipServer(
         hostname="127.0.0.1", port=int(port), certificate_path=f"{directory}/server.pem",
