@@ -66,13 +66,13 @@ enum error provider_kek_create(const struct provider_config *config, const struc
     return derive(kdk, which, kek);
 }
 
-void provider_kek_withdraw(const struct provider_config *config, const struct provider_kek *which)
+void provider_kek_withdraw(const struct provider_config *config, const struct provider_kek *which, const uint8_t kek[KEY_SIZE])
 {
     const struct provider_ops *operations;
     if (provider_find(config, &operations) != ERROR_NONE)
         return;
     if (operations->withdraw_kek != NULL)
-        operations->withdraw_kek(config, which);
+        operations->withdraw_kek(config, which, kek);
     else
         unlink(config->path);
 }

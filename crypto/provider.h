@@ -89,8 +89,9 @@ struct provider_ops {
      * is in a state in which it opens nothing; ERROR_FORGED: another key stands in its place. */
     enum error (*open_kek)(const struct provider_config *config, const struct provider_kek *which,
                            uint8_t kek[KEY_SIZE], enum kek_state *state);
-    /* Takes back what create_kek() just made: nothing was wrapped with it. What fails is told. */
-    void (*withdraw_kek)(const struct provider_config *config, const struct provider_kek *which);
+    /* Takes back what create_kek() just made: nothing that is to stay was wrapped with it. A key of that name that is another
+     * one stays. What fails is told. */
+    void (*withdraw_kek)(const struct provider_config *config, const struct provider_kek *which, const uint8_t kek[KEY_SIZE]);
     /* Ends one that was in force: revokes it, and with `destroy` destroys it. Where it is not there, that is well. */
     enum error (*end_kek)(const struct provider_config *config, const struct provider_kek *which, bool destroy);
 };
@@ -102,7 +103,7 @@ enum error provider_find(const struct provider_config *config, const struct prov
 enum error provider_kek_create(const struct provider_config *config, const struct provider_secret *secret,
                                struct provider_kek *which, uint8_t kek[KEY_SIZE]) CHECKED;
 /* Takes back what provider_kek_create() just made, before anything that is to stay was wrapped with it. */
-void provider_kek_withdraw(const struct provider_config *config, const struct provider_kek *which);
+void provider_kek_withdraw(const struct provider_config *config, const struct provider_kek *which, const uint8_t kek[KEY_SIZE]);
 /* The KEK. ERROR_KEY_ABSENT: the key is not there; errors as the operations'. */
 enum error provider_kek_open(const struct provider_config *config, const struct provider_secret *secret,
                              const struct provider_kek *which, uint8_t kek[KEY_SIZE], enum kek_state *state) CHECKED;

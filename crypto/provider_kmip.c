@@ -7,7 +7,8 @@
  *             cache; that the key is gone all of them must say
  *   create    no server has a key of that name -> Create and Activate on the first -> each server gives it back over
  *             a new connection (where they share nothing, it is registered on the others first) -> all are the same
- *   withdraw  Revoke and Destroy of what create made, because the creation of the pool failed
+ *   withdraw  Revoke and Destroy of what create made, because the creation of the pool, or a change of keys, failed. A key is
+ *             taken back by its id, or where it is the very key that was made: one that only has its name is a copy's of this pool
  *
  * A crash in create leaves a key on the servers that wraps nothing, under a name that holds the UUID of a pool that there
  * never was. There is one try of each server a call: who wants more patience calls again (server/key_wait.c, with
@@ -275,16 +276,17 @@ static enum error absent_check(const struct asking *asking, size_t index)
     return error;
 }
 
-/* Where `key` is NULL the server makes it. */
-static enum error make_on(const struct asking *asking, size_t index, const uint8_t *key)
+/* Where `key` is NULL the server makes it. `id` is written as soon as there is a key. */
+static enum error make_on(const struct asking *asking, size_t index, const uint8_t *key, char id[KMIP_ID_MAX + 1])
 {
     struct kmip_client *client;
-    char id[KMIP_ID_MAX + 1];
     TRY(connect_to(asking, index, &client));
     enum error error = key == NULL ? kmip_client_create(client, asking->name, id)
                                    : kmip_client_register(client, asking->name, key, id);
     if (error == ERROR_NONE)
         error = kmip_client_change(client, KMIP_ACTIVATE, id);
+    else if (error == ERROR_KEY_ABSENT)
+        error = error_prefix(error, "it may have made key %s all the same, which is left alone", asking->name);
     kmip_client_close(client);
     return error;
 }
@@ -319,21 +321,26 @@ static enum error read_back(const struct asking *asking, size_t index, const uin
     return error;
 }
 
-static enum error create_first(const struct asking *asking, uint8_t kek[KEY_SIZE])
+/* Which keys create made; an empty id: none on that server, or it did not say. */
+struct made {
+    char ids[PROVIDER_SERVERS_MAX][KMIP_ID_MAX + 1];
+};
+
+static enum error create_first(const struct asking *asking, struct made *made, uint8_t kek[KEY_SIZE])
 {
     enum kek_state state;
     struct verdict verdict;
-    TRY(make_on(asking, 0, NULL));
+    TRY(make_on(asking, 0, NULL, made->ids[0]));
     TRY(fetch_from(asking, 0, kek, &state, &verdict));
     return read_back(asking, 0, kek);
 }
 
-static enum error create_on_all(const struct asking *asking, uint8_t kek[KEY_SIZE])
+static enum error create_on_all(const struct asking *asking, struct made *made, uint8_t kek[KEY_SIZE])
 {
-    TRY(of_server(asking, 0, create_first(asking, kek)));
+    TRY(of_server(asking, 0, create_first(asking, made, kek)));
     for (size_t i = 1; i < asking->config->server_count; i++) {
         if (asking->config->separate)
-            TRY(of_server(asking, i, make_on(asking, i, kek)));
+            TRY(of_server(asking, i, make_on(asking, i, kek, made->ids[i])));
         enum error error = read_back(asking, i, kek);
         if (error == ERROR_KEY_ABSENT && !asking->config->separate)
             return error_explain(error,
@@ -343,22 +350,6 @@ static enum error create_on_all(const struct asking *asking, uint8_t kek[KEY_SIZ
         TRY(of_server(asking, i, error));
     }
     return ERROR_NONE;
-}
-
-static enum error destroy_on(const struct asking *asking, size_t index)
-{
-    struct kmip_client *client;
-    char id[KMIP_ID_MAX + 1];
-    size_t count = 0;
-    TRY(connect_to(asking, index, &client));
-    enum error error = kmip_client_locate(client, asking->name, &count, id);
-    if (error == ERROR_NONE && count != 0) {
-        if (kmip_client_change(client, KMIP_REVOKE, id) != ERROR_NONE)
-            error_forget(); /* it may not have been active yet */
-        error = kmip_client_change(client, KMIP_DESTROY, id);
-    }
-    kmip_client_close(client);
-    return error;
 }
 
 /* One that is Deactivated already refuses to be revoked again; servers may remember one that was destroyed. Only what the server
@@ -403,26 +394,95 @@ static enum error kmip_end(const struct provider_config *config, const struct pr
     return error;
 }
 
-static void withdraw_by(const struct asking *asking)
+/* ---- withdraw ----------------------------------------------------------------------------------------------------- */
+
+static enum error destroy(struct kmip_client *client, const char *id)
+{
+    if (kmip_client_change(client, KMIP_REVOKE, id) != ERROR_NONE)
+        error_forget(); /* it may not have been active yet */
+    return kmip_client_change(client, KMIP_DESTROY, id);
+}
+
+static enum error destroy_on(const struct asking *asking, size_t index, const char *id)
+{
+    struct kmip_client *client;
+    TRY(connect_to(asking, index, &client));
+    enum error error = destroy(client, id);
+    kmip_client_close(client);
+    return error;
+}
+
+static void take_back(const struct asking *asking, const struct made *made)
 {
     for (size_t i = 0; i < asking->config->server_count; i++) {
-        enum error error = of_server(asking, i, destroy_on(asking, i));
+        if (made->ids[i][0] == '\0')
+            continue;
+        enum error error = of_server(asking, i, destroy_on(asking, i, made->ids[i]));
         if (error != ERROR_NONE)
-            message(MESSAGE_WARNING, "%s; destroy key %s there yourself: it protects nothing", error_sentence(error),
-                    asking->name);
+            message(MESSAGE_WARNING, "%s; destroy key %s (%s) there yourself: it protects nothing", error_sentence(error),
+                    asking->name, made->ids[i]);
     }
 }
 
+/* In a cluster the first server destroys it for all. */
+static enum error destroy_same(struct kmip_client *client, const char *name, const uint8_t kek[KEY_SIZE], uint8_t found[KEY_SIZE])
+{
+    char id[KMIP_ID_MAX + 1];
+    struct verdict verdict;
+    enum kek_state state;
+    enum error error = locate_one(client, name, id, &verdict);
+    if (error == ERROR_NONE)
+        error = fetch_located(client, name, id, found, &state, &verdict, NULL);
+    if (verdict.gone)
+        return ERROR_NONE;
+    TRY(error);
+    if (memory_compare_constant_time(found, kek, KEY_SIZE) != 0)
+        return error_explain(ERROR_FORGED, "key %s (%s) is another one than was made", name, id);
+    return destroy(client, id);
+}
+
+static enum error withdraw_on(const struct asking *asking, size_t index, const uint8_t kek[KEY_SIZE])
+{
+    struct kmip_client *client;
+    uint8_t *found = arena_allocate(KEY_SIZE);
+    if (found == NULL)
+        return ERROR_NO_MEMORY;
+    enum error error = connect_to(asking, index, &client);
+    if (error == ERROR_NONE) {
+        error = destroy_same(client, asking->name, kek, found);
+        kmip_client_close(client);
+    }
+    arena_free(found);
+    return error;
+}
+
+static void kmip_withdraw(const struct provider_config *config, const struct provider_kek *which, const uint8_t kek[KEY_SIZE])
+{
+    struct asking asking;
+    enum error error = asking_begin(&asking, config, which);
+    for (size_t i = 0; i < config->server_count && error == ERROR_NONE; i++) {
+        enum error failed = of_server(&asking, i, withdraw_on(&asking, i, kek));
+        if (failed != ERROR_NONE)
+            message(MESSAGE_WARNING, "%s; key %s is left alone there: destroy it yourself where no copy of this pool needs it",
+                    error_sentence(failed), asking.name);
+    }
+    asking_end(&asking);
+    error_forget();
+}
+
+/* ---- create, the whole -------------------------------------------------------------------------------------------- */
+
 static enum error create_by(const struct asking *asking, uint8_t kek[KEY_SIZE])
 {
+    struct made made = {0};
     for (size_t i = 0; i < asking->config->server_count; i++)
         TRY(of_server(asking, i, absent_check(asking, i)));
-    enum error error = create_on_all(asking, kek);
+    enum error error = create_on_all(asking, &made, kek);
     if (error == ERROR_NONE)
         return ERROR_NONE;
     memory_cleanse(kek, KEY_SIZE);
     AUTO_FREE char *sentence = strdup(error_sentence(error));
-    withdraw_by(asking);
+    take_back(asking, &made);
     return sentence == NULL ? error : error_explain(error, "%s", sentence);
 }
 
@@ -435,15 +495,6 @@ static enum error kmip_create(const struct provider_config *config, const struct
         error = create_by(&asking, kek);
     asking_end(&asking);
     return error;
-}
-
-static void kmip_withdraw(const struct provider_config *config, const struct provider_kek *which)
-{
-    struct asking asking;
-    if (asking_begin(&asking, config, which) == ERROR_NONE)
-        withdraw_by(&asking);
-    asking_end(&asking);
-    error_forget();
 }
 
 /* ---- test --------------------------------------------------------------------------------------------------------- */

@@ -297,7 +297,7 @@ static void remove_device(const struct planned_device *device)
         error_forget();
 }
 
-static void remove_made(const struct create_plan *plan, const struct made *made)
+static void remove_made(const struct create_plan *plan, const struct keys *keys, const struct made *made)
 {
     if (made->conf)
         remove_file(plan, POOL_CONF_NAME);
@@ -306,7 +306,7 @@ static void remove_made(const struct create_plan *plan, const struct made *made)
     for (size_t i = 0; i < made->devices; i++)
         remove_device(&plan->devices[i]);
     if (made->key)
-        provider_kek_withdraw(&plan->provider, &(struct provider_kek){.pool = plan->pool, .number = FIRST_KEK});
+        provider_kek_withdraw(&plan->provider, &keys->which, keys->kek);
     if (made->copy)
         unlink(plan->options->copy);
     if (made->directory)
@@ -320,11 +320,10 @@ static enum error make_or_remove(const struct create_plan *plan)
     struct keys keys = {0};
     struct made made = {0};
     enum error error = make_all(plan, &keys, &made);
+    AUTO_FREE char *sentence = error == ERROR_NONE ? NULL : strdup(error_sentence(error));
+    if (error != ERROR_NONE)
+        remove_made(plan, &keys, &made);
     memory_cleanse(&keys, sizeof keys);
-    if (error == ERROR_NONE)
-        return ERROR_NONE;
-    AUTO_FREE char *sentence = strdup(error_sentence(error));
-    remove_made(plan, &made);
     return sentence == NULL ? error : error_explain(error, "%s", sentence);
 }
 

@@ -133,14 +133,14 @@ enum error next_key_make(struct next_key *next, uint8_t kek[KEY_SIZE])
     return next->new_root ? root_make(next, kek) : next_key_fetch(next, kek);
 }
 
-enum error next_key_forget(const struct next_key *next)
+enum error next_key_forget(const struct next_key *next, const uint8_t kek[KEY_SIZE])
 {
     struct provider_kek which = which_next(next);
     if (!next->made)
         return ERROR_NONE;
     if (!next->at_server)
         return provider_root_forget(next->provider, next->wrapping.kek_number);
-    provider_kek_withdraw(next->provider, &which);
+    provider_kek_withdraw(next->provider, &which, kek);
     return ERROR_NONE;
 }
 

@@ -31,8 +31,8 @@ enum error next_key_begin(struct next_key *next) CHECKED;
 /* A number above every one that was in force, and the KEK of it. */
 enum error next_key_make(struct next_key *next, uint8_t kek[KEY_SIZE]) CHECKED;
 enum error next_key_fetch(const struct next_key *next, uint8_t kek[KEY_SIZE]) CHECKED;
-/* The change did not happen. */
-enum error next_key_forget(const struct next_key *next) CHECKED;
+/* The change did not happen, and `kek`, which next_key_make() gave, is of no use. */
+enum error next_key_forget(const struct next_key *next, const uint8_t kek[KEY_SIZE]) CHECKED;
 /* It did, and nothing is under an older key of that provider any more. */
 enum error next_key_settle(const struct next_key *next) CHECKED;
 

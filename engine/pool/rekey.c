@@ -85,7 +85,7 @@ static void undo(struct rekey *rekey)
     struct pool *pool = rekey->pool;
     enum error error = left_over_end(rekey);
     if (!error)
-        error = next_key_forget(&rekey->next);
+        error = next_key_forget(&rekey->next, rekey->keks->next);
     if (error)
         message(MESSAGE_WARNING, "pool %s: the change of keys that failed is undone at the next start: %s", pool->directory,
                 error_sentence(error));
@@ -248,7 +248,7 @@ static enum error rehearse(struct rekey *rekey)
     TRY(next_key_begin(&rekey->next));
     enum error error = rehearse_all(rekey);
     AUTO_FREE char *sentence = error ? strdup(error_sentence(error)) : NULL;
-    enum error forgotten = next_key_forget(&rekey->next);
+    enum error forgotten = next_key_forget(&rekey->next, rekey->keks->next);
     return sentence ? error_explain(error, "%s", sentence) : error ? error : forgotten;
 }
 

@@ -45,6 +45,29 @@ class KeysChange(unittest.TestCase):
         server.destroy(taken)
         pool.serves()
 
+    def test_a_key_that_another_makes_meanwhile_is_left_alone(self):
+        """By a copy of this pool, in between the look that there is none and the making. What this one made is taken back."""
+        pool = KmipPool()
+        server = pool.server().start()
+        pool.create(server).start()
+        for how in ("once", "twice"):
+            before = server.ids()
+            self.tell(pool, "rival", how)
+            pool.refused("key", "rekey", "--shallow")
+            with open(pool.certificates.path("rival")) as file:
+                rival = file.read().split()[1]
+            os.remove(pool.certificates.path("rival"))
+            self.assertEqual(sorted(server.ids()), sorted(before + [rival]))
+            server.destroy(rival)
+        self.tell(pool, "cut", "CREATE")
+        before = server.ids()
+        said = pool.refused("key", "rekey", "--shallow")
+        os.remove(pool.certificates.path("cut"))
+        self.assertIn("may have made key " + pool.key_name[:-1] + "2", " ".join(said.split()))
+        self.assertEqual(len(server.ids()), len(before) + 1)  # whose it is, nobody knows
+        self.assertEqual(pool.json("key", "rekey", "--shallow")["kek_number"], 3)
+        pool.stop()
+
     def test_a_key_is_destroyed_when_its_server_says_so(self):
         """No answer is not the answer that there is none."""
         pool = KmipPool()

@@ -6,7 +6,8 @@ Usage: kmip_server.py PORT DIR DATABASE VERSIONS DELAY
 DIR holds ca.pem, server.pem, server.key; VERSIONS are those that it speaks ("1.2,1.3"); DELAY, in seconds, is waited
 before each answer. It says "ready" once it listens. Where DIR holds a file "honest", which names keys by their ids, it gives
 all others right the first time and with other bytes from then on. Where it holds a file "cut", which names an operation, the
-connection ends instead of the answer to one.
+connection ends instead of the answer to one. Where it holds a file "rival", another key of the same name is made right before
+one that is asked for, which is made as well ("twice") or refused ("once"); its id is added to the file.
 """
 import collections
 import logging
@@ -26,7 +27,8 @@ from kmip.services.server import engine, server, session
 def main():
     port, directory, database, versions, delay = sys.argv[1:]
     spoken = [contents.ProtocolVersion(*map(int, version.split("."))) for version in versions.split(",")]
-    begin, process, get = engine.KmipEngine.__init__, engine.KmipEngine.process_request, engine.KmipEngine._process_get
+    begin, process = engine.KmipEngine.__init__, engine.KmipEngine.process_request
+    get, create = engine.KmipEngine._process_get, engine.KmipEngine._process_create
     send = session.KmipSession._send_response
     given, this_thread = collections.Counter(), threading.local()  # a session has a thread of its own
 
@@ -62,6 +64,16 @@ def main():
             material.value = material.value[::-1]
         return answer
 
+    def create_behind_a_rival(self, payload):
+        how = told("rival")
+        if how:
+            with open(f"{directory}/rival", "w") as file:
+                file.write(f"{how} {create(self, payload).unique_identifier}")
+        if how == "once":
+            raise exceptions.InvalidField("there is a key of this name")
+        return create(self, payload)
+
+    engine.KmipEngine._process_create = create_behind_a_rival
     engine.KmipEngine._process_get = get_or_lie
     engine.KmipEngine.__init__ = begin_with_versions
     engine.KmipEngine.process_request = process_late
