@@ -74,9 +74,10 @@ struct provider_ops {
     /* Makes a new KDK and seals it; fails with ERROR_EXISTS where the file exists. */
     enum error (*create)(const struct provider_config *config, const struct provider_secret *secret,
                          uint8_t kdk[KEY_SIZE]);
-    /* As create(), sealed as the key of `present` is, whose file may say more than its conf; NULL: create() does just that. */
+    /* As create(), sealed as the key of `present` is, whose file may say more than its conf; NULL: create() does just that.
+     * `secret` is of use where that one has one, and with `fresh` in any case. ERROR_LOCKED: it has one, and none was given. */
     enum error (*create_like)(const struct provider_config *config, const struct provider_config *present,
-                              const struct provider_secret *secret, uint8_t kdk[KEY_SIZE]);
+                              const struct provider_secret *secret, bool fresh, uint8_t kdk[KEY_SIZE]);
     /* Unseals. ERROR_WRONG_KEY: wrong passphrase; ERROR_CORRUPT: damaged file; ERROR_FOREIGN: another provider's id;
      * ERROR_ACCESS: others may read the file; ERROR_LOCKED: a passphrase is needed and none was given; of a TPM those of
      * tpm_unseal(). */

@@ -77,16 +77,21 @@ static enum error tpm_seal_create(const struct provider_config *config, const st
     return error;
 }
 
-/* The new one gets no PIN that the present one has not, and is not let off the PCRs: approved is what they are now. */
+/* The new one gets no PIN that the present one has not, unless it is a fresh one, and is let off neither PIN nor PCRs: approved is
+ * what they are now. */
 static enum error tpm_seal_create_like(const struct provider_config *config, const struct provider_config *present,
-                                       const struct provider_secret *secret, uint8_t kdk[KEY_SIZE])
+                                       const struct provider_secret *secret, bool fresh, uint8_t kdk[KEY_SIZE])
 {
     struct provider_config like = *config;
     struct tpm_binding binding;
     uint32_t flags;
     TRY(provider_tpm_look(present, &flags, &binding));
     like.pcrs = flags & TPM_FLAG_PCRS ? binding.pcrs : 0;
-    return tpm_seal_create(&like, flags & TPM_FLAG_PIN ? secret : NULL, kdk);
+    bool pinned = flags & TPM_FLAG_PIN;
+    if (pinned && (secret == NULL || secret->passphrase == NULL))
+        return error_explain(ERROR_LOCKED, "the key of provider %s has a PIN, and the new one needs one too: "
+                                           "--new-passphrase-file FILE (-: standard input) gives it", config->name);
+    return tpm_seal_create(&like, pinned || fresh ? secret : NULL, kdk);
 }
 
 /* Who gives a passphrase where no PIN is needed gets the key all the same: coffer unlock asks when in doubt. */

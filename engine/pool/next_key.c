@@ -92,7 +92,7 @@ static enum error root_make(struct next_key *next, uint8_t kek[KEY_SIZE])
     TRY(provider_find(next->provider, &operations));
     if (!next->like || !operations->create_like)
         return kek_create(next, &root.config, kek);
-    TRY(operations->create_like(&root.config, next->provider, next->secret, kdk));
+    TRY(operations->create_like(&root.config, next->provider, next->secret, next->fresh, kdk));
     memory_cleanse(kdk, sizeof kdk);
     next->made = true;
     return next_key_fetch(next, kek);

@@ -19,6 +19,7 @@ struct next_key {
     struct pool *pool;
     const struct provider_config *provider;  /* who makes it */
     const struct provider_secret *secret;    /* by which it will be sealed and opened; NULL: none was given */
+    bool fresh;                              /* `secret` is a new one, not the present key's, which that one may not need */
     bool new_root;                           /* of a provider that keeps a KDK: a new one; else the present one's next KEK */
     bool like;                               /* sealed as the present one of that provider is */
     bool at_server;                          /* the provider keeps KEKs, not a KDK; set by next_key_begin() */

@@ -321,7 +321,8 @@ static enum error choose(struct pool *pool, const struct pool_rekey_options *opt
         return error_explain(ERROR_EXISTS, "the key in force is one of provider %s already", next->provider->name);
     TRY(check_hosts(pool, options));
     next->new_root = options->new_root || !same;
-    next->like = same && !next->secret && is_like(next, options->key != NULL);
+    next->fresh = next->secret != NULL;
+    next->like = same && is_like(next, options->key != NULL);
     return options->key ? check_kept(pool, next) : ERROR_NONE;
 }
 

@@ -149,6 +149,29 @@ class KeyInATpmChanges(unittest.TestCase):
             connect(pool, "disk")
         pool.stop()
 
+    def opens_by_the_pin_alone(self, pin):
+        self.assertEqual(self.pool.json("key", "tpm", "approvals")["pcrs"], [7])
+        self.pool.coffer("lock")
+        self.pool.refused("unlock")
+        self.pool.coffer("unlock", "--passphrase-file", pin)
+        self.serves()
+
+    def test_a_new_root_by_the_recovery_key_keeps_pin_and_pcrs(self):
+        pool, old, new = self.pool, self.secret("2580", "old"), self.secret("1379", "new")
+        recovery = os.path.join(pool.base, "recovery.txt")
+        self.sealed("--recovery", recovery, "--pin-file", old)
+        pool.coffer("key", "tpm", "reseal", "--pcrs", "7", "--passphrase-file", old, "--pin-file", old)
+        pool.start("--passphrase-file", old)
+        self.fill()
+        rekey = ("key", "rekey", "--shallow", "--new-root", "--recovery", recovery)
+        self.assertIn("--new-passphrase-file", pool.refused(*rekey, status=REFUSED))
+        self.assertEqual(pool.json("key", "status")["kek_number"], 1)
+        self.opens_by_the_pin_alone(old)
+        pool.coffer(*rekey, "--new-passphrase-file", new)
+        self.assertEqual(pool.json("key", "status")["kek_number"], 2)
+        self.opens_by_the_pin_alone(new)
+        pool.stop()
+
     def test_without_the_tpm_nothing_changes(self):
         pool = self.pool
         self.sealed("--no-copy")

@@ -354,7 +354,7 @@ static void another_key_is_sealed_alike(void **state)
     second.pcrs = 0; /* as a conf has it */
     for (unsigned pinned = 0; pinned < 2; pinned++) {
         make(pinned ? &pin : NULL);
-        assert_int_equal(provider_native_tpm.create_like(&second, &config, &pin, again), ERROR_NONE);
+        assert_int_equal(provider_native_tpm.create_like(&second, &config, &pin, false, again), ERROR_NONE);
         assert_memory_not_equal(again, kdk, KEY_SIZE);
         assert_int_equal(provider_tpm_look(&second, &flags, &binding), ERROR_NONE);
         assert_int_equal(flags, TPM_FLAG_PCRS | (pinned ? TPM_FLAG_PIN : 0));
@@ -364,10 +364,34 @@ static void another_key_is_sealed_alike(void **state)
     }
     config.pcrs = 0;
     make(NULL);
-    assert_int_equal(provider_native_tpm.create_like(&second, &config, NULL, again), ERROR_NONE);
+    assert_int_equal(provider_native_tpm.create_like(&second, &config, NULL, false, again), ERROR_NONE);
     assert_int_equal(provider_tpm_look(&second, &flags, &binding), ERROR_NONE);
     assert_int_equal(flags, 0);
     assert_int_equal(unlink(path_2), 0);
+}
+
+/* Where a backup or the recovery key is the proof, nobody gave the present PIN. */
+static void another_key_loses_no_pin_that_nobody_gave(void **state)
+{
+    (void)state;
+    static const struct provider_secret new_pin = {"1379", 4};
+    char path_2[128];
+    uint32_t flags;
+    struct tpm_binding binding;
+    struct provider_config second = config;
+    snprintf(path_2, sizeof path_2, "%s.2", path);
+    second.path = path_2;
+    make(&pin);
+    assert_told(provider_native_tpm.create_like(&second, &config, NULL, false, again), ERROR_LOCKED, "a PIN");
+    assert_int_not_equal(access(path_2, F_OK), 0);
+    for (unsigned before = 0; before < 2; before++) { /* with a PIN, and then without one: a new one is had */
+        assert_int_equal(provider_native_tpm.create_like(&second, &config, &new_pin, true, again), ERROR_NONE);
+        assert_int_equal(provider_tpm_look(&second, &flags, &binding), ERROR_NONE);
+        assert_int_equal(flags, TPM_FLAG_PCRS | TPM_FLAG_PIN);
+        assert_int_equal(provider_native_tpm.open(&second, &new_pin, again), ERROR_NONE);
+        assert_int_equal(unlink(path_2) | unlink(path) | unlink(copy), 0);
+        make(NULL);
+    }
 }
 
 static void what_is_not_bound_has_nothing_to_approve(void **state)
@@ -396,6 +420,7 @@ int main(void)
         TEST(another_tpm_takes_the_key_over_by_its_copy),
         TEST(a_copy_of_another_pool_is_refused),
         TEST(another_key_is_sealed_alike),
+        TEST(another_key_loses_no_pin_that_nobody_gave),
         TEST(what_is_not_bound_has_nothing_to_approve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
