@@ -171,11 +171,32 @@ static enum error unfinished_remove(const char *path, struct uuid pool)
 
 /* ---- store -------------------------------------------------------------------------------------------------------- */
 
+/* What tpm_seal() and tpm_unseal() say of copies is not for this key. */
+static enum error sealed_by_another(const struct provider_config *config, enum error error, const char *advice)
+{
+    if (error != ERROR_FOREIGN)
+        return error;
+    return error_explain(error, "the TPM at %s is not the one that sealed %s, or was cleared since%s",
+                         config->tcti == NULL ? TPM_TCTI_DEFAULT : config->tcti, config->cache, advice);
+}
+
+/* Nobody is there to see who answers: it is to be the TPM that sealed the file of before, whatever key that holds. Without one,
+ * or by a damaged one, nothing is expected; whoever could make it so can put what he likes there. */
+static enum error seal(const struct provider_config *config, const uint8_t kek[KEY_SIZE], struct cached_key *cached)
+{
+    struct tpm_access access = access_of(config);
+    struct cached_key before;
+    bool there = key_cache_look(config, cached->pool, &before) == ERROR_NONE;
+    error_forget();
+    return sealed_by_another(config, tpm_seal(&access, 0, kek, there ? &before.tpm : NULL, &cached->tpm),
+                             ": remove that file where another TPM is meant");
+}
+
 static enum error seal_and_prove(const struct provider_config *config, const uint8_t kek[KEY_SIZE], struct cached_key *cached)
 {
     struct tpm_access access = access_of(config);
     uint8_t back[KEY_SIZE];
-    TRY(tpm_seal(&access, 0, kek, &cached->tpm));
+    TRY(seal(config, kek, cached));
     TRY(cached_key_sign(cached, kek));
     enum error error = tpm_unseal(&access, &cached->tpm, back);
     if (error == ERROR_NONE)
@@ -222,10 +243,7 @@ static enum error unseal(const struct provider_config *config, const struct cach
 {
     struct tpm_access access = access_of(config);
     uint8_t found[KEY_SIZE];
-    enum error error = tpm_unseal(&access, &cached->tpm, found);
-    if (error == ERROR_FOREIGN) /* what it says of copies is not for this key */
-        error = error_explain(error, "the TPM at %s is not the one that sealed %s, or was cleared since",
-                              config->tcti == NULL ? TPM_TCTI_DEFAULT : config->tcti, config->cache);
+    enum error error = sealed_by_another(config, tpm_unseal(&access, &cached->tpm, found), "");
     if (error == ERROR_NONE) {
         error = cached_key_verify(cached, found);
         if (error != ERROR_NONE)

@@ -11,7 +11,8 @@
 #define KEY_CACHE_SECONDS_MAX (UINT64_C(366) * 86400)
 
 /* Seals a key that a server gave at `now` (seconds since 1970), has the TPM give it back, and replaces the file, whose bytes of
- * before are overwritten. Errors as tpm_seal()'s and file_replace()'s; ERROR_FOREIGN as key_cache_destroy()'s. */
+ * before are overwritten. In no other TPM than the one that sealed the file of before (ERROR_FOREIGN). Errors as tpm_seal()'s
+ * and file_replace()'s; ERROR_FOREIGN also as key_cache_destroy()'s. */
 enum error key_cache_store(const struct provider_config *config, const struct provider_kek *which, const char *key_id, uint64_t now,
                            const uint8_t kek[KEY_SIZE]) CHECKED;
 

@@ -45,15 +45,26 @@ static enum error tpm_seal_check(const struct provider_config *config)
     return tpm_check(&access);
 }
 
+/* What it says of copies is not for a key that is to be sealed. */
+static enum error sealed_by_another(const struct provider_config *config, enum error error)
+{
+    if (error != ERROR_FOREIGN)
+        return error;
+    return error_explain(error, "the TPM at %s is not the one that sealed %s, or was cleared since: nothing is sealed in it. Where another "
+                                "TPM is meant, `key tpm reseal --copy`, or a new root once that file is moved away",
+                         config->tcti == NULL ? TPM_TCTI_DEFAULT : config->tcti, config->path);
+}
+
+/* In the TPM that sealed what is in `before`, whose Name is known: on the way to it anybody may answer instead. NULL: nothing is yet. */
 static enum error seal_and_prove(const struct provider_config *config, const struct provider_secret *pin,
-                                 const uint8_t kdk[KEY_SIZE], struct sealed_key *sealed)
+                                 const uint8_t kdk[KEY_SIZE], const struct sealed_key *before, struct sealed_key *sealed)
 {
     struct tpm_access access = access_of(config, pin);
     uint8_t back[KEY_SIZE];
     *sealed = (struct sealed_key){.seal = SEAL_TPM, .provider = config->id};
     TRY(pin_check(pin));
     TRY(kcv_derive(kdk, config->id, sealed->kcv));
-    TRY(tpm_seal(&access, config->pcrs, kdk, &sealed->tpm));
+    TRY(tpm_seal(&access, config->pcrs, kdk, before == NULL ? NULL : &before->tpm, &sealed->tpm));
     enum error error = tpm_unseal(&access, &sealed->tpm, back);
     if (error == ERROR_NONE)
         error = native_key_check(config, sealed, back);
@@ -61,14 +72,14 @@ static enum error seal_and_prove(const struct provider_config *config, const str
     return error;
 }
 
-static enum error tpm_seal_create(const struct provider_config *config, const struct provider_secret *secret,
-                                  uint8_t kdk[KEY_SIZE])
+static enum error key_make(const struct provider_config *config, const struct provider_secret *secret,
+                           const struct sealed_key *before, uint8_t kdk[KEY_SIZE])
 {
     struct sealed_key sealed;
     uint8_t fresh[KEY_SIZE];
     enum error error = key_generate(fresh);
     if (error == ERROR_NONE)
-        error = seal_and_prove(config, secret, fresh, &sealed);
+        error = seal_and_prove(config, secret, fresh, before, &sealed);
     if (error == ERROR_NONE)
         error = native_key_store(config->path, &sealed);
     if (error == ERROR_NONE)
@@ -77,21 +88,26 @@ static enum error tpm_seal_create(const struct provider_config *config, const st
     return error;
 }
 
+static enum error tpm_seal_create(const struct provider_config *config, const struct provider_secret *secret,
+                                  uint8_t kdk[KEY_SIZE])
+{
+    return key_make(config, secret, NULL, kdk);
+}
+
 /* The new one gets no PIN that the present one has not, unless it is a fresh one, and is let off neither PIN nor PCRs: approved is
  * what they are now. */
 static enum error tpm_seal_create_like(const struct provider_config *config, const struct provider_config *present,
                                        const struct provider_secret *secret, bool fresh, uint8_t kdk[KEY_SIZE])
 {
     struct provider_config like = *config;
-    struct tpm_binding binding;
-    uint32_t flags;
-    TRY(provider_tpm_look(present, &flags, &binding));
-    like.pcrs = flags & TPM_FLAG_PCRS ? binding.pcrs : 0;
-    bool pinned = flags & TPM_FLAG_PIN;
+    struct sealed_key before;
+    TRY(native_key_load(present, SEAL_TPM, &before));
+    like.pcrs = before.tpm.flags & TPM_FLAG_PCRS ? before.tpm.binding.pcrs : 0;
+    bool pinned = before.tpm.flags & TPM_FLAG_PIN;
     if (pinned && (secret == NULL || secret->passphrase == NULL))
         return error_explain(ERROR_LOCKED, "the key of provider %s has a PIN, and the new one needs one too: "
                                            "--new-passphrase-file FILE (-: standard input) gives it", config->name);
-    return tpm_seal_create(&like, pinned || fresh ? secret : NULL, kdk);
+    return sealed_by_another(present, key_make(&like, pinned || fresh ? secret : NULL, &before, kdk));
 }
 
 /* Who gives a passphrase where no PIN is needed gets the key all the same: coffer unlock asks when in doubt. */
@@ -230,7 +246,8 @@ enum error provider_tpm_reseal(const struct provider_config *config, const struc
     TRY(kdk_get(config, &before, way, kdk));
     enum error error = native_key_check(config, &before, kdk);
     if (error == ERROR_NONE)
-        error = seal_and_prove(config, pin, kdk, &sealed);
+        error = sealed_by_another(config,
+                                  seal_and_prove(config, pin, kdk, way->copy == NULL ? &before : NULL, &sealed));
     memory_cleanse(kdk, sizeof(kdk));
     return error == ERROR_NONE ? replace(config, way, &sealed) : error;
 }

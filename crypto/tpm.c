@@ -88,6 +88,33 @@ static enum error unmarshalled(const struct tpm_sealed *sealed, TPM2B_PUBLIC *pu
     return whole ? ERROR_NONE : error_explain(ERROR_CORRUPT, "what the TPM sealed is damaged");
 }
 
+/* ---- which TPM --------------------------------------------------------------------------------------------------- */
+
+static enum error another_tpm(struct tpm_link *link, const struct tpm_sealed *sealed)
+{
+    uint8_t endorsement[TPM_NAME_SIZE];
+    tpm_link_endorsement(link, endorsement);
+    bool known = !memory_is_zero(sealed->endorsement, TPM_NAME_SIZE) && !memory_is_zero(endorsement, TPM_NAME_SIZE);
+    bool cleared = known && memcmp(endorsement, sealed->endorsement, TPM_NAME_SIZE) == 0;
+    return error_explain(ERROR_FOREIGN, "the TPM at %s %s; or open the pool by the copy of its key " COPY_IS_USED, link->place,
+                         cleared ? "was cleared since it sealed the key of this pool, which is gone for good: restore a "
+                                   "backup of the data"
+                         : known ? "is not the TPM that sealed the key of this pool: move the disks back to the machine "
+                                   "of that one"
+                                 : "is not the TPM that sealed the key of this pool, or was cleared since: move the disks "
+                                   "back to the machine of that one");
+}
+
+/* Link to the TPM that sealed, and to no other; NULL: to whichever answers. */
+static enum error link_to(struct tpm_link *link, const struct tpm_sealed *sealed)
+{
+    enum error error = tpm_link_primary(link, sealed == NULL ? NULL : sealed->primary);
+    if (error == ERROR_NOT_FOUND)
+        return another_tpm(link, sealed);
+    TRY(error);
+    return tpm_link_session(link);
+}
+
 /* ---- sealing ----------------------------------------------------------------------------------------------------- */
 
 enum error tpm_check(const struct tpm_access *access)
@@ -95,9 +122,7 @@ enum error tpm_check(const struct tpm_access *access)
     struct tpm_link link;
     enum error error = tpm_link_open(access->tcti, &link);
     if (error == ERROR_NONE)
-        error = tpm_link_primary(&link, NULL);
-    if (error == ERROR_NONE)
-        error = tpm_link_session(&link);
+        error = link_to(&link, NULL);
     tpm_link_close(&link);
     return error;
 }
@@ -156,7 +181,7 @@ static enum error bind_and_seal(struct tpm_link *link, const struct tpm_access *
 }
 
 enum error tpm_seal(const struct tpm_access *access, uint32_t pcrs, const uint8_t key[KEY_SIZE],
-                    struct tpm_sealed *sealed)
+                    const struct tpm_sealed *before, struct tpm_sealed *sealed)
 {
     struct tpm_link link;
     struct tpm_sealed made = {.flags = access->pin != NULL ? TPM_FLAG_PIN : 0};
@@ -164,9 +189,7 @@ enum error tpm_seal(const struct tpm_access *access, uint32_t pcrs, const uint8_
     if (error == ERROR_NONE)
         tpm_link_endorsement(&link, made.endorsement);
     if (error == ERROR_NONE)
-        error = tpm_link_primary(&link, NULL);
-    if (error == ERROR_NONE)
-        error = tpm_link_session(&link);
+        error = link_to(&link, before);
     if (error == ERROR_NONE)
         error = bind_and_seal(&link, access, pcrs, key, &made);
     memcpy(made.primary, link.primary_name, TPM_NAME_SIZE);
@@ -192,21 +215,6 @@ static enum error pin_check(const struct tpm_access *access, const struct tpm_se
     if (sealed->flags & TPM_FLAG_PIN && access->pin == NULL)
         return error_explain(ERROR_LOCKED, "the key is sealed in the TPM and needs its PIN");
     return ERROR_NONE;
-}
-
-static enum error another_tpm(struct tpm_link *link, const struct tpm_sealed *sealed)
-{
-    uint8_t endorsement[TPM_NAME_SIZE];
-    tpm_link_endorsement(link, endorsement);
-    bool known = !memory_is_zero(sealed->endorsement, TPM_NAME_SIZE) && !memory_is_zero(endorsement, TPM_NAME_SIZE);
-    bool cleared = known && memcmp(endorsement, sealed->endorsement, TPM_NAME_SIZE) == 0;
-    return error_explain(ERROR_FOREIGN, "the TPM at %s %s; or open the pool by the copy of its key " COPY_IS_USED, link->place,
-                         cleared ? "was cleared since it sealed the key of this pool, which is gone for good: restore a "
-                                   "backup of the data"
-                         : known ? "is not the TPM that sealed the key of this pool: move the disks back to the machine "
-                                   "of that one"
-                                 : "is not the TPM that sealed the key of this pool, or was cleared since: move the disks "
-                                   "back to the machine of that one");
 }
 
 static enum error object_load(struct tpm_link *link, const struct tpm_sealed *sealed)
@@ -270,16 +278,6 @@ static enum error policy_satisfy(struct tpm_link *link, const struct tpm_sealed 
         return ERROR_NONE;
     TRY(tpm_link_policy_session(link));
     return tpm_pcr_satisfy(link, &sealed->binding, sealed->flags & TPM_FLAG_PIN);
-}
-
-/* Link to the TPM that sealed, and to no other. */
-static enum error link_to(struct tpm_link *link, const struct tpm_sealed *sealed)
-{
-    enum error error = tpm_link_primary(link, sealed == NULL ? NULL : sealed->primary);
-    if (error == ERROR_NOT_FOUND)
-        return another_tpm(link, sealed);
-    TRY(error);
-    return tpm_link_session(link);
 }
 
 static enum error object_ready(struct tpm_link *link, const struct tpm_sealed *sealed)

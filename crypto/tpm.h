@@ -73,9 +73,10 @@ enum error tpm_pcrs_read(const struct tpm_access *access, const struct tpm_seale
                          uint8_t values[TPM_PCRS][TPM_PCR_SIZE]) CHECKED;
 
 /* Seals `key`. `pcrs` 0: whoever has this TPM (and the PIN) opens it; else only where the PCRs of this mask have values that
- * somebody who has the key approved, and first those of now. Errors as those of tpm_unseal(). */
+ * somebody who has the key approved, and first those of now. In no other TPM than the one that sealed `before` (ERROR_FOREIGN);
+ * NULL: in whichever answers, which may be anybody's. Errors as those of tpm_unseal(). */
 enum error tpm_seal(const struct tpm_access *access, uint32_t pcrs, const uint8_t key[KEY_SIZE],
-                    struct tpm_sealed *sealed) CHECKED;
+                    const struct tpm_sealed *before, struct tpm_sealed *sealed) CHECKED;
 
 /* ERROR_KEY_ABSENT: no TPM answers; ERROR_ACCESS: not allowed to use it; ERROR_BUSY: it is in use, or locked out after
  * wrong PINs; ERROR_FOREIGN: it is not the one that sealed, or was cleared; ERROR_WRONG_KEY: wrong PIN; ERROR_LOCKED: a PIN

@@ -1,6 +1,7 @@
 /*
  * Somebody on the bus to the TPM who puts his own key into answers and leaves the Name as it was: here between the library
- * and the TCTI of swtpm. His key is the storage primary of another TPM.
+ * and the TCTI of swtpm. His key is the storage primary of another TPM. Or that TPM answers instead of ours, from some
+ * connection on.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,16 +9,23 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <tss2/tss2_esys.h>
 #include <tss2/tss2_mu.h>
 #include <tss2/tss2_tctildr.h>
+#include <unistd.h>
 
 #include "base/endian.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
+#include "crypto/key_cache.h"
+#include "crypto/provider_native.h"
+#include "crypto/provider_tpm.h"
 #include "crypto/tpm.h"
 #include "crypto/tpm_link.h"
 #include "tests/unit/swtpm.h"
@@ -37,6 +45,7 @@ static TPM2_CC lies_about; /* the answer to which command is changed; 0: to none
 static bool breaks; /* it is cut short instead */
 static TPM2_CC sent;
 static unsigned sessions, lies;
+static unsigned connections, ours_answers; /* so many of them */
 static TSS2_TCTI_TRANSMIT_FCN transmit_really;
 static TSS2_TCTI_RECEIVE_FCN receive_really;
 
@@ -76,7 +85,8 @@ static TSS2_RC receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *answer
 
 TSS2_RC __wrap_Tss2_TctiLdr_Initialize(const char *place, TSS2_TCTI_CONTEXT **context)
 {
-    TSS2_RC code = __real_Tss2_TctiLdr_Initialize(place, context);
+    bool stands_in = ++connections > ours_answers;
+    TSS2_RC code = __real_Tss2_TctiLdr_Initialize(stands_in ? his.tcti : place, context);
     if (code != TSS2_RC_SUCCESS)
         return code;
     transmit_really = TSS2_TCTI_TRANSMIT(*context);
@@ -89,7 +99,8 @@ TSS2_RC __wrap_Tss2_TctiLdr_Initialize(const char *place, TSS2_TCTI_CONTEXT **co
 static void lie_about(TPM2_CC code)
 {
     lies_about = code;
-    sessions = lies = 0;
+    sessions = lies = connections = 0;
+    ours_answers = UINT_MAX;
     breaks = false;
 }
 
@@ -122,7 +133,7 @@ static int set_up(void **state)
     assert_int_equal(key_generate(key), ERROR_NONE);
     memset(found, 0, sizeof(found));
     his_key_take();
-    assert_int_equal(tpm_seal(&access_ours, 0, key, &sealed), ERROR_NONE);
+    assert_int_equal(tpm_seal(&access_ours, 0, key, NULL, &sealed), ERROR_NONE);
     return 0;
 }
 
@@ -177,7 +188,7 @@ static void a_key_that_does_not_fit_the_name_of_the_persistent_one_gets_no_salt(
     lie_about(TPM2_CC_ReadPublic);
     assert_lie_is_seen(tpm_unseal(&access_ours, &sealed, found));
     lie_about(TPM2_CC_ReadPublic);
-    assert_lie_is_seen(tpm_seal(&access_ours, 0, key, &other));
+    assert_lie_is_seen(tpm_seal(&access_ours, 0, key, NULL, &other));
     assert_unseals();
 }
 
@@ -204,6 +215,94 @@ static void an_answer_that_makes_no_sense_leaves_nothing_in_the_tpm(void **state
     assert_unseals();
 }
 
+/* ---- a TPM of his that answers in whole ------------------------------------------------------------------------ */
+
+static char directory[64], path[96], path_2[112];
+static struct provider_config config;
+
+static void files_make(void)
+{
+    snprintf(directory, sizeof(directory), "%.40s/coffer-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/file", directory);
+    snprintf(path_2, sizeof(path_2), "%s.2", path);
+    config = (struct provider_config){.name = "main", .type = "native", .seal = "tpm", .path = path, .tcti = ours.tcti,
+                                      .id = {{7}}, .cache = path, .cache_seconds = 86400};
+}
+
+static void files_remove(void)
+{
+    unlink(path);
+    unlink(path_2);
+    assert_int_equal(rmdir(directory), 0);
+}
+
+static void he_answers_behind(unsigned connections_of_ours)
+{
+    lie_about(0);
+    ours_answers = connections_of_ours;
+}
+
+static void assert_foreign(enum error error, const char *words)
+{
+    assert_int_equal(sessions, ours_answers);
+    if (error != ERROR_FOREIGN || strstr(error_sentence(error), words) == NULL)
+        fail_msg("%s: %s", error_name(error), error_sentence(error));
+}
+
+static void a_cached_key_is_renewed_in_its_own_tpm_only(void **state)
+{
+    (void)state;
+    struct provider_kek which = {.pool = {{1}}, .number = 1};
+    struct cached_key cached;
+    files_make();
+    assert_int_equal(key_cache_store(&config, &which, "17", 1000, key), ERROR_NONE);
+    he_answers_behind(0);
+    assert_foreign(key_cache_store(&config, &which, "17", 2000, key), path);
+    which.number = 2; /* another key is in force now */
+    he_answers_behind(0);
+    assert_foreign(key_cache_store(&config, &which, "18", 2000, key), path);
+    which.number = 1;
+    lie_about(0);
+    assert_int_equal(key_cache_open(&config, &which, 2000, found, &cached), ERROR_NONE);
+    assert_int_equal(cached.fetched, 1000);
+    assert_int_equal(unlink(path), 0); /* who gives the machine another TPM says so */
+    he_answers_behind(0);
+    assert_int_equal(key_cache_store(&config, &which, "17", 2000, key), ERROR_NONE);
+    files_remove();
+}
+
+static void a_key_is_sealed_anew_in_its_own_tpm_only(void **state)
+{
+    static const struct provider_secret none = {NULL, 0}, passphrase = {"correct horse", 13};
+    (void)state;
+    uint8_t kdk[KEY_SIZE];
+    struct tpm_way way = {.pin = none, .directory = directory};
+    struct provider_config next;
+    files_make();
+    next = config;
+    next.path = path_2;
+    assert_int_equal(provider_native_tpm.create(&config, NULL, kdk), ERROR_NONE);
+    assert_int_equal(provider_copy_create(&config, path_2, &passphrase, kdk), ERROR_NONE);
+    he_answers_behind(1); /* as soon as ours gave the key */
+    assert_foreign(provider_tpm_reseal(&config, &way, &none), path);
+    lie_about(0);
+    assert_int_equal(provider_native_tpm.open(&config, NULL, found), ERROR_NONE);
+    way = (struct tpm_way){.copy = path_2, .copy_secret = passphrase, .directory = directory};
+    he_answers_behind(0); /* with the copy a person may mean another one */
+    assert_int_equal(provider_tpm_reseal(&config, &way, &none), ERROR_NONE);
+    assert_int_equal(unlink(path_2), 0);
+    he_answers_behind(0);
+    assert_int_equal(provider_native_tpm.create_like(&next, &config, NULL, false, found), ERROR_NONE);
+    assert_int_equal(unlink(path_2), 0);
+    lie_about(0); /* now ours is the other one */
+    assert_int_equal(provider_native_tpm.create_like(&next, &config, NULL, false, found), ERROR_FOREIGN);
+    assert_non_null(strstr(error_sentence(ERROR_FOREIGN), path));
+    assert_int_equal(sessions, 0);
+    assert_int_not_equal(access(path_2, F_OK), 0);
+    files_remove();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -212,6 +311,8 @@ int main(void)
         TEST(a_key_that_does_not_fit_the_name_of_the_persistent_one_gets_no_salt),
         TEST(a_key_that_does_not_fit_the_name_of_the_made_one_gets_no_salt),
         TEST(an_answer_that_makes_no_sense_leaves_nothing_in_the_tpm),
+        TEST(a_cached_key_is_renewed_in_its_own_tpm_only),
+        TEST(a_key_is_sealed_anew_in_its_own_tpm_only),
     };
     if (arena_start() != ERROR_NONE)
         return 1;

@@ -136,7 +136,7 @@ static void seal_with(const char *pin)
 {
     access_ours.pin = pin;
     access_ours.pin_size = pin == NULL ? 0 : strlen(pin);
-    assert_int_equal(tpm_seal(&access_ours, 0, key, &sealed), ERROR_NONE);
+    assert_int_equal(tpm_seal(&access_ours, 0, key, NULL, &sealed), ERROR_NONE);
 }
 
 static enum error unseal_with(const char *pin)
@@ -318,7 +318,7 @@ static void a_look_says_whether_pins_are_taken_and_counts_as_no_try(void **state
 static void a_look_finds_what_an_unlock_would(void **state)
 {
     (void)state;
-    assert_int_equal(tpm_seal(&access_ours, PCR_7, key, &sealed), ERROR_NONE);
+    assert_int_equal(tpm_seal(&access_ours, PCR_7, key, NULL, &sealed), ERROR_NONE);
     assert_int_equal(tpm_look(&access_ours, &sealed), ERROR_NONE);
     assert_nothing_left(&ours);
     assert_told(tpm_look(&access_other, &sealed), ERROR_FOREIGN, "is not the TPM that sealed");
@@ -362,7 +362,7 @@ static void an_empty_password_opens_nothing_that_a_policy_guards(void **state)
     (void)state;
     seal_with(NULL);
     assert_int_equal(plain_unseal(&ours, &sealed), 0); /* without one it does: so this sees it */
-    assert_int_equal(tpm_seal(&access_ours, PCR_7, key, &sealed), ERROR_NONE);
+    assert_int_equal(tpm_seal(&access_ours, PCR_7, key, NULL, &sealed), ERROR_NONE);
     TPM2B_PUBLIC public = public_of(&sealed);
     assert_int_equal(public.publicArea.objectAttributes & TPMA_OBJECT_USERWITHAUTH, 0);
     assert_int_equal(public.publicArea.authPolicy.size, TPM_POLICY_SIZE);
@@ -511,7 +511,7 @@ static void nothing_of_a_key_is_left_in_memory(void **state)
     memory_cleanse(planted, KEY_SIZE);
     free(planted);
     for (uint32_t pcrs = 0; pcrs <= PCR_7; pcrs += PCR_7) {
-        assert_int_equal(tpm_seal(&access_ours, pcrs, key, &sealed), ERROR_NONE);
+        assert_int_equal(tpm_seal(&access_ours, pcrs, key, NULL, &sealed), ERROR_NONE);
         memory_cleanse(key, sizeof(key));
         assert_int_equal(pieces_in_memory(), 0);
         assert_int_equal(unseal_with(NULL), ERROR_NONE);
