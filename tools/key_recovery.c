@@ -2,18 +2,21 @@
  * `coffer key recovery`: the key that a person keeps on paper.
  *
  * The order is: the pool's key is asked of its provider and opens every device; the recovery key is made, and what it
- * unwraps; FILE is written (or, at the end, the key is printed); then recovery.json of the pool directory is replaced and
- * read back. Where a crash or an error comes in between, FILE holds a key that opens nothing, and the old recovery key is
- * still good: it is said which. Secrets are in the arena, but for what is printed.
+ * unwraps; FILE is written and read back, or the key is printed; only then recovery.json of the pool directory is replaced and
+ * read back, by one at a time. Where a crash or an error comes before, the new key opens nothing, and the old one is still
+ * good; where it comes behind, the new one is, and FILE stays: it is said which. Secrets are in the arena, but for what
+ * is printed.
  */
 #include "tools/key_recovery.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/directory_lock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
@@ -30,7 +33,7 @@
 
 struct made { /* in the arena */
     uint8_t recovery_key[KEY_SIZE], again[KEY_SIZE];
-    char text[RECOVERY_KEY_TEXT + 1];
+    char text[RECOVERY_KEY_TEXT + 1], stored[RECOVERY_KEY_TEXT + 1];
 };
 
 enum error recovery_parent_check(const char *to)
@@ -76,22 +79,49 @@ static enum error read_back(const char *directory, const struct key_backup *back
                : error_explain(ERROR_CORRUPT, "%s/" RECOVERY_NAME " does not give back the key", directory);
 }
 
+/* ---- out of the house ----------------------------------------------------------------------------------------------- */
+
+static enum error text_check(const char *to, struct made *made)
+{
+    size_t size = 0;
+    int descriptor = open(to, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return error_from_errno(errno, "read %s again", to);
+    enum error error = file_read_up_to(descriptor, to, made->stored, sizeof made->stored, &size);
+    close(descriptor);
+    TRY(error);
+    TRY(recovery_key_parse(made->stored, size, made->again));
+    return memory_compare_constant_time(made->again, made->recovery_key, KEY_SIZE) == 0
+               ? ERROR_NONE
+               : error_explain(ERROR_CORRUPT, "%s does not give back the recovery key", to);
+}
+
 static enum error text_store(const char *to, struct made *made)
 {
     size_t size = strlen(made->text);
     made->text[size] = '\n';
     enum error error = file_create_own(to, made->text, size + 1);
     made->text[size] = '\0';
+    TRY(error);
+    error = text_check(to, made);
+    if (error != ERROR_NONE)
+        unlink(to);
     return error;
 }
 
-static void print(struct tool *tool, const struct key_backup *backup, const char *to, const char *text)
+static enum error text_show(struct tool *tool, const char *text)
+{
+    fprintf(tool->out, "The recovery key of this pool. It is shown once: write it down, and keep it away from the machine.\n"
+                       "It counts as soon as that is said below.\n\n  %.34s\n  %s\n\n", text, text + 35);
+    return fflush(tool->out) == 0 && !ferror(tool->out) ? ERROR_NONE : error_explain(ERROR_IO, "cannot write the output");
+}
+
+static void tell(struct tool *tool, const struct key_backup *backup, const char *to)
 {
     if (tool->json)
         return;
     if (strcmp(to, PRINT) == 0)
-        fprintf(tool->out, "The recovery key of this pool. It is shown once: write it down, and keep it away from the machine.\n\n"
-                           "  %.34s\n  %s\n\n", text, text + 35);
+        fputs("It is the recovery key of this pool from now on.\n", tool->out);
     else
         fprintf(tool->out, "The recovery key of this pool is in %s. Keep it away from the machine.\n", to);
     fprintf(tool->out, "With %s in the pool directory it opens the pool: `%s unlock --recovery`.\n", RECOVERY_NAME, tool_self(tool));
@@ -100,18 +130,55 @@ static void print(struct tool *tool, const struct key_backup *backup, const char
           tool->out);
 }
 
-static enum error store(const struct pool_conf *conf, const struct key_backup *backup, const char *to, struct made *made)
+/* ---- in the place of the one before --------------------------------------------------------------------------------- */
+
+static enum error replace_locked(const char *directory, const struct recovery *recovery, const struct key_backup *backup,
+                                 struct made *made)
 {
+    TRY(recovery_store(directory, recovery));
+    return read_back(directory, backup, made);
+}
+
+/* Whether the file is not the new one, for sure. */
+static bool is_as_before(const char *directory, const struct recovery *recovery)
+{
+    struct recovery now;
+    enum error error = recovery_load(directory, &now);
+    error_forget();
+    return error == ERROR_NOT_FOUND || (error == ERROR_NONE && memcmp(now.wrapped, recovery->wrapped, sizeof now.wrapped) != 0);
+}
+
+/* `*before`, where it fails: it changed nothing. */
+static enum error replace(const char *directory, const struct recovery *recovery, const struct key_backup *backup,
+                          struct made *made, bool *before)
+{
+    int lock;
+    *before = true;
+    TRY(directory_lock(directory, &lock));
+    enum error error = replace_locked(directory, recovery, backup, made);
+    AUTO_FREE char *sentence = error == ERROR_NONE ? NULL : strdup(error_sentence(error));
+    *before = error != ERROR_NONE && is_as_before(directory, recovery);
+    directory_unlock(lock);
+    return sentence == NULL ? error : error_explain(error, "%s", sentence);
+}
+
+static enum error store(struct tool *tool, const struct pool_conf *conf, const struct key_backup *backup, const char *to,
+                        struct made *made)
+{
+    bool shown = strcmp(to, PRINT) == 0, before;
     struct recovery recovery;
     TRY(wrap(backup, made, &recovery));
-    if (strcmp(to, PRINT) != 0)
-        TRY(text_store(to, made));
-    enum error error = recovery_store(conf->directory, &recovery);
+    TRY(shown ? text_show(tool, made->text) : text_store(to, made));
+    enum error error = replace(conf->directory, &recovery, backup, made, &before);
     if (error == ERROR_NONE)
-        error = read_back(conf->directory, backup, made);
-    if (error != ERROR_NONE && strcmp(to, PRINT) != 0)
+        return ERROR_NONE;
+    if (!before)
+        return error_prefix(error, "keep %s: it may be the recovery key of this pool now; make another one",
+                            shown ? "what was shown" : to);
+    if (!shown)
         unlink(to);
-    return error;
+    return error_prefix(error, "what there was stays as it was, and %s",
+                        shown ? "what was shown opens nothing" : "no new file is left");
 }
 
 static void record(struct tool *tool, const struct pool_conf *conf, const struct key_backup *backup)
@@ -129,11 +196,11 @@ enum error recovery_make(struct tool *tool, const struct pool_conf *conf, const 
     TRY(recovery_target_check(tool, to));
     TRY(key_backup_make(conf, secret, &backup));
     struct made *made = arena_allocate(sizeof *made);
-    enum error error = made == NULL ? ERROR_NO_MEMORY : store(conf, backup, to, made);
+    enum error error = made == NULL ? ERROR_NO_MEMORY : store(tool, conf, backup, to, made);
     offline_audit(tool, conf, backup, "key.recovery", NULL, error);
     if (error == ERROR_NONE) {
         record(tool, conf, backup);
-        print(tool, backup, to, made->text);
+        tell(tool, backup, to);
     }
     arena_free(made);
     key_backup_destroy(backup);
