@@ -50,12 +50,14 @@ static enum error sealed_by_another(const struct provider_config *config, enum e
 {
     if (error != ERROR_FOREIGN)
         return error;
-    return error_explain(error, "the TPM at %s is not the one that sealed %s, or was cleared since: nothing is sealed in it. Where another "
-                                "TPM is meant, `key tpm reseal --copy`, or a new root once that file is moved away",
+    return error_explain(error, "the TPM at %s is not the one that sealed %s, or was cleared since: nothing is sealed in it. "
+                                "Where another one is meant, `key tpm reseal --copy`, or a new root once that file is moved "
+                                "away",
                          config->tcti == NULL ? TPM_TCTI_DEFAULT : config->tcti, config->path);
 }
 
-/* In the TPM that sealed what is in `before`, whose Name is known: on the way to it anybody may answer instead. NULL: nothing is yet. */
+/* In the TPM that sealed what is in `before`, whose Name is known: on the way to it anybody may answer instead. NULL: nothing
+ * is sealed yet. */
 static enum error seal_and_prove(const struct provider_config *config, const struct provider_secret *pin,
                                  const uint8_t kdk[KEY_SIZE], const struct sealed_key *before, struct sealed_key *sealed)
 {
@@ -94,8 +96,8 @@ static enum error tpm_seal_create(const struct provider_config *config, const st
     return key_make(config, secret, NULL, kdk);
 }
 
-/* The new one gets no PIN that the present one has not, unless it is a fresh one, and is let off neither PIN nor PCRs: approved is
- * what they are now. */
+/* The new one gets no PIN that the present one has not, unless it is a fresh one, and is let off neither PIN nor PCRs: approved
+ * is what they are now. */
 static enum error tpm_seal_create_like(const struct provider_config *config, const struct provider_config *present,
                                        const struct provider_secret *secret, bool fresh, uint8_t kdk[KEY_SIZE])
 {
@@ -159,7 +161,11 @@ static enum error kdk_get(const struct provider_config *config, const struct sea
 static enum error replace_locked(const struct provider_config *config, const struct sealed_key *sealed)
 {
     struct sealed_key now;
-    TRY(native_key_load(config, SEAL_TPM, &now));
+    enum error error = native_key_load(config, SEAL_TPM, &now);
+    if (error == ERROR_NOT_FOUND)
+        return error_explain(ERROR_AGAIN, "%s took the place of the old root meanwhile: nothing was changed, try again",
+                             config->path);
+    TRY(error);
     if (memcmp(now.kcv, sealed->kcv, KCV_SIZE) != 0)
         return error_explain(ERROR_AGAIN, "%s became another key meanwhile: nothing was changed, try again", config->path);
     return native_key_replace(config->path, sealed);

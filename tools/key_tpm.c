@@ -1,16 +1,18 @@
 /*
  * `coffer key tpm`: what is done with a key that a TPM sealed, beside opening the pool by it.
  *
- * Offline, on the key file that coffer.conf names: a daemon that runs has its key already and is not asked. The file is
- * replaced as a whole (crypto/provider_tpm.h), so a crash leaves the old or the new one.
+ * Offline, on the key file of the key in force, which is not the one that coffer.conf names while a new root waits to take its
+ * place (crypto/provider_root.h): a daemon that runs has its key already and is not asked. The file is replaced as a whole
+ * (crypto/provider_tpm.h), so a crash leaves the old or the new one.
  */
 #include <string.h>
 
 #include "base/hex.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
+#include "crypto/provider_root.h"
 #include "crypto/provider_tpm.h"
-#include "engine/pool/conf.h"
+#include "engine/pool/kek_number.h"
 #include "tools/command.h"
 #include "tools/offline_audit.h"
 #include "tools/pcrs.h"
@@ -20,7 +22,8 @@
 struct key_task {
     struct tool *tool;
     const struct arguments *arguments;
-    const struct provider_config *provider;
+    struct provider_root root;
+    const struct provider_config *provider; /* with the path of the file that counts */
     struct tpm_way way;
     char *secret; /* of the way, in the arena; NULL: none */
     char *pin;    /* the new one, likewise */
@@ -28,12 +31,17 @@ struct key_task {
 
 /* ---- where the key comes from --------------------------------------------------------------------------------- */
 
-static enum error provider_choose(const struct pool_conf *conf, const struct provider_config **provider)
+/* A file that was put back would be copied and approved as well, and opens nothing any more. */
+static enum error file_choose(const struct pool_conf *conf, struct key_task *task)
 {
-    if (conf->provider == NULL || strcmp(conf->provider->type, "native") != 0 || strcmp(conf->provider->seal, "tpm") != 0)
+    struct kek_expected expected;
+    TRY(kek_expect(conf, NULL, &expected));
+    const struct provider_config *provider = expected.provider;
+    if (provider == NULL || strcmp(provider->type, "native") != 0 || strcmp(provider->seal, "tpm") != 0)
         return error_explain(ERROR_INVALID, "the key of pool %s is not sealed in a TPM", conf->directory);
-    *provider = conf->provider;
-    return ERROR_NONE;
+    TRY(provider_root_choose(provider, expected.number, &task->root));
+    task->provider = &task->root.config;
+    return root_check(&expected);
 }
 
 /* The copy's passphrase, or the PIN where the key has one: both come by --passphrase-file, or are asked for. */
@@ -270,7 +278,7 @@ static enum error run_tpm(struct tool *tool, const struct arguments *arguments)
     TRY(place_directory(tool, NULL, &directory));
     TRY(pool_conf_read(directory, &conf));
     task.way.directory = conf->directory;
-    enum error error = provider_choose(conf, &task.provider);
+    enum error error = file_choose(conf, &task);
     if (error == ERROR_NONE)
         error = run_and_audit(&task, conf, action);
     arena_free(task.secret);

@@ -172,6 +172,32 @@ class KeyInATpmChanges(unittest.TestCase):
         self.opens_by_the_pin_alone(new)
         pool.stop()
 
+    def test_a_root_that_waits_for_its_place_is_the_one_that_counts(self):
+        """As after a crash between the change of keys and its end."""
+        pool, word = self.pool, self.secret("correct horse", "word")
+        old, copy, fresh = (os.path.join(pool.base, name) for name in ("old.key", "copy.key", "fresh.key"))
+        self.sealed("--no-copy", "--pcrs", "7")
+        pool.start()
+        self.fill()
+        shutil.copy(self.key, old)
+        pool.coffer("key", "rekey", "--shallow", "--new-root")
+        pool.stop()
+        os.rename(self.key, self.key + ".next-2")
+        shutil.copy(old, self.key)
+        pool.coffer("key", "tpm", "copy", "--to", copy, "--passphrase-file", word)
+        pool.coffer("key", "tpm", "approve", "--next", "7=" + "5a" * 32)
+        pool.start()
+        self.serves()
+        self.assertEqual(self.key_files(), ["native.key"])
+        self.assertEqual(len(pool.json("key", "tpm", "approvals")["approvals"]), 2)
+        pool.coffer("key", "tpm", "reseal", "--copy", copy, "--passphrase-file", word)
+        shutil.copy(old, self.key)
+        for words in (("copy", "--to", fresh), ("reseal",), ("approve",)):
+            passphrase = () if words == ("reseal",) else ("--passphrase-file", word)
+            self.assertIn("another key than the one in force", pool.refused("key", "tpm", *words, *passphrase))
+        self.assertFalse(os.path.exists(fresh))
+        pool.stop()
+
     def test_without_the_tpm_nothing_changes(self):
         pool = self.pool
         self.sealed("--no-copy")
