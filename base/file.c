@@ -245,6 +245,13 @@ static enum error sync_directory_of(const char *path)
     return fsync(directory) == 0 ? ERROR_NONE : error_from_errno(errno, "sync the directory of %s", path);
 }
 
+enum error file_remove(const char *path)
+{
+    if (unlink(path) != 0)
+        return errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
+    return sync_directory_of(path);
+}
+
 enum error file_rename(const char *from, const char *to)
 {
     if (rename(from, to) != 0)

@@ -53,6 +53,9 @@ enum error file_open_below(int directory, const char *name, const char *path, st
 enum error file_read_below(int directory, const char *name, const char *path, size_t size_max, struct stat *status, void **data,
                            size_t *size) CHECKED;
 
+/* Takes the name away, durably. ERROR_NONE where there is none. */
+enum error file_remove(const char *path) CHECKED;
+
 /* Gives a file another's place in the same directory, durably: after a crash it has the old name or the new one. */
 enum error file_rename(const char *from, const char *to) CHECKED;
 

@@ -80,7 +80,7 @@ enum error overwrite(const char *path)
 enum error overwrite_and_remove(const char *path)
 {
     TRY(overwrite(path));
-    return unlink(path) == 0 || errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
+    return file_remove(path);
 }
 
 /* Who revokes what the old file held learns where it may be all the same. */

@@ -52,10 +52,24 @@ enum error provider_root_new(const struct provider_config *config, uint64_t numb
     return ERROR_NONE;
 }
 
+/* By what a crash leaves of it: sectors of zeros, of which a key file, a text, has none. */
+static bool was_overwritten(const char *path)
+{
+    void *text;
+    size_t size;
+    bool zeros = false;
+    if (file_read(path, SEALED_KEY_TEXT_MAX, &text, &size) != ERROR_NONE)
+        return false;
+    for (size_t at = 0; at < size && !zeros; at += SECTOR)
+        zeros = memory_is_zero((const uint8_t *)text + at, MIN(SECTOR, size - at));
+    memory_free_cleansed(text);
+    return zeros;
+}
+
 enum error provider_root_choose(const struct provider_config *config, uint64_t number, struct provider_root *root)
 {
     TRY(provider_root_new(config, number, root));
-    if (!exists(root->path))
+    if (!exists(root->path) || was_overwritten(root->path)) /* what is in force was not: a crash brought a name back */
         root->config.path = config->path;
     return ERROR_NONE;
 }
@@ -89,22 +103,8 @@ static enum error check_own(const struct provider_config *config, const char *pa
                : error_explain(ERROR_FOREIGN, "%s is left alone: it is the key of another provider than %s", path, config->name);
 }
 
-/* By what a crash leaves of it: sectors of zeros, of which a key file, a text, has none. */
-static bool was_overwritten(const char *path)
-{
-    void *text;
-    size_t size;
-    bool zeros = false;
-    if (file_read(path, SEALED_KEY_TEXT_MAX, &text, &size) != ERROR_NONE)
-        return false;
-    for (size_t at = 0; at < size && !zeros; at += SECTOR)
-        zeros = memory_is_zero((const uint8_t *)text + at, MIN(SECTOR, size - at));
-    memory_free_cleansed(text);
-    return zeros;
-}
-
-/* Nor for what is to be replaced. */
-static enum error check_replaceable(const struct provider_config *config, const char *path)
+/* Nor for what is to be replaced or destroyed, but what a crash left of that goes on. */
+static enum error check_expendable(const struct provider_config *config, const char *path)
 {
     enum error error = check_own(config, path);
     if (error != ERROR_NOT_FOUND && (error != ERROR_CORRUPT || !was_overwritten(path)))
@@ -117,7 +117,7 @@ static enum error check_replaceable(const struct provider_config *config, const 
 static enum error replace(const struct provider_root *root)
 {
     TRY(check_own(&root->config, root->path));
-    enum error error = check_replaceable(&root->config, root->base);
+    enum error error = check_expendable(&root->config, root->base);
     if (error)
         return error_prefix(error, "the new root key stays in %s until that file is moved away", root->path);
     TRY(overwrite(root->base));
@@ -132,6 +132,8 @@ enum error provider_root_settle(const struct provider_config *config, uint64_t n
     TRY(look(config, number, &root, &waits));
     if (!waits)
         return ERROR_NONE;
+    if (was_overwritten(root.path))
+        return provider_root_forget(config, number);
     TRY(directory_lock(directory, &lock));
     enum error error = replace(&root);
     directory_unlock(lock);
@@ -154,24 +156,25 @@ enum error provider_root_forget(const struct provider_config *config, uint64_t n
 
 static enum error destroy(const struct provider_config *config, const char *path)
 {
-    enum error error = check_own(config, path);
-    if (error == ERROR_NOT_FOUND) {
-        error_forget();
-        return ERROR_NONE;
-    }
-    TRY(error);
+    TRY(check_expendable(config, path));
     return overwrite_and_remove(path);
 }
 
-/* PATH.next-N, of which there may be several; what is in `entry` is a name in the directory `directory`. */
-static enum error next_destroy(const struct provider_config *config, const char *directory, const char *entry, const char *name)
+/* Whether it is NAME.next-N, or NAME.next-N.new, of who sealed that one anew and was cut short. */
+static bool is_next(const char *entry, const char *name)
 {
     static const char next[] = ".next-";
     size_t length = strlen(name);
     if (strncmp(entry, name, length) != 0 || strncmp(entry + length, next, sizeof next - 1) != 0)
-        return ERROR_NONE;
-    const char *number = entry + length + sizeof next - 1;
-    if (*number == '\0' || number[strspn(number, "0123456789")] != '\0')
+        return false;
+    const char *number = entry + length + sizeof next - 1, *end = number + strspn(number, "0123456789");
+    return end != number && (*end == '\0' || strcmp(end, ".new") == 0);
+}
+
+/* There may be several of them; `entry` is a name in the directory `directory`. */
+static enum error next_destroy(const struct provider_config *config, const char *directory, const char *entry, const char *name)
+{
+    if (!is_next(entry, name))
         return ERROR_NONE;
     AUTO_FREE char *path = file_join(directory, entry);
     return path ? destroy(config, path) : ERROR_NO_MEMORY;

@@ -20,21 +20,22 @@ struct provider_root {
     char path[ROOT_PATH_MAX];      /* PATH.next-N */
 };
 
-/* Where the KDK of KEK `number` lies. ERROR_TOO_LARGE: the path is too long. */
+/* Where the KDK of KEK `number` lies; not in what was overwritten. ERROR_TOO_LARGE: the path is too long. */
 enum error provider_root_choose(const struct provider_config *config, uint64_t number, struct provider_root *root) CHECKED;
 /* Where a new KDK for KEK `number` is to be made. */
 enum error provider_root_new(const struct provider_config *config, uint64_t number, struct provider_root *root) CHECKED;
 /* The new KDK takes the place of the old one, whose bytes are overwritten before: KEK `number` is in force, and nothing is
- * under an older one any more. Does nothing where there is no PATH.next-number. ERROR_FOREIGN, ERROR_CORRUPT: one of the two is no
- * key of this provider, and both are left alone. `directory` is the pool's, whose lock keeps others
- * from PATH meanwhile. */
+ * under an older one any more. Does nothing where there is no PATH.next-number, or one that was overwritten, which goes.
+ * ERROR_FOREIGN, ERROR_CORRUPT: one of the two is no key of this provider, and both are left alone. `directory` is the pool's,
+ * whose lock keeps others from PATH meanwhile. */
 enum error provider_root_settle(const struct provider_config *config, uint64_t number, const char *directory) CHECKED;
 /* Overwrites and removes PATH.next-number: its change of keys did not happen. Does nothing where there is none, or
  * another provider's. */
 enum error provider_root_forget(const struct provider_config *config, uint64_t number) CHECKED;
 
-/* Overwrites and removes PATH, every PATH.next-N, and PATH.new, which a crash may leave: nothing needs what is under these keys, or it is given up. ERROR_NONE
- * where there is none; ERROR_FOREIGN, ERROR_CORRUPT: what lies there is not this provider's key, and left alone. */
+/* Overwrites and removes PATH, every PATH.next-N, and PATH.new and PATH.next-N.new, which a crash may leave: nothing needs what
+ * is under these keys, or it is given up. ERROR_NONE where there is none; zeros of a crash go too. ERROR_FOREIGN,
+ * ERROR_CORRUPT: what lies there is not this provider's key, and left alone. */
 enum error provider_root_destroy(const struct provider_config *config) CHECKED;
 
 #endif

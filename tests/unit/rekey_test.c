@@ -120,6 +120,23 @@ static void a_root_of_a_change_that_did_not_happen_is_not_taken(void **context)
     assert_under_one_key(2);
 }
 
+/* Its name comes back behind a power loss, where it lies outside of the pool directory. */
+static void a_root_that_was_overwritten_is_not_the_one_in_force(void **context)
+{
+    static const uint8_t zeros[600];
+    (void)context;
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    put_file(other_path, zeros, sizeof zeros);
+    assert_fine(try_open());
+    assert_int_equal(access(other_path, F_OK), -1);
+    assert_under_one_key(2);
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    reopen();
+    assert_under_one_key(3);
+}
+
 static void a_backup_that_is_another_name_of_the_key_file_is_left_whole(void **context)
 {
     char backup[300];
@@ -477,6 +494,7 @@ int main(void)
         TEST(a_change_that_stopped_is_ended_by_the_next_open),
         TEST(what_a_stopped_change_left_is_no_damage_and_damage_behind_it_is),
         TEST(a_root_of_a_change_that_did_not_happen_is_not_taken),
+        TEST(a_root_that_was_overwritten_is_not_the_one_in_force),
         TEST(a_backup_that_is_another_name_of_the_key_file_is_left_whole),
         TEST(a_key_file_that_only_may_be_read_is_overwritten_too),
         TEST(the_key_of_another_pool_is_not_replaced),

@@ -229,6 +229,26 @@ static void an_old_key_file_is_overwritten_and_the_one_in_force_is_not(void **co
     assert_data_is_intact();
 }
 
+/* The zeros of the retirement before, which a crash ended ahead of the name's; and what it left of files beside it. */
+static void an_old_key_file_that_was_overwritten_goes_when_it_is_retired_again(void **context)
+{
+    uint8_t bytes[KEY_BYTES];
+    char beside[320];
+    uint64_t count;
+    (void)context;
+    assert_fine(swap("second"));
+    size_t size = file_bytes(key_path, bytes);
+    snprintf(beside, sizeof beside, "%s.next-5.new", key_path); /* of a command that sealed it anew */
+    put_file(beside, bytes, size);
+    memset(bytes, 0, size);
+    put_file(key_path, bytes, size);
+    assert_fine(retire("native", 1, true, &count));
+    assert_int_equal(access(key_path, F_OK), -1);
+    assert_int_equal(access(beside, F_OK), -1);
+    assert_refused(retire(NULL, 0, true, &count), ERROR_NOT_FOUND, "no such old key");
+    assert_data_is_intact();
+}
+
 static void no_key_is_ended_while_devices_may_need_it(void **context)
 {
     uint64_t count;
@@ -564,6 +584,7 @@ int main(void)
         TEST_OF_THREE(no_key_is_ended_while_devices_may_need_it),
         TEST_OF_THREE(a_key_file_outside_of_the_pool_directory_is_to_be_named),
         TEST_OF_THREE(an_old_key_file_is_overwritten_and_the_one_in_force_is_not),
+        TEST_OF_THREE(an_old_key_file_that_was_overwritten_goes_when_it_is_retired_again),
         TEST_OF_THREE(a_rehearsal_leaves_nothing),
         TEST_OF_THREE(a_provider_that_was_added_while_the_pool_is_open_can_be_used),
         TEST_OF_THREE(the_old_key_is_listed_until_its_provider_is_used_again),
