@@ -154,6 +154,9 @@ static enum error seal(struct tpm_link *link, const struct tpm_access *access, c
     memcpy(sensitive.sensitive.data.buffer, key, KEY_SIZE);
     if (error == ERROR_NONE)
         error = object_create(link, access, policy, &sensitive, sealed);
+    tpm_link_forget(link, sensitive.sensitive.data.buffer, KEY_SIZE);
+    if (access->pin != NULL)
+        tpm_link_forget(link, sensitive.sensitive.userAuth.buffer, PIN_AUTH_SIZE);
     memory_cleanse(&sensitive, sizeof sensitive);
     return error;
 }

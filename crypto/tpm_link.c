@@ -3,7 +3,7 @@
  *
  * The bus to a TPM is not trusted. A session is salted to the storage primary, whose Name says which TPM it is: who sits
  * on the bus cannot read what the session encrypts (AES-128-CFB, both directions), nor answer in the TPM's place. That
- * holds from the sealing on, where the Name is recorded; at the sealing itself it is the TPM that answers. A Name is
+ * holds from the first sealing on, where the Name is recorded; at that one it is the TPM that answers. A Name is
  * computed here from the very key that the library salts to: it believes what it is told of a persistent one.
  *
  * A TPM without a resource manager has three slots for objects and few for sessions, and keeps them when the process
@@ -17,6 +17,7 @@
 #include "crypto/tpm_link.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,16 +255,12 @@ static void buffer_overwrite(struct tpm_link *link)
         (void)Tss2_Sys_Hash_Prepare(sys, &zeros, TPM2_ALG_SHA256, TPM2_RH_NULL);
 }
 
-/* The copy of what was to be sealed: a command is begun that has no parent. It is not begun, and the copy stays until the
- * process ends, where an answer was not authentic; only `coffer` seals. */
-static void input_overwrite(struct tpm_link *link)
+/* It is overwritten where it stands: no command does so any more after an answer that was not authentic. */
+void tpm_link_forget(struct tpm_link *link, const void *secret, size_t size)
 {
-    TPM2B_SENSITIVE_CREATE zeros = {0};
-    TPM2B_PUBLIC public = {0};
-    TPM2B_DATA outside = {0};
-    TPML_PCR_SELECTION pcrs = {0};
-    (void)Esys_Create_Async(link->esys, ESYS_TR_NONE, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &zeros, &public,
-                            &outside, &pcrs);
+    uint8_t *at = (uint8_t *)link->esys, *end = at + malloc_usable_size(link->esys);
+    for (; (at = memmem(at, (size_t)(end - at), secret, size)) != NULL; at += size)
+        memory_cleanse(at, size);
 }
 
 static void __attribute__((noinline)) stack_overwrite(void)
@@ -281,7 +278,6 @@ void tpm_link_close(struct tpm_link *link)
         if (!link->primary_persists)
             tpm_link_flush(link, &link->primary);
         rest_flush(link);
-        input_overwrite(link);
         buffer_overwrite(link);
         Esys_Finalize(&link->esys);
     }

@@ -30,6 +30,10 @@ enum error tpm_link_open(const char *tcti, struct tpm_link *link) CHECKED;
 /* Flushes every handle and session, and forgets what passed through. */
 void tpm_link_close(struct tpm_link *link);
 
+/* Overwrites the library's copies of what was given to it, which it keeps for the next command until it is closed, and then
+ * leaves on the heap. */
+void tpm_link_forget(struct tpm_link *link, const void *secret, size_t size);
+
 /* Flushes one, where there is one. */
 void tpm_link_flush(struct tpm_link *link, ESYS_TR *handle);
 /* The storage primary: where `name` is NULL the one that this TPM has, else the one of this Name, or ERROR_NOT_FOUND. */

@@ -11,6 +11,7 @@
 #include <tss2/tss2_mu.h>
 #include <tss2/tss2_tctildr.h>
 
+#include "base/endian.h"
 #include "base/memory.h"
 #include "crypto/arena.h"
 #include "crypto/hierarchy.h"
@@ -501,6 +502,57 @@ static unsigned pieces_in_memory(void)
     return count;
 }
 
+/* ---- the same where the bus spoils what the TPM answers to a sealing */
+
+static bool spoils, to_a_sealing;
+static unsigned spoilt;
+static TSS2_TCTI_TRANSMIT_FCN transmit_really;
+static TSS2_TCTI_RECEIVE_FCN receive_really;
+
+static TSS2_RC transmit(TSS2_TCTI_CONTEXT *context, size_t size, const uint8_t *command)
+{
+    be32 code;
+    memcpy(&code, command + 6, sizeof(code)); /* behind tag and size */
+    to_a_sealing = be32_get(code) == TPM2_CC_Create;
+    return transmit_really(context, size, command);
+}
+
+static TSS2_RC receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *answer, int32_t timeout)
+{
+    TSS2_RC code = receive_really(context, size, answer, timeout);
+    if (code == TSS2_RC_SUCCESS && answer != NULL && spoils && to_a_sealing) {
+        answer[*size - 1] ^= 1; /* its authentication */
+        spoilt++;
+    }
+    return code;
+}
+
+TSS2_RC __real_Tss2_TctiLdr_Initialize(const char *place, TSS2_TCTI_CONTEXT **context);
+TSS2_RC __wrap_Tss2_TctiLdr_Initialize(const char *place, TSS2_TCTI_CONTEXT **context);
+TSS2_RC __wrap_Tss2_TctiLdr_Initialize(const char *place, TSS2_TCTI_CONTEXT **context)
+{
+    TSS2_RC code = __real_Tss2_TctiLdr_Initialize(place, context);
+    if (code != TSS2_RC_SUCCESS)
+        return code;
+    transmit_really = TSS2_TCTI_TRANSMIT(*context);
+    receive_really = TSS2_TCTI_RECEIVE(*context);
+    TSS2_TCTI_TRANSMIT(*context) = transmit;
+    TSS2_TCTI_RECEIVE(*context) = receive;
+    return code;
+}
+
+static void nothing_of_a_key_is_left_in_memory_by_a_false_answer(void **state)
+{
+    (void)state;
+    products_take();
+    spoils = true;
+    assert_int_equal(tpm_seal(&access_ours, 0, key, NULL, &sealed), ERROR_FORGED);
+    spoils = false;
+    assert_int_equal(spoilt, 1);
+    memory_cleanse(key, sizeof(key));
+    assert_int_equal(pieces_in_memory(), 0);
+}
+
 static void nothing_of_a_key_is_left_in_memory(void **state)
 {
     (void)state;
@@ -537,7 +589,8 @@ static void nothing_of_a_key_is_left_in_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest memory[] = {TEST(nothing_of_a_key_is_left_in_memory)};
+    const struct CMUnitTest memory[] = {TEST(nothing_of_a_key_is_left_in_memory),
+                                        TEST(nothing_of_a_key_is_left_in_memory_by_a_false_answer)};
     const struct CMUnitTest tests[] = {
         TEST(what_was_sealed_is_unsealed_after_a_restart_too),
         TEST(the_object_is_bound_to_its_tpm_and_parent),
