@@ -8,7 +8,8 @@
  *   create    no server has a key of that name -> Create and Activate on the first -> each server gives it back over
  *             a new connection (where they share nothing, it is registered on the others first) -> all are the same
  *   withdraw  Revoke and Destroy of what create made, because the creation of the pool, or a change of keys, failed. A key is
- *             taken back by its id, or where it is the very key that was made: one that only has its name is a copy's of this pool
+ *             taken back by its id, or where it is the very key that was made: one that only has its name is another's, a
+ *             copy of this pool's
  *
  * A crash in create leaves a key on the servers that wraps nothing, under a name that holds the UUID of a pool that there
  * never was. There is one try of each server a call: who wants more patience calls again (server/key_wait.c, with
@@ -293,12 +294,11 @@ static enum error make_on(const struct asking *asking, size_t index, const uint8
 
 /* A server of a cluster may know the key a moment later than the one that made it. */
 static enum error fetch_replicated(const struct asking *asking, size_t index, uint8_t kek[KEY_SIZE],
-                                   enum kek_state *state)
+                                   enum kek_state *state, struct verdict *verdict)
 {
     uint64_t until = clock_monotonic() + asking->config->timeout * CLOCK_MILLISECOND, pause = REPLICATION_PAUSE;
     for (;;) {
-        struct verdict verdict;
-        enum error error = fetch_from(asking, index, kek, state, &verdict);
+        enum error error = fetch_from(asking, index, kek, state, verdict);
         if (error != ERROR_KEY_ABSENT || clock_monotonic() + pause > until)
             return error;
         clock_sleep(pause);
@@ -306,13 +306,13 @@ static enum error fetch_replicated(const struct asking *asking, size_t index, ui
     }
 }
 
-static enum error read_back(const struct asking *asking, size_t index, const uint8_t kek[KEY_SIZE])
+static enum error read_back(const struct asking *asking, size_t index, const uint8_t kek[KEY_SIZE], struct verdict *verdict)
 {
     enum kek_state state;
     uint8_t *again = arena_allocate(KEY_SIZE);
     if (again == NULL)
         return ERROR_NO_MEMORY;
-    enum error error = fetch_replicated(asking, index, again, &state);
+    enum error error = fetch_replicated(asking, index, again, &state, verdict);
     if (error == ERROR_NONE && state != KEK_ACTIVE)
         error = error_explain(ERROR_ACCESS, "the new key is not Active");
     if (error == ERROR_NONE && memory_compare_constant_time(again, kek, KEY_SIZE) != 0)
@@ -332,7 +332,7 @@ static enum error create_first(const struct asking *asking, struct made *made, u
     struct verdict verdict;
     TRY(make_on(asking, 0, NULL, made->ids[0]));
     TRY(fetch_from(asking, 0, kek, &state, &verdict));
-    return read_back(asking, 0, kek);
+    return read_back(asking, 0, kek, &verdict);
 }
 
 static enum error create_on_all(const struct asking *asking, struct made *made, uint8_t kek[KEY_SIZE])
@@ -341,8 +341,9 @@ static enum error create_on_all(const struct asking *asking, struct made *made, 
     for (size_t i = 1; i < asking->config->server_count; i++) {
         if (asking->config->separate)
             TRY(of_server(asking, i, make_on(asking, i, kek, made->ids[i])));
-        enum error error = read_back(asking, i, kek);
-        if (error == ERROR_KEY_ABSENT && !asking->config->separate)
+        struct verdict verdict = {0};
+        enum error error = read_back(asking, i, kek, &verdict);
+        if (error != ERROR_NONE && verdict.gone && !asking->config->separate)
             return error_explain(error,
                                  "provider %s: %s does not have the key that %s made: are they one cluster? If they do "
                                  "not share keys, say replicated = no (coffer create --kmip-separate)",
@@ -352,8 +353,8 @@ static enum error create_on_all(const struct asking *asking, struct made *made, 
     return ERROR_NONE;
 }
 
-/* One that is Deactivated already refuses to be revoked again; servers may remember one that was destroyed. Only what the server
- * itself says ends a key: no answer has the same error as the answer that there is none. */
+/* One that is Deactivated already refuses to be revoked again; servers may remember one that was destroyed. Only what the
+ * server itself says ends a key: no answer has the same error as the answer that there is none. */
 static enum error end_by(struct kmip_client *client, const char *name, bool destroy)
 {
     struct kmip_attributes attributes;
@@ -425,7 +426,8 @@ static void take_back(const struct asking *asking, const struct made *made)
 }
 
 /* In a cluster the first server destroys it for all. */
-static enum error destroy_same(struct kmip_client *client, const char *name, const uint8_t kek[KEY_SIZE], uint8_t found[KEY_SIZE])
+static enum error destroy_same(struct kmip_client *client, const char *name, const uint8_t kek[KEY_SIZE],
+                               uint8_t found[KEY_SIZE])
 {
     char id[KMIP_ID_MAX + 1];
     struct verdict verdict;

@@ -68,6 +68,20 @@ class KeysChange(unittest.TestCase):
         self.assertEqual(pool.json("key", "rekey", "--shallow")["kek_number"], 3)
         pool.stop()
 
+    def test_a_server_that_does_not_answer_may_be_of_the_cluster(self):
+        pool = KmipPool()
+        servers = pool.server().start(), pool.server().start()
+        pool.create(*servers).start()
+        before = servers[0].ids()
+        self.tell(pool, "cut", f"LOCATE:{servers[1].port}")
+        self.assertNotIn("cluster", pool.refused("key", "rekey", "--shallow"))
+        self.tell(pool, "cut", f"GET:{servers[1].port}")
+        said = pool.refused("key", "rekey", "--shallow")
+        self.assertIn(servers[1].address, said)
+        self.assertNotIn("cluster", said)
+        self.assertEqual(servers[0].ids(), before)  # what was made is taken back
+        pool.stop()
+
     def test_a_key_is_destroyed_when_its_server_says_so(self):
         """No answer is not the answer that there is none."""
         pool = KmipPool()

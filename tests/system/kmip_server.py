@@ -5,9 +5,10 @@ Usage: kmip_server.py PORT DIR DATABASE VERSIONS DELAY
 
 DIR holds ca.pem, server.pem, server.key; VERSIONS are those that it speaks ("1.2,1.3"); DELAY, in seconds, is waited
 before each answer. It says "ready" once it listens. Where DIR holds a file "honest", which names keys by their ids, it gives
-all others right the first time and with other bytes from then on. Where it holds a file "cut", which names an operation, the
-connection ends instead of the answer to one. Where it holds a file "rival", another key of the same name is made right before
-one that is asked for, which is made as well ("twice") or refused ("once"); its id is added to the file.
+all others right the first time and with other bytes from then on. Where it holds a file "cut", which names an operation and,
+behind a colon, may name a port, the connection ends instead of the answer to one, on that server. Where it holds a file
+"rival", another key of the same name is made right before one that is asked for, which is made as well ("twice") or refused
+("once"); its id is added to the file.
 """
 import collections
 import logging
@@ -49,7 +50,7 @@ def main():
         return process(self, request, *words, **named)
 
     def send_or_end(self, *words):
-        if told("cut") == this_thread.operation:
+        if told("cut") in (this_thread.operation, f"{this_thread.operation}:{port}"):
             raise exceptions.ConnectionClosed()
         send(self, *words)
 
