@@ -442,8 +442,9 @@ const struct command command_create = {
     .arguments = "DIR",
     .summary = "make a pool",
     .text = "Makes a pool directory with conf, key and witness, and the pool in a sparse file there or on the devices\n"
-            "of --group. A device that carries anything, is mounted or in use is refused; --overwrite names the ones\n"
-            "whose contents may be destroyed. Ends with the next commands to type.",
+            "of --group. A device that carries anything (a file system, or a byte that is not zero in its first or last\n"
+            "16 MiB), is mounted or in use is refused; --overwrite names the ones whose contents may be destroyed. Ends\n"
+            "with the next commands to type.",
     .examples = "  coffer create /srv/pool --size 100G\n"
                 "  coffer create /srv/pool --group g1=/dev/disk/by-id/nvme-A,/dev/disk/by-id/nvme-B\n"
                 "  coffer create /srv/pool --seal passphrase\n"

@@ -83,18 +83,21 @@ enum error device_file_status(const struct device *device, struct stat *status) 
 enum error device_create_file(const char *path, uint64_t size) CHECKED;
 
 /* Refuses a path that carries a file system, partition table, RAID member or anything else that libblkid knows, or a
- * Coffer superblock, or that is mounted or held: ERROR_NOT_EMPTY or ERROR_IN_USE with a sentence that names what was
- * found. A missing path is ERROR_NOT_FOUND. */
+ * Coffer superblock, or other bytes than zeros in the first or last 16 MiB, or that is mounted or held: ERROR_NOT_EMPTY or
+ * ERROR_IN_USE with a sentence that names what was found. A missing path is ERROR_NOT_FOUND. */
 enum error device_probe_empty(const char *path) CHECKED;
 
 /* The same of what device_open_file() opened, holders left out: it is locked. */
+enum error device_check_empty(const struct device *device) CHECKED;
+
+/* Of that as well, but looks for signatures and superblocks only. */
 enum error device_check_signatures(const struct device *device) CHECKED;
 
 /* Whether the first 8 bytes are the magic of Coffer's superblock; false also where they cannot be read. */
 #define DEVICE_COFFER_MAGIC "COFFERSB"
 bool device_is_coffer(const char *path);
 
-/* Wipes every signature that the probe knows (both ends of the device), for `--overwrite`. */
+/* Wipes every signature that the probe knows and both ends, for `--overwrite`: it is empty then. */
 enum error device_wipe_signatures(const char *path) CHECKED;
 
 void device_close(struct device *device);

@@ -138,13 +138,27 @@ enum error device_file_status(const struct device *device, struct stat *status)
 }
 
 /* libblkid reads pieces of any size: by another opening of the same file, without direct I/O. */
-enum error device_check_signatures(const struct device *device)
+static enum error open_again(const struct device *device, int *file)
 {
     char link[40];
     snprintf(link, sizeof link, "/proc/self/fd/%d", ((const struct file_device *)device)->file);
-    int file = open(link, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return error_from_errno(errno, "open %s again", device->path);
+    *file = open(link, O_RDONLY | O_CLOEXEC);
+    return *file < 0 ? error_from_errno(errno, "open %s again", device->path) : ERROR_NONE;
+}
+
+enum error device_check_empty(const struct device *device)
+{
+    int file;
+    TRY(open_again(device, &file));
+    enum error error = device_emptiness_check(device->path, file, device->size);
+    close(file);
+    return error;
+}
+
+enum error device_check_signatures(const struct device *device)
+{
+    int file;
+    TRY(open_again(device, &file));
     enum error error = device_signatures_check(device->path, file);
     close(file);
     return error;

@@ -42,4 +42,7 @@ const char *os_error_sentence(int os_error);
 /* Whether libblkid, and Coffer's own magic, find nothing on an open file; `path` is for sentences (probe.c). */
 enum error device_signatures_check(const char *path, int file) CHECKED;
 
+/* Whether the ends of an open file of `size` bytes are zeros, too: whether it is empty as device_probe_empty() has it. */
+enum error device_emptiness_check(const char *path, int file, uint64_t size) CHECKED;
+
 #endif

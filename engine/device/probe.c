@@ -5,6 +5,11 @@
  * first bytes; mounts and holders by exclusive.c. A signature that libblkid finds ambivalent (two at once) counts as
  * something, and so does one with a wrong checksum: it may be somebody's damaged data.
  *
+ * Much that is worth keeping has no signature that libblkid knows: disk images (qcow2, VMDK, VHDX), archives, databases,
+ * plain dm-crypt, a Coffer device whose first block is bad. So a path is empty only where its ends are zeros as well, as
+ * they are in a new or sparse file and on a disk that was discarded. The ends are those that a wipe clears: what it left
+ * is empty, and what is empty loses nothing by it.
+ *
  * Wiping clears both ends, where superblocks and partition tables stand, then whatever libblkid still finds, and
  * believes itself only when a fresh probe finds nothing. A crash in between leaves a path that still carries something,
  * or nothing; the wipe can be repeated.
@@ -12,7 +17,9 @@
 #include <blkid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fs.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -23,8 +30,8 @@
 #include "engine/device/kind.h"
 
 /* At each end: covers all that keeps copies at the end of a disk (GPT, RAID, ZFS labels) and Coffer's own copies. */
-#define WIPE_BYTES  (UINT64_C(16) << 20)
-#define WIPE_PIECE  ((size_t)1 << 20)
+#define END_BYTES   (UINT64_C(16) << 20)
+#define END_PIECE   ((size_t)1 << 20)
 /* More signatures than this on one device are not signatures any more. */
 #define WIPE_ROUNDS 64
 
@@ -109,23 +116,61 @@ enum error device_signatures_check(const char *path, int file)
     }
 }
 
+static enum error name_what_has_none(const char *path, uint64_t offset)
+{
+    return error_explain(ERROR_NOT_EMPTY,
+                         "%s carries data of an unknown kind (a disk image, an archive, a damaged pool?) at byte %" PRIu64
+                         ": name it with --overwrite to destroy that",
+                         path, offset);
+}
+
+/* Reads as far as the file goes. */
+static enum error check_zeros(const char *path, int file, uint64_t offset, uint64_t size)
+{
+    AUTO_FREE unsigned char *piece = malloc(END_PIECE);
+    if (piece == NULL)
+        return ERROR_NO_MEMORY;
+    for (uint64_t end = offset + size; offset < end;) {
+        ssize_t got = pread(file, piece, MIN(end - offset, END_PIECE), (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_from_errno(errno, "read %s to see what it carries", path);
+        if (got == 0)
+            return ERROR_NONE;
+        for (ssize_t i = 0; i < got; i++)
+            if (piece[i] != 0)
+                return name_what_has_none(path, offset + (uint64_t)i);
+        offset += (uint64_t)got;
+    }
+    return ERROR_NONE;
+}
+
+enum error device_emptiness_check(const char *path, int file, uint64_t size)
+{
+    uint64_t end = MIN(size, END_BYTES);
+    TRY(device_signatures_check(path, file));
+    TRY(check_zeros(path, file, 0, end));
+    return check_zeros(path, file, size - end, end);
+}
+
 enum error device_probe_empty(const char *path)
 {
     TRY(exclusive_check_holders(path));
     struct opened_file opened;
     TRY(exclusive_open(path, O_RDONLY, &opened));
-    enum error error = device_signatures_check(path, opened.file);
+    enum error error = device_emptiness_check(path, opened.file, opened.size);
     close(opened.file);
     return error;
 }
 
 static int clear_range(int file, uint64_t offset, uint64_t size)
 {
-    AUTO_FREE void *zeros = memory_zeroed(1, WIPE_PIECE);
+    AUTO_FREE void *zeros = memory_zeroed(1, END_PIECE);
     if (zeros == NULL)
         return ENOMEM;
     for (uint64_t end = offset + size; offset < end;) {
-        ssize_t written = pwrite(file, zeros, MIN(end - offset, WIPE_PIECE), (off_t)offset);
+        ssize_t written = pwrite(file, zeros, MIN(end - offset, END_PIECE), (off_t)offset);
         if (written == 0 || (written < 0 && errno != EINTR))
             return written < 0 ? errno : EIO;
         offset += written > 0 ? (uint64_t)written : 0;
@@ -135,7 +180,7 @@ static int clear_range(int file, uint64_t offset, uint64_t size)
 
 static int clear_ends(const struct opened_file *opened)
 {
-    uint64_t size = MIN(opened->size, WIPE_BYTES);
+    uint64_t size = MIN(opened->size, END_BYTES);
     int number = clear_range(opened->file, 0, size);
     return number != 0 ? number : clear_range(opened->file, opened->size - size, size);
 }
@@ -163,7 +208,7 @@ static enum error wipe(const char *path, const struct opened_file *opened)
     /* Else the kernel keeps the partitions of a table that is gone; a device that cannot have any refuses. */
     if (opened->block)
         (void)ioctl(opened->file, BLKRRPART);
-    return device_signatures_check(path, opened->file);
+    return device_emptiness_check(path, opened->file, opened->size);
 }
 
 enum error device_wipe_signatures(const char *path)

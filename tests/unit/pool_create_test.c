@@ -163,6 +163,13 @@ static void scribble(const char *path, const char *text)
     close(descriptor);
 }
 
+static void read_start(const char *path, void *bytes, size_t size)
+{
+    int descriptor = open(path, O_RDONLY);
+    assert_int_equal(read(descriptor, bytes, size), (ssize_t)size);
+    close(descriptor);
+}
+
 /* ---- refused --- */
 
 static void bad_names_are_refused(void **context)
@@ -236,6 +243,26 @@ static void a_device_that_carries_something_is_refused_unless_overwritten(void *
     assert_int_equal(nftw(pool, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
     assert_refused(ERROR_NOT_EMPTY, "--overwrite");
     options.overwrite = paths;
+    options.overwrite_count = 1;
+    make();
+    assert_int_equal(open_pool(NULL), ERROR_NONE);
+}
+
+/* A disk image, an archive: what libblkid has no name for. */
+static void a_file_full_of_data_is_left_as_it_is(void **context)
+{
+    (void)context;
+    char before[5] = "";
+    use_disks(2);
+    scribble(disks[1], "QFI\xfb");
+    options.dry_run = true;
+    assert_refused(ERROR_NOT_EMPTY, disks[1]);
+    options.dry_run = false;
+    assert_refused(ERROR_NOT_EMPTY, "--overwrite");
+    read_start(disks[1], before, 4);
+    assert_string_equal(before, "QFI\xfb");
+    assert_true(is_all_zero(disks[0]));
+    options.overwrite = &paths[1];
     options.overwrite_count = 1;
     make();
     assert_int_equal(open_pool(NULL), ERROR_NONE);
@@ -467,6 +494,7 @@ int main(void)
         TEST(small_sizes_are_refused),
         TEST(a_missing_device_is_refused),
         TEST(a_device_that_carries_something_is_refused_unless_overwritten),
+        TEST(a_file_full_of_data_is_left_as_it_is),
         TEST(an_overwrite_of_something_else_is_refused),
         TEST(one_device_under_two_names_is_refused),
         TEST(too_many_devices_are_refused),

@@ -1,6 +1,7 @@
 /* What is found on a path before it becomes a device, and how it is wiped. */
 #include "tests/unit/device_fixture.h"
 
+#include <inttypes.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -98,6 +99,53 @@ static void a_coffer_device_is_found(void **state)
     put_bytes(disk, 0, DEVICE_COFFER_MAGIC, 8);
     assert_true(device_is_coffer(disk));
     expect_found("Coffer");
+}
+
+/* Disk images, archives, databases: libblkid has no name for them. */
+static void data_without_a_name_is_found_at_both_ends(void **state)
+{
+    (void)state;
+    const uint64_t places[] = {0, (16 << 20) - 1, 48 << 20, (64 << 20) - 1};
+    for (size_t i = 0; i < COUNT_OF(places); i++) {
+        char part[32];
+        snprintf(part, sizeof(part), "at byte %" PRIu64 ":", places[i]);
+        put_bytes(disk, places[i], "Q", 1);
+        expect_found(part);
+        assert_int_equal(device_wipe_signatures(disk), ERROR_NONE);
+        assert_int_equal(device_probe_empty(disk), ERROR_NONE);
+    }
+    put_bytes(disk, 16 << 20, "between them", 12);
+    assert_int_equal(device_probe_empty(disk), ERROR_NONE);
+}
+
+static void data_in_a_small_file_is_found(void **state)
+{
+    (void)state;
+    make_file(disk, 100);
+    put_bytes(disk, 99, "x", 1);
+    expect_found("at byte 99");
+}
+
+static void a_file_whose_blocks_are_allocated_is_empty(void **state)
+{
+    (void)state;
+    int file = open(disk, O_RDWR | O_CLOEXEC);
+    assert_int_equal(posix_fallocate(file, 0, 64 << 20), 0);
+    close(file);
+    assert_int_equal(device_probe_empty(disk), ERROR_NONE);
+}
+
+static void what_is_open_is_looked_at_as_well(void **state)
+{
+    (void)state;
+    struct device *device;
+    assert_int_equal(device_open_file(disk, 0, &device), ERROR_NONE);
+    assert_int_equal(device_check_empty(device), ERROR_NONE);
+    put_bytes(disk, (64 << 20) - 1, "x", 1);
+    assert_int_equal(device_check_signatures(device), ERROR_NONE);
+    assert_int_equal(device_check_empty(device), ERROR_NOT_EMPTY);
+    expect_sentence(ERROR_NOT_EMPTY, disk);
+    device_close(device);
 }
 
 static void a_magic_that_is_cut_off_is_none(void **state)
@@ -218,6 +266,10 @@ int main(void)
         TEST(a_file_system_is_found_with_its_label),
         TEST(a_partition_table_is_found),
         TEST(a_coffer_device_is_found),
+        TEST(data_without_a_name_is_found_at_both_ends),
+        TEST(data_in_a_small_file_is_found),
+        TEST(a_file_whose_blocks_are_allocated_is_empty),
+        TEST(what_is_open_is_looked_at_as_well),
         TEST(a_magic_that_is_cut_off_is_none),
         TEST(two_things_at_once_are_something),
         TEST(a_file_that_another_process_locks_is_in_use),
