@@ -7,6 +7,9 @@
  * for --overwrite or an empty directory). Devices hold nothing but superblocks and a first checkpoint of empty trees;
  * the first open writes the rest.
  *
+ * Making the key may take minutes. What others made in the meantime is left as it is: files are made only where there are
+ * none, and a device is looked at once more under its lock.
+ *
  * No locks beyond those of the devices, which are held exclusively while they are written.
  */
 #include <errno.h>
@@ -195,6 +198,16 @@ static enum error format_device(struct superblock *superblock, const struct keyr
     return write_first(device, superblock, keyring, keys->kek);
 }
 
+/* It was empty when the plan looked, or was wiped; the key was made since then, which may have taken minutes. */
+static enum error open_empty(const char *path, struct device **device)
+{
+    TRY(device_open_file(path, 0, device));
+    enum error error = device_check_empty(*device);
+    if (error != ERROR_NONE)
+        device_close(*device);
+    return error;
+}
+
 /* Counts the device as begun as soon as something of it may have changed. */
 static enum error make_device(const struct create_plan *plan, size_t index, struct identities *identities,
                               const struct keys *keys, struct made *made)
@@ -207,7 +220,7 @@ static enum error make_device(const struct create_plan *plan, size_t index, stru
     }
     if (planned->overwrite)
         TRY(device_wipe_signatures(planned->path));
-    TRY(device_open_file(planned->path, 0, &device));
+    TRY(open_empty(planned->path, &device));
     made->devices = index + 1;
     enum error error = format_device(&identities->superblocks[index], identities->keyrings[index], keys, device);
     device_close(device);
@@ -253,10 +266,9 @@ static enum error make_witness(const struct create_plan *plan, const struct keys
     arena_free(k_pools);
     TRY(error);
     error = fill_witness(plan, witness);
-    if (error == ERROR_NONE) {
-        made->witness = true;
-        error = witness_save(witness);
-    }
+    if (error == ERROR_NONE)
+        error = witness_save_new(witness);
+    made->witness = error == ERROR_NONE;
     witness_destroy(witness);
     return error;
 }
@@ -266,8 +278,9 @@ static enum error make_conf(const struct create_plan *plan, struct made *made)
     AUTO_FREE char *path = file_join(plan->options->directory, POOL_CONF_NAME);
     if (path == NULL)
         return ERROR_NO_MEMORY;
+    TRY(file_create(path, plan->conf, strlen(plan->conf)));
     made->conf = true;
-    return file_create(path, plan->conf, strlen(plan->conf));
+    return ERROR_NONE;
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -288,7 +301,7 @@ static void remove_file(const struct create_plan *plan, const char *name)
         unlink(path);
 }
 
-/* A device was empty or given up before, so that wiping it loses nothing. What fails here has been told already. */
+/* A device was empty or given up when it was begun, so that wiping it loses nothing. What fails here has been told already. */
 static void remove_device(const struct planned_device *device)
 {
     if (device->create)

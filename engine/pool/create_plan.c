@@ -4,8 +4,8 @@
  * Whatever can be refused is refused here, while nothing is written: options, directory, each device (missing, in use,
  * carrying something, too small, named twice), and a conf or superblock that could not hold what they must. The texts
  * are made here too, and the conf is read back, so that the writing steps in create.c can fail only for reasons of the
- * machine. Devices are probed under locks that are given up again: create.c takes them anew, and who slips in between
- * is met there. No state beyond the plan.
+ * machine. Devices are probed under locks that are given up again: create.c takes them anew and looks again, so that
+ * who slips in between is met there. No state beyond the plan.
  */
 #include "engine/pool/create_plan.h"
 

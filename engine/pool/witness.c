@@ -173,6 +173,14 @@ enum error witness_save(struct witness *witness)
     return file_replace(witness->path, text, strlen(text));
 }
 
+enum error witness_save_new(const struct witness *witness)
+{
+    ASSERT(witness->key != NULL);
+    AUTO_FREE char *text = NULL;
+    TRY(witness_text_compose(witness, &text));
+    return file_create(witness->path, text, strlen(text));
+}
+
 /* ---- raising ----------------------------------------------------------------------------------------------------- */
 
 static struct witness_device *device_find(const struct witness *witness, struct uuid id)

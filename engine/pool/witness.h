@@ -65,7 +65,7 @@ struct witness {
     uint8_t loaded_mac[32];
 };
 
-/* A witness of a new pool in memory, epoch 1 handed out; witness_save() makes the file, under the current K_pool. */
+/* A witness of a new pool in memory, epoch 1 handed out; saving it makes the file, under the current K_pool. */
 enum error witness_create(const char *directory, struct uuid pool, const struct k_pools *k_pools, struct witness **witness) CHECKED;
 /* Parsed but unverified. ERROR_NOT_FOUND: the file is lost; ERROR_NEWER_FORMAT, ERROR_CORRUPT; ERROR_FOREIGN: another
  * pool's. */
@@ -79,6 +79,9 @@ enum error witness_verify(struct witness *witness, const struct k_pools *k_pools
 enum error witness_rekey(struct witness *witness, const struct k_pools *k_pools) CHECKED;
 /* Makes the file durable. The three below change memory only: call this after them. */
 enum error witness_save(struct witness *witness) CHECKED;
+
+/* The same of a new pool: ERROR_EXISTS where there is a file, which stays. */
+enum error witness_save_new(const struct witness *witness) CHECKED;
 
 /* The next epoch, above every one handed out or seen; durable in the file when it returns. */
 enum error witness_epoch_reserve(struct witness *witness, uint64_t *epoch) CHECKED;

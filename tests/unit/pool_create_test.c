@@ -28,6 +28,9 @@ static char root[64], pool[128], disks[3][128];
 static const char *paths[3] = {disks[0], disks[1], disks[2]};
 static struct pool_create_options options;
 
+/* Making a key takes minutes where servers are slow: what others do in that time. */
+static void (*meanwhile)(void);
+
 static int setup(void **context)
 {
     (void)context;
@@ -53,6 +56,7 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 static int teardown(void **context)
 {
     (void)context;
+    meanwhile = NULL;
     return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -168,6 +172,18 @@ static void read_start(const char *path, void *bytes, size_t size)
     int descriptor = open(path, O_RDONLY);
     assert_int_equal(read(descriptor, bytes, size), (ssize_t)size);
     close(descriptor);
+}
+
+enum error __wrap_provider_kek_create(const struct provider_config *config, const struct provider_secret *secret,
+                                      struct provider_kek *which, uint8_t kek[KEY_SIZE]);
+enum error __real_provider_kek_create(const struct provider_config *config, const struct provider_secret *secret,
+                                      struct provider_kek *which, uint8_t kek[KEY_SIZE]);
+enum error __wrap_provider_kek_create(const struct provider_config *config, const struct provider_secret *secret,
+                                      struct provider_kek *which, uint8_t kek[KEY_SIZE])
+{
+    if (meanwhile != NULL)
+        meanwhile();
+    return __real_provider_kek_create(config, secret, which, kek);
 }
 
 /* ---- refused --- */
@@ -399,6 +415,63 @@ static void a_failure_in_a_directory_that_was_there_leaves_it_as_it_was(void **c
     assert_int_equal(rmdir(pool), 0);
 }
 
+/* ---- others meanwhile --- */
+
+static void write_to_a_disk(void) { scribble(disks[1], "theirs"); }
+
+static void put_file(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", pool, name);
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_int_equal(write(descriptor, "theirs", 6), 6);
+    close(descriptor);
+}
+
+static void make_a_conf(void) { put_file("coffer.conf"); }
+static void make_a_witness(void) { put_file("witness"); }
+
+static void what_is_on_a_device_by_now_is_left_as_it_is(void **context)
+{
+    (void)context;
+    char text[7] = "";
+    use_disks(3);
+    meanwhile = write_to_a_disk;
+    assert_refused(ERROR_NOT_EMPTY, disks[1]);
+    read_start(disks[1], text, 6);
+    assert_string_equal(text, "theirs");
+    assert_true(is_all_zero(disks[0]) && is_all_zero(disks[2]));
+}
+
+static void what_is_on_a_device_that_was_wiped_is_given_up(void **context)
+{
+    (void)context;
+    use_disks(2);
+    options.overwrite = &paths[1];
+    options.overwrite_count = 1;
+    meanwhile = write_to_a_disk;
+    make();
+    assert_int_equal(open_pool(NULL), ERROR_NONE);
+}
+
+static void files_of_a_pool_that_others_made_meanwhile_stay(void **context)
+{
+    (void)context;
+    void (*const made[])(void) = {make_a_conf, make_a_witness};
+    const char *const names[] = {"coffer.conf", "witness"};
+    for (size_t i = 0; i < COUNT_OF(made); i++) {
+        char path[256], text[7] = "";
+        snprintf(path, sizeof path, "%s/%s", pool, names[i]);
+        meanwhile = made[i];
+        assert_int_equal(pool_create(&options), ERROR_EXISTS);
+        assert_int_equal(access(path, F_OK), 0);
+        read_start(path, text, 6);
+        assert_string_equal(text, "theirs");
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(rmdir(pool), 0);
+    }
+}
+
 /* ---- made --- */
 
 static void what_is_made_opens(void **context)
@@ -504,6 +577,9 @@ int main(void)
         TEST(a_dry_run_writes_nothing),
         TEST(a_failure_at_the_last_device_leaves_nothing),
         TEST(a_failure_in_a_directory_that_was_there_leaves_it_as_it_was),
+        TEST(what_is_on_a_device_by_now_is_left_as_it_is),
+        TEST(what_is_on_a_device_that_was_wiped_is_given_up),
+        TEST(files_of_a_pool_that_others_made_meanwhile_stay),
         TEST(what_is_made_opens),
         TEST(an_empty_directory_is_taken_and_closed_to_others),
         TEST(several_devices_make_a_group),
