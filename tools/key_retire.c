@@ -20,26 +20,41 @@ static enum error print_retired(struct tool *tool, const json_t *answer)
 
 static bool is_number(const char *word) { return word[0] != '\0' && strspn(word, "0123456789") == strlen(word); }
 
+/* Which keys are meant: all where neither is given. */
+struct which {
+    uint64_t number;
+    const char *provider;
+};
+
+static enum error which_take(struct which *which, const char *word)
+{
+    bool number = is_number(word);
+    if (number ? which->number != 0 : which->provider != NULL)
+        return error_explain(ERROR_INVALID, "'%s' is too much: say one number, one provider, or both", word);
+    if (!number) {
+        which->provider = word;
+        return ERROR_NONE;
+    }
+    which->number = strtoull(word, NULL, 10);
+    if (which->number == 0 || which->number > INT64_MAX)
+        return error_explain(ERROR_INVALID, "there is no key number %s", word);
+    return ERROR_NONE;
+}
+
+/* Packed whole or not at all: where a name was left out, all keys would be meant. */
 static enum error run_retire(struct tool *tool, const struct arguments *arguments)
 {
-    json_t *parameters = json_object(), *answer;
-    for (size_t i = 0; i < arguments->positional_count; i++) {
-        const char *word = arguments->positional[i];
-        uint64_t number = is_number(word) ? strtoull(word, NULL, 10) : 0;
-        if (is_number(word) && (number == 0 || number > INT64_MAX)) {
-            json_decref(parameters);
-            return error_explain(ERROR_INVALID, "there is no key number %s", word);
-        }
-        json_object_set_new(parameters, number != 0 ? "number" : "provider",
-                            number != 0 ? json_integer((json_int_t)number) : json_string(word));
-    }
-    if (argument_given(arguments, "destroy"))
-        json_object_set_new(parameters, "destroy", json_true());
+    struct which which = {0};
+    json_t *answer;
+    for (size_t i = 0; i < arguments->positional_count; i++)
+        TRY(which_take(&which, arguments->positional[i]));
     const char *file = argument_value(arguments, "key-file", NULL);
-    if (file != NULL) {
-        AUTO_FREE char *absolute = realpath(file, NULL); /* the daemon stands elsewhere */
-        json_object_set_new(parameters, "key_file", json_string(absolute == NULL ? file : absolute));
-    }
+    AUTO_FREE char *absolute = file == NULL ? NULL : realpath(file, NULL); /* the daemon stands elsewhere */
+    json_t *parameters = json_pack("{s:b, s:I, s:s*, s:s*}", "destroy", argument_given(arguments, "destroy"), "number",
+                                   (json_int_t)which.number, "provider", which.provider, "key_file",
+                                   absolute == NULL ? file : absolute);
+    if (parameters == NULL)
+        return error_explain(ERROR_INVALID, "names of providers and files must be UTF-8");
     TRY(client_ask(tool, "key.retire", parameters, &answer));
     return answer_show(tool, answer, print_retired);
 }

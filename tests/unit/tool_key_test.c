@@ -188,6 +188,24 @@ static void old_keys_are_listed_and_retired(void **state)
     assert_said(fixture->err, "no such old key");
 }
 
+static void a_retirement_that_is_not_understood_retires_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->pool->kek_number = 2;
+    serve(fixture);
+    assert_int_equal(RUN("key", "retire", "--destroy", "native\xa0"), EXIT_USAGE);
+    assert_said(fixture->err, "UTF-8");
+    assert_int_equal(RUN("key", "retire", "--destroy", "native", "--key-file", "/media/\xa0"), EXIT_USAGE);
+    assert_said(fixture->err, "UTF-8");
+    assert_int_equal(RUN("key", "retire", "--destroy", "1", "2"), EXIT_USAGE);
+    assert_said(fixture->err, "'2' is too much");
+    assert_int_equal(RUN("key", "retire", "--destroy", "kmip", "native"), EXIT_USAGE);
+    assert_said(fixture->err, "'native' is too much");
+    assert_false(fixture->pool->destroyed);
+    assert_int_equal(RUN("key", "retire", "--destroy", "kmip", "1"), EXIT_DONE);
+    assert_true(fixture->pool->destroyed);
+}
+
 /* Whether there is one the daemon knows, and so it is asked first. It is given like a passphrase. */
 static void a_pin_is_asked_for_where_the_tpm_has_one(void **state)
 {
@@ -334,6 +352,7 @@ int main(void)
         TEST(secrets_that_nothing_is_sealed_by_are_usage),
         TEST(a_provider_is_added_used_and_removed),
         TEST(old_keys_are_listed_and_retired),
+        TEST(a_retirement_that_is_not_understood_retires_nothing),
         TEST(a_pin_is_asked_for_where_the_tpm_has_one),
         TEST(a_deep_rekey_shows_how_far_it_is),
         TEST(a_deep_rekey_takes_the_passphrase_as_a_proof),
