@@ -1,56 +1,34 @@
 /*
- * Editing coffer.conf line by line: a section begins with "[NAME]", a setting is "key = value". Lines that are not meant are
- * copied as they are. What comes out is parsed again by the caller before it counts. No state.
+ * Editing coffer.conf line by line. Lines that are not meant are copied as they are. What comes out is parsed again by the
+ * caller, and compared with what it is to say, before it counts. No state.
  */
 #include "tools/conf_edit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/memory.h"
+#include "engine/pool/conf_line.h"
 
 struct edit {
-    char section[128]; /* of the line at hand; empty before the first */
-    const char *wanted;
-    bool done;
+    const char *wanted; /* section */
+    bool inside, done;
 };
-
-/* The key of a line "key = value"; false where it is none. */
-static bool key_is(const char *line, const char *key)
-{
-    line += strspn(line, " \t");
-    size_t size = strlen(key);
-    return strncmp(line, key, size) == 0 && line[size + strspn(line + size, " \t")] == '=';
-}
-
-static void section_follow(struct edit *edit, const char *line)
-{
-    if (line[0] != '[')
-        return;
-    snprintf(edit->section, sizeof edit->section, "%s", line + 1);
-    edit->section[strcspn(edit->section, "]\n")] = '\0';
-}
-
-static bool is_inside(const struct edit *edit)
-{
-    return strcmp(edit->section, edit->wanted) == 0;
-}
 
 /* Goes through the lines; `write` writes what takes the place of one, or returns false. */
 static char *lines_edit(const char *text, struct edit *edit, bool (*write)(struct edit *, const char *, FILE *, const void *),
                         const void *context)
 {
-    AUTO_FREE char *copy = strdup(text);
-    char *out = NULL, *rest = copy, *line;
+    char *out = NULL;
     size_t size;
-    FILE *stream = copy == NULL ? NULL : open_memstream(&out, &size);
+    FILE *stream = open_memstream(&out, &size);
     if (stream == NULL)
         return NULL;
-    while ((line = strsep(&rest, "\n")) != NULL) {
-        section_follow(edit, line);
-        if (!write(edit, line, stream, context))
-            fprintf(stream, "%s%s", line, rest == NULL ? "" : "\n");
+    for (const char *line = text; *line != '\0'; line = conf_line_next(line)) {
+        if (conf_line_is_head(line))
+            edit->inside = conf_line_is_head_of(line, edit->wanted);
+        if (!edit->inside || !write(edit, line, stream, context))
+            fwrite(line, 1, (size_t)(conf_line_next(line) - line), stream);
     }
     bool failed = ferror(stream) != 0;
     if (fclose(stream) != 0 || failed) {
@@ -69,7 +47,7 @@ struct devices {
 static bool write_devices(struct edit *edit, const char *line, FILE *out, const void *context)
 {
     const struct devices *devices = context;
-    if (!is_inside(edit) || (!key_is(line, "devices") && !key_is(line, "device-ids")))
+    if (!conf_line_is_setting(line, "devices") && !conf_line_is_setting(line, "device-ids"))
         return false;
     for (size_t i = 0; i < devices->group->device_count && !edit->done; i++) {
         char id[UUID_TEXT_SIZE];
@@ -90,7 +68,8 @@ char *conf_with_devices(const char *text, const struct pool_conf_group *group, c
 
 static bool write_seal(struct edit *edit, const char *line, FILE *out, const void *context)
 {
-    if (!is_inside(edit) || !key_is(line, "seal"))
+    (void)edit;
+    if (!conf_line_is_setting(line, "seal"))
         return false;
     fprintf(out, "seal = %s\n", (const char *)context);
     return true;

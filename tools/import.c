@@ -98,6 +98,23 @@ static enum error paths_find(const struct import *import, const char *const *sca
     return ERROR_NONE;
 }
 
+/* What a program could not change says what it said before, and other disks would be opened, or another seal be asked for. */
+static enum error conf_cannot_be_changed(const char *what)
+{
+    return error_explain(ERROR_INVALID, "the coffer.conf in the backup is written in a way that cannot be changed by a program: %s",
+                         what);
+}
+
+static enum error paths_take(struct import *import, char *const *paths)
+{
+    TRY(conf_take(import, conf_with_devices(import->text, &import->conf->groups[0], paths)));
+    const struct pool_conf_group *group = &import->conf->groups[0];
+    for (size_t i = 0; i < group->device_count; i++)
+        if (strcmp(group->devices[i].path, paths[i]) != 0)
+            return conf_cannot_be_changed("put the disks, or links to them, where it says that they are, and leave out --scan");
+    return ERROR_NONE;
+}
+
 static enum error devices_scan(struct import *import)
 {
     char *paths[GROUP_DEVICES_MAX] = {NULL};
@@ -107,7 +124,7 @@ static enum error devices_scan(struct import *import)
         return ERROR_NONE;
     enum error error = paths_find(import, scan, count, paths);
     if (error == ERROR_NONE)
-        error = conf_take(import, conf_with_devices(import->text, &import->conf->groups[0], paths));
+        error = paths_take(import, paths);
     for (size_t i = 0; i < COUNT_OF(paths); i++)
         free(paths[i]);
     return error;
@@ -119,7 +136,9 @@ static enum error seal_choose(struct import *import)
     const struct provider_config *provider = import->conf->provider;
     if (provider->seal == NULL || strcmp(provider->seal, "tpm") != 0)
         return ERROR_NONE;
-    return conf_take(import, conf_with_seal(import->text, provider->name, "passphrase"));
+    TRY(conf_take(import, conf_with_seal(import->text, provider->name, "passphrase")));
+    bool taken = strcmp(import->conf->provider->seal, "passphrase") == 0;
+    return taken ? ERROR_NONE : conf_cannot_be_changed("it says that the key is in a TPM, which is gone with the directory");
 }
 
 static enum error conf_prepare(struct import *import)

@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "engine/pool/conf.h"
+#include "engine/pool/conf_line.h"
 #include "engine/pool/providers.h"
 
 enum error conf_edit_begin(const char *directory, int *lock) { return directory_lock(directory, lock); }
@@ -51,45 +52,6 @@ static enum error edit_begin(struct edit *edit, const char *directory)
     if (error)
         pool_conf_destroy(edit->conf);
     return error;
-}
-
-static const char *line_end(const char *line)
-{
-    const char *end = strchrnul(line, '\n');
-    return *end == '\n' ? end + 1 : end;
-}
-
-static const char *blanks_skip(const char *at)
-{
-    while (*at == ' ' || *at == '\t' || *at == '\r')
-        at++;
-    return at;
-}
-
-static bool is_head(const char *line) { return *blanks_skip(line) == '['; }
-
-static bool is_head_of(const char *line, const char *section)
-{
-    const char *at = blanks_skip(line);
-    size_t size = strlen(section);
-    return *at == '[' && strncmp(at + 1, section, size) == 0 && at[1 + size] == ']';
-}
-
-static bool is_comment(const char *line)
-{
-    char first = *blanks_skip(line);
-    return first == '#' || first == ';';
-}
-
-/* "name =" or "name:" */
-static bool is_setting(const char *line, const char *name)
-{
-    const char *at = blanks_skip(line);
-    size_t size = strlen(name);
-    if (strncmp(at, name, size) != 0)
-        return false;
-    at = blanks_skip(at + size);
-    return *at == '=' || *at == ':';
 }
 
 /* ---- the new text ---------------------------------------------------------------------------------------------------- */
@@ -138,13 +100,13 @@ static enum error text_make(const struct edit *edit, void (*write)(FILE *out, co
 static void write_use(FILE *out, const struct edit *edit, const void *name)
 {
     bool in_pool = false;
-    for (const char *line = edit->text; *line != '\0'; line = line_end(line)) {
-        if (is_head(line))
-            in_pool = is_head_of(line, "pool");
-        if (in_pool && is_setting(line, "provider"))
+    for (const char *line = edit->text; *line != '\0'; line = conf_line_next(line)) {
+        if (conf_line_is_head(line))
+            in_pool = conf_line_is_head_of(line, "pool");
+        if (in_pool && conf_line_is_setting(line, "provider"))
             fprintf(out, "provider = %s\n", (const char *)name);
         else
-            fwrite(line, 1, (size_t)(line_end(line) - line), out);
+            fwrite(line, 1, (size_t)(conf_line_next(line) - line), out);
     }
 }
 
@@ -153,15 +115,15 @@ static void write_without(FILE *out, const struct edit *edit, const void *sectio
 {
     bool left_out = false;
     const char *kept = NULL; /* the first line of comments that nothing followed yet */
-    for (const char *line = edit->text; *line != '\0'; line = line_end(line)) {
-        if (is_comment(line)) {
+    for (const char *line = edit->text; *line != '\0'; line = conf_line_next(line)) {
+        if (conf_line_is_comment(line)) {
             kept = kept != NULL ? kept : line;
             continue;
         }
         const char *from = kept != NULL ? kept : line;
-        left_out = is_head(line) ? is_head_of(line, section) : left_out;
+        left_out = conf_line_is_head(line) ? conf_line_is_head_of(line, section) : left_out;
         if (!left_out)
-            fwrite(from, 1, (size_t)(line_end(line) - from), out);
+            fwrite(from, 1, (size_t)(conf_line_next(line) - from), out);
         kept = NULL;
     }
     if (kept != NULL && !left_out)

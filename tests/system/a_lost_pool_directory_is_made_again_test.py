@@ -27,8 +27,14 @@ class LostDirectoryIsMadeAgain(unittest.TestCase):
     def tearDown(self):
         self.pool.remove()
 
-    def make(self, *words):
+    def make(self, *words, rewrite=None):
         self.pool.coffer("create", self.pool.directory, "--group", "g1=" + ",".join(self.disks), *words)
+        if rewrite:
+            path = os.path.join(self.pool.directory, "coffer.conf")
+            with open(path) as file:
+                lines = [rewrite(line) for line in file]
+            with open(path, "w") as file:
+                file.writelines(lines)
         secret = ("--passphrase-file", self.password) if "passphrase" in words else ()
         self.pool.start(*secret)
         self.pool.create_object("disk", MIB)
@@ -96,6 +102,21 @@ class LostDirectoryIsMadeAgain(unittest.TestCase):
         self.assertLess(conf.index(moved[0]), conf.index(moved[1]))
         self.assertEqual(conf.count("device-ids"), 2)
         self.assertEqual(conf.count("#"), self.conf.decode().count("#"))
+        self.serves()
+
+    def test_from_disks_that_moved_where_the_lines_of_the_conf_are_indented(self):
+        """The disks at the old paths are there as well: a copy of the day before, on disks that fail."""
+        self.make(rewrite=lambda line: "  " + line.replace(" = ", ": ", 1))
+        self.assertIn("  [group g1]", self.conf.decode())
+        moved = [disk + ".moved" for disk in self.disks]
+        for before, after in zip(self.disks, moved):
+            run("cp", "--sparse=always", before, after)
+        self.pool.coffer(*self.words("--accept-rollback", "--scan", moved[0], "--scan", moved[1]))
+        conf = self.read("coffer.conf").decode()
+        self.assertIn(moved[0] + "\n", conf)
+        self.assertIn(moved[1] + "\n", conf)
+        for disk in self.disks:
+            os.remove(disk)
         self.serves()
 
     def refused(self, *more, status=None):
