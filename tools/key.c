@@ -250,7 +250,8 @@ const struct command command_key_rekey = {
         "destroyed, and old copies of the devices open nothing that is on them from then on. With them come new tag keys, for\n"
         "headers, records and what is begun from then on; the old ones stay for the tags of what was begun before; and a new key\n"
         "of witness and audit. The key of fingerprints, which protects no secret of the data by itself, stays. --deep may be\n"
-        "given together with --shallow or --new-root, which come first. After a suspected compromise it is --deep --new-root.",
+        "given together with --shallow or --new-root, which come first. After a suspected compromise it is --deep --new-root.\n"
+        "With --watch exit status 1 unless it came to its end.",
     .examples = "  coffer key rekey --shallow\n"
                 "  coffer key rekey --shallow --new-root\n"
                 "  coffer key rekey --deep --new-root --watch\n"

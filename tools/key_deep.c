@@ -172,8 +172,8 @@ static enum error watch(struct tool *tool, struct client *client, json_t **statu
         }
     }
     progress_clear(&bar);
-    if (!error && is(*status, "running"))
-        tool->status = EXIT_FAILED; /* it cannot go on */
+    if (!error && !is(*status, "complete"))
+        tool->status = EXIT_FAILED; /* it cannot go on, or somebody paused it */
     return error;
 }
 
@@ -324,7 +324,7 @@ const struct command command_key_resume = {
     .verb = "resume",
     .arguments = "",
     .summary = "go on with a paused deep rekey",
-    .text = "Goes on with a deep rekey that was paused.",
+    .text = "Goes on with a deep rekey that was paused. With --watch exit status 1 unless it came to its end.",
     .examples = "  coffer key resume --watch\n",
     .options = watch_options,
     .run = run_resume,

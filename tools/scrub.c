@@ -144,7 +144,7 @@ static enum error watch_line(struct tool *tool, struct progress *bar, const json
     return ERROR_NONE;
 }
 
-/* Until it runs no more, or cannot; *scrub is the last answer then. */
+/* Until it runs no more, or cannot; *scrub is the last answer then, complete only where nobody stopped it. */
 static enum error watch_calls(struct tool *tool, struct client *client, struct progress *bar, json_t **scrub)
 {
     while (strcmp(answer_word(*scrub, "state"), "running") == 0 && !waits(*scrub)) {
@@ -179,8 +179,8 @@ static enum error run(struct tool *tool, const char *method, json_t *parameters,
     client_close(client);
     if (error != ERROR_NONE)
         return error;
-    bool asked = strcmp(method, "scrub.status") == 0 || (watch && is_complete(scrub));
-    if ((asked && is_bad(scrub)) || (watch && waits(scrub)))
+    bool asked = watch || strcmp(method, "scrub.status") == 0;
+    if ((asked && is_bad(scrub)) || (watch && !is_complete(scrub)))
         tool->status = EXIT_FAILED;
     return answer_show(tool, scrub, print_scrub);
 }
@@ -254,7 +254,7 @@ const struct command command_scrub_start = {
     .text = "Starts a scrub: in the background, while the pool serves, every stored byte is read from the devices and\n"
             "checked, tables and both copies of what is stored twice included. It gives way to other load, goes on\n"
             "where it was after a restart, and enters what is damaged into the list of known damage, by object and\n"
-            "range. One runs at a time. With --watch exit status 1 where it came to its end and damage is known.",
+            "range. One runs at a time. With --watch exit status 1 unless it came to its end and no damage is known.",
     .examples = "  coffer scrub start\n"
                 "  coffer scrub start --rate 200M --watch\n",
     .options = start_options,
@@ -268,8 +268,8 @@ const struct command command_scrub_status = {
     .summary = "where it is, how the last one ended, known damage",
     .text =
         "Shows how far the scrub is, how the last one ended, and all that is known to be damaged: object, range,\n"
-        "device. Exit status 1 where anything is. A range leaves the list when it is written anew or discarded, and\n"
-        "when a scrub finds it good.",
+        "device. Exit status 1 where anything is, with --watch also unless the scrub is complete. A range leaves the\n"
+        "list when it is written anew or discarded, and when a scrub finds it good.",
     .examples = "  coffer scrub status\n"
                 "  coffer scrub status --watch\n"
                 "  coffer --json scrub status | jq '.damage[] | [.object, .offset, .length]'\n",

@@ -657,6 +657,8 @@ enum error pool_scrub_status(struct pool *pool, struct scrub_status *status)
         pool->scrub.step = "";
     pool->scrub.damages = pool->damage_count;
     *status = pool->scrub;
+    if (pool->stopped && pool->scrub.state == SCRUB_RUNNING)
+        pool->scrub.state = SCRUB_CANCELLED;
     if (pool->scrub.state == SCRUB_RUNNING) {
         pool->scrub.bytes_verified += UINT64_C(2) << 30;
         pool->scrub.nanoseconds += 10 * CLOCK_SECOND;

@@ -43,6 +43,7 @@ struct pool {
     struct scrub_status scrub;
     struct deep_rekey_status deep;
     unsigned deep_steps; /* looks at it until it is complete; 0: as it is */
+    bool stopped;        /* somebody else cancels the scrub, pauses the deep rekey, when it was looked at once */
     uint64_t deep_lost;  /* blocks, then */
     const char *deep_refusal; /* why none begins; NULL: it does */
     struct damage_info damages[4];

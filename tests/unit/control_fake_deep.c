@@ -52,6 +52,8 @@ enum error pool_deep_rekey_status(struct pool *pool, struct deep_rekey_status *s
     if (pool->status.locked)
         return leave(pool, ERROR_LOCKED);
     *status = pool->deep;
+    if (pool->stopped && pool->deep.state == DEEP_REKEY_RUNNING)
+        pool->deep.state = DEEP_REKEY_PAUSED;
     if (pool->deep_steps != 0 && --pool->deep_steps == 0)
         pool->deep = (struct deep_rekey_status){.state = DEEP_REKEY_COMPLETE, .bytes_total = 4u << 20, .blocks_lost = pool->deep_lost};
     return leave(pool, ERROR_NONE);

@@ -256,6 +256,10 @@ static void a_deep_rekey_shows_how_far_it_is(void **state)
     fixture->pool->deep.log_key_stays = true;
     assert_int_equal(RUN("key", "status"), EXIT_DONE);
     assert_said(fixture->out, "no new one: there is no room beside the old ones");
+    fixture->pool->stopped = true;
+    assert_int_equal(RUN("key", "resume", "--watch"), EXIT_FAILED); /* somebody pauses it again */
+    assert_said(fixture->out, "paused");
+    fixture->pool->stopped = false;
     fixture->pool->deep_steps = 3;
     fixture->pool->deep_lost = 7;
     assert_int_equal(RUN("key", "resume", "--watch"), EXIT_DONE);

@@ -80,6 +80,19 @@ static void it_is_watched_to_its_end(void **state)
     assert_said(fixture->out, "\"state\": \"complete\"");
 }
 
+static void one_that_others_stopped_was_not_watched_to_its_end(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->pool->stopped = true;
+    serve(fixture);
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "start", "--watch"), EXIT_FAILED);
+    assert_said(fixture->out, "cancelled");
+    fixture->pool->scrub.state = SCRUB_PAUSED;
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "status", "--watch"), EXIT_FAILED);
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "status"), EXIT_DONE);
+    assert_int_equal(RUN("-C", fixture->directory, "scrub", "resume", "--watch"), EXIT_FAILED);
+}
+
 static void pause_resume_and_cancel_change_the_state(void **state)
 {
     struct fixture *fixture = *state;
@@ -183,6 +196,7 @@ int main(void)
         TEST(impossible_rates_are_usage),
         TEST(the_rate_reaches_the_engine),
         TEST(it_is_watched_to_its_end),
+        TEST(one_that_others_stopped_was_not_watched_to_its_end),
         TEST(pause_resume_and_cancel_change_the_state),
         TEST(known_damage_is_listed_and_fails_the_status),
         TEST(old_damage_fails_no_verb_but_status_and_a_watched_end),
