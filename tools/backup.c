@@ -8,7 +8,6 @@
 #include "tools/backup.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,27 +131,13 @@ struct task {
     char *text; /* of the secret, in the arena */
 };
 
-/* A backup goes away with the directory that it lies in. What cannot be looked at is told where it is written. */
-static enum error outside_check(const char *path, const struct pool_conf *conf)
-{
-    char root[PATH_MAX], full[PATH_MAX];
-    AUTO_FREE char *copy = strdup(path);
-    if (copy == NULL)
-        return ERROR_NO_MEMORY;
-    size_t size = realpath(conf->directory, root) == NULL ? 0 : strlen(root);
-    if (size == 0 || realpath(dirname(copy), full) == NULL || strncmp(full, root, size) != 0 ||
-        (full[size] != '\0' && full[size] != '/'))
-        return ERROR_NONE;
-    return error_explain(ERROR_INVALID, "%s lies in the pool directory, and would be lost with it: name a file elsewhere", path);
-}
-
-static enum error path_check(const char *path)
+static enum error path_check(const char *path, const struct pool_conf *conf)
 {
     if (strcmp(path, "-") == 0)
         return error_explain(ERROR_INVALID, "a backup is read back, so it goes to no pipe: name a file (./- for one of this name)");
     if (access(path, F_OK) == 0)
         return error_explain(ERROR_EXISTS, "%s exists already: nothing is overwritten, name another file", path);
-    return cycle_check(path);
+    return cycle_check(path, conf->directory);
 }
 
 static enum error read_back(const struct task *task)
@@ -179,9 +164,8 @@ static enum error store(const struct task *task)
 
 static enum error make(struct task *task)
 {
-    TRY(path_check(task->path));
     TRY(place_conf(task->tool, &task->conf));
-    TRY(outside_check(task->path, task->conf));
+    TRY(path_check(task->path, task->conf));
     TRY(backup_gather(task->conf, &task->bundle));
     TRY(secret_read(task->arguments, "Passphrase for the backup: ", true, &task->text, &task->secret));
     return store(task);

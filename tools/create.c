@@ -15,6 +15,7 @@
 #include "crypto/provider.h"
 #include "engine/coffer.h"
 #include "tools/command.h"
+#include "tools/cycle.h"
 #include "tools/key_recovery.h"
 #include "tools/pcrs.h"
 #include "tools/text.h"
@@ -147,7 +148,8 @@ static enum error take_recovery(const struct tool *tool, struct creation *creati
     if (creation->options.kmip != NULL && creation->recovery == NULL && !none)
         return error_explain(ERROR_INVALID, "without the key servers the data would be lost: --recovery print or --recovery FILE "
                                             "makes a recovery key, --no-recovery says that there is to be none");
-    return creation->recovery == NULL ? ERROR_NONE : recovery_target_check(tool, creation->recovery);
+    return creation->recovery == NULL ? ERROR_NONE : recovery_target_check(tool, creation->options.directory,
+                                                                                  creation->recovery);
 }
 
 /* A TPM can fail, be cleared or be replaced, and takes the key along: a second way in, or a word that there is none. */
@@ -168,6 +170,8 @@ static enum error take_tpm(struct pool_create_options *options, const struct arg
         return error_explain(ERROR_INVALID,
                              "without this TPM the data would be lost: --copy FILE makes a copy of the key under a passphrase, "
                              "--recovery print or FILE a recovery key; --no-copy says that there is to be neither");
+    if (options->copy != NULL)
+        TRY(cycle_check(options->copy, options->directory));
     if (argument_given(arguments, "pin") && argument_given(arguments, "pin-file"))
         return error_explain(ERROR_INVALID, "--pin asks for the PIN, and --pin-file reads it: one of them");
     if (argument_given(arguments, "pcrs"))

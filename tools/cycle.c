@@ -1,10 +1,11 @@
 /*
- * Whether a new file would lie on a disk of a pool: what lies below its directory is told by engine/device/block_stack.c. An
+ * Whether a new file would lie in the pool directory, or on a disk of a pool: what lies below its directory is told by engine/device/block_stack.c. An
  * NBD device, and a loop device over FUSE, count whoever serves them. Nothing is kept.
  */
 #include "tools/cycle.h"
 
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,32 @@ enum error cycle_check_in(const char *path, const char *mounts, const char *bloc
                          path, below.what);
 }
 
-enum error cycle_check(const char *path)
+/* By no link. Also of what is not there yet, in a directory that is. */
+static bool full_name(const char *path, char full[PATH_MAX])
 {
+    char above[PATH_MAX];
+    AUTO_FREE char *parent = strdup(path), *name = strdup(path);
+    if (realpath(path, full) != NULL)
+        return true;
+    return parent != NULL && name != NULL && realpath(dirname(parent), above) != NULL &&
+           snprintf(full, PATH_MAX, "%s/%s", above, basename(name)) < PATH_MAX;
+}
+
+/* What cannot be looked at is told where it is written. */
+static bool lies_in(const char *path, const char *directory)
+{
+    char root[PATH_MAX], full[PATH_MAX];
+    AUTO_FREE char *copy = strdup(path);
+    if (copy == NULL || !full_name(directory, root) || !full_name(dirname(copy), full))
+        return false;
+    size_t size = strlen(root);
+    return strncmp(full, root, size) == 0 && (full[size] == '\0' || full[size] == '/');
+}
+
+enum error cycle_check(const char *path, const char *directory)
+{
+    if (lies_in(path, directory))
+        return error_explain(ERROR_INVALID, "%s lies in the pool directory, and would be lost or stolen with it: name a file elsewhere",
+                             path);
     return cycle_check_in(path, block_stack_system.mounts, block_stack_system.block_devices);
 }

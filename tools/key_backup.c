@@ -139,11 +139,11 @@ struct backup_task {
     struct key_backup_proof proof;
 };
 
-static enum error path_check(const char *path)
+static enum error path_check(const char *path, const struct pool_conf *conf)
 {
     if (access(path, F_OK) == 0)
         return error_explain(ERROR_EXISTS, "%s exists already: nothing is overwritten, name another file", path);
-    return cycle_check(path);
+    return cycle_check(path, conf->directory);
 }
 
 /* Of the file as it lies there, with the password that was typed. */
@@ -171,7 +171,7 @@ static enum error backup_store(struct backup_task *task)
 
 static enum error backup_run(struct backup_task *task)
 {
-    TRY(path_check(task->path));
+    TRY(path_check(task->path, task->conf));
     if (task->conf->provider == NULL)
         return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no key to keep", task->conf->directory);
     TRY(pool_secret_read(task->conf->provider, argument_value(task->arguments, "passphrase-file", NULL), &task->pool));

@@ -44,7 +44,7 @@ enum error recovery_parent_check(const char *to)
     return access(dirname(copy), W_OK | X_OK) == 0 ? ERROR_NONE : error_from_errno(errno, "make %s", to);
 }
 
-enum error recovery_target_check(const struct tool *tool, const char *to)
+enum error recovery_target_check(const struct tool *tool, const char *directory, const char *to)
 {
     if (strcmp(to, PRINT) == 0 && tool->json)
         return error_explain(ERROR_INVALID, "JSON never holds a secret: name a file for the recovery key, or leave out --json");
@@ -52,8 +52,8 @@ enum error recovery_target_check(const struct tool *tool, const char *to)
         return ERROR_NONE;
     if (access(to, F_OK) == 0)
         return error_explain(ERROR_EXISTS, "%s exists already: nothing is overwritten, name another file", to);
-    TRY(recovery_parent_check(to));
-    return cycle_check(to);
+    TRY(cycle_check(to, directory));
+    return recovery_parent_check(to);
 }
 
 static enum error wrap(const struct key_backup *backup, struct made *made, struct recovery *recovery)
@@ -193,7 +193,7 @@ static void record(struct tool *tool, const struct pool_conf *conf, const struct
 enum error recovery_make(struct tool *tool, const struct pool_conf *conf, const struct provider_secret *secret, const char *to)
 {
     struct key_backup *backup;
-    TRY(recovery_target_check(tool, to));
+    TRY(recovery_target_check(tool, conf->directory, to));
     TRY(key_backup_make(conf, secret, &backup));
     struct made *made = arena_allocate(sizeof *made);
     enum error error = made == NULL ? ERROR_NO_MEMORY : store(tool, conf, backup, to, made);
@@ -212,7 +212,7 @@ static enum error run_with(struct tool *tool, const struct arguments *arguments,
     struct provider_secret secret;
     if (conf->provider == NULL)
         return error_explain(ERROR_INVALID, "pool %s is not encrypted: it has no key", conf->directory);
-    TRY(recovery_target_check(tool, to));
+    TRY(recovery_target_check(tool, conf->directory, to));
     TRY(pool_secret_read(conf->provider, argument_value(arguments, "passphrase-file", NULL), &secret));
     enum error error = recovery_make(tool, conf, secret.passphrase == NULL ? NULL : &secret, to);
     pool_secret_forget(&secret);

@@ -14,6 +14,7 @@
 #include "crypto/provider_tpm.h"
 #include "engine/pool/kek_number.h"
 #include "tools/command.h"
+#include "tools/cycle.h"
 #include "tools/offline_audit.h"
 #include "tools/pcrs.h"
 #include "tools/place.h"
@@ -195,6 +196,7 @@ static enum error run_copy(struct key_task *task)
     uint32_t flags;
     if (path == NULL)
         return error_explain(ERROR_INVALID, "name the file that is to be made: --to FILE");
+    TRY(cycle_check(path, task->way.directory));
     TRY(provider_tpm_look(task->provider, &flags, &binding));
     if (flags & TPM_FLAG_PIN)
         TRY(passphrase_read(argument_value(task->arguments, "pin-file", NULL), "PIN of the key: ", false, &task->pin,

@@ -186,7 +186,7 @@ enum error provider_use(const struct provider_task *task)
     TRY(provider_named(task->conf, task->name, &provider));
     snprintf(change.more, sizeof change.more, "\"provider\":\"%s\"%s%s", provider->name, dry_run ? ",\"dry_run\":true" : "",
              argument_given(task->arguments, "accept-cycle") ? ",\"accept_cycle\":true" : "");
-    enum error error = second_way_take(task->tool, task->arguments, provider, dry_run, &change.second);
+    enum error error = second_way_take(task->tool, task->arguments, task->conf->directory, provider, dry_run, &change.second);
     if (error == ERROR_NONE)
         error = client_open(task->tool, &change.client);
     if (error == ERROR_NONE)

@@ -54,25 +54,25 @@ static enum error words_check(const struct arguments *arguments, const struct pr
     return ERROR_NONE;
 }
 
-static enum error targets_check(const struct tool *tool, const struct second_way *way)
+static enum error targets_check(const struct tool *tool, const char *directory, const struct second_way *way)
 {
     if (way->recovery != NULL)
-        TRY(recovery_target_check(tool, way->recovery));
+        TRY(recovery_target_check(tool, directory, way->recovery));
     if (way->copy == NULL)
         return ERROR_NONE;
     if (access(way->copy, F_OK) == 0)
         return error_explain(ERROR_EXISTS, "%s exists already: nothing is overwritten, name another file", way->copy);
     TRY(recovery_parent_check(way->copy));
-    return cycle_check(way->copy);
+    return cycle_check(way->copy, directory);
 }
 
-enum error second_way_take(const struct tool *tool, const struct arguments *arguments, const struct provider_config *provider,
-                           bool rehearsal, struct second_way *way)
+enum error second_way_take(const struct tool *tool, const struct arguments *arguments, const char *directory,
+                           const struct provider_config *provider, bool rehearsal, struct second_way *way)
 {
     *way = (struct second_way){.recovery = argument_value(arguments, "new-recovery", NULL),
                                .copy = argument_value(arguments, "copy", NULL)};
     TRY(words_check(arguments, provider, way));
-    TRY(targets_check(tool, way));
+    TRY(targets_check(tool, directory, way));
     if (rehearsal)
         return ERROR_NONE;
     TRY(demand(arguments, provider, way));

@@ -16,11 +16,11 @@ struct second_way {
     size_t copy_size;
 };
 
-/* Of --new-recovery, --no-recovery, --copy, --copy-passphrase-file and --no-copy, for a swap to `provider`: everything that can
- * be known to fail is refused here, before the swap. ERROR_INVALID where a way is demanded and neither made nor declined; a
+/* Of --new-recovery, --no-recovery, --copy, --copy-passphrase-file and --no-copy, for a swap of the pool in `directory` to
+ * `provider`: everything that can be known to fail is refused here, before the swap. ERROR_INVALID where a way is demanded and neither made nor declined; a
  * `rehearsal` needs none, makes none and asks for no passphrase. second_way_forget() whatever it returns. */
-enum error second_way_take(const struct tool *tool, const struct arguments *arguments, const struct provider_config *provider,
-                           bool rehearsal, struct second_way *way) CHECKED;
+enum error second_way_take(const struct tool *tool, const struct arguments *arguments, const char *directory,
+                           const struct provider_config *provider, bool rehearsal, struct second_way *way) CHECKED;
 /* Makes them, after the swap, which stays what it is where this fails. `secret` (may be NULL) opens the key in force. */
 enum error second_way_make(struct tool *tool, const char *directory, const struct second_way *way,
                            const struct provider_secret *secret) CHECKED;

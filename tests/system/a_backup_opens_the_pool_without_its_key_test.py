@@ -257,6 +257,8 @@ class BackupOpensThePool(unittest.TestCase):
         before = self.state()
         for place in ("/proc/pool.p12", os.path.join(self.pool.base, "none", "pool.p12"), self.password + "/pool.p12"):
             self.assertIn(place, self.refused("backup", place, status=None))
+        for place in (os.path.join(self.pool.directory, "pool.p12"), self.key + ".p12"):
+            self.assertIn("lies in the pool directory", self.refused("backup", place, status=USAGE))
         self.assertEqual(self.state(), before)
         self.assertEqual(self.pool.health()["BACKUP_MISSING"]["severity"], "warning")
 

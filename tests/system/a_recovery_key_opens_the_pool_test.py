@@ -117,6 +117,22 @@ class RecoveryKeyOpensThePool(unittest.TestCase):
         self.unlock(self.file)
         self.assertFalse(self.pool.status()["locked"])
 
+    def test_it_does_not_lie_in_the_pool_directory(self):
+        inside, words = os.path.join(self.pool.directory, "recovery.txt"), ("create", self.pool.directory, "--size", "512M")
+        for there in (False, True):
+            if there:
+                os.mkdir(self.pool.directory)
+            self.assertIn("lies in the pool directory", self.pool.refused(*words, "--recovery", inside, status=USAGE))
+            self.assertEqual(os.path.exists(self.pool.directory), there)
+        self.create("--no-recovery")
+        self.assertIn("lies in the pool directory", self.pool.refused("key", "recovery", "--to", inside, status=USAGE))
+        self.pool.start()
+        self.pool.coffer("key", "provider", "add", "other", "--type", "native", "--seal", "file", "--path",
+                         os.path.join(self.pool.base, "other.key"))
+        said = self.pool.refused("key", "provider", "use", "other", "--new-recovery", inside, status=USAGE)
+        self.assertIn("lies in the pool directory", said)
+        self.assertNotIn("recovery.txt", os.listdir(self.pool.directory))
+
     def test_without_its_file_it_is_worth_nothing_and_damage_is_told(self):
         self.create("--recovery", self.file)
         self.pool.start()

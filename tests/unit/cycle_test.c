@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,47 @@ static void an_ordinary_disk_will_do(void **state)
     attribute(above, below, NULL, "uevent", "MAJOR=8\nDEVNAME=sda1\n");
     assert_int_equal(check(), ERROR_NONE);
     assert_int_equal(cycle_check_in(target, "/none", "/none"), ERROR_NONE);
-    assert_int_equal(cycle_check(target), ERROR_NONE);
+    assert_int_equal(cycle_check(target, "/none"), ERROR_NONE);
+}
+
+static void expect_inside(const char *directory, const char *name, bool inside)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    error_forget();
+    assert_int_equal(cycle_check(path, directory), inside ? ERROR_INVALID : ERROR_NONE);
+    if (inside)
+        assert_non_null(strstr(error_sentence(ERROR_INVALID), "lies in the pool directory"));
+}
+
+static void a_file_in_the_pool_directory_is_refused(void **state)
+{
+    (void)state;
+    char pool[96], other[96], link[96];
+    snprintf(pool, sizeof pool, "%s/pool", root);
+    snprintf(other, sizeof other, "%s/pool2", root);
+    snprintf(link, sizeof link, "%s/link", root);
+    for (int there = 0; there < 2; there++) { /* `create` asks before it is */
+        expect_inside(pool, "pool/key", true);
+        expect_inside(pool, "pool2/key", false);
+        expect_inside(pool, "key", false);
+        expect_inside(pool, "pool", false);
+        if (!there)
+            assert_int_equal(mkdir(pool, 0700), 0);
+    }
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(symlink(pool, link), 0);
+    expect_inside(pool, "link/key", true);
+    expect_inside(link, "pool/key", true);
+    expect_inside(pool, "pool2/../pool/key", true);
+    expect_inside(pool, "pool/../pool2/key", false);
+    snprintf(other, sizeof other, "%s/pool/keys", root);
+    assert_int_equal(mkdir(other, 0700), 0);
+    expect_inside(pool, "pool/keys/key", true);
+    assert_int_equal(chdir(pool), 0);
+    assert_int_equal(cycle_check("key", "."), ERROR_INVALID);
+    assert_int_equal(cycle_check("../key", "."), ERROR_NONE);
+    assert_int_equal(chdir("/"), 0);
 }
 
 static void an_nbd_device_is_refused(void **state)
@@ -148,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_ordinary_disk_will_do, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_in_the_pool_directory_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_nbd_device_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_mapping_over_an_nbd_device_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_loop_device_over_nbdfuse_is_refused, set_up, tear_down),

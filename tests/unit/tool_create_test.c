@@ -16,6 +16,7 @@ static void words_that_seal_nothing_are_refused(void **state)
                          "--kmip-key", "k"),
                      EXIT_USAGE);
     assert_said(fixture->err, "--no-recovery says that there is to be none");
+    assert_int_equal(RUN("create", "/p", "--seal", "tpm", "--copy", "/p/copy"), EXIT_USAGE);
     assert_int_equal(RUN("create", "/p", "--no-encryption", "--tcti", "device"), EXIT_USAGE);
     assert_int_equal(RUN("create", "/p", "--seal", "passphrase", "--pin"), EXIT_USAGE);
     assert_int_equal(fake_offline.creates, 0);
