@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -238,25 +239,27 @@ static enum error directory_open(const char *path, int *descriptor)
     return ERROR_NONE;
 }
 
-static enum error sync_directory_of(const char *path)
+enum error file_name_sync(const char *path)
 {
-    AUTO_CLOSE int directory = -1;
-    TRY(directory_open(path, &directory));
-    return fsync(directory) == 0 ? ERROR_NONE : error_from_errno(errno, "sync the directory of %s", path);
+    AUTO_FREE char *copy = strdup(path);
+    if (copy == NULL)
+        return ERROR_NO_MEMORY;
+    AUTO_CLOSE int directory = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return directory >= 0 && fsync(directory) == 0 ? ERROR_NONE : error_from_errno(errno, "sync the directory of %s", path);
 }
 
 enum error file_remove(const char *path)
 {
     if (unlink(path) != 0)
         return errno == ENOENT ? ERROR_NONE : error_from_errno(errno, "remove %s", path);
-    return sync_directory_of(path);
+    return file_name_sync(path);
 }
 
 enum error file_rename(const char *from, const char *to)
 {
     if (rename(from, to) != 0)
         return error_from_errno(errno, "rename %s", from);
-    return sync_directory_of(to);
+    return file_name_sync(to);
 }
 
 enum error file_replace(const char *path, const void *data, size_t size)
@@ -273,7 +276,7 @@ enum error file_replace(const char *path, const void *data, size_t size)
         unlink(new_path);
         return error;
     }
-    return sync_directory_of(path);
+    return file_name_sync(path);
 }
 
 /* ---- making ---------------------------------------------------------------------------------------------------------- */

@@ -37,6 +37,9 @@ enum error file_create_in(int directory, const char *name, const char *path, con
 /* Removes what was made, and is not as it should be; `error` with a sentence that says so, too. */
 enum error file_take_back(const char *path, enum error error) CHECKED;
 
+/* Makes the name of a file or directory that was just made durable: syncs the directory that it stands in. */
+enum error file_name_sync(const char *path) CHECKED;
+
 /* Whether a crash of these left it. */
 bool file_is_unfinished(const char *name);
 

@@ -111,7 +111,7 @@ enum error lost_directory_make(const struct lost_directory *lost, bool *made, in
     }
     unfinished_remove(opened);
     *directory = opened;
-    return ERROR_NONE;
+    return *made ? file_name_sync(lost->path) : ERROR_NONE;
 }
 
 void lost_directory_path(int directory, char path[LOST_DIRECTORY_PATH_SIZE])

@@ -20,7 +20,8 @@ struct lost_directory {
 enum error lost_directory_check(const struct lost_directory *lost) CHECKED;
 /*
  * Makes it, or takes the one that is there after the same checks, closes it to others (0700), and removes what a crash left of
- * unfinished files. *directory is the caller's: what goes into it goes there by it, for its name may lead elsewhere by then.
+ * unfinished files. *directory is the caller's, also where its name could not be made durable: what goes into it goes there by
+ * it, for its name may lead elsewhere by then.
  */
 enum error lost_directory_make(const struct lost_directory *lost, bool *made, int *directory) CHECKED;
 

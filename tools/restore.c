@@ -120,6 +120,8 @@ static enum error step_down(int *at, const char *word, const char *path)
     int next = -1, failed = 0;
     if (mkdirat(*at, word, 0700) != 0 && errno != EEXIST)
         failed = errno;
+    else if (fsync(*at) != 0)
+        failed = errno;
     else if ((next = openat(*at, word, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 || fstat(next, &status) != 0)
         failed = errno;
     close(*at);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -68,23 +67,12 @@ enum error stream_file_create(const char *path, bool again, struct stream_file *
     return ERROR_NONE;
 }
 
-static enum error directory_sync(const char *path)
-{
-    AUTO_FREE char *copy = strdup(path);
-    int directory = copy == NULL ? -1 : open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool synced = directory >= 0 && fsync(directory) == 0;
-    enum error error = synced ? ERROR_NONE : error_from_errno(errno, "sync the directory of %s", path);
-    if (directory >= 0)
-        close(directory);
-    return error;
-}
-
 /* A pipe cannot be synced, and need not. */
 enum error stream_file_sync(struct stream_file *file)
 {
     if (fsync(file->descriptor) != 0 && errno != EINVAL && errno != EROFS)
         return error_from_errno(errno, "write %s", file->path);
-    return file->descriptor > STDERR_FILENO ? directory_sync(file->path) : ERROR_NONE;
+    return file->descriptor > STDERR_FILENO ? file_name_sync(file->path) : ERROR_NONE;
 }
 
 void stream_file_close(struct stream_file *file)

@@ -13,8 +13,6 @@
  * No locks beyond those of the devices, which are held exclusively while they are written.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -62,20 +60,6 @@ struct made {
 
 /* ---- directory and keys ------------------------------------------------------------------------------------------ */
 
-static enum error sync_parent(const char *directory)
-{
-    AUTO_FREE char *copy = strdup(directory);
-    if (copy == NULL)
-        return ERROR_NO_MEMORY;
-    const char *parent = dirname(copy);
-    int descriptor = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0)
-        return error_from_errno(errno, "open %s", parent);
-    int number = fsync(descriptor) == 0 ? 0 : errno;
-    close(descriptor);
-    return number == 0 ? ERROR_NONE : error_from_errno(number, "sync %s", parent);
-}
-
 static enum error make_directory(const struct create_plan *plan, struct made *made)
 {
     const char *directory = plan->options->directory;
@@ -84,7 +68,7 @@ static enum error make_directory(const struct create_plan *plan, struct made *ma
         if (mkdir(directory, 0700) != 0)
             return error_from_errno(errno, "make the directory %s", directory);
         made->directory = true;
-        return sync_parent(directory);
+        return file_name_sync(directory);
     }
     if (stat(directory, &status) != 0 || chmod(directory, 0700) != 0)
         return error_from_errno(errno, "close the directory %s to others", directory);
