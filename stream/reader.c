@@ -160,8 +160,8 @@ enum error stream_reader_create(stream_input *input, void *context, struct strea
     enum error error = made->state.master && made->unpacker ? ERROR_NONE : ERROR_NO_MEMORY;
     if (error == ERROR_NONE)
         error = take(made, &made->state.header, sizeof made->state.header);
-    bool known = made->bytes < sizeof(made->state.header.magic) ||
-                 memcmp(made->state.header.magic, STREAM_MAGIC, sizeof made->state.header.magic) == 0;
+    size_t begun = MIN(made->bytes, sizeof made->state.header.magic);
+    bool known = memcmp(made->state.header.magic, STREAM_MAGIC, begun) == 0;
     if (error == ERROR_NONE || (error == ERROR_CLOSED && !known))
         error = stream_header_check(&made->state.header);
     if (error) {

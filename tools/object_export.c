@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/uuid.h"
 #include "crypto/provider.h"
@@ -156,6 +157,22 @@ static enum error cut_and_go_on(struct export *export, struct stream_reader *rea
     return stream_writer_resume(reader, stream_file_write, &export->file, &export->writer);
 }
 
+/* The export ended before anything of the snapshot was in the file, while its key was made, say. A header says how it is
+ * encrypted, and stream_file_begin() asked for that; where there is none, only the words can. */
+static enum error begin_anew(struct export *export)
+{
+    const struct stream_secret *secret = &export->keys.secret;
+    bool told = secret->passphrase != NULL || secret->key != NULL || export->file.size >= sizeof(struct stream_header_format);
+    if (!told)
+        return error_explain(ERROR_CORRUPT, "%s holds nothing yet, not even whether it is to be encrypted: remove it, and export again "
+                                            "without --resume", export->file.path);
+    fprintf(export->tool->err, "%s: %s; it is written anew\n", export->file.path, error_sentence(ERROR_CLOSED));
+    error_forget();
+    return ftruncate(export->file.descriptor, 0) == 0 && lseek(export->file.descriptor, 0, SEEK_SET) == 0
+               ? ERROR_NONE
+               : error_from_errno(errno, "write %s", export->file.path);
+}
+
 static enum error resume(struct export *export)
 {
     const struct stream_manifest *manifest;
@@ -164,8 +181,11 @@ static enum error resume(struct export *export)
     if (size < 0 || lseek(export->file.descriptor, 0, SEEK_SET) != 0)
         return error_explain(ERROR_INVALID, "%s is no regular file and cannot be gone on with", export->file.path);
     export->file.size = (uint64_t)size;
-    TRY(stream_file_begin(&export->file, &export->keys, &reader, &manifest));
-    enum error error = ERROR_NONE;
+    enum error error = stream_file_begin(&export->file, &export->keys, &reader, &manifest);
+    if (error == ERROR_CLOSED)
+        return begin_anew(export);
+    if (error != ERROR_NONE)
+        return stream_file_failed(&export->file, error);
     if (!is_same(manifest, &export->manifest))
         error = error_explain(ERROR_FOREIGN, "%s is an export of something else ('%s@%s')", export->file.path,
                               manifest->object_name, manifest->snapshot_name);
@@ -279,7 +299,11 @@ static enum error export_run(struct export *export)
     TRY(stream_file_create(output, again, &export->file));
     if (again)
         TRY(resume(export));
-    return export->complete ? stream_file_sync(&export->file) : stream_copy(export);
+    if (export->complete)
+        return stream_file_sync(&export->file);
+    enum error error = stream_copy(export);
+    bool nothing = export->writer == NULL && !again && export->file.descriptor > STDERR_FILENO;
+    return error != ERROR_NONE && nothing ? file_take_back(output, error) : error;
 }
 
 static enum error explain_failure(const struct export *export, enum error error)

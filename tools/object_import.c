@@ -145,7 +145,8 @@ static enum error stream_begin(struct import *import)
         return error_explain(ERROR_INVALID, "standard input is the stream: the passphrase must come from a file");
     TRY(stream_keys_read(import->arguments, false, &import->keys));
     TRY(stream_file_open(import->arguments->positional[0], &import->file));
-    return stream_file_begin(&import->file, &import->keys, &import->reader, &import->manifest);
+    enum error error = stream_file_begin(&import->file, &import->keys, &import->reader, &import->manifest);
+    return error == ERROR_NONE ? ERROR_NONE : stream_file_failed(&import->file, error);
 }
 
 static void import_end(struct import *import)

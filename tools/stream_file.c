@@ -184,13 +184,11 @@ enum error stream_file_begin(struct stream_file *file, struct stream_keys *keys,
                              const struct stream_manifest **manifest)
 {
     struct stream_reader *made;
-    enum error error = stream_reader_create(stream_file_read, file, &made);
-    if (error != ERROR_NONE)
-        return stream_file_failed(file, error);
-    error = unlock(keys, made, manifest);
+    TRY(stream_reader_create(stream_file_read, file, &made));
+    enum error error = unlock(keys, made, manifest);
     if (error != ERROR_NONE) {
         stream_reader_destroy(made);
-        return stream_file_failed(file, error);
+        return error;
     }
     *reader = made;
     return ERROR_NONE;

@@ -37,7 +37,8 @@ struct stream_keys {
 enum error stream_keys_read(const struct arguments *arguments, bool export, struct stream_keys *keys) CHECKED;
 void stream_keys_forget(struct stream_keys *keys);
 
-/* Opens the stream in a file: header, secret (asked for where it is wanted and was not said), manifest. */
+/* Opens the stream in a file: header, secret (asked for where it is wanted and was not said), manifest. ERROR_CLOSED where it is
+ * cut off before there is more; stream_file_failed() is for whoever wants it whole. */
 enum error stream_file_begin(struct stream_file *file, struct stream_keys *keys, struct stream_reader **reader,
                              const struct stream_manifest **manifest) CHECKED;
 

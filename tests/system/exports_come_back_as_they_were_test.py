@@ -172,12 +172,17 @@ process.stderr.close()
 assert process.wait(PATIENCE) == 1
 
 # An export that was killed goes on; its file is then whole.
-for cut in (100, 5 * MIB, 15 * MIB):
+for cut in (100, 520, 5 * MIB, 15 * MIB):
     words = ("object", "export", "disk@s2", "--key-file", path("key"), "--output", path("resumed"))
     assert limited(source, cut, *words).returncode != 0
     assert os.path.getsize(path("resumed")) <= cut
-    if cut == 100:
-        assert "cut off" in source.refused(*words, "--resume"), "there is nothing to go on with"
+    if cut < 600:  # within the header, within the manifest
+        size = os.path.getsize(path("resumed"))
+        plain = [word for word in words if word not in ("--key-file", path("key"))]
+        assert ("remove it" if cut == 100 else "--key-file") in source.refused(*plain, "--resume")
+        assert os.path.getsize(path("resumed")) == size, "whether it was to be encrypted is not known"
+        assert "is written anew" in limited(source, 1 << 40, *words, "--resume").stderr
+        run(COFFER, "object", "verify", path("resumed"), "--key-file", path("key"))
         os.unlink(path("resumed"))
         continue
     assert "cut off" in bad(path("resumed"), "--key-file", path("key"))

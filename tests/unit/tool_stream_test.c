@@ -43,6 +43,12 @@ static void files_that_are_no_stream_are_refused(void **state)
     write_file(fixture->secret, "");
     assert_int_equal(RUN("object", "verify", fixture->secret), EXIT_FAILED);
     assert_said(fixture->err, "is cut off at byte 0");
+    write_file(fixture->secret, "COFF");
+    assert_int_equal(RUN("object", "verify", fixture->secret), EXIT_FAILED);
+    assert_said(fixture->err, "is cut off at byte 4");
+    write_file(fixture->secret, "hello");
+    assert_int_equal(RUN("object", "verify", fixture->secret), EXIT_USAGE);
+    assert_said(fixture->err, "no stream that");
     write_file(fixture->secret, "#!/bin/sh\n");
     assert_int_equal(RUN("object", "verify", fixture->secret), EXIT_USAGE);
     assert_said(fixture->err, "no stream that");
