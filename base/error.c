@@ -114,7 +114,8 @@ void error_forget(void)
     kept_text[0] = 0;
 }
 
-/* A device that vanished (ENXIO, ENODEV) is a failed device, not a bad request; what is unknown is one as well. */
+/* A device that vanished (ENXIO, ENODEV) is a failed device, not a bad request; what is unknown is one as well. A file system that
+ * takes no larger file (EFBIG) has no room. */
 static enum error translate(int number)
 {
     switch (number) {
@@ -145,7 +146,6 @@ static enum error translate(int number)
     case ENOSYS:
     case EOPNOTSUPP:
         return ERROR_UNSUPPORTED;
-    case EFBIG:
     case E2BIG:
     case EOVERFLOW:
         return ERROR_TOO_LARGE;
@@ -156,6 +156,7 @@ static enum error translate(int number)
         return ERROR_ACCESS;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
         return ERROR_NO_SPACE;
     case EPIPE:
     case ECONNRESET:

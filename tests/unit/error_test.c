@@ -79,6 +79,7 @@ static void errno_is_translated_with_what_was_being_done(void **state)
     assert_int_equal(error_from_errno(ENOENT, "open %s", "/x"), ERROR_NOT_FOUND);
     assert_string_equal(error_sentence(ERROR_NOT_FOUND), "open /x: No such file or directory");
     assert_int_equal(error_from_errno(ENOSPC, "write"), ERROR_NO_SPACE);
+    assert_int_equal(error_from_errno(EFBIG, "write"), ERROR_NO_SPACE);
     assert_int_equal(error_from_errno(EIO, "write"), ERROR_IO);
 }
 
