@@ -44,7 +44,7 @@ static enum error run_erase(struct tool *tool, const struct arguments *arguments
     if (options.without_key && file != NULL)
         return error_explain(ERROR_INVALID, "--without-key asks for no passphrase: leave out --passphrase-file");
     if (!argument_given(arguments, "accept-data-loss"))
-        return error_explain(ERROR_INVALID,
+        return error_explain(ERROR_UNCONFIRMED,
                              "all data of the pool in %s will be gone, and nothing brings it back: say so by --accept-data-loss",
                              directory);
     TRY(certificate_place(path));

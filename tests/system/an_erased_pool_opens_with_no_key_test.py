@@ -23,7 +23,7 @@ def main():
     words = (pool.directory, "--accept-data-loss", "--certificate", certificate)
     assert "in use" in pool.refused("erase", *words), "while it is served"
     pool.stop()
-    assert "--accept-data-loss" in pool.refused("erase", pool.directory, "--certificate", certificate, status=2)
+    assert "--accept-data-loss" in pool.refused("erase", pool.directory, "--certificate", certificate, status=3)
     assert not os.path.exists(certificate)
     key = os.path.join(pool.directory, "native.key")
     keep = os.path.join(pool.base, "kept.key")

@@ -22,7 +22,7 @@ static int teardown_erase(void **state)
 static void what_is_lost_must_be_said(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(RUN("erase", fixture->directory, "--certificate", certificate), EXIT_USAGE);
+    assert_int_equal(RUN("erase", fixture->directory, "--certificate", certificate), EXIT_REFUSED);
     assert_said(fixture->err, "--accept-data-loss");
     assert_int_equal(RUN("erase", fixture->directory, "--accept-data-loss"), EXIT_USAGE);
     assert_said(fixture->err, "--certificate FILE");
