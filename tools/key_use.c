@@ -174,6 +174,13 @@ static enum error make_second(const struct change *change)
                            change->next == NULL ? NULL : &secret);
 }
 
+/* The swap is done: an answer that cannot be printed keeps no second way from being made. */
+static enum error used(const struct change *change, bool dry_run, json_t *result)
+{
+    enum error shown = show(change, dry_run, result), made = dry_run ? ERROR_NONE : make_second(change);
+    return made == ERROR_NONE ? shown : made;
+}
+
 enum error provider_use(const struct provider_task *task)
 {
     const struct provider_config *provider;
@@ -192,9 +199,7 @@ enum error provider_use(const struct provider_task *task)
     if (error == ERROR_NONE)
         error = use(&change, provider, &result);
     if (error == ERROR_NONE)
-        error = show(&change, dry_run, result);
-    if (error == ERROR_NONE && !dry_run)
-        error = make_second(&change);
+        error = used(&change, dry_run, result);
     change_end(&change);
     return error;
 }

@@ -95,19 +95,34 @@ static enum error copy_make(struct tool *tool, const struct pool_conf *conf, con
     return ERROR_NONE;
 }
 
+static enum error recovery_add(struct tool *tool, const struct pool_conf *conf, const struct second_way *way,
+                               const struct provider_secret *secret)
+{
+    enum error error = recovery_make(tool, conf, secret, way->recovery);
+    return error == ERROR_NONE
+               ? ERROR_NONE
+               : error_prefix(error, "the key is in force, but without a recovery key (`coffer key recovery` makes one)");
+}
+
+/* Where one of them cannot be made the other is made all the same; all that failed is told. */
 enum error second_way_make(struct tool *tool, const char *directory, const struct second_way *way,
                            const struct provider_secret *secret)
 {
     struct pool_conf *conf;
+    char no_recovery[1024];
     if (way->recovery == NULL && way->copy == NULL)
         return ERROR_NONE;
     TRY(pool_conf_read(directory, &conf)); /* anew: the daemon wrote which provider is in force */
-    enum error error = way->copy == NULL ? ERROR_NONE : copy_make(tool, conf, way, secret);
-    if (error == ERROR_NONE && way->recovery != NULL &&
-        (error = recovery_make(tool, conf, secret, way->recovery)) != ERROR_NONE)
-        error = error_prefix(error, "the key is in force, but without a recovery key (`coffer key recovery` makes one)");
+    enum error copied = way->copy == NULL ? ERROR_NONE : copy_make(tool, conf, way, secret);
+    AUTO_FREE char *no_copy = copied == ERROR_NONE ? NULL : strdup(error_sentence(copied));
+    enum error error = way->recovery == NULL ? ERROR_NONE : recovery_add(tool, conf, way, secret);
     pool_conf_destroy(conf);
-    return error;
+    if (no_copy == NULL)
+        return copied == ERROR_NONE ? error : copied;
+    if (error == ERROR_NONE)
+        return error_explain(copied, "%s", no_copy);
+    snprintf(no_recovery, sizeof no_recovery, "%s", error_sentence(error));
+    return error_explain(error, "%s; %s", no_copy, no_recovery);
 }
 
 void second_way_forget(struct second_way *way)

@@ -183,6 +183,23 @@ class Providers(unittest.TestCase):
         self.pool.coffer("key", "tpm", "reseal", "--copy", copy, "--passphrase-file", self.secret)
         self.restart()
 
+    def test_a_copy_that_cannot_be_made_keeps_no_recovery_key_from_being_made(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root is let into the directory, and finds that it takes no files")
+        self.start()
+        recovery = os.path.join(self.pool.base, "recovery")
+        ways = ("--copy", "/proc/copy", "--copy-passphrase-file", self.secret, "--new-recovery")
+        said = self.pool.refused("key", "provider", "use", "board", *ways, recovery)
+        self.assertIn("there is no copy of it", said)
+        self.assertEqual(self.in_force(), "board")
+        self.pool.coffer("lock")
+        self.pool.coffer("unlock", "--recovery", recovery)
+        said = self.pool.refused("key", "provider", "use", "native", "--new-recovery", "/proc/recovery")
+        self.assertIn("without a recovery key", said)
+        said = self.pool.refused("key", "provider", "use", "board", *ways, "/proc/recovery")
+        self.assertIn("there is no copy of it", said)
+        self.assertIn("without a recovery key", said)
+
     def times(self):
         return {path: os.path.getmtime(path) for path in self.pool.files() if path.endswith((".key", ".conf"))}
 
