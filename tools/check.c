@@ -28,13 +28,11 @@ struct check {
     json_t *findings, *losses; /* with --json */
     bool repair;
     struct pool_repair_report *repaired;
-    uint64_t found;
 };
 
 static void take_finding(const char *sentence, void *context)
 {
     struct check *check = context;
-    check->found++;
     progress_clear(&check->progress);
     if (!check->tool->json) {
         fprintf(check->tool->out, "%s\n", sentence);

@@ -99,7 +99,7 @@ static enum error complain_verb(const char *noun, const char *verb)
     const char *verbs[COMMANDS_MAX];
     char list[256] = "";
     size_t count = verbs_of(noun, verbs), length = 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && length < sizeof(list); i++)
         length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s", i == 0 ? "" : ", ", verbs[i]);
     if (verb == NULL)
         return error_explain(ERROR_INVALID, "say what to do with '%s': %s", noun, list);
