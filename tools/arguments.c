@@ -77,19 +77,26 @@ static enum error take_row(struct arguments *arguments, size_t row, const char *
     return ERROR_NONE;
 }
 
+static enum error take_directory(struct tool *tool, const char *directory)
+{
+    if (directory[0] == '\0')
+        return error_explain(ERROR_INVALID, "-C needs the name of a pool directory");
+    if (tool->directory != NULL && strcmp(tool->directory, directory) != 0)
+        return error_explain(ERROR_INVALID, "-C names two pools, %s and %s", tool->directory, directory);
+    tool->directory = directory;
+    return ERROR_NONE;
+}
+
 static enum error take_option(struct tool *tool, int option, struct arguments *arguments)
 {
     switch (option) {
     case GLOBAL_DIRECTORY:
-        if (optarg[0] == '\0')
-            return error_explain(ERROR_INVALID, "-C needs the name of a pool directory");
-        tool->directory = optarg;
-        return ERROR_NONE;
+        return take_directory(tool, optarg);
     case GLOBAL_JSON:
         tool->json = true;
         return ERROR_NONE;
     case GLOBAL_HELP:
-        arguments->help = true;
+        tool->help = true;
         return ERROR_NONE;
     default:
         return take_row(arguments, (size_t)(option - FIRST_ROW), optarg);

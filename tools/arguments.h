@@ -25,13 +25,13 @@ struct arguments {
     const char *values[OPTIONS_MAX][ARGUMENTS_MAX];
     const char *positional[ARGUMENTS_MAX];
     size_t positional_count;
-    bool help;
 };
 
 /*
  * Reads argv[1] up to argv[argc - 1] (argv[0] is skipped), options and words in any order, "--" ends the options. The
  * global options (-C, --json, --help) may stand among them and change `tool`. With `words_end`, stops at the first
- * word and tells its index: so main reads the global options before the noun. Pointers stay those of argv.
+ * word and tells its index: so the global options before the noun are read, and those before the verb. Pointers stay those
+ * of argv.
  */
 enum error arguments_parse(struct tool *tool, int argc, char **argv, const struct option_row *rows, int *words_end,
                            struct arguments *arguments) CHECKED;

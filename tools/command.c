@@ -59,6 +59,11 @@ static const struct command *find_exact(const char *noun, const char *verb)
     return NULL;
 }
 
+bool command_has_verbs(const char *noun)
+{
+    return noun_exists(noun) && find_exact(noun, NULL) == NULL;
+}
+
 static const struct command *find_by_verb(const char *verb)
 {
     for (size_t i = 0; table[i] != NULL; i++) {

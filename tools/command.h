@@ -22,6 +22,9 @@ struct command {
 /* Every command; ends with NULL. */
 const struct command *const *command_table(void);
 
+/* Whether the word is a noun whose commands have verbs. */
+bool command_has_verbs(const char *noun);
+
 /* The command of the words in argv; *used of them belong to its name. ERROR_INVALID suggests the nearest. */
 enum error command_find(int argc, char **argv, const struct command **command, int *used) CHECKED;
 

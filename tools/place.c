@@ -182,9 +182,19 @@ void place_deinit(struct place *place)
     *place = (struct place){0};
 }
 
+static bool is_same(const char *one, const char *other)
+{
+    struct stat first, second;
+    return strcmp(one, other) == 0 || (stat(one, &first) == 0 && stat(other, &second) == 0 && first.st_dev == second.st_dev &&
+                                       first.st_ino == second.st_ino);
+}
+
 enum error place_directory(const struct tool *tool, const char *given, const char **directory)
 {
     const char *name = given == NULL ? named_place(tool) : given;
+    if (given != NULL && tool->directory != NULL && !is_same(given, tool->directory))
+        return error_explain(ERROR_INVALID, "-C names the pool directory %s, and the command %s: say one of them", tool->directory,
+                             given);
     if (name == NULL || name[0] == '\0')
         return error_explain(ERROR_INVALID, "say which pool directory: as an argument, by -C DIR or in COFFER_POOL");
     *directory = name;

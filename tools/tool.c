@@ -99,7 +99,7 @@ static enum error run_command(struct tool *tool, const struct command *command, 
     if (arguments == NULL)
         return ERROR_NO_MEMORY;
     enum error error = arguments_parse(tool, argc, argv, command->options, NULL, arguments);
-    if (error == ERROR_NONE && arguments->help) {
+    if (error == ERROR_NONE && tool->help) {
         help_print_command(tool->out, command);
         return ERROR_NONE;
     }
@@ -110,23 +110,25 @@ static enum error run_command(struct tool *tool, const struct command *command, 
     return command->run(tool, arguments);
 }
 
-static bool asks_for_help(int argc, char **argv)
+/* The options for every command may stand between noun and verb, too. */
+static enum error options_between(struct tool *tool, int argc, char **argv, int *verb)
 {
-    return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-}
-
-/* `coffer object --help` lists the verbs of a noun. */
-static bool help_with_noun(struct tool *tool, int argc, char **argv)
-{
-    return asks_for_help(argc, argv) && help_print_noun(tool->out, argv[0]);
+    static const struct option_row none[] = {{NULL}};
+    AUTO_FREE struct arguments *arguments = memory_zeroed(1, sizeof(*arguments));
+    return arguments == NULL ? ERROR_NO_MEMORY : arguments_parse(tool, argc, argv, none, verb, arguments);
 }
 
 static enum error run_words(struct tool *tool, int argc, char **argv)
 {
     const struct command *command;
-    int used;
-    if (help_with_noun(tool, argc, argv))
+    int verb = 1, used;
+    if (command_has_verbs(argv[0]))
+        TRY(options_between(tool, argc, argv, &verb));
+    if (tool->help && verb == argc && help_print_noun(tool->out, argv[0]))
         return ERROR_NONE;
+    argv[verb - 1] = argv[0];
+    argc -= verb - 1;
+    argv += verb - 1;
     TRY(command_find(argc, argv, &command, &used));
     return run_command(tool, command, argc - used + 1, argv + used - 1);
 }
@@ -141,7 +143,7 @@ static enum error run_line(struct tool *tool, int argc, char **argv)
     TRY(arguments_parse(tool, argc, argv, globals, &words, arguments));
     if (argument_given(arguments, "version"))
         return command_version.run(tool, arguments);
-    if (arguments->help && words == argc) {
+    if (tool->help && words == argc) {
         help_print_all(tool->out);
         return ERROR_NONE;
     }

@@ -18,7 +18,7 @@ enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED 
 
 struct tool {
     FILE *out, *err;
-    bool json;
+    bool json, help;       /* help: the command is explained and not run */
     const char *directory; /* -C: a pool directory or a control socket; NULL where not given */
     char *self;            /* tool_self(); NULL until it is asked for */
     int status;            /* of a verb that succeeded in telling something bad: EXIT_FAILED */

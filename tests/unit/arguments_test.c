@@ -88,6 +88,14 @@ static void an_option_twice_is_refused_unless_it_may(void **state)
     assert_string_equal(values[1], "b");
 }
 
+static void two_pools_are_refused(void **state)
+{
+    assert_int_equal(PARSE(state, "-C", "/pool", "--directory", "/pool"), ERROR_NONE);
+    assert_int_equal(PARSE(state, "-C", "/other"), ERROR_INVALID);
+    assert_sentence("/pool");
+    assert_sentence("/other");
+}
+
 static void more_words_than_fit_are_refused(void **state)
 {
     const char *words[ARGUMENTS_MAX + 1];
@@ -157,6 +165,7 @@ int main(void)
         TEST(unknown_options_are_refused_with_the_nearest),
         TEST(missing_and_needless_values_are_refused),
         TEST(an_option_twice_is_refused_unless_it_may),
+        TEST(two_pools_are_refused),
         TEST(more_words_than_fit_are_refused),
         TEST(an_endless_option_is_refused),
         TEST(sizes_are_checked),
