@@ -100,12 +100,12 @@ struct pool_open_options {
     const struct evidence_end *journal_end; /* the repair: where its look saw the journal end; else NULL */
     bool discard_evidence;     /* pool_repair(): that is not kept, */
     const char *evidence_directory; /* or kept there. NULL: in the pool directory */
+    const struct check_listener *repair_listener; /* pool_repair(): its progress alone, of a look, then of mending; or NULL */
     uint64_t memory;           /* 0: the conf's */
     /* Tests and bench: opens the device of a path by something else than device_open_file. NULL: the file device. */
     enum error (*open_device)(const char *path, unsigned flags, void *context, struct device **device);
     void *open_device_context;
 };
-
 /* Of the conf: ERROR_NOT_FOUND, ERROR_INVALID, ERROR_UNSUPPORTED. Of the key: ERROR_KEY_ABSENT, ERROR_ACCESS, ERROR_WRONG_KEY,
  * ERROR_LOCKED (a passphrase is needed). Of devices and witness: ERROR_NOT_FOUND, ERROR_IN_USE, ERROR_FOREIGN, ERROR_FORGED,
  * ERROR_CORRUPT, ERROR_ROLLED_BACK, ERROR_NEWER_FORMAT, ERROR_IO. ERROR_TOO_LARGE: `memory` is too small. */
@@ -115,12 +115,12 @@ enum error pool_open(const char *directory, const struct pool_open_options *opti
 enum error pool_close(struct pool *pool) CHECKED;
 /* Before that: who looks at whole disks, by object_usage() or volume_changes(), is soon answered with ERROR_CLOSED. */
 void pool_looks_end(struct pool *pool);
-/* Offline: writes superblocks anew of which copies are damaged, also all copies of a device, where another device holds
- * its keys and its checkpoint records prove it to be the right one (all or nothing is authenticated before); then nodes
- * and pages of which one copy is damaged, and lost pages of the chunk table. A damaged journal ends where it is. What was
- * done, and what was given up, is a message; what it would let go of is kept in a file first (pool/evidence_file.c). Without
- * damage nothing is written. Needs as long as two checks. *report, or NULL, is also of a repair that failed. Errors as those of
- * pool_open(); ERROR_CORRUPT: there is damage that it cannot mend; ERROR_NO_SPACE: also where that file finds no room. */
+/* Offline: writes superblocks anew of which copies are damaged, also all copies of a device, where another device holds its keys
+ * and its checkpoint records prove it to be the right one (all or nothing is authenticated before); then nodes and pages of which
+ * one copy is damaged, and lost pages of the chunk table. A damaged journal ends where it is. What was done, and what was given
+ * up, is a message; what it would let go of is kept in a file first (pool/evidence_file.c). Without damage nothing is written.
+ * Needs as long as two checks. *report, or NULL, is also of a repair that failed. Errors as those of pool_open(); ERROR_CORRUPT:
+ * there is damage that it cannot mend; ERROR_NO_SPACE: also where that file finds no room. */
 #define EVIDENCE_PREFIX "evidence-" /* and 16 digits, perhaps -2 to -9, in the pool directory */
 enum { EVIDENCE_PATH_MAX = 4096, EVIDENCE_FILES_MAX = 2 /* of the superblocks; of all else */ };
 struct pool_repair_report {

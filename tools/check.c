@@ -27,6 +27,7 @@ struct check {
     struct progress progress;
     json_t *findings, *losses; /* with --json */
     bool repair;
+    uint64_t repair_done; /* bytes of the pass of a repair that runs */
     struct pool_repair_report *repaired;
 };
 
@@ -65,11 +66,38 @@ static void take_progress(uint64_t done, uint64_t total, void *context)
     progress_update(&check->progress, done, total);
 }
 
+/* A pass that mends begins anew behind the one that looked. Behind the end of each there are messages. */
+static void take_repair(uint64_t done, uint64_t total, void *context)
+{
+    struct check *check = context;
+    if (done < check->repair_done) {
+        progress_clear(&check->progress);
+        progress_start(&check->progress, check->tool, "mending");
+    }
+    check->repair_done = done;
+    if (done < total)
+        progress_update(&check->progress, done, total);
+    else
+        progress_clear(&check->progress);
+}
+
+static enum error repair_once(struct check *check, const char *directory, const struct pool_open_options *options)
+{
+    const struct check_listener listener = {.progress = take_repair, .context = check};
+    struct pool_open_options mine = *options;
+    mine.repair_listener = &listener;
+    check->repair_done = 0;
+    progress_start(&check->progress, check->tool, "looking for damage");
+    enum error error = pool_repair(directory, &mine, check->repaired);
+    progress_clear(&check->progress);
+    return error;
+}
+
 static enum error check_once(struct check *check, const char *directory, const struct pool_open_options *options,
                              struct check_report *report)
 {
     if (check->repair)
-        TRY(pool_repair(directory, options, check->repaired));
+        TRY(repair_once(check, directory, options));
     progress_start(&check->progress, check->tool, "checking");
     const struct check_listener listener = {take_finding, take_loss, take_progress, check};
     enum error error = pool_check(directory, options, &listener, report);

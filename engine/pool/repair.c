@@ -62,7 +62,13 @@ static enum error apply(struct check *check)
     return ERROR_NONE;
 }
 
-static const struct check_listener silent = {.found = ignore};
+/* The check that follows tells what is found. */
+static struct check_listener progress_of(const struct pool_open_options *options)
+{
+    const struct check_listener *listener = options->repair_listener;
+    return listener == NULL ? (struct check_listener){.found = ignore}
+                            : (struct check_listener){.found = ignore, .progress = listener->progress, .context = listener->context};
+}
 
 struct look {
     struct pool_repair_report *report;
@@ -87,9 +93,10 @@ static enum error damage_look(const char *directory, const struct pool_open_opti
     struct evidence evidence = {0};
     struct look look = {kept, false};
     struct check_report report;
+    const struct check_listener listener = progress_of(options);
     mine.repair = true;
     mine.evidence = &evidence;
-    enum error error = check_opened(directory, &mine, &silent, &report, keep, &look);
+    enum error error = check_opened(directory, &mine, &listener, &report, keep, &look);
     *damaged = error == ERROR_CORRUPT || (!error && (evidence.end.cut || report.errors));
     bool unsaved = (evidence.count > 0 || evidence.incomplete) && !look.saved;
     *end = evidence.end;
@@ -100,11 +107,12 @@ static enum error damage_look(const char *directory, const struct pool_open_opti
 static enum error pool_mend(struct pool *pool, const struct pool_open_options *options)
 {
     struct check_repair repair;
+    const struct check_listener listener = progress_of(options);
     enum error error = check_repair_begin(&repair);
     if (!error)
         error = group_publish(pool->group);
     if (!error)
-        error = check_mend(pool, options, &silent, &repair, apply);
+        error = check_mend(pool, options, &listener, &repair, apply);
     check_repair_forget(&repair);
     return error;
 }

@@ -9,10 +9,24 @@
 #include "tests/unit/check_fixture.h"
 #include "tests/unit/truth_fixture.h"
 
+static unsigned passes; /* of the last repair */
+static uint64_t last;
+
+static void pass_count(uint64_t done, uint64_t total, void *context)
+{
+    assert_in_range(done, 0, total);
+    *(unsigned *)context += last == 0 || done < last;
+    last = done;
+}
+
+static const struct check_listener listener = {.progress = pass_count, .context = &passes};
+
 static enum error repair(void)
 {
-    struct pool_open_options options = {.memory = FIXTURE_MEMORY};
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .repair_listener = &listener};
     error_forget();
+    passes = 0;
+    last = 0;
     return pool_repair(fixture_directory, &options, NULL);
 }
 
@@ -65,6 +79,7 @@ static void a_whole_pool_stays_as_it_is(void **context)
     fill();
     close_pool(false);
     repair_to_clean();
+    assert_int_equal(passes, 1);
     serves_and_frees();
 }
 
@@ -85,6 +100,7 @@ static void a_damaged_copy_of_a_page_is_written_again(void **context)
         flip(&spot);
         check_finds("the other copy is whole");
         repair_to_clean();
+        assert_int_equal(passes, 2);
     }
     serves_and_frees();
 }
