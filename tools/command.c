@@ -26,7 +26,7 @@ static const struct command *const table[] = {
     &command_key_provider,  &command_key_tpm,
     &command_key_backup,    &command_key_drill,     &command_key_restore,
     &command_key_recovery,
-    &command_device_list, &command_device_erase, &command_scrub_start,
+    &command_group_remove, &command_device_list, &command_device_erase, &command_scrub_start,
     &command_scrub_status,  &command_scrub_pause,   &command_scrub_resume,
     &command_scrub_cancel,  &command_scrub_throttle, &command_selftest,       &command_completion_bash,
     &command_version,       &command_help,          NULL,

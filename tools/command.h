@@ -28,7 +28,7 @@ bool command_has_verbs(const char *noun);
 /* The command of the words in argv; *used of them belong to its name. ERROR_INVALID suggests the nearest. */
 enum error command_find(int argc, char **argv, const struct command **command, int *used) CHECKED;
 
-extern const struct command command_create, command_check, command_erase;
+extern const struct command command_create, command_check, command_erase, command_group_remove;
 extern const struct command command_status, command_health, command_unlock, command_lock;
 extern const struct command command_object_create, command_object_list, command_object_show, command_object_uri,
     command_object_rename, command_object_resize, command_object_reserve, command_object_set, command_object_delete,

@@ -1,12 +1,14 @@
 /*
- * `coffer erase`: a pool is given up for good, offline. What is asked for is checked before anything goes: the risk typed out,
- * a place for the certificate.
+ * `coffer erase` and `coffer group remove`: a pool, or its last group and the pool with it, is given up for good, offline. What is
+ * asked for is checked before anything goes: the group named, the risk typed out, a place for the certificate.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "crypto/arena.h"
 #include "crypto/provider.h"
 #include "engine/coffer.h"
+#include "engine/pool/conf.h"
 #include "tools/certificate.h"
 #include "tools/command.h"
 #include "tools/place.h"
@@ -31,21 +33,20 @@ static enum error erase(const char *directory, const char *file, struct pool_era
     return error == ERROR_LOCKED && !options->without_key ? erase_with_passphrase(directory, NULL, options, certificate) : error;
 }
 
-static enum error run_erase(struct tool *tool, const struct arguments *arguments)
+/* `what` is the word for what is lost. */
+static enum error give_up(struct tool *tool, const struct arguments *arguments, const char *directory, const char *what)
 {
     struct pool_erase_options options = {.without_key = argument_given(arguments, "without-key")};
     const char *path = argument_value(arguments, "certificate", NULL), *file = argument_value(arguments, "passphrase-file", NULL);
-    const char *directory;
     char *certificate = NULL;
     options.key_files = argument_values(arguments, "key-file", &options.key_file_count);
-    TRY(place_directory(tool, arguments->positional[0], &directory));
     if (path == NULL)
         return certificate_place(path);
     if (options.without_key && file != NULL)
         return error_explain(ERROR_INVALID, "--without-key asks for no passphrase: leave out --passphrase-file");
     if (!argument_given(arguments, "accept-data-loss"))
         return error_explain(ERROR_UNCONFIRMED,
-                             "all data of the pool in %s will be gone, and nothing brings it back: say so by --accept-data-loss",
+                             "all data of %s in %s will be gone, and nothing brings it back: say so by --accept-data-loss", what,
                              directory);
     TRY(certificate_place(path));
     enum error error = erase(directory, file, &options, &certificate);
@@ -53,6 +54,32 @@ static enum error run_erase(struct tool *tool, const struct arguments *arguments
         error = certificate_keep(tool, "The pool", path, certificate);
     free(certificate);
     return error;
+}
+
+static enum error run_erase(struct tool *tool, const struct arguments *arguments)
+{
+    const char *directory;
+    TRY(place_directory(tool, arguments->positional[0], &directory));
+    return give_up(tool, arguments, directory, "the pool");
+}
+
+static enum error group_check(const struct pool_conf *conf, const char *name)
+{
+    if (conf->group_count == 1 && strcmp(conf->groups[0].name, name) == 0)
+        return ERROR_NONE;
+    return error_explain(ERROR_NOT_FOUND, "the pool in %s has no group '%s': it has '%s'", conf->directory, name,
+                         conf->groups[0].name);
+}
+
+static enum error run_group_remove(struct tool *tool, const struct arguments *arguments)
+{
+    const char *directory;
+    struct pool_conf *conf;
+    TRY(place_directory(tool, NULL, &directory));
+    TRY(pool_conf_read(directory, &conf));
+    enum error error = group_check(conf, arguments->positional[0]);
+    pool_conf_destroy(conf);
+    return error == ERROR_NONE ? give_up(tool, arguments, directory, "the group, and of the pool, which has no other,") : error;
 }
 
 static const struct option_row options[] = {
@@ -83,4 +110,18 @@ const struct command command_erase = {
     .positional_max = 1,
     .options = options,
     .run = run_erase,
+};
+
+const struct command command_group_remove = {
+    .noun = "group",
+    .verb = "remove",
+    .arguments = "NAME",
+    .summary = "destroy the keys of the pool's last group, offline",
+    .text = "What is in the group goes with it, and where it is the pool's only one, as now in every pool, the pool: this is\n"
+            "`coffer erase`, with the group's name as one more proof that the right disks are meant. All that its help says holds.",
+    .examples = "  coffer -C /srv/pool group remove g1 --accept-data-loss --certificate /root/g1-removed.json\n",
+    .positional_min = 1,
+    .positional_max = 1,
+    .options = options,
+    .run = run_group_remove,
 };

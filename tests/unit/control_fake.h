@@ -63,7 +63,7 @@ struct fake_offline {
     struct pool_repair_report repaired;
     bool discarded;
     char evidence[64];
-    unsigned creates, checks, repairs;
+    unsigned creates, checks, repairs, erases;
 };
 extern struct fake_offline fake_offline;
 

@@ -138,6 +138,7 @@ enum error pool_erase(const char *directory, const struct pool_erase_options *op
     (void)directory;
     if (!options->without_key && options->passphrase == NULL)
         return error_explain(ERROR_LOCKED, "a passphrase is needed");
+    fake_offline.erases++;
     *certificate = strdup(options->without_key ? "{\"found\":\"ids\"}" : "{\"found\":\"key\"}");
     return *certificate == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
 }
