@@ -11,8 +11,11 @@
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "engine/pool/batch.h"
+
+#define APART_TIME (10 * CLOCK_SECOND) /* that members of a failed batch have: each may wait for space in vain */
 
 struct packer {
     struct batch *batch;
@@ -33,12 +36,13 @@ static void packer_commit(struct packer *packer)
     enum error error = batch_commit(packer->batch);
     size_t count = packer->member_count;
     packer->member_count = 0;
+    uint64_t end = error ? clock_monotonic() + APART_TIME : 0;
     for (size_t i = 0; i < count && error; i++) {
         struct request *request = packer->members[i];
         struct packer alone = {.batch = packer->batch};
         if (request->error)
             continue;
-        if (count > 1 && is_of_one(error)) {
+        if (count > 1 && is_of_one(error) && clock_monotonic() < end) {
             request_add(&alone, request);
             packer_commit(&alone);
         } else {
