@@ -194,6 +194,7 @@ static enum error for_libvirt(const struct endpoint *endpoint, const char *name,
                          export, source, is_read_only(name) ? "  <readonly/>\n" : ""));
 }
 
+/* One connection and no time: else the kernel sends again what takes longer, while the first is still under way. */
 static enum error for_nbd_client(const struct endpoint *endpoint, const char *name, uint64_t size, char **text)
 {
     (void)size;
@@ -204,7 +205,7 @@ static enum error for_nbd_client(const struct endpoint *endpoint, const char *na
         return ERROR_NO_MEMORY;
     return made(asprintf(text,
                          "modprobe nbd\n"
-                         "nbd-client %s%s%s%s /dev/nbd0 -name %s -block-size 4096 -connections 4\n",
+                         "nbd-client %s%s%s%s /dev/nbd0 -name %s -block-size 4096\n",
                          endpoint->local ? "-unix " : host, endpoint->local ? path : "", endpoint->local ? "" : " ",
                          endpoint->local ? "" : endpoint->port, export));
 }

@@ -122,6 +122,17 @@ static void a_quote_in_a_name_stays_inside_the_shells_quotes(void **state)
     assert_contains("qemu", "unix:/s", "$(reboot)", "'driver=nbd,");
 }
 
+/* With several the kernel sends a request again after 30 s, while the first may still be under way. */
+static void the_kernels_client_gets_one_connection(void **state)
+{
+    (void)state;
+    char *text = text_for("nbd-client", "unix:/s", "a");
+    assert_non_null(strstr(text, " -block-size 4096\n"));
+    assert_null(strstr(text, "-connections"));
+    assert_null(strstr(text, "-timeout"));
+    free(text);
+}
+
 static void fio_gets_the_uri_and_the_size(void **state)
 {
     (void)state;
@@ -141,6 +152,7 @@ int main(void)
         cmocka_unit_test(commas_do_not_end_an_option_of_qemu),
         cmocka_unit_test(markup_in_a_name_stays_text_in_xml),
         cmocka_unit_test(a_quote_in_a_name_stays_inside_the_shells_quotes),
+        cmocka_unit_test(the_kernels_client_gets_one_connection),
         cmocka_unit_test(fio_gets_the_uri_and_the_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
