@@ -158,9 +158,8 @@ struct pool_device_caller {
  * `check`, which hears of no earlier erase while a superblock is whole. What a crash cut short is ended by another run.
  * ERROR_IN_USE: a pool, or something else, has it open; ERROR_FOREIGN: it is none of Coffer's. */
 enum error pool_device_erase(const char *path, const struct pool_device_caller *caller) CHECKED;
-/* Takes the key of a locked pool and opens it, after what pool_unlock_awaited() tries meanwhile. ERROR_EXISTS: it is open;
- * ERROR_BUSY: somebody else locks or unlocks it, or what pool_unlock_awaited() tries did not end within UNLOCK_PATIENCE; else
- * as pool_open(). */
+/* Takes the key of a locked pool and opens it, after what pool_unlock_awaited() tries meanwhile. Errors as of pool_open();
+ * ERROR_EXISTS: it is open; ERROR_BUSY: somebody else locks or unlocks it, or that did not end within UNLOCK_PATIENCE. */
 enum error pool_unlock(struct pool *pool, const char *passphrase, size_t passphrase_size) CHECKED;
 /* The same by the provider's key itself (32 bytes), from a backup of it: the provider is not asked. */
 enum error pool_unlock_by_key(struct pool *pool, const uint8_t *key) CHECKED;
@@ -210,9 +209,7 @@ struct pool_key_retained {
     struct uuid provider_id;
     uint64_t kek_number;
 };
-
 #define POOL_RETAINED_MAX 64
-
 struct pool_key_status {
     bool encryption; /* false: the rest is empty */
     char provider[64], type[16], seal[16];
@@ -274,8 +271,7 @@ void pool_audit_state(struct pool *pool, struct pool_audit_state *state);
  * Deep rekey (deep_rekey.c): new data keys for all devices. What is written from then on is under them; what is stored is
  * encrypted anew by a job in the background, which survives pool_close(), pool_lock() and a crash. Where nothing is under the
  * old ones any more they are destroyed. New keys of tags come with them: see pool_log_keys(). Errors as pool_rekey()'s; ERROR_BUSY
- * also while one is under way. new_root means nothing here. `rate`: bytes a second at most, DEEP_REKEY_RATE_MIN and more; 0: as fast
- * as the devices and other work let it. */
+ * also while one is under way. new_root means nothing. `rate`: bytes a second at most, DEEP_REKEY_RATE_MIN and more; 0: any. */
 #define DEEP_REKEY_RATE_MIN (UINT64_C(64) << 10)
 enum error pool_deep_rekey(struct pool *pool, const struct pool_rekey_options *options, uint64_t rate) CHECKED;
 /* ERROR_NOT_FOUND where none runs; is paused; is under way. A restart obeys them too. */
@@ -372,10 +368,9 @@ struct object_usage {
     uint64_t taken;            /* seconds since 1970 */
 };
 
-/* Names: 1 to OBJECT_NAME_MAX bytes of valid UTF-8 without control characters, '@' or '/'. Sizes: multiples of
- * COFFER_BLOCK from one block to OBJECT_SIZE_MAX. Each of these is durable when it returns. ERROR_INVALID, ERROR_TOO_LARGE:
- * another name or size; ERROR_NOT_FOUND: there is no such object, or it is in the trash; ERROR_EXISTS: a new name is
- * taken; ERROR_TOO_LARGE also where a pool can have no more of them. */
+/* Names: 1 to OBJECT_NAME_MAX bytes of UTF-8 without control characters, '@' or '/'. Sizes: multiples of COFFER_BLOCK up to
+ * OBJECT_SIZE_MAX. Each of these is durable when it returns. ERROR_INVALID, ERROR_TOO_LARGE: another name or size, or there
+ * are too many; ERROR_NOT_FOUND: there is no such object, or it is in the trash; ERROR_EXISTS: a new name is taken. */
 enum error object_create(struct pool *pool, const char *name, uint64_t size, struct uuid *uuid) CHECKED;
 /* The same, with so much of it reserved (object_reserve()) from the beginning. */
 enum error object_create_reserved(struct pool *pool, const char *name, uint64_t size, uint64_t reserve,
@@ -456,8 +451,7 @@ enum snapshot_hold { SNAPSHOT_HOLD_KEEP, SNAPSHOT_HOLD_SET, SNAPSHOT_HOLD_CLEAR 
  * that is past, or longer than SNAPSHOT_LOCK_MAX; ERROR_ACCESS: one that would become shorter. */
 enum error snapshot_protect(struct pool *pool, const char *name, enum snapshot_hold hold, uint64_t locked_until) CHECKED;
 /* Makes an object what its snapshot `name` is, its size included. What it held becomes a snapshot `keep`; with NULL it is
- * gone, and where no snapshot of it holds the same that needs `discard`, else ERROR_UNCONFIRMED. ERROR_BUSY while it is
- * open, or being imported. */
+ * gone, and where no snapshot holds the same that needs `discard`, else ERROR_UNCONFIRMED. ERROR_BUSY: open, or imported. */
 enum error object_rollback(struct pool *pool, const char *name, const char *keep, bool discard) CHECKED;
 /* Makes a new object of what a snapshot, or an object at this moment, holds; both can be written from then on. Errors as
  * those of object_create() and object_snapshot(). */
@@ -488,9 +482,8 @@ struct import_info {
 /* Begins, or finds, what the stream is written to. ERROR_EXISTS: the target is there, or has the snapshot; ERROR_FOREIGN: its
  * newest snapshot is not the base, or it was written since; ERROR_BUSY. */
 enum error import_begin(struct pool *pool, const struct import_request *request, struct import_info *info) CHECKED;
-/* `import`: import_info.uuid, since there may be more than one of a stream (one came out of the trash). ERROR_NOT_FOUND:
- * it was finished or deleted.
- * All that the stream brings before this byte of the object is in it, and durable. ERROR_INVALID: it has not so many. */
+/* All that the stream brings before this byte of the object is in it, and durable. `import`: import_info.uuid; of a stream
+ * that came out of the trash there may be several. ERROR_NOT_FOUND: it was finished or deleted; ERROR_INVALID: it is shorter. */
 enum error import_mark(struct pool *pool, struct uuid import, uint64_t position) CHECKED;
 /* The target becomes it, with the snapshot. Checks, and refuses, what import_begin() did; *object is the target's UUID.
  * ERROR_NOT_FOUND as above; ERROR_BUSY: it is open; ERROR_INVALID: it was changed by somebody. */
@@ -539,6 +532,12 @@ typedef void request_answer(struct request *request, void *context);
  * request's batch part was changed), CORRUPT (those blocks only), IO, FENCED.
  */
 void volume_execute(struct volume *volume, struct request *requests, size_t count, request_answer *answer, void *context);
+/* The same for who may give a request up and send it again: what changes data and had to wait asks `wanted` (NULL: it is) right
+ * before it is entered, in order with all else, and enters nothing where it is not: ERROR_CLOSED. So it overwrites nothing that
+ * was sent after it was given up. Asked by the calling thread, under locks: it neither waits nor calls the engine. */
+typedef bool request_wanted(void *context);
+void volume_execute_while(struct volume *volume, struct request *requests, size_t count, request_answer *answer,
+                          request_wanted *wanted, void *context);
 
 /* Block status for `base:allocation`: runs of the same kind from `offset` on, at most `length` bytes and `capacity`
  * extents, at least one; offset and length are rounded out to blocks. Ends early where more than EXTENT_DATA_MAX bytes

@@ -115,6 +115,7 @@ struct batch *batch_get(struct pool *pool, enum batch_kind kind, uint64_t compon
     batch->count = batch->range_count = batch->partial_count = batch->unit_count = 0;
     batch->whole = batch->frees = batch->at_once = false;
     batch->reservation = NULL;
+    batch->asker = NULL;
     batch->changes = NULL;
     batch->change_count = 0;
     batch->moves = NULL;

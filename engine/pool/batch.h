@@ -57,6 +57,7 @@ struct batch {
     size_t partial_count;
     bool whole;              /* the commit must lie in one append */
     bool frees, at_once;     /* as in catalog_changes */
+    const struct asker *asker; /* whose it is; NULL: the engine's own */
     struct commit_need need; /* what it needs space for; set by commit_run() */
     size_t fresh;            /* of its blocks those that are not mapped yet, as far as it was asked; likewise */
     struct reservation *reservation; /* of the object; NULL: it can have none */

@@ -10,14 +10,20 @@
  * so the component of a batch is asked in the section. What a batch read of partial blocks before that holds all the
  * same, and its latches are of the object.
  *
+ * A client may give a write up that waits, send it again on another connection, and then newer data for the same blocks: so
+ * a batch that waited, wherever that was, asks in the section whether it is still wanted.
+ *
  * A crash before the append is durable forgets all of the batch; records and units of one append count together.
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "engine/group/view.h"
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
+
+#define GIVEN_UP_AFTER (10 * CLOCK_MILLISECOND) /* since it came: nobody sends again so soon, and most are never asked */
 
 /* What a commit that must lie in one append takes of it: of items for each of its blocks, and all that is reserved for
  * records, of which there are most where a snapshot is made of as many objects as may be. */
@@ -294,6 +300,14 @@ static void index_enter(struct batch *batch)
     atomic_fetch_add(&group->totals.chunks_hit, hits);
 }
 
+/* In the section, so that what the same client sent again, or later, is entered behind it or finds it given up. */
+static bool is_wanted(const struct batch *batch)
+{
+    const struct asker *asker = batch->asker;
+    bool waited = asker && asker->wanted && clock_monotonic() - asker->since >= GIVEN_UP_AFTER;
+    return !waited || asker->wanted(asker->context);
+}
+
 /* One try: enters everything, or says what is missing. */
 static enum error enter(struct batch *batch)
 {
@@ -301,9 +315,11 @@ static enum error enter(struct batch *batch)
     mutex_lock(&pool->section.mutex);
     while (latch_conflicts(pool, batch))
         condition_wait(&pool->section.changed, &pool->section.mutex);
+    enum error error = is_wanted(batch) ? ERROR_NONE : ERROR_CLOSED;
     mutex_lock(&pool->group->lock);
     batch_aim(batch);
-    enum error error = may_enter(batch);
+    if (!error)
+        error = may_enter(batch);
     if (!error)
         records_enter(batch);
     mutex_unlock(&pool->group->lock);

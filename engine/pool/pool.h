@@ -152,11 +152,18 @@ void pool_audit_anchor(struct pool *pool);
 
 struct block_range { uint64_t first, end; };
 
+/* Who asked for a write, and may have given it up since. */
+struct asker {
+    request_wanted *wanted; /* NULL: he waits for it */
+    void *context;
+    uint64_t since; /* clock_monotonic() */
+};
+
 /*
  * Runs writes, zeroes and trims of one batch (of one volume, in array order, none of them empty) and sets each error.
  * Durable only after group_sync().
  */
-void write_execute(struct volume *volume, struct request **requests, size_t count);
+void write_execute(struct volume *volume, struct request **requests, size_t count, const struct asker *asker);
 
 /* Documents into slots of the catalog, components that are created or deleted, and objects whose writes go to another
  * component from then on. */

@@ -2,6 +2,7 @@
  * Requests of one batch: validated, then writes, then reads, then what must be durable. What is done is answered before
  * a stage waits for a device; flushes last.
  */
+#include "base/clock.h"
 #include "base/memory.h"
 #include "engine/group/view.h"
 #include "engine/pool/pool.h"
@@ -74,12 +75,14 @@ static void writes_answer(struct sorted *sorted, request_answer *answer, void *c
     }
 }
 
-static void execute_some(struct volume *volume, struct request *requests, size_t count, request_answer *answer, void *context)
+static void execute_some(struct volume *volume, struct request *requests, size_t count, request_answer *answer,
+                         const struct asker *asker)
 {
+    void *context = asker->context;
     struct sorted sorted;
     sort(volume, requests, count, &sorted, answer, context);
     if (sorted.write_count) {
-        write_execute(volume, sorted.writes, sorted.write_count);
+        write_execute(volume, sorted.writes, sorted.write_count, asker);
         writes_answer(&sorted, answer, context);
     }
     if (sorted.read_count) {
@@ -96,10 +99,17 @@ static void execute_some(struct volume *volume, struct request *requests, size_t
     }
 }
 
+void volume_execute_while(struct volume *volume, struct request *requests, size_t count, request_answer *answer,
+                          request_wanted *wanted, void *context)
+{
+    struct asker asker = {wanted, context, wanted ? clock_monotonic() : 0};
+    for (size_t done = 0; done < count; done += BATCH_REQUESTS_MAX)
+        execute_some(volume, requests + done, MIN(count - done, BATCH_REQUESTS_MAX), answer, &asker);
+}
+
 void volume_execute(struct volume *volume, struct request *requests, size_t count, request_answer *answer, void *context)
 {
-    for (size_t done = 0; done < count; done += BATCH_REQUESTS_MAX)
-        execute_some(volume, requests + done, MIN(count - done, BATCH_REQUESTS_MAX), answer, context);
+    volume_execute_while(volume, requests, count, answer, NULL, context);
 }
 
 /* ---- block status ------------------------------------------------------------------------------------------------------ */

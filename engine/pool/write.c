@@ -121,7 +121,7 @@ static enum batch_kind kind_for(struct request **requests, size_t count)
     return BATCH_TRIMS;
 }
 
-void write_execute(struct volume *volume, struct request **requests, size_t count)
+void write_execute(struct volume *volume, struct request **requests, size_t count, const struct asker *asker)
 {
     struct object *object = volume->object;
     enum batch_kind kind = kind_for(requests, count);
@@ -129,6 +129,7 @@ void write_execute(struct volume *volume, struct request **requests, size_t coun
     if (packer.batch) {
         packer.batch->target = &object->component;
         packer.batch->reservation = &object->reservation;
+        packer.batch->asker = asker;
     }
     for (size_t i = 0; i < count; i++) {
         if (!packer.batch)

@@ -23,8 +23,11 @@
 #define SLOW_NANOSECONDS (CLOCK_MILLISECOND / 10) /* in the engine: worth a hand-over, which costs a tenth of it */
 #define AVERAGE_OF       8                        /* batches: one that was only unlucky does not count */
 
+/* To the socket this end looks like the client's: so it is asked before. */
 void connection_end(struct connection *connection)
 {
+    if (!stream_is_ended(&connection->stream))
+        atomic_store(&connection->stopped, true);
     atomic_store(&connection->ended, true);
     shutdown(connection->socket, SHUT_RD);
 }
@@ -217,6 +220,12 @@ enum error connection_start(const struct connection_terms *terms, int socket, un
 bool connection_is_leaving(const struct connection *connection)
 {
     return atomic_load_explicit(&connection->ended, memory_order_relaxed) || stream_is_ended(&connection->stream);
+}
+
+bool connection_awaits(const struct connection *connection)
+{
+    bool gone = !atomic_load(&connection->stopped) && stream_is_ended(&connection->stream);
+    return !gone && !atomic_load(&connection->broken);
 }
 
 void connection_destroy(struct connection *connection)

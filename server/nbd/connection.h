@@ -43,6 +43,7 @@ struct connection {
     const char *refusal;
     struct session session; /* written by the handshake, before other threads start */
     atomic_bool ended;      /* no more requests are taken */
+    atomic_bool stopped;    /* ended by this side, while the client was there */
     atomic_bool broken;     /* nothing can be answered any more, so nothing is run */
     atomic_bool evicted;    /* broken because others went without memory */
     struct payload_user payload;
@@ -77,6 +78,9 @@ void connection_break(struct connection *connection);
 /* Has the client gone, or is about to? Then work that is only for it need not be done in full: a block status may be
  * short, and a request to cache is advice. A request takes 28 bytes, so thousands may have come before it left. */
 bool connection_is_leaving(const struct connection *connection);
+/* Does it still wait for the answers to what it sent? One that ended its side of the socket does not: a kernel that shuts
+ * it down sends the same requests again on another. Takes no lock. */
+bool connection_awaits(const struct connection *connection);
 /* After `finished` was called. */
 void connection_destroy(struct connection *connection);
 

@@ -11,6 +11,10 @@
  * A request is a few bytes, and what it asks for may be gigabytes: what a client can make the engine do is bounded for
  * each batch, and looked at again between the steps of it, for a client may have left meanwhile.
  *
+ * A write that waits in the engine, for a merge or for space, is not wanted any more once its client has left: the
+ * client may have sent it again on another connection, and newer data behind it, which the older must not overwrite. On
+ * a Unix socket the end is seen at once; over TCP only when word of it has come.
+ *
  * No locks are held while the engine works. What was answered and not flushed may be lost by a crash, as the export's
  * flags say.
  */
@@ -81,6 +85,12 @@ static void answered(struct request *request, void *context)
     batch_answer(context, request->context, request->error);
 }
 
+static bool is_wanted(void *context)
+{
+    const struct batch *batch = context;
+    return connection_awaits(batch->connection);
+}
+
 static uint64_t execute(struct batch *batch, struct request *requests, size_t count)
 {
     if (count == 0)
@@ -92,7 +102,7 @@ static uint64_t execute(struct batch *batch, struct request *requests, size_t co
     }
     size_t ready_before = batch->ready_count;
     uint64_t start = clock_monotonic();
-    volume_execute(batch->connection->session.volume, requests, count, answered, batch);
+    volume_execute_while(batch->connection->session.volume, requests, count, answered, is_wanted, batch);
     ASSERT(batch->ready_count - ready_before == count);
     return clock_monotonic() - start;
 }

@@ -29,6 +29,7 @@ static void disk_make(void)
 
 static _Thread_local bool watched, asked; /* this thread is; it was told that there is room, and entered nothing yet */
 static bool left;                         /* the section, in between */
+static _Thread_local bool waits;          /* this thread's commits find no room, until that is let go of */
 static _Thread_local bool hits_go, one_goes; /* of this thread's commits: at each try one of the hits */
 static unsigned gone;
 
@@ -41,6 +42,8 @@ void __wrap_mutex_unlock(struct mutex *mutex) NO_THREAD_SAFETY_ANALYSIS;
 
 enum error __wrap_group_room(struct group *group, struct commit_need need)
 {
+    if (waits)
+        return ERROR_AGAIN;
     enum error error = __real_group_room(group, need);
     asked = watched && error == ERROR_NONE;
     one_goes = hits_go;
@@ -174,6 +177,106 @@ static void who_waited_for_a_latch_sees_what_was_written_under_it(void **context
         assert_int_equal(bytes[i], i < HALF ? 2 : 3);
 }
 
+/* ---- given up while it waited --------------------------------------------------------------------------------------- */
+
+#define LONG (50 * CLOCK_MILLISECOND) /* for a commit: it counts as having waited */
+
+static _Atomic bool room_lacks, is_waiting, gave_up;
+
+enum error __real_group_wait_room(struct group *group);
+enum error __wrap_group_wait_room(struct group *group);
+enum error __wrap_group_wait_room(struct group *group)
+{
+    if (!waits)
+        return __real_group_wait_room(group);
+    clock_sleep(LONG);
+    atomic_store(&is_waiting, true);
+    while (atomic_load(&room_lacks))
+        clock_sleep(CLOCK_MILLISECOND);
+    waits = false;
+    return ERROR_NONE;
+}
+
+static bool wanted(void *unused)
+{
+    (void)unused;
+    return !atomic_load(&gave_up);
+}
+
+struct slow_write {
+    request_wanted *wanted;
+    enum error error;
+};
+
+static void slow_write(void *argument)
+{
+    struct slow_write *slow = argument;
+    static uint8_t blocks[2 * COFFER_BLOCK];
+    struct volume *volume;
+    struct request requests[] = {{.type = REQUEST_WRITE, .length = COFFER_BLOCK, .data = blocks},
+                                 {.type = REQUEST_WRITE, .offset = COFFER_BLOCK, .length = COFFER_BLOCK, .data = blocks}};
+    memset(blocks, 1, sizeof blocks);
+    assert_fine(volume_open(pool, "a", false, &volume));
+    waits = true;
+    volume_execute_while(volume, requests, COUNT_OF(requests), fixture_answer, slow->wanted, NULL);
+    volume_close(volume);
+    assert_int_equal(requests[0].error, requests[1].error);
+    slow->error = requests[0].error;
+}
+
+/* A write waits for room; whoever sent it writes the same block again, by another way, before there is some. */
+static enum error overtake(request_wanted *question, bool gives_up)
+{
+    struct slow_write slow = {.wanted = question};
+    disk_make();
+    atomic_store(&is_waiting, false);
+    atomic_store(&gave_up, false);
+    atomic_store(&room_lacks, true);
+    assert_int_equal(thread_start(&other, "slow", slow_write, &slow), ERROR_NONE);
+    while (!atomic_load(&is_waiting))
+        clock_sleep(CLOCK_MILLISECOND);
+    atomic_store(&gave_up, gives_up);
+    write_bytes_at(0, COFFER_BLOCK, 2);
+    atomic_store(&room_lacks, false);
+    thread_join(&other);
+    return slow.error;
+}
+
+static void assert_bytes(uint64_t block, uint8_t byte)
+{
+    uint8_t bytes[COFFER_BLOCK];
+    struct volume *volume;
+    assert_fine(volume_open(pool, "a", true, &volume));
+    assert_fine(block_io(volume, REQUEST_READ, block * COFFER_BLOCK, bytes));
+    volume_close(volume);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        assert_int_equal(bytes[i], byte);
+}
+
+static void a_write_that_was_given_up_while_it_waited_enters_nothing(void **context)
+{
+    (void)context;
+    assert_int_equal(overtake(wanted, true), ERROR_CLOSED);
+    assert_bytes(0, 2);
+    assert_bytes(1, 0);
+}
+
+static void a_write_that_waited_and_is_still_wanted_is_entered(void **context)
+{
+    (void)context;
+    assert_int_equal(overtake(wanted, false), ERROR_NONE);
+    assert_bytes(0, 1);
+    assert_bytes(1, 1);
+}
+
+static void a_write_of_whom_nobody_can_ask_is_entered(void **context)
+{
+    (void)context;
+    assert_int_equal(overtake(NULL, true), ERROR_NONE);
+    assert_bytes(0, 1);
+    assert_bytes(1, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
 int main(void)
@@ -182,6 +285,9 @@ int main(void)
         TEST(nobody_comes_between_asking_and_entering),
         TEST(a_write_whose_duplicates_go_again_and_again_is_stored),
         TEST(who_waited_for_a_latch_sees_what_was_written_under_it),
+        TEST(a_write_that_was_given_up_while_it_waited_enters_nothing),
+        TEST(a_write_that_waited_and_is_still_wanted_is_entered),
+        TEST(a_write_of_whom_nobody_can_ask_is_entered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

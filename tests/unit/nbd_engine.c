@@ -146,6 +146,16 @@ void nbd_engine_wait_flushes(struct pool *pool, unsigned count)
     wait_waiting(pool, REQUEST_FLUSH, count);
 }
 
+void nbd_engine_hold_writes(struct pool *pool, bool held)
+{
+    hold(pool, REQUEST_WRITE, held);
+}
+
+void nbd_engine_wait_writes(struct pool *pool, unsigned count)
+{
+    wait_waiting(pool, REQUEST_WRITE, count);
+}
+
 void nbd_engine_hold_caches(struct pool *pool, bool held)
 {
     hold(pool, REQUEST_CACHE, held);
@@ -310,7 +320,6 @@ static void run(struct volume *volume, const struct request *request) REQUIRES(v
         memcpy(at, request->data, request->length);
     if (request->type == REQUEST_ZERO || request->type == REQUEST_TRIM)
         memset(at, 0, request->length);
-    wait_while_held(volume->pool, request->type);
 }
 
 static void count(struct pool *pool, const struct request *request) REQUIRES(pool->lock)
@@ -322,11 +331,16 @@ static void count(struct pool *pool, const struct request *request) REQUIRES(poo
     pool->counts.last = request->type;
 }
 
-static void execute(struct volume *volume, struct request *request)
+static void execute(struct volume *volume, struct request *request, request_wanted *wanted, void *context)
 {
     mutex_lock(&volume->pool->lock);
     count(volume->pool, request);
     request->error = volume->pool->errors[request->type];
+    wait_while_held(volume->pool, request->type);
+    if (request->type == REQUEST_WRITE && wanted && !wanted(context)) {
+        volume->pool->counts.unwanted++;
+        request->error = ERROR_CLOSED;
+    }
     if (request->error == ERROR_NONE)
         run(volume, request);
     mutex_unlock(&volume->pool->lock);
@@ -351,18 +365,24 @@ static void leave(struct pool *pool)
     mutex_unlock(&pool->lock);
 }
 
-void volume_execute(struct volume *volume, struct request *requests, size_t size, request_answer *answer, void *context)
+void volume_execute_while(struct volume *volume, struct request *requests, size_t size, request_answer *answer,
+                          request_wanted *wanted, void *context)
 {
     ASSERT(size > 0 && size <= BATCH_REQUESTS_MAX);
     enter(volume->pool, size);
     for (size_t i = 0; i < size; i++) {
         if (!volume->pool->empty)
-            execute(volume, &requests[i]);
+            execute(volume, &requests[i], wanted, context);
         else
             requests[i].error = ERROR_NONE;
         answer(&requests[i], context);
     }
     leave(volume->pool);
+}
+
+void volume_execute(struct volume *volume, struct request *requests, size_t size, request_answer *answer, void *context)
+{
+    volume_execute_while(volume, requests, size, answer, NULL, context);
 }
 
 static bool is_hole(const uint8_t *block)

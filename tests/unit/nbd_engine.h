@@ -29,12 +29,15 @@ void nbd_engine_empty(struct pool *pool, bool empty);
 /* Flushes wait inside of the engine while held. */
 void nbd_engine_hold_flushes(struct pool *pool, bool hold);
 void nbd_engine_wait_flushes(struct pool *pool, unsigned count); /* until so many wait */
+/* The same of writes; one that is not wanted any more then ends with ERROR_CLOSED. */
+void nbd_engine_hold_writes(struct pool *pool, bool hold);
+void nbd_engine_wait_writes(struct pool *pool, unsigned count);
 /* The same of reading ahead. */
 void nbd_engine_hold_caches(struct pool *pool, bool hold);
 void nbd_engine_wait_caches(struct pool *pool, unsigned count);
 
 struct nbd_engine_counts {
-    unsigned executes, requests, fua;
+    unsigned executes, requests, fua, unwanted;
     unsigned of_type[REQUEST_CACHE + 1];
     uint64_t cache_bytes, extent_bytes; /* read ahead, looked at for block status */
     unsigned open_volumes, looks; /* calls of object_find */
