@@ -215,7 +215,7 @@ static const struct option_row show_options[] = {
 };
 static const struct option_row uri_options[] = {
     {"for", "CLIENT", "what to type for qemu, libvirt, nbd-client or fio", false},
-    {"nbd", "ADDRESS", "where cofferd serves, if its command line says so: unix:PATH or tcp:HOST:PORT", false},
+    {"nbd", "ADDRESS", "where cofferd serves, if not as coffer.conf says: unix:PATH or tcp:HOST:PORT", false},
     {NULL},
 };
 
