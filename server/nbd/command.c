@@ -3,7 +3,9 @@
  * length, range, so that the error says the first thing that is wrong.
  *
  * WRITE_ZEROES is always a change of mappings, so FAST_ZERO needs nothing and NO_HOLE has nothing to hold on to: a pool
- * that deduplicates stores zeros once or not at all, however they were written.
+ * that deduplicates stores zeros once or not at all, however they were written. So the space that NO_HOLE asks for is
+ * not kept, though the protocol wants that: clients set it as a matter of course and would take a refusal for a failed
+ * write. Reservations keep space.
  *
  * Pure functions.
  */
