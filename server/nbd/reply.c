@@ -15,7 +15,6 @@
  */
 #include "server/nbd/batch.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -23,6 +22,7 @@
 #include "server/nbd/errors.h"
 
 #define PARTS_MAX (2 * BATCH_REQUESTS_MAX) /* a header and what follows it, each */
+#define SENTENCE_BYTES_MAX 900 /* qemu gives a connection up for good at an error of more than 1000 bytes */
 
 struct gather {
     struct iovec parts[PARTS_MAX];
@@ -56,9 +56,20 @@ static void encode_simple(struct gather *gather, struct slot *slot, enum error e
     gather_add(gather, &slot->wire.simple, sizeof(slot->wire.simple));
 }
 
+/* Its first bytes, at most `max`, that are whole characters. */
+static size_t sentence_cut(const char *sentence, size_t max)
+{
+    size_t size = strnlen(sentence, max + 1);
+    if (size <= max)
+        return size;
+    for (size = max; size > 0 && ((uint8_t)sentence[size] & 0xc0) == 0x80;)
+        size--;
+    return size;
+}
+
 static void encode_error(struct gather *gather, struct slot *slot, enum error error, const char *sentence)
 {
-    size_t length = sentence ? strlen(sentence) : 0;
+    size_t length = sentence ? sentence_cut(sentence, SENTENCE_BYTES_MAX) : 0;
     slot->wire.error = (struct wire_chunk_error){
         .chunk =
             chunk_header(slot, CHUNK_ERROR, true, sizeof(struct wire_chunk_error) - sizeof(struct wire_chunk) + length),
@@ -98,8 +109,11 @@ static void encode_whole(struct gather *gather, struct slot *slot, bool structur
 static void transfer_note(struct transfer *transfer, struct slot *slot)
 {
     if (slot->error != ERROR_NONE && transfer->error == ERROR_NONE) {
+        const char *sentence = slot->sentence ? slot->sentence : "";
+        size_t size = sentence_cut(sentence, sizeof(transfer->sentence) - 1);
         transfer->error = slot->error;
-        snprintf(transfer->sentence, sizeof(transfer->sentence), "%s", slot->sentence ? slot->sentence : "");
+        memcpy(transfer->sentence, sentence, size);
+        transfer->sentence[size] = '\0';
     }
     transfer->left -= slot->command.length;
     slot->transfer_ended = transfer->left == 0;

@@ -26,6 +26,7 @@ struct pool {
     bool locked, empty, solid, held[REQUEST_CACHE + 1];
     unsigned waiting[REQUEST_CACHE + 1], executing;
     enum error errors[REQUEST_CACHE + 1];
+    const char *sentence;
     struct nbd_engine_counts counts;
 };
 
@@ -99,6 +100,11 @@ void nbd_engine_lock(struct pool *pool, bool locked)
     mutex_lock(&pool->lock);
     pool->locked = locked;
     mutex_unlock(&pool->lock);
+}
+
+void nbd_engine_explain(struct pool *pool, const char *sentence)
+{
+    pool->sentence = sentence;
 }
 
 void nbd_engine_fail(struct pool *pool, enum request_type type, enum error error)
@@ -344,7 +350,9 @@ static void execute(struct volume *volume, struct request *request, request_want
     if (request->error == ERROR_NONE)
         run(volume, request);
     mutex_unlock(&volume->pool->lock);
-    if (request->error == ERROR_CORRUPT)
+    if (request->error == ERROR_CORRUPT && volume->pool->sentence)
+        error_explain(ERROR_CORRUPT, "%s", volume->pool->sentence);
+    else if (request->error == ERROR_CORRUPT)
         error_explain(ERROR_CORRUPT, "the block at %lu is damaged in every copy", (unsigned long)request->offset);
 }
 

@@ -20,6 +20,8 @@ void nbd_engine_add(struct pool *pool, const char *name, uint64_t size, bool in_
 void nbd_engine_remove(struct pool *pool, const char *name);
 uint8_t *nbd_engine_data(struct pool *pool, const char *name); /* of an object */
 void nbd_engine_lock(struct pool *pool, bool locked);
+/* What the engine says of what is damaged; NULL: its own words. The text stays the caller's. */
+void nbd_engine_explain(struct pool *pool, const char *sentence);
 /* Requests of this type fail from now on; ERROR_NONE ends that. */
 void nbd_engine_fail(struct pool *pool, enum request_type type, enum error error);
 /* Requests touch nothing and are answered at once, and everything is a hole: what is around the engine is seen. */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "engine/coffer.h"
 #include "tests/unit/nbd_client.h"
 #include "tests/unit/nbd_engine.h"
@@ -221,6 +222,35 @@ static void the_engine_s_sentence_reaches_the_client(void **state)
     nbd_engine_fail(fixture->pool, REQUEST_READ, ERROR_CORRUPT);
     client_request(client, COMMAND_READ, 0, 3, 8192, 4096);
     assert_string_equal(client_expect_error(client, 3, WIRE_EIO), "the block at 8192 is damaged in every copy");
+    close(client);
+}
+
+/* qemu gives a connection up for good where an error is longer. */
+static void expect_short_and_whole(int client, uint32_t length)
+{
+    client_request(client, COMMAND_READ, 0, 3, 0, length);
+    struct client_chunk chunk = client_chunk(client);
+    assert_int_equal(chunk.type, CHUNK_ERROR);
+    assert_in_range(chunk.length, 200, 1000);
+    AUTO_FREE char *sentence = strndup((char *)chunk.data + 6, chunk.length - 6);
+    assert_true(utf8_is_printable(sentence));
+}
+
+static void a_long_sentence_is_cut_at_a_character(void **state)
+{
+    struct nbd_fixture *fixture = *state;
+    char sentence[1024] = "";
+    int client = entered(state, true);
+    for (size_t i = 0; i + 2 < sizeof(sentence); i += 2)
+        memcpy(sentence + i, "ä", 3);
+    nbd_engine_fail(fixture->pool, REQUEST_READ, ERROR_CORRUPT);
+    nbd_engine_explain(fixture->pool, sentence);
+    expect_short_and_whole(client, 4096);
+    expect_short_and_whole(client, 2 << 20); /* in pieces */
+    memmove(sentence + 1, sentence, 1022);
+    sentence[0] = 'a';
+    expect_short_and_whole(client, 4096);
+    expect_short_and_whole(client, 2 << 20);
     close(client);
 }
 
@@ -473,6 +503,7 @@ int main(void)
         TEST(a_client_may_leave_anywhere),
         TEST(errors_of_the_engine_reach_the_client),
         TEST(the_engine_s_sentence_reaches_the_client),
+        TEST(a_long_sentence_is_cut_at_a_character),
         TEST(a_full_pool_refuses_writes_and_goes_on_reading),
         TEST(a_simple_read_that_fails_has_no_payload),
         TEST(a_large_request_that_fails_is_answered_once),
