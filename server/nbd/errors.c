@@ -1,5 +1,5 @@
 /*
- * Errors of Coffer as errors of NBD. The protocol has eight numbers; what a person needs to know beyond them is the
+ * Errors of Coffer as errors of NBD. The protocol has few numbers; what a person needs to know beyond them is the
  * sentence, which travels in an error chunk or in the answer to an option.
  *
  * No state, no locks, nothing on disk.

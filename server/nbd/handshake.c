@@ -1,9 +1,8 @@
 /*
  * The handshake of NBD, fixed newstyle, on the server's side: one option at a time is read whole, checked against its
  * length, answered. An option that is too long or makes no sense inside is answered by an error and the conversation
- * goes on in step; only what leaves no way to go on (a wrong magic, unknown flags) ends it.
- *
- * EXPORT_NAME has no way to say no but to hang up.
+ * goes on in step; only what leaves no way to go on ends it: a wrong magic, unknown flags, and an EXPORT_NAME that is
+ * refused, which has no other way to say no.
  *
  * One thread, no locks, nothing on disk.
  */

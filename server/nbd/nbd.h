@@ -1,8 +1,9 @@
 /*
  * The NBD server: serves the objects of a pool to NBD clients, over Unix sockets and TCP.
  *
- * Protocol: fixed newstyle with structured replies and base:allocation, as the NBD project's doc/proto.md has it. Every
- * object is an export under its name (and under its UUID); an empty name means the only object there is.
+ * Protocol: fixed newstyle with structured replies and base:allocation, as the NBD project's doc/proto.md has it, and
+ * contexts coffer:changed:SNAPSHOT. Every object is an export under its name (and under its UUID); an empty name means
+ * the only object there is.
  *
  * Threads: every function may be called from any thread; none from two at once for one server.
  */

@@ -135,7 +135,6 @@ enum command_flags {
 };
 
 enum reply_chunk_type {
-    CHUNK_NONE = 0,
     CHUNK_OFFSET_DATA = 1,
     CHUNK_BLOCK_STATUS = 5,
     CHUNK_ERROR = 0x8001,
@@ -144,7 +143,7 @@ enum { CHUNK_DONE = 1 };
 enum { STATE_HOLE = 1, STATE_ZERO = 2 };            /* of base:allocation */
 enum { STATE_CHANGED = 1, STATE_CHANGED_ZERO = 2 }; /* of coffer:changed: the second never without the first */
 
-/* The only error numbers that the protocol knows. */
+/* Of the error numbers that the protocol knows those that are sent: all but ENOTSUP. */
 enum wire_error {
     WIRE_OK = 0,
     WIRE_EPERM = 1,

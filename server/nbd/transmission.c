@@ -107,7 +107,8 @@ static uint64_t execute(struct batch *batch, struct request *requests, size_t co
     return clock_monotonic() - start;
 }
 
-static bool waits_for_engine(const struct slot *slot)
+/* By one of the two runs; block status and reading ahead have their own. */
+static bool is_executed(const struct slot *slot)
 {
     return slot->error == ERROR_NONE && slot->command.type != COMMAND_BLOCK_STATUS &&
            slot->command.type != COMMAND_CACHE;
@@ -127,7 +128,7 @@ static uint64_t run_plain(struct batch *batch)
     struct request requests[BATCH_REQUESTS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++)
-        if (waits_for_engine(&batch->slots[i]) && !command_is_durable(&batch->slots[i].command))
+        if (is_executed(&batch->slots[i]) && !command_is_durable(&batch->slots[i].command))
             requests[count++] = request_of(&batch->slots[i]);
     return execute(batch, requests, count);
 }
@@ -137,7 +138,7 @@ static size_t durable_collect(struct batch *batch, bool flushes, struct request 
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct slot *slot = &batch->slots[i];
-        if (waits_for_engine(slot) && command_is_durable(&slot->command) &&
+        if (is_executed(slot) && command_is_durable(&slot->command) &&
             (slot->command.type == COMMAND_FLUSH) == flushes)
             requests[count++] = request_of(slot);
     }
