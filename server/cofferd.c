@@ -36,6 +36,7 @@
 #include "server/kms_cycle.h"
 #include "server/modes.h"
 #include "server/nbd/nbd.h"
+#include "server/served.h"
 #include "server/settings.h"
 
 #define PAYLOAD_BYTES_TOP (64u << 20) /* more does not make anything faster */
@@ -182,6 +183,17 @@ static enum error listen_everywhere(struct daemon *daemon)
     return ERROR_NONE;
 }
 
+/* stdio is nobody's to connect to. */
+static enum error addresses_note(const struct daemon *daemon)
+{
+    const struct settings *settings = &daemon->settings;
+    for (int i = 0; i < daemon->activated; i++)
+        TRY(served_note_socket(SD_LISTEN_FDS_START + i));
+    for (size_t i = 0; i < settings->address_count; i++)
+        TRY(served_note(settings->addresses[i]));
+    return ERROR_NONE;
+}
+
 static enum error serve(struct daemon *daemon)
 {
     struct nbd_options options = {
@@ -195,6 +207,7 @@ static enum error serve(struct daemon *daemon)
                 options.connections_max, (unsigned long long)daemon->descriptors);
     TRY(nbd_start(daemon->pool, &options, &daemon->nbd));
     TRY(kms_cycle_start(daemon->pool, daemon->nbd, nbd_peers));
+    TRY(addresses_note(daemon));
     /* First, so that who sees an export can ask about it. */
     TRY(control_start(daemon->pool, daemon->settings.control, &daemon->control));
     return listen_everywhere(daemon);
@@ -308,6 +321,7 @@ static enum error stop(struct daemon *daemon)
         pool_looks_end(daemon->pool);
     kmip_links_abandon();
     control_stop(daemon->control);
+    served_forget();
     key_wait_stop(daemon->key_wait);
     key_chores_stop();
     key_watch_stop();

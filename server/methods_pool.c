@@ -15,6 +15,7 @@
 #include "server/methods_key.h"
 #include "server/methods_scrub.h"
 #include "server/parameters.h"
+#include "server/served.h"
 #include "server/unlock_way.h"
 
 static json_t *device_json(const struct device_info *device, const char *group)
@@ -53,12 +54,12 @@ static json_t *identity_json(const struct pool_status *status)
     char uuid[UUID_TEXT_SIZE];
     bool keyed = status->fingerprint == POOL_FINGERPRINT_HMAC_SHA256;
     uuid_format(status->uuid, uuid);
-    return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:b, s:b, s:b, s:b, s:b, s:s, s:o}", "uuid", uuid, "version",
+    return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:b, s:b, s:b, s:b, s:b, s:s, s:o, s:o}", "uuid", uuid, "version",
                      COFFER_VERSION, "locked", status->locked, "awaits_key", status->awaits_key, "trying", status->trying,
                      "why_locked", text_json(status->why_locked, "see the messages of cofferd"), "encryption",
                      status->encryption, "fenced", status->fenced, "below_full", status->below_full, "read_only",
                      status->read_only, "index_full", status->index_full, "fingerprint",
-                     keyed ? "hmac-sha256" : "xxh3", "groups", groups_json(status));
+                     keyed ? "hmac-sha256" : "xxh3", "groups", groups_json(status), "nbd", served_json());
 }
 
 static enum error add_figures(json_t *json, const struct pool_status *status)

@@ -339,7 +339,7 @@ static const struct option_row export_options[] = {
     {"encrypt", NULL, "encrypt under a passphrase, which is asked for", false},
     {"passphrase-file", "FILE", "encrypt under the passphrase in FILE (\"-\": standard input)", false},
     {"key-file", "FILE", "encrypt under the key in FILE: 32 bytes, or 64 hexadecimal digits", false},
-    {"nbd", "ADDRESS", "where cofferd serves, if not as coffer.conf says: unix:PATH or tcp:HOST:PORT", false},
+    {"nbd", "ADDRESS", "another way to it than cofferd tells itself: unix:PATH or tcp:HOST:PORT", false},
     {NULL},
 };
 

@@ -396,7 +396,7 @@ static enum error run_verify(struct tool *tool, const struct arguments *argument
 static const struct option_row import_options[] = {
     SECRET_OPTIONS,
     {"snapshot", "NAME", "what the snapshot is to be called; else as the stream says", false},
-    {"nbd", "ADDRESS", "where cofferd serves, if not as coffer.conf says: unix:PATH or tcp:HOST:PORT", false},
+    {"nbd", "ADDRESS", "another way to it than cofferd tells itself: unix:PATH or tcp:HOST:PORT", false},
     {NULL},
 };
 static const struct option_row verify_options[] = {SECRET_OPTIONS, {NULL}};

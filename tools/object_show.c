@@ -215,7 +215,7 @@ static const struct option_row show_options[] = {
 };
 static const struct option_row uri_options[] = {
     {"for", "CLIENT", "what to type for qemu, libvirt, nbd-client or fio", false},
-    {"nbd", "ADDRESS", "where cofferd serves, if not as coffer.conf says: unix:PATH or tcp:HOST:PORT", false},
+    {"nbd", "ADDRESS", "another way to it than cofferd tells itself: unix:PATH or tcp:HOST:PORT", false},
     {NULL},
 };
 
@@ -242,8 +242,8 @@ const struct command command_object_uri = {
     .verb = "uri",
     .arguments = "NAME",
     .summary = "its NBD URI, or what to type for a client",
-    .text = "Prints the NBD URI of a disk, or with --for what to type for a client. Where NBD is served is taken from\n"
-            "coffer.conf; say it by --nbd where cofferd was told otherwise.",
+    .text = "Prints the NBD URI of a disk, or with --for what to type for a client. Where NBD is served\n"
+            "cofferd tells; --nbd names another way to it.",
     .examples = "  coffer object uri disk1\n"
                 "  coffer object uri disk1 --for qemu\n"
                 "  nbdcopy image.raw \"$(coffer object uri disk1)\"\n",

@@ -1,9 +1,10 @@
 /*
  * Finding the pool, its daemon and its addresses.
  *
- * The conf is read by the code that the daemon reads it with, so both understand the same addresses. Where it cannot
- * be read (another user's) or is wrong, the sockets are looked for by their default names: the daemon judges it. In the
- * list of running pools (base/registry.h) a link counts only if somebody answers behind it. Nothing is written.
+ * Where NBD is served the daemon is asked: its command line or systemd may have told it. Else the conf is read, by the
+ * code that the daemon reads it with, so both understand the same addresses. Where it cannot be read (another user's) or
+ * is wrong, the sockets are looked for by their default names: the daemon judges it. In the list of running pools
+ * (base/registry.h) a link counts only if somebody answers behind it. Nothing is written.
  */
 #include "tools/place.h"
 
@@ -201,13 +202,39 @@ enum error place_directory(const struct tool *tool, const char *given, const cha
     return ERROR_NONE;
 }
 
-/* Of several addresses a Unix socket, which is faster and for its owner only. */
+/* Of several addresses a Unix socket, which is faster and for its owner only; else the first. */
+static const char *nbd_better(const char *before, const char *address)
+{
+    bool is_local = strncmp(address, "unix:", 5) == 0;
+    return before == NULL || (is_local && strncmp(before, "unix:", 5) != 0) ? address : before;
+}
+
 static const char *nbd_preferred(const struct pool_conf *conf)
 {
+    const char *preferred = NULL;
     for (size_t i = 0; i < conf->nbd_count; i++)
-        if (strncmp(conf->nbd[i], "unix:", 5) == 0)
-            return conf->nbd[i];
-    return conf->nbd[0];
+        preferred = nbd_better(preferred, conf->nbd[i]);
+    return preferred;
+}
+
+/* Where the daemon says that it serves, which its command line and systemd may have told it; NULL where it says nothing. */
+static char *nbd_of_daemon(struct tool *tool)
+{
+    const char *preferred = NULL, *address;
+    json_t *status, *row;
+    size_t i;
+    if (client_ask(tool, "pool.status", NULL, &status) != ERROR_NONE) {
+        error_forget();
+        return NULL;
+    }
+    json_array_foreach(json_object_get(status, "nbd"), i, row)
+    {
+        if ((address = json_string_value(row)) != NULL)
+            preferred = nbd_better(preferred, address);
+    }
+    char *found = preferred == NULL ? NULL : strdup(preferred);
+    json_decref(status);
+    return found;
 }
 
 /* What the conf of an absolute directory names, or the default; malloc'ed or NULL. */
@@ -223,7 +250,7 @@ static char *nbd_of(const char *directory)
     return address;
 }
 
-enum error place_nbd(const struct place *place, char **address)
+static enum error place_nbd(const struct place *place, char **address)
 {
     if (place->directory == NULL)
         return error_explain(ERROR_INVALID,
@@ -268,12 +295,15 @@ enum error place_explain(const struct place *place, int number)
     return error_from_errno(number, "connect to %s", place->control);
 }
 
-enum error place_nbd_told(const struct tool *tool, const char *told, char **address)
+enum error place_nbd_told(struct tool *tool, const char *told, char **address)
 {
     struct place place;
-    if (told != NULL) {
-        *address = strdup(told);
-        return *address == NULL ? ERROR_NO_MEMORY : ERROR_NONE;
+    char *found = told == NULL ? nbd_of_daemon(tool) : strdup(told);
+    if (told != NULL && found == NULL)
+        return ERROR_NO_MEMORY;
+    if (found != NULL) {
+        *address = found;
+        return ERROR_NONE;
     }
     TRY(place_find(tool, &place));
     enum error error = place_nbd(&place, address);

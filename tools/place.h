@@ -30,11 +30,9 @@ enum error place_each_conf(const struct tool *tool, place_visit *visit, void *co
 /* The pool directory for the offline commands: `given`, else -C, else $COFFER_POOL. */
 enum error place_directory(const struct tool *tool, const char *given, const char **directory) CHECKED;
 
-/* Where the daemon serves NBD by conf or default: "unix:PATH" (absolute) or "tcp:HOST:PORT"; malloc'ed. */
-enum error place_nbd(const struct place *place, char **address) CHECKED;
-
-/* The same of the pool that a command is about, or what was told (--nbd; NULL: nothing). */
-enum error place_nbd_told(const struct tool *tool, const char *told, char **address) CHECKED;
+/* Where NBD is served of the pool that a command is about: what was told (--nbd; NULL: nothing), else what its daemon says,
+ * else its conf, else the default: "unix:PATH" (absolute) or "tcp:HOST:PORT"; malloc'ed. */
+enum error place_nbd_told(struct tool *tool, const char *told, char **address) CHECKED;
 
 /* Explains why nobody answers at the control socket, with the command that helps. `number` is connect's errno. */
 enum error place_explain(const struct place *place, int number) CHECKED;

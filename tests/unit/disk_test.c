@@ -25,7 +25,7 @@ const char *argument_value(const struct arguments *arguments, const char *option
     return fallback;
 }
 
-enum error place_nbd_told(const struct tool *tool, const char *told, char **address)
+enum error place_nbd_told(struct tool *tool, const char *told, char **address)
 {
     (void)tool, (void)told;
     *address = strdup(path);

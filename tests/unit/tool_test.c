@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "server/served.h"
 #include "tests/unit/tool_fixture.h"
 #include "tools/client.h"
 #include "tools/command.h"
@@ -240,6 +241,26 @@ static void the_conf_may_place_the_sockets_elsewhere(void **state)
     assert_int_equal(control_start(fixture->pool, path, &fixture->control), ERROR_NONE);
     assert_int_equal(RUN("-C", fixture->directory, "object", "uri", "a"), EXIT_DONE);
     assert_string_equal(fixture->out, "nbd://127.0.0.1:10809/a\n");
+}
+
+/* It may have been told by systemd, or on its command line. */
+static void where_the_daemon_says_that_it_serves_counts(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    fake_add(fixture->pool, "a", 4096);
+    write_file(fixture->conf, CONF_POOL "[server]\nnbd = unix:/nowhere\n" CONF_GROUP);
+    assert_int_equal(served_note("tcp:127.0.0.1:10809"), ERROR_NONE);
+    assert_int_equal(RUN("-C", fixture->directory, "object", "uri", "a"), EXIT_DONE);
+    assert_string_equal(fixture->out, "nbd://127.0.0.1:10809/a\n");
+    assert_int_equal(served_note("unix:/run/served"), ERROR_NONE);
+    int by_directory = RUN("-C", fixture->directory, "object", "uri", "a");
+    assert_string_equal(fixture->out, "nbd+unix:///a?socket=/run/served\n");
+    int by_socket = RUN("-C", fixture->socket, "object", "uri", "a");
+    assert_string_equal(fixture->out, "nbd+unix:///a?socket=/run/served\n");
+    served_forget();
+    assert_int_equal(by_directory, EXIT_DONE);
+    assert_int_equal(by_socket, EXIT_DONE);
 }
 
 static void of_several_addresses_a_unix_socket_is_shown_absolute(void **state)
@@ -639,6 +660,7 @@ int main(void)
         TEST(of_two_running_pools_one_must_be_named),
         TEST(the_conf_may_place_the_sockets_elsewhere),
         TEST(of_several_addresses_a_unix_socket_is_shown_absolute),
+        TEST(where_the_daemon_says_that_it_serves_counts),
         TEST(a_conf_that_cannot_be_used_leaves_the_default_names),
         TEST(a_full_file_system_below_is_shown),
         TEST(status_shows_space_reduction_and_the_tree),
