@@ -46,7 +46,7 @@
 /* Where merges take apart what is on the release list, or clean, and no segment comes of it (what is dropped may be
  * shared). */
 #define SPACE_PATIENCE (30 * CLOCK_SECOND)
-#define MERGE_PATIENCE (600 * CLOCK_SECOND) /* with one that goes on */
+#define ROOM_LOOK      (600 * CLOCK_SECOND) /* while the table is full: may something else be lacking by now? */
 #define VIEW_LOOK (20 * CLOCK_MILLISECOND) /* while views hold what is free: the cleaner may have gained something */
 #define OVERWRITE_PART 4 /* of the reserve: by so much overwrites may exceed the capacity until a merge counts */
 /* Slots given space at a time: the file system lets no write to the file through meanwhile, so it is done rarely. */
@@ -335,7 +335,7 @@ enum error group_wait_room(struct group *group)
     mutex_unlock(&group->lock);
     /* The segment first: the merge that makes room in the table may need one. */
     if (table && !segment) {
-        enum error error = group_publish_within(group, MERGE_PATIENCE);
+        enum error error = group_publish_within(group, ROOM_LOOK);
         return error == ERROR_TIMED_OUT ? ERROR_NONE : error; /* group_room() says what is lacking */
     }
     if (segment) {
@@ -369,19 +369,6 @@ static bool is_making_space(const struct group *group, struct commit_need need)
     return group_is_releasing(group) || (fits_capacity(group, need) && (clean_is_due(group) || group->pace.freeing));
 }
 
-static enum error publish_or(struct group *group, bool (*enough)(struct group *, void *), void *context)
-{
-    enum error error = group_publish_unless(group, MERGE_PATIENCE, enough, context);
-    if (error != ERROR_TIMED_OUT)
-        return error;
-    return error_explain(ERROR_NO_SPACE, "the file system below has no space for a merge, which must come first");
-}
-
-enum error group_publish_needed(struct group *group)
-{
-    return publish_or(group, NULL, NULL);
-}
-
 static bool is_enough(struct group *group, void *need)
 {
     mutex_lock(&group->lock);
@@ -396,7 +383,7 @@ static enum error publish_for_space(struct group *group, struct commit_need need
 {
     bool enough = false;
     for (unsigned i = 0; i < 2 && !enough; i++) {
-        TRY(publish_or(group, is_enough, &need));
+        TRY(group_publish_unless(group, is_enough, &need));
         enough = is_enough(group, &need);
     }
     return ERROR_NONE;

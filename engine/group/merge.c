@@ -569,7 +569,9 @@ enum error group_links_await(struct group *group, uint32_t most)
     return ERROR_NONE;
 }
 
-enum error group_publish_unless(struct group *group, uint64_t patience, bool (*enough)(struct group *, void *), void *context)
+/* ERROR_TIMED_OUT after `patience`, or, unless `below`, where a merge waits for the file system below. */
+static enum error publish_await(struct group *group, uint64_t patience, bool below, bool (*enough)(struct group *, void *),
+                                void *context)
 {
     uint64_t begin = clock_monotonic(), look = enough ? ENOUGH_LOOK : CLOCK_SECOND;
     bool has = false;
@@ -577,7 +579,7 @@ enum error group_publish_unless(struct group *group, uint64_t patience, bool (*e
     uint64_t wanted = ++group->freezes_wanted;
     condition_signal(&group->merge_wake);
     while (!has && group->freezes_published < wanted && !group_is_fenced(group) && !group->stopping &&
-           clock_monotonic() - begin < patience && (patience == UINT64_MAX || !atomic_load(&group->merge_waits))) {
+           clock_monotonic() - begin < patience && (below || !atomic_load(&group->merge_waits))) {
         condition_wait_until(&group->merge_done, &group->thread_lock, clock_monotonic() + look);
         mutex_unlock(&group->thread_lock);
         has = enough && enough(group, context);
@@ -588,9 +590,22 @@ enum error group_publish_unless(struct group *group, uint64_t patience, bool (*e
     return done ? ERROR_NONE : group_is_fenced(group) || stopped ? ERROR_FENCED : ERROR_TIMED_OUT;
 }
 
-enum error group_publish_within(struct group *group, uint64_t patience)
+enum error group_publish_unless(struct group *group, bool (*enough)(struct group *, void *), void *context)
 {
-    return group_publish_unless(group, patience, NULL, NULL);
+    enum error error = publish_await(group, UINT64_MAX, false, enough, context);
+    if (error != ERROR_TIMED_OUT)
+        return error;
+    return error_explain(ERROR_NO_SPACE, "the file system below has no space for a merge, which must come first");
 }
 
-enum error group_publish(struct group *group) { return group_publish_within(group, UINT64_MAX); }
+enum error group_publish_needed(struct group *group)
+{
+    return group_publish_unless(group, NULL, NULL);
+}
+
+enum error group_publish_within(struct group *group, uint64_t patience)
+{
+    return publish_await(group, patience, false, NULL, NULL);
+}
+
+enum error group_publish(struct group *group) { return publish_await(group, UINT64_MAX, true, NULL, NULL); }
