@@ -14,6 +14,8 @@
 #define SHEAF_SHIFTS  9    /* capacities 1 to 256 */
 #define LEAVES_CHAINS 4096 /* that recent_leaves() goes through in a call: well below a millisecond */
 
+#define ASKED_PART 4 /* of as many leaves as there are chains: a range asks for so many before it goes through those */
+
 #define REGION_SHIFT 10     /* leaves of a region: 1 GiB */
 #define REGION_BITS  65536u /* as many as the largest object has regions */
 #define LARGEST_LEAVES ((uint64_t)REGION_BITS << REGION_SHIFT) /* of the largest object, 64 TiB */
@@ -21,6 +23,12 @@
 struct link {
     uint64_t component, base;
     uint32_t depth; /* links from here on in this table */
+};
+
+/* A component that has, or had, points or ranges. */
+struct owner {
+    uint64_t component;
+    uint64_t sheaves; /* of points, that it has now */
 };
 
 struct recent {
@@ -35,8 +43,9 @@ struct recent {
     struct component_change *components;
     size_t link_count, owner_count;
     struct link *links;  /* by rising component; no more than components */
-    uint64_t *owners;    /* rising */
-    uint64_t owner_last; /* entered last */
+    struct owner *owners;      /* by rising component */
+    struct owner *owner_last;  /* entered last; NULL where it is not told apart */
+    uint64_t range_asked;
     uint32_t link_depth;
     uint64_t points, sheaves, birth_pages;
     uint64_t drops_max;
@@ -76,7 +85,8 @@ static void begin_empty(struct recent *recent)
     recent->freed = 0;
     recent->range_count = recent->component_count = 0;
     recent->link_count = recent->owner_count = 0;
-    recent->owner_last = 0;
+    recent->owner_last = NULL;
+    recent->range_asked = 0;
     recent->link_depth = 0;
     recent->points = recent->sheaves = recent->birth_pages = recent->drops_max = 0;
     memset(recent->regions, 0, sizeof recent->regions);
@@ -265,26 +275,43 @@ uint64_t recent_leaf_next(const struct recent *recent, uint64_t component, uint6
     return end;
 }
 
-/* Counts the component where it is new. */
-static void owner_enter(struct recent *recent, uint64_t owner)
+/* Its place among the owners, or where that would be. */
+static struct owner *owner_place(const struct recent *recent, uint64_t component)
 {
     size_t low = 0, high = recent->owner_count;
-    if (owner == recent->owner_last)
-        return;
-    recent->owner_last = owner;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (recent->owners[middle] < owner)
+        if (recent->owners[middle].component < component)
             low = middle + 1;
         else
             high = middle;
     }
-    bool known = low < recent->owner_count && recent->owners[low] == owner;
-    if (known || recent->owner_count == RECENT_OWNERS_MAX)
-        return;
-    memmove(&recent->owners[low + 1], &recent->owners[low], (recent->owner_count - low) * sizeof *recent->owners);
-    recent->owners[low] = owner;
-    recent->owner_count++;
+    return &recent->owners[low];
+}
+
+/* NULL: nothing of it was entered, or it is not told apart. */
+static struct owner *owner_find(const struct recent *recent, uint64_t component)
+{
+    struct owner *place = owner_place(recent, component);
+    bool known = place < recent->owners + recent->owner_count && place->component == component;
+    return known ? place : NULL;
+}
+
+/* Counts the component where it is new. NULL where there are too many to tell it apart. */
+static struct owner *owner_enter(struct recent *recent, uint64_t component)
+{
+    if (recent->owner_last && recent->owner_last->component == component)
+        return recent->owner_last;
+    struct owner *place = owner_place(recent, component), *end = recent->owners + recent->owner_count;
+    if (place == end || place->component != component) {
+        if (recent->owner_count == RECENT_OWNERS_MAX)
+            return NULL;
+        memmove(place + 1, place, (size_t)(end - place) * sizeof *place);
+        *place = (struct owner){.component = component};
+        recent->owner_count++;
+    }
+    recent->owner_last = place;
+    return place;
 }
 
 /* The place of an item in its sheaf, which is made or grown where needed. */
@@ -300,7 +327,9 @@ static void *sheaf_enter(struct recent *recent, bool births, uint64_t owner, uin
         recent->birth_pages += births;
         if (!births) {
             recent->regions[region_bit(owner, number) / 64] |= UINT64_C(1) << region_bit(owner, number) % 64;
-            owner_enter(recent, owner);
+            struct owner *entered = owner_enter(recent, owner);
+            if (entered)
+                entered->sheaves++;
         }
     }
     struct sheaf *sheaf = at(recent, *link);
@@ -398,42 +427,60 @@ void recent_enter_birth(struct recent *recent, struct map_entry entry, struct fi
     *item = (struct birth){.entry = entry, .fingerprint = fingerprint};
 }
 
-static void points_remove_leaf(struct recent *recent, uint32_t *link)
+static void points_remove_leaf(struct recent *recent, uint32_t *link, uint64_t *left)
 {
     struct sheaf *sheaf = at(recent, *link);
     uint32_t reference = *link;
     recent->points -= sheaf->count;
     recent->sheaves--;
+    --*left;
     *link = sheaf->next;
     sheaf_release(recent, reference);
 }
 
-/* Leaves of the range in regions that may have points, or, where those are as many as there are chains, as many. */
-static uint64_t leaves_to_ask(const struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+/* Leaves from `first` on, of regions that may have points. Who wrote to an object mostly did so near its begin, which is found
+ * long before as many leaves are asked as there are chains. Returns the first leaf that was not asked. */
+static uint64_t points_remove_ahead(struct recent *recent, uint64_t component, uint64_t first, uint64_t end, uint64_t *left)
 {
-    uint64_t leaves = 0;
-    for (uint64_t region = first >> REGION_SHIFT; region <= (end - 1) >> REGION_SHIFT && leaves <= recent->mask; region++)
-        leaves += region_may_have(recent, component, region << REGION_SHIFT) ? 1u << REGION_SHIFT : 0;
-    return leaves;
+    uint64_t asked = 0;
+    while (first < end && *left && asked <= recent->mask / ASKED_PART) {
+        uint64_t region_end = MIN(end, ((first >> REGION_SHIFT) + 1) << REGION_SHIFT);
+        asked += region_may_have(recent, component, first) ? region_end - first : 0;
+        for (; *left && (first = recent_leaf_next(recent, component, first, region_end)) < region_end; first++)
+            points_remove_leaf(recent, sheaf_link(recent, component, first), left);
+    }
+    recent->range_asked += asked;
+    return first;
 }
 
-static void points_remove(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+/* What is left of them is looked for in all chains. */
+static void points_remove_behind(struct recent *recent, uint64_t component, uint64_t first, uint64_t end, uint64_t *left)
 {
-    if (end - first <= recent->mask || leaves_to_ask(recent, component, first, end) <= recent->mask) {
-        for (uint64_t leaf = first; (leaf = recent_leaf_next(recent, component, leaf, end)) < end; leaf++)
-            points_remove_leaf(recent, sheaf_link(recent, component, leaf));
-        return;
-    }
-    for (uint32_t h = 0; h <= recent->mask; h++) {
+    for (uint32_t h = 0; h <= recent->mask && *left; h++) {
         uint32_t *link = &recent->heads[h];
+        recent->range_asked++;
         while (*link) {
             struct sheaf *sheaf = at(recent, *link);
             if (sheaf->owner == component && sheaf->number >= first && sheaf->number < end)
-                points_remove_leaf(recent, link);
+                points_remove_leaf(recent, link, left);
             else
                 link = &sheaf->next;
         }
     }
+}
+
+/* Under locks that all commits take, however large the table and the range are: it ends with the last sheaf that the component
+ * has, and one that has none costs nothing. */
+static void points_remove(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)
+{
+    uint64_t unknown = UINT64_MAX;
+    struct owner *owner = owner_find(recent, component);
+    if (!owner && recent->owner_count < RECENT_OWNERS_MAX)
+        return;
+    uint64_t *left = owner ? &owner->sheaves : &unknown;
+    first = points_remove_ahead(recent, component, first, end, left);
+    if (first < end && *left)
+        points_remove_behind(recent, component, first, end, left);
 }
 
 /* Where it covers more leaves, whole subtrees are among them; where all, the top. */
@@ -459,7 +506,12 @@ static void range_enter(struct recent *recent, uint64_t component, uint64_t firs
     recent->range_count = recent->range_count - stop + n + 1;
     recent->ranges[n] = (struct hole_range){component, first, end};
     recent->drops_max += range_drops(first, end);
-    owner_enter(recent, component);
+    (void)owner_enter(recent, component);
+}
+
+uint64_t recent_range_asked(const struct recent *recent)
+{
+    return recent->range_asked;
 }
 
 void recent_enter_holes(struct recent *recent, uint64_t component, uint64_t first, uint64_t end)

@@ -94,6 +94,8 @@ uint64_t recent_range_end(const struct recent *recent, uint64_t component, uint6
 void recent_enter(struct recent *recent, uint64_t component, uint64_t block, struct map_entry entry);
 /* Blocks first to end become holes: whole leaves as a range, the rest as points (at most 510). */
 void recent_enter_holes(struct recent *recent, uint64_t component, uint64_t first, uint64_t end);
+/* Leaves and chains that ranges went through for points to remove, since the table was empty. */
+uint64_t recent_range_asked(const struct recent *recent);
 void recent_enter_birth(struct recent *recent, struct map_entry entry, struct fingerprint fingerprint);
 void recent_enter_component(struct recent *recent, const struct component_change *change);
 

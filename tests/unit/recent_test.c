@@ -245,6 +245,41 @@ static void the_largest_range_removes_the_points_in_it_and_no_others(void **stat
     assert_int_equal(recent_drops_max(recent), RANGE_DROPS_MAX);
 }
 
+/* What a deletion asks for is under locks that all commits take, and others' points may be in all regions of an object. */
+static void a_range_over_an_object_asks_only_for_points_that_it_has(void **state)
+{
+    const uint64_t whole = UINT64_C(1) << 34, region = UINT64_C(1) << 18;
+    teardown(state);
+    assert_int_equal(recent_create(8u << 20, &recent), ERROR_NONE);
+    for (uint64_t block = 0; block < whole; block += region)
+        recent_enter(recent, 1, block, entry_of(7));
+    recent_enter_holes(recent, 2, 0, whole);
+    assert_int_equal(recent_range_asked(recent), 0);
+    for (uint64_t block = 0; block < 4 * region; block += region)
+        recent_enter(recent, 3, block, entry_of(8));
+    recent_enter_holes(recent, 3, 0, whole);
+    assert_true(recent_range_asked(recent) <= 4 * region / SHEAF_ITEMS);
+    recent_enter_holes(recent, 3, 0, whole);
+    assert_true(recent_range_asked(recent) <= 4 * region / SHEAF_ITEMS);
+    assert_int_equal(recent_points_count(recent), whole / region);
+}
+
+static void more_components_than_are_told_apart_lose_no_point(void **state)
+{
+    struct map_entry found;
+    teardown(state);
+    assert_int_equal(recent_create(8u << 20, &recent), ERROR_NONE);
+    for (uint64_t component = RECENT_OWNERS_MAX + 3; component > 0; component--)
+        recent_enter(recent, component, 5, entry_of(7));
+    for (uint64_t component = 1; component < 7; component++)
+        recent_enter_holes(recent, component, 0, UINT64_C(1) << 34);
+    assert_int_equal(recent_points_count(recent), RECENT_OWNERS_MAX - 3);
+    for (uint64_t component = 1; component < 9; component++) {
+        assert_true(recent_find(recent, component, 5, &found));
+        assert_int_equal(entry_is_hole(found), component < 7);
+    }
+}
+
 static void components_at_their_limit_leave_no_room(void **state)
 {
     (void)state;
@@ -396,6 +431,8 @@ int main(void)
         TEST(ranges_over_whole_objects_drop_little),
         TEST(a_range_over_an_object_leaves_the_others_points),
         TEST(the_largest_range_removes_the_points_in_it_and_no_others),
+        TEST(a_range_over_an_object_asks_only_for_points_that_it_has),
+        TEST(more_components_than_are_told_apart_lose_no_point),
         TEST(components_at_their_limit_leave_no_room),
         TEST(a_point_beats_a_range_that_was_entered_before_it),
         TEST(a_range_removes_the_points_in_it),
