@@ -374,6 +374,7 @@ static enum error joint_record(struct group *group, const struct replay_end *end
     memcpy(group->journal.previous, end->tag, sizeof group->journal.previous);
     checkpoint->number++;
     checkpoint->epoch = group->config.epoch;
+    checkpoint->time = clock_seconds();
     checkpoint->serial_lease = group->segments.serial_lease;
     checkpoint->component_lease = group->component_lease;
     if (checkpoint->joint_count < JOINTS_MAX) {
@@ -466,6 +467,7 @@ static enum error open_steps(struct group *group)
 {
     struct replay_end end;
     TRY(checkpoint_newest(group));
+    group->checkpoint_found = group->checkpoint.time;
     TRY(memory_take(group));
     TRY(view_first(group));
     TRY(segments_load(group));

@@ -128,6 +128,7 @@ struct group {
     uint64_t component_next, component_lease;
     uint64_t active_since;                 /* clock_monotonic at the last freeze */
     struct checkpoint checkpoint;          /* the published one; changed by the merge thread only, under the lock */
+    uint64_t checkpoint_found;             /* time of the record that the open began with, seconds since 1970 */
     struct audit_anchor audit;             /* of the pool, for the next record */
     uint64_t audit_wanted;                 /* a record with so many entries is (anchor.h) */
     bool record_lags[GROUP_DEVICES];       /* at the open: its newest record is older than that */

@@ -20,7 +20,7 @@
 #include "engine/group/view.h"
 #include "engine/pool/object_table.h"
 
-#define WAIT_MAX    (60 * CLOCK_SECOND) /* the clock of the trash may be set meanwhile */
+#define WAIT_MAX    (60 * CLOCK_SECOND) /* the clock may be set meanwhile, also for a moment (steady.h) */
 #define WAIT_FAILED (10 * CLOCK_SECOND) /* after what could not be done */
 
 /* ---- freeing -------------------------------------------------------------------------------------------------------
@@ -77,23 +77,23 @@ static enum error work(struct pool *pool, struct object *object) REQUIRES(pool->
 {
     if (is_gone(object))
         return object_free(pool, object);
-    if (is_expired(pool, object, clock_seconds()))
+    if (is_expired(pool, object, pool_clock(pool)))
         return doom_expired(pool, object);
     return object_cut(pool, object);
 }
 
-static struct object *next_with_work(const struct pool *pool)
+static struct object *next_with_work(struct pool *pool)
 {
-    uint64_t now = clock_seconds();
+    uint64_t now = pool_clock(pool);
     struct object *object = pool->objects;
     while (object != NULL && !has_work(pool, object, now))
         object = object->next;
     return object;
 }
 
-static uint64_t wait_time(const struct pool *pool)
+static uint64_t wait_time(struct pool *pool)
 {
-    uint64_t now = clock_seconds(), wait = WAIT_MAX;
+    uint64_t now = pool_clock(pool), wait = WAIT_MAX;
     for (const struct object *object = pool->objects; object != NULL; object = object->next) {
         uint64_t purge = object->deleted && !object->deleting ? object_purge_time(pool, object) : UINT64_MAX;
         if (purge - now < WAIT_MAX / CLOCK_SECOND)

@@ -559,7 +559,7 @@ enum error object_doom(struct pool *pool, struct object *object)
     document.state = OBJECT_DELETING;
     document.reserve = 0;
     if (document.deleted == 0)
-        document.deleted = clock_seconds();
+        document.deleted = steady_date(&pool->clock);
     TRY(store(pool, object, &document));
     condition_signal(&pool->janitor_wake);
     return ERROR_NONE;
@@ -571,7 +571,7 @@ static enum error discard(struct pool *pool, struct object *object)
     object_describe(pool, object, &document);
     document.state = OBJECT_TRASHED;
     document.reserve = 0;
-    document.deleted = clock_seconds();
+    document.deleted = steady_date(&pool->clock);
     TRY(store(pool, object, &document));
     condition_signal(&pool->janitor_wake);
     return ERROR_NONE;

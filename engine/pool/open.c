@@ -187,6 +187,7 @@ static enum error steps(struct opening *opening)
         providers_mend_line(pool);
     }
     TRY(group_begin(opening));
+    steady_stored(&pool->clock, pool->group->checkpoint_found);
     if (!pool->read_only) {
         if (opening->key->state == KEK_ACTIVE) /* else nothing was written anew */
             rewriting_end(pool);
@@ -298,6 +299,7 @@ void pool_free(struct pool *pool)
     mutex_deinit(&pool->section.mutex);
     condition_deinit(&pool->section.changed);
     mutex_deinit(&pool->lock);
+    steady_deinit(&pool->clock);
     condition_deinit(&pool->janitor_wake);
     condition_deinit(&pool->tried_awaited);
     condition_deinit(&pool->group_left);
@@ -334,8 +336,7 @@ enum error pool_allocate(const char *directory, const struct pool_open_options *
     pool->options = *options;
     pool->options.passphrase = NULL;
     pool->options.key = NULL;
-    pool->clock_wall = clock_seconds();
-    pool->clock_since = clock_monotonic();
+    steady_init(&pool->clock);
     pool->read_only = options->read_only;
     pool->no_index = options->no_index;
     atomic_store(&pool->locked, 1);

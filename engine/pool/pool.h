@@ -19,6 +19,7 @@
 #include "engine/group/group.h"
 #include "engine/pool/conf.h"
 #include "engine/pool/document.h"
+#include "engine/pool/steady.h"
 #include "engine/pool/witness.h"
 
 #define OBJECT_SLOT_BLOCKS 256              /* a catalog document begins at slot x 1 MiB */
@@ -95,7 +96,7 @@ struct pool {
     bool witness_is_new;           /* the file was lost */
     struct mutex superblocks_lock; /* held while one of the group's superblocks is written, or a copy read */
     uint64_t epoch;
-    uint64_t clock_wall, clock_since; /* seconds since 1970 when the pool was opened; clock_monotonic then */
+    struct steady clock;           /* since the pool was opened: pool_clock() */
     bool read_only;
     bool no_index;
     _Atomic int kek_state;         /* enum kek_state: of the key that opened it last */
@@ -257,9 +258,8 @@ static inline struct uuid object_identity(const struct object *snapshot)
 
 /* ---- version.c ------------------------------------------------------------------------------------------------------------- */
 
-/* Seconds since 1970 by a clock that nobody can set while the pool is open: as the system's was at the open, and from
- * then on as time passes. */
-uint64_t pool_clock(const struct pool *pool);
+/* Seconds since 1970 by the clock that trash and locks go by (steady.h). */
+uint64_t pool_clock(struct pool *pool);
 /* Whether something keeps an object, or a snapshot of it, from being deleted for good: then ERROR_BUSY says what. Under
  * pool->lock. */
 enum error version_check_deletable(struct pool *pool, const struct object *object) CHECKED;

@@ -30,9 +30,9 @@
 
 #define KEPT_ASKED_MAX 32 /* snapshots that an object is compared with, which may read nodes of each */
 
-uint64_t pool_clock(const struct pool *pool)
+uint64_t pool_clock(struct pool *pool)
 {
-    return pool->clock_wall + (clock_monotonic() - pool->clock_since) / CLOCK_SECOND;
+    return steady_now(&pool->clock);
 }
 
 /* ---- what is asked before anything --------------------------------------------------------------------------------- */
@@ -62,7 +62,7 @@ static enum error find_object(struct pool *pool, const char *name, finder *find,
     return ERROR_NONE;
 }
 
-static enum error check_lock(const struct pool *pool, uint64_t locked_until)
+static enum error check_lock(struct pool *pool, uint64_t locked_until)
 {
     if (locked_until != 0 && locked_until <= pool_clock(pool))
         return error_explain(ERROR_INVALID, "a snapshot is locked until a time that is to come");
@@ -71,7 +71,7 @@ static enum error check_lock(const struct pool *pool, uint64_t locked_until)
     return ERROR_NONE;
 }
 
-static enum error check_deletable(const struct pool *pool, const struct object *snapshot)
+static enum error check_deletable(struct pool *pool, const struct object *snapshot)
 {
     char text[VERSION_NAME_MAX + 1], uuid[UUID_TEXT_SIZE], until[MOMENT_TEXT_SIZE];
     object_text(snapshot, text);

@@ -1,6 +1,7 @@
 /*
- * Guards of snapshots. A pool takes the time from the clock when it is opened and counts from then on by one that nobody
- * sets, so a clock that is set forward ends a lock only with the next open. The test knows that time within bounds, and
+ * Guards of snapshots. A pool goes back with a clock that is set back, but believes one that is set forward only a day later
+ * (no life is as long), or with the next open where what is stored says the same. So its time is not beyond what it was at
+ * the open and what passed since, and not before the earliest that the clock ever said and what passed since. The test
  * judges a call where both of them agree.
  *
  * One thread, that of families; nothing of it needs to survive a kill but what the pool itself keeps.
@@ -18,11 +19,20 @@
 #define LOCK_SHORT_MAX 40
 #define LOCK_SOON      2 /* what is locked for less may be refused */
 
+/* By how many seconds the clock that is set is ahead of the other one. */
+static void note_ahead(struct session *session)
+{
+    struct opening_time *opened = &session->opened;
+    int64_t ahead = (int64_t)clock_seconds() - (int64_t)(clock_monotonic() / CLOCK_SECOND) - 1;
+    opened->ahead_least = opened->noted ? MIN(opened->ahead_least, ahead) : ahead;
+    opened->noted = true;
+}
+
 void guards_opening(struct session *session)
 {
     if (!session_works(session, WORK_GUARDS))
         return;
-    session->opened.wall_least = clock_seconds();
+    note_ahead(session);
     session->opened.begin = clock_monotonic();
 }
 
@@ -30,7 +40,6 @@ void guards_opened(struct session *session)
 {
     if (!session_works(session, WORK_GUARDS))
         return;
-    session->opened.end = clock_monotonic();
     session->opened.wall_most = clock_seconds();
 }
 
@@ -39,11 +48,12 @@ void guards_set_clock(struct session *session, int64_t seconds)
     lives_note_time(session);
     session_clock_set(seconds);
     lives_note_time(session);
+    note_ahead(session);
 }
 
 static uint64_t time_least(const struct session *session)
 {
-    return session->opened.wall_least + (clock_monotonic() - session->opened.end) / CLOCK_SECOND;
+    return (uint64_t)(session->opened.ahead_least + (int64_t)(clock_monotonic() / CLOCK_SECOND));
 }
 
 static uint64_t time_most(const struct session *session)

@@ -139,7 +139,9 @@ struct import_model {
 
 /* When the pool was opened, within bounds: by the clock that can be set, in seconds, and by the other. */
 struct opening_time {
-    uint64_t wall_least, wall_most, begin, end;
+    uint64_t wall_most, begin;
+    int64_t ahead_least; /* seconds, of all that was noted */
+    bool noted;
 };
 
 struct scrub_model {
