@@ -36,6 +36,16 @@ static bool table_fits(const uint64_t *sizes, uint32_t count, uint32_t shift)
     return TABLE_COPIES * pages * TABLE_PAGE_BYTES <= (uint64_t)TABLE_SEGMENTS << shift;
 }
 
+enum error geometry_check_largest(uint64_t size)
+{
+    char has[32], most[32];
+    if (slots_between(size, SEGMENT_SHIFT_MAX) <= SLOTS_MAX)
+        return ERROR_NONE;
+    return error_explain(ERROR_TOO_LARGE, "a device of %s is too large: %s of it could be used; make several of it",
+                         size_format(size, has, sizeof has),
+                         size_format((uint64_t)SLOTS_MAX << SEGMENT_SHIFT_MAX, most, sizeof most));
+}
+
 uint32_t geometry_shift(const uint64_t *sizes, uint32_t count)
 {
     uint32_t shift = SEGMENT_SHIFT_MIN;

@@ -6,6 +6,9 @@
  * that one was much larger than another, slots of the other one lie behind its end. Such groups are opened all the same:
  * those slots are not used. Where one of them was, the group stays closed, since what it holds may stand in the place of the tail
  * area.
+ *
+ * That version made groups of devices with more than SLOTS_MAX of the largest segments as well: what is behind those is not
+ * used.
  */
 #ifndef COFFER_ENGINE_GROUP_GEOMETRY_H
 #define COFFER_ENGINE_GROUP_GEOMETRY_H
@@ -16,8 +19,10 @@
 #include "engine/device/device.h"
 #include "engine/group/superblock.h"
 
+/* ERROR_TOO_LARGE where a device of `size` bytes would be used in part only, even with the largest segments. */
+enum error geometry_check_largest(uint64_t size) CHECKED;
 /* The segment size of a group whose devices have these sizes: the smallest with which each device has at most SLOTS_MAX slots,
- * and the checkpoint record can name all segments that hold the segment table. */
+ * and the checkpoint record can name all segments that hold the segment table; else the largest. */
 uint32_t geometry_shift(const uint64_t *sizes, uint32_t count);
 /* Slots of a device of `size` bytes; ERROR_INVALID where they would be too few, saying how large it must be. */
 enum error geometry_slots(uint64_t size, uint32_t shift, uint32_t *slots) CHECKED;

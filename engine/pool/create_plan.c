@@ -300,7 +300,9 @@ static enum error plan_geometry(struct create_plan *plan)
         sizes[i] = plan->devices[i].size;
     plan->segment_shift = geometry_shift(sizes, (uint32_t)plan->device_count);
     for (size_t i = 0; i < plan->device_count; i++) {
-        enum error error = geometry_slots(sizes[i], plan->segment_shift, &plan->devices[i].slot_count);
+        enum error error = geometry_check_largest(sizes[i]);
+        if (error == ERROR_NONE)
+            error = geometry_slots(sizes[i], plan->segment_shift, &plan->devices[i].slot_count);
         if (error != ERROR_NONE)
             return error_prefix(error, "%s", plan->devices[i].path);
     }

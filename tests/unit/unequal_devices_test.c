@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "engine/device/kind.h"
+#include "engine/group/geometry.h"
 #include "engine/group/superblock_image.h"
 #include "tests/unit/pool_fixture.h"
 
@@ -205,6 +206,18 @@ static void a_device_with_too_few_of_the_groups_segments_is_refused(void **conte
 
 /* All pages twice, none of which compresses, in half of the segments that a record names: so they are not all written anew
  * each time. */
+static void a_device_that_would_be_used_in_part_is_refused(void **context)
+{
+    const uint64_t most = UINT64_C(128) << 40, slack = GIB - COFFER_BLOCK;
+    (void)context;
+    assert_fine(geometry_check_largest(most + 2 * AREA_SIZE + slack));
+    device_count = 1;
+    snprintf(paths[0], sizeof paths[0], "%s/disk", fixture_root);
+    if (device_create_file(paths[0], most + 2 * AREA_SIZE + GIB) != ERROR_NONE)
+        skip(); /* not every file system has files of that size */
+    assert_refused(create(), ERROR_TOO_LARGE, "128 TiB");
+}
+
 static void the_segment_table_of_many_large_devices_fits_into_what_may_hold_it(void **context)
 {
     uint64_t pages = 0;
@@ -301,6 +314,7 @@ int main(void)
         TEST(a_group_of_different_sizes_serves_and_tells_its_capacity),
         TEST(each_slot_of_the_small_device_can_be_written),
         TEST(a_device_with_too_few_of_the_groups_segments_is_refused),
+        TEST(a_device_that_would_be_used_in_part_is_refused),
         TEST(the_segment_table_of_many_large_devices_fits_into_what_may_hold_it),
         TEST(a_lost_superblock_comes_back_with_the_groups_segment_size),
         TEST(an_old_group_that_begins_with_its_small_device_goes_on_as_it_was),
