@@ -45,16 +45,14 @@ static enum error durable_in_table(struct replay *replay, uint64_t named, uint64
     return ERROR_NONE;
 }
 
-/* What a free slot holds. One that cannot be read may be where the journal goes on, and keeps the group closed: a repair passes over
- * it, since nothing else would ever bring what stands there back, and the journal begins elsewhere after that. */
-static enum error free_header_read(struct replay *replay, uint32_t index, struct segment_header *header)
+/* A free slot that cannot be read may be where the journal goes on, and keeps the group closed: a repair passes over it, since
+ * nothing else would ever bring what stands there back, and the journal begins elsewhere after that. */
+static enum error slot_pass(struct replay *replay, uint32_t index)
 {
     struct group *group = replay->group;
     struct segments *segments = &group->segments;
     uint32_t device = segment_device(segments, index), slot = segment_slot(segments, index);
-    enum error error = segment_header_read(group, device, slot, 0, header);
-    if (error != ERROR_IO)
-        return error;
+    uint32_t order = slot * group->device_count + device; /* in which they are asked */
     if (!group->config.cut_journal)
         return error_explain(ERROR_IO,
                              "group %s: slot %u of %s cannot be read at byte %llu. It is free, but the newest of the journal may "
@@ -62,12 +60,31 @@ static enum error free_header_read(struct replay *replay, uint32_t index, struct
                              "up what may stand there: `coffer check --repair` passes over it",
                              group_name(group), slot, group->devices[device]->path,
                              (unsigned long long)segment_offset(segments, index));
-    if (index >= replay->passed && group->config.read_only) /* the repair's look, which comes first */
+    if (order >= replay->passed && group->config.read_only) /* the repair's look, which comes first */
         message(MESSAGE_ERROR, "group %s: slot %u of %s, which is free, cannot be read: it is passed over (--repair)",
                 group_name(group), slot, group->devices[device]->path);
-    replay->passed = MAX(replay->passed, index + 1);
+    replay->passed = MAX(replay->passed, order + 1);
     evidence_add(group->config.evidence, device, segment_offset(segments, index), segment_size(segments), "slot passed over");
-    return ERROR_NOT_FOUND;
+    return ERROR_NONE;
+}
+
+struct anywhere {
+    uint64_t named;
+    uint64_t *durable;
+};
+
+static enum error free_slot_ask(struct replay *replay, uint32_t index, enum error error, const struct segment_header *header,
+                                void *context)
+{
+    const struct anywhere *anywhere = context;
+    if (error == ERROR_IO)
+        return slot_pass(replay, index);
+    if (error)
+        return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
+    if (header->segment.kind != SEGMENT_JOURNAL || header->segment.serial <= anywhere->named)
+        return ERROR_NONE;
+    struct place place = {header->segment.serial, header->device, header->slot, 1};
+    return segment_ask(replay, place, anywhere->durable, NULL);
 }
 
 /* The header of a named segment is unreadable, or not the one named: that one and all younger ones that the table knows are asked,
@@ -80,19 +97,7 @@ static enum error durable_anywhere(struct replay *replay, uint64_t named, uint64
     message(MESSAGE_INFO, "group %s: segment %llu, which the journal names, is not there (a crash may have come first); the "
                           "headers of %u free segments are asked for anything younger",
             group_name(group), (unsigned long long)named, group->segments.free_total);
-    for (uint32_t i = 0; i < group->segments.count; i++) {
-        struct segment_header header;
-        if (group->segments.table[i].state != SLOT_FREE)
-            continue;
-        enum error error = free_header_read(replay, i, &header);
-        if (error && error != ERROR_NOT_FOUND)
-            return error;
-        if (error || header.segment.kind != SEGMENT_JOURNAL || header.segment.serial <= named)
-            continue;
-        struct place place = {header.segment.serial, header.device, header.slot, 1};
-        TRY(segment_ask(replay, place, durable, NULL));
-    }
-    return ERROR_NONE;
+    return replay_headers_read(replay, true, free_slot_ask, &(struct anywhere){named, durable});
 }
 
 /* A flush takes long, and meanwhile appends fill many segments that state nothing of it: as long as there are any, the next

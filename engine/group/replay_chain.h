@@ -1,7 +1,7 @@
 /*
  * What the files of replay share: replay.c follows the chain, replay_read.c gets its appends, replay_apply.c enters
- * their records, replay_behind.c looks behind its end, replay_damage.c says what is lost,
- * replay_evidence.c where what is given up lies.
+ * their records, replay_headers.c looks for segments that nothing names, replay_behind.c looks behind its end,
+ * replay_damage.c says what is lost, replay_evidence.c where what is given up lies.
  */
 #ifndef COFFER_ENGINE_GROUP_REPLAY_CHAIN_H
 #define COFFER_ENGINE_GROUP_REPLAY_CHAIN_H
@@ -22,7 +22,8 @@ struct replay {
     uint8_t tag[16];       /* of the last one */
     uint64_t last_sequence, durable_seen;
     unsigned joints_met;   /* of the record's, those before the one that was followed last, and that one */
-    uint32_t passed;       /* of the slots before this one those that are free and cannot be read were passed over (repair) */
+    uint32_t passed;       /* of the slots before this one, counted over all devices in turn, those that are free and cannot be
+                            * read were passed over (repair) */
     uint64_t overflow; /* bytes of records that found both tables full: only counted, the group does not open */
     struct index_entry {
         struct fingerprint fingerprint;
@@ -46,6 +47,11 @@ typedef void replay_visit(struct replay *replay, const struct append_format *app
 enum error replay_segment_walk(struct replay *replay, struct place place, replay_visit *visit, void *context) CHECKED;
 /* The header of a segment: read ahead, or read now. */
 enum error replay_header_read(struct replay *replay, const struct place *place, struct segment_header *header) CHECKED;
+/* Reads the headers of all slots, or of those that the table calls free, many at a time. `found` gets each once: what
+ * segment_header_read() would say of it, and where that is ERROR_NONE its header. An error of `found` ends it. */
+typedef enum error replay_header_found(struct replay *replay, uint32_t index, enum error error,
+                                       const struct segment_header *header, void *context);
+enum error replay_headers_read(struct replay *replay, bool free_only, replay_header_found *found, void *context) CHECKED;
 /* Compares the tags of its units where that was not done: from now on `sound` says how they are. */
 enum error replay_append_judge(struct replay_append *read) CHECKED;
 

@@ -49,18 +49,18 @@ static void segment_gather(struct replay *replay, struct loss *loss, struct plac
 }
 
 /* Where the header that would lead on is lost, every segment that is as young speaks for itself. */
+static enum error younger_gather(struct replay *replay, uint32_t index, enum error error, const struct segment_header *header,
+                                 void *context)
+{
+    (void)index;
+    if (!error && header->segment.kind == SEGMENT_JOURNAL && header->segment.serial > replay->place.serial)
+        segment_gather(replay, context, (struct place){header->segment.serial, header->device, header->slot, 1});
+    return ERROR_NONE;
+}
+
 static void anywhere_gather(struct replay *replay, struct loss *loss)
 {
-    struct segments *segments = &replay->group->segments;
-    for (uint32_t i = 0; i < segments->count; i++) {
-        struct place place = {.device = segment_device(segments, i), .slot = segment_slot(segments, i), .offset = 1};
-        struct segment_header header;
-        if (segment_header_read(replay->group, place.device, place.slot, 0, &header) != ERROR_NONE ||
-            header.segment.kind != SEGMENT_JOURNAL || header.segment.serial <= replay->place.serial)
-            continue;
-        place.serial = header.segment.serial;
-        segment_gather(replay, loss, place);
-    }
+    (void)!replay_headers_read(replay, false, younger_gather, loss);
 }
 
 static void chain_gather(struct replay *replay, struct loss *loss, struct place place)

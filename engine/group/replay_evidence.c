@@ -45,24 +45,28 @@ enum error replay_end_agree(const struct replay *replay, bool cut)
                          group_name(group), (unsigned long long)end.serial, end.block);
 }
 
+static enum error younger_add(struct replay *replay, uint32_t index, enum error error, const struct segment_header *header,
+                              void *context)
+{
+    const struct segments *segments = &replay->group->segments;
+    const struct segment *known = &segments->table[index];
+    uint32_t device = segment_device(segments, index), slot = segment_slot(segments, index);
+    (void)context;
+    if (known->state != SLOT_FREE && known->kind == SEGMENT_JOURNAL && known->serial >= replay->place.serial)
+        slot_add(replay, device, slot);
+    if (error || header->segment.kind != SEGMENT_JOURNAL || header->segment.serial < replay->place.serial)
+        return ERROR_NONE;
+    slot_add(replay, device, slot);
+    named_add(replay, &header->predecessor);
+    named_add(replay, &header->successor);
+    return ERROR_NONE;
+}
+
 void replay_evidence(struct replay *replay)
 {
-    struct group *group = replay->group;
-    struct segments *segments = &group->segments;
-    if (!group->config.evidence)
+    if (!replay->group->config.evidence)
         return;
     slot_add(replay, replay->place.device, replay->place.slot);
-    for (uint32_t i = 0; i < segments->count; i++) {
-        const struct segment *known = &segments->table[i];
-        uint32_t device = segment_device(segments, i), slot = segment_slot(segments, i);
-        struct segment_header header;
-        if (known->state != SLOT_FREE && known->kind == SEGMENT_JOURNAL && known->serial >= replay->place.serial)
-            slot_add(replay, device, slot);
-        if (segment_header_read(group, device, slot, 0, &header) != ERROR_NONE || header.segment.kind != SEGMENT_JOURNAL ||
-            header.segment.serial < replay->place.serial)
-            continue;
-        slot_add(replay, device, slot);
-        named_add(replay, &header.predecessor);
-        named_add(replay, &header.successor);
-    }
+    if (replay_headers_read(replay, false, younger_add, NULL) != ERROR_NONE)
+        replay->group->config.evidence->incomplete = true;
 }

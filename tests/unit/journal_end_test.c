@@ -153,8 +153,13 @@ static void a_unit_before_a_later_open_is_lost_alone(void **context)
 /* Reads of this block fail. */
 static uint64_t unreadable;
 
+/* Single blocks that were read together, at most: of all that an open reads headers alone are many of those. */
+static _Atomic size_t together;
+
 static inline void submit_failing(struct device_io **ios, size_t count)
 {
+    if (ios[0]->operation == DEVICE_READ && ios[0]->size == BLOCK_SIZE)
+        together = MAX(together, count);
     for (size_t i = 0; i < count; i++)
         if (ios[i]->operation == DEVICE_READ && ios[i]->offset <= unreadable && unreadable - ios[i]->offset < ios[i]->size)
             io_complete(ios[i], ERROR_IO, EIO);
@@ -226,11 +231,32 @@ static void a_free_slot_that_cannot_be_read_is_named_and_passed_over_by_a_repair
     volume_close(volume);
 }
 
+/* One after the other those of a large group would take hours. */
+static void the_headers_of_free_slots_are_read_together(void **context)
+{
+    (void)context;
+    make("disk", GIB);
+    begin();
+    (void)write_some(0, 1);
+    struct stretch next = next_header();
+    uint32_t free_slots = pool->group->segments.free_total;
+    unreadable = UINT64_MAX;
+    crash();
+    spoil(next);
+    together = 0;
+    assert_fine(open_unreadable());
+    assert_true(together >= free_slots / 2);
+    begin();
+    assert_fine(read_block(0));
+    volume_close(volume);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(before_what_a_later_life_wrote, pool_setup, pool_teardown),
         cmocka_unit_test_setup_teardown(before_a_later_open, pool_setup, pool_teardown),
+        cmocka_unit_test_setup_teardown(the_headers_of_free_slots_are_read_together, pool_setup, pool_teardown),
         cmocka_unit_test_setup_teardown(a_unit_before_a_later_open_is_lost_alone, pool_setup, pool_teardown),
         cmocka_unit_test_setup_teardown(in_segments_without_a_flush, pool_setup, pool_teardown),
         cmocka_unit_test_setup_teardown(a_free_slot_that_cannot_be_read_is_named_and_passed_over_by_a_repair, pool_setup,
