@@ -270,16 +270,28 @@ static uint64_t setting_for(const struct group_config *config, uint64_t memory)
     return config->memory_setting ? config->memory_setting(memory) : memory;
 }
 
-/* The setting that would do; shares grow with it, and so does the index's, as long as it is not at its own setting. */
-static uint64_t memory_needed(const struct group_config *config, uint32_t segments, uint64_t floor)
+/* Shares grow with the setting, and so does the index's, as long as it is not at its own setting. */
+uint64_t group_memory_needed(const struct group_config *config, uint32_t segments)
 {
     struct group_config tried = *config;
+    const uint64_t floor = 2ull * CACHE_BLOCKS_MIN * BLOCK_SIZE;
+    if (shares_of(&tried, segments).fixed + floor <= tried.memory)
+        return 0;
     while (shares_of(&tried, segments).fixed + floor > tried.memory) {
         tried.memory += UINT64_C(1) << 20;
         uint64_t grown = config->index_memory * (tried.memory >> 12) / MAX(config->memory >> 12, UINT64_C(1));
         tried.index_memory = MIN(grown, MAX(config->index_memory, tried.memory / 4));
     }
-    return setting_for(config, tried.memory);
+    return ((setting_for(config, tried.memory) >> 20) + 1) << 20;
+}
+
+enum error group_memory_check(const struct group_config *config, uint32_t segments)
+{
+    uint64_t needed = group_memory_needed(config, segments);
+    if (needed == 0)
+        return ERROR_NONE;
+    return error_explain(ERROR_NO_MEMORY, "`memory` is too small for this pool: it needs %llu MiB (see coffer.conf)",
+                         (unsigned long long)needed >> 20);
 }
 
 uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes)
@@ -300,11 +312,8 @@ static enum error memory_take(struct group *group)
     for (uint32_t d = 0; d < group->device_count; d++)
         slots[d] = geometry_slots_used(&group->superblocks[d], shift);
     TRY(segments_init(&group->segments, group->device_count, slots, shift));
+    TRY(group_memory_check(config, group->segments.count));
     struct shares shares = shares_of(config, group->segments.count);
-    uint64_t floor = 2ull * CACHE_BLOCKS_MIN * BLOCK_SIZE;
-    if (shares.fixed + floor > config->memory)
-        return error_explain(ERROR_NO_MEMORY, "`memory` is too small for this pool: it needs %llu MiB (see coffer.conf)",
-                             (unsigned long long)(memory_needed(config, group->segments.count, floor) >> 20) + 1);
     uint64_t caches = config->memory - shares.fixed;
     TRY(cache_create(caches * 5 / 8, &group->nodes));
     TRY(cache_create(caches * 3 / 8, &group->chunks));

@@ -225,6 +225,10 @@ void group_links_changed(struct group *group);
 enum error group_links_await(struct group *group, uint32_t most) CHECKED;
 /* The setting under which both recent tables together take this many bytes. */
 uint64_t group_memory_for_tables(const struct group *group, uint64_t bytes);
+/* Where the memory of a config does not suffice for a group of so many segments the setting that would, whole MiB; else 0. */
+uint64_t group_memory_needed(const struct group_config *config, uint32_t segments);
+/* ERROR_NO_MEMORY, explained, where it does not. */
+enum error group_memory_check(const struct group_config *config, uint32_t segments) CHECKED;
 const char *group_name(const struct group *group); /* for messages */
 struct group_figures {
     uint64_t segment_bytes, segments, segments_free;

@@ -83,6 +83,7 @@ struct pool_conf_new {
     const struct provider_config *provider; /* NULL: encryption = off; its path as it is to be written */
     const char *group_name;
     struct uuid group;
+    uint64_t memory; /* whole MiB; 0: the default does */
     size_t device_count;
     const char *const *device_paths; /* as they are to be written: pool_conf_can_hold() */
     const struct uuid *device_ids;

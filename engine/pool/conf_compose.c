@@ -21,10 +21,7 @@ static const char head[] =
     "# about encryption and keys must agree with this file; a disk never overrules it.\n"
     "\n";
 
-static const char pool_settings[] = "\n"
-                                    "# Memory for tables, index, buffers and caches together; at least 64M.\n"
-                                    "#memory = 256M\n"
-                                    "# Of it, for finding duplicates; a quarter by default.\n"
+static const char pool_settings[] = "# Of it, for finding duplicates; a quarter by default.\n"
                                     "#index-memory = 64M\n"
                                     "# How long deleted disks stay in the trash.\n"
                                     "#trash = 7d\n"
@@ -63,6 +60,15 @@ static void put_uuid(FILE *out, const char *name, struct uuid uuid)
     fprintf(out, "%s = %s\n", name, text);
 }
 
+static void put_memory(FILE *out, uint64_t memory)
+{
+    fputs("\n# Memory for tables, index, buffers and caches together; at least 64M.\n", out);
+    if (memory == 0)
+        fputs("#memory = 256M\n", out);
+    else
+        fprintf(out, "# Devices as large as these need more than the default of 256M.\nmemory = %" PRIu64 "M\n", memory >> 20);
+}
+
 static void put_pool(FILE *out, const struct pool_conf_new *new)
 {
     fputs("[pool]\n# Fixed at creation: identity, and how duplicates are recognised.\n", out);
@@ -74,6 +80,7 @@ static void put_pool(FILE *out, const struct pool_conf_new *new)
         fputs("# on, or required: then it cannot be turned off while that line stands.\nencryption = on\n", out);
         fprintf(out, "# Who keeps the key.\nprovider = %s\n", new->provider->name);
     }
+    put_memory(out, new->memory);
     fputs(pool_settings, out);
 }
 

@@ -27,6 +27,7 @@
 #include "engine/group/format.h"
 #include "engine/group/geometry.h"
 #include "engine/pool/conf.h"
+#include "engine/pool/pool.h"
 #include "engine/pool/stable_path.h"
 
 #define GROUP_NAME_DEFAULT "g1"
@@ -309,6 +310,17 @@ static enum error plan_geometry(struct create_plan *plan)
     return ERROR_NONE;
 }
 
+/* A pool that is made can be opened: also by a server, which keeps its share. */
+static void plan_memory(struct create_plan *plan)
+{
+    uint32_t segments = 0;
+    uint64_t setting = POOL_MEMORY_DEFAULT, needed;
+    for (size_t i = 0; i < plan->device_count; i++)
+        segments += plan->devices[i].slot_count;
+    while ((needed = pool_memory_needed(setting - setting / POOL_MEMORY_SERVER_SHARE, setting / 4, segments)) != 0)
+        plan->memory = setting = MAX(needed, setting + (UINT64_C(1) << 20));
+}
+
 /* ---- texts ------------------------------------------------------------------------------------------------------- */
 
 static enum error plan_conf(struct create_plan *plan)
@@ -327,6 +339,7 @@ static enum error plan_conf(struct create_plan *plan)
         .provider = plan->options->encryption ? &written : NULL,
         .group_name = plan->group_name,
         .group = plan->group,
+        .memory = plan->memory,
         .device_count = plan->device_count,
         .device_paths = paths,
         .device_ids = ids,
@@ -388,6 +401,7 @@ enum error create_plan_make(const struct pool_create_options *options, struct cr
         TRY(plan_secret(plan));
     TRY(plan_devices(plan));
     TRY(plan_geometry(plan));
+    plan_memory(plan);
     TRY(plan_conf(plan));
     return plan_json(plan);
 }

@@ -36,6 +36,7 @@ struct create_plan {
     struct provider_secret secret;
     size_t device_count;
     uint32_t segment_shift; /* of all devices */
+    uint64_t memory;        /* the setting that the conf must have; 0: the default does */
     struct planned_device devices[GROUP_DEVICES_MAX];
     char *conf; /* text of coffer.conf */
     char *json; /* of each superblock */

@@ -17,6 +17,7 @@
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
 #include "engine/pool/deep_rekey.h"
+#include "engine/group/geometry.h"
 #include "engine/group/superblock_image.h"
 #include "engine/pool/evidence_file.h"
 #include "engine/pool/opening.h"
@@ -64,6 +65,31 @@ static uint64_t setting_giving(uint64_t memory)
 
 uint64_t pool_memory_lent(const struct pool *pool) { return batch_lenders_bytes(pool_memory(pool)); }
 
+static void memory_share(uint64_t setting, uint64_t index_memory, struct group_config *config)
+{
+    config->memory = setting - batch_lenders_bytes(setting);
+    config->memory_setting = setting_giving;
+    config->index_memory = MIN(index_memory, config->memory / (setting < BATCHES_SMALL_MEMORY ? 8 : 4));
+}
+
+uint64_t pool_memory_needed(uint64_t setting, uint64_t index_memory, uint32_t segments)
+{
+    struct group_config config = {0};
+    memory_share(setting, index_memory, &config);
+    return group_memory_needed(&config, segments);
+}
+
+/* What the group would refuse too, but before an epoch is spent on it: a service begins again and again. */
+static enum error memory_check(const struct opening *opening)
+{
+    struct group_config config = {0};
+    uint32_t segments = 0;
+    for (size_t i = 0; i < opening->count; i++)
+        segments += geometry_slots_used(&opening->superblocks[i], opening->superblocks[0].segment_shift);
+    memory_share(pool_memory(opening->pool), opening->pool->conf->index_memory, &config);
+    return group_memory_check(&config, segments);
+}
+
 /* ---- the witness, raised after each publish ------------------------------------------------------------------------------ */
 
 static enum error witness_raise(struct pool *pool, uint64_t checkpoint, uint64_t sequence)
@@ -102,13 +128,8 @@ static void published(void *context, uint64_t checkpoint, uint64_t sequence)
 static enum error group_begin(struct opening *opening)
 {
     struct pool *pool = opening->pool;
-    uint64_t setting = pool_memory(pool);
-    uint64_t memory = setting - pool_memory_lent(pool);
     struct group_config config = {
         .section = &pool->section,
-        .memory = memory,
-        .memory_setting = setting_giving,
-        .index_memory = MIN(pool->conf->index_memory, setting < BATCHES_SMALL_MEMORY ? memory / 8 : memory / 4),
         .epoch = pool->epoch,
         .checkpoint_seen = opening->checkpoint_seen,
         .read_only = pool->read_only,
@@ -121,6 +142,7 @@ static enum error group_begin(struct opening *opening)
         .published = published,
         .context = pool,
     };
+    memory_share(pool_memory(pool), pool->conf->index_memory, &config);
     memcpy(config.name, opening->conf->name, MIN(sizeof config.name - 1, strlen(opening->conf->name)));
     mutex_lock(&pool->section.mutex);
     pool->section.sequence = pool->epoch << SEQUENCE_EPOCH_SHIFT;
@@ -180,6 +202,7 @@ static enum error steps(struct opening *opening)
     TRY(kcvs_take(opening));
     atomic_store(&pool->kek_state, (int)opening->key->state);
     pool->epoch = pool->witness->epoch;
+    TRY(memory_check(opening));
     if (!pool->read_only) {
         TRY(witness_epoch_reserve(pool->witness, &pool->epoch));
         TRY(opening_mend(opening));

@@ -336,6 +336,8 @@ enum error pool_repair_superblocks(const char *directory, const struct pool_open
 extern _Atomic uint64_t unlock_patience;
 /* Bytes of `memory` that batches take. */
 uint64_t pool_memory_lent(const struct pool *pool);
+/* Where these do not suffice for a pool of so many segments the setting of `memory` that would; else 0. */
+uint64_t pool_memory_needed(uint64_t setting, uint64_t index_memory, uint32_t segments);
 /* ERROR_LOCKED, with the command that unlocks, where there is no key. */
 enum error pool_check_unlocked(struct pool *pool) CHECKED;
 /* ERROR_NONE where the pool is open with its key and in service: ERROR_LOCKED, ERROR_FENCED. */

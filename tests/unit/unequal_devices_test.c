@@ -204,8 +204,6 @@ static void a_device_with_too_few_of_the_groups_segments_is_refused(void **conte
     assert_refused(error, ERROR_INVALID, "at least 258 MiB");
 }
 
-/* All pages twice, none of which compresses, in half of the segments that a record names: so they are not all written anew
- * each time. */
 static void a_device_that_would_be_used_in_part_is_refused(void **context)
 {
     const uint64_t most = UINT64_C(128) << 40, slack = GIB - COFFER_BLOCK;
@@ -218,6 +216,8 @@ static void a_device_that_would_be_used_in_part_is_refused(void **context)
     assert_refused(create(), ERROR_TOO_LARGE, "128 TiB");
 }
 
+/* All pages twice, none of which compresses, in half of the segments that a record names: so they are not all written anew
+ * each time. */
 static void the_segment_table_of_many_large_devices_fits_into_what_may_hold_it(void **context)
 {
     uint64_t pages = 0;
@@ -228,6 +228,45 @@ static void the_segment_table_of_many_large_devices_fits_into_what_may_hold_it(v
     for (size_t i = 0; i < device_count; i++)
         pages += superblock_read(i).slot_count / 128 + 1;
     assert_true(2 * pages * (BLOCK_SIZE + 64) <= (uint64_t)TABLE_SEGMENTS_MAX / 2 << superblock_read(0).segment_shift);
+}
+
+/* What the conf says, less what a server keeps. */
+static enum error open_as_a_server(void)
+{
+    struct pool_conf *conf;
+    assert_fine(pool_conf_read(fixture_directory, &conf));
+    uint64_t memory = conf->memory;
+    pool_conf_destroy(conf);
+    struct pool_open_options options = {.memory = memory - memory / POOL_MEMORY_SERVER_SHARE};
+    error_forget();
+    return pool_open(fixture_directory, &options, &pool);
+}
+
+static void a_pool_of_many_large_devices_opens_with_the_memory_of_its_conf(void **context)
+{
+    (void)context;
+    for (size_t i = 0; i < GROUP_DEVICES_MAX; i++)
+        device_add(480 * GIB);
+    assert_fine(create());
+    assert_fine(open_as_a_server());
+    assert_fine(pool_close(pool));
+}
+
+static void an_open_that_lacks_memory_takes_no_epoch(void **context)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY};
+    (void)context;
+    for (size_t i = 0; i < GROUP_DEVICES_MAX; i++)
+        device_add(480 * GIB);
+    assert_fine(create());
+    assert_fine(open_as_a_server());
+    uint64_t epoch = pool->epoch;
+    assert_fine(pool_close(pool));
+    for (unsigned i = 0; i < 3; i++)
+        assert_refused(pool_open(fixture_directory, &options, &pool), ERROR_NO_MEMORY, "`memory` is too small");
+    assert_fine(open_as_a_server());
+    assert_int_equal(pool->epoch, epoch + 1);
+    assert_fine(pool_close(pool));
 }
 
 static void a_lost_superblock_comes_back_with_the_groups_segment_size(void **context)
@@ -316,6 +355,8 @@ int main(void)
         TEST(a_device_with_too_few_of_the_groups_segments_is_refused),
         TEST(a_device_that_would_be_used_in_part_is_refused),
         TEST(the_segment_table_of_many_large_devices_fits_into_what_may_hold_it),
+        TEST(a_pool_of_many_large_devices_opens_with_the_memory_of_its_conf),
+        TEST(an_open_that_lacks_memory_takes_no_epoch),
         TEST(a_lost_superblock_comes_back_with_the_groups_segment_size),
         TEST(an_old_group_that_begins_with_its_small_device_goes_on_as_it_was),
         TEST(an_old_lost_superblock_comes_back_as_it_was),
