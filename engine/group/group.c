@@ -448,16 +448,13 @@ static enum error threads_start(struct group *group)
 
 bool group_is_stopping(struct group *group)
 {
-    mutex_lock(&group->thread_lock);
-    bool stopping = group->stopping;
-    mutex_unlock(&group->thread_lock);
-    return stopping;
+    return atomic_load(&group->stopping);
 }
 
 static void threads_stop(struct group *group)
 {
     mutex_lock(&group->thread_lock);
-    group->stopping = true;
+    atomic_store(&group->stopping, true);
     condition_broadcast(&group->keeper_wake);
     condition_broadcast(&group->syncer_wake);
     condition_broadcast(&group->sealer_wake);

@@ -155,7 +155,7 @@ struct group {
     _Atomic bool index_full; /* it has seen every fingerprint that was there at the open */
     struct mutex thread_lock;
     struct condition keeper_wake, syncer_wake, sealer_wake, merge_wake, merge_done;
-    bool stopping;
+    _Atomic bool stopping; /* changed under thread_lock; nobody waits for a merge any more */
     _Atomic bool keeper_needed;
     bool sealer_needed;
     uint64_t freezes_wanted, freezes_published; /* numbers: a freeze that was wanted at n is published when published >= n */

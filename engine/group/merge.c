@@ -308,6 +308,8 @@ static enum error merge_run(struct group *group, struct freeze *freeze)
         free(merge.outdated);
         free(fresh);
         free(freed);
+        if (error == ERROR_INTERRUPTED && group_is_stopping(group))
+            return error;
         /* The journal has all of it. An open that merges does not wait, as the thread does, and comes to nothing. */
         if (error == ERROR_NO_SPACE && (group->opening || group_is_stopping(group)))
             return error_prefix(error, "group %s: the journal cannot be merged before it goes on", group_name(group));

@@ -45,13 +45,16 @@ enum error merge_prepare(struct log *log)
     }
 }
 
-/* Reserves in a log that only the merge writes: a segment is prepared and a buffer freed here, where needed. */
+/* Reserves in a log that only the merge writes: a segment is prepared and a buffer freed here, where needed. A merge that
+ * nobody waits for any more, since a close gave it up, is dropped here: the journal has all of it. */
 static enum error reserve(struct group *group, struct log *log, size_t size, struct log_item *item,
                           struct segment_identity *identity)
 {
     for (;;) {
         if (group_is_fenced(group))
             return ERROR_FENCED;
+        if (group_is_stopping(group))
+            return ERROR_INTERRUPTED;
         mutex_lock(&group->lock);
         bool done = log_is_ready(log);
         if (done) {
