@@ -469,6 +469,16 @@ static void threads_stop(struct group *group)
         thread_join(&group->index_thread);
 }
 
+/* An epoch begins above all that was given before, but where an opening gave more than the counter has: that went on into the
+ * next epoch. Sequences only rise, since replay skips what is not above the checkpoint's, so this opening goes on behind it. */
+static void sequence_raise(struct group *group, uint64_t last)
+{
+    struct section *section = group->section;
+    mutex_lock(&section->mutex);
+    section->sequence = MAX(section->sequence, last);
+    mutex_unlock(&section->mutex);
+}
+
 static enum error open_steps(struct group *group)
 {
     struct replay_end end;
@@ -481,6 +491,7 @@ static enum error open_steps(struct group *group)
     group->component_next = group->checkpoint.component_lease;
     group->generation = GENERATION_REPLAYED;
     TRY(replay_run(group, &group->checkpoint, &end));
+    sequence_raise(group, end.last_sequence);
     atomic_store(&group->durable, end.last_sequence);
     group->journal.last_sequence = end.last_sequence;
     group->active_since = group->synced_at = clock_monotonic();

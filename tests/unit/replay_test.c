@@ -291,6 +291,34 @@ static void no_cid_and_no_serial_that_replay_saw_is_given_again(void **state)
     assert_true(entry_serial(after) >= serial);
 }
 
+/* The counter carries into the epoch; the epochs that follow are below what was given. */
+static void more_commits_than_the_counter_has_in_one_opening_lose_nothing(void **state)
+{
+    struct fixture *f = *state;
+    mutex_lock(&f->section.mutex);
+    f->section.sequence += (UINT64_C(1) << SEQUENCE_EPOCH_SHIFT) - 3;
+    mutex_unlock(&f->section.mutex);
+    for (uint64_t i = 0; i < 10; i++) {
+        fixture_write(f, COMPONENT, i, i + 1);
+        flush(f); /* one sequence for each */
+    }
+    fixture_close(f);
+    fixture_open(f);
+    fixture_write(f, COMPONENT, 10, 11);
+    flush(f);
+    fixture_crash(f); /* before the first publish of this opening */
+    fixture_open(f);
+    for (uint64_t i = 0; i <= 10; i++)
+        fixture_expect(f, COMPONENT, i, i + 1);
+    assert_int_equal(group_publish(f->group), ERROR_NONE);
+    fixture_write(f, COMPONENT, 11, 12);
+    flush(f);
+    fixture_crash(f);
+    fixture_open(f);
+    for (uint64_t i = 0; i <= 11; i++)
+        fixture_expect(f, COMPONENT, i, i + 1);
+}
+
 static void another_groups_segments_are_not_replayed(void **state)
 {
     struct fixture *f = *state;
@@ -474,6 +502,7 @@ int main(void)
         TEST_TWO(more_crashes_than_a_record_has_joints_are_survived),
         TEST(opens_without_a_write_between_them_lose_nothing),
         TEST(no_cid_and_no_serial_that_replay_saw_is_given_again),
+        TEST(more_commits_than_the_counter_has_in_one_opening_lose_nothing),
         TEST(another_groups_segments_are_not_replayed),
         TEST(a_pool_on_a_full_file_system_opens_while_some_slots_have_space),
         TEST(a_merge_waits_while_the_file_system_below_is_full),
