@@ -308,6 +308,12 @@ static uint64_t gained(const struct clean *clean)
     return emptied - MIN(emptied, kept_bytes(clean));
 }
 
+/* The publish gives the next ones. In the largest groups a piece would take them all, and nobody could begin a segment. */
+static bool lacks_serials(const struct segments *s)
+{
+    return s->serial_lease - s->serial_next <= SERIAL_LEASE / 2;
+}
+
 /* What is emptied is to be published before more is. What is compressed harder is one piece. */
 static bool is_piece(const struct clean *clean) REQUIRES(clean->merge->group->lock)
 {
@@ -316,7 +322,7 @@ static bool is_piece(const struct clean *clean) REQUIRES(clean->merge->group->lo
     if (clean->level || gain < size)
         return false;
     return gain >= MAX(ahead / PIECE_GAIN, GAIN_LEAST * size) || kept_bytes(clean) >= ahead / PIECE_MOVE ||
-           group_commit_room(group) < PIECE_ROOM;
+           group_commit_room(group) < PIECE_ROOM || lacks_serials(&group->segments);
 }
 
 /* What was moved so far is complete at any time. It is a piece; or writers who wait for the table wait for this merge, so it

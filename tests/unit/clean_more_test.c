@@ -9,17 +9,21 @@
 #include "tests/unit/group_truth.h"
 
 #define SMALL (((uint64_t)48 << SEGMENT_SHIFT_MIN) + 2 * AREA_SIZE)
+#define LARGE (((uint64_t)512 << SEGMENT_SHIFT_MIN) + 2 * AREA_SIZE) /* a piece may move four segments */
 #define UNITS 6000u /* half of them are overwritten, which are left in pieces */
 
-static int setup(void **state)
+static int setup_of(void **state, uint64_t size)
 {
-    struct fixture *f = fixture_begin(1, SMALL, true);
+    struct fixture *f = fixture_begin(1, size, true);
     fixture_close(f);
     f->by_hand = true;
     fixture_open(f);
     *state = f;
     return 0;
 }
+
+static int setup(void **state) { return setup_of(state, SMALL); }
+static int setup_large(void **state) { return setup_of(state, LARGE); }
 
 static uint64_t seed_of(uint64_t unit, unsigned round) { return 1 + unit * UNIT_CHUNKS + ((uint64_t)round << 32); }
 
@@ -274,6 +278,26 @@ static void what_dies_between_two_pieces_is_counted_by_the_next_freeze(void **st
         unit_expect(f, unit, unit < UNITS / 2 && unit % 8 == UNITS / 4 % 8 ? 2 : unit & 1);
 }
 
+/* A publish gives the next ones. In a group so large that one piece would take them all nobody else could begin a segment. */
+static void a_piece_ends_while_half_of_the_serials_are_left_to_others(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t unit = 0; unit < UNITS; unit++)
+        unit_write(f, unit, unit & 1);
+    for (uint64_t unit = 1; unit < UNITS; unit += 2)
+        unit_write(f, unit, 1);
+    freeze(f);
+    mutex_lock(&f->group->lock);
+    f->group->segments.serial_lease = f->group->segments.serial_next + SERIAL_LEASE / 2;
+    mutex_unlock(&f->group->lock);
+    atomic_store(&clean_always, true); /* so many as bring two segments */
+    freeze(f);
+    atomic_store(&clean_always, false);
+    assert_true(cleaned(f) > 0);
+    assert_true(f->group->clean_left_count > 0);
+    expect_all(f, UNITS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -286,6 +310,7 @@ int main(void)
         TEST(what_was_committed_since_the_freeze_survives_pieces_and_a_crash),
         TEST(each_piece_frees_some_until_nothing_is_left),
         TEST(what_dies_between_two_pieces_is_counted_by_the_next_freeze),
+        cmocka_unit_test_setup_teardown(a_piece_ends_while_half_of_the_serials_are_left_to_others, setup_large, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
