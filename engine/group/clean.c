@@ -314,22 +314,24 @@ static bool lacks_serials(const struct segments *s)
     return s->serial_lease - s->serial_next <= SERIAL_LEASE / 2;
 }
 
-/* What is emptied is to be published before more is. What is compressed harder is one piece. */
+/* What is emptied is to be published before more is. */
 static bool is_piece(const struct clean *clean) REQUIRES(clean->merge->group->lock)
 {
     const struct group *group = clean->merge->group;
     uint64_t size = segment_size(&group->segments), ahead = group_clean_ahead(group) * size, gain = gained(clean);
-    if (clean->level || gain < size)
+    if (gain < size)
         return false;
     return gain >= MAX(ahead / PIECE_GAIN, GAIN_LEAST * size) || kept_bytes(clean) >= ahead / PIECE_MOVE ||
            group_commit_room(group) < PIECE_ROOM || lacks_serials(&group->segments);
 }
 
 /* What was moved so far is complete at any time. It is a piece; or writers who wait for the table wait for this merge, so it
- * ends early where they will soon, one segment being gained. */
+ * ends early where they will soon, one segment being gained. What is compressed harder has time, and ends with any commit. */
 static bool is_enough(const struct clean *clean)
 {
     struct group *group = clean->merge->group;
+    if (clean->level)
+        return recompress_is_disturbed(group);
     if (atomic_load(&group->closing))
         return true;
     mutex_lock(&clean->merge->group->lock);

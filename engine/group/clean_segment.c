@@ -258,6 +258,8 @@ static enum error window_read(void *context, uint32_t block, const uint8_t **byt
     struct clean *clean = context;
     size_t size;
     TRY(queue_clean(clean)); /* what stands in the window before */
+    if (clean->level && recompress_is_pressed(clean->merge->group))
+        return ERROR_INTERRUPTED;
     if (block == 1) {
         TRY(clean_reader_get(clean->reader, clean->index, &clean->bytes, &size));
     } else {
@@ -342,7 +344,7 @@ enum error clean_segment(struct clean *clean, const uint32_t *segments, size_t c
     clean->bytes_paged = clean->paged_before;
     if (group_is_fenced(group))
         return ERROR_FENCED;
-    if (error == ERROR_NO_SPACE || error == ERROR_NO_MEMORY)
+    if (error == ERROR_NO_SPACE || error == ERROR_NO_MEMORY || error == ERROR_INTERRUPTED)
         return ERROR_NONE; /* another time */
     message(MESSAGE_WARNING, "group %s: segment %llu cannot be cleaned: %s", group_name(group),
             (unsigned long long)clean->identity.serial,

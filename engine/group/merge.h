@@ -160,6 +160,9 @@ bool recompress_is_due(const struct group *group);
 /* Where it is due, there is memory, and nothing else is to be emptied: segments that are worth it. By the merge thread,
  * under no lock. */
 void recompress_choose(struct group *group, struct victims *victims);
+/* Whether somebody commits, waits for the merge, or closes the group / whether somebody waits, or writers soon will. */
+bool recompress_is_disturbed(struct group *group);
+bool recompress_is_pressed(struct group *group);
 /* Nanoseconds without a commit before it begins; another time for tests. */
 #define RECOMPRESS_IDLE (5 * CLOCK_SECOND)
 extern _Atomic uint64_t recompress_idle;

@@ -8,7 +8,9 @@
  * has no LZ4 in it, is read once more and settled. So it ends, whatever the level, and is begun again by new data only.
  *
  * Throttle: each round is a small merge of its own, at the merge thread's low priority, and behind each nothing may be
- * committed for as long again; the first commit ends it with the round that runs.
+ * committed for as long again. The first commit ends it: while segments are looked into at once, then with the victim that is
+ * at work, so that this was not for nothing; but at once, too, where somebody waits for the merge or soon will. A segment may
+ * be large: both are asked after each window of it.
  *
  * The merge thread alone; the group's lock for looks. A crash forgets what was settled since the last publish, and what
  * the cleaner says of crashes holds.
@@ -18,7 +20,7 @@
 #include "engine/group/clean.h"
 #include "engine/group/view.h"
 
-#define ROUND_VICTIMS 8u                 /* of a round */
+#define ROUND_VICTIMS 8u                 /* of a round at most: of the smallest segments; of larger ones fewer, one at least */
 #define ROUND_READS   32u
 #define GAIN_PART     4 /* of the live bytes: less in units of LZ4 is not worth moving the rest */
 
@@ -48,25 +50,62 @@ bool recompress_is_due(const struct group *group)
     return false;
 }
 
+/* ---- ending ---------------------------------------------------------------------------------------------------------- */
+
+/* Somebody waits for the merge, and for no more than that. */
+static bool is_awaited(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    bool awaited = group->freezes_wanted > group->freezes_published;
+    mutex_unlock(&group->thread_lock);
+    return awaited;
+}
+
+bool recompress_is_pressed(struct group *group)
+{
+    mutex_lock(&group->lock);
+    bool filling = recent_room(group->view->active) < recent_capacity(group->view->active) / 2;
+    mutex_unlock(&group->lock);
+    return filling || atomic_load(&group->closing) || is_awaited(group);
+}
+
+bool recompress_is_disturbed(struct group *group)
+{
+    mutex_lock(&group->lock);
+    bool idle = recent_is_empty(group->view->active);
+    mutex_unlock(&group->lock);
+    return !idle || atomic_load(&group->closing) || is_awaited(group);
+}
+
 /* ---- looking into a segment ------------------------------------------------------------------------------------------ */
 
-/* Bytes of units that can be compressed harder. */
+struct look {
+    struct group *group;
+    uint64_t harder; /* bytes of units that can be compressed harder */
+    uint32_t window;
+};
+
 static enum error item_look(void *context, const struct item_read *read)
 {
-    uint64_t *harder = context;
+    struct look *look = context;
+    uint32_t window = read->offset / (SEGMENT_WINDOW / GRAIN_SIZE);
+    if (window != look->window && recompress_is_disturbed(look->group))
+        return ERROR_INTERRUPTED;
+    look->window = window;
     if (read->kind == ITEM_UNIT && read->header->codec == STORED_LZ4)
-        *harder += (uint64_t)read->length * GRAIN_SIZE;
+        look->harder += (uint64_t)read->length * GRAIN_SIZE;
     return ERROR_NONE;
 }
 
-/* What cannot be read is not worth it either: a scrub tells of it. */
-static bool segment_is_worth_it(struct group *group, uint32_t index, uint8_t *bytes, uint64_t live)
+/* What cannot be read is not worth it either: a scrub tells of it. ERROR_INTERRUPTED. */
+static enum error segment_look(struct group *group, uint32_t index, uint8_t *bytes, uint64_t live, bool *worth)
 {
-    uint64_t harder = 0;
-    enum error error = segment_items(group, index, bytes, item_look, &harder);
+    struct look look = {.group = group};
+    enum error error = segment_items(group, index, bytes, item_look, &look);
     if (error)
         error_forget();
-    return !error && harder * GAIN_PART >= live;
+    *worth = !error && look.harder * GAIN_PART >= live;
+    return error == ERROR_INTERRUPTED ? error : ERROR_NONE;
 }
 
 /* ---- choosing -------------------------------------------------------------------------------------------------------- */
@@ -83,36 +122,44 @@ static uint32_t oldest_find(const struct group *group, uint64_t after)
     return found;
 }
 
+static void settle(struct group *group, uint32_t index)
+{
+    mutex_lock(&group->lock);
+    group->segments.table[index].settled = true;
+    segment_dirty(&group->segments, index);
+    mutex_unlock(&group->lock);
+}
+
+/* As many as of the smallest segments would be as large. */
+static unsigned round_part(const struct group *group, unsigned count)
+{
+    return MAX(count >> (group->segments.segment_shift - SEGMENT_SHIFT_MIN), 1u);
+}
+
+/* Where it is disturbed there are no victims, but what was settled is. */
 static void segments_choose(struct group *group, uint8_t *bytes, struct victims *victims)
 {
     uint64_t after = 0;
-    for (unsigned reads = 0; reads < ROUND_READS && victims->count < ROUND_VICTIMS; reads++) {
+    unsigned reads = round_part(group, ROUND_READS), most = round_part(group, ROUND_VICTIMS);
+    for (; reads > 0 && victims->count < most; reads--) {
         mutex_lock(&group->lock);
         uint32_t index = oldest_find(group, after);
         const struct segment *segment = index == SEGMENT_NONE ? NULL : &group->segments.table[index];
         uint64_t live = segment ? segment->live : 0;
         after = segment ? segment->serial : after;
         mutex_unlock(&group->lock);
+        bool worth;
         if (!segment)
             return;
-        if (segment_is_worth_it(group, index, bytes, live)) {
-            victims->items[victims->count++] = index;
-            continue;
+        if (segment_look(group, index, bytes, live, &worth) || recompress_is_disturbed(group)) {
+            victims->count = 0;
+            return;
         }
-        mutex_lock(&group->lock);
-        group->segments.table[index].settled = true;
-        segment_dirty(&group->segments, index);
-        mutex_unlock(&group->lock);
+        if (worth)
+            victims->items[victims->count++] = index;
+        else
+            settle(group, index);
     }
-}
-
-/* Somebody waits for the merge, and for no more than that. */
-static bool is_awaited(struct group *group)
-{
-    mutex_lock(&group->thread_lock);
-    bool awaited = group->freezes_wanted > group->freezes_published;
-    mutex_unlock(&group->thread_lock);
-    return awaited;
 }
 
 void recompress_choose(struct group *group, struct victims *victims)

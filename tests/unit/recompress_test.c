@@ -1,4 +1,5 @@
-/* Old data compressed harder: what is read stays the same, less is stored, and it ends. */
+/* Old data compressed harder: what is read stays the same, less is stored, and it ends, soon where others wait. */
+#include "engine/device/kind.h"
 #include "tests/unit/truth_fixture.h"
 
 #define BLOCKS 16384u
@@ -157,6 +158,66 @@ static void a_full_pool_is_left_alone(void **context)
     assert_false(due);
 }
 
+/* ---- ending with others ---------------------------------------------------------------------------------------------- */
+
+/* From the first large read, or the first large write behind it, somebody waits for the merge. */
+static struct {
+    struct device_operations operations;
+    const struct device_operations *real;
+    enum device_operation at;
+    _Atomic bool read, waits;
+} watch;
+
+static void watching_submit(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool large = ios[i]->size >= COFFER_BLOCK * 64;
+        if (large && ios[i]->operation == DEVICE_READ)
+            watch.read = true;
+        if (large && watch.read && ios[i]->operation == watch.at && !atomic_exchange(&watch.waits, true)) {
+            atomic_store(&recompress_idle, UINT64_MAX); /* this was the last round */
+            mutex_lock(&pool->group->thread_lock);
+            pool->group->freezes_wanted++;
+            mutex_unlock(&pool->group->thread_lock);
+        }
+    }
+    watch.real->submit(ios, count);
+}
+
+static uint64_t cleaned_with_somebody_waiting_from(enum device_operation at)
+{
+    struct group *group = pool->group;
+    struct device *device = group->devices[0];
+    texts_write("disk");
+    watch.real = device->operations;
+    watch.operations = *device->operations;
+    watch.operations.submit = watching_submit;
+    watch.operations.run = NULL;
+    watch.at = at;
+    watch.read = watch.waits = false;
+    device->operations = &watch.operations;
+    atomic_store(&recompress_idle, 0);
+    for (unsigned i = 0; i < 6000 && is_due(); i++)
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    publish();
+    assert_true(watch.waits);
+    device->operations = watch.real;
+    texts_expect("disk");
+    return atomic_load(&group->totals.segments_cleaned);
+}
+
+static void a_round_that_is_read_for_ends_where_somebody_waits_for_the_merge(void **context)
+{
+    (void)context;
+    assert_int_equal(cleaned_with_somebody_waiting_from(DEVICE_READ), 0);
+}
+
+static void a_round_that_moves_ends_where_somebody_waits_for_the_merge(void **context)
+{
+    (void)context;
+    assert_in_range(cleaned_with_somebody_waiting_from(DEVICE_WRITE), 0, 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, pool_teardown)
 
 int main(void)
@@ -167,6 +228,8 @@ int main(void)
         TEST(a_crash_in_between_loses_nothing),
         TEST(switched_off_it_leaves_all_as_it_is),
         TEST(a_full_pool_is_left_alone),
+        TEST(a_round_that_is_read_for_ends_where_somebody_waits_for_the_merge),
+        TEST(a_round_that_moves_ends_where_somebody_waits_for_the_merge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
