@@ -104,8 +104,10 @@ static enum error free_forget(struct reencrypt *r, uint32_t index)
 {
     bool left;
     TRY(may_name_old_key(r, index, &left));
-    enum error error = left ? free_take(r->group, index) : ERROR_NOT_FOUND;
-    if (error)
+    enum error error = left ? free_take(r->group, index) : ERROR_NONE;
+    if (error == ERROR_NOT_FOUND)
+        r->waits = true; /* a log took it since the look, and may leave it without a header for long */
+    if (!left || error)
         return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
     error = header_overwrite(r, index);
     free_give_back(r->group, index);
