@@ -39,6 +39,7 @@
 #define ROOM_USUAL    2u      /* segments of room, with which more than that is moved */
 #define MOVED_PAGE_BYTES (BLOCK_SIZE + 64u) /* a page with its header and descriptor */
 #define GAIN_LEAST 2 /* segments, for a merge of its own */
+#define SLOTS_ASKED 4u /* segments emptied at a time for re-encryption, which uses their slots one after the other */
 #define PIECE_GAIN 6u /* this part of what is to be free ahead is gained from publish to publish, */
 #define PIECE_MOVE 4u /* and this part of it is moved at most: writers have the rest until it is published */
 #define PIECE_ROOM 5u /* segments that are left to writers when a piece ends early, so that they need not wait for it */
@@ -134,26 +135,45 @@ static int worth_order(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
+/* What is to be chosen: of which devices, what is how full, until it brings so much or there are so many. */
+struct choice {
+    uint64_t devices, full, gain;
+    size_t most;
+};
+
+/* Slots that re-encryption lacks on a device are not for writers: where those wait for space they go first. */
+static struct choice choice_make(struct group *group) REQUIRES(group->lock)
+{
+    uint64_t lacking = group->reencrypted.lacking, wanted = segments_wanted(group);
+    group->reencrypted.lacking = 0; /* it asks again */
+    if (group_clean_room(group) == 0 || atomic_load(&group->closing))
+        return (struct choice){0};
+    if (lacking && !group->space_waiters)
+        return (struct choice){lacking, UINT64_MAX, UINT64_MAX, SLOTS_ASKED};
+    if (wanted == 0)
+        return (struct choice){0};
+    return (struct choice){UINT64_MAX, full_bytes(group), wanted * segment_size(&group->segments), SIZE_MAX};
+}
+
 /* Under the group's lock. */
-static size_t candidates_find(const struct group *group, struct candidate *candidates)
+static size_t candidates_find(const struct group *group, const struct choice *choice, struct candidate *candidates)
 {
     const struct segments *segments = &group->segments;
-    uint64_t full = full_bytes(group);
     size_t count = 0;
     for (uint32_t i = 0; i < segments->count; i++)
-        if (is_candidate(group, &segments->table[i], full))
+        if (is_candidate(group, &segments->table[i], choice->full) && choice->devices >> segment_device(segments, i) & 1)
             candidates[count++] = (struct candidate){i, (uint32_t)alive_bytes(&segments->table[i]),
                                                      worth_of(segments, &segments->table[i])};
     return count;
 }
 
-/* Until they bring what is wanted. How many of them there is room for shows when their turn comes. */
-static void candidates_take(const struct candidate *candidates, size_t count, uint64_t size, uint64_t wanted,
+/* How many of them there is room for shows when their turn comes. */
+static void candidates_take(const struct candidate *candidates, size_t count, uint64_t size, const struct choice *choice,
                             struct victims *victims)
 {
     uint64_t gain = 0;
-    for (size_t i = 0; i < count && gain < wanted; i++) {
-        gain += size - candidates[i].alive;
+    for (size_t i = 0; i < MIN(count, choice->most) && gain < choice->gain; i++) {
+        gain += size - MIN(size, (uint64_t)candidates[i].alive);
         victims->items[victims->count++] = candidates[i].index;
     }
 }
@@ -162,11 +182,11 @@ enum error victims_choose(struct group *group, struct victims *victims)
 {
     *victims = (struct victims){0};
     mutex_lock(&group->lock);
+    const struct choice choice = choice_make(group);
     uint64_t size = segment_size(&group->segments);
-    uint64_t wanted = group_clean_room(group) > 0 ? segments_wanted(group) * size : 0;
     uint32_t all = group->segments.count;
     mutex_unlock(&group->lock);
-    if (wanted == 0)
+    if (choice.devices == 0)
         return ERROR_NONE;
     AUTO_FREE struct candidate *candidates = malloc(all * sizeof *candidates);
     victims->items = malloc(all * sizeof *victims->items);
@@ -176,10 +196,11 @@ enum error victims_choose(struct group *group, struct victims *victims)
         return ERROR_NO_MEMORY;
     }
     mutex_lock(&group->lock);
-    size_t count = candidates_find(group, candidates);
+    size_t count = candidates_find(group, &choice, candidates);
     mutex_unlock(&group->lock);
     qsort(candidates, count, sizeof *candidates, worth_order);
-    candidates_take(candidates, count, size, wanted, victims);
+    candidates_take(candidates, count, size, &choice, victims);
+    victims->asked = choice.most == SLOTS_ASKED;
     return ERROR_NONE;
 }
 
@@ -430,7 +451,7 @@ static enum error clean_finish(struct clean *clean, const struct victims *victim
         emptied_tell(clean);
         return ERROR_NONE;
     }
-    clean->merge->gained = clean->level ? 0 : gained(clean);
+    clean->merge->gained = clean->level || victims->asked ? 0 : gained(clean);
     atomic_fetch_add(&group->totals.segments_cleaned, clean->emptied_count);
     atomic_fetch_add(&group->totals.bytes_moved, clean->bytes_copied);
     return ERROR_NONE;

@@ -238,7 +238,7 @@ static enum error prepare(struct log *log)
     TRY(slot_get(log, &index));
     mutex_lock(&group->lock);
     if (journal)
-        successor = group_take_segment(group, log->kind, UINT64_C(1) << segment_device(segments, index));
+        successor = group_take_segment(group, log->kind, segments_turn(segments, segment_device(segments, index)));
     bool taken = !journal || successor != SEGMENT_NONE;
     if (taken) {
         log->reserved = successor;

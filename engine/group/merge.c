@@ -433,7 +433,7 @@ static bool freeze_is_due(struct group *group, bool wanted, bool *more)
     mutex_lock(&group->lock);
     struct recent *active = group->view->active;
     bool victims = has_victims(group), releases = releases_are_due(group, victims);
-    bool cleaning = (clean_is_due(group) && !more_is_due(group)) || recompress_is_due(group);
+    bool cleaning = (clean_is_due(group) && !more_is_due(group)) || recompress_is_due(group) || group->reencrypted.lacking;
     bool leases = group->component_next >= group->component_lease; /* a publish gives new ones, whatever is in it */
     bool something =
         !recent_is_empty(active) || victims || releases || cleaning || leases || group->repair || reencrypt_folds(group);

@@ -22,6 +22,7 @@ struct victims {
     size_t count;
     size_t done; /* of them, that were looked at */
     bool harder; /* what is moved is compressed harder (recompress.c) */
+    bool asked;  /* by re-encryption: it says nothing of how fast space is gained */
 };
 
 struct change {

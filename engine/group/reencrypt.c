@@ -2,7 +2,7 @@
  * Re-encryption in place, the part of the group: segments get another key, and nothing else about them changes.
  *
  *   choose    a sealed segment that replay does not need, and nothing of which waits in a log's buffer; a free slot of the
- *             same device, which has no serial yet, so that no look-up finds it
+ *             same device, which has no serial yet, so that no look-up finds it. A device that has none is told to the cleaner
  *   copy      read and decrypted under the old key slot and salt, encrypted under the new key slot and a new salt, written, with
  *             a header of its own, under the K_log of today (reencrypt_copy.c). Tags cover what lies under XTS, so they stay right,
  *             whatever it is, and are under the K_log of the segment's birth as before
@@ -45,6 +45,7 @@
 
 #define TRIES        3u
 #define TRY_PAUSE    (2 * CLOCK_SECOND)
+#define ASK_PAUSE    CLOCK_SECOND
 #define ROOM_PART    4u /* of the segments that commits may take: so much of them is used at a time, */
 #define ROOM_CLEANER 4u /* or, where those are few, what the cleaner has beyond so many */
 
@@ -150,28 +151,49 @@ size_t reencrypt_unread(struct reencrypt *r)
     return unread;
 }
 
+static bool has_slot(const struct group *group, uint32_t index)
+{
+    return group->segments.free_count[segment_device(&group->segments, index)] > 0;
+}
+
+/* There may be no slot for it. */
 static bool is_candidate(struct reencrypt *r, uint32_t index)
 {
     struct group *group = r->group;
     const struct segment *segment = &group->segments.table[index];
     if (segment->state != SLOT_SEALED || !is_outdated(group, index) || segment->victim ||
-        segment->generation > group->published_generation || group->segments.free_count[segment_device(&group->segments, index)] == 0)
+        segment->generation > group->published_generation)
         return false;
     const struct reencrypt_trouble *trouble = trouble_find(r, segment->serial);
     return (!trouble || trouble->again <= clock_monotonic()) && !is_on_its_way(group, segment->serial) &&
            !is_in_a_buffer(group, segment->serial);
 }
 
+/* A device may be full long before its group is, which alone calls the cleaner. Slots that are given back soon will do as well. */
+static void slots_ask(struct reencrypt *r, uint64_t lacking)
+{
+    struct group *group = r->group;
+    if (!lacking || group->reencrypted.count || group->pace.freeing || clock_monotonic() - r->asked < ASK_PAUSE)
+        return;
+    group->reencrypted.lacking = lacking;
+    r->asked = clock_monotonic();
+}
+
 static uint32_t choose(struct reencrypt *r)
 {
-    uint32_t count = r->group->segments.count;
-    for (uint32_t n = 0; n < count; n++) {
-        uint32_t index = (r->cursor + n) % count;
-        if (is_candidate(r, index)) {
+    const struct segments *segments = &r->group->segments;
+    uint64_t lacking = 0;
+    for (uint32_t n = 0; n < segments->count; n++) {
+        uint32_t index = (r->cursor + n) % segments->count;
+        if (!is_candidate(r, index))
+            continue;
+        if (has_slot(r->group, index)) {
             r->cursor = index + 1;
             return index;
         }
+        lacking |= UINT64_C(1) << segment_device(segments, index);
     }
+    slots_ask(r, lacking);
     return SEGMENT_NONE;
 }
 
@@ -384,7 +406,7 @@ void reencrypt_publish(struct group *group)
     mutex_lock(&group->lock);
     for (size_t i = 0; i < group->reencrypted.count; i++)
         group->reencrypted.wanted |= group->reencrypted.items[i].ready;
-    bool wanted = group->reencrypted.wanted;
+    bool wanted = group->reencrypted.wanted || group->reencrypted.lacking;
     mutex_unlock(&group->lock);
     if (wanted) {
         mutex_lock(&group->thread_lock);

@@ -36,6 +36,7 @@ struct reencrypted_list {
     struct reencrypted items[REENCRYPTED_MAX];
     size_t count;
     bool wanted; /* a publish is: for those that are ready */
+    uint64_t lacking; /* devices (a bit for each) without a free slot for what they have left: the cleaner is asked for some */
     bool folds;  /* one is that folds the table in, whatever is in it */
 };
 
@@ -74,6 +75,7 @@ struct reencrypt {
     uint64_t blocks_lost; /* that could not be read */
     uint32_t segment_lost, first_lost; /* of the segment that is read */
     bool silent;                       /* nothing of its device could be read */
+    uint64_t asked;                    /* clock_monotonic: the cleaner was, for slots */
     uint32_t cursor, forgotten; /* where the choice goes on; slots before this one name no old key, */
     bool waits;                 /* but for some that will be free */
     struct reencrypt_window windows[3]; /* of the segment at work, of the one before, which is being written, of the next */

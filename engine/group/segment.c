@@ -10,6 +10,8 @@
 #include "base/order.h"
 #include "base/random.h"
 
+#define FAIR_PART 4u /* of what is free */
+
 enum error segments_init(struct segments *s, uint32_t device_count, const uint32_t *slot_counts, uint32_t segment_shift)
 {
     *s = (struct segments){.device_count = device_count, .segment_shift = segment_shift, .serial_next = 1};
@@ -140,6 +142,21 @@ static uint32_t device_choose(const struct segments *s, uint64_t avoid)
         if (!(avoid >> d & 1) && s->free_count[d] && (best == UINT32_MAX || is_better(s, d, best)))
             best = d;
     return best == UINT32_MAX && avoid ? device_choose(s, 0) : best;
+}
+
+/* A part of what it would have, were all as full. */
+static bool has_fair_part(const struct segments *s, uint32_t device)
+{
+    return (uint64_t)s->free_count[device] * s->count * FAIR_PART >= (uint64_t)s->free_total * s->slot_count[device];
+}
+
+uint64_t segments_turn(const struct segments *s, uint32_t device)
+{
+    uint64_t fair = 0, all = UINT64_MAX >> (64 - s->device_count), own = UINT64_C(1) << device;
+    for (uint32_t d = 0; d < s->device_count; d++)
+        if (has_fair_part(s, d))
+            fair |= UINT64_C(1) << d;
+    return all & ~(fair & ~own ? fair & ~own : own);
 }
 
 /* From the cursor on, one that has space below goes first. */

@@ -83,6 +83,10 @@ static inline bool segment_has_units(const struct segment *segment)
  * most free slots first; gives it a serial; the caller sets its key slot. SEGMENT_NONE where nothing is free or the lease is
  * used up. */
 uint32_t segment_take(struct segments *segments, enum segment_kind kind, enum slot_state state, uint64_t avoid);
+/* The devices (a bit for each) that the journal keeps off in the segment behind one on `device`: that one, so that devices take
+ * turns, and all that have less free than a fair part of what the group has, where others have more. So a small device is
+ * not full before the group is, and others have their turns at it until then. */
+uint64_t segments_turn(const struct segments *segments, uint32_t device);
 /* At an open, before the first is taken: gives all that are there their order. */
 enum error segments_order(struct segments *segments) CHECKED;
 /* New salts, just before the header is written: a virtual machine that is set back in between draws others. */

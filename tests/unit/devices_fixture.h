@@ -8,6 +8,7 @@
 #define DEVICES 2
 
 static char paths[DEVICES][160];
+static uint64_t device_sizes[DEVICES] = {FIXTURE_SIZE, FIXTURE_SIZE};
 
 /* Without `seal` it is not encrypted; `passphrase` goes with the seal of that name. */
 static inline void devices_setup(const char *seal, const char *passphrase)
@@ -18,7 +19,7 @@ static inline void devices_setup(const char *seal, const char *passphrase)
     snprintf(fixture_directory, sizeof fixture_directory, "%s/pool", fixture_root);
     for (size_t i = 0; i < DEVICES; i++) {
         snprintf(paths[i], sizeof paths[i], "%s/disk%zu", fixture_root, i);
-        assert_fine(device_create_file(paths[i], FIXTURE_SIZE));
+        assert_fine(device_create_file(paths[i], device_sizes[i]));
         given[i] = paths[i];
     }
     assert_fine(pool_create(&(struct pool_create_options){.directory = fixture_directory,

@@ -226,6 +226,67 @@ static void a_pool_that_is_full_is_encrypted_anew(void **context)
     pool_close_checked();
 }
 
+/* ---- a small device beside a large one ------------------------------------------------------------------------------- */
+
+static int setup_unequal(void **context)
+{
+    (void)context;
+    device_sizes[0] = 512 * MIB;
+    device_sizes[1] = 132 * MIB; /* 32 segments */
+    setup_sealed("file");
+    device_sizes[0] = device_sizes[1] = FIXTURE_SIZE;
+    return 0;
+}
+
+static uint32_t free_of_the_small_device(void)
+{
+    mutex_lock(&pool->group->lock);
+    uint32_t count = pool->group->segments.free_count[1];
+    mutex_unlock(&pool->group->lock);
+    return count;
+}
+
+/* Which else would never come to its end: a copy needs a slot of the same device. */
+static void a_small_device_has_slots_for_a_deep_rekey_until_its_group_is_full(void **context)
+{
+    (void)context;
+    write_all(BLOCKS, 5 * BLOCKS, 0);
+    publish();
+    assert_true(free_of_the_small_device() > 0);
+    assert_fine(deep(0));
+    await_complete();
+    assert_one_key(2);
+    assert_int_equal(assert_all(0, 6 * BLOCKS, 0), 0);
+}
+
+static void slots_take(uint32_t *taken, uint32_t *count)
+{
+    mutex_lock(&pool->group->lock);
+    for (uint32_t index; (index = segment_take_slot(&pool->group->segments, 1)) != SEGMENT_NONE;)
+        taken[(*count)++] = index;
+    mutex_unlock(&pool->group->lock);
+}
+
+/* As an earlier build filled it; what logs leave at the begin is taken as well. */
+static void the_cleaner_makes_slots_where_a_device_has_none_for_a_deep_rekey(void **context)
+{
+    struct segments *segments = &pool->group->segments;
+    uint32_t taken[32], count = 0;
+    (void)context;
+    slots_take(taken, &count);
+    assert_fine(deep(0));
+    for (unsigned i = 0; i < 2000 && look_at().state != DEEP_REKEY_COMPLETE; i++) {
+        slots_take(taken, &count);
+        clock_sleep(10 * CLOCK_MILLISECOND);
+    }
+    await_complete();
+    mutex_lock(&pool->group->lock);
+    for (uint32_t i = 0; i < count; i++)
+        segment_free(segments, taken[i], false);
+    mutex_unlock(&pool->group->lock);
+    assert_int_equal(assert_all(0, BLOCKS, 0), 0);
+}
+
 static enum error breathe(void *context, uint64_t bytes, uint64_t began)
 {
     (void)context, (void)bytes, (void)began;
@@ -296,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_crash_could_uncover_is_flushed_before_an_old_key_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_costs_nothing_but_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_that_is_full_is_encrypted_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_small_device_has_slots_for_a_deep_rekey_until_its_group_is_full, setup_unequal, teardown),
+        cmocka_unit_test_setup_teardown(the_cleaner_makes_slots_where_a_device_has_none_for_a_deep_rekey, setup_unequal, teardown),
         cmocka_unit_test_setup_teardown(a_second_one_waits_for_the_end_of_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_without_encryption_has_no_key_to_change, setup_plain, teardown),
     };

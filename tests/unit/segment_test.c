@@ -178,6 +178,38 @@ static void the_device_with_the_most_room_is_taken(void **state)
         assert_true(segments.free_count[d] > 20);
 }
 
+static uint32_t behind(uint32_t device)
+{
+    return segment_device(&segments, segment_take(&segments, SEGMENT_JOURNAL, SLOT_OPEN, segments_turn(&segments, device)));
+}
+
+static void the_journal_takes_turns_between_devices_that_are_about_as_full(void **state)
+{
+    (void)state;
+    for (uint32_t device = 0, next; segments.free_total > 20; device = next) {
+        next = behind(device);
+        assert_int_not_equal(next, device);
+    }
+}
+
+/* Devices of 40 and 64, the third being full. */
+static void a_device_that_has_little_left_is_left_out_of_its_turn(void **state)
+{
+    (void)state;
+    while (segment_take_slot(&segments, 1) != SEGMENT_NONE)
+        continue;
+    while (segments.free_count[0] > 5)
+        (void)segment_take_slot(&segments, 0);
+    assert_int_equal(behind(2), 2);
+    while (segments.free_count[2] > 20)
+        (void)segment_take_slot(&segments, 2);
+    assert_int_equal(behind(2), 0);
+    assert_int_equal(behind(0), 2);
+    while (segments.free_total > 0) /* to the last one */
+        assert_true(behind(2) != 1);
+    assert_int_equal(segment_take(&segments, SEGMENT_JOURNAL, SLOT_OPEN, segments_turn(&segments, 2)), SEGMENT_NONE);
+}
+
 static void slots_without_space_are_found_in_runs(void **state)
 {
     (void)state;
@@ -530,6 +562,8 @@ int main(void)
         TEST(what_is_reserved_or_freed_is_not_in_the_table),
         TEST(serials_and_salts_are_new_each_time),
         TEST(the_device_with_the_most_room_is_taken),
+        TEST(the_journal_takes_turns_between_devices_that_are_about_as_full),
+        TEST(a_device_that_has_little_left_is_left_out_of_its_turn),
         TEST(slots_without_space_are_found_in_runs),
         TEST(a_run_of_slots_ends_with_its_device),
         TEST(the_first_full_device_makes_all_doubtful_until_they_say_otherwise),
