@@ -4,7 +4,8 @@
  *
  * What is proved is the published state by itself (the trees alone explain every count and every live byte), and that
  * what replay put into the recent tables can be read. Memory is bounded: CIDs are taken in windows, and the maps are
- * walked once for each, so a pool of 4.5 GiB of distinct chunks needs one walk, one of 450 GiB a hundred.
+ * walked once for each. At the `memory` of a new pool a window has 4.5 GiB of distinct chunks, so a pool of 450 GiB needs a
+ * hundred walks; windows grow with `memory`, for the walks of all grow with the square of what is stored.
  *
  * It goes on behind everything that cannot be read; where that leaves references or counts unseen, what would only
  * follow from it is not told. Only read: a crash is harmless. One thread, no locks.
@@ -40,8 +41,9 @@ static enum error prepare(struct check *check)
     check->pages = memory_zeroed(segments->count, sizeof *check->pages);
     check->live_least = memory_zeroed(segments->count, sizeof *check->live_least);
     check->bad = malloc(CHECK_BAD_MAX * sizeof *check->bad);
-    check->window.chunks = memory_map_unset(CHECK_WINDOW_CHUNKS * sizeof *check->window.chunks);
-    check->window.order = memory_map_unset(CHECK_WINDOW_CHUNKS * sizeof *check->window.order);
+    check->window.size = check_window_size(group->config.memory);
+    check->window.chunks = memory_map_unset(check->window.size * sizeof *check->window.chunks);
+    check->window.order = memory_map_unset(check->window.size * sizeof *check->window.order);
     if (!check->live || !check->pages || !check->live_least || !check->bad || !check->window.chunks || !check->window.order)
         return ERROR_NO_MEMORY;
     for (uint32_t i = 0; i < segments->count; i++)
@@ -68,9 +70,9 @@ static void forget(struct check *check)
     check_maps_forget(check);
     free(check->bad);
     if (check->window.chunks)
-        memory_unmap(check->window.chunks, CHECK_WINDOW_CHUNKS * sizeof *check->window.chunks);
+        memory_unmap(check->window.chunks, check->window.size * sizeof *check->window.chunks);
     if (check->window.order)
-        memory_unmap(check->window.order, CHECK_WINDOW_CHUNKS * sizeof *check->window.order);
+        memory_unmap(check->window.order, check->window.size * sizeof *check->window.order);
 }
 
 /* An object whose document is lost is known by what the component table says of it. */
@@ -120,7 +122,7 @@ static enum error run(struct check *check, const struct pool_open_options *optio
     TRY(check_tables(check));
     check_catalog(check);
     check->first_pass = true;
-    for (uint64_t first = 0; first < check->cid_end || check->first_pass; first += check_window_chunks) {
+    for (uint64_t first = 0; first < check->cid_end || check->first_pass; first += check->window.size) {
         TRY(window_check(check, first));
         check->first_pass = false;
     }

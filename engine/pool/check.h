@@ -22,7 +22,7 @@
 #include "engine/group/walk.h"
 #include "engine/pool/pool.h"
 
-#define CHECK_WINDOW_CHUNKS 1179648u /* of 52 bytes: about 60 MiB; a multiple of the CIDs in a page of counts */
+#define CHECK_WINDOW_CHUNKS 1179648u /* of a window at least: 63 MiB; a multiple of the CIDs in a page of counts */
 #define CHECK_SENTENCES_MAX 10000    /* findings told one by one; the rest is only counted */
 #define CHECK_BAD_MAX       65536    /* damaged chunks whose blocks are looked up */
 
@@ -64,10 +64,11 @@ struct check_chunk {
     uint8_t reserved[3];
 };
 
-/* CIDs of a window: CHECK_WINDOW_CHUNKS, or a smaller multiple of 1024 where a test wants many windows. */
+/* CIDs of a window where a test wants many: a multiple of 1024; 0: as many as there is memory for. */
 extern uint64_t check_window_chunks;
 
 struct check_window {
+    uint64_t size; /* CIDs of each, but the last */
     uint64_t first, end; /* CIDs */
     struct check_chunk *chunks;
     uint32_t *order;
@@ -221,6 +222,8 @@ void check_leaf_places(const struct check *check, const struct walk_node *leaf, 
 
 /* ---- check_window.c ------------------------------------------------------------------------------------------- */
 
+/* CIDs of a window: by `memory`, of which it has what an index would have, for a check makes none. */
+uint64_t check_window_size(uint64_t memory);
 enum error check_window_load(struct check *check, uint64_t first) CHECKED;
 /* A reference that the trees hold; of a block, or of a node. Nothing where the CID is outside of the window. */
 void check_reference_data(struct check *check, uint32_t component, uint64_t block, struct map_entry entry,

@@ -17,7 +17,18 @@
 #include "engine/group/follow.h"
 
 
-uint64_t check_window_chunks = CHECK_WINDOW_CHUNKS;
+#define INDEX_PART 4u /* of `memory` */
+
+uint64_t check_window_chunks;
+
+uint64_t check_window_size(uint64_t memory)
+{
+    const struct check_window *window;
+    uint64_t fits = memory / INDEX_PART / (sizeof *window->chunks + sizeof *window->order);
+    if (check_window_chunks)
+        return check_window_chunks;
+    return MIN(MAX(fits, CHECK_WINDOW_CHUNKS), (uint64_t)UINT32_MAX) / COUNTS_PER_PAGE * COUNTS_PER_PAGE;
+}
 
 static struct check_chunk *chunk_of(struct check *check, uint64_t cid)
 {
@@ -113,7 +124,7 @@ enum error check_window_load(struct check *check, uint64_t first)
 {
     struct check_window *window = &check->window;
     window->first = first;
-    window->end = MAX(first, MIN(first + check_window_chunks, check->cid_end));
+    window->end = MAX(first, MIN(first + window->size, check->cid_end));
     memset(window->chunks, 0, (window->end - first) * sizeof *window->chunks);
     TRY(table_load(check, TABLE_PLACES, MAP_LEAF_ENTRIES, places_visit));
     TRY(table_load(check, TABLE_FINGERPRINTS, MAP_LEAF_ENTRIES, fingerprints_visit));

@@ -184,7 +184,29 @@ static void small_windows_find_the_same(void **context)
     assert_int_equal(report.nodes, one_window.nodes);
     flip(&spot);
     check_finds("object one, blocks");
-    check_window_chunks = CHECK_WINDOW_CHUNKS;
+    check_window_chunks = 0;
+}
+
+static enum error window_see(struct check *check, void *context)
+{
+    *(struct check_window *)context = check->window;
+    return ERROR_NONE;
+}
+
+/* Each window is a walk over all maps: at 64 GiB a pool of 100 TB has 90, not 23,000. */
+static void windows_are_as_large_as_the_memory_of_the_pool_allows(void **context)
+{
+    struct check_window window;
+    (void)context;
+    close_pool(false);
+    for (uint64_t memory = FIXTURE_MEMORY; memory <= 4 * GIB; memory *= 4) {
+        struct pool_open_options options = {.memory = memory};
+        assert_fine(check_opened(fixture_directory, &options, &(struct check_listener){.found = found}, &report, window_see, &window));
+        uint64_t bytes = window.size * (sizeof *window.chunks + sizeof *window.order);
+        assert_int_equal(window.size % COUNTS_PER_PAGE, 0);
+        assert_true(window.size >= CHECK_WINDOW_CHUNKS && bytes >= memory / 5);
+        assert_true(window.size == CHECK_WINDOW_CHUNKS || bytes <= memory / 4);
+    }
 }
 
 /* ---- other pools ---------------------------------------------------------------------------------------------- */
@@ -250,6 +272,7 @@ int main(void)
         TEST(checking_twice_changes_nothing),
         TEST(random_work_leaves_a_clean_pool_however_it_ends),
         TEST(small_windows_find_the_same),
+        TEST(windows_are_as_large_as_the_memory_of_the_pool_allows),
         TEST(a_pool_of_several_devices_is_clean),
         TEST(a_plaintext_pool_is_clean),
         TEST(a_pool_with_the_other_fingerprint_is_clean),
