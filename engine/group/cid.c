@@ -6,11 +6,17 @@
 #include "base/memory.h"
 #include "engine/group/entry.h"
 
+#define REFILLS_FALL 8u /* of the pages kept ready, fewer after a publish of few: some come between those of a burst */
+
 void cids_init(struct cids *cids, uint64_t end)
 {
-    memset(cids, 0, sizeof *cids);
+    static const struct cid_page none;
+    cids->data = cids->nodes = none;
+    cids->refill_count = 0;
+    cids->refill_cursor = 0;
+    cids->begun = cids->refill_wanted = 0;
     cids->end = ROUND_UP(MAX(end, CID_PAGE), CID_PAGE);
-    cids->refill_left = cids->end / CID_PAGE;
+    cids_published(cids, cids->end);
 }
 
 static bool is_free(const struct cid_page *page, unsigned n) { return page->free[n / 64] >> (n % 64) & 1; }
@@ -50,6 +56,7 @@ static uint64_t take_run(struct cids *cids, struct cid_page *page, unsigned coun
                 take(page, first + n);
             return page->page * CID_PAGE + first;
         }
+        cids->begun++;
         if (refill && cids->refill_count)
             *page = cids->refills[--cids->refill_count];
         else if (!page_fresh(cids, page))
@@ -70,6 +77,14 @@ bool cids_refill(struct cids *cids, const struct cid_page *page)
         return false;
     cids->refills[cids->refill_count++] = *page;
     return true;
+}
+
+void cids_published(struct cids *cids, uint64_t end)
+{
+    cids->refill_left = end / CID_PAGE;
+    size_t before = cids->refill_wanted - cids->refill_wanted / REFILLS_FALL;
+    cids->refill_wanted = MIN(MAX(MAX(cids->begun, before), CID_REFILLS_LEAST), CID_REFILLS_MAX);
+    cids->begun = 0;
 }
 
 void cids_saw(struct cids *cids, uint64_t cid)

@@ -3,13 +3,16 @@
  * the commit section. A CID is free when its count is 0 and its segment is gone; a page with births that are not
  * published is left alone. A crash forgets what was collected, which is only a hint.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "engine/group/tree.h"
 #include "engine/group/view.h"
 
-#define PAGES_PER_ROUND 512
+#define PAGES_PER_WANTED 4 /* are looked at in a pass for each that is to be kept ready */
+#define PAGES_AT_ONCE 256 /* whose counts are read together */
 #define COUNT_PAGES_RATIO 4 /* pages of 256 CIDs in a page of counts */
 
 static bool has_births(const struct view *view, uint64_t cid)
@@ -54,15 +57,49 @@ static unsigned uncounted(const le32 *counts)
     return count;
 }
 
-static bool is_collected(const struct cids *cids, uint64_t page)
+/* One pass: it looks at no page twice, and what was kept ready when it began is not found again. (It may be taken meanwhile:
+ * then it has births.) */
+struct pass {
+    uint64_t *kept;
+    size_t kept_count;
+    uint64_t cursor, end, left; /* pages: where it is, of how many, and how many are to be looked at */
+};
+
+static enum error pass_begin(struct group *group, struct pass *pass)
 {
-    for (size_t i = 0; i < cids->refill_count; i++)
-        if (cids->refills[i].page == page)
-            return true;
-    return false;
+    const struct cids *cids = &group->cids;
+    mutex_lock(&group->lock);
+    size_t most = cids->refill_count;
+    mutex_unlock(&group->lock);
+    *pass = (struct pass){.kept = malloc((most + 1) * sizeof *pass->kept)}; /* only this thread makes it more */
+    if (!pass->kept)
+        return ERROR_NO_MEMORY;
+    mutex_lock(&group->lock);
+    pass->cursor = cids->refill_cursor;
+    pass->end = MAX(group->checkpoint.cid_end / CID_PAGE, 1);
+    pass->left = MIN(MIN(cids->refill_left, pass->end - 1), (uint64_t)cids->refill_wanted * PAGES_PER_WANTED);
+    pass->kept_count = MIN(cids->refill_count, most);
+    for (size_t i = 0; i < pass->kept_count; i++)
+        pass->kept[i] = cids->refills[i].page;
+    mutex_unlock(&group->lock);
+    qsort(pass->kept, pass->kept_count, sizeof *pass->kept, number_order);
+    return ERROR_NONE;
 }
 
-static enum error page_collect(struct group *group, const struct view *view, uint64_t page)
+static bool is_collected(const struct pass *pass, uint64_t page)
+{
+    return bsearch(&page, pass->kept, pass->kept_count, sizeof *pass->kept, number_order) != NULL;
+}
+
+static bool has_enough(struct group *group)
+{
+    mutex_lock(&group->lock);
+    bool enough = group->cids.refill_count >= group->cids.refill_wanted;
+    mutex_unlock(&group->lock);
+    return enough || atomic_load(&group->closing);
+}
+
+static enum error page_collect(struct group *group, const struct view *view, const struct pass *pass, uint64_t page)
 {
     struct tree counts = tree_of_table(TABLE_COUNTS, view_root(view, TABLE_COUNTS));
     struct tree places = tree_of_table(TABLE_PLACES, view_root(view, TABLE_PLACES));
@@ -81,7 +118,7 @@ static enum error page_collect(struct group *group, const struct view *view, uin
     const uint8_t *place_bytes = place_block ? cache_bytes(place_block) : zero;
     mutex_lock(&group->lock);
     unsigned free_count = free_find(group, counted, (const struct map_entry_format *)place_bytes, page, &found);
-    if (free_count >= CID_PAGE / 2 && pairs_count(&found) >= CID_PAGE_NODES_MIN && !is_collected(&group->cids, page))
+    if (free_count >= CID_PAGE / 2 && pairs_count(&found) >= CID_PAGE_NODES_MIN && !is_collected(pass, page))
         (void)cids_refill(&group->cids, &found);
     mutex_unlock(&group->lock);
     tree_put(group, &count_block, 1);
@@ -89,22 +126,35 @@ static enum error page_collect(struct group *group, const struct view *view, uin
     return ERROR_NONE;
 }
 
+static void counts_read_ahead(struct group *group, const struct view *view, uint64_t page, uint64_t end)
+{
+    struct tree counts = tree_of_table(TABLE_COUNTS, view_root(view, TABLE_COUNTS));
+    uint64_t last = MIN(page + PAGES_AT_ONCE, end) - 1;
+    (void)tree_read_ahead(group, &counts, page / COUNT_PAGES_RATIO, last / COUNT_PAGES_RATIO + 1, PAGES_AT_ONCE / COUNT_PAGES_RATIO + 1);
+}
+
 void cids_collect(struct group *group)
 {
+    struct pass pass;
+    uint64_t looked = 0;
+    if (pass_begin(group, &pass)) {
+        error_forget();
+        return; /* another time */
+    }
     mutex_lock(&group->lock);
     struct view *view = view_get(group);
-    uint64_t end = group->checkpoint.cid_end / CID_PAGE, cursor = group->cids.refill_cursor;
-    uint64_t left = MIN(group->cids.refill_left, (uint64_t)PAGES_PER_ROUND), looked = 0;
-    size_t kept = group->cids.refill_count;
     mutex_unlock(&group->lock);
-    for (; looked < left && end > 1 && kept < CID_REFILLS_MAX / 2 && !atomic_load(&group->closing); looked++) {
-        cursor = cursor + 1 >= end ? 1 : cursor + 1;
-        if (page_collect(group, view, cursor))
+    for (; looked < pass.left && !has_enough(group); looked++) {
+        pass.cursor = pass.cursor + 1 >= pass.end ? 1 : pass.cursor + 1;
+        if (looked % PAGES_AT_ONCE == 0)
+            counts_read_ahead(group, view, pass.cursor, pass.end);
+        if (page_collect(group, view, &pass, pass.cursor))
             break; /* a page that cannot be read is reported where it is needed */
     }
     mutex_lock(&group->lock);
-    group->cids.refill_cursor = cursor;
+    group->cids.refill_cursor = pass.cursor;
     group->cids.refill_left -= looked;
     mutex_unlock(&group->lock);
     view_put(group, view);
+    free(pass.kept);
 }

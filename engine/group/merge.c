@@ -204,7 +204,7 @@ static void publish(struct group *group, struct merge *merge, struct freeze *fre
     freeze->view->references--;
     group->checkpoint = *checkpoint;
     group->published_generation = freeze->generation;
-    group->cids.refill_left = checkpoint->cid_end / CID_PAGE;
+    cids_published(&group->cids, checkpoint->cid_end);
     group->frozen_bytes = 0;
     group->pace.gained += merge->gained;
     group->pace.time += clock_monotonic() - merge->began;

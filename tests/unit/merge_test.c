@@ -33,6 +33,29 @@ static void expect_all(struct fixture *f)
             fixture_expect(f, COMPONENT + c, block, model[c][block]);
 }
 
+static int setup_roomy(void **state) /* nothing is cleaned: each piece would collect numbers as well */
+{
+    *state = fixture_begin(1, ((uint64_t)512 << SEGMENT_SHIFT_MIN) + 2 * AREA_SIZE, true);
+    return 0;
+}
+
+/* All of it is overwritten time and again: numbers come back about as fast as they go. */
+static void numbers_of_what_was_overwritten_are_given_again_however_many_it_was(void **state)
+{
+    enum { UNITS = 20000, ROUNDS = 20 }; /* a round takes 312 pages of numbers */
+    struct fixture *f = *state;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        for (uint64_t unit = 0; unit < UNITS; unit++) {
+            uint64_t first = 1 + (round * UNITS + unit) * UNIT_CHUNKS, seeds[UNIT_CHUNKS] = {first, first + 1, first + 2, first + 3};
+            assert_int_equal(fixture_try_write(f, COMPONENT, unit * UNIT_CHUNKS, seeds, UNIT_CHUNKS, NULL), ERROR_NONE);
+        }
+        publish(f); /* which counts what died, */
+        publish(f); /* and frees its segments */
+        publish(f); /* and collects */
+    }
+    assert_true(f->group->cids.end < 4 * UNITS * UNIT_CHUNKS);
+}
+
 static void expect_true_counts(struct fixture *f)
 {
     publish(f);
@@ -487,6 +510,7 @@ static void a_lost_leaf_can_be_dropped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(numbers_of_what_was_overwritten_are_given_again_however_many_it_was, setup_roomy, fixture_teardown),
         TEST(nothing_committed_is_nothing_to_publish),
         TEST(a_component_that_was_never_made_has_only_holes),
         TEST(any_history_is_found_after_each_publish),
