@@ -14,6 +14,7 @@
 
 #include "base/memory.h"
 #include "crypto/kmip/link.h"
+#include "tests/unit/silent_resolver.h"
 
 static void addresses_that_are_none_are_refused(void **state)
 {
@@ -67,22 +68,6 @@ static void files_that_are_not_there_or_nonsense_are_named(void **state)
 }
 
 /* ---- names, by a resolver that says nothing until it is told to --------------------------------------------------------- */
-
-static pthread_mutex_t resolver = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int asked, answered;
-
-int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
-{
-    if (hints->ai_flags & AI_NUMERICHOST)
-        return __real_getaddrinfo(host, port, hints, list);
-    atomic_fetch_add(&asked, 1);
-    pthread_mutex_lock(&resolver);
-    pthread_mutex_unlock(&resolver);
-    atomic_fetch_add(&answered, 1);
-    return EAI_NONAME;
-}
 
 static void a_resolver_that_is_silent_is_waited_for_as_long_as_a_step(void **state)
 {

@@ -35,6 +35,7 @@
 #include "server/kms_cycle.h"
 #include "server/nbd_owner.h"
 #include "tests/unit/control_fake.h"
+#include "tests/unit/silent_resolver.h"
 
 static char root[64], pool_directory_path[96], mounts[96], devices[96];
 static struct provider_config providers[2];
@@ -328,22 +329,7 @@ static void a_tagged_disk_is_told_before_a_client(void **state)
 
 #define ROUNDS 1000 /* of 10 ms, for what must come */
 
-static pthread_mutex_t resolver = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int asked, answered;
 static atomic_bool stopped;
-
-int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
-{
-    if (hints->ai_flags & AI_NUMERICHOST)
-        return __real_getaddrinfo(host, port, hints, list);
-    atomic_fetch_add(&asked, 1);
-    pthread_mutex_lock(&resolver);
-    pthread_mutex_unlock(&resolver);
-    atomic_fetch_add(&answered, 1);
-    return EAI_NONAME;
-}
 
 static void stop_run(void *unused)
 {
