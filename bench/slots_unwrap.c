@@ -77,22 +77,13 @@ static void device_make(const char *directory, uint32_t d, uint32_t count, struc
     succeed(device_open_file(path, 0, &devices[d]));
 }
 
-static enum error superblocks_write(uint32_t count)
-{
-    for (uint32_t d = 0; d < count; d++)
-        TRY(superblock_write(devices[d], &superblocks[d], keyrings[d], kek));
-    return ERROR_NONE;
-}
-
 static void superblocks_make(uint32_t count)
 {
-    for (uint32_t d = 0; d < count; d++)
+    bool fit = group_slots_fit(keyrings, count);
+    for (uint32_t d = 0; d < count && fit; d++)
         succeed(superblock_peers_make(superblocks, keyrings, count, d, kek, &superblocks[d]));
-    if (superblocks_write(count) == ERROR_NONE)
-        return;
     for (uint32_t d = 0; d < count; d++)
-        superblocks[d].peer_count = 0;
-    succeed(superblocks_write(count));
+        succeed(superblock_write(devices[d], &superblocks[d], keyrings[d], kek));
 }
 
 static void superblocks_open(uint32_t count)
