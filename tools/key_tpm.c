@@ -79,20 +79,33 @@ static enum error digest_of_words(const struct key_task *task, uint8_t digest[TP
     return provider_tpm_digest(task->provider, pcrs, (const uint8_t(*)[TPM_PCR_SIZE])next, digest);
 }
 
+static json_t *pcrs_json(uint32_t pcrs)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < TPM_PCRS; i++)
+        if (pcrs & UINT32_C(1) << i)
+            json_array_append_new(list, json_integer(i));
+    return list;
+}
+
+static enum error json_tell(struct tool *tool, json_t *json)
+{
+    enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(tool, json);
+    json_decref(json);
+    return error;
+}
+
 static json_t *approvals_json(const struct tpm_binding *binding, const uint8_t *now)
 {
     char text[HEX_TEXT_SIZE(TPM_PCR_SIZE)];
-    json_t *pcrs = json_array(), *list = json_array();
-    for (int i = 0; i < TPM_PCRS; i++)
-        if (binding->pcrs & UINT32_C(1) << i)
-            json_array_append_new(pcrs, json_integer(i));
+    json_t *list = json_array();
     for (uint32_t i = binding->approval_count; i-- > 0;) {
         hex_format(binding->approvals[i].digest, TPM_PCR_SIZE, text);
         json_array_append_new(
             list, json_pack("{s:s, s:b}", "digest", text, "now",
                             now != NULL && memcmp(binding->approvals[i].digest, now, TPM_PCR_SIZE) == 0));
     }
-    return json_pack("{s:o, s:o}", "pcrs", pcrs, "approvals", list);
+    return json_pack("{s:o, s:o}", "pcrs", pcrs_json(binding->pcrs), "approvals", list);
 }
 
 static enum error approvals_table(struct tool *tool, const struct tpm_binding *binding, const uint8_t *now)
@@ -127,10 +140,7 @@ static enum error run_approvals(struct key_task *task)
         error_forget();
     if (!task->tool->json)
         return approvals_table(task->tool, &binding, now);
-    json_t *json = approvals_json(&binding, now);
-    enum error error = json == NULL ? ERROR_NO_MEMORY : tool_print_json(task->tool, json);
-    json_decref(json);
-    return error;
+    return json_tell(task->tool, approvals_json(&binding, now));
 }
 
 static enum error run_approve(struct key_task *task)
@@ -181,7 +191,8 @@ static enum error run_reseal(struct key_task *task)
     TRY(way_find(task));
     TRY(provider_tpm_reseal(&provider, &task->way, &pin));
     if (task->tool->json)
-        return ERROR_NONE;
+        return json_tell(task->tool, json_pack("{s:s, s:o, s:b}", "file", provider.path, "pcrs", pcrs_json(provider.pcrs), "pin",
+                                               pin.passphrase_size > 0));
     fputs("Sealed anew. Copies of the old key file may still open in the TPM that sealed it: destroy them.\n", task->tool->out);
     return ERROR_NONE;
 }
@@ -206,8 +217,9 @@ static enum error run_copy(struct key_task *task)
     pin.passphrase = task->pin;
     copy.passphrase = task->secret;
     TRY(provider_tpm_copy(task->provider, &pin, path, &copy));
-    if (!task->tool->json)
-        fputs("The copy is made. Keep it away from the machine.\n", task->tool->out);
+    if (task->tool->json)
+        return json_tell(task->tool, json_pack("{s:s}", "file", path));
+    fputs("The copy is made. Keep it away from the machine.\n", task->tool->out);
     return ERROR_NONE;
 }
 

@@ -185,7 +185,8 @@ class TpmSeals(unittest.TestCase):
         self.serves(pool)
         pool.coffer("key", "tpm", "reseal")
         self.assertEqual(len(pool.json("key", "tpm", "approvals")["approvals"]), 1)
-        pool.coffer("key", "tpm", "reseal", "--no-pcrs")
+        self.assertEqual(pool.json("key", "tpm", "reseal", "--no-pcrs"),
+                         {"file": os.path.join(pool.directory, "native.key"), "pcrs": [], "pin": False})
         tpm.extend(7, b"it does not matter any more, now")
         pool.coffer("lock")
         pool.coffer("unlock")

@@ -89,7 +89,7 @@ class KeyInATpmChanges(unittest.TestCase):
         said = pool.refused("key", "tpm", "copy", "--to", inside, "--passphrase-file", word)
         self.assertIn("lies in the pool directory", said)
         self.assertIn("exists", pool.refused("key", "tpm", "copy", "--to", copy, "--passphrase-file", word).lower())
-        pool.coffer("key", "tpm", "copy", "--to", fresh, "--passphrase-file", word)
+        self.assertEqual(pool.json("key", "tpm", "copy", "--to", fresh, "--passphrase-file", word), {"file": fresh})
         pool.kill()
         pool.start()
         self.serves()
