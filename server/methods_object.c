@@ -196,14 +196,17 @@ enum error method_object_set(struct methods *methods, json_t *parameters, json_t
     return ERROR_NONE;
 }
 
-/* With `now` the object may be gone before it could be looked up again, so the answer is made from what was found. */
+/* With `now`, and where the trash keeps nothing, the object may be gone before it could be looked up again: then the answer is made
+ * from what was found. */
 static enum error delete_found(struct methods *methods, struct object_info *info, bool now, json_t **result)
 {
     char name[UUID_TEXT_SIZE];
     uuid_format(info->uuid, name);
     TRY(object_delete(methods->pool, name, now));
-    if (!now)
-        return answer_with(methods, name, result);
+    enum error error = now ? ERROR_NOT_FOUND : answer_with(methods, name, result);
+    if (error != ERROR_NOT_FOUND)
+        return error;
+    error_forget();
     info->deleting = true;
     return answer(object_json(info), result);
 }

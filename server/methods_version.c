@@ -1,8 +1,8 @@
 /*
  * The methods for snapshots and clones. A snapshot's name is NAME@SNAPSHOT, as everywhere.
  *
- * Nothing here is looked up first and acted upon later: the engine finds and changes under one lock. No locks of its own; a
- * crash leaves all of what a method does or nothing.
+ * What is looked up first is acted upon by its UUID: names may be others' by then. Else the engine finds and changes under one
+ * lock. No locks of its own; a crash leaves all of what a method does or nothing.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,6 +206,7 @@ enum error method_object_rollback(struct methods *methods, json_t *parameters, j
 {
     const char *name = text_get(parameters, "name"), *keep = text_get(parameters, "keep");
     bool discard = flag_get(parameters, "discard");
+    char uuid[UUID_TEXT_SIZE];
     struct snapshot_info info;
     struct loss loss = {0};
     json_t *object;
@@ -214,7 +215,8 @@ enum error method_object_rollback(struct methods *methods, json_t *parameters, j
     TRY(snapshot_find(methods->pool, name, &info));
     if (discard)
         loss_measure(methods, info.object_uuid, &loss);
-    TRY(object_rollback(methods->pool, name, keep, discard));
+    uuid_format(info.uuid, uuid);
+    TRY(object_rollback(methods->pool, uuid, keep, discard));
     TRY(object_answer(methods, info.object_uuid, &object));
     enum error error = loss_answer(object, keep, &loss);
     if (error == ERROR_NONE)

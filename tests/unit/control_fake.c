@@ -233,6 +233,8 @@ enum error object_delete(struct pool *pool, const char *name, bool now)
     object->deleted = clock_seconds();
     object->purge_at = object->deleted + FAKE_TRASH_SECONDS;
     object->deleting = now;
+    if (pool->trash_keeps_nothing)
+        memset(object, 0, sizeof *object);
     return leave(pool, ERROR_NONE);
 }
 
@@ -365,6 +367,7 @@ enum error object_rollback(struct pool *pool, const char *name, const char *keep
 {
     struct snapshot_info *snapshot;
     enum error error = snapshot_enter(pool, name, &snapshot);
+    pool->rolled_back = error == ERROR_NONE ? snapshot->object_uuid : (struct uuid){{0}};
     if (error == ERROR_NONE && keep == NULL && !discard && pool->change_count > 0)
         error = error_explain(ERROR_UNCONFIRMED, "'%s' holds what none of its snapshots has", snapshot->object);
     return leave(pool, error);
@@ -446,10 +449,23 @@ struct volume {
 };
 
 /* There is no volume_open(): who asks at the control socket is to keep nobody from locking the pool. */
+static void names_swap(struct pool *pool)
+{
+    struct object_info *objects = pool->objects, object = objects[0];
+    struct snapshot_info *snapshots = pool->snapshots, snapshot = snapshots[0];
+    memcpy(objects[0].name, objects[1].name, sizeof object.name);
+    memcpy(objects[1].name, object.name, sizeof object.name);
+    memcpy(snapshots[0].name, snapshots[1].name, sizeof snapshot.name);
+    memcpy(snapshots[1].name, snapshot.name, sizeof snapshot.name);
+    pool->swaps_names = false;
+}
+
 enum error volume_look(struct pool *pool, const char *name, struct volume **volume)
 {
     struct object_info *object;
     enum error error = enter(pool, name, &object);
+    if (pool->swaps_names)
+        names_swap(pool);
     const struct snapshot_info *snapshot = error == ERROR_NOT_FOUND ? snapshot_of(pool, name) : NULL;
     if (error != ERROR_NONE && snapshot == NULL)
         return leave(pool, error);

@@ -34,6 +34,9 @@ struct pool {
     size_t change_count;
     size_t changes_page; /* extents of one answer */
     unsigned changes_delay_ms;
+    bool swaps_names;    /* somebody else exchanges the names of the first two objects and snapshots when one is looked at */
+    struct uuid rolled_back; /* the object, of the last */
+    bool trash_keeps_nothing; /* what is deleted is freed before anybody looks */
     unsigned volumes;    /* open */
     char opened[256];    /* the last one, as it was asked for */
     struct import_request import; /* of the last begin or finish; its strings are copies below */

@@ -344,6 +344,16 @@ static void an_object_lives_from_create_to_purge(void **state)
     assert_true(fixture->pool->objects[0].deleting);
 }
 
+static void what_no_trash_keeps_is_told_to_be_gone(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture);
+    assert_int_equal(RUN("object", "create", "a", "--size", "8M"), EXIT_DONE);
+    fixture->pool->trash_keeps_nothing = true;
+    assert_int_equal(RUN("object", "delete", "a"), EXIT_DONE);
+    assert_string_equal(fixture->out, "'a' is gone; its space comes back in the background.\n");
+}
+
 static void space_is_reserved_by_size_or_word(void **state)
 {
     struct fixture *fixture = *state;
@@ -665,6 +675,7 @@ int main(void)
         TEST(a_full_file_system_below_is_shown),
         TEST(status_shows_space_reduction_and_the_tree),
         TEST(an_object_lives_from_create_to_purge),
+        TEST(what_no_trash_keeps_is_told_to_be_gone),
         TEST(space_is_reserved_by_size_or_word),
         TEST(object_show_tells_what_was_saved),
         TEST(uri_tells_what_to_type),
