@@ -157,9 +157,11 @@ static enum error tell_gone(struct tool *tool, const json_t *object)
     return ERROR_NONE;
 }
 
-static enum error tell_trashed(struct tool *tool, const json_t *object)
+static enum error tell_deleted(struct tool *tool, const json_t *object)
 {
     char when[TEXT_SIZE], left[TEXT_SIZE];
+    if (answer_flag(object, "deleting"))
+        return tell_gone(tool, object);
     uint64_t purge_at = answer_figure(object, "purge_at");
     fprintf(tool->out, "'%s' is in the trash until %s (%s)%s.\nGet it back: %s trash restore %s\n",
             answer_word(object, "name"), text_time(purge_at, when), text_until((uint64_t)time(NULL), purge_at, left),
@@ -176,7 +178,7 @@ static enum error run_delete(struct tool *tool, const struct arguments *argument
         return snapshot_drop(tool, arguments->positional[0]);
     TRY(object_ask(tool, "object.delete", json_pack("{s:s, s:b}", "name", arguments->positional[0], "now", now),
                    &object));
-    return answer_show(tool, object, now ? tell_gone : tell_trashed);
+    return answer_show(tool, object, tell_deleted);
 }
 
 /* ---- list ---------------------------------------------------------------------------------------------------- */
