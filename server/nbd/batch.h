@@ -40,6 +40,7 @@ struct slot {
 
 struct batch {
     struct connection *connection;
+    uint64_t awaited; /* by clock_monotonic(): when the client was last known to wait for all of it, or had not sent it yet */
     size_t count;
     struct slot slots[BATCH_REQUESTS_MAX];
     size_t ready_count; /* complete, not yet sent */
@@ -59,7 +60,7 @@ void batch_init(struct batch *batch, struct connection *connection);
 enum error batch_receive(struct batch *batch) REQUIRES(batch->connection->receive) CHECKED;
 
 /* Runs and answers; the batch is empty again afterwards. Returns the nanoseconds spent in the engine. Of a connection
- * that is broken nothing runs any more. */
+ * that is broken nothing runs any more; of one whose client has left nothing that had to wait. */
 uint64_t batch_run(struct batch *batch);
 
 /* Notes that a slot is complete, with its error and the sentence that this thread kept for it. */

@@ -32,7 +32,7 @@ struct connection_terms {
  * gives the answer. */
 struct transfer {
     uint32_t left; /* bytes not yet answered; guarded by the connection's send lock, as the rest */
-    enum error error;
+    _Atomic enum error error; /* written under that lock; once it is set no more pieces begin */
     char sentence[256];
 };
 

@@ -21,6 +21,7 @@
 void batch_init(struct batch *batch, struct connection *connection)
 {
     batch->connection = connection;
+    batch->awaited = 0;
     batch->count = 0;
     batch->ready_count = 0;
     batch->payload = (struct payload_lease){.place = PAYLOAD_NONE};
@@ -125,7 +126,7 @@ static enum error rest_begin(struct connection *connection, const struct command
     return ERROR_NONE;
 }
 
-/* Without memory for the next piece all that is left is refused at once. */
+/* Without memory for the next piece, or behind one that failed, all that is left is refused at once. */
 static void rest_refuse(struct batch *batch, enum error error) REQUIRES(batch->connection->receive)
 {
     struct connection *connection = batch->connection;
@@ -138,7 +139,9 @@ static enum error rest_continue(struct batch *batch) REQUIRES(batch->connection-
 {
     struct connection *connection = batch->connection;
     struct command piece = connection->rest_command;
-    enum error error = data_reserve(batch, piece.length, true);
+    enum error error = atomic_load(&connection->rest->error);
+    if (error == ERROR_NONE)
+        error = data_reserve(batch, piece.length, true);
     if (error != ERROR_NONE) {
         rest_refuse(batch, error);
         return ERROR_NONE;
@@ -239,6 +242,7 @@ static enum error take_next(struct batch *batch) REQUIRES(batch->connection->rec
 enum error batch_receive(struct batch *batch)
 {
     enum error error = ERROR_NONE;
+    batch->awaited = batch->connection->stream.emptied;
     while (error == ERROR_NONE && batch->count < BATCH_REQUESTS_MAX && batch->data_bytes < BATCH_BYTES_MAX)
         error = take_next(batch);
     return error == ERROR_AGAIN ? ERROR_NONE : error;

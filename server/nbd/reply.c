@@ -108,10 +108,10 @@ static void encode_whole(struct gather *gather, struct slot *slot, bool structur
 
 static void transfer_note(struct transfer *transfer, struct slot *slot)
 {
-    if (slot->error != ERROR_NONE && transfer->error == ERROR_NONE) {
+    if (slot->error != ERROR_NONE && atomic_load(&transfer->error) == ERROR_NONE) {
         const char *sentence = slot->sentence ? slot->sentence : "";
         size_t size = sentence_cut(sentence, sizeof(transfer->sentence) - 1);
-        transfer->error = slot->error;
+        atomic_store(&transfer->error, slot->error);
         memcpy(transfer->sentence, sentence, size);
         transfer->sentence[size] = '\0';
     }
@@ -125,7 +125,7 @@ static void encode_piece(struct gather *gather, struct slot *slot, bool structur
     struct transfer *transfer = slot->transfer;
     transfer_note(transfer, slot);
     if (slot->transfer_ended)
-        encode_whole(gather, slot, structured, transfer->error, transfer->sentence);
+        encode_whole(gather, slot, structured, atomic_load(&transfer->error), transfer->sentence);
     else if (slot->command.type == COMMAND_READ && slot->error == ERROR_NONE)
         encode_data(gather, slot, false);
 }

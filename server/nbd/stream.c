@@ -33,7 +33,7 @@ enum error stream_init(struct stream *stream, int socket, uint64_t idle)
     uint8_t *data = memory_aligned(STREAM_BUFFER_SIZE);
     if (!data)
         return ERROR_NO_MEMORY;
-    *stream = (struct stream){.socket = socket, .idle = idle, .data = data};
+    *stream = (struct stream){.socket = socket, .idle = idle, .data = data, .emptied = clock_monotonic()};
     return ERROR_NONE;
 }
 
@@ -96,6 +96,16 @@ static enum error receive(const struct stream *stream, void *out, size_t size, u
     return ERROR_TIMED_OUT;
 }
 
+/* An end that the client made would be read here, and is not EAGAIN. */
+static enum error receive_at_once(struct stream *stream, void *out, size_t size, size_t *received)
+{
+    uint64_t now = clock_monotonic();
+    enum error error = receive_once(stream, out, size, MSG_DONTWAIT, received);
+    if (error == ERROR_AGAIN)
+        stream->emptied = now;
+    return error;
+}
+
 static void make_room(struct stream *stream)
 {
     memmove(stream->data, stream->data + stream->start, stream_buffered(stream));
@@ -108,7 +118,7 @@ static enum error fill(struct stream *stream, enum stream_wait wait, uint64_t de
     size_t received, room = STREAM_BUFFER_SIZE - stream->end;
     uint8_t *at = stream->data + stream->end;
     TRY(wait == STREAM_WAIT ? receive(stream, at, room, deadline, &received)
-                            : receive_once(stream, at, room, MSG_DONTWAIT, &received));
+                            : receive_at_once(stream, at, room, &received));
     stream->end += received;
     return ERROR_NONE;
 }

@@ -29,6 +29,7 @@ struct stream {
     uint64_t idle; /* nanoseconds */
     uint8_t *data; /* STREAM_BUFFER_SIZE */
     size_t start, end;
+    uint64_t emptied; /* by clock_monotonic(): when nothing was left to read; the client had not left then */
 };
 
 enum stream_wait { STREAM_POLL, STREAM_WAIT };

@@ -11,9 +11,11 @@
  * A request is a few bytes, and what it asks for may be gigabytes: what a client can make the engine do is bounded for
  * each batch, and looked at again between the steps of it, for a client may have left meanwhile.
  *
- * A write that waits in the engine, for a merge or for space, is not wanted any more once its client has left: the
- * client may have sent it again on another connection, and newer data behind it, which the older must not overwrite. On
- * a Unix socket the end is seen at once; over TCP only when word of it has come.
+ * A write that waits is not wanted any more once its client has left: the client may have sent it again on another
+ * connection, and newer data behind it, which the older must not overwrite. It may wait in the engine, which asks, for
+ * a merge or for space; but also in the socket while all threads are in the engine, or here, for what runs before it.
+ * So each run asks first, where the client was not known to be there a moment ago. On a Unix socket the end is seen at
+ * once; over TCP only when word of it has come.
  *
  * No locks are held while the engine works. What was answered and not flushed may be lost by a crash, as the export's
  * flags say.
@@ -27,6 +29,7 @@
 #include "server/nbd/block_status.h"
 
 #define CACHE_BYTES_MAX (32u << 20) /* read ahead for one batch: as much as a read may ask for */
+#define AWAITED_FOR     (10 * CLOCK_MILLISECOND) /* without being asked: no client gives up so soon, and most never are */
 
 static void keep_sentence(struct batch *batch, struct slot *slot)
 {
@@ -91,17 +94,30 @@ static bool is_wanted(void *context)
     return connection_awaits(batch->connection);
 }
 
+/* Asked once for both runs where the first is quick. */
+static bool may_run(struct batch *batch, uint64_t now)
+{
+    if (atomic_load(&batch->connection->broken))
+        return false;
+    if (now - batch->awaited < AWAITED_FOR)
+        return true;
+    if (!connection_awaits(batch->connection))
+        return false;
+    batch->awaited = now;
+    return true;
+}
+
 static uint64_t execute(struct batch *batch, struct request *requests, size_t count)
 {
     if (count == 0)
         return 0;
-    if (atomic_load(&batch->connection->broken)) {
+    uint64_t start = clock_monotonic();
+    if (!may_run(batch, start)) {
         for (size_t i = 0; i < count; i++)
             batch_answer(batch, requests[i].context, ERROR_CLOSED);
         return 0;
     }
     size_t ready_before = batch->ready_count;
-    uint64_t start = clock_monotonic();
     volume_execute_while(batch->connection->session.volume, requests, count, answered, is_wanted, batch);
     ASSERT(batch->ready_count - ready_before == count);
     return clock_monotonic() - start;

@@ -358,97 +358,6 @@ static void stopping_does_not_wait_for_what_is_only_read_ahead(void **state)
     nbd_engine_destroy(fixture.pool);
 }
 
-/* ---- writes that may have been sent again ----------------------------------------------------------------------- */
-
-static int write_held(const struct nbd_fixture *fixture)
-{
-    static const uint8_t data[4096] = {7};
-    int client = enter_disk(fixture);
-    nbd_engine_hold_writes(fixture->pool, true);
-    client_request(client, COMMAND_WRITE, 0, 1, 0, sizeof(data));
-    client_send(client, data, sizeof(data));
-    nbd_engine_wait_writes(fixture->pool, 1);
-    return client;
-}
-
-static void a_write_of_a_client_that_left_is_not_wanted_any_more(void **state)
-{
-    struct nbd_fixture *fixture = *state;
-    int client = write_held(fixture);
-    shutdown(client, SHUT_RDWR);
-    nbd_engine_hold_writes(fixture->pool, false);
-    nbd_wait(fixture->server, -1);
-    assert_int_equal(nbd_engine_counts(fixture->pool).unwanted, 1);
-    close(client);
-}
-
-static void a_write_of_a_client_that_waits_is_wanted(void **state)
-{
-    struct nbd_fixture *fixture = *state;
-    int client = write_held(fixture);
-    nbd_engine_hold_writes(fixture->pool, false);
-    client_expect_simple(client, 1, WIRE_OK);
-    assert_int_equal(nbd_engine_counts(fixture->pool).unwanted, 0);
-    close(client);
-}
-
-static void a_write_before_a_disconnect_is_wanted(void **state)
-{
-    struct nbd_fixture *fixture = *state;
-    int client = enter_disk(fixture);
-    struct {
-        struct wire_request write;
-        uint8_t data[4096];
-        struct wire_request disconnect;
-    } sent = {.write = {be32_make(REQUEST_MAGIC), be16_make(0), be16_make(COMMAND_WRITE), be64_make(1), be64_make(0),
-                        be32_make(sizeof(sent.data))},
-              .disconnect = {.magic = be32_make(REQUEST_MAGIC), .type = be16_make(COMMAND_DISCONNECT)}};
-    nbd_engine_hold_writes(fixture->pool, true);
-    client_send(client, &sent, sizeof(sent));
-    nbd_engine_wait_writes(fixture->pool, 1);
-    nbd_engine_hold_writes(fixture->pool, false);
-    client_expect_simple(client, 1, WIRE_OK);
-    client_expect_end(client);
-}
-
-static void release_writes(void *pool)
-{
-    clock_sleep(SOON / 2);
-    nbd_engine_hold_writes(pool, false);
-}
-
-static void stop_while_a_write_is_held(struct nbd_fixture *fixture)
-{
-    struct thread thread;
-    assert_int_equal(thread_start(&thread, "release", release_writes, fixture->pool), ERROR_NONE);
-    nbd_stop(fixture->server);
-    thread_join(&thread);
-}
-
-static void stopping_still_wants_the_writes_of_who_waits(void **state)
-{
-    (void)state;
-    struct nbd_fixture fixture;
-    fixture_start(&fixture, &(struct nbd_options){0});
-    int client = write_held(&fixture);
-    stop_while_a_write_is_held(&fixture);
-    client_expect_simple(client, 1, WIRE_OK);
-    client_expect_end(client);
-    nbd_engine_destroy(fixture.pool);
-}
-
-static void stopping_wants_no_write_of_who_left_before(void **state)
-{
-    (void)state;
-    struct nbd_fixture fixture;
-    fixture_start(&fixture, &(struct nbd_options){0});
-    int client = write_held(&fixture);
-    close(client);
-    stop_while_a_write_is_held(&fixture);
-    assert_int_equal(nbd_engine_counts(fixture.pool).unwanted, 1);
-    nbd_engine_destroy(fixture.pool);
-}
-
 /* ---- threads --------------------------------------------------------------------------------------------------- */
 
 static void a_read_does_not_wait_for_a_flush(void **state)
@@ -631,11 +540,6 @@ int main(void)
         cmocka_unit_test(a_client_that_reads_a_little_from_time_to_time_is_dropped),
         TEST(requests_of_a_client_that_left_are_abandoned),
         cmocka_unit_test(stopping_does_not_wait_for_what_is_only_read_ahead),
-        TEST(a_write_of_a_client_that_left_is_not_wanted_any_more),
-        TEST(a_write_of_a_client_that_waits_is_wanted),
-        TEST(a_write_before_a_disconnect_is_wanted),
-        cmocka_unit_test(stopping_still_wants_the_writes_of_who_waits),
-        cmocka_unit_test(stopping_wants_no_write_of_who_left_before),
         TEST(a_read_does_not_wait_for_a_flush),
         TEST(a_write_is_answered_before_the_flush_of_its_batch_ends),
         TEST(a_connection_has_a_few_threads_and_no_more),

@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/thread.h"
 
-#define OBJECTS 512
+#define OBJECTS        512
+#define GIVEN_UP_AFTER (10 * CLOCK_MILLISECOND) /* since the call began: as the engine on disks */
 
 struct memory_object {
     char name[VERSION_NAME_MAX + 1];
@@ -337,13 +339,25 @@ static void count(struct pool *pool, const struct request *request) REQUIRES(poo
     pool->counts.last = request->type;
 }
 
-static void execute(struct volume *volume, struct request *request, request_wanted *wanted, void *context)
+struct asker {
+    request_wanted *wanted;
+    void *context;
+    uint64_t since;
+};
+
+static bool is_wanted(const struct asker *asker)
+{
+    bool waited = asker->wanted && clock_monotonic() - asker->since >= GIVEN_UP_AFTER;
+    return !waited || asker->wanted(asker->context);
+}
+
+static void execute(struct volume *volume, struct request *request, const struct asker *asker)
 {
     mutex_lock(&volume->pool->lock);
     count(volume->pool, request);
     request->error = volume->pool->errors[request->type];
     wait_while_held(volume->pool, request->type);
-    if (request->type == REQUEST_WRITE && wanted && !wanted(context)) {
+    if (request->type == REQUEST_WRITE && !is_wanted(asker)) {
         volume->pool->counts.unwanted++;
         request->error = ERROR_CLOSED;
     }
@@ -376,11 +390,12 @@ static void leave(struct pool *pool)
 void volume_execute_while(struct volume *volume, struct request *requests, size_t size, request_answer *answer,
                           request_wanted *wanted, void *context)
 {
+    struct asker asker = {wanted, context, clock_monotonic()};
     ASSERT(size > 0 && size <= BATCH_REQUESTS_MAX);
     enter(volume->pool, size);
     for (size_t i = 0; i < size; i++) {
         if (!volume->pool->empty)
-            execute(volume, &requests[i], wanted, context);
+            execute(volume, &requests[i], &asker);
         else
             requests[i].error = ERROR_NONE;
         answer(&requests[i], context);

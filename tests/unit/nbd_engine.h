@@ -31,7 +31,7 @@ void nbd_engine_empty(struct pool *pool, bool empty);
 /* Flushes wait inside of the engine while held. */
 void nbd_engine_hold_flushes(struct pool *pool, bool hold);
 void nbd_engine_wait_flushes(struct pool *pool, unsigned count); /* until so many wait */
-/* The same of writes; one that is not wanted any more then ends with ERROR_CLOSED. */
+/* The same of writes; one that was held for long and is not wanted any more then ends with ERROR_CLOSED. */
 void nbd_engine_hold_writes(struct pool *pool, bool hold);
 void nbd_engine_wait_writes(struct pool *pool, unsigned count);
 /* The same of reading ahead. */
