@@ -35,7 +35,7 @@ static json_t *slot_json(const struct key_slot_info *info)
 }
 
 static enum error add_keys(struct pool *pool, enum error (*tell)(struct pool *, struct key_slot_info **, size_t *), const char *name,
-                           json_t *key_status)
+                           json_t *facts)
 {
     AUTO_FREE struct key_slot_info *infos = NULL;
     size_t count;
@@ -44,21 +44,29 @@ static enum error add_keys(struct pool *pool, enum error (*tell)(struct pool *, 
     for (size_t i = 0; i < count; i++)
         json_array_append_new(rows, slot_json(&infos[i]));
     if (json_array_size(rows) == count)
-        return json_object_set_new(key_status, name, rows) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
+        return json_object_set_new(facts, name, rows) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
     json_decref(rows);
     return ERROR_NO_MEMORY;
 }
 
-enum error deep_rekey_add(struct pool *pool, json_t *key_status)
+static enum error facts_make(struct pool *pool, json_t *facts)
 {
     struct deep_rekey_status status;
-    enum error error = pool_deep_rekey_status(pool, &status);
-    if (error == ERROR_LOCKED)
-        return ERROR_NONE;
-    TRY(error);
-    TRY(add_keys(pool, pool_key_slots, "data_keys", key_status));
-    TRY(add_keys(pool, pool_log_keys, "tag_keys", key_status));
-    return json_object_set_new(key_status, "deep_rekey", job_json(&status)) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
+    TRY(pool_deep_rekey_status(pool, &status));
+    TRY(add_keys(pool, pool_key_slots, "data_keys", facts));
+    TRY(add_keys(pool, pool_log_keys, "tag_keys", facts));
+    return json_object_set_new(facts, "deep_rekey", job_json(&status)) == 0 ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
+/* All of it or nothing: the pool may be locked between two looks. */
+enum error deep_rekey_add(struct pool *pool, json_t *key_status)
+{
+    json_t *facts = json_object();
+    enum error error = facts == NULL ? ERROR_NO_MEMORY : facts_make(pool, facts);
+    if (error == ERROR_NONE && json_object_update(key_status, facts) != 0)
+        error = ERROR_NO_MEMORY;
+    json_decref(facts);
+    return error == ERROR_LOCKED ? ERROR_NONE : error;
 }
 
 /* Bytes a second; 0, or left out: no limit. */
@@ -82,21 +90,21 @@ enum error method_key_rekey_deep(struct methods *methods, json_t *parameters, js
     enum error error = pool_deep_rekey(methods->pool, &options, rate);
     arena_free(passphrase);
     TRY(error);
-    return method_key_status(methods, NULL, result);
+    return key_status_behind(methods, "the deep rekey runs", result);
 }
 
 enum error method_key_pause(struct methods *methods, json_t *parameters, json_t **result)
 {
     (void)parameters;
     TRY(pool_deep_rekey_pause(methods->pool));
-    return method_key_status(methods, NULL, result);
+    return key_status_behind(methods, "the deep rekey pauses", result);
 }
 
 enum error method_key_resume(struct methods *methods, json_t *parameters, json_t **result)
 {
     (void)parameters;
     TRY(pool_deep_rekey_resume(methods->pool));
-    return method_key_status(methods, NULL, result);
+    return key_status_behind(methods, "the deep rekey goes on", result);
 }
 
 enum error method_key_throttle(struct methods *methods, json_t *parameters, json_t **result)
@@ -104,5 +112,5 @@ enum error method_key_throttle(struct methods *methods, json_t *parameters, json
     uint64_t rate;
     TRY(rate_of(parameters, &rate));
     TRY(pool_deep_rekey_throttle(methods->pool, rate));
-    return method_key_status(methods, NULL, result);
+    return key_status_behind(methods, "the deep rekey has another rate", result);
 }

@@ -81,6 +81,12 @@ enum error method_key_status(struct methods *methods, json_t *parameters, json_t
     return ERROR_NONE;
 }
 
+enum error key_status_behind(struct methods *methods, const char *done, json_t **result)
+{
+    enum error error = method_key_status(methods, NULL, result);
+    return error == ERROR_NONE ? error : error_prefix(error, "%s, but the state of the keys cannot be told", done);
+}
+
 /* The key of before, or what was kept of it, the new one's, and what is to be done; answered with what is in force afterwards. */
 static enum error change(struct methods *methods, json_t *parameters, struct pool_rekey_options *options, json_t **result)
 {
@@ -103,7 +109,7 @@ static enum error change(struct methods *methods, json_t *parameters, struct poo
     TRY(error);
     key_care_note_change(pool_directory(methods->pool));
     key_watch_wake();
-    TRY(method_key_status(methods, NULL, result));
+    TRY(key_status_behind(methods, options->dry_run ? "the rehearsal succeeded" : "the new key is in force", result));
     return json_object_set_new(*result, "nanoseconds", json_integer((json_int_t)nanoseconds)) == 0 ? ERROR_NONE
                                                                                                    : ERROR_NO_MEMORY;
 }

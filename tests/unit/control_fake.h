@@ -48,6 +48,7 @@ struct pool {
     unsigned deep_steps; /* looks at it until it is complete; 0: as it is */
     bool stopped;        /* somebody else cancels the scrub, pauses the deep rekey, when it was looked at once */
     uint64_t deep_lost;  /* blocks, then */
+    enum error slots_error; /* of looks at the tag keys, the last of all that is told of keys */
     const char *deep_refusal; /* why none begins; NULL: it does */
     struct damage_info damages[4];
     size_t damage_count;

@@ -77,6 +77,8 @@ enum error pool_key_slots(struct pool *pool, struct key_slot_info **infos, size_
 enum error pool_log_keys(struct pool *pool, struct key_slot_info **infos, size_t *count)
 {
     pthread_mutex_lock(&pool->lock);
+    if (pool->slots_error)
+        return leave(pool, pool->slots_error);
     bool first = pool->deep.state == DEEP_REKEY_NONE;
     struct key_slot_info *rows = memory_zeroed(2, sizeof *rows);
     if (rows == NULL)

@@ -142,6 +142,38 @@ static void a_key_changes_with_its_passphrase_alone(void **state)
     assert_int_equal(fixture->pool->roots, 1);
 }
 
+static void a_key_that_was_changed_is_told_though_somebody_locks_behind_it(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->pool->slots_error = ERROR_LOCKED;
+    json_t *status = call(fixture, "key.rekey", "{}");
+    assert_int_equal(json_integer_value(json_object_get(status, "kek_number")), 2);
+    assert_null(json_object_get(status, "data_keys"));
+    assert_null(json_object_get(status, "deep_rekey"));
+}
+
+static void what_was_done_to_keys_is_told_though_the_answer_fails(void **state)
+{
+    static const struct {
+        const char *method, *parameters, *sentence;
+    } done[] = {
+        {"key.rekey", "{}", "the new key is in force, but "},
+        {"key.use", "{\"provider\":\"other\"}", "the new key is in force, but "},
+        {"key.use", "{\"provider\":\"other\",\"dry_run\":true}", "the rehearsal succeeded, but "},
+        {"key.rekey_deep", "{}", "the deep rekey runs, but "},
+        {"key.throttle", "{\"rate\":1}", "the deep rekey has another rate, but "},
+        {"key.pause", "{}", "the deep rekey pauses, but "},
+        {"key.resume", "{}", "the deep rekey goes on, but "},
+    };
+    struct fixture *fixture = *state;
+    fixture->pool->slots_error = ERROR_NO_MEMORY;
+    for (size_t i = 0; i < COUNT_OF(done); i++) {
+        assert_fails(fixture, done[i].method, done[i].parameters, -32000, "NO_MEMORY");
+        const json_t *error = json_object_get(fixture->answer, "error");
+        assert_non_null(strstr(json_string_value(json_object_get(error, "message")), done[i].sentence));
+    }
+}
+
 static void create_answers_with_the_object(void **state)
 {
     json_t *object = call(*state, "object.create", "{\"name\":\"disk ä\",\"size\":33554432}");
@@ -450,6 +482,8 @@ int main(void)
         TEST(a_wrong_passphrase_is_refused),
         TEST(the_right_passphrase_unlocks),
         TEST(a_key_changes_with_its_passphrase_alone),
+        TEST(a_key_that_was_changed_is_told_though_somebody_locks_behind_it),
+        TEST(what_was_done_to_keys_is_told_though_the_answer_fails),
         TEST(create_answers_with_the_object),
         TEST(a_name_that_two_in_the_trash_have_is_refused_and_a_uuid_is_not),
         TEST(delete_tells_until_when_and_restore_brings_back),
