@@ -88,6 +88,15 @@ static enum error set_control(struct settings *settings, const char *path)
     return settings->control ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 
+/* As coffer.conf may have it: with less the engine would be given what is left of nothing. */
+static enum error take_memory(struct settings *settings, const char *text)
+{
+    TRY(size_parse(text, &settings->memory));
+    if (settings->memory < POOL_MEMORY_MIN || settings->memory > POOL_MEMORY_MAX)
+        return error_explain(ERROR_INVALID, "--memory %s: from 64M to 16T is possible", text);
+    return ERROR_NONE;
+}
+
 /* An option with its value in optarg. */
 static enum error take_option(struct settings *settings, int option)
 {
@@ -97,7 +106,7 @@ static enum error take_option(struct settings *settings, int option)
     case OPTION_CONTROL:
         return set_control(settings, optarg);
     case OPTION_MEMORY:
-        return size_parse(optarg, &settings->memory);
+        return take_memory(settings, optarg);
     case OPTION_PASSPHRASE_FILE:
         settings->passphrase_file = optarg;
         return ERROR_NONE;

@@ -330,8 +330,8 @@ static enum error choose_provider(struct pool_conf *conf)
 static enum error take_memory(struct pool_conf *conf)
 {
     conf->memory = conf_size(conf->source, "pool", "memory", POOL_MEMORY_DEFAULT);
-    if (conf->memory < POOL_MEMORY_MIN)
-        return conf_complain(conf->source, "pool", "memory", "at least 64M are needed");
+    if (conf->memory < POOL_MEMORY_MIN || conf->memory > POOL_MEMORY_MAX)
+        return conf_complain(conf->source, "pool", "memory", "from 64M to 16T is possible");
     conf->index_memory = conf_size(conf->source, "pool", "index-memory", conf->memory / 4);
     if (conf->index_memory < POOL_INDEX_MEMORY_MIN || conf->index_memory > conf->memory / 2)
         return conf_complain(conf->source, "pool", "index-memory", "from 1M to half of memory is possible");

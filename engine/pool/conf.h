@@ -20,6 +20,7 @@
 #define POOL_CONF_NAME        "coffer.conf"
 #define POOL_MEMORY_DEFAULT   (UINT64_C(256) << 20)
 #define POOL_MEMORY_MIN       (UINT64_C(64) << 20)
+#define POOL_MEMORY_MAX       (UINT64_C(16) << 40)
 #define POOL_INDEX_MEMORY_MIN (UINT64_C(1) << 20)
 #define POOL_RECOMPRESS_DEFAULT 6
 #define POOL_TRASH_DEFAULT    (UINT64_C(7) * 86400)

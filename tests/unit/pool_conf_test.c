@@ -264,6 +264,7 @@ static void settings_have_their_limits(void **context)
 {
     (void)context;
     assert_refused("[pool]\n" POOL "memory = 63M\nprovider = native\n" PROVIDER GROUP, "64M");
+    assert_refused("[pool]\n" POOL "memory = 1000T\nprovider = native\n" PROVIDER GROUP, "16T");
     assert_refused("[pool]\n" POOL "memory = 1G\nindex-memory = 600M\nprovider = native\n" PROVIDER GROUP, "half");
     assert_refused("[pool]\n" POOL "index-memory = 4K\nprovider = native\n" PROVIDER GROUP, "1M");
     assert_refused("[pool]\n" POOL "compression = zstd-20\nprovider = native\n" PROVIDER GROUP, "zstd-19");

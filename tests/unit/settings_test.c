@@ -62,6 +62,9 @@ static void wrong_usage_is_complained_about(void **state)
     assert_int_equal(PARSE(&settings, "a", "--no-such-option"), SETTINGS_USAGE);
     assert_int_equal(PARSE(&settings, "a", "--nbd"), SETTINGS_USAGE);
     assert_int_equal(PARSE(&settings, "a", "--memory", "lots"), SETTINGS_USAGE);
+    assert_int_equal(PARSE(&settings, "a", "--memory", "256"), SETTINGS_USAGE); /* bytes: the unit was forgotten */
+    assert_int_equal(PARSE(&settings, "a", "--memory", "63M"), SETTINGS_USAGE);
+    assert_int_equal(PARSE(&settings, "a", "--memory", "1000T"), SETTINGS_USAGE);
 }
 
 static void more_addresses_than_can_be_served_are_refused(void **state)
