@@ -57,7 +57,7 @@ static void check_locked(const struct health_facts *facts, struct finding *findi
 static void check_fenced(const struct health_facts *facts, struct finding *finding)
 {
     const struct pool_status *status = facts->status;
-    finding_good(finding, "the disk group is in service");
+    finding_good(finding, status->locked ? "unknown while the pool is locked" : "the disk group is in service");
     if (!status->fenced)
         return;
     finding->severity = "error";

@@ -94,6 +94,17 @@ static void health_tells_of_the_key_on_its_servers(void **state)
     test_free(status);
 }
 
+static void health_says_nothing_of_a_group_that_is_not_open(void **state)
+{
+    (void)state;
+    struct pool_status *status = test_calloc(1, sizeof(*status));
+    status->locked = true;
+    json_t *checks = health_json(&(struct health_facts){.status = status, .self = "coffer"});
+    assert_string_equal(evidence(checks, "FENCED"), "unknown while the pool is locked");
+    json_decref(checks);
+    test_free(status);
+}
+
 static void health_tells_of_the_key_in_the_cache(void **state)
 {
     (void)state;
@@ -286,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health_tells_of_the_key_on_its_servers),
+        cmocka_unit_test(health_says_nothing_of_a_group_that_is_not_open),
         cmocka_unit_test(health_tells_of_the_key_in_the_cache),
         cmocka_unit_test(health_says_what_the_cache_is_worth_while_the_pool_is_locked),
         cmocka_unit_test(health_looks_at_a_pool_whose_key_is_on_servers),
