@@ -112,6 +112,15 @@ static enum error take_words(int argc, char **argv, struct arguments *arguments)
     return ERROR_NONE;
 }
 
+/* Behind a mistake as well: how it is told counts whatever stands where. */
+static bool wants_json(int argc, char **argv)
+{
+    bool wants = false;
+    for (int i = 1; i < argc && !wants && strcmp(argv[i], "--") != 0; i++)
+        wants = strcmp(argv[i], "--json") == 0;
+    return wants;
+}
+
 enum error arguments_parse(struct tool *tool, int argc, char **argv, const struct option_row *rows, int *words_end,
                            struct arguments *arguments)
 {
@@ -119,6 +128,7 @@ enum error arguments_parse(struct tool *tool, int argc, char **argv, const struc
     int option;
     fill_long_options(rows, row_count(rows), options);
     *arguments = (struct arguments){.rows = rows};
+    tool->json = tool->json || wants_json(argc, argv);
     optind = 0; /* glibc: start over */
     opterr = 0;
     while ((option = getopt_long(argc, argv, words_end != NULL ? "+:C:h" : ":C:h", options, NULL)) != -1) {

@@ -146,10 +146,8 @@ static enum error print(struct tool *tool, const json_t *status)
 static enum error watch_line(struct tool *tool, struct progress *bar, const json_t *status)
 {
     const json_t *job = job_of(status);
-    if (tool->json) {
-        bool written = json_dumpf(status, tool->out, JSON_COMPACT) == 0 && fputc('\n', tool->out) != EOF;
-        return written && fflush(tool->out) == 0 ? ERROR_NONE : error_explain(ERROR_IO, "cannot write the output");
-    }
+    if (tool->json)
+        return tool_print_json(tool, status);
     bar->start = clock_monotonic() - answer_figure(job, "nanoseconds");
     progress_update(bar, bytes_done(job), answer_figure(job, "bytes_total"));
     return ERROR_NONE;
@@ -179,6 +177,7 @@ static enum error watch(struct tool *tool, struct client *client, json_t **statu
 
 static enum error show(struct tool *tool, struct client *client, json_t *status, bool watches)
 {
+    tool->json_lines = watches;
     enum error error = watches ? watch(tool, client, &status) : ERROR_NONE;
     client_close(client);
     if (error == ERROR_NONE)

@@ -135,10 +135,8 @@ static bool is_complete(const json_t *scrub)
 
 static enum error watch_line(struct tool *tool, struct progress *bar, const json_t *scrub)
 {
-    if (tool->json) {
-        bool written = json_dumpf(scrub, tool->out, JSON_COMPACT) == 0 && fputc('\n', tool->out) != EOF;
-        return written && fflush(tool->out) == 0 ? ERROR_NONE : error_explain(ERROR_IO, "cannot write the output");
-    }
+    if (tool->json)
+        return tool_print_json(tool, scrub);
     bar->start = clock_monotonic() - answer_figure(scrub, "nanoseconds"); /* it ran before somebody watched */
     progress_update(bar, answer_figure(scrub, "bytes_verified"), answer_figure(scrub, "bytes_expected"));
     return ERROR_NONE;
@@ -163,6 +161,7 @@ static enum error run(struct tool *tool, const char *method, json_t *parameters,
     struct client *client;
     struct progress bar;
     json_t *scrub;
+    tool->json_lines = watch;
     enum error error = client_open(tool, &client);
     if (error != ERROR_NONE) {
         json_decref(parameters);

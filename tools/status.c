@@ -217,10 +217,8 @@ static enum error print_status(struct tool *tool, const json_t *status, const js
 
 static enum error print_watched(struct tool *tool, const json_t *status, const json_t *before, double seconds)
 {
-    if (tool->json) {
-        bool written = json_dumpf(status, tool->out, JSON_COMPACT) == 0 && fputc('\n', tool->out) != EOF;
-        return written && fflush(tool->out) == 0 ? ERROR_NONE : error_explain(ERROR_IO, "cannot write the output");
-    }
+    if (tool->json)
+        return tool_print_json(tool, status);
     bool terminal = isatty(fileno(tool->out));
     char now[TEXT_SIZE];
     fprintf(tool->out, "%s%s\n", terminal ? "\033[H\033[J" : "\n", text_time((uint64_t)time(NULL), now));
@@ -249,6 +247,7 @@ static enum error watch(struct tool *tool, uint64_t interval)
     struct client *client;
     json_t *before = NULL;
     TRY(client_open(tool, &client));
+    tool->json_lines = true;
     enum error error = watch_calls(tool, client, interval, &before);
     json_decref(before);
     client_close(client);

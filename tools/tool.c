@@ -36,7 +36,8 @@ enum exit_status tool_exit_status(enum error error)
 
 enum error tool_print_json(struct tool *tool, const json_t *value)
 {
-    if (json_dumpf(value, tool->out, JSON_INDENT(2)) != 0 || fputc('\n', tool->out) == EOF)
+    size_t flags = tool->json_lines ? JSON_COMPACT : JSON_INDENT(2);
+    if (json_dumpf(value, tool->out, flags) != 0 || fputc('\n', tool->out) == EOF || (tool->json_lines && fflush(tool->out) != 0))
         return error_explain(ERROR_IO, "cannot write the output");
     return ERROR_NONE;
 }

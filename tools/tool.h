@@ -19,6 +19,7 @@ enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED 
 struct tool {
     FILE *out, *err;
     bool json, help;       /* help: the command is explained and not run */
+    bool json_lines;       /* what is watched: one answer behind the other, each a line */
     const char *directory; /* -C: a pool directory or a control socket; NULL where not given */
     char *self;            /* tool_self(); NULL until it is asked for */
     int status;            /* of a verb that succeeded in telling something bad: EXIT_FAILED */
@@ -29,7 +30,7 @@ int tool_run(int argc, char **argv, FILE *out, FILE *err) CHECKED;
 
 enum exit_status tool_exit_status(enum error error);
 
-/* Prints a value as JSON, indented, with a newline. */
+/* Prints a value as JSON, indented or as a line, with a newline. */
 enum error tool_print_json(struct tool *tool, const json_t *value) CHECKED;
 
 /* How this command is to be called again for the same pool: "coffer", or shell_command() of what -C named. */

@@ -19,6 +19,17 @@ static void options_for_every_command_stand_anywhere(void **state)
     assert_said(fixture->out, "coffer object VERB --help");
 }
 
+static void an_error_of_usage_is_json_wherever_that_is_asked_for(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(RUN("status", "--foo", "--json"), EXIT_USAGE);
+    json_decref(output(fixture));
+    assert_int_equal(RUN("object", "show", "--now", "x", "--json"), EXIT_USAGE);
+    json_decref(output(fixture));
+    assert_int_equal(RUN("status", "--foo", "--", "--json"), EXIT_USAGE);
+    assert_string_equal(fixture->out, "");
+}
+
 static void who_asks_for_help_runs_nothing(void **state)
 {
     struct fixture *fixture = *state;
@@ -49,6 +60,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(options_for_every_command_stand_anywhere),
+        TEST(an_error_of_usage_is_json_wherever_that_is_asked_for),
         TEST(who_asks_for_help_runs_nothing),
         TEST(a_check_of_two_pools_is_refused),
     };
