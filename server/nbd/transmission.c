@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "server/nbd/block_status.h"
+#include "server/nbd/no_space.h"
 
 #define CACHE_BYTES_MAX (32u << 20) /* read ahead for one batch: as much as a read may ask for */
 #define AWAITED_FOR     (10 * CLOCK_MILLISECOND) /* without being asked: no client gives up so soon, and most never are */
@@ -85,6 +86,8 @@ static struct request request_of(struct slot *slot)
 
 static void answered(struct request *request, void *context)
 {
+    if (error_class(request->error) == ERROR_CLASS_NO_SPACE)
+        no_space_tell(clock_monotonic());
     batch_answer(context, request->context, request->error);
 }
 

@@ -46,6 +46,7 @@ def main():
     pool.coffer("object", "snapshot", "victim", "--name", "s")
     handle = connect(pool, "disk")
     written = fill(handle, 0)
+    assert pool.last_messages().count("the pool is full") == 1, pool.last_messages()
     compare(handle, range(written))
     handle.trim(PIECE, 0)
     assert bytes(handle.pread(PIECE, 0)) == bytes(PIECE)
