@@ -116,29 +116,51 @@ static enum error copies_open(struct opening *opening, size_t i, const struct su
     return of_key(opening, error);
 }
 
-/* An altered copy may state any epoch, so the newest is only where the search begins: the newest that verifies counts.
- * `*judged`: of the device that the conf names, and under its KEK, no copy verifies. */
+/* What ends a search: no copy could do better. */
+static bool is_for_all(enum error error)
+{
+    return error == ERROR_LOCKED || error == ERROR_NO_MEMORY;
+}
+
+/* The copy may be good: it cannot be read, or nobody gives the key that it names. */
+static bool is_unjudged(enum error error)
+{
+    return error == ERROR_KEY_ABSENT || error == ERROR_IO;
+}
+
+static enum error tell(enum error error, enum error *told, char **sentence)
+{
+    free(*sentence);
+    *told = error;
+    *sentence = strdup(error_sentence(error));
+    return *sentence ? ERROR_NONE : ERROR_NO_MEMORY;
+}
+
+/* An altered copy may state any epoch and any key, so the newest is only where the search begins: the newest that verifies
+ * counts, and what one says keeps nobody from looking at the others. `*judged`: of the device that the conf names, and under
+ * its KEK, no copy verifies. Else what is told is of a copy that may be good, where there is one, or of the first. */
 static enum error superblock_search(struct opening *opening, size_t i, bool *judged)
 {
     struct superblock_probe left = opening->probes[i];
-    enum error first = ERROR_NONE;
+    AUTO_FREE char *sentence = NULL;
+    enum error told = ERROR_NONE;
     *judged = true;
     while (superblock_newest(&left)) {
         struct superblock_probe alike = superblock_copies_alike(&left, superblock_newest(&left));
         bool of_copies;
         enum error error = copies_open(opening, i, &alike, &of_copies);
-        if (!error || error == ERROR_LOCKED || error == ERROR_KEY_ABSENT || error == ERROR_IO || error == ERROR_NO_MEMORY)
+        if (!error || is_for_all(error))
             return error;
         *judged = *judged && of_copies && (error == ERROR_FORGED || error == ERROR_WRONG_KEY);
-        if (!first)
-            first = error;
-        else
+        if (told)
             message(MESSAGE_WARNING, "%s: another copy of the superblock: %s", opening->conf->devices[i].path,
                     error_sentence(error));
+        if (!told || (is_unjudged(error) && !is_unjudged(told)))
+            TRY(tell(error, &told, &sentence));
         for (uint32_t n = 0; n < SUPERBLOCK_COPIES; n++)
             left.plausible[n] = left.plausible[n] && !alike.plausible[n];
     }
-    return first;
+    return error_explain(told, "%s", sentence);
 }
 
 static enum error superblocks_open(struct opening *opening)

@@ -5,15 +5,18 @@ import os
 import shutil
 import socket
 import ssl
+import struct
 import threading
 import time
 import unittest
+import zlib
 
 from kmip.core import enums
 
 from kmip_servers import Certificates, KmipPool, Server, options
 
 MASKS = enums.CryptographicUsageMask
+EPOCH, KEK_NUMBER = 128, 232  # of a superblock
 
 
 class OldServer:
@@ -196,6 +199,21 @@ class WrongKeyServers(unittest.TestCase):
         self.assertIn("compromised", health["evidence"])
         pool.stop()
 
+    def test_a_copy_that_states_another_key_hides_no_other_copy(self):
+        pool, server = self.made()
+        right = self.first_copy(pool)
+        self.forge_a_copy(pool)
+        pool.start()
+        pool.serves()
+        self.assertIn("1 of 4 superblock copies are damaged or altered", pool.last_messages())
+        pool.stop()
+        self.assertEqual(self.first_copy(pool)[KEK_NUMBER:], right[KEK_NUMBER:])  # written anew
+        self.forge_a_copy(pool)
+        identifier = server.ids()[0]
+        server.state_set(identifier, enums.State.DESTROYED)
+        pool.start_locked("no server gives the key of " + pool.disk)
+        pool.stop()
+
     def test_a_key_that_came_to_its_end_names_all_devices_that_need_it(self):
         pool = KmipPool()
         server = pool.server().start()
@@ -259,6 +277,15 @@ class WrongKeyServers(unittest.TestCase):
     def first_copy(self, pool):
         with open(pool.disk, "rb") as disk:
             return disk.read(4096)
+
+    def forge_a_copy(self, pool):
+        """As anybody can who has the disk: nothing of it needs a key."""
+        fixed = bytearray(self.first_copy(pool))
+        struct.pack_into("<Q", fixed, EPOCH, (1 << 24) - 1)
+        struct.pack_into("<Q", fixed, KEK_NUMBER, 999999)
+        struct.pack_into("<I", fixed, 12, zlib.crc32(fixed[80:], zlib.crc32(bytes(64))))
+        with open(pool.disk, "r+b") as disk:
+            disk.write(fixed)
 
     def spoil_a_copy(self, pool):
         with open(pool.disk, "r+b") as disk:

@@ -95,6 +95,35 @@ static void a_change_cut_short_behind_its_commit_ends_without_the_witness(void *
     assert_settled(2);
 }
 
+/* As a power failure leaves a sector of a hard disk: the head of the copy is new, and another sector of it is neither. */
+static void a_copy_that_was_torn_does_not_hide_those_of_before(void **context)
+{
+    (void)context;
+    change_cut_short(1);
+    atomic_store(&torn, true);
+    assert_fine(try_open());
+    assert_settled(1);
+}
+
+/* Who waits for a key must not be told of another disk by a copy that nobody vouched for. */
+static void a_key_that_is_not_there_is_told_before_a_copy_of_another_device(void **context)
+{
+    uint8_t key[KEY_BYTES];
+    struct image own, other;
+    (void)context;
+    close_pool();
+    superblocks_read(paths[0], &own);
+    superblocks_read(paths[1], &other);
+    memcpy(own.head, other.head, sizeof own.head);
+    superblocks_put(paths[0], &own);
+    size_t size = file_bytes(key_path, key);
+    assert_int_equal(unlink(key_path), 0);
+    assert_refused(try_open(), ERROR_KEY_ABSENT, key_path);
+    put_file(key_path, key, size);
+    assert_fine(try_open());
+    assert_settled(1);
+}
+
 /* Half of a device's copies are under the new one alone. */
 static void a_change_cut_short_between_the_ends_of_a_device_ends_without_the_witness(void **context)
 {
@@ -170,6 +199,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_change_cut_short_before_its_commit_did_not_happen),
         TEST(a_change_cut_short_behind_its_commit_ends_without_the_witness),
+        TEST(a_copy_that_was_torn_does_not_hide_those_of_before),
+        TEST(a_key_that_is_not_there_is_told_before_a_copy_of_another_device),
         TEST(a_change_cut_short_between_the_ends_of_a_device_ends_without_the_witness),
         TEST(a_change_cut_short_behind_its_commit_ends_with_an_older_witness),
         TEST(the_witness_decides_also_where_a_rollback_is_accepted),

@@ -37,11 +37,26 @@ static inline bool flush_slowly(struct device_io *io)
     return true;
 }
 
+static _Atomic bool torn; /* of copy 0 of each superblock what stands behind its fixed part cannot be read, until it is written */
+
+static inline bool is_torn(const struct device_io *io)
+{
+    if (io->offset != 0 || io->size != SUPERBLOCK_SIZE || !atomic_load(&torn))
+        return false;
+    if (io->operation == DEVICE_WRITE)
+        atomic_store(&torn, false);
+    return io->operation == DEVICE_READ;
+}
+
 static inline void submit_failing(struct device_io **ios, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (flush_slowly(ios[i]))
             continue;
+        if (is_torn(ios[i])) {
+            io_complete(ios[i], ERROR_IO, EIO);
+            continue;
+        }
         bool write = ios[i]->operation == DEVICE_WRITE;
         bool counts = superblocks_only ? write && ios[i]->size == SUPERBLOCK_SIZE : write || ios[i]->operation == DEVICE_FLUSH;
         if (counts && atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1) {
@@ -86,6 +101,7 @@ static inline int setup_plain(void **context) { (void)context; return setup_pool
 static inline int teardown(void **context)
 {
     atomic_store(&countdown, 0);
+    atomic_store(&torn, false);
     superblocks_only = false;
     return devices_teardown(context);
 }
