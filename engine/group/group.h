@@ -348,8 +348,8 @@ enum error group_publish_within(struct group *group, uint64_t patience) CHECKED;
 /* The same for who needs what a publish brings, and may hold locks that others want: ERROR_NO_SPACE, explained, where the
  * file system below has no space for the merge. A merge that goes on is waited for, however long it takes. */
 enum error group_publish_needed(struct group *group) CHECKED;
-/* The same, but ERROR_NONE as well as soon as there is enough of what the publish was to bring: that of a piece that is
- * being cleaned may, or readers that give a view back. `enough` is asked under no lock; NULL: never. */
+/* The same, but ERROR_NONE as well as soon as there is enough of what the publish was to bring (that of a piece that is
+ * being cleaned may bring it, or readers that give a view back), or of waiting. `enough` is asked under no lock; NULL: never. */
 enum error group_publish_unless(struct group *group, bool (*enough)(struct group *group, void *context), void *context) CHECKED;
 
 /* Merges the older of two tables that replay filled; the journal's start stays, so replay would enter it again. */

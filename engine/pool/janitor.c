@@ -26,15 +26,23 @@
 /* ---- freeing -------------------------------------------------------------------------------------------------------
  */
 
-/* Nobody comes to fall back to what is being deleted, so those that do have maps afterwards. */
+static bool is_stopping(struct group *group, void *context)
+{
+    const struct pool *pool = context;
+    (void)group;
+    return atomic_load(&pool->janitor_stopping);
+}
+
+/* Nobody comes to fall back to what is being deleted, so those that do have maps afterwards. A merge may take long, or wait
+ * for space below without end, and the janitor is the first that a lock or a close stops: it does not wait with it. */
 static enum error heirs_settle(struct pool *pool, const struct object *object) REQUIRES(pool->lock)
 {
     enum error error = ERROR_NONE;
     mutex_unlock(&pool->lock);
     if (view_has_heirs(pool->group, object->component))
-        error = group_publish(pool->group);
+        error = group_publish_unless(pool->group, is_stopping, pool);
     mutex_lock(&pool->lock);
-    return error;
+    return error != ERROR_NONE || !atomic_load(&pool->janitor_stopping) ? error : ERROR_INTERRUPTED;
 }
 
 static enum error object_free(struct pool *pool, struct object *object) REQUIRES(pool->lock)

@@ -139,6 +139,46 @@ static void a_view_that_is_held_knows_nothing_of_the_end_of_a_base(void **contex
     view_put(pool->group, view);
 }
 
+static bool is_asked_for(struct group *group)
+{
+    mutex_lock(&group->thread_lock);
+    bool asked = group->freezes_wanted > group->freezes_published;
+    mutex_unlock(&group->thread_lock);
+    return asked;
+}
+
+#define STOP_PATIENCE 10000 /* ms, after which the janitor is taken to wait for the merge */
+
+static void let_the_merge_go_at_last(void *stopped)
+{
+    for (unsigned i = 0; i < STOP_PATIENCE && !atomic_load((_Atomic bool *)stopped); i++)
+        clock_sleep(CLOCK_MILLISECOND);
+    atomic_store(&merge_held, false);
+}
+
+/* A merge may wait for space below without end: `lock` and a close must not wait with it. */
+static void a_janitor_that_waits_for_a_merge_can_be_stopped(void **context)
+{
+    _Atomic bool stopped = false;
+    struct thread thread;
+    (void)context;
+    make("disk", GIB);
+    write_block("disk", MIB, 1);
+    publish();
+    drop_the_base();
+    while (!is_asked_for(pool->group)) /* by the janitor: there is nobody else */
+        clock_sleep(CLOCK_MILLISECOND);
+    assert_fine(thread_start(&thread, "time", let_the_merge_go_at_last, &stopped));
+    janitor_stop(pool);
+    bool held = atomic_load(&merge_held);
+    atomic_store(&stopped, true);
+    thread_join(&thread);
+    assert_true(held);
+    pool_reopen(false);
+    free_the_base();
+    assert_block("disk", MIB, 1);
+}
+
 #define POOL_TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
 int main(void)
@@ -147,6 +187,7 @@ int main(void)
         POOL_TEST(block_status_calls_no_data_a_hole_whose_base_is_freed),
         POOL_TEST(what_changed_is_told_while_its_base_is_freed),
         POOL_TEST(a_view_that_is_held_knows_nothing_of_the_end_of_a_base),
+        POOL_TEST(a_janitor_that_waits_for_a_merge_can_be_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
