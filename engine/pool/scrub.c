@@ -5,10 +5,11 @@
  *   superblocks  all copies, and the newest checkpoint record
  *   headers      of segments that hold anything
  *   tables       every page in all copies
- *   chunks       the table of places names every unit and map node, dead ones in living segments too (a write may yet
- * hit them): tag, descriptors, and that it decompresses maps         every node in all copies; what leads to a segment
- * that is gone, or to damage found before, is entered into the ledger as blocks of the object confirm      known damage
- * that this pass did not meet is looked at once more; what is good leaves the ledger
+ *   chunks       the table of places names every unit and map node, dead ones in living segments too (a write may yet hit
+ *                them): tag, descriptors, and that it decompresses
+ *   maps         every node in all copies; what leads to a segment that is gone, or to damage found before, is entered into
+ *                the ledger as blocks of the object
+ *   confirm      known damage that this pass did not meet is looked at once more; what is good leaves the ledger
  *
  * Why there is no false alarm. An address (serial, offset) is written once, and a serial is never given again. What the
  * scrub learned of an address (from a page of places, some time ago) it asks of the segment table before it reads:
@@ -18,6 +19,9 @@
  * out, and was nobody's. Entries of maps are read and judged under one view alike. A checkpoint record is judged only
  * while its number is the newest (scrub_roots.c), a header only of a segment that has anything in it. Deduplication,
  * merges, deletes and reuse of slots go on meanwhile; whatever is written after the begin is the next scrub's.
+ *
+ * Why nothing is passed over. What could not be read because the device goes out of service, or for want of memory, is
+ * neither good nor damaged: the slice ends there, and is done again (scrub_learns_nothing()).
  *
  * A view is held for one slice of at most 1 MiB of reads, never while waiting: writers need the table that it keeps.
  *
@@ -184,22 +188,13 @@ enum error scrub_breathe(struct scrub *scrub, const struct scrub_job *job, uint6
     return on ? ERROR_NONE : ERROR_INTERRUPTED;
 }
 
-struct view *scrub_view(struct group *group)
-{
-    struct view *view = view_take(group);
-    return view;
-}
-
-/* What says nothing about the stored bytes. */
-static bool is_damage(enum error error)
-{
-    return error != ERROR_NONE && error != ERROR_NO_MEMORY && error != ERROR_FENCED;
-}
-
-uint64_t scrub_node(struct scrub *scrub, enum damage_kind kind, const struct walk_node *node)
+enum error scrub_node(struct scrub *scrub, enum damage_kind kind, const struct walk_node *node, uint64_t *bytes)
 {
     const struct node_pointer *pointer = &node->pointer;
-    bool doubled = pointer->second_serial != 0, first = is_damage(node->errors[0]), second = is_damage(node->errors[1]);
+    bool doubled = pointer->second_serial != 0, first = node->errors[0] != ERROR_NONE, second = node->errors[1] != ERROR_NONE;
+    for (unsigned copy = 0; copy < 2; copy++)
+        if (scrub_learns_nothing(node->errors[copy]))
+            return node->errors[copy];
     struct damage damage = {
         .kind = (uint8_t)kind,
         .level = node->identity.level,
@@ -218,7 +213,8 @@ uint64_t scrub_node(struct scrub *scrub, enum damage_kind kind, const struct wal
     } else if (node->bytes) {
         damages_cut(scrub->pool->damages, kind, damage.owner, damage.level, damage.first, damage.end);
     }
-    return (uint64_t)entry_length(pointer->first) * GRAIN_SIZE * (1 + doubled);
+    *bytes += (uint64_t)entry_length(pointer->first) * GRAIN_SIZE * (1 + doubled);
+    return ERROR_NONE;
 }
 
 /* ---- the thread ----------------------------------------------------------------------------------------------- */

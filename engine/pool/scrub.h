@@ -64,11 +64,14 @@ void scrub_advance(struct scrub *scrub, const struct scrub_job *job, enum scrub_
 /* Counts what was verified since `since` (clock_monotonic), saves now and then, waits as the throttle and other load
  * ask for. ERROR_INTERRUPTED where the slice is to be left as it is: paused, cancelled, stopped. Holding nothing. */
 enum error scrub_breathe(struct scrub *scrub, const struct scrub_job *job, uint64_t bytes, uint64_t since) CHECKED;
-/* The pool's newest view, counted. */
-struct view *scrub_view(struct group *group);
-/* What a walk found of a page or a node with its copies (`kind`: DAMAGE_PAGE or DAMAGE_NODE); the bytes that were read.
- */
-uint64_t scrub_node(struct scrub *scrub, enum damage_kind kind, const struct walk_node *node);
+/* What says nothing about the stored bytes, neither good nor bad: a step that meets it ends with it, and is done again. */
+static inline bool scrub_learns_nothing(enum error error)
+{
+    return error == ERROR_NO_MEMORY || error == ERROR_FENCED;
+}
+
+/* What a walk found of a page or a node with its copies (`kind`: DAMAGE_PAGE or DAMAGE_NODE); adds the bytes that were read. */
+enum error scrub_node(struct scrub *scrub, enum damage_kind kind, const struct walk_node *node, uint64_t *bytes) CHECKED;
 
 /* One slice each, from where `job` says; then scrub_advance(). ERROR_INTERRUPTED: left as it is. Another error: again
  * later. */

@@ -28,7 +28,8 @@ struct slice {
 static enum error page_visit(void *context, const struct walk_node *node)
 {
     struct slice *slice = context;
-    uint64_t bytes = scrub_node(slice->scrub, DAMAGE_PAGE, node);
+    uint64_t bytes = 0;
+    TRY(scrub_node(slice->scrub, DAMAGE_PAGE, node, &bytes));
     if (node->identity.number * tree_span(node->identity.level) >= slice->first)
         slice->bytes += bytes; /* else an earlier slice had it */
     if (!slice->entries || node->identity.level > 0 || !node->bytes)
@@ -59,7 +60,7 @@ static bool page_next(struct group *group, const struct tree *tree, uint64_t *nu
 static enum error pages_walk(struct slice *slice, enum table table, unsigned pages, uint64_t *at, bool *more)
 {
     struct group *group = slice->scrub->pool->group;
-    struct view *view = scrub_view(group);
+    struct view *view = view_take(group);
     struct tree tree = tree_of_table(table, view_root(view, table));
     enum error error = ERROR_NONE;
     *more = page_next(group, &tree, at);
@@ -159,7 +160,7 @@ static enum error round_judge(struct scrub *scrub, const struct chunk_verify *ch
             error = error ? error : chunks[end].error;
             *bytes += chunks[end].stored_size;
         }
-        if (error == ERROR_NO_MEMORY || error == ERROR_FENCED)
+        if (scrub_learns_nothing(error))
             return error;
         stored_note(scrub, chunks[i].entry, error);
     }

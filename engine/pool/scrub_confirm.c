@@ -63,6 +63,9 @@ static enum error leaf_look(void *context, const struct walk_node *node)
 {
     struct leaf_look *look = context;
     uint64_t leaf = look->confirm->blocks[0] / MAP_LEAF_ENTRIES;
+    for (unsigned copy = 0; copy < 2 && !node->bytes; copy++)
+        if (scrub_learns_nothing(node->errors[copy]))
+            return node->errors[copy];
     look->span->end = 0; /* there is a node */
     if (!node->bytes)
         span_set(look->span, node->identity.level, node->identity.number, true);
@@ -130,7 +133,7 @@ static enum error confirm_verify(struct group *group, struct confirm *confirm, u
     }
     chunks_verify(group, ITEM_UNIT, chunks, count);
     for (size_t i = 0; i < count; i++) {
-        if (chunks[i].error == ERROR_NO_MEMORY || chunks[i].error == ERROR_FENCED)
+        if (scrub_learns_nothing(chunks[i].error))
             return chunks[i].error;
         confirm->errors[which[i]] = chunks[i].error;
         *bytes += chunks[i].stored_size;

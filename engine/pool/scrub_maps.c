@@ -30,6 +30,7 @@ struct maps {
     size_t stored_count;
     uint64_t lost_end; /* leaves below it hang under a node that is lost */
     uint64_t bytes;
+    enum error failed; /* of a leaf, of which nothing was learned */
 };
 
 /* ---- nodes ---------------------------------------------------------------------------------------------------- */
@@ -69,10 +70,8 @@ static enum error map_node(struct map_walk *walk, const struct walk_node *node, 
     const struct node_pointer *pointer = &node->pointer;
     if (again)
         return ERROR_NONE;
-    for (unsigned copy = 0; copy < 2; copy++)
-        if (node->errors[copy] == ERROR_FENCED || node->errors[copy] == ERROR_NO_MEMORY)
-            return node->errors[copy];
-    maps->bytes += scrub_node(maps->scrub, DAMAGE_NODE, node);
+    TRY(maps->failed);
+    TRY(scrub_node(maps->scrub, DAMAGE_NODE, node, &maps->bytes));
     if (node->errors[0])
         copy_name(maps, pointer->first);
     if (node->errors[1])
@@ -105,14 +104,17 @@ static const struct damage *stored_find(const struct maps *maps, struct map_entr
     return found ? row : NULL;
 }
 
-static void faults_find(const struct maps *maps, const struct view *view, const struct map_leaf *leaf,
-                        uint8_t faults[MAP_LEAF_ENTRIES])
+static enum error faults_find(const struct maps *maps, const struct view *view, const struct map_leaf *leaf,
+                              uint8_t faults[MAP_LEAF_ENTRIES])
 {
     struct group *group = maps->pool->group;
     struct map_entry places[MAP_LEAF_ENTRIES];
     enum error errors[MAP_LEAF_ENTRIES];
     memcpy(places, leaf->entries, sizeof places);
     entries_follow(group, view, places, errors, MAP_LEAF_ENTRIES);
+    for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++)
+        if (scrub_learns_nothing(errors[i]))
+            return errors[i];
     mutex_lock(&group->lock);
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
         bool gone = !entry_is_hole(places[i]) && !errors[i] &&
@@ -125,13 +127,17 @@ static void faults_find(const struct maps *maps, const struct view *view, const 
         if (row)
             faults[i] = row->fault;
     }
+    return ERROR_NONE;
 }
 
 static void map_leaf(struct map_walk *walk, const struct map_leaf *leaf)
 {
     struct maps *maps = walk->context;
     uint8_t faults[MAP_LEAF_ENTRIES];
-    faults_find(maps, walk->view, leaf, faults);
+    if (!maps->failed)
+        maps->failed = faults_find(maps, walk->view, leaf, faults);
+    if (maps->failed)
+        return;
     for (unsigned i = 0; i < MAP_LEAF_ENTRIES; i++) {
         uint64_t block = leaf->number * MAP_LEAF_ENTRIES + i;
         struct map_entry entry = leaf->entries[i];
@@ -181,6 +187,7 @@ static enum error slices_walk(struct maps *maps, struct map_walk *walk, const st
         uint64_t since = clock_monotonic();
         maps->bytes = 0;
         error = map_walk_slice(walk);
+        TRY(maps->failed);
         if (error && error != ERROR_AGAIN)
             return error;
         if (error)

@@ -20,14 +20,14 @@
 
 /* ---- superblocks ---------------------------------------------------------------------------------------------- */
 
-static void root_note(struct scrub *scrub, enum damage_kind kind, uint32_t device, uint32_t copy, enum error error)
+static enum error root_note(struct scrub *scrub, enum damage_kind kind, uint32_t device, uint32_t copy, enum error error)
 {
     struct damages *damages = scrub->pool->damages;
-    if (error == ERROR_NO_MEMORY || error == ERROR_FENCED)
-        return;
+    if (scrub_learns_nothing(error))
+        return error;
     if (!error) {
         damages_cut(damages, kind, device, 0, copy, copy + 1);
-        return;
+        return ERROR_NONE;
     }
     damages_add(damages, &(struct damage){
                              .kind = (uint8_t)kind,
@@ -38,15 +38,16 @@ static void root_note(struct scrub *scrub, enum damage_kind kind, uint32_t devic
                              .end = copy + 1,
                              .device = device,
                          });
+    return ERROR_NONE;
 }
 
-static void superblock_judge(struct scrub *scrub, uint32_t d, uint32_t copy)
+static enum error superblock_judge(struct scrub *scrub, uint32_t d, uint32_t copy)
 {
     struct group *group = scrub->pool->group;
     mutex_lock(&scrub->pool->superblocks_lock);
     enum error error = superblock_copy_check(group->devices[d], &group->superblocks[d], copy);
     mutex_unlock(&scrub->pool->superblocks_lock);
-    root_note(scrub, DAMAGE_SUPERBLOCK, d, copy, error);
+    return root_note(scrub, DAMAGE_SUPERBLOCK, d, copy, error);
 }
 
 static uint64_t newest_number(struct group *group)
@@ -57,8 +58,8 @@ static uint64_t newest_number(struct group *group)
     return number;
 }
 
-/* False where it was no longer the newest. */
-static bool record_judge(struct scrub *scrub, uint32_t d, unsigned end, void *block)
+/* ERROR_AGAIN where it was no longer the newest. */
+static enum error record_judge(struct scrub *scrub, uint32_t d, unsigned end, void *block)
 {
     struct group *group = scrub->pool->group;
     uint64_t number = newest_number(group);
@@ -71,11 +72,18 @@ static bool record_judge(struct scrub *scrub, uint32_t d, unsigned end, void *bl
     if (!error && found.number < number)
         error = ERROR_CORRUPT;
     if (error && newest_number(group) != number)
-        return false;
-    if (error != ERROR_IO && error != ERROR_NONE && error != ERROR_FENCED && error != ERROR_NO_MEMORY)
+        return ERROR_AGAIN;
+    if (error != ERROR_IO && error != ERROR_NONE && !scrub_learns_nothing(error))
         error = ERROR_CORRUPT;
-    root_note(scrub, DAMAGE_RECORD, d, copy, error);
-    return true;
+    return root_note(scrub, DAMAGE_RECORD, d, copy, error);
+}
+
+static enum error record_scrub(struct scrub *scrub, uint32_t d, unsigned end, void *block)
+{
+    enum error error = ERROR_AGAIN;
+    for (unsigned tries = 0; tries < RECORD_TRIES && error == ERROR_AGAIN; tries++)
+        error = record_judge(scrub, d, end, block);
+    return error == ERROR_AGAIN ? ERROR_NONE : error;
 }
 
 enum error scrub_superblocks(struct scrub *scrub, const struct scrub_job *job)
@@ -87,12 +95,11 @@ enum error scrub_superblocks(struct scrub *scrub, const struct scrub_job *job)
         return ERROR_NO_MEMORY;
     for (uint32_t d = 0; d < group->device_count; d++) {
         for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++)
-            superblock_judge(scrub, d, copy);
+            TRY(superblock_judge(scrub, d, copy));
         damages_cut(scrub->pool->damages, DAMAGE_RECORD, d, 0, 0,
                     CHECKPOINT_COPIES); /* what is known is of older ones */
         for (unsigned end = 0; end < CHECKPOINT_ENDS; end++)
-            for (unsigned tries = 0; tries < RECORD_TRIES && !record_judge(scrub, d, end, block); tries++)
-                ;
+            TRY(record_scrub(scrub, d, end, block));
     }
     scrub_advance(scrub, job, SCRUB_HEADERS, 0, 0);
     return scrub_breathe(scrub, job, group->device_count * (4ull * SUPERBLOCK_SIZE + 2ull * BLOCK_SIZE), since);
@@ -143,7 +150,7 @@ static uint32_t headers_list(struct group *group, uint32_t first, struct header_
     return i;
 }
 
-static void header_judge(struct scrub *scrub, const struct header_check *check)
+static enum error header_judge(struct scrub *scrub, const struct header_check *check)
 {
     struct group *group = scrub->pool->group;
     struct segment_header header;
@@ -154,7 +161,7 @@ static void header_judge(struct scrub *scrub, const struct header_check *check)
     if (error == ERROR_NONE)
         damages_cut(scrub->pool->damages, DAMAGE_HEADER, serial, 0, 0, 1);
     if (error != ERROR_CORRUPT && error != ERROR_IO)
-        return;
+        return scrub_learns_nothing(error) ? error : ERROR_NONE;
     damages_add(scrub->pool->damages, &(struct damage){
                                           .kind = DAMAGE_HEADER,
                                           .fault = (uint8_t)damage_fault_of(error),
@@ -166,6 +173,7 @@ static void header_judge(struct scrub *scrub, const struct header_check *check)
                                           .device = check->device,
                                           .slot = check->slot,
                                       });
+    return ERROR_NONE;
 }
 
 enum error scrub_headers(struct scrub *scrub, const struct scrub_job *job)
@@ -176,9 +184,11 @@ enum error scrub_headers(struct scrub *scrub, const struct scrub_job *job)
     uint64_t since = clock_monotonic();
     size_t count;
     uint32_t next = headers_list(group, (uint32_t)MIN(job->at, group->segments.count), checks, &count, &view);
-    for (size_t i = 0; i < count; i++)
-        header_judge(scrub, &checks[i]);
+    enum error error = ERROR_NONE;
+    for (size_t i = 0; i < count && !error; i++)
+        error = header_judge(scrub, &checks[i]);
     view_put(group, view);
+    TRY(error);
     bool all = next >= group->segments.count;
     scrub_advance(scrub, job, all ? SCRUB_TABLES : SCRUB_HEADERS, all ? TABLE_FINGERPRINTS : 0, all ? 0 : next);
     return scrub_breathe(scrub, job, count * BLOCK_SIZE, since);

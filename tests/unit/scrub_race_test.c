@@ -2,6 +2,9 @@
  * What happens between two steps of a scrub is made to happen there: each test runs something in the middle of it, in
  * its own thread, where it holds nothing.
  */
+#include <errno.h>
+
+#include "tests/unit/failing_devices.h"
 #include "tests/unit/scrub_fixture.h"
 
 enum error __real_scrub_breathe(struct scrub *scrub, const struct scrub_job *job, uint64_t bytes, uint64_t since);
@@ -140,6 +143,74 @@ static void a_lost_range_that_is_trimmed_meanwhile_is_confirmed_as_good(void **c
         assert_string_equal(infos[i].kind, "unit");
 }
 
+/* ---- a device that goes out of service -------------------------------------------------------------------------- */
+
+static _Atomic uint64_t fatal; /* who reads there finds that a write has failed meanwhile; 0: nobody */
+
+static inline void submit_failing(struct device_io **ios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t at = atomic_load(&fatal);
+        if (at && ios[i]->operation == DEVICE_READ && ios[i]->offset <= at && at - ios[i]->offset < ios[i]->size) {
+            device_fence(ios[i], EIO);
+            io_complete(ios[i], ERROR_FENCED, 0);
+        } else {
+            honest->submit(&ios[i], 1);
+        }
+    }
+}
+
+static void open_to_fail(void)
+{
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .open_device = open_failing};
+    assert_fine(pool_close(pool));
+    assert_fine(pool_open(fixture_directory, &options, &pool));
+}
+
+static void damage_fatally(struct spot spot)
+{
+    flip(&spot);
+    atomic_store(&fatal, spot.offset);
+}
+
+static void damage_a_page(void) { damage_fatally(page_spot(TABLE_COUNTS, 0)); }
+
+static void damage_a_header(void) { damage_fatally(address_spot(entry_serial(entry_of("one", 0)), 0)); }
+
+/* The scrub meets the fence in the midst of the slice behind `step`; in the next opening it goes on. */
+static void scrub_over_a_fence(enum scrub_step step, void (*damage)(void))
+{
+    open_to_fail();
+    hook_step = step;
+    hook = damage;
+    assert_fine(pool_scrub_start(pool, 0));
+    while (!group_is_fenced(pool->group))
+        clock_sleep(CLOCK_MILLISECOND);
+    (void)!pool_close(pool);
+    pool = NULL;
+    atomic_store(&fatal, 0);
+    assert_fine(pool_try_open());
+    await_scrub(SCRUB_COMPLETE);
+    damages_look();
+    assert_int_equal(info_count, 1);
+}
+
+static void a_page_that_a_fence_kept_from_being_read_is_not_passed_over(void **context)
+{
+    (void)context;
+    fill();
+    scrub_over_a_fence(SCRUB_HEADERS, damage_a_page);
+    damage_with("chunk table, counts, node 0 of level 0: it is damaged");
+}
+
+static void a_header_that_a_fence_kept_from_being_read_is_not_passed_over(void **context)
+{
+    (void)context;
+    fill();
+    scrub_over_a_fence(SCRUB_SUPERBLOCKS, damage_a_header);
+    damage_with("the header of segment");
+}
+
 #define SPOILT(name) cmocka_unit_test_setup_teardown(name, pool_setup, scrub_teardown)
 #define TEST(name)   cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
 
@@ -149,6 +220,8 @@ int main(void)
         TEST(segments_that_go_between_places_and_units_are_no_damage),
         SPOILT(a_block_whose_segment_is_gone_is_named),
         SPOILT(a_block_written_before_the_maps_are_walked_is_not_named),
+        SPOILT(a_page_that_a_fence_kept_from_being_read_is_not_passed_over),
+        SPOILT(a_header_that_a_fence_kept_from_being_read_is_not_passed_over),
         SPOILT(a_lost_range_that_is_trimmed_meanwhile_is_confirmed_as_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
