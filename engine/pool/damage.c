@@ -275,9 +275,8 @@ void damages_name(struct damages *damages, uint64_t serial, uint64_t first, uint
     mutex_unlock(&damages->mutex);
 }
 
-void damages_drop_older(struct damages *damages, uint64_t pass)
+static void older_drop(struct damages *damages, uint64_t pass)
 {
-    mutex_lock(&damages->mutex);
     size_t kept = 0, stored = 0;
     for (size_t i = 0; i < damages->count; i++) {
         if (damages->rows[i].pass < pass)
@@ -290,7 +289,18 @@ void damages_drop_older(struct damages *damages, uint64_t pass)
     if (damages->unlisted_pass < pass)
         atomic_store(&damages->unlisted, false);
     changed(damages);
+}
+
+bool damages_end_pass(struct damages *damages, uint64_t pass)
+{
+    mutex_lock(&damages->mutex);
+    bool ends = atomic_load(&damages->pass) == pass;
+    if (ends) {
+        older_drop(damages, pass);
+        atomic_store(&damages->naming, false);
+    }
     mutex_unlock(&damages->mutex);
+    return ends;
 }
 
 static void neighbours_join(struct damages *damages)

@@ -100,8 +100,9 @@ static inline bool damage_is_shown(const struct damage *damage)
 }
 /* Rows of what lies at [first, end) of a segment are named from now on. */
 void damages_name(struct damages *damages, uint64_t serial, uint64_t first, uint64_t end);
-/* At the end of a pass: rows that it did not find again. */
-void damages_drop_older(struct damages *damages, uint64_t pass);
+/* A pass has come to its end: rows that it did not find again go. False, with nothing done, where another was begun meanwhile:
+ * what is found since is that one's. */
+bool damages_end_pass(struct damages *damages, uint64_t pass);
 /* A copy of the rows that were not told yet, which are told from now on; NULL where there are none, or no memory (they
  * stay untold). *rows is the caller's (free). */
 struct damage *damages_take_untold(struct damages *damages, size_t *count);

@@ -226,8 +226,8 @@ static void finish(struct scrub *scrub, const struct scrub_job *job)
     AUTO_FREE struct damage *rows = NULL;
     size_t found = 0;
     bool more;
-    damages_drop_older(damages, job->pass);
-    damages_set_pass(damages, job->pass, false, false);
+    if (!damages_end_pass(damages, job->pass))
+        return;
     if (damages_copy(damages, false, &rows, &found, &more))
         found = atomic_load(&damages->count); /* no memory: too many rather than none */
     mutex_lock(&scrub->mutex);

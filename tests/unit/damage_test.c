@@ -57,11 +57,17 @@ static void cut(uint64_t owner, uint64_t first, uint64_t end)
     damages_cut(&damages, DAMAGE_BLOCKS, owner, 0, first, end);
 }
 
+static void end_pass(uint64_t pass)
+{
+    damages_set_pass(&damages, pass, true, false);
+    assert_true(damages_end_pass(&damages, pass));
+}
+
 static void an_empty_ledger_takes_cuts(void **context)
 {
     (void)context;
     cut(1, 0, UINT64_MAX);
-    damages_drop_older(&damages, 5);
+    end_pass(5);
     size_t count;
     assert_null(damages_take_untold(&damages, &count));
     look();
@@ -192,7 +198,7 @@ static void a_full_ledger_keeps_a_row_of_which_a_part_is_found_again(void **cont
     }
     damages_set_pass(&damages, 2, true, true);
     add(1, 7, 8, 3);
-    damages_drop_older(&damages, 2);
+    end_pass(2);
     look();
     assert_int_equal(row_count, 1);
     assert_int_equal(rows[0].end, 100);
@@ -219,7 +225,7 @@ static void what_was_not_saved_in_full_may_hold_every_address(void **context)
     damages_set_more(&damages);
     assert_true(damages_holds(&damages, 10, 3));
     damages_set_pass(&damages, 1, true, true);
-    damages_drop_older(&damages, 1);
+    end_pass(1);
     assert_false(damages_holds(&damages, 10, 3));
 }
 
@@ -240,16 +246,16 @@ static void a_full_ledger_holds_every_address_until_a_scrub_went_through(void **
     stored_add(10, 3, 4);
     assert_true(damages_holds(&damages, 10, 3));
     assert_true(damages_holds(&damages, 11, 0));
-    damages_drop_older(&damages, 1);
+    end_pass(1);
     assert_true(damages_holds(&damages, 10, 3));
     damages_set_pass(&damages, 2, true, true);
     assert_true(damages_holds(&damages, 10, 3));
     stored_add(10, 3, 4); /* this pass finds nothing else, but it finds no room either */
-    damages_drop_older(&damages, 2);
+    end_pass(2);
     assert_true(damages_holds(&damages, 11, 0));
     damages_set_pass(&damages, 3, true, true);
     stored_add(10, 3, 4);
-    damages_drop_older(&damages, 3);
+    end_pass(3);
     assert_true(damages_holds(&damages, 10, 3));
     assert_false(damages_holds(&damages, 11, 0));
 }
@@ -279,10 +285,25 @@ static void a_pass_drops_what_it_did_not_find_again(void **context)
     add(1, 7, 8, 3);
     look();
     assert_int_equal(row_count, 3);
-    damages_drop_older(&damages, 1);
+    end_pass(1);
     look();
     assert_int_equal(row_count, 1);
     assert_true(rows[0].first == 7 && rows[0].end == 8);
+}
+
+static void a_pass_that_another_one_followed_ends_nothing(void **context)
+{
+    (void)context;
+    add(1, 5, 10, 3);
+    damages_set_pass(&damages, 2, true, true);
+    assert_false(damages_end_pass(&damages, 1));
+    assert_true(damages.naming);
+    add(1, 20, 21, 3);
+    assert_true(damages_end_pass(&damages, 2));
+    assert_false(damages.naming);
+    look();
+    assert_int_equal(row_count, 1);
+    assert_true(rows[0].first == 20 && rows[0].pass == 2);
 }
 
 static void stored_bytes_are_named_by_pieces(void **context)
@@ -303,7 +324,7 @@ static void stored_bytes_are_named_by_pieces(void **context)
     free(rows);
     assert_int_equal(damages_copy(&damages, false, &rows, &row_count, &more), ERROR_NONE);
     assert_int_equal(row_count, 2); /* what is named is shown by other rows */
-    damages_drop_older(&damages, 1);
+    end_pass(1);
     assert_false(damages_holds(&damages, 9, 200));
 }
 
@@ -323,6 +344,7 @@ int main(void)
         TEST(a_full_ledger_keeps_what_lies_behind_an_overwritten_middle),
         TEST(each_row_is_told_once),
         TEST(a_pass_drops_what_it_did_not_find_again),
+        TEST(a_pass_that_another_one_followed_ends_nothing),
         TEST(stored_bytes_are_named_by_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
