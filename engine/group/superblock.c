@@ -1,11 +1,12 @@
 /*
  * The four copies of a superblock on their device.
  *
- * A write goes: copies 0 and 1 in the head area, one after the other, flush, copies 2 and 3 in the tail area, flush; or the tail
- * first, where it holds no whole copy as new as the head's. Whenever it stops, one end of the device holds whole copies of the
- * newest epoch of before, or of the new one; the newest that verifies counts, so the change happened or did not. What a copy says is taken in two steps, see superblock.h; between them a copy is read
- * again and decoded again, so nothing rests on what the device said the first time; and what is opened are the very bytes
- * that verified. Copies are read at once: each wait costs a turn of the processor where others use it.
+ * A write goes: copies 0 and 1 in the head area, one after the other, flush, copies 2 and 3 in the tail area, flush; or the
+ * tail first, where it holds no whole copy as new as the head's. Whenever it stops, one end of the device holds whole copies
+ * of the newest epoch of before, or of the new one; the newest that verifies counts, so the change happened or did not. What a
+ * copy says is taken in two steps, see superblock.h; between them a copy is read again and decoded again, so nothing rests on what
+ * the device said the first time; and what is opened are the very bytes that verified. Copies are read at once: each wait costs
+ * a turn of the processor where others use it.
  *
  * An unreadable copy is a bad copy: an input/output error is passed on only where no other copy serves. No locks: the
  * owner of the device calls from one thread.
@@ -88,12 +89,30 @@ static void end_probe(struct device *device, uint64_t size, uint32_t first, uint
         copy_probe(device, copies[i], &reads[i], probe, survey);
 }
 
-/* Where the tail's copies are: at the end of the device, or, where it grew, at the end that the head's newest states.
- */
-static uint64_t tail_size(const struct device *device, const struct superblock_probe *probe)
+/* Whether the tail has a copy where this end would put it. */
+static bool tail_is_at(struct device *device, uint64_t size, uint8_t *fixed, struct superblock_probe *probe,
+                       struct survey *survey)
 {
-    const struct superblock *head = superblock_newest(probe);
-    return head == NULL ? device->size : head->device_size;
+    if (size >= 2 * AREA_SIZE)
+        end_probe(device, size, TAIL_COPY, fixed, probe, survey);
+    return probe->plausible[TAIL_COPY] || probe->plausible[TAIL_COPY + 1];
+}
+
+/* The tail's copies are at the end of the device, or, where it grew, at that of before, which the head states. For a head copy
+ * nobody vouches, so where it names an end without a copy the next one is asked, and the device itself at last. */
+static void tail_probe(struct device *device, uint8_t *fixed, struct superblock_probe *probe, struct survey *survey)
+{
+    uint64_t tried = 0;
+    for (uint32_t copy = 0; copy < TAIL_COPY; copy++) {
+        uint64_t size = probe->copies[copy].device_size;
+        if (!probe->plausible[copy] || size == tried)
+            continue;
+        if (tail_is_at(device, size, fixed, probe, survey))
+            return;
+        tried = size;
+    }
+    if (device->size != tried)
+        (void)tail_is_at(device, device->size, fixed, probe, survey);
 }
 
 static enum error probe_verdict(const struct device *device, const struct superblock_probe *probe,
@@ -147,9 +166,7 @@ enum error superblock_probe(struct device *device, struct superblock_probe *prob
     struct superblock_probe found = {0};
     struct survey survey = {0};
     end_probe(device, 0, 0, fixed, &found, &survey);
-    uint64_t size = tail_size(device, &found);
-    if (size >= 2 * AREA_SIZE)
-        end_probe(device, size, TAIL_COPY, fixed, &found, &survey);
+    tail_probe(device, fixed, &found, &survey);
     TRY(probe_verdict(device, &found, &survey));
     *probe = found;
     return ERROR_NONE;

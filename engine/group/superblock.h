@@ -73,8 +73,8 @@ struct superblock_probe {
 enum error superblock_geometry(uint64_t size, uint32_t *segment_shift, uint32_t *slot_count) CHECKED;
 
 /* Reads all copies. ERROR_NOT_FOUND: not Coffer's; ERROR_NEWER_FORMAT; ERROR_CORRUPT: magic seen, no copy whole. The
- * tail copies are looked for at the end of the device as it is now; ERROR_CORRUPT "truncated" where a head copy states
- * more bytes than the device has. */
+ * tail copies are looked for at the ends that head copies state, then at that of the device as it is now, until there
+ * is one; ERROR_CORRUPT "truncated" where a head copy states more bytes than the device has, and nothing else is there. */
 enum error superblock_probe(struct device *device, struct superblock_probe *probe) CHECKED;
 
 /* The plausible copy of the highest epoch; NULL where there is none. Not authenticated. */

@@ -20,7 +20,9 @@
 #include "engine/group/superblock_image.h"
 #include "tests/unit/failing_devices.h"
 
-#define DEVICE_SIZE (UINT64_C(200) << 20)
+#define DEVICE_SIZE  (UINT64_C(200) << 20)
+#define SMALLER_SIZE (UINT64_C(180) << 20)
+#define TAIL         (SUPERBLOCK_COPIES / 2)
 
 static const uint8_t kek[KEY_SIZE] = {7, 7, 7}, other_kek[KEY_SIZE] = {7, 7, 8};
 static const uint8_t k_pool[KEY_SIZE] = {9};
@@ -263,6 +265,47 @@ static void a_lost_head_is_served_by_the_tail(void **context)
     close(descriptor);
     free(zeros);
     assert_opens(2);
+}
+
+/* Another device's, as it was written there, over so many of the head copies here: nothing of it verifies. */
+static void copies_of_a_smaller_device_put(uint32_t count)
+{
+    char own[sizeof path];
+    uint8_t head[TAIL * SUPERBLOCK_SIZE];
+    struct superblock other = written;
+    memcpy(own, path, sizeof own);
+    snprintf(path, sizeof path, "%s/smaller", directory);
+    assert_int_equal(device_create_file(path, SMALLER_SIZE), ERROR_NONE);
+    other.device = uuid_random();
+    other.epoch++;
+    other.device_size = SMALLER_SIZE;
+    assert_int_equal(superblock_geometry(other.device_size, &other.segment_shift, &other.slot_count), ERROR_NONE);
+    struct device *device = device_opened();
+    assert_int_equal(superblock_write(device, &other, keys, other_kek), ERROR_NONE);
+    device_close(device);
+    int from = open(path, O_RDONLY), to = open(own, O_WRONLY);
+    assert_int_equal(pread(from, head, count * SUPERBLOCK_SIZE, 0), count * SUPERBLOCK_SIZE);
+    assert_int_equal(pwrite(to, head, count * SUPERBLOCK_SIZE, 0), count * SUPERBLOCK_SIZE);
+    close(from);
+    close(to);
+    unlink(path);
+    memcpy(path, own, sizeof own);
+}
+
+/* `dd` of a smaller disk of a pool that was stopped in time. */
+static void a_head_of_a_smaller_device_does_not_hide_the_tail(void **context)
+{
+    (void)context;
+    copies_of_a_smaller_device_put(TAIL);
+    assert_opens(2);
+}
+
+static void a_copy_of_a_smaller_device_does_not_hide_the_tail_of_one_that_grew(void **context)
+{
+    (void)context;
+    assert_int_equal(truncate(path, DEVICE_SIZE + (UINT64_C(10) << 20)), 0);
+    copies_of_a_smaller_device_put(1);
+    assert_opens(1);
 }
 
 static void a_newer_format_is_said_so(void **context)
@@ -608,6 +651,8 @@ int main(void)
         TEST(a_truncated_device_is_said_so),
         TEST(a_device_that_grew_opens_with_all_copies),
         TEST(a_lost_head_is_served_by_the_tail),
+        TEST(a_head_of_a_smaller_device_does_not_hide_the_tail),
+        TEST(a_copy_of_a_smaller_device_does_not_hide_the_tail_of_one_that_grew),
         TEST(a_newer_format_is_said_so),
         TEST(an_unknown_feature_is_a_newer_format),
         TEST(copies_in_each_others_place_are_refused),
