@@ -23,7 +23,7 @@
 #include "engine/pool/batch.h"
 #include "engine/pool/damage.h"
 
-#define GIVEN_UP_AFTER (10 * CLOCK_MILLISECOND) /* since it came: nobody sends again so soon, and most are never asked */
+#define GIVEN_UP_AFTER (10 * CLOCK_MILLISECOND) /* since its run began: nobody sends again so soon, most are never asked */
 
 /* What a commit that must lie in one append takes of it: of items for each of its blocks, and all that is reserved for
  * records, of which there are most where a snapshot is made of as many objects as may be. */

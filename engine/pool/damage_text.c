@@ -127,7 +127,8 @@ const char *damage_text(struct pool *pool, const struct damage *damage, char tex
         break;
     case DAMAGE_SUPERBLOCK:
         snprintf(text, DAMAGE_TEXT,
-                 "superblock copy %" PRIu64 " of %d is damaged (device %.250s): a restart of cofferd writes it anew",
+                 "superblock copy %" PRIu64 " of %d is damaged (device %.250s): a restart of cofferd with an active key "
+                 "writes it anew",
                  damage->first + 1, SUPERBLOCK_COPIES, device_path(pool, damage));
         break;
     default:

@@ -7,8 +7,8 @@
  * understood, or that is gone, costs the orders alone: the job goes on, as fast as it may.
  *
  * Written before the superblocks name the key that it speaks of, so no job is there without its orders; orders without a job are
- * obeyed by none. Replaced as a whole, so a crash leaves the old orders or the new. Under pool->lock, or by the thread that opens the pool; it is
- * taken away by the job's thread, which is the only one to do that while there is a job.
+ * obeyed by none. Replaced as a whole, so a crash leaves the old orders or the new. Under pool->lock, or by the thread that
+ * opens the pool; it is taken away by the job's thread at its end, and by who begins a job that has no orders, or could not begin.
  */
 #include <errno.h>
 #include <inttypes.h>

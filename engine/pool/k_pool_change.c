@@ -9,7 +9,7 @@
  * new one. A crash behind it leaves a witness under the older one, which is taken until the demand. A crash in the last leaves devices
  * that do not demand it yet: the highest demand counts, and witness and file were durable under the new one before.
  *
- * pool->changing is held. Once a pool is open pool->k_pools is changed here alone.
+ * pool->changing is held, but while k_pool_settle() looks. Once a pool is open pool->k_pools is changed here alone.
  */
 #include <string.h>
 
