@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "crypto/provider_key.h"
 #include "crypto/provider_look.h"
 #include "engine/pool/pool.h"
 #include "engine/pool/providers.h"
@@ -115,18 +116,31 @@ enum error pool_kept_key_outdated(void)
                                           "the key of the provider");
 }
 
-/* A key that needs no file, or whose file cannot be looked at right now, is told by the KEK alone. The root of a KEK never
- * changes, so of the same KEK what is known is kept: a pool that was opened by a backup may have no file, or an old one. */
-enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t kek[KEY_SIZE], struct witness *witness)
+/* Of what the KEK was made of: the key that was kept, or else that of the file, which was opened just now. */
+static enum error root_kcv_look(const struct provider_config *provider, const uint8_t *kept, uint64_t number, uint8_t kcv[KCV_SIZE])
 {
-    uint8_t kcv[KCV_SIZE];
+    bool keeps_keks;
+    TRY(provider_keeps_keks(provider, &keeps_keks));
+    if (keeps_keks)
+        return error_explain(ERROR_NOT_FOUND, "provider %s has no root key", provider->name);
+    return kept ? kcv_derive(kept, provider->id, kcv) : provider_root_kcv(provider, number, kcv);
+}
+
+/* A KEK that has no root, or whose file cannot be looked at right now, is told by itself alone. The root of a KEK never changes, so
+ * what is known of the same KEK is kept then. */
+enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t *kept, const uint8_t kek[KEY_SIZE],
+                          struct witness *witness)
+{
+    uint8_t kcv[KCV_SIZE], root[KCV_SIZE];
     TRY(kcv_derive(kek, provider->id, kcv));
-    if (witness->root_kcv.known && witness->kek_kcv.known && memcmp(kcv, witness->kek_kcv.bytes, KCV_SIZE) == 0)
-        return ERROR_NONE;
+    bool same = witness->kek_kcv.known && memcmp(kcv, witness->kek_kcv.bytes, KCV_SIZE) == 0;
+    bool found = root_kcv_look(provider, kept, witness->kek_number, root) == ERROR_NONE;
     memcpy(witness->kek_kcv.bytes, kcv, KCV_SIZE);
     witness->kek_kcv.known = true;
-    witness->root_kcv.known = provider_root_kcv(provider, witness->kek_number, witness->root_kcv.bytes) == ERROR_NONE;
-    if (!witness->root_kcv.known)
+    witness->root_kcv.known = found || (same && witness->root_kcv.known);
+    if (found)
+        memcpy(witness->root_kcv.bytes, root, KCV_SIZE);
+    else
         error_forget();
     return ERROR_NONE;
 }

@@ -45,7 +45,9 @@ void pool_kek_answered(struct pool *pool, enum kek_state state);
 enum error pool_kept_key_outdated(void) CHECKED;
 
 /* Enters into the witness the check values of the KEK that is in force, and of the KDK that it is made of, so that another key
- * can be told from it. The witness names them; the provider is theirs. */
-enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t kek[KEY_SIZE], struct witness *witness) CHECKED;
+ * can be told from it. The witness names them; the provider is theirs. `kept`: the key that was kept (provider_secret.key) and gave
+ * the KEK, whatever the provider's file holds; NULL: the provider gave it. */
+enum error pool_kcvs_take(const struct provider_config *provider, const uint8_t *kept, const uint8_t kek[KEY_SIZE],
+                          struct witness *witness) CHECKED;
 
 #endif

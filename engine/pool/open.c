@@ -186,10 +186,11 @@ static enum error kcvs_take(const struct opening *opening)
 {
     struct pool *pool = opening->pool;
     struct witness *witness = pool->witness;
+    const uint8_t *kept = opening->secret ? opening->secret->key : NULL;
     if (pool->conf->encryption == POOL_ENCRYPTION_OFF || !opening->key->known)
         return ERROR_NONE;
     mutex_lock(&pool->witness_lock);
-    enum error error = pool_kcvs_take(pool->provider, opening->key->kek, witness);
+    enum error error = pool_kcvs_take(pool->provider, kept, opening->key->kek, witness);
     mutex_unlock(&pool->witness_lock);
     return error;
 }

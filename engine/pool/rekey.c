@@ -123,7 +123,7 @@ static enum error witness_commit(const struct rekey *rekey, struct witness *witn
     old_key_note(rekey, witness);
     witness->provider = rekey->next.wrapping.provider;
     witness->kek_number = rekey->next.wrapping.kek_number;
-    enum error error = pool_kcvs_take(rekey->next.provider, rekey->keks->next, witness);
+    enum error error = pool_kcvs_take(rekey->next.provider, NULL, rekey->keks->next, witness);
     if (!error)
         error = witness_save(witness);
     if (error)

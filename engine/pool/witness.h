@@ -50,7 +50,7 @@ struct witness {
     struct uuid provider; /* of the current key; zero: a plaintext pool */
     uint64_t kek_number;
     struct witness_kcv kek_kcv;  /* of that KEK */
-    struct witness_kcv root_kcv; /* of the KDK that it is made of, as the key file says; unknown: there is none */
+    struct witness_kcv root_kcv; /* of the KDK that it is made of (keys.h); unknown: there is none */
     size_t retained_count;
     struct witness_retained retained[WITNESS_RETAINED_MAX]; /* oldest first */
     struct audit_anchor audit; /* seen: of the audit; count 0: there is none yet */

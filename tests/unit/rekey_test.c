@@ -230,6 +230,56 @@ static void a_root_that_a_copy_of_the_pool_may_have_is_not_replaced(void **conte
     assert_under_one_key(1);
 }
 
+static void assert_known_root_is_kept(void)
+{
+    uint8_t kcv[KCV_SIZE];
+    assert_fine(kcv_derive(kept, pool->provider->id, kcv));
+    mutex_lock(&pool->witness_lock);
+    struct witness_kcv known = pool->witness->root_kcv;
+    mutex_unlock(&pool->witness_lock);
+    assert_true(known.known);
+    assert_memory_equal(known.bytes, kcv, KCV_SIZE);
+}
+
+static void open_by_backup_without_witness(void)
+{
+    char witness[300];
+    struct pool_open_options options = {.memory = FIXTURE_MEMORY, .key = kept, .accept_rollback = true};
+    snprintf(witness, sizeof witness, "%s/witness", fixture_directory);
+    assert_int_equal(unlink(witness), 0);
+    assert_fine(pool_open(fixture_directory, &options, &pool));
+}
+
+static void a_backup_that_opens_the_pool_says_which_root_is_in_force_whatever_lies_there(void **context)
+{
+    uint8_t other[KEY_BYTES];
+    (void)context;
+    backup();
+    size_t size = make_other_key(true, other);
+    assert_fine(pool_close(pool));
+    pool = NULL;
+    open_by_backup_without_witness();
+    assert_known_root_is_kept();
+    assert_refused(rekey_by_backup(), ERROR_WRONG_KEY, "another key than the one in force");
+    assert_file(key_path, other, size);
+    assert_under_one_key(1);
+}
+
+/* As one that an earlier version wrote. */
+static void a_witness_that_has_another_root_learns_the_one_that_opens_the_pool(void **context)
+{
+    (void)context;
+    backup();
+    mutex_lock(&pool->witness_lock);
+    pool->witness->root_kcv.bytes[0] ^= 1;
+    assert_fine(witness_save(pool->witness));
+    mutex_unlock(&pool->witness_lock);
+    reopen();
+    assert_known_root_is_kept();
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}));
+    assert_under_one_key(2);
+}
+
 /* As a crash before the renaming leaves it, with `old` in the place of the old key. */
 static void crash_before_the_renaming(const uint8_t *old, size_t old_size)
 {
@@ -499,6 +549,8 @@ int main(void)
         TEST(a_key_file_that_only_may_be_read_is_overwritten_too),
         TEST(the_key_of_another_pool_is_not_replaced),
         TEST(a_root_that_a_copy_of_the_pool_may_have_is_not_replaced),
+        TEST(a_backup_that_opens_the_pool_says_which_root_is_in_force_whatever_lies_there),
+        TEST(a_witness_that_has_another_root_learns_the_one_that_opens_the_pool),
         TEST(a_new_root_waits_until_what_is_in_its_way_is_moved),
         TEST(a_key_that_was_half_overwritten_does_not_hold_the_new_one_up),
         TEST(a_new_root_of_another_pool_is_not_forgotten),
