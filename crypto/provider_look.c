@@ -7,12 +7,15 @@
 
 #include <errno.h>
 #include <libgen.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
+#include "crypto/openssl_error.h"
 #include "crypto/provider_kmip.h"
 #include "crypto/provider_native.h"
 #include "crypto/provider_root.h"
@@ -111,6 +114,16 @@ enum error provider_file_look(const char *path, struct uuid *provider, const cha
     }
     memory_cleanse(&sealed, sizeof sealed);
     return error;
+}
+
+enum error provider_file_digest(const char *path, uint8_t digest[KEY_FILE_DIGEST_SIZE])
+{
+    void *text = NULL;
+    size_t size;
+    TRY(file_read_private(path, SEALED_KEY_TEXT_MAX, &text, &size));
+    bool fine = EVP_Q_digest(NULL, "SHA256", NULL, text, size, digest, NULL) == 1;
+    memory_free_cleansed(text);
+    return fine ? ERROR_NONE : error_from_openssl("compute a digest");
 }
 
 enum error provider_root_tpm(const struct provider_config *config, uint64_t number, bool unseal, bool *pin)

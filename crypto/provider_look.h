@@ -9,6 +9,8 @@
 #include "crypto/hierarchy.h"
 #include "crypto/provider.h"
 
+#define KEY_FILE_DIGEST_SIZE 32
+
 /* Whether a key could be made there: the TPM answers, each KMIP server is reached and trusted, the place of the key file may
  * be written and has no file of another provider. Changes nothing; `which` names a key that servers need not have. */
 enum error provider_ready_check(const struct provider_config *config, const struct provider_kek *which) CHECKED;
@@ -20,6 +22,8 @@ enum error provider_root_kcv(const struct provider_config *config, uint64_t numb
 /* What the key file at `path` says of itself: of which provider it is, how the key is sealed ("file" …) and its KCV, which is
  * made anew of a key that lies there as it is. ERROR_CORRUPT, ERROR_WRONG_KEY; and file_read_private()'s. */
 enum error provider_file_look(const char *path, struct uuid *provider, const char **seal, uint8_t kcv[KCV_SIZE]) CHECKED;
+/* SHA-256 over the key file at `path`: it is another one when the key was sealed anew, or values of PCRs were approved. */
+enum error provider_file_digest(const char *path, uint8_t digest[KEY_FILE_DIGEST_SIZE]) CHECKED;
 /* Whether the TPM would open the KDK of KEK `number`, of a provider with the seal `tpm`: provider_tpm_ready() of its file. */
 enum error provider_root_tpm(const struct provider_config *config, uint64_t number, bool unseal, bool *pin) CHECKED;
 

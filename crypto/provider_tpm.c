@@ -4,7 +4,8 @@
  * What is sealed is unsealed again before a file says it. The file is replaced as a whole, when all that it says was proved: a
  * crash leaves the old key or the new one, which both open. Whoever changes it has the KDK: out of the TPM, or out of the copy.
  * No state. The pool directory is locked from the look at which key the file holds until another one has its name, as it is where
- * a new root takes that name (provider_root.c): else a root that came into force in between would be replaced by the one before.
+ * a new root comes into force and where it takes that name (rekey.c, provider_root.c): else a root that came in between would be
+ * replaced by the one before, or what was done to that one go with it.
  */
 #include "crypto/provider_tpm.h"
 
@@ -175,7 +176,9 @@ static enum error replace(const struct provider_config *config, const struct tpm
 {
     int lock;
     TRY(directory_lock(way->directory, &lock));
-    enum error error = replace_locked(config, sealed);
+    enum error error = way->counts == NULL ? ERROR_NONE : way->counts(way->context);
+    if (error == ERROR_NONE)
+        error = replace_locked(config, sealed);
     directory_unlock(lock);
     return error;
 }

@@ -12,6 +12,9 @@ struct tpm_way {
     const char *copy;                   /* a file of provider_copy_create() */
     struct provider_secret copy_secret; /* its passphrase */
     const char *directory;              /* of the pool, which is locked while the file is replaced */
+    /* Under that lock: whether the file is the one of the key in force still; ERROR_AGAIN. NULL: nobody else changes it. */
+    enum error (*counts)(const void *context);
+    const void *context;
 };
 
 /* What the file says, without asking the TPM. */

@@ -23,6 +23,7 @@
 struct key_task {
     struct tool *tool;
     const struct arguments *arguments;
+    const struct pool_conf *conf;
     struct provider_root root;
     const struct provider_config *provider; /* with the path of the file that counts */
     struct tpm_way way;
@@ -33,8 +34,9 @@ struct key_task {
 /* ---- where the key comes from --------------------------------------------------------------------------------- */
 
 /* A file that was put back would be copied and approved as well, and opens nothing any more. */
-static enum error file_choose(const struct pool_conf *conf, struct key_task *task)
+static enum error file_choose(struct key_task *task)
 {
+    const struct pool_conf *conf = task->conf;
     struct kek_expected expected;
     TRY(kek_expect(conf, NULL, &expected));
     const struct provider_config *provider = expected.provider;
@@ -43,6 +45,19 @@ static enum error file_choose(const struct pool_conf *conf, struct key_task *tas
     TRY(provider_root_choose(provider, expected.number, &task->root));
     task->provider = &task->root.config;
     return root_check(&expected);
+}
+
+/* No other key comes into force while the pool directory is locked. */
+static enum error file_counts(const void *context)
+{
+    const struct key_task *task = context;
+    struct key_task now = {.conf = task->conf};
+    enum error error = file_choose(&now);
+    if (error != ERROR_NONE)
+        return error_prefix(error, "nothing was changed");
+    return strcmp(now.provider->path, task->provider->path) == 0
+               ? ERROR_NONE
+               : error_explain(ERROR_AGAIN, "another key came into force meanwhile: nothing was changed, try again");
 }
 
 /* The copy's passphrase, or the PIN where the key has one: both come by --passphrase-file, or are asked for. */
@@ -291,8 +306,11 @@ static enum error run_tpm(struct tool *tool, const struct arguments *arguments)
     TRY(action_find(arguments, &action));
     TRY(place_directory(tool, NULL, &directory));
     TRY(pool_conf_read(directory, &conf));
+    task.conf = conf;
     task.way.directory = conf->directory;
-    enum error error = file_choose(conf, &task);
+    task.way.counts = file_counts;
+    task.way.context = &task;
+    enum error error = file_choose(&task);
     if (error == ERROR_NONE)
         error = run_and_audit(&task, conf, action);
     arena_free(task.secret);

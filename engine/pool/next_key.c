@@ -9,11 +9,11 @@
 #include "engine/pool/next_key.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/message.h"
 #include "base/random.h"
-#include "crypto/provider_look.h"
 #include "crypto/provider_root.h"
 #include "engine/pool/kek_number.h"
 #include "engine/pool/pool.h"
@@ -92,10 +92,24 @@ static enum error root_make(struct next_key *next, uint8_t kek[KEY_SIZE])
     TRY(provider_find(next->provider, &operations));
     if (!next->like || !operations->create_like)
         return kek_create(next, &root.config, kek);
+    TRY(provider_file_digest(next->provider->path, next->model)); /* before: what is then read may be a newer one only */
+    next->modelled = true;
     TRY(operations->create_like(&root.config, next->provider, next->secret, next->fresh, kdk));
     memory_cleanse(kdk, sizeof kdk);
     next->made = true;
     return next_key_fetch(next, kek);
+}
+
+enum error next_key_check_like(const struct next_key *next)
+{
+    uint8_t now[KEY_FILE_DIGEST_SIZE];
+    if (!next->modelled)
+        return ERROR_NONE;
+    TRY(provider_file_digest(next->provider->path, now));
+    return memcmp(now, next->model, sizeof now) == 0
+               ? ERROR_NONE
+               : error_explain(ERROR_AGAIN, "the key in %s was sealed anew meanwhile, or values of PCRs were approved: try again",
+                               next->provider->path);
 }
 
 /* A key of that name may be there: of a change that a crash ended, or of a pool of which this one is a copy, and that

@@ -149,6 +149,7 @@ static enum error commit_named(struct rekey *rekey, bool *decided)
     struct pool *pool = rekey->pool;
     *decided = true;
     TRY(check_named(rekey));
+    TRY(next_key_check_like(&rekey->next));
     *decided = false;
     mutex_lock(&pool->witness_lock);
     enum error error = witness_commit(rekey, pool->witness);
@@ -156,7 +157,7 @@ static enum error commit_named(struct rekey *rekey, bool *decided)
     return error;
 }
 
-/* The conf cannot be changed meanwhile. */
+/* Neither the conf nor the file of the key in force can be changed meanwhile. */
 static enum error commit(struct rekey *rekey, bool *decided)
 {
     struct pool *pool = rekey->pool;

@@ -4,11 +4,12 @@ TPM and bound as the old one was. The copy of the old key, and its file, open th
 """
 import os
 import shutil
+import subprocess
 import unittest
 
 import nbd
 
-from coffer import MIB, Pool, connect, need
+from coffer import COFFER, MIB, PATIENCE, Pool, connect, need
 from tpm import Tpm
 
 Pool.learns = True
@@ -199,6 +200,33 @@ class KeyInATpmChanges(unittest.TestCase):
             passphrase = () if words == ("reseal",) else ("--passphrase-file", word)
             self.assertIn("another key than the one in force", pool.refused("key", "tpm", *words, *passphrase))
         self.assertFalse(os.path.exists(fresh))
+        pool.stop()
+
+    def test_a_key_that_another_one_follows_while_it_is_sealed_anew_stays_as_it_was(self):
+        """The new one is in force and has not taken its place yet when the PIN comes."""
+        pool, pin = self.pool, os.path.join(self.pool.base, "pin")
+        old = os.path.join(pool.base, "old.key")
+        self.sealed("--no-copy")
+        pool.start()
+        self.fill()
+        shutil.copy(self.key, old)
+        os.mkfifo(pin, 0o600)
+        command = subprocess.Popen([COFFER, "-C", pool.directory, "key", "tpm", "reseal", "--pin-file", pin],
+                                   stderr=subprocess.PIPE, text=True, env=pool.environment)
+        with open(pin, "w") as file:
+            pool.coffer("key", "rekey", "--shallow", "--new-root")
+            os.rename(self.key, self.key + ".next-2")
+            shutil.copy(old, self.key)
+            file.write("correct horse\n")
+        told = command.communicate(timeout=PATIENCE)[1]
+        self.assertNotEqual(command.returncode, 0)
+        self.assertIn("another key came into force meanwhile: nothing was changed", told)
+        with open(old, "rb") as before, open(self.key, "rb") as now:
+            self.assertEqual(now.read(), before.read())
+        pool.stop()
+        pool.start()
+        self.serves()
+        self.assertEqual(self.key_files(), ["native.key"])
         pool.stop()
 
     def test_without_the_tpm_nothing_changes(self):

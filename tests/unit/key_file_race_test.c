@@ -1,4 +1,5 @@
-/* A command that seals the key in the TPM anew, while a daemon brings a new root into its place: the new root is not lost. */
+/* A command that seals the key in the TPM anew, while a daemon brings a new root into its place: neither the new root is lost, nor
+ * what the command said that it did. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/directory_lock.h"
+#include "base/file.h"
+#include "base/memory.h"
 #include "crypto/provider_native.h"
 #include "crypto/provider_root.h"
 #include "crypto/provider_tpm.h"
@@ -26,15 +30,33 @@ static uint8_t old_root[KEY_SIZE], new_root[KEY_SIZE];
 
 /* ---- the daemon, in between -------------------------------------------------------------------------------------- */
 
-static unsigned loads, settle_behind; /* that look at the file; 0: none */
-static enum error settled;
+static unsigned loads, change_behind; /* that look at the file; 0: none */
+static bool settles; /* else it ends between the two */
+static bool in_force; /* the new root is, by the witness */
+static enum error changed;
 static uint64_t hours; /* who waits for a lock waits no real time */
 
 uint64_t __real_clock_monotonic(void);
 uint64_t __wrap_clock_monotonic(void);
 uint64_t __wrap_clock_monotonic(void)
 {
-    return __real_clock_monotonic() + 3600 * CLOCK_SECOND * (settle_behind == 0 ? hours : hours++);
+    return __real_clock_monotonic() + 3600 * CLOCK_SECOND * (change_behind == 0 ? hours : hours++);
+}
+
+static enum error root_change(void)
+{
+    int lock;
+    TRY(directory_lock(directory, &lock));
+    in_force = true;
+    directory_unlock(lock);
+    return settles ? provider_root_settle(&config, 2, directory) : ERROR_NONE;
+}
+
+/* What the command finds in the witness. */
+static enum error old_root_counts(const void *context)
+{
+    (void)context;
+    return in_force ? error_explain(ERROR_AGAIN, "the new root is in force") : ERROR_NONE;
 }
 
 enum error __real_native_key_load(const struct provider_config *provider, enum seal seal, struct sealed_key *sealed);
@@ -42,10 +64,10 @@ enum error __wrap_native_key_load(const struct provider_config *provider, enum s
 enum error __wrap_native_key_load(const struct provider_config *provider, enum seal seal, struct sealed_key *sealed)
 {
     enum error error = __real_native_key_load(provider, seal, sealed);
-    if (settle_behind != 0 && ++loads == settle_behind) {
-        settled = provider_root_settle(&config, 2, directory);
+    if (change_behind != 0 && ++loads == change_behind) {
+        changed = root_change();
         error_forget();
-        settle_behind = 0;
+        change_behind = 0;
     }
     return error;
 }
@@ -62,11 +84,12 @@ static int set_up(void **state)
     snprintf(path, sizeof path, "%s/native.key", directory);
     config = (struct provider_config){.name = "main", .type = "native", .seal = "tpm", .path = path, .tcti = tpm.tcti,
                                       .id = {{7, 7}}, .pcrs = UINT32_C(1) << 7};
-    way = (struct tpm_way){.pin = none, .directory = directory};
+    way = (struct tpm_way){.pin = none, .directory = directory, .counts = old_root_counts};
     assert_int_equal(provider_native_tpm.create(&config, NULL, old_root), ERROR_NONE);
     assert_int_equal(provider_root_new(&config, 2, &root), ERROR_NONE);
     assert_int_equal(provider_native_tpm.create(&root.config, NULL, new_root), ERROR_NONE);
     loads = 0;
+    settles = in_force = false;
     return 0;
 }
 
@@ -86,18 +109,6 @@ static void assert_root(const uint8_t expected[KEY_SIZE])
     assert_memory_equal(found, expected, KEY_SIZE);
 }
 
-/* The look that decides is `looks` behind the first. */
-static void settles_between_look_and_replacement(unsigned looks, enum error (*change)(void))
-{
-    settle_behind = looks;
-    assert_int_equal(change(), ERROR_NONE);
-    assert_int_equal(settle_behind, 0);
-    assert_int_equal(settled, ERROR_BUSY);
-    assert_root(old_root);
-    assert_int_equal(provider_root_settle(&config, 2, directory), ERROR_NONE);
-    assert_root(new_root);
-}
-
 static enum error reseal(void) { return provider_tpm_reseal(&config, &way, &none); }
 
 static enum error approve(void)
@@ -108,24 +119,64 @@ static enum error approve(void)
 
 /* ---- tests ------------------------------------------------------------------------------------------------------- */
 
-static void a_new_root_waits_for_who_seals_the_old_one_anew(void **state)
+/* The look under the lock is the third: what there is, the key out of it, whether it is that still. */
+static void a_change_waits_for(enum error (*replace)(void))
 {
-    (void)state;
-    settles_between_look_and_replacement(3, reseal); /* what there is, the key out of it, whether it is that still */
+    change_behind = 3;
+    assert_int_equal(replace(), ERROR_NONE);
+    assert_int_equal(change_behind, 0);
+    assert_int_equal(changed, ERROR_BUSY);
+    assert_root(old_root);
 }
 
-static void a_new_root_waits_for_who_approves(void **state)
+static void a_change_of_keys_waits_for_who_seals_the_old_root_anew(void **state)
 {
     (void)state;
-    settles_between_look_and_replacement(3, approve);
+    a_change_waits_for(reseal);
+}
+
+static void a_change_of_keys_waits_for_who_approves(void **state)
+{
+    (void)state;
+    a_change_waits_for(approve);
+}
+
+/* What would be done to the old root would go with it. */
+static void nothing_is_done_to_a_root_behind(enum error (*replace)(void))
+{
+    AUTO_FREE void *before = NULL, *now = NULL;
+    size_t size, size_now;
+    assert_int_equal(file_read(path, SEALED_KEY_TEXT_MAX, &before, &size), ERROR_NONE);
+    change_behind = 2;
+    assert_int_equal(replace(), ERROR_AGAIN);
+    assert_int_equal(changed, ERROR_NONE);
+    assert_int_equal(file_read(path, SEALED_KEY_TEXT_MAX, &now, &size_now), ERROR_NONE);
+    assert_int_equal(size_now, size);
+    assert_memory_equal(now, before, size);
+    assert_int_equal(provider_root_settle(&config, 2, directory), ERROR_NONE);
+    assert_root(new_root);
+}
+
+static void the_old_root_is_not_sealed_anew_once_another_one_is_in_force(void **state)
+{
+    (void)state;
+    nothing_is_done_to_a_root_behind(reseal);
+}
+
+static void nothing_is_approved_for_the_old_root_once_another_one_is_in_force(void **state)
+{
+    (void)state;
+    nothing_is_done_to_a_root_behind(approve);
 }
 
 static void who_comes_behind_the_new_root_changes_nothing(void **state)
 {
     (void)state;
-    settle_behind = 2;
+    change_behind = 2;
+    settles = true;
+    way.counts = NULL;
     assert_int_equal(reseal(), ERROR_AGAIN);
-    assert_int_equal(settled, ERROR_NONE);
+    assert_int_equal(changed, ERROR_NONE);
     assert_root(new_root);
 }
 
@@ -134,8 +185,10 @@ static void who_comes_behind_the_new_root_changes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_new_root_waits_for_who_seals_the_old_one_anew),
-        TEST(a_new_root_waits_for_who_approves),
+        TEST(a_change_of_keys_waits_for_who_seals_the_old_root_anew),
+        TEST(a_change_of_keys_waits_for_who_approves),
+        TEST(the_old_root_is_not_sealed_anew_once_another_one_is_in_force),
+        TEST(nothing_is_approved_for_the_old_root_once_another_one_is_in_force),
         TEST(who_comes_behind_the_new_root_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
