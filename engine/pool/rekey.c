@@ -204,8 +204,8 @@ static enum error run(struct rekey *rekey)
     if (error && decided)
         return as_it_was(rekey, error);
     if (error)
-        return error_prefix(error, "whether the keys were changed is decided at the next start, which needs the same "
-                                   "passphrase or key file as this one");
+        return error_prefix(error, "whether the keys were changed is decided at the next start, which needs the "
+                                   "passphrase or key file of before, or the new one: keep both");
     providers_mend_line(pool);
     error = finish(rekey);
     return error ? error_prefix(error, "the new key is in force; the next start ends the change") : ERROR_NONE;
@@ -243,9 +243,21 @@ static enum error rehearse_all(struct rekey *rekey)
     return ERROR_NONE;
 }
 
+/* It forgets what failed changes left, and of one that is not decided the next start may need it. */
+static enum error check_decided(const struct rekey *rekey)
+{
+    if (!rewrap_is_half_done(rekey->group))
+        return ERROR_NONE;
+    return error_explain(ERROR_BUSY,
+                         "a change of keys of pool %s is not complete: the next `key rekey --shallow`, or the next start, ends it, "
+                         "and a rehearsal may follow",
+                         rekey->pool->directory);
+}
+
 static enum error rehearse(struct rekey *rekey)
 {
     TRY(proved(rekey));
+    TRY(check_decided(rekey));
     TRY(next_key_begin(&rekey->next));
     enum error error = rehearse_all(rekey);
     AUTO_FREE char *sentence = error ? strdup(error_sentence(error)) : NULL;

@@ -502,6 +502,36 @@ static void a_witness_that_cannot_be_saved_leaves_both_keys_good(void **context)
     assert_data_is_intact();
 }
 
+static char blocked[300]; /* "": not yet */
+
+enum error __real_conf_edit_begin(const char *directory, int *lock);
+enum error __wrap_conf_edit_begin(const char *directory, int *lock);
+enum error __wrap_conf_edit_begin(const char *directory, int *lock)
+{
+    if (blocked[0] != '\0')
+        assert_int_equal(mkdir(blocked, 0700), 0);
+    return __real_conf_edit_begin(directory, lock);
+}
+
+/* The witness cannot be saved where it is to name the new key: the next start may have to take either. */
+static void a_rehearsal_leaves_the_root_of_a_change_that_is_not_decided(void **context)
+{
+    uint8_t root[KEY_BYTES], now[KEY_BYTES];
+    (void)context;
+    snprintf(blocked, sizeof blocked, "%s/witness.new", fixture_directory);
+    assert_refused(pool_rekey(pool, &(struct pool_rekey_options){.new_root = true}), ERROR_INVALID, "decided at the next start");
+    size_t size = file_bytes(other_path, root);
+    assert_true(size > 0);
+    assert_refused(swap_with("second", NULL, NULL, true), ERROR_BUSY, "is not complete");
+    assert_int_equal(file_bytes(other_path, now), size);
+    assert_memory_equal(now, root, size);
+    assert_int_equal(rmdir(blocked), 0);
+    blocked[0] = '\0';
+    assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+    assert_fine(swap_with("second", NULL, NULL, true));
+    assert_in_force("native", 2);
+}
+
 /* ---- the witness ----------------------------------------------------------------------------------------------------- */
 
 static void a_witness_without_check_values_gains_them(void **context)
@@ -586,6 +616,7 @@ int main(void)
         TEST_OF_THREE(an_old_key_file_is_overwritten_and_the_one_in_force_is_not),
         TEST_OF_THREE(an_old_key_file_that_was_overwritten_goes_when_it_is_retired_again),
         TEST_OF_THREE(a_rehearsal_leaves_nothing),
+        TEST_OF_THREE(a_rehearsal_leaves_the_root_of_a_change_that_is_not_decided),
         TEST_OF_THREE(a_provider_that_was_added_while_the_pool_is_open_can_be_used),
         TEST_OF_THREE(the_old_key_is_listed_until_its_provider_is_used_again),
         TEST_OF_THREE(a_passphrase_comes_and_goes_and_changes),
