@@ -265,12 +265,11 @@ static enum error which_next(const struct pool_conf *conf, struct provider_kek *
     return ERROR_NONE;
 }
 
-static enum error edit(const struct provider_task *task, const struct provider_config *added)
+static enum error section_add(const char *directory, const struct provider_config *provider)
 {
-    const char *directory = task->conf->directory;
     int lock;
     TRY(conf_edit_begin(directory, &lock));
-    enum error error = added != NULL ? conf_edit_add(directory, added) : conf_edit_remove(directory, task->name);
+    enum error error = conf_edit_add(directory, provider);
     conf_edit_end(lock);
     return error;
 }
@@ -284,7 +283,7 @@ static enum error add(const struct provider_task *task, struct addition *additio
         TRY(key_file_take(task, &addition->provider, &addition->file));
     TRY(which_next(task->conf, &which));
     TRY(provider_ready_check(&addition->provider, &which));
-    return edit(task, &addition->provider);
+    return section_add(task->conf->directory, &addition->provider);
 }
 
 /* A disk of this pool that is tagged as this provider's: its name in `name`, or empty. Where no daemon can be asked, `use` tells. */
@@ -393,12 +392,33 @@ static enum error needed_check(const struct provider_task *task, const struct ke
                          provider->name, old, provider->name);
 }
 
-static enum error remove_named(const struct provider_task *task, const struct key_facts *keys)
+/* By the conf and the witness as they are now, under the lock under which another key comes into force. */
+static enum error section_remove_locked(const struct provider_task *task)
 {
     const struct provider_config *provider;
+    struct key_facts keys;
     TRY(provider_named(task->conf, task->name, &provider));
-    TRY(needed_check(task, keys, provider));
-    TRY(edit(task, NULL));
+    TRY(key_facts_read(task->conf, &keys));
+    TRY(needed_check(task, &keys, provider));
+    return conf_edit_remove(task->conf->directory, task->name);
+}
+
+static enum error section_remove(const struct provider_task *task, struct pool_conf **conf)
+{
+    struct provider_task now = *task;
+    int lock;
+    TRY(conf_edit_begin(task->conf->directory, &lock));
+    enum error error = pool_conf_read(task->conf->directory, conf);
+    now.conf = *conf;
+    if (error == ERROR_NONE)
+        error = section_remove_locked(&now);
+    conf_edit_end(lock);
+    return error;
+}
+
+/* The section is gone. */
+static enum error removed(const struct provider_task *task, const struct provider_config *provider)
+{
     enum error error = key_cache_destroy(provider, task->conf->pool, NULL);
     if (error == ERROR_FOREIGN) { /* something else has that name */
         fprintf(task->tool->err, "coffer: %s\n", error_sentence(error));
@@ -414,9 +434,15 @@ static enum error remove_named(const struct provider_task *task, const struct ke
 
 enum error provider_remove(const struct provider_task *task)
 {
-    struct key_facts keys;
+    const struct provider_config *provider;
+    struct pool_conf *conf = NULL; /* as it was before */
     if (task->name == NULL)
         return error_explain(ERROR_INVALID, "name the provider that is to be removed");
-    TRY(key_facts_read(task->conf, &keys));
-    return remove_named(task, &keys);
+    enum error error = section_remove(task, &conf);
+    if (error == ERROR_NONE)
+        error = provider_named(conf, task->name, &provider);
+    if (error == ERROR_NONE)
+        error = removed(task, provider);
+    pool_conf_destroy(conf);
+    return error;
 }

@@ -1,4 +1,6 @@
 /* `coffer key` against an engine in memory. */
+#include "engine/pool/k_pools.h"
+#include "engine/pool/witness.h"
 #include "tests/unit/tool_fixture.h"
 
 static void without_a_daemon_it_says_what_to_type(void **state)
@@ -135,13 +137,55 @@ static void a_provider_is_added_used_and_removed(void **state)
     assert_said(fixture->err, "in force");
 }
 
+static void witness_write(const char *directory, const char *provider, uint64_t number)
+{
+    static const struct k_pools keys = {1, 1, 1, {{1, {1}}}};
+    struct witness *witness;
+    struct uuid pool;
+    assert_int_equal(uuid_parse("11111111-1111-4111-8111-111111111111", &pool), ERROR_NONE);
+    assert_int_equal(witness_create(directory, pool, &keys, &witness), ERROR_NONE);
+    assert_int_equal(uuid_parse(provider, &witness->provider), ERROR_NONE);
+    witness->kek_number = number;
+    assert_int_equal(witness_save(witness), ERROR_NONE);
+    witness_destroy(witness);
+}
+
+#define SECOND "[provider second]\nid = 55555555-5555-4555-8555-555555555555\ntype = native\nseal = file\npath = second.key\n"
+
+static bool swaps; /* another administrator, who was quicker */
+
+enum error __real_conf_edit_begin(const char *directory, int *lock);
+enum error __wrap_conf_edit_begin(const char *directory, int *lock);
+enum error __wrap_conf_edit_begin(const char *directory, int *lock)
+{
+    if (swaps)
+        witness_write(directory, "55555555-5555-4555-8555-555555555555", 2);
+    return __real_conf_edit_begin(directory, lock);
+}
+
+static void a_provider_whose_key_just_came_into_force_is_not_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    char witness[96];
+    snprintf(witness, sizeof witness, "%s/witness", fixture->directory);
+    write_file(fixture->conf, POOL_CONF SECOND);
+    witness_write(fixture->directory, "22222222-2222-4222-8222-222222222222", 1);
+    swaps = true;
+    assert_int_equal(RUN_AT("key", "provider", "remove", "second"), EXIT_REFUSED);
+    swaps = false;
+    assert_said(fixture->err, "provider second has the key in force");
+    assert_int_equal(RUN_AT("key", "provider", "list"), EXIT_DONE);
+    assert_said(fixture->out, "key 2 in force");
+    witness_write(fixture->directory, "22222222-2222-4222-8222-222222222222", 1);
+    assert_int_equal(RUN_AT("key", "provider", "remove", "second"), EXIT_DONE);
+    unlink(witness);
+}
+
 static void secrets_that_nothing_is_sealed_by_are_usage(void **state)
 {
     struct fixture *fixture = *state;
     serve(fixture);
-    write_file(fixture->conf,
-               POOL_CONF "[provider second]\nid = 55555555-5555-4555-8555-555555555555\ntype = native\nseal = file\n"
-                         "path = second.key\n");
+    write_file(fixture->conf, POOL_CONF SECOND);
     write_file(fixture->secret, "any\n");
     assert_int_equal(RUN_AT("key", "provider", "use", "second", "--new-passphrase-file", fixture->secret), EXIT_USAGE);
     assert_said(fixture->err, "leave out --new-passphrase-file");
@@ -355,6 +399,7 @@ int main(void)
         TEST(a_provider_that_says_too_little_is_usage),
         TEST(secrets_that_nothing_is_sealed_by_are_usage),
         TEST(a_provider_is_added_used_and_removed),
+        TEST(a_provider_whose_key_just_came_into_force_is_not_removed),
         TEST(old_keys_are_listed_and_retired),
         TEST(a_retirement_that_is_not_understood_retires_nothing),
         TEST(a_pin_is_asked_for_where_the_tpm_has_one),
