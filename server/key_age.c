@@ -21,6 +21,7 @@
 #include "engine/pool/key_ages.h"
 #include "engine/pool/key_dates.h"
 #include "server/health_check.h"
+#include "server/key_care.h"
 
 #define DAY UINT64_C(86400)
 
@@ -277,7 +278,7 @@ void key_age_look(const struct pool_conf *conf, struct key_age_facts *facts)
 
 static bool is_over(const struct key_age_facts *age, uint64_t made)
 {
-    return made != 0 && age->now > made && age->now - made > age->period;
+    return made != 0 && ((age->now > made && age->now - made > age->period) || key_date_is_to_come(made, age->now));
 }
 
 void check_cryptoperiod(const struct health_facts *facts, struct finding *finding)
@@ -297,10 +298,15 @@ void check_cryptoperiod(const struct health_facts *facts, struct finding *findin
         return;
     uint64_t made = data ? age->data : age->root;
     finding->severity = "warning";
-    snprintf(finding->evidence, sizeof finding->evidence,
-             "%s since %s, %llu days ago; coffer.conf allows %s (cryptoperiod)",
-             data ? "data has been encrypted under one key" : "the root key has been the same", moment_day(made, day),
-             (unsigned long long)((age->now - made) / DAY), period_format(age->period, period, sizeof period));
+    const char *what = data ? "data has been encrypted under one key" : "the root key has been the same";
+    if (key_date_is_to_come(made, age->now))
+        snprintf(finding->evidence, sizeof finding->evidence,
+                 "%s since %s, which is still to come: a clock was wrong, and how long it was nobody knows", what,
+                 moment_day(made, day));
+    else
+        snprintf(finding->evidence, sizeof finding->evidence,
+                 "%s since %s, %llu days ago; coffer.conf allows %s (cryptoperiod)", what, moment_day(made, day),
+                 (unsigned long long)((age->now - made) / DAY), period_format(age->period, period, sizeof period));
     bool begun = facts->deep.state == DEEP_REKEY_RUNNING || facts->deep.state == DEEP_REKEY_PAUSED;
     if (data && begun) /* another one would be refused */
         snprintf(finding->command, sizeof finding->command, "%s key %s", facts->self,

@@ -125,13 +125,18 @@ void check_key_age(const struct health_facts *facts, struct finding *finding)
     if (since == 0)
         return;
     snprintf(finding->evidence, sizeof finding->evidence, "the key has been in force since %s", moment_day(since, day));
-    if (care->period == 0 || care->now < since || care->now - since <= care->period)
+    bool to_come = key_date_is_to_come(since, care->now), old = care->now > since && care->now - since > care->period;
+    if (care->period == 0 || (!to_come && !old))
         return;
     finding->severity = "warning";
-    snprintf(finding->evidence, sizeof finding->evidence,
-             "the key has been in force since %s, %llu days ago; coffer.conf allows %s (key-period)", day,
-             (unsigned long long)((care->now - since) / DAY), period_format(care->period, period, sizeof period));
     snprintf(finding->command, sizeof finding->command, "%s key rekey --shallow", facts->self);
+    if (to_come)
+        snprintf(finding->evidence, sizeof finding->evidence,
+                 "the key has been in force since %s, which is still to come: a clock was wrong, and how old it is nobody knows", day);
+    else
+        snprintf(finding->evidence, sizeof finding->evidence,
+                 "the key has been in force since %s, %llu days ago; coffer.conf allows %s (key-period)", day,
+                 (unsigned long long)((care->now - since) / DAY), period_format(care->period, period, sizeof period));
 }
 
 void check_recovery(const struct health_facts *facts, struct finding *finding)

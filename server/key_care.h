@@ -10,6 +10,14 @@
 
 #define KEY_DRILL_PERIOD (UINT64_C(180) * 86400) /* seconds */
 
+#define KEY_CLOCK_BELIEVED UINT64_C(3600) /* seconds: the clock may be set back by so much */
+
+/* Then a clock was wrong, at that time or now, and how long ago it was nobody knows. */
+static inline bool key_date_is_to_come(uint64_t seconds, uint64_t now)
+{
+    return seconds > now && seconds - now > KEY_CLOCK_BELIEVED;
+}
+
 struct key_care_facts {
     bool known;       /* the pool has a key, and what follows could be looked at */
     uint64_t now;     /* seconds since 1970, by base/clock.h */

@@ -114,6 +114,16 @@ static void change_with(struct pool *pool, const struct pool_conf *conf, rekey_s
     arena_free(passphrase);
 }
 
+/* Of a date that is still to come a clock was at fault. Behind a start that may be the one of now, until it is set; where it lasts
+ * it was the one of the change, and the key may be of any age. */
+static uint64_t due_at(uint64_t since, uint64_t now, struct rekey_every_facts *facts)
+{
+    bool to_come = key_date_is_to_come(since, now);
+    if (!to_come || facts->to_come == 0 || facts->to_come > now)
+        facts->to_come = to_come ? now : 0;
+    return to_come ? facts->to_come + KEY_CLOCK_BELIEVED : since + facts->period;
+}
+
 static void look_at(struct pool *pool, const struct pool_conf *conf, rekey_secret_find *find, void *context, uint64_t now,
                     struct rekey_every_facts *facts)
 {
@@ -133,7 +143,7 @@ static void look_at(struct pool *pool, const struct pool_conf *conf, rekey_secre
         facts->sentence[0] = '\0';
     }
     facts->since = since->seconds;
-    facts->due = since->seconds + facts->period;
+    facts->due = due_at(since->seconds, now, facts);
     if (now >= facts->due && (facts->failures == 0 || now >= facts->again))
         change_with(pool, conf, find, context, now, facts);
 }

@@ -20,6 +20,7 @@ struct rekey_every_facts {
     bool looked;
     uint64_t period;      /* of coffer.conf; 0: off */
     uint64_t since, due;  /* in force since; to be changed at; 0: not known yet */
+    uint64_t to_come;     /* since then `since` has been a time still to come; 0: it is not */
     unsigned failures;    /* one after the other */
     uint64_t again;       /* when it is tried again */
     char sentence[REKEY_EVERY_TEXT]; /* why the last one failed; empty: none did */

@@ -129,6 +129,10 @@ static void a_key_beyond_its_cryptoperiod_is_told(void **state)
     facts.age.period = DAY;
     facts.age.now = BEGIN - 5; /* the clock was set back */
     assert_string_equal(severity(check_cryptoperiod), "ok");
+    facts.age.now = BEGIN - DAY; /* or was ahead when the key was made */
+    assert_string_equal(severity(check_cryptoperiod), "warning");
+    assert_non_null(strstr(finding.evidence, "still to come"));
+    assert_string_equal(finding.command, "coffer key rekey --deep");
 }
 
 /* During a deep rekey a device has two data keys: the older one counts while something is under it. */

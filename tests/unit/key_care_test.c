@@ -125,6 +125,19 @@ static void a_key_gets_old(void **state)
     assert_string_equal(severity(check_key_age), "ok");
 }
 
+static void a_key_that_is_of_a_time_to_come_is_told(void **state)
+{
+    (void)state;
+    facts.care.now = BEGIN - 3600; /* a clock that was set back */
+    assert_string_equal(severity(check_key_age), "ok");
+    facts.care.now--;
+    assert_string_equal(severity(check_key_age), "warning");
+    assert_non_null(strstr(finding.evidence, "still to come"));
+    assert_string_equal(finding.command, "coffer key rekey --shallow");
+    facts.care.period = 0;
+    assert_string_equal(severity(check_key_age), "ok");
+}
+
 static void a_recovery_key_of_before_is_told(void **state)
 {
     (void)state;
@@ -204,6 +217,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_backup_of_another_key_is_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_drill_is_due_after_half_a_year, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_key_gets_old, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_that_is_of_a_time_to_come_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_recovery_key_of_before_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_key_there_is_nothing_to_care_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_key_in_force_is_found_in_files, set_up, tear_down),

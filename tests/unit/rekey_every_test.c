@@ -127,6 +127,49 @@ static void an_old_key_is_changed_once_and_the_audit_says_why(void **context)
     assert_data_is_intact();
 }
 
+static void date_of_change_set(uint64_t seconds)
+{
+    struct key_dates dates;
+    char text[2048], path[300];
+    size_t size;
+    assert_fine(key_dates_load(fixture_directory, &dates));
+    dates.change.seconds = seconds;
+    assert_fine(key_dates_encode(&dates, text, sizeof text, &size));
+    snprintf(path, sizeof path, "%s/%s", fixture_directory, KEY_DATES_NAME);
+    assert_fine(file_replace(path, text, size));
+}
+
+static void step_after(uint64_t seconds) { rekey_every_step(pool, NULL, NULL, now + seconds, &every); }
+
+static void a_key_of_a_clock_that_was_ahead_is_changed_once_that_is_sure(void **context)
+{
+    (void)context;
+    conf_append("rekey-every = 90d");
+    date_of_change_set(now + 20 * 365 * DAY);
+    step_after(0);
+    step_after(3500);
+    assert_int_equal(kek_number(), 1);
+    step_after(3600);
+    assert_under_one_key(2);
+    step_after(7200 + 3600);
+    assert_under_one_key(2);
+}
+
+/* As that of a machine without a clock of its own is, until it is set. */
+static void a_clock_that_is_behind_for_a_while_changes_no_key(void **context)
+{
+    (void)context;
+    conf_append("rekey-every = 90d");
+    for (uint64_t second = 60; second < 600; second += 60)
+        rekey_every_step(pool, NULL, NULL, second, &every);
+    step_after(60);
+    rekey_every_step(pool, NULL, NULL, 3600 + 60, &every);
+    step_after(120);
+    assert_int_equal(kek_number(), 1);
+    assert_int_equal(every.failures, 0);
+    assert_int_equal(every.due / DAY, (now + 90 * DAY) / DAY);
+}
+
 static void what_fails_is_told_and_tried_again_ever_later(void **context)
 {
     struct finding finding;
@@ -278,6 +321,8 @@ int main(void)
         OF_FILE(a_setting_is_known_before_the_first_look),
         OF_FILE(without_it_nothing_changes),
         OF_FILE(an_old_key_is_changed_once_and_the_audit_says_why),
+        OF_FILE(a_key_of_a_clock_that_was_ahead_is_changed_once_that_is_sure),
+        OF_FILE(a_clock_that_is_behind_for_a_while_changes_no_key),
         OF_FILE(what_fails_is_told_and_tried_again_ever_later),
         OF_FILE(no_old_key_is_pushed_out_of_the_list),
         OF_FILE(with_room_for_one_more_old_key_it_is_changed),
