@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -17,6 +16,7 @@
 #include "base/random.h"
 #include "crypto/hierarchy.h"
 #include "crypto/key_cache.h"
+#include "crypto/overwrite.h"
 #include "crypto/provider_key.h"
 #include "crypto/provider_kmip.h"
 #include "crypto/provider_native.h"
@@ -71,10 +71,13 @@ void provider_kek_withdraw(const struct provider_config *config, const struct pr
     const struct provider_ops *operations;
     if (provider_find(config, &operations) != ERROR_NONE)
         return;
-    if (operations->withdraw_kek != NULL)
+    if (operations->withdraw_kek != NULL) {
         operations->withdraw_kek(config, which, kek);
-    else
-        unlink(config->path);
+        return;
+    }
+    enum error error = overwrite_and_remove(config->path);
+    if (error != ERROR_NONE)
+        message(MESSAGE_WARNING, "provider %s: a key that nothing needs stays where it is: %s", config->name, error_sentence(error));
 }
 
 enum error provider_kek_open(const struct provider_config *config, const struct provider_secret *secret,

@@ -247,6 +247,22 @@ static void a_passphrase_opens_what_it_sealed(void **state)
     assert_memory_not_equal(kdk, untouched, KEY_SIZE);
 }
 
+/* Whoever has the disk looks for what nobody can open by name any more. */
+static void a_key_that_is_taken_back_leaves_no_bytes(void **state)
+{
+    uint8_t kek[KEY_SIZE], bytes[4096];
+    struct provider_kek which = {.number = 1};
+    (void)state;
+    config.seal = "file";
+    assert_int_equal(provider_kek_create(&config, NULL, &which, kek), ERROR_NONE);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    provider_kek_withdraw(&config, &which, kek);
+    assert_int_equal(access(path, F_OK), -1);
+    ssize_t size = read(descriptor, bytes, sizeof bytes);
+    assert_true(size > 0 && memory_is_zero(bytes, (size_t)size));
+    close(descriptor);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -268,6 +284,7 @@ int main(void)
         TEST(costs_outside_the_limits_are_refused_before_any_work),
         TEST(files_of_this_format_stay_readable),
         TEST(a_passphrase_opens_what_it_sealed),
+        TEST(a_key_that_is_taken_back_leaves_no_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
