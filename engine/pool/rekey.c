@@ -71,7 +71,8 @@ static enum error all_under_both(struct rekey *rekey)
     return rewrap_open_all(&rekey->superblocks, keks->again, true);
 }
 
-/* An earlier change that failed may have left superblocks under both. */
+/* An earlier change that failed may have left superblocks under both, by what is remembered of whole writings. One that failed in its
+ * middle is none: until the next change writes that device, it has old and new copies, which the key in force opens all. */
 static enum error left_over_end(struct rekey *rekey)
 {
     struct wrapping present = rekey->group->superblocks[0].wrapping;
