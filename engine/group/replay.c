@@ -36,7 +36,8 @@ static enum error append_try(struct replay *replay, struct replay_append *read)
     return replay_append_judge(read);
 }
 
-/* Zeros where nothing of it could be read, since its segment has no header. */
+/* Zeros where there is nothing to read. Where a segment has no header it is of what stands there instead: that may be misread
+ * like anything else. */
 static enum error reading_digest(const struct replay_append *read, uint8_t digest[32])
 {
     memset(digest, 0, 32);
@@ -120,17 +121,22 @@ enum error replay_run(struct group *group, const struct checkpoint *checkpoint, 
         .group = group,
         .checkpoint = checkpoint,
         .record = malloc(sizeof *replay.record),
+        .head = memory_aligned(BLOCK_SIZE),
         .place = checkpoint->start,
         .last_sequence = checkpoint->sequence,
     };
     memcpy(replay.tag, checkpoint->start_tag, sizeof replay.tag);
     uint64_t begin = clock_monotonic();
-    enum error error = replay.record ? replay_windows_open(group, checkpoint, &replay.windows) : ERROR_NO_MEMORY;
+    if (replay.head)
+        memset(replay.head, 0, BLOCK_SIZE);
+    enum error error =
+        replay.record && replay.head ? replay_windows_open(group, checkpoint, &replay.windows) : ERROR_NO_MEMORY;
     if (!error)
         error = walk(&replay);
     replay_index_finish(&replay);
     uint64_t bytes = replay.windows ? replay_windows_bytes(replay.windows) : 0;
     replay_windows_close(replay.windows);
+    free(replay.head);
     free(replay.record);
     if (error)
         return error;

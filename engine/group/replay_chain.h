@@ -18,6 +18,7 @@ struct replay {
     const struct checkpoint *checkpoint;
     struct replay_windows *windows;
     struct record *record; /* the one at hand */
+    void *head;            /* a block: where the header of a segment was read last */
     struct place place;    /* of the next append */
     uint8_t tag[16];       /* of the last one */
     uint64_t last_sequence, durable_seen;
@@ -34,7 +35,8 @@ struct replay {
 
 /* An append whose own tag fits; good until the next one is read. */
 struct replay_append {
-    const struct append_format *append; /* where none is: what stands there; NULL: nothing of it was read */
+    const struct append_format *append; /* where none is: what stands there, or where the header of its segment should be;
+                                         * NULL: the place is none */
     size_t size;                        /* of it, as far as it was looked at */
     const struct segment_keys *keys;
     bool sound; /* the tags of all its units fit; false: were not compared, or do not */

@@ -10,7 +10,7 @@ enum error replay_header_read(struct replay *replay, const struct place *place, 
 {
     if (replay_windows_header(replay->windows, place, header))
         return ERROR_NONE;
-    return segment_header_read(replay->group, place->device, place->slot, place->serial, header);
+    return segment_header_read_to(replay->group, place->device, place->slot, place->serial, replay->head, header);
 }
 
 static enum error segment_enter(struct replay *replay, const struct place *place, uint32_t *index)
@@ -42,7 +42,12 @@ enum error replay_append_read(struct replay *replay, const struct place *place, 
     *read = (struct replay_append){0};
     if (place->serial == 0 || block == 0 || block >= segment_blocks(segments))
         return ERROR_NOT_FOUND;
-    TRY(segment_enter(replay, place, &segment));
+    enum error error = segment_enter(replay, place, &segment);
+    if (error) {
+        read->append = replay->head;
+        read->size = BLOCK_SIZE;
+        return error;
+    }
     struct segment_identity identity = segment_identity(segments, segment);
     TRY(replay_windows_get(replay->windows, &identity, place->slot, block, 1, &window));
     const struct append_format *append = window_append(window, block);

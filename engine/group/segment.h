@@ -168,6 +168,9 @@ enum error segment_header_write(struct group *group, const struct segment_header
  * bad MAC, numbers out of range); ERROR_IO: the device could not read. */
 enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
                                struct segment_header *header) CHECKED;
+/* The same into `block` (aligned to 4096), which keeps what was judged; what was in it, where there is no such slot. */
+enum error segment_header_read_to(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, void *block,
+                                  struct segment_header *header) CHECKED;
 /* The same of a block that was read. Only device, slot, keys and device count of the group are looked at: from any thread. */
 enum error segment_header_decode(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, const void *block,
                                  struct segment_header *header) CHECKED;

@@ -246,17 +246,21 @@ enum error segment_header_decode(struct group *group, uint32_t device, uint32_t 
     return ERROR_NONE;
 }
 
-enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
-                               struct segment_header *header)
+enum error segment_header_read_to(struct group *group, uint32_t device, uint32_t slot, uint64_t serial, void *block,
+                                  struct segment_header *header)
 {
-    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
-    if (!block)
-        return ERROR_NO_MEMORY;
     if (device >= group->device_count || slot >= group->segments.slot_count[device])
         return ERROR_NOT_FOUND;
     uint64_t offset = AREA_SIZE + ((uint64_t)slot << group->segments.segment_shift);
     TRY(device_read(group->devices[device], offset, block, BLOCK_SIZE));
     return segment_header_decode(group, device, slot, serial, block, header);
+}
+
+enum error segment_header_read(struct group *group, uint32_t device, uint32_t slot, uint64_t serial,
+                               struct segment_header *header)
+{
+    AUTO_FREE void *block = memory_aligned(BLOCK_SIZE);
+    return block ? segment_header_read_to(group, device, slot, serial, block, header) : ERROR_NO_MEMORY;
 }
 
 bool segment_header_fits(const struct segment *known, const struct segment_header *header)

@@ -29,6 +29,7 @@ static struct {
     unsigned skip, left; /* so many of its readings are right, then so many wrong */
     bool differently;    /* each of them */
     unsigned count;      /* those that were wrong */
+    unsigned readings;   /* all of them */
     pthread_mutex_t mutex; /* of what changes: replay's reader and who opens read at once */
 } lie = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -37,6 +38,7 @@ static void lie_tell(const struct device_io *io)
     if (io->offset > lie.offset || lie.offset - io->offset >= io->size)
         return;
     pthread_mutex_lock(&lie.mutex);
+    lie.readings++;
     if (lie.skip > 0) {
         lie.skip--;
     } else if (lie.left > 0) {
@@ -76,7 +78,7 @@ static void lie_begin(struct fixture *f, uint64_t offset, unsigned skip, unsigne
     lie.skip = skip;
     lie.left = times;
     lie.differently = false;
-    lie.count = 0;
+    lie.count = lie.readings = 0;
 }
 
 static void flush(struct fixture *f)
@@ -150,24 +152,82 @@ static void a_unit_that_is_misread_once_is_not_torn(void **state)
     assert_int_equal(lie.count, 1);
 }
 
-/* Of a segment that no publish knows. It is read ahead, and, where that was not authentic, once more. */
-static void a_segments_header_that_is_misread_is_not_the_end(void **state)
+/* Writes until the journal goes on in a segment that no publish knows, and flushes where asked for. How many blocks that
+ * were, of which only the last stands there. */
+static uint64_t write_into_next_segment(struct fixture *f, bool flushes, uint64_t *header)
 {
-    struct fixture *f = *state;
     struct map_entry entry = fixture_write(f, COMPONENT, 0, 1);
     uint64_t blocks = 1;
     for (uint64_t serial = entry_serial(entry); entry_serial(entry) == serial; blocks++)
         entry = fixture_write(f, COMPONENT, blocks, blocks + 1);
-    uint64_t header = fixture_offset(f, entry_serial(entry), 0);
-    flush(f);
+    *header = fixture_offset(f, entry_serial(entry), 0);
+    if (flushes)
+        flush(f);
+    return blocks;
+}
+
+/* It is read ahead, and, where that was not authentic, once more. */
+static void a_segments_header_that_is_misread_is_not_the_end(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t header, blocks = write_into_next_segment(f, true, &header);
+    for (unsigned times = 3; times >= 2; times--) {
+        fixture_crash(f);
+        lie_begin(f, header, 0, times);
+        lie.differently = true;
+        fixture_open(f);
+        assert_int_equal(lie.count, times);
+        fixture_expect(f, COMPONENT, blocks - 1, blocks);
+    }
     fixture_crash(f);
-    lie_begin(f, header, 0, 2);
     fixture_open(f);
-    assert_int_equal(lie.count, 2);
     fixture_expect(f, COMPONENT, blocks - 1, blocks);
+}
+
+static void a_segments_header_that_never_reads_twice_the_same_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t header, blocks = write_into_next_segment(f, true, &header);
     fixture_crash(f);
+    lie_begin(f, header, 0, EVER);
+    lie.differently = true;
+    assert_int_equal(fixture_try_open(f), ERROR_IO);
+    assert_non_null(strstr(error_sentence(ERROR_IO), "other bytes each time"));
+    lie.left = 0;
     fixture_open(f);
     fixture_expect(f, COMPONENT, blocks - 1, blocks);
+}
+
+/* The block where it would stand; `serial` 0: zeros, else the header of another segment that was there before. */
+static void header_replace(struct fixture *f, uint64_t offset, uint64_t serial)
+{
+    struct group *group = f->group;
+    AUTO_FREE struct segment_format *block = memory_aligned(BLOCK_SIZE);
+    struct segment_header header;
+    uint32_t slot = (uint32_t)((offset - AREA_SIZE) / segment_size(&group->segments));
+    memset(block, 0, BLOCK_SIZE);
+    if (serial) {
+        assert_int_equal(segment_header_read(group, 0, slot, 0, &header), ERROR_NONE);
+        header.segment.serial = serial;
+        assert_int_equal(segment_header_encode(group, &header, block), ERROR_NONE);
+    }
+    assert_int_equal(device_write(group->devices[0], offset, block, BLOCK_SIZE, 0), ERROR_NONE);
+}
+
+/* What reads the same is believed with the second reading: it is read ahead, then twice, then by who looks what lies behind the
+ * end, alone and among all that are free. */
+static void a_segments_header_that_was_never_written_is_the_end(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t serial = 0; serial < 2; serial++) {
+        uint64_t header, blocks = write_into_next_segment(f, false, &header);
+        header_replace(f, header, serial);
+        fixture_crash(f);
+        lie_begin(f, header, 0, 0);
+        fixture_open(f);
+        assert_in_range(lie.readings, 1, 5);
+        fixture_expect(f, COMPONENT, blocks - 3, blocks - 2);
+    }
 }
 
 /* Two wrong readings are the end only where they are the same. */
@@ -279,6 +339,8 @@ int main(void)
         TEST(a_header_that_is_misread_once_is_not_the_end),
         TEST(a_unit_that_is_misread_once_is_not_torn),
         TEST(a_segments_header_that_is_misread_is_not_the_end),
+        TEST(a_segments_header_that_never_reads_twice_the_same_is_refused),
+        TEST(a_segments_header_that_was_never_written_is_the_end),
         TEST(what_reads_differently_each_time_is_read_until_it_does_not),
         TEST(what_never_reads_twice_the_same_is_refused),
         TEST(a_tag_that_cannot_be_compared_ends_nothing),
