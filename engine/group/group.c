@@ -43,18 +43,30 @@ uint64_t group_generation(struct group *group, enum segment_kind kind)
     return kind == SEGMENT_JOURNAL ? group->generation : group->generation - 1;
 }
 
-uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint64_t avoid)
+static void keys_set(struct group *group, uint32_t index)
 {
-    uint32_t index = segment_take(&group->segments, kind, SLOT_RESERVED, avoid);
-    if (index == SEGMENT_NONE)
-        return SEGMENT_NONE;
     const struct keyring *keyring = group_keyring(group, segment_device(&group->segments, index));
     const struct keyring_slot *dek = keyring_current(keyring, KEY_KIND_DEK);
     const struct keyring_slot *k_log = keyring_current(keyring, KEY_KIND_LOG);
     ASSERT(k_log && (dek || !keyring->encrypted));
     group->segments.table[index].key_slot = keyring->encrypted ? dek->number : 0;
     group->segments.table[index].log_key = (uint8_t)k_log->number;
+}
+
+uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint64_t avoid)
+{
+    uint32_t index = segment_take(&group->segments, kind, SLOT_RESERVED, avoid);
+    if (index != SEGMENT_NONE)
+        keys_set(group, index);
     return index;
+}
+
+bool group_name_segment(struct group *group, uint32_t index, enum segment_kind kind)
+{
+    if (!segment_name(&group->segments, index, kind))
+        return false;
+    keys_set(group, index);
+    return true;
 }
 
 struct place group_place(struct group *group, uint32_t segment, uint32_t block)

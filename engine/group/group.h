@@ -207,6 +207,8 @@ static inline uint64_t group_durable(struct group *group) { return atomic_load(&
 uint64_t group_generation(struct group *group, enum segment_kind kind);
 /* A reserved slot with the current keys of its device; SEGMENT_NONE. Under the lock. */
 uint32_t group_take_segment(struct group *group, enum segment_kind kind, uint64_t avoid);
+/* Gives that to one that segment_take_unnamed() took; false: there is no serial. Under the lock. */
+bool group_name_segment(struct group *group, uint32_t index, enum segment_kind kind) CHECKED;
 struct place group_place(struct group *group, uint32_t segment, uint32_t block);
 void group_device_written(struct group *group, uint32_t device);
 /* An append of so many bytes is complete: with enough of them the syncer flushes the devices. Under no lock. */

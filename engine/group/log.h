@@ -138,7 +138,7 @@ void log_leave_outdated(struct log *log);
 enum error log_reserve_slot(struct log *log) CHECKED;
 /* Opens the segment after the current one and writes its header, where the log may soon have to go on there (the journal
  * always has one ahead, and some more where there is much space), none is prepared and no other thread is at it; else does
- * nothing. Under no lock. ERROR_NO_SPACE where no slot is free. */
+ * nothing. Under no lock. ERROR_NO_SPACE where no slot is free, or none has space below. */
 enum error log_prepare(struct log *log) CHECKED;
 
 /* The slot that the log goes on in where it has no header yet, else SEGMENT_NONE: nobody writes it one until it is returned. Under

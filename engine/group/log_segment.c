@@ -152,7 +152,8 @@ static bool has_free_outside(const struct segments *segments, uint64_t devices)
 }
 
 /* Reserves a slot that is not on the devices of `full` and, where others have one, not on those that the log keeps off;
- * SEGMENT_NONE. *device: NULL where it has space below already. */
+ * SEGMENT_NONE. It gets its serial with its space: a merge may ask for hours, and serials come by its publish only.
+ * *device: NULL where it has space below already. */
 static uint32_t slot_reserve(struct log *log, uint64_t full, struct device **device, uint64_t *offset)
 {
     struct group *group = log->group;
@@ -160,7 +161,7 @@ static uint32_t slot_reserve(struct log *log, uint64_t full, struct device **dev
     mutex_lock(&group->lock);
     uint64_t avoid = full | devices_to_avoid(log);
     if (log->reserved == SEGMENT_NONE)
-        log->reserved = group_take_segment(group, log->kind, has_free_outside(segments, avoid) ? avoid : full);
+        log->reserved = segment_take_unnamed(segments, has_free_outside(segments, avoid) ? avoid : full);
     uint32_t index = log->reserved;
     bool allocated = index == SEGMENT_NONE || segments->table[index].allocated;
     *device = allocated ? NULL : group->devices[segment_device(segments, index)];
@@ -176,10 +177,23 @@ static uint64_t slot_give_back(struct log *log)
     struct group *group = log->group;
     mutex_lock(&group->lock);
     uint64_t device = UINT64_C(1) << segment_device(&group->segments, log->reserved);
-    segment_free(&group->segments, log->reserved, false);
+    segment_free(&group->segments, log->reserved, group->segments.table[log->reserved].allocated);
     log->reserved = SEGMENT_NONE;
     mutex_unlock(&group->lock);
     return device;
+}
+
+/* The journal's may have its serial since its predecessor was begun, whose header names it. */
+static enum error slot_name(struct log *log)
+{
+    struct group *group = log->group;
+    mutex_lock(&group->lock);
+    bool named = group->segments.table[log->reserved].serial || group_name_segment(group, log->reserved, log->kind);
+    mutex_unlock(&group->lock);
+    if (named)
+        return ERROR_NONE;
+    (void)slot_give_back(log);
+    return ERROR_NO_SPACE;
 }
 
 /* The slot that the log goes on in, with space below it: where the file system of one device is full, of another. */
@@ -192,9 +206,9 @@ static enum error slot_get(struct log *log, uint32_t *index)
         *index = slot_reserve(log, full, &device, &offset);
         if (*index == SEGMENT_NONE)
             return ERROR_NO_SPACE;
-        if (!device)
-            return ERROR_NONE;
-        enum error error = group_allocate(log->group, device, offset, *index, 1);
+        enum error error = device ? group_allocate(log->group, device, offset, *index, 1) : ERROR_NONE;
+        if (!error)
+            return slot_name(log);
         if (error != ERROR_NO_SPACE)
             return error;
         uint64_t bit = slot_give_back(log);

@@ -26,14 +26,15 @@ static void segment_await(struct log *log)
 }
 
 /* A segment that is not there for want of space in the file system below comes with it. Half a merge cannot be taken back:
- * its thread waits, however long, and the group stays in service. An open does not. */
+ * its thread waits, however long, and the group stays in service. An open does not. Where one could be taken, the keeper has
+ * found space since it was asked for. */
 enum error merge_prepare(struct log *log)
 {
     struct group *group = log->group;
     for (;;) {
         enum error error = log_prepare(log);
         mutex_lock(&group->lock);
-        bool waits = error == ERROR_NO_SPACE && group->segments.full;
+        bool waits = error == ERROR_NO_SPACE && (group->segments.full || segments_have_next(&group->segments));
         mutex_unlock(&group->lock);
         waits = waits && group->merge_is_patient && !group_is_stopping(group) && !group_is_fenced(group);
         atomic_store(&group->merge_waits, waits);

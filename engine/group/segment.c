@@ -108,13 +108,12 @@ static void count_taken(struct segments *s, uint32_t index)
         allocated_count(s, index, -1);
 }
 
-static void enter(struct segments *s, uint32_t index)
+static void serial_enter(struct segments *s, uint32_t index)
 {
     uint32_t *link = serial_link(s, s->table[index].serial);
     ASSERT(*link == 0);
     s->table[index].next = 0;
     *link = index + 1;
-    count_taken(s, index);
     segment_dirty(s, index);
 }
 
@@ -184,23 +183,6 @@ static uint32_t index_choose(struct segments *s, uint32_t device)
     return s->slot_first[device] + slot;
 }
 
-uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_state state, uint64_t avoid)
-{
-    uint32_t device = device_choose(s, avoid);
-    if (device == UINT32_MAX || s->serial_next >= s->serial_lease || s->serial_next > SERIAL_MAX)
-        return SEGMENT_NONE;
-    uint32_t index = index_choose(s, device);
-    s->table[index] = (struct segment){
-        .serial = s->serial_next++,
-        .order = s->order_next++,
-        .kind = (uint8_t)kind,
-        .state = (uint8_t)state,
-        .allocated = s->table[index].allocated,
-    };
-    enter(s, index);
-    return index;
-}
-
 void segment_take_free(struct segments *s, uint32_t index)
 {
     ASSERT(s->table[index].state == SLOT_FREE);
@@ -215,6 +197,44 @@ uint32_t segment_take_slot(struct segments *s, uint32_t device)
     uint32_t index = index_choose(s, device);
     segment_take_free(s, index);
     return index;
+}
+
+uint32_t segment_take_unnamed(struct segments *s, uint64_t avoid)
+{
+    uint32_t device = device_choose(s, avoid);
+    return device == UINT32_MAX ? SEGMENT_NONE : segment_take_slot(s, device);
+}
+
+static bool has_serial(const struct segments *s)
+{
+    return s->serial_next < s->serial_lease && s->serial_next <= SERIAL_MAX;
+}
+
+bool segment_name(struct segments *s, uint32_t index, enum segment_kind kind)
+{
+    struct segment *segment = &s->table[index];
+    ASSERT(segment->state == SLOT_RESERVED && segment->serial == 0);
+    if (!has_serial(s))
+        return false;
+    segment->serial = s->serial_next++;
+    segment->order = s->order_next++;
+    segment->kind = (uint8_t)kind;
+    serial_enter(s, index);
+    return true;
+}
+
+uint32_t segment_take(struct segments *s, enum segment_kind kind, enum slot_state state, uint64_t avoid)
+{
+    uint32_t index = has_serial(s) ? segment_take_unnamed(s, avoid) : SEGMENT_NONE;
+    if (index == SEGMENT_NONE || !segment_name(s, index, kind))
+        return SEGMENT_NONE;
+    s->table[index].state = (uint8_t)state;
+    return index;
+}
+
+bool segments_have_next(const struct segments *s)
+{
+    return s->free_total > 0 && has_serial(s);
 }
 
 void segment_move(struct segments *s, uint32_t from, uint32_t to, uint64_t salt, uint32_t key_slot)
@@ -282,7 +302,8 @@ enum error segment_adopt(struct segments *s, uint32_t device, uint32_t slot, con
     s->table[index] = *segment;
     s->table[index].allocated = allocated;
     s->live_total += segment->live;
-    enter(s, index);
+    count_taken(s, index);
+    serial_enter(s, index);
     return ERROR_NONE;
 }
 

@@ -3,12 +3,13 @@
  *
  * A slot is FREE, RESERVED (named as the successor of a journal segment), OPEN (a log writes it), SEALED, or FREEING
  * (the published checkpoint does not name it any more; views, discard or wipe still do). A serial is given when a slot
- * is reserved or opened, from a lease, and never again.
+ * is reserved or opened, from a lease, and never again. Most have space below them first: a full file system uses up none.
  *
  * A segment sealed while generation g of the recent table was active (or merged) is covered once freeze g is
  * published: every birth in it is in the chunk table and replay needs it no more. Only covered segments become victims.
  *
- * A slot that re-encryption took (reencrypt.h) has no serial yet, one that it left has none any more: no look-up finds it.
+ * A slot that re-encryption took (reencrypt.h), or that a log asks space for, has no serial yet, one that re-encryption
+ * left has none any more: no look-up finds it.
  *
  * Locks: all of it under the group's lock, but segment_keys_get()/put(), which have a lock of their own.
  */
@@ -83,6 +84,12 @@ static inline bool segment_has_units(const struct segment *segment)
  * most free slots first; gives it a serial; the caller sets its key slot. SEGMENT_NONE where nothing is free or the lease is
  * used up. */
 uint32_t segment_take(struct segments *segments, enum segment_kind kind, enum slot_state state, uint64_t avoid);
+/* The same in two steps: a slot that nobody may find by a serial yet, RESERVED, which segment_free() gives back; its serial.
+ * False: the lease is used up. */
+uint32_t segment_take_unnamed(struct segments *segments, uint64_t avoid);
+bool segment_name(struct segments *segments, uint32_t index, enum segment_kind kind) CHECKED;
+/* Whether a slot is free, and there is a serial for it. */
+bool segments_have_next(const struct segments *segments);
 /* The devices (a bit for each) that the journal keeps off in the segment behind one on `device`: that one, so that devices take
  * turns, and all that have less free than a fair part of what the group has, where others have more. So a small device is
  * not full before the group is, and others have their turns at it until then. */
@@ -95,9 +102,9 @@ void segment_salts_draw(struct segments *segments, uint32_t index);
 enum error segment_adopt(struct segments *segments, uint32_t device, uint32_t slot, const struct segment *segment) CHECKED;
 /* `allocated`: the device below still has space for it (it was not discarded). */
 void segment_free(struct segments *segments, uint32_t index, bool allocated);
-/* A free slot of a device that nobody may find by a serial yet, RESERVED; segment_free() gives it back. SEGMENT_NONE. */
+/* Likewise one of a certain device. SEGMENT_NONE. */
 uint32_t segment_take_slot(struct segments *segments, uint32_t device);
-/* Likewise a certain one, which is FREE. */
+/* Likewise this very one, which is FREE. */
 void segment_take_free(struct segments *segments, uint32_t index);
 /* The segment in slot `from` lies in slot `to` from now on, which segment_take_slot() gave, under another salt and key slot.
  * `from` is FREEING: whoever found it there before may still read it. */

@@ -58,6 +58,27 @@ static void no_serial_is_given_beyond_the_lease(void **state)
     assert_int_equal(take(UINT32_MAX), SEGMENT_NONE);
 }
 
+static void a_slot_that_is_given_back_before_it_is_named_uses_up_no_serial(void **state)
+{
+    (void)state;
+    segments.serial_lease = segments.serial_next + 1;
+    uint64_t serial = segments.serial_next;
+    for (unsigned i = 0; i < 3; i++)
+        segment_free(&segments, segment_take_unnamed(&segments, 0), false);
+    uint32_t index = segment_take_unnamed(&segments, 0), other = segment_take_unnamed(&segments, 0);
+    assert_int_equal(segment_find(&segments, serial), SEGMENT_NONE);
+    assert_true(segments_have_next(&segments));
+    assert_true(segment_name(&segments, index, SEGMENT_META));
+    assert_int_equal(segment_find(&segments, serial), index);
+    assert_false(segments_have_next(&segments));
+    assert_false(segment_name(&segments, other, SEGMENT_META));
+    segment_free(&segments, index, false);
+    segment_free(&segments, other, false);
+    assert_int_equal(segments.free_total, segments.count);
+    segments.serial_lease++;
+    assert_int_equal(segments.table[take(UINT32_MAX)].serial, serial + 1);
+}
+
 static void a_slot_or_serial_that_is_taken_is_not_adopted(void **state)
 {
     (void)state;
@@ -555,6 +576,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_full_table_gives_nothing),
         TEST(no_serial_is_given_beyond_the_lease),
+        TEST(a_slot_that_is_given_back_before_it_is_named_uses_up_no_serial),
         TEST(a_slot_or_serial_that_is_taken_is_not_adopted),
         TEST(serials_that_leap_are_no_age),
         TEST(live_bytes_out_of_range_are_damage),
