@@ -238,7 +238,7 @@ enum error group_allocate(struct group *group, struct device *device, uint64_t o
     return error;
 }
 
-bool group_find_allocated(struct group *group)
+void group_find_allocated(struct group *group)
 {
     struct segments *segments = &group->segments;
     uint32_t found = 0;
@@ -256,7 +256,6 @@ bool group_find_allocated(struct group *group)
         found++;
     }
     error_forget();
-    return found > 0;
 }
 
 /* The next to ask, of a device that is not in `asked`: while there is enough only those are asked that were full, for one

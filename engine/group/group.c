@@ -377,6 +377,19 @@ static enum error records_level(struct group *group)
     return any ? flush_all(group) : ERROR_NONE;
 }
 
+/* Nobody knows yet which free slots have space below. Where the file system is full, all are asked: those that were written
+ * before still have theirs, and few of them are enough to read what there is. */
+static void space_find(struct group *group)
+{
+    group_allocate_ahead(group);
+    group_allocate_ahead(group);
+    mutex_lock(&group->lock);
+    bool full = group_is_full_below(group);
+    mutex_unlock(&group->lock);
+    if (full)
+        group_find_allocated(group);
+}
+
 /* The record with the joint; no slot or serial is used before it is durable. The slot that it names has space: the log
  * could not go on elsewhere, for nobody would look there. */
 static enum error joint_record(struct group *group, const struct replay_end *end)
@@ -419,13 +432,22 @@ static unsigned publishes_first(struct group *group, unsigned joints)
     return joints == JOINTS_MAX;
 }
 
+/* The one after the current one. Where the file system below is full the keeper goes on asking for it, and nobody commits
+ * before (lacks_below()), but all can be read. */
+static enum error journal_prepare_next(struct group *group)
+{
+    enum error error = log_prepare(&group->journal);
+    mutex_lock(&group->lock);
+    bool comes = error == ERROR_NO_SPACE && group->segments.full;
+    mutex_unlock(&group->lock);
+    return comes ? ERROR_NONE : error;
+}
+
 static enum error journal_begin(struct group *group, unsigned joints)
 {
     /* Where replay filled both tables, the second is merged as well before anybody writes: only then the journal's
      * start moves, and what is written from now on fits beside what a crash would replay. */
     bool both = group->view->frozen != NULL;
-    group_allocate_ahead(group);
-    group_allocate_ahead(group);
     group->opening = true;
     if (both)
         TRY(group_merge_replayed(group));
@@ -434,7 +456,7 @@ static enum error journal_begin(struct group *group, unsigned joints)
         TRY(group_merge_once(group));
     group->opening = false;
     TRY(log_prepare(&group->journal)); /* the reserved one becomes current */
-    return log_prepare(&group->journal);
+    return journal_prepare_next(group);
 }
 
 static const struct {
@@ -512,6 +534,7 @@ static enum error open_steps(struct group *group)
     unsigned joints = group->checkpoint.joint_count;
     TRY(flush_all(group));
     TRY(records_level(group));
+    space_find(group);
     TRY(joint_record(group, &end));
     TRY(journal_begin(group, joints));
     return threads_start(group);

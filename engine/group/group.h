@@ -327,8 +327,8 @@ bool group_is_releasing(const struct group *group);
 enum error group_allocate(struct group *group, struct device *device, uint64_t offset, uint32_t index,
                           uint32_t count) CHECKED;
 /* Which free slots have space below is not known after an open; where the file systems are full, they are asked for one by
- * one. True where some have. Under no lock, before there is a second thread. */
-bool group_find_allocated(struct group *group) CHECKED;
+ * one. Under no lock, before there is a second thread. */
+void group_find_allocated(struct group *group);
 /* Keeps enough free slots with space below for the merge of what is in the tables. By the keeper. */
 void group_allocate_ahead(struct group *group);
 /* Whether no device gets more space below, and what there is may not suffice. Under the group's lock. */

@@ -221,10 +221,7 @@ static enum error slot_get(struct log *log, uint32_t *index)
 enum error log_reserve_slot(struct log *log)
 {
     uint32_t index;
-    enum error error = slot_get(log, &index);
-    if (error == ERROR_NO_SPACE && group_find_allocated(log->group))
-        error = slot_get(log, &index);
-    return error;
+    return slot_get(log, &index);
 }
 
 /* Without its header it is no segment: as the reserved one it is tried again, and a journal's header before names it still.

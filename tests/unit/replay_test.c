@@ -369,12 +369,17 @@ static const struct device_operations *real_operations;
 static struct device_operations full_operations;
 static uint32_t full_device;
 static _Atomic unsigned full_times;
+static _Atomic unsigned full_skip; /* so many slots, asked for one by one, have space before that */
 static _Atomic uint64_t full_before = UINT64_MAX; /* slots from this offset on have space */
 
 static enum error allocate_nothing(struct device *device, uint64_t offset, uint64_t size)
 {
     if (full_times == 0 || offset >= full_before)
         return real_operations->allocate(device, offset, size);
+    if (full_skip > 0 && size == UINT64_C(1) << SEGMENT_SHIFT_MIN) {
+        full_skip--;
+        return real_operations->allocate(device, offset, size);
+    }
     full_times--;
     return error_explain(ERROR_NO_SPACE, "%s: no space below", device->path);
 }
@@ -411,19 +416,24 @@ static void the_journal_begins_where_the_joint_says_though_one_file_system_is_fu
     }
 }
 
-/* Until full_times is 0. */
-static void reopen_on_full_file_system(struct fixture *f)
+/* Until full_times is 0, where `last` slots have space, and as many others as full_skip says. */
+static void reopen_where_slots_have_space(struct fixture *f, uint32_t last)
 {
     for (uint64_t i = 0; i < 16; i++)
         fixture_write(f, COMPONENT, i, i + 1);
     assert_int_equal(group_sync(f->group), ERROR_NONE);
     const struct segments *segments = &f->group->segments;
-    full_before = segment_offset(segments, segments->count - 3); /* as many as views keep at least (view.c) */
+    full_before = AREA_SIZE + (uint64_t)(segments->count - last) * segment_size(segments);
     full_device = 0;
     full_times = UINT32_MAX;
     f->open_device = open_full;
     fixture_crash(f);
     fixture_open(f);
+}
+
+static void reopen_on_full_file_system(struct fixture *f)
+{
+    reopen_where_slots_have_space(f, 3); /* as many as views keep at least (view.c) */
 }
 
 /* Free slots that were written before still have their space, and few of them are enough; nobody could read otherwise.
@@ -435,6 +445,38 @@ static void a_pool_on_a_full_file_system_opens_while_some_slots_have_space(void 
     for (uint64_t block = 0; block < 16; block++)
         fixture_expect(f, COMPONENT, block, block + 1);
     full_times = 0;
+}
+
+/* Who finds that the first has some has not looked at the others. */
+static void a_pool_on_a_full_file_system_opens_though_the_slots_with_space_are_apart(void **state)
+{
+    struct fixture *f = *state;
+    full_skip = 1;
+    reopen_where_slots_have_space(f, 3);
+    assert_int_equal(full_skip, 0);
+    mutex_lock(&f->group->lock);
+    assert_int_not_equal(f->group->journal.prepared, SEGMENT_NONE);
+    mutex_unlock(&f->group->lock);
+    full_times = 0;
+}
+
+static void a_pool_whose_journal_has_one_segment_and_gets_no_other_can_be_read(void **state)
+{
+    struct fixture *f = *state;
+    full_skip = 1;
+    reopen_where_slots_have_space(f, 0);
+    for (uint64_t block = 0; block < 16; block++)
+        fixture_expect(f, COMPONENT, block, block + 1);
+    assert_int_equal(fixture_try_holes(f, COMPONENT, 20, 21), ERROR_NO_SPACE);
+    assert_int_equal(group_sync(f->group), ERROR_NONE);
+    assert_false(group_is_fenced(f->group));
+    full_times = 0;
+    while (fixture_try_holes(f, COMPONENT, 20, 21) == ERROR_NO_SPACE) /* until the keeper has asked again */
+        clock_sleep(CLOCK_MILLISECOND);
+    fixture_write(f, COMPONENT, 20, 21);
+    fixture_crash(f);
+    fixture_open(f);
+    fixture_expect(f, COMPONENT, 5, 6);
 }
 
 /* Half a merge cannot be taken back: where the space for it is not there, it comes with the file system's. */
@@ -550,6 +592,8 @@ int main(void)
         TEST(more_commits_than_the_counter_has_in_one_opening_lose_nothing),
         TEST(another_groups_segments_are_not_replayed),
         TEST(a_pool_on_a_full_file_system_opens_while_some_slots_have_space),
+        TEST(a_pool_on_a_full_file_system_opens_though_the_slots_with_space_are_apart),
+        TEST(a_pool_whose_journal_has_one_segment_and_gets_no_other_can_be_read),
         TEST(a_merge_waits_while_the_file_system_below_is_full),
         TEST(a_merge_that_waits_for_the_file_system_below_uses_up_no_serials),
         TEST(room_that_is_made_behind_a_merges_last_try_is_found),
