@@ -355,6 +355,19 @@ static void name_compose(const char *name, uint64_t slot, unsigned try, char mad
     snprintf(made, OBJECT_NAME_MAX + 1, "%.*s%s", (int)kept, name, behind);
 }
 
+/* `origin`: the object, of a snapshot's name; else NULL. */
+static bool name_is_taken(const struct pool *pool, const struct object *origin, const char *name)
+{
+    return (origin != NULL ? object_table_snapshot(pool->table, origin, name) : object_table_living(pool->table, name)) != NULL;
+}
+
+static void name_make(const struct pool *pool, const struct object *origin, const char *name, uint64_t slot,
+                      char made[OBJECT_NAME_MAX + 1])
+{
+    for (unsigned try = 1; try == 1 || name_is_taken(pool, origin, made); try++)
+        name_compose(name, slot, try, made);
+}
+
 /* A document that could not be read for a while may come back when its name belongs to another: it is served, under a
  * name made of its own and its slot, until a person renames it. That name may be taken too, but not as many as there
  * can be objects. What is stored stays as it is. */
@@ -365,8 +378,7 @@ static void name_make_unique(const struct pool *pool, uint64_t slot, struct obje
     if (document->state != OBJECT_LIVE || !uuid_is_zero(document->origin) || other == NULL ||
         other->component == document->component)
         return; /* two that share their data are no such case */
-    for (unsigned try = 1; try == 1 || object_table_living(pool->table, made) != NULL; try++)
-        name_compose(document->name, slot, try, made);
+    name_make(pool, NULL, document->name, slot, made);
     message(MESSAGE_WARNING,
             "there are two objects named '%s': the one in the catalog's slot %llu is served as '%s'; "
             "give it another name (coffer object rename)",
@@ -471,6 +483,25 @@ static enum error snapshot_load(struct pool *pool, struct object *snapshot)
     return ERROR_NONE;
 }
 
+/* A snapshot's document may come back like an object's (name_make_unique()). Once the objects of all are known, the one of
+ * the two that is in the higher slot gets another name. */
+static void snapshot_name_make_unique(struct pool *pool, struct object *snapshot)
+{
+    char made[OBJECT_NAME_MAX + 1];
+    if (snapshot->deleting)
+        return;
+    object_table_unname(pool->table, snapshot);
+    if (name_is_taken(pool, snapshot->origin, snapshot->name)) {
+        name_make(pool, snapshot->origin, snapshot->name, snapshot->slot, made);
+        message(MESSAGE_WARNING,
+                "there are two snapshots named '%s@%s': the one in the catalog's slot %llu is served as '%s@%s'; "
+                "look at both, and delete one (coffer object delete)",
+                snapshot->origin->name, snapshot->name, (unsigned long long)snapshot->slot, snapshot->origin->name, made);
+        memcpy(snapshot->name, made, sizeof made);
+    }
+    object_table_name(pool->table, snapshot);
+}
+
 /* Slots of snapshots may lie before those of their objects. */
 static enum error snapshots_load(struct pool *pool)
 {
@@ -479,6 +510,9 @@ static enum error snapshots_load(struct pool *pool)
         if (object_is_snapshot(object) && (object->origin == NULL || object_is_snapshot(object->origin)))
             TRY(snapshot_load(pool, object));
     }
+    for (struct object *object = pool->objects; object != NULL; object = object->next) /* the highest slot first */
+        if (object_is_snapshot(object))
+            snapshot_name_make_unique(pool, object);
     return ERROR_NONE;
 }
 

@@ -104,6 +104,51 @@ static void an_object_stays_while_a_snapshot_that_cannot_be_read_may_be_held(voi
     }
 }
 
+static struct uuid snapshot_uuid(const char *name)
+{
+    struct snapshot_info info;
+    assert_fine(snapshot_find(pool, name, &info));
+    return info.uuid;
+}
+
+static void snapshot_again(const char *name, uint32_t seed)
+{
+    write_block(name, 0, seed);
+    assert_fine(object_snapshot(pool, &name, 1, "s", false, 0));
+}
+
+/* Else one command would take the one, another the other. */
+static void a_snapshot_that_comes_back_when_its_name_is_taken_is_served_beside_it(void **context)
+{
+    (void)context;
+    make("one", GIB);
+    snapshot_again("one", 1);
+    struct uuid first = snapshot_uuid("one@s");
+    struct spot spot = document_spot("one@s");
+    close_pool(false);
+    flip(&spot);
+    assert_fine(pool_try_open());
+    assert_int_equal(look("one").snapshots, 0);
+    snapshot_again("one", 2);
+    struct uuid second = snapshot_uuid("one@s");
+    close_pool(false);
+    flip(&spot);
+    for (unsigned opens = 0; opens < 2; opens++) {
+        assert_fine(pool_try_open());
+        assert_int_equal(look("one").snapshots, 2);
+        assert_true(uuid_equal(snapshot_uuid("one@s"), first));
+        assert_true(uuid_equal(snapshot_uuid("one@s (slot 3)"), second));
+        assert_block("one@s", 0, 1);
+        assert_block("one@s (slot 3)", 0, 2);
+        close_pool(opens == 0);
+    }
+    assert_fine(pool_try_open());
+    assert_fine(snapshot_delete(pool, "one@s"));
+    pool_reopen(false);
+    assert_true(uuid_equal(snapshot_uuid("one@s"), second));
+    assert_int_equal(look("one").snapshots, 1);
+}
+
 /* What was entered becomes durable with whatever is flushed next: nobody may go on as if it had not been. */
 static void a_deletion_that_was_entered_and_not_synced_takes_the_group_out_of_service(void **context)
 {
@@ -174,6 +219,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_object_whose_document_a_device_refuses_for_a_moment_is_served, pool_setup,
                                         pool_teardown),
         cmocka_unit_test_setup_teardown(an_object_stays_while_a_snapshot_that_cannot_be_read_may_be_held, pool_setup,
+                                        pool_teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_that_comes_back_when_its_name_is_taken_is_served_beside_it, pool_setup,
                                         pool_teardown),
         cmocka_unit_test_setup_teardown(documents_that_change_together_lie_in_one_append_where_a_buffer_ends, pool_setup,
                                         pool_teardown),
