@@ -39,6 +39,13 @@ void session_device_path(const struct session *session, unsigned index, char out
     snprintf(out, PATH_SIZE, "%s/disk%u", session->settings.directory, index);
 }
 
+uint64_t session_device_bytes(const struct session *session, unsigned index)
+{
+    const struct settings *settings = &session->settings;
+    unsigned from_least = settings->size_step < 0 ? settings->devices - 1 - index : index;
+    return settings->size + from_least * (uint64_t)llabs(settings->size_step);
+}
+
 void session_cache_path(const struct session *session, unsigned index, char out[PATH_SIZE])
 {
     snprintf(out, PATH_SIZE, "%s/cache%u", session->settings.directory, index);
@@ -237,7 +244,7 @@ void child_format(struct session *session)
         session_device_path(session, i, devices[i]);
         session_cache_path(session, i, cache);
         device_paths[i] = devices[i];
-        succeed(device_create_file(devices[i], session->settings.size), "make a device");
+        succeed(device_create_file(devices[i], session_device_bytes(session, i)), "make a device");
         if (session->settings.open_device == NULL)
             succeed(volatile_cache_create(cache, CACHE_BYTES), "make a cache");
     }

@@ -7,6 +7,7 @@
 /* Where the devices of a session and their caches lie. */
 void session_device_path(const struct session *session, unsigned index, char out[PATH_SIZE]);
 void session_cache_path(const struct session *session, unsigned index, char out[PATH_SIZE]);
+uint64_t session_device_bytes(const struct session *session, unsigned index);
 
 /* What each does first; how it opens the pool. */
 void child_begin(struct session *session);

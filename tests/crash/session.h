@@ -69,6 +69,7 @@ enum work {
 struct settings {
     uint64_t seed, size, memory;
     unsigned rounds, devices, workers, milliseconds, check_percent;
+    int64_t size_step;        /* bytes by which each device is larger than the one before it; may be negative */
     unsigned stripe_blocks;   /* of those that a stripe has room for; 0: all */
     unsigned lives_pause;     /* milliseconds between two calls on objects, which each flush, at most; 0: 4 */
     unsigned sparing_percent; /* of flushes and FUA that the workers leave out */

@@ -412,7 +412,7 @@ void images_map(void)
     world->images_count = session->settings.devices;
     for (unsigned i = 0; i < world->images_count; i++) {
         struct image *image = &world->images[i];
-        image->size = session->settings.size;
+        image->size = session_device_bytes(session, i);
         ASSERT(image->size <= SPACE_BITS * SPACE_GRAIN);
         session_device_path(session, i, path);
         int file = open(path, O_RDONLY | O_CLOEXEC);

@@ -54,6 +54,8 @@ struct tally {
 
 #define JOBS_MAX 64
 #define CHURN_MIB UINT64_C(136) /* of a device, about the smallest */
+#define MANY_DEVICES_MIN 4u
+#define DEVICE_STEP      (INT64_C(9) << 20) /* no whole number of segments */
 
 static const char *const plant_names[SIM_PLANTS] = {"none", "flush", "answer", "forget", "lost", "silent", "misdirect"};
 
@@ -157,6 +159,21 @@ static unsigned draw_devices(const struct choices *choices)
     return world_below(3) != 0 ? 1 : 2 + (unsigned)world_below(2);
 }
 
+/* Three of sixteen, which are of different kinds of work. */
+static bool has_many_devices(uint64_t seed)
+{
+    return seed % 16 == 6 || seed % 16 == 10 || seed % 16 == 12;
+}
+
+/* Drawn from the seed alone, so that the others mean what they did. Three of five have devices of different sizes. */
+static void draw_many_devices(struct settings *settings)
+{
+    static const int steps[] = {0, 1, -1, 5, 0};
+    struct dice dice = {.state = hash_mix(settings->seed, DEVICES_MAX)};
+    settings->devices = MANY_DEVICES_MIN + (unsigned)dice_below(&dice, DEVICES_MAX - MANY_DEVICES_MIN + 1);
+    settings->size_step = steps[dice_below(&dice, COUNT_OF(steps))] * DEVICE_STEP;
+}
+
 static struct settings draw_settings(const struct choices *choices, uint64_t seed, const char *directory)
 {
     unsigned work = work_of(choices, seed);
@@ -184,6 +201,8 @@ static struct settings draw_settings(const struct choices *choices, uint64_t see
     };
     if (choices->rekeys && choices->points)
         settings.devices = 1 + (unsigned)(hash_mix(seed, WORK_REKEYS) % 3);
+    if (has_many_devices(seed) && !choices->churn) /* which nobody would fill */
+        draw_many_devices(&settings);
     if ((work & WORK_MOMENTS) != 0) /* who meet */
         settings.workers = MAX(settings.workers, 2u);
     snprintf(settings.directory, sizeof(settings.directory), "%s", directory);
