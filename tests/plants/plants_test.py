@@ -98,6 +98,10 @@ class Plants(unittest.TestCase):
         self.assertEqual((plant.sentence, plant.unit, plant.harness, plant.seed), ("It forgets.", "log_test", "unit", "log_test"))
         self.assertIn("| unit log_test | 3 |", plant.row())
 
+    def test_a_fuzz_target_may_have_caught_it(self):
+        plant = plants.Plant("bug", "It forgets.\nunit: log_fuzz\ncaught: unit log_fuzz, 3 s\n\nfile: a.c\n-    lock();\n")
+        self.assertEqual((plant.unit, plant.harness, plant.seed), ("log_fuzz", "unit", "log_fuzz"))
+
     def test_seeds_in_haste_are_every_second_sixteen(self):
         haste = next(harness for harness in plants.HARNESSES if harness[0] == "haste")
         self.assertEqual([plants.seed_of(haste, number) for number in (1, 16, 17)], [16, 31, 48])
