@@ -132,18 +132,22 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     return 0;
 }
 
-/* What opens is the key that its own check value names. */
-static void opened(enum error error, const uint8_t found[KEY_SIZE])
+/* What opens is the key that the check value of its text names. */
+static void opened(enum error error, const char *text, size_t size, const uint8_t found[KEY_SIZE])
 {
+    struct sealed_key sealed;
     uint8_t kcv[KCV_SIZE];
     ASSERT(error == ERROR_NONE || strlen(error_sentence(error)) > 0);
-    ASSERT(error != ERROR_NONE || kcv_derive(found, id, kcv) == ERROR_NONE);
+    if (error != ERROR_NONE)
+        return;
+    ASSERT(sealed_key_decode(text, size, &sealed) == ERROR_NONE && uuid_equal(sealed.provider, id));
+    ASSERT(kcv_derive(found, id, kcv) == ERROR_NONE && memcmp(kcv, sealed.kcv, KCV_SIZE) == 0);
 }
 
 static void raw_run(enum seal seal, const uint8_t *data, size_t size)
 {
     uint8_t found[KEY_SIZE];
-    opened(key_open(seal, data, size, found), found);
+    opened(key_open(seal, data, size, found), (const char *)data, size, found);
 }
 
 static void made_run(enum seal seal, bool fits, const uint8_t *data, size_t size)
@@ -180,7 +184,7 @@ static void made_run(enum seal seal, bool fits, const uint8_t *data, size_t size
     struct sealed_key back;
     ASSERT(sealed_key_decode(text, text_size, &back) == ERROR_NONE);
     enum error error = key_open(seal, text, text_size, found);
-    opened(error, found);
+    opened(error, text, text_size, found);
     ASSERT(error != ERROR_NONE || (sealed.scrypt_r == 8 && sealed.scrypt_p == 1) || seal != SEAL_PASSPHRASE);
 }
 
@@ -191,7 +195,7 @@ static void patched_run(enum seal seal, const uint8_t *data, size_t size)
     size_t length = valid_size[seal - 1];
     memcpy(text, valid[seal - 1], length);
     patches_apply(data, size, 1, (uint8_t *)text, length);
-    opened(key_open(seal, text, length, found), found);
+    opened(key_open(seal, text, length, found), text, length, found);
 }
 
 /* One newline at the end is dropped, and nothing else. */

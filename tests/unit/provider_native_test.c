@@ -198,6 +198,22 @@ static void a_damaged_wrapping_is_not_called_a_wrong_passphrase(void **state)
     assert_int_equal(provider_native_passphrase.open(&config, &right, kdk), ERROR_CORRUPT);
 }
 
+/* Of the same passphrase, with a checksum that fits. */
+static void a_wrapping_of_another_key_is_damage(void **state)
+{
+    (void)state;
+    struct sealed_key sealed;
+    char text[SEALED_KEY_TEXT_MAX];
+    size_t size;
+    static const char python[] = PYTHON_PASSPHRASE("14", PYTHON_WRAPPED, "b5a58eb5f0fd2f54");
+    assert_int_equal(sealed_key_decode(python, sizeof(python) - 1, &sealed), ERROR_NONE);
+    sealed.kcv[0] ^= 1;
+    assert_int_equal(sealed_key_encode(&sealed, text, &size), ERROR_NONE);
+    assert_int_equal(file_replace(path, text, size), ERROR_NONE);
+    assert_int_equal(provider_native_passphrase.open(&config, &right, kdk), ERROR_CORRUPT);
+    assert_memory_equal(kdk, untouched, KEY_SIZE);
+}
+
 /* The checksum is right, as a forger would make it. */
 static void costs_outside_the_limits_are_refused_before_any_work(void **state)
 {
@@ -281,6 +297,7 @@ int main(void)
         TEST(no_passphrase_is_locked_and_a_bad_one_a_bad_request),
         TEST(a_wrong_passphrase_is_a_wrong_key),
         TEST(a_damaged_wrapping_is_not_called_a_wrong_passphrase),
+        TEST(a_wrapping_of_another_key_is_damage),
         TEST(costs_outside_the_limits_are_refused_before_any_work),
         TEST(files_of_this_format_stay_readable),
         TEST(a_passphrase_opens_what_it_sealed),
