@@ -2,7 +2,7 @@
  * Superblocks: no bytes may crash a decoder, be it before the MAC or, since anybody can make that of a plaintext pool,
  * behind it. The first byte chooses: a fixed part as it comes; patches to a valid image, with CRC and MACs made anew; the
  * JSON of a peer, from which a lost superblock is made; patches without a new MAC, which must not verify. Its bit 2: the image
- * is of a change of keys, wrapped under two KEKs, each of which opens it.
+ * is of a change of keys, wrapped under two KEKs, each of which opens it, and has an old log key.
  *
  * MACs, derived keys and wrapping, most of an execution, are replaced by hashes (quick_crypto.c).
  */
@@ -40,7 +40,7 @@ static char json[512] = "{}";
 int LLVMFuzzerInitialize(int *count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void good_make(struct good *good, const uint8_t *other)
+static void good_make(struct good *good, const struct keyring *keyring, const uint8_t *other)
 {
     good->superblock = superblocks[0];
     good->other = other;
@@ -50,7 +50,7 @@ static void good_make(struct good *good, const uint8_t *other)
     }
     good->image = memory_aligned(SUPERBLOCK_SIZE);
     ASSERT(good->image != NULL);
-    ASSERT(superblock_image_build(&good->superblock, keyrings[0], kek_public, other, good->image) == ERROR_NONE);
+    ASSERT(superblock_image_build(&good->superblock, keyring, kek_public, other, good->image) == ERROR_NONE);
     ASSERT(superblock_image_seal(good->image, &good->superblock, kek_public, other, 0) == ERROR_NONE);
 }
 
@@ -70,9 +70,36 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     image = memory_aligned(SUPERBLOCK_SIZE);
     again = memory_aligned(SUPERBLOCK_SIZE);
     ASSERT(image != NULL && again != NULL);
-    good_make(&goods[0], NULL);
-    good_make(&goods[1], other_kek);
+    struct keyring *with_old;
+    ASSERT(keyring_with_new(keyrings[0], &(struct keyring_new){.log_key = 2}, &with_old) == ERROR_NONE);
+    good_make(&goods[0], keyrings[0], NULL);
+    good_make(&goods[1], with_old, other_kek);
     return 0;
+}
+
+/* Opens under that KEK, as that wrapping, and holds these keys and this JSON. */
+static void opens_as(const struct superblock *superblock, const struct keyring *keyring, const uint8_t *kek, unsigned expected)
+{
+    struct superblock back;
+    struct keyring *found;
+    unsigned wrapping;
+    ASSERT(superblock_fixed_decode((const struct superblock_format *)again, 0, 0, &back) == ERROR_NONE);
+    ASSERT(superblock_image_verify(again, &back, kek, &wrapping) == ERROR_NONE && wrapping == expected);
+    ASSERT(superblock_image_open(again, &back, kek, wrapping, &found) == ERROR_NONE);
+    ASSERT(keyring_is_equal(keyring, found) && strcmp(back.json, superblock->json) == 0);
+    keyring_destroy(found);
+    superblock_forget(&back);
+}
+
+/* Into `again`, which then opens by each KEK. */
+static void write_again(const struct superblock *superblock, const struct keyring *keyring, const uint8_t *kek,
+                        const uint8_t *second)
+{
+    ASSERT(superblock_image_build(superblock, keyring, kek, second, again) == ERROR_NONE);
+    ASSERT(superblock_image_seal(again, superblock, kek, second, 0) == ERROR_NONE);
+    opens_as(superblock, keyring, kek, 0);
+    if (second != NULL && second != kek)
+        opens_as(superblock, keyring, second, 1);
 }
 
 static void revive(const struct superblock *peer, const struct keyring *peer_keyring)
@@ -83,7 +110,7 @@ static void revive(const struct superblock *peer, const struct keyring *peer_key
         if (superblock_revive(peer, peer_keyring, superblocks[i].device, kek_public, &revived, &keyring) != ERROR_NONE)
             continue;
         ASSERT(revived.device_index < revived.device_count && keyring->count <= PEER_SLOTS_MAX + POOL_KEYS_MAX);
-        ASSERT(superblock_image_build(&revived, keyring, kek_public, NULL, image) == ERROR_NONE);
+        write_again(&revived, keyring, kek_public, NULL);
         keyring_destroy(keyring);
         superblock_forget(&revived);
     }
@@ -100,6 +127,36 @@ static void fixed_run(const struct good *good, const uint8_t *data, size_t size)
                                        &superblock);
 }
 
+/* What was opened and written again is as it was: what the KEK that opened it had wrapped comes first, and what nobody has a
+ * feature for is zero. */
+static void assert_as_it_was(unsigned wrapping, bool second)
+{
+    static uint8_t expected[SUPERBLOCK_SIZE];
+    const struct superblock_format *before = (const struct superblock_format *)image;
+    const struct superblock_format *after = (const struct superblock_format *)again;
+    struct superblock_format *fixed = (struct superblock_format *)expected;
+    uint32_t count = le32_get(before->key_slot_count);
+    size_t slots_size = count * sizeof(struct key_slot_format) +
+                        le32_get(before->peer_slot_count) * sizeof(struct peer_slot_format);
+    memset(expected, 0, sizeof expected);
+    memcpy(expected, image, offsetof(struct superblock_format, reserved));
+    fixed->version = le32_make(FORMAT_VERSION);
+    fixed->crc = after->crc;
+    memcpy(fixed->mac, after->mac, sizeof fixed->mac);
+    fixed->wrappings[0] = before->wrappings[wrapping];
+    fixed->wrappings[1] = second ? before->wrappings[1 - wrapping] : (struct wrapping_format){0};
+    memcpy(expected + SUPERBLOCK_SLOTS_OFFSET, image + SUPERBLOCK_SLOTS_OFFSET, slots_size);
+    const struct key_slot_format *of_before = (const struct key_slot_format *)(image + SUPERBLOCK_SLOTS_OFFSET);
+    const struct key_slot_format *of_after = (const struct key_slot_format *)(again + SUPERBLOCK_SLOTS_OFFSET);
+    struct key_slot_format *slots = (struct key_slot_format *)(expected + SUPERBLOCK_SLOTS_OFFSET);
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(slots[i].wrapped[0], of_before[i].wrapped[wrapping], sizeof slots[i].wrapped[0]);
+        memcpy(slots[i].wrapped[1], of_after[i].wrapped[1], sizeof slots[i].wrapped[1]); /* it opened by what it is */
+    }
+    memcpy(expected + SUPERBLOCK_BINARY_SIZE, image + SUPERBLOCK_BINARY_SIZE, le32_get(before->json_size));
+    ASSERT(memcmp(expected, again, SUPERBLOCK_SIZE) == 0);
+}
+
 /* What opens can be written again, and opens again: in a change of keys under both KEKs, whichever opened it. */
 static void open_run(const struct good *good, const uint8_t *kek, const uint8_t *other)
 {
@@ -113,10 +170,11 @@ static void open_run(const struct good *good, const uint8_t *kek, const uint8_t 
     (void)superblock_image_is_wrapped_by(image, &superblock, kek);
     if (superblock_image_open(image, &superblock, kek, wrapping, &keyring) != ERROR_NONE)
         return;
+    const uint8_t *second = uuid_is_zero(superblock.other.provider) ? NULL : other;
+    write_again(&superblock, keyring, kek, second);
+    assert_as_it_was(wrapping, second != NULL);
     if (good->other == NULL)
         revive(&superblock, keyring);
-    const uint8_t *second = uuid_is_zero(superblock.other.provider) ? NULL : other;
-    ASSERT(superblock_image_build(&superblock, keyring, kek, second, again) == ERROR_NONE);
     keyring_destroy(keyring);
     superblock_forget(&superblock);
 }
