@@ -2,7 +2,8 @@
  * Pages of the release list, as a merge takes them, enters into them and stores them again. The first byte says how:
  * bits 0 and 1: the last page is there, absent, or unreadable; bits 2 to 4: how many entries are taken before the list
  * is stored; bit 5: pages come as they are, and are not patches to valid ones. Two bytes say the end. What is
- * taken is in its range, and what was left is there again after it was stored.
+ * taken is in its range; where all entries are sound it is what was entered last and not taken yet, once and in that
+ * order, also after the list was stored.
  *
  * The table below the list is replaced (--wrap): a few pages in memory.
  */
@@ -19,11 +20,19 @@
 #define ENTRIES   (PAGES * RELEASES_PER_PAGE)
 #define LEASE     UINT64_C(100)
 #define TAKEN_MAX 16
+#define STEPS_MAX 7 /* of three bits */
 
 static struct group group;
 static uint8_t valid[PAGES][BLOCK_SIZE], pages[PAGES + 1][BLOCK_SIZE];
 static enum { PAGE_THERE, PAGE_ABSENT, PAGE_LOST, PAGE_REFUSED } last_page;
 static uint64_t reads; /* each block of the cache has an address of its own */
+
+/* What the list holds, the last to be taken first. */
+static struct {
+    struct release_format entries[ENTRIES + STEPS_MAX];
+    uint64_t count;
+    bool known; /* pages can be read, and each entry is sound */
+} model;
 
 int LLVMFuzzerInitialize(int *count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -90,6 +99,34 @@ static void check_taken(const struct release *release)
     ASSERT(release->component != 0 && release->component < LEASE && release->level < NODE_LEVELS_MAX);
 }
 
+static void model_enter(const struct release *release)
+{
+    ASSERT(model.count < COUNT_OF(model.entries));
+    release_encode(release, &model.entries[model.count++]);
+}
+
+static void model_begin(uint64_t end)
+{
+    model.count = 0;
+    model.known = last_page == PAGE_THERE;
+    for (uint64_t i = 0; i < end && model.known; i++) {
+        struct release release;
+        const struct release_format *page = (const struct release_format *)pages[i / RELEASES_PER_PAGE];
+        model.known = release_decode(&page[i % RELEASES_PER_PAGE], &release) && release.component < LEASE;
+        if (model.known)
+            model_enter(&release);
+    }
+}
+
+static void model_take(const struct release *release)
+{
+    struct release_format format;
+    if (!model.known)
+        return;
+    release_encode(release, &format);
+    ASSERT(model.count > 0 && memcmp(&model.entries[--model.count], &format, sizeof format) == 0);
+}
+
 /* Takes at most `most` and says how many; UINT64_MAX where a device refused. */
 static uint64_t take(struct merge *merge, uint64_t most)
 {
@@ -103,6 +140,7 @@ static uint64_t take(struct merge *merge, uint64_t most)
             return UINT64_MAX;
         for (size_t i = 0; i < count; i++) {
             check_taken(&items[i]);
+            model_take(&items[i]);
             ASSERT(count == 1 || items[i].level == 0);
         }
         taken += count;
@@ -115,16 +153,19 @@ static void list_run(unsigned steps, uint64_t end)
     struct checkpoint checkpoint = {.release_end = end};
     struct merge merge = {.group = &group};
     releases_init(&merge.releases, &checkpoint);
+    model_begin(end);
     uint64_t taken = take(&merge, steps * 7);
     ASSERT(taken == UINT64_MAX || taken <= end);
     for (unsigned i = 0; i < steps && taken != UINT64_MAX; i++) { /* as the children of what was taken */
         struct release release = release_make(i, i % 2);
         ASSERT(releases_enter(&merge, &release) == ERROR_NONE);
+        model_enter(&release);
         if (!release_statistics_last(&merge.releases, release.component))
             ASSERT(release_statistics_add(&merge.releases, release.component, i) == ERROR_NONE);
     }
     bool stored = releases_store(&merge, &checkpoint) == ERROR_NONE;
     uint64_t left = checkpoint.release_end;
+    ASSERT(!model.known || (stored && left == model.count));
     ASSERT(!stored || releases_are_empty(&merge.releases) == (left == 0));
     releases_deinit(&merge.releases);
     if (!stored)
@@ -132,6 +173,7 @@ static void list_run(unsigned steps, uint64_t end)
     releases_init(&merge.releases, &checkpoint);
     taken = take(&merge, UINT64_MAX);
     ASSERT(taken == UINT64_MAX || (taken <= left && releases_are_empty(&merge.releases)));
+    ASSERT(!model.known || (taken == left && model.count == 0));
     releases_deinit(&merge.releases);
 }
 
