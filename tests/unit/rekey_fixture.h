@@ -128,6 +128,18 @@ static inline void assert_under_one_key(uint64_t number)
     assert_int_equal(kek_number(), number);
 }
 
+/* Of a change that stopped: the old one and the next, whichever comes first. */
+static inline void assert_under_both_keys(uint64_t old)
+{
+    for (uint32_t d = 0; d < DEVICES; d++) {
+        const struct superblock *superblock = &pool->group->superblocks[d];
+        assert_int_equal(superblock->wrapping.kek_number, old);
+        assert_int_equal(superblock->other.kek_number, old + 1);
+        assert_false(uuid_is_zero(superblock->other.provider));
+    }
+    assert_int_equal(kek_number(), old);
+}
+
 static inline void reopen(void)
 {
     assert_fine(pool_close(pool));

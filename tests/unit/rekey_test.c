@@ -3,6 +3,7 @@
  * witness names, and with all data. Crashes at each of its steps are the simulator's.
  */
 #include "crypto/provider_native.h"
+#include "tests/unit/failing_directory.h"
 #include "tests/unit/rekey_fixture.h"
 
 #define STEP CHECKPOINT_STRIDE
@@ -418,8 +419,8 @@ static void whatever_write_fails_the_pool_opens_with_all_data(void **context)
     assert_true(in_force > 2); /* some failed behind the commit, and the last did not */
 }
 
-/* A directory in the place of PATH.new lets no witness be saved. */
-static void a_witness_that_cannot_be_saved_leaves_both_keys_good(void **context)
+/* A directory in the place of PATH.new lets no witness be saved, so that no superblock is written either. */
+static void without_a_witness_that_can_be_saved_nothing_changes(void **context)
 {
     char blocked[300];
     (void)context;
@@ -427,11 +428,57 @@ static void a_witness_that_cannot_be_saved_leaves_both_keys_good(void **context)
     assert_int_equal(mkdir(blocked, 0700), 0);
     assert_true(pool_rekey(pool, &(struct pool_rekey_options){0}) != ERROR_NONE);
     assert_int_equal(rmdir(blocked), 0);
-    assert_int_equal(kek_number(), 1);
+    assert_under_one_key(1);
     assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
     assert_under_one_key(2);
     reopen();
     assert_data_is_intact();
+}
+
+/* The first is saved with the epoch of the superblocks, the second with the key. */
+static void a_witness_of_the_new_key_that_is_not_saved_leaves_both_keys_good(void **context)
+{
+    (void)context;
+    for (unsigned crash = 0; crash < 2; crash++) {
+        uint64_t before = kek_number();
+        atomic_store(&witness_renames, 2);
+        assert_true(pool_rekey(pool, &(struct pool_rekey_options){0}) != ERROR_NONE);
+        assert_int_equal(atomic_load(&witness_renames), 0);
+        assert_under_both_keys(before);
+        if (crash) {
+            pool_crash();
+            assert_fine(try_open());
+            assert_under_one_key(before);
+        }
+        assert_data_is_intact();
+        assert_fine(pool_rekey(pool, &(struct pool_rekey_options){0}));
+        assert_under_one_key(before + 1);
+    }
+    reopen();
+    assert_data_is_intact();
+}
+
+/* What was renamed is there when the power has gone, though the directory said that it is not durable. */
+static void whatever_sync_of_the_directory_fails_the_key_that_the_witness_names_opens(void **context)
+{
+    (void)context;
+    uint64_t in_force = kek_number();
+    unsigned changed = 0;
+    bool failed = true;
+    for (int n = 1; failed; n++) {
+        atomic_store(&directory_syncs, n);
+        enum error error = pool_rekey(pool, &(struct pool_rekey_options){.new_root = n % 2});
+        pool_crash();
+        failed = directory_mend();
+        assert_fine(try_open());
+        uint64_t now = kek_number();
+        changed += error && now == in_force + 1;
+        assert_true(now == in_force + 1 || (error && now == in_force));
+        assert_under_one_key(now);
+        assert_data_is_intact();
+        in_force = now;
+    }
+    assert_true(changed > 0); /* some failed when the witness had its new name */
 }
 
 static void a_change_that_stopped_is_ended_by_the_next_open(void **context)
@@ -540,7 +587,9 @@ int main(void)
         TEST(a_locked_pool_is_not_rekeyed),
         TEST(another_key_file_is_no_proof),
         TEST(whatever_write_fails_the_pool_opens_with_all_data),
-        TEST(a_witness_that_cannot_be_saved_leaves_both_keys_good),
+        TEST(without_a_witness_that_can_be_saved_nothing_changes),
+        TEST(a_witness_of_the_new_key_that_is_not_saved_leaves_both_keys_good),
+        TEST(whatever_sync_of_the_directory_fails_the_key_that_the_witness_names_opens),
         TEST(a_change_that_stopped_is_ended_by_the_next_open),
         TEST(what_a_stopped_change_left_is_no_damage_and_damage_behind_it_is),
         TEST(a_root_of_a_change_that_did_not_happen_is_not_taken),
