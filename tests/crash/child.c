@@ -22,6 +22,7 @@
 #include "tests/crash/content.h"
 #include "tests/crash/families.h"
 #include "tests/crash/filler.h"
+#include "tests/crash/grown.h"
 #include "tests/crash/guards.h"
 #include "tests/crash/lives.h"
 #include "tests/crash/locks.h"
@@ -187,7 +188,8 @@ static void note_replay(struct session *session, struct pool *pool)
 static bool compare(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
     return volumes_compare(session, volumes) && lives_compare(session, pool) && families_compare(session, pool) &&
-           moments_compare(session, pool, volumes) && filler_compare(session, pool) && volumes_compare_usage(session, pool);
+           moments_compare(session, pool, volumes) && grown_compare(session, pool) && filler_compare(session, pool) &&
+           volumes_compare_usage(session, pool);
 }
 
 struct merging {
@@ -269,13 +271,15 @@ void child_populate(struct session *session)
     succeed(pool_open(session->pool, &options, &pool), "first open of the pool");
     for (unsigned v = 0; v < VOLUMES; v++)
         succeed(object_create(pool, volume_names[v], volume_bytes(session, v), &uuid), "create a volume");
+    if (session_works(session, WORK_GROWS))
+        grown_create(pool);
     succeed(pool_close(pool), "first close of the pool");
 }
 
 static void work(struct session *session, struct pool *pool, struct volume *const volumes[VOLUMES])
 {
     struct thread threads[WORKERS_MAX], lives_thread, families_thread, filler_thread, scrubs_thread, rekeys_thread,
-        locks_thread, moments_thread, stamps_thread;
+        locks_thread, moments_thread, stamps_thread, grower_thread, grown_writer_thread;
     struct worker *workers[WORKERS_MAX];
     struct lives_run lives = {session, pool};
     struct families_run families = {session, pool};
@@ -284,6 +288,7 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
     struct rekeys_run rekeys = {session, pool};
     struct locks_run locks = {session, pool};
     struct moments_run moments = {session, pool, volumes};
+    struct grown_run grown = {session, pool};
     struct mutex shared;
     unsigned count = session->settings.workers;
     struct volume *own[WORKERS_MAX][VOLUMES] = {{NULL}};
@@ -307,6 +312,10 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
         succeed(thread_start(&moments_thread, "moments", moments_run, &moments), "start a thread");
         succeed(thread_start(&stamps_thread, "stamps", stamps_run, &moments), "start a thread");
     }
+    if (session_works(session, WORK_GROWS)) {
+        succeed(thread_start(&grower_thread, "grower", grower_run, &grown), "start a thread");
+        succeed(thread_start(&grown_writer_thread, "end", grown_writer_run, &grown), "start a thread");
+    }
     if (session->settings.fills) {
         succeed(thread_start(&filler_thread, "filler", filler_run, &filler), "start a thread");
         thread_join(&filler_thread);
@@ -320,6 +329,10 @@ static void work(struct session *session, struct pool *pool, struct volume *cons
     if (session_works(session, WORK_MOMENTS)) {
         thread_join(&moments_thread);
         thread_join(&stamps_thread);
+    }
+    if (session_works(session, WORK_GROWS)) {
+        thread_join(&grower_thread);
+        thread_join(&grown_writer_thread);
     }
     thread_join(&lives_thread);
     thread_join(&families_thread);

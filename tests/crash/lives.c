@@ -27,6 +27,7 @@
 #include "tests/crash/content.h"
 #include "tests/crash/families.h"
 #include "tests/crash/filler.h"
+#include "tests/crash/grown.h"
 #include "tests/crash/guards.h"
 #include "tests/crash/imports.h"
 #include "tests/crash/random.h"
@@ -474,14 +475,15 @@ static bool life_compare(struct session *session, struct pool *pool, struct life
     return all;
 }
 
-static void judge_strangers(const struct object_info *infos, size_t count)
+static void judge_strangers(const struct session *session, const struct object_info *infos, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         unsigned number, name;
         bool known = sscanf(infos[i].name, "life-%u-%u", &number, &name) == 2 && number < LIVES;
         for (unsigned v = 0; v < VOLUMES; v++)
             known |= strcmp(infos[i].name, volume_names[v]) == 0;
-        known |= families_know(infos[i].name) || imports_know(infos[i].name) || strcmp(infos[i].name, FILLER_NAME) == 0;
+        known |= families_know(infos[i].name) || imports_know(infos[i].name) || strcmp(infos[i].name, FILLER_NAME) == 0 ||
+                 (session_works(session, WORK_GROWS) && grown_knows(infos[i].name));
         if (!known)
             fail("the object '%s' was never created", infos[i].name);
     }
@@ -494,7 +496,7 @@ bool lives_compare(struct session *session, struct pool *pool)
     bool all = true;
     if (!session_objects(session, pool, &infos, &count))
         return false;
-    judge_strangers(infos, count);
+    judge_strangers(session, infos, count);
     for (unsigned i = 0; i < LIVES && all; i++)
         all = life_compare(session, pool, &session->lives[i], infos, count);
     free(infos);

@@ -63,6 +63,7 @@ enum work {
     WORK_RECORDS = 16384, /* audit and known damage are read (records.c) */
     WORK_APART = 32768,   /* each worker has volumes of its own */
     WORK_MOMENTS = 65536, /* the volumes have snapshots while they are written to (moments.c) */
+    WORK_GROWS = 131072,  /* an object grows while it is written to (grown.c) */
     WORK_LATER = WORK_KEEPS | WORK_LOCKS | WORK_EXPORTS | WORK_EXPIRES | WORK_RECORDS | WORK_APART
 };
 
@@ -163,6 +164,15 @@ struct moment_model {
     uint64_t least[VOLUMES], most[VOLUMES]; /* of the stamps of the volumes, what a restart may find */
 };
 
+/* What grows while it is written to (grown.c). */
+#define GROWN_BLOCKS 96
+struct grown_model {
+    _Atomic unsigned name;
+    _Atomic bool renaming;
+    _Atomic uint64_t blocks_least, blocks_most;
+    uint64_t number, least[GROWN_BLOCKS], most[GROWN_BLOCKS]; /* of each block, what a restart may find */
+};
+
 /* Of the key in force, what a restart may find; 0: any. */
 struct key_model {
     uint64_t least, most;
@@ -187,7 +197,7 @@ struct volume_model {
 
 /* What not every session does, counted so that it is seen to be done. */
 enum done {
-    DONE_LOCKS, DONE_EXPORTS, DONE_EXPIRED, DONE_KEPT, DONE_TAGS, DONE_RECORDS, DONE_ORDERS, DONE_RETIRED, DONE_MOMENTS, DONES
+    DONE_LOCKS, DONE_EXPORTS, DONE_EXPIRED, DONE_KEPT, DONE_TAGS, DONE_RECORDS, DONE_ORDERS, DONE_RETIRED, DONE_MOMENTS, DONE_GROWN, DONES
 };
 
 struct session {
@@ -207,6 +217,7 @@ struct session {
     _Atomic uint64_t checkpoints_open;  /* since the pool was opened */
     uint64_t checkpoints, replayed_max; /* of all rounds */
     struct moment_model moments;
+    struct grown_model grown;
     struct volume_model volumes[VOLUMES];
     struct life lives[LIVES];
     struct import_model imports[IMPORTS];

@@ -39,5 +39,6 @@ struct session *session_make(const struct settings *settings)
     }
     for (unsigned i = 0; i < LIVES; i++)
         settle(session, session->lives[i].cells, LIFE_BLOCKS, block);
+    session->grown.blocks_least = session->grown.blocks_most = 1;
     return session;
 }

@@ -139,6 +139,12 @@ static void draw_world(const struct choices *choices, uint64_t seed)
     faults_draw();
 }
 
+/* One of four, of different kinds of work: those that came to it while few were known by what they find. */
+static bool has_what_grows(uint64_t seed)
+{
+    return seed % 16 == 5 || seed % 16 == 10 || seed % 16 == 12 || seed % 16 == 15;
+}
+
 /* Of eight seeds four do what all do, and nothing else; those of remainder 5 and 6 also what came last to the workload, and
  * those of 6 change keys, but for a crash at each event, which would be too many. */
 static unsigned work_of(const struct choices *choices, uint64_t seed)
@@ -148,6 +154,8 @@ static unsigned work_of(const struct choices *choices, uint64_t seed)
         work |= (unsigned)(hash_mix(seed, WORK_LATER) % (WORK_LATER / WORK_KEEPS) + 1) * WORK_KEEPS;
     if (seed % 8 >= 4)
         work |= WORK_MOMENTS;
+    if (has_what_grows(seed))
+        work |= WORK_GROWS;
     return work | (choices->rekeys || (seed % 8 == 6 && !choices->points) ? WORK_REKEYS : 0);
 }
 
@@ -445,7 +453,8 @@ static void print_done(const struct tally *tally)
 {
     static const char *const names[DONES] = {"locks",        "exports",        "objects that expired in the trash",
                                              "rollbacks that kept", "tags of disks", "audits read",
-                                             "orders to deep rekeys", "old keys retired", "moments of the volumes"};
+                                             "orders to deep rekeys", "old keys retired", "moments of the volumes",
+                                             "growths"};
     uint64_t total = 0;
     for (unsigned d = 0; d < DONES; d++)
         total += tally->done[d];
