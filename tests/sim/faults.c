@@ -111,7 +111,8 @@ void faults_forget(void)
 static uint64_t reasons(enum error error, bool opens)
 {
     const uint64_t lies = BIT(ROT) | BIT(MISREAD) | BIT(LOST) | BIT(ASTRAY);
-    bool both = (world->hit & BIT(COPY)) != 0 && (world->hit & lies) != 0; /* of two copies neither may have been good */
+    bool second = (world->hit & (lies | BIT(READ) | BIT(SECTOR))) != 0;
+    bool both = (world->hit & BIT(COPY)) != 0 && second; /* of two copies neither may have been good */
     switch (error) {
     case ERROR_IO:
         return BIT(READ) | BIT(SECTOR) | BIT(WRITE) | BIT(FLUSH) | BIT(GONE) | (both ? BIT(COPY) : 0);
@@ -120,7 +121,7 @@ static uint64_t reasons(enum error error, bool opens)
     case ERROR_NO_MEMORY:
         return BIT(ALLOCATION);
     case ERROR_FENCED:
-        return FENCES;
+        return FENCES | (opens && both ? BIT(COPY) : 0);
     case ERROR_NOT_FOUND:
         return opens ? BIT(GONE) : 0;
     case ERROR_NO_SPACE:
