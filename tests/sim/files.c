@@ -32,7 +32,7 @@
 #include "tests/sim/branch.h"
 #include "tests/sim/sim_device.h"
 
-#define FILE_BYTES UINT64_C(33554432) /* far above an audit of many lives, and what a repair keeps of a journal */
+#define FILE_BYTES (UINT64_C(128) << 20) /* far above an audit of many lives, and what a repair keeps of many journals */
 #define LONG_PATH  (PATH_SIZE + FILE_NAME_SIZE + 32)
 
 /* A name before and behind what is not durable; inode 0: there is none. */
