@@ -94,11 +94,11 @@ static void take_answer(struct request *request, void *context)
         take_success(batch->session, operation);
         return;
     }
-    if (request->error == ERROR_NO_SPACE && operation->began == 0)
-        return;
     char what[96];
     snprintf(what, sizeof(what), "a request of type %d, %llu bytes at %llu", request->type,
              (unsigned long long)request->length, (unsigned long long)request->offset);
+    if (operation->began == 0 && session_is_full(batch->session, request->error, what))
+        return;
     succeeds_since(batch->session, request->error, batch->moment, what);
 }
 

@@ -120,7 +120,7 @@ void family_changes_begin(struct session *session, unsigned count)
  * knows until it is opened again. */
 void family_changes_end(struct session *session, unsigned count, enum error error, const char *what)
 {
-    bool refused = error == ERROR_NO_SPACE || error == ERROR_BUSY;
+    bool refused = session_refuses(session, error, what);
     if (!refused && !succeeds(session, error, what) && atomic_load(&session->over))
         return;
     atomic_fetch_add(&session->full, error == ERROR_NO_SPACE);
@@ -379,7 +379,8 @@ enum error blocks_change(struct session *session, struct volume *volume, unsigne
     }
     volume_execute(volume, &request, 1, answer, NULL);
     atomic_fetch_add(&session->requests, 1);
-    bool told = request.error == ERROR_NO_SPACE || succeeds(session, request.error, "write to a family's object");
+    const char *what = "write to a family's object";
+    bool told = session_is_full(session, request.error, what) || succeeds(session, request.error, what);
     atomic_fetch_add(&session->full, request.error == ERROR_NO_SPACE);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t now = clock_tick(&session->clock);

@@ -18,6 +18,7 @@
 #define PIECE_BLOCKS  64
 #define SAMPLES       24
 #define FULL_PAUSE    (200 * CLOCK_MILLISECOND)
+#define AGAIN_PART    4
 #define SNAPSHOT_NAME FILLER_NAME "@full"
 #define MARK          UINT64_C(0x66696c6c65720000)
 
@@ -35,7 +36,7 @@ static bool is_over(struct session *session)
 static bool done(struct session *session, enum error error, const char *what)
 {
     atomic_fetch_add(&session->calls, 1);
-    return error != ERROR_NO_SPACE && error != ERROR_BUSY && succeeds(session, error, what);
+    return !session_refuses(session, error, what) && succeeds(session, error, what);
 }
 
 static bool exists(struct pool *pool, const char *name)
@@ -55,27 +56,30 @@ static void piece_make(struct dice *dice, uint64_t first, unsigned char *piece)
         }
 }
 
-/* From its beginning, over what it had before. */
-static void fill(struct session *session, struct volume *volume, struct dice *dice)
+/* From its beginning, over what it had before; *written is where it ended. Whether it ended because the pool was full. */
+static bool fill(struct session *session, struct volume *volume, struct dice *dice, uint64_t *written)
 {
     static unsigned char piece[PIECE_BLOCKS * BLOCK];
     enum error error = ERROR_NONE;
-    for (uint64_t at = 0; at < FILLER_BYTES && error == ERROR_NONE && !is_over(session); at += sizeof(piece)) {
+    uint64_t at;
+    for (at = 0; at < FILLER_BYTES && error == ERROR_NONE && !is_over(session); at += sizeof(piece)) {
         struct request request = {.type = REQUEST_WRITE, .offset = at, .length = sizeof(piece), .data = piece};
         piece_make(dice, at / BLOCK, piece);
         volume_execute(volume, &request, 1, answer, NULL);
         atomic_fetch_add(&session->requests, 1);
         error = request.error;
-        if (error != ERROR_NO_SPACE)
+        if (!session_is_full(session, error, "write to the filler"))
             (void)!succeeds(session, error, "write to the filler");
     }
-    /* Else what is below is full. */
-    atomic_fetch_add(&session->fillings, error == ERROR_NO_SPACE && !session_met(TROUBLE_SPACE));
+    bool full = error == ERROR_NO_SPACE && !session_met(TROUBLE_SPACE); /* else what is below is full */
+    atomic_fetch_add(&session->fillings, full);
     atomic_fetch_add(&session->full, error == ERROR_NO_SPACE);
+    *written = at;
+    return full;
 }
 
-/* What was trimmed is zeros at once: the first block, and some others. */
-static void trim(struct session *session, struct volume *volume, uint64_t start, uint64_t end, struct dice *dice)
+/* What was trimmed is zeros at once: the first block, and some others. Whether it was. */
+static bool trim(struct session *session, struct volume *volume, uint64_t start, uint64_t end, struct dice *dice)
 {
     unsigned char block[BLOCK];
     struct request request = {.type = REQUEST_TRIM, .offset = start, .length = end - start};
@@ -86,6 +90,17 @@ static void trim(struct session *session, struct volume *volume, uint64_t start,
         if (read_all(session, volume, at, block, BLOCK) && !memory_is_zero(block, BLOCK))
             fail("byte %llu of the filler was trimmed, and is not zero", (unsigned long long)at);
     }
+    return trimmed;
+}
+
+/* What was trimmed is there for who comes next, who waits for a merge that brings it; only what others took is gone. */
+static void fill_again(struct session *session, struct volume *volume, uint64_t before, struct dice *dice)
+{
+    uint64_t written;
+    bool full = fill(session, volume, dice, &written);
+    if (full && written < before / AGAIN_PART)
+        fail("%llu bytes filled the pool, where %llu bytes had been trimmed", (unsigned long long)written,
+             (unsigned long long)before);
 }
 
 static void fill_and_trim(struct session *session, struct pool *pool, struct dice *dice)
@@ -93,10 +108,13 @@ static void fill_and_trim(struct session *session, struct pool *pool, struct dic
     struct volume *volume;
     if (!done(session, volume_open(pool, FILLER_NAME, false, &volume), "open of the filler"))
         return;
-    fill(session, volume, dice);
+    uint64_t written;
+    bool full = fill(session, volume, dice, &written);
     uint64_t choice = dice_below(dice, 4), cut = dice_below(dice, FILLER_BYTES / BLOCK) * BLOCK;
-    if (choice == 0)
-        trim(session, volume, 0, FILLER_BYTES, dice);
+    bool again = full && session_works(session, WORK_GROWS) && !session_works(session, WORK_REKEYS) &&
+                 !exists(pool, SNAPSHOT_NAME); /* which holds what is trimmed; a deep rekey takes space, too */
+    if (choice == 0 && trim(session, volume, 0, FILLER_BYTES, dice) && again)
+        fill_again(session, volume, written, dice);
     else if (choice == 1)
         trim(session, volume, cut / 16, FILLER_BYTES, dice);
     volume_close(volume);

@@ -55,12 +55,9 @@ void grown_create(struct pool *pool)
     succeed(object_create(pool, "grown-0", BLOCK, &uuid), "create what grows");
 }
 
-/* Nothing that this makes can fill a pool that has space. */
 static bool told(struct session *session, enum error error, uint64_t moment, const char *what)
 {
-    if (error == ERROR_NO_SPACE && (!atomic_load(&session->ample) || session_met(TROUBLE_SPACE)))
-        return false;
-    return succeeds_since(session, error, moment, what);
+    return !session_is_full(session, error, what) && succeeds_since(session, error, moment, what);
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
@@ -112,7 +109,8 @@ static void snapshot(const struct grown_run *run, bool make)
     const char *const names[] = {name};
     name_make(number, name);
     snapshot_name_make(number, snapshot_name);
-    enum error error = make ? object_snapshot(run->pool, names, 1, SNAPSHOT, false, 0) : snapshot_delete(run->pool, snapshot_name);
+    enum error error = make ? object_snapshot(run->pool, names, 1, SNAPSHOT, false, 0)
+                            : snapshot_delete(run->pool, snapshot_name);
     if (error != (make ? ERROR_EXISTS : ERROR_NOT_FOUND) && error != ERROR_BUSY)
         (void)told(run->session, error, moment, "a snapshot of what is written to");
 }

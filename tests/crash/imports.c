@@ -134,7 +134,7 @@ static void begin(struct session *session, struct pool *pool, struct import_mode
     atomic_fetch_add(&session->calls, 1);
     enum error error = import_begin(pool, &request, &info);
     judge_answer(import, error, wanted, "begin");
-    bool refused = is_refusal(error) || error == ERROR_BUSY || error == ERROR_NO_SPACE;
+    bool refused = is_refusal(error) || session_refuses(session, error, "begin of an import");
     if (!refused && !succeeds(session, error, "begin of an import") && atomic_load(&session->over))
         return;
     if (error == ERROR_NONE && info.position != 0)
@@ -210,7 +210,7 @@ static void mark(struct session *session, struct pool *pool, struct import_model
     import->marking = dice_below(dice, import->state.blocks + 1) * BLOCK;
     atomic_fetch_add(&session->calls, 1);
     enum error error = import_mark(pool, import->made, import->marking);
-    if (error != ERROR_NO_SPACE && !succeeds(session, error, "mark of an import") && atomic_load(&session->over))
+    if (!session_is_full(session, error, "mark of an import") && !succeeds(session, error, "mark of an import") && atomic_load(&session->over))
         return;
     if (error != ERROR_NONE) {
         import->marking = import->marked;
@@ -258,7 +258,7 @@ static void leave(struct session *session, struct pool *pool, struct import_mode
     enum error error = object_delete(pool, name, true);
     if (error == ERROR_NOT_FOUND || error == ERROR_NONE)
         atomic_store(&import->phase, IMPORT_NONE);
-    else if (error != ERROR_NO_SPACE && error != ERROR_BUSY)
+    else if (!session_refuses(session, error, "delete of an import"))
         (void)!succeeds(session, error, "delete of an import");
 }
 

@@ -110,7 +110,7 @@ static bool life_end(struct session *session, struct life *life, enum error erro
     char call[64];
     snprintf(call, sizeof(call), "%s of life %u", what, (unsigned)(life - session->lives));
     bool expired = error == ERROR_NOT_FOUND && life->states[current].kind == LIFE_TRASHED && may_have_expired(session, life);
-    if (error != ERROR_NO_SPACE && error != ERROR_BUSY && !expired && !succeeds(session, error, call) &&
+    if (!session_refuses(session, error, call) && !expired && !succeeds(session, error, call) &&
         atomic_load(&session->over))
         return false;
     if (error != ERROR_NONE) {
@@ -243,7 +243,7 @@ static void life_write(struct session *session, struct volume *volume, struct li
     for (uint64_t i = 0; i < count; i++)
         versions[i] = cell_begin(&life->cells[first + i], &session->clock, content_hash(contents + i * BLOCK, BLOCK));
     enum error error = blocks_write(volume, first, life_stride(session, life), contents, count);
-    bool told = error == ERROR_NO_SPACE || succeeds(session, error, "write to a life");
+    bool told = session_is_full(session, error, "write to a life") || succeeds(session, error, "write to a life");
     for (uint64_t i = 0; i < count; i++) {
         uint64_t now = clock_tick(&session->clock);
         if (!told)

@@ -74,7 +74,7 @@ static bool stamp_write(const struct moments_run *run, unsigned volume, uint64_t
     memcpy(block, &number, sizeof(number));
     model->most[volume] = number;
     volume_execute(run->volumes[volume], &request, 1, keep_error, &error);
-    bool done = error != ERROR_NO_SPACE && succeeds(session, error, "write of a stamp");
+    bool done = !session_is_full(session, error, "write of a stamp") && succeeds(session, error, "write of a stamp");
     if (done && (request.flags & REQUEST_FUA) != 0) {
         model->least[volume] = number;
         atomic_fetch_add(&session->promises, 1);
@@ -172,7 +172,7 @@ static void give_up(const struct moments_run *run)
         char name[NAME_SIZE];
         snapshot_name(i % VOLUMES, i / VOLUMES, name);
         enum error error = snapshot_delete(run->pool, name);
-        if (error != ERROR_NOT_FOUND && error != ERROR_NO_SPACE && error != ERROR_BUSY)
+        if (error != ERROR_NOT_FOUND && !session_refuses(run->session, error, "delete of a snapshot of a volume"))
             succeeds(run->session, error, "delete of a snapshot of a volume");
     }
 }
@@ -184,7 +184,7 @@ static bool snapshots_make(const struct moments_run *run, unsigned number)
     snprintf(name, sizeof(name), "m%u", number);
     enum error error = object_snapshot(run->pool, volume_names, VOLUMES, name, false, 0);
     atomic_fetch_add(&run->session->calls, 1);
-    if (error != ERROR_EXISTS && error != ERROR_BUSY && error != ERROR_NO_SPACE)
+    if (error != ERROR_EXISTS && !session_refuses(run->session, error, "snapshot of the volumes"))
         succeeds(run->session, error, "snapshot of the volumes");
     return error == ERROR_NONE;
 }

@@ -147,6 +147,22 @@ bool succeeds_since(struct session *session, enum error error, uint64_t moment, 
     return error == ERROR_NONE || excused(session, error, session_excuses_since(error, moment), what);
 }
 
+bool session_is_full(struct session *session, enum error error, const char *what)
+{
+    if (error != ERROR_NO_SPACE)
+        return false;
+    atomic_fetch_add(&session->done[DONE_FULL], 1);
+    if (atomic_load(&session->ample) && !session_met(TROUBLE_SPACE))
+        fail("%s: there is no space, and most of the pool is free: %s", what, error_sentence(error));
+    return true;
+}
+
+bool session_refuses(struct session *session, enum error error, const char *what)
+{
+    atomic_fetch_add(&session->done[DONE_BUSY], error == ERROR_BUSY);
+    return error == ERROR_BUSY || session_is_full(session, error, what);
+}
+
 bool session_again(struct session *session, enum error error, const char *what)
 {
     if (succeeds(session, error, what) || atomic_load(&session->over))

@@ -197,7 +197,10 @@ struct volume_model {
 
 /* What not every session does, counted so that it is seen to be done. */
 enum done {
-    DONE_LOCKS, DONE_EXPORTS, DONE_EXPIRED, DONE_KEPT, DONE_TAGS, DONE_RECORDS, DONE_ORDERS, DONE_RETIRED, DONE_MOMENTS, DONE_GROWN, DONES
+    DONE_LOCKS, DONE_EXPORTS, DONE_EXPIRED, DONE_KEPT, DONE_TAGS, DONE_RECORDS, DONE_ORDERS, DONE_RETIRED, DONE_MOMENTS,
+    DONE_GROWN,
+    DONE_FULL, DONE_BUSY, /* answers that there is no space, and that something is busy */
+    DONES
 };
 
 struct session {
@@ -279,6 +282,10 @@ extern _Thread_local volatile bool session_takes;
 /* False where a fault excuses the error; `over` is set where the group is out of service. */
 bool succeeds(struct session *session, enum error error, const char *what);
 bool succeeds_since(struct session *session, enum error error, uint64_t moment, const char *what);
+/* Whether it is for want of space. Fails the test where most of the pool is free, nobody fills it, and there is space below. */
+bool session_is_full(struct session *session, enum error error, const char *what);
+/* Whether it is that or BUSY, which something that is still being freed, or open, may give; both are counted. */
+bool session_refuses(struct session *session, enum error error, const char *what);
 /* Whether to call again what came to this error: a fault excuses it, and the group is in service. */
 bool session_again(struct session *session, enum error error, const char *what);
 

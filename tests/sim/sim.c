@@ -454,7 +454,7 @@ static void print_done(const struct tally *tally)
     static const char *const names[DONES] = {"locks",        "exports",        "objects that expired in the trash",
                                              "rollbacks that kept", "tags of disks", "audits read",
                                              "orders to deep rekeys", "old keys retired", "moments of the volumes",
-                                             "growths"};
+                                             "growths", "answers of no space", "answers of busy"};
     uint64_t total = 0;
     for (unsigned d = 0; d < DONES; d++)
         total += tally->done[d];
