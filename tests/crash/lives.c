@@ -207,27 +207,37 @@ static void life_grow(struct session *session, struct pool *pool, struct life *l
 /* ---- writing and reading -------------------------------------------------------------------------------------------
  */
 
-static void keep_error(struct request *request, void *context)
+static void ignore_answer(struct request *request, void *context)
 {
-    enum error *first = context;
-    if (request->error != ERROR_NONE && *first == ERROR_NONE)
-        *first = request->error;
+    (void)request, (void)context;
 }
 
-/* Together, one request a block where they lie apart: few enough to be done as a whole or not at all. */
-static enum error blocks_write(struct volume *volume, uint64_t first, uint64_t stride, unsigned char *contents,
-                               uint64_t count)
+/* Together, one request a block where they lie apart: each has an error of its own. */
+static void blocks_write(struct volume *volume, uint64_t first, uint64_t stride, unsigned char *contents, uint64_t count,
+                         enum error errors[LIFE_RUN])
 {
     struct request requests[LIFE_RUN];
     uint64_t parts = stride == 1 ? 1 : count;
-    enum error error = ERROR_NONE;
     for (uint64_t i = 0; i < parts; i++)
         requests[i] = (struct request){.type = REQUEST_WRITE,
                                        .offset = (first + i) * stride * BLOCK,
                                        .length = count / parts * BLOCK,
                                        .data = contents + i * BLOCK};
-    volume_execute(volume, requests, parts, keep_error, &error);
-    return error;
+    volume_execute(volume, requests, parts, ignore_answer, NULL);
+    for (uint64_t i = 0; i < count; i++)
+        errors[i] = requests[stride == 1 ? 0 : i].error;
+}
+
+static void version_end(struct session *session, struct version *version, enum error error)
+{
+    bool told = session_is_full(session, error, "write to a life") || succeeds(session, error, "write to a life");
+    uint64_t now = clock_tick(&session->clock);
+    if (error == ERROR_NONE)
+        version_answer(version, now, false);
+    else if (told)
+        version_drop(version);
+    else
+        version_fail(version, now);
 }
 
 static void life_write(struct session *session, struct volume *volume, struct life *life, struct dice *dice)
@@ -242,17 +252,10 @@ static void life_write(struct session *session, struct volume *volume, struct li
     content_fill(dice, contents, count * BLOCK);
     for (uint64_t i = 0; i < count; i++)
         versions[i] = cell_begin(&life->cells[first + i], &session->clock, content_hash(contents + i * BLOCK, BLOCK));
-    enum error error = blocks_write(volume, first, life_stride(session, life), contents, count);
-    bool told = session_is_full(session, error, "write to a life") || succeeds(session, error, "write to a life");
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t now = clock_tick(&session->clock);
-        if (!told)
-            version_fail(versions[i], now);
-        else if (error == ERROR_NONE)
-            version_answer(versions[i], now, false);
-        else
-            version_drop(versions[i]);
-    }
+    enum error errors[LIFE_RUN];
+    blocks_write(volume, first, life_stride(session, life), contents, count, errors);
+    for (uint64_t i = 0; i < count; i++)
+        version_end(session, versions[i], errors[i]);
 }
 
 /* False where the group went out of service; before that, what is damaged is passed over, but after a restart. */
