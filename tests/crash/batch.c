@@ -97,7 +97,7 @@ static void take_answer(struct request *request, void *context)
     char what[96];
     snprintf(what, sizeof(what), "a request of type %d, %llu bytes at %llu", request->type,
              (unsigned long long)request->length, (unsigned long long)request->offset);
-    if (operation->began == 0 && session_is_full(batch->session, request->error, what))
+    if (operation->began == 0 && request->type != REQUEST_READ && session_is_full(batch->session, request->error, what))
         return;
     succeeds_since(batch->session, request->error, batch->moment, what);
 }

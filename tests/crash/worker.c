@@ -211,15 +211,51 @@ static void stripe_change(struct worker *worker, unsigned volume, struct range r
     worker->written[volume][worker->written_count[volume]++ % WRITTEN_RANGES] = range;
 }
 
+/* What was read of the own stripe, from byte `start` on. */
+static void judge_stripe(const struct worker *worker, unsigned volume, const unsigned char *read, uint64_t start,
+                         uint64_t length)
+{
+    uint64_t offset = stripe_offset(volume, worker->index) + start;
+    for (uint64_t i = 0; i < length; i++)
+        if (read[i] != worker->stripes[volume][start + i])
+            fail("%s: byte %llu read by its only writer is %02x, not %02x (read of %llu at %llu)", volume_names[volume],
+                 (unsigned long long)(offset + i), read[i], worker->stripes[volume][start + i],
+                 (unsigned long long)length, (unsigned long long)offset);
+}
+
+/* Of blocks that the batch does not touch, as a client's reads are that come together with its writes. NULL: not this time. */
+static const struct request *stripe_read_beside(struct worker *worker, unsigned volume, struct range range)
+{
+    for (uint64_t b = range.start / BLOCK; b < ROUND_UP(range.end, (uint64_t)BLOCK) / BLOCK; b++)
+        if (worker->touched[b])
+            return NULL;
+    struct operation *operation = range_is_known(worker, volume, range, true) ? batch_add(&worker->batch, 0) : NULL;
+    if (operation == NULL)
+        return NULL;
+    operation->request->type = REQUEST_READ;
+    operation->request->offset = stripe_offset(volume, worker->index) + range.start;
+    operation->request->length = range.end - range.start;
+    operation->request->data = worker->read;
+    return operation->request;
+}
+
 static void stripe_batch(struct worker *worker, unsigned volume)
 {
     uint64_t count = dice_small(&worker->dice, 16);
+    struct range range = {0};
+    const struct request *reading = NULL;
     memset(worker->touched, 0, sizeof(worker->touched));
     for (uint64_t i = 0; i < count; i++)
         stripe_change(worker, volume, choose_range(worker));
+    if (session_works(worker->session, WORK_GROWS)) {
+        range = choose_range(worker);
+        reading = stripe_read_beside(worker, volume, range);
+    }
     if (chance(worker, 15) && !spares(worker))
         batch_add_flush(&worker->batch);
     run(worker, volume);
+    if (reading != NULL && reading->error == ERROR_NONE)
+        judge_stripe(worker, volume, worker->read, range.start, range.end - range.start);
 }
 
 static void stripe_whole(struct worker *worker, unsigned volume)
@@ -239,18 +275,6 @@ static struct range choose_read(struct worker *worker, unsigned volume)
     if (count != 0 && chance(worker, 60))
         return worker->written[volume][dice_below(&worker->dice, count)];
     return choose_range(worker);
-}
-
-/* What was read of the own stripe, from byte `start` on. */
-static void judge_stripe(const struct worker *worker, unsigned volume, const unsigned char *read, uint64_t start,
-                         uint64_t length)
-{
-    uint64_t offset = stripe_offset(volume, worker->index) + start;
-    for (uint64_t i = 0; i < length; i++)
-        if (read[i] != worker->stripes[volume][start + i])
-            fail("%s: byte %llu read by its only writer is %02x, not %02x (read of %llu at %llu)", volume_names[volume],
-                 (unsigned long long)(offset + i), read[i], worker->stripes[volume][start + i],
-                 (unsigned long long)length, (unsigned long long)offset);
 }
 
 static void ignore_answer(struct request *request, void *context)
