@@ -20,6 +20,8 @@
 #include "base/memory.h"
 #include "engine/group/group.h"
 
+#define READINGS 2u
+
 static bool is_header(const struct segment_format *block)
 {
     return memcmp(block->magic, SEGMENT_MAGIC, sizeof block->magic) == 0;
@@ -40,16 +42,24 @@ static enum error header_look(struct reencrypt *r, uint32_t index, const struct 
     return error == ERROR_IO ? ERROR_NONE : error;
 }
 
-/* Whether the header of a slot may tell how to derive a key from an old DEK: a read may give something else than what is there,
- * and what cannot be read, a write may mend. */
+static bool is_harmless(const struct group *group, uint32_t index, const struct segment_format *header)
+{
+    uint32_t d = segment_device(&group->segments, index);
+    bool own = is_header(header) && header->device_index == d &&
+               le32_get(header->slot) == segment_slot(&group->segments, index);
+    return own ? names_current_key(group, d, header) : memory_is_zero(header, BLOCK_SIZE);
+}
+
+/* Whether the header of a slot may tell how to derive a key from an old DEK. A read may give something else than what is
+ * there, and zeros are nobody's: only what is harmless twice is. What cannot be read, a write may mend. */
 static enum error may_name_old_key(struct reencrypt *r, uint32_t index, bool *may)
 {
-    const struct segment_format *header;
-    uint32_t d = segment_device(&r->group->segments, index);
-    TRY(header_look(r, index, &header));
-    bool own = header && is_header(header) && header->device_index == d &&
-               le32_get(header->slot) == segment_slot(&r->group->segments, index);
-    *may = !header || !(own ? names_current_key(r->group, d, header) : memory_is_zero(header, BLOCK_SIZE));
+    *may = false;
+    for (unsigned i = 0; i < READINGS && !*may; i++) {
+        const struct segment_format *header;
+        TRY(header_look(r, index, &header));
+        *may = !header || !is_harmless(r->group, index, header);
+    }
     return ERROR_NONE;
 }
 

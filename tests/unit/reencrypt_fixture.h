@@ -25,6 +25,7 @@ static _Atomic int bad_reads;               /* so many reads of one block more, 
 static _Atomic bool silent;                 /* from the first of them on, as long as they fail, superblocks do, too */
 static int bad_total;
 static _Atomic uint64_t misread; /* a byte of the first device that is read wrong the next time; 0: none */
+static _Atomic bool misread_as_zeros; /* then, the whole of what is read */
 static _Atomic bool no_discards; /* they do nothing, as on a disk that knows none */
 static _Atomic int countdown;               /* of writes of superblocks, to the one that fails; 0: none */
 
@@ -39,6 +40,8 @@ static inline bool misreads(struct device_io *io)
     ssize_t got = pread(descriptor, io->buffer, io->size, (off_t)io->offset);
     close(descriptor);
     ((uint8_t *)io->buffer)[at - io->offset] ^= 0x10;
+    if (atomic_load(&misread_as_zeros))
+        memset(io->buffer, 0, io->size);
     io_complete(io, got == (ssize_t)io->size ? ERROR_NONE : ERROR_IO, 0);
     return true;
 }
@@ -140,6 +143,7 @@ static inline int teardown(void **context)
     atomic_store(&silent, false);
     atomic_store(&one_copy_bad, false);
     atomic_store(&misread, 0);
+    atomic_store(&misread_as_zeros, false);
     atomic_store(&countdown, 0);
     atomic_store(&no_discards, false);
     return devices_teardown(context);

@@ -305,6 +305,40 @@ static void what_a_crash_could_uncover_is_flushed_before_an_old_key_goes(void **
     reencrypt_deinit(&r);
 }
 
+/* Into a free slot of the first device, as a log would have left it under another key. Its place. */
+static uint64_t old_header_leave(void)
+{
+    struct segments *segments = &pool->group->segments;
+    AUTO_FREE uint8_t *bytes = memory_aligned(BLOCK_SIZE);
+    struct segment_format *header = (struct segment_format *)bytes;
+    uint32_t slot = 0;
+    memset(bytes, 0, BLOCK_SIZE);
+    while (segments->table[slot].state != SLOT_FREE || segment_device(segments, slot) != 0)
+        slot++;
+    memcpy(header->magic, SEGMENT_MAGIC, sizeof header->magic);
+    header->device_index = 0;
+    header->slot = le32_make(segment_slot(segments, slot));
+    header->key_slot = le32_make(77);
+    assert_fine(device_write(pool->group->devices[0], segment_offset(segments, slot), bytes, BLOCK_SIZE, DEVICE_DURABLE));
+    assert_int_equal(headers_of_old_keys(), 1);
+    return segment_offset(segments, slot);
+}
+
+static void a_header_that_reads_as_zeros_once_is_overwritten_all_the_same(void **context)
+{
+    struct reencrypt r;
+    (void)context;
+    assert_fine(reencrypt_init(&r, pool->group));
+    r.breathe = breathe;
+    atomic_store(&no_discards, true);
+    atomic_store(&misread_as_zeros, true);
+    atomic_store(&misread, old_header_leave());
+    assert_fine(reencrypt_forget(&r));
+    assert_int_equal(atomic_load(&misread), 0);
+    assert_int_equal(headers_of_old_keys(), 0);
+    reencrypt_deinit(&r);
+}
+
 /* ---- orders ---------------------------------------------------------------------------------------------------------- */
 
 static void a_second_one_waits_for_the_end_of_the_first(void **context)
@@ -354,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_that_is_stored_gets_another_key, setup, teardown),
         cmocka_unit_test_setup_teardown(no_slot_that_was_left_tells_what_an_old_key_opens, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_header_that_reads_as_zeros_once_is_overwritten_all_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_crash_could_uncover_is_flushed_before_an_old_key_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_costs_nothing_but_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_that_is_full_is_encrypted_anew, setup, teardown),
