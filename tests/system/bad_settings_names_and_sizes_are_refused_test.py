@@ -107,7 +107,7 @@ class BadConf(unittest.TestCase):
         with open(path) as file:
             good = file.read()
         for line, words in (("[pool]\nmemroy = 256M", 'unknown key "memroy" in [pool]'),
-                            ("[pool]\nmemory = lots", "is not a size"), ("[pool]\nmemory = 1M", "at least 64M"),
+                            ("[pool]\nmemory = lots", "is not a size"), ("[pool]\nmemory = 1M", "from 64M to 16T"),
                             ("[pol]\nmemory = 256M", "unknown section [pol]"),
                             ("[pool]\nmemory = 256M\nmemory = 256M", "a second time"),
                             ("[server]\nnbd = http:x", "neither unix:PATH nor tcp:"), ("no section or key", "neither"),
