@@ -50,6 +50,13 @@ static bool same_kek(const struct superblock *a, const struct superblock *b)
            a->wrapping.kek_salt == b->wrapping.kek_salt;
 }
 
+/* Under two keys, as a change of them that did not come to its end leaves it, whose superblocks may all be whole and known to
+ * the witness by then: the next start writes them under one. */
+static bool is_half_done(const struct superblock *superblock)
+{
+    return !uuid_is_zero(superblock->other.provider);
+}
+
 /* A start of the daemon writes them right; where another device lost its superblocks first, they could not help it. */
 static enum error peers_check(struct check *check, uint32_t d, const uint8_t *kek)
 {
@@ -81,7 +88,7 @@ enum error check_superblocks(struct check *check, const struct pool_open_options
                 check_find(check, "%s: superblock copy %" PRIu32 " of %d: %s", group->devices[d]->path, copy + 1,
                            SUPERBLOCK_COPIES, fault);
         }
-        if (!error && !rewriting)
+        if (!error && !rewriting && !is_half_done(&group->superblocks[d]))
             error = peers_check(check, d, kek);
     }
     arena_free(kek);

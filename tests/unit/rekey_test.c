@@ -3,6 +3,7 @@
  * witness names, and with all data. Crashes at each of its steps are the simulator's.
  */
 #include "crypto/provider_native.h"
+#include "engine/pool/rewrap.h"
 #include "tests/unit/failing_directory.h"
 #include "tests/unit/rekey_fixture.h"
 
@@ -509,6 +510,37 @@ static uint64_t check_errors(void)
     return report.errors;
 }
 
+/* As a publish, or a look at the audit, has the witness know what is written. */
+static void epochs_tell(void)
+{
+    mutex_lock(&pool->witness_lock);
+    for (uint32_t d = 0; d < DEVICES; d++)
+        assert_fine(witness_device_raise(pool->witness, &(struct witness_device){.id = pool->group->superblocks[d].device,
+                                                                                 .encrypted = true,
+                                                                                 .epoch = pool->group->superblocks[d].epoch}));
+    assert_fine(witness_save(pool->witness));
+    mutex_unlock(&pool->witness_lock);
+}
+
+static void superblocks_under_two_keys_that_the_witness_knows_are_no_damage(void **context)
+{
+    bool half_done = false;
+    (void)context;
+    for (int n = 1; !half_done; n++) {
+        atomic_store(&directory_syncs, n);
+        enum error error = pool_rekey(pool, &(struct pool_rekey_options){0});
+        assert_true(directory_mend() && error != ERROR_NONE); /* else none of them is at the commit */
+        half_done = rewrap_is_half_done(pool->group);
+        if (half_done)
+            epochs_tell();
+        pool_crash();
+        assert_int_equal(check_errors(), 0);
+        assert_fine(try_open());
+    }
+    assert_under_one_key(kek_number());
+    assert_data_is_intact();
+}
+
 static void flip_in_a_copy(void)
 {
     uint8_t byte;
@@ -591,6 +623,7 @@ int main(void)
         TEST(a_witness_of_the_new_key_that_is_not_saved_leaves_both_keys_good),
         TEST(whatever_sync_of_the_directory_fails_the_key_that_the_witness_names_opens),
         TEST(a_change_that_stopped_is_ended_by_the_next_open),
+        TEST(superblocks_under_two_keys_that_the_witness_knows_are_no_damage),
         TEST(what_a_stopped_change_left_is_no_damage_and_damage_behind_it_is),
         TEST(a_root_of_a_change_that_did_not_happen_is_not_taken),
         TEST(a_root_that_was_overwritten_is_not_the_one_in_force),
