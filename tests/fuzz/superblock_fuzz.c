@@ -74,6 +74,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     ASSERT(keyring_with_new(keyrings[0], &(struct keyring_new){.log_key = 2}, &with_old) == ERROR_NONE);
     good_make(&goods[0], keyrings[0], NULL);
     good_make(&goods[1], with_old, other_kek);
+    keyring_destroy(with_old);
     return 0;
 }
 
