@@ -12,7 +12,7 @@
 #include "crypto/bulk.h"
 #include "engine/group/format.h"
 
-#define APPEND_BYTES_MAX (4u << 20) /* a log's buffer has 1 MiB; a reader takes no more than this */
+#define APPEND_BYTES_MAX (4u << 20) /* a log's buffer has 2 MiB at most; a reader takes no more than this */
 
 /* Of one block: whether it can be the header of an append of segment `serial`, of this kind, at block `offset`. Says
  * nothing of its tag; afterwards its lengths lie within `segment_blocks`. */

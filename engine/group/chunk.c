@@ -106,7 +106,7 @@ static void unit_done(struct item_read *read, void *context)
         else if (chunk->error)
             damage_report(chunks->group, &chunk->entry, chunk->error);
     }
-    if (!error)
+    if (!error && read->settled)
         unit_cache(chunks->group, read, bytes, count, chunks->reads + unit->first, unit->count, index);
 }
 

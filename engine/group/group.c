@@ -21,8 +21,9 @@
 #include "engine/group/tree.h"
 #include "engine/group/view.h"
 
-#define JOURNAL_BUFFERS 8
-#define JOURNAL_BUFFER_BYTES (1u << 20)
+#define JOURNAL_BUFFERS 5
+#define JOURNAL_BUFFERS_SMALL 4
+#define JOURNAL_BUFFER_BYTES (2u << 20)
 #define META_BUFFERS 4
 #define COLD_BUFFERS 8 /* what is moved waits for the device, its sealer for a processor */
 #define COLD_BUFFERS_SMALL 3
@@ -253,6 +254,7 @@ static enum error segments_load(struct group *group)
 /* What the parts of a group take of `memory`; what is left goes to the caches. */
 struct shares {
     unsigned journal_buffers, cold_buffers, scratch_count;
+    uint32_t journal_buffer_bytes;
     uint32_t meta_buffer_bytes;
     size_t keys_cached;
     uint64_t tables, fixed;
@@ -262,14 +264,15 @@ static struct shares shares_of(const struct group_config *config, uint32_t segme
 {
     bool small = config->memory < SMALL_MEMORY;
     struct shares shares = {
-        .journal_buffers = small ? JOURNAL_BUFFERS / 2 : JOURNAL_BUFFERS,
+        .journal_buffers = small ? JOURNAL_BUFFERS_SMALL : JOURNAL_BUFFERS,
+        .journal_buffer_bytes = small ? JOURNAL_BUFFER_BYTES / 2 : JOURNAL_BUFFER_BYTES,
         .cold_buffers = small ? COLD_BUFFERS_SMALL : COLD_BUFFERS,
         .scratch_count = small ? SCRATCH_COUNT / 2 : SCRATCH_COUNT,
         .meta_buffer_bytes = small ? META_BUFFER_BYTES / 2 : META_BUFFER_BYTES,
         .keys_cached = small ? SEGMENT_KEYS_CACHED / 4 : SEGMENT_KEYS_CACHED,
         .tables = config->memory / 8,
     };
-    uint64_t buffers = shares.journal_buffers * (2ull * JOURNAL_BUFFER_BYTES + LOG_RECORDS_BYTES) +
+    uint64_t buffers = shares.journal_buffers * (2ull * shares.journal_buffer_bytes + LOG_RECORDS_BYTES) +
                        2ull * (2 * META_BUFFERS + shares.cold_buffers) * shares.meta_buffer_bytes +
                        (uint64_t)shares.scratch_count * SCRATCH_BYTES;
     shares.fixed = buffers + 2 * shares.tables + config->index_memory + segments * sizeof(struct segment) +
@@ -334,7 +337,7 @@ static enum error memory_take(struct group *group)
     TRY(index_create(MAX(config->index_memory, INDEX_BYTES_MIN), &group->index));
     TRY(segment_key_cache_create(shares.keys_cached, &group->segment_keys));
     TRY(lender_create(shares.scratch_count, scratch_make, memory_free_cleansed, &group->scratch));
-    TRY(log_init(&group->journal, group, SEGMENT_JOURNAL, shares.journal_buffers, JOURNAL_BUFFER_BYTES));
+    TRY(log_init(&group->journal, group, SEGMENT_JOURNAL, shares.journal_buffers, shares.journal_buffer_bytes));
     TRY(log_init(&group->meta, group, SEGMENT_META, META_BUFFERS, shares.meta_buffer_bytes));
     TRY(log_init(&group->twin, group, SEGMENT_TWIN, META_BUFFERS, shares.meta_buffer_bytes));
     TRY(log_init(&group->cold, group, SEGMENT_COLD, shares.cold_buffers, shares.meta_buffer_bytes));

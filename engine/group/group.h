@@ -73,6 +73,7 @@ struct group_config {
 struct group_totals { /* counted since the open */
     _Atomic uint64_t unit_bytes_in, unit_bytes_out;
     _Atomic uint64_t chunks_written, chunks_zero, chunks_hit, chunks_false_hit, chunks_random;
+    _Atomic uint64_t chunks_replaced; /* in a buffer, before they were written */
     _Atomic uint64_t checkpoints, read_errors;
     _Atomic uint64_t segments_cleaned, bytes_moved; /* by the cleaner */
     _Atomic uint64_t data_written, meta_written;    /* bytes of appends, as they are on the device */

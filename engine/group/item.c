@@ -114,7 +114,8 @@ static bool buffers_read(struct group *group, struct item_read *read)
     size_t size = (size_t)read->length * GRAIN_SIZE;
     struct log *logs[] = {&group->journal, &group->meta, &group->twin, &group->cold};
     for (size_t i = 0; i < COUNT_OF(logs); i++)
-        if (logs[i]->buffer_count && log_read(logs[i], read->serial, read->offset, size, read->io.buffer))
+        if (logs[i]->buffer_count &&
+            log_read(logs[i], read->serial, read->offset, size, read->io.buffer, &read->settled))
             return true;
     return false;
 }
@@ -184,6 +185,7 @@ void items_read(struct group *group, struct item_read *reads, size_t count, void
         reads[i].keys = NULL;
         reads[i].error = ERROR_NONE;
         reads[i].moved = false;
+        reads[i].settled = true;
     }
     struct view *view = reads_follow(group, reads, count);
     uint8_t *scratch = count ? lender_take(group->scratch) : NULL;

@@ -31,6 +31,7 @@ struct item_read {
     const struct item_format *header;
     const uint8_t *descriptors, *stored;
     uint32_t stored_size;
+    bool settled;            /* its content stays; else no cache may keep it */
     /* private */
     struct device_io io;
     const struct segment_keys *keys;

@@ -28,7 +28,11 @@ enum error log_init(struct log *log, struct group *group, enum segment_kind kind
     };
     mutex_init(&log->mutex, RANK_LOG);
     condition_init(&log->changed);
-    if (kind == SEGMENT_JOURNAL && !(log->summary = memory_zeroed(1, sizeof *log->summary))) {
+    if (kind == SEGMENT_JOURNAL) {
+        log->summary = memory_zeroed(1, sizeof *log->summary);
+        log->replaceable = memory_zeroed(LOG_REPLACEABLE_MAX, sizeof *log->replaceable);
+    }
+    if (kind == SEGMENT_JOURNAL && (!log->summary || !log->replaceable)) {
         log_deinit(log);
         return ERROR_NO_MEMORY;
     }
@@ -53,7 +57,9 @@ void log_deinit(struct log *log)
         memory_free_cleansed(log->buffers[i].records); /* fingerprints of contents */
     }
     free(log->summary);
+    free(log->replaceable);
     log->summary = NULL;
+    log->replaceable = NULL;
     if (log->buffer_count) {
         mutex_deinit(&log->mutex);
         condition_deinit(&log->changed);
@@ -134,6 +140,7 @@ static void buffer_open(struct log *log)
     b->state = BUFFER_OPEN;
     mutex_unlock(&log->mutex);
     log->open = b;
+    log->replaceable_count = 0;
 }
 
 static void buffer_close(struct log *log, bool leave_segment)
@@ -146,6 +153,7 @@ static void buffer_close(struct log *log, bool leave_segment)
     log->bytes += (uint64_t)b->blocks * BLOCK_SIZE;
     log->last_sequence = b->last_sequence;
     log->open = NULL;
+    log->replaceable_count = 0;
     if (leave_segment || (uint64_t)(segment_blocks(segments) - log->block) * BLOCK_SIZE < LOG_TAIL_BYTES)
         log_change_segment(log);
     b->next = (struct place){
@@ -519,7 +527,7 @@ bool log_has_buffer_of(struct log *log, uint64_t serial)
     return found;
 }
 
-bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, void *out)
+bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, void *out, bool *settled)
 {
     bool found = false;
     mutex_lock(&log->mutex);
@@ -540,6 +548,7 @@ again:
             goto again;
         }
         memcpy(out, at, size);
+        *settled = b->state != BUFFER_OPEN || !log->replaceable;
         found = true;
     }
     mutex_unlock(&log->mutex);

@@ -3,7 +3,8 @@
  * logs for the merge (meta), for second copies (twin) and for data that the cleaner moves (cold); one code for all.
  *
  * The life of a buffer, which is one append in the making:
- *   FREE -> OPEN      gets a ticket and a place; items are reserved in it, records entered
+ *   FREE -> OPEN      gets a ticket and a place; items are reserved in it, records entered; of the journal, an item whose
+ *                     blocks are written again may be filled again (log_replace.c)
  *        -> CLOSED    nothing more is reserved; its length, and so the place of the append after it, is fixed
  *        -> WRITING   all fills are done: header and tag made, encrypted into the second buffer, submitted
  *        -> FREE      until then readers take the plaintext from here (log_read)
@@ -36,6 +37,7 @@ struct summary;
 #define LOG_FURTHER_MAX 3 /* segments prepared beyond the next one */
 #define LOG_TAIL_BYTES 65536u /* less than this left in a segment: the next append goes to the next one */
 #define LOG_RECORDS_BYTES (256u << 10)
+#define LOG_REPLACEABLE_MAX 1024 /* in one buffer; what comes behind them is not */
 #define LOG_ITEM_BYTES_MAX (40u << 10) /* an item, its record and the header always fit into LOG_TAIL_BYTES */
 
 enum buffer_state { BUFFER_FREE, BUFFER_OPEN, BUFFER_CLOSED, BUFFER_WRITING };
@@ -79,6 +81,9 @@ struct log {
     uint64_t tickets;            /* given */
     uint64_t bytes;              /* closed since the last freeze */
     uint64_t filling;            /* of a log that only the merge writes, by it: the ticket of the buffer of its last item */
+    struct log_replaceable *replaceable; /* journal: items of the open buffer, by rising offset; NULL elsewhere */
+    unsigned replaceable_count;
+    uint64_t replaced;           /* items since the open */
     struct mutex mutex;
     struct condition changed;
     bool sealing GUARDED_BY(mutex);
@@ -90,6 +95,13 @@ struct log {
     uint64_t mark GUARDED_BY(mutex); /* the ticket whose tag log_marked_tag() tells */
     uint8_t marked_tag[16] GUARDED_BY(mutex);
     _Atomic uint64_t durable_stated; /* `durable` of the last sealed append */
+};
+
+/* An item that has one record, and the place of that in the buffer's records. */
+struct log_replaceable {
+    uint32_t offset;        /* grains */
+    uint32_t record, size;  /* of the record, in bytes */
+    bool kept;              /* it is referred to elsewhere */
 };
 
 struct log_item {
@@ -194,8 +206,32 @@ void log_mark(struct log *log, uint64_t ticket);
 void log_marked_tag(struct log *log, uint8_t tag[16]);
 
 /* Copies `size` bytes at an address out of a buffer that is not written yet; false where it is in none. Waits for its
- * fill. */
-bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, void *out);
+ * fill. *settled: what is read stays; else it may be replaced, and must not be kept. */
+bool log_read(struct log *log, uint64_t serial, uint32_t offset, size_t size, void *out, bool *settled);
+
+/* log_replace.c, of the journal. All under the group's lock. */
+
+/* The item that was reserved last, whose record of `record_size` bytes was entered last, may be replaced until log_keep(). */
+void log_may_replace(struct log *log, const struct log_item *item, size_t record_size);
+/* The item of this address, or each, is referred to by more than its record from now on. */
+void log_keep(struct log *log, uint64_t serial, uint32_t offset);
+void log_keep_all(struct log *log);
+/* The size of the record of the item at this address, if that may be replaced: it stands in the open buffer, is filled and was not
+ * kept; else 0. */
+size_t log_replaceable_record(const struct log *log, uint64_t serial, uint32_t offset);
+/* Such an item, of `size` bytes, is to be filled again (log_fill, log_filled); its record becomes `record`, of the same size. */
+void log_replace(struct log *log, uint64_t serial, uint32_t offset, size_t size, const void *record, size_t record_size,
+                 struct log_item *item);
+
+/* What may still be replaced as things are, and how many were. */
+struct log_unsettled {
+    uint64_t serial;
+    uint32_t offset; /* grains; of this segment what stands from here on */
+    uint64_t replaced;
+};
+struct log_unsettled log_unsettled(const struct log *log);
+/* Whether what stood at this address then may have been replaced since. */
+bool log_was_replaced(const struct log *log, const struct log_unsettled *then, uint64_t serial, uint32_t offset);
 
 /* The nonce of a tag at an offset in grains. */
 void log_nonce(uint64_t offset, enum item_kind kind, uint8_t nonce[TAG_NONCE_SIZE]);

@@ -317,7 +317,7 @@ static void duplicates_find(struct batch *batch)
             chunks[count] = (struct chunk_lookup){.data = batch->blocks[i].data, .fingerprint = batch->blocks[i].fingerprint};
             which[count++] = (uint16_t)i;
         }
-    lookup_chunks(batch->pool, batch->key, chunks, count, batch->compare);
+    lookup_chunks(batch->pool, batch->key, chunks, count, batch->compare, &batch->unsettled);
     for (size_t i = 0; i < count; i++) {
         batch->blocks[which[i]].entry = chunks[i].hit;
         batch->blocks[which[i]].hit = !entry_is_hole(chunks[i].hit);
@@ -453,7 +453,7 @@ static uint64_t stored_bytes(const struct batch *batch)
 {
     uint64_t bytes = 0;
     for (size_t u = 0; u < batch->unit_count; u++)
-        bytes += batch->units[u].stored_size;
+        bytes += batch->units[u].replaces ? 0 : batch->units[u].stored_size;
     return bytes;
 }
 

@@ -40,6 +40,7 @@ struct batch_unit {
     enum codec codec;
     uint8_t *stored;         /* in batch->output */
     uint64_t cid;
+    bool replaces;           /* it takes the item that its blocks have in the open buffer, and its CIDs */
     struct log_item item;
     struct segment_identity identity;
 };
@@ -71,7 +72,7 @@ struct batch {
     struct latch latch[BATCH_BLOCKS + BATCH_RANGES];
     size_t latch_count;
     struct view *view;       /* of the latching, for the reads of partial blocks */
-    uint64_t sequence;       /* of the commit */
+    struct log_unsettled unsettled; /* when its hits were looked for */
     uint8_t *output;         /* BATCH_BLOCKS chunks; for documents OBJECT_DOCUMENT_BYTES_MAX; NULL: takes ranges only */
     uint8_t *compare;        /* BATCH_BLOCKS chunks, for lookup.c; NULL: nothing is looked up */
 };

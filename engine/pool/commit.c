@@ -10,6 +10,9 @@
  * so the component of a batch is asked in the section. What a batch read of partial blocks before that holds all the
  * same, and its latches are of the object.
  *
+ * A unit whose blocks have one in the journal's open buffer, of the same length, takes its place there (log_replace.c), its CIDs
+ * and its map entries: only fingerprints change. Such units come first, for entering others may close the buffer.
+ *
  * A client may give a write up that waits, send it again on another connection, and then newer data for the same blocks: so
  * a batch that waited, wherever that was, asks in the section whether it is still wanted.
  *
@@ -47,25 +50,99 @@ static bool only_frees(const struct batch *batch)
     return true;
 }
 
-/* Hits that are gone become new chunks; false where there were any. */
+/* Hits that are gone become new chunks; false where there were any. The others stay as they are from now on. */
 static bool hits_stand(struct batch *batch)
 {
+    struct log *journal = &batch->pool->group->journal;
     bool all = true;
     for (size_t i = 0; i < batch->count; i++) {
         struct batch_block *block = &batch->blocks[i];
-        if (block->hit && !lookup_still_good(batch->pool, block->entry)) {
-            block->hit = false;
-            block->entry = (struct map_entry){0};
-            all = false;
+        if (!block->hit)
+            continue;
+        uint64_t serial = entry_serial(block->entry);
+        uint32_t offset = entry_offset(block->entry);
+        if (lookup_still_good(batch->pool, block->entry) &&
+            !log_was_replaced(journal, &batch->unsettled, serial, offset)) {
+            log_keep(journal, serial, offset);
+            continue;
         }
+        block->hit = false;
+        block->entry = (struct map_entry){0};
+        all = false;
     }
     return all;
+}
+
+static size_t unit_size(const struct batch_unit *unit)
+{
+    return sizeof(struct item_format) + unit->count * sizeof(le40) + unit->stored_size;
+}
+
+static uint32_t unit_grains(const struct batch_unit *unit)
+{
+    return (uint32_t)((unit_size(unit) + GRAIN_SIZE - 1) / GRAIN_SIZE);
+}
+
+/* The record of a unit that stands at this offset. Returns its size. */
+static size_t unit_record(const struct batch *batch, const struct batch_unit *unit, uint32_t offset,
+                          uint8_t bytes[RECORD_WRITE_BYTES_MAX])
+{
+    struct byte_writer out = {bytes, bytes + RECORD_WRITE_BYTES_MAX, false};
+    struct record record = {
+        .component = batch->component,
+        .block = batch->blocks[batch->order[unit->first]].block,
+        .mask = unit->mask,
+        .flags = (unit->codec == CODEC_RAW ? RECORD_UNIT_RANDOM : 0) | (batch->key ? 0 : RECORD_UNIT_ANONYMOUS),
+        .length = unit_grains(unit),
+        .chunks = unit->count,
+        .cid = unit->cid,
+        .offset = offset,
+    };
+    for (unsigned i = 0; i < unit->count; i++)
+        record.fingerprints[i] = batch->blocks[batch->order[unit->first + i]].fingerprint;
+    record_write_encode(&out, &record);
+    ASSERT(!out.overflow);
+    return (size_t)(out.next - bytes);
+}
+
+/* What the table says of the unit's block `i`; a hole where it says nothing. */
+static struct map_entry recent_entry(const struct batch *batch, const struct batch_unit *unit, unsigned i)
+{
+    struct map_entry entry = {0};
+    uint64_t block = batch->blocks[batch->order[unit->first + i]].block;
+    return recent_find(batch->pool->group->view->active, batch->component, block, &entry) ? entry : (struct map_entry){0};
+}
+
+/* Its blocks, all of them and no others, have a unit of the same length that can be replaced, and that gives it its CIDs. */
+static bool unit_replaces(const struct batch *batch, struct batch_unit *unit)
+{
+    uint8_t bytes[RECORD_WRITE_BYTES_MAX];
+    struct map_entry first = recent_entry(batch, unit, 0);
+    size_t record = log_replaceable_record(&batch->pool->group->journal, entry_serial(first), entry_offset(first));
+    if (record == 0 || entry_length(first) != unit_grains(unit) || entry_count(first) != unit->count)
+        return false;
+    for (unsigned i = 0; i < unit->count; i++) {
+        struct map_entry entry = recent_entry(batch, unit, i);
+        if (!entry_same_unit(entry, first) || entry_index(entry) != i || entry_cid(entry) != entry_cid(first) + i)
+            return false;
+    }
+    unit->cid = entry_cid(first);
+    return unit_record(batch, unit, entry_offset(first), bytes) == record;
+}
+
+static void replacements_find(struct batch *batch)
+{
+    bool may = batch->target && !batch->whole;
+    for (size_t u = 0; u < batch->unit_count; u++)
+        batch->units[u].replaces = may && unit_replaces(batch, &batch->units[u]);
 }
 
 static bool cids_take(struct batch *batch)
 {
     struct cids *cids = &batch->pool->group->cids;
     for (size_t u = 0; u < batch->unit_count; u++) {
+        if (batch->units[u].replaces)
+            continue;
         batch->units[u].cid = cids_take_run(cids, batch->units[u].count);
         if (!batch->units[u].cid)
             return false;
@@ -89,39 +166,59 @@ static enum error may_enter(struct batch *batch)
     TRY(group_room(batch->pool->group, batch->need));
     if (!hits_stand(batch))
         return ERROR_BUSY;
+    replacements_find(batch);
     return cids_take(batch) ? ERROR_NONE : ERROR_NO_SPACE;
 }
 
 /* ---- in the section --------------------------------------------------------------------------------------------------------- */
 
+/* Maps its blocks, and tells the place and the fingerprints of its chunks. */
+static void chunks_enter(struct batch *batch, const struct batch_unit *unit)
+{
+    struct recent *active = batch->pool->group->view->active;
+    for (unsigned i = 0; i < unit->count; i++) {
+        struct batch_block *block = &batch->blocks[batch->order[unit->first + i]];
+        block->entry =
+            entry_make(unit->cid + i, unit->item.serial, unit->item.offset, unit_grains(unit), i, unit->count);
+        recent_enter(active, batch->component, block->block, block->entry);
+        recent_enter_birth(active, block->entry, block->fingerprint);
+    }
+}
+
 static void unit_enter(struct batch *batch, struct log_commit *commit, struct batch_unit *unit)
 {
     struct group *group = batch->pool->group;
     uint8_t bytes[RECORD_WRITE_BYTES_MAX];
-    struct byte_writer out = {bytes, bytes + sizeof bytes, false};
-    size_t size = sizeof(struct item_format) + unit->count * sizeof(le40) + unit->stored_size;
-    struct record record = {
-        .component = batch->component,
-        .block = batch->blocks[batch->order[unit->first]].block,
-        .mask = unit->mask,
-        .flags = (unit->codec == CODEC_RAW ? RECORD_UNIT_RANDOM : 0) | (batch->key ? 0 : RECORD_UNIT_ANONYMOUS),
-        .length = (uint32_t)((size + GRAIN_SIZE - 1) / GRAIN_SIZE),
-        .chunks = unit->count,
-        .cid = unit->cid,
-    };
-    log_reserve(&group->journal, size, sizeof bytes, &unit->item);
+    log_reserve(&group->journal, unit_size(unit), sizeof bytes, &unit->item);
     unit->identity = segment_identity(&group->segments, unit->item.buffer->segment);
-    record.offset = unit->item.offset;
-    for (unsigned i = 0; i < unit->count; i++) {
-        struct batch_block *block = &batch->blocks[batch->order[unit->first + i]];
-        record.fingerprints[i] = block->fingerprint;
-        block->entry = entry_make(unit->cid + i, unit->item.serial, unit->item.offset, record.length, i, unit->count);
-        recent_enter(group->view->active, batch->component, block->block, block->entry);
-        recent_enter_birth(group->view->active, block->entry, block->fingerprint);
-    }
-    record_write_encode(&out, &record);
-    ASSERT(!out.overflow);
-    log_record(&group->journal, commit, bytes, (size_t)(out.next - bytes));
+    chunks_enter(batch, unit);
+    size_t size = unit_record(batch, unit, unit->item.offset, bytes);
+    log_record(&group->journal, commit, bytes, size);
+    log_may_replace(&group->journal, &unit->item, size);
+}
+
+/* The map entries are what they were; they are entered again all the same, for the table finds them in one step. */
+static void unit_replace(struct batch *batch, struct batch_unit *unit)
+{
+    struct group *group = batch->pool->group;
+    uint8_t bytes[RECORD_WRITE_BYTES_MAX];
+    struct map_entry old = recent_entry(batch, unit, 0);
+    size_t size = unit_record(batch, unit, entry_offset(old), bytes);
+    log_replace(&group->journal, entry_serial(old), entry_offset(old), unit_size(unit), bytes, size, &unit->item);
+    unit->identity = segment_identity(&group->segments, unit->item.buffer->segment);
+    chunks_enter(batch, unit);
+    atomic_fetch_add(&group->totals.chunks_replaced, unit->count);
+}
+
+/* Those that replace come first: nothing that they ask for changes until another one is entered. */
+static void units_enter(struct batch *batch, struct log_commit *commit)
+{
+    for (size_t u = 0; u < batch->unit_count; u++)
+        if (batch->units[u].replaces)
+            unit_replace(batch, &batch->units[u]);
+    for (size_t u = 0; u < batch->unit_count; u++)
+        if (!batch->units[u].replaces)
+            unit_enter(batch, commit, &batch->units[u]);
 }
 
 static void references_flush(struct batch *batch, struct log_commit *commit, uint64_t first, const struct map_entry *entries,
@@ -151,8 +248,10 @@ static void references_enter(struct batch *batch, struct log_commit *commit)
         struct batch_block *block = &batch->blocks[i];
         if (!block->hit && !block->zero && block->alias < 0)
             continue; /* a new chunk, entered with its unit */
-        if (block->alias >= 0)
+        if (block->alias >= 0) {
             block->entry = batch->blocks[block->alias].entry;
+            log_keep(&batch->pool->group->journal, entry_serial(block->entry), entry_offset(block->entry));
+        }
         if (count && block->block != first + count) {
             references_flush(batch, commit, first, entries, count);
             count = 0;
@@ -200,6 +299,8 @@ static void holes_and_changes_enter(struct batch *batch, struct log_commit *comm
         small_record(batch, commit, bytes, &out);
         recent_enter_holes(active, batch->component, batch->ranges[i].first, batch->ranges[i].end);
     }
+    if (batch->change_count)
+        log_keep_all(&batch->pool->group->journal);
     for (size_t i = 0; i < batch->change_count; i++)
         change_enter(batch, commit, batch->changes[i]);
 }
@@ -229,8 +330,7 @@ static void records_enter(struct batch *batch)
     struct log_commit commit = {.section = &batch->pool->section};
     if (batch->whole)
         log_require_whole(&batch->pool->group->journal, batch->count * WHOLE_BLOCK_BYTES, WHOLE_RECORD_BYTES);
-    for (size_t u = 0; u < batch->unit_count; u++)
-        unit_enter(batch, &commit, &batch->units[u]);
+    units_enter(batch, &commit);
     references_enter(batch, &commit);
     holes_and_changes_enter(batch, &commit);
     damage_forget(batch);
@@ -242,7 +342,6 @@ static void records_enter(struct batch *batch)
     }
     if (batch->reservation && batch->need.class != COMMIT_OVERWRITES)
         batch->reservation->written += batch->count;
-    batch->sequence = commit.sequence;
 }
 
 /* ---- after the section -------------------------------------------------------------------------------------------------------- */

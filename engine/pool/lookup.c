@@ -39,6 +39,7 @@ struct lookup {
     struct pool *pool;
     struct group *group;
     struct view *view;
+    struct log_unsettled *unsettled;
     struct chunk_lookup *chunks;
     size_t count;
     struct page pages[PAGES_MAX];
@@ -102,6 +103,7 @@ static void pages_load(struct lookup *lookup)
     struct group *group = lookup->group;
     mutex_lock(&group->lock);
     lookup->view = view_get(group);
+    *lookup->unsettled = log_unsettled(&group->journal);
     for (size_t i = 0; i < lookup->page_count; i++) {
         struct page *page = &lookup->pages[i];
         births_copy(page, recent_birth_page(lookup->view->active, page->number * CID_PAGE));
@@ -257,9 +259,10 @@ static void pages_keep(const struct lookup *lookup)
 }
 
 void lookup_chunks(struct pool *pool, const struct fingerprint_key *key, struct chunk_lookup *chunks, size_t count,
-                   uint8_t *compare)
+                   uint8_t *compare, struct log_unsettled *unsettled)
 {
-    struct lookup lookup = {.pool = pool, .group = pool->group, .chunks = chunks, .count = count};
+    struct lookup lookup = {
+        .pool = pool, .group = pool->group, .chunks = chunks, .count = count, .unsettled = unsettled};
     ASSERT(count <= BATCH_BLOCKS);
     pages_ask_index(&lookup);
     if (lookup.page_count == 0)

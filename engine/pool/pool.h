@@ -219,9 +219,9 @@ struct chunk_lookup {
 };
 /* Fills `hit` of each chunk (at most 256) that the group has. Compares byte for byte where the fingerprint is not
  * collision-resistant, in `compare` (count x 4096 bytes). A hit must be checked again at the commit
- * (lookup_still_good). */
+ * (lookup_still_good, and log_was_replaced() since *unsettled). */
 void lookup_chunks(struct pool *pool, const struct fingerprint_key *key, struct chunk_lookup *chunks, size_t count,
-                   uint8_t *compare);
+                   uint8_t *compare, struct log_unsettled *unsettled);
 /* Under the group's lock: the hit's segment is there and no victim, and its bytes are not known to be damaged. */
 bool lookup_still_good(struct pool *pool, struct map_entry hit);
 

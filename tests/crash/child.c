@@ -116,6 +116,7 @@ void child_begin(struct session *session)
     message_level_set(session->settings.verbose ? MESSAGE_INFO : MESSAGE_ERROR);
     plant = session->settings.plant;
     content_repeats = session_works(session, WORK_REPEATS);
+    content_has_one_length = session_works(session, WORK_REWRITES);
     /* In two of three rounds what is dropped waits long, so that crashes find it on the release list. In haste some merges take
      * nothing off it at all, as where space is short. */
     bool none = session_works(session, WORK_HASTE) && !session->settings.fills && session->round % 3 == 2;

@@ -13,7 +13,7 @@
 #define SHARED_SEEDS 96
 #define SHARED_FEW   20
 
-bool content_repeats;
+bool content_repeats, content_has_one_length;
 
 static void fill_random(struct dice *dice, unsigned char *out, size_t size)
 {
@@ -40,6 +40,10 @@ static void fill_block(struct dice *dice, unsigned char *out, size_t size)
 {
     if (content_repeats && dice_percent(dice, 60)) {
         fill_repeated(dice, out, size);
+        return;
+    }
+    if (content_has_one_length && dice_percent(dice, 80)) {
+        fill_random(dice, out, size);
         return;
     }
     struct dice shared = {dice_below(dice, SHARED_SEEDS)};

@@ -12,6 +12,8 @@
 void content_fill(struct dice *dice, void *out, size_t size);
 /* Most of them are of the last kind, and fewer. */
 extern bool content_repeats;
+/* Most of them are random, so that one can take the place of another. */
+extern bool content_has_one_length;
 
 /* What the model keeps of a content. */
 uint64_t content_hash(const void *data, size_t size);

@@ -64,6 +64,7 @@ enum work {
     WORK_APART = 32768,   /* each worker has volumes of its own */
     WORK_MOMENTS = 65536, /* the volumes have snapshots while they are written to (moments.c) */
     WORK_GROWS = 131072,  /* an object grows while it is written to (grown.c) */
+    WORK_REWRITES = 262144, /* workers write again what they wrote last, and blocks of one length */
     WORK_LATER = WORK_KEEPS | WORK_LOCKS | WORK_EXPORTS | WORK_EXPIRES | WORK_RECORDS | WORK_APART
 };
 
@@ -198,7 +199,7 @@ struct volume_model {
 /* What not every session does, counted so that it is seen to be done. */
 enum done {
     DONE_LOCKS, DONE_EXPORTS, DONE_EXPIRED, DONE_KEPT, DONE_TAGS, DONE_RECORDS, DONE_ORDERS, DONE_RETIRED, DONE_MOMENTS,
-    DONE_GROWN,
+    DONE_GROWN, DONE_REPLACED, /* units in their buffer; counted where the engine is simulated */
     DONE_FULL, DONE_BUSY, /* answers that there is no space, and that something is busy */
     DONES
 };

@@ -126,8 +126,11 @@ static void flush(struct worker *worker)
 /* ---- the own stripe -----------------------------------------------------------------------------------------------
  */
 
-static struct range choose_range(struct worker *worker)
+static struct range choose_range(struct worker *worker, unsigned volume)
 {
+    uint64_t written = MIN(worker->written_count[volume], (uint64_t)WRITTEN_RANGES);
+    if (written != 0 && session_works(worker->session, WORK_REWRITES) && chance(worker, 60))
+        return worker->written[volume][dice_below(&worker->dice, written)];
     if (chance(worker, 50)) {
         uint64_t first = dice_below(&worker->dice, stripe_blocks(worker));
         uint64_t count = dice_small(&worker->dice, MIN(stripe_blocks(worker) - first, (uint64_t)64));
@@ -246,9 +249,9 @@ static void stripe_batch(struct worker *worker, unsigned volume)
     const struct request *reading = NULL;
     memset(worker->touched, 0, sizeof(worker->touched));
     for (uint64_t i = 0; i < count; i++)
-        stripe_change(worker, volume, choose_range(worker));
+        stripe_change(worker, volume, choose_range(worker, volume));
     if (session_works(worker->session, WORK_GROWS)) {
-        range = choose_range(worker);
+        range = choose_range(worker, volume);
         reading = stripe_read_beside(worker, volume, range);
     }
     if (chance(worker, 15) && !spares(worker))
@@ -274,7 +277,7 @@ static struct range choose_read(struct worker *worker, unsigned volume)
         return (struct range){0, stripe_blocks(worker) * BLOCK};
     if (count != 0 && chance(worker, 60))
         return worker->written[volume][dice_below(&worker->dice, count)];
-    return choose_range(worker);
+    return choose_range(worker, volume);
 }
 
 static void ignore_answer(struct request *request, void *context)

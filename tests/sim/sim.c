@@ -145,6 +145,12 @@ static bool has_what_grows(uint64_t seed)
     return seed % 16 == 5 || seed % 16 == 10 || seed % 16 == 12 || seed % 16 == 15;
 }
 
+/* A third, of different kinds of work: what is written again before the device has it takes the place of what was there. */
+static bool rewrites(uint64_t seed)
+{
+    return seed % 16 == 1 || seed % 16 == 2 || seed % 16 == 5 || seed % 16 == 9 || seed % 16 == 14;
+}
+
 /* Of eight seeds four do what all do, and nothing else; those of remainder 5 and 6 also what came last to the workload, and
  * those of 6 change keys, but for a crash at each event, which would be too many. */
 static unsigned work_of(const struct choices *choices, uint64_t seed)
@@ -156,6 +162,8 @@ static unsigned work_of(const struct choices *choices, uint64_t seed)
         work |= WORK_MOMENTS;
     if (has_what_grows(seed))
         work |= WORK_GROWS;
+    if (rewrites(seed))
+        work |= WORK_REWRITES;
     return work | (choices->rekeys || (seed % 8 == 6 && !choices->points) ? WORK_REKEYS : 0);
 }
 
@@ -454,7 +462,7 @@ static void print_done(const struct tally *tally)
     static const char *const names[DONES] = {"locks",        "exports",        "objects that expired in the trash",
                                              "rollbacks that kept", "tags of disks", "audits read",
                                              "orders to deep rekeys", "old keys retired", "moments of the volumes",
-                                             "growths", "answers of no space", "answers of busy"};
+                                             "growths", "units replaced in their buffer", "answers of no space", "answers of busy"};
     uint64_t total = 0;
     for (unsigned d = 0; d < DONES; d++)
         total += tally->done[d];

@@ -8,6 +8,8 @@
 #define THREADS 4
 #define WRITES  400
 
+static bool settled; /* what log_read() told last */
+
 /* Closes and writes what is open; nobody waits for it. */
 static uint64_t close_unsealed(struct fixture *f)
 {
@@ -70,12 +72,12 @@ static void an_address_in_no_buffer_is_not_found(void **state)
     uint8_t bytes[64];
     struct map_entry entry = fixture_write(f, COMPONENT, 1, 1);
     struct log *journal = &f->group->journal;
-    assert_true(log_read(journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes));
-    assert_false(log_read(journal, entry_serial(entry) + 1, entry_offset(entry), sizeof bytes, bytes));
-    assert_false(log_read(journal, entry_serial(entry), 1, sizeof bytes, bytes));
-    assert_false(log_read(&f->group->meta, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes));
+    assert_true(log_read(journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes, &settled));
+    assert_false(log_read(journal, entry_serial(entry) + 1, entry_offset(entry), sizeof bytes, bytes, &settled));
+    assert_false(log_read(journal, entry_serial(entry), 1, sizeof bytes, bytes, &settled));
+    assert_false(log_read(&f->group->meta, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes, &settled));
     assert_int_equal(log_wait(journal, close_open(f)), ERROR_NONE);
-    assert_false(log_read(journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes));
+    assert_false(log_read(journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes, &settled));
 }
 
 /* Nobody waits for the first append here, so a reader that waited for it would wait for long. */
@@ -86,7 +88,7 @@ static void what_stands_behind_an_append_in_flight_is_read_at_once(void **state)
     (void)fixture_write(f, COMPONENT, 1, 1);
     (void)close_open(f);
     struct map_entry entry = fixture_write(f, COMPONENT, 2, 2);
-    assert_true(log_read(&f->group->journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes));
+    assert_true(log_read(&f->group->journal, entry_serial(entry), entry_offset(entry), sizeof bytes, bytes, &settled));
     assert_int_equal(((struct item_format *)bytes)->kind, ITEM_UNIT);
     fixture_expect(f, COMPONENT, 2, 2);
     fixture_expect(f, COMPONENT, 1, 1);
@@ -159,7 +161,7 @@ static void a_reader_waits_for_a_fill(void **state)
     filler.identity = segment_identity(&f->group->segments, filler.item.buffer->segment);
     fixture_leave(f);
     assert_int_equal(thread_start(&thread, "filler", fill_later, &filler), ERROR_NONE);
-    assert_true(log_read(journal, filler.item.serial, filler.item.offset, filler.item.size, bytes));
+    assert_true(log_read(journal, filler.item.serial, filler.item.offset, filler.item.size, bytes, &settled));
     thread_join(&thread);
     assert_true(filler.filled);
     assert_int_equal(((struct item_format *)bytes)->kind, ITEM_UNIT);
