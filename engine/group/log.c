@@ -100,18 +100,12 @@ bool log_is_ready_for(struct log *log, bool little)
     return !log_lacks_segment_for(log, little) && has_buffers(log);
 }
 
-/* Of the append, were it closed now. */
-static uint32_t buffer_blocks(const struct log_buffer *b)
-{
-    return (b->items_end + b->summary_size + b->records_size + BLOCK_SIZE - 1) / BLOCK_SIZE;
-}
-
 bool log_can_close(const struct log *log)
 {
     const struct log_buffer *b = log->open;
     if (!b || log->prepared != SEGMENT_NONE)
         return true;
-    uint32_t blocks = buffer_blocks(b);
+    uint32_t blocks = log_buffer_blocks(b);
     uint64_t left = segment_blocks(&log->group->segments) - log->block - blocks;
     return left * BLOCK_SIZE >= LOG_TAIL_BYTES;
 }
@@ -147,7 +141,7 @@ static void buffer_close(struct log *log, bool leave_segment)
 {
     struct log_buffer *b = log->open;
     struct segments *segments = &log->group->segments;
-    b->blocks = buffer_blocks(b);
+    b->blocks = log_buffer_blocks(b);
     ASSERT(b->blocks * BLOCK_SIZE <= b->capacity);
     log->block += b->blocks;
     log->bytes += (uint64_t)b->blocks * BLOCK_SIZE;

@@ -123,9 +123,15 @@ enum error log_init(struct log *log, struct group *group, enum segment_kind kind
                     uint32_t buffer_bytes) CHECKED;
 void log_deinit(struct log *log);
 
+/* Blocks of its append, were it closed now. */
+static inline uint32_t log_buffer_blocks(const struct log_buffer *b)
+{
+    return (b->items_end + b->summary_size + b->records_size + BLOCK_SIZE - 1) / BLOCK_SIZE;
+}
+
 /* True where a commit can go on without waiting: two free buffers, and no segment lacks. Under the group's lock. */
 bool log_is_ready(struct log *log);
-/* The same for a commit that may be little, of the journal: it stores no more than half a buffer takes, and none of it must be
+/* The same for a commit that may be little, of the journal: it stores at most COMMIT_BLOCKS_LITTLE blocks, and none of it must be
  * whole. So it goes on in a segment longer than others while the header of the next one is written. */
 bool log_is_ready_for(struct log *log, bool little);
 /* True where the open buffer can be closed now, or there is none: that cannot take the log out of its segment, or the

@@ -16,27 +16,30 @@
 #define JOURNAL_AHEAD_BYTES (UINT64_C(16) << 20)
 #define AHEAD_BUFFERS 4u /* of a log of the merge's are left in a segment when the one after is prepared ahead of need, */
 #define AHEAD_ROOM    8u /* segments being left for cleaning: it can do without this one */
-/* Left in a segment: with fewer nobody commits before the next one is prepared. A commit ends the buffer that is open, and
- * fills two more at most, a little one one; the other logs fill one. */
-#define JOURNAL_BUFFERS_LEFT   3u
-#define JOURNAL_BUFFERS_LITTLE 2u
+/* Left in a segment behind the buffer that is open: with less nobody commits before the next one is prepared. It is what a commit
+ * takes at most, of 256 blocks or, a little one, of COMMIT_BLOCKS_LITTLE: each 64 bytes of headers, 327 of records, and what is lost where a buffer
+ * ends. The other logs fill a buffer. */
+#define JOURNAL_COMMIT_BYTES        (5u << 18)
+#define JOURNAL_COMMIT_LITTLE_BYTES (7u << 16)
+_Static_assert(JOURNAL_COMMIT_LITTLE_BYTES > COMMIT_BLOCKS_LITTLE * (BLOCK_SIZE + 64 + 327) + 2 * LOG_TAIL_BYTES, "a little commit");
 
-static bool lacks_segment(const struct log *log, uint64_t buffers)
+static bool lacks_segment(const struct log *log, uint64_t bytes)
 {
     if (log->segment == SEGMENT_NONE)
         return true;
     uint64_t left = (uint64_t)(segment_blocks(&log->group->segments) - log->block) * BLOCK_SIZE;
-    return log->prepared == SEGMENT_NONE && left < buffers * log->buffer_bytes + LOG_TAIL_BYTES;
+    uint64_t open = log->open ? (uint64_t)log_buffer_blocks(log->open) * BLOCK_SIZE : 0;
+    return log->prepared == SEGMENT_NONE && left < open + bytes + LOG_TAIL_BYTES;
 }
 
 bool log_lacks_segment(const struct log *log)
 {
-    return lacks_segment(log, log->kind == SEGMENT_JOURNAL ? JOURNAL_BUFFERS_LEFT : 1);
+    return lacks_segment(log, log->kind == SEGMENT_JOURNAL ? JOURNAL_COMMIT_BYTES : log->buffer_bytes);
 }
 
 bool log_lacks_segment_for(const struct log *log, bool little)
 {
-    return lacks_segment(log, little ? JOURNAL_BUFFERS_LITTLE : JOURNAL_BUFFERS_LEFT);
+    return lacks_segment(log, little ? JOURNAL_COMMIT_LITTLE_BYTES : JOURNAL_COMMIT_BYTES);
 }
 
 /* The log goes on in the prepared segment. */
