@@ -407,6 +407,33 @@ static void a_journal_has_one_segment_ahead_where_space_is_short(void **state)
     assert_true(is_ahead(f, 0) && f->group->segments.free_total == left);
 }
 
+static void four_write(struct fixture *f, uint64_t unit)
+{
+    uint64_t seeds[UNIT_CHUNKS] = {4 * unit + 1, 4 * unit + 2, 4 * unit + 3, 4 * unit + 4};
+    assert_int_equal(fixture_try_write(f, COMPONENT, unit * UNIT_CHUNKS, seeds, UNIT_CHUNKS, NULL), ERROR_NONE);
+}
+
+/* As they are where memory is not small. */
+static void an_append_of_two_mib_is_replayed(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t units = 0;
+    f->memory = UINT64_C(160) << 20;
+    reopen(f);
+    struct log *journal = &f->group->journal;
+    assert_int_equal(journal->buffer_bytes, 2u << 20);
+    fixture_write(f, COMPONENT, 0, 1); /* the last buffer of a segment is shorter, so more than two are filled */
+    for (uint64_t first = journal->tickets; journal->tickets < first + 4; units++)
+        four_write(f, units);
+    uint32_t longest = 0;
+    for (unsigned i = 0; i < journal->buffer_count; i++)
+        longest = MAX(longest, journal->buffers[i].blocks);
+    assert_true(longest > (1u << 20) / BLOCK_SIZE);
+    reopen(f);
+    for (uint64_t i = 0; i < units * UNIT_CHUNKS; i++)
+        fixture_expect(f, COMPONENT, i, i + 1);
+}
+
 static void what_must_be_whole_lies_in_one_append(void **state)
 {
     struct fixture *f = *state;
@@ -470,12 +497,6 @@ static uint32_t journal_segment(struct fixture *f)
     uint32_t segment = f->group->journal.prepared == SEGMENT_NONE ? SEGMENT_NONE : f->group->journal.segment;
     mutex_unlock(&f->group->lock);
     return segment;
-}
-
-static void four_write(struct fixture *f, uint64_t unit)
-{
-    uint64_t seeds[UNIT_CHUNKS] = {4 * unit + 1, 4 * unit + 2, 4 * unit + 3, 4 * unit + 4};
-    assert_int_equal(fixture_try_write(f, COMPONENT, unit * UNIT_CHUNKS, seeds, UNIT_CHUNKS, NULL), ERROR_NONE);
 }
 
 /* Whether a commit need not wait for a segment. */
@@ -600,6 +621,7 @@ int main(void)
         TEST(a_slot_whose_header_is_not_written_is_not_lost),
         TEST(a_journal_has_several_segments_ahead),
         TEST(a_journal_has_one_segment_ahead_where_space_is_short),
+        TEST(an_append_of_two_mib_is_replayed),
         TEST(a_journal_goes_on_where_a_header_was_not_written_at_first),
         TEST(what_must_be_whole_lies_in_one_append),
         TEST(what_must_be_whole_has_room_for_its_records),
