@@ -379,6 +379,15 @@ static struct log_buffer *buffer_of(struct log *log, uint64_t ticket)
     return NULL;
 }
 
+bool log_is_sealable(struct log *log)
+{
+    mutex_lock(&log->mutex);
+    const struct log_buffer *b = log->sealing ? NULL : buffer_of(log, log->sealed + 1);
+    bool is = b && b->state == BUFFER_CLOSED && b->fills == 0;
+    mutex_unlock(&log->mutex);
+    return is;
+}
+
 enum error log_advance(struct log *log)
 {
     enum error error = ERROR_NONE;

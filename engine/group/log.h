@@ -192,6 +192,8 @@ void log_filled(struct log *log, struct log_buffer *buffer, unsigned count);
 uint64_t log_close(struct log *log, bool even_empty);
 /* Seals and submits what can be. Under no lock. */
 enum error log_advance(struct log *log) CHECKED;
+/* Whether there is something to seal, and nobody is at it. Under no lock. */
+bool log_is_sealable(struct log *log);
 /* Waits until all buffers up to `ticket` are written. Under no lock. */
 enum error log_wait(struct log *log, uint64_t ticket) CHECKED;
 

@@ -219,12 +219,13 @@ void group_sealer_wake(struct group *group)
     mutex_unlock(&group->thread_lock);
 }
 
-/* Sealing is tagging, encrypting and submitting: a sixth of the work of moving a segment. The header of the next one is waited
- * for here too. */
+/* Sealing is tagging, encrypting and submitting: a sixth of the work of moving a segment, and more than a millisecond of a journal's
+ * buffer, which one write in thirty had to wait for. What nobody comes to here is sealed by who waits for it (log.c). The header
+ * of the next cold segment is waited for here too. */
 void group_sealer_thread(void *argument)
 {
     struct group *group = argument;
-    struct log *logs[] = {&group->cold, &group->meta, &group->twin};
+    struct log *logs[] = {&group->journal, &group->cold, &group->meta, &group->twin};
     thread_give_way();
     mutex_lock(&group->thread_lock);
     while (!group->stopping) {

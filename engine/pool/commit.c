@@ -374,7 +374,9 @@ static enum error fill(struct batch *batch)
             error = group_fence(group, error);
         log_filled(&group->journal, buffer, (unsigned)(end - first));
     }
-    return error ? error : log_advance(&group->journal);
+    if (!error && log_is_sealable(&group->journal))
+        group_sealer_wake(group);
+    return error;
 }
 
 static void index_enter(struct batch *batch)
