@@ -22,7 +22,10 @@
 #define HELD_MAX        16 /* more than there are ranks */
 #define NAME_LENGTH_MAX 15 /* the kernel's */
 #define BACKGROUND_NICE 10
-#define BACKGROUND_SLICE (CLOCK_MILLISECOND / 5) /* it gives way after, where it would run for milliseconds */
+/* Of the kernel's scheduler, 6.12 and later, which else gives all of them some milliseconds: who has the shorter slice is let in sooner
+ * when it wakes up. */
+#define SLICE            (CLOCK_MILLISECOND / 10)
+#define BACKGROUND_SLICE (CLOCK_MILLISECOND / 2)
 
 static _Thread_local const struct mutex *held[HELD_MAX];
 static _Thread_local size_t held_count;
@@ -119,9 +122,30 @@ void condition_broadcast(struct condition *condition)
     must(pthread_cond_broadcast(&condition->os));
 }
 
+/* sched_setattr(2) as it was first; libc has it not yet. */
+struct schedule {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+_Static_assert(sizeof(struct schedule) == 48, "SCHED_ATTR_SIZE_VER0");
+
+/* On Linux the "process" whose niceness is set is the thread. A refusal costs speed, not correctness. Kernels before 6.12 pass over the
+ * slice. */
+static void schedule_as(uint32_t policy, int nice, uint64_t slice)
+{
+    struct schedule schedule = {.size = sizeof schedule, .policy = policy, .nice = nice, .runtime = slice};
+    if (syscall(SYS_sched_setattr, 0, &schedule, 0) != 0)
+        (void)!setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
+}
+
 static void *thread_main(void *argument)
 {
     struct thread *thread = argument;
+    if (sched_getscheduler(0) == SCHED_OTHER) /* else somebody has chosen */
+        schedule_as(SCHED_OTHER, getpriority(PRIO_PROCESS, 0), SLICE);
     thread->run(thread->argument);
     ASSERT(held_count == 0);
     return NULL;
@@ -189,32 +213,13 @@ void thread_join(struct thread *thread)
     must(pthread_join(thread->os, NULL));
 }
 
-/* sched_setattr(2) as it was first; libc has it not yet. */
-struct schedule {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period;
-};
-_Static_assert(sizeof(struct schedule) == 48, "SCHED_ATTR_SIZE_VER0");
-
-/* On Linux the "process" whose niceness is set is the thread. A refusal costs speed, not correctness. A batch thread does not
- * take the processor from who has it when it wakes up; kernels before 6.12 pass over the slice. */
-static void run_as_batch(int nice)
-{
-    struct schedule schedule = {
-        .size = sizeof schedule, .policy = SCHED_BATCH, .nice = nice, .runtime = BACKGROUND_SLICE};
-    if (syscall(SYS_sched_setattr, 0, &schedule, 0) != 0)
-        (void)!setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
-}
-
+/* A batch thread does not take the processor from who has it when it wakes up. */
 void thread_give_way(void)
 {
-    run_as_batch(getpriority(PRIO_PROCESS, 0));
+    schedule_as(SCHED_BATCH, getpriority(PRIO_PROCESS, 0), BACKGROUND_SLICE);
 }
 
 void thread_lower_priority(void)
 {
-    run_as_batch(BACKGROUND_NICE);
+    schedule_as(SCHED_BATCH, BACKGROUND_NICE, BACKGROUND_SLICE);
 }
