@@ -216,6 +216,8 @@ void group_device_written(struct group *group, uint32_t device);
 void group_append_written(struct group *group, uint32_t device, size_t bytes);
 /* So many; fewer for tests, in which a life writes little. */
 extern _Atomic uint64_t flush_ahead_bytes;
+/* Nanoseconds after which an open buffer is written; likewise. */
+extern _Atomic uint64_t write_age;
 /* Room may have come back: wakes writers that wait. Under no lock. */
 void group_room_changed(struct group *group);
 void group_keeper_wake(struct group *group);

@@ -24,6 +24,7 @@
 #define FLUSH_AHEAD_BYTES (UINT64_C(8) << 20)
 
 _Atomic uint64_t flush_ahead_bytes = FLUSH_AHEAD_BYTES;
+_Atomic uint64_t write_age = WRITE_AGE;
 
 enum error group_fence(struct group *group, enum error error)
 {
@@ -159,7 +160,7 @@ static void journal_age(struct group *group)
     uint64_t now = clock_monotonic();
     mutex_lock(&group->lock);
     struct log *journal = &group->journal;
-    bool write = journal->open && now - journal->open->opened > WRITE_AGE;
+    bool write = journal->open && now - journal->open->opened > atomic_load(&write_age);
     bool idle = now > group->synced_at + SYNC_AGE;
     bool unsynced = journal->last_sequence > group_durable(group) || (journal->open && idle);
     bool unstated = group_durable(group) > journal->durable_stated;

@@ -4,6 +4,8 @@
  * store. While a view older than a publish is held, the segments which that publish freed are not given out again and
  * the table that it merged is not emptied.
  *
+ * What a unit holds that stands in the journal's open buffer may be newer than the view (log_replace.c).
+ *
  * Locks: the list and the counts under the group's lock. The active table of the newest view changes under that lock,
  * so it is asked under it; frozen tables and roots do not change.
  */

@@ -1,8 +1,8 @@
 /*
  * What is encrypted and tagged under each key: no block of a segment may be encrypted, and no nonce of a tag used, with
  * two contents, and in an encrypted pool none may stay in the clear. Whoever did would read everything back as it was, so nothing but this finds it.
- * The tag of a unit may be made again, for it may be replaced in its buffer (log_replace.c), until its block is encrypted to be
- * written: what was made before has been nowhere but in memory.
+ * The tag of a unit may be made again, for it may be replaced in its buffer (log_replace.c), once for each replacement and by the
+ * same item only, until its block is encrypted to be written: what was made before has been nowhere but in memory.
  *
  * The linker puts these functions in front of crypto/bulk.c's for every other object (--wrap); bulk_tag_check(), which
  * calls its neighbour, is not seen, and need not be. What zeros become under a key tells the tweak that is really used.
@@ -19,6 +19,7 @@
 #include "tests/sim/appends.h"
 #include "tests/sim/world.h"
 
+#define REPLACED_MAX 64 /* of several batches at once; older ones are forgotten, which fails the test */
 #define USES_MAX (UINT64_C(1) << 23) /* of which half is used: no seed comes to that, but one of hundreds of lives */
 
 /* A key and a place in one hash, the content in the other; 0: free. */
@@ -30,6 +31,10 @@ static struct uses {
     uint64_t count;
     struct use table[USES_MAX];
 } * uses;
+
+/* Of the item that is replaced, and is not tagged again yet; a thread of the world fills others in between. */
+static struct { uint64_t serial; uint32_t offset; } replaced[REPLACED_MAX];
+static unsigned replaced_next;
 
 void uses_begin(void)
 {
@@ -68,12 +73,29 @@ static uint64_t place_of_written(const struct segment_keys *keys, uint64_t block
     return place_of(keys->tag, sizeof keys->tag, &block, sizeof block);
 }
 
-static bool is_of_a_unit_in_memory(const struct segment_keys *keys, const uint8_t nonce[TAG_NONCE_SIZE])
+/* Whether the item with this header was replaced since it was tagged last; true once for each time. */
+static bool replaced_take(const struct item_format *header)
+{
+    for (unsigned i = 0; i < REPLACED_MAX; i++)
+        if (replaced[i].serial == le40_get(header->serial) && replaced[i].offset == le32_get(header->offset)) {
+            replaced[i].serial = 0;
+            return true;
+        }
+    return false;
+}
+
+/* `part` begins with the header behind its tag. */
+static bool is_replaced_in_memory(const struct segment_keys *keys, const uint8_t nonce[TAG_NONCE_SIZE],
+                                  const struct bulk_part *part)
 {
     struct tag_nonce_format format;
+    struct item_format header;
     memcpy(&format, nonce, sizeof format);
+    if (format.kind != ITEM_UNIT)
+        return false;
+    memcpy((uint8_t *)&header + TAG_SIZE, part->data, sizeof header - TAG_SIZE);
     uint64_t place = place_of_written(keys, le64_get(format.offset) / BLOCK_GRAINS);
-    return format.kind == ITEM_UNIT && use_find(place)->place == 0;
+    return le32_get(header.offset) == le64_get(format.offset) && replaced_take(&header) && use_find(place)->place == 0;
 }
 
 enum error __real_bulk_encrypt(const struct segment_keys *keys, uint64_t first_block, const void *in, void *out,
@@ -94,6 +116,9 @@ void __wrap_log_replace(struct log *log, uint64_t serial, uint32_t offset, size_
                         size_t record_size, struct log_item *item)
 {
     atomic_fetch_add(&world->session->done[DONE_REPLACED], 1);
+    replaced[replaced_next].serial = serial;
+    replaced[replaced_next].offset = offset;
+    replaced_next = (replaced_next + 1) % REPLACED_MAX;
     __real_log_replace(log, serial, offset, size, record, record_size, item);
 }
 
@@ -122,6 +147,6 @@ enum error __wrap_bulk_tag(const struct segment_keys *keys, const uint8_t nonce[
         content = XXH3_64bits_withSeed(parts[i].data, parts[i].size, content);
     appends_note(&parts[0]);
     use_note("a nonce is used", place_of(keys->tag, sizeof keys->tag, nonce, TAG_NONCE_SIZE), content,
-             is_of_a_unit_in_memory(keys, nonce));
+             is_replaced_in_memory(keys, nonce, &parts[0]));
     return __real_bulk_tag(keys, nonce, parts, count, tag);
 }

@@ -74,6 +74,7 @@ static void expect_afterwards(uint64_t block, uint64_t seed)
 
 static int setup(void **context)
 {
+    atomic_store(&write_age, CLOCK_SECOND * 3600); /* a buffer that is closed by age has nothing to replace */
     if (pool_setup(context))
         return -1;
     (void)make("a", MIB);
@@ -169,6 +170,93 @@ static void a_part_of_what_was_written_together_is_written_anew(void **context)
     expect(1, 2);
     expect_afterwards(0, 3);
     expect(1, 2);
+}
+
+/* Its record stands before that of the block that was written by itself. */
+static void what_was_written_anew_in_part_is_not_replaced_as_a_whole(void **context)
+{
+    (void)context;
+    put(0, (uint64_t[]){1, 2}, 2);
+    put_one(1, 3);
+    put(0, (uint64_t[]){4, 5}, 2);
+    assert_int_equal(replaced(), 0);
+    expect(1, 5);
+    expect_afterwards(0, 4);
+    expect(1, 5);
+}
+
+/* A third of it is one byte, behind what a codec looks at: so its record has as many bytes as that of another length. */
+static void content_of_two_thirds(uint8_t *block, uint64_t seed)
+{
+    content(block, seed);
+    memset(block + COFFER_BLOCK / 8, 7, COFFER_BLOCK / 8 * 3);
+}
+
+static void replace_by_another_length(bool shorter)
+{
+    uint8_t part[COFFER_BLOCK], found[COFFER_BLOCK];
+    content_of_two_thirds(part, 3);
+    put_one(1, 1);
+    if (shorter)
+        put_one(0, 2);
+    blocks_run(volume, REQUEST_WRITE, 0, part, 1);
+    if (!shorter)
+        put_one(0, 2);
+    put_one(2, 4);
+    assert_int_equal(replaced(), 0);
+    uint64_t stored = atomic_load(&pool->group->totals.unit_bytes_out);
+    assert_in_range(stored, 3 * COFFER_BLOCK + 128 * GRAIN_SIZE, 4 * COFFER_BLOCK - 512); /* one of the four was packed */
+    expect(1, 1);
+    expect_afterwards(2, 4);
+    blocks_run(volume, REQUEST_READ, 0, found, 1);
+    if (shorter)
+        assert_memory_equal(found, part, sizeof found);
+    else
+        expect(0, 2);
+    expect(1, 1);
+}
+
+static void what_is_a_little_shorter_than_before_is_written_anew(void **context)
+{
+    (void)context;
+    replace_by_another_length(true);
+}
+
+static void what_is_a_little_longer_than_before_is_written_anew(void **context)
+{
+    (void)context;
+    replace_by_another_length(false);
+}
+
+static bool fill_overtaken; /* before the next unit is filled the block is written once more */
+
+enum error __real_log_fill(struct log *log, const struct log_item *item, const struct segment_keys *keys, enum item_kind kind,
+                           uint8_t codec, uint8_t count, const void *descriptors, size_t descriptors_size,
+                           const void *stored, size_t stored_size);
+enum error __wrap_log_fill(struct log *log, const struct log_item *item, const struct segment_keys *keys, enum item_kind kind,
+                           uint8_t codec, uint8_t count, const void *descriptors, size_t descriptors_size,
+                           const void *stored, size_t stored_size);
+
+enum error __wrap_log_fill(struct log *log, const struct log_item *item, const struct segment_keys *keys, enum item_kind kind,
+                           uint8_t codec, uint8_t count, const void *descriptors, size_t descriptors_size,
+                           const void *stored, size_t stored_size)
+{
+    if (fill_overtaken) {
+        fill_overtaken = false;
+        put_one(0, 3);
+    }
+    return __real_log_fill(log, item, keys, kind, codec, count, descriptors, descriptors_size, stored, stored_size);
+}
+
+static void what_is_not_filled_yet_is_not_replaced(void **context)
+{
+    (void)context;
+    put_one(0, 1);
+    fill_overtaken = true;
+    put_one(0, 2); /* which replaces, and is overtaken by 3 */
+    assert_false(fill_overtaken);
+    assert_int_equal(replaced(), 1);
+    expect_afterwards(0, 3);
 }
 
 static void what_is_shorter_than_before_is_written_anew(void **context)
@@ -333,6 +421,10 @@ int main(void)
         TEST_HERE(what_was_trimmed_in_between_is_written_anew),
         TEST_HERE(what_a_flush_covered_is_written_anew),
         TEST_HERE(a_part_of_what_was_written_together_is_written_anew),
+        TEST_HERE(what_was_written_anew_in_part_is_not_replaced_as_a_whole),
+        TEST_HERE(what_is_a_little_shorter_than_before_is_written_anew),
+        TEST_HERE(what_is_a_little_longer_than_before_is_written_anew),
+        TEST_HERE(what_is_not_filled_yet_is_not_replaced),
         TEST_HERE(what_is_shorter_than_before_is_written_anew),
         TEST_HERE(a_duplicate_that_was_replaced_before_the_commit_is_none),
         TEST_HERE(a_duplicate_that_was_replaced_and_written_before_the_commit_is_none),
