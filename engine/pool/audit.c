@@ -146,39 +146,52 @@ static bool key_is_late(const struct audit *audit, const struct pool_audit_entry
     return entry->number > anchor->count && entry->pool_key < audit->keys->of.demanded;
 }
 
-/* What stands before a line; zeros where that is no entry. False: it is out of sight. */
-static bool before_take(const char *tail, size_t begin, bool whole_file, struct audit_line *before)
+/* *is: whether it is one; without memory it is not known. */
+static enum error tail_line_decode(const char *text, size_t size, struct audit_line *line, bool *is)
+{
+    enum error error = audit_line_decode(text, size, line);
+    *is = error == ERROR_NONE;
+    if (error != ERROR_CORRUPT)
+        return error;
+    error_forget();
+    return ERROR_NONE;
+}
+
+/* What stands before a line; zeros where that is no entry. *known false: it is out of sight. */
+static enum error before_take(const char *tail, size_t begin, bool whole_file, struct audit_line *before, bool *known)
 {
     size_t earlier;
+    bool is;
     *before = (struct audit_line){0};
+    *known = whole_file;
     if (!line_before(tail, begin, &earlier) || (earlier == 0 && !whole_file))
-        return whole_file;
-    if (audit_line_decode(tail + earlier, begin - earlier - 1, before)) {
-        error_forget();
+        return ERROR_NONE;
+    *known = true;
+    TRY(tail_line_decode(tail + earlier, begin - earlier - 1, before, &is));
+    if (!is)
         *before = (struct audit_line){0};
-    }
-    return true;
+    return ERROR_NONE;
 }
 
 /* Whether the last line follows from the one before it, and whether the anchored one, where it is near, is the one that was
  * anchored. The rest is verified by who reads it. A number counts only where its seal fits: the next one is above it. */
-static void tail_judge(struct audit *audit, const char *tail, size_t size, bool whole_file, const struct audit_anchor *anchor)
+static enum error tail_judge(struct audit *audit, const char *tail, size_t size, bool whole_file, const struct audit_anchor *anchor)
 {
     struct audit_line line = {0}, before;
     size_t begin, end = size;
     uint64_t highest = 0;
     uint32_t later = UINT32_MAX; /* the lowest K_pool of what stands behind */
-    bool last = true;
+    bool last = true, is, known;
     for (; line_before(tail, end, &begin) && (begin > 0 || whole_file); end = begin, last = false) {
-        if (audit_line_decode(tail + begin, end - begin - 1, &line)) {
+        TRY(tail_line_decode(tail + begin, end - begin - 1, &line, &is));
+        if (!is) {
             if (last)
                 fault_set(audit, "its last line is no entry");
-            error_forget();
             continue;
         }
         if (last)
             memcpy(audit->end.head, line.seal, SEAL_SIZE);
-        bool known = before_take(tail, begin, whole_file, &before);
+        TRY(before_take(tail, begin, whole_file, &before, &known));
         bool fits = known && seal_fits(audit, &line, &before), late = fits && key_is_late(audit, &line.entry, anchor);
         if (fits && !late)
             highest = MAX(highest, line.entry.number);
@@ -196,6 +209,7 @@ static void tail_judge(struct audit *audit, const char *tail, size_t size, bool 
     if (highest < anchor->count)
         behind_anchor(audit, highest, anchor);
     audit->end.count = MAX(highest, anchor->count);
+    return ERROR_NONE;
 }
 
 /* A regular file with this name only, whoever may write to the directory. */
@@ -253,8 +267,7 @@ static enum error tail_take(struct audit *audit, const struct audit_anchor *anch
     close(descriptor);
     TRY(error);
     audit->end = (struct audit_anchor){0};
-    tail_judge(audit, tail, size, whole_file, anchor);
-    return ERROR_NONE;
+    return tail_judge(audit, tail, size, whole_file, anchor);
 }
 
 /* ---- appending ------------------------------------------------------------------------------------------------------------- */

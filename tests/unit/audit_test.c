@@ -584,6 +584,33 @@ static void any_bytes_make_a_line(void **state)
     assert_int_equal(seen[seen_count - 1].uid, UINT32_MAX);
 }
 
+static unsigned lacks; /* memory, for the line that is read as the n-th from now on; 0: for none */
+
+enum error __real_audit_line_decode(const char *text, size_t size, struct audit_line *out);
+enum error __wrap_audit_line_decode(const char *text, size_t size, struct audit_line *out);
+
+enum error __wrap_audit_line_decode(const char *text, size_t size, struct audit_line *out)
+{
+    return lacks && --lacks == 0 ? ERROR_NO_MEMORY : __real_audit_line_decode(text, size, out);
+}
+
+/* It was taken for a line that is no entry, which was told, and what was entered stood behind nothing. */
+static void a_line_for_which_memory_lacks_is_not_called_broken(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n <= ENTRIES; n++) {
+        lacks = n;
+        again();
+        assert_int_equal(lacks, 0);
+        add("pool.lock");
+        assert_fine(audit_begin(audit, pool_id, &k_pools, &anchor)); /* what waits is entered then */
+        audit_anchor_get(audit, &anchor);
+        read_whole();
+        assert_int_equal(verdict.faults, 0);
+        assert_string_equal(seen[seen_count - 1].operation, "pool.lock");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,6 +640,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_kept_a_replaced_key_cannot_cut_the_change_off_and_go_on, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_behind_the_anchor_is_believed_under_a_replaced_key, setup, teardown),
         cmocka_unit_test_setup_teardown(any_bytes_make_a_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_line_for_which_memory_lacks_is_not_called_broken, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
