@@ -134,7 +134,6 @@ static void buffer_open(struct log *log)
     b->state = BUFFER_OPEN;
     mutex_unlock(&log->mutex);
     log->open = b;
-    log->replaceable_count = 0;
 }
 
 static void buffer_close(struct log *log, bool leave_segment)

@@ -23,23 +23,23 @@
 #define JOURNAL_COMMIT_LITTLE_BYTES (7u << 16)
 _Static_assert(JOURNAL_COMMIT_LITTLE_BYTES > COMMIT_BLOCKS_LITTLE * (BLOCK_SIZE + 64 + 327) + 2 * LOG_TAIL_BYTES, "a little commit");
 
-static bool lacks_segment(const struct log *log, uint64_t bytes)
+static bool lacks_bytes(const struct log *log, uint64_t bytes)
 {
     if (log->segment == SEGMENT_NONE)
         return true;
     uint64_t left = (uint64_t)(segment_blocks(&log->group->segments) - log->block) * BLOCK_SIZE;
-    uint64_t open = log->open ? (uint64_t)log_buffer_blocks(log->open) * BLOCK_SIZE : 0;
-    return log->prepared == SEGMENT_NONE && left < open + bytes + LOG_TAIL_BYTES;
+    return log->prepared == SEGMENT_NONE && left < bytes + LOG_TAIL_BYTES;
 }
 
 bool log_lacks_segment(const struct log *log)
 {
-    return lacks_segment(log, log->kind == SEGMENT_JOURNAL ? JOURNAL_COMMIT_BYTES : log->buffer_bytes);
+    return log->kind == SEGMENT_JOURNAL ? log_lacks_segment_for(log, false) : lacks_bytes(log, log->buffer_bytes);
 }
 
 bool log_lacks_segment_for(const struct log *log, bool little)
 {
-    return lacks_segment(log, little ? JOURNAL_COMMIT_LITTLE_BYTES : JOURNAL_COMMIT_BYTES);
+    uint64_t open = log->open ? (uint64_t)log_buffer_blocks(log->open) * BLOCK_SIZE : 0;
+    return lacks_bytes(log, open + (little ? JOURNAL_COMMIT_LITTLE_BYTES : JOURNAL_COMMIT_BYTES));
 }
 
 /* The log goes on in the prepared segment. */
